@@ -1,0 +1,3 @@
+"""BioCLIP 2 in JAX: hierarchical contrastive learning over the tree of life."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,8 @@
+"""The one error that is meant for a person."""
+
+
+class UserError(Exception):
+    """A mistake of the caller, told in one line: what, where, what to do.
+
+    The command line prints it as `error: ...` and exits with status 2, without a traceback.
+    """
