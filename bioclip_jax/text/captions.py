@@ -1,0 +1,160 @@
+"""The ten captions of a TreeOfLife sample: made from a taxon, and completed where shards lack some."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.text.taxon import RANKS, Taxon
+
+CAPTION_FILES = (
+    "scientific_name",
+    "taxonomic_name",
+    "common_name",
+    "sci",
+    "com",
+    "taxon",
+    "sci_com",
+    "taxon_com",
+    "taxonTag",
+    "taxonTag_com",
+)
+DRAWN_TYPES = ("sci", "com", "taxon", "sci_com", "taxon_com")
+# The one caption of a sample without a taxonomy, such as those of the replay data: KEY.txt.
+PLAIN_TYPE = "txt"
+TEXT_TYPES = ("sci", "taxon", "com", "sci_com", "taxon_com")
+
+_PREFIX = "a photo of "
+_COMMON = " with common name "
+
+
+class MissingCaption(ValueError):
+    """A sample has no caption that the wanted ones could be made from."""
+
+
+@dataclass(frozen=True)
+class CaptionConfig:
+    """Which captions are trained on, and how one is drawn.
+
+    types: the caption files drawn from, with equal chance.
+    draw: "step" draws one type for a whole global batch, as the reference does; "sample" one for each sample.
+    unique_texts: encode every distinct text of a batch once.
+    context_length: tokens a text, shorter than the model's to save time; None for the model's own.
+    """
+
+    types: tuple[str, ...] = DRAWN_TYPES
+    draw: Literal["step", "sample"] = "step"
+    unique_texts: bool = False
+    context_length: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "types", tuple(self.types))
+        known = (*CAPTION_FILES, PLAIN_TYPE)
+        for name in self.types:
+            if name not in known:
+                raise UserError(f"caption.types: {name!r} is not a caption type; choose from {', '.join(known)}")
+        if not self.types:
+            raise UserError(f"caption.types is empty; choose from {', '.join(known)}")
+        if self.draw not in ("step", "sample"):
+            raise UserError(f"caption.draw is {self.draw!r}; choose 'step' or 'sample'")
+        if self.context_length is not None and self.context_length < 3:
+            raise UserError(f"caption.context_length is {self.context_length}; it must be at least 3")
+
+
+def captions_from_taxon(taxon: Taxon) -> dict[str, str]:
+    """All of CAPTION_FILES for a taxon; without a common name the scientific one stands in.
+
+    MissingCaption if no rank and no common name is known.
+    """
+    scientific = taxon.scientific_name or taxon.common_name
+    taxonomic = taxon.taxonomic_name or taxon.common_name
+    return _all_captions(scientific, taxonomic, taxon.common_name, taxon.tagged_name)
+
+
+def complete_captions(captions: Mapping[str, str]) -> dict[str, str]:
+    """All of CAPTION_FILES from those that are there; what is there is kept as it is.
+
+    A sample with nothing but a plain caption (KEY.txt) has that for every type. MissingCaption if nothing is there.
+    """
+    present = {name: text.strip() for name, text in captions.items() if text.strip()}
+    if not any(name in present for name in CAPTION_FILES):
+        if PLAIN_TYPE in present:
+            return dict.fromkeys((*CAPTION_FILES, PLAIN_TYPE), present[PLAIN_TYPE])
+        raise MissingCaption("the sample has no caption")
+    taxon = taxon_of(present) or Taxon()
+    common = taxon.common_name or _common_name(present)
+    taxonomic = taxon.taxonomic_name or _photo_name(present, "taxonomic_name", "taxon", "taxon_com")
+    scientific = _photo_name(present, "scientific_name", "sci", "sci_com") or taxon.scientific_name
+    if not scientific:
+        words = taxonomic.split()
+        scientific = " ".join(words[-2:]) if len(words) == len(RANKS) else taxonomic
+    scientific = scientific or common
+    return _all_captions(scientific, taxonomic or scientific, common, taxon.tagged_name) | present
+
+
+def taxon_of(captions: Mapping[str, str]) -> Taxon | None:
+    """The taxon that a sample's tagged captions name; None where they are missing or name no rank."""
+    for name in ("taxonTag_com", "taxonTag"):
+        try:
+            taxon = Taxon.from_tagged(captions.get(name, ""))
+        except ValueError:
+            continue
+        common = taxon.common_name or _common_name(captions)
+        # A common name that only repeats the scientific one stands for "none" in the shards.
+        common = "" if common == taxon.scientific_name else common
+        return Taxon(*taxon.lineage(), common_name=common)
+    return None
+
+
+def class_name(taxon: Taxon, text_type: str) -> str:
+    """A taxon's name in the zero-shot protocol, without "a photo of", which the templates add.
+
+    text_type is one of TEXT_TYPES. Unlike in training captions, the suffix with the common name is left out where
+    there is none, and `com` falls back to the scientific name.
+    """
+    if text_type not in TEXT_TYPES:
+        raise UserError(f"text type {text_type!r} does not exist; choose from {', '.join(TEXT_TYPES)}")
+    if text_type == "com":
+        return taxon.common_name or taxon.scientific_name
+    name = taxon.scientific_name if text_type.startswith("sci") else taxon.taxonomic_name
+    suffix = _COMMON + taxon.common_name if text_type.endswith("_com") and taxon.common_name else ""
+    return name + suffix
+
+
+def _all_captions(scientific: str, taxonomic: str, common: str, tagged: str) -> dict[str, str]:
+    if not scientific:
+        raise MissingCaption("neither a rank nor a common name is known")
+    common = common or scientific
+    tagged = tagged or taxonomic
+    return {
+        "scientific_name": scientific,
+        "taxonomic_name": taxonomic,
+        "common_name": common,
+        "sci": f"{_PREFIX}{scientific}.",
+        "com": f"{_PREFIX}{common}.",
+        "taxon": f"{_PREFIX}{taxonomic}.",
+        "sci_com": f"{_PREFIX}{scientific}{_COMMON}{common}.",
+        "taxon_com": f"{_PREFIX}{taxonomic}{_COMMON}{common}.",
+        "taxonTag": f"{_PREFIX}{tagged}.",
+        "taxonTag_com": f"{_PREFIX}{tagged}{_COMMON}{common}.",
+    }
+
+
+def _common_name(captions: Mapping[str, str]) -> str:
+    if name := _photo_name(captions, "common_name", "com"):
+        return name
+    for kind in ("sci_com", "taxon_com", "taxonTag_com"):
+        _, found, name = captions.get(kind, "").partition(_COMMON)
+        if found:
+            return name.removesuffix(".")
+    return ""
+
+
+def _photo_name(captions: Mapping[str, str], bare: str, *captioned: str) -> str:
+    """The name in the caption `bare`, or else the one inside the first of `captioned` that is there."""
+    if captions.get(bare):
+        return captions[bare]
+    for kind in captioned:
+        if text := captions.get(kind):
+            return text.removeprefix(_PREFIX).partition(_COMMON)[0].removesuffix(".")
+    return ""

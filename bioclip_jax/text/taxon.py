@@ -1,0 +1,91 @@
+"""A taxon: the seven ranks of one organism, and the names made from them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+
+_TAGGED_PREFIX = "a photo of "
+_COMMON_NAME_SEPARATOR = " with common name "
+
+
+@dataclass(frozen=True)
+class Taxon:
+    """One organism's ranks from kingdom to species epithet, and its common name; "" where unknown."""
+
+    kingdom: str = ""
+    phylum: str = ""
+    class_: str = ""
+    order: str = ""
+    family: str = ""
+    genus: str = ""
+    species: str = ""
+    common_name: str = ""
+
+    def rank(self, name: str) -> str:
+        """The value at one of RANKS; ValueError for any other name."""
+        if name not in RANKS:
+            raise ValueError(f"{name!r} is not a rank; the ranks are {', '.join(RANKS)}")
+        return getattr(self, "class_" if name == "class" else name)
+
+    def lineage(self, rank: str = "species") -> tuple[str, ...]:
+        """The values from kingdom down to and including `rank`, unknown ones as ""."""
+        if rank not in RANKS:
+            raise ValueError(f"{rank!r} is not a rank; the ranks are {', '.join(RANKS)}")
+        return tuple(self.rank(name) for name in RANKS[: RANKS.index(rank) + 1])
+
+    @property
+    def scientific_name(self) -> str:
+        """"Malus domestica"; the lowest known rank where there is no species."""
+        if self.species:
+            return f"{self.genus} {self.species}".strip()
+        return next((value for value in reversed(self.lineage()) if value), "")
+
+    @property
+    def taxonomic_name(self) -> str:
+        """The known ranks from kingdom to species epithet, joined by spaces."""
+        return " ".join(value for value in self.lineage() if value)
+
+    @property
+    def tagged_name(self) -> str:
+        """The known ranks, each after the name of its rank: "kingdom Plantae ... species domestica"."""
+        return " ".join(f"{rank} {value}" for rank, value in zip(RANKS, self.lineage()) if value)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Taxon":
+        """A taxon from a table's row with any of the columns RANKS and common_name.
+
+        Columns that are missing, None or NaN are unknown. The class may be in `class`, `cls` or `class_`; where
+        `cls` is there it is the rank, because annotation files then use `class` for the label. A species column
+        that repeats the genus ("Malus domestica") is cut to its epithet.
+        """
+        class_column = next((name for name in ("cls", "class_", "class") if name in row), "class")
+        columns = ["kingdom", "phylum", class_column, *RANKS[3:], "common_name"]
+        values = [_cell(row.get(column)) for column in columns]
+        genus, species = values[5], values[6]
+        if genus and species.startswith(genus + " "):
+            values[6] = species[len(genus) + 1 :].strip()
+        return cls(*values)
+
+    @classmethod
+    def from_tagged(cls, text: str) -> "Taxon":
+        """The taxon that a taxonTag or taxonTag_com caption names; ValueError if it names no rank."""
+        text = text.strip().removeprefix(_TAGGED_PREFIX).removesuffix(".")
+        text, _, common_name = text.partition(_COMMON_NAME_SEPARATOR)
+        match = _TAGGED.fullmatch(text)
+        if not text or match is None:
+            raise ValueError(f"not a tagged taxon name: {text!r}")
+        return cls(*(value or "" for value in match.groups()), common_name=common_name)
+
+
+# Every rank may be absent, but those present stand in order; a value runs up to the next rank's tag.
+_TAGGED = re.compile("".join(rf"(?:(?:^|(?<=\S) ){rank} (\S.*?))?" for rank in RANKS))
+
+
+def _cell(value: Any) -> str:
+    """A table cell as stripped text; "" for None and NaN (the one value that differs from itself)."""
+    if value is None or value != value:
+        return ""
+    return " ".join(str(value).split())
