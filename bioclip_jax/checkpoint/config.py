@@ -1,0 +1,84 @@
+"""Experiment configs: a mapping becomes frozen dataclasses, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from bioclip_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """A hint `; did you mean X?` for a misspelt name, or the empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> T:
+    """Make the frozen dataclass `cls` from a mapping, nested dataclasses included.
+
+    Errors: UserError for a key that `cls` does not know (naming the nearest known one), for a missing
+    key without a default, and for a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise UserError(f"unknown key {where}.{key}{nearest(key, fields)}")
+    arguments = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}.{name} is not set; set it in the config file or with --{where}.{name}=VALUE")
+    return cls(**arguments)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The dataclass as nested plain dicts and lists, ready for JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return value
+
+    return plain(dataclasses.asdict(config))
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        hint = next(a for a in arguments if a is not type(None))
+        return _convert(hint, value, where)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where} is {value!r}; it must be a group of keys")
+        return build(hint, value, where=where)
+    if origin is tuple:
+        if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple)):
+            raise UserError(f"{where} is {value!r}; it must be a list")
+        if arguments[-1] is Ellipsis:
+            return tuple(_convert(arguments[0], item, where) for item in value)
+        if len(value) != len(arguments):
+            raise UserError(f"{where} has {len(value)} values; it must have {len(arguments)}")
+        return tuple(_convert(a, item, where) for a, item in zip(arguments, value))
+    if origin is typing.Literal:
+        if value not in arguments:
+            known = ", ".join(str(a) for a in arguments)
+            raise UserError(f"{where} is {value!r}; it must be one of {known}{nearest(str(value), map(str, arguments))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is not hint:
+        raise UserError(f"{where} is {value!r}; it must be {'an' if hint is int else 'a'} {hint.__name__}")
+    return value

@@ -1,0 +1,66 @@
+"""Where things lie in a training directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bioclip_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainingDirectory:
+    """The files of one training run: `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path).absolute())
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @staticmethod
+    def is_one(path: Path | str) -> bool:
+        """True if `path` holds a training run, finished or not."""
+        path = Path(path)
+        return (path / "config.json").is_file() and (path / "checkpoints").is_dir()
+
+    def steps(self) -> list[int]:
+        """Steps of the committed checkpoints, ascending; a half-written one has no numeric name yet."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.checkpoints.iterdir() if p.name.isdecimal() and p.is_dir())
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved config of the run. UserError if the file cannot be read."""
+        try:
+            return json.loads(self.config_file.read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(
+                f"the config of the training run, {self.config_file}, cannot be read ({error}); "
+                "give a directory that `bioclip-jax train` wrote"
+            ) from error
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write `config.json` beside and rename it, so that a kill leaves the old one or the new one."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        beside = self.config_file.with_suffix(".json.partial")
+        beside.write_text(json.dumps(config, indent=2) + "\n")
+        os.replace(beside, self.config_file)

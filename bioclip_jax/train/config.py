@@ -1,0 +1,85 @@
+"""An experiment, resolved and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from bioclip_jax.checkpoint.config import build
+from bioclip_jax.distributed.mesh import MeshConfig
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.batches import DataConfig
+from bioclip_jax.pipeline.images import ImageConfig
+from bioclip_jax.text.captions import CaptionConfig
+from bioclip_jax.train.optimizer import OptimizerConfig
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Zero-shot evaluation on `data.val` while training.
+
+    text_type: how a class is named (sci, taxon, com, sci_com, taxon_com). templates: "openai" averages
+    the 80 prompts of CLIP, "one" uses "a photo of {}." alone.
+    """
+
+    text_type: str = "taxon_com"
+    templates: Literal["openai", "one"] = "openai"
+    batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a run; `config.json` of the training directory is this as JSON.
+
+    Steps count updates. `checkpoint_every` and `evaluate_every` are in steps, 0 is off (the last step is
+    still saved). `keep_checkpoints`: how many of the newest stay, None keeps all.
+    `precision`: of the towers' arithmetic; parameters, optimizer and loss are float32.
+    """
+
+    data: DataConfig
+    model: str
+    global_batch_size: int
+    learning_rate: float
+    total_steps: int | None = None
+    epochs: float | None = None
+    init_from: str | None = None
+    weight_decay: float = 0.2
+    warmup_steps: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    caption: CaptionConfig = field(default_factory=CaptionConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    remat: Literal["none", "full", "dots"] = "none"
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 0
+    keep_checkpoints: int | None = 3
+    evaluate_every: int = 0
+    wandb_project: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("global_batch_size", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("learning_rate", "weight_decay", "warmup_steps", "checkpoint_every", "evaluate_every", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
+        if self.total_steps is None and self.epochs is None:
+            raise UserError("the config says neither total_steps nor epochs; set one of them")
+        if (self.total_steps or self.epochs) <= 0:
+            raise UserError("the config trains for no step; set total_steps or epochs above 0")
+
+    def with_steps(self, samples: int) -> TrainConfig:
+        """The config with `total_steps` filled in from `epochs` over `samples` samples."""
+        if self.total_steps is not None:
+            return self
+        return replace(self, total_steps=max(1, math.floor(self.epochs * samples / self.global_batch_size)))
+
+
+def train_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Check an experiment's mapping (a ConfigDict's `to_dict()`, or config.json). UserError if it is wrong."""
+    return build(TrainConfig, values)

@@ -1,0 +1,52 @@
+"""Read an experiment from its config file and the `--config.key=value` overrides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from bioclip_jax.checkpoint.config import nearest
+from bioclip_jax.errors import UserError
+
+
+def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The mapping that `get_config()` in `file` gives, with the overrides in it.
+
+    Errors: UserError for a missing or broken file, an option that is not `--config.KEY=VALUE`, a key that
+    the config does not have (naming the nearest known one) and a value of the wrong type.
+    """
+    if not Path(file).is_file():
+        raise UserError(f"there is no config file {file}; the experiments are in configs/")
+    try:
+        known = list(_keys(_parse(file, []), "config"))
+    except Exception as error:
+        raise UserError(f"the config file {file} cannot be read: {type(error).__name__}: {error}") from error
+    for override in overrides:
+        if not re.match(r"--config\.[^=]+=", override):
+            raise UserError(f"unknown option {override}; keys of the config are set with --config.KEY=VALUE")
+        key = re.split(r"[=\[]", override.removeprefix("--"), maxsplit=1)[0]
+        if key not in known:
+            raise UserError(f"unknown config key {key}{nearest(key, known)}")
+    try:
+        return _parse(file, overrides).to_dict()
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(f"{' '.join(overrides)} does not fit {file}: {error}") from error
+
+
+def _parse(file: str, overrides: Sequence[str]) -> ConfigDict:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    values(["train", f"--config={file}", *overrides])
+    return values.config
+
+
+def _keys(config: ConfigDict, prefix: str) -> Iterator[str]:
+    for name, value in config.items():
+        yield f"{prefix}.{name}"
+        if isinstance(value, ConfigDict):
+            yield from _keys(value, f"{prefix}.{name}")

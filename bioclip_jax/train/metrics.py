@@ -1,0 +1,118 @@
+"""What a run writes about itself: metrics.jsonl, TensorBoard, wandb, a progress line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.errors import UserError
+
+
+class MetricsWriter:
+    """Appends one object a line to metrics.jsonl, and the same numbers to TensorBoard and wandb."""
+
+    def __init__(
+        self,
+        directory: TrainingDirectory,
+        *,
+        start_step: int,
+        config: Mapping[str, Any],
+        wandb_project: str | None = None,
+    ) -> None:
+        """Lines after `start_step`, which a killed run may have left, are cut off: they will come again."""
+        # TensorBoard's writer starts a thread, so it is imported and made only where something is written.
+        from tensorboardX import SummaryWriter
+
+        directory.path.mkdir(parents=True, exist_ok=True)
+        keep = [line for line in read_metrics(directory) if line["step"] <= start_step]
+        beside = directory.metrics_file.with_suffix(".jsonl.partial")
+        beside.write_text("".join(json.dumps(line) + "\n" for line in keep))
+        os.replace(beside, directory.metrics_file)
+        self._file = directory.metrics_file.open("a")
+        self._tensorboard = SummaryWriter(str(directory.tensorboard), purge_step=start_step + 1)
+        self._wandb = _start_wandb(wandb_project, directory, config) if wandb_project else None
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write the numbers of one step; nested groups become `group/name` outside metrics.jsonl."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        flat = {
+            f"{name}/{inner}" if isinstance(value, Mapping) else name: number
+            for name, value in values.items()
+            for inner, number in (value.items() if isinstance(value, Mapping) else [("", value)])
+            if isinstance(number, (int, float))
+        }
+        for name, number in flat.items():
+            self._tensorboard.add_scalar(name, number, step)
+        if self._wandb is not None:
+            self._wandb.log(flat, step=step)
+
+    def flush(self) -> None:
+        """Put every line on disk: a checkpoint must not be newer than the metrics before it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._tensorboard.flush()
+
+    def close(self) -> None:
+        self.flush()
+        self._file.close()
+        self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def read_metrics(directory: TrainingDirectory) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out."""
+    if not directory.metrics_file.exists():
+        return []
+    lines = []
+    for text in directory.metrics_file.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+class ProgressLine:
+    """One line on a terminal that is written over; plain lines, less often, where stderr is a file."""
+
+    def __init__(self, total_steps: int) -> None:
+        self._total = total_steps
+        self._live = sys.stderr.isatty()
+        self._next_plain = 0.0
+
+    def show(self, step: int, values: Mapping[str, Any], seconds_left: float) -> None:
+        text = (
+            f"step {step}/{self._total}  loss {values['loss']:.4f}  {values['images_per_second']:.0f} images/s  "
+            f"waiting for data {values['data_wait']:.0%}  {_duration(seconds_left)} left"
+        )
+        if self._live:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif step >= self._total * self._next_plain:
+            self._next_plain += 0.05
+            print(text, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line of its own that stays."""
+        print(f"\r\x1b[K{text}" if self._live else text, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def _start_wandb(project: str, directory: TrainingDirectory, config: Mapping[str, Any]) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError("config.wandb_project is set, but wandb is not installed; pip install 'bioclip-jax[wandb]'") from error
+    return wandb.init(
+        project=project, name=directory.path.name, id=directory.path.name, dir=directory.path, config=dict(config),
+        resume="allow",
+    )

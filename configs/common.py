@@ -1,0 +1,39 @@
+"""What all experiments share: every key there is, at its default."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+
+from ml_collections import ConfigDict, config_dict
+
+from bioclip_jax.train.config import TrainConfig
+
+
+def defaults() -> ConfigDict:
+    """A config with every key of the trainer; keys without a default are placeholders to be set."""
+    return _from_dataclass(TrainConfig)
+
+
+def _from_dataclass(cls: type) -> ConfigDict:
+    config = ConfigDict()
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            config[field.name] = _from_dataclass(hint)
+            continue
+        if field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        else:
+            value = None if field.default is dataclasses.MISSING else field.default
+        # A key that may be None, or has no default, must still know its type for the command line.
+        config[field.name] = config_dict.placeholder(_type(hint)) if value is None else value
+    return config
+
+
+def _type(hint: typing.Any) -> type:
+    if isinstance(hint, types.UnionType):
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    return typing.get_origin(hint) or hint
