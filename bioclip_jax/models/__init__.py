@@ -1,0 +1,17 @@
+"""The towers, by their open_clip names."""
+
+from bioclip_jax.models.clip import CLIP, graphdef, init_params
+from bioclip_jax.models.config import CLIPConfig, TextConfig, VisionConfig, get_config, model_names
+from bioclip_jax.models.vision import normalize_images
+
+__all__ = [
+    "CLIP",
+    "CLIPConfig",
+    "TextConfig",
+    "VisionConfig",
+    "get_config",
+    "graphdef",
+    "init_params",
+    "model_names",
+    "normalize_images",
+]

@@ -1,0 +1,79 @@
+"""The text tower: a causal transformer read at the end-of-text token."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from bioclip_jax.models.config import TextConfig
+from bioclip_jax.models.layers import Block, BlockInit, LayerNorm, Remat, apply_blocks, stack_blocks
+
+__all__ = ["TextTransformer"]
+
+
+class TextTransformer(nnx.Module):
+    """Token ids to one vector each: embeddings, causal blocks, ln_final at the end-of-text token, projection.
+
+    Source: https://arxiv.org/abs/2103.00020, as built by open_clip's TextTransformer.
+    """
+
+    def __init__(
+        self,
+        config: TextConfig,
+        embed_dim: int,
+        *,
+        rngs: nnx.Rngs,
+        quick_gelu: bool = False,
+        dtype: Any = jnp.float32,
+        remat: Remat = "none",
+        unroll: int | bool = 1,
+    ):
+        normal = nnx.initializers.normal
+        width = config.width
+        self.token_embedding = nnx.Param(normal(0.02)(rngs.params(), (config.vocab_size, width)))
+        self.positional_embedding = nnx.Param(normal(0.01)(rngs.params(), (config.context_length, width)))
+
+        branch_std = width**-0.5 * (2 * config.layers) ** -0.5
+        init = BlockInit(
+            in_proj=normal(width**-0.5),
+            out_proj=normal(branch_std),
+            c_fc=normal((2 * width) ** -0.5),
+            c_proj=normal(branch_std),
+        )
+
+        def make(rngs: nnx.Rngs) -> Block:
+            return Block(
+                width,
+                config.heads,
+                config.mlp_width,
+                init,
+                causal=True,
+                quick_gelu=quick_gelu,
+                ls_init_value=config.ls_init_value,
+                dtype=dtype,
+                rngs=rngs,
+            )
+
+        self.blocks = stack_blocks(make, config.layers, rngs)
+        self.ln_final = LayerNorm(width, dtype=dtype)
+        self.text_projection = nnx.Param(normal(width**-0.5)(rngs.params(), (width, embed_dim)))
+        self.config = config
+        self.dtype = dtype
+        self.remat = remat
+        self.unroll = unroll
+
+    def __call__(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch embed_dim"]:
+        """Features at the largest id of each row, which is the end-of-text token.
+
+        Rows may be cut to any length that keeps that token: attention is causal, so what follows it
+        changes nothing. ValueError where the rows are longer than the context.
+        """
+        batch, length = tokens.shape
+        if length > self.config.context_length:
+            raise ValueError(f"{length} tokens a text, the model takes at most {self.config.context_length}")
+        x = self.token_embedding[tokens].astype(self.dtype) + self.positional_embedding[:length].astype(self.dtype)
+        x = apply_blocks(self.blocks, x, remat=self.remat, unroll=self.unroll)
+        end = jnp.argmax(tokens, axis=-1)
+        pooled = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
+        return self.ln_final(pooled) @ self.text_projection[...].astype(self.dtype)

@@ -1,0 +1,105 @@
+"""The image tower: a plain ViT with a class token."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from bioclip_jax.models.config import VisionConfig
+from bioclip_jax.models.layers import Block, BlockInit, LayerNorm, Linear, Remat, apply_blocks, stack_blocks, uniform_init
+
+__all__ = ["VisionTransformer", "normalize_images"]
+
+
+def normalize_images(
+    images: UInt8[Array, "batch height width 3"], mean: Sequence[float], std: Sequence[float]
+) -> Float[Array, "batch height width 3"]:
+    """(pixel / 255 - mean) / std in float32, one mean and std a channel."""
+    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    return (images.astype(jnp.float32) / 255.0 - mean) / std
+
+
+class VisionTransformer(nnx.Module):
+    """Images to one vector each: patches, class token, ln_pre, blocks, ln_post on the class token, projection.
+
+    Source: https://arxiv.org/abs/2103.00020, as built by open_clip's VisionTransformer.
+    """
+
+    def __init__(
+        self,
+        config: VisionConfig,
+        embed_dim: int,
+        *,
+        rngs: nnx.Rngs,
+        quick_gelu: bool = False,
+        dtype: Any = jnp.float32,
+        remat: Remat = "none",
+        unroll: int | bool = 1,
+        replay_projector: bool = False,
+    ):
+        width, patch_dim = config.width, 3 * config.patch_size**2
+        normal = nnx.initializers.normal(width**-0.5)
+        self.class_embedding = nnx.Param(normal(rngs.params(), (width,)))
+        self.positional_embedding = nnx.Param(normal(rngs.params(), (config.tokens, width)))
+        self.patch_embedding = Linear(patch_dim, width, uniform_init(1 / math.sqrt(patch_dim)), None, dtype=dtype, rngs=rngs)
+        self.ln_pre = LayerNorm(width, dtype=dtype)
+
+        init = BlockInit(
+            in_proj=uniform_init(math.sqrt(6 / (width + 3 * width))),
+            out_proj=uniform_init(1 / math.sqrt(width)),
+            c_fc=uniform_init(1 / math.sqrt(width)),
+            c_proj=uniform_init(1 / math.sqrt(config.mlp_width)),
+        )
+
+        def make(rngs: nnx.Rngs) -> Block:
+            return Block(
+                width,
+                config.heads,
+                config.mlp_width,
+                init,
+                causal=False,
+                quick_gelu=quick_gelu,
+                ls_init_value=config.ls_init_value,
+                dtype=dtype,
+                rngs=rngs,
+            )
+
+        self.blocks = stack_blocks(make, config.layers, rngs)
+        self.ln_post = LayerNorm(width, dtype=dtype)
+        self.proj = nnx.Param(normal(rngs.params(), (width, embed_dim)))
+        # The second projector sees replayed images only; BioCLIP 2 starts it as a copy of the first.
+        self.continual_proj = nnx.Param(jnp.array(self.proj[...])) if replay_projector else None
+        self.config = config
+        self.dtype = dtype
+        self.remat = remat
+        self.unroll = unroll
+
+    def pool(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch vision_width"]:
+        """The class token after ln_post, before any projection."""
+        patches = self.patch_embedding(_patchify(images.astype(self.dtype), self.config))
+        batch, _, width = patches.shape
+        class_token = jnp.broadcast_to(self.class_embedding[...].astype(self.dtype), (batch, 1, width))
+        x = jnp.concatenate([class_token, patches], axis=1) + self.positional_embedding[...].astype(self.dtype)
+        x = apply_blocks(self.blocks, self.ln_pre(x), remat=self.remat, unroll=self.unroll)
+        return self.ln_post(x[:, 0])
+
+    def project(self, pooled: Float[Array, "batch vision_width"], projector: str = "proj") -> Float[Array, "batch embed_dim"]:
+        """Pooled vectors through `proj` or `continual_proj`; ValueError where the model has no such projector."""
+        kernel = {"proj": self.proj, "continual_proj": self.continual_proj}.get(projector)
+        if kernel is None:
+            raise ValueError(f"projector {projector!r} is not in this model: build it with replay_projector=True, or use 'proj'")
+        return pooled @ kernel[...].astype(self.dtype)
+
+
+def _patchify(images: Float[Array, "batch height width 3"], config: VisionConfig) -> Float[Array, "batch patches pixels"]:
+    # A convolution with stride = kernel size is this reshape and one matrix product, which CPUs do much faster.
+    batch, height, width, channels = images.shape
+    if (height, width) != (config.image_size, config.image_size):
+        raise ValueError(f"images are {height}x{width} pixels, the model takes {config.image_size}x{config.image_size}")
+    grid, patch = config.grid, config.patch_size
+    images = images[:, : grid * patch, : grid * patch]
+    images = images.reshape(batch, grid, patch, grid, patch, channels).transpose(0, 1, 3, 2, 4, 5)
+    return images.reshape(batch, grid * grid, patch * patch * channels)
