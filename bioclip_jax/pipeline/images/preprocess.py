@@ -1,0 +1,106 @@
+"""open_clip's evaluation transform, pixel for pixel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from bioclip_jax.errors import UserError
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """open_clip's evaluation transform, pixel for pixel, up to the normalisation, which happens on the device.
+
+    Fields and their meaning are those of open_clip's preprocess_cfg; `size` is the side in pixels.
+    """
+
+    size: int = 224
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
+    fill_color: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "std", tuple(self.std))
+        check_image_fields(self)
+
+    def __call__(self, image: Image.Image) -> UInt8[np.ndarray, "size size 3"]:
+        """The pixels that the model sees, before normalisation. The conversion to RGB comes last, as in open_clip."""
+        width, height = image.size
+        if self.resize_mode == "squash":
+            image = self._resize(image, self.size, self.size)
+        elif self.resize_mode == "shortest":
+            short, long = self.size, int(self.size * max(width, height) / min(width, height))
+            image = self._resize(image, *((short, long) if width <= height else (long, short)))
+            image = self._crop_or_pad(image)
+        else:
+            ratio = max(width, height) / self.size
+            image = self._resize(image, max(1, round(width / ratio)), max(1, round(height / ratio)))
+            image = self._crop_or_pad(image)
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+    def _resize(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        return image if image.size == (width, height) else image.resize((width, height), _RESAMPLING[self.interpolation])
+
+    def _crop_or_pad(self, image: Image.Image) -> Image.Image:
+        across, down = max(0, self.size - image.width), max(0, self.size - image.height)
+        if across or down:
+            bands = len(image.getbands())
+            fill = self.fill_color if bands == 1 else (self.fill_color,) * bands
+            palette = image.getpalette() if image.mode == "P" else None
+            border = (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2)
+            image = ImageOps.expand(image, border=border, fill=fill)
+            if palette is not None:
+                image.putpalette(palette)
+        top = round((image.height - self.size) / 2)
+        left = round((image.width - self.size) / 2)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+    @classmethod
+    def from_open_clip(cls, config: Mapping[str, Any]) -> "Preprocess":
+        """From a preprocess_cfg; keys that are missing or None take open_clip's defaults, others are passed over."""
+        fields = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
+        size = fields.get("size", 224)
+        if not isinstance(size, int):
+            height, width = (size[0], size[-1])
+            if height != width:
+                raise UserError(f"preprocess_cfg: size {size} is not square; only square images are supported")
+            fields["size"] = int(height)
+        if fields.get("interpolation") == "random":
+            fields["interpolation"] = "bicubic"
+        return cls(**fields)
+
+    def to_open_clip(self) -> dict[str, Any]:
+        """The preprocess_cfg, with every field that open_clip reads."""
+        return {
+            "size": [self.size, self.size],
+            "mode": "RGB",
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "resize_mode": self.resize_mode,
+            "fill_color": self.fill_color,
+        }
+
+
+def check_image_fields(config: Any) -> None:
+    for name in ("mean", "std"):
+        if len(getattr(config, name)) != 3:
+            raise UserError(f"image.{name} is {getattr(config, name)}; it must be three numbers")
+    if min(config.std) <= 0:
+        raise UserError(f"image.std is {config.std}; each must be above 0")
+    if config.interpolation not in _RESAMPLING:
+        raise UserError(f"image.interpolation is {config.interpolation!r}; choose bicubic or bilinear")
+    if config.resize_mode not in ("shortest", "squash", "longest"):
+        raise UserError(f"image.resize_mode is {config.resize_mode!r}; choose shortest, squash or longest")

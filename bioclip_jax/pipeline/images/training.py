@@ -1,0 +1,150 @@
+"""The training crop: where it lies, how it is resized, and the changes of colour that a config may ask for."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
+
+# Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of colour.
+DRAWS = 27
+_TRIES = 10
+_TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _TRIES, DRAWS)
+
+_CV_RESAMPLING = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
+# OpenCV's cubic and linear kernels do not widen when they shrink an image; from here on they would alias.
+_AREA_FROM = 1.5
+
+# A single small image gains nothing from OpenCV's threads, and the pipeline's workers already fill the cores.
+cv2.setNumThreads(0)
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """How images are cropped and changed in training, and normalised and resized always.
+
+    scale: the range of the crop's share of the area; ratio: of its width over its height.
+    brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x]; hue: a turn from [-x, x], at most 0.5.
+    mirror: flip every second image left to right. resize_mode: of the evaluation transform, "squash" as the shards.
+    """
+
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
+    scale: tuple[float, float] = (0.9, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize_mode: Literal["shortest", "squash", "longest"] = "squash"
+    mirror: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self):
+        for name in ("mean", "std", "scale", "ratio"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_image_fields(self)
+        for name, top in (("scale", 1.0), ("ratio", math.inf)):
+            low_high = getattr(self, name)
+            if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1] <= top:
+                raise UserError(f"image.{name} is {low_high}; it must be (low, high) with 0 < low <= high <= {top}")
+        for name, top in (("brightness", 1.0), ("contrast", 1.0), ("saturation", 1.0), ("hue", 0.5)):
+            if not 0 <= getattr(self, name) <= top:
+                raise UserError(f"image.{name} is {getattr(self, name)}; it must lie between 0 and {top}")
+
+    def preprocess(self, size: int) -> Preprocess:
+        """The evaluation transform of a model trained with this config."""
+        return Preprocess(size, self.mean, self.std, self.interpolation, self.resize_mode)
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """The training crop of an image to [size, size], decided by DRAWS uniform numbers in [0, 1)."""
+
+    size: int
+    config: ImageConfig = ImageConfig()
+
+    @property
+    def min_side(self) -> int:
+        """The shorter side, in pixels, below which an image would have to be enlarged for some crop."""
+        low, high = self.config.ratio
+        return math.ceil(self.size / math.sqrt(self.config.scale[0] * min(low, 1 / high, 1.0)))
+
+    def __call__(
+        self,
+        image: UInt8[np.ndarray, "height width 3"],
+        draws: Float64[np.ndarray, " draws"],
+        out: UInt8[np.ndarray, "size size 3"] | None = None,
+    ) -> UInt8[np.ndarray, "size size 3"]:
+        """The transformed image, written to `out` if given."""
+        config, uniform = self.config, draws.tolist()
+        height, width = image.shape[:2]
+        top, left, crop_height, crop_width = random_crop(height, width, config.scale, config.ratio, uniform)
+        crop = image[top : top + crop_height, left : left + crop_width]
+        shrinks = math.sqrt(crop_height * crop_width) >= _AREA_FROM * self.size
+        resampling = cv2.INTER_AREA if shrinks else _CV_RESAMPLING[config.interpolation]
+        out = np.empty((self.size, self.size, 3), np.uint8) if out is None else out
+        cv2.resize(crop, (self.size, self.size), dst=out, interpolation=resampling)
+        if config.mirror and uniform[_MIRROR] < 0.5:
+            out[:] = out[:, ::-1]
+        if config.brightness or config.contrast:
+            _change_light(out, _factor(config.brightness, uniform[_BRIGHTNESS]), _factor(config.contrast, uniform[_CONTRAST]))
+        if config.saturation:
+            _change_saturation(out, _factor(config.saturation, uniform[_SATURATION]))
+        if config.hue:
+            _turn_hue(out, config.hue * (2 * uniform[_HUE] - 1))
+        return out
+
+
+def random_crop(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], uniform: list[float]
+) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a random crop, distributed as torchvision's RandomResizedCrop.
+
+    Up to ten tries of an area in `scale` and a ratio (width over height, log-uniform) in `ratio`; if none fits, the
+    largest central crop whose ratio is allowed, which for most images is the whole. Uses uniform[0:22].
+    """
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for k in range(0, 2 * _TRIES, 2):
+        area = height * width * (scale[0] + (scale[1] - scale[0]) * uniform[k])
+        aspect = math.exp(low + (high - low) * uniform[k + 1])
+        crop_width, crop_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = int(uniform[_TOP] * (height - crop_height + 1))
+            left = int(uniform[_LEFT] * (width - crop_width + 1))
+            return top, left, crop_height, crop_width
+    crop_width, crop_height = width, height
+    if width / height < ratio[0]:
+        crop_height = max(1, round(width / ratio[0]))
+    elif width / height > ratio[1]:
+        crop_width = max(1, round(height * ratio[1]))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+def _factor(strength: float, uniform: float) -> float:
+    return 1 + strength * (2 * uniform - 1)
+
+
+def _change_light(image: np.ndarray, brightness: float, contrast: float) -> None:
+    """brightness * (mean + contrast * (x - mean)), the mean being that of the gray image, as torchvision defines it."""
+    mean = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean()
+    table = brightness * (mean + contrast * (np.arange(256) - mean))
+    cv2.LUT(image, np.clip(table.round(), 0, 255).astype(np.uint8), dst=image)
+
+
+def _change_saturation(image: np.ndarray, factor: float) -> None:
+    """factor * x + (1 - factor) * gray."""
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    cv2.addWeighted(image, factor, gray, 1 - factor, 0, dst=image)
+
+
+def _turn_hue(image: np.ndarray, turn: float) -> None:
+    """Moves every hue by `turn` of the full circle."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + round(turn * 180)) % 180  # OpenCV keeps hue in 0..179
+    cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=image)

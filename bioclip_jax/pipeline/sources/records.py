@@ -1,0 +1,79 @@
+"""Samples from ArrayRecord files, and the way they are written there.
+
+A record is one msgpack map: "key" str, "image" bytes, "captions" map of str to str, "taxon" list of the seven ranks
+and the common name or nil, "metadata" map of str to str or number.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgpack
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.text.taxon import Taxon
+
+
+class RecordSource:
+    """The samples of ArrayRecord files that RecordWriter wrote, in the order of the files."""
+
+    def __init__(self, files: Sequence[Path]):
+        self.skipped_shards: list[str] = []
+        self._files = [str(file) for file in files]
+        try:
+            self._records = ArrayRecordDataSource(self._files)
+            count = len(self._records)
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self._files[0]}: not a sound ArrayRecord file ({reason}); write it again") from None
+        if not count:
+            raise UserError(f"{self._files[0]} holds no records; write it again")
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample; ValueError if the record is not one of RecordWriter's."""
+        record = msgpack.unpackb(self._records[index])
+        try:
+            taxon = record["taxon"]
+            return Sample(
+                record["key"],
+                record["image"],
+                record["captions"],
+                Taxon(*taxon) if taxon else None,
+                record["metadata"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"record {index} of {self._files[0]} is no sample: {error!r}") from None
+
+
+class RecordWriter:
+    """Writes samples to one ArrayRecord file; a context manager."""
+
+    def __init__(self, path: str | Path):
+        # One record a group: a random read then decompresses nothing but its own sample.
+        self._writer = ArrayRecordWriter(str(path), "group_size:1")
+
+    def write(self, sample: Sample) -> None:
+        taxon = sample.taxon and [*sample.taxon.lineage(), sample.taxon.common_name]
+        self._writer.write(
+            msgpack.packb(
+                {
+                    "key": sample.key,
+                    "image": sample.image,
+                    "captions": dict(sample.captions),
+                    "taxon": taxon,
+                    "metadata": dict(sample.metadata),
+                }
+            )
+        )
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._writer.close()

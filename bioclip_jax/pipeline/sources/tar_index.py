@@ -1,0 +1,118 @@
+"""Where the samples of a tar begin: found once, kept in a file beside the tar or in the user's cache.
+
+The index file is 32 bytes (magic, the tar's size, its mtime in ns, a checksum of its first and last bytes; little
+endian, 8 bytes each) and then, for each sample and for the end, the block of 512 bytes where it begins, as uint32.
+That is 4 bytes a sample: 214 million samples take less than 1 GB.
+"""
+
+import hashlib
+import os
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt32
+
+from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, members, split_name
+
+_MAGIC = b"BJTARIX1"
+_HEAD = struct.Struct("<8sQQQ")
+_PROBE = 4096
+
+
+def load_index(shard: Path) -> UInt32[np.ndarray, " samples_and_end"]:
+    """The index of a tar, from its cache if that still fits, else scanned and cached.
+
+    BadTar if the file is no sound uncompressed tar, OSError if it cannot be read.
+    """
+    descriptor = os.open(shard, os.O_RDONLY)
+    try:
+        head = _identity(descriptor)
+        candidates = [shard.with_name(shard.name + ".index"), _cache_directory() / _cache_name(shard)]
+        for path in candidates:
+            if (starts := _read(path, head)) is not None:
+                return starts
+        starts = scan(descriptor)
+    finally:
+        os.close(descriptor)
+    for path in candidates:
+        if _write(path, head, starts):
+            break
+    return starts
+
+
+def is_cached(shard: Path) -> bool:
+    """Whether there is an index file for the tar, right or outdated: for telling how long opening will take."""
+    return any(
+        path.exists() for path in (shard.with_name(shard.name + ".index"), _cache_directory() / _cache_name(shard))
+    )
+
+
+def scan(descriptor: int) -> UInt32[np.ndarray, " samples_and_end"]:
+    """The index of an open tar, from reading all its headers. A sample's files must stand together, as webdataset's."""
+    end = os.fstat(descriptor).st_size
+    if end == 0:
+        raise BadTar("it is empty")
+    starts, last_key, finish = [], None, 0
+    for member in members(lambda offset, size: os.pread(descriptor, size, offset), end):
+        parts = split_name(member.name)
+        if parts is None:
+            continue
+        if parts[0] != last_key:
+            starts.append(member.start)
+            last_key = parts[0]
+        finish = -(-(member.offset + member.size) // BLOCK) * BLOCK
+    blocks = np.array([*starts, finish], np.int64) // BLOCK
+    if blocks[-1] >= 1 << 32:
+        raise BadTar("it is larger than 2 TiB; split it")
+    return blocks.astype(np.uint32)
+
+
+def _identity(descriptor: int) -> bytes:
+    """What must not have changed since the index was made."""
+    status = os.fstat(descriptor)
+    probe = os.pread(descriptor, _PROBE, 0) + os.pread(descriptor, _PROBE, max(0, status.st_size - _PROBE))
+    return _HEAD.pack(_MAGIC, status.st_size, status.st_mtime_ns, zlib.crc32(probe))
+
+
+def _read(path: Path, head: bytes) -> np.ndarray | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    body = content[_HEAD.size :]
+    if content[: _HEAD.size] != head or len(body) < 4 or len(body) % 4:
+        return None
+    return np.frombuffer(body, "<u4").astype(np.uint32, copy=False)
+
+
+def _write(path: Path, head: bytes, starts: np.ndarray) -> bool:
+    """Writes the index beside its place and renames it; False where that cannot be done."""
+    try:
+        if path.parent == _cache_directory():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder marked read-only is left alone by root too, whom the mode would not stop.
+        if not path.parent.stat().st_mode & 0o222:
+            return False
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".index-", delete=False) as file:
+            try:
+                file.write(head + starts.astype("<u4").tobytes())
+                file.flush()
+                os.chmod(file.name, 0o644)
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError:
+        return False
+    return True
+
+
+def _cache_directory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "tar_index"
+
+
+def _cache_name(shard: Path) -> str:
+    return hashlib.sha256(os.fsencode(shard.absolute())).hexdigest()[:32] + ".index"

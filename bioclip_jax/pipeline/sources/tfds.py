@@ -1,0 +1,92 @@
+"""Samples from a TFDS builder, read without TensorFlow."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.text.captions import MissingCaption, captions_from_taxon
+from bioclip_jax.text.taxon import RANKS, Taxon
+
+_NAME = re.compile(r"([A-Za-z]\w*)((?:/[\w.=,-]+)?)(?::([\w\[\]%:+-]+))?")
+_TAXON_FEATURES = {*RANKS, "common_name"}
+
+
+def looks_like_tfds_name(text: str) -> bool:
+    """Whether `text` has the form NAME[/CONFIG][:SPLIT]."""
+    return _NAME.fullmatch(text) is not None
+
+
+class TFDSSource:
+    """One split of a TFDS builder, prepared as ArrayRecord on first use.
+
+    name: NAME[/CONFIG][:SPLIT]. Features are read by name: image (an encoded one), the ranks (class or cls),
+    common_name and key; every other scalar becomes metadata. The builder must have been registered, that is, its
+    module imported. UserError if there is no such builder or split.
+    """
+
+    def __init__(self, name: str, split: str = "train", tfds_dir: str | Path | None = None):
+        import tensorflow_datasets as tfds
+
+        self.skipped_shards: list[str] = []
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise UserError(f"{name!r} is not of the form NAME[/CONFIG][:SPLIT]")
+        builder_name, split = match[1] + match[2], match[3] or split
+        directory = None if tfds_dir is None else str(Path(tfds_dir).expanduser())
+        try:
+            builder = tfds.builder(builder_name, data_dir=directory, file_format="array_record")
+        except tfds.core.DatasetNotFoundError:
+            raise UserError(f"{match[1]} is neither a path nor a registered TFDS builder{_hint(match[1])}") from None
+        except ValueError as error:  # an unknown config
+            raise UserError(f"TFDS builder {builder_name}: {str(error).splitlines()[0]}") from None
+        if builder.info.file_format.value != "array_record":
+            raise UserError(f"{builder.data_dir} is not prepared as ArrayRecord; remove it, or set another data.tfds_dir")
+        builder.download_and_prepare(file_format="array_record")
+        try:
+            self._data = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        except (KeyError, ValueError):
+            splits = ", ".join(builder.info.splits)
+            raise UserError(f"TFDS builder {builder_name} has no split {split!r}; it has {splits}") from None
+        self._name = f"{builder_name}:{split}"
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample."""
+        features = dict(self._data[index])
+        image = features.pop("image", b"")
+        features = {name: _plain(value) for name, value in features.items()}
+        key = str(features.pop("key", f"{self._name}/{index}"))
+        taxon = Taxon.from_row(features)
+        try:
+            captions = captions_from_taxon(taxon)
+        except MissingCaption:
+            captions = {}
+        ranks = _TAXON_FEATURES - {"class"} | {"cls"} if "cls" in features else _TAXON_FEATURES
+        metadata = {
+            name: value
+            for name, value in features.items()
+            if name not in ranks and isinstance(value, (str, int, float))
+        }
+        return Sample(key, image if isinstance(image, bytes) else b"", captions, taxon, metadata)
+
+
+def _plain(value: Any) -> Any:
+    """TFDS's bytes as text, and its zero-dimensional values as Python's."""
+    if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
+        value = value.item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _hint(name: str) -> str:
+    import tensorflow_datasets as tfds
+
+    known = tfds.list_builders(with_community_datasets=False)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else "; give a path or import the module that registers it"
