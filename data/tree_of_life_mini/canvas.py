@@ -1,0 +1,198 @@
+"""A small painter: shaded, antialiased parts laid over one another on a transparent canvas.
+
+Drawing happens at twice the stored resolution in the unit frame of the organism (x right, y down, -1 … 1). Colours are
+RGB triples of floats in 0 … 255. What a part shows is painted freely and cut by the part's outline when it is laid
+down, so that a pattern never needs to know where the wing ends.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+SIZE = 256
+_SHIFT = 4
+
+
+class Canvas:
+    """Premultiplied RGBA canvas; `light` is the unit vector towards the light, in the organism's frame."""
+
+    def __init__(self, light=(-0.6, -0.8)):
+        self.rgb: UInt8[np.ndarray, "256 256 3"] = np.zeros((SIZE, SIZE, 3), np.uint8)
+        self.alpha: UInt8[np.ndarray, "256 256"] = np.zeros((SIZE, SIZE), np.uint8)
+        self.light = light
+
+    def part(self, outline, colour, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> "Part":
+        """Open a part bounded by `outline`; leaving its `with` block shades it and lays it down.
+
+        `relief` is the strength of the shading, `radius` how far it reaches in from the edge.
+        """
+        return Part(self, outline, colour, relief, radius, opacity)
+
+    def fill(self, outline, colour, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> None:
+        """Lay down a part that carries no pattern."""
+        with Part(self, outline, colour, relief, radius, opacity):
+            pass
+
+    def flat(self, outlines, colour) -> None:
+        """Lay down unshaded polygons in one call: for the many small things (petals, needles)."""
+        polygons = [_fixed(points, 0, 0) for points in outlines]
+        cv2.fillPoly(self.rgb, polygons, colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.alpha, polygons, 255, cv2.LINE_AA, _SHIFT)
+
+    def strokes(self, lines, colour, width: float = 0.012) -> None:
+        """Lay down open lines of one width."""
+        polygons = [_fixed(points, 0, 0) for points in lines]
+        thickness = _thickness(width)
+        cv2.polylines(self.rgb, polygons, False, colour, thickness, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.alpha, polygons, False, 255, thickness, cv2.LINE_AA, _SHIFT)
+
+    def mirror_right(self) -> None:
+        """Replace the left half by the mirror image of the right half."""
+        half = SIZE // 2
+        self.rgb[:, :half] = self.rgb[:, half:][:, ::-1]
+        self.alpha[:, :half] = self.alpha[:, half:][:, ::-1]
+
+    def tint_inside(self, outlines, colour, opacity: float = 1.0, soften: float = 0.0) -> None:
+        """Blend a colour into what is already drawn, within the outlines: spots, lesions, shade."""
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillPoly(mask, [_fixed(points, 0, 0) for points in outlines], 255, cv2.LINE_AA, _SHIFT)
+        if soften:
+            k = _odd(soften)
+            mask = cv2.blur(mask, (k, k))
+        weight = mask.astype(np.float32) * np.float32(opacity / 255.0)
+        x, y, w, h = cv2.boundingRect(mask)
+        box = np.s_[y : y + h, x : x + w]
+        weight = weight[box]
+        target = self.alpha[box].astype(np.float32)[..., None] * np.asarray(colour, np.float32) / 255.0
+        self.rgb[box] = cv2.blendLinear(
+            target.astype(np.uint8), np.ascontiguousarray(self.rgb[box]), weight, 1 - weight
+        )
+
+
+class Part:
+    """One shaded part; paint on it inside a `with` block."""
+
+    def __init__(self, canvas, outline, colour, relief, radius, opacity):
+        fixed = np.asarray(outline, float) * (SIZE / 2) + SIZE / 2
+        low = np.clip(np.floor(fixed.min(0)) - 1, 0, SIZE - 1).astype(int)
+        high = np.clip(np.ceil(fixed.max(0)) + 2, low + 1, SIZE).astype(int)
+        self._canvas, self._x, self._y = canvas, int(low[0]), int(low[1])
+        self._relief, self._radius, self._opacity = relief, radius, opacity
+        shape = (int(high[1] - low[1]), int(high[0] - low[0]))
+        self.rgb = np.empty((*shape, 3), np.uint8)
+        self.rgb[:] = np.clip(colour, 0, 255)
+        self.mask = np.zeros(shape, np.uint8)
+        cv2.fillPoly(self.mask, [self._local(outline)], 255, cv2.LINE_AA, _SHIFT)
+        self._gloss = None
+
+    def _local(self, points):
+        return _fixed(points, self._x, self._y)
+
+    def fill(self, outlines, colour) -> None:
+        """Paint polygons."""
+        cv2.fillPoly(self.rgb, [self._local(points) for points in outlines], colour, cv2.LINE_AA, _SHIFT)
+
+    def strokes(self, lines, colour, width: float = 0.012) -> None:
+        """Paint open lines."""
+        lines = [self._local(points) for points in lines]
+        cv2.polylines(self.rgb, lines, False, colour, _thickness(width), cv2.LINE_AA, _SHIFT)
+
+    def edge(self, outline, colour, width: float) -> None:
+        """Paint a border of the given width inside the outline."""
+        cv2.polylines(self.rgb, [self._local(outline)], True, colour, _thickness(2 * width), cv2.LINE_AA, _SHIFT)
+
+    def dots(self, centres, radius, colour) -> None:
+        """Paint discs; `radius` is a number or one a centre."""
+        centres = self._local(np.asarray(centres, float).reshape(-1, 2))
+        radii = np.broadcast_to(np.asarray(radius, float), len(centres)) * (SIZE / 2) * (1 << _SHIFT)
+        for (x, y), r in zip(centres.tolist(), radii.tolist()):
+            cv2.circle(self.rgb, (x, y), max(int(r), 8), colour, -1, cv2.LINE_AA, _SHIFT)
+
+    def gradient(self, start, end, colour, power: float = 1.0) -> None:
+        """Blend towards a colour along the line from `start` (none of it) to `end` (all of it)."""
+        start, end = (np.asarray(p, np.float32) * (SIZE / 2) + SIZE / 2 - (self._x, self._y) for p in (start, end))
+        along = end - start
+        along = along / max(float(along @ along), 1e-6)
+        h, w = self.mask.shape
+        xs = (np.arange(w, dtype=np.float32) - start[0]) * along[0]
+        ys = (np.arange(h, dtype=np.float32) - start[1]) * along[1]
+        weight = np.clip(ys[:, None] + xs[None, :], 0, 1).astype(np.float32)
+        if power != 1.0:
+            weight = weight**power
+        self.blend(weight, colour)
+
+    def blend(self, weight, colour) -> None:
+        """Blend towards a colour by a weight image in 0 … 1."""
+        paint = np.empty_like(self.rgb)
+        paint[:] = np.clip(colour, 0, 255)
+        self.rgb = cv2.blendLinear(paint, self.rgb, weight, 1 - weight)
+
+    def soften(self, width: float) -> None:
+        """Blur what has been painted so far: fur, feathers, water-colour edges."""
+        k = _odd(width)
+        self.rgb = cv2.blur(self.rgb, (k, k))
+
+    def mottle(self, rng: np.random.Generator, strength: float, grain: float = 0.06) -> None:
+        """Multiply by smooth noise whose blotches are `grain` across."""
+        h, w = self.mask.shape
+        cells = max(2, round(h / (grain * SIZE / 2))), max(2, round(w / (grain * SIZE / 2)))
+        noise = rng.random(cells, np.float32)
+        noise = cv2.resize(noise, (w, h), interpolation=cv2.INTER_LINEAR)
+        noise = (1 - strength) + noise * (2 * strength)
+        self.rgb = cv2.multiply(self.rgb, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+
+    def gloss(self, x: float, y: float, rx: float, ry: float, strength: float = 0.6, turn: float = 0.0) -> None:
+        """A soft white highlight."""
+        spot = np.zeros(self.mask.shape, np.uint8)
+        centre = (int(x * SIZE / 2 + SIZE / 2 - self._x), int(y * SIZE / 2 + SIZE / 2 - self._y))
+        axes = (max(1, int(rx * SIZE / 2)), max(1, int(ry * SIZE / 2)))
+        cv2.ellipse(spot, centre, axes, turn, 0, 360, int(255 * strength), -1, cv2.LINE_AA)
+        k = max(3, 2 * (min(axes) // 2) + 1)
+        self._gloss = cv2.blur(spot, (k, k)) if self._gloss is None else cv2.max(self._gloss, cv2.blur(spot, (k, k)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc, traceback):
+        if exc_type is None:
+            self._lay_down()
+
+    def _lay_down(self):
+        h, w = self.mask.shape
+        rgb = self.rgb
+        if self._relief:
+            rgb = cv2.multiply(rgb, cv2.merge([self._shade()] * 3), dtype=cv2.CV_8U)
+        if self._gloss is not None:
+            rgb = cv2.add(rgb, cv2.merge([self._gloss] * 3))
+        box = np.s_[self._y : self._y + h, self._x : self._x + w]
+        weight = self.mask.astype(np.float32) * np.float32(self._opacity / 255.0)
+        canvas = self._canvas
+        canvas.rgb[box] = cv2.blendLinear(rgb, np.ascontiguousarray(canvas.rgb[box]), weight, 1 - weight)
+        white = np.full_like(self.mask, 255)
+        canvas.alpha[box] = cv2.blendLinear(white, np.ascontiguousarray(canvas.alpha[box]), weight, 1 - weight)
+
+    def _shade(self) -> Float[np.ndarray, "height width"]:
+        """Brightness of a cushion with this outline: lit from `light`, darker at the rim."""
+        k = max(3, min(_odd(self._radius), min(self.mask.shape) // 2 | 1))
+        cushion = cv2.blur(self.mask, (k, k), borderType=cv2.BORDER_CONSTANT)
+        cushion = cv2.blur(cushion, (k // 2 | 1, k // 2 | 1), borderType=cv2.BORDER_CONSTANT).astype(np.float32)
+        lx, ly = self._canvas.light
+        slope = cv2.Sobel(cushion, cv2.CV_32F, 1, 0, scale=lx) + cv2.Sobel(cushion, cv2.CV_32F, 0, 1, scale=ly)
+        # The light is where the surface falls away towards it, so a rising cushion is on the far side.
+        slope *= np.float32(-self._relief * k / (8 * 255))
+        cushion *= np.float32(self._relief / 255)
+        return slope + cushion + np.float32(1 - 0.9 * self._relief)
+
+
+def _fixed(points, x: int, y: int):
+    """Points of the unit frame as fixed-point pixels relative to (x, y)."""
+    scaled = np.asarray(points, float) * (SIZE / 2) + (SIZE / 2 - x, SIZE / 2 - y)
+    return np.rint(scaled * (1 << _SHIFT)).astype(np.int32)
+
+
+def _thickness(width: float) -> int:
+    return max(1, round(width * SIZE / 2))
+
+
+def _odd(width: float) -> int:
+    return 2 * max(1, round(width * SIZE / 4)) + 1
