@@ -1,0 +1,167 @@
+"""open_clip's state dict and our parameter tree, one into the other, bit for bit."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.models import CLIPConfig
+
+__all__ = ["from_state_dict", "to_state_dict"]
+
+Params = dict[str, Any]
+StateDict = dict[str, Float[np.ndarray, "..."]]
+
+# open_clip's name of a linear layer or norm inside a block, and where ours lies.
+_BLOCK = {
+    "ln_1.weight": ("ln_1", "scale"),
+    "ln_1.bias": ("ln_1", "bias"),
+    "attn.in_proj_weight": ("attn", "in_proj", "kernel"),
+    "attn.in_proj_bias": ("attn", "in_proj", "bias"),
+    "attn.out_proj.weight": ("attn", "out_proj", "kernel"),
+    "attn.out_proj.bias": ("attn", "out_proj", "bias"),
+    "ln_2.weight": ("ln_2", "scale"),
+    "ln_2.bias": ("ln_2", "bias"),
+    "mlp.c_fc.weight": ("mlp", "c_fc", "kernel"),
+    "mlp.c_fc.bias": ("mlp", "c_fc", "bias"),
+    "mlp.c_proj.weight": ("mlp", "c_proj", "kernel"),
+    "mlp.c_proj.bias": ("mlp", "c_proj", "bias"),
+}
+_LAYER_SCALE = {"ls_1.gamma": ("ls_1", "scale"), "ls_2.gamma": ("ls_2", "scale")}
+_REST = {
+    "visual.class_embedding": ("visual", "class_embedding"),
+    "visual.positional_embedding": ("visual", "positional_embedding"),
+    "visual.conv1.weight": ("visual", "patch_embedding", "kernel"),
+    "visual.ln_pre.weight": ("visual", "ln_pre", "scale"),
+    "visual.ln_pre.bias": ("visual", "ln_pre", "bias"),
+    "visual.ln_post.weight": ("visual", "ln_post", "scale"),
+    "visual.ln_post.bias": ("visual", "ln_post", "bias"),
+    "visual.proj": ("visual", "proj"),
+    "token_embedding.weight": ("text", "token_embedding"),
+    "positional_embedding": ("text", "positional_embedding"),
+    "ln_final.weight": ("text", "ln_final", "scale"),
+    "ln_final.bias": ("text", "ln_final", "bias"),
+    "text_projection": ("text", "text_projection"),
+    "logit_scale": ("logit_scale",),
+}
+_REPLAY = {"visual.continual_proj": ("visual", "continual_proj")}
+# Buffers that OpenAI's own files carry beside the weights.
+_IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
+
+
+def to_state_dict(params: Mapping[str, Any], config: CLIPConfig) -> StateDict:
+    """The state dict that open_clip's CLIP of this configuration loads strictly.
+
+    A replay projector becomes `visual.continual_proj`, which open_clip does not know: leave it out of
+    what is written for inference.
+    """
+    state_dict = {}
+    for key, path, layer in _entries(config, replay="continual_proj" in params["visual"]):
+        value = params
+        for name in path:
+            value = value[name]
+        value = np.asarray(value)
+        state_dict[key] = np.asarray(_to_torch(key, value if layer is None else value[layer], config), order="C")
+    return state_dict
+
+
+def from_state_dict(state_dict: Mapping[str, Float[np.ndarray, "..."]], config: CLIPConfig) -> Params:
+    """Our parameter tree from open_clip's; `visual.continual_proj` is kept where it is there.
+
+    UserError names what is missing, left over, or of another shape than the configuration says.
+    """
+    given = {key: value for key, value in state_dict.items() if key not in _IGNORED}
+    entries = list(_entries(config, replay="visual.continual_proj" in given))
+    _check_keys({key for key, _, _ in entries}, set(given))
+
+    params: Params = {}
+    for key, path, layer in entries:
+        value = np.asarray(given[key], np.float32)
+        if key == "logit_scale":
+            value = value.reshape(())
+        expected = _torch_shape(key, config)
+        if value.shape != expected:
+            raise UserError(
+                f"{key} has shape {list(value.shape)}, the configuration says {list(expected)}: is it another model's file?"
+            )
+        value = _from_torch(key, value, config)
+        node = params
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        if layer is None:
+            node[path[-1]] = np.asarray(value, order="C")
+            continue
+        if layer == 0:
+            layers = config.vision.layers if path[0] == "visual" else config.text.layers
+            node[path[-1]] = np.empty((layers, *value.shape), np.float32)
+        node[path[-1]][layer] = value
+    return params
+
+
+def _entries(config: CLIPConfig, *, replay: bool) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
+    """open_clip's key, our path, and the layer (None outside the blocks), for every tensor of the model."""
+    for key, path in (_REST | (_REPLAY if replay else {})).items():
+        yield key, path, None
+    for prefix, tower, sizes in (("visual.", "visual", config.vision), ("", "text", config.text)):
+        block = _BLOCK | (_LAYER_SCALE if sizes.ls_init_value is not None else {})
+        for layer in range(sizes.layers):
+            for name, path in block.items():
+                yield f"{prefix}transformer.resblocks.{layer}.{name}", (tower, "blocks", *path), layer
+
+
+def _is_linear(key: str) -> bool:
+    return ".resblocks." in key and ".ln_" not in key and key.endswith("weight")
+
+
+def _to_torch(key: str, value: np.ndarray, config: CLIPConfig) -> np.ndarray:
+    if key == "visual.conv1.weight":
+        patch = config.vision.patch_size
+        return value.reshape(patch, patch, 3, config.vision.width).transpose(3, 2, 0, 1)
+    return value.T if _is_linear(key) else value
+
+
+def _from_torch(key: str, value: np.ndarray, config: CLIPConfig) -> np.ndarray:
+    if key == "visual.conv1.weight":
+        return value.transpose(2, 3, 1, 0).reshape(-1, config.vision.width)
+    return value.T if _is_linear(key) else value
+
+
+def _torch_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
+    vision, text, embed = config.vision, config.text, config.embed_dim
+    fixed = {
+        "visual.class_embedding": (vision.width,),
+        "visual.positional_embedding": (vision.tokens, vision.width),
+        "visual.conv1.weight": (vision.width, 3, vision.patch_size, vision.patch_size),
+        "visual.proj": (vision.width, embed),
+        "visual.continual_proj": (vision.width, embed),
+        "token_embedding.weight": (text.vocab_size, text.width),
+        "positional_embedding": (text.context_length, text.width),
+        "text_projection": (text.width, embed),
+        "logit_scale": (),
+    }
+    if key in fixed:
+        return fixed[key]
+    tower = vision if key.startswith("visual.") else text
+    width, hidden = tower.width, tower.mlp_width
+    name = key.rpartition("attn.")[2] if "attn." in key else key.rpartition("mlp.")[2] if "mlp." in key else "norm"
+    return {
+        "in_proj_weight": (3 * width, width),
+        "in_proj_bias": (3 * width,),
+        "out_proj.weight": (width, width),
+        "out_proj.bias": (width,),
+        "c_fc.weight": (hidden, width),
+        "c_fc.bias": (hidden,),
+        "c_proj.weight": (width, hidden),
+        "c_proj.bias": (width,),
+        "norm": (width,),
+    }[name]
+
+
+def _check_keys(expected: set[str], given: set[str]) -> None:
+    missing, extra = sorted(expected - given), sorted(given - expected)
+    if missing:
+        raise UserError(f"{len(missing)} tensors are missing, such as {missing[0]}: the file is incomplete or of another architecture")
+    if extra:
+        raise UserError(f"{len(extra)} tensors are not of this architecture, such as {extra[0]}: name the right one with --model")
