@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import pytest
+
+# Modules of peers/ are found by name here and, through PYTHONPATH, in peers' own processes.
+PEERS = Path(__file__).resolve().parent / "peers"
+sys.path.insert(0, str(PEERS))
+
+from torchvision_operators import declare
+
+declare()
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -22,6 +31,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         print(f"\n{SHARED_DATA} is not there: {without} tests on real photographs are left out")
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def peer_environment() -> dict[str, str]:
+    """The environment for a process that runs open_clip or pybioclip: offline, and torchvision imports."""
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return environment | {"PYTHONPATH": str(PEERS), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="session")

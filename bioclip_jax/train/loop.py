@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,21 +12,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from bioclip_jax import __version__
 from bioclip_jax.checkpoint.config import to_dict
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 from bioclip_jax.errors import UserError
-from bioclip_jax.models import get_config
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.feed import device_prefetch
 from bioclip_jax.pipeline.images import CAUSES
-from bioclip_jax.pipeline.sources import open_source
+from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.train.config import TrainConfig
+from bioclip_jax.train.experiment import Experiment
 from bioclip_jax.train.interrupt import Interrupt
-from bioclip_jax.train.metrics import MetricsWriter, ProgressLine
-from bioclip_jax.train.setup import Experiment, prepare
+from bioclip_jax.train.metrics import MetricsWriter, ProgressLine, read_metrics
+from bioclip_jax.train.state import TrainState
 from bioclip_jax.train.throughput import Stopwatch
 
 # Called with the parameters; returns what it measured, by name.
@@ -35,7 +32,7 @@ Evaluate = Callable[[Any], Mapping[str, Any]]
 
 
 class Interrupted(Exception):
-    """The run was asked to stop and did, with a checkpoint; `signal` says by what."""
+    """The run was asked to stop and has, with a checkpoint; `signal` says by what."""
 
     def __init__(self, signal: int, step: int) -> None:
         super().__init__(f"stopped at step {step}, which is saved; the same command goes on from there")
@@ -49,45 +46,182 @@ def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = 
     SIGINT or SIGTERM, once the checkpoint is on disk.
     """
     directory = TrainingDirectory(Path(workdir))
-    finished = _finished(directory, config)
-    if finished is not None:
-        return finished
+    _check_same_model(directory, config)
     source = open_source(
         config.data.train, split="train", bad_shards=config.data.bad_shards, tfds_dir=config.data.tfds_dir
     )
     config = config.with_steps(len(source))
-    mesh = make_mesh(config.mesh)
-    if config.global_batch_size % mesh.size:
-        raise UserError(
-            f"config.global_batch_size is {config.global_batch_size}, which {mesh.size} devices do not divide; "
-            f"the nearest that they do is {round(config.global_batch_size / mesh.size) * mesh.size or mesh.size}"
+    start = (directory.steps() or [0])[-1]
+    progress = ProgressLine(config.total_steps)
+    if start >= config.total_steps:
+        progress.say(f"{directory.path} is trained: {start} of {config.total_steps} steps are done")
+        return read_metrics(directory)[-1]
+
+    experiment = Experiment(config)
+    with contextlib.ExitStack() as stack:
+        directory.write_config(to_dict(config))
+        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory, keep=config.keep_checkpoints)))
+        if start:
+            progress.say(f"going on from step {start} in {directory.path}")
+            state = experiment.restore(checkpoints, start)
+        else:
+            state = experiment.init()
+        writer = MetricsWriter(
+            directory, start_step=start, config=to_dict(config), wandb_project=config.wandb_project
         )
-    experiment = prepare(config, mesh)
-    _check_resume(directory, config)
-    checkpoints = Checkpoints(directory, keep=config.keep_checkpoints)
-    directory.write_config(to_dict(config))
-    start = checkpoints.latest_step() or 0
-    state = experiment.restore(checkpoints, start) if start else experiment.init()
-    writer = MetricsWriter(
-        directory, start_step=start, config=to_dict(config), wandb_project=config.wandb_project
-    )
+        stack.enter_context(contextlib.closing(writer))
+        interrupt = stack.enter_context(Interrupt())
+        run = _Run(config, directory, experiment, checkpoints, writer, progress, evaluate, interrupt)
+        return run.steps(state, start, stack.enter_context(contextlib.closing(_feed(config, experiment, source, start))))
+
+
+class _Feed:
+    """Batches on their way to the device; keeps the counts of bad samples on the host."""
+
+    def __init__(self, batches: Iterator[dict[str, np.ndarray]], experiment: Experiment) -> None:
+        self._host_batches = batches
+        self._bad: deque[np.ndarray] = deque()
+        self._device_batches = device_prefetch(self._without_counts(), experiment.batch_shardings)
+
+    def _without_counts(self) -> Iterator[dict[str, np.ndarray]]:
+        for batch in self._host_batches:
+            self._bad.append(batch.pop("bad"))
+            yield batch
+
+    def next(self) -> tuple[dict[str, jax.Array], np.ndarray, float]:
+        """The next batch on the device, its bad samples by cause, and the seconds waited for it."""
+        batch, waited = next(self._device_batches)
+        return batch, self._bad.popleft(), waited
+
+    def close(self) -> None:
+        self._device_batches.close()
+        self._host_batches.close()
+
+
+def _feed(config: TrainConfig, experiment: Experiment, source: Source, start: int) -> _Feed:
     batches = train_batches(
         source,
-        config.data,
-        config.image,
-        config.caption,
         image_size=experiment.model_config.vision.image_size,
+        image=config.image,
+        caption=config.caption,
         context_length=experiment.model_config.text.context_length,
         seed=config.seed,
         global_batch_size=config.global_batch_size,
         start_step=start,
         host=jax.process_index(),
         hosts=jax.process_count(),
+        workers=config.data.workers,
     )
-    try:
-        with Interrupt() as interrupt:
-            run = _Run(config, experiment, checkpoints, writer, evaluate, interrupt)
-            return run.steps(state, start, batches)
-    finally:
-        writer.close()
-        checkpoints.close()
+    return _Feed(batches, experiment)
+
+
+class _Run:
+    """The loop's collaborators, and the loop."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        directory: TrainingDirectory,
+        experiment: Experiment,
+        checkpoints: Checkpoints,
+        writer: MetricsWriter,
+        progress: ProgressLine,
+        evaluate: Evaluate | None,
+        interrupt: Interrupt,
+    ) -> None:
+        self._config = config
+        self._directory = directory
+        self._experiment = experiment
+        self._checkpoints = checkpoints
+        self._writer = writer
+        self._progress = progress
+        self._evaluate = evaluate
+        self._interrupt = interrupt
+        self._stopwatch = Stopwatch(experiment.model_config)
+        self._bad = np.zeros(len(CAUSES), np.int64)
+
+    def steps(self, state: TrainState, start: int, feed: _Feed) -> dict[str, Any]:
+        config, total = self._config, self._config.total_steps
+        line: dict[str, Any] = {}
+        self._stopwatch.restart()
+        for step in range(start + 1, total + 1):
+            batch, bad, waited = feed.next()
+            self._bad += bad
+            state, metrics = self._experiment.train_step(state, batch)
+            self._stopwatch.count(config.global_batch_size, *batch["tokens"].shape, waited)
+            # Reading the loss waits for the step; the feed has the next batch on the device meanwhile.
+            self._check_finite(metrics, step)
+
+            last = step == total or self._interrupt.signal is not None
+            evaluates = _due(step, config.evaluate_every, step == total) and self._evaluate is not None
+            if last or evaluates or step % config.log_every == 0:
+                line = self._line(step, metrics)
+                if evaluates:
+                    line["val"] = dict(self._evaluate(state.params))
+                    self._progress.say(f"step {step}: " + _describe(line["val"]))
+                self._writer.write(step, line)
+            if last or _due(step, config.checkpoint_every, step == total):
+                # Metrics up to a checkpoint are on disk before it is.
+                self._writer.flush()
+                self._save(step, state)
+            if evaluates or last:
+                self._stopwatch.restart()
+            if last:
+                break
+        self._checkpoints.wait()
+        if self._interrupt.signal is not None:
+            raise Interrupted(self._interrupt.signal, step)
+        self._progress.say(f"trained {total} steps; {self._directory.path} holds the model")
+        return {"step": step, **line}
+
+    def _line(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, Any]:
+        line = {name: float(value) for name, value in metrics.items()} | self._stopwatch.read()
+        line["bad_samples"] = {cause: int(n) for cause, n in zip(CAUSES, self._bad) if n}
+        left = (self._config.total_steps - step) * self._config.global_batch_size / line["images_per_second"]
+        self._progress.show(step, line, left)
+        return line
+
+    def _check_finite(self, metrics: Mapping[str, jax.Array], step: int) -> None:
+        for name in ("loss", "gradient_norm"):
+            value = float(metrics[name])
+            if not math.isfinite(value):
+                self._writer.flush()
+                self._checkpoints.wait()
+                good = self._checkpoints.latest_step()
+                kept = f"checkpoint {good} is the last good one" if good else "there is no checkpoint yet"
+                raise UserError(
+                    f"{name} is {value} at step {step} in {self._directory.path}; {kept}; "
+                    "lower config.learning_rate or set config.optimizer.clip_norm, and start again"
+                )
+
+    def _save(self, step: int, state: TrainState) -> None:
+        meta = {"step": step, "seed": self._config.seed, "global_batch_size": self._config.global_batch_size}
+        self._checkpoints.save(step, {"params": state.params, "opt_state": state.opt_state}, meta)
+
+
+def _due(step: int, every: int, last: bool) -> bool:
+    return every > 0 and (step % every == 0 or last)
+
+
+def _describe(values: Mapping[str, Any], prefix: str = "") -> str:
+    parts = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            parts.append(_describe(value, f"{name} "))
+        elif isinstance(value, float):
+            parts.append(f"{prefix}{name} {value:.1%}")
+    return ", ".join(part for part in parts if part)
+
+
+def _check_same_model(directory: TrainingDirectory, config: TrainConfig) -> None:
+    """A checkpoint goes on only with the architecture, the data order and the batch it was made with."""
+    if not directory.steps():
+        return
+    before = directory.read_config()
+    now = to_dict(config)
+    for key in ("model", "seed", "global_batch_size"):
+        if before.get(key) != now[key]:
+            raise UserError(
+                f"{directory.path} was trained with {key} {before.get(key)}, and config.{key} is now {now[key]}; "
+                "set it back, or give another --workdir"
+            )

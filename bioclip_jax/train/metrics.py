@@ -32,7 +32,7 @@ class MetricsWriter:
         beside = directory.metrics_file.with_suffix(".jsonl.partial")
         beside.write_text("".join(json.dumps(line) + "\n" for line in keep))
         os.replace(beside, directory.metrics_file)
-        self._file = directory.metrics_file.open("a")
+        self._file = directory.metrics_file.open("a", buffering=1)
         self._tensorboard = SummaryWriter(str(directory.tensorboard), purge_step=start_step + 1)
         self._wandb = _start_wandb(wandb_project, directory, config) if wandb_project else None
 

@@ -1,0 +1,72 @@
+"""A small folder of real tars to train on."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bioclip_jax.text.captions import captions_from_taxon
+from bioclip_jax.text.taxon import Taxon
+
+TAXA = [
+    Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"),
+    Taxon("Plantae", "Tracheophyta", "Liliopsida", "Zingiberales", "Musaceae", "Musa", "acuminata", "banana"),
+    Taxon("Animalia", "Chordata", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis", "medium ground finch"),
+    Taxon("Fungi", "Basidiomycota", "Agaricomycetes", "Agaricales", "Amanitaceae", "Amanita", "muscaria", "fly agaric"),
+]
+
+
+def write_shard(path: Path, samples: int, seed: int = 0) -> None:
+    """A TreeOfLife tar of striped pictures, whose stripes tell the species."""
+    rng = np.random.default_rng(seed)
+    with tarfile.open(path, "w") as tar:
+        for i in range(samples):
+            species = i % len(TAXA)
+            picture = rng.integers(0, 120, (40, 40, 3), np.uint8)
+            picture[species::4] += np.uint8(100)
+            image = io.BytesIO()
+            Image.fromarray(picture).save(image, "JPEG", quality=95)
+            files = {"jpg": image.getvalue()}
+            files |= {f"{name}.txt": text.encode() for name, text in captions_from_taxon(TAXA[species]).items()}
+            for name, content in files.items():
+                member = tarfile.TarInfo(f"{path.stem}-{i:05d}.{name}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    write_shard(folder / "shard-00000.tar", 40, seed=0)
+    write_shard(folder / "shard-00001.tar", 24, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
+    """A config file that trains the smallest model on `shards`, with a loss line each step."""
+    file = tmp_path_factory.mktemp("configs") / "tiny.py"
+    file.write_text(
+        f"""
+from bioclip_jax.configs import common
+
+def get_config():
+    config = common.defaults()
+    config.data.train = {str(shards)!r}
+    config.data.val = {str(shards)!r}
+    config.model = "ViT-Test-16"
+    config.global_batch_size = 16
+    config.total_steps = 30
+    config.learning_rate = 1e-3
+    config.warmup_steps = 5
+    config.log_every = 1
+    config.checkpoint_every = 10
+    return config
+"""
+    )
+    return file

@@ -1,0 +1,74 @@
+"""Config files and their overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.train.config import train_config
+from bioclip_jax.train.flags import read_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MINI = str(CONFIGS / "mini.py")
+
+
+@pytest.mark.parametrize("file", sorted(p.name for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "common")))
+def test_every_experiment_is_complete(file):
+    config = train_config(read_config(str(CONFIGS / file)))
+    assert config.data.train and config.model and config.learning_rate > 0
+
+
+def test_overrides_reach_the_dataclass():
+    overrides = ["--config.learning_rate=0.5", "--config.data.val=elsewhere", "--config.init_from=local-dir:x"]
+    config = train_config(read_config(MINI, [*overrides, "--config.total_steps=7", "--config.mesh.fsdp=2"]))
+    assert (config.learning_rate, config.data.val, config.init_from) == (0.5, "elsewhere", "local-dir:x")
+    assert (config.total_steps, config.mesh.fsdp) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("--config.learning_rte=1", "unknown config key config.learning_rte; did you mean config.learning_rate?"),
+        ("--config.data.trian=x", "unknown config key config.data.trian; did you mean config.data.train?"),
+        ("--config.global_batch_size=many", "does not fit"),
+        ("--learning_rate=1", "unknown option --learning_rate=1"),
+        ("--config.seed", "unknown option --config.seed"),
+    ],
+)
+def test_a_wrong_override_is_one_line(override, told):
+    with pytest.raises(UserError) as error:
+        read_config(MINI, [override])
+    assert told in str(error.value)
+
+
+def test_a_missing_and_a_broken_file_are_told(tmp_path):
+    with pytest.raises(UserError, match="there is no config file"):
+        read_config(str(tmp_path / "none.py"))
+    broken = tmp_path / "broken.py"
+    broken.write_text("def get_config():\n    return 1 / 0\n")
+    with pytest.raises(UserError, match="broken.py cannot be read: ZeroDivisionError"):
+        read_config(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("--config.global_batch_size=0", "config.global_batch_size is 0; it must be at least 1"),
+        ("--config.learning_rate=-1.0", "config.learning_rate is -1.0; it must not be negative"),
+        ("--config.total_steps=-5", "the config trains for no step"),
+        ("--config.precision=fp23", "config.precision is 'fp23'; it must be one of fp32, bf16"),
+    ],
+)
+def test_a_value_out_of_range_is_told(override, told):
+    with pytest.raises(UserError, match=told.replace(".", r"\.")):
+        train_config(read_config(MINI, [override]))
+
+
+def test_epochs_become_steps():
+    config = train_config(read_config(MINI, ["--config.total_steps=3", "--config.epochs=2.5"]))
+    assert config.with_steps(1000).total_steps == 3, "total_steps overrides epochs"
+    values = read_config(MINI, ["--config.epochs=2.5", "--config.global_batch_size=100"])
+    values["total_steps"] = None
+    assert train_config(values).with_steps(1000).total_steps == 25

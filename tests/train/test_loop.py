@@ -1,0 +1,124 @@
+"""Runs that are stopped, killed, resumed and fed bad numbers, each as its user would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+
+# One device: processes of a user have no 8-device mesh, and start faster.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+
+def start(config: Path, workdir: Path, *overrides: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bioclip_jax.cli", "train", "--config", str(config), "--workdir", str(workdir), *overrides],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    _, errors = process.communicate(timeout=300)
+    return errors
+
+
+def losses(workdir: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines}
+
+
+def wait_for_step(process: subprocess.Popen, workdir: Path, step: int) -> None:
+    """Return once metrics.jsonl tells of `step`."""
+    deadline = time.monotonic() + 240
+    metrics = workdir / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_text().count("\n") < step:
+        assert process.poll() is None, f"the run ended before step {step}: {process.stderr.read()}"
+        assert time.monotonic() < deadline, f"step {step} did not come in 240 s"
+        os.sched_yield()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_config, tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    errors = finish(process := start(tiny_config, workdir))
+    assert process.returncode == 0, errors
+    return workdir
+
+
+def test_a_run_leaves_a_whole_training_directory(undisturbed):
+    directory = TrainingDirectory(undisturbed)
+    assert directory.steps() == [10, 20, 30]
+    assert directory.read_config()["total_steps"] == 30
+    assert sorted(losses(undisturbed)) == list(range(1, 31))
+    assert any(directory.tensorboard.iterdir())
+    line = json.loads(directory.metrics_file.read_text().splitlines()[-1])
+    assert {"step", "loss", "images_per_second", "mfu", "data_wait", "bad_samples"} <= set(line)
+    assert losses(undisturbed)[30] < losses(undisturbed)[1], "nothing was learnt"
+
+
+def test_a_finished_run_is_not_trained_again(undisturbed, tiny_config):
+    before = (undisturbed / "metrics.jsonl").read_bytes()
+    errors = finish(process := start(tiny_config, undisturbed))
+    assert process.returncode == 0 and "30 of 30 steps are done" in errors, errors
+    assert (undisturbed / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("step", [3, 14])
+def test_a_killed_run_goes_on_with_the_same_losses(undisturbed, tiny_config, tmp_path, step):
+    process = start(tiny_config, tmp_path)
+    wait_for_step(process, tmp_path, step)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert TrainingDirectory(tmp_path).steps() != [10, 20, 30], "the kill came too late to matter"
+    errors = finish(process := start(tiny_config, tmp_path))
+    assert process.returncode == 0, errors
+    assert losses(tmp_path) == losses(undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_saves_and_goes_on(undisturbed, tiny_config, tmp_path, number):
+    process = start(tiny_config, tmp_path)
+    wait_for_step(process, tmp_path, 4)
+    process.send_signal(number)
+    errors = finish(process)
+    assert process.returncode == 128 + number and "Traceback" not in errors, errors
+    (stopped,) = [s for s in TrainingDirectory(tmp_path).steps() if s % 10] or [None]
+    assert stopped is not None and f"stopped at step {stopped}" in errors, errors
+    errors = finish(process := start(tiny_config, tmp_path))
+    assert process.returncode == 0 and f"going on from step {stopped}" in errors, errors
+    assert losses(tmp_path) == losses(undisturbed)
+
+
+def test_a_loss_that_is_not_finite_stops_behind_the_last_good_checkpoint(tiny_config, tmp_path):
+    finish(start(tiny_config, tmp_path, "--config.total_steps=10", "--config.checkpoint_every=5"))
+    errors = finish(process := start(tiny_config, tmp_path, "--config.learning_rate=1e30", "--config.checkpoint_every=1000"))
+    assert process.returncode == 2, errors
+    (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
+    assert "checkpoint 10 is the last good one" in line and "Traceback" not in errors, errors
+    assert TrainingDirectory(tmp_path).steps() == [5, 10]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("--config.learning_rte=1", "unknown config key config.learning_rte; did you mean config.learning_rate?"),
+        ("--config.model=ViT-B-61", "ViT-B-16"),
+        ("--config.data.train=/nowhere/shards", "/nowhere/shards"),
+        ("--config.seed=5", "was trained with seed 0, and config.seed is now 5"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(undisturbed, tiny_config, override, told):
+    errors = finish(process := start(tiny_config, undisturbed, "--config.total_steps=31", override))
+    assert process.returncode == 2, errors
+    assert [told in line for line in errors.splitlines() if line.startswith("error: ")] == [True], errors
+    assert "Traceback" not in errors
