@@ -1,0 +1,122 @@
+"""One picture of a run: how it learned, and how its space is laid out."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from bioclip_jax.analyze.plots import INK, plot_embedding_map, plot_training_curve
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.convert.load import resolve
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.pipeline.sources import open_source
+from bioclip_jax.predict.embedder import Embedder
+from bioclip_jax.predict.pixels import load_pixels
+from bioclip_jax.predict.progress import track
+from bioclip_jax.predict.results import check_output, written_beside
+from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.train.metrics import read_metrics
+
+# More images than these make no better map, and t-SNE takes minutes.
+_MOST_IMAGES = 2000
+_THUMBNAIL_PIXELS = 96
+
+
+def overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str, Any]:
+    """Draw the training curve of a run and the map of its embeddings of `data` (as open_source; split "test").
+
+    A MODEL that is no training directory has no curve: then the map stands alone. Of more than 2,000 images, that
+    many are taken at even distances. Images that cannot be read or have no family are left out.
+
+    Returns: {"images", "families", "output"}. Errors: UserError for a wrong argument, or where no image is left.
+    """
+    output = Path(output)
+    if output.suffix.lower() != ".png":
+        raise UserError(f"the output {output} is no PNG; end its name in .png")
+    check_output(output)
+    source = open_source(data, split="test")
+    bundle = resolve(str(model))
+    metrics = read_metrics(TrainingDirectory(Path(model))) if TrainingDirectory.is_one(model) else []
+
+    step = max(1, -(-len(source) // _MOST_IMAGES))
+    places, taxa = [], []
+
+    def images() -> Iterator[bytes]:
+        for place in track(range(0, len(source), step), "embedding", -(-len(source) // step)):
+            sample = source[place]
+            if sample.taxon is not None and sample.taxon.family:
+                places.append(place)
+                taxa.append(sample.taxon)
+                yield sample.image
+
+    kept: list[int] = []
+    parts = []
+    for numbers, features in Embedder(bundle).stream(images(), on_bad=lambda _, problem: print(problem, file=sys.stderr)):
+        kept += numbers
+        parts.append(features)
+    if not parts:
+        raise UserError(f"{data} has no readable image with a family; give labelled images")
+    taxa = [taxa[number] for number in kept]
+    picture = Preprocess(_THUMBNAIL_PIXELS, resize_mode="shortest")
+    thumbnails = {row: load_pixels(source[places[kept[row]]].image, picture) for row in _one_a_species(taxa)}
+    draw_overview(output, metrics, np.concatenate(parts), taxa, thumbnails, seed=seed)
+    return {"images": len(taxa), "families": len({t.lineage("family") for t in taxa}), "output": str(output)}
+
+
+def draw_overview(
+    output: Path,
+    metrics: Sequence[Mapping[str, Any]],
+    embeddings: Float[np.ndarray, "n dim"],
+    taxa: Sequence[Taxon],
+    thumbnails: Mapping[int, UInt8[np.ndarray, "height width 3"]],
+    *,
+    seed: int = 0,
+) -> None:
+    """Write the picture as a PNG: the curve (as plot_training_curve) and the map (as plot_embedding_map)."""
+    # The Figure is made without pyplot, so that no display and no global state is touched.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 6.4), dpi=150, facecolor="white")
+    FigureCanvasAgg(figure)
+    if metrics:
+        panels = figure.add_gridspec(
+            2, 2, width_ratios=(1, 2.6), hspace=0.22, wspace=0.19, left=0.035, right=0.89, top=0.93, bottom=0.08
+        )
+        axes = figure.add_subplot(panels[:, 1])
+        plot_training_curve(figure.add_subplot(panels[0, 0]), figure.add_subplot(panels[1, 0]), metrics)
+    else:
+        axes = figure.add_axes((0.02, 0.04, 0.86, 0.89))
+    axes.set_title(f"embeddings of {len(taxa):,} images, colored by family", loc="left", fontsize=10, color=INK)
+    plot_embedding_map(axes, map_points(embeddings, seed), taxa, thumbnails)
+    with written_beside(output) as path:
+        figure.savefig(path)
+
+
+def map_points(embeddings: Float[np.ndarray, "n dim"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
+    """Places in the plane that keep near images near: t-SNE (van der Maaten and Hinton 2008) of the first 50 PCs."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if len(embeddings) < 5:
+        return np.pad(embeddings, ((0, 0), (0, 2)))[:, :2]
+    reduced = PCA(min(50, *embeddings.shape), random_state=seed).fit_transform(embeddings)
+    perplexity = min(30.0, (len(embeddings) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+
+
+def _one_a_species(taxa: Sequence[Taxon]) -> list[int]:
+    """The first row of every species, families taking turns."""
+    by_family: dict[tuple[str, ...], dict[tuple[str, ...], int]] = defaultdict(dict)
+    for row, taxon in enumerate(taxa):
+        by_family[taxon.lineage("family")].setdefault(taxon.lineage(), row)
+    turns = itertools.zip_longest(*(species.values() for species in by_family.values()))
+    return [row for turn in turns for row in turn if row is not None]

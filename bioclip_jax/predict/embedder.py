@@ -1,0 +1,93 @@
+"""Images and texts to unit vectors."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, replicated
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import BadImage, Preprocess
+from bioclip_jax.predict.encoder import Encoder
+from bioclip_jax.predict.pixels import ImageLike, load_pixels, name_of
+
+# Called with the place of an image among the inputs and what is wrong with it.
+OnBad = Callable[[int, UserError], None]
+
+
+class Embedder:
+    """A model on this machine's devices. Images are decoded by threads ahead of it."""
+
+    def __init__(self, bundle: ModelBundle, *, batch_size: int | None = None) -> None:
+        """`batch_size`: images a batch; None chooses for the kind of device."""
+        mesh = make_mesh(MeshConfig(), jax.local_devices())
+        self._preprocess = bundle.preprocess
+        self._encoder = Encoder(bundle.config, bundle.preprocess, mesh, batch_size=batch_size)
+        self._params = jax.device_put(bundle.params, replicated(mesh))
+        self.embed_dim = bundle.config.embed_dim
+
+    def images(self, images: Sequence[ImageLike]) -> Float32[np.ndarray, "n embed_dim"]:
+        """Unit vectors of images. UserError for one that cannot be read."""
+        parts = [features for _, features in self.stream(images)]
+        return np.concatenate(parts) if parts else np.empty((0, self.embed_dim), np.float32)
+
+    def stream(
+        self, images: Iterable[ImageLike], on_bad: OnBad | None = None
+    ) -> Iterator[tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]]:
+        """Places among `images` and their unit vectors, a batch at a time, in order.
+
+        What cannot be read is handed to `on_bad` and left out, or without it raised as UserError.
+        """
+        places: deque[int] = deque()
+
+        def pixels() -> Iterator[UInt8[np.ndarray, "size size 3"]]:
+            for place, result in enumerate(load_ahead(images, self._preprocess, 2 * self._encoder.batch_size)):
+                if isinstance(result, np.ndarray):
+                    places.append(place)
+                    yield result
+                elif on_bad is None:
+                    raise result
+                else:
+                    on_bad(place, result)
+
+        for features in self._encoder.images(self._params, pixels()):
+            yield [places.popleft() for _ in range(len(features))], features
+
+    def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
+        """Unit vectors of texts."""
+        return self._encoder.texts(self._params, texts)
+
+
+def load_ahead(
+    images: Iterable[ImageLike], preprocess: Preprocess, ahead: int
+) -> Iterator[UInt8[np.ndarray, "size size 3"] | UserError]:
+    """Each image's pixels, in order, or what is wrong with it; at most `ahead` wait in memory."""
+
+    def load(image: ImageLike) -> Any:
+        try:
+            return load_pixels(image, preprocess)
+        except (BadImage, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            problem = UserError(f"{name_of(image) or 'an image'} cannot be read ({reason}); give a JPEG, PNG or the like")
+            problem.__cause__ = error
+            return problem
+
+    pending: deque[Future] = deque()
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        try:
+            for image in images:
+                pending.append(pool.submit(load, image))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

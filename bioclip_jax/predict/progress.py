@@ -1,0 +1,49 @@
+"""What a person sees while many images go by: a bar on standard error, and a line for each that cannot be read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from bioclip_jax.errors import UserError
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """The items, with a bar on a terminal that shows how many of `total` were taken, and goes away at the end.
+
+    There is none where results go to the same terminal.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Rich would send standard output to its own console, and results would never reach their pipe.
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        disable=not console.is_terminal or sys.stdout.isatty(),
+    ) as progress:
+        yield from progress.track(items, total, description=description)
+
+
+class Unreadable:
+    """Names the images that cannot be read, one line each on standard error, and goes on with the others."""
+
+    def __init__(self, total: int) -> None:
+        """`total`: how many images there are; where none of them can be read, that is an error."""
+        self._total = total
+        self.problems: list[str] = []
+
+    def __call__(self, place: int, problem: UserError) -> None:
+        if self._total == 1:
+            raise problem
+        self.problems.append(str(problem))
+        print(f"left out: {problem}", file=sys.stderr)
+        if len(self.problems) == self._total:
+            raise UserError(f"none of the {self._total} inputs is an image that can be read; give JPEG, PNG or the like")

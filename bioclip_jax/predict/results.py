@@ -1,0 +1,126 @@
+"""Results on their way out: rows as CSV, a table, JSON or Parquet; files written beside and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from bioclip_jax.errors import UserError
+
+Row = Mapping[str, Any]
+
+FORMATS = ("csv", "table", "json", "parquet")
+_SUFFIXES = {".csv": "csv", ".txt": "table", ".json": "json", ".parquet": "parquet"}
+
+
+def check_format(format: str | None, output: Path | None) -> str:
+    """The format to write: the one asked for, or else the output's suffix, or else CSV.
+
+    UserError for one that does not exist, for a suffix that names none, and for Parquet without a file.
+    """
+    if format is None:
+        suffix = output.suffix.lower() if output is not None else ".csv"
+        if suffix not in _SUFFIXES:
+            raise UserError(f"the output {output} does not say its format; end it in {', '.join(_SUFFIXES)}, or set one")
+        format = _SUFFIXES[suffix]
+    if format not in FORMATS:
+        raise UserError(f"the format {format!r} does not exist; choose from {', '.join(FORMATS)}")
+    if format == "parquet" and output is None:
+        raise UserError("Parquet is not text for the terminal; name a file to write with --output")
+    return format
+
+
+def check_output(output: Path | None) -> None:
+    """UserError if the folder of `output` is not there, or `output` is a folder."""
+    if output is None:
+        return
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"the folder of the output {output} does not exist; make it, or name another")
+    if output.is_dir():
+        raise UserError(f"the output {output} is a folder; name a file in it")
+
+
+@contextlib.contextmanager
+def written_beside(output: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `output` when the block ends well and is removed when it does not.
+
+    Errors: as check_output.
+    """
+    check_output(output)
+    # The suffix stays last: matplotlib and NumPy go by it.
+    beside = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
+    try:
+        yield beside
+        os.replace(beside, output)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> int:
+    """Write rows of the same columns to `output`, or to standard output. Returns how many there were.
+
+    CSV is written row by row as they come, and JSON is a list of objects. Nothing is written if there is no row.
+    """
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        return 0
+    rows = itertools.chain([first], rows)
+    if output is None:
+        return _write_text(rows, list(first), format, sys.stdout)
+    with written_beside(output) as path:
+        if format == "parquet":
+            return _write_parquet(rows, path)
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            return _write_text(rows, list(first), format, file)
+
+
+def _write_text(rows: Iterable[Row], columns: list[str], format: str, file: TextIO) -> int:
+    if format == "csv":
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        number = 0
+        for number, row in enumerate(rows, 1):
+            writer.writerow(row)
+        return number
+    rows = list(rows)
+    if format == "json":
+        json.dump(rows, file, indent=2)
+        file.write("\n")
+    else:
+        _write_table(rows, columns, file)
+    return len(rows)
+
+
+def _write_table(rows: list[Row], columns: list[str], file: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_edge=False)
+    for name in columns:
+        number = isinstance(rows[0][name], float)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        cells = (row[name] for name in columns)
+        # As Text, because brackets in a file name are not markup.
+        table.add_row(*(Text(f"{cell:.4f}" if isinstance(cell, float) else str(cell)) for cell in cells))
+    # A file or pipe has no width that the table should be cut to.
+    console = Console(file=file, width=None if file.isatty() else 240)
+    console.print(table)
+
+
+def _write_parquet(rows: Iterable[Row], path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(list(rows))
+    pq.write_table(table, path)
+    return table.num_rows

@@ -1,0 +1,116 @@
+"""INPUTS: what a person may name, and what they are told when it is wrong."""
+
+import io
+import os
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.inputs import find_images
+
+
+def jpeg(seed: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """b.jpg, a/c.PNG, notes.txt, .hidden.jpg, shard.tar with two images and a caption, list.csv."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b.jpg").write_bytes(jpeg(1))
+    (tmp_path / "a" / "c.PNG").write_bytes(jpeg(2))
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / ".hidden.jpg").write_bytes(jpeg(3))
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for name, content in (("k1.jpg", jpeg(4)), ("k1.sci.txt", b"Malus"), ("../k2.jpg", jpeg(5))):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    (tmp_path / "list.csv").write_text(f"\ufefffilepath,species\na/c.PNG,x\n{tmp_path}/b.jpg,y\n", encoding="utf-8")
+    return tmp_path
+
+
+def names(images, folder):
+    return [os.path.relpath(image.name, folder) for image in images]
+
+
+def test_folder_is_searched_in_order_without_hidden_files_and_other_files(folder):
+    found = names(find_images([folder]), folder)
+    assert found == ["a/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]  # relpath folds shard.tar/../k2.jpg
+
+
+def test_inputs_keep_the_order_they_are_given_in(folder):
+    found = find_images([folder / "notes.txt", str(folder / "*.jpg"), folder / "list.csv"])
+    assert names(found, folder) == ["notes.txt", "b.jpg", "a/c.PNG", "b.jpg"]
+
+
+def test_glob_goes_into_folders(folder):
+    assert names(find_images([f"{folder}/**/*.PNG"]), folder) == ["a/c.PNG"]
+
+
+def test_tar_members_are_read_in_place(folder):
+    images = find_images([folder / "shard.tar"])
+    assert [image.read() for image in images] == [jpeg(4), jpeg(5)]
+    assert images[0].name == f"{folder}/shard.tar/k1.jpg"
+
+
+def test_file_whose_name_has_brackets_is_no_glob(folder):
+    (folder / "x[1].jpg").write_bytes(jpeg())
+    assert names(find_images([folder / "x[1].jpg"]), folder) == ["x[1].jpg"]
+
+
+def make_wrong(folder, kind):
+    if kind == "missing":
+        return folder / "nothing.jpg"
+    if kind == "empty folder":
+        (folder / "empty").mkdir()
+        return folder / "empty"
+    if kind == "glob without a match":
+        return folder / "*.webp"
+    if kind == "CSV without a filepath column":
+        (folder / "wrong.csv").write_text("path\nb.jpg\n")
+        return folder / "wrong.csv"
+    if kind == "CSV without a row":
+        (folder / "wrong.csv").write_text("filepath\n")
+        return folder / "wrong.csv"
+    if kind == "CSV that is not text":
+        (folder / "wrong.csv").write_bytes(jpeg())
+        return folder / "wrong.csv"
+    if kind == "tar that is cut off":
+        whole = (folder / "shard.tar").read_bytes()
+        (folder / "cut.tar").write_bytes(whole[:700])
+        return folder / "cut.tar"
+    (folder / "text.tar").write_text("not a tar " * 100)
+    return folder / "text.tar"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "empty folder",
+        "glob without a match",
+        "CSV without a filepath column",
+        "CSV without a row",
+        "CSV that is not text",
+        "tar that is cut off",
+        "tar that is none",
+    ],
+)
+def test_wrong_input_is_named_in_one_line(folder, kind):
+    wrong = make_wrong(folder, kind)
+    with pytest.raises(UserError) as caught:
+        find_images([folder / "b.jpg", wrong])
+    assert str(wrong) in str(caught.value), f"the message for a {kind} does not name it: {caught.value}"
+    assert "\n" not in str(caught.value)
+
+
+def test_no_input_is_an_error():
+    with pytest.raises(UserError, match="no input"):
+        find_images([])
