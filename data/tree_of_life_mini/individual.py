@@ -86,14 +86,14 @@ class Individual:
 
     def wear(self, colour: palette.Colour) -> palette.Colour:
         """A colour as this individual wears it."""
-        drab = 0.45 * self.juvenile + 0.3 * (self.sex == "female")
+        drab = 0.35 * self.juvenile + 0.22 * (self.sex == "female")
         pale = 1 + 0.12 * self.juvenile
-        return palette.vary(self.rng, palette.shade(palette.dull(colour, min(drab, 0.6)), pale))
+        return palette.vary(self.rng, palette.shade(palette.dull(colour, drab), pale))
 
     def picture(self) -> bytes:
         """Draw the individual; returns the bytes of a 128-pixel JPEG."""
         light = scene.Light.draw(self.rng)
-        pose = scene.Pose.draw(self.rng, self.trait("turn", 25.0), 0.8 if self.juvenile else 1.0)
+        pose = scene.Pose.draw(self.rng, self.trait("turn", 25.0), 0.84 if self.juvenile else 1.0)
         canvas = Canvas(pose.into_organism(light.direction))
         plans.PLANS[self.trait("plan")](canvas, self)
         if self.diseased:

@@ -27,10 +27,10 @@ class Pose:
     def draw(cls, rng: np.random.Generator, turn: float, scale: float) -> "Pose":
         """A random pose turned by at most `turn` degrees, with some 15 % of perspective, size and shift."""
         degrees, flipped = float(rng.uniform(-turn, turn)), bool(rng.random() < 0.5)
-        scale = scale * rng.uniform(0.88, 1.12)
+        scale = scale * rng.uniform(0.92, 1.12)
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
         moved = corners * (-scale if flipped else scale, scale) * (1, rng.uniform(0.85, 1.0))
-        moved = curves.rotate(moved, degrees) + rng.uniform(-0.11, 0.11, 2) + rng.uniform(-0.09, 0.09, (4, 2))
+        moved = curves.rotate(moved, degrees) + rng.uniform(-0.08, 0.08, 2) + rng.uniform(-0.07, 0.07, (4, 2))
         matrix = cv2.getPerspectiveTransform(_pixels(corners), _pixels(moved))
         return cls(matrix, degrees, flipped)
 
@@ -60,13 +60,13 @@ class Light:
     def draw(cls, rng: np.random.Generator) -> "Light":
         """Anything from a warm evening to blue shade, under- to overexposed."""
         angle = np.radians(rng.uniform(-160, -20))
-        warm, green = 0.16 * rng.standard_normal(), 0.06 * rng.standard_normal()
-        exposure = np.exp(0.16 * rng.standard_normal())
+        warm, green = 0.11 * rng.standard_normal(), 0.04 * rng.standard_normal()
+        exposure = np.exp(0.13 * rng.standard_normal())
         return cls(
             direction=(float(np.cos(angle)), float(np.sin(angle))),
             gains=tuple(float(exposure * np.exp(g)) for g in (warm, green, -warm)),
-            gamma=float(np.exp(0.22 * rng.standard_normal())),
-            saturation=float(np.clip(0.9 + 0.28 * rng.standard_normal(), 0.25, 1.5)),
+            gamma=float(np.exp(0.16 * rng.standard_normal())),
+            saturation=float(np.clip(0.95 + 0.2 * rng.standard_normal(), 0.4, 1.4)),
             slope=float(rng.uniform(0.0, 0.35)),
         )
 
@@ -101,7 +101,7 @@ def compose(canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Gen
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.8))
     grain = rng.integers(0, 256, (PICTURE, PICTURE), np.uint8).astype(np.float32)
-    return np.clip(image + ((grain - 128) * np.float32(rng.uniform(0.01, 0.07)))[..., None], 0, 255).astype(np.uint8)
+    return np.clip(image + ((grain - 128) * np.float32(rng.uniform(0.01, 0.06)))[..., None], 0, 255).astype(np.uint8)
 
 
 def _pixels(points) -> Float[np.ndarray, "points 2"]:

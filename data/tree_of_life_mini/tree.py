@@ -36,10 +36,11 @@ def species() -> tuple[Species, ...]:
 
 
 def _descend(node: Mapping[str, Any], lineage: tuple[str, ...], inherited: Mapping[str, Any]):
-    """Species below a node: tables are child taxa, everything else is a trait."""
-    own = {key: _value(value) for key, value in node.items() if not isinstance(value, dict)}
+    """Species below a node: above species rank, tables are child taxa and everything else is a trait."""
+    at_species = len(lineage) == len(RANKS)
+    own = {key: _value(value) for key, value in node.items() if at_species or not isinstance(value, dict)}
     traits = {**inherited, **own}
-    if len(lineage) == len(RANKS):
+    if at_species:
         common_name, unseen = traits.pop("common_name"), traits.pop("unseen", False)
         ranks = dict(zip(RANKS, lineage))
         yield Species(Taxon.from_row({**ranks, "common_name": common_name}), traits, unseen)
