@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import grain
@@ -24,6 +24,8 @@ MAX_ATTEMPTS = 100
 # What a worker hands over at once: large enough to be worth a message, small enough that a batch keeps all busy.
 _CHUNK = 64
 _CHUNKS_AHEAD = 2
+# Room for one decoded image of up to 1,024 x 1,024 pixels.
+_SCRATCH = 3 << 20
 _FOREVER = 1 << 60
 
 Batch = dict[str, np.ndarray]
@@ -127,25 +129,42 @@ class TrainBatches(Iterator[Batch]):
         self._chunks.close()
 
 
-@dataclass(frozen=True)
 class _Examples:
-    """From the number of a chunk to its examples; what a worker runs."""
+    """From the number of a chunk to its examples; what a worker runs.
 
-    source: Source
-    order: Order
-    transform: TrainTransform
-    caption: CaptionConfig
-    tokenizer: Tokenizer
-    global_batch_size: int
-    first_row: int
-    rows: int
-    chunk: int
-    chunks: int = field(init=False)
+    A step has `chunks` of them, of `chunk` rows each but for the last; this host's rows begin at `first_row`.
+    """
 
-    def __post_init__(self):
-        object.__setattr__(self, "chunks", -(-self.rows // self.chunk))
+    def __init__(
+        self,
+        source: Source,
+        order: Order,
+        transform: TrainTransform,
+        caption: CaptionConfig,
+        tokenizer: Tokenizer,
+        global_batch_size: int,
+        first_row: int,
+        rows: int,
+        chunk: int,
+    ):
+        self.source = source
+        self.order = order
+        self.transform = transform
+        self.caption = caption
+        self.tokenizer = tokenizer
+        self.global_batch_size = global_batch_size
+        self.first_row = first_row
+        self.rows = rows
+        self.chunk = chunk
+        self.chunks = -(-rows // chunk)
+        self._scratch = None
+
+    def __getstate__(self):
+        return self.__dict__ | {"_scratch": None}
 
     def __call__(self, number: int) -> Batch:
+        if self._scratch is None:
+            self._scratch = np.empty(_SCRATCH, np.uint8)
         step, part = divmod(number, self.chunks)
         start = part * self.chunk
         count = min(self.chunk, self.rows - start)
@@ -195,7 +214,7 @@ class _Examples:
             text = sample.captions.get(kind) or complete_captions(sample.captions)[kind]
             if not sample.image:
                 return "no_image"
-            self.transform(decode(sample.image, self.transform.min_side), draws, out=image)
+            self.transform(decode(sample.image, self.transform.min_side, self._scratch), draws, out=image)
         except BadImage as error:
             return error.cause
         except (MissingCaption, KeyError):

@@ -49,13 +49,17 @@ def open_image(data: bytes | str | Path) -> Image.Image:
     return image
 
 
-def decode(data: bytes, min_side: int = 0) -> UInt8[np.ndarray, "height width 3"]:
+def decode(
+    data: bytes, min_side: int = 0, scratch: UInt8[np.ndarray, " bytes"] | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
     """A picture's RGB pixels, upright, from bytes of any format and mode.
 
     Transparency is dropped, 16-bit values are scaled to 8. With `min_side`, a JPEG may come out smaller than it is
-    stored, its shorter side never below that; libjpeg then skips most of the work. BadImage as open_image.
+    stored, its shorter side never below that; libjpeg then skips most of the work. The pixels may lie in
+    `scratch` until its next use, which saves the kernel from handing out fresh pages for every image. BadImage as
+    open_image.
     """
-    pixels = _decode_jpeg(data, min_side) if data[:2] == b"\xff\xd8" else None
+    pixels = _decode_jpeg(data, min_side, scratch) if data[:2] == b"\xff\xd8" else None
     if pixels is not None:
         orientation = _jpeg_orientation(data)
     else:
@@ -69,16 +73,16 @@ def decode(data: bytes, min_side: int = 0) -> UInt8[np.ndarray, "height width 3"
     return pixels
 
 
-def _decode_jpeg(data: bytes, min_side: int) -> np.ndarray | None:
+def _decode_jpeg(data: bytes, min_side: int, scratch: np.ndarray | None) -> np.ndarray | None:
     """Pixels of a sound RGB or grayscale JPEG; None where Pillow should look at it (CMYK, damaged)."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
         _check_size(width, height)
         if colorspace in ("CMYK", "YCCK"):
             return None
-        if min_side:
-            return simplejpeg.decode_jpeg(data, "RGB", min_height=min_side, min_width=min_side)
-        return simplejpeg.decode_jpeg(data, "RGB")
+        if scratch is None or height * width * 3 > scratch.size:
+            scratch = None
+        return simplejpeg.decode_jpeg(data, "RGB", min_height=min_side, min_width=min_side, buffer=scratch)
     except BadImage:
         raise
     except ValueError:

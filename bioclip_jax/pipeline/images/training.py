@@ -16,6 +16,11 @@ DRAWS = 27
 _TRIES = 10
 _TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _TRIES, DRAWS)
 
+# Luminance and the two chrominances of NTSC; saturation scales the latter, which leaves gray unchanged.
+_GRAY = np.array([0.299, 0.587, 0.114])
+_TO_YIQ = np.array([_GRAY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_FROM_YIQ = np.linalg.inv(_TO_YIQ)
+
 _CV_RESAMPLING = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 # OpenCV's cubic and linear kernels do not widen when they shrink an image; from here on they would alias.
 _AREA_FROM = 1.5
@@ -91,13 +96,16 @@ class TrainTransform:
         out = np.empty((self.size, self.size, 3), np.uint8) if out is None else out
         cv2.resize(crop, (self.size, self.size), dst=out, interpolation=resampling)
         if config.mirror and uniform[_MIRROR] < 0.5:
-            out[:] = out[:, ::-1]
-        if config.brightness or config.contrast:
-            _change_light(out, _factor(config.brightness, uniform[_BRIGHTNESS]), _factor(config.contrast, uniform[_CONTRAST]))
-        if config.saturation:
-            _change_saturation(out, _factor(config.saturation, uniform[_SATURATION]))
-        if config.hue:
-            _turn_hue(out, config.hue * (2 * uniform[_HUE] - 1))
+            cv2.flip(out, 1, dst=out)
+        if config.brightness or config.contrast or config.saturation or config.hue:
+            matrix = color_matrix(
+                brightness=1 + config.brightness * (2 * uniform[_BRIGHTNESS] - 1),
+                contrast=1 + config.contrast * (2 * uniform[_CONTRAST] - 1),
+                saturation=1 + config.saturation * (2 * uniform[_SATURATION] - 1),
+                hue=config.hue * (2 * uniform[_HUE] - 1),
+                mean_gray=float(_GRAY @ cv2.mean(out)[:3]),
+            )
+            cv2.transform(out, matrix, dst=out)
         return out
 
 
@@ -126,25 +134,17 @@ def random_crop(
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 
-def _factor(strength: float, uniform: float) -> float:
-    return 1 + strength * (2 * uniform - 1)
+def color_matrix(
+    brightness: float, contrast: float, saturation: float, hue: float, mean_gray: float
+) -> Float64[np.ndarray, "3 4"]:
+    """The affine map of RGB values that changes light and colour, with torchvision's meaning of the factors.
 
-
-def _change_light(image: np.ndarray, brightness: float, contrast: float) -> None:
-    """brightness * (mean + contrast * (x - mean)), the mean being that of the gray image, as torchvision defines it."""
-    mean = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean()
-    table = brightness * (mean + contrast * (np.arange(256) - mean))
-    cv2.LUT(image, np.clip(table.round(), 0, 255).astype(np.uint8), dst=image)
-
-
-def _change_saturation(image: np.ndarray, factor: float) -> None:
-    """factor * x + (1 - factor) * gray."""
-    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    cv2.addWeighted(image, factor, gray, 1 - factor, 0, dst=image)
-
-
-def _turn_hue(image: np.ndarray, turn: float) -> None:
-    """Moves every hue by `turn` of the full circle."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + round(turn * 180)) % 180  # OpenCV keeps hue in 0..179
-    cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=image)
+    x becomes brightness * (mean_gray + contrast * (x - mean_gray)), is drawn away from its gray value by the factor
+    saturation, and its hue turns by `hue` of the circle: in the chrominance plane of YIQ, keeping the luminance, where
+    torchvision turns it in HSV.
+    """
+    angle = 2 * math.pi * hue
+    turn = np.array([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
+    saturate = np.diag([1.0, saturation, saturation])
+    linear = _FROM_YIQ @ turn @ saturate @ _TO_YIQ * (brightness * contrast)
+    return np.column_stack([linear, np.full(3, brightness * (1 - contrast) * mean_gray)])

@@ -19,12 +19,13 @@ from rich.progress import track
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, members, split_name
+from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, parse_sample
 from bioclip_jax.pipeline.sources.tar_index import is_cached, load_index
-from bioclip_jax.text.captions import taxon_of
+from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE, taxon_of
 from bioclip_jax.text.taxon import Taxon
 
 IMAGE_KINDS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "jp2", "avif"})
+_CAPTIONS = {PLAIN_TYPE: PLAIN_TYPE} | {f"{name}.txt": name for name in CAPTION_FILES}
 
 # Indexing is worth a progress bar from about this many tars on (a TreeOfLife shard takes a third of a second).
 _MANY = 6
@@ -75,27 +76,22 @@ class TarSource:
         row = index + shard
         start, end = int(self._starts[row]) * BLOCK, int(self._starts[row + 1]) * BLOCK
         span = self._files.read(self._shards[shard], start, end - start)
-        key, image, captions, metadata = "", b"", {}, {}
-        for member in members(lambda offset, size: span[offset : offset + size], len(span), check=False):
-            parts = split_name(member.name)
-            if parts is None:
-                continue
-            key, kind = parts
-            content = span[member.offset : member.offset + member.size]
-            if kind.endswith(".txt"):
-                captions[kind[:-4]] = content.decode("utf-8", "replace")
+        key, files = parse_sample(span)
+        image, captions, metadata = b"", {}, {}
+        for kind, content in files.items():
+            if caption := _CAPTIONS.get(kind):
+                captions[caption] = content.decode("utf-8", "replace")
             elif kind.lower() in IMAGE_KINDS:
                 image = image or content
-            elif kind == "txt":
-                captions["txt"] = content.decode("utf-8", "replace")
             elif kind == "json":
                 metadata = _metadata(content)
         taxon = _taxon(captions.get("taxonTag", ""), captions.get("taxonTag_com", ""), captions.get("common_name", ""))
         return Sample(key, image, captions, taxon, metadata)
 
-    def shard_of(self, index: int) -> Path:
-        """The tar that holds a sample."""
-        return self._shards[bisect_right(self._firsts, index) - 1]
+    @property
+    def shards(self) -> list[Path]:
+        """The tars that are read, in order."""
+        return list(self._shards)
 
 
 class _OpenFiles:

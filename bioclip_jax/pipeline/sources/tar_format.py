@@ -1,14 +1,20 @@
 """The tar format, as far as random access needs it: where the members lie, and which belong to one sample."""
 
 import re
+import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 BLOCK = 512
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+# name, size, kind, magic, prefix
+_HEADER = struct.Struct("100s24x12s20xs100x6s82x155s12x")
+# An extended header with nothing but times, which webdataset writes before every member.
+_HARMLESS_PAX = re.compile(rb"(?:\d+ [acm]time=[\d.]+\n)*").fullmatch
 _PAX_RECORD = re.compile(rb"\d+ ([^=]+)=")
-_REGULAR = b"0\0"
+_REGULAR = (b"0", b"\0")
+_EXTENDED = (b"L", b"K", b"x", b"g")  # GNU long name and link, pax for one member and for all
 
 
 class BadTar(ValueError):
@@ -43,32 +49,72 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
             return
         if check:
             _check_header(header, position, start)
-        kind = header[156]
-        size = _number(header[124:136], position)
+        name, digits, kind, magic, prefix = _HEADER.unpack(header)
+        size = _number(digits, position)
         data = position + BLOCK
-        first_header = position if first_header is None else first_header
-        after = data + _padded(size)
-        if kind in b"LKxg":
+        if first_header is None:
+            first_header = position
+        if kind in _EXTENDED:
             if data + size > end:
                 raise BadTar(f"it is cut off inside the extended header at byte {position:,}")
-            content = read(data, size)
-            if kind == ord("L"):
-                long_name = content.rstrip(b"\0")
-            elif kind == ord("x"):
-                pax = _pax(content)
-            position = after
+            if kind == b"L":
+                long_name = read(data, size).rstrip(b"\0")
+            elif kind == b"x":
+                pax = _pax(read(data, size))
+            position = data + -(-size // BLOCK) * BLOCK
             continue
-        if b"size" in pax:
+        if pax and b"size" in pax:
             size = int(pax[b"size"])
-            after = data + _padded(size)
         if check and data + size > end:
             raise BadTar(f"it is cut off: the member at byte {position:,} needs {data + size - end:,} bytes more")
         if kind in _REGULAR:
-            name = pax.get(b"path") or long_name or _name(header)
+            name = pax.get(b"path") or long_name or _joined(name, magic, prefix)
             yield Member(first_header, name.decode("utf-8", "replace"), data, size)
-        position, first_header, long_name, pax = after, None, None, {}
+        position, first_header, long_name, pax = data + -(-size // BLOCK) * BLOCK, None, None, {}
     if check:
         raise BadTar("it is cut off: the end-of-archive block is missing")
+
+
+def parse_sample(span: bytes) -> tuple[str, dict[str, bytes]]:
+    """A sample's key and its files' contents by their kind, from the bytes of its members. BadTar if damaged."""
+    plain = _parse_plain(span)
+    if plain is not None:
+        return plain
+    key, files = "", {}
+    for member in members(lambda offset, size: span[offset : offset + size], len(span), check=False):
+        if parts := split_name(member.name):
+            key = parts[0]
+            files.setdefault(parts[1], span[member.offset : member.offset + member.size])
+    return key, files
+
+
+def _parse_plain(span: bytes) -> tuple[str, dict[str, bytes]] | None:
+    """parse_sample for the usual case, regular files whose names stand in their own headers; None for any other."""
+    key, files, position, end, skip = None, {}, 0, len(span), 0
+    unpack, block = _HEADER.unpack_from, BLOCK
+    while position < end:
+        name, digits, kind, _, prefix = unpack(span, position)
+        data = position + block
+        try:
+            size = int(digits[:11], 8)
+        except ValueError:
+            return None
+        position = data + (size + block - 1) // block * block
+        if kind == b"0" and not prefix[0]:
+            name = name[: name.find(0)]
+            if key is None:
+                parts = split_name(name.decode("utf-8", "replace"))
+                if parts is None:
+                    return None
+                key = parts[0]
+                key_bytes = key.encode()
+                skip = len(key_bytes) + 1
+            elif not name.startswith(key_bytes):
+                return None
+            files[name[skip:].decode("utf-8", "replace")] = span[data : data + size]
+        elif kind != b"x" or not _HARMLESS_PAX(span, data, data + size):
+            return None
+    return (key, files) if key is not None else None
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -103,10 +149,10 @@ def _number(digits: bytes, position: int) -> int:
         raise BadTar(f"it is damaged: the header at byte {position:,} has no size") from None
 
 
-def _name(header: bytes) -> bytes:
-    name = header[:100].partition(b"\0")[0]
-    if header[257:263] == b"ustar\0" and header[345]:
-        return header[345:500].partition(b"\0")[0] + b"/" + name
+def _joined(name: bytes, magic: bytes, prefix: bytes) -> bytes:
+    name = name.partition(b"\0")[0]
+    if magic == b"ustar\0" and prefix[0]:
+        return prefix.partition(b"\0")[0] + b"/" + name
     return name
 
 
@@ -120,7 +166,3 @@ def _pax(content: bytes) -> dict[bytes, bytes]:
         records[match[1]] = content[match.end() : position + length - 1]
         position += length
     return records
-
-
-def _padded(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK
