@@ -1,6 +1,11 @@
 """Training batches: the samples of a step decoded, cropped and tokenised, the same for any hosts and workers."""
 
+import multiprocessing
+import os
 import shutil
+import signal
+import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,8 +115,10 @@ class TrainBatches(Iterator[Batch]):
             if not flags.FLAGS.is_parsed():
                 flags.FLAGS.mark_as_parsed()
             options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_CHUNKS_AHEAD)
-            chunks = chunks.mp_prefetch(options)
+            chunks = chunks.mp_prefetch(options, worker_init_fn=_start_worker)
         self._chunks = iter(chunks)
+        # Also at the interpreter's exit, where grain's own clean-up comes too late to be quiet.
+        self._finalizer = weakref.finalize(self, self._chunks.close)
 
     def __next__(self) -> Batch:
         parts = [next(self._chunks) for _ in range(self._examples.chunks)]
@@ -126,7 +133,7 @@ class TrainBatches(Iterator[Batch]):
 
     def close(self) -> None:
         """Stops the workers; the iterator cannot be used any more."""
-        self._chunks.close()
+        self._finalizer()
 
 
 class _Examples:
@@ -223,6 +230,22 @@ class _Examples:
             return "unreadable"
         self.tokenizer.write(text, tokens)
         return None
+
+
+def _start_worker(worker: int, workers: int) -> None:
+    """Leaves it to the trainer when a worker ends: by closing, or by being gone.
+
+    Ctrl-C and a scheduler's SIGTERM reach every process of a job; workers that died of them would make the trainer
+    fail where it wants to save and leave in order.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _unique_rows(

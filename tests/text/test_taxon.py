@@ -1,0 +1,67 @@
+"""Taxa: names, table rows, tagged captions there and back."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bioclip_jax.text.captions import captions_from_taxon
+from bioclip_jax.text.taxon import RANKS, Taxon
+
+APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+
+# Words that are no rank's tag; several make names such as "sp. 3" or "incertae sedis".
+word = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8).filter(
+    lambda text: text not in RANKS and not text.endswith(".")
+)
+name = st.lists(word, max_size=3).map(" ".join)
+taxa = st.builds(Taxon, *[name] * 8)
+
+
+def test_names_of_a_full_taxon():
+    assert APPLE.scientific_name == "Malus domestica"
+    assert APPLE.taxonomic_name == "Plantae Tracheophyta Magnoliopsida Rosales Rosaceae Malus domestica"
+    assert APPLE.lineage("order") == ("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales")
+    assert APPLE.rank("class") == "Magnoliopsida"
+    with pytest.raises(ValueError, match="tribe.*kingdom"):
+        APPLE.rank("tribe")
+
+
+def test_lowest_known_rank_stands_in_for_a_missing_species():
+    assert Taxon(kingdom="Animalia", order="Diptera").scientific_name == "Diptera"
+    assert Taxon(kingdom="Animalia", order="Diptera").taxonomic_name == "Animalia Diptera"
+    assert Taxon(genus="Malus").scientific_name == "Malus"
+    assert Taxon().scientific_name == ""
+
+
+def test_row_takes_cls_over_class_and_cuts_the_genus_from_the_species():
+    row = {"kingdom": " Plantae ", "cls": "Magnoliopsida", "class": "label 7", "genus": "Malus", "species": "Malus  domestica"}
+    assert Taxon.from_row(row) == Taxon(kingdom="Plantae", class_="Magnoliopsida", genus="Malus", species="domestica")
+    assert Taxon.from_row({"class": "Aves", "order": None, "family": math.nan}) == Taxon(class_="Aves")
+
+
+def test_tagged_caption_without_some_ranks():
+    text = "a photo of kingdom Animalia class Aves genus Geospiza species sp. 2."
+    assert Taxon.from_tagged(text) == Taxon(kingdom="Animalia", class_="Aves", genus="Geospiza", species="sp. 2")
+    for text in ("", "a photo of .", "a photo of a dog.", "Plantae Tracheophyta"):
+        with pytest.raises(ValueError, match="not a tagged taxon name"):
+            Taxon.from_tagged(text)
+
+
+@given(taxa)
+def test_tagged_caption_names_the_taxon_it_was_made_from(taxon):
+    if not taxon.taxonomic_name:
+        return
+    captions = captions_from_taxon(taxon)
+    found = Taxon.from_tagged(captions["taxonTag_com"])
+    assert found.lineage() == taxon.lineage()
+    assert found.common_name == (taxon.common_name or taxon.scientific_name)
+    assert Taxon.from_tagged(captions["taxonTag"]) == Taxon(*taxon.lineage())
+
+
+@given(taxa)
+def test_row_gives_the_taxon_back(taxon):
+    row = dict(zip((*RANKS, "common_name"), (*taxon.lineage(), taxon.common_name)))
+    if not taxon.species.startswith(taxon.genus + " "):
+        assert Taxon.from_row(row) == taxon
