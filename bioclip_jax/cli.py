@@ -23,6 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     if rest and arguments.run is not train:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
+    # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "xla"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     try:
         result = arguments.run(arguments)
     except UserError as error:

@@ -40,8 +40,10 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def _parse(file: str, overrides: Sequence[str]) -> ConfigDict:
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    values(["train", f"--config={file}", *overrides])
+    argv = ["train", f"--config={file}", *overrides]
+    # Without sys_argv it would look for overrides in the arguments of this process.
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    values(argv)
     return values.config
 
 
