@@ -41,7 +41,7 @@ class TFDSSource:
         try:
             builder = tfds.builder(builder_name, data_dir=directory, file_format="array_record")
         except tfds.core.DatasetNotFoundError:
-            raise UserError(f"{match[1]} is neither a path nor a registered TFDS builder{_hint(match[1])}") from None
+            raise UserError(f"{name} is neither a path nor a registered TFDS builder{_hint(match[1])}") from None
         except ValueError as error:  # an unknown config
             raise UserError(f"TFDS builder {builder_name}: {str(error).splitlines()[0]}") from None
         if builder.info.file_format.value != "array_record":
