@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-__all__ = ["Block", "BlockInit", "LayerNorm", "Linear", "Remat", "apply_blocks", "stack_blocks", "uniform_init"]
+__all__ = ["Block", "BlockInit", "LayerNorm", "Linear", "Remat", "apply_blocks", "gelu", "stack_blocks", "uniform_init"]
 
 Initializer = Callable[..., Array]
 Remat = Literal["none", "full", "dots"]
@@ -63,8 +63,12 @@ class Linear(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "*batch fan_in"]) -> Float[Array, "*batch fan_out"]:
-        y = x @ self.kernel[...].astype(self.dtype)
-        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+        kernel = self.kernel[...].astype(self.dtype)
+        # Rows flattened by hand: XLA's CPU matrix products take 1.6 times as long to differentiate in 3-D.
+        y = x.reshape(-1, kernel.shape[0]) @ kernel
+        if self.bias is not None:
+            y = y + self.bias[...].astype(self.dtype)
+        return y.reshape(*x.shape[:-1], kernel.shape[1])
 
 
 class LayerScale(nnx.Module):
@@ -92,19 +96,56 @@ class Attention(nnx.Module):
         batch, tokens, width = x.shape
         qkv = self.in_proj(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
-        mixed = jax.nn.dot_product_attention(
-            query, key, value, is_causal=self.causal, implementation=_attention_implementation(query)
-        )
+        if _flash_attention_exists(query):
+            mixed = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal, implementation="cudnn")
+        else:
+            mixed = _attend(query, key, value, causal=self.causal)
         return self.out_proj(mixed.reshape(batch, tokens, width))
 
 
-def _attention_implementation(query: Float[Array, "batch tokens heads head_width"]) -> Literal["xla", "cudnn"]:
-    # cuDNN's flash attention exists for half precision and these head widths; it never stores tokens² weights.
-    head_width = query.shape[-1]
+def _flash_attention_exists(query: Float[Array, "batch tokens heads head_width"]) -> bool:
+    # cuDNN has it for half precision and these head widths; it never stores the tokens² weights.
     half = query.dtype in (jnp.bfloat16, jnp.float16)
-    if jax.default_backend() == "gpu" and half and head_width % 8 == 0 and head_width <= 128:
-        return "cudnn"
-    return "xla"
+    return jax.default_backend() == "gpu" and half and query.shape[-1] % 8 == 0 and query.shape[-1] <= 128
+
+
+def _attend(
+    query: Float[Array, "batch tokens heads head_width"],
+    key: Float[Array, "batch tokens heads head_width"],
+    value: Float[Array, "batch tokens heads head_width"],
+    *,
+    causal: bool,
+) -> Float[Array, "batch tokens heads head_width"]:
+    # Heads before tokens: on a CPU this takes two thirds of jax.nn.dot_product_attention's time, both ways.
+    query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
+    query = query * query.shape[-1] ** -0.5
+    logits = jnp.einsum("bhtd,bhsd->bhts", query, key, preferred_element_type=jnp.float32)
+    if causal:
+        tokens = logits.shape[-1]
+        logits = jnp.where(jnp.tri(tokens, dtype=bool), logits, -jnp.inf)
+    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    return jnp.einsum("bhts,bhsd->bhtd", weights, value).transpose(0, 2, 1, 3)
+
+
+@jax.custom_jvp
+def gelu(x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
+    """x·Φ(x) with Φ = (1 + erf(x/√2)) / 2, in float32; the tanh approximation is off by up to 5e-4."""
+    wide = x.astype(jnp.float32)
+    return (wide * _normal_cdf(wide)).astype(x.dtype)
+
+
+@gelu.defjvp
+def _gelu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # The slope Φ(x) + x·φ(x) in one array is all the backward pass then keeps of the activation.
+    (x,), (tangent,) = primals, tangents
+    wide = x.astype(jnp.float32)
+    cdf = _normal_cdf(wide)
+    slope = cdf + wide * jnp.exp(-0.5 * wide * wide) * (2 * math.pi) ** -0.5
+    return (wide * cdf).astype(x.dtype), slope.astype(x.dtype) * tangent
+
+
+def _normal_cdf(x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
+    return 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 class MLP(nnx.Module):
@@ -119,7 +160,7 @@ class MLP(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
         x = self.c_fc(x)
-        x = x * jax.nn.sigmoid(1.702 * x) if self.quick_gelu else jax.nn.gelu(x, approximate=False)
+        x = x * jax.nn.sigmoid(1.702 * x) if self.quick_gelu else gelu(x)
         return self.c_proj(x)
 
 
