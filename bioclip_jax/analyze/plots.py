@@ -21,7 +21,8 @@ from bioclip_jax.text.taxon import Taxon
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 # Okabe and Ito's colors, which stay apart in every common color blindness; black is kept for text.
 _HUES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A900")
-_LIGHTNESS = (0.0, -0.16, 0.16, -0.28)
+# How far each round through the hues is mixed with white, or below zero with black.
+_TINTS = (0.0, -0.35, 0.42, -0.6)
 _MARKERS = ("o", "^", "s", "D", "P", "X", "v")
 _HALO = [patheffects.withStroke(linewidth=2.6, foreground="white", alpha=0.9)]
 _THUMBNAIL = 40  # pixels at 100 dpi
@@ -32,9 +33,9 @@ def family_colors(families: Sequence[str]) -> dict[str, tuple[float, float, floa
     """A color for each family, neighbors in the given order far apart: seven hues, then the same ones darker, lighter."""
     colors = {}
     for number, family in enumerate(dict.fromkeys(families)):
-        shift = _LIGHTNESS[number // len(_HUES) % len(_LIGHTNESS)]
-        hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(_HUES[number % len(_HUES)]))
-        colors[family] = colorsys.hls_to_rgb(hue, min(0.85, max(0.12, lightness + shift)), saturation)
+        tint = _TINTS[number // len(_HUES) % len(_TINTS)]
+        hue = np.array(to_rgb(_HUES[number % len(_HUES)]))
+        colors[family] = tuple((1 - abs(tint)) * hue + max(tint, 0.0))
     return colors
 
 
@@ -49,7 +50,7 @@ def plot_training_curve(loss_axes: Axes, accuracy_axes: Axes, metrics: Iterable[
     if losses:
         steps, values = np.array(losses, float).T
         loss_axes.plot(steps, values, color=_HUES[0], alpha=0.25, linewidth=1)
-        loss_axes.plot(steps, _smooth(values), color=_HUES[0], linewidth=1.8)
+        loss_axes.plot(steps, smooth(values), color=_HUES[0], linewidth=1.8)
         loss_axes.set_ylim(bottom=0)
     _style_curve(loss_axes, "training loss")
     loss_axes.tick_params(labelbottom=False)
@@ -75,7 +76,7 @@ def plot_training_curve(loss_axes: Axes, accuracy_axes: Axes, metrics: Iterable[
     accuracy_axes.set_xlabel("step", color=MUTED)
 
 
-def _smooth(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def smooth(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """A running mean over a twentieth of the curve, narrower at its ends."""
     half = max(1, len(values) // 40)
     sums = np.concatenate([[0.0], np.cumsum(values)])
@@ -134,7 +135,7 @@ def _place_names_and_thumbnails(
     # Places are compared in pixels, so the axes must have their final position and limits.
     figure.canvas.draw()
     to_pixels, to_data = axes.transData, axes.transData.inverted()
-    room = _Room(axes.get_window_extent(), to_pixels.transform(points))
+    room = FreeRoom(axes.get_window_extent(), to_pixels.transform(points))
     unit = figure.dpi / 100
 
     for family, _ in Counter(families.tolist()).most_common():
@@ -167,33 +168,32 @@ def _place_names_and_thumbnails(
         axes.add_artist(AnnotationBbox(image, to_data.transform(place), bboxprops=frame, pad=0, zorder=4))
 
 
-class _Room:
+class FreeRoom:
     """The free places of a scatter, in pixels: inside the frame, clear of what was placed, over few points."""
 
     def __init__(self, frame: Bbox, points: Float[np.ndarray, "n 2"]) -> None:
-        self._frame, self._points, self._taken = frame, points, []
+        self._frame, self._points = frame, points
+        self._centers = np.empty((0, 2))
+        self._halves = np.empty((0, 2))
 
     def take(
         self, anchor: Float[np.ndarray, "2"], width: float, height: float, reach: float
     ) -> Float[np.ndarray, "2"] | None:
-        """The centre of a free box near `anchor`, at most `reach` away; None if there is none."""
-        best, best_cost = None, np.inf
+        """The center of a box near `anchor`, at most `reach` away, which is then taken; None if none is free."""
         half = np.array([width, height]) / 2
-        for offset in _SPIRAL * reach:
-            centre = anchor + offset
-            box = Bbox([centre - half, centre + half])
-            inside = self._frame.containsx(box.x0) and self._frame.containsx(box.x1)
-            inside = inside and self._frame.containsy(box.y0) and self._frame.containsy(box.y1)
-            if not inside or any(box.overlaps(other) for other in self._taken):
-                continue
-            hidden = (np.abs(self._points - centre) < half).all(axis=1).sum()
-            cost = hidden + 6 * np.linalg.norm(offset) / reach
-            if cost < best_cost:
-                best, best_cost = box, cost
-        if best is None:
+        centers = anchor + _SPIRAL * reach
+        inside = ((centers - half >= self._frame.min) & (centers + half <= self._frame.max)).all(axis=1)
+        gaps = np.abs(centers[:, None] - self._centers) - (self._halves + half)
+        centers = centers[inside & (gaps >= 0).any(axis=2).all(axis=1)]
+        if not len(centers):
             return None
-        self._taken.append(best)
-        return (best.min + best.max) / 2
+        hidden = (np.abs(self._points - centers[:, None]) < half).all(axis=2).sum(axis=1)
+        # Being far from its place is as bad for a box as hiding half a dozen points.
+        cost = hidden + 6 * np.linalg.norm(centers - anchor, axis=1) / reach
+        center = centers[cost.argmin()]
+        self._centers = np.vstack([self._centers, center])
+        self._halves = np.vstack([self._halves, half])
+        return center
 
 
 # Offsets to try, from the anchor outwards; 1 is as far as it may be.

@@ -19,6 +19,8 @@ from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.text.tokenizer import Tokenizer
 
 _CONTEXT_STEP = 8
+# Every context length costs a compilation, which fewer batches of texts than these do not pay back.
+_MANY_BATCHES = 16
 
 
 class Encoder:
@@ -68,8 +70,8 @@ class Encoder:
     def texts(self, params: Any, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
         """Unit vectors of texts.
 
-        Batches are of texts of like length, each as short as its longest text: under the causal mask, what stands
-        behind the end-of-text token changes nothing.
+        They are cut behind the longest text, and many texts are sorted, so that each batch is as short as its own
+        longest: under the causal mask, what stands behind the end-of-text token changes nothing.
         """
         tokens = self._tokenizer(texts)
         # The end-of-text token has the largest id.
@@ -80,7 +82,8 @@ class Encoder:
         features = np.empty((len(texts), self._embed_dim), np.float32)
         for start in range(0, len(order), shape):
             rows = order[start : start + shape]
-            context = -(-int(lengths[rows[-1]]) // _CONTEXT_STEP) * _CONTEXT_STEP
+            longest = lengths[rows[-1] if len(order) >= _MANY_BATCHES * shape else order[-1]]
+            context = -(-int(longest) // _CONTEXT_STEP) * _CONTEXT_STEP
             features[rows] = self._run(self._text_features, params, tokens[rows, :context], shape)
         return features
 

@@ -1,0 +1,80 @@
+"""The compiled towers: any number of rows, in their order, exactly as the model alone."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
+from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict.encoder import Encoder
+from bioclip_jax.text.tokenizer import Tokenizer
+
+CONFIG = get_config("ViT-Test-16")
+PREPROCESS = Preprocess(CONFIG.vision.image_size, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+# "!" is token 0, as the padding is; the last is cut at the context's end.
+TEXTS = ["Malus domestica", "!", "", "a! b!!", "Aves " * 20, "Ursus", "a photo of an apple. " * 40, "ü&amp;é"]
+
+
+@pytest.fixture(scope="module")
+def params():
+    return init_params(CONFIG, seed=3)
+
+
+@pytest.fixture(scope="module")
+def model(params):
+    return nnx.merge(graphdef(CONFIG), params)
+
+
+@pytest.fixture
+def encoder():
+    return Encoder(CONFIG, PREPROCESS, make_mesh(MeshConfig()), batch_size=16)
+
+
+def pictures(number: int) -> np.ndarray:
+    side = CONFIG.vision.image_size
+    return np.random.default_rng(number).integers(0, 256, (number, side, side, 3), np.uint8)
+
+
+@pytest.mark.parametrize("number", [1, 16, 41])
+def test_images_equal_the_model_alone(encoder, params, model, number):
+    images = pictures(number)
+    batches = list(encoder.images(params, iter(images)))
+    assert sum(map(len, batches)) == number
+    expected = model.encode_image(normalize_images(images, PREPROCESS.mean, PREPROCESS.std))
+    np.testing.assert_allclose(np.concatenate(batches), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("copies", [1, 140], ids=["one length for all", "sorted by length"])
+def test_texts_equal_the_model_at_full_context(encoder, params, model, copies):
+    found = encoder.texts(params, TEXTS * copies)
+    expected = np.asarray(model.encode_text(Tokenizer(CONFIG.text.context_length)(TEXTS)))
+    np.testing.assert_allclose(found, np.tile(expected, (copies, 1)), atol=2e-6)
+    distances = 1 - expected @ expected.T + np.eye(len(TEXTS))
+    assert distances.min() > 1e-4, "the texts' vectors are too alike for their order to be seen"
+
+
+def test_no_rows():
+    encoder = Encoder(CONFIG, PREPROCESS, make_mesh(MeshConfig()), batch_size=16)
+    assert list(encoder.images({}, iter([]))) == []
+
+
+def test_second_parameters_use_the_compiled_towers(encoder, params):
+    compiled = []
+    list(encoder.images(params, iter(pictures(20))))
+    encoder.texts(params, TEXTS)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None
+    )
+    other = jax.tree.map(lambda x: x + 0.01, params)
+    compiled.clear()
+    first = encoder.texts(other, TEXTS)
+    list(encoder.images(other, iter(pictures(33))))
+    assert compiled == [], "new parameters must not compile the towers again"
+    assert np.abs(first - encoder.texts(params, TEXTS)).max() > 1e-3, "the new parameters were not used"
+
+
+def test_rows_are_split_over_the_devices(encoder):
+    assert encoder.mesh.size == 8
+    assert Encoder(CONFIG, PREPROCESS, encoder.mesh, batch_size=10).batch_size == 16
