@@ -86,8 +86,8 @@ class Individual:
 
     def wear(self, colour: palette.Colour) -> palette.Colour:
         """A colour as this individual wears it."""
-        drab = 0.35 * self.juvenile + 0.22 * (self.sex == "female")
-        pale = 1 + 0.12 * self.juvenile
+        drab = 0.35 * self.juvenile + 0.28 * (self.sex == "female")
+        pale = 1 + 0.12 * self.juvenile + 0.15 * (self.sex == "female")
         return palette.vary(self.rng, palette.shade(palette.dull(colour, drab), pale))
 
     def picture(self) -> bytes:

@@ -27,10 +27,10 @@ class Pose:
     def draw(cls, rng: np.random.Generator, turn: float, scale: float) -> "Pose":
         """A random pose turned by at most `turn` degrees, with some 15 % of perspective, size and shift."""
         degrees, flipped = float(rng.uniform(-turn, turn)), bool(rng.random() < 0.5)
-        scale = scale * rng.uniform(0.92, 1.12)
+        scale = scale * rng.uniform(0.95, 1.12)
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
         moved = corners * (-scale if flipped else scale, scale) * (1, rng.uniform(0.85, 1.0))
-        moved = curves.rotate(moved, degrees) + rng.uniform(-0.08, 0.08, 2) + rng.uniform(-0.07, 0.07, (4, 2))
+        moved = curves.rotate(moved, degrees) + rng.uniform(-0.06, 0.06, 2) + rng.uniform(-0.06, 0.06, (4, 2))
         matrix = cv2.getPerspectiveTransform(_pixels(corners), _pixels(moved))
         return cls(matrix, degrees, flipped)
 
@@ -60,13 +60,13 @@ class Light:
     def draw(cls, rng: np.random.Generator) -> "Light":
         """Anything from a warm evening to blue shade, under- to overexposed."""
         angle = np.radians(rng.uniform(-160, -20))
-        warm, green = 0.11 * rng.standard_normal(), 0.04 * rng.standard_normal()
-        exposure = np.exp(0.13 * rng.standard_normal())
+        warm, green = 0.15 * rng.standard_normal(), 0.06 * rng.standard_normal()
+        exposure = np.exp(0.14 * rng.standard_normal())
         return cls(
             direction=(float(np.cos(angle)), float(np.sin(angle))),
             gains=tuple(float(exposure * np.exp(g)) for g in (warm, green, -warm)),
-            gamma=float(np.exp(0.16 * rng.standard_normal())),
-            saturation=float(np.clip(0.95 + 0.2 * rng.standard_normal(), 0.4, 1.4)),
+            gamma=float(np.exp(0.2 * rng.standard_normal())),
+            saturation=float(np.clip(0.9 + 0.26 * rng.standard_normal(), 0.3, 1.4)),
             slope=float(rng.uniform(0.0, 0.35)),
         )
 

@@ -14,7 +14,7 @@ def draw_bird(canvas: Canvas, bird) -> None:
     rng = bird.rng
     back, belly, wing = bird.colour("back"), bird.colour("belly"), bird.colour("wing")
     head = bird.size("head", 1.0, 0.03) * (1.12 if bird.juvenile else 1.0)
-    plump = bird.size("plump", 1.0, 0.04) * (1.1 if bird.juvenile else 1.0)
+    plump = bird.size("plump", 1.0, 0.04) * (1.1 if bird.juvenile else 1.0) * (0.95 if bird.male else 1.06)
     centre = np.array([0.36, -0.42])
 
     _perch(canvas, rng)
@@ -64,7 +64,7 @@ def _legs(canvas, bird):
 
 
 def _tail(canvas, bird, back):
-    length = bird.size("tail", 0.45)
+    length = bird.size("tail", 0.45) * (1.12 if bird.male else 0.92)
     tip = curves.between((-0.42, 0.28), (-0.95, 0.62), length / 0.6)
     dark = palette.shade(palette.mix(back, bird.colour("wing"), 0.7), 0.8)
     line = curves.path([(-0.35, 0.22), curves.between((-0.35, 0.22), tip, 0.5), tip])

@@ -97,7 +97,7 @@ def _median_fins(canvas, fish, swim, depth, fins, tone):
     anal = [(0.02, 0.44 * depth), (-0.12, 0.54 * depth + 0.7 * high), (-0.34, 0.34 * depth + 0.14 + high), (-0.52, 0.20 + 0.5 * high), (-0.50, 0.05), (-0.1, 0.3 * depth)]
     pelvic = [(0.22, 0.42 * depth), (0.18, 0.52 * depth + 1.3 * high), (0.04, 0.50 * depth + 1.0 * high), (0.06, 0.44 * depth)]
     if banner := fish.trait("banner", 0.0):
-        streamer = curves.path([(0.20, -0.50 * depth), (0.02, -0.80 * depth - 0.1 * banner), (-0.35, -0.86 * depth - 0.12 * banner), (-0.75 * banner, -0.60 * depth)])
+        streamer = curves.path([(0.20, -0.50 * depth), (0.04, -0.74 * depth), (-0.40, -0.80 * depth), (-0.88 * banner, -0.62 * depth)])
         canvas.fill(swim(curves.ribbon(streamer, np.linspace(0.17, 0.03, len(streamer)))), fish.colour("banner_colour", (240, 238, 230)), relief=0.4)
     for outline, up in ((dorsal, -1), (anal, 1), (pelvic, 1)):
         with canvas.part(swim(curves.smooth(outline)), tone, relief=0.3, radius=0.1) as fin:

@@ -96,11 +96,12 @@ def _palmate(canvas, leaf, tone):
 
 
 def _teeth(count, reach, half, side):
-    """Control points of the teeth along one flank of a lobe, from its waist to its tip."""
+    """Control points along one flank of a lobe from its waist to its tip: it tapers, with teeth that point forward."""
     points = []
     for i in range(count):
-        t = 0.70 + 0.24 * (i + 0.5) / count
-        points += [(t * reach, side * half * (1.25 - 0.9 * (i / count))), ((t + 0.10 / count) * reach, side * half * (0.72 - 0.6 * (i / count)))]
+        t = 0.66 + 0.26 * i / max(count, 1)
+        flank = half * (1 - (t - 0.62) / 0.38) ** 0.7
+        points += [((t + 0.05) * reach, side * (flank + 0.075 * reach)), ((t + 0.09) * reach, side * 0.72 * flank)]
     return points
 
 

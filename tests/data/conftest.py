@@ -1,0 +1,25 @@
+"""The embedded data set, built once for the tests of this room."""
+
+import pytest
+import tensorflow_datasets as tfds
+
+import bioclip_jax.datasets  # noqa: F401  registers the builders
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory):
+    """Build a configuration of tree_of_life_mini in a temporary folder, as a user would."""
+
+    def _build(config: str):
+        folder = tmp_path_factory.mktemp(config)
+        builder = tfds.builder(f"tree_of_life_mini/{config}", data_dir=folder, file_format="array_record")
+        builder.download_and_prepare()
+        return builder
+
+    return _build
+
+
+@pytest.fixture(scope="session")
+def tiny(build):
+    """The smallest configuration, with every feature and split."""
+    return build("tiny")
