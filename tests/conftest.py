@@ -11,7 +11,12 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # Test processes, and the commands they start, compile each program once.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xla")
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 # Modules of peers/ are found by name here and, through PYTHONPATH, in peers' own processes.
 PEERS = Path(__file__).resolve().parent / "peers"
