@@ -71,7 +71,7 @@ contents = st.binary(max_size=1500)
 stems = st.text("abcdé/-", min_size=1, max_size=150).filter(lambda stem: not stem.startswith("/") and stem[-1] != "/")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(stems, st.tuples(contents, contents), min_size=1, max_size=6),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),

@@ -14,6 +14,9 @@ CAUSES = ("no_image", "no_caption", "not_an_image", "truncated", "too_large", "u
 # What Pillow calls a decompression bomb; nothing larger is decoded.
 MAX_PIXELS = 89_478_485
 
+# How JPEG, PNG, GIF and WebP files begin, even those that are cut off before they can be told otherwise.
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
+
 _EXIF_ORIENTATION = 0x0112
 # The quarter turns (np.rot90) and then the left-right flip that set each EXIF orientation upright.
 _UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
@@ -38,7 +41,8 @@ def open_image(data: bytes | str | Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from None
     except UnidentifiedImageError:
-        raise BadImage("not_an_image", f"{len(data)} bytes are no image of a known format") from None
+        cause = "truncated" if data.startswith(_MAGIC) else "not_an_image"
+        raise BadImage(cause, f"{len(data)} bytes are no image of a known format") from None
     except Exception as error:  # Pillow's readers raise whatever their parsing ran into
         raise BadImage("truncated", f"damaged image: {error}") from None
     _check_size(image.width, image.height)

@@ -143,7 +143,7 @@ def color_matrix(
     saturation, and its hue turns by `hue` of the circle: in the chrominance plane of YIQ, keeping the luminance, where
     torchvision turns it in HSV.
     """
-    angle = 2 * math.pi * hue
+    angle = -2 * math.pi * hue  # hue runs from red to green, the angle in this plane from red to blue
     turn = np.array([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
     saturate = np.diag([1.0, saturation, saturation])
     linear = _FROM_YIQ @ turn @ saturate @ _TO_YIQ * (brightness * contrast)

@@ -1,0 +1,249 @@
+"""Decoding anything, and the training crop."""
+
+import io
+import math
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_shards import encoded, picture
+from PIL import Image, ImageOps
+from scipy import stats
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms import functional as torchvision_functional
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import CAUSES, BadImage, ImageConfig, TrainTransform, decode, open_image
+from bioclip_jax.pipeline.images.training import DRAWS, color_matrix, random_crop
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """The mean absolute difference of pixels."""
+    assert a.shape == b.shape, f"{a.shape} is not {b.shape}"
+    return float(np.abs(a.astype(int) - b.astype(int)).mean())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpegs_decode_as_pillow_does(mode):
+    data = encoded(picture(1, (123, 77), mode))
+    np.testing.assert_array_equal(decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGB"), ("PNG", "L"), ("PNG", "LA"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "1"), ("GIF", "P")]
+    + [("TIFF", "RGB"), ("TIFF", "CMYK"), ("BMP", "RGB"), ("WEBP", "RGBA")],
+)
+def test_other_formats_and_modes_decode_as_pillow_converts_them(kind, mode):
+    data = encoded(picture(2, (50, 70), mode), kind)
+    np.testing.assert_array_equal(decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    gray = np.asarray(picture(3, mode="L"))
+    for values, kind in ((gray.astype(np.uint16) * 257, "PNG"), (gray.astype(np.int32) * 257, "TIFF")):
+        np.testing.assert_array_equal(decode(encoded(Image.fromarray(values), kind))[..., 1], gray)
+    floats = encoded(Image.fromarray(gray.astype(np.float32) / 255), "TIFF")
+    np.testing.assert_array_equal(decode(floats)[..., 0], gray)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_orientation_is_undone(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(4, (60, 40)), kind, exif=exif)
+    np.testing.assert_array_equal(decode(data), np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))))
+    assert open_image(data).size == (60, 40), "open_image must leave the picture as it is stored"
+
+
+def test_a_jpeg_shrinks_while_decoding_but_not_below_the_shorter_side():
+    data = encoded(picture(5, (640, 480)), quality=95)
+    full = decode(data)
+    small = decode(data, min_side=100)
+    assert small.shape == (120, 160, 3)
+    assert difference(small, cv2.resize(full, (160, 120), interpolation=cv2.INTER_AREA)) < 2
+    assert decode(data, min_side=481).shape == full.shape
+
+
+def test_scratch_memory_holds_the_pixels_and_a_small_one_is_not_used():
+    data = encoded(picture(6))
+    scratch = np.zeros(1 << 16, np.uint8)
+    pixels = decode(data, scratch=scratch)
+    assert np.shares_memory(pixels, scratch)
+    np.testing.assert_array_equal(pixels, decode(data, scratch=np.zeros(100, np.uint8)))
+
+
+JPEG = encoded(picture(7, (300, 200)))
+PNG = encoded(picture(7, (300, 200)), "PNG")
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (JPEG[: len(JPEG) // 2], "truncated"),
+        (JPEG[:20], "truncated"),
+        (PNG[: len(PNG) // 2], "truncated"),
+        (PNG[:200] + bytes(50) + PNG[250:], "truncated"),
+        (b"GIF89a", "truncated"),
+        (b"A text file about apples.\n" * 20, "not_an_image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image"),
+        (b"", "not_an_image"),
+        (b"\xff\xd8", "not_an_image"),
+    ],
+)
+def test_bad_images_say_why(data, cause):
+    with pytest.raises(BadImage) as error:
+        decode(data)
+    assert error.value.cause == cause and cause in CAUSES, str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
+def test_bombs_are_not_decoded(kind, monkeypatch):
+    data = encoded(picture(8, (400, 300), "L"), kind)
+    # The module hides behind the function of the same name.
+    monkeypatch.setattr(sys.modules[decode.__module__], "MAX_PIXELS", 119_999)
+    with pytest.raises(BadImage) as error:
+        decode(data)
+    assert error.value.cause == "too_large"
+
+
+@given(st.integers(0, len(JPEG) - 1), st.binary(min_size=1, max_size=40))
+def test_damage_gives_pixels_or_a_bad_image_and_nothing_else(place, noise):
+    data = JPEG[:place] + noise + JPEG[place + len(noise) :]
+    try:
+        assert decode(data).dtype == np.uint8
+    except BadImage as error:
+        assert error.cause in CAUSES
+
+
+sides = st.integers(1, 2000)
+uniforms = st.lists(st.floats(0, 1, exclude_max=True), min_size=22, max_size=22)
+
+
+@given(sides, sides, st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), st.floats(0.1, 1), uniforms)
+def test_crops_lie_inside_the_image(height, width, scale, ratio, uniform):
+    top, left, crop_height, crop_width = random_crop(height, width, tuple(sorted(scale)), (ratio, 1 / ratio), uniform)
+    assert 0 <= top and 0 <= left and crop_height >= 1 and crop_width >= 1
+    assert top + crop_height <= height and left + crop_width <= width
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (100, 900)])
+def test_crops_are_distributed_as_torchvisions(height, width):
+    config, rng = ImageConfig(), np.random.default_rng(0)
+    ours = [random_crop(height, width, config.scale, config.ratio, row) for row in rng.random((2500, 22)).tolist()]
+    peer = RandomResizedCrop(224, config.scale, config.ratio)
+    image = Image.new("L", (width, height))
+    theirs = [peer.get_params(image, list(config.scale), list(config.ratio)) for _ in range(2500)]
+    for name, mine, reference in zip(("top", "left", "height", "width"), zip(*ours), zip(*theirs)):
+        # Equal distributions fall below 1e-4 once in 10,000 comparisons; a wrong law is far below it.
+        p = stats.ks_2samp(mine, reference).pvalue
+        assert p > 1e-4, f"{name}: means {np.mean(mine):.2f} and {np.mean(reference):.2f}, p = {p:.1e}"
+    if height == width:
+        whole = np.mean([crop == (0, 0, height, width) for crop in ours])
+        assert 0.09 < whole < 0.125, f"{whole:.1%} of the crops are the whole image, 10.7 % are expected"
+
+
+def draws(**fixed: float) -> np.ndarray:
+    values = np.full(DRAWS, 0.5)
+    for name, value in fixed.items():
+        values[{"mirror": 22, "brightness": 23, "contrast": 24, "saturation": 25, "hue": 26}[name]] = value
+    return values
+
+
+WHOLE = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+def test_the_resized_crop_is_close_to_pillows(mode):
+    rng = np.random.default_rng(1)
+    photograph = np.asarray(picture(9, (224, 224)))
+    for size in (224, 96, 64):
+        transform = TrainTransform(size, ImageConfig(interpolation=mode))
+        for uniform in rng.random((5, DRAWS)):
+            top, left, height, width = random_crop(224, 224, (0.9, 1.0), (3 / 4, 4 / 3), uniform.tolist())
+            crop = Image.fromarray(photograph[top : top + height, left : left + width])
+            expected = np.asarray(crop.resize((size, size), Image.Resampling.BICUBIC))
+            assert difference(transform(photograph, uniform), expected) < 2.5
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.zeros((224, 224, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = TrainTransform(64, ImageConfig(**WHOLE))(stripes, draws())
+    assert small.std() < 30, "one-pixel stripes must blur to gray"
+
+
+def test_mirror_flips_half_the_images():
+    image = np.asarray(picture(10, (64, 64)))
+    transform = TrainTransform(64, ImageConfig(mirror=True, **WHOLE))
+    np.testing.assert_array_equal(transform(image, draws(mirror=0.49)), image[:, ::-1])
+    np.testing.assert_array_equal(transform(image, draws(mirror=0.51)), image)
+    plain = TrainTransform(64, ImageConfig(**WHOLE))
+    np.testing.assert_array_equal(plain(image, draws(mirror=0.1)), image)
+
+
+@pytest.mark.parametrize(
+    ("name", "adjust"),
+    [
+        ("brightness", torchvision_functional.adjust_brightness),
+        ("contrast", torchvision_functional.adjust_contrast),
+        ("saturation", torchvision_functional.adjust_saturation),
+    ],
+)
+def test_light_and_colour_change_as_torchvisions(name, adjust):
+    image = picture(11, (64, 64))
+    for uniform, factor in ((0.0, 0.6), (0.8, 1.24), (0.5, 1.0)):
+        transform = TrainTransform(64, ImageConfig(**WHOLE, **{name: 0.4}))
+        changed = transform(np.asarray(image), draws(**{name: uniform}))
+        assert difference(changed, np.asarray(adjust(image, factor))) < 1.5, f"{name} by {factor}"
+
+
+def test_a_turn_of_hue_keeps_gray_and_luminance_and_moves_colours_as_torchvisions():
+    gray = np.full((8, 8, 3), 120, np.uint8)
+    transform = TrainTransform(8, ImageConfig(**WHOLE, hue=0.5))
+    np.testing.assert_array_equal(transform(gray, draws(hue=0.9)), gray)
+    weights = np.array([0.299, 0.587, 0.114])
+    matrix = color_matrix(1, 1, 1, 0.2, 128)[:, :3]
+    np.testing.assert_allclose(weights @ matrix, weights, atol=1e-12)
+    np.testing.assert_allclose(color_matrix(1, 1, 1, 1.0, 128), np.eye(3, 4), atol=1e-12)
+    # A third of the circle takes red towards the hue that torchvision's HSV turn takes it to.
+    red = np.zeros((8, 8, 3), np.uint8) + np.array([150, 90, 90], np.uint8)
+    turned = TrainTransform(8, ImageConfig(**WHOLE, hue=1 / 3))(red, draws(hue=1 - 1e-9))[0, 0]
+    reference = np.asarray(torchvision_functional.adjust_hue(Image.fromarray(red), 1 / 3))[0, 0]
+    assert turned.argmax() == reference.argmax(), f"{turned} and {reference}"
+
+
+def test_min_side_is_enough_for_every_crop():
+    config = ImageConfig(scale=(0.4, 1.0), ratio=(0.5, 2.0))
+    transform = TrainTransform(64, config)
+    rng = np.random.default_rng(2)
+    side = transform.min_side
+    crops = [random_crop(side, side, config.scale, config.ratio, row) for row in rng.random((2000, 22)).tolist()]
+    smallest = min(min(height, width) for _, _, height, width in crops)
+    assert 63 <= smallest <= 75, f"crops of an image with a shorter side of {side} are as small as {smallest}"
+    assert math.isclose(TrainTransform(64).min_side, 78, abs_tol=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scale": (0.0, 1.0)}, "image.scale"),
+        ({"ratio": (2.0, 1.0)}, "image.ratio"),
+        ({"hue": 0.6}, "image.hue is 0.6"),
+        ({"mean": (0.5, 0.5)}, "image.mean"),
+        ({"std": (0.5, 0.5, 0.0)}, "image.std"),
+        ({"interpolation": "lanczos"}, "interpolation is 'lanczos'"),
+        ({"resize_mode": "stretch"}, "resize_mode is 'stretch'"),
+    ],
+)
+def test_config_says_what_is_wrong(fields, message):
+    with pytest.raises(UserError, match=message):
+        ImageConfig(**fields)
+
+
+def test_lists_from_a_json_config_become_tuples():
+    assert ImageConfig(mean=[0.5] * 3, scale=[0.5, 1.0]) == ImageConfig(mean=(0.5,) * 3, scale=(0.5, 1.0))
