@@ -61,7 +61,7 @@ def train(arguments: argparse.Namespace) -> Result | int:
 
 def _validation(config: Any) -> Any:
     """The zero-shot hook over the validation split, or None where the config asks for none."""
-    if not config.evaluate_every or config.data.val is None:
+    if not config.evaluate_every or not config.data.val:
         return None
     from bioclip_jax.evaluate.zero_shot import ValidationHook
 
@@ -98,9 +98,10 @@ def predict(arguments: argparse.Namespace) -> Result:
         arguments.model,
         labels=arguments.cls,
         k=arguments.k,
-        format="json" if arguments.json else arguments.format,
+        format=arguments.format,
         output=arguments.output,
         batch_size=arguments.batch_size,
+        as_result=arguments.json,
     )
 
 
@@ -108,7 +109,19 @@ def eval_zero_shot(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.evaluate.zero_shot import evaluate_model
 
     _register_datasets()
-    return evaluate_model(arguments)
+    result = evaluate_model(
+        arguments.model,
+        data=arguments.data,
+        images=arguments.images,
+        labels=arguments.labels,
+        text_type=arguments.text_type,
+        templates=arguments.templates,
+        candidates=arguments.candidates,
+        batch_size=arguments.batch_size,
+    )
+    if not arguments.json:
+        _print_result(result)
+    return result
 
 
 def analyze_overview(arguments: argparse.Namespace) -> Result:
@@ -123,9 +136,20 @@ def bench_loader(arguments: argparse.Namespace) -> Result:
 
     result = run(arguments.shards, peer=arguments.peer)
     if not arguments.json:
-        for name, value in result.items():
-            print(f"{name:24s} {value}")
+        _print_result(result)
     return result
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    """A line a figure for a person; groups of figures on one line."""
+    for name, value in result.items():
+        if isinstance(value, dict):
+            value = "  ".join(f"{key} {_figure(item)}" for key, item in value.items()) or "none"
+        print(f"{name:24s} {_figure(value)}")
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _register_datasets() -> None:
@@ -188,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--text-type", default="taxon_com", choices=["asis", "sci", "taxon", "com", "sci_com", "taxon_com"])
     verb.add_argument("--candidates", metavar="DATA", help="take the possible species from here instead of from the data")
     verb.add_argument("--templates", choices=["openai", "one"], default="openai")
-    verb.add_argument("--batch-size", type=_positive, default=64)
+    verb.add_argument("--batch-size", type=_positive, help="images that go through the model at once")
 
     kinds = verbs.add_parser("analyze", help="look into the embedding space").add_subparsers(
         title="analyses", metavar="ANALYSIS", required=True
@@ -222,7 +246,7 @@ def _inputs(verb: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", metavar="INPUTS", help="images, folders, globs, a CSV with a filepath column, or tars"
     )
     verb.add_argument("--model", required=True, metavar="MODEL", help=_MODEL)
-    verb.add_argument("--batch-size", type=_positive, default=64)
+    verb.add_argument("--batch-size", type=_positive, help="images that go through the model at once")
 
 
 def _positive(text: str) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.cli import main
 
 # One device: processes of a user have no 8-device mesh, and start faster.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
@@ -114,11 +115,21 @@ def test_a_loss_that_is_not_finite_stops_behind_the_last_good_checkpoint(tiny_co
         ("--config.learning_rte=1", "unknown config key config.learning_rte; did you mean config.learning_rate?"),
         ("--config.model=ViT-B-61", "ViT-B-16"),
         ("--config.data.train=/nowhere/shards", "/nowhere/shards"),
-        ("--config.seed=5", "was trained with seed 0, and config.seed is now 5"),
+        ("--config.global_batch_size=9", "make it a multiple of 8"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(undisturbed, tiny_config, override, told):
-    errors = finish(process := start(tiny_config, undisturbed, "--config.total_steps=31", override))
-    assert process.returncode == 2, errors
+def test_a_mistake_is_one_line_and_leaves_nothing(tiny_config, tmp_path, capfd, override, told):
+    assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / "run"), override]) == 2
+    _is_one_line(capfd.readouterr().err, told)
+    assert not (tmp_path / "run").exists(), "a run that could not start left its directory"
+
+
+def test_a_run_does_not_go_on_with_another_seed(undisturbed, tiny_config, capfd):
+    again = ["train", "--config", str(tiny_config), "--workdir", str(undisturbed), "--config.total_steps=31"]
+    assert main([*again, "--config.seed=5"]) == 2
+    _is_one_line(capfd.readouterr().err, "was trained with seed 0, and config.seed is now 5")
+
+
+def _is_one_line(errors: str, told: str) -> None:
     assert [told in line for line in errors.splitlines() if line.startswith("error: ")] == [True], errors
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
