@@ -17,6 +17,9 @@ def get_config() -> ConfigDict:
     config.warmup_steps = 50
     config.image.scale = (0.5, 1.0)
     config.image.mirror = True
+    config.unroll = 6
+    config.patch_dropout = 0.5
+    config.patch_dropout_until = 0.85
     config.caption.unique_texts = True
     config.checkpoint_every = 250
     config.evaluate_every = 250

@@ -2,16 +2,18 @@
 
 from bioclip_jax.models.clip import CLIP, graphdef, init_params
 from bioclip_jax.models.config import CLIPConfig, TextConfig, VisionConfig, get_config, model_names
-from bioclip_jax.models.vision import normalize_images
+from bioclip_jax.models.vision import draw_patches, kept_patches, normalize_images
 
 __all__ = [
     "CLIP",
     "CLIPConfig",
     "TextConfig",
     "VisionConfig",
+    "draw_patches",
     "get_config",
     "graphdef",
     "init_params",
+    "kept_patches",
     "model_names",
     "normalize_images",
 ]

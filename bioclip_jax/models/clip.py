@@ -45,9 +45,14 @@ class CLIP(nnx.Module):
         """Features of images that `normalize_images` has prepared; `projector` is "proj" or "continual_proj"."""
         return self.project_image(self.pool_image(images), projector=projector, normalize=normalize)
 
-    def pool_image(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch vision_width"]:
-        """The image tower up to its projection, so that one pass can serve two projectors."""
-        return self.visual.pool(images)
+    def pool_image(
+        self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
+    ) -> Float[Array, "batch vision_width"]:
+        """The image tower up to its projection, so that one pass can serve two projectors.
+
+        `kept`: the patches that the tower sees, as draw_patches; None for all.
+        """
+        return self.visual.pool(images, kept)
 
     def project_image(
         self, pooled: Float[Array, "batch vision_width"], *, projector: str = "proj", normalize: bool = True
@@ -60,10 +65,14 @@ class CLIP(nnx.Module):
         return _finish(self.text(tokens), normalize)
 
     def __call__(
-        self, images: Float[Array, "batch height width 3"], tokens: Int[Array, "texts length"]
+        self,
+        images: Float[Array, "batch height width 3"],
+        tokens: Int[Array, "texts length"],
+        kept: Int[Array, "batch kept"] | None = None,
     ) -> tuple[Float[Array, "batch embed_dim"], Float[Array, "texts embed_dim"], Float[Array, ""]]:
-        """Unit image features, unit text features, and exp(logit_scale)."""
-        return self.encode_image(images), self.encode_text(tokens), jnp.exp(self.logit_scale[...])
+        """Unit image features (of the `kept` patches where given), unit text features, and exp(logit_scale)."""
+        image_features = self.project_image(self.pool_image(images, kept))
+        return image_features, self.encode_text(tokens), jnp.exp(self.logit_scale[...])
 
 
 def _finish(features: Float[Array, "batch embed_dim"], normalize: bool) -> Float[Array, "batch embed_dim"]:

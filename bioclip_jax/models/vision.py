@@ -4,14 +4,29 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from bioclip_jax.models.config import VisionConfig
 from bioclip_jax.models.layers import Block, BlockInit, LayerNorm, Linear, Remat, apply_blocks, stack_blocks, uniform_init
 
-__all__ = ["VisionTransformer", "normalize_images"]
+__all__ = ["VisionTransformer", "draw_patches", "kept_patches", "normalize_images"]
+
+
+def draw_patches(key: Array, batch: int, config: VisionConfig, dropout: float) -> Int[Array, "batch kept"]:
+    """Which patches of each image stay when a share `dropout` of them is left out, at random for each image.
+
+    Source: FLIP (https://arxiv.org/abs/2212.00794), as open_clip's patch dropout; the class token always stays.
+    """
+    patches = config.tokens - 1
+    return jnp.argsort(jax.random.uniform(key, (batch, patches)), axis=1)[:, : kept_patches(config, dropout)]
+
+
+def kept_patches(config: VisionConfig, dropout: float) -> int:
+    """How many patches stay, at least one."""
+    return max(1, int((config.tokens - 1) * (1 - dropout)))
 
 
 def normalize_images(
@@ -77,12 +92,21 @@ class VisionTransformer(nnx.Module):
         self.remat = remat
         self.unroll = unroll
 
-    def pool(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch vision_width"]:
-        """The class token after ln_post, before any projection."""
-        patches = self.patch_embedding(_patchify(images.astype(self.dtype), self.config))
+    def pool(
+        self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
+    ) -> Float[Array, "batch vision_width"]:
+        """The class token after ln_post, before any projection; of `kept` patches alone where they are given."""
+        patches = _patchify(images.astype(self.dtype), self.config)
+        positions = self.positional_embedding[...].astype(self.dtype)
+        if kept is None:
+            patches = self.patch_embedding(patches) + positions[1:]
+        else:
+            # Before the embedding, so that neither it nor its gradient sees what was left out.
+            patches = jnp.take_along_axis(patches, kept[..., None], axis=1)
+            patches = self.patch_embedding(patches) + positions[1:][kept]
         batch, _, width = patches.shape
-        class_token = jnp.broadcast_to(self.class_embedding[...].astype(self.dtype), (batch, 1, width))
-        x = jnp.concatenate([class_token, patches], axis=1) + self.positional_embedding[...].astype(self.dtype)
+        class_token = jnp.broadcast_to(self.class_embedding[...].astype(self.dtype) + positions[0], (batch, 1, width))
+        x = jnp.concatenate([class_token, patches], axis=1)
         x = apply_blocks(self.blocks, self.ln_pre(x), remat=self.remat, unroll=self.unroll)
         return self.ln_post(x[:, 0])
 

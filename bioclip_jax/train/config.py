@@ -36,6 +36,9 @@ class TrainConfig:
     Steps count updates. `checkpoint_every` and `evaluate_every` are in steps, 0 is off (the last step is
     still saved). `keep_checkpoints`: how many of the newest stay, None keeps all.
     `precision`: of the towers' arithmetic; parameters, optimizer and loss are float32.
+    `unroll`: how many blocks of a tower stand side by side in the compiled program (1: a scan over them).
+    `patch_dropout`: the share of patches that the image tower does not see, until the share
+    `patch_dropout_until` of the steps is done.
     """
 
     data: DataConfig
@@ -53,6 +56,9 @@ class TrainConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     precision: Literal["fp32", "bf16"] = "fp32"
     remat: Literal["none", "full", "dots"] = "none"
+    unroll: int = 1
+    patch_dropout: float = 0.0
+    patch_dropout_until: float = 1.0
     mesh: MeshConfig = field(default_factory=MeshConfig)
     seed: int = 0
     log_every: int = 10
@@ -62,16 +68,22 @@ class TrainConfig:
     wandb_project: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("global_batch_size", "log_every"):
+        for name in ("global_batch_size", "log_every", "unroll"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("learning_rate", "weight_decay", "warmup_steps", "checkpoint_every", "evaluate_every", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
+        if not 0 <= self.patch_dropout < 1:
+            raise UserError(f"config.patch_dropout is {self.patch_dropout}; it must be at least 0 and below 1")
         if self.total_steps is None and self.epochs is None:
             raise UserError("the config says neither total_steps nor epochs; set one of them")
         if (self.total_steps or self.epochs) <= 0:
             raise UserError("the config trains for no step; set total_steps or epochs above 0")
+
+    def patch_dropout_at(self, step: int) -> float:
+        """The patch dropout of the update that makes `step` updates complete; needs total_steps."""
+        return self.patch_dropout if step <= self.patch_dropout_until * self.total_steps else 0.0
 
     def with_steps(self, samples: int) -> TrainConfig:
         """The config with `total_steps` filled in from `epochs` over `samples` samples."""

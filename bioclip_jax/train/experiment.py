@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,13 +16,13 @@ from bioclip_jax.models import get_config, graphdef, init_params
 from bioclip_jax.train.config import TrainConfig
 from bioclip_jax.train.optimizer import cosine_schedule, make_optimizer
 from bioclip_jax.train.state import TrainState, init_state
-from bioclip_jax.train.step import make_loss, make_train_step
+from bioclip_jax.train.step import Batch, Metrics, make_loss, make_train_step
 
 _DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 class Experiment:
-    """`loss(params, batch)` and the compiled `train_step(state, batch)` of a config, on its mesh.
+    """`loss(params, batch, key)`, without patch dropout, and `train_step` of a config, on its mesh.
 
     `batch_shardings`: how each array of a batch lies on the mesh, by its name.
     """
@@ -36,11 +37,11 @@ class Experiment:
                 f"{self.mesh.size} devices; make it a multiple of {self.mesh.size}"
             )
         self.model_config = get_config(config.model)
-        model = graphdef(self.model_config, dtype=_DTYPES[config.precision], remat=config.remat)
+        model = graphdef(
+            self.model_config, dtype=_DTYPES[config.precision], remat=config.remat, unroll=config.unroll
+        )
         schedule = cosine_schedule(config.learning_rate, config.warmup_steps, config.total_steps)
         optimizer = make_optimizer(config.optimizer, schedule, config.weight_decay)
-        self.loss = make_loss(model, config.image.mean, config.image.std)
-
         rows = batch_sharding(self.mesh)
         # Distinct texts are few and their number varies, so every device encodes them all.
         texts = replicated(self.mesh) if config.caption.unique_texts else rows
@@ -52,12 +53,22 @@ class Experiment:
         self._abstract = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, self._shardings
         )
-        self.train_step = jax.jit(
-            make_train_step(self.loss, optimizer, schedule),
-            in_shardings=(self._shardings, None),
-            out_shardings=(self._shardings, replicated(self.mesh)),
-            donate_argnums=0,
-        )
+
+        def compiled(patch_dropout: float) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+            loss = make_loss(model, self.model_config, config.image.mean, config.image.std, patch_dropout)
+            return jax.jit(
+                make_train_step(loss, optimizer, schedule, config.seed),
+                in_shardings=(self._shardings, None),
+                out_shardings=(self._shardings, replicated(self.mesh)),
+                donate_argnums=0,
+            )
+
+        self.loss = make_loss(model, self.model_config, config.image.mean, config.image.std)
+        self._steps = {dropout: compiled(dropout) for dropout in {config.patch_dropout, 0.0}}
+
+    def train_step(self, state: TrainState, batch: Batch, step: int) -> tuple[TrainState, Metrics]:
+        """The compiled update that takes `state` to `step`; the buffers of `state` are given away."""
+        return self._steps[self.config.patch_dropout_at(step)](state, batch)
 
     def init(self, params: Any = None) -> TrainState:
         """The state before the first step: from `params`, else `init_from`, else the seed."""

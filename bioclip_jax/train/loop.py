@@ -147,8 +147,10 @@ class _Run:
         for step in range(start + 1, total + 1):
             batch, bad, waited = feed.next()
             self._bad += bad
-            state, metrics = self._experiment.train_step(state, batch)
-            self._stopwatch.count(config.global_batch_size, *batch["tokens"].shape, waited)
+            state, metrics = self._experiment.train_step(state, batch, step)
+            self._stopwatch.count(
+                config.global_batch_size, *batch["tokens"].shape, waited, config.patch_dropout_at(step)
+            )
             # Reading the loss waits for the step; the feed has the next batch on the device meanwhile.
             self._check_finite(metrics, step)
 

@@ -6,7 +6,7 @@ import time
 
 import jax
 
-from bioclip_jax.models import CLIPConfig
+from bioclip_jax.models import CLIPConfig, kept_patches
 
 # Dense bf16 peaks in FLOP/s, from the makers' data sheets, by a part of JAX's device kind.
 _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "L40S": 362e12}
@@ -22,10 +22,10 @@ def _transformer_flops(width: int, layers: int, mlp_ratio: float, tokens: int) -
     return layers * tokens * (8 * width**2 + 4 * mlp_ratio * width**2 + 4 * tokens * width)
 
 
-def image_flops(config: CLIPConfig) -> float:
+def image_flops(config: CLIPConfig, patch_dropout: float = 0.0) -> float:
     """FLOPs of one image's forward pass (a multiply-add counts 2)."""
     vision = config.vision
-    patches = (vision.image_size // vision.patch_size) ** 2
+    patches = kept_patches(vision, patch_dropout)
     embed = 2 * patches * 3 * vision.patch_size**2 * vision.width
     blocks = _transformer_flops(vision.width, vision.layers, vision.mlp_ratio, patches + 1)
     return embed + blocks + 2 * vision.width * config.embed_dim
@@ -50,11 +50,12 @@ class Stopwatch:
         self._since = time.perf_counter()
         self._images, self._flops, self._waited = 0, 0.0, 0.0
 
-    def count(self, images: int, texts: int, text_length: int, waited: float) -> None:
+    def count(self, images: int, texts: int, text_length: int, waited: float, patch_dropout: float) -> None:
         """Add one step: global images and texts, tokens a text, seconds this process waited for data."""
         self._images += images
+        forward = images * image_flops(self._config, patch_dropout) + texts * text_flops(self._config, text_length)
         # Training costs three forward passes: one forward, two backward. Recomputation does not count.
-        self._flops += 3 * (images * image_flops(self._config) + texts * text_flops(self._config, text_length))
+        self._flops += 3 * forward
         self._waited += waited
 
     def read(self) -> dict[str, float | None]:

@@ -93,8 +93,8 @@ def _put(experiment: Experiment, batch):
 def _losses(experiment: Experiment, params, batches) -> list[float]:
     state = experiment.init(params)
     losses = []
-    for batch in batches:
-        state, metrics = experiment.train_step(state, _put(experiment, batch))
+    for step, batch in enumerate(batches, 1):
+        state, metrics = experiment.train_step(state, _put(experiment, batch), step)
         losses.append(float(metrics["loss"]))
     return losses
 
@@ -139,7 +139,7 @@ def test_gradients_are_pytorchs(reference):
 
     experiment = _experiment()
     params = from_state_dict(weights, config)
-    (_, _), ours = jax.value_and_grad(experiment.loss, has_aux=True)(params, _put(experiment, batch))
+    (_, _), ours = jax.value_and_grad(experiment.loss, has_aux=True)(params, _put(experiment, batch), jax.random.key(0))
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
         difference = np.abs(a - b).max() / np.abs(b).max()
         assert difference < 1e-4, f"{jax.tree_util.keystr(path)}: {difference:.1e} of the largest entry"
