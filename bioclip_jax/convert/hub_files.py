@@ -1,0 +1,62 @@
+"""Model files of the Hugging Face Hub, from the cache where they are there."""
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+from bioclip_jax.errors import UserError
+
+__all__ = ["download"]
+
+# In open_clip's order.
+_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+def download(repository: str, config_name: str) -> tuple[Path, Path]:
+    """The configuration and weights of hf-hub:`repository`, as paths in huggingface_hub's cache.
+
+    Nothing is asked of the network when both are cached: a model that was fetched once works offline, at
+    once, and does not change under its user. UserError where it cannot be had.
+    """
+    try:
+        return _cached(repository, config_name)
+    except LocalEntryNotFoundError:
+        pass
+    except HFValidationError as error:
+        raise UserError(f"hf-hub:{repository} is not a Hub name: write hf-hub:ORG/NAME") from error
+    try:
+        config = hf_hub_download(repository, config_name)
+        return Path(config), _fetch_weights(repository)
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise UserError(f"hf-hub:{repository} is not in the cache and the Hub cannot be reached: connect once to fetch it") from error
+    except GatedRepoError as error:
+        raise UserError(f"hf-hub:{repository} asks for consent first: accept its terms on the Hub, then `hf auth login`") from error
+    except RepositoryNotFoundError as error:
+        raise UserError(f"hf-hub:{repository} does not exist on the Hub, or is private: check the name, or `hf auth login`") from error
+    except EntryNotFoundError as error:
+        raise UserError(f"hf-hub:{repository} has no {config_name}: it is not an open_clip model") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(f"hf-hub:{repository} could not be fetched ({type(error).__name__}): try again") from error
+
+
+def _cached(repository: str, config_name: str) -> tuple[Path, Path]:
+    config = hf_hub_download(repository, config_name, local_files_only=True)
+    for name in _WEIGHTS:
+        try:
+            return Path(config), Path(hf_hub_download(repository, name, local_files_only=True))
+        except LocalEntryNotFoundError:
+            continue
+    raise LocalEntryNotFoundError("no weights are cached")
+
+
+def _fetch_weights(repository: str) -> Path:
+    for name in _WEIGHTS:
+        try:
+            return Path(hf_hub_download(repository, name))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            continue
+    raise UserError(f"hf-hub:{repository} has no {' or '.join(_WEIGHTS)}: only ViT-CLIP models of open_clip are supported")

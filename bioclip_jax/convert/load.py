@@ -1,0 +1,186 @@
+"""A MODEL, in any of its forms, made into configuration, parameters and preprocessing."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from bioclip_jax.checkpoint.config import build
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint.manager import restore_params
+from bioclip_jax.convert.hub_files import download
+from bioclip_jax.convert.infer import architecture_name, infer_architecture
+from bioclip_jax.convert.open_clip import from_state_dict
+from bioclip_jax.convert.positions import resize_positions
+from bioclip_jax.convert.weights import PICKLES, find_weights, read_state_dict
+from bioclip_jax.errors import UserError
+from bioclip_jax.models import CLIPConfig, get_config
+from bioclip_jax.pipeline.images import ImageConfig, Preprocess
+
+__all__ = ["CONFIG_FILE", "REPLAY_FILE", "ModelBundle", "resolve", "resolve_weights_file"]
+
+CONFIG_FILE = "open_clip_config.json"
+# The second projector of an imported model; open_clip does not know it, so it lies apart.
+REPLAY_FILE = "replay_projector.safetensors"
+
+_FORMS = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelBundle:
+    """A model ready to run.
+
+    params: nested dict of float32 arrays, as `CLIP`'s. name: the architecture's, or "custom". source: where
+    it came from, for a person. training: {"config", "step", "metrics"} of the run behind it (metrics: the
+    last evaluation up to that step, with its own "step", or None), where MODEL is a training directory.
+    """
+
+    config: CLIPConfig
+    params: dict[str, Any]
+    preprocess: Preprocess
+    name: str
+    source: str
+    training: dict[str, Any] | None = None
+
+
+def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
+    """Loads a MODEL: a directory of training, export or import, local-dir:PATH, or hf-hub:ORG/NAME.
+
+    image_size (pixels) overrides the model's own; its position embeddings are then resampled. A model of
+    the Hub is taken from the cache where it is there, without a connection. UserError says what is wrong.
+    """
+    text = str(model)
+    if text.startswith("hf-hub:"):
+        return _from_hub(text.removeprefix("hf-hub:"), image_size)
+    path = Path(text.removeprefix("local-dir:")).expanduser().absolute()
+    if path.is_dir() and TrainingDirectory.is_one(path):
+        return _from_training(path, None, image_size)
+    if path.name.isdecimal() and path.parent.name == "checkpoints" and TrainingDirectory.is_one(path.parents[1]):
+        return _from_training(path.parents[1], int(path.name), image_size)
+    if (path / CONFIG_FILE).is_file():
+        return _from_directory(path, text, image_size)
+    raise UserError(_what_is_wrong(text, path))
+
+
+def resolve_weights_file(path: Path, model: str | None) -> ModelBundle:
+    """Loads a bare state dict of the architecture `model`, or of the one that its shapes fit.
+
+    The file does not say how images are prepared, so that is open_clip's default.
+    """
+    state_dict = read_state_dict(path)
+    name = model or infer_architecture(state_dict)
+    config = get_config(name)
+    preprocess = Preprocess(size=config.vision.image_size)
+    return _bundle(config, preprocess, state_dict, source=path.name, image_size=None)
+
+
+def _from_training(run: Path, step: int | None, image_size: int | None) -> ModelBundle:
+    directory = TrainingDirectory(run)
+    settings = directory.read_config()
+    if not isinstance(settings.get("model"), str):
+        raise UserError(f"{directory.config_file} names no model: is it a training directory?")
+    config = get_config(settings["model"])
+    step, params = restore_params(run, step)
+    preprocess = build(ImageConfig, settings.get("image", {}), where="config.image").preprocess(config.vision.image_size)
+    config, params["visual"]["positional_embedding"], preprocess = _at_image_size(
+        config, params["visual"]["positional_embedding"], preprocess, image_size
+    )
+    training = {"config": settings, "step": step, "metrics": _last_evaluation(directory, step)}
+    return ModelBundle(config, params, preprocess, settings["model"], f"{run} step {step}", training)
+
+
+def _last_evaluation(directory: TrainingDirectory, step: int) -> dict[str, Any] | None:
+    if not directory.metrics_file.is_file():
+        return None
+    found = None
+    for line in directory.metrics_file.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            # The last line of a run that is being written, or was killed.
+            break
+        if record["step"] <= step and record.get("val") is not None:
+            found = {"step": record["step"], **record["val"]}
+    return found
+
+
+def _from_directory(path: Path, source: str, image_size: int | None) -> ModelBundle:
+    config, preprocess = _read_config(path / CONFIG_FILE)
+    state_dict = read_state_dict(find_weights(path))
+    if (path / REPLAY_FILE).is_file():
+        try:
+            state_dict |= load_file(path / REPLAY_FILE)
+        except SafetensorError as error:
+            raise UserError(f"{path / REPLAY_FILE} is not a readable safetensors file ({error}): import the model again") from error
+    return _bundle(config, preprocess, state_dict, source=source, image_size=image_size)
+
+
+def _from_hub(repository: str, image_size: int | None) -> ModelBundle:
+    config_file, weights_file = download(repository, CONFIG_FILE)
+    config, preprocess = _read_config(config_file)
+    return _bundle(
+        config, preprocess, read_state_dict(weights_file), source=f"hf-hub:{repository}", image_size=image_size
+    )
+
+
+def _read_config(path: Path) -> tuple[CLIPConfig, Preprocess]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        model_cfg = content["model_cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not an open_clip configuration ({error!r}): it needs model_cfg and preprocess_cfg") from error
+    try:
+        config = CLIPConfig.from_open_clip(model_cfg)
+        # open_clip resizes to the tower's own size, whatever the preprocess_cfg says.
+        preprocess = Preprocess.from_open_clip(content.get("preprocess_cfg") or {})
+        return config, dataclasses.replace(preprocess, size=config.vision.image_size)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _bundle(
+    config: CLIPConfig,
+    preprocess: Preprocess,
+    state_dict: Mapping[str, Shaped[np.ndarray, "..."]],
+    *,
+    source: str,
+    image_size: int | None,
+) -> ModelBundle:
+    positions = state_dict.get("visual.positional_embedding")
+    if positions is not None:
+        # The file may hold another size than its configuration names; open_clip resamples that, too.
+        config, positions, preprocess = _at_image_size(config, positions, preprocess, image_size or config.vision.image_size)
+        state_dict = {**state_dict, "visual.positional_embedding": positions}
+    try:
+        params = from_state_dict(state_dict, config)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    return ModelBundle(config, params, preprocess, architecture_name(config) or "custom", source)
+
+
+def _at_image_size(
+    config: CLIPConfig, positions: Shaped[np.ndarray, "tokens width"], preprocess: Preprocess, image_size: int | None
+) -> tuple[CLIPConfig, Shaped[np.ndarray, "new_tokens width"], Preprocess]:
+    if image_size is None:
+        return config, positions, preprocess
+    if image_size < config.vision.patch_size:
+        raise UserError(f"image size {image_size} is smaller than one patch of {config.vision.patch_size} pixels: choose a larger one")
+    vision = dataclasses.replace(config.vision, image_size=image_size)
+    positions = resize_positions(np.asarray(positions), vision.grid)
+    return dataclasses.replace(config, vision=vision), positions, dataclasses.replace(preprocess, size=image_size)
+
+
+def _what_is_wrong(text: str, path: Path) -> str:
+    if path.is_file() and path.suffix in (".safetensors", *PICKLES):
+        return f"{text} is a bare weights file: `bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
+    if path.is_dir():
+        return f"{text} is not a model: it holds neither {CONFIG_FILE} nor config.json with checkpoints/; give {_FORMS}"
+    if not text.startswith("local-dir:") and text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        return f"no such directory: {text}; a model of the Hub is hf-hub:{text}"
+    return f"no such model: {text}; give {_FORMS}"

@@ -1,0 +1,106 @@
+"""State dicts from files: safetensors, or pickles that hold nothing but tensors."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+# Importing it teaches NumPy the name bfloat16, which safetensors asks for.
+import ml_dtypes  # noqa: F401
+import numpy as np
+from jaxtyping import Shaped
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from bioclip_jax.errors import UserError
+
+__all__ = ["PICKLES", "StateDict", "find_weights", "read_state_dict"]
+
+StateDict = dict[str, Shaped[np.ndarray, "..."]]
+
+PICKLES = (".bin", ".pt", ".pth")
+# The order in which open_clip looks for weights in a directory.
+_PREFERRED = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+# What wraps a model while it trains leaves its name before every key.
+_WRAPPERS = ("module.", "_orig_mod.")
+# open_clip keeps the text tower of some models apart; the tensors are the same.
+_TEXT_TOWER = tuple(
+    "text." + name for name in ("positional_embedding", "token_embedding.", "transformer.", "ln_final.", "text_projection")
+)
+
+
+def find_weights(directory: Path) -> Path:
+    """The weights file that open_clip would load from a directory; UserError where there is none."""
+    for name in _PREFERRED:
+        if (directory / name).is_file():
+            return directory / name
+    others = [path for path in sorted(directory.iterdir()) if path.suffix in (".safetensors", *PICKLES)]
+    others = [path for path in others if path.name != "replay_projector.safetensors"]
+    if not others:
+        raise UserError(f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin")
+    return min(others, key=lambda path: path.suffix != ".safetensors")
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """The tensors of a file under open_clip's plain keys, on the host, in the file's precision.
+
+    A checkpoint of open_clip's trainer ({"state_dict": ...}, "module." and "_orig_mod." prefixes, a text
+    tower under "text.") is unwrapped. UserError where the file is damaged, or a pickle holds code.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    if path.suffix == ".safetensors":
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
+    elif path.suffix in PICKLES:
+        tensors = _read_pickle(path)
+    else:
+        raise UserError(f"{path} is not a weights file: give .safetensors, {', '.join(PICKLES)}")
+    return {_plain_key(key): value for key, value in tensors.items()}
+
+
+def _plain_key(key: str) -> str:
+    while key.startswith(_WRAPPERS):
+        key = key.partition(".")[2]
+    return key.removeprefix("text.") if key.startswith(_TEXT_TOWER) else key
+
+
+def _read_pickle(path: Path) -> StateDict:
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(f"{path} is pickled, and reading it needs torch: pip install 'bioclip-jax[peers]'") from error
+    try:
+        # weights_only refuses every object but tensors and plain containers, so nothing in the file runs.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} is damaged, or holds more than tensors and is refused: get it as safetensors") from error
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a readable state dict ({_first_line(error)}): get it as safetensors") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, not a state dict: save model.state_dict()")
+    return {key: _to_numpy(value) for key, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _to_numpy(tensor: Any) -> Shaped[np.ndarray, "..."]:
+    import torch
+
+    tensor = tensor.detach()
+    # NumPy has no bfloat16 of torch's; float32 holds each of its values exactly.
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
