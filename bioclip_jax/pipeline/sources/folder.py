@@ -47,12 +47,12 @@ def _read_table(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
             rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a CSV with a filepath column") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no readable CSV ({error}); save it as UTF-8 text") from None
-    columns = list(reader.fieldnames or [])
     if "filepath" not in columns:
         raise UserError(f"{path} has no column filepath, only {', '.join(columns) or 'nothing'}; add it")
     if not rows:

@@ -1,0 +1,98 @@
+"""The feed: batches on the devices ahead of time, errors told, threads stopped."""
+
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from bioclip_jax.pipeline.feed import device_prefetch
+
+
+class Counting:
+    """Batches 0, 1, 2, ... of eight rows, and how many were asked for."""
+
+    def __init__(self, stop: int | None = None, error: Exception | None = None):
+        self.made, self.stop, self.error, self.closed = 0, stop, error, False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.made == self.stop:
+            raise self.error or StopIteration
+        self.made += 1
+        return {"image": np.full((8, 2), self.made - 1, np.uint8), "tokens": np.full((8, 3), self.made - 1, np.int32)}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def sharding() -> NamedSharding:
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def prefetch_threads() -> int:
+    return sum(thread.name == "device_prefetch" for thread in threading.enumerate())
+
+
+def test_batches_arrive_in_order_on_all_devices(sharding):
+    feed = device_prefetch(Counting(stop=5), sharding)
+    found = [batch for batch, _ in feed]
+    assert [int(batch["tokens"][0, 0]) for batch in found] == list(range(5))
+    assert found[0]["image"].dtype == np.uint8 and found[0]["image"].sharding == sharding
+    assert len(found[0]["image"].sharding.device_set) == 8
+    assert prefetch_threads() == 0, "the thread still runs after the last batch"
+
+
+def test_each_array_may_have_its_own_sharding(sharding):
+    replicated = NamedSharding(sharding.mesh, PartitionSpec())
+    with_own = device_prefetch(Counting(stop=1), {"image": sharding, "tokens": replicated})
+    batch, _ = next(with_own)
+    assert batch["image"].sharding == sharding and batch["tokens"].sharding == replicated
+    with_own.close()
+
+
+def test_it_runs_ahead_by_its_size_and_no_further(sharding):
+    batches = Counting()
+    feed = device_prefetch(batches, sharding, size=2)
+    next(feed)
+    deadline = time.monotonic() + 10
+    while batches.made < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    # One taken, two in the queue, one in the thread's hands.
+    assert batches.made == 4
+    feed.close()
+    assert batches.closed and prefetch_threads() == 0
+    with pytest.raises(StopIteration):
+        next(feed)
+
+
+def test_an_error_comes_after_the_good_batches_and_ends_the_feed(sharding):
+    feed = device_prefetch(Counting(stop=2, error=OSError("the disk is gone")), sharding)
+    next(feed), next(feed)
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(feed)
+    with pytest.raises(StopIteration):
+        next(feed)
+    assert prefetch_threads() == 0
+
+
+def test_the_seconds_waited_are_told(sharding):
+    class Slow(Counting):
+        def __next__(self):
+            time.sleep(0.3)
+            return super().__next__()
+
+    feed = device_prefetch(Slow(stop=2), sharding)
+    _, waited = next(feed)
+    assert 0.1 < waited < 20
+    time.sleep(1.0)
+    _, waited = next(feed)
+    assert waited < 0.1, "the batch was ready, but the feed says it was waited for"
+    feed.close()

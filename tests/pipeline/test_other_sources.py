@@ -1,0 +1,162 @@
+"""ArrayRecord, folder and TFDS sources."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_shards import encoded, picture
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.batches import train_batches
+from bioclip_jax.pipeline.images import CAUSES, decode
+from bioclip_jax.pipeline.sources import FolderSource, RecordWriter, Sample, open_source
+from bioclip_jax.text.captions import captions_from_taxon
+from bioclip_jax.text.taxon import RANKS, Taxon
+
+APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+FINCH = Taxon("Animalia", "Chordata", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis")
+
+text = st.text(max_size=20)
+samples = st.builds(
+    Sample,
+    key=text,
+    image=st.binary(max_size=200),
+    captions=st.dictionaries(text, text, max_size=3),
+    taxon=st.none() | st.builds(Taxon, *[text] * 8),
+    metadata=st.dictionaries(text, text | st.floats(allow_nan=False) | st.integers(-(2**60), 2**60), max_size=3),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(samples, min_size=1, max_size=5))
+def test_records_give_back_the_samples(tmp_path_factory, written):
+    folder = tmp_path_factory.mktemp("records")
+    with RecordWriter(folder / "part-0.array_record") as writer:
+        for sample in written:
+            writer.write(sample)
+    source = open_source(folder)
+    assert [source[number] for number in range(len(source))] == written
+
+
+def test_record_files_make_one_source_that_goes_to_other_processes(tmp_path):
+    for part in range(3):
+        with RecordWriter(tmp_path / f"part-{part}.arrayrecord") as writer:
+            for number in range(4):
+                writer.write(Sample(f"{part}/{number}", encoded(picture(number)), captions_from_taxon(APPLE), APPLE))
+    source = pickle.loads(pickle.dumps(open_source(tmp_path)))
+    assert [source[number].key for number in range(12)] == [f"{part}/{number}" for part in range(3) for number in range(4)]
+    assert len(open_source(tmp_path / "part-1.arrayrecord")) == 4
+    batch = next(train_batches(source, image_size=32, seed=0, global_batch_size=6))
+    assert batch["bad"].sum() == 0
+
+
+def test_what_is_no_record_file_of_ours(tmp_path):
+    (tmp_path / "a.array_record").write_bytes(b"nothing of that kind" * 10_000)
+    with pytest.raises(UserError, match="a.array_record: not a sound ArrayRecord file"):
+        open_source(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        (tmp_path / "images" / f"{number}.jpg").write_bytes(encoded(picture(number)))
+    ranks = ",".join(RANKS)
+    rows = [",".join(taxon.lineage()) + f",{taxon.common_name}" for taxon in (APPLE, FINCH, Taxon(), APPLE)]
+    lines = [f"images/{number}.jpg,{row},v{number}" for number, row in enumerate(rows)]
+    (tmp_path / "metadata.csv").write_text("\n".join([f"filepath,{ranks},common_name,variant", *lines]), "utf-8-sig")
+    return tmp_path
+
+
+def test_a_folder_with_metadata(folder):
+    source = pickle.loads(pickle.dumps(open_source(folder)))
+    assert len(source) == 4
+    assert source[0].taxon == APPLE and source[0].captions == captions_from_taxon(APPLE)
+    assert source[1].captions["com"] == "a photo of Geospiza fortis."
+    assert source[0].metadata == {"variant": "v0"}
+    np.testing.assert_array_equal(decode(source[1].image), decode(encoded(picture(1))))
+    assert source[2].captions == {} and source[3].image == b""
+    batches = train_batches(source, image_size=32, seed=0, global_batch_size=4)
+    bad = dict(zip(CAUSES, next(batches)["bad"].tolist()))
+    assert bad["no_image"] >= 1 and bad["no_caption"] >= 1, bad
+
+
+def test_a_folder_with_a_table_elsewhere_and_both_class_and_cls(folder, tmp_path):
+    table = tmp_path / "annotations.csv"
+    table.write_text(",filepath,class,cls,genus,species\n0,images/1.jpg,a label,Aves,Geospiza,fortis\n")
+    sample = FolderSource(folder, table)[0]
+    assert sample.taxon == Taxon(class_="Aves", genus="Geospiza", species="fortis")
+    assert sample.metadata == {"class": "a label"} and sample.image
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"path,genus\na.jpg,Malus\n", "has no column filepath, only path, genus"),
+        (b"filepath,genus\n", "lists no images"),
+        (b"", "has no column filepath, only nothing"),
+        (b"filepath,genus\n\xff\xfe\x00,Malus\n", "is no readable CSV"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(tmp_path, content, message):
+    (tmp_path / "metadata.csv").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        open_source(tmp_path)
+
+
+class TinyOrchard(tfds.core.GeneratorBasedBuilder):
+    """Four apples and a finch, two of them for testing."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name="few", description="few"),
+        tfds.core.BuilderConfig(name="fewer", description="fewer"),
+    ]
+
+    def _info(self):
+        text = {name: tfds.features.Text() for name in (*RANKS, "common_name", "sex")}
+        image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+        beak = tfds.features.Scalar(np.float32)
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict({"image": image, "beak": beak, **text})
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(3), "test": self._generate_examples(2)}
+
+    def _generate_examples(self, count):
+        for number in range(count):
+            taxon = FINCH if number == 1 else APPLE
+            ranks = dict(zip(RANKS, taxon.lineage()))
+            yield (
+                number,
+                {"image": io.BytesIO(encoded(picture(number))), "beak": 0.25 + number, "sex": "female", **ranks}
+                | {"common_name": taxon.common_name},
+            )
+
+
+def test_a_tfds_builder_is_prepared_and_read(tmp_path):
+    source = open_source("tiny_orchard", split="test", tfds_dir=tmp_path)
+    assert len(source) == 2
+    assert len(open_source("tiny_orchard/fewer:train", tfds_dir=tmp_path)) == 3
+    found = sorted((pickle.loads(pickle.dumps(source))[number] for number in range(2)), key=lambda s: s.metadata["beak"])
+    assert [sample.taxon for sample in found] == [APPLE, FINCH]
+    assert found[0].captions == captions_from_taxon(APPLE)
+    assert found[1].metadata == {"sex": "female", "beak": 1.25}
+    np.testing.assert_array_equal(decode(found[0].image), decode(encoded(picture(0))))
+    assert len({sample.key for sample in found}) == 2
+    batch = next(train_batches(source, image_size=32, seed=0, global_batch_size=4))
+    assert batch["bad"].sum() == 0
+
+
+def test_wrong_tfds_names_are_said(tmp_path):
+    with pytest.raises(UserError, match="tiny_orchid is neither a path nor a registered.*did you mean tiny_orchard"):
+        open_source("tiny_orchid", tfds_dir=tmp_path)
+    with pytest.raises(UserError, match="has no split 'validation'; it has .*train"):
+        open_source("tiny_orchard:validation", tfds_dir=tmp_path)
+    with pytest.raises(UserError, match="many"):
+        open_source("tiny_orchard/many", tfds_dir=tmp_path)
