@@ -2,6 +2,10 @@
 
 import io
 import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,8 +143,9 @@ class TinyOrchard(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def test_a_tfds_builder_is_prepared_and_read(tmp_path):
+def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
     source = open_source("tiny_orchard", split="test", tfds_dir=tmp_path)
+    assert capsys.readouterr().out == "", "stdout belongs to a command's result"
     assert len(source) == 2
     assert len(open_source("tiny_orchard/fewer:train", tfds_dir=tmp_path)) == 3
     found = sorted((pickle.loads(pickle.dumps(source))[number] for number in range(2)), key=lambda s: s.metadata["beak"])
@@ -151,6 +156,19 @@ def test_a_tfds_builder_is_prepared_and_read(tmp_path):
     assert len({sample.key for sample in found}) == 2
     batch = next(train_batches(source, image_size=32, seed=0, global_batch_size=4))
     assert batch["bad"].sum() == 0
+
+
+def test_processes_that_start_together_prepare_a_builder_once(tmp_path):
+    code = """
+        import sys
+        import test_other_sources  # registers the builder
+        from bioclip_jax.pipeline.sources import open_source
+        print(len(open_source("tiny_orchard:train", tfds_dir=sys.argv[1])))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), tmp_path]
+    pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": Path(__file__).parent}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    assert [process.communicate(timeout=120)[0] for process in processes] == ["3\n", "3\n"]
 
 
 def test_wrong_tfds_names_are_said(tmp_path):

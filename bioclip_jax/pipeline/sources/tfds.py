@@ -1,7 +1,10 @@
 """Samples from a TFDS builder, read without TensorFlow."""
 
+import contextlib
 import difflib
+import fcntl
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +40,7 @@ class TFDSSource:
         if match is None:
             raise UserError(f"{name!r} is not of the form NAME[/CONFIG][:SPLIT]")
         builder_name, split = match[1] + match[2], match[3] or split
-        directory = None if tfds_dir is None else str(Path(tfds_dir).expanduser())
-        try:
-            builder = tfds.builder(builder_name, data_dir=directory, file_format="array_record")
-        except tfds.core.DatasetNotFoundError:
-            raise UserError(f"{name} is neither a path nor a registered TFDS builder{_hint(match[1])}") from None
-        except ValueError as error:  # an unknown config
-            raise UserError(f"TFDS builder {builder_name}: {str(error).splitlines()[0]}") from None
-        if builder.info.file_format.value != "array_record":
-            raise UserError(f"{builder.data_dir} is not prepared as ArrayRecord; remove it, or set another data.tfds_dir")
-        builder.download_and_prepare(file_format="array_record")
+        builder = _prepared_builder(builder_name, tfds_dir)
         try:
             self._data = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         except (KeyError, ValueError):
@@ -77,6 +71,31 @@ class TFDSSource:
         return Sample(key, image if isinstance(image, bytes) else b"", captions, taxon, metadata)
 
 
+def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    directory = None if tfds_dir is None else str(Path(tfds_dir).expanduser())
+    try:
+        builder = tfds.builder(name, data_dir=directory, file_format="array_record")
+    except tfds.core.DatasetNotFoundError:
+        raise UserError(f"{name} is neither a path nor a registered TFDS builder{_hint(name)}") from None
+    except ValueError as error:  # an unknown config
+        raise UserError(f"TFDS builder {name}: {str(error).splitlines()[0]}") from None
+    if builder.info.file_format.value != "array_record":
+        raise UserError(f"{builder.data_dir} is not prepared as ArrayRecord; remove it, or set another data.tfds_dir")
+    if builder.is_prepared():
+        return builder
+    # The processes of one job start together: the first prepares, the others find it done.
+    root = Path(builder.data_dir).parent
+    root.mkdir(parents=True, exist_ok=True)
+    # TFDS reports to stdout, which belongs to a command's result.
+    with open(root / ".prepare.lock", "w") as lock, contextlib.redirect_stdout(sys.stderr):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        builder = tfds.builder(name, data_dir=directory, file_format="array_record")
+        builder.download_and_prepare(file_format="array_record")
+    return builder
+
+
 def _plain(value: Any) -> Any:
     """TFDS's bytes as text, and its zero-dimensional values as Python's."""
     if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
@@ -87,6 +106,7 @@ def _plain(value: Any) -> Any:
 def _hint(name: str) -> str:
     import tensorflow_datasets as tfds
 
+    name = name.partition("/")[0]
     known = tfds.list_builders(with_community_datasets=False)
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else "; give a path or import the module that registers it"
