@@ -243,10 +243,11 @@ def _label(sample: Sample, text_type: str) -> Candidate | None:
     """The class of a sample, None where the source does not say."""
     taxon = sample.taxon
     if text_type == AS_IS:
-        # A table has its label under class; where it has the rank under cls, it may have a lineage too.
+        # A table has its label under class. Where it has ranks too, theirs is cls, and the label is metadata.
         if label := str(sample.metadata.get("class", "")).strip():
             return Candidate(label, taxon if taxon and taxon.scientific_name else None)
-        return Candidate(taxon.class_, None) if taxon and taxon.class_ else None
+        alone = taxon is not None and taxon == Taxon(class_=taxon.class_)
+        return Candidate(taxon.class_, None) if alone and taxon.class_ else None
     if taxon is None or not class_name(taxon, text_type):
         return None
     return Candidate(class_name(taxon, text_type), taxon)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float32, UInt8
 
 from bioclip_jax.distributed.mesh import batch_sharding
-from bioclip_jax.models import CLIPConfig, graphdef, normalize_images
+from bioclip_jax.models import CLIP, CLIPConfig, graphdef, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.text.tokenizer import Tokenizer
 
@@ -47,13 +47,17 @@ class Encoder:
         self._tokenizer = Tokenizer(config.text.context_length)
         self._embed_dim = config.embed_dim
         self._rows = batch_sharding(mesh)
-        model = graphdef(config, dtype=dtype)
+
+        def model(params: Any) -> CLIP:
+            # An imported model may have the replay projector, which only its training uses.
+            replay_projector = "continual_proj" in params["visual"]
+            return nnx.merge(graphdef(config, dtype=dtype, replay_projector=replay_projector), params)
 
         def image_features(params: Any, images: jax.Array) -> jax.Array:
-            return nnx.merge(model, params).encode_image(normalize_images(images, preprocess.mean, preprocess.std))
+            return model(params).encode_image(normalize_images(images, preprocess.mean, preprocess.std))
 
         def text_features(params: Any, tokens: jax.Array) -> jax.Array:
-            return nnx.merge(model, params).encode_text(tokens)
+            return model(params).encode_text(tokens)
 
         self._image_features = jax.jit(image_features, out_shardings=self._rows)
         self._text_features = jax.jit(text_features, out_shardings=self._rows)

@@ -1,0 +1,180 @@
+"""The zero-shot protocol against the same sums done by hand, and what it does with data that is not as it should be."""
+
+import csv
+import io
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.errors import UserError
+from bioclip_jax.evaluate.zero_shot import ZeroShot
+from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
+from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.pipeline.sources import FolderSource, open_source
+from bioclip_jax.predict.encoder import Encoder
+from bioclip_jax.text.templates import OPENAI_TEMPLATES
+from bioclip_jax.text.tokenizer import Tokenizer
+
+CONFIG = get_config("ViT-Test-16")
+PREPROCESS = Preprocess(CONFIG.vision.image_size, resize_mode="squash")
+RANKS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
+ROWS = {
+    "apple.jpg": ("Plantae", "T", "M", "Rosales", "Rosaceae", "Malus", "domestica", "apple"),
+    "apple2.jpg": ("Plantae", "T", "M", "Rosales", "Rosaceae", "Malus", "domestica", "Apple tree"),
+    "apple3.jpg": ("Plantae", "T", "M", "Rosales", "Rosaceae", "Malus", "domestica", "apple"),
+    "pear.jpg": ("Plantae", "T", "M", "Rosales", "Rosaceae", "Pyrus", "communis", "pear"),
+    "finch.jpg": ("Animalia", "C", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis", ""),
+}
+LABELS = {"apple.jpg": "red", "apple2.jpg": "green", "apple3.jpg": "red", "pear.jpg": "green", "finch.jpg": "brown"}
+
+
+@pytest.fixture(scope="module")
+def params():
+    return {**init_params(CONFIG, seed=5), "logit_scale": np.float32(3.0)}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(CONFIG, PREPROCESS, make_mesh(MeshConfig()), batch_size=8)
+
+
+def write_folder(folder, rows, labels=None):
+    """Pictures of noise and a CSV of annotations, with a class column where there are labels."""
+    for number, name in enumerate(rows):
+        pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG")
+        (folder / name).write_bytes(buffer.getvalue())
+    with open(folder / "metadata.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["", "filepath", *RANKS, "common_name", *(["class"] if labels else [])])
+        for number, (name, row) in enumerate(rows.items()):
+            writer.writerow([number, name, *row, *([labels[name]] if labels else [])])
+    return FolderSource(folder, folder / "metadata.csv")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_folder(tmp_path, ROWS, LABELS)
+    return tmp_path
+
+
+def source_of(folder):
+    return FolderSource(folder, folder / "metadata.csv")
+
+
+@pytest.mark.shared_data
+def test_photographs_score_as_by_hand(encoder, params, shared_data):
+    source = open_source(shared_data / "produce" / "tol_shards" / "val")
+    source = [source[place] for place in range(0, len(source), 16)]
+    zero_shot = ZeroShot(source, encoder, PREPROCESS, text_type="sci_com")
+    result = zero_shot(params)
+
+    model = nnx.merge(graphdef(CONFIG), params)
+    names = sorted({f"{s.taxon.genus} {s.taxon.species} with common name {s.taxon.common_name}" for s in source})
+    tokens = Tokenizer(48)([template.format(name) for name in names for template in OPENAI_TEMPLATES])
+    pixels = [np.asarray(Image.open(io.BytesIO(s.image)).convert("RGB").resize((32, 32), 3)) for s in source]
+    images, texts, scale = jax.jit(model)(
+        normalize_images(np.stack(pixels), PREPROCESS.mean, PREPROCESS.std), tokens
+    )
+    classes = np.asarray(texts, np.float64).reshape(len(names), 80, -1).mean(axis=1)
+    classes /= np.linalg.norm(classes, axis=1, keepdims=True)
+    logits = float(scale) * np.asarray(images, np.float64) @ classes.T
+    truth = [f"{s.taxon.genus} {s.taxon.species} with common name {s.taxon.common_name}" for s in source]
+    by_rank = np.argsort(-logits, axis=1)
+    top1 = np.mean([names[order[0]] == name for order, name in zip(by_rank, truth)])
+    top5 = np.mean([name in [names[n] for n in order[:5]] for order, name in zip(by_rank, truth)])
+    family_of = {name: s.taxon.family for name, s in zip(truth, source)}
+    hits = []
+    for row, sample in zip(np.exp(logits), source):
+        sums = {}
+        for name, p in zip(names, row):
+            sums[family_of[name]] = sums.get(family_of[name], 0) + p
+        hits.append(max(sums, key=sums.get) == sample.taxon.family)
+
+    assert [candidate.name for candidate in zero_shot.candidates] == names
+    assert (result["n"], result["classes"], result["bad"]) == (len(source), len(names), {})
+    assert result["top1"] == pytest.approx(top1) and result["top5"] == pytest.approx(top5)
+    assert result["ranks"]["species"] == pytest.approx(top1)
+    assert result["ranks"]["family"] == pytest.approx(np.mean(hits))
+    assert result["chance"]["family"] == 1 / len(set(family_of.values()))
+
+
+def test_classes_are_lineages_by_their_commonest_name(folder, encoder):
+    names = lambda text_type: [c.name for c in ZeroShot(source_of(folder), encoder, PREPROCESS, text_type=text_type).candidates]  # noqa: E731
+    assert names("sci") == ["Geospiza fortis", "Malus domestica", "Pyrus communis"]
+    assert names("com") == ["Geospiza fortis", "apple", "pear"]
+    assert names("sci_com")[1] == "Malus domestica with common name apple"
+    assert names("asis") == ["brown", "green", "red"], "asis takes the class column, not the lineage"
+
+
+def test_bad_images_are_counted_and_the_others_scored(folder, encoder, params):
+    whole = (folder / "apple.jpg").read_bytes()
+    (folder / "apple.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "apple2.jpg").write_text("no picture")
+    (folder / "pear.jpg").unlink()
+    with open(folder / "metadata.csv", "a") as file:
+        file.write("5,finch.jpg,,,,,,,,,\n")
+    zero_shot = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one")
+    first, again = zero_shot(params), zero_shot(params)
+    assert first["bad"] == {"truncated": 1, "not_an_image": 1, "no_image": 1, "no_label": 1}
+    assert first["n"] == 2
+    assert again == first, "a second call must count the same"
+
+
+def test_no_readable_image_is_an_error(folder, encoder, params):
+    for name in ROWS:
+        (folder / name).write_text("no picture")
+    with pytest.raises(UserError, match="none of the 5"):
+        ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one")(params)
+
+
+def test_images_in_memory_are_not_read_again_and_others_are(folder, encoder, params):
+    kept = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one")
+    unkept = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one", cache_bytes=0)
+    some = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one", cache_bytes=2 * 32 * 32 * 3)
+    first = kept(params)
+    assert unkept(params) == first and some(params) == first
+    assert unkept(params) == first and some(params) == first, "reading again changes the scores"
+    for name in ROWS:
+        (folder / name).unlink()
+    assert kept(params) == first, "the images were not kept in memory"
+    assert some(params)["n"] == 2
+    other = jax.tree.map(lambda x: x * 1.5, params)
+    assert kept(other)["n"] == 5
+
+
+def test_unseen_species_are_scored_among_other_candidates(folder, tmp_path_factory, encoder, params):
+    other = {"a.jpg": ROWS["pear.jpg"], "b.jpg": ROWS["finch.jpg"]}
+    candidates = write_folder(tmp_path_factory.mktemp("candidates"), other)
+    seen = {name: row for name, row in ROWS.items() if name.startswith("apple")}
+    unseen = write_folder(tmp_path_factory.mktemp("unseen"), seen)
+    result = ZeroShot(unseen, encoder, PREPROCESS, candidates=candidates, templates="one")(params)
+    assert result["n"] == 3 and result["classes"] == 2
+    assert result["top1"] is None and "species" not in result["ranks"], "no answer can be right at species rank"
+    assert result["chance"]["family"] == 0.5 and result["n_by_rank"]["family"] == 3
+    assert result["ranks"]["family"] in (0, 1 / 3, 2 / 3, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"text_type": "latin"}, {"templates": "three"}])
+def test_unknown_names_are_told(folder, encoder, wrong):
+    with pytest.raises(UserError, match="choose from"):
+        ZeroShot(source_of(folder), encoder, PREPROCESS, **wrong)
+
+
+def test_asis_takes_a_table_of_labels_alone(folder, encoder, params):
+    lines = ["filepath,class", *(f"{name},{label}" for name, label in LABELS.items())]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    zero_shot = ZeroShot(FolderSource(folder, folder / "labels.csv"), encoder, PREPROCESS, text_type="asis", templates="one")
+    result = zero_shot(params)
+    assert result["classes"] == 3 and result["n"] == 5 and 0 <= result["top1"] <= 1
+    assert "ranks" not in result, "labels have no ranks"
+
+
+def test_asis_without_labels_is_told(tmp_path, encoder):
+    with pytest.raises(UserError, match="class column"):
+        ZeroShot(write_folder(tmp_path, ROWS), encoder, PREPROCESS, text_type="asis")
