@@ -88,6 +88,10 @@ def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
     # The processes of one job start together: the first prepares, the others find it done.
     root = Path(builder.data_dir).parent
     root.mkdir(parents=True, exist_ok=True)
+    print(f"preparing {name} in {builder.data_dir}", file=sys.stderr)
+    if not sys.stderr.isatty():
+        # Its bars fill a log file with a line a second.
+        tfds.disable_progress_bar()
     # TFDS reports to stdout, which belongs to a command's result.
     with open(root / ".prepare.lock", "w") as lock, contextlib.redirect_stdout(sys.stderr):
         fcntl.flock(lock, fcntl.LOCK_EX)
