@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import jax
 import numpy as np
@@ -9,15 +10,19 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.cli import main
+from bioclip_jax.convert.hub import write_model_directory
+from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, parameter_shardings
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.zero_shot import ZeroShot
+from bioclip_jax.evaluate.zero_shot import ValidationHook, ZeroShot
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import FolderSource, open_source
 from bioclip_jax.predict.encoder import Encoder
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
 from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.train.config import train_config
 
 CONFIG = get_config("ViT-Test-16")
 PREPROCESS = Preprocess(CONFIG.vision.image_size, resize_mode="squash")
@@ -178,3 +183,42 @@ def test_asis_takes_a_table_of_labels_alone(folder, encoder, params):
 def test_asis_without_labels_is_told(tmp_path, encoder):
     with pytest.raises(UserError, match="class column"):
         ZeroShot(write_folder(tmp_path, ROWS), encoder, PREPROCESS, text_type="asis")
+
+
+def test_hook_scores_the_validation_data_of_a_run_whose_parameters_are_split(folder, encoder, params):
+    config = train_config(
+        {
+            "data": {"train": "unused", "val": str(folder)},
+            "model": "ViT-Test-16",
+            "global_batch_size": 8,
+            "learning_rate": 1e-3,
+            "total_steps": 1,
+            "mesh": {"data": 2, "fsdp": 4},
+            "evaluate": {"templates": "one", "text_type": "sci"},
+        }
+    )
+    sharded = jax.device_put(params, parameter_shardings(params, make_mesh(config.mesh)))
+    expected = ZeroShot(source_of(folder), encoder, PREPROCESS, text_type="sci", templates="one")(params)
+    hook = ValidationHook(config)
+    assert hook(sharded) == {name: expected[name] for name in ("top1", "top5", "n", "ranks")}
+
+
+def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    # As the published annotations are: images in one folder, the CSV in another.
+    (folder / "images").mkdir()
+    for name in ROWS:
+        (folder / name).rename(folder / "images" / name)
+    bundle = ModelBundle(CONFIG, jax.tree.map(np.asarray, params), PREPROCESS, "ViT-Test-16", "a test")
+    write_model_directory(bundle, folder / "model", replay_projector=False)
+    where = ["--images", "images", "--labels", "metadata.csv"]
+    assert main(["eval", "zero-shot", "--model", "model", *where, "--templates", "one", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n"] == 5 and result["classes"] == 3 and result["text_type"] == "taxon_com"
+    assert list(result["ranks"]) == ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
+    assert result["majority"]["kingdom"] == 0.8 and result["chance"]["species"] == 1 / 3
+
+    for arguments, says in ((where[:2], "--labels"), (["--data", "nothing/here"], "nothing/here")):
+        assert main(["eval", "zero-shot", "--model", "model", *arguments]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith("error: ") and says in message and message.count("\n") == 1, message

@@ -1,0 +1,151 @@
+"""The verbs predict and embed, beside pybioclip's own command."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import bioclip_jax
+from bioclip_jax.cli import main
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.classifiers import read_labels
+from bioclip_jax.predict.embed import sample_uuid
+from bioclip_jax.predict.inputs import find_images
+
+LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
+PEERS = Path(__file__).resolve().parents[1] / "peers"
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture(scope="module")
+def model(model_directory):
+    return bioclip_jax.load_model(model_directory, batch_size=8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """one.png, two.png and note.jpg, which is text."""
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "note.jpg").write_text("no picture")
+    return tmp_path
+
+
+@pytest.mark.shared_data
+def test_scores_are_those_of_pybioclip_on_the_command_line(photographs, model_directory, capsys):
+    model = f"local-dir:{model_directory}"
+    arguments = ["predict", *map(str, photographs), "--cls", ",".join(LABELS), "--model", model]
+    environment = {**os.environ, "PYTHONPATH": str(PEERS), "TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+    theirs = subprocess.run([sys.executable, "-m", "bioclip", *arguments], env=environment, capture_output=True, text=True)
+    assert theirs.returncode == 0, theirs.stderr
+    assert main(arguments) == 0
+    ours, theirs = rows_of(capsys.readouterr().out), rows_of(theirs.stdout)
+    assert list(ours[0]) == list(theirs[0]) == ["file_name", "classification", "score"]
+    assert len(ours) == len(photographs) * len(LABELS)
+    score = {(row["file_name"], row["classification"]): float(row["score"]) for row in theirs}
+    for row in ours:
+        expected = score[row["file_name"], row["classification"]]
+        assert abs(float(row["score"]) - expected) < 1e-4, f"pybioclip gives {expected} where we give {row}"
+    assert np.ptp(list(score.values())) > 0.1, "the model tells the labels too little apart for a comparison"
+
+
+def test_classifier_gives_the_best_k_and_sums_to_one(model, folder):
+    classifier = bioclip_jax.CustomLabelsClassifier([*LABELS, " apple ", ""], model)
+    assert classifier.classes == LABELS, "blanks and doubles are left out"
+    rows = classifier.predict(folder / "one.png")
+    assert [row["file_name"] for row in rows] == [str(folder / "one.png")] * 4
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=1e-5)
+    assert classifier.predict([Image.open(folder / "one.png"), folder / "two.png"], k=1)[0] == rows[0] | {"file_name": "0"}
+    assert len(classifier.predict(folder / "one.png", k=99)) == 4
+
+
+def test_unreadable_images_are_named_and_the_others_predicted(folder, model_directory, capsys):
+    output = folder / "out.csv"
+    arguments = ["predict", str(folder), "--cls", "a,b", "--model", str(model_directory), "--output", str(output), "--json"]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert [line for line in captured.err.splitlines() if "note.jpg" in line], captured.err
+    assert {row["file_name"] for row in rows_of(output.read_text())} == {str(folder / f"{name}.png") for name in ("one", "two")}
+    result = json.loads(captured.out)
+    assert result["images"] == 3 and len(result["unreadable"]) == 1 and result["output"] == str(output)
+
+
+def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
+    assert main(["predict", str(folder / "one.png"), "--cls", "a,b", "--k", "1", "--model", str(model_directory), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["file_name"] for row in result["predictions"]] == [str(folder / "one.png")]
+
+
+@pytest.mark.parametrize(
+    "inputs, options, says",
+    [
+        (["note.jpg"], [], "note.jpg"),
+        (["missing.jpg"], [], "missing.jpg"),
+        (["one.png"], ["--cls", " , "], "--cls"),
+        (["one.png"], ["--output", "no/folder.csv"], "no/folder.csv"),
+        (["one.png"], ["--output", "x.doc"], "x.doc"),
+        (["one.png"], ["--model", "nothing/here"], "nothing/here"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(folder, model_directory, capsys, monkeypatch, inputs, options, says):
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    assert main(["predict", *inputs, "--cls", "a,b", "--model", str(model_directory), *options]) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and says in lines[0], captured.err
+    assert captured.out == "" and sorted(folder.rglob("*")) == before, "something was left half-written"
+
+
+def test_embed_writes_the_same_unit_vectors_in_every_format(folder, model, model_directory, capsys):
+    expected = model.encode_image([folder / "one.png", folder / "two.png"])
+    for name in ("e.npy", "e.parquet", "e.json"):
+        inputs = [str(folder / "one.png"), str(folder / "two.png")]
+        assert main(["embed", *inputs, "--model", str(model_directory), "--output", str(folder / name)]) == 0
+    vectors = np.load(folder / "e.npy")
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, expected, atol=2e-6)
+    table = pq.read_table(folder / "e.parquet")
+    assert table.column_names == ["uuid", "emb", "path"]
+    assert np.array_equal(np.stack(table["emb"].to_numpy()), vectors)
+    assert table["path"].to_pylist() == [str(folder / "one.png"), str(folder / "two.png")]
+    assert len({uuid.UUID(text) for text in table["uuid"].to_pylist()}) == 2
+    content = json.loads((folder / "e.json").read_text())
+    assert content["normalized"] is True and content["model"]
+    assert np.array_equal(np.array([content["embeddings"][path] for path in table["path"].to_pylist()], np.float32), vectors)
+
+
+def test_embed_names_its_formats_before_it_loads_anything(folder):
+    with pytest.raises(UserError, match=r"\.npy, \.parquet, \.json"):
+        from bioclip_jax.predict.embed import embed
+
+        embed([folder / "one.png"], "no model", folder / "e.txt")
+
+
+def test_uuid_is_the_samples_own_or_follows_from_the_path(folder):
+    key = "69b0a886-7495-5eef-b8ac-0afba0eaabaf"
+    (folder / f"{key}.jpg").write_bytes(b"")
+    [own], [one], [two] = (find_images([folder / name]) for name in (f"{key}.jpg", "one.png", "two.png"))
+    assert sample_uuid(own) == key
+    assert sample_uuid(one) == sample_uuid(one) != sample_uuid(two)
+
+
+def test_labels_from_text_and_from_a_file(tmp_path):
+    (tmp_path / "labels.txt").write_text("apple, red\n\n  pear \n")
+    assert read_labels("apple, red,pear,") == ["apple", "red", "pear"]
+    assert read_labels(str(tmp_path / "labels.txt")) == ["apple, red", "pear"], "a line of a file may hold a comma"
+    assert read_labels("x" * 5000) == ["x" * 5000], "a text too long for a path is a label"
