@@ -34,7 +34,7 @@ def run(
     if peer and not isinstance(source, TarSource):
         raise UserError(f"{shards}: the peer reads only tars; give a folder of tars, or leave out --peer")
     with _one_core():
-        batches = train_batches(source, image_size=image_size, image=ImageConfig(), seed=0, global_batch_size=batch_size)
+        batches = train_batches(source, image_size=image_size, seed=0, global_batch_size=batch_size)
         loaders = [lambda: len(next(batches)["image"])]
         if peer:
             loaders.append(_peer_loader(source.shards, image_size))

@@ -235,7 +235,8 @@ def test_caption_types_are_drawn_with_equal_chance(shards):
 
 
 def test_plain_captions_of_replay_data(tmp_path):
-    write_tar(tmp_path / "a.tar", [{"__key__": str(n), "jpg": good_sample(n)["jpg"], "txt": f"cat {n}"} for n in range(4)])
+    samples = [{"__key__": str(n), "jpg": good_sample(n)["jpg"], "txt": f"cat {n}"} for n in range(4)]
+    write_tar(tmp_path / "a.tar", samples)
     batch = take(open_source(tmp_path), 1, caption=CaptionConfig(types=("txt",)), global_batch_size=4)[0]
     assert sorted(batch["tokens"].tolist()) == sorted(Tokenizer()([f"cat {n}" for n in range(4)]).tolist())
 

@@ -52,7 +52,8 @@ def test_record_files_make_one_source_that_goes_to_other_processes(tmp_path):
             for number in range(4):
                 writer.write(Sample(f"{part}/{number}", encoded(picture(number)), captions_from_taxon(APPLE), APPLE))
     source = pickle.loads(pickle.dumps(open_source(tmp_path)))
-    assert [source[number].key for number in range(12)] == [f"{part}/{number}" for part in range(3) for number in range(4)]
+    expected = [f"{part}/{number}" for part in range(3) for number in range(4)]
+    assert [source[number].key for number in range(12)] == expected
     assert len(open_source(tmp_path / "part-1.arrayrecord")) == 4
     batch = next(train_batches(source, image_size=32, seed=0, global_batch_size=6))
     assert batch["bad"].sum() == 0
@@ -148,7 +149,8 @@ def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
     assert capsys.readouterr().out == "", "stdout belongs to a command's result"
     assert len(source) == 2
     assert len(open_source("tiny_orchard/fewer:train", tfds_dir=tmp_path)) == 3
-    found = sorted((pickle.loads(pickle.dumps(source))[number] for number in range(2)), key=lambda s: s.metadata["beak"])
+    copy = pickle.loads(pickle.dumps(source))
+    found = sorted((copy[number] for number in range(2)), key=lambda sample: sample.metadata["beak"])
     assert [sample.taxon for sample in found] == [APPLE, FINCH]
     assert found[0].captions == captions_from_taxon(APPLE)
     assert found[1].metadata == {"sex": "female", "beak": 1.25}

@@ -18,7 +18,8 @@ SIZES = [(224, 224), (300, 200), (200, 301), (17, 900), (640, 481), (100, 99), (
 
 def peer_pixels(preprocess: Preprocess, image: Image.Image) -> torch.Tensor:
     """open_clip's normalised floats, [3, size, size]."""
-    return image_transform_v2(PreprocessCfg(**preprocess.to_open_clip() | {"size": preprocess.size}), is_train=False)(image)
+    config = PreprocessCfg(**preprocess.to_open_clip() | {"size": preprocess.size})
+    return image_transform_v2(config, is_train=False)(image)
 
 
 def assert_equal(preprocess: Preprocess, image: Image.Image) -> None:
@@ -35,7 +36,8 @@ def assert_equal(preprocess: Preprocess, image: Image.Image) -> None:
 def test_every_size_has_open_clips_pixels(resize_mode, size):
     for interpolation in ("bicubic", "bilinear"):
         assert_equal(Preprocess(resize_mode=resize_mode, interpolation=interpolation), picture(1, size))
-    assert_equal(Preprocess(336, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), resize_mode=resize_mode), picture(1, size))
+    imagenet = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    assert_equal(Preprocess(336, *imagenet, resize_mode=resize_mode), picture(1, size))
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "P", "1", "I;16", "I", "F", "YCbCr"])
@@ -57,7 +59,8 @@ def test_photographs_have_open_clips_pixels(shared_data):
         image = open_image(path)
         np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(path)), err_msg=str(path))
         # Cut to a shape of its own, because these photographs are all of one size.
-        image = image.crop((number, 2 * number, 256 - 17 * number, 250)).convert(("RGB", "L", "CMYK", "RGBA")[number % 4])
+        image = image.crop((number, 2 * number, 256 - 17 * number, 250))
+        image = image.convert(("RGB", "L", "CMYK", "RGBA")[number % 4])
         for resize_mode in RESIZE_MODES:
             assert_equal(Preprocess(resize_mode=resize_mode), image)
 
@@ -79,7 +82,8 @@ def test_preprocess_cfg_there_and_back():
     assert Preprocess.from_open_clip(preprocess.to_open_clip()) == preprocess
     assert set(preprocess.to_open_clip()) == set(PreprocessCfg.__dataclass_fields__)
     assert Preprocess.from_open_clip({}) == Preprocess(224, OPENAI_MEAN, OPENAI_STD, "bicubic", "shortest", 0)
-    assert Preprocess.from_open_clip({"size": 256, "mean": None, "interpolation": "random", "new": 1}) == Preprocess(256)
+    found = Preprocess.from_open_clip({"size": 256, "mean": None, "interpolation": "random", "new": 1})
+    assert found == Preprocess(256)
     with pytest.raises(UserError, match="not square"):
         Preprocess.from_open_clip({"size": [224, 336]})
 

@@ -90,7 +90,7 @@ def test_any_names_and_sizes_read_back(tmp_path_factory, samples, format):
 
 def test_other_members_are_passed_over(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for name in ("./", "./README", "./b.jpg", "./b.sci.txt", "./sub", "./sub/c.JPEG", "./sub/c.json", "./sub/c.cls"):
+        for name in "./ ./README ./b.jpg ./b.sci.txt ./sub ./sub/c.JPEG ./sub/c.json ./sub/c.cls".split():
             member = tarfile.TarInfo(name)
             content = b'{"lens": "macro", "depth": 3.5, "boxes": [1]}' if name.endswith("json") else b"content"
             if name.endswith(("/", "sub")):

@@ -36,7 +36,8 @@ def test_lowest_known_rank_stands_in_for_a_missing_species():
 
 
 def test_row_takes_cls_over_class_and_cuts_the_genus_from_the_species():
-    row = {"kingdom": " Plantae ", "cls": "Magnoliopsida", "class": "label 7", "genus": "Malus", "species": "Malus  domestica"}
+    row = {"kingdom": " Plantae ", "cls": "Magnoliopsida", "class": "label 7", "genus": "Malus"}
+    row["species"] = "Malus  domestica"
     assert Taxon.from_row(row) == Taxon(kingdom="Plantae", class_="Magnoliopsida", genus="Malus", species="domestica")
     assert Taxon.from_row({"class": "Aves", "order": None, "family": math.nan}) == Taxon(class_="Aves")
 

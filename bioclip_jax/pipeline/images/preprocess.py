@@ -51,7 +51,9 @@ class Preprocess:
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
     def _resize(self, image: Image.Image, width: int, height: int) -> Image.Image:
-        return image if image.size == (width, height) else image.resize((width, height), _RESAMPLING[self.interpolation])
+        if image.size == (width, height):
+            return image
+        return image.resize((width, height), _RESAMPLING[self.interpolation])
 
     def _crop_or_pad(self, image: Image.Image) -> Image.Image:
         across, down = max(0, self.size - image.width), max(0, self.size - image.height)
