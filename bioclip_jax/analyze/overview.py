@@ -51,7 +51,11 @@ def overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str,
 
     def images() -> Iterator[bytes]:
         for place in track(range(0, len(source), step), "embedding", -(-len(source) // step)):
-            sample = source[place]
+            try:
+                sample = source[place]
+            except (OSError, ValueError) as error:
+                print(f"left out: sample {place} cannot be read ({error})", file=sys.stderr)
+                continue
             if sample.taxon is not None and sample.taxon.family:
                 places.append(place)
                 taxa.append(sample.taxon)
@@ -59,7 +63,8 @@ def overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str,
 
     kept: list[int] = []
     parts = []
-    for numbers, features in Embedder(bundle).stream(images(), on_bad=lambda _, problem: print(problem, file=sys.stderr)):
+    leave_out = lambda _, problem: print(f"left out: {problem}", file=sys.stderr)  # noqa: E731
+    for numbers, features in Embedder(bundle).stream(images(), leave_out):
         kept += numbers
         parts.append(features)
     if not parts:

@@ -30,7 +30,7 @@ _MOST_THUMBNAILS = 28
 
 
 def family_colors(families: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """A color for each family, neighbors in the given order far apart: seven hues, then the same ones darker, lighter."""
+    """A color for each family, neighbors in the given order far apart: seven hues, then the same darker and lighter."""
     colors = {}
     for number, family in enumerate(dict.fromkeys(families)):
         tint = _TINTS[number // len(_HUES) % len(_TINTS)]

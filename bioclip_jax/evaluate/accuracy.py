@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -15,6 +13,21 @@ from bioclip_jax.text.taxon import RANKS, Taxon
 
 # Rows of the images-by-classes matrix that are held at a time.
 _CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class RankScore:
+    """One rank's result.
+
+    accuracy: over `n` images, those whose lineage to that rank is known and is that of some candidate (a species
+    never trained on has none at species rank, but has its family's). chance: one over the number of taxa to choose
+    from. majority: what naming the commonest true taxon would reach.
+    """
+
+    accuracy: float
+    n: int
+    chance: float
+    majority: float
 
 
 def top_k_accuracy(
@@ -46,17 +59,14 @@ def rank_accuracy(
     scale: float,
     truths: Sequence[Taxon],
     candidates: Sequence[Taxon],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, RankScore]:
     """Accuracy at every rank, where a class's probability counts for each of its ancestors, as in pybioclip.
 
     P(taxon | image) is the sum of softmax(scale * cosine) over the candidates that share its whole lineage from the
     kingdom down; the largest is the answer.
 
     Args: `truths`, the true taxon of each image; `candidates`, the taxon of each class.
-    Returns: by rank, "accuracy"; "n", the images it is over: those whose lineage to that rank is known and is that
-      of some candidate (a species never trained on has none at species rank, but has its family's); "chance", one
-      over the number of taxa to choose from; "majority", what naming the commonest true taxon would reach. Ranks
-      without an image are left out.
+    Returns: by rank; ranks without an image are left out.
     """
     groups = [_Groups.at(rank, truths, candidates) for rank in RANKS]
     hits = Counter()
@@ -69,12 +79,12 @@ def rank_accuracy(
     for group in groups:
         known = group.labels[group.labels >= 0]
         if len(known):
-            result[group.rank] = {
-                "accuracy": hits[group.rank] / len(known),
-                "n": len(known),
-                "chance": 1 / len(group.starts),
-                "majority": int(np.bincount(known).max()) / len(known),
-            }
+            result[group.rank] = RankScore(
+                accuracy=hits[group.rank] / len(known),
+                n=len(known),
+                chance=1 / len(group.starts),
+                majority=int(np.bincount(known).max()) / len(known),
+            )
     return result
 
 

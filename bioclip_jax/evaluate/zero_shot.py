@@ -114,8 +114,10 @@ class ZeroShot:
             scale = float(jnp.exp(params["logit_scale"]))
             truths = [self._truths[place].taxon for place in places]
             ranks = rank_accuracy(features, classes, scale, truths, taxa)
-            for key, measure in (("ranks", "accuracy"), ("n_by_rank", "n"), ("chance", "chance"), ("majority", "majority")):
-                result[key] = {rank: values[measure] for rank, values in ranks.items()}
+            result["ranks"] = {rank: score.accuracy for rank, score in ranks.items()}
+            result["n_by_rank"] = {rank: score.n for rank, score in ranks.items()}
+            result["chance"] = {rank: score.chance for rank, score in ranks.items()}
+            result["majority"] = {rank: score.majority for rank, score in ranks.items()}
         return result
 
     def _label(self, source: Source, place: int, text_type: str) -> Candidate | None:
@@ -162,7 +164,7 @@ class ZeroShot:
         """Places and pixels: those in memory, then those that are read again, or now for the first time."""
         yield from self._cache
         rest, self._uncached = self._uncached, []
-        images = (self._source[place].image for place in track(rest, "evaluating", len(rest)))
+        images = (self._read(place) for place in track(rest, "encoding images", len(rest)))
         for place, image in zip(rest, load_ahead(images, self._preprocess, 2 * self._encoder.batch_size)):
             if isinstance(image, UserError):
                 self._bad[place] = _cause(image)
@@ -173,6 +175,13 @@ class ZeroShot:
             else:
                 self._uncached.append(place)
             yield place, image
+
+
+    def _read(self, place: int) -> bytes:
+        try:
+            return self._source[place].image
+        except (OSError, ValueError):  # gone since the labels were read
+            return b""
 
 
 class ValidationHook:

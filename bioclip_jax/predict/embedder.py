@@ -76,7 +76,8 @@ def load_ahead(
             return load_pixels(image, preprocess)
         except (BadImage, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            problem = UserError(f"{name_of(image) or 'an image'} cannot be read ({reason}); give a JPEG, PNG or the like")
+            name = name_of(image) or "an image"
+            problem = UserError(f"{name} cannot be read ({reason}); give a JPEG, PNG or the like")
             problem.__cause__ = error
             return problem
 

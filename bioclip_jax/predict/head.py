@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float32
 
+from bioclip_jax.predict.progress import track
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
 
 # Classes whose texts are encoded together.
-_CHUNK = 256
+_CHUNK = 64
 
 
 def class_embeddings(
@@ -20,7 +21,8 @@ def class_embeddings(
 ) -> Float32[np.ndarray, "classes dim"]:
     """A unit vector a class: the mean of its name's unit vectors in all templates, normalised (Radford et al. 2021)."""
     means = []
-    for start in range(0, len(names), _CHUNK):
+    starts = range(0, len(names), _CHUNK)
+    for start in track(starts, "encoding names", len(starts)):
         chunk = names[start : start + _CHUNK]
         features = encode_texts([template.format(name) for name in chunk for template in templates])
         means.append(features.reshape(len(chunk), len(templates), -1).mean(axis=1))

@@ -46,4 +46,4 @@ class Unreadable:
         self.problems.append(str(problem))
         print(f"left out: {problem}", file=sys.stderr)
         if len(self.problems) == self._total:
-            raise UserError(f"none of the {self._total} inputs is an image that can be read; give JPEG, PNG or the like")
+            raise UserError(f"none of the {self._total} inputs can be read as an image; give JPEG, PNG or the like")

@@ -28,7 +28,7 @@ def check_format(format: str | None, output: Path | None) -> str:
     if format is None:
         suffix = output.suffix.lower() if output is not None else ".csv"
         if suffix not in _SUFFIXES:
-            raise UserError(f"the output {output} does not say its format; end it in {', '.join(_SUFFIXES)}, or set one")
+            raise UserError(f"the output {output} does not say its format; end it in {', '.join(_SUFFIXES)}")
         format = _SUFFIXES[suffix]
     if format not in FORMATS:
         raise UserError(f"the format {format!r} does not exist; choose from {', '.join(FORMATS)}")

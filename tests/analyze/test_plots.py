@@ -105,7 +105,8 @@ def test_curve_shows_losses_and_accuracies_as_logged():
 @pytest.mark.parametrize("with_curve", [True, False])
 def test_picture_is_a_png_with_something_in_each_panel(tmp_path, with_curve):
     embeddings, taxa = clusters(5, 12)
-    lines = [{"step": s, "loss": 1 / s, "val": {"ranks": {"species": s / 10}}} for s in range(1, 10)] if with_curve else []
+    lines = [{"step": s, "loss": 1 / s, "val": {"ranks": {"species": s / 10}}} for s in range(1, 10)]
+    lines = lines if with_curve else []
     thumbnails = {0: np.full((32, 32, 3), (255, 0, 255), np.uint8)}
     draw_overview(tmp_path / "o.png", lines, embeddings, taxa, thumbnails)
     assert [path.name for path in tmp_path.iterdir()] == ["o.png"]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioclip_jax.evaluate.accuracy import rank_accuracy, top_k_accuracy
+from bioclip_jax.evaluate.accuracy import RankScore, rank_accuracy, top_k_accuracy
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
@@ -47,28 +47,28 @@ def test_equals_the_sums_one_by_one(seed, images, classes, scale):
         if not scored:
             assert rank not in found
             continue
-        assert found[rank]["n"] == scored
-        assert found[rank]["chance"] == 1 / len(known)
+        assert found[rank].n == scored
+        assert found[rank].chance == 1 / len(known)
         if clear:
-            assert found[rank]["accuracy"] == hits / scored, f"{rank}: {found[rank]}, {hits} of {scored} by hand"
+            assert found[rank].accuracy == hits / scored, f"{rank}: {found[rank]}, {hits} of {scored} by hand"
 
 
 def test_two_likely_relatives_outweigh_one_likelier_stranger():
     classes = np.eye(3, dtype=np.float32)
     image = np.log(np.array([[0.3, 0.3, 0.4]], np.float32))
     ranks = rank_accuracy(image, classes, 1.0, [APPLE], [APPLE, PEAR, LEMON])
-    assert ranks["family"]["accuracy"] == 1, "0.3 + 0.3 in Rosaceae must beat 0.4 in Rutaceae"
-    assert ranks["species"]["accuracy"] == 0, "the likeliest single species is the lemon"
-    assert ranks["kingdom"] == {"accuracy": 1, "n": 1, "chance": 1, "majority": 1}
+    assert ranks["family"].accuracy == 1, "0.3 + 0.3 in Rosaceae must beat 0.4 in Rutaceae"
+    assert ranks["species"].accuracy == 0, "the likeliest single species is the lemon"
+    assert ranks["kingdom"] == RankScore(accuracy=1, n=1, chance=1, majority=1)
 
 
 def test_unseen_species_counts_where_its_family_is_among_the_candidates():
     classes = np.eye(2, dtype=np.float32)
     images = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     ranks = rank_accuracy(images, classes, 10.0, [PEAR, LEMON, MUSHROOM], [APPLE, MUSHROOM])
-    assert ranks["family"] == {"accuracy": 1, "n": 2, "chance": 0.5, "majority": 0.5}
-    assert ranks["species"]["n"] == 1, "only the mushroom's own species is a candidate"
-    assert ranks["kingdom"]["n"] == 3 and ranks["kingdom"]["majority"] == 2 / 3
+    assert ranks["family"] == RankScore(accuracy=1, n=2, chance=0.5, majority=0.5)
+    assert ranks["species"].n == 1, "only the mushroom's own species is a candidate"
+    assert ranks["kingdom"].n == 3 and ranks["kingdom"].majority == 2 / 3
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 8), st.integers(1, 8))

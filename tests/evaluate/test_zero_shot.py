@@ -110,7 +110,9 @@ def test_photographs_score_as_by_hand(encoder, params, shared_data):
 
 
 def test_classes_are_lineages_by_their_commonest_name(folder, encoder):
-    names = lambda text_type: [c.name for c in ZeroShot(source_of(folder), encoder, PREPROCESS, text_type=text_type).candidates]  # noqa: E731
+    def names(text_type):
+        return [c.name for c in ZeroShot(source_of(folder), encoder, PREPROCESS, text_type=text_type).candidates]
+
     assert names("sci") == ["Geospiza fortis", "Malus domestica", "Pyrus communis"]
     assert names("com") == ["Geospiza fortis", "apple", "pear"]
     assert names("sci_com")[1] == "Malus domestica with common name apple"
@@ -174,8 +176,8 @@ def test_unknown_names_are_told(folder, encoder, wrong):
 def test_asis_takes_a_table_of_labels_alone(folder, encoder, params):
     lines = ["filepath,class", *(f"{name},{label}" for name, label in LABELS.items())]
     (folder / "labels.csv").write_text("\n".join(lines))
-    zero_shot = ZeroShot(FolderSource(folder, folder / "labels.csv"), encoder, PREPROCESS, text_type="asis", templates="one")
-    result = zero_shot(params)
+    source = FolderSource(folder, folder / "labels.csv")
+    result = ZeroShot(source, encoder, PREPROCESS, text_type="asis", templates="one")(params)
     assert result["classes"] == 3 and result["n"] == 5 and 0 <= result["top1"] <= 1
     assert "ranks" not in result, "labels have no ranks"
 

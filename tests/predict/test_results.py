@@ -1,5 +1,6 @@
 """Rows in every format, and files that are whole or not there."""
 
+import contextlib
 import csv
 import io
 import json
@@ -18,11 +19,12 @@ ROWS = [
 ]
 
 
-@given(st.lists(st.tuples(st.text(st.characters(exclude_characters="\r\0", codec="utf-8")), st.floats(0, 1)), min_size=1))
+TEXT = st.text(st.characters(exclude_characters="\r\0", codec="utf-8"))
+
+
+@given(st.lists(st.tuples(TEXT, st.floats(0, 1)), min_size=1))
 def test_csv_reads_back_as_written(values):
     rows = [{"file_name": name, "score": score} for name, score in values]
-    import contextlib
-
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert write_rows(rows, "csv") == len(rows)
     back = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
