@@ -241,8 +241,8 @@ _SMALL = {
     ),
     "ViT-Mini-8": CLIPConfig(
         embed_dim=128,
-        vision=VisionConfig(image_size=64, patch_size=8, width=192, layers=6),
-        text=TextConfig(width=128, heads=2, layers=3),
+        vision=VisionConfig(image_size=48, patch_size=8, width=192, layers=4),
+        text=TextConfig(width=64, heads=1, layers=2),
     ),
 }
 

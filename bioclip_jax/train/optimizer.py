@@ -1,15 +1,16 @@
-"""AdamW as the reference runs it: schedule, decay mask, clipping, frozen towers."""
+"""The optimizers, AdamW as the reference runs it: schedule, decay mask, clipping, frozen towers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from bioclip_jax.errors import UserError
 
@@ -20,12 +21,19 @@ _NOT_DECAYED = frozenset({"bias", "scale", "logit_scale", "class_embedding"})
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW. `clip_norm`: largest global gradient norm (None: no clipping). `frozen`: towers that
-    stay as they are, of "visual" and "text"."""
+    """How gradients become updates.
 
+    name: "adamw", as the reference, or "muon": the blocks' matrices move along orthogonalised momentum, with a root
+    mean square of muon_rms (0.2 is AdamW's, https://arxiv.org/abs/2502.16982), everything else by AdamW.
+    clip_norm: largest global gradient norm, None for no clipping. frozen: towers that stay as they are, of "visual"
+    and "text".
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
     beta1: float = 0.9
     beta2: float = 0.98
     eps: float = 1e-6
+    muon_rms: float = 0.2
     clip_norm: float | None = None
     frozen: tuple[str, ...] = ()
 
@@ -63,8 +71,17 @@ def make_optimizer(
     adamw = optax.adamw(
         schedule, b1=config.beta1, b2=config.beta2, eps=config.eps, weight_decay=weight_decay, mask=decay_mask
     )
+    update = adamw
+    if config.name == "muon":
+        muon = optax.contrib.muon(
+            schedule,
+            weight_decay=weight_decay,
+            consistent_rms=config.muon_rms,
+            muon_weight_dimension_numbers=_stacked_matrices,
+        )
+        update = optax.partition({"muon": muon, "adamw": adamw}, _block_kernels)
     clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
-    optimizer = optax.chain(*clip, adamw)
+    optimizer = optax.chain(*clip, update)
     if not config.frozen:
         return optimizer
 
@@ -75,3 +92,18 @@ def make_optimizer(
         }
 
     return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+
+
+def _block_kernels(params: Any) -> Any:
+    """ "muon" for the matrices of the blocks, "adamw" for the rest."""
+
+    def label(path: tuple[Any, ...], _: Any) -> str:
+        names = {entry.key for entry in path}
+        return "muon" if {"blocks", "kernel"} <= names else "adamw"
+
+    return jax.tree_util.tree_map_with_path(label, params)
+
+
+def _stacked_matrices(params: Any) -> Any:
+    """Each array is a stack [layers, in, out], whose layers are orthogonalised one by one."""
+    return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(1, 2), params)
