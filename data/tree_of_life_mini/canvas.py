@@ -186,8 +186,10 @@ class Part:
 
 def _fixed(points, x: int, y: int):
     """Points of the unit frame as fixed-point pixels relative to (x, y)."""
-    scaled = np.asarray(points, float) * (SIZE / 2) + (SIZE / 2 - x, SIZE / 2 - y)
-    return np.rint(scaled * (1 << _SHIFT)).astype(np.int32)
+    half = SIZE / 2 * (1 << _SHIFT)
+    scaled = np.asarray(points, float) * half
+    scaled += (half - (x << _SHIFT) + 0.5, half - (y << _SHIFT) + 0.5)
+    return scaled.astype(np.int32)
 
 
 def _thickness(width: float) -> int:

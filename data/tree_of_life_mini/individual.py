@@ -93,7 +93,7 @@ class Individual:
     def picture(self) -> bytes:
         """Draw the individual; returns the bytes of a 128-pixel JPEG."""
         light = scene.Light.draw(self.rng)
-        pose = scene.Pose.draw(self.rng, self.trait("turn", 25.0), 0.84 if self.juvenile else 1.0)
+        pose = scene.Pose.draw(self.rng, self.trait("turn", 25.0), 0.88 if self.juvenile else 1.0)
         canvas = Canvas(pose.into_organism(light.direction))
         plans.PLANS[self.trait("plan")](canvas, self)
         if self.diseased:

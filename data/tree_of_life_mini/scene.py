@@ -13,6 +13,7 @@ from bioclip_jax.datasets.tree_of_life_mini import curves
 from bioclip_jax.datasets.tree_of_life_mini.canvas import SIZE, Canvas
 
 PICTURE = 128
+_PLATE = 64  # backgrounds are out of focus, so half the resolution does
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Pose:
     def draw(cls, rng: np.random.Generator, turn: float, scale: float) -> "Pose":
         """A random pose turned by at most `turn` degrees, with some 15 % of perspective, size and shift."""
         degrees, flipped = float(rng.uniform(-turn, turn)), bool(rng.random() < 0.5)
-        scale = scale * rng.uniform(0.95, 1.12)
+        scale = scale * rng.uniform(0.98, 1.1)
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
-        moved = corners * (-scale if flipped else scale, scale) * (1, rng.uniform(0.85, 1.0))
-        moved = curves.rotate(moved, degrees) + rng.uniform(-0.06, 0.06, 2) + rng.uniform(-0.06, 0.06, (4, 2))
+        moved = corners * (-scale if flipped else scale, scale) * (1, rng.uniform(0.9, 1.0))
+        moved = curves.rotate(moved, degrees) + rng.uniform(-0.05, 0.05, 2) + rng.uniform(-0.05, 0.05, (4, 2))
         matrix = cv2.getPerspectiveTransform(_pixels(corners), _pixels(moved))
         return cls(matrix, degrees, flipped)
 
@@ -61,11 +62,11 @@ class Light:
         """Anything from a warm evening to blue shade, under- to overexposed."""
         angle = np.radians(rng.uniform(-160, -20))
         warm, green = 0.15 * rng.standard_normal(), 0.06 * rng.standard_normal()
-        exposure = np.exp(0.14 * rng.standard_normal())
+        exposure = np.exp(0.12 * rng.standard_normal())
         return cls(
             direction=(float(np.cos(angle)), float(np.sin(angle))),
             gains=tuple(float(exposure * np.exp(g)) for g in (warm, green, -warm)),
-            gamma=float(np.exp(0.2 * rng.standard_normal())),
+            gamma=float(np.exp(0.16 * rng.standard_normal())),
             saturation=float(np.clip(0.9 + 0.26 * rng.standard_normal(), 0.3, 1.4)),
             slope=float(rng.uniform(0.0, 0.35)),
         )
@@ -86,8 +87,8 @@ def compose(canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Gen
     layer = pose.apply(canvas)
     alpha = layer[..., 3]
     kinds = tuple(BACKGROUNDS)
-    kind = scenes[rng.integers(len(scenes))] if scenes and rng.random() < 0.4 else kinds[rng.integers(len(kinds))]
-    image = BACKGROUNDS[kind](rng).astype(np.float32)
+    kind = scenes[rng.integers(len(scenes))] if scenes and rng.random() < 0.6 else kinds[rng.integers(len(kinds))]
+    image = _out_of_focus(BACKGROUNDS[kind](rng).astype(np.float32), rng)
 
     depth = rng.uniform(2, 8)
     shift = np.float32([[1, 0, -light.direction[0] * depth], [0, 1, -light.direction[1] * depth]])
@@ -101,37 +102,47 @@ def compose(canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Gen
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.8))
     grain = rng.integers(0, 256, (PICTURE, PICTURE), np.uint8).astype(np.float32)
-    return np.clip(image + ((grain - 128) * np.float32(rng.uniform(0.01, 0.06)))[..., None], 0, 255).astype(np.uint8)
+    return np.clip(image + ((grain - 128) * np.float32(rng.uniform(0.01, 0.04)))[..., None], 0, 255).astype(np.uint8)
 
 
 def _pixels(points) -> Float[np.ndarray, "points 2"]:
     return (np.asarray(points) * (SIZE / 2) + SIZE / 2).astype(np.float32)
 
 
-def _noise(rng: np.random.Generator, cells: int, octaves: int = 3) -> Float[np.ndarray, "128 128"]:
+def _out_of_focus(plate: Float[np.ndarray, "64 64 3"], rng: np.random.Generator) -> Float[np.ndarray, "128 128 3"]:
+    """A background as a lens focused on the organism shows it: blurred and of less contrast."""
+    k = int(rng.integers(1, 5)) * 2 + 1
+    plate = cv2.blur(cv2.blur(plate, (k, k)), (k, k))
+    mean = plate.mean((0, 1))
+    plate = mean + (plate - mean) * np.float32(rng.uniform(0.25, 0.8))
+    return cv2.resize(plate, (PICTURE, PICTURE), interpolation=cv2.INTER_LINEAR)
+
+
+def _noise(rng: np.random.Generator, cells: int, octaves: int = 3) -> Float[np.ndarray, "64 64"]:
     """Smooth noise in about -1 … 1 whose largest blotches are 1/cells of the picture."""
-    total = np.zeros((PICTURE, PICTURE), np.float32)
+    total = np.zeros((_PLATE, _PLATE), np.float32)
     for octave in range(octaves):
-        size = min(PICTURE, cells << octave)
+        size = min(_PLATE, cells << octave)
         layer = rng.random((size, size), np.float32) * 2 - 1
-        total += cv2.resize(layer, (PICTURE, PICTURE), interpolation=cv2.INTER_CUBIC) * np.float32(0.6**octave)
+        total += cv2.resize(layer, (_PLATE, _PLATE), interpolation=cv2.INTER_CUBIC) * np.float32(0.6**octave)
     return total * np.float32(0.75)
 
 
 def _tone(rng: np.random.Generator, *colours) -> Float[np.ndarray, "3"]:
     """A random mixture of the colours, with random brightness."""
-    shares = rng.dirichlet(np.ones(len(colours)))
-    return np.clip(shares @ np.array(colours, float) * rng.uniform(0.75, 1.2), 0, 255).astype(np.float32)
+    shares = rng.random(len(colours)) ** 2
+    tone = shares @ np.array(colours, float) * (rng.uniform(0.75, 1.2) / shares.sum())
+    return np.minimum(tone, 255).astype(np.float32)
 
 
-def _blend(a, b, weight) -> Float[np.ndarray, "128 128 3"]:
+def _blend(a, b, weight) -> Float[np.ndarray, "64 64 3"]:
     return a + (b - a) * np.clip(weight, 0, 1).astype(np.float32)[..., None]
 
 
 def _sky(rng):
     top = _tone(rng, (90, 150, 215), (150, 190, 225), (200, 200, 205), (235, 190, 150))
     low = _tone(rng, (200, 220, 235), (235, 225, 215), (170, 195, 220))
-    slope = np.linspace(0, 1, PICTURE, dtype=np.float32)[:, None] * np.ones((1, PICTURE), np.float32)
+    slope = np.linspace(0, 1, _PLATE, dtype=np.float32)[:, None] * np.ones((1, _PLATE), np.float32)
     sky = _blend(top, low, slope)
     return _blend(sky, np.float32([240, 240, 242]), _noise(rng, 3, 4) * rng.uniform(0.2, 1.0))
 
@@ -141,40 +152,38 @@ def _foliage(rng):
     greens = ((60, 95, 45), (110, 145, 60), (40, 65, 50), (150, 150, 80), (120, 95, 60))
     image = _blend(_tone(rng, *greens), _tone(rng, *greens), _noise(rng, 3, 2) + 0.5)
     for _ in range(rng.integers(10, 22)):
-        centre = tuple(int(v) for v in rng.integers(0, PICTURE, 2))
-        cv2.circle(image, centre, int(rng.integers(4, 20)), _tone(rng, *greens, (190, 200, 120)).tolist(), -1, cv2.LINE_AA)
-    k = int(rng.integers(3, 8)) * 2 + 1
-    return cv2.blur(cv2.blur(image, (k, k)), (5, 5))
+        centre = tuple(int(v) for v in rng.integers(0, _PLATE, 2))
+        cv2.circle(image, centre, int(rng.integers(2, 11)), _tone(rng, *greens, (190, 200, 120)).tolist(), -1, cv2.LINE_AA)
+    return image
 
 
 def _grass(rng):
     greens = ((70, 110, 45), (130, 160, 70), (160, 150, 90), (95, 85, 50))
-    image = np.empty((PICTURE, PICTURE, 3), np.float32)
+    image = np.empty((_PLATE, _PLATE, 3), np.float32)
     image[:] = _tone(rng, *greens) * 0.7
-    for _ in range(rng.integers(40, 80)):
-        x, lean = rng.uniform(-10, PICTURE + 10), rng.uniform(-30, 30)
-        height = rng.uniform(20, 140)
-        points = np.int32([(x, PICTURE), (x + lean * 0.3, PICTURE - height * 0.6), (x + lean, PICTURE - height)])
-        cv2.polylines(image, [points], False, _tone(rng, *greens).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
-    k = int(rng.integers(0, 3)) * 2 + 1
-    return cv2.blur(image, (k, k))
+    for _ in range(rng.integers(25, 50)):
+        x, lean = rng.uniform(-5, _PLATE + 5), rng.uniform(-15, 15)
+        height = rng.uniform(10, 70)
+        points = np.int32([(x, _PLATE), (x + lean * 0.3, _PLATE - height * 0.6), (x + lean, _PLATE - height)])
+        cv2.polylines(image, [points], False, _tone(rng, *greens).tolist(), int(rng.integers(1, 3)), cv2.LINE_AA)
+    return image
 
 
 def _soil(rng):
     browns = ((105, 80, 58), (75, 58, 45), (150, 120, 90), (110, 100, 95))
     image = _blend(_tone(rng, *browns), _tone(rng, *browns), _noise(rng, 8, 4) + 0.5)
     for _ in range(rng.integers(6, 18)):
-        centre = tuple(int(v) for v in rng.integers(0, PICTURE, 2))
-        axes = tuple(int(v) for v in rng.integers(2, 9, 2))
+        centre = tuple(int(v) for v in rng.integers(0, _PLATE, 2))
+        axes = tuple(int(v) for v in rng.integers(1, 5, 2))
         tone = _tone(rng, *browns, (170, 140, 80), (90, 100, 50))
         cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, tone.tolist(), -1, cv2.LINE_AA)
-    return image * (1 + 0.15 * _noise(rng, 32, 2))[..., None]
+    return image * (1 + 0.15 * _noise(rng, 24, 2))[..., None]
 
 
 def _water(rng):
     blues = ((40, 100, 130), (60, 140, 150), (30, 70, 110), (90, 130, 110), (120, 175, 190))
-    image = _blend(_tone(rng, *blues), _tone(rng, *blues), np.linspace(0, 1, PICTURE)[:, None] * np.ones(PICTURE))
-    ripples = cv2.resize(rng.random((20, 5), np.float32), (PICTURE, PICTURE), interpolation=cv2.INTER_CUBIC)
+    image = _blend(_tone(rng, *blues), _tone(rng, *blues), np.linspace(0, 1, _PLATE)[:, None] * np.ones(_PLATE))
+    ripples = cv2.resize(rng.random((20, 5), np.float32), (_PLATE, _PLATE), interpolation=cv2.INTER_CUBIC)
     return _blend(image, np.float32([215, 235, 235]), (ripples - 0.55) * rng.uniform(0.2, 1.2))
 
 
@@ -192,7 +201,7 @@ def _paper(rng):
 
 def _bark(rng):
     browns = ((95, 75, 58), (130, 110, 92), (70, 62, 55), (150, 140, 125))
-    grain = cv2.resize(rng.random((6, 48), np.float32), (PICTURE, PICTURE), interpolation=cv2.INTER_CUBIC)
+    grain = cv2.resize(rng.random((6, 48), np.float32), (_PLATE, _PLATE), interpolation=cv2.INTER_CUBIC)
     image = _blend(_tone(rng, *browns), _tone(rng, *browns) * 0.5, grain + 0.3 * _noise(rng, 8, 3))
     return image if rng.random() < 0.5 else image.transpose(1, 0, 2)
 
