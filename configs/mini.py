@@ -9,7 +9,7 @@ def get_config() -> ConfigDict:
     config = common.defaults()
     config.data.train = "tree_of_life_mini:train"
     config.data.val = "tree_of_life_mini:validation"
-    config.model = "ViT-Mini-8"
+    config.model = "ViT-Mini-16"
     config.unroll = 4
     config.global_batch_size = 128
     config.total_steps = 400

@@ -239,6 +239,11 @@ _SMALL = {
         vision=VisionConfig(image_size=32, patch_size=16, width=64, layers=2, head_width=32),
         text=TextConfig(width=64, heads=2, layers=2),
     ),
+    "ViT-Mini-16": CLIPConfig(
+        embed_dim=128,
+        vision=VisionConfig(image_size=64, patch_size=16, width=192, layers=4),
+        text=TextConfig(width=64, heads=1, layers=2),
+    ),
     "ViT-Mini-8": CLIPConfig(
         embed_dim=128,
         vision=VisionConfig(image_size=48, patch_size=8, width=192, layers=4),
