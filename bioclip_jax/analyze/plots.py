@@ -63,6 +63,11 @@ def plot_training_curve(loss_axes: Axes, accuracy_axes: Axes, metrics: Iterable[
         if points:
             accuracy_axes.plot(*zip(*points), color=color, linewidth=1.8, marker="o", markersize=3.5)
             ends.append((points[-1], f"{rank} {points[-1][1]:.0f}", color))
+    if not ends:
+        accuracy_axes.set_visible(False)
+        loss_axes.tick_params(labelbottom=True)
+        loss_axes.set_xlabel("step", color=MUTED)
+        return
     # Names at the ends of the curves, pushed apart where they would touch.
     ceiling = np.inf
     for (step, value), text, color in sorted(ends, key=lambda end: -end[0][1]):

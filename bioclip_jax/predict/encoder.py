@@ -16,11 +16,12 @@ from jaxtyping import Float32, UInt8
 from bioclip_jax.distributed.mesh import batch_sharding
 from bioclip_jax.models import CLIP, CLIPConfig, graphdef, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict.progress import track
 from bioclip_jax.text.tokenizer import Tokenizer
 
 _CONTEXT_STEP = 8
-# Every context length costs a compilation, which fewer batches of texts than these do not pay back.
-_MANY_BATCHES = 16
+# Every context length costs a compilation, a second or more, which less work than this does not pay back.
+_MANY_FLOPS = 2e12
 
 
 class Encoder:
@@ -46,6 +47,7 @@ class Encoder:
         self.batch_size = -(-batch_size // mesh.size) * mesh.size
         self._tokenizer = Tokenizer(config.text.context_length)
         self._embed_dim = config.embed_dim
+        self._text = config.text
         self._rows = batch_sharding(mesh)
 
         def model(params: Any) -> CLIP:
@@ -84,9 +86,12 @@ class Encoder:
         # A text is far less work than an image, so a batch holds more of them.
         shape = self._shape(len(order), 4 * self.batch_size)
         features = np.empty((len(texts), self._embed_dim), np.float32)
-        for start in range(0, len(order), shape):
+        # A multiplication and an addition for each of the 12 width^2 weights of a block.
+        many = lengths.sum() * 24 * self._text.layers * self._text.width**2 > _MANY_FLOPS
+        starts = range(0, len(order), shape)
+        for start in track(starts, "encoding texts", len(starts)):
             rows = order[start : start + shape]
-            longest = lengths[rows[-1] if len(order) >= _MANY_BATCHES * shape else order[-1]]
+            longest = lengths[rows[-1] if many else order[-1]]
             context = -(-int(longest) // _CONTEXT_STEP) * _CONTEXT_STEP
             features[rows] = self._run(self._text_features, params, tokens[rows, :context], shape)
         return features

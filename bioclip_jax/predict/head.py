@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.predict.progress import track
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
 
 # Classes whose texts are encoded together.
-_CHUNK = 64
+_CHUNK = 512
 
 
 def class_embeddings(
@@ -21,8 +20,7 @@ def class_embeddings(
 ) -> Float32[np.ndarray, "classes dim"]:
     """A unit vector a class: the mean of its name's unit vectors in all templates, normalised (Radford et al. 2021)."""
     means = []
-    starts = range(0, len(names), _CHUNK)
-    for start in track(starts, "encoding names", len(starts)):
+    for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]
         features = encode_texts([template.format(name) for name in chunk for template in templates])
         means.append(features.reshape(len(chunk), len(templates), -1).mean(axis=1))

@@ -47,7 +47,9 @@ def predict(
     names = read_labels(labels)
     classifier = CustomLabelsClassifier(names, load_model(model, batch_size=batch_size))
     unreadable = Unreadable(len(images))
-    rows = classifier.stream(track(images, "predicting", len(images)), k, unreadable)
+    to_stdout = output is None and not as_result
+    tracked = track(images, "predicting", len(images), results_on_stdout=to_stdout)
+    rows = classifier.stream(tracked, k, unreadable)
     result: dict[str, Any] = {"images": len(images)}
     if as_result and output is None:
         result["predictions"] = list(rows)

@@ -11,10 +11,10 @@ from bioclip_jax.errors import UserError
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+def track(items: Iterable[Item], description: str, total: int, *, results_on_stdout: bool = False) -> Iterator[Item]:
     """The items, with a bar on a terminal that shows how many of `total` were taken, and goes away at the end.
 
-    There is none where results go to the same terminal.
+    `results_on_stdout`: they are written meanwhile, so where that is a terminal too, there is no bar among them.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,7 +27,7 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
         console=console,
         transient=True,
         redirect_stdout=False,
-        disable=not console.is_terminal or sys.stdout.isatty(),
+        disable=not console.is_terminal or (results_on_stdout and sys.stdout.isatty()),
     ) as progress:
         yield from progress.track(items, total, description=description)
 

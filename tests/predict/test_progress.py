@@ -1,0 +1,58 @@
+"""The bar goes to a terminal's standard error, and never into results."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.progress import Unreadable
+
+CODE = """
+import sys
+from bioclip_jax.predict.progress import track
+from bioclip_jax.predict.results import write_rows
+rows = ({"n": n} for n in track(range(3), "counting", 3, results_on_stdout=sys.argv[1] == "results"))
+write_rows(rows, "csv")
+"""
+
+
+def run(stdout_is_terminal: bool, kind: str) -> tuple[str, str]:
+    """What a process that counts to three writes to standard output and to a terminal at standard error."""
+    reader, terminal = pty.openpty()
+    out = terminal if stdout_is_terminal else subprocess.PIPE
+    process = subprocess.run([sys.executable, "-c", CODE, kind], stdout=out, stderr=terminal, timeout=60)
+    os.close(terminal)
+    shown = b""
+    try:
+        while part := os.read(reader, 4096):
+            shown += part
+    except OSError:  # how Linux says that a terminal has no writer left
+        pass
+    os.close(reader)
+    assert process.returncode == 0, shown.decode()
+    return (process.stdout or b"").decode(), shown.decode()
+
+
+def test_results_reach_their_pipe_and_the_bar_the_terminal():
+    results, terminal = run(stdout_is_terminal=False, kind="results")
+    assert results == "n\n0\n1\n2\n"
+    assert "counting" in terminal
+
+
+def test_no_bar_among_results_on_a_terminal():
+    _, terminal = run(stdout_is_terminal=True, kind="results")
+    assert terminal.split() == ["n", "0", "1", "2"]
+    assert "counting" in run(stdout_is_terminal=True, kind="other")[1]
+
+
+def test_unreadable_images_are_named_and_counted_until_none_is_left(capsys):
+    unreadable = Unreadable(2)
+    unreadable(0, UserError("a.jpg cannot be read"))
+    assert capsys.readouterr().err == "left out: a.jpg cannot be read\n"
+    with pytest.raises(UserError, match="none of the 2"):
+        unreadable(1, UserError("b.jpg cannot be read"))
+    with pytest.raises(UserError, match="only.jpg"):
+        Unreadable(1)(0, UserError("only.jpg cannot be read"))
