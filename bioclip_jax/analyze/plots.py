@@ -56,7 +56,7 @@ def plot_training_curve(loss_axes: Axes, accuracy_axes: Axes, metrics: Iterable[
     loss_axes.tick_params(labelbottom=False)
     accuracy_axes.sharex(loss_axes)
 
-    scored = [(line["step"], line["val"]["ranks"]) for line in lines if line.get("val", {}).get("ranks")]
+    scored = [(line["step"], line["val"]["ranks"]) for line in lines if (line.get("val") or {}).get("ranks")]
     ends = []
     for rank, color in (("kingdom", _HUES[2]), ("family", _HUES[1]), ("species", _HUES[0])):
         points = [(step, 100 * ranks[rank]) for step, ranks in scored if rank in ranks]
