@@ -33,11 +33,13 @@ class Canvas:
         with Part(self, outline, colour, relief, radius, opacity):
             pass
 
-    def flat(self, outlines, colour) -> None:
-        """Lay down unshaded polygons in one call: for the many small things (petals, needles)."""
+    def flat(self, outlines, colour, rim=None) -> None:
+        """Lay down unshaded polygons that do not overlap, with a fine line around them if `rim` is a colour."""
         polygons = [_fixed(points, 0, 0) for points in outlines]
         cv2.fillPoly(self.rgb, polygons, colour, cv2.LINE_AA, _SHIFT)
         cv2.fillPoly(self.alpha, polygons, 255, cv2.LINE_AA, _SHIFT)
+        if rim is not None:
+            cv2.polylines(self.rgb, polygons, True, rim, 1, cv2.LINE_AA, _SHIFT)
 
     def strokes(self, lines, colour, width: float = 0.012) -> None:
         """Lay down open lines of one width."""
@@ -59,7 +61,7 @@ class Canvas:
         if soften:
             k = _odd(soften)
             mask = cv2.blur(mask, (k, k))
-        weight = mask.astype(np.float32) * np.float32(opacity / 255.0)
+        weight = mask * np.float32(opacity / 255.0)
         x, y, w, h = cv2.boundingRect(mask)
         box = np.s_[y : y + h, x : x + w]
         weight = weight[box]
@@ -83,7 +85,7 @@ class Part:
         self.rgb[:] = np.clip(colour, 0, 255)
         self.mask = np.zeros(shape, np.uint8)
         cv2.fillPoly(self.mask, [self._local(outline)], 255, cv2.LINE_AA, _SHIFT)
-        self._gloss = None
+        self._gloss = self._gain = None
 
     def _local(self, points):
         return _fixed(points, self._x, self._y)
@@ -138,8 +140,7 @@ class Part:
         cells = max(2, round(h / (grain * SIZE / 2))), max(2, round(w / (grain * SIZE / 2)))
         noise = rng.random(cells, np.float32)
         noise = cv2.resize(noise, (w, h), interpolation=cv2.INTER_LINEAR)
-        noise = (1 - strength) + noise * (2 * strength)
-        self.rgb = cv2.multiply(self.rgb, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+        self._gain = (1 - strength) + noise * np.float32(2 * strength)
 
     def gloss(self, x: float, y: float, rx: float, ry: float, strength: float = 0.6, turn: float = 0.0) -> None:
         """A soft white highlight."""
@@ -159,17 +160,19 @@ class Part:
 
     def _lay_down(self):
         h, w = self.mask.shape
-        rgb = self.rgb
+        rgb, gain = self.rgb, self._gain
         if self._relief:
-            rgb = cv2.multiply(rgb, cv2.merge([self._shade()] * 3), dtype=cv2.CV_8U)
+            gain = self._shade() if gain is None else self._shade() * gain
+        if gain is not None:
+            rgb = cv2.multiply(rgb, cv2.merge((gain, gain, gain)), dtype=cv2.CV_8U)
         if self._gloss is not None:
-            rgb = cv2.add(rgb, cv2.merge([self._gloss] * 3))
+            rgb = cv2.add(rgb, cv2.merge((self._gloss, self._gloss, self._gloss)))
         box = np.s_[self._y : self._y + h, self._x : self._x + w]
-        weight = self.mask.astype(np.float32) * np.float32(self._opacity / 255.0)
+        weight = self.mask * np.float32(self._opacity / 255.0)
         canvas = self._canvas
         canvas.rgb[box] = cv2.blendLinear(rgb, np.ascontiguousarray(canvas.rgb[box]), weight, 1 - weight)
-        white = np.full_like(self.mask, 255)
-        canvas.alpha[box] = cv2.blendLinear(white, np.ascontiguousarray(canvas.alpha[box]), weight, 1 - weight)
+        mask = self.mask if self._opacity == 1.0 else (weight * 255).astype(np.uint8)
+        canvas.alpha[box] = cv2.max(np.ascontiguousarray(canvas.alpha[box]), mask)
 
     def _shade(self) -> Float[np.ndarray, "height width"]:
         """Brightness of a cushion with this outline: lit from `light`, darker at the rim."""

@@ -71,15 +71,16 @@ class Light:
             slope=float(rng.uniform(0.0, 0.35)),
         )
 
-    def shine_on(self, image: Float[np.ndarray, "128 128 3"]) -> Float[np.ndarray, "128 128 3"]:
+    def shine_on(self, image: Float[np.ndarray, "128 128 3"]) -> UInt8[np.ndarray, "128 128 3"]:
         """The picture of a scene, in 0 … 255, under this light."""
-        grey = image @ np.array([0.3, 0.59, 0.11], np.float32)
-        image = cv2.addWeighted(image, self.saturation, cv2.merge([grey] * 3), 1 - self.saturation, 0)
+        grey = (1 - self.saturation) * np.array([[0.3, 0.59, 0.11]])
+        colour = np.diag(self.gains) @ (self.saturation * np.eye(3) + grey.repeat(3, axis=0))
+        image = cv2.transform(image, colour.astype(np.float32))
         fall = np.linspace(-self.slope, self.slope, PICTURE, dtype=np.float32)
-        image *= (1 + fall[None, :] * self.direction[0] + fall[:, None] * self.direction[1])[..., None]
-        image *= np.array(self.gains, np.float32)
+        fall = np.float32(self.direction[0]) * fall + (1 + np.float32(self.direction[1]) * fall[:, None])
+        image = cv2.multiply(image, cv2.merge((fall, fall, fall)), dtype=cv2.CV_8U)
         steps = (255 * (np.arange(256) / 255) ** self.gamma).astype(np.uint8)
-        return cv2.LUT(np.clip(image, 0, 255).astype(np.uint8), steps)
+        return cv2.LUT(image, steps)
 
 
 def compose(canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Generator) -> UInt8[np.ndarray, "128 128 3"]:
@@ -94,15 +95,14 @@ def compose(canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Gen
     shift = np.float32([[1, 0, -light.direction[0] * depth], [0, 1, -light.direction[1] * depth]])
     k = int(depth) | 1
     shadow = cv2.blur(cv2.warpAffine(alpha, shift, (PICTURE, PICTURE)), (k, k))
-    image *= (1 - shadow * np.float32(rng.uniform(0.15, 0.5) / 255))[..., None]
-
-    image *= (1 - alpha * np.float32(1 / 255))[..., None]
-    image += layer[..., :3]
-    image = light.shine_on(image)
+    behind = (1 - shadow * np.float32(rng.uniform(0.15, 0.5) / 255)) * (1 - alpha * np.float32(1 / 255))
+    image = cv2.multiply(image, cv2.merge((behind, behind, behind)))
+    image = light.shine_on(cv2.add(image, cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB), dtype=cv2.CV_32F))
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.8))
-    grain = rng.integers(0, 256, (PICTURE, PICTURE), np.uint8).astype(np.float32)
-    return np.clip(image + ((grain - 128) * np.float32(rng.uniform(0.01, 0.04)))[..., None], 0, 255).astype(np.uint8)
+    grain = rng.integers(0, 256, (PICTURE, PICTURE), np.uint8)
+    strength = rng.uniform(0.01, 0.05)
+    return cv2.addWeighted(image, 1.0, cv2.merge((grain, grain, grain)), strength, -128 * strength)
 
 
 def _pixels(points) -> Float[np.ndarray, "points 2"]:
@@ -111,10 +111,10 @@ def _pixels(points) -> Float[np.ndarray, "points 2"]:
 
 def _out_of_focus(plate: Float[np.ndarray, "64 64 3"], rng: np.random.Generator) -> Float[np.ndarray, "128 128 3"]:
     """A background as a lens focused on the organism shows it: blurred and of less contrast."""
-    k = int(rng.integers(1, 5)) * 2 + 1
+    k = int(rng.integers(1, 4)) * 2 + 1
     plate = cv2.blur(cv2.blur(plate, (k, k)), (k, k))
     mean = plate.mean((0, 1))
-    plate = mean + (plate - mean) * np.float32(rng.uniform(0.25, 0.8))
+    plate = mean + (plate - mean) * np.float32(rng.uniform(0.3, 0.9))
     return cv2.resize(plate, (PICTURE, PICTURE), interpolation=cv2.INTER_LINEAR)
 
 

@@ -22,14 +22,15 @@ def draw_fish(canvas: Canvas, fish) -> None:
         points = np.asarray(points, float)
         return points + np.stack([np.zeros(len(points)), bend * np.clip(0.2 - points[:, 0], 0, None) ** 2 * 3], 1)
 
-    _tail(canvas, fish, swim, depth)
-    _median_fins(canvas, fish, swim, depth, fins, fin)
-    _body(canvas, fish, swim, depth, snout, body)
+    pattern = _pattern(fish, swim, depth)
+    _tail(canvas, fish, swim)
+    _median_fins(canvas, fish, swim, depth, fins, fin, pattern)
+    _body(canvas, fish, swim, depth, snout, body, pattern)
     _pectoral(canvas, fish, fins, fin)
     _eye(canvas, fish, depth, snout)
 
 
-def _body(canvas, fish, swim, depth, snout, tone):
+def _body(canvas, fish, swim, depth, snout, tone, pattern):
     top = [(-0.56, -0.11), (-0.34, -0.30 * depth - 0.10), (0.0, -0.58 * depth), (0.32, -0.46 * depth), (0.52, -0.22 * depth)]
     nose = 0.66 + snout
     slim = 0.035 + 0.05 * (snout < 0.05)
@@ -43,44 +44,48 @@ def _body(canvas, fish, swim, depth, snout, tone):
             body.gradient((0, 0.0), (0, 0.5 * depth), fish.wear(belly))
         if rear := fish.trait("rear", ()):
             body.gradient((-0.1, 0), (-0.5, 0), fish.wear(rear))
-        _pattern(body, fish, swim, depth)
+        _paint(body, pattern)
         body.strokes([curves.path([(nose + 0.02, 0.04), (nose - 0.10, 0.07)])], palette.shade(tone, 0.4), 0.016)
         gill = curves.path([(0.34, -0.16 * depth), (0.28, 0.05), (0.36, 0.26 * depth)])
         body.strokes([gill], palette.shade(tone, 0.62), 0.014)
         body.mottle(fish.rng, 0.08, 0.03)
 
 
-def _pattern(part, fish, swim, depth):
-    """Stripes, bars and spots; `bars` are [x, width, lean] from head to tail."""
+def _pattern(fish, swim, depth):
+    """Chevrons, marks and bars as (kind, shapes, colour, width), to be painted on body and fins alike."""
+    paint = []
     if lines := fish.trait("chevrons", ()):
-        tone = fish.colour("chevron_colour", (90, 80, 60))
-        for x in np.arange(-0.5, 0.5, lines[0]):
-            part.strokes([swim(curves.path([(x - lines[1], -0.7), (x, 0.0), (x - lines[2], 0.7)]))], tone, 0.014)
+        step, upper, lower = lines
+        chevrons = [swim(curves.path([(x - upper, -0.7), (x, 0.0), (x - lower, 0.7)], 3)) for x in np.arange(-0.5, 0.5, step)]
+        paint.append(("band", chevrons, fish.colour("chevron_colour", (90, 80, 60)), 0.014))
     for mark in fish.trait("marks", ()):
-        tone = fish.wear(mark["colour"])
         at = swim(np.reshape(mark["at"], (-1, 2)) * np.array([1, depth]))
         width = mark.get("width", 0) * (1 + 0.06 * fish.rng.standard_normal())
-        if mark["kind"] == "spot":
-            if "ring" in mark:
-                part.dots(at, 1.4 * width, fish.wear(mark["ring"]))
-            part.dots(at, width, tone)
-        elif mark["kind"] == "patch":
-            part.fill([curves.smooth(at, 4)], tone)
-        else:
-            part.strokes([curves.path(at)], tone, width)
-    rim = fish.trait("bar_rim", ())
-    bars = fish.trait("bars", ())
-    if fish.juvenile:  # the last bar comes with age
-        bars = bars[: fish.trait("young_bars", len(bars))]
+        if "ring" in mark:
+            paint.append(("spot", [at], fish.wear(mark["ring"]), 1.4 * width))
+        shape = {"spot": lambda at: at, "patch": lambda at: curves.smooth(at, 4), "band": curves.path}[mark["kind"]](at)
+        paint.append((mark["kind"], [shape], fish.wear(mark["colour"]), width))
+    bars, rim = fish.trait("bars", ()), fish.trait("bar_rim", ())
     for x, width, lean in bars:
         width *= 1 + 0.07 * fish.rng.standard_normal()
-        bar = swim(curves.path([(x - lean, -0.85), (x, -0.2), (x + 0.03, 0.1), (x - lean, 0.85)]))
+        bar = [swim(curves.path([(x - lean, -0.85), (x, -0.2), (x + 0.03, 0.1), (x - lean, 0.85)]))]
         if rim:
-            part.strokes([bar], fish.wear(rim), width + 0.05)
-        part.strokes([bar], fish.colour("bar"), width)
+            paint.append(("band", bar, fish.wear(rim), width + 0.05))
+        paint.append(("band", bar, fish.colour("bar"), width))
+    return paint
 
 
-def _tail(canvas, fish, swim, depth):
+def _paint(part, pattern):
+    for kind, shapes, tone, width in pattern:
+        if kind == "spot":
+            part.dots(shapes[0], width, tone)
+        elif kind == "patch":
+            part.fill(shapes, tone)
+        else:
+            part.strokes(shapes, tone, width)
+
+
+def _tail(canvas, fish, swim):
     tone = fish.colour("tail", fish.trait("fin", fish.trait("body")))
     fork, high = fish.trait("fork", 0.1), fish.trait("tail_height", 0.30) * (1.06 if fish.male else 0.96)
     outline = [(-0.50, -0.10), (-0.66, -0.16), (-0.92 - 0.3 * fork, -high), (-0.90 + 0.1 * fork, -0.5 * high), (-0.90 + fork, 0.0), (-0.90 + 0.1 * fork, 0.5 * high), (-0.92 - 0.3 * fork, high), (-0.66, 0.16), (-0.50, 0.10)]
@@ -91,7 +96,7 @@ def _tail(canvas, fish, swim, depth):
             tail.strokes([swim(curves.path([(-0.80, -high), (-0.76, 0), (-0.80, high)]))], fish.wear(band), 0.06)
 
 
-def _median_fins(canvas, fish, swim, depth, fins, tone):
+def _median_fins(canvas, fish, swim, depth, fins, tone, pattern):
     high = 0.17 * fins
     dorsal = [(0.34, -0.44 * depth), (0.18, -0.54 * depth - high), (-0.08, -0.56 * depth - 0.9 * high), (-0.32, -0.36 * depth - 0.16 - 0.9 * high), (-0.52, -0.20 - 0.5 * high), (-0.50, -0.06), (0.0, -0.3 * depth)]
     anal = [(0.02, 0.44 * depth), (-0.12, 0.54 * depth + 0.7 * high), (-0.34, 0.34 * depth + 0.14 + high), (-0.52, 0.20 + 0.5 * high), (-0.50, 0.05), (-0.1, 0.3 * depth)]
@@ -101,7 +106,7 @@ def _median_fins(canvas, fish, swim, depth, fins, tone):
         canvas.fill(swim(curves.ribbon(streamer, np.linspace(0.17, 0.03, len(streamer)))), fish.colour("banner_colour", (240, 238, 230)), relief=0.4)
     for outline, up in ((dorsal, -1), (anal, 1), (pelvic, 1)):
         with canvas.part(swim(curves.smooth(outline)), tone, relief=0.3, radius=0.1) as fin:
-            _pattern(fin, fish, swim, depth)
+            _paint(fin, pattern)
             rays = [swim([(x + 0.1, 0.0), (x - 0.12, up * (0.6 * depth + 0.4))]) for x in np.arange(-0.5, 0.45, 0.09)]
             fin.strokes(rays, palette.shade(tone, 0.75), 0.01)
             if edge := fish.trait("fin_edge", ()):

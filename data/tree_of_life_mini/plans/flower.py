@@ -61,12 +61,9 @@ def _ring(canvas, flower, centre, disc, length, turn, row, tilt):
             outline[:, 1] += droop * np.clip(np.hypot(*(outline - centre).T) - disc, 0, None)
         own = palette.shade(tone, rng.uniform(0.93, 1.05))
         if count > 12:  # many narrow rays need no shading of their own
-            canvas.flat([outline], own)
-            canvas.strokes([outline], palette.shade(own, 0.74), 0.012)
-            end = curves.place([(long, 0.0)], (0, 0), angle)[0] * tilt
+            canvas.flat([outline], own, rim=palette.shade(own, 0.72))
             if root is not None:
-                canvas.flat([curves.place(curves.petal(0.55 * long, 0.8 * width, 0.3, belly), (0, 0), angle) * tilt + centre], root)
-            canvas.strokes([[centre + 0.4 * end, centre + 0.9 * end]], palette.shade(own, 0.86), 0.01)
+                canvas.flat([centre + (outline - centre) * 0.56], root)
             continue
         end = curves.place([(long, 0.0)], (0, 0), angle)[0] * tilt + centre
         with canvas.part(outline, own, relief=relief, radius=0.14) as petal:

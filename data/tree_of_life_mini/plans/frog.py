@@ -27,10 +27,10 @@ def _limb(canvas, frog, line, widths, tone):
     outline = curves.ribbon(line, np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths))
     with canvas.part(outline, tone, relief=0.5, radius=0.1) as part:
         if band := frog.trait("leg_bands", ()):
-            for i in range(2, len(line) - 2, 4):
-                across = line[i + 1] - line[i]
-                normal = np.array([-across[1], across[0]]) / (np.hypot(*across) + 1e-9) * 0.15
-                part.strokes([[line[i] - normal, line[i] + normal]], frog.wear(band), 0.045)
+            along = np.gradient(line, axis=0)[2:-2:4]
+            normal = 0.15 * np.stack([-along[:, 1], along[:, 0]], 1) / (np.hypot(*along.T)[:, None] + 1e-9)
+            middle = line[2:-2:4]
+            part.strokes(list(np.stack([middle - normal, middle + normal], 1)), frog.wear(band), 0.045)
         if spot := frog.trait("leg_spots", ()):
             jitter = frog.rng.uniform(-0.05, 0.05, (len(line), 2))
             part.dots((line + jitter)[::2], 0.034, frog.wear(spot))

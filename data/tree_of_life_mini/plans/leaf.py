@@ -17,7 +17,7 @@ def draw_leaf(canvas: Canvas, leaf) -> None:
     tone = leaf.colour("green")
     if leaf.juvenile:
         tone = palette.mix(tone, (190, 200, 90), 0.45)
-    elif rng.random() < 0.4:
+    elif rng.random() < 0.3:
         tone = palette.mix(tone, _AUTUMN[rng.integers(len(_AUTUMN))], rng.uniform(0.4, 1.0))
     _FORMS[leaf.trait("form")](canvas, leaf, palette.vary(rng, tone, 0.06))
 
