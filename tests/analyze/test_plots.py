@@ -80,7 +80,7 @@ def test_map_keeps_neighbors_together():
     assert same > 0.95, f"only {same:.0%} of the images lie beside one of their family"
 
 
-@pytest.mark.parametrize("number", [1, 2, 4, 5, 7])
+@pytest.mark.parametrize("number", [1, 4, 6])
 def test_map_of_few_images(number):
     embeddings = np.random.default_rng(0).normal(size=(number, 16)).astype(np.float32)
     points = map_points(embeddings)
