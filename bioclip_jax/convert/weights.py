@@ -85,7 +85,7 @@ def _read_pickle(path: Path) -> StateDict:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} is damaged, or holds more than tensors and is refused: get it as safetensors") from error
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  an unpickler meets other people's bytes with whatever exception comes
         raise UserError(f"{path} is not a readable state dict ({_first_line(error)}): get it as safetensors") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]

@@ -72,7 +72,8 @@ class TextTransformer(nnx.Module):
         batch, length = tokens.shape
         if length > self.config.context_length:
             raise ValueError(f"{length} tokens a text, the model takes at most {self.config.context_length}")
-        x = self.token_embedding[tokens].astype(self.dtype) + self.positional_embedding[:length].astype(self.dtype)
+        x = jnp.take(self.token_embedding[...], tokens, axis=0, mode="clip").astype(self.dtype)
+        x = x + self.positional_embedding[...][:length].astype(self.dtype)
         x = apply_blocks(self.blocks, x, remat=self.remat, unroll=self.unroll)
         end = jnp.argmax(tokens, axis=-1)
         pooled = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]

@@ -1,0 +1,69 @@
+"""A real open_clip model with telling random weights, and what it makes of pictures and texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bioclip_jax.models import CLIPConfig
+
+
+def telling_open_clip(config: CLIPConfig, seed: int = 0) -> Any:
+    """A real open_clip model in which every tensor matters. Norms are open_clip's for bfloat16, alike in float32.
+
+    open_clip starts norms at one, most biases at zero and the text tower near nothing: a bias in the wrong
+    place would hardly show. Here they are drawn too, and activations reach the range where an approximate
+    GELU differs. The model is made without memory and each number is drawn once, which for ViT-H saves the
+    test half of its time.
+    """
+    import torch
+    from open_clip.model import CLIP
+
+    with torch.device("meta"):
+        model = CLIP(**config.to_open_clip(), cast_dtype=torch.bfloat16)
+    model = model.to_empty(device="cpu").eval()
+    model.attn_mask.fill_(-math.inf).triu_(1)
+    generator = np.random.Generator(np.random.SFC64(seed))
+    for name, tensor in numpy_state_dict(model).items():
+        low, high = _range(name, tensor.shape)
+        if tensor.ndim:
+            generator.random(out=tensor, dtype=np.float32)
+        tensor *= high - low
+        tensor += low
+    return model
+
+
+def _range(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    if name == "logit_scale":
+        return math.log(1 / 0.07), math.log(1 / 0.07)
+    if len(shape) == 1:
+        return (0.7, 1.3) if "ln_" in name and name.endswith("weight") else (-0.3, 0.3)
+    if "embedding" in name:
+        return -0.5, 0.5
+    fan_in = shape[0] if name in ("visual.proj", "text_projection") else math.prod(shape[1:])
+    # The variance is that of PyTorch's linear layers times three, which is what keeps a signal's size.
+    return -math.sqrt(3 / fan_in), math.sqrt(3 / fan_in)
+
+
+def numpy_state_dict(model: Any) -> dict[str, np.ndarray]:
+    """The model's state dict; the arrays are the model's own memory."""
+    return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+
+
+def open_clip_features(
+    model: Any, images: Sequence[Image.Image], texts: Sequence[str], *, bf16: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised features of pictures and texts by open_clip's own transform, tokenizer and towers."""
+    import open_clip
+    import torch
+
+    transform = open_clip.image_transform(model.visual.image_size, is_train=False)
+    pixels = torch.stack([transform(image) for image in images])
+    with torch.inference_mode():
+        image = model.encode_image(pixels.bfloat16() if bf16 else pixels, normalize=True)
+        text = model.encode_text(open_clip.tokenize(list(texts)), normalize=True)
+    return image.float().numpy(), text.float().numpy()
