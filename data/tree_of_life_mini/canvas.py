@@ -40,6 +40,7 @@ class Canvas:
         cv2.fillPoly(self.alpha, polygons, 255, cv2.LINE_AA, _SHIFT)
         if rim is not None:
             cv2.polylines(self.rgb, polygons, True, rim, 1, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(self.alpha, polygons, True, 255, 1, cv2.LINE_AA, _SHIFT)
 
     def strokes(self, lines, colour, width: float = 0.012) -> None:
         """Lay down open lines of one width."""

@@ -61,13 +61,13 @@ class Light:
     def draw(cls, rng: np.random.Generator) -> "Light":
         """Anything from a warm evening to blue shade, under- to overexposed."""
         angle = np.radians(rng.uniform(-160, -20))
-        warm, green = 0.15 * rng.standard_normal(), 0.06 * rng.standard_normal()
+        warm, green = 0.17 * rng.standard_normal(), 0.07 * rng.standard_normal()
         exposure = np.exp(0.12 * rng.standard_normal())
         return cls(
             direction=(float(np.cos(angle)), float(np.sin(angle))),
             gains=tuple(float(exposure * np.exp(g)) for g in (warm, green, -warm)),
             gamma=float(np.exp(0.16 * rng.standard_normal())),
-            saturation=float(np.clip(0.9 + 0.26 * rng.standard_normal(), 0.3, 1.4)),
+            saturation=float(np.clip(0.9 + 0.28 * rng.standard_normal(), 0.3, 1.4)),
             slope=float(rng.uniform(0.0, 0.35)),
         )
 

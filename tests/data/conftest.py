@@ -8,11 +8,11 @@ import bioclip_jax.datasets  # noqa: F401  registers the builders
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory):
-    """Build a configuration of tree_of_life_mini in a temporary folder, as a user would."""
+    """Build a configuration of tree_of_life_mini in a temporary folder."""
 
-    def _build(config: str):
-        folder = tmp_path_factory.mktemp(config)
-        builder = tfds.builder(f"tree_of_life_mini/{config}", data_dir=folder, file_format="array_record")
+    def _build(config):
+        folder = tmp_path_factory.mktemp("tree_of_life_mini")
+        builder = tfds.builder("tree_of_life_mini", config=config, data_dir=folder, file_format="array_record")
         builder.download_and_prepare()
         return builder
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from color_baseline import histogram_accuracy
 
-from bioclip_jax.datasets.tree_of_life_mini import palette, plans, tree
+from bioclip_jax.datasets.tree_of_life_mini import MiniConfig, palette, plans, tree
 from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 from bioclip_jax.datasets.tree_of_life_mini.individual import Individual
 from bioclip_jax.text.captions import captions_from_taxon
@@ -182,12 +182,13 @@ def test_a_smaller_configuration_is_a_subset_of_a_larger_one(tiny):
 
 
 def test_colour_histograms_do_not_tell_the_species(build):
-    full = build("full")
-    train, test = full.as_data_source(split="train"), full.as_data_source(split="test")
+    # Half of the individuals, to save time; with all of them it is some 3 points more, and at most 30 % are promised.
+    half = build(MiniConfig(name="half", train=30, validation=1, test=8, unseen=1))
+    train, test = half.as_data_source(split="train"), half.as_data_source(split="test")
     for space in ("rgb", "hsv"):
         accuracy = histogram_accuracy(train, test, space)
         print(f"{space} histograms: {accuracy:.1%} of {len(test)}")
-        assert accuracy < 0.30, f"{space} histograms alone name {accuracy:.1%} of the species: the drawings are too easy"
+        assert accuracy < 0.25, f"{space} histograms alone name {accuracy:.1%} of the species: the drawings are too easy"
 
 
 @pytest.mark.parametrize("text", ["e8a020", "#e8a0", "#e8a0zz"])
