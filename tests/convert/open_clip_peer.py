@@ -16,9 +16,9 @@ def telling_open_clip(config: CLIPConfig, seed: int = 0) -> Any:
     """A real open_clip model in which every tensor matters. Norms are open_clip's for bfloat16, alike in float32.
 
     open_clip starts norms at one, most biases at zero and the text tower near nothing: a bias in the wrong
-    place would hardly show. Here they are drawn too, and activations reach the range where an approximate
-    GELU differs. The model is made without memory and each number is drawn once, which for ViT-H saves the
-    test half of its time.
+    place would hardly show. Here they are drawn too, activations reach the range where an approximate GELU
+    differs, and the first norms see so little variance that their epsilon counts. The model is made without
+    memory and each number is drawn once, which for ViT-H saves half of the time.
     """
     import torch
     from open_clip.model import CLIP
@@ -29,24 +29,25 @@ def telling_open_clip(config: CLIPConfig, seed: int = 0) -> Any:
     model.attn_mask.fill_(-math.inf).triu_(1)
     generator = np.random.Generator(np.random.SFC64(seed))
     for name, tensor in numpy_state_dict(model).items():
+        if name == "logit_scale":
+            tensor[...] = math.log(1 / 0.07)
+            continue
         low, high = _range(name, tensor.shape)
-        if tensor.ndim:
-            generator.random(out=tensor, dtype=np.float32)
+        generator.random(out=tensor, dtype=np.float32)
         tensor *= high - low
         tensor += low
     return model
 
 
 def _range(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    if name == "logit_scale":
-        return math.log(1 / 0.07), math.log(1 / 0.07)
     if len(shape) == 1:
         return (0.7, 1.3) if "ln_" in name and name.endswith("weight") else (-0.3, 0.3)
     if "embedding" in name:
-        return -0.5, 0.5
+        return -0.02, 0.02
     fan_in = shape[0] if name in ("visual.proj", "text_projection") else math.prod(shape[1:])
-    # The variance is that of PyTorch's linear layers times three, which is what keeps a signal's size.
-    return -math.sqrt(3 / fan_in), math.sqrt(3 / fan_in)
+    # A uniform distribution of this width keeps a signal's size.
+    bound = math.sqrt(3 / fan_in) * (0.02 if name == "visual.conv1.weight" else 1.0)
+    return -bound, bound
 
 
 def numpy_state_dict(model: Any) -> dict[str, np.ndarray]:
