@@ -88,7 +88,8 @@ def _settings(bundle: ModelBundle) -> str:
     if bundle.training is not None:
         config = bundle.training["config"]
         rows.append(("step of the checkpoint", bundle.training["step"]))
-        rows += [(key, _public_name(config[key]) if key == "init_from" else config[key]) for key in _SETTINGS if config.get(key) is not None]
+        settings = config | {"init_from": config.get("init_from") and _public_name(config["init_from"])}
+        rows += [(key, settings[key]) for key in _SETTINGS if settings.get(key) is not None]
     rows += [
         ("image size", f"{preprocess.size} pixels"),
         ("resize mode", preprocess.resize_mode),

@@ -73,9 +73,10 @@ def resolve_weights_file(path: Path, model: str | None) -> ModelBundle:
 
     The file does not say how images are prepared, so that is open_clip's default.
     """
+    # A misspelt name is told at once, not after gigabytes were read.
+    config = None if model is None else get_config(model)
     state_dict = read_state_dict(path)
-    name = model or infer_architecture(state_dict)
-    config = get_config(name)
+    config = config or get_config(infer_architecture(state_dict))
     preprocess = Preprocess(size=config.vision.image_size)
     return _bundle(config, preprocess, state_dict, source=path.name, image_size=None)
 
@@ -96,15 +97,8 @@ def _from_training(run: Path, step: int | None, image_size: int | None) -> Model
 
 
 def _last_evaluation(directory: TrainingDirectory, step: int) -> dict[str, Any] | None:
-    if not directory.metrics_file.is_file():
-        return None
     found = None
-    for line in directory.metrics_file.read_text().splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            # The last line of a run that is being written, or was killed.
-            break
+    for record in directory.read_metrics():
         if record["step"] <= step and record.get("val") is not None:
             found = {"step": record["step"], **record["val"]}
     return found

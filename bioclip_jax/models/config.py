@@ -263,8 +263,8 @@ def get_config(name: str) -> CLIPConfig:
     if name in _SMALL:
         return _SMALL[name]
     if name not in _ARCHITECTURES:
-        nearest = difflib.get_close_matches(name, model_names(), n=3, cutoff=0.0)
-        raise UserError(f"unknown model {name!r}: did you mean {' or '.join(nearest)}?")
+        nearest = difflib.get_close_matches(name, model_names(), n=1, cutoff=0.0)[0]
+        raise UserError(f"unknown model {name!r}: did you mean {nearest}?")
     tower, patch_size, image_size, text_width, text_layers = _ARCHITECTURES[name]
     width, layers, head_width, mlp_ratio = _VISION[tower]
     ls_init_value = 1e-4 if name == "ViT-M-16-alt" else None
