@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bioclip_jax import __version__
 from bioclip_jax.errors import UserError
@@ -38,6 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         # The reader of our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        print(f"error: {about}{error.strerror or error}; check the path, its permissions and the disk", file=sys.stderr)
+        return 2
     if isinstance(result, int):
         return result
     if result is not None and getattr(arguments, "json", False):
@@ -61,7 +65,7 @@ def train(arguments: argparse.Namespace) -> Result | int:
 
 def _validation(config: Any) -> Any:
     """The zero-shot hook over the validation split, or None where the config asks for none."""
-    if not config.evaluate_every or not config.data.val:
+    if not config.evaluate_every:
         return None
     from bioclip_jax.evaluate.zero_shot import ValidationHook
 
@@ -157,8 +161,16 @@ def _register_datasets() -> None:
     import bioclip_jax.datasets  # noqa: F401
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as every other mistake is told."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="bioclip-jax", description="Train, evaluate, export and use BioCLIP-2-class models in JAX."
     )
     parser.add_argument("--version", action="version", version=f"bioclip-jax {__version__}")

@@ -7,8 +7,7 @@ install() {
         for python in python3 python3.13 python3.12 python3.11; do
             if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
                 echo "Making .venv with $("$python" --version)"
-                "$python" -m venv .venv
-                break
+                if "$python" -m venv .venv; then break; else rm -rf .venv; fi
             fi
         done
     fi

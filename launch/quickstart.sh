@@ -19,14 +19,19 @@ echo "1/5 Training on tree_of_life_mini (the dataset is drawn first)"
 "$bioclip_jax" train --config configs/mini.py --workdir "$out/run"
 
 echo "2/5 Scoring zero-shot: species seen in training, on new individuals"
-"$bioclip_jax" eval zero-shot --model "$out/run" --data tree_of_life_mini:test --json > "$out/test.json"
+"$bioclip_jax" eval zero-shot --model "$out/run" --data tree_of_life_mini:test --json > "$out/test.json.partial"
+mv "$out/test.json.partial" "$out/test.json"
 
 echo "3/5 Scoring zero-shot: species never trained on, by their relatives"
 "$bioclip_jax" eval zero-shot --model "$out/run" --data tree_of_life_mini:unseen \
-    --candidates tree_of_life_mini:train --json > "$out/unseen.json"
+    --candidates tree_of_life_mini:train --json > "$out/unseen.json.partial"
+mv "$out/unseen.json.partial" "$out/unseen.json"
 
 echo "4/5 Exporting for open_clip"
-[ -e "$out/open_clip" ] || "$bioclip_jax" export "$out/run" "$out/open_clip"
+if [ ! "$out/open_clip" -nt "$out/run/metrics.jsonl" ]; then
+    rm -rf "$out/open_clip"
+    "$bioclip_jax" export "$out/run" "$out/open_clip"
+fi
 
 echo "5/5 Drawing"
 "$bioclip_jax" analyze overview --model "$out/run" --data tree_of_life_mini:test --output "$out/overview.png"

@@ -23,7 +23,6 @@ from bioclip_jax.predict.pixels import load_pixels
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.results import check_output, written_beside
 from bioclip_jax.text.taxon import Taxon
-from bioclip_jax.train.metrics import read_metrics
 
 # More images than these make no better map, and t-SNE takes minutes.
 _MOST_IMAGES = 2000
@@ -44,7 +43,8 @@ def overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str,
     check_output(output)
     source = open_source(data, split="test")
     bundle = resolve(str(model))
-    metrics = read_metrics(TrainingDirectory(Path(model))) if TrainingDirectory.is_one(model) else []
+    run = TrainingDirectory(Path(str(model).removeprefix("local-dir:")))
+    metrics = run.read_metrics() if TrainingDirectory.is_one(run.path) else []
 
     step = max(1, -(-len(source) // _MOST_IMAGES))
     places, taxa = [], []

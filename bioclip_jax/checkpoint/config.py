@@ -33,9 +33,11 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> 
             raise UserError(f"unknown key {where}.{key}{nearest(key, fields)}")
     arguments = {}
     for name, field in fields.items():
-        if name in values:
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        # A placeholder that nobody filled is None.
+        if name in values and not (required and values[name] is None):
             arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        elif required:
             raise UserError(f"{where}.{name} is not set; set it in the config file or with --{where}.{name}=VALUE")
     return cls(**arguments)
 

@@ -64,3 +64,15 @@ class TrainingDirectory:
         beside = self.config_file.with_suffix(".json.partial")
         beside.write_text(json.dumps(config, indent=2) + "\n")
         os.replace(beside, self.config_file)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out."""
+        if not self.metrics_file.exists():
+            return []
+        lines = []
+        for text in self.metrics_file.read_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                break
+        return lines

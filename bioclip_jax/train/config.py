@@ -28,12 +28,16 @@ class EvaluateConfig:
     templates: Literal["openai", "one"] = "openai"
     batch_size: int = 256
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"config.evaluate.batch_size is {self.batch_size}; it must be at least 1")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a run; `config.json` of the training directory is this as JSON.
 
-    Steps count updates. `checkpoint_every` and `evaluate_every` are in steps, 0 is off (the last step is
+    Steps count updates; total_steps overrides epochs, and 0 leaves it to them. `checkpoint_every` and `evaluate_every` are in steps, 0 is off (the last step is
     still saved). `keep_checkpoints`: how many of the newest stay, None keeps all.
     `precision`: of the towers' arithmetic; parameters, optimizer and loss are float32.
     `unroll`: how many blocks of a tower stand side by side in the compiled program (1: a scan over them).
@@ -76,9 +80,16 @@ class TrainConfig:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
         if not 0 <= self.patch_dropout < 1:
             raise UserError(f"config.patch_dropout is {self.patch_dropout}; it must be at least 0 and below 1")
-        if self.total_steps is None and self.epochs is None:
-            raise UserError("the config says neither total_steps nor epochs; set one of them")
-        if (self.total_steps or self.epochs) <= 0:
+        if not 0 <= self.patch_dropout_until <= 1:
+            raise UserError(f"config.patch_dropout_until is {self.patch_dropout_until}; it is a share, from 0 to 1")
+        if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
+            raise UserError(f"config.keep_checkpoints is {self.keep_checkpoints}; keep at least 1, or unset it for all")
+        if self.evaluate_every and not self.data.val:
+            raise UserError("config.evaluate_every asks for an evaluation, but config.data.val is not set; set it too")
+        for name in ("total_steps", "epochs"):
+            if (getattr(self, name) or 0) < 0:
+                raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
+        if not self.total_steps and not self.epochs:
             raise UserError("the config trains for no step; set total_steps or epochs above 0")
 
     def patch_dropout_at(self, step: int) -> float:
@@ -87,7 +98,7 @@ class TrainConfig:
 
     def with_steps(self, samples: int) -> TrainConfig:
         """The config with `total_steps` filled in from `epochs` over `samples` samples."""
-        if self.total_steps is not None:
+        if self.total_steps:
             return self
         return replace(self, total_steps=max(1, math.floor(self.epochs * samples / self.global_batch_size)))
 

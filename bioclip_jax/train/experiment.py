@@ -37,6 +37,11 @@ class Experiment:
                 f"{self.mesh.size} devices; make it a multiple of {self.mesh.size}"
             )
         self.model_config = get_config(config.model)
+        longest = self.model_config.text.context_length
+        if (config.caption.context_length or 0) > longest:
+            raise UserError(
+                f"config.caption.context_length is {config.caption.context_length}; {config.model} takes at most {longest}"
+            )
         model = graphdef(
             self.model_config, dtype=_DTYPES[config.precision], remat=config.remat, unroll=config.unroll
         )
@@ -81,13 +86,13 @@ class Experiment:
         params = jax.tree.map(lambda x, s: jax.device_put(np.array(x), s), params, self._shardings.params)
         return jax.jit(self._init_state, out_shardings=self._shardings)(params)
 
-    def restore(self, checkpoints: Checkpoints, step: int) -> TrainState:
-        """The state of checkpoint `step`, laid out on this mesh."""
-        trees, _ = checkpoints.restore(
+    def restore(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, dict[str, Any]]:
+        """The state of checkpoint `step`, laid out on this mesh, and what was noted with it."""
+        trees, meta = checkpoints.restore(
             step, {"params": self._abstract.params, "opt_state": self._abstract.opt_state}
         )
         counter = jax.device_put(jnp.asarray(step, jnp.int32), replicated(self.mesh))
-        return TrainState(counter, trees["params"], trees["opt_state"])
+        return TrainState(counter, trees["params"], trees["opt_state"]), meta
 
     def _imported(self, name: str) -> Any:
         # Brings the Hub's client along, which only this needs.
@@ -99,4 +104,6 @@ class Experiment:
                 f"config.init_from {name} holds another architecture than config.model {self.config.model}; "
                 "set config.model to the one it was made with"
             )
-        return bundle.params
+        # The projector of a replay stream; this trainer has one stream.
+        visual = {name: value for name, value in bundle.params["visual"].items() if name != "continual_proj"}
+        return {**bundle.params, "visual": visual}

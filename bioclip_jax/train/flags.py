@@ -34,7 +34,7 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
             raise UserError(f"unknown config key {key}{nearest(key, known)}")
     try:
         return _parse(file, overrides).to_dict()
-    except (flags.Error, TypeError, ValueError) as error:
+    except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{' '.join(overrides)} does not fit {file}: {error}") from error
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.train.config import TrainConfig
 from bioclip_jax.train.experiment import Experiment
 from bioclip_jax.train.interrupt import Interrupt
-from bioclip_jax.train.metrics import MetricsWriter, ProgressLine, read_metrics
+from bioclip_jax.train.metrics import MetricsWriter, ProgressLine
 from bioclip_jax.train.state import TrainState
 from bioclip_jax.train.throughput import Stopwatch
 
@@ -45,34 +46,43 @@ def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = 
     Returns the last line of metrics. Errors: UserError for what a person must change; Interrupted after
     SIGINT or SIGTERM, once the checkpoint is on disk.
     """
+    if jax.process_count() > 1:
+        raise UserError("training runs in one process for now, with all of its devices; start one process")
     directory = TrainingDirectory(Path(workdir))
-    _check_same_model(directory, config)
+    if directory.path.exists() and not directory.path.is_dir():
+        raise UserError(f"the --workdir {directory.path} is a file; give a directory")
+    _check_same_run(directory, config)
     source = open_source(
         config.data.train, split="train", bad_shards=config.data.bad_shards, tfds_dir=config.data.tfds_dir
     )
     config = config.with_steps(len(source))
     start = (directory.steps() or [0])[-1]
     progress = ProgressLine(config.total_steps)
+    for shard in source.skipped_shards:
+        progress.say(f"left out, because it cannot be read: {shard}")
     if start >= config.total_steps:
         progress.say(f"{directory.path} is trained: {start} of {config.total_steps} steps are done")
-        return read_metrics(directory)[-1]
+        return (directory.read_metrics() or [{"step": start}])[-1]
 
     experiment = Experiment(config)
+    state = None if start else experiment.init()
     with contextlib.ExitStack() as stack:
-        directory.write_config(to_dict(config))
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory, keep=config.keep_checkpoints)))
         if start:
             progress.say(f"going on from step {start} in {directory.path}")
-            state = experiment.restore(checkpoints, start)
-        else:
-            state = experiment.init()
+            state, meta = experiment.restore(checkpoints, start)
+            _check_same_data(meta, source, config)
+        directory.write_config(to_dict(config))
         writer = MetricsWriter(
             directory, start_step=start, config=to_dict(config), wandb_project=config.wandb_project
         )
         stack.enter_context(contextlib.closing(writer))
         interrupt = stack.enter_context(Interrupt())
-        run = _Run(config, directory, experiment, checkpoints, writer, progress, evaluate, interrupt)
-        return run.steps(state, start, stack.enter_context(contextlib.closing(_feed(config, experiment, source, start))))
+        feed = stack.enter_context(contextlib.closing(_feed(config, experiment, source, start)))
+        run = _Run(config, directory, experiment, checkpoints, writer, progress, evaluate, interrupt, source)
+        if start:
+            run.bad.update(meta["bad_samples"])
+        return run.steps(state, start, feed)
 
 
 class _Feed:
@@ -115,90 +125,87 @@ def _feed(config: TrainConfig, experiment: Experiment, source: Source, start: in
     return _Feed(batches, experiment)
 
 
+@dataclass
 class _Run:
-    """The loop's collaborators, and the loop."""
+    """What the loop works with, and the loop."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        directory: TrainingDirectory,
-        experiment: Experiment,
-        checkpoints: Checkpoints,
-        writer: MetricsWriter,
-        progress: ProgressLine,
-        evaluate: Evaluate | None,
-        interrupt: Interrupt,
-    ) -> None:
-        self._config = config
-        self._directory = directory
-        self._experiment = experiment
-        self._checkpoints = checkpoints
-        self._writer = writer
-        self._progress = progress
-        self._evaluate = evaluate
-        self._interrupt = interrupt
-        self._stopwatch = Stopwatch(experiment.model_config)
-        self._bad = np.zeros(len(CAUSES), np.int64)
+    config: TrainConfig
+    directory: TrainingDirectory
+    experiment: Experiment
+    checkpoints: Checkpoints
+    writer: MetricsWriter
+    progress: ProgressLine
+    evaluate: Evaluate | None
+    interrupt: Interrupt
+    source: Source
+    # Bad samples so far, by cause.
+    bad: Counter[str] = field(default_factory=Counter)
 
     def steps(self, state: TrainState, start: int, feed: _Feed) -> dict[str, Any]:
-        config, total = self._config, self._config.total_steps
+        config, total = self.config, self.config.total_steps
         line: dict[str, Any] = {}
-        self._stopwatch.restart()
+        self._stopwatch = Stopwatch(self.experiment.model_config)
         for step in range(start + 1, total + 1):
             batch, bad, waited = feed.next()
-            self._bad += bad
-            state, metrics = self._experiment.train_step(state, batch, step)
+            self.bad.update({cause: int(n) for cause, n in zip(CAUSES, bad) if n})
+            state, metrics = self.experiment.train_step(state, batch, step)
             self._stopwatch.count(
                 config.global_batch_size, *batch["tokens"].shape, waited, config.patch_dropout_at(step)
             )
             # Reading the loss waits for the step; the feed has the next batch on the device meanwhile.
             self._check_finite(metrics, step)
 
-            last = step == total or self._interrupt.signal is not None
-            evaluates = _due(step, config.evaluate_every, step == total) and self._evaluate is not None
+            last = step == total or self.interrupt.signal is not None
+            evaluates = _due(step, config.evaluate_every, step == total) and self.evaluate is not None
             if last or evaluates or step % config.log_every == 0:
                 line = self._line(step, metrics)
                 if evaluates:
-                    line["val"] = dict(self._evaluate(state.params))
-                    self._progress.say(f"step {step}: " + _describe(line["val"]))
-                self._writer.write(step, line)
+                    line["val"] = dict(self.evaluate(state.params))
+                    self.progress.say(f"step {step}: " + _describe(line["val"]))
+                self.writer.write(step, line)
             if last or _due(step, config.checkpoint_every, step == total):
                 # Metrics up to a checkpoint are on disk before it is.
-                self._writer.flush()
+                self.writer.flush()
                 self._save(step, state)
             if evaluates or last:
                 self._stopwatch.restart()
             if last:
                 break
-        self._checkpoints.wait()
-        if self._interrupt.signal is not None:
-            raise Interrupted(self._interrupt.signal, step)
-        self._progress.say(f"trained {total} steps; {self._directory.path} holds the model")
+        self.checkpoints.wait()
+        if self.interrupt.signal is not None:
+            raise Interrupted(self.interrupt.signal, step)
+        self.progress.say(f"trained {total} steps; {self.directory.path} holds the model")
         return {"step": step, **line}
 
     def _line(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, Any]:
         line = {name: float(value) for name, value in metrics.items()} | self._stopwatch.read()
-        line["bad_samples"] = {cause: int(n) for cause, n in zip(CAUSES, self._bad) if n}
-        left = (self._config.total_steps - step) * self._config.global_batch_size / line["images_per_second"]
-        self._progress.show(step, line, left)
+        line["bad_samples"] = dict(self.bad)
+        line["skipped_shards"] = len(self.source.skipped_shards)
+        left = (self.config.total_steps - step) * self.config.global_batch_size / line["images_per_second"]
+        self.progress.show(step, line, left)
         return line
 
     def _check_finite(self, metrics: Mapping[str, jax.Array], step: int) -> None:
         for name in ("loss", "gradient_norm"):
             value = float(metrics[name])
             if not math.isfinite(value):
-                self._writer.flush()
-                self._checkpoints.wait()
-                good = self._checkpoints.latest_step()
+                self.writer.flush()
+                self.checkpoints.wait()
+                good = self.checkpoints.latest_step()
                 kept = f"checkpoint {good} is the last good one" if good else "there is no checkpoint yet"
                 raise UserError(
-                    f"{name} is {value} at step {step} in {self._directory.path}; {kept}; "
+                    f"{name} is {value} at step {step} in {self.directory.path}; {kept}; "
                     "lower config.learning_rate or set config.optimizer.clip_norm, and start again"
                 )
 
     def _save(self, step: int, state: TrainState) -> None:
-        meta = {"step": step, "seed": self._config.seed, "global_batch_size": self._config.global_batch_size}
-        self._checkpoints.save(step, {"params": state.params, "opt_state": state.opt_state}, meta)
+        meta = {
+            "step": step,
+            "samples": len(self.source),
+            "bad_samples": dict(self.bad),
+            "config": to_dict(self.config),
+        }
+        self.checkpoints.save(step, {"params": state.params, "opt_state": state.opt_state}, meta)
 
 
 def _due(step: int, every: int, last: bool) -> bool:
@@ -215,15 +222,26 @@ def _describe(values: Mapping[str, Any], prefix: str = "") -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _check_same_model(directory: TrainingDirectory, config: TrainConfig) -> None:
-    """A checkpoint goes on only with the architecture, the data order and the batch it was made with."""
+def _check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
+    """A checkpoint goes on only with the model, the optimizer's state and the data order that it was made with."""
     if not directory.steps():
         return
-    before = directory.read_config()
-    now = to_dict(config)
-    for key in ("model", "seed", "global_batch_size"):
-        if before.get(key) != now[key]:
+    before, now = directory.read_config(), to_dict(config)
+    for key in ("model", "seed", "global_batch_size", "optimizer.name", "optimizer.frozen"):
+        was, is_now = before, now
+        for part in key.split("."):
+            was, is_now = was.get(part), is_now.get(part)
+        if was != is_now:
             raise UserError(
-                f"{directory.path} was trained with {key} {before.get(key)}, and config.{key} is now {now[key]}; "
+                f"{directory.path} was trained with {key} {was}, and config.{key} is now {is_now}; "
                 "set it back, or give another --workdir"
             )
+
+
+def _check_same_data(meta: Mapping[str, Any], source: Source, config: TrainConfig) -> None:
+    """The order of the samples depends on their number."""
+    if meta["samples"] != len(source):
+        raise UserError(
+            f"{config.data.train} held {meta['samples']} samples when checkpoint {meta['step']} was saved and holds "
+            f"{len(source)} now, so the run cannot go on in the same order; put the data back, or give another --workdir"
+        )

@@ -28,7 +28,7 @@ class MetricsWriter:
         from tensorboardX import SummaryWriter
 
         directory.path.mkdir(parents=True, exist_ok=True)
-        keep = [line for line in read_metrics(directory) if line["step"] <= start_step]
+        keep = [line for line in directory.read_metrics() if line["step"] <= start_step]
         beside = directory.metrics_file.with_suffix(".jsonl.partial")
         beside.write_text("".join(json.dumps(line) + "\n" for line in keep))
         os.replace(beside, directory.metrics_file)
@@ -62,19 +62,6 @@ class MetricsWriter:
         self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
-
-
-def read_metrics(directory: TrainingDirectory) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out."""
-    if not directory.metrics_file.exists():
-        return []
-    lines = []
-    for text in directory.metrics_file.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
 
 
 class ProgressLine:

@@ -38,6 +38,8 @@ class OptimizerConfig:
     frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise UserError(f"config.optimizer.clip_norm is {self.clip_norm}; it must be above 0, or unset")
         for tower in self.frozen:
             if tower not in ("visual", "text"):
                 raise UserError(f'config.optimizer.frozen names "{tower}"; the towers are "visual" and "text"')
@@ -80,8 +82,9 @@ def make_optimizer(
             muon_weight_dimension_numbers=_stacked_matrices,
         )
         update = optax.partition({"muon": muon, "adamw": adamw}, _block_kernels)
-    clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
-    optimizer = optax.chain(*clip, update)
+    # A place in the chain with or without clipping, so that a run can take it up where it went wrong.
+    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
+    optimizer = optax.chain(clip, update)
     if not config.frozen:
         return optimizer
 

@@ -33,6 +33,7 @@ def test_overrides_reach_the_dataclass():
         ("--config.learning_rte=1", "unknown config key config.learning_rte; did you mean config.learning_rate?"),
         ("--config.data.trian=x", "unknown config key config.data.trian; did you mean config.data.train?"),
         ("--config.global_batch_size=many", "does not fit"),
+        ("--config.image.scale[9]=1.0", "does not fit"),
         ("--learning_rate=1", "unknown option --learning_rate=1"),
         ("--config.seed", "unknown option --config.seed"),
     ],
@@ -57,7 +58,12 @@ def test_a_missing_and_a_broken_file_are_told(tmp_path):
     [
         ("--config.global_batch_size=0", "config.global_batch_size is 0; it must be at least 1"),
         ("--config.learning_rate=-1.0", "config.learning_rate is -1.0; it must not be negative"),
-        ("--config.total_steps=-5", "the config trains for no step"),
+        ("--config.total_steps=0", "the config trains for no step"),
+        ("--config.total_steps=-5", "config.total_steps is -5; it must not be negative"),
+        ("--config.keep_checkpoints=0", "config.keep_checkpoints is 0; keep at least 1"),
+        ("--config.evaluate.batch_size=-1", "config.evaluate.batch_size is -1"),
+        ("--config.optimizer.clip_norm=-1.0", "config.optimizer.clip_norm is -1.0"),
+        ("--config.data.val=", "config.evaluate_every asks for an evaluation, but config.data.val is not set"),
         ("--config.precision=fp23", "config.precision is 'fp23'; it must be one of fp32, bf16"),
     ],
 )
@@ -69,6 +75,5 @@ def test_a_value_out_of_range_is_told(override, told):
 def test_epochs_become_steps():
     config = train_config(read_config(MINI, ["--config.total_steps=3", "--config.epochs=2.5"]))
     assert config.with_steps(1000).total_steps == 3, "total_steps overrides epochs"
-    values = read_config(MINI, ["--config.epochs=2.5", "--config.global_batch_size=100"])
-    values["total_steps"] = None
-    assert train_config(values).with_steps(1000).total_steps == 25
+    overrides = ["--config.epochs=2.5", "--config.total_steps=0", "--config.global_batch_size=100"]
+    assert train_config(read_config(MINI, overrides)).with_steps(1000).total_steps == 25
