@@ -11,9 +11,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from bioclip_jax.convert.card import model_card
-from bioclip_jax.convert.load import CONFIG_FILE, REPLAY_FILE, ModelBundle, resolve, resolve_weights_file
+from bioclip_jax.convert.load import CONFIG_FILE, ModelBundle, resolve, resolve_weights_file
 from bioclip_jax.convert.open_clip import to_state_dict
-from bioclip_jax.convert.weights import PICKLES
+from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config
 

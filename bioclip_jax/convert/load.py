@@ -18,7 +18,7 @@ from bioclip_jax.convert.hub_files import download
 from bioclip_jax.convert.infer import architecture_name, infer_architecture
 from bioclip_jax.convert.open_clip import from_state_dict
 from bioclip_jax.convert.positions import resize_positions
-from bioclip_jax.convert.weights import PICKLES, find_weights, read_state_dict
+from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE, find_weights, read_state_dict
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import CLIPConfig, get_config
 from bioclip_jax.pipeline.images import ImageConfig, Preprocess
@@ -26,8 +26,6 @@ from bioclip_jax.pipeline.images import ImageConfig, Preprocess
 __all__ = ["CONFIG_FILE", "REPLAY_FILE", "ModelBundle", "resolve", "resolve_weights_file"]
 
 CONFIG_FILE = "open_clip_config.json"
-# The second projector of an imported model; open_clip does not know it, so it lies apart.
-REPLAY_FILE = "replay_projector.safetensors"
 
 _FORMS = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
 

@@ -13,10 +13,12 @@ from safetensors.numpy import load_file
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["PICKLES", "StateDict", "find_weights", "read_state_dict"]
+__all__ = ["PICKLES", "REPLAY_FILE", "StateDict", "find_weights", "read_state_dict"]
 
 StateDict = dict[str, Shaped[np.ndarray, "..."]]
 
+# The second projector lies beside the weights, because open_clip would refuse its key among them.
+REPLAY_FILE = "replay_projector.safetensors"
 PICKLES = (".bin", ".pt", ".pth")
 # The order in which open_clip looks for weights in a directory.
 _PREFERRED = (
@@ -43,7 +45,7 @@ def find_weights(directory: Path) -> Path:
         if (directory / name).is_file():
             return directory / name
     others = [path for path in sorted(directory.iterdir()) if path.suffix in (".safetensors", *PICKLES)]
-    others = [path for path in others if path.name != "replay_projector.safetensors"]
+    others = [path for path in others if path.name != REPLAY_FILE]
     if not others:
         raise UserError(f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin")
     return min(others, key=lambda path: path.suffix != ".safetensors")

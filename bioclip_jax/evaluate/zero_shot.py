@@ -78,7 +78,7 @@ class ZeroShot:
         truths = [self._label(source, place, text_type) for place in range(len(source))]
         pool = truths
         if candidates is not None:
-            pool = [_label(candidates[place], text_type) for place in range(len(candidates))]
+            pool = [_read_label(candidates, place, text_type) for place in range(len(candidates))]
         self.candidates = self._distinct(pool)
         if not self.candidates:
             wanted = "class column" if text_type == AS_IS else "taxon"
@@ -191,14 +191,13 @@ class ValidationHook:
         """UserError if the validation data is not there."""
         model = get_config(config.model)
         preprocess = config.image.preprocess(model.vision.image_size)
-        dtype = {"fp32": jnp.float32, "bf16": jnp.bfloat16}[config.precision]
         mesh = make_mesh(config.mesh)
         source = open_source(
             config.data.val, split="validation", bad_shards=config.data.bad_shards, tfds_dir=config.data.tfds_dir
         )
         self._zero_shot = ZeroShot(
             source,
-            Encoder(model, preprocess, mesh, batch_size=config.evaluate.batch_size, dtype=dtype),
+            Encoder(model, preprocess, mesh, batch_size=config.evaluate.batch_size, dtype=config.dtype),
             preprocess,
             text_type=config.evaluate.text_type,
             templates=config.evaluate.templates,
@@ -246,6 +245,14 @@ def evaluate_model(
     result = zero_shot(jax.device_put(bundle.params, replicated(mesh)))
     about = {"protocol": "zero-shot", "model": bundle.source, "text_type": text_type, "templates": templates}
     return about | result
+
+
+def _read_label(source: Source, place: int, text_type: str) -> Candidate | None:
+    """The class of a candidate; one that cannot be read names none."""
+    try:
+        return _label(source[place], text_type)
+    except (OSError, ValueError):
+        return None
 
 
 def _label(sample: Sample, text_type: str) -> Candidate | None:

@@ -18,7 +18,7 @@ from jaxtyping import Int32, UInt8
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import CAUSES, BadImage, ImageConfig, TrainTransform, decode
-from bioclip_jax.pipeline.order import Order
+from bioclip_jax.pipeline.order import CAPTION_DRAW, Order
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.text.captions import CaptionConfig, MissingCaption, complete_captions
 from bioclip_jax.text.tokenizer import Tokenizer
@@ -183,7 +183,7 @@ class _Examples:
             "bad": np.zeros(len(CAUSES), np.int32),
         }
         draws = self.order.uniforms(first, count)
-        caption_draws = draws[:, -1].tolist()
+        caption_draws = draws[:, CAPTION_DRAW].tolist()
         if self.caption.draw == "step":
             caption_draws = [self.order.caption_draw(step)] * count
         types = self.caption.types

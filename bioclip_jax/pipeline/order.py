@@ -14,8 +14,10 @@ from jaxtyping import Float64
 # Every kind of decision draws from its own stream of a counter-based generator.
 _EPOCHS, _AUGMENTATION, _CAPTIONS, _SUBSTITUTES = range(4)
 
-# Uniform numbers that each position has for its augmentation and its caption; a multiple of Philox's block of 4.
+# Uniform numbers that each position has: for its augmentation from the front, for its caption the last. A multiple of
+# Philox's block of 4.
 DRAWS = 32
+CAPTION_DRAW = DRAWS - 1
 
 
 @dataclass(frozen=True)

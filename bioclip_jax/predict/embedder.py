@@ -74,7 +74,7 @@ def load_ahead(
     def load(image: ImageLike) -> Any:
         try:
             return load_pixels(image, preprocess)
-        except (BadImage, OSError) as error:
+        except (BadImage, OSError, ValueError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             name = name_of(image) or "an image"
             problem = UserError(f"{name} cannot be read ({reason}); give a JPEG, PNG or the like")

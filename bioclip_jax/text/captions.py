@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text.taxon import COMMON_SEPARATOR, PREFIX, RANKS, Taxon
 
 CAPTION_FILES = (
     "scientific_name",
@@ -24,8 +24,6 @@ DRAWN_TYPES = ("sci", "com", "taxon", "sci_com", "taxon_com")
 PLAIN_TYPE = "txt"
 TEXT_TYPES = ("sci", "taxon", "com", "sci_com", "taxon_com")
 
-_PREFIX = "a photo of "
-_COMMON = " with common name "
 
 
 class MissingCaption(ValueError):
@@ -117,7 +115,7 @@ def class_name(taxon: Taxon, text_type: str) -> str:
     if text_type == "com":
         return taxon.common_name or taxon.scientific_name
     name = taxon.scientific_name if text_type.startswith("sci") else taxon.taxonomic_name
-    suffix = _COMMON + taxon.common_name if text_type.endswith("_com") and taxon.common_name else ""
+    suffix = COMMON_SEPARATOR + taxon.common_name if text_type.endswith("_com") and taxon.common_name else ""
     return name + suffix
 
 
@@ -130,13 +128,13 @@ def _all_captions(scientific: str, taxonomic: str, common: str, tagged: str) -> 
         "scientific_name": scientific,
         "taxonomic_name": taxonomic,
         "common_name": common,
-        "sci": f"{_PREFIX}{scientific}.",
-        "com": f"{_PREFIX}{common}.",
-        "taxon": f"{_PREFIX}{taxonomic}.",
-        "sci_com": f"{_PREFIX}{scientific}{_COMMON}{common}.",
-        "taxon_com": f"{_PREFIX}{taxonomic}{_COMMON}{common}.",
-        "taxonTag": f"{_PREFIX}{tagged}.",
-        "taxonTag_com": f"{_PREFIX}{tagged}{_COMMON}{common}.",
+        "sci": f"{PREFIX}{scientific}.",
+        "com": f"{PREFIX}{common}.",
+        "taxon": f"{PREFIX}{taxonomic}.",
+        "sci_com": f"{PREFIX}{scientific}{COMMON_SEPARATOR}{common}.",
+        "taxon_com": f"{PREFIX}{taxonomic}{COMMON_SEPARATOR}{common}.",
+        "taxonTag": f"{PREFIX}{tagged}.",
+        "taxonTag_com": f"{PREFIX}{tagged}{COMMON_SEPARATOR}{common}.",
     }
 
 
@@ -144,7 +142,7 @@ def _common_name(captions: Mapping[str, str]) -> str:
     if name := _photo_name(captions, "common_name", "com"):
         return name
     for kind in ("sci_com", "taxon_com", "taxonTag_com"):
-        _, found, name = captions.get(kind, "").partition(_COMMON)
+        _, found, name = captions.get(kind, "").partition(COMMON_SEPARATOR)
         if found:
             return name.removesuffix(".")
     return ""
@@ -156,5 +154,5 @@ def _photo_name(captions: Mapping[str, str], bare: str, *captioned: str) -> str:
         return captions[bare]
     for kind in captioned:
         if text := captions.get(kind):
-            return text.removeprefix(_PREFIX).partition(_COMMON)[0].removesuffix(".")
+            return text.removeprefix(PREFIX).partition(COMMON_SEPARATOR)[0].removesuffix(".")
     return ""

@@ -7,8 +7,9 @@ from typing import Any
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
-_TAGGED_PREFIX = "a photo of "
-_COMMON_NAME_SEPARATOR = " with common name "
+# What every training caption is made with.
+PREFIX = "a photo of "
+COMMON_SEPARATOR = " with common name "
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Taxon:
     @classmethod
     def from_tagged(cls, text: str) -> "Taxon":
         """The taxon that a taxonTag or taxonTag_com caption names; ValueError if it names no rank."""
-        text = text.strip().removeprefix(_TAGGED_PREFIX).removesuffix(".")
-        text, _, common_name = text.partition(_COMMON_NAME_SEPARATOR)
+        text = text.strip().removeprefix(PREFIX).removesuffix(".")
+        text, _, common_name = text.partition(COMMON_SEPARATOR)
         match = _TAGGED.fullmatch(text)
         if not text or match is None:
             raise ValueError(f"not a tagged taxon name: {text!r}")

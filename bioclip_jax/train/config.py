@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import jax.numpy as jnp
+
 from bioclip_jax.checkpoint.config import build
 from bioclip_jax.distributed.mesh import MeshConfig
 from bioclip_jax.errors import UserError
@@ -91,6 +93,11 @@ class TrainConfig:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
         if not self.total_steps and not self.epochs:
             raise UserError("the config trains for no step; set total_steps or epochs above 0")
+
+    @property
+    def dtype(self) -> Any:
+        """What the towers compute in."""
+        return {"fp32": jnp.float32, "bf16": jnp.bfloat16}[self.precision]
 
     def patch_dropout_at(self, step: int) -> float:
         """The patch dropout of the update that makes `step` updates complete; needs total_steps."""

@@ -18,8 +18,6 @@ from bioclip_jax.train.optimizer import cosine_schedule, make_optimizer
 from bioclip_jax.train.state import TrainState, init_state
 from bioclip_jax.train.step import Batch, Metrics, make_loss, make_train_step
 
-_DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
-
 
 class Experiment:
     """`loss(params, batch, key)`, without patch dropout, and `train_step` of a config, on its mesh.
@@ -43,7 +41,7 @@ class Experiment:
                 f"config.caption.context_length is {config.caption.context_length}; {config.model} takes at most {longest}"
             )
         model = graphdef(
-            self.model_config, dtype=_DTYPES[config.precision], remat=config.remat, unroll=config.unroll
+            self.model_config, dtype=config.dtype, remat=config.remat, unroll=config.unroll
         )
         schedule = cosine_schedule(config.learning_rate, config.warmup_steps, config.total_steps)
         optimizer = make_optimizer(config.optimizer, schedule, config.weight_decay)

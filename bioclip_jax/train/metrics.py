@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bioclip_jax.checkpoint.layout import TrainingDirectory
@@ -39,12 +39,7 @@ class MetricsWriter:
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Write the numbers of one step; nested groups become `group/name` outside metrics.jsonl."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
-        flat = {
-            f"{name}/{inner}" if isinstance(value, Mapping) else name: number
-            for name, value in values.items()
-            for inner, number in (value.items() if isinstance(value, Mapping) else [("", value)])
-            if isinstance(number, (int, float))
-        }
+        flat = dict(_flat(values))
         for name, number in flat.items():
             self._tensorboard.add_scalar(name, number, step)
         if self._wandb is not None:
@@ -62,6 +57,15 @@ class MetricsWriter:
         self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of nested groups, each by its path: val/ranks/family."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)):
+            yield f"{prefix}{name}", value
 
 
 class ProgressLine:

@@ -17,7 +17,7 @@ from torchvision.transforms import functional as torchvision_functional
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import CAUSES, BadImage, ImageConfig, TrainTransform, decode, open_image
-from bioclip_jax.pipeline.images.training import DRAWS, color_matrix, random_crop
+from bioclip_jax.pipeline.images.training import TRANSFORM_DRAWS, color_matrix, random_crop
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -148,7 +148,7 @@ def test_crops_are_distributed_as_torchvisions(height, width):
 
 
 def draws(**fixed: float) -> np.ndarray:
-    values = np.full(DRAWS, 0.5)
+    values = np.full(TRANSFORM_DRAWS, 0.5)
     for name, value in fixed.items():
         values[{"mirror": 22, "brightness": 23, "contrast": 24, "saturation": 25, "hue": 26}[name]] = value
     return values
@@ -163,7 +163,7 @@ def test_the_resized_crop_is_close_to_pillows(mode):
     photograph = np.asarray(picture(9, (224, 224)))
     for size in (224, 96, 64):
         transform = TrainTransform(size, ImageConfig(interpolation=mode))
-        for uniform in rng.random((5, DRAWS)):
+        for uniform in rng.random((5, TRANSFORM_DRAWS)):
             top, left, height, width = random_crop(224, 224, (0.9, 1.0), (3 / 4, 4 / 3), uniform.tolist())
             crop = Image.fromarray(photograph[top : top + height, left : left + width])
             expected = np.asarray(crop.resize((size, size), Image.Resampling.BICUBIC))

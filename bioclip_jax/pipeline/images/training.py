@@ -12,9 +12,9 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
 
 # Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of colour.
-DRAWS = 27
+TRANSFORM_DRAWS = 27
 _TRIES = 10
-_TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _TRIES, DRAWS)
+_TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _TRIES, TRANSFORM_DRAWS)
 
 # Luminance and the two chrominances of NTSC; saturation scales the latter, which leaves gray unchanged.
 _GRAY = np.array([0.299, 0.587, 0.114])
@@ -69,7 +69,7 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """The training crop of an image to [size, size], decided by DRAWS uniform numbers in [0, 1)."""
+    """The training crop of an image to [size, size], decided by TRANSFORM_DRAWS uniform numbers in [0, 1)."""
 
     size: int
     config: ImageConfig = ImageConfig()

@@ -4,11 +4,7 @@ import csv
 from pathlib import Path
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.text.captions import MissingCaption, captions_from_taxon
-from bioclip_jax.text.taxon import RANKS, Taxon
-
-_TAXON_COLUMNS = {*RANKS, "common_name"}
+from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
 
 
 class FolderSource:
@@ -29,18 +25,12 @@ class FolderSource:
     def __getitem__(self, index: int) -> Sample:
         """The sample; one whose file is missing has no image."""
         row = self._rows[index]
-        taxon = Taxon.from_row(row)
-        ranks = _TAXON_COLUMNS - {"class"} | {"cls"} if "cls" in row else _TAXON_COLUMNS
         try:
             image = (self._images / row["filepath"]).read_bytes()
         except FileNotFoundError:
             image = b""
-        try:
-            captions = captions_from_taxon(taxon)
-        except MissingCaption:
-            captions = {}
-        metadata = {name: value for name, value in row.items() if name not in ranks and name != "filepath"}
-        return Sample(row["filepath"], image, captions, taxon, metadata)
+        labels = {name: value for name, value in row.items() if name != "filepath"}
+        return sample_from_row(row["filepath"], image, labels)
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:

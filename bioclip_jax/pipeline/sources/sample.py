@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text.captions import MissingCaption, captions_from_taxon
+from bioclip_jax.text.taxon import RANKS, Taxon
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,24 @@ class Sample:
     captions: Mapping[str, str]
     taxon: Taxon | None = None
     metadata: Mapping[str, str | float] = field(default_factory=dict)
+
+
+def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
+    """A sample whose labels stand in named columns: the ranks (class or cls), common_name, and any others.
+
+    The captions are made from the taxon. With both, cls is the rank and class becomes metadata, as does every other
+    column that holds a text or a number.
+    """
+    taxon = Taxon.from_row(row)
+    try:
+        captions = captions_from_taxon(taxon)
+    except MissingCaption:
+        captions = {}
+    of_taxon = {*RANKS, "common_name"}
+    if "cls" in row:
+        of_taxon = of_taxon - {"class"} | {"cls"}
+    metadata = {n: value for n, value in row.items() if n not in of_taxon and isinstance(value, (str, int, float))}
+    return Sample(key, image, captions, taxon, metadata)
 
 
 class Source(Protocol):

@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.text.captions import MissingCaption, captions_from_taxon
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
 
 _NAME = re.compile(r"([A-Za-z]\w*)((?:/[\w.=,-]+)?)(?::([\w\[\]%:+-]+))?")
-_TAXON_FEATURES = {*RANKS, "common_name"}
 
 
 def looks_like_tfds_name(text: str) -> bool:
@@ -57,18 +54,7 @@ class TFDSSource:
         image = features.pop("image", b"")
         features = {name: _plain(value) for name, value in features.items()}
         key = str(features.pop("key", f"{self._name}/{index}"))
-        taxon = Taxon.from_row(features)
-        try:
-            captions = captions_from_taxon(taxon)
-        except MissingCaption:
-            captions = {}
-        ranks = _TAXON_FEATURES - {"class"} | {"cls"} if "cls" in features else _TAXON_FEATURES
-        metadata = {
-            name: value
-            for name, value in features.items()
-            if name not in ranks and isinstance(value, (str, int, float))
-        }
-        return Sample(key, image if isinstance(image, bytes) else b"", captions, taxon, metadata)
+        return sample_from_row(key, image if isinstance(image, bytes) else b"", features)
 
 
 def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
