@@ -1,6 +1,6 @@
 """A small painter: shaded, antialiased parts laid over one another on a transparent canvas.
 
-Drawing happens at twice the stored resolution in the unit frame of the organism (x right, y down, -1 … 1). Colours are
+Drawing happens at twice the stored resolution in the unit frame of the organism (x right, y down, -1 … 1). Colors are
 RGB triples of floats in 0 … 255. What a part shows is painted freely and cut by the part's outline when it is laid
 down, so that a pattern never needs to know where the wing ends.
 """
@@ -21,32 +21,32 @@ class Canvas:
         self.alpha: UInt8[np.ndarray, "256 256"] = np.zeros((SIZE, SIZE), np.uint8)
         self.light = light
 
-    def part(self, outline, colour, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> "Part":
+    def part(self, outline, color, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> "Part":
         """Open a part bounded by `outline`; leaving its `with` block shades it and lays it down.
 
         `relief` is the strength of the shading, `radius` how far it reaches in from the edge.
         """
-        return Part(self, outline, colour, relief, radius, opacity)
+        return Part(self, outline, color, relief, radius, opacity)
 
-    def fill(self, outline, colour, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> None:
+    def fill(self, outline, color, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> None:
         """Lay down a part that carries no pattern."""
-        with Part(self, outline, colour, relief, radius, opacity):
+        with Part(self, outline, color, relief, radius, opacity):
             pass
 
-    def flat(self, outlines, colour, rim=None) -> None:
-        """Lay down unshaded polygons that do not overlap, with a fine line around them if `rim` is a colour."""
+    def flat(self, outlines, color, rim=None) -> None:
+        """Lay down unshaded polygons that do not overlap, with a fine line around them if `rim` is a color."""
         polygons = [_fixed(points, 0, 0) for points in outlines]
-        cv2.fillPoly(self.rgb, polygons, colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.rgb, polygons, color, cv2.LINE_AA, _SHIFT)
         cv2.fillPoly(self.alpha, polygons, 255, cv2.LINE_AA, _SHIFT)
         if rim is not None:
             cv2.polylines(self.rgb, polygons, True, rim, 1, cv2.LINE_AA, _SHIFT)
             cv2.polylines(self.alpha, polygons, True, 255, 1, cv2.LINE_AA, _SHIFT)
 
-    def strokes(self, lines, colour, width: float = 0.012) -> None:
+    def strokes(self, lines, color, width: float = 0.012) -> None:
         """Lay down open lines of one width."""
         polygons = [_fixed(points, 0, 0) for points in lines]
         thickness = _thickness(width)
-        cv2.polylines(self.rgb, polygons, False, colour, thickness, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.rgb, polygons, False, color, thickness, cv2.LINE_AA, _SHIFT)
         cv2.polylines(self.alpha, polygons, False, 255, thickness, cv2.LINE_AA, _SHIFT)
 
     def mirror_right(self) -> None:
@@ -55,8 +55,8 @@ class Canvas:
         self.rgb[:, :half] = self.rgb[:, half:][:, ::-1]
         self.alpha[:, :half] = self.alpha[:, half:][:, ::-1]
 
-    def tint_inside(self, outlines, colour, opacity: float = 1.0, soften: float = 0.0) -> None:
-        """Blend a colour into what is already drawn, within the outlines: spots, lesions, shade."""
+    def tint_inside(self, outlines, color, opacity: float = 1.0, soften: float = 0.0) -> None:
+        """Blend a color into what is already drawn, within the outlines: spots, lesions, shade."""
         mask = np.zeros((SIZE, SIZE), np.uint8)
         cv2.fillPoly(mask, [_fixed(points, 0, 0) for points in outlines], 255, cv2.LINE_AA, _SHIFT)
         if soften:
@@ -66,7 +66,7 @@ class Canvas:
         x, y, w, h = cv2.boundingRect(mask)
         box = np.s_[y : y + h, x : x + w]
         weight = weight[box]
-        target = self.alpha[box].astype(np.float32)[..., None] * np.asarray(colour, np.float32) / 255.0
+        target = self.alpha[box].astype(np.float32)[..., None] * np.asarray(color, np.float32) / 255.0
         self.rgb[box] = cv2.blendLinear(
             target.astype(np.uint8), np.ascontiguousarray(self.rgb[box]), weight, 1 - weight
         )
@@ -75,7 +75,7 @@ class Canvas:
 class Part:
     """One shaded part; paint on it inside a `with` block."""
 
-    def __init__(self, canvas, outline, colour, relief, radius, opacity):
+    def __init__(self, canvas, outline, color, relief, radius, opacity):
         fixed = np.asarray(outline, float) * (SIZE / 2) + SIZE / 2
         low = np.clip(np.floor(fixed.min(0)) - 1, 0, SIZE - 1).astype(int)
         high = np.clip(np.ceil(fixed.max(0)) + 2, low + 1, SIZE).astype(int)
@@ -83,7 +83,7 @@ class Part:
         self._relief, self._radius, self._opacity = relief, radius, opacity
         shape = (int(high[1] - low[1]), int(high[0] - low[0]))
         self.rgb = np.empty((*shape, 3), np.uint8)
-        self.rgb[:] = np.clip(colour, 0, 255)
+        self.rgb[:] = np.clip(color, 0, 255)
         self.mask = np.zeros(shape, np.uint8)
         cv2.fillPoly(self.mask, [self._local(outline)], 255, cv2.LINE_AA, _SHIFT)
         self._gloss = self._gain = None
@@ -91,28 +91,28 @@ class Part:
     def _local(self, points):
         return _fixed(points, self._x, self._y)
 
-    def fill(self, outlines, colour) -> None:
+    def fill(self, outlines, color) -> None:
         """Paint polygons."""
-        cv2.fillPoly(self.rgb, [self._local(points) for points in outlines], colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.rgb, [self._local(points) for points in outlines], color, cv2.LINE_AA, _SHIFT)
 
-    def strokes(self, lines, colour, width: float = 0.012) -> None:
+    def strokes(self, lines, color, width: float = 0.012) -> None:
         """Paint open lines."""
         lines = [self._local(points) for points in lines]
-        cv2.polylines(self.rgb, lines, False, colour, _thickness(width), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.rgb, lines, False, color, _thickness(width), cv2.LINE_AA, _SHIFT)
 
-    def edge(self, outline, colour, width: float) -> None:
+    def edge(self, outline, color, width: float) -> None:
         """Paint a border of the given width inside the outline."""
-        cv2.polylines(self.rgb, [self._local(outline)], True, colour, _thickness(2 * width), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.rgb, [self._local(outline)], True, color, _thickness(2 * width), cv2.LINE_AA, _SHIFT)
 
-    def dots(self, centres, radius, colour) -> None:
+    def dots(self, centres, radius, color) -> None:
         """Paint discs; `radius` is a number or one a centre."""
         centres = self._local(np.asarray(centres, float).reshape(-1, 2))
         radii = np.broadcast_to(np.asarray(radius, float), len(centres)) * (SIZE / 2) * (1 << _SHIFT)
         for (x, y), r in zip(centres.tolist(), radii.tolist()):
-            cv2.circle(self.rgb, (x, y), max(int(r), 8), colour, -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(self.rgb, (x, y), max(int(r), 8), color, -1, cv2.LINE_AA, _SHIFT)
 
-    def gradient(self, start, end, colour, power: float = 1.0) -> None:
-        """Blend towards a colour along the line from `start` (none of it) to `end` (all of it)."""
+    def gradient(self, start, end, color, power: float = 1.0) -> None:
+        """Blend towards a color along the line from `start` (none of it) to `end` (all of it)."""
         start, end = (np.asarray(p, np.float32) * (SIZE / 2) + SIZE / 2 - (self._x, self._y) for p in (start, end))
         along = end - start
         along = along / max(float(along @ along), 1e-6)
@@ -122,16 +122,16 @@ class Part:
         weight = np.clip(ys[:, None] + xs[None, :], 0, 1).astype(np.float32)
         if power != 1.0:
             weight = weight**power
-        self.blend(weight, colour)
+        self.blend(weight, color)
 
-    def blend(self, weight, colour) -> None:
-        """Blend towards a colour by a weight image in 0 … 1."""
+    def blend(self, weight, color) -> None:
+        """Blend towards a color by a weight image in 0 … 1."""
         paint = np.empty_like(self.rgb)
-        paint[:] = np.clip(colour, 0, 255)
+        paint[:] = np.clip(color, 0, 255)
         self.rgb = cv2.blendLinear(paint, self.rgb, weight, 1 - weight)
 
     def soften(self, width: float) -> None:
-        """Blur what has been painted so far: fur, feathers, water-colour edges."""
+        """Blur what has been painted so far: fur, feathers, water-color edges."""
         k = _odd(width)
         self.rgb = cv2.blur(self.rgb, (k, k))
 

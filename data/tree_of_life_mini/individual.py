@@ -80,15 +80,15 @@ class Individual:
         """A numeric trait with individual variation of relative size `spread`."""
         return self.trait(name, default) * (1 + spread * _bounded(self.rng))
 
-    def colour(self, name: str, default=None) -> palette.Colour:
-        """A colour trait as this individual wears it: duller in juveniles and in females."""
+    def color(self, name: str, default=None) -> palette.Color:
+        """A color trait as this individual wears it: duller in juveniles and in females."""
         return self.wear(self.trait(name, default))
 
-    def wear(self, colour: palette.Colour) -> palette.Colour:
-        """A colour as this individual wears it."""
+    def wear(self, color: palette.Color) -> palette.Color:
+        """A color as this individual wears it."""
         drab = 0.35 * self.juvenile + 0.28 * (self.sex == "female")
         pale = 1 + 0.12 * self.juvenile + 0.15 * (self.sex == "female")
-        return palette.vary(self.rng, palette.shade(palette.dull(colour, drab), pale))
+        return palette.vary(self.rng, palette.shade(palette.dull(color, drab), pale))
 
     def picture(self) -> bytes:
         """Draw the individual; returns the bytes of a 128-pixel JPEG."""

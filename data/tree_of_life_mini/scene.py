@@ -1,6 +1,7 @@
 """Where an organism is seen: pose, background, shadow and light.
 
-Backgrounds and light are drawn from the same wide distributions for all species, so that neither gives a name away.
+Light is drawn from the same wide distribution for all species. Backgrounds are the habitat of the order or class more
+often than not, and any other otherwise, so that they say where an organism lives but never which species it is.
 """
 
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Light:
-    """Direction, colour and strength of the light on the scene."""
+    """Direction, color and strength of the light on the scene."""
 
     direction: tuple[float, float]
     gains: tuple[float, float, float]
@@ -73,9 +74,9 @@ class Light:
 
     def shine_on(self, image: Float[np.ndarray, "128 128 3"]) -> UInt8[np.ndarray, "128 128 3"]:
         """The picture of a scene, in 0 … 255, under this light."""
-        grey = (1 - self.saturation) * np.array([[0.3, 0.59, 0.11]])
-        colour = np.diag(self.gains) @ (self.saturation * np.eye(3) + grey.repeat(3, axis=0))
-        image = cv2.transform(image, colour.astype(np.float32))
+        gray = (1 - self.saturation) * np.array([[0.3, 0.59, 0.11]])
+        color = np.diag(self.gains) @ (self.saturation * np.eye(3) + gray.repeat(3, axis=0))
+        image = cv2.transform(image, color.astype(np.float32))
         fall = np.linspace(-self.slope, self.slope, PICTURE, dtype=np.float32)
         fall = np.float32(self.direction[0]) * fall + (1 + np.float32(self.direction[1]) * fall[:, None])
         image = cv2.multiply(image, cv2.merge((fall, fall, fall)), dtype=cv2.CV_8U)
@@ -128,10 +129,10 @@ def _noise(rng: np.random.Generator, cells: int, octaves: int = 3) -> Float[np.n
     return total * np.float32(0.75)
 
 
-def _tone(rng: np.random.Generator, *colours) -> Float[np.ndarray, "3"]:
-    """A random mixture of the colours, with random brightness."""
-    shares = rng.random(len(colours)) ** 2
-    tone = shares @ np.array(colours, float) * (rng.uniform(0.75, 1.2) / shares.sum())
+def _tone(rng: np.random.Generator, *colors) -> Float[np.ndarray, "3"]:
+    """A random mixture of the colors, with random brightness."""
+    shares = rng.random(len(colors)) ** 2
+    tone = shares @ np.array(colors, float) * (rng.uniform(0.75, 1.2) / shares.sum())
     return np.minimum(tone, 255).astype(np.float32)
 
 
@@ -188,8 +189,8 @@ def _water(rng):
 
 
 def _rock(rng):
-    greys = ((130, 128, 122), (90, 90, 95), (165, 155, 140), (120, 105, 95))
-    image = _blend(_tone(rng, *greys), _tone(rng, *greys), _noise(rng, 4, 5) + 0.5)
+    grays = ((130, 128, 122), (90, 90, 95), (165, 155, 140), (120, 105, 95))
+    image = _blend(_tone(rng, *grays), _tone(rng, *grays), _noise(rng, 4, 5) + 0.5)
     lichen = _noise(rng, 10, 3) - rng.uniform(0.2, 0.8)
     return _blend(image, _tone(rng, (170, 175, 120), (190, 150, 80), (200, 200, 195)), lichen * 3)
 

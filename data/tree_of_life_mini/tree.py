@@ -51,7 +51,7 @@ def _descend(node: Mapping[str, Any], lineage: tuple[str, ...], inherited: Mappi
 
 
 def _value(value: Any) -> Any:
-    """A trait with its '#rrggbb' strings turned into colours, at any depth."""
+    """A trait with its '#rrggbb' strings turned into colors, at any depth."""
     if isinstance(value, str) and value.startswith("#"):
         return palette.parse(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What colour alone gives away: logistic regression on colour histograms."""
+"""What color alone gives away: logistic regression on color histograms."""
 
 import cv2
 import numpy as np

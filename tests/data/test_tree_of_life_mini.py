@@ -100,7 +100,7 @@ def test_every_species_fills_a_fair_part_of_its_canvas(species):
     plans.PLANS[one.trait("plan")](canvas, one)
     covered = (canvas.alpha > 128).mean()
     assert 0.08 < covered < 0.75, f"{species.name} covers {covered:.0%} of its canvas"
-    assert not canvas.rgb[canvas.alpha == 0].any(), "colour lies outside the organism"
+    assert not canvas.rgb[canvas.alpha == 0].any(), "color lies outside the organism"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_smaller_configuration_is_a_subset_of_a_larger_one(tiny):
         assert getattr(tiny.builder_config, split) < getattr(full.builder_config, split) < 2000
 
 
-def test_colour_histograms_do_not_tell_the_species(build):
+def test_color_histograms_do_not_tell_the_species(build):
     # Half of the individuals, to save time; with all of them it is some 3 points more, and at most 30 % are promised.
     half = build(MiniConfig(name="half", train=30, validation=1, test=8, unseen=1))
     train, test = half.as_data_source(split="train"), half.as_data_source(split="test")
@@ -192,6 +192,6 @@ def test_colour_histograms_do_not_tell_the_species(build):
 
 
 @pytest.mark.parametrize("text", ["e8a020", "#e8a0", "#e8a0zz"])
-def test_a_colour_that_is_no_colour_is_refused(text):
+def test_a_color_that_is_no_color_is_refused(text):
     with pytest.raises(ValueError):
         palette.parse(text)

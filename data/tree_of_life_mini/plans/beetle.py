@@ -7,7 +7,7 @@ from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 
 
 def draw_beetle(canvas: Canvas, beetle) -> None:
-    """Draw a beetle, head up; traits: elytra measures and colour, marks on the right elytron, pronotum, antennae."""
+    """Draw a beetle, head up; traits: elytra measures and color, marks on the right elytron, pronotum, antennae."""
     young = beetle.juvenile
     width = beetle.size("width", spread=0.03) * (1.06 if young else 1.0) * (0.95 if beetle.male else 1.04)
     top, foot = beetle.trait("shoulder"), beetle.trait("rear") * (0.93 if young else 1.0)
@@ -19,7 +19,7 @@ def draw_beetle(canvas: Canvas, beetle) -> None:
 
 
 def _legs(canvas, beetle, width, top, foot):
-    tone, thick = beetle.colour("leg", (34, 30, 28)), beetle.trait("leg_width", 0.05)
+    tone, thick = beetle.color("leg", (34, 30, 28)), beetle.trait("leg_width", 0.05)
     sway = 0.05 * beetle.rng.standard_normal(6)
     reach = beetle.trait("leg_reach", 0.3)
     lines = []
@@ -33,7 +33,7 @@ def _legs(canvas, beetle, width, top, foot):
 
 
 def _antennae(canvas, beetle, top):
-    tone = beetle.colour("antenna", (40, 34, 30))
+    tone = beetle.color("antenna", (40, 34, 30))
     long = beetle.trait("antenna_length") * (1.0 if beetle.male else 0.8)
     start = top - beetle.trait("neck") - 0.6 * beetle.trait("head_size")
     curl = beetle.size("antenna_curl", 1.0, 0.15)
@@ -46,11 +46,11 @@ def _antennae(canvas, beetle, top):
 
 def _head(canvas, beetle, top, neck):
     length, size = beetle.trait("neck"), beetle.trait("head_size") * (1.12 if beetle.juvenile else 1.0)
-    dark, pale = beetle.colour("head", (30, 26, 26)), beetle.colour("face", (238, 230, 212))
+    dark, pale = beetle.color("head", (30, 26, 26)), beetle.color("face", (238, 230, 212))
     with canvas.part(curves.ellipse(0, top - length, size, 0.8 * size), dark, relief=0.5, radius=0.1) as head:
         if beetle.trait("face", ()):
             head.dots([(-0.5 * size, top - length - 0.3 * size), (0.5 * size, top - length - 0.3 * size)], 0.25 * size, pale)
-    collar = beetle.colour("pronotum", (34, 30, 30))
+    collar = beetle.color("pronotum", (34, 30, 30))
     outline = [(0, top - length), (0.55 * neck, top - 0.95 * length), (neck, top - 0.35 * length), (0.96 * neck, top + 0.06), (0, top + 0.12), (-0.96 * neck, top + 0.06), (-neck, top - 0.35 * length), (-0.55 * neck, top - 0.95 * length)]
     with canvas.part(curves.smooth(outline), collar, relief=0.5, radius=0.16) as pronotum:
         for mark in beetle.trait("collar_marks", ()):
@@ -60,7 +60,7 @@ def _head(canvas, beetle, top, neck):
 
 
 def _elytra(canvas, beetle, width, top, foot):
-    tone = beetle.colour("elytra")
+    tone = beetle.color("elytra")
     if beetle.trait("morphs", ()) and beetle.rng.random() < 0.5:
         morphs = beetle.trait("morphs")
         tone = palette.mix(tone, beetle.wear(morphs[beetle.rng.integers(len(morphs))]), 0.7)
@@ -86,7 +86,7 @@ def _elytra(canvas, beetle, width, top, foot):
 def _mark(part, beetle, mark, where):
     """A `spot`, `patch` or `band` on both sides; marks with `middle = true` are drawn once, on the seam."""
     rng = beetle.rng
-    tone = beetle.wear(mark["colour"])
+    tone = beetle.wear(mark["color"])
     at = np.array([where(x, y) for x, y in np.reshape(mark["at"], (-1, 2))])
     at = at + 0.012 * rng.standard_normal(at.shape)
     sides = (at,) if mark.get("middle") else (at, curves.mirror(at))

@@ -12,7 +12,7 @@ _UNITS_PER_MM = 0.0205
 def draw_bird(canvas: Canvas, bird) -> None:
     """Draw a perching bird; traits: back, breast, belly, wing, head marks, beak_depth and beak_length in millimetres."""
     rng = bird.rng
-    back, belly, wing = bird.colour("back"), bird.colour("belly"), bird.colour("wing")
+    back, belly, wing = bird.color("back"), bird.color("belly"), bird.color("wing")
     head = bird.size("head", 1.0, 0.03) * (1.12 if bird.juvenile else 1.0)
     plump = bird.size("plump", 1.0, 0.04) * (1.1 if bird.juvenile else 1.0) * (0.95 if bird.male else 1.06)
     centre = np.array([0.36, -0.42])
@@ -33,14 +33,14 @@ def draw_bird(canvas: Canvas, bird) -> None:
         under = curves.smooth([(0.75, -0.3), (0.42, -0.26), (0.20, -0.05), (-0.06, 0.22), (-0.5, 0.36), (-0.4, 0.8), (0.7, 0.8)])
         body.fill([under], belly)
         breast = curves.smooth([(0.75, -0.3), (0.42, -0.3), (0.16, -0.05), (0.10, 0.12), (0.4, 0.2), (0.75, 0.1)])
-        body.fill([breast], bird.colour("breast", bird.trait("belly")))
+        body.fill([breast], bird.color("breast", bird.trait("belly")))
         body.soften(0.07)
         _streaks(body, bird, back)
         _head(body, bird, centre, r)
         if bird.trait("belly_stripe", ()):
             broad = bird.size("stripe_width", 0.09, 0.1) * (1.35 if bird.male else 0.7)
             stripe = curves.path([(0.58, -0.2), (0.42, 0.05), (0.25, 0.32), (0.0, 0.5)])
-            body.strokes([stripe], bird.colour("belly_stripe"), broad)
+            body.strokes([stripe], bird.color("belly_stripe"), broad)
         body.mottle(rng, 0.12, 0.05)
     _wing(canvas, bird, wing)
     _beak(canvas, bird, centre, r)
@@ -56,7 +56,7 @@ def _perch(canvas, rng):
 
 
 def _legs(canvas, bird):
-    tone = bird.colour("leg", (58, 50, 48))
+    tone = bird.color("leg", (58, 50, 48))
     for x in (-0.02, 0.13):
         foot = (x + 0.06, 0.79)
         lines = [[(x, 0.40), (x - 0.03, 0.60), foot], [foot, (x + 0.17, 0.80)], [foot, (x - 0.05, 0.81)]]
@@ -66,7 +66,7 @@ def _legs(canvas, bird):
 def _tail(canvas, bird, back):
     length = bird.size("tail", 0.45) * (1.12 if bird.male else 0.92)
     tip = curves.between((-0.42, 0.28), (-0.95, 0.62), length / 0.6)
-    dark = palette.shade(palette.mix(back, bird.colour("wing"), 0.7), 0.8)
+    dark = palette.shade(palette.mix(back, bird.color("wing"), 0.7), 0.8)
     line = curves.path([(-0.35, 0.22), curves.between((-0.35, 0.22), tip, 0.5), tip])
     with canvas.part(curves.ribbon(line, np.linspace(0.16, 0.20, len(line))), dark, relief=0.4) as tail:
         tail.strokes([line, line + (0.02, 0.04)], palette.shade(dark, 0.6), 0.012)
@@ -85,24 +85,24 @@ def _streaks(body, bird, back):
 
 def _head(body, bird, centre, r):
     if bird.trait("hood", ()):
-        body.fill([curves.ellipse(*(centre + (0.1, -0.02)), 1.5 * r, 1.32 * r, 15)], bird.colour("hood"))
+        body.fill([curves.ellipse(*(centre + (0.1, -0.02)), 1.5 * r, 1.32 * r, 15)], bird.color("hood"))
     if bird.trait("cap", ()):
         cap = [(-1.1, 0.3), (-0.9, -0.8), (0, -1.3), (1.1, -0.9), (1.2, -0.15), (0.4, -0.22)]
-        body.fill([curves.smooth(centre + np.array(cap) * r)], bird.colour("cap"))
+        body.fill([curves.smooth(centre + np.array(cap) * r)], bird.color("cap"))
     if bird.trait("bib", ()):
         long = bird.trait("bib_length", 1.0)
         bib = [(1.3, 0.1), (0.55, 0.5), (0.1, 0.85), (-0.1, 1.3 * long), (0.9, 1.55 * long), (1.4, 1.1)]
-        body.fill([curves.smooth(centre + np.array(bib) * r)], bird.colour("bib"))
+        body.fill([curves.smooth(centre + np.array(bib) * r)], bird.color("bib"))
     if bird.trait("cheek", ()):
-        body.fill([curves.ellipse(*(centre + (-0.02 * r, 0.35 * r)), 0.62 * r, 0.42 * r, 12)], bird.colour("cheek"))
+        body.fill([curves.ellipse(*(centre + (-0.02 * r, 0.35 * r)), 0.62 * r, 0.42 * r, 12)], bird.color("cheek"))
     if bird.trait("nape", ()):
-        body.fill([curves.ellipse(*(centre + (-0.85 * r, 0.1 * r)), 0.25 * r, 0.5 * r, 25)], bird.colour("nape"))
+        body.fill([curves.ellipse(*(centre + (-0.85 * r, 0.1 * r)), 0.25 * r, 0.5 * r, 25)], bird.color("nape"))
     if bird.trait("eye_stripe", ()):
         line = centre + np.array([(1.0, 0.0), (0.42, -0.18), (-0.3, -0.1), (-0.9, 0.1)]) * r
-        body.strokes([curves.path(line)], bird.colour("eye_stripe"), 0.05)
+        body.strokes([curves.path(line)], bird.color("eye_stripe"), 0.05)
     if bird.trait("brow", ()):
         line = centre + np.array([(1.0, -0.3), (0.3, -0.55), (-0.6, -0.35)]) * r
-        body.strokes([curves.path(line)], bird.colour("brow"), 0.045)
+        body.strokes([curves.path(line)], bird.color("brow"), 0.045)
 
 
 def _wing(canvas, bird, tone):
@@ -119,7 +119,7 @@ def _wing(canvas, bird, tone):
         if bird.trait("wing_bar", ()):
             bar = curves.path([(0.10, 0.22), (-0.02, 0.08), (-0.06, -0.08)])
             bars = [bar, bar + (0.13, -0.03)] if bird.trait("wing_bars", 1) > 1 else [bar]
-            wing.strokes(bars, bird.colour("wing_bar"), 0.05)
+            wing.strokes(bars, bird.color("wing_bar"), 0.05)
 
 
 def _beak(canvas, bird, centre, r):
@@ -132,18 +132,18 @@ def _beak(canvas, bird, centre, r):
     curve = bird.trait("culmen", 0.7)
     upper = [root + (-0.04, -up), root + (0.3 * long, -up * 0.92), root + (0.72 * long, -up * curve * 0.75), tip, root + (0.4 * long, 0.02), root]
     lower = [root + (-0.03, 0), root + (0.5 * long, 0.01), tip - (0.1 * long, -0.005), root + (0.45 * long, low * 0.85), root + (-0.04, low)]
-    tone = bird.colour("beak")
+    tone = bird.color("beak")
     canvas.fill(curves.smooth(lower, 4), palette.shade(tone, 0.75), relief=0.5, radius=0.08)
     canvas.fill(curves.smooth(upper, 4), tone, relief=0.6, radius=0.1)
     canvas.strokes([curves.path([root, root + (0.5 * long, 0.012), tip])], palette.shade(tone, 0.4), 0.012)
     if bird.trait("crest", 0.0):
         crest = centre + np.array([(0.5, -0.85), (-0.2, -1.9), (-0.55, -2.0), (-0.3, -1.3), (-0.7, -0.6)]) * r
-        with canvas.part(curves.smooth(crest), bird.colour("cap"), relief=0.4) as tuft:
-            tuft.strokes([crest[[0, 1]], crest[[4, 2]]], palette.shade(bird.colour("cap"), 0.5), 0.02)
+        with canvas.part(curves.smooth(crest), bird.color("cap"), relief=0.4) as tuft:
+            tuft.strokes([crest[[0, 1]], crest[[4, 2]]], palette.shade(bird.color("cap"), 0.5), 0.02)
 
 
 def _eye(canvas, bird, at):
     size = 0.042 * (1.3 if bird.juvenile else 1.0)
-    canvas.flat([curves.ellipse(*at, size * 1.35)], palette.mix(bird.colour("back"), (200, 190, 170), 0.4))
+    canvas.flat([curves.ellipse(*at, size * 1.35)], palette.mix(bird.color("back"), (200, 190, 170), 0.4))
     canvas.flat([curves.ellipse(*at, size)], (22, 16, 14))
     canvas.flat([curves.ellipse(at[0] + 0.3 * size, at[1] - 0.4 * size, 0.3 * size, count=10)], (245, 245, 245))

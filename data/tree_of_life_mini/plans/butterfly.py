@@ -32,7 +32,7 @@ def draw_butterfly(canvas: Canvas, insect) -> None:
     for wing, shapes, ground in (("hind", _HIND, "hind_ground"), ("fore", _FORE, "ground")):
         turn = (-spread if wing == "fore" else spread) + insect.trait(f"{wing}_turn", 0.0)
         outline = curves.rotate(curves.smooth(shapes[insect.trait(wing)]) * stretch, turn)
-        tone = insect.colour(ground, insect.trait("ground"))
+        tone = insect.color(ground, insect.trait("ground"))
         with canvas.part(outline, tone, relief=0.3, radius=0.12) as part:
             _paint(part, insect, wing, tone, outline, lambda p: curves.rotate(np.asarray(p) * stretch, turn))
     canvas.mirror_right()
@@ -50,9 +50,9 @@ def _paint(part, insect, wing, tone, outline, where):
     for mark in (m for m in marks if m["kind"] != "spot"):
         _mark(part, insect, mark, where)
     if veins := insect.trait("veins", 0.0):
-        _veins(part, wing, insect.colour("vein", (30, 24, 20)), veins, where)
+        _veins(part, wing, insect.color("vein", (30, 24, 20)), veins, where)
     if edge := insect.trait(f"{wing}_edge", insect.trait("edge", 0.0)):
-        part.edge(outline, insect.colour("edge_colour", (32, 26, 24)), edge)
+        part.edge(outline, insect.color("edge_color", (32, 26, 24)), edge)
     if insect.trait("edge_dots", 0.0):
         _edge_dots(part, insect, outline)
     for mark in (m for m in marks if m["kind"] == "spot"):
@@ -62,7 +62,7 @@ def _paint(part, insect, wing, tone, outline, where):
 
 def _mark(part, insect, mark, where):
     """One mark: `spot` (disc), `eye` (ringed disc), `patch` (closed outline) or `band` (line of a width)."""
-    tone = insect.wear(mark["colour"])
+    tone = insect.wear(mark["color"])
     at = where(np.asarray(mark["at"], float).reshape(-1, 2))
     wobble = 1 + 0.08 * insect.rng.standard_normal()
     if mark["kind"] == "patch":
@@ -95,11 +95,11 @@ def _edge_dots(part, insect, outline):
     outer = outline[(outline[:, 0] > 0.42) & (np.abs(outline[:, 1] + 0.2) > 0.05)]
     centre = np.array([0.42, -0.35]) if outline[0, 1] < -0.15 else np.array([0.38, 0.24])
     dots = centre + (outer - centre) * 0.9
-    part.dots(dots[:: max(1, len(dots) // 9)], insect.trait("edge_dots"), insect.colour("edge_dot", (240, 238, 230)))
+    part.dots(dots[:: max(1, len(dots) // 9)], insect.trait("edge_dots"), insect.color("edge_dot", (240, 238, 230)))
 
 
 def _body(canvas, insect):
-    tone = insect.colour("body", (48, 40, 36))
+    tone = insect.color("body", (48, 40, 36))
     stout = (1.0 if insect.male else 1.25) * insect.size("stout", 1.0)
     for side in (-1, 1):
         tip = np.array([side * 0.26, -0.72])

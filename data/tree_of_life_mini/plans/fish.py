@@ -7,14 +7,14 @@ from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 
 
 def draw_fish(canvas: Canvas, fish) -> None:
-    """Draw a fish that faces right; traits: depth, snout, fins, bars, marks, and the colours of body and fins.
+    """Draw a fish that faces right; traits: depth, snout, fins, bars, marks, and the colors of body and fins.
 
     Juveniles are deeper with a larger eye; males are longer-finned than females.
     """
     depth = fish.size("depth", spread=0.04) * (1.08 if fish.juvenile else 1.0) * (0.94 if fish.male else 1.04)
     snout = fish.size("snout", 0.0, 0.05)
     fins = fish.size("fins", 1.0) * (1.15 if fish.male else 0.9)
-    body, fin = fish.colour("body"), fish.colour("fin", fish.trait("body"))
+    body, fin = fish.color("body"), fish.color("fin", fish.trait("body"))
     bend = 0.05 * fish.rng.standard_normal()
 
     def swim(points):
@@ -52,26 +52,26 @@ def _body(canvas, fish, swim, depth, snout, tone, pattern):
 
 
 def _pattern(fish, swim, depth):
-    """Chevrons, marks and bars as (kind, shapes, colour, width), to be painted on body and fins alike."""
+    """Chevrons, marks and bars as (kind, shapes, color, width), to be painted on body and fins alike."""
     paint = []
     if lines := fish.trait("chevrons", ()):
         step, upper, lower = lines
         chevrons = [swim(curves.path([(x - upper, -0.7), (x, 0.0), (x - lower, 0.7)], 3)) for x in np.arange(-0.5, 0.5, step)]
-        paint.append(("band", chevrons, fish.colour("chevron_colour", (90, 80, 60)), 0.014))
+        paint.append(("band", chevrons, fish.color("chevron_color", (90, 80, 60)), 0.014))
     for mark in fish.trait("marks", ()):
         at = swim(np.reshape(mark["at"], (-1, 2)) * np.array([1, depth]))
         width = mark.get("width", 0) * (1 + 0.06 * fish.rng.standard_normal())
         if "ring" in mark:
             paint.append(("spot", [at], fish.wear(mark["ring"]), 1.4 * width))
         shape = {"spot": lambda at: at, "patch": lambda at: curves.smooth(at, 4), "band": curves.path}[mark["kind"]](at)
-        paint.append((mark["kind"], [shape], fish.wear(mark["colour"]), width))
+        paint.append((mark["kind"], [shape], fish.wear(mark["color"]), width))
     bars, rim = fish.trait("bars", ()), fish.trait("bar_rim", ())
     for x, width, lean in bars:
         width *= 1 + 0.07 * fish.rng.standard_normal()
         bar = [swim(curves.path([(x - lean, -0.85), (x, -0.2), (x + 0.03, 0.1), (x - lean, 0.85)]))]
         if rim:
             paint.append(("band", bar, fish.wear(rim), width + 0.05))
-        paint.append(("band", bar, fish.colour("bar"), width))
+        paint.append(("band", bar, fish.color("bar"), width))
     return paint
 
 
@@ -86,7 +86,7 @@ def _paint(part, pattern):
 
 
 def _tail(canvas, fish, swim):
-    tone = fish.colour("tail", fish.trait("fin", fish.trait("body")))
+    tone = fish.color("tail", fish.trait("fin", fish.trait("body")))
     fork, high = fish.trait("fork", 0.1), fish.trait("tail_height", 0.30) * (1.06 if fish.male else 0.96)
     outline = [(-0.50, -0.10), (-0.66, -0.16), (-0.92 - 0.3 * fork, -high), (-0.90 + 0.1 * fork, -0.5 * high), (-0.90 + fork, 0.0), (-0.90 + 0.1 * fork, 0.5 * high), (-0.92 - 0.3 * fork, high), (-0.66, 0.16), (-0.50, 0.10)]
     with canvas.part(swim(curves.smooth(outline)), tone, relief=0.35, radius=0.12) as tail:
@@ -103,7 +103,7 @@ def _median_fins(canvas, fish, swim, depth, fins, tone, pattern):
     pelvic = [(0.22, 0.42 * depth), (0.18, 0.52 * depth + 1.3 * high), (0.04, 0.50 * depth + 1.0 * high), (0.06, 0.44 * depth)]
     if banner := fish.trait("banner", 0.0):
         streamer = curves.path([(0.20, -0.50 * depth), (0.04, -0.74 * depth), (-0.40, -0.80 * depth), (-0.88 * banner, -0.62 * depth)])
-        canvas.fill(swim(curves.ribbon(streamer, np.linspace(0.17, 0.03, len(streamer)))), fish.colour("banner_colour", (240, 238, 230)), relief=0.4)
+        canvas.fill(swim(curves.ribbon(streamer, np.linspace(0.17, 0.03, len(streamer)))), fish.color("banner_color", (240, 238, 230)), relief=0.4)
     for outline, up in ((dorsal, -1), (anal, 1), (pelvic, 1)):
         with canvas.part(swim(curves.smooth(outline)), tone, relief=0.3, radius=0.1) as fin:
             _paint(fin, pattern)
@@ -115,13 +115,13 @@ def _median_fins(canvas, fish, swim, depth, fins, tone, pattern):
 
 def _pectoral(canvas, fish, fins, tone):
     outline = curves.place(curves.petal(0.30 * fins, 0.20 * fins, 0.7), (0.22, 0.10), 150 + 12 * fish.rng.standard_normal())
-    tone = palette.shade(fish.colour("pectoral", fish.trait("fin", fish.trait("body"))), 1.08)
+    tone = palette.shade(fish.color("pectoral", fish.trait("fin", fish.trait("body"))), 1.08)
     with canvas.part(outline, tone, relief=0.4, radius=0.08, opacity=0.85) as fin:
         fin.strokes([np.stack([(0.22, 0.10), outline[i]]) for i in range(6, len(outline) - 6, 4)], palette.shade(tone, 0.75), 0.01)
 
 
 def _eye(canvas, fish, depth, snout):
     at, size = (0.47, -0.10 * depth - 0.01), 0.062 * (1.35 if fish.juvenile else 1.0)
-    canvas.flat([curves.ellipse(*at, size)], fish.colour("iris", (225, 190, 90)))
+    canvas.flat([curves.ellipse(*at, size)], fish.color("iris", (225, 190, 90)))
     canvas.flat([curves.ellipse(*at, 0.66 * size)], (16, 16, 22))
     canvas.flat([curves.ellipse(at[0] + 0.25 * size, at[1] - 0.3 * size, 0.22 * size, count=10)], (250, 250, 250))

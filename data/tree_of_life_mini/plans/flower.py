@@ -7,7 +7,7 @@ from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 
 
 def draw_flower(canvas: Canvas, flower) -> None:
-    """Draw a flower with stem and leaves; traits: petals, rows, length, width, tip, notch, disc and colours.
+    """Draw a flower with stem and leaves; traits: petals, rows, length, width, tip, notch, disc and colors.
 
     Juveniles are opening buds: short, cupped petals around a large green-tinged centre.
     """
@@ -27,7 +27,7 @@ def draw_flower(canvas: Canvas, flower) -> None:
 
 
 def _stem(canvas, flower, centre):
-    green = palette.vary(flower.rng, flower.trait("leaf_colour", (92, 128, 62)), 0.08)
+    green = palette.vary(flower.rng, flower.trait("leaf_color", (92, 128, 62)), 0.08)
     bend = 0.18 * flower.rng.standard_normal()
     line = curves.path([centre, (0.3 * bend, 0.4), (bend, 1.05)])
     canvas.fill(curves.ribbon(line, flower.trait("stem", 0.07)), green, relief=0.5, radius=0.08)
@@ -39,7 +39,7 @@ def _stem(canvas, flower, centre):
 
 
 def _sepals(canvas, flower, centre, reach, tilt):
-    tone, count = flower.colour("sepals"), flower.trait("petals")
+    tone, count = flower.color("sepals"), flower.trait("petals")
     shape = curves.petal(reach * flower.trait("sepal_length", 0.95), 0.13, 0.05)
     canvas.flat([curves.place(shape, (0, 0), 360 * (i + 0.5) / count) * tilt + centre for i in range(count)], tone)
 
@@ -48,7 +48,7 @@ def _ring(canvas, flower, centre, disc, length, turn, row, tilt):
     """One whorl; petals are laid down alternately so that neighbours overlap."""
     rng, count = flower.rng, flower.trait("petals")
     width, tip, belly, notch = flower.size("width"), flower.trait("tip", 0.5), flower.trait("belly", 0.6), flower.trait("notch", 0.0)
-    tone = palette.shade(flower.colour("petal"), 1 - 0.07 * row)
+    tone = palette.shade(flower.color("petal"), 1 - 0.07 * row)
     root = flower.wear(flower.trait("petal_root")) if flower.trait("petal_root", ()) else None
     tips = flower.wear(flower.trait("petal_tip")) if flower.trait("petal_tip", ()) else None
     droop = flower.trait("droop", 0.0)
@@ -76,7 +76,7 @@ def _ring(canvas, flower, centre, disc, length, turn, row, tilt):
 
 
 def _centre(canvas, flower, centre, disc, tilt):
-    rng, tone = flower.rng, flower.colour("disc_colour")
+    rng, tone = flower.rng, flower.color("disc_color")
     if flower.juvenile:
         tone = palette.mix(tone, (150, 165, 80), 0.4)
     high = flower.trait("cone", 1.0)
@@ -94,5 +94,5 @@ def _centre(canvas, flower, centre, disc, tilt):
         reach = flower.size("stamen_reach", 0.24)
         angles, long = rng.uniform(0, 2 * np.pi, count), reach * rng.uniform(0.75, 1.1, count)
         ends = centre + np.stack([np.cos(angles), np.sin(angles)], 1) * long[:, None] * tilt
-        canvas.strokes([[centre, end] for end in ends], flower.colour("filament", (238, 226, 190)), 0.012)
-        canvas.flat([curves.ellipse(*end, 0.022, count=10) for end in ends], flower.colour("anther", (222, 176, 60)))
+        canvas.strokes([[centre, end] for end in ends], flower.color("filament", (238, 226, 190)), 0.012)
+        canvas.flat([curves.ellipse(*end, 0.022, count=10) for end in ends], flower.color("anther", (222, 176, 60)))

@@ -7,13 +7,13 @@ from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 
 
 def draw_frog(canvas: Canvas, frog) -> None:
-    """Draw a frog; traits: width, leg and toe measures, colours of body and legs, marks, snout.
+    """Draw a frog; traits: width, leg and toe measures, colors of body and legs, marks, snout.
 
     Females are broader than males; juveniles have a larger head and eyes and shorter legs.
     """
     broad = frog.size("broad") * (0.94 if frog.male else 1.07)
     legs = frog.size("legs") * (0.85 if frog.juvenile else 1.0)
-    tone, limb = frog.colour("body"), frog.colour("limb", frog.trait("body"))
+    tone, limb = frog.color("body"), frog.color("limb", frog.trait("body"))
     _hind_legs(canvas, frog, broad, legs, limb)
     _fore_legs(canvas, frog, broad, limb)
     _trunk(canvas, frog, broad, tone)
@@ -90,7 +90,7 @@ def _trunk(canvas, frog, broad, tone):
             _mark(trunk, frog, mark, broad)
         if frog.trait("ridges", ()):
             ridge = curves.path([(0.20, -0.50), (0.25 * broad, -0.1), (0.22 * broad, 0.30), (0.14, 0.54)])
-            trunk.strokes([ridge, curves.mirror(ridge)], frog.colour("ridges"), 0.035)
+            trunk.strokes([ridge, curves.mirror(ridge)], frog.color("ridges"), 0.035)
         trunk.mottle(frog.rng, frog.trait("rough", 0.08), 0.04)
         lx = canvas.light[0]
         trunk.gloss(0.16 * lx, -0.18, 0.07, 0.20, frog.trait("shine", 0.3))
@@ -98,7 +98,7 @@ def _trunk(canvas, frog, broad, tone):
 
 def _blotches(part, frog, blotches, broad):
     """Irregular blotches at rough places, different in each individual."""
-    rng, tone = frog.rng, frog.wear(blotches["colour"])
+    rng, tone = frog.rng, frog.wear(blotches["color"])
     for x, y, r in blotches["at"]:
         for side in (-1, 1) if x else (1,):
             x2, y2 = side * x * broad + 0.02 * rng.standard_normal(), y + 0.03 * rng.standard_normal()
@@ -112,13 +112,13 @@ def _mark(part, frog, mark, broad):
     """A `band` along a line on both sides of the back (once with `middle = true`)."""
     at = np.reshape(mark["at"], (-1, 2)) * (broad, 1) + 0.015 * frog.rng.standard_normal((len(mark["at"]), 2))
     lines = [curves.path(at)] if mark.get("middle") else [curves.path(at), curves.path(curves.mirror(at))]
-    part.strokes(lines, frog.wear(mark["colour"]), mark["width"] * (1 + 0.1 * frog.rng.standard_normal()))
+    part.strokes(lines, frog.wear(mark["color"]), mark["width"] * (1 + 0.1 * frog.rng.standard_normal()))
 
 
 def _eye(canvas, frog, side, broad, tone):
     size = 0.095 * (1.25 if frog.juvenile else 1.0)
     x, y = side * 0.235, -0.55
     canvas.fill(curves.ellipse(x, y, size, 1.15 * size), palette.shade(tone, 0.92), relief=0.6, radius=0.08)
-    canvas.flat([curves.ellipse(x + side * 0.03, y - 0.01, 0.62 * size, 0.78 * size)], frog.colour("iris", (60, 44, 30)))
+    canvas.flat([curves.ellipse(x + side * 0.03, y - 0.01, 0.62 * size, 0.78 * size)], frog.color("iris", (60, 44, 30)))
     canvas.flat([curves.ellipse(x + side * 0.04, y - 0.01, 0.38 * size, 0.5 * size)], (14, 12, 12))
     canvas.flat([curves.ellipse(x + side * 0.02, y - 0.04, 0.16 * size, count=10)], (245, 245, 245))

@@ -9,12 +9,12 @@ _AUTUMN = ((205, 160, 50), (200, 105, 40), (165, 60, 40), (130, 95, 55))
 
 
 def draw_leaf(canvas: Canvas, leaf) -> None:
-    """Draw a leaf; traits: form (pinnate, palmate, simple, compound), its measures, teeth and colour.
+    """Draw a leaf; traits: form (pinnate, palmate, simple, compound), its measures, teeth and color.
 
     Young leaves are small and yellow-green; adult ones are anything from summer green to autumn.
     """
     rng = leaf.rng
-    tone = leaf.colour("green")
+    tone = leaf.color("green")
     if leaf.juvenile:
         tone = palette.mix(tone, (190, 200, 90), 0.45)
     elif rng.random() < 0.3:

@@ -34,7 +34,7 @@ def _capped(canvas, fungus):
 
 
 def _stalk(canvas, fungus, rim, width, lean):
-    tone, rng = fungus.colour("stalk_colour"), fungus.rng
+    tone, rng = fungus.color("stalk_color"), fungus.rng
     bulb = fungus.size("bulb", 1.15)
     line = curves.path([(lean, rim - 0.08), (0.4 * lean, (rim + _GROUND) / 2), (0, _GROUND)])
     t = np.linspace(0, 1, len(line))
@@ -50,12 +50,12 @@ def _stalk(canvas, fungus, rim, width, lean):
             _net(stalk, fungus, rim, width * bulb)
         if fungus.trait("scabers", ()):
             at = np.stack([rng.uniform(-width, width, 60), rng.uniform(rim, _GROUND, 60)], 1)
-            stalk.fill([curves.ellipse(x, y, 0.013, 0.024, count=8) for x, y in at], fungus.colour("scabers"))
+            stalk.fill([curves.ellipse(x, y, 0.013, 0.024, count=8) for x, y in at], fungus.color("scabers"))
         if flush := fungus.trait("stalk_flush", ()):
             stalk.gradient((0, rim + 0.1), (0, _GROUND), fungus.wear(flush))
         stalk.mottle(rng, 0.08, 0.06)
     if fungus.trait("volva", ()):
-        tone = fungus.colour("volva")
+        tone = fungus.color("volva")
         w = width * bulb
         cup = [(-0.72 * w, _GROUND - 0.17), (-0.4 * w, _GROUND - 0.10), (0, _GROUND - 0.14), (0.45 * w, _GROUND - 0.09), (0.72 * w, _GROUND - 0.18), (0.78 * w, _GROUND), (0.3 * w, _GROUND + 0.09), (-0.3 * w, _GROUND + 0.09), (-0.78 * w, _GROUND)]
         canvas.fill(curves.smooth(cup), tone, relief=0.5, radius=0.12)
@@ -68,13 +68,13 @@ def _stalk(canvas, fungus, rim, width, lean):
         y = rim + fungus.trait("ring_at", 0.2)
         w = width * 0.95
         skirt = [(lean - 0.5 * w, y - 0.06), (lean + 0.5 * w, y - 0.06), (lean + 0.95 * w, y + 0.06), (lean + 0.3 * w, y + 0.09), (lean - 0.3 * w, y + 0.09), (lean - 0.95 * w, y + 0.06)]
-        with canvas.part(curves.smooth(skirt), fungus.colour("ring"), relief=0.45, radius=0.08) as part:
+        with canvas.part(curves.smooth(skirt), fungus.color("ring"), relief=0.45, radius=0.08) as part:
             pleats = [[(lean + x * 0.5 * w, y - 0.06), (lean + x * 0.9 * w, y + 0.1)] for x in np.linspace(-0.8, 0.8, 7)]
-            part.strokes(pleats, palette.shade(fungus.colour("ring"), 0.8), 0.01)
+            part.strokes(pleats, palette.shade(fungus.color("ring"), 0.8), 0.01)
 
 
 def _net(stalk, fungus, rim, width):
-    tone = fungus.colour("net")
+    tone = fungus.color("net")
     ys = np.arange(rim, _GROUND, 0.075)
     lines = [[(s * width * 0.6, y), (-s * width * 0.6, y + 0.28)] for y in ys for s in (-1, 1)]
     stalk.strokes([curves.path(line) for line in lines], tone, 0.013)
@@ -82,7 +82,7 @@ def _net(stalk, fungus, rim, width):
 
 def _underside(canvas, fungus, rim, width, lean):
     """Gills or pores seen beneath the rim."""
-    tone = fungus.colour("under")
+    tone = fungus.color("under")
     drop = fungus.size("under_depth", 0.10)
     lens = [(lean - width, rim), (lean - 0.5 * width, rim - 0.02), (lean + 0.5 * width, rim - 0.02), (lean + width, rim), (lean + 0.55 * width, rim + drop), (lean - 0.55 * width, rim + drop)]
     with canvas.part(curves.smooth(lens), palette.shade(tone, 0.85), relief=0.35, radius=0.1) as under:
@@ -96,7 +96,7 @@ def _underside(canvas, fungus, rim, width, lean):
 
 
 def _cap(canvas, fungus, rim, width, height, lean):
-    tone, rng = fungus.colour("cap"), fungus.rng
+    tone, rng = fungus.color("cap"), fungus.rng
     peak, flat = fungus.size("peak", 0.0, 0.2), fungus.trait("square", 0.62)
     x = np.array([1.0, 1.0, 0.86, flat, 0.28 * (1 - 0.4 * peak), 0.0])
     y = np.array([0.05, -0.10, -0.46 * (1 - 0.25 * peak), -0.80 * (1 - 0.28 * peak), -0.97 * (1 - 0.1 * peak), -1.0 - 0.12 * peak])
@@ -138,13 +138,13 @@ def _warts(cap, fungus, count, rim, width, height, lean):
     y = rim - height * (0.52 + 0.46 * r * np.cos(angle) * 0.9)
     size = fungus.trait("wart_size", 0.045) * rng.uniform(0.6, 1.2, len(k)) * (1.15 - 0.5 * r)
     flecks = [curves.blob(rng, a, b, s, 0.3, 6) * (1, 1) for a, b, s in zip(x, y, size)]
-    cap.fill([f + (0.008, 0.012) for f in flecks], palette.shade(fungus.colour("cap"), 0.6))
-    cap.fill(flecks, fungus.colour("wart"))
+    cap.fill([f + (0.008, 0.012) for f in flecks], palette.shade(fungus.color("cap"), 0.6))
+    cap.fill(flecks, fungus.color("wart"))
 
 
 def _funnel(canvas, fungus):
     """A chanterelle: the stalk widens into a wavy funnel whose ridges run down the outside."""
-    rng, tone = fungus.rng, fungus.colour("cap")
+    rng, tone = fungus.rng, fungus.color("cap")
     width = fungus.size("cap_width") * (0.75 if fungus.juvenile else 1.0)
     long = fungus.size("stalk_length") * (0.8 if fungus.juvenile else 1.0)
     stalk, flare = fungus.size("stalk"), fungus.trait("flare", 2.2)
@@ -159,12 +159,12 @@ def _funnel(canvas, fungus):
     outline = curves.smooth(np.concatenate([side, brim, curves.mirror(side)[::-1]]), 3)
     dip = fungus.size("mouth", 0.16)
     mouth = curves.smooth([*((x, yy - 0.02) for x, yy in brim), *[(s * width, top + dip * (1 - s * s)) for s in xs[::-1]]], 4)
-    outer = fungus.colour("under")
+    outer = fungus.color("under")
     with canvas.part(outline, outer, relief=0.5, radius=0.25) as body:
         count = fungus.trait("ridges", 13)
         ridges = [np.stack([s * half * 0.97, y], 1)[3:] for s in np.linspace(-1, 1, count)] if count else []
         body.strokes(ridges, palette.shade(outer, 0.66), 0.018)
-        body.gradient((0, _GROUND - 0.45 * long), (0, _GROUND), fungus.colour("stalk_colour"))
+        body.gradient((0, _GROUND - 0.45 * long), (0, _GROUND), fungus.color("stalk_color"))
         body.mottle(rng, 0.1, 0.08)
     with canvas.part(mouth, tone, relief=0.5, radius=0.12) as inside:
         inside.gradient((0, top), (0, top + dip), palette.shade(tone, fungus.trait("throat", 0.7)))
