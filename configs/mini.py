@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     config.model = "ViT-Mini-16"
     config.unroll = 4
     config.global_batch_size = 128
-    config.total_steps = 400
+    config.total_steps = 370
     config.learning_rate = 1e-3
     config.weight_decay = 0.5
     config.warmup_steps = 30
@@ -25,6 +25,6 @@ def get_config() -> ConfigDict:
     config.caption.unique_texts = True
     config.caption.context_length = 48
     config.evaluate.templates = "one"
-    config.evaluate_every = 200
-    config.checkpoint_every = 200
+    config.evaluate_every = 185
+    config.checkpoint_every = 185
     return config

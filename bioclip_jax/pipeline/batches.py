@@ -19,6 +19,7 @@ from jaxtyping import Int32, UInt8
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import CAUSES, BadImage, ImageConfig, TrainTransform, decode
 from bioclip_jax.pipeline.order import CAPTION_DRAW, Order
+from bioclip_jax.pipeline.recycled import RecycledArrays
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.text.captions import CaptionConfig, MissingCaption, complete_captions
 from bioclip_jax.text.tokenizer import Tokenizer
@@ -165,6 +166,7 @@ class _Examples:
         self.chunk = chunk
         self.chunks = -(-rows // chunk)
         self._scratch = None
+        self._images = RecycledArrays()
 
     def __getstate__(self):
         return self.__dict__ | {"_scratch": None}
@@ -178,7 +180,7 @@ class _Examples:
         first = step * self.global_batch_size + self.first_row + start
         size = self.transform.size
         batch = {
-            "image": np.empty((count, size, size, 3), np.uint8),
+            "image": self._images.take((count, size, size, 3)),
             "tokens": np.zeros((count, self.tokenizer.context_length), np.int32),
             "bad": np.zeros(len(CAUSES), np.int32),
         }
