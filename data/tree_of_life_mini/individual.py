@@ -1,7 +1,8 @@
 """One organism: its factors, drawn from a seed, and the picture of it."""
 
+import copy
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -91,7 +92,11 @@ class Individual:
         return palette.vary(self.rng, palette.shade(palette.dull(color, drab), pale))
 
     def picture(self) -> bytes:
-        """Draw the individual; returns the bytes of a 128-pixel JPEG."""
+        """Draw the individual; returns the bytes of a 128-pixel JPEG, the same each time."""
+        # Drawing uses the generator up, so it gets a copy.
+        return replace(self, rng=copy.deepcopy(self.rng))._draw()
+
+    def _draw(self) -> bytes:
         light = scene.Light.draw(self.rng)
         pose = scene.Pose.draw(self.rng, self.trait("turn", 25.0), 0.88 if self.juvenile else 1.0)
         canvas = Canvas(pose.into_organism(light.direction))

@@ -77,6 +77,11 @@ def test_a_picture_depends_on_seed_species_and_number_alone(name):
     assert Individual.from_seed(species, 7, seed=1).picture() != first
 
 
+def test_an_individual_can_be_drawn_twice():
+    individual = Individual.from_seed(tree.species()[0], 0)
+    assert individual.picture() == individual.picture()
+
+
 def test_another_process_draws_the_same_bytes():
     names = ["Danaus plexippus", "Acer palmatum"]
     program = (
