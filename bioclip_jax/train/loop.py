@@ -212,14 +212,10 @@ def _due(step: int, every: int, last: bool) -> bool:
     return every > 0 and (step % every == 0 or last)
 
 
-def _describe(values: Mapping[str, Any], prefix: str = "") -> str:
-    parts = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            parts.append(_describe(value, f"{name} "))
-        elif isinstance(value, float):
-            parts.append(f"{prefix}{name} {value:.1%}")
-    return ", ".join(part for part in parts if part)
+def _describe(values: Mapping[str, Any]) -> str:
+    """The accuracies of an evaluation in a line, those by rank behind the others."""
+    accuracies = {name: value for name, value in values.items() if isinstance(value, float)} | values.get("ranks", {})
+    return ", ".join(f"{name} {value:.1%}" for name, value in accuracies.items() if value is not None)
 
 
 def _check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
