@@ -25,6 +25,6 @@ def get_config() -> ConfigDict:
     config.caption.unique_texts = True
     config.caption.context_length = 48
     config.evaluate.templates = "one"
-    config.evaluate_every = 185
+    config.evaluate_every = 93
     config.checkpoint_every = 185
     return config

@@ -48,6 +48,8 @@ def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = 
     """
     if jax.process_count() > 1:
         raise UserError("training runs in one process for now, with all of its devices; start one process")
+    if not config.data.train:
+        raise UserError("config.data.train is not set; give the training data with --config.data.train=PATH")
     directory = TrainingDirectory(Path(workdir))
     if directory.path.exists() and not directory.path.is_dir():
         raise UserError(f"the --workdir {directory.path} is a file; give a directory")

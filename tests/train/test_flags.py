@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.models import get_config
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.flags import read_config
 
@@ -16,8 +17,8 @@ MINI = str(CONFIGS / "mini.py")
 
 @pytest.mark.parametrize("file", sorted(p.name for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "common")))
 def test_every_experiment_is_complete(file):
-    config = train_config(read_config(str(CONFIGS / file)))
-    assert config.data.train and config.model and config.learning_rate > 0
+    config = train_config(read_config(str(CONFIGS / file), ["--config.data.train=shards"]))
+    assert get_config(config.model) and config.learning_rate > 0 and config.with_steps(1_000_000).total_steps > 0
 
 
 def test_overrides_reach_the_dataclass():

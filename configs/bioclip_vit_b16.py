@@ -1,0 +1,23 @@
+"""BioCLIP's published recipe: ViT-B-16 from OpenAI's weights on TreeOfLife-10M.
+
+Give --config.data.train, and --config.init_from, an import of OpenAI's ViT-B-16-quickgelu.
+"""
+
+from ml_collections import ConfigDict
+
+from bioclip_jax.configs import common
+
+
+def get_config() -> ConfigDict:
+    config = common.defaults()
+    config.model = "ViT-B-16-quickgelu"
+    config.global_batch_size = 32_768
+    config.epochs = 100
+    config.learning_rate = 1e-4
+    config.weight_decay = 0.2
+    config.warmup_steps = 1000
+    config.precision = "bf16"
+    config.remat = "full"
+    config.data.workers = 12
+    config.checkpoint_every = 500
+    return config
