@@ -1,4 +1,4 @@
-"""Real photographs of fruit and vegetables, from scratch on two CPU cores: some eleven minutes.
+"""Real photographs of fruit and vegetables, from scratch on two CPU cores: some thirteen minutes.
 
 For the TreeOfLife tars of the Grocery Store photographs; give their folders as data.train and data.val.
 """
