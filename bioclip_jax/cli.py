@@ -50,17 +50,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(arguments: argparse.Namespace) -> Result | int:
+    from bioclip_jax.distributed.startup import all_processes
     from bioclip_jax.train.config import train_config
     from bioclip_jax.train.flags import read_config
     from bioclip_jax.train.loop import Interrupted, train
 
     config = train_config(read_config(arguments.config, arguments.rest))
     _register_datasets()
-    try:
-        return train(config, arguments.workdir, evaluate=_validation(config))
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return 128 + stop.signal
+    with all_processes():
+        try:
+            return train(config, arguments.workdir, evaluate=_validation(config))
+        except Interrupted as stop:
+            print(stop, file=sys.stderr)
+            return 128 + stop.signal
 
 
 def _validation(config: Any) -> Any:

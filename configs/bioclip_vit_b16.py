@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     config.warmup_steps = 1000
     config.precision = "bf16"
     config.remat = "full"
+    config.caption.lengths = (24, 32, 48)
     config.data.workers = 12
     config.checkpoint_every = 500
     return config

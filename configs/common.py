@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 
 from ml_collections import ConfigDict, config_dict
 
@@ -13,24 +14,27 @@ from bioclip_jax.train.config import TrainConfig
 
 def defaults() -> ConfigDict:
     """A config with every key of the trainer; keys without a default are placeholders to be set."""
-    return _from_dataclass(TrainConfig)
+    return _from_dataclass(TrainConfig, {})
 
 
-def _from_dataclass(cls: type) -> ConfigDict:
+def _from_dataclass(cls: type, values: Mapping[str, typing.Any]) -> ConfigDict:
+    """The fields of `cls`, at `values` where there are any and at their defaults elsewhere."""
     config = ConfigDict()
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        hint = hints[field.name]
+        hint, value = hints[field.name], values.get(field.name, _default(field))
         if dataclasses.is_dataclass(hint):
-            config[field.name] = _from_dataclass(hint)
+            config[field.name] = _from_dataclass(hint, {} if value is None else vars(value))
             continue
-        if field.default_factory is not dataclasses.MISSING:
-            value = field.default_factory()
-        else:
-            value = None if field.default is dataclasses.MISSING else field.default
         # A key that may be None, or has no default, must still know its type for the command line.
         config[field.name] = config_dict.placeholder(_type(hint)) if value is None else value
     return config
+
+
+def _default(field: dataclasses.Field) -> typing.Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def _type(hint: typing.Any) -> type:

@@ -2,13 +2,13 @@
 
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.bench.torchvision import import_torchvision
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import ImageConfig
@@ -84,7 +84,7 @@ def _peer_loader(shards: list[Path], image_size: int, chunk: int = 32) -> Callab
         import torch
         import webdataset
 
-        _import_torchvision(torch)
+        import_torchvision()
         import open_clip
         from torchvision import transforms
     except ImportError as error:
@@ -114,21 +114,3 @@ def _peer_loader(shards: list[Path], image_size: int, chunk: int = 32) -> Callab
         .batched(chunk)
     )
     return lambda: len(next(samples)[0])
-
-
-def _import_torchvision(torch: Any) -> None:
-    """Imports torchvision even where its compiled operators do not fit a CPU-only torch."""
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _KEPT.append(library)
-        import torchvision  # noqa: F401
-
-
-# An operator library's definitions last as long as the object.
-_KEPT: list[Any] = []

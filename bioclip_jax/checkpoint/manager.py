@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Mapping
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,17 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from bioclip_jax.checkpoint.checksum import checksums
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.errors import UserError
 
 PyTree = Any
 
-# Orbax announces every step of a save as a warning or an info line of absl; a person needs none of them.
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Orbax announces every step of a save as a warning, and a failed one as a traceback; we tell what a person needs.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+_CHECKSUMS = "checksums"
+_UNFINISHED = ".orbax-checkpoint-tmp"
 
 
 class Checkpoints:
@@ -25,39 +33,136 @@ class Checkpoints:
 
     A checkpoint is a set of named pytrees ("params", "opt_state", ...) and one JSON object ("meta").
     Orbax writes it under another name and renames it when it is whole, so a killed save leaves the
-    checkpoints before it as they were.
+    checkpoints before it as they were. Checksums noted with it tell when what is read is not what was saved.
+
+    A save that failed does not stop the run at once: `save_again` tells of it, and the state of that moment should
+    be saved. UserError once `attempts` saves in a row have failed.
     """
 
-    def __init__(self, directory: TrainingDirectory, *, keep: int | None) -> None:
+    def __init__(self, directory: TrainingDirectory, *, keep: int | None, attempts: int = 1) -> None:
         """`keep`: how many of the newest checkpoints stay; None keeps all."""
+        _quiet_given_up_work()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(directory.checkpoints, options=options)
-
-    def latest_step(self) -> int | None:
-        return self._manager.latest_step()
+        self._directory = directory
+        self._attempts = attempts
+        self._failures = 0
+        self._pending = False
 
     def save(self, step: int, trees: Mapping[str, PyTree], meta: Mapping[str, Any]) -> None:
-        """Copy the arrays to the host and write them in the background.
-
-        Raises what an earlier background save failed with: a save that did not happen must stop the run.
-        """
-        self._manager.check_for_errors()
+        """Copy the arrays to the host and write them in the background, once the save before is done."""
+        self.wait()
+        meta = dict(meta) | {_CHECKSUMS: checksums(trees)}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
-        self._manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(dict(meta))), force=True)
+        try:
+            self._manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), force=True)
+            self._pending = True
+        except Exception as error:  # noqa: BLE001  whatever the file system and the storage library come up with
+            self._note_failure(error)
+
+    def save_again(self) -> bool:
+        """Whether the newest save has failed; does not wait for one that goes on."""
+        if self._pending and not self._manager.is_saving_in_progress():
+            self.wait()
+        return self._failures > 0 and not self._pending
+
+    def wait(self) -> bool:
+        """Block until the newest save is on disk. Returns False if it has failed."""
+        if self._pending:
+            self._pending = False
+            try:
+                self._manager.wait_until_finished()
+                self._manager.check_for_errors()
+                self._failures = 0
+            except Exception as error:  # noqa: BLE001  as in save
+                self._note_failure(error)
+        return self._failures == 0
+
+    def _note_failure(self, error: Exception) -> None:
+        self._failures += 1
+        if jax.process_index() == 0:
+            # What was written of it takes room that the next attempt may need.
+            for unfinished in self._directory.checkpoints.glob(f"*{_UNFINISHED}*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
+        if self._failures >= self._attempts:
+            good = (self._directory.steps() or [None])[-1]
+            kept = "there is no checkpoint yet" if good is None else f"checkpoint {good} is the last good one"
+            raise UserError(
+                f"no checkpoint could be written to {self._directory.checkpoints} in {self._failures} attempts "
+                f"({_reason(error)}); {kept}; make room or mend the disk, and start again"
+            ) from error
 
     def restore(self, step: int, abstract: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], dict[str, Any]]:
-        """The trees of checkpoint `step`, each array in the shape, dtype and sharding of `abstract`, and meta."""
+        """The trees of checkpoint `step`, each array in the shape, dtype and sharding of `abstract`, and meta.
+
+        Whatever Orbax raises for files that are missing or damaged; ValueError where the checksums differ.
+        """
         items = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
         restored = self._manager.restore(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore()))
-        return {name: restored[name] for name in abstract}, restored["meta"]
+        trees = {name: restored[name] for name in abstract}
+        meta = restored["meta"]
+        if checksums(trees) != (noted := meta.pop(_CHECKSUMS, None)) and noted is not None:
+            raise ValueError("the arrays are not those that were saved: their checksums differ")
+        return trees, meta
 
-    def wait(self) -> None:
-        """Block until every save is on disk; raises what a background save failed with."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+    def restore_newest(
+        self, abstract: Mapping[str, PyTree], say: Callable[[str], None]
+    ) -> tuple[int, dict[str, PyTree], dict[str, Any]]:
+        """The newest checkpoint that can be read, as `restore`, with its step before.
+
+        One that cannot is set aside as STEP.damaged, and told, once an older one was read. UserError if none can.
+        """
+        damaged: dict[int, str] = {}
+        for step in reversed(self._directory.steps()):
+            try:
+                trees, meta = self.restore(step, abstract)
+            except Exception as error:  # noqa: BLE001  as in save
+                damaged[step] = _reason(error)
+                continue
+            for bad, reason in damaged.items():
+                say(f"checkpoint {bad} is damaged and set aside as {bad}.damaged ({reason})")
+                if jax.process_index() == 0:
+                    os.replace(self._directory.checkpoints / str(bad), self._free_name(f"{bad}.damaged"))
+            if damaged:
+                self._manager.reload()
+            return step, trees, meta
+        newest = next(iter(damaged.values()), "there is none")
+        raise UserError(
+            f"no checkpoint in {self._directory.checkpoints} can be read ({newest}); if the files are damaged, put them "
+            "back from a copy, or give another --workdir"
+        )
 
     def close(self) -> None:
         self._manager.close()
+
+    def _free_name(self, name: str) -> Path:
+        path, number = self._directory.checkpoints / name, 1
+        while path.exists():
+            number += 1
+            path = self._directory.checkpoints / f"{name}-{number}"
+        return path
+
+
+def _quiet_given_up_work() -> None:
+    """Keep tracebacks of reads and writes that Orbax has given up from the screen.
+
+    After the first failure, which we tell in one line, the others' callbacks find asyncio's loop closed and their
+    coroutines are dropped; nobody can catch what they raise then.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        closed = isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"
+        if not closed and not inspect.iscoroutine(unraisable.object):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line that a person can read."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    return text if len(text) <= 220 else f"{text[:100]} ... {text[-100:]}"
 
 
 def restore_params(run: Path | str, step: int | None = None) -> tuple[int, dict[str, Any]]:

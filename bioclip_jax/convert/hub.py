@@ -66,7 +66,11 @@ def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector
         _save_tensors(beside / WEIGHTS_FILE, state_dict)
         if replay_projector and replay is not None:
             _save_tensors(beside / REPLAY_FILE, {_REPLAY_KEY: replay})
-        config = {"model_cfg": bundle.config.to_open_clip(), "preprocess_cfg": bundle.preprocess.to_open_clip()}
+        model_cfg = bundle.config.to_open_clip()
+        if "logit_bias" in state_dict:
+            # Without it open_clip builds no bias, and then refuses the tensor.
+            model_cfg["init_logit_bias"] = float(state_dict["logit_bias"])
+        config = {"model_cfg": model_cfg, "preprocess_cfg": bundle.preprocess.to_open_clip()}
         (beside / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (beside / "README.md").write_text(model_card(bundle, output.name), encoding="utf-8")
         os.replace(beside, output)

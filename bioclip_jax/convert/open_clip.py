@@ -1,6 +1,6 @@
 """open_clip's state dict and our parameter tree, one into the other, bit for bit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,8 @@ _REST = {
     "text_projection": ("text", "text_projection"),
     "logit_scale": ("logit_scale",),
 }
-_REPLAY = {"visual.continual_proj": ("visual", "continual_proj")}
+# What only some models have.
+_OPTIONAL = {"visual.continual_proj": ("visual", "continual_proj"), "logit_bias": ("logit_bias",)}
 # Buffers that OpenAI's own files carry beside the weights.
 _IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 
@@ -62,27 +63,25 @@ def to_state_dict(params: Mapping[str, Any], config: CLIPConfig) -> StateDict:
 
 def state_dict_items(params: Mapping[str, Any], config: CLIPConfig) -> Iterator[tuple[str, Float[np.ndarray, "..."]]]:
     """`to_state_dict`, one tensor at a time: the largest models are not held twice."""
-    for key, path, layer in _entries(config, replay="continual_proj" in params["visual"]):
-        value = params
-        for name in path:
-            value = value[name]
-        value = np.asarray(value)
+    present = {key for key, path in _OPTIONAL.items() if _at(params, path) is not None}
+    for key, path, layer in _entries(config, present):
+        value = np.asarray(_at(params, path))
         yield key, _to_torch(key, value if layer is None else value[layer], config)
 
 
 def from_state_dict(state_dict: Mapping[str, Float[np.ndarray, "..."]], config: CLIPConfig) -> Params:
-    """Our parameter tree from open_clip's; `visual.continual_proj` is kept where it is there.
+    """Our parameter tree from open_clip's; `visual.continual_proj` and `logit_bias` are kept where they are there.
 
     UserError names what is missing, left over, or of another shape than the configuration says.
     """
     given = {key: value for key, value in state_dict.items() if key not in _IGNORED}
-    entries = list(_entries(config, replay="visual.continual_proj" in given))
+    entries = list(_entries(config, _OPTIONAL.keys() & given))
     _check_keys({key for key, _, _ in entries}, set(given))
 
     params: Params = {}
     for key, path, layer in entries:
         value = np.asarray(given[key], np.float32)
-        if key == "logit_scale":
+        if key in ("logit_scale", "logit_bias"):
             value = value.reshape(())
         expected = _torch_shape(key, config)
         if value.shape != expected:
@@ -103,9 +102,22 @@ def from_state_dict(state_dict: Mapping[str, Float[np.ndarray, "..."]], config: 
     return params
 
 
-def _entries(config: CLIPConfig, *, replay: bool) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
-    """open_clip's key, our path, and the layer (None outside the blocks), for every tensor of the model."""
-    for key, path in (_REST | (_REPLAY if replay else {})).items():
+def _at(params: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """What lies at `path`, None where nothing does."""
+    value = params
+    for name in path:
+        value = value.get(name)
+        if value is None:
+            break
+    return value
+
+
+def _entries(config: CLIPConfig, optional: Set[str]) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
+    """open_clip's key, our path, and the layer (None outside the blocks), for every tensor of the model.
+
+    optional: the keys of `_OPTIONAL` that the model has.
+    """
+    for key, path in (_REST | {key: path for key, path in _OPTIONAL.items() if key in optional}).items():
         yield key, path, None
     for prefix, tower, sizes in (("visual.", "visual", config.vision), ("", "text", config.text)):
         block = _BLOCK | (_LAYER_SCALE if sizes.ls_init_value is not None else {})
@@ -122,13 +134,17 @@ def _to_torch(key: str, value: np.ndarray, config: CLIPConfig) -> np.ndarray:
     if key == "visual.conv1.weight":
         patch = config.vision.patch_size
         return value.reshape(patch, patch, 3, config.vision.width).transpose(3, 2, 0, 1).copy()
+    if ".in_proj_" in key:
+        value = value.reshape(*value.shape[:-2], -1)
     return _transposed(value) if _is_linear(key) else value
 
 
 def _from_torch(key: str, value: np.ndarray, config: CLIPConfig) -> np.ndarray:
     if key == "visual.conv1.weight":
         return value.transpose(2, 3, 1, 0).reshape(-1, config.vision.width)
-    return _transposed(value) if _is_linear(key) else value
+    value = _transposed(value) if _is_linear(key) else value
+    # Query, key and value lie one after another in open_clip's, on an axis of their own in ours.
+    return value.reshape(*value.shape[:-1], 3, -1) if ".in_proj_" in key else value
 
 
 def _transposed(matrix: np.ndarray) -> np.ndarray:
@@ -151,6 +167,7 @@ def _torch_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
         "positional_embedding": (text.context_length, text.width),
         "text_projection": (text.width, embed),
         "logit_scale": (),
+        "logit_bias": (),
     }
     if key in fixed:
         return fixed[key]

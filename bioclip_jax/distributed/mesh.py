@@ -1,67 +1,57 @@
-"""The device mesh and what lies where on it."""
+"""The device mesh and how a batch lies on it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from bioclip_jax.errors import UserError
 
+AXES = ("data", "fsdp", "tensor")
+
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Sizes of the mesh axes; -1 fills an axis with the devices that the other one leaves.
+    """Sizes of the mesh axes; -1 fills an axis with the devices that the others leave.
 
-    data: the batch is split, parameters are copied. fsdp: the batch is split, and so are the
-    parameters and the optimizer state (ZeRO-3, Rajbhandari et al. 2020).
+    data: the batch is split, parameters are copied. fsdp: the batch is split, and so are the parameters and the
+    optimizer state (ZeRO-3, Rajbhandari et al. 2020). tensor: the heads and the MLP's hidden units are split, the
+    batch is not (Megatron-LM, Shoeybi et al. 2019).
     """
 
     data: int = -1
     fsdp: int = 1
+    tensor: int = 1
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
-    """The mesh over `devices` (None: all of them). UserError if the axes do not multiply to their number."""
+    """The mesh over `devices` (None: all of them). UserError if the axes do not multiply to their number.
+
+    The last axes talk most and so get neighbors: devices are numbered node by node, and jax.make_mesh lays them out
+    in that order. So tensor, and then fsdp, lie inside a node where their product divides the node's devices.
+    """
     devices = list(devices or jax.devices())
-    shape = [config.data, config.fsdp]
+    shape = [getattr(config, axis) for axis in AXES]
+    given = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, shape, strict=True))
     if shape.count(-1) > 1 or any(size == 0 or size < -1 for size in shape):
-        raise UserError(f"config.mesh is data={shape[0]}, fsdp={shape[1]}; sizes are positive, and one may be -1")
+        raise UserError(f"config.mesh is {given}; sizes are positive, and one may be -1")
     if -1 in shape:
         shape[shape.index(-1)] = max(1, len(devices) // -math.prod(shape))
     if math.prod(shape) != len(devices):
         raise UserError(
-            f"config.mesh is data={config.data}, fsdp={config.fsdp}, but there are {len(devices)} devices; "
-            "set one axis to -1 to fill it"
+            f"config.mesh is {given}, but there are {len(devices)} devices; set one axis to -1 to fill it"
         )
-    return jax.make_mesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows of a batch, split over every device."""
+    """Rows of a batch, split over data and fsdp; devices along tensor hold the same rows."""
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """A copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
-
-
-def parameter_shardings(tree: Any, mesh: Mesh) -> Any:
-    """A sharding for each array of `tree` (parameters, or optimizer state shaped like them).
-
-    An array is split over fsdp along its longest axis that fsdp divides; what has none is copied.
-    """
-    fsdp = mesh.shape["fsdp"]
-
-    def sharding(array: Any) -> NamedSharding:
-        divisible = [axis for axis, size in enumerate(array.shape) if size % fsdp == 0]
-        if fsdp == 1 or len(array.shape) < 2 or not divisible:
-            return replicated(mesh)
-        longest = max(divisible, key=lambda axis: array.shape[axis])
-        return NamedSharding(mesh, PartitionSpec(*[None] * longest, "fsdp"))
-
-    return jax.tree.map(sharding, tree)

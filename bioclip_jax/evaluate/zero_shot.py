@@ -6,7 +6,7 @@ Protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883), with the accuracy at e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -176,7 +176,6 @@ class ZeroShot:
                 self._uncached.append(place)
             yield place, image
 
-
     def _read(self, place: int) -> bytes:
         try:
             return self._source[place].image
@@ -184,8 +183,12 @@ class ZeroShot:
             return b""
 
 
+class _BrokenOff(Exception):
+    """The run that is being evaluated has to stop."""
+
+
 class ValidationHook:
-    """Zero-shot accuracy on `config.data.val` while training; called with the parameters."""
+    """Zero-shot accuracy on `config.data.val` while training."""
 
     def __init__(self, config: TrainConfig) -> None:
         """UserError if the validation data is not there."""
@@ -197,16 +200,32 @@ class ValidationHook:
         )
         self._zero_shot = ZeroShot(
             source,
-            Encoder(model, preprocess, mesh, batch_size=config.evaluate.batch_size, dtype=config.dtype),
+            Encoder(
+                model,
+                preprocess,
+                mesh,
+                batch_size=config.evaluate.batch_size,
+                dtype=config.dtype,
+                before_batch=self._check,
+            ),
             preprocess,
             text_type=config.evaluate.text_type,
             templates=config.evaluate.templates,
         )
 
-    def __call__(self, params: Any) -> dict[str, Any]:
-        """{"top1", "top5", "n", "ranks"}, as ZeroShot."""
-        result = self._zero_shot(params)
+    def __call__(self, params: Any, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
+        """{"top1", "top5", "n", "ranks"} of `params`, as ZeroShot; None where `stopping`, asked before each batch,
+        has said so."""
+        self._stopping = stopping
+        try:
+            result = self._zero_shot(params)
+        except _BrokenOff:
+            return None
         return {name: result[name] for name in ("top1", "top5", "n", "ranks") if name in result}
+
+    def _check(self) -> None:
+        if self._stopping():
+            raise _BrokenOff
 
 
 def evaluate_model(

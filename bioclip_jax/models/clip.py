@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from bioclip_jax.models.config import CLIPConfig
-from bioclip_jax.models.layers import Remat
+from bioclip_jax.models.options import Options
 from bioclip_jax.models.text import TextTransformer
 from bioclip_jax.models.vision import VisionTransformer
 
@@ -19,8 +19,10 @@ __all__ = ["CLIP", "graphdef", "init_params"]
 class CLIP(nnx.Module):
     """Images and texts to unit vectors in one space (https://arxiv.org/abs/2103.00020).
 
-    Parameters are float32; `dtype` is what the towers compute in. LayerNorm, softmax and the final
-    normalisation are float32 always, and so are the features returned.
+    Parameters are float32, and so are the features returned. `options` are the fields of `Options`: they say how
+    the towers compute. The other two add parameters:
+    replay_projector: a second image projection, "continual_proj". logit_bias: the scalar that the sigmoid loss adds
+    to its logits; it starts at -10 and the scale at 10 (https://arxiv.org/abs/2303.15343), which without it is 1/0.07.
     """
 
     def __init__(
@@ -28,15 +30,15 @@ class CLIP(nnx.Module):
         config: CLIPConfig,
         *,
         rngs: nnx.Rngs,
-        dtype: Any = jnp.float32,
-        remat: Remat = "none",
-        unroll: int | bool = 1,
         replay_projector: bool = False,
+        logit_bias: bool = False,
+        **options: Any,
     ):
-        shared = dict(rngs=rngs, quick_gelu=config.quick_gelu, dtype=dtype, remat=remat, unroll=unroll)
+        shared = dict(rngs=rngs, quick_gelu=config.quick_gelu, options=Options(**options))
         self.visual = VisionTransformer(config.vision, config.embed_dim, replay_projector=replay_projector, **shared)
         self.text = TextTransformer(config.text, config.embed_dim, **shared)
-        self.logit_scale = nnx.Param(jnp.asarray(math.log(1 / 0.07), jnp.float32))
+        self.logit_scale = nnx.Param(jnp.asarray(math.log(10 if logit_bias else 1 / 0.07), jnp.float32))
+        self.logit_bias = nnx.Param(jnp.asarray(-10, jnp.float32)) if logit_bias else None
         self.config = config
 
     def encode_image(
@@ -86,19 +88,21 @@ def _finish(features: Float[Array, "batch embed_dim"], normalize: bool) -> Float
 def graphdef(config: CLIPConfig, **options: Any) -> nnx.GraphDef:
     """The model without its numbers: `nnx.merge(graphdef(config, ...), params)` is a CLIP. Costs no memory.
 
-    options: those of CLIP (dtype, remat, unroll, replay_projector).
+    options: those of CLIP (replay_projector, logit_bias, and the fields of `Options`).
     """
     return nnx.split(nnx.eval_shape(lambda: CLIP(config, rngs=nnx.Rngs(0), **options)))[0]
 
 
-def init_params(config: CLIPConfig, seed: int = 0, *, replay_projector: bool = False) -> dict[str, Any]:
+def init_params(
+    config: CLIPConfig, seed: int = 0, *, replay_projector: bool = False, logit_bias: bool = False
+) -> dict[str, Any]:
     """Fresh parameters as a nested dict of float32 arrays, from open_clip's distributions.
 
-    Compiled as one program, so that ViT-H takes seconds. The tree is the same for every dtype and remat.
+    Compiled as one program, so that ViT-H takes seconds. The tree is the same for all `Options`.
     """
 
     def make(key: Array) -> dict[str, Any]:
-        model = CLIP(config, rngs=nnx.Rngs(key), replay_projector=replay_projector)
+        model = CLIP(config, rngs=nnx.Rngs(key), replay_projector=replay_projector, logit_bias=logit_bias)
         return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
     return jax.jit(make)(jax.random.key(seed))

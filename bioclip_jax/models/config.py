@@ -96,7 +96,7 @@ class CLIPConfig:
         for name in ("embed_dim", "vision_cfg", "text_cfg"):
             if name not in model_cfg:
                 raise UserError(f"model_cfg has no {name}: it is not an open_clip CLIP; give a ViT model's configuration")
-        _refuse_unknown("", model_cfg, _TOP_KEYS, _TOP_NEUTRAL)
+        _refuse_unknown("", model_cfg, _TOP_KEYS, {})
         vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
         # A tower of another kind is told by its name, which says more than its first odd number would.
         _refuse_unknown("vision_cfg.", vision, _VISION_KEYS, _VISION_NEUTRAL)
@@ -128,8 +128,8 @@ class CLIPConfig:
 
 
 _TOP_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale", "output_dict"}
-_TOP_KEYS |= {"nonscalar_logit_scale"}
-_TOP_NEUTRAL = {"init_logit_bias": None}
+# The bias is a parameter, and so told by the weights.
+_TOP_KEYS |= {"nonscalar_logit_scale", "init_logit_bias"}
 _VISION_KEYS = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio", "ls_init_value"}
 # These say something only about training, or about a pooler or tower that the neutral values rule out.
 _VISION_KEYS |= {"patch_dropout", "output_tokens", "attn_pooler_queries", "attn_pooler_heads", "timm_pool", "timm_proj"}

@@ -1,13 +1,13 @@
 """The text tower: a causal transformer read at the end-of-text token."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from bioclip_jax.models.blocks import Block, BlockInit, apply_blocks, stack_blocks
 from bioclip_jax.models.config import TextConfig
-from bioclip_jax.models.layers import Block, BlockInit, LayerNorm, Remat, apply_blocks, stack_blocks
+from bioclip_jax.models.layers import LayerNorm
+from bioclip_jax.models.options import Options
 
 __all__ = ["TextTransformer"]
 
@@ -24,10 +24,8 @@ class TextTransformer(nnx.Module):
         embed_dim: int,
         *,
         rngs: nnx.Rngs,
-        quick_gelu: bool = False,
-        dtype: Any = jnp.float32,
-        remat: Remat = "none",
-        unroll: int | bool = 1,
+        quick_gelu: bool,
+        options: Options,
     ):
         normal = nnx.initializers.normal
         width = config.width
@@ -51,17 +49,15 @@ class TextTransformer(nnx.Module):
                 causal=True,
                 quick_gelu=quick_gelu,
                 ls_init_value=config.ls_init_value,
-                dtype=dtype,
+                options=options,
                 rngs=rngs,
             )
 
         self.blocks = stack_blocks(make, config.layers, rngs)
-        self.ln_final = LayerNorm(width, dtype=dtype)
+        self.ln_final = LayerNorm(width, dtype=options.dtype)
         self.text_projection = nnx.Param(normal(width**-0.5)(rngs.params(), (width, embed_dim)))
         self.config = config
-        self.dtype = dtype
-        self.remat = remat
-        self.unroll = unroll
+        self.options = options
 
     def __call__(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch embed_dim"]:
         """Features at the largest id of each row, which is the end-of-text token.
@@ -72,9 +68,13 @@ class TextTransformer(nnx.Module):
         batch, length = tokens.shape
         if length > self.config.context_length:
             raise ValueError(f"{length} tokens a text, the model takes at most {self.config.context_length}")
-        x = jnp.take(self.token_embedding[...], tokens, axis=0, mode="clip").astype(self.dtype)
-        x = x + self.positional_embedding[...][:length].astype(self.dtype)
-        x = apply_blocks(self.blocks, x, remat=self.remat, unroll=self.unroll)
+        dtype, shard = self.options.dtype, self.options.shard
+        # Tables and projections are whole where they are used, whatever is kept where in between.
+        table = shard(self.token_embedding[...], (None, None))
+        positions = shard(self.positional_embedding[...][:length].astype(dtype), (None, None))
+        x = jnp.take(table, tokens, axis=0, mode="clip").astype(dtype) + positions
+        x = shard(x, ("batch", None, None))
+        x = apply_blocks(self.blocks, x, self.options)
         end = jnp.argmax(tokens, axis=-1)
         pooled = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
-        return self.ln_final(pooled) @ self.text_projection[...].astype(self.dtype)
+        return self.ln_final(pooled) @ shard(self.text_projection[...].astype(dtype), (None, None))

@@ -1,16 +1,18 @@
 """The image tower: a plain ViT with a class token."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
+from bioclip_jax.models.blocks import Block, BlockInit, apply_blocks, stack_blocks
 from bioclip_jax.models.config import VisionConfig
-from bioclip_jax.models.layers import Block, BlockInit, LayerNorm, Linear, Remat, apply_blocks, stack_blocks, uniform_init
+from bioclip_jax.models.layers import LayerNorm, Linear, uniform_init
+from bioclip_jax.models.options import Options
 
 __all__ = ["VisionTransformer", "draw_patches", "kept_patches", "normalize_images"]
 
@@ -49,17 +51,24 @@ class VisionTransformer(nnx.Module):
         embed_dim: int,
         *,
         rngs: nnx.Rngs,
-        quick_gelu: bool = False,
-        dtype: Any = jnp.float32,
-        remat: Remat = "none",
-        unroll: int | bool = 1,
-        replay_projector: bool = False,
+        quick_gelu: bool,
+        replay_projector: bool,
+        options: Options,
     ):
-        width, patch_dim = config.width, 3 * config.patch_size**2
+        width, patch_dim, dtype = config.width, 3 * config.patch_size**2, options.dtype
         normal = nnx.initializers.normal(width**-0.5)
         self.class_embedding = nnx.Param(normal(rngs.params(), (width,)))
         self.positional_embedding = nnx.Param(normal(rngs.params(), (config.tokens, width)))
-        self.patch_embedding = Linear(patch_dim, width, uniform_init(1 / math.sqrt(patch_dim)), None, dtype=dtype, rngs=rngs)
+        # Always in `dtype`: fp8 is for the blocks.
+        self.patch_embedding = Linear(
+            patch_dim,
+            width,
+            uniform_init(1 / math.sqrt(patch_dim)),
+            None,
+            axes=(None, None),
+            options=dataclasses.replace(options, matmul="default"),
+            rngs=rngs,
+        )
         self.ln_pre = LayerNorm(width, dtype=dtype)
 
         init = BlockInit(
@@ -78,7 +87,7 @@ class VisionTransformer(nnx.Module):
                 causal=False,
                 quick_gelu=quick_gelu,
                 ls_init_value=config.ls_init_value,
-                dtype=dtype,
+                options=options,
                 rngs=rngs,
             )
 
@@ -88,16 +97,15 @@ class VisionTransformer(nnx.Module):
         # The second projector sees replayed images only; BioCLIP 2 starts it as a copy of the first.
         self.continual_proj = nnx.Param(jnp.array(self.proj[...])) if replay_projector else None
         self.config = config
-        self.dtype = dtype
-        self.remat = remat
-        self.unroll = unroll
+        self.options = options
 
     def pool(
         self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
     ) -> Float[Array, "batch vision_width"]:
         """The class token after ln_post, before any projection; of `kept` patches alone where they are given."""
-        patches = _patchify(images.astype(self.dtype), self.config)
-        positions = self.positional_embedding[...].astype(self.dtype)
+        dtype, shard = self.options.dtype, self.options.shard
+        patches = _patchify(images.astype(dtype), self.config)
+        positions = shard(self.positional_embedding[...].astype(dtype), (None, None))
         if kept is None:
             patches = self.patch_embedding(patches) + positions[1:]
         else:
@@ -105,9 +113,9 @@ class VisionTransformer(nnx.Module):
             patches = jnp.take_along_axis(patches, kept[..., None], axis=1)
             patches = self.patch_embedding(patches) + positions[1:][kept]
         batch, _, width = patches.shape
-        class_token = jnp.broadcast_to(self.class_embedding[...].astype(self.dtype) + positions[0], (batch, 1, width))
-        x = jnp.concatenate([class_token, patches], axis=1)
-        x = apply_blocks(self.blocks, self.ln_pre(x), remat=self.remat, unroll=self.unroll)
+        class_token = jnp.broadcast_to(self.class_embedding[...].astype(dtype) + positions[0], (batch, 1, width))
+        x = self.ln_pre(jnp.concatenate([class_token, patches], axis=1))
+        x = apply_blocks(self.blocks, shard(x, ("batch", None, None)), self.options)
         return self.ln_post(x[:, 0])
 
     def project(self, pooled: Float[Array, "batch vision_width"], projector: str = "proj") -> Float[Array, "batch embed_dim"]:
@@ -115,7 +123,7 @@ class VisionTransformer(nnx.Module):
         kernel = {"proj": self.proj, "continual_proj": self.continual_proj}.get(projector)
         if kernel is None:
             raise ValueError(f"projector {projector!r} is not in this model: build it with replay_projector=True, or use 'proj'")
-        return pooled @ kernel[...].astype(self.dtype)
+        return pooled @ self.options.shard(kernel[...].astype(self.options.dtype), (None, None))
 
 
 def _patchify(images: Float[Array, "batch height width 3"], config: VisionConfig) -> Float[Array, "batch patches pixels"]:

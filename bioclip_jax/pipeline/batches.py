@@ -73,13 +73,17 @@ def train_batches(
     host: int = 0,
     hosts: int = 1,
     workers: int = 0,
+    stream: int = 0,
+    texts_multiple_of: int = 1,
 ) -> "TrainBatches":
     """This host's part of every global batch from `start_step` on, without end.
 
-    A batch is {"image": uint8 [b, size, size, 3], "tokens": int32 [b, context], "bad": int32 [len(CAUSES)]} with
-    b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the samples that substitutes
-    replaced. With caption.unique_texts, "tokens" are the batch's distinct texts, padded to a power of two, and
-    "text_index" int32 [b] says which one each image has. caption.context_length, if set, overrides context_length.
+    A batch is {"image": uint8 [b, size, size, 3], "tokens": int32 [b, context], "bad": int32 [len(CAUSES)],
+    "longest": int32 []} with b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the
+    samples that substitutes replaced, "longest" is the length of the longest text, its end included. With
+    caption.unique_texts, "tokens" are the batch's distinct texts, padded to a power of two and then to a multiple of
+    `texts_multiple_of`, and "text_index" int32 [b] says which one each image has. caption.context_length, if set,
+    overrides context_length. stream: streams of one run that draw independently have different numbers.
     UserError if the batch cannot be split, or while iterating if MAX_ATTEMPTS samples in a row are bad.
     """
     if global_batch_size < 1 or global_batch_size % hosts:
@@ -89,7 +93,7 @@ def train_batches(
     rows = global_batch_size // hosts
     examples = _Examples(
         source=source,
-        order=Order(seed, len(source)),
+        order=Order(seed, len(source), stream),
         transform=TrainTransform(image_size, image),
         caption=caption,
         tokenizer=Tokenizer(caption.context_length or context_length),
@@ -98,15 +102,16 @@ def train_batches(
         rows=rows,
         chunk=min(_CHUNK, rows) if workers else rows,
     )
-    return TrainBatches(examples, start_step, workers, caption.unique_texts)
+    return TrainBatches(examples, start_step, workers, texts_multiple_of if caption.unique_texts else None)
 
 
 class TrainBatches(Iterator[Batch]):
     """The iterator of train_batches; `close` stops its workers."""
 
-    def __init__(self, examples: "_Examples", start_step: int, workers: int, unique_texts: bool):
+    def __init__(self, examples: "_Examples", start_step: int, workers: int, texts_multiple_of: int | None):
+        """texts_multiple_of: of what the number of texts is a multiple where each is given once; None gives all."""
         self._examples = examples
-        self._unique_texts = unique_texts
+        self._texts_multiple_of = texts_multiple_of
         chunks = grain.MapDataset.range(start_step * examples.chunks, _FOREVER).map(examples)
         # Reading ahead is device_prefetch's work; threads of grain's own would only add copies in flight.
         chunks = chunks.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
@@ -128,8 +133,10 @@ class TrainBatches(Iterator[Batch]):
         else:
             batch = {name: np.concatenate([part[name] for part in parts]) for name in ("image", "tokens")}
             batch["bad"] = sum(part["bad"] for part in parts)
-        if self._unique_texts:
-            batch["tokens"], batch["text_index"] = _unique_rows(batch["tokens"])
+        # The end-of-text token has the largest id.
+        batch["longest"] = np.int32(batch["tokens"].argmax(axis=1).max() + 1)
+        if self._texts_multiple_of is not None:
+            batch["tokens"], batch["text_index"] = _unique_rows(batch["tokens"], self._texts_multiple_of)
         return batch
 
     def close(self) -> None:
@@ -237,11 +244,11 @@ class _Examples:
 def _start_worker(worker: int, workers: int) -> None:
     """Leaves it to the trainer when a worker ends: by closing, or by being gone.
 
-    Ctrl-C and a scheduler's SIGTERM reach every process of a job; workers that died of them would make the trainer
+    Ctrl-C and a scheduler's SIGTERM or SIGUSR1 reach every process of a job; workers that died of them would make the trainer
     fail where it wants to save and leave in order.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
@@ -251,11 +258,15 @@ def _leave_with_parent() -> None:
 
 
 def _unique_rows(
-    tokens: Int32[np.ndarray, "b context"],
+    tokens: Int32[np.ndarray, "b context"], multiple_of: int
 ) -> tuple[Int32[np.ndarray, "texts context"], Int32[np.ndarray, " b"]]:
-    """The distinct rows, padded with copies of the first to a power of two (at least 16), and each row's number."""
+    """The distinct rows, and each row's number among them.
+
+    Padded with copies of the first to a power of two (at least 16), so that few shapes occur, and to `multiple_of`.
+    """
     unique, inverse = np.unique(tokens, axis=0, return_inverse=True)
     size = max(16, 1 << (len(unique) - 1).bit_length())
+    size = -(-size // multiple_of) * multiple_of
     padded = np.concatenate([unique, np.broadcast_to(unique[:1], (size - len(unique), unique.shape[1]))])
     return padded, inverse.reshape(-1).astype(np.int32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float32, UInt8
 
 from bioclip_jax.distributed.mesh import batch_sharding
+from bioclip_jax.distributed.sharding import activation_sharding
 from bioclip_jax.models import CLIP, CLIPConfig, graphdef, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.progress import track
@@ -40,8 +41,13 @@ class Encoder:
         *,
         batch_size: int | None = None,
         dtype: Any = jnp.float32,
+        before_batch: Callable[[], None] | None = None,
     ) -> None:
-        """`batch_size`: rows a batch; None chooses for the kind of device. `dtype`: of the towers' arithmetic."""
+        """`batch_size`: rows a batch; None chooses for the kind of device. `dtype`: of the towers' arithmetic.
+
+        `before_batch` is called before each batch; what it raises breaks a call off.
+        """
+        self._before_batch = before_batch
         self.mesh = mesh
         batch_size = batch_size or mesh.size * (16 if mesh.devices.flat[0].platform == "cpu" else 128)
         self.batch_size = -(-batch_size // mesh.size) * mesh.size
@@ -51,9 +57,9 @@ class Encoder:
         self._rows = batch_sharding(mesh)
 
         def model(params: Any) -> CLIP:
-            # An imported model may have the replay projector, which only its training uses.
-            replay_projector = "continual_proj" in params["visual"]
-            return nnx.merge(graphdef(config, dtype=dtype, replay_projector=replay_projector), params)
+            # Parameters that only training uses: a second projector, and the sigmoid loss's bias.
+            present = dict(replay_projector="continual_proj" in params["visual"], logit_bias="logit_bias" in params)
+            return nnx.merge(graphdef(config, dtype=dtype, shard=activation_sharding(mesh), **present), params)
 
         def image_features(params: Any, images: jax.Array) -> jax.Array:
             return model(params).encode_image(normalize_images(images, preprocess.mean, preprocess.std))
@@ -103,6 +109,8 @@ class Encoder:
 
     def _run(self, function: Any, params: Any, rows: np.ndarray, shape: int) -> np.ndarray:
         """`function` over the rows, filled up to `shape` and split over the devices."""
+        if self._before_batch is not None:
+            self._before_batch()
         filled = np.zeros((shape, *rows.shape[1:]), rows.dtype)
         filled[: len(rows)] = rows
         on_devices = jax.make_array_from_callback(filled.shape, self._rows, lambda index: filled[index])

@@ -37,16 +37,20 @@ class CaptionConfig:
     types: the caption files drawn from, with equal chance.
     draw: "step" draws one type for a whole global batch, as the reference does; "sample" one for each sample.
     unique_texts: encode every distinct text of a batch once.
-    context_length: tokens a text, shorter than the model's to save time; None for the model's own.
+    context_length: tokens a text, shorter than the model's; what is longer is cut. None for the model's own.
+    lengths: shorter lengths that the text tower may run at; each batch runs at the shortest that cuts none of its
+    texts, which changes nothing but the time. Each costs a compilation.
     """
 
     types: tuple[str, ...] = DRAWN_TYPES
     draw: Literal["step", "sample"] = "step"
     unique_texts: bool = False
     context_length: int | None = None
+    lengths: tuple[int, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "types", tuple(self.types))
+        for name in ("types", "lengths"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         known = (*CAPTION_FILES, PLAIN_TYPE)
         for name in self.types:
             if name not in known:
@@ -57,6 +61,12 @@ class CaptionConfig:
             raise UserError(f"caption.draw is {self.draw!r}; choose 'step' or 'sample'")
         if self.context_length is not None and self.context_length < 3:
             raise UserError(f"caption.context_length is {self.context_length}; it must be at least 3")
+        if any(length < 3 for length in self.lengths):
+            raise UserError(f"caption.lengths is {self.lengths}; each must be at least 3")
+
+    def shortest_length(self, longest: int, context_length: int) -> int:
+        """The length that a batch runs at whose longest text has `longest` tokens, its end included."""
+        return min((length for length in self.lengths if longest <= length < context_length), default=context_length)
 
 
 def captions_from_taxon(taxon: Taxon) -> dict[str, str]:

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from bioclip_jax.checkpoint.config import build
 from bioclip_jax.distributed.mesh import MeshConfig
 from bioclip_jax.errors import UserError
+from bioclip_jax.models.options import Implementation, Remat
 from bioclip_jax.pipeline.batches import DataConfig
 from bioclip_jax.pipeline.images import ImageConfig
+from bioclip_jax.pipeline.replay import ReplayConfig
 from bioclip_jax.text.captions import CaptionConfig
 from bioclip_jax.train.optimizer import OptimizerConfig
 
@@ -39,12 +41,24 @@ class EvaluateConfig:
 class TrainConfig:
     """Everything that decides a run; `config.json` of the training directory is this as JSON.
 
-    Steps count updates; total_steps overrides epochs, and 0 leaves it to them. `checkpoint_every` and `evaluate_every` are in steps, 0 is off (the last step is
-    still saved). `keep_checkpoints`: how many of the newest stay, None keeps all.
-    `precision`: of the towers' arithmetic; parameters, optimizer and loss are float32.
-    `unroll`: how many blocks of a tower stand side by side in the compiled program (1: a scan over them).
+    Steps count updates; total_steps overrides epochs, and 0 leaves it to them. `checkpoint_every` and
+    `evaluate_every` are in steps, 0 is off (the last step is still saved). `keep_checkpoints`: how many of the
+    newest stay, None keeps all. `save_attempts`: how often a checkpoint is tried that cannot be written.
+    `loss`: "infonce" (CLIP's softmax over the batch) or "siglip" (a sigmoid for each pair).
+    `micro_batches`: parts of the batch that go through the towers one after another; the gradient is that of the
+    full batch, for the time of a forward pass more.
+    `precision`: of the towers' arithmetic: "fp32"; "bf16"; "bf16_params", which also differentiates by and sends
+    bfloat16 copies of the parameters; "fp8", an experiment, whose blocks multiply in 8 bits and do the rest in
+    bfloat16. In each of them the parameters that the optimizer holds and the loss are float32.
+    `remat`: what the backward pass computes again instead of keeping it, see models.options.Options.
+    `attention`: "auto" takes cuDNN's where it fits. `unroll`: how many blocks of a tower stand side by side in the
+    compiled program (1: a scan over them).
     `patch_dropout`: the share of patches that the image tower does not see, until the share
     `patch_dropout_until` of the steps is done.
+    `deterministic`: on a GPU, whether a resumed run repeats every bit, for some speed; a CPU always does.
+    `compiler_options`: of XLA, NAME=VALUE, on NVIDIA's GPUs; what this version does not know is left out, and told.
+    `max_skipped_steps`: a run ends after so many updates in a row that were skipped because loss or gradient was
+    not finite. `profile`: the first and the last step of a trace, in WORKDIR/profile; () for none.
     """
 
     data: DataConfig
@@ -57,24 +71,34 @@ class TrainConfig:
     weight_decay: float = 0.2
     warmup_steps: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: Literal["infonce", "siglip"] = "infonce"
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     caption: CaptionConfig = field(default_factory=CaptionConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    remat: Literal["none", "full", "dots"] = "none"
+    micro_batches: int = 1
+    precision: Literal["fp32", "bf16", "bf16_params", "fp8"] = "fp32"
+    remat: Remat = "none"
+    attention: Implementation = "auto"
     unroll: int = 1
     patch_dropout: float = 0.0
     patch_dropout_until: float = 1.0
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    deterministic: bool = False
+    compiler_options: tuple[str, ...] = ()
     seed: int = 0
     log_every: int = 10
     checkpoint_every: int = 0
     keep_checkpoints: int | None = 3
+    save_attempts: int = 3
+    max_skipped_steps: int = 10
+    profile: tuple[int, ...] = ()
     evaluate_every: int = 0
     wandb_project: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("global_batch_size", "log_every", "unroll"):
+        at_least_one = ("global_batch_size", "log_every", "micro_batches", "save_attempts", "max_skipped_steps", "unroll")
+        for name in at_least_one:
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("learning_rate", "weight_decay", "warmup_steps", "checkpoint_every", "evaluate_every", "seed"):
@@ -86,6 +110,11 @@ class TrainConfig:
             raise UserError(f"config.patch_dropout_until is {self.patch_dropout_until}; it is a share, from 0 to 1")
         if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
             raise UserError(f"config.keep_checkpoints is {self.keep_checkpoints}; keep at least 1, or unset it for all")
+        if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):
+            raise UserError(f"config.profile is {self.profile}; give the first and the last step to trace, as (20, 22)")
+        for option in self.compiler_options:
+            if "=" not in option:
+                raise UserError(f"config.compiler_options holds {option!r}; options are given as NAME=VALUE")
         if self.evaluate_every and not self.data.val:
             raise UserError("config.evaluate_every asks for an evaluation, but config.data.val is not set; set it too")
         for name in ("total_steps", "epochs"):
@@ -97,7 +126,24 @@ class TrainConfig:
     @property
     def dtype(self) -> Any:
         """What the towers compute in."""
-        return {"fp32": jnp.float32, "bf16": jnp.bfloat16}[self.precision]
+        return jnp.float32 if self.precision == "fp32" else jnp.bfloat16
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The options of models.CLIP that follow from the config."""
+        attention = self.attention
+        if self.deterministic and attention == "auto":
+            # The backward pass of cuDNN's attention adds in an order that changes from run to run.
+            attention = "xla"
+        return {
+            "dtype": self.dtype,
+            "remat": self.remat,
+            "unroll": self.unroll,
+            "attention": attention,
+            "matmul": "fp8" if self.precision == "fp8" else "default",
+            "replay_projector": self.replay.batch_size > 0,
+            "logit_bias": self.loss == "siglip",
+        }
 
     def patch_dropout_at(self, step: int) -> float:
         """The patch dropout of the update that makes `step` updates complete; needs total_steps."""

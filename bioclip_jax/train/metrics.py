@@ -8,8 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
+
+from bioclip_jax.checkpoint.config import to_dict
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.errors import UserError
+from bioclip_jax.train.config import TrainConfig
 
 
 class MetricsWriter:
@@ -36,10 +40,11 @@ class MetricsWriter:
         self._tensorboard = SummaryWriter(str(directory.tensorboard), purge_step=start_step + 1)
         self._wandb = _start_wandb(wandb_project, directory, config) if wandb_project else None
 
-    def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Write the numbers of one step; nested groups become `group/name` outside metrics.jsonl."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        flat = dict(_flat(values))
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write the numbers of line["step"]; nested groups become `group/name` outside metrics.jsonl."""
+        step = line["step"]
+        self._file.write(json.dumps(line) + "\n")
+        flat = dict(_flat({name: value for name, value in line.items() if name != "step"}))
         for name, number in flat.items():
             self._tensorboard.add_scalar(name, number, step)
         if self._wandb is not None:
@@ -68,15 +73,36 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
             yield f"{prefix}{name}", value
 
 
-class ProgressLine:
-    """One line on a terminal that is written over; plain lines, less often, where stderr is a file."""
+class _NoMetrics:
+    """Stands in for MetricsWriter in all processes but the first."""
 
-    def __init__(self, total_steps: int) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
+        pass
+
+    flush = close = lambda self: None
+
+
+def open_metrics(directory: TrainingDirectory, start_step: int, config: TrainConfig) -> MetricsWriter | _NoMetrics:
+    """The writer of this process for a run that goes on from `start_step`: the first process writes."""
+    if jax.process_index() > 0:
+        return _NoMetrics()
+    return MetricsWriter(
+        directory, start_step=start_step, config=to_dict(config), wandb_project=config.wandb_project
+    )
+
+
+class ProgressLine:
+    """One line on a terminal that is written over; plain lines, less often, where stderr is a file; or nothing."""
+
+    def __init__(self, total_steps: int, *, silent: bool = False) -> None:
         self._total = total_steps
+        self._silent = silent
         self._live = sys.stderr.isatty()
         self._next_plain = 0.0
 
     def show(self, step: int, values: Mapping[str, Any], seconds_left: float) -> None:
+        if self._silent:
+            return
         text = (
             f"step {step}/{self._total}  loss {values['loss']:.4f}  {values['images_per_second']:.0f} images/s  "
             f"waiting for data {values['data_wait']:.0%}  {_duration(seconds_left)} left"
@@ -89,6 +115,8 @@ class ProgressLine:
 
     def say(self, text: str) -> None:
         """A line of its own that stays."""
+        if self._silent:
+            return
         print(f"\r\x1b[K{text}" if self._live else text, file=sys.stderr, flush=True)
 
 

@@ -16,7 +16,7 @@ from bioclip_jax.errors import UserError
 
 # Biases, norms and scalars: in the reference every tensor with fewer than two dimensions. Told by name,
 # because the arrays of the blocks are stacked and have one dimension more than in the reference.
-_NOT_DECAYED = frozenset({"bias", "scale", "logit_scale", "class_embedding"})
+_NOT_DECAYED = frozenset({"bias", "scale", "logit_scale", "logit_bias", "class_embedding"})
 
 
 @dataclass(frozen=True)
@@ -108,5 +108,5 @@ def _block_kernels(params: Any) -> Any:
 
 
 def _stacked_matrices(params: Any) -> Any:
-    """Each array is a stack [layers, in, out], whose layers are orthogonalised one by one."""
-    return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(1, 2), params)
+    """Each array is a stack [layers, in, *out], whose layers are orthogonalised one by one as matrices [in, out]."""
+    return jax.tree.map(lambda x: optax.contrib.MuonDimensionNumbers(1, tuple(range(2, x.ndim))), params)

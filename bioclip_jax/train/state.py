@@ -16,12 +16,21 @@ PyTree = Any
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """step: how many updates were made. params: float32, the CLIP's nested dict."""
+    """step: how many updates were made or skipped. params: float32, the CLIP's nested dict.
+
+    skipped: how many updates were left out because loss or gradient was not finite, "total" and "in_row" until now.
+    """
 
     step: Int[Array, ""]
     params: PyTree
     opt_state: PyTree
+    skipped: dict[str, Int[Array, ""]]
+
+    def to_trees(self) -> dict[str, PyTree]:
+        """What a checkpoint holds, by name; the step is its name."""
+        return {"params": self.params, "opt_state": self.opt_state, "skipped": self.skipped}
 
 
 def init_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
-    return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params))
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, optimizer.init(params), {"total": zero, "in_row": zero})

@@ -1,8 +1,9 @@
-"""How fast a run is, against what the device could do."""
+"""How many FLOPs an update costs, and how fast a run is against what the device could do."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import jax
 
@@ -11,30 +12,104 @@ from bioclip_jax.models import CLIPConfig, kept_patches
 # Dense bf16 peaks in FLOP/s, from the makers' data sheets, by a part of JAX's device kind.
 _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "L40S": 362e12}
 
+# The matrix products of a block that the backward pass does again, by the config's remat. What c_proj gives is
+# needed by no gradient, so no policy repeats it; neither does any repeat what it saves. "scores" is q·kᵀ.
+_REPEATED = {
+    "none": (),
+    "full": ("in_proj", "scores", "mixing", "out_proj", "c_fc"),
+    "attention": ("scores", "out_proj", "c_fc"),
+    "dots": ("scores", "mixing"),
+    "dots_attention": ("scores",),
+}
+
 
 def peak_flops(device: jax.Device) -> float | None:
     """The device's data-sheet bf16 peak in FLOP/s, or None where none is known (a CPU)."""
     return next((peak for name, peak in _PEAK_FLOPS.items() if name in device.device_kind), None)
 
 
-def _transformer_flops(width: int, layers: int, mlp_ratio: float, tokens: int) -> float:
-    # Per token: qkv and output projections 8 w^2, MLP 4 r w^2, attention scores and sums 4 n w.
-    return layers * tokens * (8 * width**2 + 4 * mlp_ratio * width**2 + 4 * tokens * width)
+def _block_flops(width: int, mlp_ratio: float, tokens: int) -> dict[str, float]:
+    """FLOPs of a block's matrix products for one sequence, by name."""
+    of_a_token = {
+        "in_proj": 6 * width**2,
+        "scores": 2 * tokens * width,
+        "mixing": 2 * tokens * width,
+        "out_proj": 2 * width**2,
+        "c_fc": 2 * mlp_ratio * width**2,
+        "c_proj": 2 * mlp_ratio * width**2,
+    }
+    return {name: tokens * flops for name, flops in of_a_token.items()}
+
+
+def _image_block(config: CLIPConfig, patch_dropout: float) -> dict[str, float]:
+    vision = config.vision
+    return _block_flops(vision.width, vision.mlp_ratio, kept_patches(vision, patch_dropout) + 1)
+
+
+def _text_block(config: CLIPConfig, length: int) -> dict[str, float]:
+    return _block_flops(config.text.width, config.text.mlp_ratio, length)
 
 
 def image_flops(config: CLIPConfig, patch_dropout: float = 0.0) -> float:
     """FLOPs of one image's forward pass (a multiply-add counts 2)."""
     vision = config.vision
-    patches = kept_patches(vision, patch_dropout)
-    embed = 2 * patches * 3 * vision.patch_size**2 * vision.width
-    blocks = _transformer_flops(vision.width, vision.layers, vision.mlp_ratio, patches + 1)
+    embed = 2 * kept_patches(vision, patch_dropout) * 3 * vision.patch_size**2 * vision.width
+    blocks = vision.layers * sum(_image_block(config, patch_dropout).values())
     return embed + blocks + 2 * vision.width * config.embed_dim
 
 
 def text_flops(config: CLIPConfig, length: int) -> float:
     """FLOPs of one text's forward pass at `length` tokens, without a discount for the causal mask."""
-    text = config.text
-    return _transformer_flops(text.width, text.layers, text.mlp_ratio, length) + 2 * text.width * config.embed_dim
+    blocks = config.text.layers * sum(_text_block(config, length).values())
+    return blocks + 2 * config.text.width * config.embed_dim
+
+
+def loss_flops(config: CLIPConfig, pairs: int) -> float:
+    """FLOPs of the contrastive loss over a global batch of `pairs`, with its gradient.
+
+    One product of all images with all texts, and one for the gradient of each side: 6 pairs² embed_dim. What a
+    streaming loss computes again is not in it.
+    """
+    return 6.0 * pairs**2 * config.embed_dim
+
+
+@dataclass(frozen=True)
+class Work:
+    """FLOPs of the towers in one update, over all devices.
+
+    model: three forward passes (one forward, two backward), which no implementation does without. repeated: what
+    is computed again to save memory.
+    """
+
+    model: float
+    repeated: float
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.model + other.model, self.repeated + other.repeated)
+
+
+def tower_work(
+    config: CLIPConfig,
+    *,
+    images: int,
+    texts: int,
+    text_length: int,
+    patch_dropout: float = 0.0,
+    remat: str = "none",
+    micro_batches: int = 1,
+) -> Work:
+    """What an update over so many images and texts (replayed ones included) of `text_length` tokens costs.
+
+    remat, micro_batches: as in the config. Micro-batches, where there is more than one, cost a forward pass more,
+    and remat the products of the blocks that it does not keep; what cuDNN's attention repeats inside is not counted.
+    """
+    forward = images * image_flops(config, patch_dropout) + texts * text_flops(config, text_length)
+    image_block, text_block = _image_block(config, patch_dropout), _text_block(config, text_length)
+    repeated = sum(
+        images * config.vision.layers * image_block[name] + texts * config.text.layers * text_block[name]
+        for name in _REPEATED[remat]
+    )
+    return Work(3 * forward, repeated + (forward if micro_batches > 1 else 0.0))
 
 
 class Stopwatch:
@@ -51,11 +126,16 @@ class Stopwatch:
         self._images, self._flops, self._waited = 0, 0.0, 0.0
 
     def count(self, images: int, texts: int, text_length: int, waited: float, patch_dropout: float) -> None:
-        """Add one step: global images and texts, tokens a text, seconds this process waited for data."""
+        """Add one step: global images and texts, tokens a text, seconds this process waited for data.
+
+        Replayed rows count as the others do. Where their texts have another length, count those apart, with no
+        images and no waiting.
+        """
         self._images += images
-        forward = images * image_flops(self._config, patch_dropout) + texts * text_flops(self._config, text_length)
-        # Training costs three forward passes: one forward, two backward. Recomputation does not count.
-        self._flops += 3 * forward
+        work = tower_work(
+            self._config, images=images, texts=texts, text_length=text_length, patch_dropout=patch_dropout
+        )
+        self._flops += work.model
         self._waited += waited
 
     def read(self) -> dict[str, float | None]:

@@ -91,6 +91,22 @@ def test_import_then_export_gives_the_same_tensors(tmp_path):
     assert not (exported / "replay_projector.safetensors").exists()
 
 
+def test_a_logit_bias_goes_to_open_clip_and_comes_back(tmp_path):
+    """A model of the sigmoid loss, made by open_clip: imported, exported, and loaded there with its bias."""
+    import open_clip
+
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**get_config("ViT-Test-16").to_open_clip(), init_logit_bias=-10)
+    model.logit_bias.data.fill_(-9.625)
+    torch.save(model.state_dict(), tmp_path / "siglip.pt")
+    exported = export_model(import_model(tmp_path / "siglip.pt", tmp_path / "imported"), tmp_path / "exported")
+    assert resolve(exported).params["logit_bias"] == np.float32(-9.625)
+    again = open_clip.create_model(f"local-dir:{exported}").state_dict()
+    assert again.keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again[name], tensor), f"{name} comes back changed"
+
+
 def test_a_bare_file_of_a_named_architecture(small_bundle, model_directory, tmp_path):
     source = model_directory / "open_clip_model.safetensors"
     assert resolve(import_model(source, tmp_path / "inferred")).config == small_bundle.config

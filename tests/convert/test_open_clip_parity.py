@@ -12,7 +12,7 @@ from flax import nnx
 from open_clip_peer import numpy_state_dict, open_clip_features, telling_open_clip
 
 from bioclip_jax.convert.open_clip import from_state_dict, state_dict_items, to_state_dict
-from bioclip_jax.models import get_config, graphdef, init_params, layers, normalize_images
+from bioclip_jax.models import blocks, get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.text.tokenizer import Tokenizer
 
@@ -81,7 +81,7 @@ def test_a_tanh_gelu_would_be_caught(photographs, monkeypatch):
     config = get_config("ViT-B-32")
     params = from_state_dict(numpy_state_dict(telling_open_clip(config)), config)
     exact = _our_features("ViT-B-32", params, photographs, TEXTS)
-    monkeypatch.setattr(layers, "gelu", jax.nn.gelu)
+    monkeypatch.setattr(blocks, "gelu", jax.nn.gelu)
     assert _largest(_our_features("ViT-B-32", params, photographs, TEXTS), exact) > 1e-5
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 from bioclip_jax.cli import main
 from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.convert.load import ModelBundle
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, parameter_shardings
+from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.distributed.sharding import parameter_shardings
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.zero_shot import ValidationHook, ZeroShot
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images

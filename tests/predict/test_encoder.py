@@ -77,6 +77,12 @@ def test_second_parameters_use_the_compiled_towers(encoder, params, images):
     assert np.abs(first - encoder.texts(params, TEXTS)).max() > 1e-3, "the new parameters were not used"
 
 
+def test_parameters_that_only_training_uses_do_no_harm(encoder, params, images, expected):
+    visual = {**params["visual"], "continual_proj": params["visual"]["proj"]}
+    trained = {**params, "visual": visual, "logit_bias": np.float32(-10)}
+    np.testing.assert_allclose(next(encoder.images(trained, iter(images[:16]))), expected[0][:16], atol=2e-6)
+
+
 def test_rows_are_split_over_the_devices(encoder):
     assert encoder.mesh.size == 8
     assert Encoder(CONFIG, PREPROCESS, encoder.mesh, batch_size=10).batch_size == 16

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from training_process import Training, losses
 
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.cli import main
-
-# One device: processes of a user have no 8-device mesh, and start faster.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-
-
-def start(config: Path, workdir: Path, *overrides: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bioclip_jax.cli", "train", "--config", str(config), "--workdir", str(workdir), *overrides],
-        env=ENVIRONMENT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen) -> str:
-    _, errors = process.communicate(timeout=300)
-    return errors
-
-
-def losses(workdir: Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines}
-
-
-def wait_for_step(process: subprocess.Popen, workdir: Path, step: int) -> None:
-    """Return once metrics.jsonl tells of `step`."""
-    deadline = time.monotonic() + 240
-    metrics = workdir / "metrics.jsonl"
-    while not metrics.exists() or metrics.read_text().count("\n") < step:
-        assert process.poll() is None, f"the run ended before step {step}: {process.stderr.read()}"
-        assert time.monotonic() < deadline, f"step {step} did not come in 240 s"
-        os.sched_yield()
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_config, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("undisturbed")
-    errors = finish(process := start(tiny_config, workdir))
-    assert process.returncode == 0, errors
+    training = Training(tiny_config, workdir)
+    errors = training.wait()
+    assert training.status == 0, errors
     return workdir
 
 
@@ -69,35 +35,25 @@ def test_a_run_leaves_a_whole_training_directory(undisturbed):
 
 def test_a_finished_run_is_not_trained_again(undisturbed, tiny_config):
     before = (undisturbed / "metrics.jsonl").read_bytes()
-    errors = finish(process := start(tiny_config, undisturbed))
-    assert process.returncode == 0 and "30 of 30 steps are done" in errors, errors
+    training = Training(tiny_config, undisturbed)
+    errors = training.wait()
+    assert training.status == 0 and "30 of 30 steps are done" in errors, errors
     assert (undisturbed / "metrics.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("step", [3, 14])
-def test_a_killed_run_goes_on_with_the_same_losses(undisturbed, tiny_config, tmp_path, step):
-    process = start(tiny_config, tmp_path)
-    wait_for_step(process, tmp_path, step)
-    process.send_signal(signal.SIGKILL)
-    finish(process)
-    assert TrainingDirectory(tmp_path).steps() != [10, 20, 30], "the kill came too late to matter"
-    errors = finish(process := start(tiny_config, tmp_path))
-    assert process.returncode == 0, errors
-    assert losses(tmp_path) == losses(undisturbed)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_an_interrupted_run_saves_and_goes_on(undisturbed, tiny_config, tmp_path, number):
-    process = start(tiny_config, tmp_path)
-    wait_for_step(process, tmp_path, 4)
-    process.send_signal(number)
-    errors = finish(process)
-    assert process.returncode == 128 + number and "Traceback" not in errors, errors
-    (stopped,) = [s for s in TrainingDirectory(tmp_path).steps() if s % 10] or [None]
+    training = Training(tiny_config, tmp_path / "run")
+    training.wait_for_step(4)
+    training.signal(number)
+    errors = training.wait()
+    assert training.status == 128 + number and "Traceback" not in errors, errors
+    (stopped,) = [s for s in TrainingDirectory(training.workdir).steps() if s % 10] or [None]
     assert stopped is not None and f"stopped at step {stopped}" in errors, errors
-    errors = finish(process := start(tiny_config, tmp_path))
-    assert process.returncode == 0 and f"going on from step {stopped}" in errors, errors
-    assert losses(tmp_path) == losses(undisturbed)
+    training = Training(tiny_config, training.workdir)
+    errors = training.wait()
+    assert training.status == 0 and f"going on from step {stopped}" in errors, errors
+    assert losses(training.workdir) == losses(undisturbed)
 
 
 def test_a_loss_that_is_not_finite_stops_behind_the_last_good_checkpoint(tiny_config, tmp_path, capfd):

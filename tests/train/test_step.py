@@ -72,3 +72,16 @@ def test_muon_moves_the_blocks_along_orthogonal_matrices_and_the_rest_by_adamw()
         # Five Newton-Schulz steps bring the singular values to around one, between 0.7 and 1.2 of it.
         assert singular.max() / singular.min() < 1.8, singular
         assert np.sqrt(np.mean(matrix**2)) == pytest.approx(0.1 * 0.3, rel=0.25)
+
+
+def test_muon_sees_query_key_and_value_as_one_matrix():
+    """The kernel [layers, in, 3, out] moves as the [layers, in, 3 · out] that it is in the reference."""
+    rng = np.random.default_rng(0)
+    params, gradient = rng.normal(size=(2, 2, 16, 48)).astype(np.float32)
+    optimizer = make_optimizer(OptimizerConfig(name="muon"), lambda step: 0.1, weight_decay=0.2)
+
+    def update(shape: tuple[int, ...]) -> np.ndarray:
+        tree, step = ({"visual": {"blocks": {"kernel": jnp.asarray(x.reshape(shape))}}} for x in (params, gradient))
+        return np.asarray(optimizer.update(step, optimizer.init(tree), tree)[0]["visual"]["blocks"]["kernel"])
+
+    np.testing.assert_allclose(update((2, 16, 3, 16)).reshape(2, 16, 48), update((2, 16, 48)), rtol=1e-5, atol=1e-7)

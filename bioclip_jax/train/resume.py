@@ -1,0 +1,44 @@
+"""Whether a run may go on from the checkpoints in its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bioclip_jax.checkpoint.config import to_dict
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources import Source
+from bioclip_jax.train.config import TrainConfig
+
+# What the checkpoint's arrays or the order of the data depend on.
+_KEPT = ("model", "seed", "global_batch_size", "loss", "replay.batch_size", "optimizer.name", "optimizer.frozen")
+
+
+def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
+    """UserError where a checkpoint was made with another model, optimizer's state or data order."""
+    if not directory.steps():
+        return
+    before, now = directory.read_config(), to_dict(config)
+    for key in _KEPT:
+        was, is_now = before, now
+        for part in key.split("."):
+            # A config of an earlier version may lack the key.
+            was, is_now = (was or {}).get(part), is_now.get(part)
+        if was != is_now:
+            raise UserError(
+                f"{directory.path} was trained with {key} {was}, and config.{key} is now {is_now}; "
+                "set it back, or give another --workdir"
+            )
+
+
+def check_same_data(meta: Mapping[str, Any], sources: Mapping[str, Source], config: TrainConfig) -> None:
+    """UserError where a source has another number of samples than before, on which their order depends."""
+    for name, source in sources.items():
+        before = meta["samples"][name]
+        if before != len(source):
+            where = config.data.train if name == "train" else config.replay.train
+            raise UserError(
+                f"{where} held {before} samples when checkpoint {meta['step']} was saved and holds {len(source)} now, "
+                "so the run cannot go on in the same order; put the data back, or give another --workdir"
+            )

@@ -1,0 +1,271 @@
+"""The steps of a run, with everything that may come between two of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from bioclip_jax.checkpoint.config import to_dict
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint.manager import Checkpoints
+from bioclip_jax.distributed.agreement import Agreement
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import CAUSES
+from bioclip_jax.pipeline.replay import PREFIX
+from bioclip_jax.pipeline.sources import Source
+from bioclip_jax.train.config import TrainConfig
+from bioclip_jax.train.experiment import Experiment
+from bioclip_jax.train.feed import Fed, Feed
+from bioclip_jax.train.interrupt import Interrupt
+from bioclip_jax.train.metrics import MetricsWriter, ProgressLine
+from bioclip_jax.train.profile import Profile
+from bioclip_jax.train.state import TrainState
+from bioclip_jax.train.throughput import Stopwatch
+
+# Called with the parameters and a function that says whether to break off; returns what it measured, by name, or
+# None where it broke off.
+Evaluate = Callable[[Any, Callable[[], bool]], Mapping[str, Any] | None]
+
+# A program that is compiled later than this many steps into a run is told of: it stalls every device.
+_SETTLED = 20
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has, with a checkpoint; `signal` says by what."""
+
+    def __init__(self, signal: int, step: int) -> None:
+        where = f"at step {step}, which is saved; the same command goes on from there" if step else "before the first step"
+        super().__init__(f"stopped {where}")
+        self.signal = signal
+
+
+@dataclass(frozen=True)
+class _Upcoming:
+    """A batch, and what the processes have agreed on before it is trained on."""
+
+    fed: Fed
+    agreed: jax.Array | np.ndarray
+
+
+@dataclass(frozen=True)
+class _Dispatched:
+    """A step that the devices may still be working on."""
+
+    step: int
+    metrics: Mapping[str, Any]
+    fed: Fed
+    text_lengths: tuple[int, int]
+
+
+class Run:
+    """One process's part in a run, from a state to its end. Only the first process writes lines and speaks."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        directory: TrainingDirectory,
+        checkpoints: Checkpoints,
+        writer: MetricsWriter,
+        progress: ProgressLine,
+        evaluate: Evaluate | None,
+        interrupt: Interrupt,
+        sources: Mapping[str, Source],
+    ) -> None:
+        self._config: TrainConfig = experiment.config
+        self._experiment, self._directory, self._checkpoints = experiment, directory, checkpoints
+        self._writer, self._progress = writer, progress
+        self._evaluate, self._interrupt, self._sources = evaluate, interrupt, sources
+        self._agreement = Agreement(experiment.mesh)
+        self._stopwatch = Stopwatch(experiment.model_config)
+        self._profile = Profile(self._config.profile, directory.path / "profile")
+        # How many steps the devices are given before the first of them is waited for. More devices than a CPU has
+        # cores would wait for each other forever in two programs at once.
+        self._ahead = 0 if jax.default_backend() == "cpu" else 1
+        self._in_flight: deque[_Dispatched] = deque()
+        self._skipping = False
+        self._saved_step: int | None = None
+        self._save_seconds = 0.0
+        # Lines of metrics that are not written yet; the newest line of all.
+        self._unwritten: list[dict[str, Any]] = []
+        self._line: dict[str, Any] = {}
+        # Bad samples so far, by cause; of the replay stream with its prefix.
+        self.bad: Counter[str] = Counter()
+
+    def steps(self, state: TrainState, start: int, feed: Feed) -> dict[str, Any]:
+        """Train from step `start` to the last. Returns the last line of metrics.
+
+        Errors: Interrupted after a signal, once the checkpoint is on disk; UserError for what a person must change.
+        """
+        total = self._config.total_steps
+        self._evaluate_missed(state, start)
+        self._stopwatch.restart()
+        upcoming = self._fetch(feed)
+        step = start
+        while step < total:
+            *lengths, stopping = np.asarray(upcoming.agreed).tolist()
+            if stopping or (jax.process_count() == 1 and self._interrupt.signal is not None):
+                break
+            step += 1
+            fed = upcoming.fed
+            if step < total:
+                # Asked for before this step is on the devices, so that the answer is there when the step has begun.
+                upcoming = self._fetch(feed)
+            state = self._train(state, step, fed, tuple(lengths), settled=step - start > _SETTLED)
+            self._between_steps(state, step)
+        self._settle(0)
+        self._write_lines()
+        if start < step != self._saved_step:
+            self._save(step, state)
+        while not self._checkpoints.wait():
+            self._save(step, state)
+        self._profile.close()
+        if step < total:
+            raise Interrupted(self._interrupt.signal or stopping, step)
+        self._progress.say(f"trained {total} steps; {self._directory.path} holds the model")
+        return self._line
+
+    def _fetch(self, feed: Feed) -> _Upcoming:
+        fed = feed.next()
+        caption, replay = self._config.caption, self._config.replay.caption
+        whole = self._experiment.context_length, self._experiment.replay_context_length
+        lengths = (
+            caption.shortest_length(int(fed.notes["longest"]), whole[0]),
+            replay.shortest_length(int(fed.notes.get(PREFIX + "longest", 0)), whole[1]),
+        )
+        agreed = self._agreement.propose((*lengths, self._interrupt.signal or 0))
+        return _Upcoming(fed, agreed if self._ahead else np.asarray(agreed))
+
+    def _stopping(self) -> bool:
+        """Whether a signal came to any process; every process must ask."""
+        return bool(np.asarray(self._agreement.propose((self._interrupt.signal or 0,)))[0])
+
+    def _train(
+        self, state: TrainState, step: int, fed: Fed, text_lengths: tuple[int, int], *, settled: bool
+    ) -> TrainState:
+        self._profile.before(step)
+        compiled = len(self._experiment.compile_seconds)
+        state, metrics = self._experiment.train_step(state, fed.batch, step, *text_lengths)
+        if settled and len(self._experiment.compile_seconds) > compiled:
+            seconds = self._experiment.compile_seconds[-1]
+            self._progress.say(
+                f"step {step}: compiled anew in {seconds:.1f} s, for {len(fed.batch['tokens'])} texts of {text_lengths[0]} tokens"
+            )
+        self._in_flight.append(_Dispatched(step, metrics, fed, text_lengths))
+        self._profile.after(step, metrics)
+        return state
+
+    def _between_steps(self, state: TrainState, step: int) -> None:
+        last = step == self._config.total_steps
+        evaluates, saves = self._evaluates(step), last or _due(step, self._config.checkpoint_every)
+        self._settle(0 if evaluates or saves else self._ahead)
+        if evaluates:
+            self._validate(state)
+        self._write_lines()
+        # While updates are skipped the parameters may be what causes it, so the checkpoints before them are kept.
+        if (saves and (last or not self._skipping)) or self._checkpoints.save_again():
+            self._save(step, state)
+        if evaluates:
+            self._stopwatch.restart()
+
+    def _settle(self, in_flight: int) -> None:
+        """Read the results of all steps but the newest `in_flight`, and wait for them."""
+        while len(self._in_flight) > in_flight:
+            done = self._in_flight.popleft()
+            metrics = jax.tree.map(float, jax.device_get(dict(done.metrics)))
+            self._count(done)
+            self._check_skipped(metrics.pop("skipped_in_row"), metrics, done.step)
+            last = done.step == self._config.total_steps
+            if done.step % self._config.log_every == 0 or last or self._evaluates(done.step):
+                self._log(done.step, metrics)
+
+    def _count(self, done: _Dispatched) -> None:
+        notes, batch = done.fed.notes, done.fed.batch
+        for prefix in ("", PREFIX):
+            if (bad := notes.get(prefix + "bad")) is not None:
+                self.bad.update({prefix + cause: int(n) for cause, n in zip(CAUSES, bad) if n})
+        dropout, replay = self._config.patch_dropout_at(done.step), self._config.replay.batch_size
+        pairs, (length, replay_length) = self._config.global_batch_size + replay, done.text_lengths
+        self._stopwatch.count(pairs, len(batch["tokens"]), length, done.fed.waited, dropout)
+        self._stopwatch.count(0, replay, replay_length, 0.0, dropout)
+
+    def _check_skipped(self, in_row: float, metrics: Mapping[str, float], step: int) -> None:
+        self._skipping = in_row > 0
+        if not self._skipping:
+            return
+        name = "loss" if not np.isfinite(metrics["loss"]) else "gradient_norm"
+        self._progress.say(f"step {step}: skipped, because its {name} is {metrics[name]}")
+        if in_row < self._config.max_skipped_steps:
+            return
+        self._writer.flush()
+        self._checkpoints.wait()
+        good = (self._directory.steps() or [None])[-1]
+        kept = f"checkpoint {good} is the last good one" if good is not None else "there is no checkpoint yet"
+        raise UserError(
+            f"{name} is {metrics[name]} at step {step} in {self._directory.path}, for {int(in_row)} steps in a row; {kept}; "
+            "lower config.learning_rate or set config.optimizer.clip_norm, and start again"
+        )
+
+    def _log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        line = {"step": step, **metrics} | self._stopwatch.read()
+        line["bad_samples"] = dict(self.bad)
+        line["skipped_shards"] = sum(len(source.skipped_shards) for source in self._sources.values())
+        line["save_seconds"], self._save_seconds = self._save_seconds, 0.0
+        pairs = self._config.global_batch_size + self._config.replay.batch_size
+        self._progress.show(step, line, (self._config.total_steps - step) * pairs / line["images_per_second"])
+        self._line = line
+        self._unwritten.append(line)
+
+    def _write_lines(self) -> None:
+        for line in self._unwritten:
+            self._writer.write(line)
+        self._unwritten.clear()
+
+    def _evaluates(self, step: int) -> bool:
+        due = _due(step, self._config.evaluate_every) or (self._config.evaluate_every and step == self._config.total_steps)
+        return bool(self._evaluate is not None and due)
+
+    def _validate(self, state: TrainState) -> None:
+        """Evaluate, into the newest line; where a signal comes meanwhile, the run evaluates when it goes on."""
+        values = self._evaluate(state.params, self._stopping)
+        if values is not None:
+            self._progress.say(f"step {self._line['step']}: " + _describe(values))
+            self._line["val"] = dict(values)
+
+    def _evaluate_missed(self, state: TrainState, start: int) -> None:
+        """The evaluation that was due at the checkpoint and that a signal broke off: its line comes once more."""
+        lines = [line for line in self._directory.read_metrics() if line["step"] == start]
+        if start and lines and self._evaluates(start) and not any("val" in line for line in lines):
+            self._line = lines[-1]
+            self._validate(state)
+            self._unwritten.append(self._line)
+            self._write_lines()
+
+    def _save(self, step: int, state: TrainState) -> None:
+        """Begin a checkpoint. Metrics up to it are on disk before it is."""
+        start = time.perf_counter()
+        self._writer.flush()
+        meta = {
+            "step": step,
+            "samples": {name: len(source) for name, source in self._sources.items()},
+            "bad_samples": dict(self.bad),
+            "config": to_dict(self._config),
+        }
+        self._checkpoints.save(step, state.to_trees(), meta)
+        self._saved_step = step
+        self._save_seconds += time.perf_counter() - start
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _describe(values: Mapping[str, Any]) -> str:
+    """The accuracies of an evaluation in a line, those by rank behind the others."""
+    accuracies = {name: value for name, value in values.items() if isinstance(value, float)} | values.get("ranks", {})
+    return ", ".join(f"{name} {value:.1%}" for name, value in accuracies.items() if value is not None)

@@ -1,0 +1,16 @@
+"""BioCLIP 2.5 Huge: ViT-H-14. Its hyper-parameters are not published: what stands here is BioCLIP 2's recipe.
+
+Published are the architecture, the start from laion2B-s32B-b79K, and that 233 million images were trained on. Give
+--config.data.train, --config.replay.train, and --config.init_from, an import of those weights.
+"""
+
+from ml_collections import ConfigDict
+
+from bioclip_jax.configs import bioclip2_vit_l14
+
+
+def get_config() -> ConfigDict:
+    config = bioclip2_vit_l14.get_config()
+    config.model = "ViT-H-14"
+    config.micro_batches = 32
+    return config

@@ -1,0 +1,83 @@
+"""What the backward pass keeps under each policy, and that its numbers stay the same."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from bioclip_jax.models import Options, get_config, graphdef, init_params
+from bioclip_jax.models.blocks import apply_blocks
+
+CONFIG = get_config("ViT-Test-16")
+WIDTH, HEADS = CONFIG.vision.width, CONFIG.vision.heads
+# Entries a token and block in units of width, as Options documents them.
+KEPT = {"none": 16, "dots_attention": 10, "dots": 9, "attention": 5, "full": 1}
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    """Six layers."""
+    layers = init_params(CONFIG, seed=2)["visual"]["blocks"]
+    return jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[::-1], leaf]), layers)
+
+
+def _forward(**options):
+    model = graphdef(CONFIG, **options)
+    block = nnx.graphdef(nnx.merge(model, jax.eval_shape(lambda: init_params(CONFIG))).visual.blocks)
+    return lambda blocks, x: apply_blocks(nnx.merge(block, blocks), x, Options(**options))
+
+
+def _kept_by_rows(blocks, rows: int, tokens: int, **options) -> int:
+    """Bytes that the backward pass keeps, apart from those that do not grow with the batch."""
+    forward = _forward(**options)
+
+    def total(rows: int) -> int:
+        x = jnp.zeros((rows, tokens, WIDTH), options["dtype"])
+        pullback = jax.eval_shape(lambda blocks, x: jax.vjp(forward, blocks, x)[1], blocks, x)
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pullback))
+
+    return total(2 * rows) - total(rows)
+
+
+@pytest.mark.parametrize("remat", KEPT)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_block_keeps_what_is_documented(blocks, remat, dtype):
+    rows, tokens, layers, size = 3, 10, 6, jnp.dtype(dtype).itemsize
+    kept = _kept_by_rows(blocks, rows, tokens, remat=remat, dtype=dtype, attention="xla") / (layers * rows * tokens)
+    expected = KEPT[remat] * WIDTH * size
+    if remat == "none":
+        # The softmax in float32 and in the dtype of the values, where that is another, and its rows' largest and sum.
+        expected += HEADS * (tokens * (4 + (size if size < 4 else 0)) + 2 * 4)
+    assert kept == expected, f"{remat}: {kept / size / WIDTH:.2f} widths a token, documented are {expected / size / WIDTH:.2f}"
+
+
+@pytest.mark.parametrize("unroll", [1, True], ids=["scan", "unrolled"])
+def test_remat_changes_memory_but_no_gradient(blocks, unroll):
+    """Also in one straight program, where the compiler could undo it."""
+    x = jax.random.normal(jax.random.key(0), (32, 5, WIDTH))
+    values, temporary_bytes = {}, {}
+    for remat in KEPT if unroll == 1 else ("none", "full"):
+        forward = _forward(remat=remat, unroll=unroll)
+        loss = jax.value_and_grad(lambda blocks, x, forward=forward: jnp.square(forward(blocks, x)).mean())
+        compiled = jax.jit(loss).lower(blocks, x).compile()
+        values[remat] = compiled(blocks, x)
+        temporary_bytes[remat] = compiled.memory_analysis().temp_size_in_bytes
+    by_memory = sorted(temporary_bytes, key=temporary_bytes.get, reverse=True)
+    assert by_memory == list(temporary_bytes), f"the policies are not in their documented order: {temporary_bytes}"
+    for remat in temporary_bytes:
+        chex.assert_trees_all_close(values[remat], values["none"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_wide_gradient_is_not_rounded(blocks):
+    """In bfloat16 the gradient of a float32 kernel is accumulated in float32: it has more digits than bfloat16."""
+    x = jax.random.normal(jax.random.key(0), (8, 5, WIDTH), jnp.bfloat16)
+    forward = _forward(dtype=jnp.bfloat16)
+    gradient = jax.jit(jax.grad(lambda blocks: jnp.square(forward(blocks, x).astype(jnp.float32)).mean()))(blocks)
+    for name in ("in_proj", "out_proj"):
+        kernel = np.asarray(gradient["attn"][name]["kernel"])
+        rounded = kernel.astype(jnp.bfloat16).astype(np.float32)
+        assert (kernel != rounded).mean() > 0.9, f"the gradient of {name} was rounded to bfloat16"

@@ -1,0 +1,188 @@
+"""The same run on any mesh, in micro-batches or at once, and beside plain sums and PyTorch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from bioclip_jax.convert.open_clip import from_state_dict, to_state_dict
+from bioclip_jax.distributed.mesh import make_mesh
+from bioclip_jax.errors import UserError
+from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
+from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.train import experiment as experiment_module
+from bioclip_jax.train.config import train_config
+from bioclip_jax.train.experiment import Experiment
+
+MODEL, ROWS, REPLAYED, STEPS = "ViT-Test-16", 32, 32, 5
+# Every text has fewer tokens, so that nothing is lost.
+LENGTHS = (16, 16)
+
+
+def batches() -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    size, tokenizer = get_config(MODEL).vision.image_size, Tokenizer()
+    made = []
+    for _ in range(STEPS):
+        made.append(
+            {
+                "image": rng.integers(0, 256, (ROWS, size, size, 3), np.uint8),
+                "tokens": tokenizer([f"a photo of species {rng.integers(1000)}." for _ in range(ROWS)]),
+                "replay_image": rng.integers(0, 256, (REPLAYED, size, size, 3), np.uint8),
+                "replay_tokens": tokenizer([f"cat {rng.integers(1000)} on a mat" for _ in range(REPLAYED)]),
+            }
+        )
+    return made
+
+
+def make_experiment(**keys: Any) -> Experiment:
+    values = {
+        "data": {"train": "none"},
+        "replay": {"train": "none", "batch_size": REPLAYED},
+        "model": MODEL,
+        "global_batch_size": ROWS,
+        "learning_rate": 1e-4,
+        "total_steps": STEPS,
+    }
+    return Experiment(train_config(values | keys))
+
+
+@pytest.fixture(scope="module")
+def params() -> dict[str, Any]:
+    return jax.tree.map(np.asarray, init_params(get_config(MODEL), seed=1, replay_projector=True))
+
+
+def train(experiment: Experiment, params: Any) -> tuple[list[dict[str, float]], Any]:
+    state, lines = experiment.init(params), []
+    for step, batch in enumerate(batches(), 1):
+        placed = jax.device_put(batch, experiment.batch_sharding)
+        state, metrics = experiment.train_step(state, placed, step, *LENGTHS)
+        lines.append({name: float(metrics[name]) for name in ("loss", "tree_of_life_loss", "gradient_norm")})
+    return lines, jax.device_get(state.params)
+
+
+@pytest.fixture(scope="module")
+def on_one_device(params) -> tuple[list[dict[str, float]], Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        one = lambda config: make_mesh(config, jax.devices()[:1])  # noqa: E731
+        patch.setattr(experiment_module, "make_mesh", one)
+        return train(make_experiment(), params)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"mesh": {"data": 8, "fsdp": 1, "tensor": 1}},
+        {"mesh": {"data": 2, "fsdp": 4, "tensor": 1}},
+        {"mesh": {"data": 1, "fsdp": 8, "tensor": 1}},
+        {"mesh": {"data": 2, "fsdp": 2, "tensor": 2}, "micro_batches": 4, "remat": "full"},
+        {"mesh": {"data": 2, "fsdp": 2, "tensor": 2}},
+    ],
+    ids=["8x1x1", "2x4x1", "1x8x1", "2x2x2 in four micro-batches", "2x2x2"],
+)
+def test_five_steps_with_replay_are_those_of_one_device(params, on_one_device, keys):
+    lines, after = train(make_experiment(**keys), params)
+    expected_lines, expected = on_one_device
+    assert lines[0]["loss"] > lines[0]["tree_of_life_loss"] > 1, "the replayed pairs add nothing to the loss"
+    for step, (line, other) in enumerate(zip(lines, expected_lines), 1):
+        for name in line:
+            assert line[name] == pytest.approx(other[name], rel=1e-5), f"{name} of step {step}"
+    for (path, value), other in zip(jax.tree_util.tree_leaves_with_path(after), jax.tree.leaves(expected)):
+        np.testing.assert_allclose(value, other, rtol=0, atol=1e-5, err_msg=jax.tree_util.keystr(path))
+    moved = max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(params)))
+    assert moved > 1e-4, "the parameters have not moved, so nothing was compared"
+
+
+_LEAST = {"data": {}, "model": MODEL, "global_batch_size": 8, "learning_rate": 1.0, "epochs": 1.0}
+
+
+def _plain_loss(params: Any, batch: dict[str, np.ndarray]) -> jax.Array:
+    """Both streams one after the other, each with its B x B matrix."""
+    model = nnx.merge(graphdef(get_config(MODEL), replay_projector=True), params)
+    image = train_config(_LEAST).image
+    total = 0.0
+    for prefix, projector in (("", "proj"), ("replay_", "continual_proj")):
+        pixels = normalize_images(batch[prefix + "image"], image.mean, image.std)
+        images = model.encode_image(pixels, projector=projector)
+        texts = model.encode_text(batch[prefix + "tokens"])
+        logits = jnp.exp(model.logit_scale[...]) * images @ texts.T
+        matched = jnp.diagonal(logits)
+        both = jax.nn.logsumexp(logits, axis=0) + jax.nn.logsumexp(logits, axis=1) - 2 * matched
+        total += 0.5 * jnp.mean(both)
+    return total
+
+
+@pytest.fixture(scope="module")
+def plain(params):
+    return jax.jit(jax.value_and_grad(_plain_loss))(params, batches()[0])
+
+
+def _assert_gradients(found: Any, expected: Any, tolerance: float) -> None:
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+        difference = np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(b).max()
+        assert difference <= tolerance, f"{jax.tree_util.keystr(path)}: {difference:.1e} of its largest entry"
+
+
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_loss_and_gradients_are_those_of_the_plain_sums(params, plain, micro_batches):
+    experiment = make_experiment(micro_batches=micro_batches)
+    batch = jax.device_put(batches()[0], experiment.batch_sharding)
+    (loss, _), gradients = jax.jit(experiment.loss_and_gradients)(params, batch)
+    assert float(loss) == pytest.approx(float(plain[0]), rel=1e-6)
+    _assert_gradients(gradients, plain[1], 2e-6)
+
+
+def test_loss_and_gradients_are_pytorchs_two_added_losses(params, plain):
+    """open_clip's towers and ClipLoss; the second projector as the reference applies it, to the same pooled vectors."""
+    import open_clip
+    import torch
+    from open_clip.loss import ClipLoss
+
+    config = get_config(MODEL)
+    built = config.to_open_clip()
+    model = open_clip.CLIP(**{key: built[key] for key in ("embed_dim", "vision_cfg", "text_cfg")})
+    weights = {name: torch.tensor(value) for name, value in to_state_dict(params, config).items()}
+    second = torch.nn.Parameter(weights.pop("visual.continual_proj"))
+    model.load_state_dict(weights)
+    batch, image = batches()[0], train_config(_LEAST).image
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (image.mean, image.std))
+    first, loss = model.visual.proj, 0.0
+    for prefix, projector in (("", first), ("replay_", second)):
+        pixels = (torch.tensor(batch[prefix + "image"]).permute(0, 3, 1, 2).float() / 255 - mean) / std
+        model.visual.proj = None
+        pooled = model.visual(pixels)
+        images = torch.nn.functional.normalize(pooled @ projector, dim=-1)
+        texts = model.encode_text(torch.tensor(batch[prefix + "tokens"]).long(), normalize=True)
+        loss = loss + ClipLoss()(images, texts, model.logit_scale.exp())
+    model.visual.proj = first
+    loss.backward()
+    theirs = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
+    theirs["visual.continual_proj"] = second.grad.numpy()
+    assert float(plain[0]) == pytest.approx(loss.item(), rel=1e-6)
+    _assert_gradients(plain[1], from_state_dict(theirs, config), 1e-5)
+
+
+def test_a_step_at_the_shortest_length_is_the_same(params):
+    experiment = make_experiment()
+    batch = jax.device_put(batches()[0], experiment.batch_sharding)
+    found = []
+    # Equally long texts of both streams go through the tower together, others apart.
+    for lengths in (LENGTHS, (16, 77)):
+        state, metrics = experiment.train_step(experiment.init(params), batch, 1, *lengths)
+        found.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
+    assert len(experiment.compile_seconds) == 2
+    experiment.train_step(state, batch, 2, *LENGTHS)
+    assert len(experiment.compile_seconds) == 2, "a length that was compiled for is compiled for again"
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+def test_what_does_not_divide_is_told():
+    with pytest.raises(UserError, match="global_batch_size is 32.*8 devices and 3 micro-batches; make it a multiple of 24"):
+        make_experiment(micro_batches=3)
+    with pytest.raises(UserError, match="replay.batch_size is 12"):
+        make_experiment(replay={"train": "none", "batch_size": 12})
