@@ -27,8 +27,9 @@ def measured_peak(config: CLIPConfig, rows: int, device: jax.Device) -> dict[str
     kind = "gpu" if device.platform == "gpu" else "cpu"
     dtype, size, seconds = (jnp.bfloat16 if kind == "gpu" else jnp.float32), _SQUARE[kind], _SECONDS[kind]
     width, hidden = config.vision.width, config.vision.mlp_width
+    of_a_block = (width, 3 * width, width, width, hidden, width)
     speeds = {
-        "model": chain_speed(min(rows, _MOST_ROWS[kind]), (width, 3 * width, width, width, hidden, width), dtype, seconds, device),
+        "model": chain_speed(min(rows, _MOST_ROWS[kind]), of_a_block, dtype, seconds, device),
         "square": chain_speed(size, (size, size, size), dtype, seconds, device),
     }
     return speeds | {"peak": max(speeds.values()), "dtype": jnp.dtype(dtype).name}

@@ -95,7 +95,7 @@ def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
 
 
 def shard_bytes(tree: Any, itemsize: int | None = None) -> int:
-    """Bytes of one device's part of the arrays of `tree`, whose shardings are set; itemsize: of an entry, if not its own."""
+    """Bytes of one device's part of the arrays of `tree`, which have shardings; itemsize: of an entry, not its own."""
     return sum(
         math.prod(x.sharding.shard_shape(x.shape)) * (itemsize or x.dtype.itemsize) for x in jax.tree.leaves(tree)
     )

@@ -20,9 +20,8 @@ class Peer:
 
     def __init__(self, config: TrainConfig) -> None:
         """UserError where its packages are missing, or it cannot train, such as for want of memory."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bioclip_jax.bench.train_peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-m", "bioclip_jax.bench.train_peer"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.seconds: list[float] = []
         try:
             where = self._answer()
@@ -74,7 +73,9 @@ class Peer:
         if "missing" in answer:
             raise UserError(f"--peer needs {answer['missing']}; install the peers: pip install 'bioclip-jax[peers]'")
         if "error" in answer:
-            raise UserError(f"the peer failed: {answer['error']}; give a smaller batch or more micro-batches, or leave out --peer")
+            raise UserError(
+                f"the peer failed: {answer['error']}; give a smaller batch or more micro-batches, or leave out --peer"
+            )
         return answer
 
 
@@ -85,10 +86,11 @@ def peer_settings(config: TrainConfig, devices: int) -> dict[str, Any]:
     """
     streams = [rows // devices for rows in (config.global_batch_size, config.replay.batch_size) if rows]
     if any(rows % config.micro_batches for rows in streams):
-        raise UserError(f"{streams} pairs on a device do not divide into {config.micro_batches} micro-batches; change one")
-    model_cfg = get_config(config.model).to_open_clip()
+        raise UserError(
+            f"{streams} pairs on a device do not divide into {config.micro_batches} micro-batches; change one of them"
+        )
     return {
-        "model_cfg": model_cfg,
+        "model_cfg": get_config(config.model).to_open_clip(),
         "streams": streams,
         "micro_batches": config.micro_batches,
         "precision": "fp32" if config.precision == "fp32" else "bf16",

@@ -119,7 +119,9 @@ def step(job: Job, cluster: Cluster, gpus: int) -> Step:
     """The cost of one step on so many GPUs. UserError where the mesh does not fit them."""
     fsdp, tensor = job.mesh.fsdp, job.mesh.tensor
     if gpus % (fsdp * tensor):
-        raise UserError(f"config.mesh has fsdp={fsdp}, tensor={tensor}, which does not divide {gpus} GPUs; change --gpus")
+        raise UserError(
+            f"config.mesh has fsdp={fsdp}, tensor={tensor}, which does not divide {gpus} GPUs; change --gpus"
+        )
     weights = job.parameters / tensor * job.sent_bytes
     # Layer by layer; with fsdp each pass gathers the parameters. XLA sums the gradients of each micro-batch.
     gather = cluster.gather(weights, cluster.group(fsdp, tensor), job.layers)
@@ -159,8 +161,8 @@ def run(
 
     pairs_per_second: what one GPU does alone, measured by `bench train` or assumed. at: the number of GPUs that the
     config's batch is for. "same_rows" keeps the rows of a GPU, so that the batch grows with their number;
-    "same_batch" keeps the global batch, as the published recipe needs. "exposed" figures hide nothing that is sent
-    behind the compute, "hidden" ones all that fits.
+    "same_batch" keeps the global batch, as the published recipe needs, and the size of a micro-batch, so that fewer
+    GPUs take more of them. "exposed" figures hide nothing that is sent behind the compute, "hidden" ones all that fits.
     """
     if pairs_per_second <= 0:
         raise UserError(f"--pairs-per-second is {pairs_per_second}; give the measured or assumed speed of one GPU")
@@ -179,13 +181,14 @@ def run(
         mesh=config.mesh,
     )
     growing = [replace(job, batch=job.batch * n // at, replay=job.replay * n // at) for n in gpus]
+    divided = [replace(job, micro_batches=max(1, math.ceil(job.micro_batches * at / n))) for n in gpus]
     return {
         "modelled": True,
         "model": config.model,
         "pairs_per_second_alone": pairs_per_second,
         "cluster": asdict(cluster),
         "same_rows": [_figures(grown, cluster, n) for grown, n in zip(growing, gpus, strict=True)],
-        "same_batch": [_figures(job, cluster, n) for n in gpus],
+        "same_batch": [_figures(parts, cluster, n) for parts, n in zip(divided, gpus, strict=True)],
     }
 
 
@@ -201,10 +204,9 @@ def _figures(job: Job, cluster: Cluster, gpus: int) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result of `run` as two Markdown tables."""
-    parts = []
-    for key, title in (("same_rows", "The rows of a GPU stay the same"), ("same_batch", "The global batch stays the same")):
-        parts.append(f"{title}:\n\n" + markdown(_HEADER, [_row(figures) for figures in result[key]]))
-    return "\n\n".join(parts)
+    titles = {"same_rows": "The rows of a GPU stay the same:", "same_batch": "The global batch stays the same:"}
+    tables = {key: markdown(_HEADER, [_row(figures) for figures in result[key]]) for key in titles}
+    return "\n\n".join(f"{title}\n\n{tables[key]}" for key, title in titles.items())
 
 
 _HEADER = (

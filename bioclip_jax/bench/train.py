@@ -31,6 +31,7 @@ from bioclip_jax.train.throughput import Work, loss_flops, peak_flops, tower_wor
 # Ours and the peer's take turns, so that a busy machine slows both alike.
 _TURNS = 5
 WARM_UP_STEPS = 2
+_PACKAGES = ("bioclip-jax", "jax", "jaxlib", "flax", "optax")
 # Tokens of the longest caption of Rare Species, with start and end; a large batch runs at such a length.
 _LONGEST_CAPTION = 39
 
@@ -267,7 +268,7 @@ def _what_was_run(config: TrainConfig, last: _Turn, steps: int, data: str | None
         "data": data or "synthetic",
         "device": jax.devices()[0].device_kind,
         "devices": _devices(),
-        "versions": {name: importlib.metadata.version(name) for name in ("bioclip-jax", "jax", "jaxlib", "flax", "optax")},
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
 

@@ -74,10 +74,12 @@ def _ready(settings: dict[str, Any], device: Any) -> tuple[Callable[[], Any], bo
 
 
 def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Callable[[], Any]:
-    """One update of an open_clip model on random pairs that lie on the device; it waits for the device and gives the loss.
+    """One update of an open_clip model on random pairs on the device; it waits for the device and gives the loss.
 
     settings: model_cfg, as in an open_clip_config.json; streams, the pairs of each loss (the tree of life's, and the
-    replayed ones, if any); micro_batches; precision, "fp32" or "bf16"; checkpointing; learning_rate, weight_decay, betas, eps.
+    replayed ones, if any); micro_batches; precision, "fp32" or "bf16"; checkpointing; learning_rate, weight_decay,
+    betas, eps.
+
     As open_clip trains: autocast for bfloat16, AdamW, ClipLoss, texts at the model's context length, and micro-batches
     whose features are computed first and whose loss is that of all. Replayed pairs go through the towers along with
     the others; the second projector, a thousandth of the work, is left out.
@@ -121,8 +123,8 @@ def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Calla
                 *fresh, scale = encode(*batch)
                 # Of each stream, everyone's features, of which only this part's carry a gradient.
                 known = [fresh if i == part else cached[i] for i in range(parts)]
-                images, texts = ([torch.cat(stream) for stream in zip(*(each[side] for each in known))] for side in (0, 1))
-                total = loss(images, texts, scale)
+                sides = zip(*known, strict=True)
+                total = loss(*([torch.cat(stream) for stream in zip(*side, strict=True)] for side in sides), scale)
             total.backward()
         return total
 
@@ -148,18 +150,13 @@ def _random_batches(settings: dict[str, Any], size: int, device: Any) -> list[tu
     """The micro-batches, of each stream as many pairs."""
     import torch
 
-    text = settings["model_cfg"]["text_cfg"]
-    streams = [
-        (
-            torch.randn(pairs, 3, size, size, device=device).chunk(settings["micro_batches"]),
-            torch.randint(1, text["vocab_size"], (pairs, text["context_length"]), device=device).chunk(settings["micro_batches"]),
-        )
-        for pairs in settings["streams"]
-    ]
-    return [
-        tuple(torch.cat([stream[side][part] for stream in streams]) for side in (0, 1))
-        for part in range(settings["micro_batches"])
-    ]
+    text, parts = settings["model_cfg"]["text_cfg"], settings["micro_batches"]
+    images, texts = [], []
+    for pairs in settings["streams"]:
+        images.append(torch.randn(pairs, 3, size, size, device=device).chunk(parts))
+        tokens = torch.randint(1, text["vocab_size"], (pairs, text["context_length"]), device=device)
+        texts.append(tokens.chunk(parts))
+    return [tuple(torch.cat(streams) for streams in part) for part in zip(zip(*images), zip(*texts), strict=True)]
 
 
 if __name__ == "__main__":

@@ -90,8 +90,8 @@ def _slurm_devices(environ: Mapping[str, str]) -> tuple[int, ...] | None:
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible and local >= len(visible.split(",")):
         raise UserError(
-            f"this is task {local} of its node, but SLURM shows it only CUDA_VISIBLE_DEVICES={visible}; every task must "
-            "see all GPUs of its node: use --gpus-per-node and srun --gpu-bind=none, not --gpus-per-task"
+            f"this is task {local} of its node, but SLURM shows it only CUDA_VISIBLE_DEVICES={visible}; every task "
+            "must see all GPUs of its node: use --gpus-per-node and srun --gpu-bind=none, not --gpus-per-task"
         )
     return (local,)
 
@@ -101,7 +101,7 @@ def first_host(nodelist: str) -> str:
 
     Source: the hostlist expressions of `scontrol show hostnames`. Errors: UserError if it is none.
     """
-    first = re.match(r"(?:[^,\[\]\s]|\[[\d,-]+\])+(?=,|$)", nodelist)
+    first = re.match(r"(?:[^,\[\]\s]|\[\d[\d,-]*\])+(?=,|$)", nodelist)
     if first is None:
         raise UserError(f"the SLURM node list {nodelist!r} names no host; set {', '.join(EXPLICIT)} instead")
     return re.sub(r"\[(\d+)[\d,-]*\]", r"\1", first[0])
@@ -112,7 +112,7 @@ def split_address(address: str) -> tuple[str, int]:
     match = re.fullmatch(r"(\[[\w:.%]+\]|[^:\[\]\s/]+):(\d{1,5})", address)
     if match is None or not 0 < int(match[2]) < 65536:
         raise UserError(
-            f"the coordinator's address is {address!r}; give it as HOST:PORT, as in JAX_COORDINATOR_ADDRESS=gpu001:62000"
+            f"the coordinator's address is {address!r}; give HOST:PORT, as in JAX_COORDINATOR_ADDRESS=gpu001:62000"
         )
     return match[1].strip("[]"), int(match[2])
 

@@ -81,7 +81,8 @@ def _greet(connection: socket.socket, num_processes: int) -> int | None:
         return None
     number, of = int(match[1]), int(match[2])
     if of != num_processes or not 0 < number < of:
-        _send(connection, f"process {number} of {of} came to a run of {num_processes} processes; give all the same number")
+        word = f"process {number} of {of} came to a run of {num_processes} processes; give all the same number"
+        _send(connection, word)
         return None
     return number
 
@@ -116,8 +117,8 @@ def _answer(address: str, process_id: int, num_processes: int, timeout: float) -
             trouble = "it gave no answer" if not word else "what listens there is no process 0 of this program"
         time.sleep(_RETRY_SECONDS)
     raise UserError(
-        f"process {process_id} of {num_processes} did not find process 0 at {address} within {timeout:g} s ({trouble}); "
-        "look for the error of process 0, and check the address and that no firewall closes the port"
+        f"process {process_id} of {num_processes} did not find process 0 at {address} within {timeout:g} s "
+        f"({trouble}); look for the error of process 0, and check the address and that no firewall closes the port"
     )
 
 

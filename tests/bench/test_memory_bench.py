@@ -18,9 +18,8 @@ def config(**values):
 
 
 def bytes_on(device: jax.Device, tree) -> int:
-    return sum(
-        shard.data.nbytes for array in jax.tree.leaves(tree) for shard in array.addressable_shards if shard.device == device
-    )
+    shards = [shard for array in jax.tree.leaves(tree) for shard in array.addressable_shards]
+    return sum(shard.data.nbytes for shard in shards if shard.device == device)
 
 
 def test_parameters_and_optimizer_are_those_of_a_real_state():

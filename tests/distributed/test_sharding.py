@@ -114,7 +114,10 @@ def test_fsdp_gathers_one_layer_at_a_time(compiled, params):
     shapes = _shapes(text)
     for stack in _kernels(params):
         assert stack not in shapes, f"a device holds the kernels of all layers, {stack}"
-    gathered = [tuple(map(int, re.search(r"\[([\d,]+)\]", s)[1].split(","))) for kind, s in _collectives(text) if kind == "all-gather"]
+    collectives = _collectives(text)
+    kinds = {kind for kind, _ in collectives}
+    assert kinds <= {"all-gather", "all-reduce", "reduce-scatter"}, f"activations move from device to device: {kinds}"
+    gathered = [tuple(map(int, re.search(r"\[([\d,]+)\]", s)[1].split(","))) for kind, s in collectives if kind == "all-gather"]
     for _, *kernel in _kernels(params):
         count = sum(sorted(d for d in shape if d > 1) == sorted(kernel) for shape in gathered)
         assert count >= 2, f"a kernel of {kernel} is gathered {count} times, not once forward and once backward"

@@ -31,7 +31,8 @@ def launch() -> Iterator:
     started: list[subprocess.Popen] = []
 
     def start(program: str, *options: str, processes: int = 2) -> subprocess.Popen:
-        command = [sys.executable, LAUNCHER, "--processes", str(processes), *options, "--", sys.executable, "-c", program]
+        command = [sys.executable, LAUNCHER, "--processes", str(processes), *options, "--"]
+        command += [sys.executable, "-c", program]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
@@ -136,6 +137,7 @@ def test_a_program_that_is_not_there_is_told_in_one_line() -> None:
 
 
 def test_options_of_the_command_are_its_own() -> None:
-    command = [sys.executable, LAUNCHER, "--processes", "1", "--", sys.executable, "-c", "import sys; print(sys.argv[1:])"]
-    ended = subprocess.run([*command, "--config", "a b", "--help"], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, LAUNCHER, "--processes", "1", "--", sys.executable, "-c"]
+    command += ["import sys; print(sys.argv[1:])", "--config", "a b", "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.stdout == "[0] ['--config', 'a b', '--help']\n", ended.stdout + ended.stderr

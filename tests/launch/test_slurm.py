@@ -11,11 +11,21 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "slurm" / "train.sbatch"
 
-# Takes its own options off and becomes the task, so that a signal to it reaches the task as srun would hand it on.
-SRUN = """#!/bin/sh
-printf '%s\\n' "$@" > "$RECORD/srun"
-while [ "${1#--}" != "$1" ]; do shift; done
-exec "$@"
+# As the real one, it hands SIGUSR1 on to its task and answers SIGTERM by killing it. It records what it was given.
+SRUN = """#!{python}
+import os, signal, subprocess, sys
+from pathlib import Path
+
+record = Path(os.environ["RECORD"])
+(record / "srun").write_text("\\n".join(sys.argv[1:]))
+signal.signal(signal.SIGUSR1, lambda number, _: task.send_signal(number))
+signal.signal(signal.SIGTERM, lambda *_: ((record / "killed").touch(), task.kill()))
+command = sys.argv[1:]
+while command[0].startswith("--"):
+    command.pop(0)
+task = subprocess.Popen(command)
+status = task.wait()
+sys.exit(status if status >= 0 else 128 - status)
 """
 SCONTROL = """#!/bin/sh
 echo "$@" >> "$RECORD/scontrol"
@@ -43,8 +53,8 @@ def job(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts the script as SLURM would, with the variables and arguments given."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, text in {"srun": SRUN, "scontrol": SCONTROL, "bioclip-jax": TRAINER.format(python=sys.executable)}.items():
-        (programs / name).write_text(text)
+    for name, text in {"srun": SRUN, "scontrol": SCONTROL, "bioclip-jax": TRAINER}.items():
+        (programs / name).write_text(text.replace("{python}", sys.executable))
         (programs / name).chmod(0o755)
     started: list[subprocess.Popen] = []
 
@@ -92,14 +102,14 @@ def test_the_pre_emption_signal_is_handed_on_and_the_job_requeued(job, tmp_path:
 
 
 def test_sigterm_to_the_script_leaves_the_trainer_time_to_save(job, tmp_path: Path) -> None:
-    # SLURM sends SIGTERM to script and tasks alike. srun would kill its tasks at a SIGTERM of its own.
-    process = job(ON_SIGTERM="1", ON_SIGUSR1="2")
+    process = job(ON_SIGUSR1="138")
     trainer = _trainer(process)
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "SIGTERM: waiting for the trainer to save\n"
     os.kill(trainer, signal.SIGUSR1)
     process.communicate(timeout=120)
-    assert process.returncode == 2, "the script ended before the trainer, or handed SIGTERM on to srun"
+    assert process.returncode == 138, "the script ended before the trainer"
+    assert not (tmp_path / "killed").exists(), "the script handed SIGTERM on to srun, which kills its tasks"
 
 
 def test_a_trainer_that_slurm_stops_by_sigterm_is_requeued(job, tmp_path: Path) -> None:
