@@ -13,7 +13,10 @@ from bioclip_jax.models.options import Options
 from bioclip_jax.models.text import TextTransformer
 from bioclip_jax.models.vision import VisionTransformer
 
-__all__ = ["CLIP", "graphdef", "init_params"]
+__all__ = ["LOGIT_BIAS", "CLIP", "graphdef", "init_params"]
+
+# Where the sigmoid loss starts (https://arxiv.org/abs/2303.15343).
+LOGIT_BIAS = -10.0
 
 
 class CLIP(nnx.Module):
@@ -38,7 +41,7 @@ class CLIP(nnx.Module):
         self.visual = VisionTransformer(config.vision, config.embed_dim, replay_projector=replay_projector, **shared)
         self.text = TextTransformer(config.text, config.embed_dim, **shared)
         self.logit_scale = nnx.Param(jnp.asarray(math.log(10 if logit_bias else 1 / 0.07), jnp.float32))
-        self.logit_bias = nnx.Param(jnp.asarray(-10, jnp.float32)) if logit_bias else None
+        self.logit_bias = nnx.Param(jnp.asarray(LOGIT_BIAS, jnp.float32)) if logit_bias else None
         self.config = config
 
     def encode_image(

@@ -31,6 +31,8 @@ class Encoder:
     Rows are split over all devices of `mesh`. A batch holds `batch_size` rows, the last one filled up; fewer rows
     in all are filled up to a power of two. So each tower is compiled once a run (texts: once a context length).
     With several processes, each must make the same calls with the same rows, and gets all vectors.
+
+    image_features, text_features: the compiled towers, (parameters, uint8 images or int32 tokens) -> unit vectors.
     """
 
     def __init__(
@@ -67,8 +69,8 @@ class Encoder:
         def text_features(params: Any, tokens: jax.Array) -> jax.Array:
             return model(params).encode_text(tokens)
 
-        self._image_features = jax.jit(image_features, out_shardings=self._rows)
-        self._text_features = jax.jit(text_features, out_shardings=self._rows)
+        self.image_features = jax.jit(image_features, out_shardings=self._rows)
+        self.text_features = jax.jit(text_features, out_shardings=self._rows)
 
     def images(
         self, params: Any, pixels: Iterable[UInt8[np.ndarray, "size size 3"]]
@@ -77,7 +79,7 @@ class Encoder:
         shape = 0
         for batch in _batched(pixels, self.batch_size):
             shape = shape or self._shape(len(batch), self.batch_size)
-            yield self._run(self._image_features, params, np.stack(batch), shape)
+            yield self._run(self.image_features, params, np.stack(batch), shape)
 
     def texts(self, params: Any, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
         """Unit vectors of texts.
@@ -99,7 +101,7 @@ class Encoder:
             rows = order[start : start + shape]
             longest = lengths[rows[-1] if many else order[-1]]
             context = -(-int(longest) // _CONTEXT_STEP) * _CONTEXT_STEP
-            features[rows] = self._run(self._text_features, params, tokens[rows, :context], shape)
+            features[rows] = self._run(self.text_features, params, tokens[rows, :context], shape)
         return features
 
     def _shape(self, rows: int, most: int) -> int:

@@ -15,7 +15,7 @@ from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 from bioclip_jax.distributed.sharding import activation_sharding, check_tensor, parameter_shardings
 from bioclip_jax.errors import UserError
-from bioclip_jax.models import CLIPConfig, get_config, graphdef, init_params
+from bioclip_jax.models import LOGIT_BIAS, CLIPConfig, get_config, graphdef, init_params
 from bioclip_jax.pipeline.replay import PREFIX
 from bioclip_jax.train.accumulate import Metrics, loss_and_gradients
 from bioclip_jax.train.compiler import compile_step
@@ -87,7 +87,7 @@ class Experiment:
         key = (variant, len(batch["tokens"]))
         if key not in self._compiled:
             start = time.perf_counter()
-            self._compiled[key] = compile_step(self._lower(batch, *variant), self.config)
+            self._compiled[key] = compile_step(self._lower(batch, variant), self.config)
             self.compile_seconds.append(time.perf_counter() - start)
         return self._compiled[key](state, batch)
 
@@ -95,7 +95,13 @@ class Experiment:
         self, step: int = 1, text_length: int | None = None, replay_text_length: int | None = None
     ) -> jax.stages.Lowered:
         """The update of `step` as train_step would compile it, without any array."""
-        return self._lower(self.abstract_batch(), *self._variant(step, text_length, replay_text_length))
+        return self._lower(self.abstract_batch(), self._variant(step, text_length, replay_text_length))
+
+    def jitted(
+        self, step: int = 1, text_length: int | None = None, replay_text_length: int | None = None
+    ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+        """The update of `step` as a jitted function of state and batch, for jax.export."""
+        return self._jitted(self.abstract_batch(), self._variant(step, text_length, replay_text_length))
 
     def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes, types and shardings of a batch whose texts are all given, by name."""
@@ -138,12 +144,17 @@ class Experiment:
         lengths = text_length or self.context_length, replay_text_length or self.replay_context_length
         return self.config.patch_dropout_at(step), *lengths
 
-    def _lower(self, batch: Any, patch_dropout: float, text_length: int, replay_text_length: int) -> jax.stages.Lowered:
+    def _lower(self, batch: Any, variant: tuple[float, int, int]) -> jax.stages.Lowered:
+        return self._jitted(batch, variant).lower(self.abstract_state, batch)
+
+    def _jitted(self, batch: Any, variant: tuple[float, int, int]) -> Any:
+        patch_dropout, text_length, replay_text_length = variant
+
         def prepare(batch: Batch, key: jax.Array) -> Batch:
             batch = batch | {"tokens": batch["tokens"][:, :text_length]}
             if "replay_tokens" in batch:
                 batch["replay_tokens"] = batch["replay_tokens"][:, :replay_text_length]
-            return draw_kept_patches(batch, key, self.model_config.vision, patch_dropout)
+            return draw_kept_patches(batch, key, self.model_config, patch_dropout)
 
         step = make_train_step(
             self.loss_and_gradients,
@@ -159,7 +170,7 @@ class Experiment:
             in_shardings=(self._shardings, shardings),
             out_shardings=(self._shardings, replicated(self.mesh)),
             donate_argnums=0,
-        ).lower(self.abstract_state, batch)
+        )
 
     def _compute_params(self, params: Any) -> Any:
         """The copies that the loss is differentiated by: with bf16_params, of every matrix in bfloat16."""
@@ -197,11 +208,8 @@ class Experiment:
             visual["continual_proj"] = projector
         bias = params.pop("logit_bias", None)
         if self.config.loss == "siglip":
-            params["logit_bias"] = self._fresh_bias() if bias is None else bias
+            params["logit_bias"] = np.float32(LOGIT_BIAS) if bias is None else bias
         return {**params, "visual": visual}
-
-    def _fresh_bias(self) -> Any:
-        return self._fresh_params()["logit_bias"]
 
 
 def _context_lengths(config: TrainConfig, model_config: CLIPConfig) -> tuple[int, int]:

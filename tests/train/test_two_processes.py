@@ -15,13 +15,13 @@ from bioclip_jax.checkpoint.layout import TrainingDirectory
 
 LAUNCHER = Path(__file__).parents[2] / "launch" / "local.py"
 OVERRIDES = (
-    "--config.total_steps=24",
-    "--config.checkpoint_every=3",
+    "--config.total_steps=16",
+    "--config.checkpoint_every=4",
     "--config.learning_rate=1e-4",
-    # Lengths are agreed on by the processes; the second stream is read in parts, too.
-    "--config.caption.lengths=(16,32)",
+    # The length is agreed on by the processes; the second stream is read in parts, too.
+    "--config.caption.lengths=(48,)",
     "--config.replay.batch_size=8",
-    "--config.micro_batches=2",
+    "--config.replay.caption.context_length=48",
 )
 
 
@@ -62,19 +62,19 @@ def test_two_processes_are_killed_and_go_on_as_one_and_as_two(command, tmp_path)
     errors = undisturbed.finish()
     assert undisturbed.process.returncode == 0, errors
     expected = losses(undisturbed.workdir)
-    assert sorted(expected) == list(range(1, 25))
+    assert sorted(expected) == list(range(1, 17))
 
     workdir = tmp_path / "killed"
     TwoProcesses(command, workdir).kill_at(5)
-    TwoProcesses(command, workdir).kill_at(11)
+    TwoProcesses(command, workdir).kill_at(9)
     newest = TrainingDirectory(workdir).steps()[-1]
-    assert 3 <= newest < 24, "the kills came too late to matter"
+    assert 4 <= newest < 16, "the kills came too late to matter"
     same_shape = {step: loss for step, loss in losses(workdir).items() if step <= newest}
     assert same_shape == {step: expected[step] for step in same_shape}, "two processes that went on as two"
 
     _, config, *overrides = command
     alone = Training(Path(config), workdir, *overrides)
-    alone.wait_for_step(newest + 5)
+    alone.wait_for_step(newest + 2)
     alone.signal(signal.SIGKILL)
     assert f"going on from step {newest}" in alone.wait(), alone.errors
     last = TwoProcesses(command, workdir)
