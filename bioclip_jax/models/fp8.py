@@ -45,8 +45,8 @@ matmul.defvjp(_forward, _backward)
 
 def _quantize(x: Float[Array, "..."], dtype: Any) -> Quantized:
     """x / scale in an fp8 format, and the scale."""
-    largest = jnp.max(jnp.abs(x)).astype(jnp.float32)
-    scale = jnp.where(largest > 0, largest / float(jnp.finfo(dtype).max), 1.0)
+    scale = jnp.max(jnp.abs(x)).astype(jnp.float32) / float(jnp.finfo(dtype).max)
+    scale = jnp.where(scale > 0, scale, 1.0)
     return (x.astype(jnp.float32) / scale).astype(dtype), scale
 
 
