@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 2 for a user's mistake, 128 + N after signal N."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.run is not train:
+    if rest and not arguments.takes_overrides:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
     # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
@@ -51,11 +51,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(arguments: argparse.Namespace) -> Result | int:
     from bioclip_jax.distributed.startup import all_processes
-    from bioclip_jax.train.config import train_config
-    from bioclip_jax.train.flags import read_config
     from bioclip_jax.train.loop import Interrupted, train
 
-    config = train_config(read_config(arguments.config, arguments.rest))
+    config = _config(arguments)
     _register_datasets()
     with all_processes():
         try:
@@ -63,6 +61,14 @@ def train(arguments: argparse.Namespace) -> Result | int:
         except Interrupted as stop:
             print(stop, file=sys.stderr)
             return 128 + stop.signal
+
+
+def _config(arguments: argparse.Namespace) -> Any:
+    """The TrainConfig of --config and the overrides behind it."""
+    from bioclip_jax.train.config import train_config
+    from bioclip_jax.train.flags import read_config
+
+    return train_config(read_config(arguments.config, arguments.rest))
 
 
 def _validation(config: Any) -> Any:
@@ -146,6 +152,37 @@ def bench_loader(arguments: argparse.Namespace) -> Result:
     return result
 
 
+def bench_train(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.train import run
+    from bioclip_jax.distributed.startup import all_processes
+
+    config = _config(arguments)
+    _register_datasets()
+    with all_processes():
+        result = run(config, steps=arguments.steps, peer=arguments.peer, data=arguments.data)
+    if not arguments.json:
+        _print_result(result)
+    return result
+
+
+def bench_memory(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.memory import run, table
+
+    result = run(_config(arguments), devices=arguments.devices)
+    if not arguments.json:
+        print(table(result))
+    return result
+
+
+def bench_scaling(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.scaling import run, table
+
+    result = run(_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus)
+    if not arguments.json:
+        print(table(result))
+    return result
+
+
 def _print_result(result: dict[str, Any]) -> None:
     """A line a figure for a person; groups of figures on one line."""
     for name, value in result.items():
@@ -178,15 +215,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bioclip-jax {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    verb = _verb(
+    verb = _configured(
         verbs,
         "train",
         train,
         "train a model, or go on with a run",
-        "Any key of the config can be set behind the other options: --config.learning_rate=1e-4. "
         "If the directory holds a checkpoint, training goes on from it.",
     )
-    verb.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config(), as in configs/")
     verb.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the training directory")
 
     verb = _verb(verbs, "export", export, "write a directory that open_clip, pybioclip and the Hub load")
@@ -242,6 +277,19 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(kinds, "loader", bench_loader, "images/s of the training pipeline on one core")
     verb.add_argument("shards", metavar="SHARDS", help="a folder of tars")
     verb.add_argument("--peer", action="store_true", help="run webdataset and torchvision beside it")
+    verb = _configured(kinds, "train", bench_train, "pairs/s, FLOP/s and memory of a config's update")
+    verb.add_argument("--steps", type=_positive, default=20, help="updates to time, behind a warm-up (default 20)")
+    verb.add_argument("--data", metavar="DATA", help="read batches from here, as data.train (default: random ones)")
+    verb.add_argument("--peer", action="store_true", help="run open_clip under torch.compile beside it")
+    verb = _configured(kinds, "memory", bench_memory, "what a device holds, by compiling for so many on a CPU")
+    verb.add_argument("--devices", type=_positive, required=True, metavar="N", help="devices to compile for")
+    verb = _configured(kinds, "scaling", bench_scaling, "a model of the cost on 8 to 1,024 GPUs")
+    verb.add_argument(
+        "--pairs-per-second", type=float, required=True, metavar="X", help="of one GPU alone, as bench train measures it"
+    )
+    verb.add_argument(
+        "--gpus", type=_positive, nargs="+", metavar="N", default=[8 << n for n in range(8)], help="default 8 16 ... 1024"
+    )
     return parser
 
 
@@ -250,8 +298,17 @@ _MODEL = "a training directory, a checkpoint in it, an exported or imported dire
 
 def _verb(verbs: Any, name: str, run: Any, help: str, epilog: str | None = None) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog)
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=run, takes_overrides=False)
     verb.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    return verb
+
+
+def _configured(verbs: Any, name: str, run: Any, help: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A verb that works on an experiment."""
+    overrides = "Any key of the config can be set behind the other options: --config.learning_rate=1e-4. "
+    verb = _verb(verbs, name, run, help, overrides + epilog)
+    verb.set_defaults(takes_overrides=True)
+    verb.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config(), as in configs/")
     return verb
 
 
