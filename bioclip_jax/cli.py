@@ -55,12 +55,14 @@ def train(arguments: argparse.Namespace) -> Result | int:
 
     config = _config(arguments)
     _register_datasets()
-    with all_processes():
+    with all_processes() as first:
         try:
-            return train(config, arguments.workdir, evaluate=_validation(config))
+            result = train(config, arguments.workdir, evaluate=_validation(config))
         except Interrupted as stop:
-            print(stop, file=sys.stderr)
+            if first:
+                print(stop, file=sys.stderr)
             return 128 + stop.signal
+        return result if first else None
 
 
 def _config(arguments: argparse.Namespace) -> Any:
@@ -158,11 +160,11 @@ def bench_train(arguments: argparse.Namespace) -> Result:
 
     config = _config(arguments)
     _register_datasets()
-    with all_processes():
+    with all_processes() as first:
         result = run(config, steps=arguments.steps, peer=arguments.peer, data=arguments.data)
-    if not arguments.json:
+    if first and not arguments.json:
         _print_result(result)
-    return result
+    return result if first else None
 
 
 def bench_memory(arguments: argparse.Namespace) -> Result:
@@ -175,9 +177,9 @@ def bench_memory(arguments: argparse.Namespace) -> Result:
 
 
 def bench_scaling(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.scaling import run, table
+    from bioclip_jax.bench.scaling import GPUS, run, table
 
-    result = run(_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus)
+    result = run(_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus or GPUS)
     if not arguments.json:
         print(table(result))
     return result
@@ -288,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs-per-second", type=float, required=True, metavar="X", help="of one GPU alone, as bench train measures it"
     )
     verb.add_argument(
-        "--gpus", type=_positive, nargs="+", metavar="N", default=[8 << n for n in range(8)], help="default 8 16 ... 1024"
+        "--gpus", type=_positive, nargs="+", metavar="N", help="default 8 16 ... 1024"
     )
     return parser
 

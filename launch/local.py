@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Several processes of one run on this machine:
 
-    python launch/local.py --processes 2 -- bioclip-jax train --config configs/mini.py --workdir runs/two
+    python launch/local.py --processes 2 -- bioclip-jax train --config FILE --workdir DIR
 
 Each process gets one device (--devices-per-process), a CPU device where there is no GPU. SIGINT, SIGTERM and SIGUSR1
 go to all processes. If one fails, the others are ended, and its status is the status of the whole: 128 + N after

@@ -35,6 +35,12 @@ def measured_peak(config: CLIPConfig, rows: int, device: jax.Device) -> dict[str
     return speeds | {"peak": max(speeds.values()), "dtype": jnp.dtype(dtype).name}
 
 
+def fastest(measurements: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The largest of each speed in several results of measured_peak."""
+    speeds = {name: max(each[name] for each in measurements) for name in ("model", "square", "peak")}
+    return measurements[0] | speeds
+
+
 def chain_speed(rows: int, widths: Sequence[int], dtype: Any, seconds: float, device: jax.Device) -> float:
     """TFLOP/s of x [rows, widths[0]] multiplied through all of `widths`, over and over for some `seconds`.
 

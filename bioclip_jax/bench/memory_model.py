@@ -19,8 +19,6 @@ from bioclip_jax.train.config import TrainConfig
 from bioclip_jax.train.experiment import Experiment
 from bioclip_jax.train.features import make_encode
 
-# On the device at once: the batch that is trained on, two that wait, and the one that is being copied.
-_BATCHES = 4
 # A block of the loss's logits, their exponentials, and the gradients of both: some 16 MiB each.
 _LOSS_BLOCK = 4 * 2**24
 
@@ -79,6 +77,8 @@ def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
         micro * kept.image_block, *(math.ceil(n / parts) * kept.text_block(length) for length, n in lengths)
     )
     image_bytes = 3 * model.vision.image_size**2
+    # The one that is trained on and those that wait; several processes agree on one more before its turn.
+    batches = 1 + config.data.prefetch + (mesh.size > 1)
     everyone = config.global_batch_size + config.replay.batch_size
     return DeviceMemory(
         parameters=shard_bytes(params),
@@ -90,7 +90,7 @@ def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
         working=block if config.remat == "none" else 2 * block,
         features=2 * 2 * 4 * rows * model.embed_dim,
         loss=2 * 4 * everyone * model.embed_dim + _LOSS_BLOCK,
-        batch=_BATCHES * (rows * image_bytes + sum(4 * length * n for length, n in lengths)),
+        batch=batches * (rows * image_bytes + sum(4 * length * n for length, n in lengths)),
     )
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 _CHECKSUMS = "checksums"
 _UNFINISHED = ".orbax-checkpoint-tmp"
+# A file system that is away for a moment may be back after this.
+_PAUSE_SECONDS = 10.0
 
 
 class Checkpoints:
@@ -36,17 +39,30 @@ class Checkpoints:
     checkpoints before it as they were. Checksums noted with it tell when what is read is not what was saved.
 
     A save that failed does not stop the run at once: `save_again` tells of it, and the state of that moment should
-    be saved. UserError once `attempts` saves in a row have failed.
+    be saved. UserError once `attempts` saves in a row have failed. With several processes each must make the same
+    calls, and what one of them cannot write or read has failed for all.
     """
 
-    def __init__(self, directory: TrainingDirectory, *, keep: int | None, attempts: int = 1) -> None:
-        """`keep`: how many of the newest checkpoints stay; None keeps all."""
+    def __init__(
+        self,
+        directory: TrainingDirectory,
+        *,
+        keep: int | None,
+        attempts: int = 1,
+        anyone: Callable[[bool], bool] = bool,
+    ) -> None:
+        """`keep`: how many of the newest checkpoints stay; None keeps all.
+
+        `anyone`: from what this process says to whether any says so; as it is for one process.
+        """
         _quiet_given_up_work()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(directory.checkpoints, options=options)
         self._directory = directory
         self._attempts = attempts
+        self._anyone = anyone
         self._failures = 0
+        self._failed_at = 0.0
         self._pending = False
 
     def save(self, step: int, trees: Mapping[str, PyTree], meta: Mapping[str, Any]) -> None:
@@ -54,17 +70,22 @@ class Checkpoints:
         self.wait()
         meta = dict(meta) | {_CHECKSUMS: checksums(trees)}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+        self._pending, self._error = True, None
         try:
             self._manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), force=True)
-            self._pending = True
         except Exception as error:  # noqa: BLE001  whatever the file system and the storage library come up with
-            self._note_failure(error)
+            self._error = error
 
     def save_again(self) -> bool:
-        """Whether the newest save has failed; does not wait for one that goes on."""
+        """Whether the newest save has failed, some seconds ago; does not wait for one that goes on.
+
+        With several processes, which cannot look at the same moment, a failure is found at the next save.
+        """
+        if jax.process_count() > 1:
+            return False
         if self._pending and not self._manager.is_saving_in_progress():
             self.wait()
-        return self._failures > 0 and not self._pending
+        return self._failures > 0 and not self._pending and time.monotonic() - self._failed_at > _PAUSE_SECONDS
 
     def wait(self) -> bool:
         """Block until the newest save is on disk. Returns False if it has failed."""
@@ -73,13 +94,17 @@ class Checkpoints:
             try:
                 self._manager.wait_until_finished()
                 self._manager.check_for_errors()
-                self._failures = 0
             except Exception as error:  # noqa: BLE001  as in save
-                self._note_failure(error)
+                self._error = self._error or error
+            if self._anyone(self._error is not None):
+                self._note_failure(self._error or OSError("another process could not write its part"))
+            else:
+                self._failures = 0
         return self._failures == 0
 
     def _note_failure(self, error: Exception) -> None:
         self._failures += 1
+        self._failed_at = time.monotonic()
         if jax.process_index() == 0:
             # What was written of it takes room that the next attempt may need.
             for unfinished in self._directory.checkpoints.glob(f"*{_UNFINISHED}*"):
@@ -98,7 +123,14 @@ class Checkpoints:
         Whatever Orbax raises for files that are missing or damaged; ValueError where the checksums differ.
         """
         items = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
-        restored = self._manager.restore(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore()))
+        restored, error = None, None
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore()))
+        except Exception as raised:  # noqa: BLE001  as in save
+            error = raised
+        # Before the checksums, which all processes make together.
+        if self._anyone(error is not None):
+            raise error or OSError("another process could not read its part")
         trees = {name: restored[name] for name in abstract}
         meta = restored["meta"]
         if checksums(trees) != (noted := meta.pop(_CHECKSUMS, None)) and noted is not None:
@@ -124,6 +156,8 @@ class Checkpoints:
                 if jax.process_index() == 0:
                     os.replace(self._directory.checkpoints / str(bad), self._free_name(f"{bad}.damaged"))
             if damaged:
+                # Every process lists the folder only after the first one has renamed.
+                self._anyone(False)
                 self._manager.reload()
             return step, trees, meta
         newest = next(iter(damaged.values()), "there is none")

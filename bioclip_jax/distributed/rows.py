@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Shaped
@@ -16,13 +17,27 @@ from jaxtyping import Array, Shaped
 
 def rows_of_process(batch_sharding: NamedSharding) -> tuple[int, int]:
     """(part, parts): this process's devices hold the part-th of `parts` equal, consecutive parts of a batch's rows."""
-    shards = math.prod(batch_sharding.mesh.shape[axis] for axis in batch_sharding.spec[0])
+    shards = _shards(batch_sharding)
     slices = batch_sharding.addressable_devices_indices_map((shards,)).values()
     held = sorted({index[0].indices(shards)[0] for index in slices})
     part, rest = divmod(held[0], len(held))
     if rest or held != list(range(held[0], held[0] + len(held))):
         raise RuntimeError(f"the mesh scatters the rows of one process over the parts {held} of {shards}")
     return part, shards // len(held)
+
+
+def counts_its_rows(batch_sharding: NamedSharding) -> bool:
+    """Whether this process is the one, of those that hold the same rows of a batch, that speaks for them."""
+    shards = _shards(batch_sharding)
+    holders: dict[int, int] = {}
+    for device, index in batch_sharding.devices_indices_map((shards,)).items():
+        start = index[0].indices(shards)[0]
+        holders[start] = min(device.process_index, holders.get(start, device.process_index))
+    return jax.process_index() in holders.values()
+
+
+def _shards(batch_sharding: NamedSharding) -> int:
+    return math.prod(batch_sharding.mesh.shape[axis] for axis in batch_sharding.spec[0])
 
 
 def join(

@@ -46,16 +46,17 @@ def start_processes(environ: Mapping[str, str] = os.environ) -> None:
 
 
 @contextlib.contextmanager
-def all_processes(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
-    """Inside, all processes of the run are there; for one process it does nothing.
+def all_processes(environ: Mapping[str, str] = os.environ) -> Iterator[bool]:
+    """Inside, all processes of the run are there; for one process it does nothing. Yields whether this is the first.
 
     When an error leaves it, the process ends with its own message and status and does not wait for the others.
     jax.distributed would wait for them, up to 300 s, and then end every process by SIGABRT; whoever started the
     processes (srun, JobSet, launch/local.py) ends the others instead.
     """
     start_processes(environ)
+    settings = process_settings(environ)
     try:
-        yield
+        yield settings is None or settings.process_id == 0
     except BaseException as error:
         if jax.distributed.is_initialized():
             # The last one registered runs first at the exit, so before jax's own.

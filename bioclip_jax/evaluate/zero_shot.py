@@ -165,16 +165,22 @@ class ZeroShot:
         yield from self._cache
         rest, self._uncached = self._uncached, []
         images = (self._read(place) for place in track(rest, "encoding images", len(rest)))
-        for place, image in zip(rest, load_ahead(images, self._preprocess, 2 * self._encoder.batch_size)):
-            if isinstance(image, UserError):
-                self._bad[place] = _cause(image)
-                continue
-            if image.nbytes <= self._cache_bytes:
-                self._cache_bytes -= image.nbytes
-                self._cache.append((place, image))
-            else:
-                self._uncached.append(place)
-            yield place, image
+        done = 0
+        try:
+            for place, image in zip(rest, load_ahead(images, self._preprocess, 2 * self._encoder.batch_size)):
+                done += 1
+                if isinstance(image, UserError):
+                    self._bad[place] = _cause(image)
+                    continue
+                if image.nbytes <= self._cache_bytes:
+                    self._cache_bytes -= image.nbytes
+                    self._cache.append((place, image))
+                else:
+                    self._uncached.append(place)
+                yield place, image
+        finally:
+            # Where an evaluation is broken off, the next one reads the others.
+            self._uncached += rest[done:]
 
     def _read(self, place: int) -> bytes:
         try:

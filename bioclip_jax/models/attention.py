@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.models.layers import Initializer, Linear
-from bioclip_jax.models.options import Implementation, Options, Shard
+from bioclip_jax.models.options import Implementation, Options, Shard, precision
 from bioclip_jax.models.platform import on_nvidia
 
 __all__ = ["Attention"]
@@ -102,10 +102,10 @@ def _attend(
 ) -> Float[Array, "batch tokens heads head_width"]:
     # Heads before tokens: on a CPU this takes two thirds of jax.nn.dot_product_attention's time, both ways.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
-    query = query * query.shape[-1] ** -0.5
-    logits = jnp.einsum("bhtd,bhsd->bhts", query, key, preferred_element_type=jnp.float32)
+    query, exact = query * query.shape[-1] ** -0.5, precision(query.dtype)
+    logits = jnp.einsum("bhtd,bhsd->bhts", query, key, precision=exact, preferred_element_type=jnp.float32)
     if causal:
         tokens = logits.shape[-1]
         logits = jnp.where(jnp.tri(tokens, dtype=bool), logits, -jnp.inf)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    return jnp.einsum("bhts,bhsd->bhtd", weights, value).transpose(0, 2, 1, 3)
+    return jnp.einsum("bhts,bhsd->bhtd", weights, value, precision=exact).transpose(0, 2, 1, 3)

@@ -1,16 +1,16 @@
 """Matrix products of 8-bit floating-point numbers, forward and backward."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bioclip_jax.models.options import Place
+
 __all__ = ["matmul"]
 
-Place = Callable[[Array], Array]
 Quantized = tuple[Array, Float[Array, ""]]
 
 
@@ -55,7 +55,7 @@ def _placed(matrix: Quantized, place: Place) -> Quantized:
 
 
 def _product(left: Quantized, right: Quantized, contracted: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
-    # The operands stay fp8 up to the product, the form that XLA turns into an fp8 GEMM on Hopper.
+    # The operands stay fp8 up to the product, the form that XLA is said to turn into an fp8 GEMM on Hopper.
     dimensions = (contracted, ((), ()))
     product = jax.lax.dot_general(left[0], right[0], dimensions, preferred_element_type=jnp.float32)
     return product * (left[1] * right[1])

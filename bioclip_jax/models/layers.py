@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from bioclip_jax.models import fp8
-from bioclip_jax.models.options import Options
+from bioclip_jax.models.options import Options, Place, precision
 
 __all__ = ["Initializer", "LayerNorm", "LayerScale", "Linear", "gelu", "matmul", "uniform_init"]
 
@@ -49,9 +49,6 @@ def _normalized(x: Array, scale: Array, bias: Array) -> Float[Array, "*batch wid
     return centered * jax.lax.rsqrt(variance + 1e-5) * scale + bias
 
 
-Place = Callable[[Array], Array]
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def matmul(
     x: Float[Array, "rows fan_in"], kernel: Float[Array, "fan_in *fan_out"], place: Place
@@ -61,7 +58,7 @@ def matmul(
     So a float32 kernel's gradient is never rounded to bfloat16. `place` says where on a mesh the cast kernel lies
     while it is used; the backward pass casts and places it anew instead of keeping that copy.
     """
-    return jnp.tensordot(x, place(kernel.astype(x.dtype)), axes=1)
+    return jnp.tensordot(x, place(kernel.astype(x.dtype)), axes=1, precision=precision(x.dtype))
 
 
 def _matmul_forward(x: Array, kernel: Array, place: Place) -> tuple[Array, tuple[Array, Array]]:
@@ -71,10 +68,14 @@ def _matmul_forward(x: Array, kernel: Array, place: Place) -> tuple[Array, tuple
 def _matmul_backward(place: Place, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
     outputs = tuple(range(1, gradient.ndim))
-    to_x = jax.lax.dot_general(gradient, place(kernel.astype(x.dtype)), ((outputs, outputs), ((), ())))
+    exact = precision(x.dtype)
+    to_x = jax.lax.dot_general(gradient, place(kernel.astype(x.dtype)), ((outputs, outputs), ((), ())), precision=exact)
     # In the kernel's own order of axes: what autodiff makes of a kernel with three axes is transposed once more.
     to_kernel = functools.partial(
-        jax.lax.dot_general, dimension_numbers=(((0,), (0,)), ((), ())), preferred_element_type=kernel.dtype
+        jax.lax.dot_general,
+        dimension_numbers=(((0,), (0,)), ((), ())),
+        precision=exact,
+        preferred_element_type=kernel.dtype,
     )
     # XLA's CPU backend multiplies in float32 anyway, and refuses bfloat16 operands here.
     wide = lambda x, gradient: to_kernel(x.astype(kernel.dtype), gradient.astype(kernel.dtype))  # noqa: E731

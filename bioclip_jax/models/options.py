@@ -4,15 +4,23 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-__all__ = ["Implementation", "Matmul", "Options", "Remat", "Shard", "unsharded"]
+__all__ = ["Implementation", "Matmul", "Options", "Place", "Remat", "Shard", "precision", "unsharded"]
 
 Remat = Literal["none", "full", "attention", "dots", "dots_attention"]
 Implementation = Literal["auto", "xla", "cudnn"]
 Matmul = Literal["default", "fp8"]
 Shard = Callable[[Array, tuple[str | None, ...]], Array]
+# Where on a mesh a kernel lies while it is used.
+Place = Callable[[Array], Array]
+
+
+def precision(dtype: Any) -> jax.lax.Precision | None:
+    """Of products of this dtype: a GPU would round float32 factors to TF32, ten bits of mantissa, unless told."""
+    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
 def unsharded(x: Array, logical_axes: tuple[str | None, ...]) -> Array:

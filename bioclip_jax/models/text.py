@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from bioclip_jax.models.blocks import Block, BlockInit, apply_blocks, stack_blocks
 from bioclip_jax.models.config import TextConfig
 from bioclip_jax.models.layers import LayerNorm
-from bioclip_jax.models.options import Options
+from bioclip_jax.models.options import Options, precision
 
 __all__ = ["TextTransformer"]
 
@@ -77,4 +77,5 @@ class TextTransformer(nnx.Module):
         x = apply_blocks(self.blocks, x, self.options)
         end = jnp.argmax(tokens, axis=-1)
         pooled = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
-        return self.ln_final(pooled) @ shard(self.text_projection[...].astype(dtype), (None, None))
+        projection = shard(self.text_projection[...].astype(dtype), (None, None))
+        return jnp.matmul(self.ln_final(pooled), projection, precision=precision(dtype))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from bioclip_jax.models.blocks import Block, BlockInit, apply_blocks, stack_blocks
 from bioclip_jax.models.config import VisionConfig
 from bioclip_jax.models.layers import LayerNorm, Linear, uniform_init
-from bioclip_jax.models.options import Options
+from bioclip_jax.models.options import Options, precision
 
 __all__ = ["VisionTransformer", "draw_patches", "kept_patches", "normalize_images"]
 
@@ -123,7 +123,9 @@ class VisionTransformer(nnx.Module):
         kernel = {"proj": self.proj, "continual_proj": self.continual_proj}.get(projector)
         if kernel is None:
             raise ValueError(f"projector {projector!r} is not in this model: build it with replay_projector=True, or use 'proj'")
-        return pooled @ self.options.shard(kernel[...].astype(self.options.dtype), (None, None))
+        dtype = self.options.dtype
+        projection = self.options.shard(kernel[...].astype(dtype), (None, None))
+        return jnp.matmul(pooled, projection, precision=precision(dtype))
 
 
 def _patchify(images: Float[Array, "batch height width 3"], config: VisionConfig) -> Float[Array, "batch patches pixels"]:

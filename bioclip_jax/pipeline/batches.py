@@ -42,9 +42,10 @@ class DataConfig:
     """Where the data lies and how it is read.
 
     train, val: a folder of tars or of ArrayRecord files, a folder with metadata.csv, or a TFDS name; val may be "".
-    workers: processes that decode beside the trainer, 0 for none (then a thread of the trainer decodes).
+    workers: processes that decode beside each process of the trainer, 0 for none (then a thread of it decodes).
     bad_shards: "error" stops at a tar that cannot be read, "skip" leaves it out and counts it.
     tfds_dir: where TFDS keeps prepared data, None for its own default.
+    prefetch: batches that wait on the devices, beside the one that is trained on.
     """
 
     train: str = ""
@@ -52,10 +53,13 @@ class DataConfig:
     workers: int = 0
     bad_shards: Literal["error", "skip"] = "error"
     tfds_dir: str | None = None
+    prefetch: int = 2
 
     def __post_init__(self):
         if self.workers < 0:
             raise UserError(f"data.workers is {self.workers}; it must be 0 or more")
+        if self.prefetch < 1:
+            raise UserError(f"data.prefetch is {self.prefetch}; it must be at least 1")
         if self.bad_shards not in ("error", "skip"):
             raise UserError(f"data.bad_shards is {self.bad_shards!r}; choose 'error' or 'skip'")
 
@@ -74,6 +78,7 @@ def train_batches(
     hosts: int = 1,
     workers: int = 0,
     stream: int = 0,
+    name: str = "data",
     texts_multiple_of: int = 1,
 ) -> "TrainBatches":
     """This host's part of every global batch from `start_step` on, without end.
@@ -83,7 +88,8 @@ def train_batches(
     samples that substitutes replaced, "longest" is the length of the longest text, its end included. With
     caption.unique_texts, "tokens" are the batch's distinct texts, padded to a power of two and then to a multiple of
     `texts_multiple_of`, and "text_index" int32 [b] says which one each image has. caption.context_length, if set,
-    overrides context_length. stream: streams of one run that draw independently have different numbers.
+    overrides context_length. stream: streams of one run that draw independently have different numbers. name: of the
+    config's group that the source comes from, for errors.
     UserError if the batch cannot be split, or while iterating if MAX_ATTEMPTS samples in a row are bad.
     """
     if global_batch_size < 1 or global_batch_size % hosts:
@@ -101,6 +107,7 @@ def train_batches(
         first_row=host * rows,
         rows=rows,
         chunk=min(_CHUNK, rows) if workers else rows,
+        name=name,
     )
     return TrainBatches(examples, start_step, workers, texts_multiple_of if caption.unique_texts else None)
 
@@ -161,7 +168,9 @@ class _Examples:
         first_row: int,
         rows: int,
         chunk: int,
+        name: str,
     ):
+        self.name = name
         self.source = source
         self.order = order
         self.transform = transform
@@ -221,7 +230,7 @@ class _Examples:
                 return
             causes[cause] += 1
         found = ", ".join(f"{cause} {count}" for cause, count in causes.most_common())
-        raise UserError(f"{MAX_ATTEMPTS} samples in a row are bad ({found}); check data.train and caption.types")
+        raise UserError(f"{MAX_ATTEMPTS} samples in a row are bad ({found}); check {self.name}.train and its caption types")
 
     def _try(self, index: int, kind: str, draws: np.ndarray, image: np.ndarray, tokens: np.ndarray) -> str | None:
         """Makes the example of one sample; the cause if it cannot be made."""

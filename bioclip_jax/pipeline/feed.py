@@ -16,7 +16,9 @@ class DeviceFeed(Iterator[tuple[dict[str, jax.Array], float]]):
     def __init__(self, batches: Iterator[Mapping[str, np.ndarray]], sharding: Any, size: int):
         self._batches = batches
         self._sharding = sharding
-        self._queue: queue.Queue = queue.Queue(maxsize=size)
+        self._queue: queue.Queue = queue.Queue()
+        # Taken before a batch is placed, so that no more than `size` wait in a device's memory.
+        self._places = threading.Semaphore(size)
         self._stop = threading.Event()
         self._finished = False
         self._thread = threading.Thread(target=self._run, name="device_prefetch", daemon=True)
@@ -31,37 +33,28 @@ class DeviceFeed(Iterator[tuple[dict[str, jax.Array], float]]):
         if error is not None:
             self.close()
             raise error
+        self._places.release()
         return batch, waited
 
     def close(self) -> None:
         """Stops reading; batches already fetched are dropped."""
         self._finished = True
         self._stop.set()
-        while self._thread.is_alive():
-            try:  # the thread may be waiting for a free place
-                self._queue.get_nowait()
-            except queue.Empty:
-                self._thread.join(timeout=0.05)
+        self._places.release()
+        self._thread.join()
         if hasattr(self._batches, "close"):
             self._batches.close()
 
     def _run(self) -> None:
         try:
             for batch in self._batches:
-                if self._stop.is_set() or not self._put((self._place(batch), None)):
+                self._places.acquire()
+                if self._stop.is_set():
                     return
-            self._put((None, StopIteration()))
+                self._queue.put((self._place(batch), None))
+            self._queue.put((None, StopIteration()))
         except BaseException as error:  # handed to the consumer, who must hear of it
-            self._put((None, error))
-
-    def _put(self, item: tuple[Any, BaseException | None]) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
+            self._queue.put((None, error))
 
     def _place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         return {name: jax.make_array_from_process_local_data(self._sharding_of(name), x) for name, x in batch.items()}
@@ -75,7 +68,7 @@ def device_prefetch(
     sharding: jax.sharding.Sharding | Mapping[str, jax.sharding.Sharding],
     size: int = 2,
 ) -> DeviceFeed:
-    """(global batch on the devices, seconds the caller waited for it), made `size` batches ahead by a thread.
+    """(global batch on the devices, seconds the caller waited for it), made by a thread, `size` of them ahead.
 
     sharding: of every array, or a mapping from an array's name to its own. An error of `batches` is raised here.
     """

@@ -34,10 +34,12 @@ TEMPERATURE = ("logit_scale", "logit_bias")
 _ENCODED = ("image", "tokens", "kept", "replay_image", "replay_tokens", "replay_kept")
 
 
-def loss_and_gradients(encode: Encode, objective: Objective, *, micro_batches: int, shards: int) -> LossAndGradients:
+def loss_and_gradients(
+    encode: Encode, objective: Objective, *, micro_batches: int, shards: int, shardings: Any
+) -> LossAndGradients:
     """The function (params, batch) -> ((loss, metrics), gradients) of `objective` over `encode`'s features.
 
-    Gradients are float32 where `micro_batches` > 1, in the parameters' types otherwise. Every array of the batch
+    shardings: of the parameters, by which their gradients are added up too. Gradients are float32 where `micro_batches` > 1, in the parameters' types otherwise. Every array of the batch
     must have a multiple of micro_batches * shards rows, where `shards` is the parts the mesh splits them into.
     """
 
@@ -67,9 +69,11 @@ def loss_and_gradients(encode: Encode, objective: Objective, *, micro_batches: i
             # Made anew inside the loop: a vjp kept from the first pass would hold every activation.
             _, backward = jax.vjp(lambda params: encode(params, part), params)
             (of_part,) = backward(gradient)
-            return jax.tree.map(lambda sum, x: sum + x.astype(jnp.float32), total, of_part), None
+            total = jax.tree.map(lambda so_far, x: so_far + x.astype(jnp.float32), total, of_part)
+            return jax.lax.with_sharding_constraint(total, shardings), None
 
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), params)
+        zeros = jax.lax.with_sharding_constraint(zeros, shardings)
         gradients, _ = jax.lax.scan(add, zeros, (parts, of_features))
         return results, gradients | of_temperature
 

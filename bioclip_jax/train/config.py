@@ -55,7 +55,7 @@ class TrainConfig:
     compiled program (1: a scan over them).
     `patch_dropout`: the share of patches that the image tower does not see, until the share
     `patch_dropout_until` of the steps is done.
-    `deterministic`: on a GPU, whether a resumed run repeats every bit, for some speed; a CPU always does.
+    `deterministic`: on a GPU, whether XLA is told to repeat every bit, for some speed; a CPU always does.
     `compiler_options`: of XLA, NAME=VALUE, on NVIDIA's GPUs; what this version does not know is left out, and told.
     `max_skipped_steps`: a run ends after so many updates in a row that were skipped because loss or gradient was
     not finite. `profile`: the first and the last step of a trace, in WORKDIR/profile; () for none.
@@ -110,6 +110,11 @@ class TrainConfig:
             raise UserError(f"config.patch_dropout_until is {self.patch_dropout_until}; it is a share, from 0 to 1")
         if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
             raise UserError(f"config.keep_checkpoints is {self.keep_checkpoints}; keep at least 1, or unset it for all")
+        if self.deterministic and self.attention == "cudnn":
+            raise UserError(
+                "config.deterministic is set, and the backward pass of cuDNN's attention is not; "
+                'set config.attention to "auto" or "xla"'
+            )
         if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):
             raise UserError(f"config.profile is {self.profile}; give the first and the last step to trace, as (20, 22)")
         for option in self.compiler_options:

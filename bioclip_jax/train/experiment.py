@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -55,17 +55,18 @@ class Experiment:
                 )
         self._schedule = cosine_schedule(config.learning_rate, config.warmup_steps, config.total_steps)
         self._optimizer = make_optimizer(config.optimizer, self._schedule, config.weight_decay)
+        abstract = jax.eval_shape(lambda: self._init_state(self._fresh_params()))
+        self._shardings = parameter_shardings(abstract, self.mesh)
+        self.abstract_state: TrainState = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, self._shardings
+        )
         model = graphdef(self.model_config, shard=activation_sharding(self.mesh), **config.model_options)
         self.loss_and_gradients = loss_and_gradients(
             make_encode(model, config.image.mean, config.image.std, self.shards),
             make_objective(contrastive_loss(config.loss, self.mesh)),
             micro_batches=config.micro_batches,
             shards=self.shards,
-        )
-        abstract = jax.eval_shape(lambda: self._init_state(self._fresh_params()))
-        self._shardings = parameter_shardings(abstract, self.mesh)
-        self.abstract_state: TrainState = jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, self._shardings
+            shardings=self._shardings.params,
         )
         self.compile_seconds: list[float] = []
         self._compiled: dict[Any, jax.stages.Compiled] = {}
@@ -102,6 +103,14 @@ class Experiment:
     ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
         """The update of `step` as a jitted function of state and batch, for jax.export."""
         return self._jitted(self.abstract_batch(), self._variant(step, text_length, replay_text_length))
+
+    def text_lengths(self, notes: Mapping[str, np.ndarray]) -> tuple[int, int]:
+        """text_length and replay_text_length of a batch, by the "longest" that the host noted of each stream."""
+        caption, replay = self.config.caption, self.config.replay.caption
+        return (
+            caption.shortest_length(int(notes["longest"]), self.context_length),
+            replay.shortest_length(int(notes.get(PREFIX + "longest", 0)), self.replay_context_length),
+        )
 
     def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes, types and shardings of a batch whose texts are all given, by name."""

@@ -35,7 +35,9 @@ class Feed:
     def __init__(self, experiment: Experiment, sources: Mapping[str, Source], start: int) -> None:
         self._host_batches = _host_batches(experiment, sources, start)
         self._notes: deque[dict[str, np.ndarray]] = deque()
-        self._device_batches = device_prefetch(self._without_notes(), experiment.batch_sharding)
+        self._device_batches = device_prefetch(
+            self._without_notes(), experiment.batch_sharding, experiment.config.data.prefetch
+        )
 
     def _without_notes(self) -> Iterator[dict[str, np.ndarray]]:
         names = [prefix + name for prefix in ("", PREFIX) for name in _NOTES]
@@ -82,6 +84,7 @@ def _host_batches(experiment: Experiment, sources: Mapping[str, Source], start: 
         global_batch_size=config.replay.batch_size,
         workers=config.replay.workers,
         stream=REPLAY_STREAM,
+        name="replay",
         **shared,
     )
     return WithReplay(batches, replay)

@@ -12,6 +12,7 @@ import jax
 from bioclip_jax.checkpoint.config import to_dict
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
+from bioclip_jax.distributed.agreement import Agreement
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.train.config import TrainConfig
@@ -20,9 +21,9 @@ from bioclip_jax.train.feed import Feed
 from bioclip_jax.train.interrupt import Interrupt
 from bioclip_jax.train.metrics import ProgressLine, open_metrics
 from bioclip_jax.train.resume import check_same_data, check_same_run
-from bioclip_jax.train.run import Evaluate, Interrupted, Run
+from bioclip_jax.train.run import Evaluate, Interrupted, Run, lacks_evaluation
 
-__all__ = ["Evaluate", "Interrupted", "train"]
+__all__ = ["Evaluate", "Interrupted", "open_sources", "train"]
 
 
 def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = None) -> dict[str, Any]:
@@ -32,26 +33,36 @@ def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = 
     Returns the last line of metrics. Errors: UserError for what a person must change; Interrupted after
     SIGINT, SIGTERM or SIGUSR1, once the checkpoint is on disk.
     """
-    directory = TrainingDirectory(Path(workdir))
+    # From the very start: a job that is warned while it still opens its data is to be requeued, not lost.
+    with Interrupt() as interrupt:
+        return _train(config, TrainingDirectory(Path(workdir)), evaluate, interrupt)
+
+
+def _train(
+    config: TrainConfig, directory: TrainingDirectory, evaluate: Evaluate | None, interrupt: Interrupt
+) -> dict[str, Any]:
     if directory.path.exists() and not directory.path.is_dir():
         raise UserError(f"the --workdir {directory.path} is a file; give a directory")
     check_same_run(directory, config)
-    sources = _open_sources(config)
+    sources = open_sources(config)
     config = config.with_steps(len(sources["train"]))
     start = (directory.steps() or [0])[-1]
     progress = ProgressLine(config.total_steps, silent=jax.process_index() > 0)
     for source in sources.values():
         for shard in source.skipped_shards:
             progress.say(f"left out, because it cannot be read: {shard}")
-    if start >= config.total_steps:
+    done = start >= config.total_steps
+    if done and not (evaluate is not None and config.evaluate_every and lacks_evaluation(directory, start)):
         progress.say(f"{directory.path} is trained: {start} of {config.total_steps} steps are done")
         return (directory.read_metrics() or [{"step": start}])[-1]
 
     experiment = Experiment(config)
+    agreement = Agreement(experiment.mesh)
     state = None if start else experiment.init()
     with contextlib.ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt())
-        checkpoints = Checkpoints(directory, keep=config.keep_checkpoints, attempts=config.save_attempts)
+        checkpoints = Checkpoints(
+            directory, keep=config.keep_checkpoints, attempts=config.save_attempts, anyone=agreement.anyone
+        )
         stack.enter_context(contextlib.closing(checkpoints))
         meta: Mapping[str, Any] = {}
         if start:
@@ -62,13 +73,16 @@ def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = 
             directory.write_config(to_dict(config))
         writer = stack.enter_context(contextlib.closing(open_metrics(directory, start, config)))
         feed = stack.enter_context(contextlib.closing(Feed(experiment, sources, start)))
-        run = Run(experiment, directory, checkpoints, writer, progress, evaluate, interrupt, sources)
+        run = Run(experiment, directory, checkpoints, writer, progress, evaluate, interrupt, sources, agreement)
         run.bad.update(meta.get("bad_samples", {}))
         return run.steps(state, start, feed)
 
 
-def _open_sources(config: TrainConfig) -> dict[str, Source]:
-    """The sources of the config's streams by name, "train" and, where it asks for replay, "replay"."""
+def open_sources(config: TrainConfig) -> dict[str, Source]:
+    """The sources of the config's streams by name, "train" and, where it asks for replay, "replay".
+
+    UserError where the config does not say where they lie, or there is nothing.
+    """
     if not config.data.train:
         raise UserError("config.data.train is not set; give the training data with --config.data.train=PATH")
     locations = {"train": config.data.train}

@@ -23,7 +23,6 @@ def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
     for key in _KEPT:
         was, is_now = before, now
         for part in key.split("."):
-            # A config of an earlier version may lack the key.
             was, is_now = (was or {}).get(part), is_now.get(part)
         if was != is_now:
             raise UserError(

@@ -15,6 +15,7 @@ from bioclip_jax.checkpoint.config import to_dict
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.distributed.agreement import Agreement
+from bioclip_jax.distributed.rows import counts_its_rows
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import CAUSES
 from bioclip_jax.pipeline.replay import PREFIX
@@ -76,26 +77,32 @@ class Run:
         evaluate: Evaluate | None,
         interrupt: Interrupt,
         sources: Mapping[str, Source],
+        agreement: Agreement,
     ) -> None:
         self._config: TrainConfig = experiment.config
         self._experiment, self._directory, self._checkpoints = experiment, directory, checkpoints
         self._writer, self._progress = writer, progress
         self._evaluate, self._interrupt, self._sources = evaluate, interrupt, sources
-        self._agreement = Agreement(experiment.mesh)
+        self._agreement = agreement
         self._stopwatch = Stopwatch(experiment.model_config)
         self._profile = Profile(self._config.profile, directory.path / "profile")
         # How many steps the devices are given before the first of them is waited for. More devices than a CPU has
         # cores would wait for each other forever in two programs at once.
         self._ahead = 0 if jax.default_backend() == "cpu" else 1
         self._in_flight: deque[_Dispatched] = deque()
+        # The signal that all processes stop for, 0 while there is none.
+        self._signal = 0
         self._skipping = False
         self._saved_step: int | None = None
         self._save_seconds = 0.0
         # Lines of metrics that are not written yet; the newest line of all.
         self._unwritten: list[dict[str, Any]] = []
         self._line: dict[str, Any] = {}
-        # Bad samples so far, by cause; of the replay stream with its prefix.
+        # Bad samples of all processes so far, by cause; of the replay stream with its prefix. Those of this process
+        # that are not among them yet.
         self.bad: Counter[str] = Counter()
+        self._bad_here: Counter[str] = Counter()
+        self._counts_bad = counts_its_rows(experiment.batch_sharding)
 
     def steps(self, state: TrainState, start: int, feed: Feed) -> dict[str, Any]:
         """Train from step `start` to the last. Returns the last line of metrics.
@@ -103,19 +110,21 @@ class Run:
         Errors: Interrupted after a signal, once the checkpoint is on disk; UserError for what a person must change.
         """
         total = self._config.total_steps
+        step = start
         self._evaluate_missed(state, start)
         self._stopwatch.restart()
-        upcoming = self._fetch(feed)
-        step = start
-        while step < total:
-            *lengths, stopping = np.asarray(upcoming.agreed).tolist()
-            if stopping or (jax.process_count() == 1 and self._interrupt.signal is not None):
+        upcoming: _Upcoming | None = None
+        while step < total and not self._signal:
+            upcoming = upcoming or self._fetch(feed)
+            fed, (*lengths, self._signal) = upcoming.fed, np.asarray(upcoming.agreed).tolist()
+            if jax.process_count() == 1:
+                self._signal = self._interrupt.signal or 0
+            if self._signal:
                 break
             step += 1
-            fed = upcoming.fed
-            if step < total:
-                # Asked for before this step is on the devices, so that the answer is there when the step has begun.
-                upcoming = self._fetch(feed)
+            # Asked for before this step is on the devices, so that the answer is there when the step has begun. One
+            # process has nobody to ask, and need not hold another batch.
+            upcoming = self._fetch(feed) if step < total and jax.process_count() > 1 else None
             state = self._train(state, step, fed, tuple(lengths), settled=step - start > _SETTLED)
             self._between_steps(state, step)
         self._settle(0)
@@ -125,25 +134,21 @@ class Run:
         while not self._checkpoints.wait():
             self._save(step, state)
         self._profile.close()
-        if step < total:
-            raise Interrupted(self._interrupt.signal or stopping, step)
+        if self._signal:
+            raise Interrupted(self._signal, step)
         self._progress.say(f"trained {total} steps; {self._directory.path} holds the model")
         return self._line
 
     def _fetch(self, feed: Feed) -> _Upcoming:
         fed = feed.next()
-        caption, replay = self._config.caption, self._config.replay.caption
-        whole = self._experiment.context_length, self._experiment.replay_context_length
-        lengths = (
-            caption.shortest_length(int(fed.notes["longest"]), whole[0]),
-            replay.shortest_length(int(fed.notes.get(PREFIX + "longest", 0)), whole[1]),
-        )
+        lengths = self._experiment.text_lengths(fed.notes)
         agreed = self._agreement.propose((*lengths, self._interrupt.signal or 0))
         return _Upcoming(fed, agreed if self._ahead else np.asarray(agreed))
 
     def _stopping(self) -> bool:
         """Whether a signal came to any process; every process must ask."""
-        return bool(np.asarray(self._agreement.propose((self._interrupt.signal or 0,)))[0])
+        self._signal = int(np.asarray(self._agreement.propose((self._interrupt.signal or 0,)))[0])
+        return self._signal > 0
 
     def _train(
         self, state: TrainState, step: int, fed: Fed, text_lengths: tuple[int, int], *, settled: bool
@@ -168,7 +173,7 @@ class Run:
             self._validate(state)
         self._write_lines()
         # While updates are skipped the parameters may be what causes it, so the checkpoints before them are kept.
-        if (saves and (last or not self._skipping)) or self._checkpoints.save_again():
+        if last or ((saves or self._checkpoints.save_again()) and not self._skipping):
             self._save(step, state)
         if evaluates:
             self._stopwatch.restart()
@@ -187,8 +192,8 @@ class Run:
     def _count(self, done: _Dispatched) -> None:
         notes, batch = done.fed.notes, done.fed.batch
         for prefix in ("", PREFIX):
-            if (bad := notes.get(prefix + "bad")) is not None:
-                self.bad.update({prefix + cause: int(n) for cause, n in zip(CAUSES, bad) if n})
+            if self._counts_bad and prefix + "bad" in notes:
+                self._bad_here.update({prefix + cause: int(n) for cause, n in zip(CAUSES, notes[prefix + "bad"])})
         dropout, replay = self._config.patch_dropout_at(done.step), self._config.replay.batch_size
         pairs, (length, replay_length) = self._config.global_batch_size + replay, done.text_lengths
         self._stopwatch.count(pairs, len(batch["tokens"]), length, done.fed.waited, dropout)
@@ -213,6 +218,7 @@ class Run:
 
     def _log(self, step: int, metrics: Mapping[str, Any]) -> None:
         line = {"step": step, **metrics} | self._stopwatch.read()
+        self._add_up_bad_samples()
         line["bad_samples"] = dict(self.bad)
         line["skipped_shards"] = sum(len(source.skipped_shards) for source in self._sources.values())
         line["save_seconds"], self._save_seconds = self._save_seconds, 0.0
@@ -230,8 +236,14 @@ class Run:
         due = _due(step, self._config.evaluate_every) or (self._config.evaluate_every and step == self._config.total_steps)
         return bool(self._evaluate is not None and due)
 
+    def _add_up_bad_samples(self) -> None:
+        names = [prefix + cause for prefix in ("", PREFIX) for cause in CAUSES]
+        total = self._agreement.total([self._bad_here[name] for name in names])
+        self.bad.update({name: int(n) for name, n in zip(names, total) if n})
+        self._bad_here.clear()
+
     def _validate(self, state: TrainState) -> None:
-        """Evaluate, into the newest line; where a signal comes meanwhile, the run evaluates when it goes on."""
+        """Evaluate, into the newest line; where a signal comes meanwhile, it is done when the run goes on."""
         values = self._evaluate(state.params, self._stopping)
         if values is not None:
             self._progress.say(f"step {self._line['step']}: " + _describe(values))
@@ -239,17 +251,20 @@ class Run:
 
     def _evaluate_missed(self, state: TrainState, start: int) -> None:
         """The evaluation that was due at the checkpoint and that a signal broke off: its line comes once more."""
-        lines = [line for line in self._directory.read_metrics() if line["step"] == start]
-        if start and lines and self._evaluates(start) and not any("val" in line for line in lines):
-            self._line = lines[-1]
-            self._validate(state)
-            self._unwritten.append(self._line)
-            self._write_lines()
+        missed = start > 0 and self._evaluates(start) and lacks_evaluation(self._directory, start)
+        # One process may not see yet what another has written.
+        if not self._agreement.anyone(missed):
+            return
+        self._line = next(line for line in reversed(self._directory.read_metrics()) if line["step"] == start)
+        self._validate(state)
+        if "val" in self._line:
+            self._writer.write(self._line)
 
     def _save(self, step: int, state: TrainState) -> None:
         """Begin a checkpoint. Metrics up to it are on disk before it is."""
         start = time.perf_counter()
         self._writer.flush()
+        self._add_up_bad_samples()
         meta = {
             "step": step,
             "samples": {name: len(source) for name, source in self._sources.items()},
@@ -259,6 +274,12 @@ class Run:
         self._checkpoints.save(step, state.to_trees(), meta)
         self._saved_step = step
         self._save_seconds += time.perf_counter() - start
+
+
+def lacks_evaluation(directory: TrainingDirectory, step: int) -> bool:
+    """Whether the metrics of `step` are there without an evaluation."""
+    lines = [line for line in directory.read_metrics() if line["step"] == step]
+    return bool(lines) and not any("val" in line for line in lines)
 
 
 def _due(step: int, every: int) -> bool:

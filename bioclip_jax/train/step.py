@@ -31,8 +31,8 @@ def make_train_step(
     prepare(batch, key): the step's random draws, which follow from `seed` and the step. compute_params: from the
     float32 parameters to those that the loss is differentiated by, which may be their bfloat16 copies.
 
-    An update whose loss or gradient is not finite is skipped: parameters and optimizer stay as they are, the step
-    and `skipped` count on, so that the next batch comes.
+    An update whose loss or gradient is not finite is skipped: parameters and optimizer, with its place in the
+    schedule, stay as they are; the step and `skipped` count on, so that the next batch comes.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -52,7 +52,7 @@ def make_train_step(
         skipped = {"total": state.skipped["total"] + bad, "in_row": (state.skipped["in_row"] + bad) * bad}
         metrics = {
             "loss": loss,
-            "learning_rate": schedule(state.step),
+            "learning_rate": schedule(state.step - state.skipped["total"]),
             "gradient_norm": gradient_norm,
             "logit_scale": jnp.exp(params["logit_scale"]),
             "skipped_steps": skipped["total"],

@@ -82,3 +82,9 @@ def test_a_chain_of_products_is_timed_for_what_it_computes():
     device = jax.devices()[0]
     speed = matmul.chain_speed(64, (32, 96, 32), "float32", 0.02, device)
     assert 1e-6 < speed < 100, f"{speed} TFLOP/s is no speed of a CPU"
+
+
+def test_the_fastest_of_several_measurements_is_the_ceiling():
+    slow = {"model": 1.0, "square": 3.0, "peak": 3.0, "dtype": "float32"}
+    fast = {"model": 2.0, "square": 2.5, "peak": 2.5, "dtype": "float32"}
+    assert matmul.fastest([slow, fast]) == {"model": 2.0, "square": 3.0, "peak": 3.0, "dtype": "float32"}

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bioclip_jax.checkpoint import manager
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.errors import UserError
@@ -49,11 +50,14 @@ def saved(tmp_path) -> TrainingDirectory:
     return directory
 
 
-def test_a_failed_save_is_told_and_can_be_made_good(saved):
+def test_a_failed_save_is_told_and_can_be_made_good(saved, monkeypatch):
     checkpoints = Checkpoints(saved, keep=None, attempts=3)
     with full_disk():
         checkpoints.save(4, trees(4), {})
-        assert not checkpoints.wait() and checkpoints.save_again()
+        assert not checkpoints.wait()
+        assert not checkpoints.save_again(), "tried again at once, when nothing can have changed"
+        monkeypatch.setattr(manager, "_PAUSE_SECONDS", 0.0)
+        assert checkpoints.save_again()
         checkpoints.save(5, trees(5), {})
         assert not checkpoints.wait()
     checkpoints.save(6, trees(6), {})

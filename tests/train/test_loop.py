@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -56,22 +57,37 @@ def test_an_interrupted_run_saves_and_goes_on(undisturbed, tiny_config, tmp_path
     assert losses(training.workdir) == losses(undisturbed)
 
 
-def test_a_loss_that_is_not_finite_stops_behind_the_last_good_checkpoint(tiny_config, tmp_path, capfd):
-    run = ["train", "--config", str(tiny_config), "--workdir", str(tmp_path)]
-    assert main([*run, "--config.total_steps=10", "--config.checkpoint_every=5"]) == 0
-    assert main([*run, "--config.learning_rate=1e30", "--config.checkpoint_every=1000"]) == 2
-    _is_one_line(capfd.readouterr().err, "checkpoint 10 is the last good one")
-    assert TrainingDirectory(tmp_path).steps() == [5, 10]
+def test_a_loss_that_is_not_finite_stops_behind_the_last_good_checkpoint(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    assert _trained(tiny_config, run, "--config.total_steps=10", "--config.checkpoint_every=5")[0] == 0
+    wild = ("--config.learning_rate=1e30", "--config.checkpoint_every=1", "--config.max_skipped_steps=3")
+    status, errors = _trained(tiny_config, run, *wild)
+    assert status == 2, errors
+    _is_one_line(errors, "for 3 steps in a row; checkpoint")
+    assert errors.count("skipped, because its loss is nan") == 3, errors
+    # The step that went wild was finite itself; no checkpoint was saved of those that were skipped behind it.
+    assert TrainingDirectory(run).steps()[-1] <= 12, errors
     # What the error advises works.
-    assert main([*run, "--config.total_steps=12", "--config.optimizer.clip_norm=1.0"]) == 0
-    assert TrainingDirectory(tmp_path).steps()[-1] == 12
+    advised = ("--config.total_steps=14", "--config.optimizer.clip_norm=1.0")
+    for step in [step for step in TrainingDirectory(run).steps() if step > 10]:
+        shutil.rmtree(TrainingDirectory(run).checkpoints / str(step))
+    assert _trained(tiny_config, run, *advised)[0] == 0
+    assert TrainingDirectory(run).steps()[-1] == 14
 
 
-def test_a_run_does_not_go_on_over_other_data(tiny_config, tmp_path, shards, capfd):
-    run = ["train", "--config", str(tiny_config), "--workdir", str(tmp_path)]
-    assert main([*run, "--config.total_steps=2"]) == 0
-    assert main([*run, "--config.total_steps=4", f"--config.data.train={shards / 'shard-00000.tar'}"]) == 2
-    _is_one_line(capfd.readouterr().err, "held 64 samples when checkpoint 2 was saved and holds 40 now")
+def test_a_run_does_not_go_on_over_other_data(tiny_config, tmp_path, shards):
+    run = tmp_path / "run"
+    assert _trained(tiny_config, run, "--config.total_steps=2")[0] == 0
+    other = f"--config.data.train={shards / 'shard-00000.tar'}"
+    status, errors = _trained(tiny_config, run, "--config.total_steps=4", other)
+    assert status == 2
+    _is_one_line(errors, "held 64 samples when checkpoint 2 was saved and holds 40 now")
+
+
+def _trained(*arguments) -> tuple[int, str]:
+    training = Training(*arguments)
+    errors = training.wait()
+    return training.status, errors
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,14 @@ def step_and_state():
 
         return jax.value_and_grad(loss, has_aux=True)(params)
 
-    optimizer = optax.adamw(0.1)
+    def schedule(count):
+        return 0.1 / (1 + count)
+
+    optimizer = optax.sgd(schedule)
     step = make_train_step(
         loss_and_gradients,
         optimizer,
-        lambda step: 0.1,
+        schedule,
         prepare=lambda batch, key: batch,
         compute_params=lambda params: params,
         seed=0,
@@ -48,5 +51,9 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_counted(step_and_st
 
     on, metrics = step(after, good)
     assert (int(metrics["skipped_steps"]), int(metrics["skipped_in_row"])) == (2, 0)
-    expected, _ = step(before, good)
+    expected, line = step(before, good)
     jax.tree.map(np.testing.assert_array_equal, on.params, expected.params)
+    assert float(metrics["learning_rate"]) == float(line["learning_rate"]) == pytest.approx(0.05)
+    moved = float(before.params["kernel"][0] - on.params["kernel"][0])
+    gradient = 2 * float(before.params["kernel"][0]) * float(jnp.exp(before.params["logit_scale"]))
+    assert moved == pytest.approx(0.05 * gradient, rel=1e-5), "the rate that is logged is not the one that was used"
