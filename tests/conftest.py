@@ -36,7 +36,12 @@ declare()
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# Minutes each: they come first, so that no process of the suite works on one while the others have run dry.
+LONG = ("test_nothing_lost.py", "test_two_processes.py", "test_meshes.py", "test_open_clip_parity.py", "test_loop.py")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
     if SHARED_DATA.is_dir():
         return
     kept = [item for item in items if item.get_closest_marker("shared_data") is None]

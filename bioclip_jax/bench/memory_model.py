@@ -77,8 +77,9 @@ def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
         micro * kept.image_block, *(math.ceil(n / parts) * kept.text_block(length) for length, n in lengths)
     )
     image_bytes = 3 * model.vision.image_size**2
-    # The one that is trained on and those that wait; several processes agree on one more before its turn.
-    batches = 1 + config.data.prefetch + (mesh.size > 1)
+    # The one that is trained on, the one of the step that stands behind it in the device's queue, and those that wait;
+    # several processes agree on one more before its turn.
+    batches = 2 + config.data.prefetch + (mesh.size > 1)
     everyone = config.global_batch_size + config.replay.batch_size
     return DeviceMemory(
         parameters=shard_bytes(params),

@@ -56,11 +56,13 @@ class _Upcoming:
 
 @dataclass(frozen=True)
 class _Dispatched:
-    """A step that the devices may still be working on."""
+    """A step that the devices may still be working on, without its batch, whose memory is free when it is done."""
 
     step: int
     metrics: Mapping[str, Any]
-    fed: Fed
+    notes: Mapping[str, np.ndarray]
+    waited: float
+    texts: int
     text_lengths: tuple[int, int]
 
 
@@ -161,7 +163,7 @@ class Run:
             self._progress.say(
                 f"step {step}: compiled anew in {seconds:.1f} s, for {len(fed.batch['tokens'])} texts of {text_lengths[0]} tokens"
             )
-        self._in_flight.append(_Dispatched(step, metrics, fed, text_lengths))
+        self._in_flight.append(_Dispatched(step, metrics, fed.notes, fed.waited, len(fed.batch["tokens"]), text_lengths))
         self._profile.after(step, metrics)
         return state
 
@@ -190,13 +192,12 @@ class Run:
                 self._log(done.step, metrics)
 
     def _count(self, done: _Dispatched) -> None:
-        notes, batch = done.fed.notes, done.fed.batch
         for prefix in ("", PREFIX):
-            if self._counts_bad and prefix + "bad" in notes:
-                self._bad_here.update({prefix + cause: int(n) for cause, n in zip(CAUSES, notes[prefix + "bad"])})
+            if self._counts_bad and prefix + "bad" in done.notes:
+                self._bad_here.update({prefix + cause: int(n) for cause, n in zip(CAUSES, done.notes[prefix + "bad"])})
         dropout, replay = self._config.patch_dropout_at(done.step), self._config.replay.batch_size
         pairs, (length, replay_length) = self._config.global_batch_size + replay, done.text_lengths
-        self._stopwatch.count(pairs, len(batch["tokens"]), length, done.fed.waited, dropout)
+        self._stopwatch.count(pairs, done.texts, length, done.waited, dropout)
         self._stopwatch.count(0, replay, replay_length, 0.0, dropout)
 
     def _check_skipped(self, in_row: float, metrics: Mapping[str, float], step: int) -> None:

@@ -73,7 +73,7 @@ def test_real_data_is_waited_for(shared_data):
 def test_it_says_what_is_missing(tmp_path):
     with pytest.raises(UserError, match="--steps is 0"):
         train.run(config(), steps=0)
-    with pytest.raises(UserError, match="--data needs config.replay.train"):
+    with pytest.raises(UserError, match="config.replay.train is not set; give the replay data"):
         (tmp_path / "metadata.csv").write_text("filepath,genus\na.jpg,Malus\n")
         train.run(config(replay={"batch_size": 16}), steps=1, data=str(tmp_path))
 
