@@ -11,6 +11,7 @@ import jax
 from bioclip_jax.models.platform import on_nvidia
 from bioclip_jax.train.config import TrainConfig
 
+_TRUTH = {"true": True, "false": False}
 _UNKNOWN = re.compile(r"No such compile option: '([^']+)'")
 
 
@@ -33,6 +34,8 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     if not on_nvidia():
         return {}
     options: dict[str, Any] = dict(option.split("=", 1) for option in config.compiler_options)
+    # XLA takes "1" for an integer, and for a truth value only a truth value.
+    options = {name: _TRUTH.get(value.lower(), value) for name, value in options.items()}
     if config.deterministic:
         options["xla_gpu_deterministic_ops"] = True
     return options

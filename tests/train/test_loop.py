@@ -84,6 +84,13 @@ def test_a_run_does_not_go_on_over_other_data(tiny_config, tmp_path, shards):
     _is_one_line(errors, "held 64 samples when checkpoint 2 was saved and holds 40 now")
 
 
+def test_steps_are_traced_where_the_config_says(tiny_config, tmp_path):
+    status, errors = _trained(tiny_config, tmp_path / "run", "--config.total_steps=4", "--config.profile=(2, 3)")
+    assert status == 0, errors
+    traces = [path for path in (tmp_path / "run" / "profile").rglob("*") if path.is_file() and path.stat().st_size]
+    assert traces, "no trace was written"
+
+
 def _trained(*arguments) -> tuple[int, str]:
     training = Training(*arguments)
     errors = training.wait()
