@@ -19,6 +19,7 @@ import numpy as np
 from bioclip_jax.bench.cold_cache import cold_cache
 from bioclip_jax.bench.matmul import fastest, measured_peak
 from bioclip_jax.bench.peer_process import Peer
+from bioclip_jax.bench.train_peer import WARM_UP_STEPS
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import kept_patches
 from bioclip_jax.pipeline.replay import PREFIX
@@ -31,7 +32,6 @@ from bioclip_jax.train.throughput import Work, loss_flops, peak_flops, tower_wor
 
 # Ours and the peer's take turns, so that a busy machine slows both alike.
 _TURNS = 5
-WARM_UP_STEPS = 2
 _PACKAGES = ("bioclip-jax", "jax", "jaxlib", "flax", "optax")
 # Tokens of the longest caption of Rare Species, with start and end; a large batch runs at such a length.
 _LONGEST_CAPTION = 39

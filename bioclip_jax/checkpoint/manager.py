@@ -61,6 +61,7 @@ class Checkpoints:
         self._directory = directory
         self._attempts = attempts
         self._anyone = anyone
+        self._error: Exception | None = None
         self._failures = 0
         self._failed_at = 0.0
         self._pending = False
