@@ -1,40 +1,32 @@
-"""Training batches: the samples of a step decoded, cropped and tokenised, the same for any hosts and workers."""
+"""Training batches: the examples of a step put together, the same for any hosts and workers."""
 
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
 import weakref
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import grain
 import numpy as np
-from absl import flags
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import CAUSES, BadImage, ImageConfig, TrainTransform, decode
-from bioclip_jax.pipeline.order import CAPTION_DRAW, Order
+from bioclip_jax.pipeline.examples import Batch, Examples
+from bioclip_jax.pipeline.images import CAUSES, ImageConfig, TrainTransform
+from bioclip_jax.pipeline.order import Draws
 from bioclip_jax.pipeline.recycled import RecycledArrays
+from bioclip_jax.pipeline.sampling import Sampling, make_order
+from bioclip_jax.pipeline.slots import SharedSlots
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.text.captions import CaptionConfig, MissingCaption, complete_captions
+from bioclip_jax.pipeline.workers import in_workers
+from bioclip_jax.text.captions import CaptionConfig
 from bioclip_jax.text.tokenizer import Tokenizer
-
-# Bad samples in a row at one position after which something else must be wrong.
-MAX_ATTEMPTS = 100
 
 # What a worker hands over at once: large enough to be worth a message, small enough that a batch keeps all busy.
 _CHUNK = 64
 _CHUNKS_AHEAD = 2
-# Room for one decoded image of up to 1,024 x 1,024 pixels.
-_SCRATCH = 3 << 20
+# Those ahead, one on its way at either end, and one that is being filled.
+_SLOTS = _CHUNKS_AHEAD + 3
 _FOREVER = 1 << 60
-
-Batch = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,6 +34,8 @@ class DataConfig:
     """Where the data lies and how it is read.
 
     train, val: a folder of tars or of ArrayRecord files, a folder with metadata.csv, or a TFDS name; val may be "".
+    Tars and ArrayRecord files may lie in object storage, as s3://BUCKET/FOLDER. Several for train are joined by "::".
+    weights, upsample, window: see sampling.Sampling.
     workers: processes that decode beside each process of the trainer, 0 for none (then a thread of it decodes).
     bad_shards: "error" stops at a tar that cannot be read, "skip" leaves it out and counts it.
     tfds_dir: where TFDS keeps prepared data, None for its own default.
@@ -50,12 +44,21 @@ class DataConfig:
 
     train: str = ""
     val: str = ""
+    weights: tuple[float, ...] = ()
+    upsample: tuple[float, ...] = ()
+    window: int = 0
     workers: int = 0
     bad_shards: Literal["error", "skip"] = "error"
     tfds_dir: str | None = None
     prefetch: int = 2
 
+    @property
+    def sampling(self) -> Sampling:
+        """How `train` is drawn."""
+        return Sampling(self.weights, self.upsample, self.window)
+
     def __post_init__(self):
+        self.sampling  # checks itself
         if self.workers < 0:
             raise UserError(f"data.workers is {self.workers}; it must be 0 or more")
         if self.prefetch < 1:
@@ -77,6 +80,7 @@ def train_batches(
     host: int = 0,
     hosts: int = 1,
     workers: int = 0,
+    sampling: Sampling = Sampling(),
     stream: int = 0,
     name: str = "data",
     texts_multiple_of: int = 1,
@@ -88,7 +92,7 @@ def train_batches(
     samples that substitutes replaced, "longest" is the length of the longest text, its end included. With
     caption.unique_texts, "tokens" are the batch's distinct texts, padded to a power of two and then to a multiple of
     `texts_multiple_of`, and "text_index" int32 [b] says which one each image has. caption.context_length, if set,
-    overrides context_length. stream: streams of one run that draw independently have different numbers. name: of the
+    overrides context_length. sampling: the order of the samples. stream: streams of one run that draw independently have different numbers. name: of the
     config's group that the source comes from, for errors.
     UserError if the batch cannot be split, or while iterating if MAX_ATTEMPTS samples in a row are bad.
     """
@@ -97,17 +101,20 @@ def train_batches(
     if caption.unique_texts and hosts > 1:
         raise UserError(f"caption.unique_texts works on one host, not on {hosts}; switch it off")
     rows = global_batch_size // hosts
-    examples = _Examples(
+    chunk, size = min(_CHUNK, rows) if workers else rows, (image_size, image_size, 3)
+    examples = Examples(
         source=source,
-        order=Order(seed, len(source), stream),
+        order=make_order(source, sampling, seed, global_batch_size, stream),
+        draws=Draws(seed, stream),
         transform=TrainTransform(image_size, image),
         caption=caption,
         tokenizer=Tokenizer(caption.context_length or context_length),
         global_batch_size=global_batch_size,
         first_row=host * rows,
         rows=rows,
-        chunk=min(_CHUNK, rows) if workers else rows,
+        chunk=chunk,
         name=name,
+        slots=SharedSlots(workers, _SLOTS, (chunk, *size)) if workers else None,
     )
     return TrainBatches(examples, start_step, workers, texts_multiple_of if caption.unique_texts else None)
 
@@ -115,7 +122,7 @@ def train_batches(
 class TrainBatches(Iterator[Batch]):
     """The iterator of train_batches; `close` stops its workers."""
 
-    def __init__(self, examples: "_Examples", start_step: int, workers: int, texts_multiple_of: int | None):
+    def __init__(self, examples: Examples, start_step: int, workers: int, texts_multiple_of: int | None):
         """texts_multiple_of: of what the number of texts is a multiple where each is given once; None gives all."""
         self._examples = examples
         self._texts_multiple_of = texts_multiple_of
@@ -123,147 +130,43 @@ class TrainBatches(Iterator[Batch]):
         # Reading ahead is device_prefetch's work; threads of grain's own would only add copies in flight.
         chunks = chunks.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
         if workers:
-            _check_shared_memory(examples, workers)
-            # grain's workers pass absl's flags on, which only absl's own main function would have parsed.
-            if not flags.FLAGS.is_parsed():
-                flags.FLAGS.mark_as_parsed()
-            options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_CHUNKS_AHEAD)
-            chunks = chunks.mp_prefetch(options, worker_init_fn=_start_worker)
+            chunks = in_workers(chunks, workers, _CHUNKS_AHEAD)
         self._chunks = iter(chunks)
+        self._images = RecycledArrays()
         # Also at the interpreter's exit, where grain's own clean-up comes too late to be quiet.
         self._finalizer = weakref.finalize(self, self._chunks.close)
 
     def __next__(self) -> Batch:
-        parts = [next(self._chunks) for _ in range(self._examples.chunks)]
-        if len(parts) == 1:
-            batch = parts[0]
-        else:
-            batch = {name: np.concatenate([part[name] for part in parts]) for name in ("image", "tokens")}
-            batch["bad"] = sum(part["bad"] for part in parts)
+        batch = self._joined() if self._examples.slots else next(self._chunks)
         # The end-of-text token has the largest id.
         batch["longest"] = np.int32(batch["tokens"].argmax(axis=1).max() + 1)
         if self._texts_multiple_of is not None:
             batch["tokens"], batch["text_index"] = _unique_rows(batch["tokens"], self._texts_multiple_of)
         return batch
 
+    def _joined(self) -> Batch:
+        """The step's chunks as the workers send them, put together."""
+        slots, rows, size = self._examples.slots, self._examples.rows, self._examples.transform.size
+        images = self._images.take((rows, size, size, 3))
+        tokens, bad, row = [], np.zeros(len(CAUSES), np.int32), 0
+        for _ in range(self._examples.chunks):
+            part = next(self._chunks)
+            count, image = len(part["tokens"]), part["image"]
+            if isinstance(image, int):
+                images[row : row + count] = slots.array(image)[:count]
+                slots.release(image)
+            else:
+                images[row : row + count] = image
+            tokens.append(part["tokens"])
+            bad += part["bad"]
+            row += count
+        return {"image": images, "tokens": np.concatenate(tokens), "bad": bad}
+
     def close(self) -> None:
         """Stops the workers; the iterator cannot be used any more."""
         self._finalizer()
-
-
-class _Examples:
-    """From the number of a chunk to its examples; what a worker runs.
-
-    A step has `chunks` of them, of `chunk` rows each but for the last; this host's rows begin at `first_row`.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        order: Order,
-        transform: TrainTransform,
-        caption: CaptionConfig,
-        tokenizer: Tokenizer,
-        global_batch_size: int,
-        first_row: int,
-        rows: int,
-        chunk: int,
-        name: str,
-    ):
-        self.name = name
-        self.source = source
-        self.order = order
-        self.transform = transform
-        self.caption = caption
-        self.tokenizer = tokenizer
-        self.global_batch_size = global_batch_size
-        self.first_row = first_row
-        self.rows = rows
-        self.chunk = chunk
-        self.chunks = -(-rows // chunk)
-        self._scratch = None
-        self._images = RecycledArrays()
-
-    def __getstate__(self):
-        return self.__dict__ | {"_scratch": None}
-
-    def __call__(self, number: int) -> Batch:
-        if self._scratch is None:
-            self._scratch = np.empty(_SCRATCH, np.uint8)
-        step, part = divmod(number, self.chunks)
-        start = part * self.chunk
-        count = min(self.chunk, self.rows - start)
-        first = step * self.global_batch_size + self.first_row + start
-        size = self.transform.size
-        batch = {
-            "image": self._images.take((count, size, size, 3)),
-            "tokens": np.zeros((count, self.tokenizer.context_length), np.int32),
-            "bad": np.zeros(len(CAUSES), np.int32),
-        }
-        draws = self.order.uniforms(first, count)
-        caption_draws = draws[:, CAPTION_DRAW].tolist()
-        if self.caption.draw == "step":
-            caption_draws = [self.order.caption_draw(step)] * count
-        types = self.caption.types
-        for row in range(count):
-            kind = types[int(caption_draws[row] * len(types))]
-            self._fill(first + row, kind, draws[row], batch["image"][row], batch["tokens"][row], batch["bad"])
-        return batch
-
-    def _fill(
-        self,
-        position: int,
-        kind: str,
-        draws: np.ndarray,
-        image: UInt8[np.ndarray, "size size 3"],
-        tokens: Int32[np.ndarray, " context"],
-        bad: Int32[np.ndarray, " causes"],
-    ) -> None:
-        """Puts the position's example into `image` and `tokens`, a substitute's if its own sample is bad."""
-        causes = Counter()
-        for attempt in range(MAX_ATTEMPTS):
-            index = self.order.substitute(position, attempt) if attempt else self.order.index(position)
-            cause = self._try(index, kind, draws, image, tokens)
-            if cause is None:
-                for name, count in causes.items():
-                    bad[CAUSES.index(name)] += count
-                return
-            causes[cause] += 1
-        found = ", ".join(f"{cause} {count}" for cause, count in causes.most_common())
-        raise UserError(f"{MAX_ATTEMPTS} samples in a row are bad ({found}); check {self.name}.train and its caption types")
-
-    def _try(self, index: int, kind: str, draws: np.ndarray, image: np.ndarray, tokens: np.ndarray) -> str | None:
-        """Makes the example of one sample; the cause if it cannot be made."""
-        try:
-            sample = self.source[index]
-            text = sample.captions.get(kind) or complete_captions(sample.captions)[kind]
-            if not sample.image:
-                return "no_image"
-            self.transform(decode(sample.image, self.transform.min_side, self._scratch), draws, out=image)
-        except BadImage as error:
-            return error.cause
-        except (MissingCaption, KeyError):
-            return "no_caption"
-        except (OSError, ValueError):
-            return "unreadable"
-        self.tokenizer.write(text, tokens)
-        return None
-
-
-def _start_worker(worker: int, workers: int) -> None:
-    """Leaves it to the trainer when a worker ends: by closing, or by being gone.
-
-    Ctrl-C and a scheduler's SIGTERM or SIGUSR1 reach every process of a job; workers that died of them would make the trainer
-    fail where it wants to save and leave in order.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+        if self._examples.slots:
+            self._examples.slots.close()
 
 
 def _unique_rows(
@@ -278,17 +181,3 @@ def _unique_rows(
     size = -(-size // multiple_of) * multiple_of
     padded = np.concatenate([unique, np.broadcast_to(unique[:1], (size - len(unique), unique.shape[1]))])
     return padded, inverse.reshape(-1).astype(np.int32)
-
-
-def _check_shared_memory(examples: _Examples, workers: int) -> None:
-    """Workers hand images over in shared memory; running out of it kills them without a word."""
-    needed = (_CHUNKS_AHEAD + 2) * workers * examples.chunk * examples.transform.size**2 * 3
-    try:
-        free = shutil.disk_usage("/dev/shm").free
-    except OSError:
-        return
-    if needed > free:
-        raise UserError(
-            f"{workers} workers need {needed >> 20} MiB of shared memory and /dev/shm has {free >> 20}; "
-            "give the container more (docker run --shm-size) or set fewer data.workers"
-        )

@@ -15,9 +15,12 @@ from PIL import Image
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline import batches as batches_module
-from bioclip_jax.pipeline.batches import MAX_ATTEMPTS, DataConfig, train_batches
+from bioclip_jax.pipeline.batches import DataConfig, train_batches
+from bioclip_jax.pipeline.examples import MAX_ATTEMPTS
 from bioclip_jax.pipeline.images import CAUSES, ImageConfig, decode
-from bioclip_jax.pipeline.order import Order
+from bioclip_jax.pipeline.order import Shuffled
+from bioclip_jax.pipeline.sampling import Sampling
+from bioclip_jax.pipeline.slots import SharedSlots
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text.captions import CaptionConfig
 from bioclip_jax.text.tokenizer import Tokenizer
@@ -45,7 +48,7 @@ def assert_same(found, expected, what: str) -> None:
 
 def test_a_batch_is_what_its_positions_say(shards):
     source = open_source(shards)
-    order = Order(3, len(source))
+    order = Shuffled(3, len(source))
     for step, batch in enumerate(take(source, 3, image=WHOLE)):
         assert batch["image"].shape == (24, 32, 32, 3) and batch["image"].dtype == np.uint8
         assert batch["tokens"].shape == (24, 77) and batch["tokens"].dtype == np.int32
@@ -114,7 +117,7 @@ def bad_shards(tmp_path_factory) -> tuple[Path, dict[int, str]]:
 def test_bad_samples_are_replaced_and_counted(bad_shards):
     folder, causes = bad_shards
     source = open_source(folder)
-    order = Order(3, 30)
+    order = Shuffled(3, 30)
     for step, batch in enumerate(take(source, 10)):
         expected = dict.fromkeys(CAUSES, 0)
         for position in range(step * 24, step * 24 + 24):
@@ -135,7 +138,7 @@ def test_bad_samples_leave_the_others_as_they_are(shards, tmp_path):
     samples = [good_sample(number) for number in range(23)]
     samples[7]["jpg"] = b"nothing"
     write_tar(tmp_path / "a.tar", samples)
-    order = Order(3, 23)
+    order = Shuffled(3, 23)
     for step, (a, b) in enumerate(zip(take(good, 2), take(open_source(tmp_path), 2))):
         for row in range(24):
             same = (a["image"][row] == b["image"][row]).all() and (a["tokens"][row] == b["tokens"][row]).all()
@@ -220,7 +223,7 @@ def test_workers_outlive_signals_but_not_their_trainer(shards, tmp_path):
 
 def test_caption_types_are_drawn_with_equal_chance(shards):
     source = open_source(shards)
-    order = Order(3, len(source))
+    order = Shuffled(3, len(source))
     types = ("sci", "taxon_com", "taxonTag")
     for draw, steps in (("step", 60), ("sample", 3)):
         caption = CaptionConfig(types=types, draw=draw)
@@ -266,11 +269,29 @@ def test_what_cannot_be_split_is_said(shards):
         DataConfig(bad_shards="ignore")
 
 
-def test_too_little_shared_memory_is_said_before_it_kills_workers(shards, monkeypatch):
-    usage = type("Usage", (), {"free": 1 << 20})
-    monkeypatch.setattr(batches_module.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UserError, match="need 2 MiB of shared memory and /dev/shm has 1"):
-        train_batches(open_source(shards), image_size=64, seed=0, global_batch_size=24, workers=2)
+def test_workers_hand_images_over_in_slots_or_without(shards, monkeypatch):
+    source = open_source(shards)
+    expected = take(source, 12)
+    taken = []
+    release = SharedSlots.release
+    monkeypatch.setattr(SharedSlots, "release", lambda slots, slot: taken.append(slot) or release(slots, slot))
+    assert_same(take(source, 12, workers=2), expected, "through slots")
+    assert len(taken) == 12, f"{12 - len(taken)} of 12 batches did not come through a slot"
+    monkeypatch.delattr(os, "memfd_create")
+    taken.clear()
+    assert_same(take(source, 12, workers=2), expected, "without shared slots")
+    assert not taken
+
+
+def test_a_windowed_order_resumes_and_is_the_same_for_hosts_and_workers(shards):
+    source, sampling = open_source(shards), Sampling(window=4)
+    whole = take(source, 6, sampling=sampling)
+    assert_same(take(source, 2, sampling=sampling, start_step=4), whole[4:], "start at step 4")
+    parts = [take(source, 6, sampling=sampling, host=host, hosts=2, workers=host) for host in range(2)]
+    for step, batch in enumerate(whole):
+        joined = np.concatenate([part[step]["image"] for part in parts])
+        np.testing.assert_array_equal(joined, batch["image"], err_msg=f"hosts at step {step}")
+    assert not all((a["image"] == b["image"]).all() for a, b in zip(whole, take(source, 6)))
 
 
 def test_modules_that_workers_run_do_not_import_jax():

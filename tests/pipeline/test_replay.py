@@ -7,7 +7,7 @@ import pytest
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
-from bioclip_jax.pipeline.order import Order
+from bioclip_jax.pipeline.order import Draws, Shuffled
 from bioclip_jax.pipeline.replay import REPLAY_STREAM, ReplayConfig, WithReplay
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text.captions import CaptionConfig
@@ -38,11 +38,12 @@ def test_both_streams_are_what_each_is_alone(shards):
 
 
 def test_streams_draw_independently_of_each_other():
-    first, second = (Order(7, 1000, stream) for stream in (0, REPLAY_STREAM))
+    first, second = (Shuffled(7, 1000, stream) for stream in (0, REPLAY_STREAM))
     same = sum(first.index(p) == second.index(p) for p in range(1000))
     assert same < 20, f"{same} of 1000 positions hold the same sample"
-    assert (first.uniforms(0, 4) != second.uniforms(0, 4)).all()
-    assert first.caption_draw(5) != second.caption_draw(5)
+    here, there = Draws(7), Draws(7, REPLAY_STREAM)
+    assert (here.uniforms(0, 4) != there.uniforms(0, 4)).all()
+    assert here.caption_draw(5) != there.caption_draw(5)
     assert sorted(second.index(p) for p in range(1000)) == list(range(1000))
 
 

@@ -1,12 +1,18 @@
 """One word for where data lies, and the source that reads it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.joined import SEPARATOR, JoinedSource
 from bioclip_jax.pipeline.sources.sample import Source
+from bioclip_jax.pipeline.sources.storage import Location, is_url, list_files, local_copy
+from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
 
 METADATA_FILE = "metadata.csv"
+# What labels the images of a folder: the first that is there.
+METADATA_FILES = (METADATA_FILE, "metadata.parquet")
 RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 _COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
@@ -17,12 +23,17 @@ def open_source(
     split: str = "train",
     bad_shards: Literal["error", "skip"] = "error",
     tfds_dir: str | Path | None = None,
+    forward: bool = False,
 ) -> Source:
     """The source at `location`, told from what is there.
 
-    location: a tar or a folder of tars; an ArrayRecord file or a folder of them; a folder with metadata.csv; a glob
-    of tars; or the name of a TFDS builder, NAME[/CONFIG][:SPLIT], where `split` is taken if it names none.
-    bad_shards: what to do with a tar that cannot be read. tfds_dir: where TFDS prepares and looks for data.
+    location: a tar or a folder of tars; ArrayRecord files or Parquet files with images, likewise; a glob of such files;
+    a folder with metadata.csv or metadata.parquet; or the name of a TFDS builder, NAME[/CONFIG][:SPLIT], where `split`
+    is taken if it names none. Tars and ArrayRecord files may lie in any storage that fsspec reads, as
+    s3://BUCKET/FOLDER; the latter are copied to the user's cache. Several locations are joined by "::".
+    bad_shards: what to do with a tar that cannot be read. tfds_dir: where TFDS prepares and looks for data. forward:
+    the samples will be read in an order that goes through shards from front to back, so tars need no index where a
+    sizes.json says how many samples each holds.
     UserError if there is nothing to read.
     """
     from bioclip_jax.pipeline.sources.tfds import TFDSSource, looks_like_tfds_name
@@ -30,32 +41,60 @@ def open_source(
     text = str(location)
     if not text.strip():
         raise UserError("no data is given; name a folder of tars, a folder with metadata.csv or a TFDS builder")
+    if SEPARATOR in text:
+        options = {"split": split, "bad_shards": bad_shards, "tfds_dir": tfds_dir, "forward": forward}
+        return JoinedSource([open_source(part.strip(), **options) for part in text.split(SEPARATOR)])
+    if is_url(text):
+        return _open_files(list_files(text), text.rstrip("/"), bad_shards, forward)
     path = Path(text).expanduser()
     if path.is_file():
-        return _open_files([path], path, bad_shards)
+        return _open_files([path], path, bad_shards, forward)
     if path.is_dir():
-        if (path / METADATA_FILE).is_file():
+        if table := find_metadata(path):
             from bioclip_jax.pipeline.sources.folder import FolderSource
 
-            return FolderSource(path, path / METADATA_FILE)
-        return _open_files(sorted(p for p in path.rglob("*") if p.is_file()), path, bad_shards)
+            return FolderSource(path, table)
+        return _open_files(sorted(p for p in path.rglob("*") if p.is_file()), path, bad_shards, forward)
     if any(character in text for character in "*?["):
-        return _open_files(sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))), path, bad_shards)
+        found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+        return _open_files(found, path, bad_shards, forward)
     if looks_like_tfds_name(text):
         return TFDSSource(text, split=split, tfds_dir=tfds_dir)
     raise UserError(f"{location} does not exist; give a folder of tars, a folder with {METADATA_FILE} or a TFDS name")
 
 
-def _open_files(files: list[Path], location: Path, bad_shards: Literal["error", "skip"]) -> Source:
-    from bioclip_jax.pipeline.sources.records import RecordSource
-    from bioclip_jax.pipeline.sources.tar import TarSource
+def find_metadata(folder: Path) -> Path | None:
+    """The table that labels a folder's images, if there is one."""
+    return next((folder / name for name in METADATA_FILES if (folder / name).is_file()), None)
 
-    if records := [file for file in files if file.suffix in RECORD_SUFFIXES]:
-        return RecordSource(records)
-    if tars := [file for file in files if file.suffix == ".tar"]:
+
+def _open_files(
+    files: Sequence[Location], location: Location, bad_shards: Literal["error", "skip"], forward: bool
+) -> Source:
+    if records := [file for file in files if str(file).endswith(RECORD_SUFFIXES)]:
+        from bioclip_jax.pipeline.sources.records import RecordSource
+
+        return RecordSource([local_copy(file) for file in records])
+    if tars := [file for file in files if str(file).endswith(".tar")]:
+        from bioclip_jax.pipeline.sources.tar import TarSource
+        from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource, read_sizes
+
+        if forward and (sizes := read_sizes(location, tars)) is not None:
+            return StreamedTarSource(tars, sizes)
         return TarSource(tars, bad_shards)
+    if is_url(location):
+        raise UserError(f"{location} holds no tars and no ArrayRecord files; give a folder that does")
+    if tables := [file for file in files if file.suffix in PARQUET_SUFFIXES]:
+        from bioclip_jax.pipeline.sources.parquet import ParquetSource
+
+        return ParquetSource(tables)
     if any(file.name.endswith(_COMPRESSED_SUFFIXES) for file in files):
         raise UserError(f"{location} holds only compressed tars; uncompress them, random access needs it")
     if location.is_file():
-        raise UserError(f"{location} is neither a tar nor an ArrayRecord file; name it .tar or .array_record if it is")
-    raise UserError(f"{location} holds no tars, no ArrayRecord files and no {METADATA_FILE}; give a folder that does")
+        raise UserError(
+            f"{location} is neither a tar nor an ArrayRecord file nor a Parquet table; name it .tar, .array_record or "
+            ".parquet if it is"
+        )
+    raise UserError(
+        f"{location} holds no tars, ArrayRecord or Parquet files and no {METADATA_FILE}; give a folder that does"
+    )

@@ -37,18 +37,10 @@ class RecordSource:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample; ValueError if the record is not one of RecordWriter's."""
-        record = msgpack.unpackb(self._records[index])
         try:
-            taxon = record["taxon"]
-            return Sample(
-                record["key"],
-                record["image"],
-                record["captions"],
-                Taxon(*taxon) if taxon else None,
-                record["metadata"],
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"record {index} of {self._files[0]} is no sample: {error!r}") from None
+            return unpack_sample(self._records[index])
+        except ValueError as error:
+            raise ValueError(f"record {index} of {self._files[0]}: {error}") from None
 
 
 class RecordWriter:
@@ -59,21 +51,34 @@ class RecordWriter:
         self._writer = ArrayRecordWriter(str(path), "group_size:1")
 
     def write(self, sample: Sample) -> None:
-        taxon = sample.taxon and [*sample.taxon.lineage(), sample.taxon.common_name]
-        self._writer.write(
-            msgpack.packb(
-                {
-                    "key": sample.key,
-                    "image": sample.image,
-                    "captions": dict(sample.captions),
-                    "taxon": taxon,
-                    "metadata": dict(sample.metadata),
-                }
-            )
-        )
+        self._writer.write(pack_sample(sample))
 
     def __enter__(self) -> "RecordWriter":
         return self
 
     def __exit__(self, *error) -> None:
         self._writer.close()
+
+
+def pack_sample(sample: Sample) -> bytes:
+    """The record of a sample."""
+    return msgpack.packb(
+        {
+            "key": sample.key,
+            "image": sample.image,
+            "captions": dict(sample.captions),
+            "taxon": sample.taxon and [*sample.taxon.lineage(), sample.taxon.common_name],
+            "metadata": dict(sample.metadata),
+        }
+    )
+
+
+def unpack_sample(record: bytes) -> Sample:
+    """The sample of a record; ValueError if it is none."""
+    fields = msgpack.unpackb(record)
+    try:
+        taxon = fields["taxon"]
+        taxon = Taxon(*taxon) if taxon else None
+        return Sample(fields["key"], fields["image"], fields["captions"], taxon, fields["metadata"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it is no sample: {error!r}") from None

@@ -13,50 +13,56 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import Int64, UInt32
 
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, members, split_name
+from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, absolute, identity, is_url
+from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, Read, members, split_name
+from bioclip_jax.pipeline.sources.tar_scan import scan_spans
 
 _MAGIC = b"BJTARIX1"
 _HEAD = struct.Struct("<8sQQQ")
 _PROBE = 4096
 
 
-def load_index(shard: Path) -> UInt32[np.ndarray, " samples_and_end"]:
+def load_index(shard: Location) -> UInt32[np.ndarray, " samples_and_end"]:
     """The index of a tar, from its cache if that still fits, else scanned and cached.
 
-    BadTar if the file is no sound uncompressed tar, OSError if it cannot be read.
+    A tar in object storage is read whole for it. BadTar if the file is no sound uncompressed tar, OSError if it cannot
+    be read.
     """
+    if is_url(shard):
+        size, changes = identity(shard)
+        head = _HEAD.pack(_MAGIC, size, zlib.crc32(changes.encode()), 0)
+        return _cached([cache_directory() / _cache_name(shard)], head, ForwardReader(Files(), shard, size).read, size)
     descriptor = os.open(shard, os.O_RDONLY)
     try:
-        head = _identity(descriptor)
-        candidates = [shard.with_name(shard.name + ".index"), _cache_directory() / _cache_name(shard)]
-        for path in candidates:
-            if (starts := _read(path, head)) is not None:
-                return starts
-        starts = scan(descriptor)
+        places = [shard.with_name(shard.name + ".index"), cache_directory() / _cache_name(shard)]
+        read = lambda offset, size: os.pread(descriptor, size, offset)  # noqa: E731
+        return _cached(places, _identity(descriptor), read, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
-    for path in candidates:
+
+
+def _cached(places: list[Path], head: bytes, read: Read, end: int) -> UInt32[np.ndarray, " samples_and_end"]:
+    """The index in the first of the places that holds it; else scanned, and written to the first that takes it."""
+    for path in places:
+        if (starts := _read(path, head)) is not None:
+            return starts
+    starts = scan(read, end)
+    for path in places:
         if _write(path, head, starts):
             break
     return starts
 
 
-def is_cached(shard: Path) -> bool:
-    """Whether there is an index file for the tar, right or outdated: for telling how long opening will take."""
-    return any(
-        path.exists() for path in (shard.with_name(shard.name + ".index"), _cache_directory() / _cache_name(shard))
-    )
-
-
-def scan(descriptor: int) -> UInt32[np.ndarray, " samples_and_end"]:
-    """The index of an open tar, from reading all its headers. A sample's files must stand together, as webdataset's."""
-    end = os.fstat(descriptor).st_size
+def scan(read: Read, end: int) -> UInt32[np.ndarray, " samples_and_end"]:
+    """The index of a tar of `end` bytes, from all its headers. A sample's files must stand together, as webdataset's."""
     if end == 0:
         raise BadTar("it is empty")
+    if (found := scan_spans(read, end)) is not None:
+        return _blocks(*found)
     starts, last_key, finish = [], None, 0
-    for member in members(lambda offset, size: os.pread(descriptor, size, offset), end):
+    for member in members(read, end):
         parts = split_name(member.name)
         if parts is None:
             continue
@@ -64,7 +70,11 @@ def scan(descriptor: int) -> UInt32[np.ndarray, " samples_and_end"]:
             starts.append(member.start)
             last_key = parts[0]
         finish = -(-(member.offset + member.size) // BLOCK) * BLOCK
-    blocks = np.array([*starts, finish], np.int64) // BLOCK
+    return _blocks(np.array(starts, np.int64), finish)
+
+
+def _blocks(starts: Int64[np.ndarray, " samples"], finish: int) -> UInt32[np.ndarray, " samples_and_end"]:
+    blocks = np.append(starts, finish) // BLOCK
     if blocks[-1] >= 1 << 32:
         raise BadTar("it is larger than 2 TiB; split it")
     return blocks.astype(np.uint32)
@@ -91,7 +101,7 @@ def _read(path: Path, head: bytes) -> np.ndarray | None:
 def _write(path: Path, head: bytes, starts: np.ndarray) -> bool:
     """Writes the index beside its place and renames it; False where that cannot be done."""
     try:
-        if path.parent == _cache_directory():
+        if path.parent == cache_directory():
             path.parent.mkdir(parents=True, exist_ok=True)
         # A folder marked read-only is left alone by root too, whom the mode would not stop.
         if not path.parent.stat().st_mode & 0o222:
@@ -110,9 +120,10 @@ def _write(path: Path, head: bytes, starts: np.ndarray) -> bool:
     return True
 
 
-def _cache_directory() -> Path:
+def cache_directory() -> Path:
+    """Where indexes go that cannot stand beside their tars."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "tar_index"
 
 
-def _cache_name(shard: Path) -> str:
-    return hashlib.sha256(os.fsencode(shard.absolute())).hexdigest()[:32] + ".index"
+def _cache_name(shard: Location) -> str:
+    return hashlib.sha256(os.fsencode(absolute(shard))).hexdigest()[:32] + ".index"

@@ -5,6 +5,7 @@ import difflib
 import fcntl
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
+from bioclip_jax.text.captions import CAPTION_FILES
 
+# A common name by itself is part of the taxon.
+_STORED_CAPTIONS = tuple(name for name in CAPTION_FILES if name != "common_name")
 _NAME = re.compile(r"([A-Za-z]\w*)((?:/[\w.=,-]+)?)(?::([\w\[\]%:+-]+))?")
 
 
@@ -25,8 +29,9 @@ class TFDSSource:
     """One split of a TFDS builder, prepared as ArrayRecord on first use.
 
     name: NAME[/CONFIG][:SPLIT]. Features are read by name: image (an encoded one), the ranks (class or cls),
-    common_name and key; every other scalar becomes metadata. The builder must have been registered, that is, its
-    module imported. UserError if there is no such builder or split.
+    common_name, key, and caption types, where there are none of which captions are made from the ranks; every other
+    scalar becomes metadata. The builder must have been registered, that is, its module imported. UserError if there
+    is no such builder or split.
     """
 
     def __init__(self, name: str, split: str = "train", tfds_dir: str | Path | None = None):
@@ -54,7 +59,10 @@ class TFDSSource:
         image = features.pop("image", b"")
         features = {name: _plain(value) for name, value in features.items()}
         key = str(features.pop("key", f"{self._name}/{index}"))
-        return sample_from_row(key, image if isinstance(image, bytes) else b"", features)
+        captions = {name: features.pop(name) for name in _STORED_CAPTIONS if name in features}
+        sample = sample_from_row(key, image if isinstance(image, bytes) else b"", features)
+        captions = {name: text for name, text in captions.items() if text}
+        return replace(sample, captions=captions) if captions else sample
 
 
 def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:

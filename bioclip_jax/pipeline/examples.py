@@ -1,0 +1,135 @@
+"""Examples of a training step: samples decoded, cropped and tokenised, bad ones replaced. What a worker runs."""
+
+from collections import Counter
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import CAUSES, BadImage, TrainTransform, decode
+from bioclip_jax.pipeline.order import CAPTION_DRAW, Draws, Order
+from bioclip_jax.pipeline.recycled import RecycledArrays
+from bioclip_jax.pipeline.slots import SharedSlots
+from bioclip_jax.pipeline.sources import Source
+from bioclip_jax.pipeline.workers import worker_number
+from bioclip_jax.text.captions import CaptionConfig, MissingCaption, complete_captions
+from bioclip_jax.text.tokenizer import Tokenizer
+
+# Bad samples in a row at one position after which something else must be wrong.
+MAX_ATTEMPTS = 100
+
+# Room for one decoded image of up to 1,024 x 1,024 pixels.
+_SCRATCH = 3 << 20
+
+Batch = dict[str, np.ndarray]
+
+
+class Examples:
+    """From the number of a chunk to its examples: {"image", "tokens", "bad"}, as in train_batches.
+
+    A step has `chunks` of them, of `chunk` rows each but for the last; this host's rows begin at `first_row`. With
+    `slots`, "image" is the number of the slot in which the images lie, if one was free.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        order: Order,
+        draws: Draws,
+        transform: TrainTransform,
+        caption: CaptionConfig,
+        tokenizer: Tokenizer,
+        global_batch_size: int,
+        first_row: int,
+        rows: int,
+        chunk: int,
+        name: str,
+        slots: SharedSlots | None,
+    ):
+        self.name = name
+        self.source = source
+        self.order = order
+        self.draws = draws
+        self.transform = transform
+        self.caption = caption
+        self.tokenizer = tokenizer
+        self.global_batch_size = global_batch_size
+        self.first_row = first_row
+        self.rows = rows
+        self.chunk = chunk
+        self.chunks = -(-rows // chunk)
+        self.slots = slots
+        self._scratch = None
+        self._images = RecycledArrays()
+
+    def __getstate__(self):
+        return self.__dict__ | {"_scratch": None}
+
+    def __call__(self, number: int) -> Batch:
+        if self._scratch is None:
+            self._scratch = np.empty(_SCRATCH, np.uint8)
+        step, part = divmod(number, self.chunks)
+        start = part * self.chunk
+        count = min(self.chunk, self.rows - start)
+        first = step * self.global_batch_size + self.first_row + start
+        size = self.transform.size
+        slot = self.slots and self.slots.take(worker_number())
+        images = slot[1][:count] if slot else self._images.take((count, size, size, 3))
+        batch = {
+            "image": slot[0] if slot else images,
+            "tokens": np.zeros((count, self.tokenizer.context_length), np.int32),
+            "bad": np.zeros(len(CAUSES), np.int32),
+        }
+        draws = self.draws.uniforms(first, count)
+        caption_draws = draws[:, CAPTION_DRAW].tolist()
+        if self.caption.draw == "step":
+            caption_draws = [self.draws.caption_draw(step)] * count
+        types = self.caption.types
+        for row in range(count):
+            kind = types[int(caption_draws[row] * len(types))]
+            self._fill(first + row, kind, draws[row], images[row], batch["tokens"][row], batch["bad"])
+        return batch
+
+    def _fill(
+        self,
+        position: int,
+        kind: str,
+        draws: np.ndarray,
+        image: UInt8[np.ndarray, "size size 3"],
+        tokens: Int32[np.ndarray, " context"],
+        bad: Int32[np.ndarray, " causes"],
+    ) -> None:
+        """Puts the position's example into `image` and `tokens`, a substitute's if its own sample is bad."""
+        causes = Counter()
+        for attempt in range(MAX_ATTEMPTS):
+            index = self.order.substitute(position, attempt) if attempt else self.order.index(position)
+            cause, reason = self._try(index, kind, draws, image, tokens)
+            if cause is None:
+                for name, count in causes.items():
+                    bad[CAUSES.index(name)] += count
+                return
+            causes[cause] += 1
+        found = ", ".join(f"{cause} {count}" for cause, count in causes.most_common())
+        raise UserError(
+            f"{MAX_ATTEMPTS} samples in a row are bad ({found}; the last: {reason}); "
+            f"check {self.name}.train and its caption types"
+        )
+
+    def _try(
+        self, index: int, kind: str, draws: np.ndarray, image: np.ndarray, tokens: np.ndarray
+    ) -> tuple[str | None, str]:
+        """Makes the example of one sample; the cause if it cannot be made, and the reason in words."""
+        try:
+            sample = self.source[index]
+            text = sample.captions.get(kind) or complete_captions(sample.captions)[kind]
+            if not sample.image:
+                return "no_image", f"{sample.key} has no image"
+            self.transform(decode(sample.image, self.transform.min_side, self._scratch), draws, out=image)
+        except BadImage as error:
+            return error.cause, f"{sample.key}: {error}"
+        except (MissingCaption, KeyError):
+            return "no_caption", f"{sample.key} has no caption {kind}"
+        except (OSError, ValueError) as error:
+            return "unreadable", str(error)
+        self.tokenizer.write(text, tokens)
+        return None, ""

@@ -1,0 +1,97 @@
+"""Samples from Parquet files that hold the images themselves.
+
+Images are encoded bytes in a column `image` (a Hub data set's {"bytes", "path"} too) or, as distributed-downloader and
+the TreeOfLife toolbox store them, raw BGR pixels beside a column `resized_size` of [height, width].
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
+from bioclip_jax.pipeline.sources.table import table_row
+
+if TYPE_CHECKING:
+    import pyarrow
+
+IMAGE_COLUMN = "image"
+KEY_COLUMNS = ("key", "uuid", "filepath", "id")
+_RAW_SIZE = "resized_size"
+# What the downloader notes of the transfer; it labels nothing.
+_TECHNICAL = frozenset({"hashsum_original", "hashsum_resized", "original_size", _RAW_SIZE, "is_license_full"})
+
+
+class ParquetSource:
+    """The rows of Parquet files, in the order of the files: an image, a key, the ranks, common_name, any others.
+
+    The key stands in the first of KEY_COLUMNS that is there; without any it is the file's name and the row's number.
+    Rows are read by row group, the last one kept, so that reading in order reads every group once. Raw pixels become
+    PPM images, which cost no encoding. UserError if a file is no Parquet or has no image column.
+    """
+
+    def __init__(self, files: Sequence[Path]):
+        import pyarrow
+        import pyarrow.parquet
+
+        self.skipped_shards: list[str] = []
+        self._files = list(files)
+        self._groups: list[tuple[int, int]] = []
+        sizes = []
+        for number, file in enumerate(self._files):
+            try:
+                with pyarrow.parquet.ParquetFile(file) as opened:
+                    metadata, names = opened.metadata, opened.schema_arrow.names
+            except (pyarrow.ArrowException, OSError) as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(f"{file} is no readable Parquet file ({reason}); write it again") from None
+            if IMAGE_COLUMN not in names:
+                raise UserError(f"{file} has no column {IMAGE_COLUMN}, only {', '.join(names)}; add the images' bytes")
+            self._groups += [(number, group) for group in range(metadata.num_row_groups)]
+            sizes += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self.group_starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        if not len(self):
+            raise UserError(f"{self._files[0]} holds no rows; give Parquet files with images")
+        self._cached: tuple[int, Any] = (-1, None)
+
+    def __len__(self) -> int:
+        return int(self.group_starts[-1])
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample; ValueError or OSError if its file has changed or cannot be read any more."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        group = int(np.searchsorted(self.group_starts, index, "right")) - 1
+        row = table_row(self._read_group(group), index - int(self.group_starts[group]))
+        image = row.pop(IMAGE_COLUMN)
+        image = (image.get("bytes") if isinstance(image, dict) else image) or b""
+        if (size := row.get(_RAW_SIZE)) is not None and image:
+            image = _as_ppm(image, size)
+        file = self._files[self._groups[group][0]]
+        key = next((str(row.pop(name)) for name in KEY_COLUMNS if row.get(name) is not None), f"{file.name}/{index}")
+        return sample_from_row(key, image, {name: value for name, value in row.items() if name not in _TECHNICAL})
+
+    def _read_group(self, group: int) -> "pyarrow.Table":
+        import pyarrow.parquet
+
+        if self._cached[0] != group:
+            self._cached = (-1, None)  # the old group goes before the new one comes
+            file, number = self._groups[group]
+            # pyarrow's pool of threads would fight for the cores with the processes that read beside this one.
+            with pyarrow.parquet.ParquetFile(self._files[file]) as opened:
+                self._cached = (group, opened.read_row_group(number, use_threads=False))
+        return self._cached[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cached": (-1, None)}
+
+
+def _as_ppm(pixels: bytes, size: Sequence[int]) -> bytes:
+    """Raw BGR pixels as an RGB image file; bytes that do not fit the size are an encoded image and stay."""
+    if len(size) != 2 or len(pixels) != size[0] * size[1] * 3:
+        return pixels
+    height, width = size
+    rgb = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)[:, :, ::-1]
+    return b"P6\n%d %d\n255\n" % (width, height) + rgb.tobytes()

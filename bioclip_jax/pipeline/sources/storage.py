@@ -1,0 +1,205 @@
+"""Files on this machine or in object storage, read at an offset."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import weakref
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bioclip_jax.errors import UserError
+
+# A path of this machine, or a URL such as s3://BUCKET/KEY.
+Location = Path | str
+
+_LOCAL_BLOCK = 256 << 10
+# A request to object storage takes some ten milliseconds however much it asks for.
+_REMOTE_BLOCK = 4 << 20
+
+
+def is_url(location: Location) -> bool:
+    """Whether the location is in a storage that fsspec reads, not a path of this machine."""
+    return isinstance(location, str) and "://" in location
+
+
+def absolute(location: Location) -> str:
+    """The location as it is called from everywhere."""
+    return location if is_url(location) else os.path.abspath(location)
+
+
+def list_files(url: str) -> list[str]:
+    """The files under a URL, or that match it, or the one it names, in order. UserError if it cannot be read."""
+    files, path = _filesystem(url)
+    try:
+        if any(character in path for character in "*?["):
+            found = files.glob(path)
+        else:
+            found = files.find(path)
+    except Exception as error:  # each storage has errors of its own
+        raise UserError(f"{url} cannot be listed ({_reason(error)}); check the address and your credentials") from None
+    return sorted(files.unstrip_protocol(name) for name in found)
+
+
+def read_file(location: Location) -> bytes:
+    """The whole file; OSError if it cannot be read."""
+    if not is_url(location):
+        return Path(location).read_bytes()
+    files, path = _filesystem(location)
+    return _guarded(location, files.cat_file, path)
+
+
+def local_copy(location: Location) -> Path:
+    """The file itself, or its copy in the user's cache, made where it is missing or out of date.
+
+    Errors: UserError if it cannot be copied.
+    """
+    if not is_url(location):
+        return Path(location)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "copies"
+    files, path = _filesystem(location)
+    try:
+        name = hashlib.sha256(repr((location, identity(location))).encode()).hexdigest()[:32]
+        copy = cache / f"{name}-{path.rpartition('/')[2]}"
+        if not copy.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            # Processes that copy the same file at the same time do not write into each other's.
+            part = cache / f"{copy.name}.{os.getpid()}.part"
+            _guarded(location, files.get_file, path, str(part))
+            os.replace(part, copy)
+    except OSError as error:
+        raise UserError(f"{location} cannot be copied to {cache} ({error}); check the address and the disk") from None
+    return copy
+
+
+def identity(location: Location) -> tuple[int, str]:
+    """The file's size and what changes when its content does; OSError if it is not there."""
+    if not is_url(location):
+        status = os.stat(location)
+        # The time of change cannot be set back, as the time of modification can.
+        return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    files, path = _filesystem(location)
+    info = _guarded(location, files.info, path)
+    return int(info["size"]), repr(sorted((k, str(v)) for k, v in info.items() if k in _CHANGES))
+
+
+# What storages call the things that change with a file's content.
+_CHANGES = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created", "updated", "generation")
+
+
+class Files:
+    """Files for reading at an offset, the least recently used closed first. Pickles without the open ones."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, _File] = OrderedDict()
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._capacity = min(max(soft // 2, 16), 4096) if soft > 0 else 4096
+
+    def read(self, location: Location, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes; OSError if there are not so many any more."""
+        data = self.read_up_to(location, offset, size)
+        if len(data) < size:
+            raise OSError(f"{location} has been cut off since it was indexed")
+        return data
+
+    def read_up_to(self, location: Location, offset: int, size: int) -> bytes:
+        """`size` bytes, fewer at the file's end; OSError if it cannot be read."""
+        if is_url(location):
+            files, path = _filesystem(location)
+            return _guarded(location, files.cat_file, path, offset, offset + size)
+        try:
+            file = self._open.pop(location)
+        except KeyError:
+            file = _File(location)
+        self._open[location] = file
+        # Dropping the reference closes the file, unless another thread is reading from it at this moment.
+        while len(self._open) > self._capacity:
+            self._open.popitem(last=False)
+        return os.pread(file.descriptor, size, offset)
+
+    def __getstate__(self):
+        return {}
+
+    def __setstate__(self, state):
+        self.__init__()
+
+
+class ForwardReader:
+    """A file that is read from front to back in blocks, in object storage one block ahead."""
+
+    def __init__(self, files: Files, location: Location, end: int) -> None:
+        self._files, self._location, self._end = files, location, end
+        self._remote = is_url(location)
+        self._block = _REMOTE_BLOCK if self._remote else _LOCAL_BLOCK
+        self._start, self._data = 0, b""
+        self._next: tuple[int, Future[bytes]] | None = None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes, fewer at the file's end; OSError if it cannot be read."""
+        size = min(size, max(0, self._end - offset))
+        first = offset - self._start
+        if not size or (0 <= first and first + size <= len(self._data)):
+            return self._data[first : first + size] if size else b""
+        if 0 <= first <= len(self._data):
+            # What is left of the block, and the next one.
+            left, at = self._data[first:], self._start + len(self._data)
+        else:
+            left, at = b"", offset
+        self._start, self._data = offset, left + self._fetch(at, max(self._block, size - len(left)))
+        return self._data[:size]
+
+    def _fetch(self, offset: int, size: int) -> bytes:
+        if not self._remote:
+            return self._files.read_up_to(self._location, offset, size)
+        if self._next is not None and self._next[0] == offset:
+            data = self._next[1].result()
+            if len(data) < size and offset + len(data) < self._end:
+                data += self._files.read_up_to(self._location, offset + len(data), size - len(data))
+        else:
+            data = self._files.read_up_to(self._location, offset, size)
+        ahead = offset + len(data)
+        self._next = None
+        if ahead < self._end:
+            self._next = ahead, _ahead().submit(self._files.read_up_to, self._location, ahead, self._block)
+        return data
+
+
+class _File:
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.descriptor)
+
+
+@lru_cache(maxsize=1)
+def _ahead() -> ThreadPoolExecutor:
+    """Threads that wait for object storage, the same for all files of a process."""
+    return ThreadPoolExecutor(16, "read_ahead")
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise UserError(f"{url} needs a package ({error}); for s3:// it is pip install 'bioclip-jax[s3]'") from None
+    except ValueError as error:
+        raise UserError(f"{url}: {error}; give s3://, gs://, https:// or another address that fsspec knows") from None
+
+
+def _guarded(url: str, call: Any, *arguments: Any) -> Any:
+    """The call's result; whatever goes wrong in a storage is an OSError."""
+    try:
+        return call(*arguments)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{url}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

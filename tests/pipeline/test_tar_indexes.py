@@ -1,0 +1,72 @@
+"""The indexes of many tars as one table: made once, mapped by every process, made again when a tar changes."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_shards import good_sample, write_tar
+
+from bioclip_jax.pipeline.sources import TarSource, tar_indexes
+from bioclip_jax.pipeline.sources.tar_format import BadTar
+from bioclip_jax.pipeline.sources.tar_index import load_index
+from bioclip_jax.pipeline.sources.tar_indexes import IndexTable
+
+
+@pytest.fixture
+def tars(tmp_path) -> list[Path]:
+    sizes = [3, 0, 2, 1, 1, 1, 1, 1, 1, 4]
+    return [
+        write_tar(tmp_path / f"{number}.tar", [good_sample(10 * number + row) for row in range(size)])
+        for number, size in enumerate(sizes)
+    ]
+
+
+def test_the_table_holds_every_index(tars):
+    table = IndexTable(tars)
+    expected = [load_index(tar) for tar in tars]
+    assert np.diff(table.firsts).tolist() == [4, 1, 3, 2, 2, 2, 2, 2, 2, 5]
+    np.testing.assert_array_equal(table.starts, np.concatenate(expected))
+
+
+def test_it_is_made_once_and_again_when_a_tar_changes(tars, monkeypatch):
+    made = []
+    make = IndexTable._make
+    monkeypatch.setattr(IndexTable, "_make", lambda table, shards: made.append(len(shards)) or make(table, shards))
+    for _ in range(2):
+        assert len(TarSource(tars)) == 15
+    assert made == [10], "the table was not used again"
+    write_tar(tars[0], [good_sample(number) for number in range(7)])
+    assert len(TarSource(tars)) == 19 and len(made) == 2
+
+
+def test_a_pickle_is_a_name_and_the_memory_is_shared(tars):
+    source = TarSource(tars)
+    pickled = pickle.dumps(source)
+    assert len(pickled) < 4000
+    assert isinstance(pickle.loads(pickled)._table.starts, np.memmap)
+    assert pickle.loads(pickled)[14] == source[14]
+
+
+def test_without_a_place_for_it_the_table_is_in_memory(tars, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    source = TarSource(tars)
+    assert pickle.loads(pickle.dumps(source))[14] == source[14]
+
+
+def test_bad_tars_are_named_in_order_from_other_processes_too(tars):
+    tars[4].write_bytes(b"no tar")
+    tars[6].unlink()
+    table = IndexTable(tars)
+    assert list(table.errors) == [tars[4], tars[6]]
+    assert isinstance(table.errors[tars[4]], BadTar) and isinstance(table.errors[tars[6]], FileNotFoundError)
+    assert np.diff(table.firsts)[[4, 6]].tolist() == [1, 1]
+    source = TarSource(tars, "skip")
+    assert len(source) == 13 and source.skipped_shards == [str(tars[4]), str(tars[6])]
+
+
+def test_indexing_imports_nothing_heavy():
+    code = "import sys, bioclip_jax.pipeline.sources.tar_indexes; print([m for m in ('jax', 'torch', 'grain') if m in sys.modules])"
+    assert os.popen(f'{tar_indexes.sys.executable} -c "{code}"').read().strip() == "[]"

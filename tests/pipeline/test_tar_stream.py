@@ -1,0 +1,96 @@
+"""Tars read forward without an index: the same samples, in any order, and what happens where they are damaged."""
+
+import json
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_shards import good_sample, write_tar
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.batches import train_batches
+from bioclip_jax.pipeline.images import CAUSES
+from bioclip_jax.pipeline.sampling import Sampling
+from bioclip_jax.pipeline.sources import open_source, storage
+from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource
+
+
+@pytest.fixture(scope="module")
+def sized(tmp_path_factory) -> Path:
+    """A folder of tars with 9, 5 and 1 samples and their sizes.json."""
+    folder, sizes = tmp_path_factory.mktemp("sized"), {"a.tar": 9, "b.tar": 5, "c.tar": 1}
+    for number, (name, size) in enumerate(sizes.items()):
+        write_tar(folder / name, [good_sample(20 * number + row) for row in range(size)])
+    (folder / "sizes.json").write_text(json.dumps(sizes))
+    return folder
+
+
+def test_it_is_taken_for_forward_reading_where_sizes_are_known(sized, shards):
+    assert isinstance(open_source(sized, forward=True), StreamedTarSource)
+    assert not isinstance(open_source(sized), StreamedTarSource)
+    assert not isinstance(open_source(shards, forward=True), StreamedTarSource), "there is no sizes.json"
+
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 14), max_size=30), st.sampled_from([512, 3000, 1 << 18]))
+def test_samples_are_those_of_the_indexed_source_in_any_order(sized, numbers, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "_LOCAL_BLOCK", block)
+        streamed, indexed = open_source(sized, forward=True), open_source(sized)
+        for number in numbers:
+            assert streamed[number] == indexed[number], f"sample {number} after {numbers}"
+
+
+def test_reading_forward_reads_nothing_twice(sized, monkeypatch):
+    monkeypatch.setattr(storage, "_LOCAL_BLOCK", 4096)
+    read = []
+    pread = storage.os.pread
+    monkeypatch.setattr(storage.os, "pread", lambda fd, size, at: read.append((size, at)) or pread(fd, size, at))
+    source = open_source(sized, forward=True)
+    for number in range(9):
+        source[number]
+    places = [at for _, at in read]
+    assert places == sorted(places) and len(set(places)) == len(places)
+    assert sum(size for size, _ in read) <= (sized / "a.tar").stat().st_size + 3 * 4096
+
+
+def test_no_index_is_made_and_few_streams_stay_open(sized, tmp_path):
+    for name in ("a.tar", "b.tar", "c.tar", "sizes.json"):
+        (tmp_path / name).write_bytes((sized / name).read_bytes())
+    source = open_source(tmp_path, forward=True)
+    batches = train_batches(source, image_size=16, seed=0, global_batch_size=6, sampling=Sampling(window=3))
+    for _ in range(5):
+        next(batches)
+    assert not list(tmp_path.glob("*.index"))
+    assert len(source._streams) <= 32 and pickle.loads(pickle.dumps(source))._streams == OrderedDict()
+
+
+def test_a_damaged_tar_is_read_up_to_there_and_counted(sized, tmp_path):
+    for name in ("a.tar", "b.tar", "c.tar"):
+        (tmp_path / name).write_bytes((sized / name).read_bytes())
+    content = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(content[: len(content) * 2 // 3])
+    (tmp_path / "b.tar").unlink()
+    (tmp_path / "sizes.json").write_text(json.dumps({"a.tar": 9, "c.tar": 3}))
+    source = open_source(tmp_path, forward=True)
+    assert source[4].key == "sample-0004" and source[9].key == "sample-0040"
+    for number in (7, 8, 7, 10):
+        with pytest.raises(ValueError, match="cut off|holds fewer samples than sizes.json says"):
+            source[number]
+    batches = train_batches(source, image_size=16, seed=0, global_batch_size=12, sampling=Sampling(window=2))
+    bad = sum(next(batches)["bad"] for _ in range(4))
+    assert bad[CAUSES.index("unreadable")] > 4 and bad.sum() == bad[CAUSES.index("unreadable")]
+
+
+def test_sizes_that_do_not_fit_are_not_used(sized, tmp_path):
+    write_tar(tmp_path / "a.tar", [good_sample(0)])
+    for sizes in ("no json", "[1]", '{"b.tar": 1}', '{"a.tar": "1"}', '{"a.tar": -1}'):
+        (tmp_path / "sizes.json").write_text(sizes)
+        assert len(open_source(tmp_path, forward=True)) == 1, f"with sizes.json {sizes}"
+    (tmp_path / "sizes.json").write_text('{"a.tar": 0}')
+    with pytest.raises(UserError, match="hold no samples, says sizes.json"):
+        open_source(tmp_path, forward=True)
