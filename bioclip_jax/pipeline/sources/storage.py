@@ -110,7 +110,7 @@ class Files:
         """`size` bytes, fewer at the file's end; OSError if it cannot be read."""
         if is_url(location):
             files, path = _filesystem(location)
-            return _guarded(location, files.cat_file, path, offset, offset + size)
+            return _guarded(location, files.cat_file, path, start=offset, end=offset + size)
         try:
             file = self._open.pop(location)
         except KeyError:
@@ -153,6 +153,8 @@ class ForwardReader:
         return self._data[:size]
 
     def _fetch(self, offset: int, size: int) -> bytes:
+        # Some storages refuse to read beyond the end.
+        size = min(size, self._end - offset)
         if not self._remote:
             return self._files.read_up_to(self._location, offset, size)
         if self._next is not None and self._next[0] == offset:
@@ -164,7 +166,7 @@ class ForwardReader:
         ahead = offset + len(data)
         self._next = None
         if ahead < self._end:
-            self._next = ahead, _ahead().submit(self._files.read_up_to, self._location, ahead, self._block)
+            self._next = ahead, _ahead().submit(self._files.read_up_to, self._location, ahead, min(self._block, self._end - ahead))
         return data
 
 
@@ -191,10 +193,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise UserError(f"{url}: {error}; give s3://, gs://, https:// or another address that fsspec knows") from None
 
 
-def _guarded(url: str, call: Any, *arguments: Any) -> Any:
+def _guarded(url: str, call: Any, *arguments: Any, **options: Any) -> Any:
     """The call's result; whatever goes wrong in a storage is an OSError."""
     try:
-        return call(*arguments)
+        return call(*arguments, **options)
     except OSError:
         raise
     except Exception as error:
