@@ -156,6 +156,9 @@ class _Synthetic:
             key = jax.random.fold_in(jax.random.key(0), number)
             if name.endswith("image"):
                 return jax.random.randint(key, like.shape, 0, 256, jnp.int32).astype(jnp.uint8)
+            if name.endswith("crop"):
+                size = experiment.model_config.vision.image_size
+                return jnp.broadcast_to(jnp.array([0, 0, size, size, 0], like.dtype), like.shape)
             length = longest if name == "tokens" else like.shape[1]
             texts = jax.random.randint(key, (like.shape[0], length), 1, config.vocab_size - 2, jnp.int32)
             texts = texts.at[:, 0].set(config.vocab_size - 2).at[:, -1].set(config.vocab_size - 1)

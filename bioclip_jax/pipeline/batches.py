@@ -11,7 +11,7 @@ from jaxtyping import Int32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.examples import Batch, Examples
-from bioclip_jax.pipeline.images import CAUSES, ImageConfig, TrainTransform
+from bioclip_jax.pipeline.images import ImageConfig, TrainTransform
 from bioclip_jax.pipeline.order import Draws
 from bioclip_jax.pipeline.recycled import RecycledArrays
 from bioclip_jax.pipeline.sampling import Sampling, make_order
@@ -88,7 +88,7 @@ def train_batches(
     """This host's part of every global batch from `start_step` on, without end.
 
     A batch is {"image": uint8 [b, size, size, 3], "tokens": int32 [b, context], "bad": int32 [len(CAUSES)],
-    "longest": int32 []} with b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the
+    "longest": int32 []}, with image.crop = "device" also "crop" float32 [b, 5] (see crop.resample), with b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the
     samples that substitutes replaced, "longest" is the length of the longest text, its end included. With
     caption.unique_texts, "tokens" are the batch's distinct texts, padded to a power of two and then to a multiple of
     `texts_multiple_of`, and "text_index" int32 [b] says which one each image has. caption.context_length, if set,
@@ -148,19 +148,20 @@ class TrainBatches(Iterator[Batch]):
         """The step's chunks as the workers send them, put together."""
         slots, rows, size = self._examples.slots, self._examples.rows, self._examples.transform.size
         images = self._images.take((rows, size, size, 3))
-        tokens, bad, row = [], np.zeros(len(CAUSES), np.int32), 0
+        others: list[Batch] = []
+        row = 0
         for _ in range(self._examples.chunks):
             part = next(self._chunks)
-            count, image = len(part["tokens"]), part["image"]
+            count, image = len(part["tokens"]), part.pop("image")
             if isinstance(image, int):
                 images[row : row + count] = slots.array(image)[:count]
                 slots.release(image)
             else:
                 images[row : row + count] = image
-            tokens.append(part["tokens"])
-            bad += part["bad"]
+            others.append(part)
             row += count
-        return {"image": images, "tokens": np.concatenate(tokens), "bad": bad}
+        batch = {name: np.concatenate([part[name] for part in others]) for name in others[0] if name != "bad"}
+        return batch | {"image": images, "bad": sum(part["bad"] for part in others)}
 
     def close(self) -> None:
         """Stops the workers; the iterator cannot be used any more."""

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import CAUSES, BadImage, TrainTransform, decode
@@ -25,7 +25,7 @@ Batch = dict[str, np.ndarray]
 
 
 class Examples:
-    """From the number of a chunk to its examples: {"image", "tokens", "bad"}, as in train_batches.
+    """From the number of a chunk to its examples: {"image", "crop", "tokens", "bad"}, as in train_batches.
 
     A step has `chunks` of them, of `chunk` rows each but for the last; this host's rows begin at `first_row`. With
     `slots`, "image" is the number of the slot in which the images lie, if one was free.
@@ -51,6 +51,7 @@ class Examples:
         self.order = order
         self.draws = draws
         self.transform = transform
+        self.on_device = transform.config.crop == "device"
         self.caption = caption
         self.tokenizer = tokenizer
         self.global_batch_size = global_batch_size
@@ -80,6 +81,8 @@ class Examples:
             "tokens": np.zeros((count, self.tokenizer.context_length), np.int32),
             "bad": np.zeros(len(CAUSES), np.int32),
         }
+        if self.on_device:
+            batch["crop"] = np.zeros((count, 5), np.float32)
         draws = self.draws.uniforms(first, count)
         caption_draws = draws[:, CAPTION_DRAW].tolist()
         if self.caption.draw == "step":
@@ -87,7 +90,8 @@ class Examples:
         types = self.caption.types
         for row in range(count):
             kind = types[int(caption_draws[row] * len(types))]
-            self._fill(first + row, kind, draws[row], images[row], batch["tokens"][row], batch["bad"])
+            crop = batch["crop"][row] if self.on_device else None
+            self._fill(first + row, kind, draws[row], images[row], crop, batch["tokens"][row], batch["bad"])
         return batch
 
     def _fill(
@@ -96,14 +100,15 @@ class Examples:
         kind: str,
         draws: np.ndarray,
         image: UInt8[np.ndarray, "size size 3"],
+        crop: Float32[np.ndarray, "5"] | None,
         tokens: Int32[np.ndarray, " context"],
         bad: Int32[np.ndarray, " causes"],
     ) -> None:
-        """Puts the position's example into `image` and `tokens`, a substitute's if its own sample is bad."""
+        """Puts the position's example into `image`, `crop` and `tokens`, a substitute's if its own sample is bad."""
         causes = Counter()
         for attempt in range(MAX_ATTEMPTS):
             index = self.order.substitute(position, attempt) if attempt else self.order.index(position)
-            cause, reason = self._try(index, kind, draws, image, tokens)
+            cause, reason = self._try(index, kind, draws, image, crop, tokens)
             if cause is None:
                 for name, count in causes.items():
                     bad[CAUSES.index(name)] += count
@@ -116,15 +121,23 @@ class Examples:
         )
 
     def _try(
-        self, index: int, kind: str, draws: np.ndarray, image: np.ndarray, tokens: np.ndarray
+        self,
+        index: int,
+        kind: str,
+        draws: np.ndarray,
+        image: np.ndarray,
+        crop: np.ndarray | None,
+        tokens: np.ndarray,
     ) -> tuple[str | None, str]:
         """Makes the example of one sample; the cause if it cannot be made, and the reason in words."""
         try:
             sample = self.source[index]
-            text = sample.captions.get(kind) or complete_captions(sample.captions)[kind]
+            text = sample.captions.get(kind, "")
+            if not text or text.isspace():
+                text = complete_captions(sample.captions)[kind]
             if not sample.image:
                 return "no_image", f"{sample.key} has no image"
-            self.transform(decode(sample.image, self.transform.min_side, self._scratch), draws, out=image)
+            self._make_image(sample.image, draws, image, crop)
         except BadImage as error:
             return error.cause, f"{sample.key}: {error}"
         except (MissingCaption, KeyError):
@@ -133,3 +146,17 @@ class Examples:
             return "unreadable", str(error)
         self.tokenizer.write(text, tokens)
         return None, ""
+
+    def _make_image(self, data: bytes, draws: np.ndarray, image: np.ndarray, crop: np.ndarray | None) -> None:
+        if crop is None:
+            self.transform(decode(data, self.transform.min_side, self._scratch), draws, out=image)
+            return
+        pixels = decode(data, self.transform.min_side, image.reshape(-1))
+        if pixels.shape == image.shape:
+            crop[:] = self.transform.box(draws)
+            if not np.may_share_memory(pixels, image):
+                image[:] = pixels
+        else:
+            # Of another size: cropped here, and left whole there.
+            self.transform(pixels, draws, out=image)
+            crop[:] = (0, 0, *image.shape[:2], False)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.batches import Batch, TrainBatches
+from bioclip_jax.pipeline.batches import TrainBatches
+from bioclip_jax.pipeline.examples import Batch
 from bioclip_jax.text.captions import PLAIN_TYPE, CaptionConfig
 
 PREFIX = "replay_"
@@ -21,16 +22,17 @@ class ReplayConfig:
     """The second stream of BioCLIP 2: pairs that keep what the model knew before.
 
     train: where it lies, as data.train. batch_size: global, pairs a step; 0 trains without replay.
-    workers: processes that decode it. caption: its samples have one caption, KEY.txt.
+    workers: processes that decode it. window: as data.window. caption: its samples have one caption, KEY.txt.
     """
 
     train: str = ""
     batch_size: int = 0
     workers: int = 0
+    window: int = 0
     caption: CaptionConfig = field(default_factory=lambda: CaptionConfig(types=(PLAIN_TYPE,)))
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "workers"):
+        for name in ("batch_size", "workers", "window"):
             if getattr(self, name) < 0:
                 raise UserError(f"config.replay.{name} is {getattr(self, name)}; it must not be negative")
         if self.caption.unique_texts:

@@ -16,6 +16,7 @@ from bioclip_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 from bioclip_jax.distributed.sharding import activation_sharding, check_tensor, parameter_shardings
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import LOGIT_BIAS, CLIPConfig, get_config, graphdef, init_params
+from bioclip_jax.pipeline.crop import crop_images
 from bioclip_jax.pipeline.replay import PREFIX
 from bioclip_jax.train.accumulate import Metrics, loss_and_gradients
 from bioclip_jax.train.compiler import compile_step
@@ -123,6 +124,8 @@ class Experiment:
             if rows:
                 batch[f"{prefix}image"] = ((rows, size, size, 3), jnp.uint8)
                 batch[f"{prefix}tokens"] = ((rows, length), jnp.int32)
+                if self.config.image.crop == "device":
+                    batch[f"{prefix}crop"] = ((rows, 5), jnp.float32)
         return {name: jax.ShapeDtypeStruct(*x, sharding=self.batch_sharding) for name, x in batch.items()}
 
     def init(self, params: Any = None) -> TrainState:
@@ -160,7 +163,8 @@ class Experiment:
         patch_dropout, text_length, replay_text_length = variant
 
         def prepare(batch: Batch, key: jax.Array) -> Batch:
-            batch = batch | {"tokens": batch["tokens"][:, :text_length]}
+            batch = crop_images(batch, self.config.image.interpolation)
+            batch["tokens"] = batch["tokens"][:, :text_length]
             if "replay_tokens" in batch:
                 batch["replay_tokens"] = batch["replay_tokens"][:, :replay_text_length]
             return draw_kept_patches(batch, key, self.model_config, patch_dropout)

@@ -13,6 +13,7 @@ from bioclip_jax.distributed.rows import rows_of_process
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.feed import device_prefetch
 from bioclip_jax.pipeline.replay import PREFIX, REPLAY_STREAM, WithReplay
+from bioclip_jax.pipeline.sampling import Sampling
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.train.experiment import Experiment
 
@@ -73,6 +74,7 @@ def _host_batches(experiment: Experiment, sources: Mapping[str, Source], start: 
         caption=config.caption,
         global_batch_size=config.global_batch_size,
         workers=config.data.workers,
+        sampling=config.data.sampling,
         texts_multiple_of=experiment.rows_multiple_of,
         **shared,
     )
@@ -83,6 +85,7 @@ def _host_batches(experiment: Experiment, sources: Mapping[str, Source], start: 
         caption=config.replay.caption,
         global_batch_size=config.replay.batch_size,
         workers=config.replay.workers,
+        sampling=Sampling(window=config.replay.window),
         stream=REPLAY_STREAM,
         name="replay",
         **shared,

@@ -14,6 +14,7 @@ from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.distributed.agreement import Agreement
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sampling import epoch_samples
 from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.train.config import TrainConfig
 from bioclip_jax.train.experiment import Experiment
@@ -45,7 +46,7 @@ def _train(
         raise UserError(f"the --workdir {directory.path} is a file; give a directory")
     check_same_run(directory, config)
     sources = open_sources(config)
-    config = config.with_steps(len(sources["train"]))
+    config = config.with_steps(epoch_samples(sources["train"], config.data.sampling))
     start = (directory.steps() or [0])[-1]
     progress = ProgressLine(config.total_steps, silent=jax.process_index() > 0)
     for source in sources.values():
@@ -94,4 +95,5 @@ def open_sources(config: TrainConfig) -> dict[str, Source]:
             )
         locations["replay"] = config.replay.train
     shared = {"split": "train", "bad_shards": config.data.bad_shards, "tfds_dir": config.data.tfds_dir}
-    return {name: open_source(location, **shared) for name, location in locations.items()}
+    forward = {"train": config.data.window > 0, "replay": config.replay.window > 0}
+    return {name: open_source(location, forward=forward[name], **shared) for name, location in locations.items()}

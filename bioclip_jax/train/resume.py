@@ -12,7 +12,19 @@ from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.train.config import TrainConfig
 
 # What the checkpoint's arrays or the order of the data depend on.
-_KEPT = ("model", "seed", "global_batch_size", "loss", "replay.batch_size", "optimizer.name", "optimizer.frozen")
+_KEPT = (
+    "model",
+    "seed",
+    "global_batch_size",
+    "loss",
+    "data.weights",
+    "data.upsample",
+    "data.window",
+    "replay.batch_size",
+    "replay.window",
+    "optimizer.name",
+    "optimizer.frozen",
+)
 
 
 def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:

@@ -1,0 +1,175 @@
+"""What the builders over a publisher's own download share: where it lies, how it is read, and what an example holds."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.text.taxon import RANKS, Taxon
+
+# The class is `cls`, as in the reference's tables, because `class` is the label.
+RANK_FEATURES = tuple("cls" if rank == "class" else rank for rank in RANKS)
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+Row = dict[str, Any]
+
+
+class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder over files that its user has downloaded into the folder NAME of TFDS's manual_dir.
+
+    Every example has image (the file's bytes as they are), key, class (the label), the ranks RANK_FEATURES and
+    common_name, "" where unknown, and FEATURES, in the publisher's order. A subclass reads the rows.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    # What to put into the folder and where it is got, to follow the words "needs" in an error.
+    MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar[str]
+    # If one of these lies in manual_dir itself, that is the folder.
+    LOOK_FOR: ClassVar[tuple[str, ...]] = ()
+    HOMEPAGE: ClassVar[str] = ""
+    LICENSE: ClassVar[str] = "See the publisher."
+    # Further features: str, or the type of a number.
+    FEATURES: ClassVar[Mapping[str, type]] = {}
+
+    def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
+        """Rows by split. A row has image (a path, or bytes) and key; texts left out are "". UserError if one cannot
+        tell what the images show."""
+        raise NotImplementedError
+
+    def missing(self, path: Path) -> UserError:
+        """The error to raise where `path` should be and is not."""
+        return UserError(f"{self.name}: {path} is missing; it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+
+    def require(self, path: Path) -> Path:
+        """`path`, if it is there."""
+        if not path.exists():
+            raise self.missing(path)
+        return path
+
+    def table(self, path: Path, *columns: str) -> list[dict[str, str]]:
+        """The rows of a CSV that has `columns`."""
+        try:
+            with self.require(path).open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                found = reader.fieldnames or ()
+                rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f"{self.name}: {path} is no readable CSV ({error}); download it again") from None
+        if absent := [column for column in columns if column not in found]:
+            raise UserError(
+                f"{self.name}: {path} has no column {', '.join(absent)}, only {', '.join(found) or 'nothing'}; "
+                f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            )
+        if not rows:
+            raise UserError(f"{self.name}: {path} lists nothing; download it again")
+        return rows
+
+    def pairs(self, path: Path) -> dict[str, str]:
+        """The lines "KEY VALUE" of a text file, in order."""
+        pairs = {}
+        for number, line in enumerate(self.lines(path), 1):
+            parts = line.split(None, 1)
+            if len(parts) != 2:
+                raise UserError(f"{self.name}: line {number} of {path} is {line!r}, not two values; download it again")
+            pairs[parts[0]] = parts[1]
+        return pairs
+
+    def lines(self, path: Path) -> list[str]:
+        """The lines of a text file, stripped, without empty ones."""
+        try:
+            text = self.require(path).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.name}: {path} is no text ({error}); download it again") from None
+        return [line.strip() for line in text.split("\n") if line.strip()]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = {name: tfds.features.Text() for name in ("key", "class", *RANK_FEATURES, "common_name")}
+        further = {
+            name: tfds.features.Text() if kind is str else tfds.features.Scalar(kind)
+            for name, kind in self.FEATURES.items()
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict({"image": tfds.features.Image(), **text, **further}),
+            homepage=self.HOMEPAGE or None,
+            license=self.LICENSE,
+            # The few-shot protocol draws from a class in the order in which the publisher lists it.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        root = self._root(dl_manager)
+        splits = self.read(root)
+        for split, rows in splits.items():
+            if isinstance(rows, list):
+                self._check(split, rows, root)
+        return {split: self._generate_examples(rows) for split, rows in splits.items()}
+
+    def _generate_examples(self, rows: Iterable[Row]) -> Iterator[tuple[int, Row]]:
+        empty = dict.fromkeys(("class", *RANK_FEATURES, "common_name"), "")
+        empty |= {name: "" for name, kind in self.FEATURES.items() if kind is str}
+        for number, row in enumerate(rows):
+            image = row["image"]
+            yield number, empty | row | {"image": image.read_bytes() if isinstance(image, Path) else image}
+
+    def _root(self, dl_manager) -> Path:
+        try:
+            folder = Path(dl_manager.manual_dir)
+        except AssertionError as error:  # it is missing or empty; the message names it
+            where = str(error).partition(". ")[0]
+            needs = f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}, in the folder {self.name} there"
+            raise UserError(f"{self.name}: {where}; {needs}") from None
+        named = folder / self.name
+        if not named.is_dir() and any((folder / name).exists() for name in self.LOOK_FOR):
+            return folder
+        return self.require(named)
+
+    def _check(self, split: str, rows: list[Row], root: Path) -> None:
+        if not rows:
+            needs = f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            raise UserError(f"{self.name}: {root} holds no images for {split}; {needs}")
+        paths = [row["image"] for row in rows if isinstance(row["image"], Path)]
+        missing = [str(path) for path in paths if not path.is_file()]
+        if missing:
+            raise UserError(
+                f"{self.name}: {len(missing):,} of the {len(rows):,} images for {split} are missing: "
+                f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}; complete the download"
+            )
+
+
+def taxon_features(taxon: Taxon) -> dict[str, str]:
+    """The ranks and the common name of a taxon under their features' names."""
+    return dict(zip(RANK_FEATURES, taxon.lineage())) | {"common_name": taxon.common_name}
+
+
+def first_file(name: str, *folders: Path) -> Path:
+    """The file `name` in the first of the folders that has it; where none has, as it would be called in the first.
+
+    UserError for a name that leads out of the folders: a table from elsewhere must not reach other files.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"a table names the image {name}, which is not inside {folders[0]}; correct the table")
+    places = [folder / name for folder in folders]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def images_by_class(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(class, image) for a folder with one sub-folder a class, in torchvision's ImageFolder's order."""
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for image in sorted(place.rglob("*")):
+            if image.suffix.lower() in IMAGE_SUFFIXES:
+                yield place.name, image
+
+
+def images_by_name(folder: Path) -> dict[str, Path]:
+    """The images anywhere under a folder by their bare names; of several with one name, none."""
+    found: dict[str, Path | None] = {}
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            found[path.name] = None if path.name in found else path
+    return {name: path for name, path in found.items() if path is not None}
