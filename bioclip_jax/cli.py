@@ -148,7 +148,7 @@ def analyze_overview(arguments: argparse.Namespace) -> Result:
 def bench_loader(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.bench.loader import run
 
-    result = run(arguments.shards, peer=arguments.peer)
+    result = run(arguments.shards, peer=arguments.peer, workers=arguments.workers, window=arguments.window)
     if not arguments.json:
         _print_result(result)
     return result
@@ -279,6 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(kinds, "loader", bench_loader, "images/s of the training pipeline on one core")
     verb.add_argument("shards", metavar="SHARDS", help="a folder of tars")
     verb.add_argument("--peer", action="store_true", help="run webdataset and torchvision beside it")
+    verb.add_argument("--workers", type=_positive, nargs="+", default=(), metavar="N", help="also through N processes")
+    verb.add_argument("--window", type=int, default=0, metavar="N", help="read forward at N places, as data.window")
     verb = _configured(kinds, "train", bench_train, "pairs/s, FLOP/s and memory of a config's update")
     verb.add_argument("--steps", type=_positive, default=20, help="updates to time, behind a warm-up (default 20)")
     verb.add_argument("--data", metavar="DATA", help="read batches from here, as data.train (default: random ones)")

@@ -1,68 +1,127 @@
-"""How fast the training pipeline reads shards on one core, and how fast the reference's loader does."""
+"""How fast the training pipeline reads shards: on one core, through workers, and beside the reference's loader."""
 
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import simplejpeg
 
 from bioclip_jax.bench.torchvision import import_torchvision
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import ImageConfig
-from bioclip_jax.pipeline.sources import TarSource, open_source
+from bioclip_jax.pipeline.sampling import Sampling
+from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.text.captions import DRAWN_TYPES
+from bioclip_jax.text.tokenizer import Tokenizer
 
-# Timed in turns, so that a busy machine slows both loaders alike.
+# Timed in turns, so that a busy machine slows all loaders alike.
 _TURNS = 5
 
 
 def run(
-    shards: str | Path, *, peer: bool = False, image_size: int = 224, batch_size: int = 256, seconds: float = 10.0
+    shards: str | Path,
+    *,
+    peer: bool = False,
+    workers: Sequence[int] = (),
+    window: int = 0,
+    image_size: int = 224,
+    batch_size: int = 256,
+    seconds: float = 10.0,
 ) -> dict[str, Any]:
-    """Images a second of the in-process training pipeline on one pinned core, as the trainer consumes them.
+    """Images a second of the training pipeline, as the trainer consumes them.
 
-    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenised. With `peer`, the reference's
-    loader (webdataset, Pillow, torchvision, open_clip's tokenizer on five captions) reads the same tars in turns.
-    seconds: measured time for each loader. Returns images_per_second, peer_images_per_second, ratio (both None
-    without the peer), images_per_cpu_second (which other load on the core does not lower), image_size, batch_size.
-    UserError if the shards cannot be read or the peer's packages are missing.
+    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenised. In this process, on one pinned
+    core and in turns: the pipeline; the pipeline with the crop left to the devices; a plain loop over the same steps,
+    which is the ceiling for the first; and with `peer`, the reference's loader (webdataset, Pillow, torchvision,
+    open_clip's tokenizer on five captions) on the same tars. Then through each number of `workers`, on all cores.
+    window: as data.window. seconds: measured time for each.
+
+    Returns images_per_second, peer_images_per_second, ratio (both None without the peer), images_per_cpu_second (which
+    other load on the core does not lower), device_crop_images_per_second, plain_loop_images_per_second, image_size,
+    batch_size, and by the number of workers "workers": {images_per_second, memory_bytes: of the largest worker, private
+    and shared}. UserError if the shards cannot be read or the peer's packages are missing.
     """
-    source = open_source(shards)
-    if peer and not isinstance(source, TarSource):
+    source = open_source(shards, forward=window > 0)
+    if peer and not hasattr(source, "shards"):
         raise UserError(f"{shards}: the peer reads only tars; give a folder of tars, or leave out --peer")
+    options = {"image_size": image_size, "seed": 0, "global_batch_size": batch_size, "sampling": Sampling(window=window)}
     with _one_core():
-        batches = train_batches(source, image_size=image_size, seed=0, global_batch_size=batch_size)
-        loaders = [lambda: len(next(batches)["image"])]
+        batches = [train_batches(source, image=ImageConfig(crop=crop), **options) for crop in ("host", "device")]
+        loaders = {"host": lambda: len(next(batches[0])["image"]), "device": lambda: len(next(batches[1])["image"])}
+        loaders["plain"] = _plain_loop(source, image_size)
         if peer:
-            loaders.append(_peer_loader(source.shards, image_size))
+            loaders["peer"] = _peer_loader(source.shards, image_size)
         speeds = _in_turns(loaders, seconds)
-        batches.close()
-    (wall, cpu), peer_wall = speeds[0], speeds[1][0] if peer else None
+    (wall, cpu), peer_wall = speeds["host"], speeds["peer"][0] if peer else None
     return {
         "images_per_second": round(wall, 1),
         "peer_images_per_second": peer_wall and round(peer_wall, 1),
         "ratio": peer_wall and round(wall / peer_wall, 2),
         "images_per_cpu_second": round(cpu, 1),
+        "device_crop_images_per_second": round(speeds["device"][0], 1),
+        "plain_loop_images_per_second": round(speeds["plain"][0], 1),
+        "workers": {str(number): _through_workers(source, number, options, seconds) for number in workers},
         "image_size": image_size,
         "batch_size": batch_size,
     }
 
 
-def _in_turns(loaders: list[Callable[[], int]], seconds: float) -> list[tuple[float, float]]:
+def _in_turns(loaders: dict[str, Callable[[], int]], seconds: float) -> dict[str, tuple[float, float]]:
     """Each loader's median images a second and a CPU second, after one call to warm up."""
-    speeds = [[] for _ in loaders]
-    for load in loaders:
+    speeds = {name: [] for name in loaders}
+    for load in loaders.values():
         load()
     for _ in range(_TURNS):
-        for load, found in zip(loaders, speeds):
+        for name, load in loaders.items():
             images, wall, cpu = 0, time.perf_counter(), time.process_time()
             while time.perf_counter() - wall < seconds / _TURNS:
                 images += load()
-            found.append((images / (time.perf_counter() - wall), images / (time.process_time() - cpu)))
-    return [tuple(map(statistics.median, zip(*found))) for found in speeds]
+            speeds[name].append((images / (time.perf_counter() - wall), images / (time.process_time() - cpu)))
+    return {name: tuple(map(statistics.median, zip(*found))) for name, found in speeds.items()}
+
+
+def _through_workers(source: Source, workers: int, options: dict[str, Any], seconds: float) -> dict[str, Any]:
+    batches = train_batches(source, workers=workers, **options)
+    try:
+        # Until every worker has filled what it may have ahead.
+        for _ in range(4 * workers):
+            next(batches)
+        images, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            images += len(next(batches)["image"])
+        speed = images / (time.perf_counter() - start)
+        # Of this process's children, the workers are those that hold images.
+        memory = max(child.memory_info().rss for child in psutil.Process().children())
+    finally:
+        batches.close()
+    return {"images_per_second": round(speed, 1), "memory_bytes": memory}
+
+
+def _plain_loop(source: Source, image_size: int, chunk: int = 32) -> Callable[[], int]:
+    """The same steps without anything around them: read, decode, crop, resize, clean and tokenise one caption."""
+    tokenizer, rng = Tokenizer(), np.random.default_rng(0)
+    out = np.empty((image_size, image_size, 3), np.uint8)
+
+    def load() -> int:
+        for index in rng.integers(len(source), size=chunk):
+            sample = source[int(index)]
+            image = simplejpeg.decode_jpeg(sample.image, "RGB")
+            height, width = (int(side * rng.uniform(0.95, 1.0)) for side in image.shape[:2])
+            top, left = rng.integers(image.shape[0] - height + 1), rng.integers(image.shape[1] - width + 1)
+            crop = image[top : top + height, left : left + width]
+            cv2.resize(crop, (image_size, image_size), dst=out, interpolation=cv2.INTER_CUBIC)
+            tokenizer(sample.captions["taxon_com"])
+        return chunk
+
+    return load
 
 
 @contextmanager

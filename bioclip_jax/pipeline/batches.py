@@ -24,8 +24,9 @@ from bioclip_jax.text.tokenizer import Tokenizer
 # What a worker hands over at once: large enough to be worth a message, small enough that a batch keeps all busy.
 _CHUNK = 64
 _CHUNKS_AHEAD = 2
-# Those ahead, one on its way at either end, and one that is being filled.
-_SLOTS = _CHUNKS_AHEAD + 3
+# Those ahead, which grain keeps in the worker and once more in the trainer, one on its way at either end, and those
+# that are being filled and read.
+_SLOTS = 2 * _CHUNKS_AHEAD + 4
 _FOREVER = 1 << 60
 
 

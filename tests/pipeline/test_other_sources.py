@@ -17,6 +17,7 @@ from made_shards import encoded, picture
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import CAUSES, decode
+from bioclip_jax.pipeline.sampling import Sampling
 from bioclip_jax.pipeline.sources import FolderSource, RecordWriter, Sample, open_source
 from bioclip_jax.text.captions import captions_from_taxon
 from bioclip_jax.text.taxon import RANKS, Taxon
@@ -57,6 +58,29 @@ def test_record_files_make_one_source_that_goes_to_other_processes(tmp_path):
     assert len(open_source(tmp_path / "part-1.arrayrecord")) == 4
     batch = next(train_batches(source, image_size=32, seed=0, global_batch_size=6))
     assert batch["bad"].sum() == 0
+
+
+def test_a_window_over_record_files(tmp_path):
+    for part, size in enumerate((4, 2, 6)):
+        with RecordWriter(tmp_path / f"part-{part}.arrayrecord") as writer:
+            for number in range(size):
+                writer.write(Sample(f"{part}/{number}", encoded(picture(number)), captions_from_taxon(APPLE), APPLE))
+    source = open_source(tmp_path, forward=True)
+    assert source.shard_sizes == [4, 2, 6]
+    batches = train_batches(source, image_size=32, seed=0, global_batch_size=6, sampling=Sampling(window=3))
+    assert sum(next(batches)["bad"].sum() for _ in range(4)) == 0
+
+
+def test_a_damaged_record_is_a_bad_sample(tmp_path):
+    with RecordWriter(tmp_path / "a.array_record") as writer:
+        for number in range(8):
+            writer.write(Sample(str(number), encoded(picture(number)), captions_from_taxon(APPLE), APPLE))
+    content = bytearray((tmp_path / "a.array_record").read_bytes())
+    content[4000:4040] = bytes(40)
+    (tmp_path / "a.array_record").write_bytes(content)
+    source = open_source(tmp_path)
+    batch = next(train_batches(source, image_size=32, seed=0, global_batch_size=16))
+    assert batch["bad"][CAUSES.index("unreadable")] >= 1
 
 
 def test_what_is_no_record_file_of_ours(tmp_path):

@@ -269,6 +269,44 @@ def test_no_bytes_break_the_index(content):
         pass
 
 
+@pytest.mark.parametrize("size", ["-1536", "abc", "9" * 30, "1_0"])
+def test_a_size_that_is_no_number_is_damage(tmp_path, size):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.jpg")
+        member.pax_headers = {"size": size}
+        tar.addfile(member)
+    with pytest.raises(UserError, match="damaged"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("digits", [b"-0000001000", b"+0000000001", b"0000000_010", b"9999999    "])
+def test_a_header_without_a_size_is_damage(digits):
+    header = bytearray(512)
+    header[:5], header[124:135], header[156:157], header[257:263] = b"a.jpg", digits, b"0", b"ustar\0"
+    header[148:156] = b" " * 8
+    header[148:155] = b"%06o\0" % sum(header)
+    content = bytes(header) + bytes(4096)
+    with pytest.raises(BadTar, match="has no size"):
+        tar_index.scan(lambda offset, size: content[offset : offset + size], len(content))
+
+
+def test_of_two_members_of_one_name_the_first_counts(tmp_path):
+    sample = {"a.jpg": b"first", "a.sci.txt": b"x"}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, content in [*sample.items(), ("a.jpg", b"second")]:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    (tmp_path / "a.tar").write_bytes(stream.getvalue())
+    assert open_source(tmp_path)[0].image == b"first"
+
+
+def test_deeply_nested_metadata_is_left_out(tmp_path):
+    plain_tar(tmp_path / "a.tar", {"a.jpg": b"x", "a.json": b"[" * 100_000})
+    assert open_source(tmp_path)[0].metadata == {}
+
+
 @given(st.integers(0, 20_000), st.binary(min_size=1, max_size=600))
 def test_no_damage_breaks_the_reading(shards, place, noise):
     span = bytearray((shards / "shard-00000.tar").read_bytes()[:20_480])

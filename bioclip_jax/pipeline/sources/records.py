@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgpack
 from array_record.python.array_record_data_source import ArrayRecordDataSource
-from array_record.python.array_record_module import ArrayRecordWriter
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.sample import Sample
@@ -39,8 +39,22 @@ class RecordSource:
         """The sample; ValueError if the record is not one of RecordWriter's."""
         try:
             return unpack_sample(self._records[index])
-        except ValueError as error:
+        # The reader raises RuntimeError for a damaged file.
+        except (ValueError, RuntimeError) as error:
             raise ValueError(f"record {index} of {self._files[0]}: {error}") from None
+
+    @property
+    def shard_sizes(self) -> list[int]:
+        """Samples in each file."""
+        return [_records_in(file) for file in self._files]
+
+
+def _records_in(file: str) -> int:
+    reader = ArrayRecordReader(file)
+    try:
+        return reader.num_records()
+    finally:
+        reader.close()
 
 
 class RecordWriter:

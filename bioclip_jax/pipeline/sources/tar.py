@@ -89,6 +89,6 @@ def _taxon(tag: str, tag_with_common: str, common_name: str) -> Taxon | None:
 def _metadata(content: bytes) -> Mapping[str, str | float]:
     try:
         values = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {k: v for k, v in values.items() if isinstance(v, (str, int, float))} if isinstance(values, dict) else {}

@@ -12,6 +12,7 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\x
 _HEADER = struct.Struct("100s24x12s20xs100x6s82x155s12x")
 # An extended header with nothing but times, which webdataset writes before every member.
 _HARMLESS_PAX = re.compile(rb"(?:\d+ [acm]time=[\d.]+\n)*").fullmatch
+_OCTAL = re.compile(rb"[0-7]+").fullmatch
 _PAX_RECORD = re.compile(rb"\d+ ([^=]+)=")
 _REGULAR = (b"0", b"\0")
 _EXTENDED = (b"L", b"K", b"x", b"g")  # GNU long name and link, pax for one member and for all
@@ -64,7 +65,7 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
             position = data + -(-size // BLOCK) * BLOCK
             continue
         if pax and b"size" in pax:
-            size = int(pax[b"size"])
+            size = _decimal(pax[b"size"], position)
         if check and data + size > end:
             raise BadTar(f"it is cut off: the member at byte {position:,} needs {data + size - end:,} bytes more")
         if kind in _REGULAR:
@@ -95,6 +96,8 @@ def _parse_plain(span: bytes) -> tuple[str, dict[str, bytes]] | None:
     while position < end:
         name, digits, kind, _, prefix = unpack(span, position)
         data = position + block
+        if digits[0] not in b"01234567":  # a sign or base 256
+            return None
         try:
             size = int(digits[:11], 8)
         except ValueError:
@@ -111,7 +114,7 @@ def _parse_plain(span: bytes) -> tuple[str, dict[str, bytes]] | None:
                 skip = len(key_bytes) + 1
             elif not name.startswith(key_bytes):
                 return None
-            files[name[skip:].decode("utf-8", "replace")] = span[data : data + size]
+            files.setdefault(name[skip:].decode("utf-8", "replace"), span[data : data + size])
         elif kind != b"x" or not _HARMLESS_PAX(span, data, data + size):
             return None
     return (key, files) if key is not None else None
@@ -143,10 +146,16 @@ def _check_header(header: bytes, position: int, start: int) -> None:
 def _number(digits: bytes, position: int) -> int:
     if digits[0] & 0x80:  # GNU's base 256, for more than 8 GiB
         return int.from_bytes(digits[1:], "big")
-    try:
-        return int(digits.strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise BadTar(f"it is damaged: the header at byte {position:,} has no size") from None
+    digits = digits.strip(b" \0") or b"0"
+    if not _OCTAL(digits):
+        raise BadTar(f"it is damaged: the header at byte {position:,} has no size")
+    return int(digits, 8)
+
+
+def _decimal(digits: bytes, position: int) -> int:
+    if not digits.isdigit() or len(digits) > 18:
+        raise BadTar(f"it is damaged: the extended header before byte {position:,} gives a size of {digits[:20]!r}")
+    return int(digits)
 
 
 def _joined(name: bytes, magic: bytes, prefix: bytes) -> bytes:
