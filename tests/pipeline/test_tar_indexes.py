@@ -33,7 +33,7 @@ def test_the_table_holds_every_index(tars):
 def test_it_is_made_once_and_again_when_a_tar_changes(tars, monkeypatch):
     made = []
     make = IndexTable._make
-    monkeypatch.setattr(IndexTable, "_make", lambda table, shards: made.append(len(shards)) or make(table, shards))
+    monkeypatch.setattr(IndexTable, "_make", lambda table, shards, head: made.append(len(shards)) or make(table, shards, head))
     for _ in range(2):
         assert len(TarSource(tars)) == 15
     assert made == [10], "the table was not used again"

@@ -24,30 +24,37 @@ _HEAD = struct.Struct("<8sQQQ")
 _PROBE = 4096
 
 
-def load_index(shard: Location) -> UInt32[np.ndarray, " samples_and_end"]:
-    """The index of a tar, from its cache if that still fits, else scanned and cached.
+def load_index(shard: Location, only_cached: bool = False) -> UInt32[np.ndarray, " samples_and_end"] | None:
+    """The index of a tar, from its cache if that still fits, else scanned and cached; None with `only_cached`.
 
     A tar in object storage is read whole for it. BadTar if the file is no sound uncompressed tar, OSError if it cannot
     be read.
     """
     if is_url(shard):
         size, changes = identity(shard)
-        head = _HEAD.pack(_MAGIC, size, zlib.crc32(changes.encode()), 0)
-        return _cached([cache_directory() / _cache_name(shard)], head, ForwardReader(Files(), shard, size).read, size)
+        places, head = [cache_directory() / _cache_name(shard)], _HEAD.pack(_MAGIC, size, zlib.crc32(changes.encode()), 0)
+        return _first_of(places, head) if only_cached else _cached(places, head, ForwardReader(Files(), shard, size).read, size)
     descriptor = os.open(shard, os.O_RDONLY)
     try:
         places = [shard.with_name(shard.name + ".index"), cache_directory() / _cache_name(shard)]
+        head = _identity(descriptor)
+        if only_cached:
+            return _first_of(places, head)
         read = lambda offset, size: os.pread(descriptor, size, offset)  # noqa: E731
-        return _cached(places, _identity(descriptor), read, os.fstat(descriptor).st_size)
+        return _cached(places, head, read, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
 
 
+def _first_of(places: list[Path], head: bytes) -> UInt32[np.ndarray, " samples_and_end"] | None:
+    """The index in the first of the places that holds it."""
+    return next((starts for path in places if (starts := _read(path, head)) is not None), None)
+
+
 def _cached(places: list[Path], head: bytes, read: Read, end: int) -> UInt32[np.ndarray, " samples_and_end"]:
-    """The index in the first of the places that holds it; else scanned, and written to the first that takes it."""
-    for path in places:
-        if (starts := _read(path, head)) is not None:
-            return starts
+    """The cached index; else the scanned one, written to the first of the places that takes it."""
+    if (starts := _first_of(places, head)) is not None:
+        return starts
     starts = scan(read, end)
     for path in places:
         if _write(path, head, starts):

@@ -1,13 +1,14 @@
 """The indexes of many tars as one table, which all processes of a host map into memory.
 
-The file, in the user's cache under a name made of the tars' paths, is little endian: 48 bytes (magic, a digest of the
-tars' sizes and times, their number), for each tar and the end the row where its own begin (int64), then the rows: tar
-by tar the entries of tar_index.
+The file, in the user's cache under a name made of the tars' paths, is little endian: 56 bytes (magic, a digest of the
+tars' sizes and times, their number, the number of rows), the rows: tar by tar the entries of tar_index; and, for each
+tar and the end, the row where its own begin (int64).
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import subprocess
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Int64, UInt32
@@ -27,7 +29,7 @@ from bioclip_jax.pipeline.sources.tar_format import BadTar
 from bioclip_jax.pipeline.sources.tar_index import cache_directory, load_index
 
 _MAGIC = b"BJTARIX2"
-_HEAD = 48
+_HEAD = 56
 # Tars that one process indexes before it reports, and from how many on other processes are worth their start.
 _BATCH = 32
 _MANY = 8
@@ -45,13 +47,39 @@ class IndexTable:
         self._path: Path | None = cache_directory() / f"{hashlib.sha256(os.fsencode(paths)).hexdigest()[:32]}.table"
         head = _head(shards)
         if head is None or not self._map(head):
-            firsts, starts = self._make(shards)
-            # A table with an error in it is made again next time, when the tar may have been replaced.
-            if self.errors or head is None or not _write(self._path, head, firsts, starts) or not self._map(head):
-                self._path, self._firsts, self._starts = None, firsts, starts
+            self._make(shards, head)
 
-    def _make(self, shards: Sequence[Location]) -> tuple[np.ndarray, np.ndarray]:
-        indexes = []
+    def _make(self, shards: Sequence[Location], head: bytes | None) -> None:
+        """Write the table beside its place and rename it; or keep it in memory, where that cannot be."""
+        try:
+            if head is None:
+                raise OSError
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".table-", delete=False) as file:
+                try:
+                    firsts = self._fill(file, shards)
+                    # One with an error in it is made again next time, when the tar may have been replaced.
+                    if self.errors:
+                        raise OSError
+                    file.seek(0)
+                    file.write(head + firsts[-1:].tobytes())
+                    file.flush()
+                    os.replace(file.name, self._path)
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+            if not self._map(head):
+                raise OSError
+        except OSError:
+            memory = io.BytesIO()
+            self._path, self._firsts = None, self._fill(memory, shards)
+            self._starts = np.frombuffer(memory.getvalue(), "<u4", int(self._firsts[-1]), _HEAD)
+
+    def _fill(self, file: BinaryIO, shards: Sequence[Location]) -> Int64[np.ndarray, " shards_and_end"]:
+        """Write all but the head to the file; where each tar's rows begin."""
+        file.seek(_HEAD)
+        self.errors.clear()
+        lengths = [0]
         found = _indexes(shards)
         if len(shards) > _MANY:
             found = track(found, "indexing shards", len(shards), console=Console(stderr=True), transient=True)
@@ -59,9 +87,11 @@ class IndexTable:
             if isinstance(index, Exception):
                 self.errors[shard] = index
                 index = np.zeros(1, np.uint32)
-            indexes.append(index)
-        firsts = np.cumsum([0, *map(len, indexes)], dtype=np.int64)
-        return firsts, np.concatenate(indexes) if indexes else np.zeros(0, np.uint32)
+            lengths.append(len(index))
+            file.write(index.astype("<u4", copy=False).tobytes())
+        firsts = np.cumsum(lengths, dtype="<i8")
+        file.write(firsts.tobytes())
+        return firsts
 
     @property
     def firsts(self) -> Int64[np.ndarray, " shards_and_end"]:
@@ -90,16 +120,17 @@ class IndexTable:
             with open(self._path, "rb") as file:
                 if head is not None and file.read(len(head)) != head:
                     return False
-                file.seek(_HEAD - 8)
-                count = int(np.fromfile(file, "<i8", 1)[0])
-                self._firsts = np.fromfile(file, "<i8", count + 1)
-                # An empty map is refused; there is always a row, since every tar has an end.
-                self._starts = np.memmap(file, "<u4", "r", offset=_HEAD + 8 * (count + 1), shape=(int(self._firsts[-1]),))
-        except (OSError, ValueError, IndexError):
+                file.seek(_HEAD - 16)
+                count, rows = np.fromfile(file, "<i8", 2)
+                # There is always a row, since every tar has an end.
+                self._starts = np.memmap(file, "<u4", "r", offset=_HEAD, shape=(int(rows),))
+                file.seek(_HEAD + 4 * int(rows))
+                self._firsts = np.fromfile(file, "<i8", int(count) + 1)
+        except (OSError, ValueError):
             if head is None:
                 raise
             return False
-        return True
+        return len(self._firsts) == count + 1 and self._firsts[-1] == rows
 
 
 def _head(shards: Sequence[Location]) -> bytes | None:
@@ -115,17 +146,23 @@ def _head(shards: Sequence[Location]) -> bytes | None:
 
 
 def _indexes(shards: Sequence[Location]) -> Iterator[np.ndarray | Exception]:
-    """Each tar's index, or why there is none, from as many processes as there are processors."""
+    """Each tar's index, or why there is none; what is not cached, from as many processes as there are processors."""
     if len(shards) <= _MANY:
         yield from map(_try_index, shards)
         return
-    batches = [shards[first : first + _BATCH] for first in range(0, len(shards), _BATCH)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for batch in pool.map(_in_process, batches):
+            for batch in pool.map(_batch, [shards[at : at + _BATCH] for at in range(0, len(shards), _BATCH)]):
                 yield from batch
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _batch(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
+    found = {shard: _try_index(shard, only_cached=True) for shard in shards}
+    if missing := [shard for shard, index in found.items() if index is None]:
+        found |= zip(missing, _in_process(missing))
+    return [found[shard] for shard in shards]
 
 
 def _in_process(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
@@ -140,27 +177,8 @@ def serve() -> None:
     sys.stdout.buffer.write(pickle.dumps([_try_index(shard) for shard in pickle.load(sys.stdin.buffer)]))
 
 
-def _try_index(shard: Path) -> np.ndarray | Exception:
+def _try_index(shard: Location, only_cached: bool = False) -> np.ndarray | Exception | None:
     try:
-        return load_index(shard)
+        return load_index(shard, only_cached)
     except (BadTar, OSError) as error:
         return error
-
-
-def _write(path: Path, head: bytes, firsts: np.ndarray, starts: np.ndarray) -> bool:
-    """Writes the table beside its place and renames it; False where that cannot be done."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".table-", delete=False) as file:
-            try:
-                file.write(head + firsts.astype("<i8").tobytes())
-                starts.astype("<u4", copy=False).tofile(file)
-                file.flush()
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError:
-        return False
-    return True
-
