@@ -1,0 +1,56 @@
+"""The command line: one verb a function, everything heavy imported inside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from bioclip_jax import __version__
+from bioclip_jax.cli import bench, models, shards
+from bioclip_jax.cli.options import Parser
+from bioclip_jax.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0, 2 for a user's mistake, 128 + N after signal N."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and not arguments.takes_overrides:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest = rest
+    # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "xla"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    try:
+        result = arguments.run(arguments)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        print(f"error: {about}{error.strerror or error}; check the path, its permissions and the disk", file=sys.stderr)
+        return 2
+    if isinstance(result, int):
+        return result
+    if result is not None and getattr(arguments, "json", False):
+        print(json.dumps(result))
+    return arguments.status(result) if hasattr(arguments, "status") else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="bioclip-jax", description="Train, evaluate, export and use BioCLIP-2-class models in JAX.")
+    parser.add_argument("--version", action="version", version=f"bioclip-jax {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    models.add_verbs(verbs)
+    shards.add_verbs(verbs)
+    bench.add_verbs(verbs)
+    return parser

@@ -1,0 +1,74 @@
+"""The verbs that measure speed and memory."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bioclip_jax.cli.options import add_configured, add_verb, positive, print_result, experiment_config, register_datasets, Result
+
+
+def bench_loader(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.loader import run
+
+    result = run(arguments.shards, peer=arguments.peer, workers=arguments.workers, window=arguments.window)
+    if not arguments.json:
+        print_result(result)
+    return result
+
+
+def bench_train(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.train import run
+    from bioclip_jax.distributed.startup import all_processes
+
+    config = experiment_config(arguments)
+    register_datasets()
+    with all_processes() as first:
+        result = run(config, steps=arguments.steps, peer=arguments.peer, data=arguments.data)
+    if first and not arguments.json:
+        print_result(result)
+    return result if first else None
+
+
+def bench_memory(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.memory import run, table
+
+    result = run(experiment_config(arguments), devices=arguments.devices)
+    if not arguments.json:
+        print(table(result))
+    return result
+
+
+def bench_scaling(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.scaling import GPUS, run, table
+
+    result = run(experiment_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus or GPUS)
+    if not arguments.json:
+        print(table(result))
+    return result
+
+
+def add_verbs(verbs: Any) -> None:
+    """Declare them."""
+    kinds = verbs.add_parser("bench", help="measure speed, beside a peer if asked").add_subparsers(
+        title="benchmarks", metavar="WHAT", required=True
+    )
+    verb = add_verb(kinds, "loader", bench_loader, "images/s of the training pipeline on one core")
+    verb.add_argument("shards", metavar="SHARDS", help="a folder of tars")
+    verb.add_argument("--peer", action="store_true", help="run webdataset and torchvision beside it")
+    verb.add_argument("--workers", type=positive, nargs="+", default=(), metavar="N", help="also through N processes")
+    verb.add_argument("--window", type=int, default=0, metavar="N", help="read forward at N places, as data.window")
+    verb = add_configured(kinds, "train", bench_train, "pairs/s, FLOP/s and memory of a config's update")
+    verb.add_argument("--steps", type=positive, default=20, help="updates to time, behind a warm-up (default 20)")
+    verb.add_argument("--data", metavar="DATA", help="read batches from here, as data.train (default: random ones)")
+    verb.add_argument("--peer", action="store_true", help="run open_clip under torch.compile beside it")
+    verb = add_configured(kinds, "memory", bench_memory, "what a device holds, by compiling for so many on a CPU")
+    verb.add_argument("--devices", type=positive, required=True, metavar="N", help="devices to compile for")
+    verb = add_configured(kinds, "scaling", bench_scaling, "a model of the cost on 8 to 1,024 GPUs")
+    verb.add_argument(
+        "--pairs-per-second", type=float, required=True, metavar="X", help="of one GPU alone, as bench train measures it"
+    )
+    verb.add_argument(
+        "--gpus", type=positive, nargs="+", metavar="N", help="default 8 16 ... 1024"
+    )

@@ -1,0 +1,86 @@
+"""What the verbs share: how options are declared, configs read and results told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+# A result as one JSON object, or text for a person.
+Result = dict[str, Any] | None
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as every other mistake is told."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+MODEL = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
+
+
+def add_verb(verbs: Any, name: str, run: Any, help: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog)
+    verb.set_defaults(run=run, takes_overrides=False)
+    verb.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    return verb
+
+
+def add_configured(verbs: Any, name: str, run: Any, help: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A verb that works on an experiment."""
+    overrides = "Any key of the config can be set behind the other options: --config.learning_rate=1e-4. "
+    verb = add_verb(verbs, name, run, help, overrides + epilog)
+    verb.set_defaults(takes_overrides=True)
+    verb.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config(), as in configs/")
+    return verb
+
+
+def add_inputs(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "inputs", nargs="+", metavar="INPUTS", help="images, folders, globs, a CSV with a filepath column, or tars"
+    )
+    verb.add_argument("--model", required=True, metavar="MODEL", help=MODEL)
+    verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not positive")
+    return number
+
+
+def non_negative(text: str) -> int:
+    """For arguments: a whole number from 0 on."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is below 0")
+    return number
+
+
+def experiment_config(arguments: argparse.Namespace) -> Any:
+    """The TrainConfig of --config and the overrides behind it."""
+    from bioclip_jax.train.config import train_config
+    from bioclip_jax.train.flags import read_config
+
+    return train_config(read_config(arguments.config, arguments.rest))
+
+
+def register_datasets() -> None:
+    """Make the project's own TFDS builders known by name."""
+    import bioclip_jax.datasets  # noqa: F401
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """A line a figure for a person; groups of figures on one line."""
+    for name, value in result.items():
+        if isinstance(value, dict):
+            value = "  ".join(f"{key} {_figure(item)}" for key, item in value.items()) or "none"
+        print(f"{name:24s} {_figure(value)}")
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,267 @@
+"""Second step of a build: which samples are kept, why the others are not, and in what order they go into shards.
+
+Works on arrays of all samples: some 100 bytes each, and 34 more where images are compared by what they show.
+"""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int16, Int32, Int64, UInt8
+
+from bioclip_jax.curate.beside import PARTIAL
+from bioclip_jax.curate.job import Job
+from bioclip_jax.curate.prepare import HASHED_SCHEMA
+from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.curate.taxa import TaxonNumbers, align
+
+KEPT = "kept"
+TAXA_FILE = "taxa.arrow"
+# Where a kept sample lies, in the order of the output: what a worker needs to write a shard.
+PLACE = np.dtype([("chunk", "<i4"), ("size", "<i4"), ("offset", "<i8"), ("taxon", "<i4")])
+
+
+@dataclass
+class _Samples:
+    """All samples in source order. codes: index into names. quality, taxon: -1 where there is none."""
+
+    codes: UInt8[np.ndarray, " n"]
+    key_hash: UInt8[np.ndarray, "n 16"]
+    content_hash: UInt8[np.ndarray, "n 16"]
+    pdq: UInt8[np.ndarray, "n 32"]
+    quality: Int16[np.ndarray, " n"]
+    pixels: Int64[np.ndarray, " n"]
+    observation: Int64[np.ndarray, " n"]
+    observed: Bool[np.ndarray, " n"]
+    offset: Int64[np.ndarray, " n"]
+    size: Int32[np.ndarray, " n"]
+    taxon: Int32[np.ndarray, " n"]
+    names: list[str] = field(default_factory=lambda: [KEPT])
+    # Rows that were removed, and the rows that are kept instead of them; rows, and what to say of them.
+    instead: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    details: list[tuple[np.ndarray, list[str]]] = field(default_factory=list)
+
+    @property
+    def kept(self) -> Int64[np.ndarray, " kept"]:
+        return np.flatnonzero(self.codes == 0)
+
+    def code(self, name: str) -> int:
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name)
+
+    def counts(self) -> dict[str, int]:
+        counts = np.bincount(self.codes, minlength=len(self.names)).tolist()
+        return {name: count for name, count in sorted(zip(self.names, counts)) if count or name == KEPT}
+
+
+def make_plan(job: Job) -> None:
+    """Decides about all samples, when all chunks are prepared, and lays the decisions down in job.plan."""
+    folder = job.plan.with_name(f"{job.plan.name}{PARTIAL}{uuid.uuid4().hex}")
+    folder.mkdir()
+    samples, numbers = _load(job)
+    _remove_repeated_keys(samples)
+    alignment = {}
+    if job.settings.backbone is not None:
+        images = np.bincount(samples.taxon)
+        taxa, alignment = align(numbers.taxa(), images, job.settings, folder)
+        # Uncompressed, so that all workers share it as one mapping of the file.
+        pyarrow.feather.write_feather(taxa, folder / TAXA_FILE, compression="uncompressed")
+        if job.settings.unresolved == "drop":
+            _remove_unresolved(samples, taxa)
+    if job.settings.leakage:
+        _remove_leaks(samples, job)
+    if job.settings.dedup is not None:
+        _remove_duplicates(samples, job.settings)
+    order = samples.kept
+    np.random.Generator(np.random.Philox(job.settings.seed)).shuffle(order)
+    _save(job, folder, samples, order)
+    summary = {
+        "counts": samples.counts(),
+        "names": samples.names,
+        "samples": len(order),
+        "shards": -(-len(order) // job.settings.samples_per_shard),
+        "alignment": alignment,
+    }
+    (folder / "plan.json").write_text(json.dumps(summary))
+    folder.rename(job.plan)
+
+
+def read_plan(job: Job) -> dict[str, Any]:
+    """The plan in short: counts by decision, names of decisions by code, samples, shards, alignment by status."""
+    return json.loads((job.plan / "plan.json").read_text())
+
+
+def _load(job: Job) -> tuple[_Samples, TaxonNumbers]:
+    count, hashed = int(job.starts[-1]), job.settings.needs_pdq
+    samples = _Samples(
+        codes=np.zeros(count, np.uint8),
+        key_hash=np.zeros((count, 16), np.uint8),
+        content_hash=np.zeros((count, 16), np.uint8),
+        pdq=np.zeros((count if hashed else 0, 32), np.uint8),
+        quality=np.full(count if hashed else 0, -1, np.int16),
+        pixels=np.zeros(count, np.int64),
+        observation=np.zeros(count, np.int64),
+        observed=np.zeros(count, bool),
+        offset=np.zeros(count, np.int64),
+        size=np.zeros(count, np.int32),
+        taxon=np.full(count, -1, np.int32),
+    )
+    numbers = TaxonNumbers()
+    for chunk in range(job.chunks):
+        rows = slice(*job.starts[chunk : chunk + 2].tolist())
+        table = pq.read_table(job.prepared(chunk)).combine_chunks()
+        decisions = table["decision"].combine_chunks().dictionary_encode()
+        codes = [samples.code(name) if name else 0 for name in decisions.dictionary.to_pylist()]
+        samples.codes[rows] = np.array(codes, np.uint8)[decisions.indices.to_numpy()]
+        samples.key_hash[rows] = _bytes(table, "key_hash")
+        samples.content_hash[rows] = _bytes(table, "content_hash")
+        samples.pixels[rows] = table["width"].to_numpy().astype(np.int64) * table["height"].to_numpy()
+        samples.observation[rows] = table["observation"].fill_null(0).to_numpy()
+        samples.observed[rows] = table["observation"].is_valid().to_numpy()
+        samples.offset[rows] = table["offset"].to_numpy()
+        samples.size[rows] = table["size"].to_numpy()
+        if hashed:
+            samples.pdq[rows] = _bytes(table, "pdq")
+            samples.quality[rows] = table["pdq_quality"].fill_null(-1).to_numpy()
+        if job.settings.backbone is not None:
+            samples.taxon[rows] = numbers.of(table)
+    return samples, numbers
+
+
+def _bytes(table: pa.Table, name: str) -> UInt8[np.ndarray, "rows width"]:
+    """A column of fixed-size values as bytes, zeros where there is none."""
+    column = table[name].combine_chunks()
+    width = column.type.byte_width
+    filled = column.fill_null(bytes(width)) if column.null_count else column
+    values = np.frombuffer(filled.buffers()[1], np.uint8).reshape(-1, width)
+    return values[filled.offset : filled.offset + len(filled)]
+
+
+def _remove_repeated_keys(samples: _Samples) -> None:
+    """The first sample with a key stays, for a key names one sample of the output."""
+    kept = samples.kept
+    first = _first_equal(samples.key_hash[kept])
+    repeated = np.flatnonzero(first != np.arange(len(kept)))
+    samples.codes[kept[repeated]] = samples.code("duplicate_key")
+    samples.instead.append((kept[repeated], kept[first[repeated]]))
+
+
+def _first_equal(hashes: UInt8[np.ndarray, "n 16"]) -> Int64[np.ndarray, " n"]:
+    """For every hash the place of the first one that equals it."""
+    halves = np.ascontiguousarray(hashes).view("<u8")
+    order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: the first of equal ones comes first
+    ordered = halves[order]
+    new = np.ones(len(hashes), bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    first = np.empty(len(hashes), np.int64)
+    first[order] = order[np.maximum.accumulate(np.where(new, np.arange(len(hashes)), 0))]
+    return first
+
+
+def _remove_unresolved(samples: _Samples, taxa: pa.Table) -> None:
+    kept = samples.kept
+    rows = kept[~taxa["resolved"].to_numpy()[samples.taxon[kept]]]
+    samples.codes[rows] = samples.code("unresolved")
+    said = [
+        f"{status}: {proposal}" if proposal else status
+        for status, proposal in zip(taxa["alignment"].to_pylist(), taxa["proposal"].to_pylist())
+    ]
+    samples.details.append((rows, [said[number] for number in samples.taxon[rows].tolist()]))
+
+
+def _remove_leaks(samples: _Samples, job: Job) -> None:
+    from bioclip_jax.curate.cleaning.duplicates import decide_leakage
+
+    files = sorted((job.folder / "evaluation").glob("*.parquet"))
+    evaluation = pa.concat_tables([pq.read_table(file, schema=HASHED_SCHEMA) for file in files])
+    if not evaluation.num_rows:
+        return
+    hashes = [np.frombuffer(value, np.uint8).reshape(-1, 32) for value in evaluation["pdq"].to_pylist()]
+    kept = samples.kept
+    index, distance = decide_leakage(
+        samples.pdq[kept],
+        samples.quality[kept],
+        np.stack(hashes),
+        evaluation["pdq_quality"].to_numpy(),
+        **_given(distance=job.settings.leakage_distance),
+    )
+    leaks = np.flatnonzero(index >= 0)
+    samples.codes[kept[leaks]] = samples.code("leakage")
+    names = evaluation["key"].take(pa.array(index[leaks])).to_pylist()
+    texts = [f"{name}, distance {bits}" for name, bits in zip(names, distance[leaks].tolist())]
+    samples.details.append((kept[leaks], texts))
+
+
+def _remove_duplicates(samples: _Samples, settings: BuildSettings) -> None:
+    from bioclip_jax.curate.cleaning.duplicates import EXACT, NEAR, OBSERVATION, decide_duplicates
+
+    kept = samples.kept
+    if settings.dedup == "near":
+        hashes, quality = samples.pdq[kept], samples.quality[kept]
+    else:
+        hashes, quality = np.broadcast_to(np.uint8(0), (len(kept), 32)), np.full(len(kept), -1, np.int16)
+    observations = None
+    if settings.observation_column is not None:
+        # What is no part of an observation gets one of its own.
+        alone = ~samples.observed[kept]
+        observations = np.unique(samples.observation[kept], return_inverse=True)[1]
+        observations[alone] = len(kept) + np.flatnonzero(alone)
+    decisions = decide_duplicates(
+        _first_equal(samples.content_hash[kept]),
+        hashes,
+        quality,
+        samples.pixels[kept],
+        observations,
+        **_given(distance=settings.dedup_distance),
+    )
+    for cause in (EXACT, NEAR, OBSERVATION):
+        rows = np.flatnonzero(decisions.decision == cause)
+        samples.codes[kept[rows]] = samples.code(cause)
+        samples.instead.append((kept[rows], kept[decisions.instead[rows]]))
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that are set; the others keep the defaults of the function that they are for."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _save(job: Job, folder: Path, samples: _Samples, order: Int64[np.ndarray, " kept"]) -> None:
+    count = len(order)
+    position = np.full(len(samples.codes), -1, np.int64)
+    position[order] = np.arange(count)
+    places = np.empty(count, PLACE)
+    places["chunk"] = np.searchsorted(job.starts, order, "right") - 1
+    places["size"], places["offset"] = samples.size[order], samples.offset[order]
+    places["taxon"] = samples.taxon[order]
+    details = samples.details + [_keys_of(job, *pair) for pair in samples.instead]
+    rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in details)])
+    texts = pa.chunked_array([pa.array(texts, pa.string()) for _, texts in details], pa.string())
+    by_row = np.argsort(rows)
+    details = pa.table({"row": rows[by_row], "detail": texts.take(pa.array(by_row))})
+
+    np.save(folder / "places.npy", places)
+    np.save(folder / "position.npy", position)
+    np.save(folder / "codes.npy", samples.codes)
+    np.save(folder / "taxon.npy", samples.taxon)
+    pq.write_table(details, folder / "details.parquet")
+
+
+def _keys_of(
+    job: Job, removed: Int64[np.ndarray, " pairs"], others: Int64[np.ndarray, " pairs"]
+) -> tuple[Int64[np.ndarray, " pairs"], list[str]]:
+    """The removed rows, in another order, and the keys of the others, which are kept instead of them."""
+    order = np.argsort(others, kind="stable")
+    removed, others = removed[order], others[order]
+    bounds = np.searchsorted(others, job.starts)
+    keys = []
+    for chunk in np.flatnonzero(np.diff(bounds)).tolist():
+        column = pq.read_table(job.prepared(chunk), columns=["key"])["key"]
+        keys += column.take(pa.array(others[slice(*bounds[chunk : chunk + 2])] - job.starts[chunk])).to_pylist()
+    return removed, keys

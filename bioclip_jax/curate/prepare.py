@@ -1,0 +1,188 @@
+"""First step of a build: every sample is read once, hashed, checked, resized and laid by; chunk by chunk."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bioclip_jax.curate.beside import written_beside
+from bioclip_jax.curate.cleaning.checks import ImageChecks
+from bioclip_jax.curate.cleaning.detectors import Detector
+from bioclip_jax.curate.cleaning.hashes import DECODE_SIDE, content_hash, pdq, pdq_variants
+from bioclip_jax.curate.job import Job
+from bioclip_jax.curate.resize import decode_reduced, image_size, resized_jpeg
+from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.curate.spool import append_sample
+from bioclip_jax.curate.taxa import TAXON_COLUMNS, taxon_row
+from bioclip_jax.pipeline.images import BadImage
+from bioclip_jax.pipeline.sources import Sample, Source
+from bioclip_jax.text.captions import MissingCaption, captions_from_taxon, complete_captions
+from bioclip_jax.text.taxon import Taxon
+
+# Images that are in memory at once, and that a detector sees at once.
+_BATCH = 32
+
+# A longer key would need an extended tar header for the longest caption file.
+_SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}").fullmatch
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_HASH_BYTES = 16
+
+PART_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("key", "source_key", "source", *TAXON_COLUMNS)),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("bytes", pa.int64()),
+        ("content_hash", pa.binary(_HASH_BYTES)),
+        ("pdq", pa.binary(32)),
+        ("pdq_quality", pa.int16()),
+        ("decision", pa.string()),  # "" where the sample may be kept
+        ("detail", pa.string()),
+        # What only the build needs.
+        ("key_hash", pa.binary(_HASH_BYTES)),
+        ("observation", pa.int64()),
+        ("offset", pa.int64()),
+        ("size", pa.int32()),
+    ]
+)
+HASHED_SCHEMA = pa.schema([("key", pa.string()), ("pdq", pa.binary()), ("pdq_quality", pa.int16())])
+
+
+def prepare_chunk(job: Job, chunk: int) -> int:
+    """Prepares the samples of a chunk: their spool, then their table. The number of samples."""
+    start, stop = job.starts[chunk : chunk + 2].tolist()
+    rows = []
+    with written_beside(job.spool(chunk)) as partial, partial.open("wb") as spool:
+        for first in range(start, stop, _BATCH):
+            rows += prepare_samples(job, range(first, min(first + _BATCH, stop)), spool)
+    with written_beside(job.prepared(chunk)) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, PART_SCHEMA), partial, compression="zstd")
+    return stop - start
+
+
+def prepare_samples(job: Job, indices: Sequence[int], spool: BinaryIO) -> list[dict[str, Any]]:
+    """The samples' rows of PART_SCHEMA; those that may be kept are appended to the spool."""
+    rows, candidates = [], []
+    checks = ImageChecks(job.settings.min_side, job.settings.min_range)
+    for index in indices:
+        sample, cause, message = _read(job.source, index)
+        row = _labels(sample, job.provider, job.settings)
+        rows.append(row)
+        if cause is None:
+            try:
+                pixels = decode_reduced(sample.image, max(DECODE_SIDE, 2 * job.settings.size))
+            except BadImage as error:
+                cause, message = error.cause, str(error)
+        if cause is None and (found := checks(pixels, row["width"], row["height"])):
+            cause, message = found
+        if cause is None:
+            candidates.append((row, sample, pixels))
+        else:
+            # Errors of libraries may name an object's address, which no other run has.
+            row |= {"decision": cause, "detail": _ADDRESS.sub("", message)}
+    _detect([(row, pixels) for row, _, pixels in candidates], job.detectors)
+    for row, sample, pixels in candidates:
+        if row["decision"]:
+            continue
+        if job.settings.needs_pdq:
+            bits, quality = pdq(pixels)
+            row |= {"pdq": bits.tobytes(), "pdq_quality": quality}
+        if job.dry:
+            continue
+        captions = complete_captions(sample.captions or captions_from_taxon(sample.taxon))
+        image = resized_jpeg(sample.image, pixels, job.settings)
+        kept = Sample(row["key"], image, captions, sample.taxon, sample.metadata)
+        row["offset"], row["size"] = append_sample(spool, kept)
+    return rows
+
+
+def hash_evaluation(job: Job, part: tuple[int, int, int, int]) -> int:
+    """PDQ hashes of an evaluation's images: (evaluation, chunk, start, stop). The number of images."""
+    evaluation, chunk, start, stop = part
+    rows = []
+    for index in range(start, stop):
+        sample, cause, _ = _read(job.evaluations[evaluation], index, needs_caption=False)
+        if cause is not None:
+            continue
+        try:
+            # An evaluation image is to be found in copies that were mirrored or cropped a little, too.
+            bits, quality = pdq_variants(decode_reduced(sample.image, DECODE_SIDE))
+        except BadImage:
+            continue
+        rows.append({"key": sample.key, "pdq": bits.tobytes(), "pdq_quality": quality})
+    with written_beside(job.hashed(evaluation, chunk)) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, HASHED_SCHEMA), partial)
+    return stop - start
+
+
+def safe_key(source_key: str) -> str:
+    """The key itself where it is a plain name, else the UUID that the key determines."""
+    return source_key if _SAFE_KEY(source_key) else str(uuid.uuid5(uuid.NAMESPACE_URL, source_key))
+
+
+def _read(source: Source, index: int, needs_caption: bool = True) -> tuple[Sample, str | None, str]:
+    """The sample, and the cause and message if it is of no use."""
+    try:
+        sample = source[index]
+    except (OSError, ValueError) as error:
+        return Sample(f"unreadable/{index}", b"", {}), "unreadable", str(error)
+    if not sample.image:
+        return sample, "no_image", ""
+    if needs_caption:
+        try:
+            complete_captions(sample.captions or captions_from_taxon(sample.taxon or Taxon()))
+        except MissingCaption as error:
+            return sample, "no_caption", str(error)
+    return sample, None, ""
+
+
+def _labels(sample: Sample, provider: str, settings: BuildSettings) -> dict[str, Any]:
+    taxon = sample.taxon or Taxon()
+    key = safe_key(sample.key)
+    width, height = image_size(sample.image)
+    source = str(sample.metadata.get("source") or provider)
+    observation = sample.metadata.get(settings.observation_column) if settings.observation_column else None
+    return {
+        "key": key,
+        "source_key": sample.key,
+        "source": source,
+        **taxon_row(taxon),
+        "width": width,
+        "height": height,
+        "bytes": len(sample.image),
+        "content_hash": bytes.fromhex(content_hash(sample.image)),
+        "pdq": None,
+        "pdq_quality": None,
+        "decision": "",
+        "detail": "",
+        "key_hash": _digest(key, _HASH_BYTES),
+        # Providers number their observations independently.
+        "observation": None if observation in (None, "") else _number(f"{source}\n{observation}"),
+        "offset": -1,
+        "size": 0,
+    }
+
+
+def _digest(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(_digest(text, 8), "little", signed=True)
+
+
+def _detect(candidates: list[tuple[dict[str, Any], np.ndarray]], detectors: Sequence[Detector]) -> None:
+    """Marks the rows that a detector removes; the first one that does is named."""
+    for detector in detectors:
+        left = [(row, pixels) for row, pixels in candidates if not row["decision"]]
+        if not left:
+            return
+        scores = detector.scores([pixels for _, pixels in left])
+        for (row, _), score, removed in zip(left, scores.tolist(), detector.removes(scores).tolist()):
+            if removed:
+                row |= {"decision": detector.cause, "detail": f"score {score:.4f}"}

@@ -1,0 +1,85 @@
+"""Pieces of a page: escaped text, figures as people write them, tables, bars."""
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+def text(value: Any) -> str:
+    """A value as text of a page, or in an attribute's quotes: nothing in it is markup."""
+    return html.escape(str(value), quote=True)
+
+
+def json_text(value: Any) -> str:
+    """JSON that can stand inside a script element, whatever texts are in it."""
+    plain = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return plain.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def number(value: float) -> str:
+    """12,345 or 12.3."""
+    return f"{value:,.1f}" if isinstance(value, float) and value < 100 and value != int(value) else f"{round(value):,}"
+
+
+def data_size(size: float) -> str:
+    """82.5 MB."""
+    unit = 0
+    while size >= 999.5 and unit < len(_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.3g} {_UNITS[unit]}" if unit else f"{size:,.0f} bytes"
+
+
+def share(part: float, whole: float) -> str:
+    """12.3 %; never 0 or 100 where it is a little more or less."""
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.1f} %".replace(".0 %", " %")
+
+
+def section(identifier: str, title: str, *parts: str) -> str:
+    """A part of the page under a heading."""
+    return f'<section aria-labelledby="{identifier}"><h2 id="{identifier}">{text(title)}</h2>{"".join(parts)}</section>'
+
+
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """A table whose cells are markup already; `numbers`: the columns that are figures."""
+
+    def cell(tag: str, place: int, content: str, scope: str = "") -> str:
+        kind = ' class="number"' if place in numbers else ""
+        return f"<{tag}{kind}{scope}>{content}</{tag}>"
+
+    top = "".join(cell("th", place, text(name), ' scope="col"') for place, name in enumerate(head))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            cell("td" if place else "th", place, content, "" if place else ' scope="row"')
+            for place, content in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    heading = f"<caption>{text(caption)}</caption>" if caption else ""
+    return f'<div class="scroll"><table>{heading}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def bars(caption: str, rows: Iterable[tuple[str, float, float, str]]) -> str:
+    """A table of bars: (label, value, whole, what stands behind the bar), label and tail as plain text."""
+
+    def bar(value: float, whole: float) -> str:
+        return f'<i style="width:{100 * value / whole:.2f}%"></i>' if value else ""
+
+    body = "".join(
+        f'<tr><th scope="row">{text(label)}</th>'
+        f'<td class="bar"><div>{bar(value, whole)}</div></td>'
+        f'<td class="number">{text(tail)}</td></tr>'
+        for label, value, whole, tail in rows
+    )
+    return f'<table class="bars"><caption>{text(caption)}</caption><tbody>{body}</tbody></table>'

@@ -1,0 +1,67 @@
+"""Images made as the published shards hold them: Lanczos, JPEG with halved chrominance."""
+
+import io
+
+import numpy as np
+import simplejpeg
+from jaxtyping import UInt8
+from PIL import Image
+
+from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.pipeline.images import decode
+
+_EXIF = b"Exif\0\0"
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels, as stored; (0, 0) if the bytes do not say."""
+    try:
+        if data[:2] == b"\xff\xd8":
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            return width, height
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except Exception:  # Pillow's readers raise whatever their parsing ran into
+        return 0, 0
+
+
+def decode_reduced(data: bytes, min_side: int) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture's RGB pixels, upright, at a whole fraction of its size with `min_side` or more on the shorter side.
+
+    libjpeg then skips scales that are too fine for a good resize; other formats are averaged down at once, so that
+    a batch of large ones fits into memory. BadImage as pipeline.images.decode.
+    """
+    pixels = decode(data, min_side)
+    factor = min(pixels.shape[:2]) // min_side
+    # libjpeg's fractions are eighths, so a JPEG comes out below twice min_side and stays as it is.
+    return np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
+
+
+def resized_jpeg(data: bytes, pixels: UInt8[np.ndarray, "height width 3"], settings: BuildSettings) -> bytes:
+    """The JPEG that goes into a shard; `data` itself where it is one of the right size, which loses nothing.
+
+    pixels: of `data`, perhaps decoded at a smaller scale. Resized by Pillow's Lanczos filter, with which the TreeOfLife
+    toolbox wrote the published shards: squashed to [size, size], or with `size` pixels on the shorter side.
+    """
+    height, width = pixels.shape[:2]
+    if settings.resize == "squash":
+        wanted = settings.size, settings.size
+    else:
+        stored = image_size(data)
+        # From the stored size, for the decoded one is rounded; turned if the picture was.
+        long, short = max(stored), min(stored)
+        length = max(settings.size, round(settings.size * long / short))
+        wanted = (length, settings.size) if width >= height else (settings.size, length)
+    if image_size(data) == wanted and _is_plain_jpeg(data):
+        return data
+    if (width, height) != wanted:
+        pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
+    return simplejpeg.encode_jpeg(pixels, settings.quality, "RGB", "420")
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Whether the bytes are a JPEG that every reader shows alike: gray or YCbCr, and not to be turned by EXIF."""
+    if data[:2] != b"\xff\xd8" or data.find(_EXIF, 0, 4096) >= 0:
+        return False
+    _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    return colorspace in ("Gray", "YCbCr", "RGB")

@@ -1,0 +1,104 @@
+"""What a build of shards is asked to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bioclip_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How shards are made of a source; what is not asked for is not removed, but for images that cannot be read.
+
+    format: "tar" (TreeOfLife shards) or "array_record". size: pixels; resize: "squash" to a square of that side, as
+    published, or "shortest" for the shorter side. quality: of the JPEGs, 1 to 100.
+    min_side: drop images whose shorter side has fewer pixels; min_range: drop those of one tone, whose brightest and
+    darkest fields are less than this apart, of 255 (16 is safe, see cleaning.checks). 0 keeps all.
+    dedup: None, "exact" (the same bytes) or "near" (and by PDQ, within dedup_distance bits of 256; None takes the
+    default). observation_column: of the source's metadata; images of one observation are compared more loosely.
+    leakage: evaluation data whose images, within leakage_distance bits, must not be in the shards.
+    filters: TOML files of detectors. backbone, vernacular: tables that names are aligned to; language: of the common
+    names; apply_fuzzy: take over names that are nearly right; unresolved: whether samples whose name is not found stay.
+    metadata: a CSV or Parquet table with labels, joined on the samples' keys.
+    """
+
+    format: Literal["tar", "array_record"] = "tar"
+    size: int = 224
+    resize: Literal["squash", "shortest"] = "squash"
+    quality: int = 95
+    samples_per_shard: int = 10_000
+    seed: int = 0
+    min_side: int = 0
+    min_range: int = 0
+    dedup: Literal["exact", "near"] | None = None
+    dedup_distance: int | None = None
+    observation_column: str | None = None
+    leakage: tuple[str, ...] = ()
+    leakage_distance: int | None = None
+    filters: tuple[str, ...] = ()
+    backbone: str | None = None
+    vernacular: str | None = None
+    language: str = "en"
+    apply_fuzzy: bool = False
+    unresolved: Literal["keep", "drop"] = "keep"
+    metadata: str | None = None
+
+    def __post_init__(self):
+        for name in ("leakage", "filters"):
+            object.__setattr__(self, name, _texts(getattr(self, name)))
+        for name in ("backbone", "vernacular", "metadata"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, str(value))
+        _choice("format", self.format, ("tar", "array_record"))
+        _choice("resize", self.resize, ("squash", "shortest"))
+        _choice("unresolved", self.unresolved, ("keep", "drop"))
+        if self.dedup is not None:
+            _choice("dedup", self.dedup, ("exact", "near"))
+        _within("size", self.size, 8, 8192)
+        _within("quality", self.quality, 1, 100)
+        _within("samples_per_shard", self.samples_per_shard, 1, 10_000_000)
+        _within("min_side", self.min_side, 0, 65_535)
+        _within("min_range", self.min_range, 0, 255)
+        _within("seed", self.seed, 0, 2**63 - 1)
+        for name in ("dedup_distance", "leakage_distance"):
+            if getattr(self, name) is not None:
+                _within(name, getattr(self, name), 0, 255)
+        for name, needed, given in (
+            ("dedup_distance", "dedup near", self.dedup == "near"),
+            ("observation_column", "dedup near", self.dedup == "near"),
+            ("leakage_distance", "leakage", bool(self.leakage)),
+            ("vernacular", "backbone", self.backbone is not None),
+            ("apply_fuzzy", "backbone", self.backbone is not None),
+        ):
+            if getattr(self, name) not in (None, False) and not given:
+                raise UserError(f"{name} does nothing without {needed}; add {needed} or leave {name} out")
+        if self.unresolved == "drop" and self.backbone is None:
+            raise UserError("unresolved=drop needs a backbone to resolve names against; give one")
+
+    @property
+    def needs_pdq(self) -> bool:
+        """Whether images must be hashed by what they show."""
+        return self.dedup == "near" or bool(self.leakage)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The tables and descriptions that the result depends on, beside the source."""
+        named = (*self.filters, self.backbone, self.vernacular, self.metadata)
+        return tuple(Path(name).expanduser() for name in named if name is not None)
+
+
+def _texts(values: Sequence[str | Path] | str | Path) -> tuple[str, ...]:
+    values = (values,) if isinstance(values, (str, Path)) else values
+    return tuple(str(value) for value in values)
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"{name} is {value!r}; choose {' or '.join(choices)}")
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")

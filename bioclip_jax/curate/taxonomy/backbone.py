@@ -1,0 +1,122 @@
+"""The backbone: every name that a taxonomy knows, what is accepted for it, and its lineage; prepared once, kept.
+
+A Darwin Core Taxon table becomes two Parquet files in the user's cache. names.parquet has a row for each name:
+row, taxon_id, key (the canonical name), genus and epithet (its first and second word), rank, standing (0 accepted,
+1 doubtful, 2 synonym, 3 ambiguous synonym, 4 misapplied), accepted (row of the accepted name), authorship, hybrid and
+lineage (that of the accepted name); lineages.parquet has the ranks from kingdom to genus of each lineage.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from bioclip_jax.curate.taxonomy.darwin_core import TAXON, VERNACULAR, find, opened
+from bioclip_jax.curate.taxonomy.prepare import prepare_names
+from bioclip_jax.curate.taxonomy.vernacular import language_codes, read_common_names
+from bioclip_jax.errors import UserError
+
+# Of what is prepared: another number makes it anew.
+_VERSION = 1
+
+
+class Backbone:
+    """A taxonomy on disk: `names` and `lineages` as described above, `common_names` (row, common_name, best).
+
+    `location`: a Taxon table, or the folder or zip of a Darwin Core Archive. `vernacular`: a VernacularName table;
+    without it, that of the archive, if there is one. `language`: of the common names, as ISO 639 ("en" or "eng").
+    UserError if a table is not there, cannot be read or lacks a column.
+    """
+
+    def __init__(self, location: str | Path, vernacular: str | Path | None = None, language: str = "en"):
+        self.location = Path(location)
+        self.language = language
+        if not self.location.exists():
+            raise UserError(f"there is no {location}; give the backbone's Taxon.tsv, its folder or its zip")
+        if vernacular is not None and not Path(vernacular).exists():
+            raise UserError(f"there is no {vernacular}; give a VernacularName.tsv")
+        self._vernacular = None if vernacular is None else Path(vernacular)
+        if vernacular is None and (self.location.is_dir() or self.location.suffix.lower() == ".zip"):
+            self._vernacular = self.location if find(self.location, VERNACULAR) is not None else None
+        # Holds what the cache cannot take, as long as the backbone is in use.
+        self._temporary: tempfile.TemporaryDirectory | None = None
+        self._folder = self._prepared(f"{_VERSION} {_identity(self.location, TAXON)}", self._prepare_names)
+
+    @property
+    def names(self) -> pl.LazyFrame:
+        """All names; read when collected, so that filters keep memory small."""
+        return pl.scan_parquet(self._folder / "names.parquet")
+
+    @functools.cached_property
+    def lineages(self) -> pl.DataFrame:
+        """lineage and the ranks from kingdom to genus, "" where unknown."""
+        return pl.read_parquet(self._folder / "lineages.parquet")
+
+    @functools.cached_property
+    def common_names(self) -> pl.DataFrame:
+        """row (of an accepted name), common_name, best (whether it is the one to use); empty without a table."""
+        if self._vernacular is None:
+            return pl.DataFrame(schema={"row": pl.UInt32, "common_name": pl.String, "best": pl.Boolean})
+        sources = f"{_identity(self.location, TAXON)} {_identity(self._vernacular, VERNACULAR)}"
+        identity = f"{_VERSION} {sources} {language_codes(self.language)}"
+        return pl.read_parquet(self._prepared(identity, self._prepare_common_names) / "common_names.parquet")
+
+    def values(self, rank: str) -> pl.Series:
+        """The distinct values at a rank from kingdom to genus, without ""."""
+        values = self.lineages[rank].unique()
+        return values.filter(values != "")
+
+    def _prepare_names(self, folder: Path) -> None:
+        with opened(self.location, TAXON) as table:
+            prepare_names(table, folder, str(self.location))
+
+    def _prepare_common_names(self, folder: Path) -> None:
+        with opened(self._vernacular, VERNACULAR) as table:
+            names = read_common_names(table, self.names, self.language, str(self._vernacular))
+            names.write_parquet(folder / "common_names.parquet")
+
+    def _prepared(self, identity: str, make: Callable[[Path], None]) -> Path:
+        """The folder of what `make` writes for these sources: from the cache, else made."""
+        cache = _cache_directory()
+        folder = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        if folder.is_dir():
+            return folder
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(prefix=".partial-", dir=cache))
+        except OSError:
+            self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="bioclip_jax-")
+            folder = Path(tempfile.mkdtemp(dir=self._temporary.name))
+            make(folder)
+            return folder
+        try:
+            make(beside)
+            os.chmod(beside, 0o755)
+            os.rename(beside, folder)
+        except OSError as error:
+            # Another process has made the same meanwhile.
+            if not folder.is_dir():
+                raise UserError(f"the backbone cannot be kept in {cache}: {error.strerror}; make room there") from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return folder
+
+
+def _identity(location: Path, stems: tuple[str, ...]) -> str:
+    """What changes when the table does: path, size and time of its file, or of the zip it is in."""
+    path = find(location, stems)
+    if not isinstance(path, Path) or not path.is_file():
+        path = location
+    status = path.stat()
+    return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
+
+
+def _cache_directory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "backbone"

@@ -1,0 +1,208 @@
+"""Scientific names taken apart: what is the name, and what are authors, hybrid signs, ranks and doubts around it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+
+class ScientificName(NamedTuple):
+    """The parts of a name as people write it; "" or False where there is none.
+
+    `genus` is any name of one word, a family's too. `rank` is the marker before an infraspecific epithet ("var.").
+    `qualifier` is what says that the organism is not determined further: "sp.", "cf.", "?"; epithets after it are
+    not kept. `formula`: a hybrid written as its two parents, of which only a shared genus is kept.
+    """
+
+    genus: str = ""
+    species: str = ""
+    infraspecific: str = ""
+    rank: str = ""
+    authorship: str = ""
+    qualifier: str = ""
+    hybrid: bool = False
+    formula: bool = False
+
+    @property
+    def canonical(self) -> str:
+        """The words of the name alone, without marks and in ASCII: "Malus domestica"; "" if there is no name."""
+        return " ".join(part for part in (self.genus, self.species, self.infraspecific) if part)
+
+    @property
+    def year(self) -> str:
+        """The last year in the authorship, "" without one."""
+        years = YEAR.findall(self.authorship)
+        return years[-1] if years else ""
+
+
+NO_NAME = ScientificName()
+
+# What stands before an infraspecific epithet, as it is commonly written.
+_RANKS = {
+    **dict.fromkeys(("subsp", "ssp", "subspecies", "nothosubsp", "nothossp"), "subsp."),
+    **dict.fromkeys(("var", "variety", "varietas", "nothovar"), "var."),
+    **dict.fromkeys(("f", "fo", "form", "forma", "nothof", "nothofo"), "f."),
+    **dict.fromkeys(("subvar", "subf", "convar", "ab", "natio", "mut", "morph", "pv", "bv", "race", "stirps"), ""),
+}
+_RANKS |= {word: f"{word}." for word, marker in _RANKS.items() if not marker}
+# An aggregate is named by its species.
+_SKIPPED = frozenset(("agg", "aggr", "group", "complex"))
+_UNDETERMINED = frozenset(("sp", "spp", "spec", "species", "cf", "aff", "nr", "near", "prox", "indet", "gen", "nov"))
+_ENDS = frozenset(("sect", "section", "subg", "subgen", "subgenus", "subsect", "ser", "series", "cv", "cultivar"))
+_AUTHORS = frozenset(
+    "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i ii iii in "
+    "ined la las le les los nec nom nomen non of pro sensu str ten ter the to und van vom von y zu zum zur".split()
+)
+# Words that are no epithets, wherever they stand.
+_NO_EPITHET = frozenset(_RANKS) | _SKIPPED | _UNDETERMINED | _ENDS | _AUTHORS
+
+YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
+_WORD = re.compile(r"(?:\d{1,2}-)?[a-z]{2,}(?:-[a-z]+)*")
+_PLAIN = re.compile(r"([A-Z][a-z]+)(?: ([a-z]{2,}))?(?: ([a-z]{2,}))?(?: ((?:\(|[A-Z]).*))?")
+# In an authorship: anything that might be more of the name than authors and the links between them.
+_NOT_PLAIN = re.compile(r"[?×✕⨯_†\"'“”‘’`´«»‹›]|(?<![^ ])[xX](?= )|(?<![^ ])[a-z]")
+_LINKS = re.compile(r" (?:ex|in|et|de|von|van|der) (?=[A-Z])")
+_HYBRID_SIGN = re.compile(r"[×✕⨯]|(?:(?<=\s)|^)[xX](?=\s)|^[xX](?=[A-Z][a-z])")
+# A quote inside a word is an apostrophe.
+_QUOTED = re.compile(r"""(?<!\w)(?:'[^']*'|‘[^’]*’|"[^"]*"|“[^”]*”)(?!\w)""")
+_QUOTES = re.compile(r"""(?<!\w)["'“”‘’`´«»‹›]+|["'“”‘’`´«»‹›]+(?!\w)""")
+_APOSTROPHE = re.compile("['’`´]")
+_SUBGENUS = re.compile(r"\([^\W\d_]+\)")
+# The codes of nomenclature write these out; every other mark is dropped.
+_LETTERS = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "ß": "ss", "ł": "l", "ð": "d"}
+)
+
+
+def parse_name(text: str) -> ScientificName:
+    """The parts of a scientific name; NO_NAME where `text` has none. Never fails.
+
+    Knows authorships, hybrid signs (×, x, X) and formulas, infraspecific ranks, open nomenclature, cultivars, ALL
+    CAPS, lower-case genera, diacritics and ligatures. `parse_name(name.canonical).canonical` is `name.canonical`.
+    """
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None and text.isprintable() and unicodedata.is_normalized("NFC", text):
+        genus, species, infraspecific, authorship = plain.groups("")
+        simple = species not in _NO_EPITHET and infraspecific not in _NO_EPITHET
+        # "Aus (Bus) cus" has a subgenus there and no author.
+        if simple and not authorship:
+            return ScientificName(genus, species, infraspecific)
+        if simple and (species or authorship[0] != "(") and not _NOT_PLAIN.search(_LINKS.sub(" ", authorship)):
+            return ScientificName(genus, species, infraspecific, "", " ".join(authorship.split()))
+    return parse_any_name(text)
+
+
+def parse_any_name(text: str) -> ScientificName:
+    """What `parse_name` does where the name is not plainly written: word by word."""
+    tokens = _tokens(text)
+    qualifier, hybrid = "", False
+    while tokens and (tokens[0] == "×" or tokens[0].startswith("?") or _bare(tokens[0]) in ("cf", "aff")):
+        sign = tokens.pop(0)
+        hybrid |= sign == "×"
+        if sign != "×":
+            qualifier = "?" if sign.startswith("?") else f"{_bare(sign)}."
+            if sign.startswith("?") and sign.strip("?"):
+                tokens.insert(0, sign.strip("?"))
+    if not tokens:
+        return NO_NAME
+    first = tokens.pop(0)
+    genus = fold(first.rstrip(",;:?")).capitalize()
+    if not _WORD.fullmatch(genus.lower()) or genus[0].isdigit():
+        return NO_NAME
+    if qualifier or first.endswith("?"):
+        return ScientificName(genus, qualifier=qualifier or "?", hybrid=hybrid)
+    if len(tokens) > 1 and _SUBGENUS.fullmatch(tokens[0]) and _epithet(tokens[1]):
+        tokens.pop(0)
+    return _epithets(genus, tokens, hybrid)
+
+
+def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
+    """The name that begins with `genus` and goes on with `tokens`."""
+    epithets, authorship, rank, qualifier = [], [], "", ""
+    for place, token in enumerate(tokens):
+        following = tokens[place + 1] if place + 1 < len(tokens) else ""
+        word = _bare(token)
+        if token == "×":
+            hybrid = True
+            if epithets or not _epithet(following):
+                parent = _bare(following)
+                same = bool(_epithet(following)) or genus.lower().startswith(parent) and bool(parent)
+                return ScientificName(genus if same else "", hybrid=True, formula=True)
+        elif "?" in token and not authorship:
+            # Doubt about a species leaves its genus, doubt about a variety its species.
+            qualifier = "?"
+            doubtful = token.startswith("?") or not epithets
+            epithets = epithets[:1] if len(epithets) > 1 or (doubtful and epithets) else []
+            break
+        elif word in _RANKS and _epithet(following) and epithets:
+            rank, authorship = _RANKS[word], []
+        elif (word in _UNDETERMINED or re.fullmatch(r"spp?\.?\d+", word)) and token[:1].islower() and not authorship:
+            qualifier = f"{re.match('[a-z]+', word)[0]}."
+            break
+        elif word in _ENDS and token[:1].islower():
+            break
+        elif word in _SKIPPED and not authorship:
+            continue
+        elif (epithet := _epithet(token)) and (not authorship or _bare(tokens[place - 1]) in _RANKS):
+            # Of four names of an old author's the last counts.
+            epithets = [*epithets[:1], epithet]
+        else:
+            authorship.append(token)
+    species, infraspecific = [*epithets, "", ""][:2]
+    return ScientificName(
+        genus, species, infraspecific, rank if infraspecific else "", " ".join(authorship), qualifier, hybrid
+    )
+
+
+def fold(text: str) -> str:
+    """Lower-case text without diacritics and ligatures, as the codes of nomenclature write it: muelleri, mülleri."""
+    text = text.lower()
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFC", text).translate(_LETTERS)
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).lower()
+
+
+def _tokens(text: str) -> list[str]:
+    """The words of a name: cultivars and quotes gone, hybrid signs as words of their own, capitals set right."""
+    text = unicodedata.normalize("NFC", text).replace("_", " ").replace("†", " ")
+    text = _QUOTES.sub("", _QUOTED.sub(_unquoted, text))
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    tokens = _HYBRID_SIGN.sub(" × ", text).split()
+    if len(text) > 3 and text.isupper():
+        return _lower_epithets(tokens)
+    return tokens
+
+
+def _unquoted(match: re.Match) -> str:
+    """Nothing for a cultivar in quotes, the text for a name in quotes."""
+    inner = match[0][1:-1].strip()
+    around = match.string[: match.start()].strip()
+    return " " if around and inner[:1].isupper() else f" {inner} "
+
+
+def _lower_epithets(tokens: list[str]) -> list[str]:
+    """ALL CAPS as it would be written: up to two words after the genus, unless they look like authors."""
+    words, epithets = [], -1
+    for token in tokens:
+        marker = _bare(token) in _NO_EPITHET
+        if marker or (token.isalpha() or "-" in token) and epithets < 2:
+            epithets += not marker
+            token = token.lower()
+        elif token != "×":
+            epithets = 2
+        words.append(token)
+    return words
+
+
+def _bare(token: str) -> str:
+    return token.lower().strip(".,;:")
+
+
+def _epithet(token: str) -> str:
+    """The token as an epithet; "" if it is none."""
+    if token != token.lower():
+        return ""
+    word = _APOSTROPHE.sub("", fold(token.rstrip(",;:")))
+    return word if _WORD.fullmatch(word) and word not in _NO_EPITHET else ""

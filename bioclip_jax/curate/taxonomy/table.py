@@ -1,0 +1,113 @@
+"""A table of names in, a table of aligned names out: what the verb `shards align` does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from bioclip_jax.curate.taxonomy.align import align
+from bioclip_jax.curate.taxonomy.backbone import Backbone
+from bioclip_jax.curate.taxonomy.queries import SCIENTIFIC_COLUMNS
+from bioclip_jax.curate.taxonomy.report import write_report
+from bioclip_jax.errors import UserError
+from bioclip_jax.text.taxon import RANKS
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+
+
+def align_table(
+    table: str | Path,
+    output: str | Path,
+    *,
+    backbone: str | Path,
+    vernacular: str | Path | None = None,
+    language: str = "en",
+    apply_fuzzy: bool = False,
+    count_column: str | None = None,
+) -> dict:
+    """Align the names of a CSV, TSV or Parquet table; write the table, and beside it OUTPUT.report.md and .report.csv.
+
+    Arguments are those of Backbone, align and alignment_report. Returns {"names", "images": counts by status, "rows",
+    "output", "report", "names_report", "seconds"}. UserError for a table without names or of another format.
+    """
+    start, source, output = time.monotonic(), Path(table), Path(output)
+    for path in (source, output):
+        if path.suffix.lower() not in (*_SEPARATORS, ".parquet"):
+            raise UserError(f"{path} does not say its format; name a .csv, .tsv or .parquet file")
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"the folder of the output {output} does not exist; make it, or name another")
+    with _telling() as tell:
+        names = _read(source)
+        _check_columns(names, source, count_column)
+        tell("reading the backbone (the first time takes longest)")
+        taxonomy = Backbone(backbone, vernacular, language)
+        tell(f"aligning {names.height:,} rows")
+        result = align(names, taxonomy, apply_fuzzy=apply_fuzzy)
+        tell("writing")
+        _write(result, output)
+        report, listing = (output.with_name(f"{output.stem}.report{suffix}") for suffix in (".md", ".csv"))
+        counts = write_report(result, report, listing, count_column)
+    return {
+        "rows": result.height,
+        **{kind: {status: count[kind] for status, count in counts.items()} for kind in ("names", "images")},
+        "output": str(output),
+        "report": str(report),
+        "names_report": str(listing),
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pl.read_parquet(path)
+        # As text, so that what is not ours comes out as it went in.
+        return pl.read_csv(path, separator=_SEPARATORS[path.suffix.lower()], infer_schema=False)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {path}; give a table of names") from error
+    except (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError) as error:
+        raise UserError(f"{path} cannot be read as a table: {' '.join(str(error).split())[:200]}") from error
+
+
+def _check_columns(names: pl.DataFrame, source: Path, count_column: str | None) -> None:
+    if not {*RANKS, "cls", "class_", "common_name", *SCIENTIFIC_COLUMNS} & set(names.columns):
+        columns = ", ".join((*RANKS, "common_name", "scientific_name"))
+        raise UserError(f"{source} has no column with names; name at least one of {columns}")
+    if count_column is not None:
+        counts = names[count_column].cast(pl.Int64, strict=False) if count_column in names.columns else None
+        if counts is None or counts.null_count():
+            raise UserError(f"{source} has no column {count_column!r} of whole numbers; name one that counts images")
+
+
+def _write(result: pl.DataFrame, output: Path) -> None:
+    beside = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
+    try:
+        if output.suffix.lower() == ".parquet":
+            result.write_parquet(beside)
+        else:
+            result.write_csv(beside, separator=_SEPARATORS[output.suffix.lower()])
+        os.replace(beside, output)
+    except (pl.exceptions.ComputeError, OSError) as error:
+        raise UserError(f"{output} cannot be written: {' '.join(str(error).split())[:200]}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator:
+    """A function that shows what is going on, on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("reading the table", total=None)
+        yield lambda description: progress.update(task, description=description)

@@ -1,0 +1,182 @@
+"""Whether one sample is sound, and what it looks like when it is written again."""
+
+import io
+import warnings
+from collections.abc import Mapping
+from functools import cache
+
+import simplejpeg
+from PIL import Image
+
+from bioclip_jax.curate.verify.findings import Findings
+from bioclip_jax.curate.verify.names import safe_key, shown
+from bioclip_jax.curate.verify.raw import RawSample
+from bioclip_jax.pipeline.images.decode import MAX_PIXELS, BadImage, decode
+from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE, MissingCaption, complete_captions
+from bioclip_jax.text.taxon import COMMON_SEPARATOR, PREFIX, Taxon
+
+_SCIENTIFIC = ("scientific_name", "sci", "sci_com")
+_TAXONOMIC = ("taxonomic_name", "taxon", "taxon_com")
+_TAGGED = ("taxonTag", "taxonTag_com")
+_COMMON = ("common_name", "com")
+
+
+def check_sample(raw: RawSample, findings: Findings) -> bool:
+    """Whether the sample can be trained on after clean_sample; everything odd about it goes to `findings`."""
+    image_is_sound = _check_image(raw, findings)
+    return _check_captions(raw, findings) and image_is_sound
+
+
+def clean_sample(raw: RawSample) -> Sample:
+    """A sound sample with a safe key and all captions; those that are empty or no UTF-8 are made from the others."""
+    texts = {}
+    for name, content in raw.captions.items():
+        try:
+            texts[name] = content.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+    return Sample(safe_key(raw.key), raw.image, complete_captions(texts), raw.taxon, raw.metadata)
+
+
+def _check_image(raw: RawSample, findings: Findings) -> bool:
+    if not raw.image:
+        if not raw.interrupted:
+            reason = "its image file is empty" if raw.image_kind else "it has no image file"
+            findings.error("no_image", raw.key, reason)
+        return False
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of images that are too large, before they are found to be.
+            warnings.simplefilter("ignore")
+            damaged = _decode(raw.image)
+            unusual = _unusual(raw.image, raw.image_kind)
+    except BadImage as error:
+        findings.error(error.cause, raw.key, str(error))
+        return False
+    except Exception as error:  # Pillow's converters raise whatever they ran into
+        findings.error("unreadable", raw.key, f"it does not become RGB: {error}")
+        return False
+    if damaged:
+        findings.note("damaged_jpeg", raw.key, "libjpeg warns of damage, but there is a picture")
+    for kind, message in unusual:
+        findings.note(kind, raw.key, message)
+    return True
+
+
+def _decode(image: bytes) -> bool:
+    """Decodes an image as training does, and in full; whether libjpeg found fault with it. BadImage if it is bad."""
+    damaged = False
+    if image[:2] == b"\xff\xd8":
+        try:
+            height, width, colors, _ = simplejpeg.decode_jpeg_header(image)
+            if height * width <= MAX_PIXELS and colors not in ("CMYK", "YCCK"):
+                simplejpeg.decode_jpeg(image, "RGB")
+                return False
+        except ValueError:
+            damaged = True
+    decode(image)
+    return damaged
+
+
+def _unusual(data: bytes, extension: str) -> list[tuple[str, str]]:
+    """What is not as in a baseline color JPEG, as kinds of notes with a message."""
+    image = Image.open(io.BytesIO(data))
+    format = "JPEG" if image.format == "MPO" else image.format
+    notes = []
+    if format == "JPEG":
+        if image.info.get("progressive"):
+            notes.append(("progressive_jpeg", "a progressive JPEG"))
+    else:
+        notes.append((format.lower(), f"an image in the format {format}"))
+        if getattr(image, "is_animated", False):
+            notes.append(("animated", "an animation, of which only the first frame is read"))
+    if image.mode == "CMYK":
+        notes.append(("cmyk", "an image in CMYK"))
+    # Pillow opens PNG files of 16-bit colors as 8-bit ones.
+    if image.mode.startswith("I;16") or (format == "PNG" and data[24] == 16):
+        notes.append(("sixteen_bit", "an image with 16 bits a channel"))
+    if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
+        notes.append(("grayscale", "an image without color"))
+    if extension and _formats().get(f".{extension}") != format:
+        notes.append(("wrong_extension", f"a {format} image named .{extension}"))
+    return notes
+
+
+@cache
+def _formats() -> Mapping[str, str]:
+    return Image.registered_extensions()
+
+
+def _check_captions(raw: RawSample, findings: Findings) -> bool:
+    texts = {}
+    for name, content in raw.captions.items():
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            findings.error("caption_not_utf8", raw.key, f"{name}: its byte {error.start} is no UTF-8")
+            continue
+        if not text.strip():
+            findings.error("caption_empty", raw.key, f"{name} is empty")
+            continue
+        texts[name] = text
+    try:
+        complete = complete_captions(texts)
+    except MissingCaption as error:
+        if texts or not raw.interrupted:
+            findings.error("no_caption", raw.key, str(error))
+        return False
+    if any(name in texts for name in CAPTION_FILES):
+        if missing := [name for name in CAPTION_FILES if name not in raw.captions]:
+            findings.note("caption_missing", raw.key, f"captions missing: {', '.join(missing)}")
+    # Also those made from others: training and a repaired copy would have them.
+    if disagreement := find_disagreement(complete):
+        findings.error("captions_disagree", raw.key, disagreement)
+        return False
+    return True
+
+
+def find_disagreement(captions: Mapping[str, str]) -> str | None:
+    """In words, how captions of one sample name different taxa or different common names; None if they do not."""
+    scientific, taxonomic, common, tagged = {}, {}, {}, {}
+    for kind, text in captions.items():
+        if kind == PLAIN_TYPE:
+            continue
+        name, _, common_name = (_plain(part) for part in _unprefixed(text).partition(COMMON_SEPARATOR))
+        if kind in _COMMON:
+            common[kind] = common_name or name
+            continue
+        if common_name:
+            common[kind] = common_name
+        for names, kinds in ((scientific, _SCIENTIFIC), (taxonomic, _TAXONOMIC), (tagged, _TAGGED)):
+            if kind in kinds:
+                names[kind] = name
+    for kind, name in tagged.items():
+        # Without a taxonomy the tagged captions have the plain name, in which a rank's word may stand by chance.
+        taxonomic[kind] = name if name in taxonomic.values() else _untagged(name)
+    for names in (scientific, taxonomic, common):
+        (first, value), *others = names.items() or [("", "")]
+        for kind, other in others:
+            if other != value:
+                return f"{first} says {shown(value)}, {kind} says {shown(other)}"
+    if scientific and taxonomic:
+        (first, value), (kind, other) = next(iter(scientific.items())), next(iter(taxonomic.items()))
+        if not set(value.split()) <= set(other.split()):
+            return f"{first} says {shown(value)}, which is not in {kind}, {shown(other)}"
+    return None
+
+
+def _unprefixed(text: str) -> str:
+    return text.strip().removeprefix(PREFIX)
+
+
+def _plain(name: str) -> str:
+    """A name without what captions add to it: the full stop, and white space."""
+    return " ".join(name.split()).rstrip(".").rstrip()
+
+
+def _untagged(name: str) -> str:
+    try:
+        return _plain(Taxon.from_tagged(name).taxonomic_name)
+    except ValueError:
+        return name

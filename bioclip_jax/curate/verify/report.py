@@ -1,0 +1,109 @@
+"""What verification found: counted, kept in a file, and shown to a person."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from bioclip_jax.curate.beside import written_beside
+from bioclip_jax.curate.verify.findings import ERRORS, NOTES, Finding, Findings
+from bioclip_jax.errors import UserError
+
+SUFFIXES = (".csv", ".json")
+
+
+class Tally:
+    """Counts findings by kind, keeps the first of each, and hands all that are listed on to a file."""
+
+    def __init__(self, file: "FindingsFile | None"):
+        self.errors: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.first: dict[str, Finding] = {}
+        self._file = file
+
+    def add(self, findings: Findings) -> None:
+        for kind, count in findings.counts.items():
+            (self.errors if kind in ERRORS else self.notes)[kind] += count
+        listed = findings.listed()
+        for finding in listed:
+            self.first.setdefault(finding.kind, finding)
+        if self._file:
+            self._file.write(listed)
+
+
+class FindingsFile:
+    """Findings as rows of CSV, or as a JSON list of objects."""
+
+    def __init__(self, file: TextIO, is_json: bool):
+        self._file = file
+        self._rows = None if is_json else csv.writer(file, lineterminator="\n")
+        self._separator = "[\n"
+        if self._rows:
+            self._rows.writerow(Finding._fields)
+
+    def write(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if self._rows:
+                self._rows.writerow(finding)
+            else:
+                self._file.write(self._separator + json.dumps(finding._asdict(), ensure_ascii=False))
+                self._separator = ",\n"
+
+    def finish(self) -> None:
+        if not self._rows:
+            self._file.write("[]\n" if self._separator == "[\n" else "\n]\n")
+
+
+@contextmanager
+def findings_file(path: Path | None) -> Iterator[FindingsFile | None]:
+    """A file of findings that is there when the block ends well; None without a path. Errors: as check_report."""
+    if path is None:
+        yield None
+        return
+    check_report(path)
+    with written_beside(path) as partial:
+        # Names in a tar may hold anything, lone surrogates too.
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            findings = FindingsFile(file, path.suffix.lower() == ".json")
+            yield findings
+            findings.finish()
+
+
+def check_report(path: Path) -> None:
+    """UserError if a report cannot be written there."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"the report {path} does not say its format; end it in {' or '.join(SUFFIXES)}")
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise UserError(f"the report {path} cannot be written; name a file in a folder that exists")
+
+
+def print_report(result: Mapping[str, Any]) -> None:
+    """Shows the result of verify_shards on standard error."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    table = Table("", "kind", "count", "what it means", "first found")
+    table.columns[2].justify = "right"
+    for severity, style in (("error", "red"), ("note", "yellow")):
+        for kind, count in result[f"{severity}_counts"].items():
+            first = result["first"][kind]
+            where = ", ".join(part for part in (first["shard"], first["where"]) if part)
+            example = Text(f"{where}: {first['message']}", overflow="fold")
+            meaning = ERRORS.get(kind) or NOTES.get(kind) or "another format than JPEG"
+            table.add_row(Text(severity, style), kind, f"{count:,}", meaning, example)
+    if table.row_count:
+        console.print(table)
+    lines = [
+        f"{result['shards']:,} shards, {result['samples']:,} samples, {result['sound']:,} of them sound: "
+        f"{result['errors']:,} errors, {result['notes']:,} notes"
+    ]
+    if repaired := result["repaired"]:
+        lines.append(f"{repaired['samples']:,} samples written to {repaired['output']}")
+    elif result["errors"]:
+        lines.append("--repair OUT writes the sound samples to another folder")
+    console.print(Text("\n".join(lines)), soft_wrap=True)

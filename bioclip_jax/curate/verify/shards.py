@@ -1,0 +1,158 @@
+"""The shards of a folder, each checked by itself, and what else lies there."""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt64
+
+from bioclip_jax.curate.verify.checks import check_sample
+from bioclip_jax.curate.verify.findings import Findings
+from bioclip_jax.curate.verify.raw import read_samples
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.open import RECORD_SUFFIXES
+
+SIZES_FILE = "sizes.json"
+_INDEX_SUFFIX = ".index"
+_COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+# What builders and readers leave beside shards, and what people write about them.
+_COMPANIONS = {SIZES_FILE, "catalogue.parquet", "build.json", "dataset_info.json", "features.json", "LICENSE", "README"}
+# As tar_index begins: magic, size, time of modification.
+_INDEX_HEAD = struct.Struct("<8sQQ")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of samples; `name` is its path in the folder that is verified."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A shard's findings and, for each of its samples, the key's hash, where it begins, and whether it is sound."""
+
+    shard: Shard
+    findings: Findings
+    keys: UInt64[np.ndarray, " samples"]
+    places: Int64[np.ndarray, " samples"]
+    sound: Bool[np.ndarray, " samples"]
+
+
+def check_shard(shard: Shard) -> ShardResult:
+    """Reads all of a shard and looks at every sample."""
+    findings = Findings(shard.name)
+    keys, places, sound = bytearray(), [], []
+    try:
+        for sample in read_samples(shard.path, findings):
+            keys += hashlib.blake2b(sample.key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            places.append(sample.place)
+            sound.append(check_sample(sample, findings))
+    except OSError as error:
+        findings.error("unreadable_file", "", error.strerror or str(error))
+    if not places and not findings.counts:
+        findings.note("no_samples", "", "a shard without samples")
+    return ShardResult(
+        shard, findings, np.frombuffer(bytes(keys), np.uint64), np.array(places, np.int64), np.array(sound, bool)
+    )
+
+
+def find_shards(location: str | Path) -> tuple[Path, list[Shard], list[Findings]]:
+    """The folder at or around `location`, its shards, and what there is to say of its other files.
+
+    Symbolic links in a folder are not followed. UserError if there are no shards.
+    """
+    text = str(location)
+    if "://" in text:
+        raise UserError(f"{text} is not on this machine; copy it to a folder here to verify it")
+    path = Path(text).expanduser()
+    if path.is_file():
+        if path.suffix != ".tar" and path.suffix not in RECORD_SUFFIXES and not text.endswith(_COMPRESSED_SUFFIXES):
+            raise UserError(f"{path} is no shard by its name; give a .tar or .array_record file, or a folder of them")
+        return path.parent, *_sorted_out(path.parent, [path], follow=True)
+    if path.is_dir():
+        shards, others = _sorted_out(path, _walk(path))
+        if not shards and not any("compressed_tar" in findings.counts for findings in others):
+            links = sum(findings.counts["linked_file"] for findings in others)
+            hint = f" ({links} symbolic links were not followed)" if links else ""
+            raise UserError(f"{path} holds no shards{hint}; give a folder of .tar or .array_record files")
+        return path, shards, others
+    if any(character in path.name for character in "*?[") and path.parent.is_dir():
+        if found := sorted(path.parent.glob(path.name)):
+            return path.parent, *_sorted_out(path.parent, found)
+    raise UserError(f"{location} does not exist; give a folder of shards, one shard, or a glob")
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All files under a folder but those in hidden folders, and the links to folders in it, which are not followed."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in files + links]
+    return sorted(found)
+
+
+def _sorted_out(folder: Path, files: list[Path], follow: bool = False) -> tuple[list[Shard], list[Findings]]:
+    shards, others = [], []
+    for file in files:
+        name = str(file.relative_to(folder)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        findings = Findings(name)
+        if file.is_symlink() and not follow:
+            findings.note("linked_file", "", "a symbolic link, which is not followed")
+        elif not file.is_file():
+            findings.note("not_a_shard", "", "neither a file nor a folder")
+        elif file.suffix == ".tar" or file.suffix in RECORD_SUFFIXES:
+            shards.append(Shard(file, name))
+        elif file.name.endswith(_COMPRESSED_SUFFIXES):
+            findings.error("compressed_tar", "", "it is compressed; uncompress it")
+        elif file.suffix == _INDEX_SUFFIX and file.with_suffix("").is_file():
+            if not _index_fits(file):
+                findings.note("outdated_index", "", "the index of another or an older tar")
+        elif file.name not in _COMPANIONS and file.stem not in _COMPANIONS:
+            findings.note("not_a_shard", "", "a file that is no shard")
+        others.append(findings)
+    return shards, [findings for findings in others if findings.counts]
+
+
+def _index_fits(index: Path) -> bool:
+    try:
+        with index.open("rb") as file:
+            head = file.read(_INDEX_HEAD.size)
+        status = index.with_suffix("").stat()
+    except OSError:
+        return False
+    return len(head) == _INDEX_HEAD.size and _INDEX_HEAD.unpack(head)[1:] == (status.st_size, status.st_mtime_ns)
+
+
+def check_sizes(folder: Path, samples: Mapping[Path, int]) -> list[Findings]:
+    """Where a sizes.json and the numbers of samples of the shards beside it, by path, do not agree."""
+    found = []
+    for beside in sorted({shard.parent for shard in samples}):
+        file = beside / SIZES_FILE
+        if not file.is_file() or file.is_symlink():
+            continue
+        findings = Findings(str(file.relative_to(folder)))
+        try:
+            sizes = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            sizes = None
+        counts = {shard.name: count for shard, count in samples.items() if shard.parent == beside}
+        if not isinstance(sizes, dict):
+            findings.error("sizes_disagree", "", "it is no JSON object of shards and their numbers of samples")
+            sizes = counts
+        for name in sorted({*sizes, *counts}):
+            if name not in counts:
+                findings.error("sizes_disagree", name, "it is listed, but not there")
+            elif name not in sizes:
+                findings.error("sizes_disagree", name, "it is not listed")
+            elif sizes[name] != counts[name]:
+                findings.error("sizes_disagree", name, f"{str(sizes[name])[:40]} are listed, {counts[name]} are there")
+        found.append(findings)
+    return found

@@ -1,0 +1,150 @@
+"""Alignment from file to file: archives, the cache, tables and their reports, mistakes."""
+
+import importlib
+import json
+import shutil
+import sys
+import zipfile
+
+import polars as pl
+import pytest
+from made_backbone import BEAR, CASES, write_col, write_gbif
+
+import bioclip_jax.curate.taxonomy
+from bioclip_jax.curate.taxonomy.align import align, align_taxa
+from bioclip_jax.curate.taxonomy.backbone import Backbone
+from bioclip_jax.curate.taxonomy.report import alignment_report
+from bioclip_jax.curate.taxonomy.table import align_table
+from bioclip_jax.errors import UserError
+from bioclip_jax.text.taxon import Taxon
+
+
+@pytest.fixture(scope="module", params=["gbif", "col"])
+def folder(request, tmp_path_factory):
+    """The Darwin Core Archive as a folder; the cache is one of the tests' own."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        writer = {"gbif": write_gbif, "col": write_col}[request.param]
+        yield writer(tmp_path_factory.mktemp(request.param))
+
+
+def test_archives_and_parquet_are_read_as_the_table_is(folder, tmp_path):
+    taxa = [CASES["accepted"], CASES["synonym"]]
+    expected = align_taxa(taxa, Backbone(folder))
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for name in ("Taxon.tsv", "VernacularName.tsv"):
+            archive.write(folder / name, f"../{name}")
+    table = pl.read_csv(folder / "Taxon.tsv", separator="\t", quote_char=None, infer_schema=False)
+    table.write_parquet(tmp_path / "Taxon.parquet")
+    table.write_csv(tmp_path / "Taxon.csv")
+    assert align_taxa(taxa, Backbone(tmp_path / "archive.zip")) == expected
+    for name in ("Taxon.parquet", "Taxon.csv"):
+        assert align_taxa(taxa, Backbone(tmp_path / name, folder / "VernacularName.tsv")) == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Taxon.csv", "Taxon.parquet", "archive.zip"]
+
+
+def test_the_backbone_is_prepared_once_and_again_when_it_changes(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    taxon = tmp_path / "Taxon.tsv"
+    shutil.copy(folder / "Taxon.tsv", taxon)
+    Backbone(taxon)
+    (kept,) = (tmp_path / "cache" / "bioclip_jax" / "backbone").iterdir()
+    written = (kept / "names.parquet").stat().st_mtime_ns
+    Backbone(taxon)
+    assert (kept / "names.parquet").stat().st_mtime_ns == written
+    changed = taxon.read_text(encoding="utf-8").replace("Ursus arctos", "Ursus novus")
+    taxon.write_text(changed.replace("\tarctos\t", "\tnovus\t"), encoding="utf-8")
+    assert align_taxa([Taxon(genus="Ursus", species="novus")], Backbone(taxon))[0].status == "exact"
+    assert len(list(kept.parent.iterdir())) == 2
+
+
+def test_without_a_place_for_the_cache_it_works_all_the_same(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert align_taxa([CASES["accepted"]], Backbone(folder))[0].taxon == BEAR
+
+
+def test_a_table_is_aligned_and_reported(folder, tmp_path):
+    table = tmp_path / "metadata.csv"
+    rows = [vars(taxon) | {"filepath": f"{n:03}.jpg", "images": 1 + n % 3} for n, taxon in enumerate(CASES.values())]
+    # An annotation table, whose `class` is a label.
+    frame = pl.DataFrame(rows).rename({"class_": "cls"}).with_columns(pl.lit("007").alias("class"))
+    pl.concat([frame, frame]).write_csv(table)
+    options = {"backbone": folder, "count_column": "images"}
+    result = align_table(table, tmp_path / "aligned.csv", **options)
+    assert result["rows"] == 2 * len(CASES) and json.dumps(result)
+    # One name less than cases: with a common name or without, it is the same name.
+    assert result["names"] == {"exact": 24, "synonym": 5, "fuzzy": 7, "ambiguous": 4, "unresolved": 7}
+    assert sum(result["names"].values()) == len(CASES) - 1
+    assert sum(result["images"].values()) == 2 * sum(row["images"] for row in rows)
+
+    aligned = pl.read_csv(tmp_path / "aligned.csv", infer_schema=False)
+    assert aligned.height == 2 * len(CASES)
+    bear = aligned.row(0, named=True)
+    assert (bear["filepath"], bear["class"], bear["cls"], bear["given_cls"]) == ("000.jpg", "007", "Mammalia", "")
+    listing = pl.read_csv(result["names_report"])
+    assert listing.height == sum(result["names"].values())
+    text = (tmp_path / "aligned.report.md").read_text(encoding="utf-8")
+    assert "| Ursus arctus |" in text and "| Ursus arctos | 0.917 |" in text
+
+    first = [(tmp_path / f"aligned{suffix}").read_bytes() for suffix in (".csv", ".report.md", ".report.csv")]
+    align_table(table, tmp_path / "again.csv", **options)
+    assert [(tmp_path / f"again{suffix}").read_bytes() for suffix in (".csv", ".report.md", ".report.csv")] == first
+    assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
+
+    # What was aligned is exact, and what a person gave in the first place is kept.
+    align_table(tmp_path / "aligned.csv", tmp_path / "twice.csv", **options)
+    twice = pl.read_csv(tmp_path / "twice.csv", infer_schema=False)
+    unchanged = [*(name for name in aligned.columns if name.startswith("given_")), "cls", "genus", "species"]
+    assert twice.select(unchanged).equals(aligned.select(unchanged))
+    assert set(twice.filter(aligned["status"] == "synonym")["status"]) == {"exact"}
+
+
+def test_no_names_at_all(folder):
+    assert align_taxa([], Backbone(folder)) == []
+    assert align(pl.DataFrame({"genus": []}), Backbone(folder)).height == 0
+
+
+def test_whole_names_in_a_column_of_their_own(folder):
+    names = ["Ursus arctos Linnaeus, 1758", "Mentha × piperita L.", "Oenanthe L.", "URSUS ARCTUS", None, "Ursidae"]
+    result = align(pl.DataFrame({"scientific_name": names, "species": ["arctos", *[None] * 5]}), Backbone(folder))
+    assert result["status"].to_list() == ["exact", "exact", "exact", "fuzzy", "unresolved", "exact"]
+    assert result["family"].to_list() == ["Ursidae", "Lamiaceae", "Apiaceae", "Ursidae", "", "Ursidae"]
+    text, table = alignment_report(result)
+    assert table.filter(pl.col("status") == "fuzzy")["name"].to_list() == ["URSUS ARCTUS"]
+    assert "| fuzzy | 1 | 1 |" in text
+
+
+def test_mistakes_are_told_in_one_line(folder, tmp_path):
+    table = tmp_path / "names.csv"
+    table.write_text("genus,species\nUrsus,arctos\n")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "headless.tsv").write_text("taxonID\tscientificName\ttaxonRank\n")
+    (tmp_path / "folder").mkdir()
+    mistakes = [
+        (table, {"backbone": tmp_path / "nowhere.tsv"}, "nowhere.tsv; give"),
+        (table, {"backbone": tmp_path / "other.csv"}, "other.csv has no column taxonID"),
+        (table, {"backbone": tmp_path / "headless.tsv"}, "headless.tsv has no rows"),
+        (table, {"backbone": tmp_path / "empty.csv"}, "empty.csv cannot be read"),
+        (table, {"backbone": tmp_path / "folder"}, "holds no Taxon.tsv"),
+        (table, {"backbone": folder, "vernacular": tmp_path / "other.csv"}, "other.csv has no column taxonID"),
+        (table, {"backbone": folder, "vernacular": tmp_path / "nowhere.tsv"}, "nowhere.tsv; give"),
+        (table, {"backbone": folder, "count_column": "genus"}, "'genus' of whole numbers"),
+        (tmp_path / "other.csv", {"backbone": folder}, "no column with names"),
+        (tmp_path / "empty.csv", {"backbone": folder}, "empty.csv cannot be read"),
+        (tmp_path / "nowhere.csv", {"backbone": folder}, "nowhere.csv; give"),
+        (tmp_path / "names.xlsx", {"backbone": folder}, "does not say its format"),
+    ]
+    for source, options, message in mistakes:
+        with pytest.raises(UserError, match=message) as told:
+            align_table(source, tmp_path / "out.csv", **options)
+        assert "\n" not in str(told.value)
+        assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_missing_package_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rapidfuzz", None)
+    with pytest.raises(UserError, match=r"needs rapidfuzz; install it: pip install 'bioclip-jax\[curate\]'"):
+        importlib.reload(bioclip_jax.curate.taxonomy)

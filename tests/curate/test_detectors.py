@@ -1,0 +1,155 @@
+"""Detectors: the worked example on real photographs, and what is said of descriptions and models that do not fit."""
+
+import pickle
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from make_detector import TOML, draw_label, make_model, train_detector
+from onnx import TensorProto, helper
+
+from bioclip_jax.curate.cleaning import detectors
+from bioclip_jax.curate.cleaning.detectors import load_detector
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import decode
+
+
+def write_detector(folder: Path, content: bytes, **entries) -> Path:
+    """A detector of a model with 64 x 64 pixels; entries are TOML as it is written."""
+    (folder / "model.onnx").write_bytes(content)
+    lines = {"name": '"bright"', "model": '"model.onnx"', "size": "64", "threshold": "0.5"} | entries
+    (folder / "bright.toml").write_text("\n".join(f"{key} = {value}" for key, value in lines.items() if value))
+    return folder / "bright.toml"
+
+
+def reducing_model(output: list, axes: list[int], shape=("n", 3, 64, 64), kind=TensorProto.FLOAT) -> bytes:
+    """A model that puts out its input's mean over some axes."""
+    nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=axes, keepdims=0)]
+    inputs = [helper.make_tensor_value_info("x", kind, list(shape))]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", kind, output)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def flat(*values: int) -> list[np.ndarray]:
+    return [np.full((50, 80, 3), value, np.uint8) for value in values]
+
+
+@pytest.mark.shared_data
+def test_the_worked_example_removes_labels_and_keeps_photographs(shared_data, tmp_path):
+    def photographs(split: str, step: int) -> list[np.ndarray]:
+        files = sorted((shared_data / "produce" / split / "images").rglob("*.jpg"))[::step]
+        return [decode(file.read_bytes()) for file in files]
+
+    rng = np.random.default_rng(0)
+    learned = [draw_label(rng) for _ in range(80)]
+    unseen, kept = [draw_label(rng) for _ in range(60)], photographs("val", 3)
+    detector = load_detector(train_detector(tmp_path, learned, photographs("train", 20)))
+    removed = detector.removes(detector.scores(unseen))
+    wrong = detector.removes(detector.scores(kept))
+    assert removed.mean() >= 0.95, f"only {removed.sum()} of {len(unseen)} labels are removed"
+    assert not wrong.any(), f"{wrong.sum()} of {len(kept)} photographs are removed"
+    assert detector.cause == "filter:label"
+
+
+def test_scores_are_the_models_whatever_the_size_and_number_of_the_images(tmp_path):
+    detector = load_detector(write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]), batch="2"))
+    scores = detector.scores(flat(0, 51, 255) + [np.full((64, 64, 3), 102, np.uint8)])
+    np.testing.assert_allclose(scores, [0, 0.2, 1, 0.4], atol=1e-6)
+    assert detector.removes(scores).tolist() == [False, False, True, False]
+    assert detector.scores([]).shape == (0,)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(detector)).scores(flat(51)), scores[1:2])
+
+
+def test_mean_std_activation_and_side_of_the_threshold(tmp_path):
+    entries = {"mean": "[0.2, 0.2, 0.2]", "std": "[0.1, 0.1, 0.1]", "activation": '"sigmoid"', "remove": '"below"'}
+    detector = load_detector(write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]), **entries))
+    scores = detector.scores(flat(0, 51, 255))
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp([2, 0, -8])), rtol=1e-5)
+    assert detector.removes(scores).tolist() == [True, True, False]
+
+
+def test_a_column_by_number_by_softmax_and_the_highest(tmp_path):
+    image = [np.broadcast_to(np.uint8([0, 102, 255]), (64, 64, 3))]
+    for entries, expected in (
+        ({}, 1.0),
+        ({"column": "0"}, 0.0),
+        ({"column": '"max"'}, 1.0),
+        ({"column": "1", "activation": '"softmax"'}, np.exp(0.4) / np.exp([0, 0.4, 1]).sum()),
+    ):
+        detector = load_detector(write_detector(tmp_path, reducing_model(["n", 3], [2, 3]), **entries))
+        assert detector.scores(image)[0] == pytest.approx(expected, abs=1e-6), entries
+
+
+def test_a_model_of_a_fixed_batch_and_channels_last(tmp_path):
+    model = reducing_model([4], [1, 2, 3], shape=(4, 64, 64, 3))
+    detector = load_detector(write_detector(tmp_path, model, layout='"NHWC"', batch="100"))
+    np.testing.assert_allclose(detector.scores(flat(*range(0, 250, 50))), np.arange(5) * 50 / 255, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"treshold": "1"}, "unknown key treshold; did you mean threshold?"),
+        ({"threshold": None}, "threshold is missing"),
+        ({"threshold": '"high"'}, "threshold is 'high'; it must be a number"),
+        ({"size": "true"}, "size is True; it must be a number of pixels"),
+        ({"resize": '"crop"'}, "resize is 'crop'; it must be squash or shortest"),
+        ({"std": "[1, 1]"}, r"std is \[1, 1\]; it must be three numbers above 0"),
+        ({"std": "[1, 0, 1]"}, r"std is \[1, 0, 1\]; it must be three numbers above 0"),
+        ({"model": '"other.onnx"'}, "other.onnx does not exist"),
+        ({"model": '"bright.toml"'}, "no model that onnxruntime reads"),
+        ({"size": "32"}, r"its input is \['n', 3, 64, 64\], but NCHW with size 32 is \['batch', 3, 32, 32\]"),
+        ({"layout": '"NHWC"'}, "set layout and size to fit"),
+        ({"output": '"z"'}, "has no output 'z'; it has y"),
+        ({"output": "1"}, "has no output 1; it has y"),
+        ({"name": "]"}, "no TOML file"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_named(tmp_path, entries, message):
+    path = write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]), **entries)
+    with pytest.raises(UserError, match=message) as caught:
+        load_detector(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "entries", "message"),
+    [
+        (reducing_model([], [0, 1, 2, 3]), {}, r"output y of 2 images is \[\]; it must begin with them"),
+        (reducing_model(["n", 3], [2, 3]), {"column": "3"}, r"output y is \[2, 3\]; it has no column 3"),
+        (reducing_model(["n", 3, 64], [3]), {}, r'output y is \[2, 3, 64\]; it has no column -1, try "max"'),
+    ],
+)
+def test_an_output_that_does_not_fit_is_named(tmp_path, model, entries, message):
+    detector = load_detector(write_detector(tmp_path, model, **entries))
+    with pytest.raises(UserError, match=message):
+        detector.scores(flat(1, 2))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        load_detector(tmp_path / "none.toml")
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    path = write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"needs onnxruntime; install it: pip install 'bioclip-jax\[curate\]'"):
+        load_detector(path)
+
+
+def test_the_models_input_must_be_one_of_floats(tmp_path):
+    path = write_detector(tmp_path, reducing_model(["n"], [1, 2, 3], kind=TensorProto.DOUBLE))
+    with pytest.raises(UserError, match=r"its inputs are x tensor\(double\); a detector has one, of floats"):
+        load_detector(path)
+
+
+def test_the_documented_example_is_the_one_that_is_tested():
+    indented = [line for line in detectors.__doc__.splitlines() if line.startswith("    ")]
+    documented = tomllib.loads(textwrap.dedent("\n".join(indented)))
+    assert tomllib.loads(TOML).items() <= documented.items()
+    onnx.checker.check_model(onnx.load_from_string(make_model(np.zeros((13, 1)), [0])))

@@ -1,0 +1,99 @@
+"""Perceptual hashes: how near copies of real photographs are to them, and how far everything else."""
+
+import hashlib
+import sys
+
+import numpy as np
+import pytest
+import simplejpeg
+from make_copies import COPIES
+
+from bioclip_jax.curate.cleaning.hashes import DECODE_SIDE, MIN_QUALITY, content_hash, pdq, pdq_variants
+from bioclip_jax.curate.cleaning.neighbours import DISTANCE, nearest_within, pairs_within
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import decode
+
+
+@pytest.fixture(scope="module")
+def photographs(shared_data) -> list[np.ndarray]:
+    """Every thirteenth of the 1,972."""
+    files = sorted((shared_data / "produce").glob("*/images/**/*.jpg"))[::13]
+    return [decode(file.read_bytes()) for file in files]
+
+
+def bits_apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.bitwise_count(a ^ b).sum(axis=-1, dtype=int)
+
+
+def test_content_hash_is_blake2b():
+    assert content_hash(b"") == hashlib.blake2b(b"", digest_size=16).hexdigest()
+    assert len(content_hash(b"x")) == 32 and content_hash(b"x") != content_hash(b"y")
+
+
+# The shares that all 1,972 photographs gave, less what 152 of them may differ by.
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("copy", "least", "most"),
+    [
+        ("JPEG quality 30", 1, 1),
+        ("a quarter of the size", 1, 1),
+        ("squashed to 224 x 224", 1, 1),
+        ("a line of text", 0.98, 1),
+        ("a large watermark", 0.93, 1),
+        ("cropped by 2 %", 0.25, 0.5),
+        ("mirrored", 0, 0),
+    ],
+)
+def test_copies_of_photographs_are_found_as_stated(photographs, copy, least, most):
+    rng = np.random.default_rng(0)
+    pairs = [(pdq(pixels)[0], pdq(COPIES[copy](pixels, rng))[0]) for pixels in photographs]
+    distances = np.array([bits_apart(*pair) for pair in pairs])
+    found = (distances <= DISTANCE).mean()
+    assert least <= found <= most, f"{found:.1%} of copies {copy} are found; distances {np.sort(distances)}"
+
+
+@pytest.mark.shared_data
+def test_different_photographs_are_far_apart(photographs):
+    hashed = [pdq(pixels) for pixels in photographs]
+    assert min(quality for _, quality in hashed) >= MIN_QUALITY
+    hashes = np.stack([bits for bits, _ in hashed])
+    assert len(pairs_within(hashes, 48)) == 0
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("copy", ["cropped by 2 %", "cropped by 5 %", "mirrored"])
+def test_variants_find_cropped_and_mirrored_copies_and_nothing_else(photographs, copy):
+    rng = np.random.default_rng(0)
+    some = photographs[::12]
+    variants = np.stack([pdq_variants(pixels)[0] for pixels in some])
+    assert (variants[:, 0] == [pdq(pixels)[0] for pixels in some]).all()
+    copies = np.stack([pdq(COPIES[copy](pixels, rng))[0] for pixels in some])
+    index, distances = nearest_within(copies, variants.reshape(-1, 32))
+    assert (index // variants.shape[1]).tolist() == list(range(len(some))), f"distances {distances}"
+    others = np.stack([pdq(pixels)[0] for pixels in photographs[1::3]])
+    known = {id(pixels) for pixels in some}
+    others = others[[id(pixels) not in known for pixels in photographs[1::3]]]
+    index, _ = nearest_within(others, variants.reshape(-1, 32))
+    assert (index < 0).all(), f"{(index >= 0).sum()} of {len(others)} other photographs are taken for copies"
+
+
+@pytest.mark.shared_data
+def test_the_scale_at_which_a_jpeg_is_decoded_hardly_matters(photographs):
+    for pixels in photographs[::30]:
+        large = np.repeat(np.repeat(pixels, 4, axis=0), 4, axis=1)
+        stored = simplejpeg.encode_jpeg(large, 90)
+        reduced = decode(stored, DECODE_SIDE)
+        assert min(reduced.shape[:2]) < min(large.shape[:2])
+        assert bits_apart(pdq(decode(stored))[0], pdq(reduced)[0]) <= 4
+
+
+def test_a_picture_of_nothing_has_no_quality():
+    for shape in ((1, 1, 3), (300, 2, 3), (64, 64, 3), (500, 400, 3)):
+        bits, quality = pdq(np.full(shape, 200, np.uint8))
+        assert (bits.dtype, bits.shape, quality) == (np.uint8, (32,), 0)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pdqhash", None)
+    with pytest.raises(UserError, match=r"needs pdqhash; install it: pip install 'bioclip-jax\[curate\]'"):
+        pdq(np.zeros((64, 64, 3), np.uint8))

@@ -1,0 +1,159 @@
+"""Scientific names as people write them, taken apart."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bioclip_jax.curate.taxonomy.authors import same_author
+from bioclip_jax.curate.taxonomy.names import NO_NAME, parse_any_name, parse_name
+
+CANONICAL = {
+    "Malus domestica": "Malus domestica",
+    "Malus domestica (L.) Mill., 1768": "Malus domestica",
+    "Malus domestica Borkh.": "Malus domestica",
+    "Aus bus Smith in Jones, 1900": "Aus bus",
+    "Aus bus Foo ex Bar": "Aus bus",
+    "Aus bus d'Orbigny & de la Cruz": "Aus bus",
+    "Carex nigra L. f.": "Carex nigra",
+    "Pinus sylvestris von Foo": "Pinus sylvestris",
+    "  Ursus \u00a0arctos\t Linnaeus": "Ursus arctos",
+    "Ursus_arctos": "Ursus arctos",
+    '"Ursus arctos"': "Ursus arctos",
+    "†Smilodon fatalis": "Smilodon fatalis",
+    "URSUS ARCTOS": "Ursus arctos",
+    "URSUS ARCTOS LINNAEUS, 1758": "Ursus arctos",
+    "ROSA CANINA L.": "Rosa canina",
+    "CANIS LUPUS FAMILIARIS": "Canis lupus familiaris",
+    "ursus arctos": "Ursus arctos",
+    "ursus": "Ursus",
+    "Isoëtes echinospora": "Isoetes echinospora",
+    "Aus mülleri": "Aus muelleri",
+    "Cæsalpinia pulcherrima": "Caesalpinia pulcherrima",
+    "Aus o'neilli": "Aus oneilli",
+    "Coccinella 7-punctata": "Coccinella 7-punctata",
+    "Aus (Bus) cus L.": "Aus cus",
+    "Aus (Smith)": "Aus",
+    "Canis lupus subsp. familiaris L.": "Canis lupus familiaris",
+    "Malus domestica Borkh. var. alba (L.) Foo ex Bar": "Malus domestica alba",
+    "Rosa canina f. alba": "Rosa canina alba",
+    "Rosa canina 'Alba'": "Rosa canina",
+    "Rosa canina cv. Alba": "Rosa canina",
+    "Rubus fruticosus agg.": "Rubus fruticosus",
+    "Rosa sect. Caninae": "Rosa",
+    "Oenanthe Vieillot, 1816": "Oenanthe",
+    "U. arctos": "",
+    "123": "",
+    "?": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", CANONICAL)
+def test_canonical_name(text):
+    assert parse_name(text).canonical == CANONICAL[text]
+
+
+@pytest.mark.parametrize("sign", ["Mentha × piperita L.", "Mentha x piperita", "Mentha X piperita", "Mentha ×piperita"])
+def test_hybrid_sign_before_an_epithet(sign):
+    name = parse_name(sign)
+    assert (name.canonical, name.hybrid, name.formula) == ("Mentha piperita", True, False)
+
+
+@pytest.mark.parametrize("text", ["×Cuprocyparis leylandii", "× Cuprocyparis leylandii", "xCuprocyparis leylandii"])
+def test_hybrid_genus(text):
+    name = parse_name(text)
+    assert (name.canonical, name.hybrid) == ("Cuprocyparis leylandii", True)
+
+
+def test_notho_ranks_and_epithets_that_begin_with_x():
+    assert parse_name("Aus bus nothosubsp. cus").canonical == "Aus bus cus"
+    assert parse_name("Rosa xanthina") == NO_NAME._replace(genus="Rosa", species="xanthina")
+
+
+FORMULAS = ("Salix alba × fragilis", "Salix alba L. x S. fragilis L.", "Salix alba × Salix fragilis")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_hybrid_formula_is_known_by_its_shared_genus(text):
+    name = parse_name(text)
+    assert (name.formula, name.canonical) == (True, "Salix")
+
+
+def test_a_hybrid_between_genera_has_no_genus():
+    assert parse_name("Mentha aquatica × Rosa canina").canonical == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical", "qualifier"),
+    [
+        ("Ursus sp.", "Ursus", "sp."),
+        ("Ursus sp. 1", "Ursus", "sp."),
+        ("Ursus sp1", "Ursus", "sp."),
+        ("Ursus spp", "Ursus", "spp."),
+        ("Ursus cf. arctos", "Ursus", "cf."),
+        ("Ursus aff. arctos L.", "Ursus", "aff."),
+        ("cf. Ursus arctos", "Ursus", "cf."),
+        ("Ursus arctos?", "Ursus", "?"),
+        ("Ursus ?arctos", "Ursus", "?"),
+        ("Canis lupus cf. familiaris", "Canis lupus", "cf."),
+    ],
+)
+def test_what_is_in_doubt_is_not_kept(text, canonical, qualifier):
+    name = parse_name(text)
+    assert (name.canonical, name.qualifier) == (canonical, qualifier)
+
+
+def test_authorship_rank_and_year():
+    name = parse_name("Malus domestica var. alba (L.) Mill. ex Foo, 1768")
+    assert (name.authorship, name.rank, name.year) == ("(L.) Mill. ex Foo, 1768", "var.", "1768")
+    assert parse_name("Aus bus d'Orbigny").authorship == "d'Orbigny"
+
+
+PIECES = (
+    "Aus Bus cus dus-eus × x X ? cf. aff. sp. spp. var. subsp. f. cv. ex in L. (L.) Mill., 1768 'Gold' \" ‘ de & Ünal "
+    "müll æus (Bus) ABC DEF † _ 7-punctata d'Orbigny o'neilli sp1 ??? von x. \u00a0 \x00 Abc?"
+).split(" ")
+TEXTS = st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_size=7).map(" ".join)
+
+
+@settings(max_examples=600)
+@given(TEXTS)
+def test_any_text_is_parsed_and_canonical_names_stay(text):
+    name = parse_name(text)
+    assert parse_name(name.canonical).canonical == name.canonical
+    assert name.canonical.isascii()
+    # What is plainly written has a short cut, which must lead to the same place.
+    assert name == parse_any_name(text)
+
+
+# With an ending, so that none is a word such as "subsp".
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=2, max_size=12).map("{}ia".format)
+AUTHORS = st.sampled_from(["", "L.", "(L.) Mill.", "Smith & Jones, 1901", "Foo ex Bar", "de Vries", "Hook.f. in Foo"])
+
+
+@settings(max_examples=150)
+@given(WORDS, WORDS, AUTHORS, st.sampled_from(["{} {} {}", "{}  {}\t{}", "†{} {} {}", "“{} {}” {}"]))
+def test_whatever_stands_around_a_binomial_it_is_found(genus, species, author, form):
+    text = unicodedata.normalize("NFD", form.format(genus.capitalize(), species, author))
+    assert parse_name(text).canonical == f"{genus.capitalize()} {species}"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        ("L.", "Linnaeus, 1758", True),
+        ("(L.) Mill.", "(Linnaeus) Miller, 1768", True),
+        ("Smith, 1900", "Smith & Jones, 1901", True),
+        ("Smith, 1900", "Smith, 1950", False),
+        ("(L.) Mill.", "L.", False),
+        ("Vieillot, 1816", "L.", False),
+        ("", "L.", False),
+        ("Lacépède", "Lacepede", True),
+        ("DC.", "de Candolle", True),
+    ],
+)
+def test_authors_abbreviated_or_not(left, right, same):
+    assert same_author(left, right) is same
+    assert same_author(right, left) is same
