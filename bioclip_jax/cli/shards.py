@@ -10,8 +10,8 @@ from bioclip_jax.cli.options import Result, add_verb, non_negative, positive, pr
 
 
 def build(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.build import build_shards
-    from bioclip_jax.curate.settings import BuildSettings
+    from bioclip_jax.curate.building.build import build_shards
+    from bioclip_jax.curate.building.settings import BuildSettings
 
     register_datasets()
     settings = {name: getattr(arguments, name) for name in BuildSettings.__dataclass_fields__}
@@ -58,8 +58,8 @@ def verify(arguments: argparse.Namespace) -> Result:
 
 
 def stats(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.stats import shard_stats
-    from bioclip_jax.curate.stats_table import print_stats
+    from bioclip_jax.curate.counting.stats import shard_stats
+    from bioclip_jax.curate.counting.table import print_stats
 
     register_datasets()
     result = shard_stats(

@@ -16,12 +16,12 @@ from build_inputs import contents, encoded, make_folder, photograph, row, taxon
 from build_process import loaded_modules
 from PIL import Image
 
-from bioclip_jax.curate import build as build_module
-from bioclip_jax.curate.build import build_shards
+from bioclip_jax.curate.building import build as build_module
+from bioclip_jax.curate.building.build import build_shards
 from bioclip_jax.curate.engines import open_engine
-from bioclip_jax.curate.prepare import prepare_chunk, safe_key
-from bioclip_jax.curate.resize import decode_reduced
-from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.curate.building.prepare import prepare_chunk, safe_key
+from bioclip_jax.curate.building.resize import decode_reduced
+from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.pipeline.sources import RecordWriter, Sample, TarSource, open_source
 from bioclip_jax.text.captions import CAPTION_FILES, captions_from_taxon

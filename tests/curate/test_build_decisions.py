@@ -15,9 +15,9 @@ from made_backbone import write_gbif
 from onnx import TensorProto, helper
 from PIL import Image
 
-from bioclip_jax.curate import disk as disk_module
-from bioclip_jax.curate.build import build_shards
-from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.curate.building import disk as disk_module
+from bioclip_jax.curate.building.build import build_shards
+from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample, open_source

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from build_inputs import contents, jpeg, make_folder, photograph, row, taxon, write_rows
 
-from bioclip_jax.curate.build import build_shards
-from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.curate.building.build import build_shards
+from bioclip_jax.curate.building.settings import BuildSettings
 
 SCRIPT = Path(__file__).with_name("build_process.py")
 COUNT, PER_SHARD = 420, 40

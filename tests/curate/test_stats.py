@@ -18,13 +18,13 @@ from build_inputs import encoded, jpeg, make_folder, photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.abundance import gini, long_tail, quantiles
-from bioclip_jax.curate.build import build_shards
-from bioclip_jax.curate.report.tree import MOST_CHILDREN, OTHERS, pruned_tree
-from bioclip_jax.curate.settings import BuildSettings
-from bioclip_jax.curate.stats import shard_stats
-from bioclip_jax.curate.stats_table import print_stats
-from bioclip_jax.curate.tally import Tally, TaxonTally, count_range, image_header
+from bioclip_jax.curate.counting.abundance import gini, long_tail, quantiles
+from bioclip_jax.curate.building.build import build_shards
+from bioclip_jax.curate.counting.report.tree import MOST_CHILDREN, OTHERS, pruned_tree
+from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.counting.stats import shard_stats
+from bioclip_jax.curate.counting.table import print_stats
+from bioclip_jax.curate.counting.tally import Tally, TaxonTally, count_range, image_header
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage
@@ -205,7 +205,7 @@ def test_mistakes_are_told(tmp_path: Path, location: str, report: str | None, me
 
 def test_workers_do_without_jax(known: Path):
     program = (
-        "import sys; from bioclip_jax.curate.stats import count_range, open_source; "
+        "import sys; from bioclip_jax.curate.counting.stats import count_range, open_source; "
         f"count_range(open_source({str(known)!r}), (0, 0, 3)); print('jax' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

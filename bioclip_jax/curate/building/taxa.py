@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int32, Int64
 
-from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.curate.tally import Lineage, TaxonTally
+from bioclip_jax.curate.counting.tally import Lineage, TaxonTally
 from bioclip_jax.text.taxon import RANKS
 
 FEW = (5, 10, 100)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bioclip_jax.curate.job import Job
-from bioclip_jax.curate.prepare import prepare_samples
+from bioclip_jax.curate.building.job import Job
+from bioclip_jax.curate.building.prepare import prepare_samples
 from bioclip_jax.errors import UserError
 from bioclip_jax.text.captions import CAPTION_FILES
 

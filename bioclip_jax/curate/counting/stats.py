@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from bioclip_jax.curate.abundance import counts_at, long_tail, most_and_rarest, quantiles, species_abundance
+from bioclip_jax.curate.counting.abundance import counts_at, long_tail, most_and_rarest, quantiles, species_abundance
 from bioclip_jax.curate.engines import open_engine
-from bioclip_jax.curate.tally import Tally, count_range
+from bioclip_jax.curate.counting.tally import Tally, count_range
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import RecordSource, Source, TarSource, open_source
 from bioclip_jax.pipeline.sources.open import RECORD_SUFFIXES, find_metadata
@@ -65,7 +65,7 @@ def shard_stats(
     tally = _count(source, processes, seed)
     result = _summary(str(location), source, tally, catalogue) | {"report": None}
     if report is not None:
-        from bioclip_jax.curate.report import write_report
+        from bioclip_jax.curate.counting.report import write_report
 
         write_report(report, result, tally, source)
         result["report"] = str(report)

@@ -22,18 +22,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 import bioclip_jax
 from bioclip_jax.curate.beside import remove_partials, written_beside
-from bioclip_jax.curate.catalogue import write_catalogue
+from bioclip_jax.curate.building.catalogue import write_catalogue
 from bioclip_jax.curate.cleaning.detectors import load_detector
-from bioclip_jax.curate.disk import bytes_needed, check_room
+from bioclip_jax.curate.building.disk import bytes_needed, check_room
 from bioclip_jax.curate.engines import Engine, open_engine
-from bioclip_jax.curate.identity import build_identity, differences
-from bioclip_jax.curate.job import Job, chunk_starts
-from bioclip_jax.curate.labels import LabelledSource
-from bioclip_jax.curate.plan import make_plan, read_plan
-from bioclip_jax.curate.prepare import hash_evaluation, prepare_chunk
-from bioclip_jax.curate.settings import BuildSettings
-from bioclip_jax.curate.taxa import REPORT_FILES, open_backbone
-from bioclip_jax.curate.write import write_shard
+from bioclip_jax.curate.building.identity import build_identity, differences
+from bioclip_jax.curate.building.job import Job, chunk_starts
+from bioclip_jax.curate.building.labels import LabelledSource
+from bioclip_jax.curate.building.plan import make_plan, read_plan
+from bioclip_jax.curate.building.prepare import hash_evaluation, prepare_chunk
+from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.building.taxa import REPORT_FILES, open_backbone
+from bioclip_jax.curate.building.write import write_shard
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.pipeline.sources.open import find_metadata

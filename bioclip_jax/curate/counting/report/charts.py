@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.curate.report.markup import data_size, number, text
-from bioclip_jax.curate.tally import SHAPE_BINS
+from bioclip_jax.curate.counting.report.markup import data_size, number, text
+from bioclip_jax.curate.counting.tally import SHAPE_BINS
 
 # Small, so that letters are still letters where a telephone shows the whole chart.
 _WIDTH, _HEIGHT = 340, 250

@@ -14,11 +14,11 @@ from bioclip_jax.curate.beside import written_beside
 from bioclip_jax.curate.cleaning.checks import ImageChecks
 from bioclip_jax.curate.cleaning.detectors import Detector
 from bioclip_jax.curate.cleaning.hashes import DECODE_SIDE, content_hash, pdq, pdq_variants
-from bioclip_jax.curate.job import Job
-from bioclip_jax.curate.resize import decode_reduced, image_size, resized_jpeg
-from bioclip_jax.curate.settings import BuildSettings
-from bioclip_jax.curate.spool import append_sample
-from bioclip_jax.curate.taxa import TAXON_COLUMNS, taxon_row
+from bioclip_jax.curate.building.job import Job
+from bioclip_jax.curate.building.resize import decode_reduced, image_size, resized_jpeg
+from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.building.spool import append_sample
+from bioclip_jax.curate.building.taxa import TAXON_COLUMNS, taxon_row
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.text.captions import MissingCaption, captions_from_taxon, complete_captions

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.curate.job import Job
+from bioclip_jax.curate.building.job import Job
 from bioclip_jax.pipeline.sources.open import find_metadata
 
 # Raised when the same settings give other bytes than before.

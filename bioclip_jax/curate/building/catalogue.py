@@ -8,9 +8,9 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 
 from bioclip_jax.curate.beside import written_beside
-from bioclip_jax.curate.job import Job
-from bioclip_jax.curate.plan import TAXA_FILE, read_plan
-from bioclip_jax.curate.taxa import TAXON_COLUMNS
+from bioclip_jax.curate.building.job import Job
+from bioclip_jax.curate.building.plan import TAXA_FILE, read_plan
+from bioclip_jax.curate.building.taxa import TAXON_COLUMNS
 
 CATALOGUE_FILE = "catalogue.parquet"
 # Rows of a row group: readers skip by groups, and writing holds one in memory.

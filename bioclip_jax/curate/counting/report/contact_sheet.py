@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from bioclip_jax.curate.abundance import display_name
-from bioclip_jax.curate.report.markup import text
-from bioclip_jax.curate.tally import Tally
+from bioclip_jax.curate.counting.abundance import display_name
+from bioclip_jax.curate.counting.report.markup import text
+from bioclip_jax.curate.counting.tally import Tally
 from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.text.taxon import RANKS

@@ -7,7 +7,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from bioclip_jax.curate.settings import BuildSettings
+from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.pipeline.images import decode
 
 _EXIF = b"Exif\0\0"
