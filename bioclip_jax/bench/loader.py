@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from bioclip_jax.bench.torchvision import import_torchvision
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import ImageConfig
-from bioclip_jax.pipeline.sampling import Sampling
+from bioclip_jax.pipeline.order import Order
+from bioclip_jax.pipeline.sampling import Sampling, make_order
 from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.text.captions import DRAWN_TYPES
 from bioclip_jax.text.tokenizer import Tokenizer
@@ -49,16 +51,19 @@ def run(
     batch_size, and by the number of workers "workers": {images_per_second, memory_bytes: of the largest worker, private
     and shared}. UserError if the shards cannot be read or the peer's packages are missing.
     """
-    source = open_source(shards, forward=window > 0)
-    if peer and not hasattr(source, "shards"):
+    sources = [open_source(shards, forward=window > 0) for _ in range(3)]
+    if peer and not hasattr(sources[0], "shards"):
         raise UserError(f"{shards}: the peer reads only tars; give a folder of tars, or leave out --peer")
-    options = {"image_size": image_size, "seed": 0, "global_batch_size": batch_size, "sampling": Sampling(window=window)}
+    sampling = Sampling(window=window)
+    options = {"image_size": image_size, "seed": 0, "global_batch_size": batch_size, "sampling": sampling}
     with _one_core():
-        batches = [train_batches(source, image=ImageConfig(crop=crop), **options) for crop in ("host", "device")]
-        loaders = {"host": lambda: len(next(batches[0])["image"]), "device": lambda: len(next(batches[1])["image"])}
-        loaders["plain"] = _plain_loop(source, image_size)
+        # Each has a source of its own: one that reads forward is at one place for each of them.
+        host = train_batches(sources[0], **options)
+        device = train_batches(sources[1], image=ImageConfig(crop="device"), **options)
+        loaders = {"host": lambda: len(next(host)["image"]), "device": lambda: len(next(device)["image"])}
+        loaders["plain"] = _plain_loop(sources[2], make_order(sources[2], sampling, 0, batch_size), image_size)
         if peer:
-            loaders["peer"] = _peer_loader(source.shards, image_size)
+            loaders["peer"] = _peer_loader(sources[0].shards, image_size)
         speeds = _in_turns(loaders, seconds)
     (wall, cpu), peer_wall = speeds["host"], speeds["peer"][0] if peer else None
     return {
@@ -68,7 +73,7 @@ def run(
         "images_per_cpu_second": round(cpu, 1),
         "device_crop_images_per_second": round(speeds["device"][0], 1),
         "plain_loop_images_per_second": round(speeds["plain"][0], 1),
-        "workers": {str(number): _through_workers(source, number, options, seconds) for number in workers},
+        "workers": {str(number): _through_workers(sources[0], number, options, seconds) for number in workers},
         "image_size": image_size,
         "batch_size": batch_size,
     }
@@ -105,20 +110,29 @@ def _through_workers(source: Source, workers: int, options: dict[str, Any], seco
     return {"images_per_second": round(speed, 1), "memory_bytes": memory}
 
 
-def _plain_loop(source: Source, image_size: int, chunk: int = 32) -> Callable[[], int]:
-    """The same steps without anything around them: read, decode, crop, resize, clean and tokenise one caption."""
-    tokenizer, rng = Tokenizer(), np.random.default_rng(0)
+def _plain_loop(source: Source, order: Order, image_size: int, chunk: int = 32) -> Callable[[], int]:
+    """The same steps with nothing around them: read, decode, crop, resize, clean and tokenise one caption.
+
+    What is no RGB JPEG with captions is passed over.
+    """
+    tokenizer, rng, positions = Tokenizer(), np.random.default_rng(0), count()
     out = np.empty((image_size, image_size, 3), np.uint8)
 
     def load() -> int:
-        for index in rng.integers(len(source), size=chunk):
-            sample = source[int(index)]
-            image = simplejpeg.decode_jpeg(sample.image, "RGB")
+        done = 0
+        while done < chunk:
+            try:
+                sample = source[order.index(next(positions))]
+                image = simplejpeg.decode_jpeg(sample.image, "RGB")
+                text = sample.captions["taxon"]
+            except (OSError, ValueError, KeyError):
+                continue
             height, width = (int(side * rng.uniform(0.95, 1.0)) for side in image.shape[:2])
             top, left = rng.integers(image.shape[0] - height + 1), rng.integers(image.shape[1] - width + 1)
             crop = image[top : top + height, left : left + width]
             cv2.resize(crop, (image_size, image_size), dst=out, interpolation=cv2.INTER_CUBIC)
-            tokenizer(sample.captions["taxon_com"])
+            tokenizer(text)
+            done += 1
         return chunk
 
     return load
@@ -152,9 +166,7 @@ def _peer_loader(shards: list[Path], image_size: int, chunk: int = 32) -> Callab
     config = ImageConfig()
     transform = transforms.Compose(
         [
-            transforms.RandomResizedCrop(
-                image_size, config.scale, config.ratio, transforms.InterpolationMode.BICUBIC
-            ),
+            transforms.RandomResizedCrop(image_size, config.scale, config.ratio, transforms.InterpolationMode.BICUBIC),
             lambda image: image.convert("RGB"),
             transforms.ToTensor(),
             transforms.Normalize(config.mean, config.std),

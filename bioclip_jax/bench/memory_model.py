@@ -137,7 +137,7 @@ class Kept:
 def _kept(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int, int]:
     """Bytes that the vector-Jacobian product of the encoder holds of an image and of a text."""
     options = config.model_options | {"attention": "xla", "replay_projector": False}
-    encode = make_encode(graphdef(model, **options), config.image.mean, config.image.std, shards=1)
+    encode = make_encode(graphdef(model, **options), config.image, shards=1)
     params = jax.eval_shape(lambda: init_params(model))
     patches = kept_patches(model.vision, config.patch_dropout)
     # Texts and images of one size would be told apart by nothing but their tokens.

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import add_configured, add_verb, positive, print_result, experiment_config, register_datasets, Result
+from bioclip_jax.cli.options import (
+    Result,
+    add_configured,
+    add_verb,
+    experiment_config,
+    positive,
+    print_result,
+    register_datasets,
+)
 
 
 def bench_loader(arguments: argparse.Namespace) -> Result:
@@ -67,8 +74,10 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--devices", type=positive, required=True, metavar="N", help="devices to compile for")
     verb = add_configured(kinds, "scaling", bench_scaling, "a model of the cost on 8 to 1,024 GPUs")
     verb.add_argument(
-        "--pairs-per-second", type=float, required=True, metavar="X", help="of one GPU alone, as bench train measures it"
+        "--pairs-per-second",
+        type=float,
+        required=True,
+        metavar="X",
+        help="of one GPU alone, as bench train measures it",
     )
-    verb.add_argument(
-        "--gpus", type=positive, nargs="+", metavar="N", help="default 8 16 ... 1024"
-    )
+    verb.add_argument("--gpus", type=positive, nargs="+", metavar="N", help="default 8 16 ... 1024")

@@ -7,7 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import add_configured, add_inputs, add_verb, MODEL, positive, print_result, experiment_config, register_datasets, Result
+from bioclip_jax.cli.options import (
+    MODEL,
+    Result,
+    add_configured,
+    add_inputs,
+    add_verb,
+    experiment_config,
+    positive,
+    print_result,
+    register_datasets,
+)
 
 
 def train(arguments: argparse.Namespace) -> Result | int:
@@ -115,9 +125,7 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--format", choices=["open_clip"], default="open_clip")
 
     verb = add_verb(verbs, "import", import_, "read weights of open_clip, safetensors or pickled")
-    verb.add_argument(
-        "source", metavar="SOURCE", help="a directory, a weights file, local-dir:PATH or hf-hub:ORG/NAME"
-    )
+    verb.add_argument("source", metavar="SOURCE", help="a directory, a weights file, local-dir:PATH or hf-hub:ORG/NAME")
     verb.add_argument("output", type=Path, metavar="OUT", help="a directory that does not exist or is empty")
     verb.add_argument("--model", metavar="NAME", help="the architecture by its open_clip name, where SOURCE says none")
 
@@ -143,8 +151,12 @@ def add_verbs(verbs: Any) -> None:
     where.add_argument("--data", metavar="DATA", help="tars, ArrayRecord, a folder with metadata.csv or NAME:SPLIT")
     where.add_argument("--images", type=Path, metavar="DIR", help="the folder that the CSV's file paths start from")
     verb.add_argument("--labels", type=Path, metavar="CSV", help="annotations for --images")
-    verb.add_argument("--text-type", default="taxon_com", choices=["asis", "sci", "taxon", "com", "sci_com", "taxon_com"])
-    verb.add_argument("--candidates", metavar="DATA", help="take the possible species from here instead of from the data")
+    verb.add_argument(
+        "--text-type", default="taxon_com", choices=["asis", "sci", "taxon", "com", "sci_com", "taxon_com"]
+    )
+    verb.add_argument(
+        "--candidates", metavar="DATA", help="take the possible species from here instead of from the data"
+    )
     verb.add_argument("--templates", choices=["openai", "one"], default="openai")
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
 

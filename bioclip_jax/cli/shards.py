@@ -62,9 +62,7 @@ def stats(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.curate.counting.table import print_stats
 
     register_datasets()
-    result = shard_stats(
-        arguments.shards, report=arguments.report, processes=arguments.processes, seed=arguments.seed
-    )
+    result = shard_stats(arguments.shards, report=arguments.report, processes=arguments.processes, seed=arguments.seed)
     if not arguments.json:
         print_stats(result)
     return result
@@ -99,13 +97,17 @@ def add_verbs(verbs: Any) -> None:
     )
     verb.set_defaults(status=lambda result: int(result["errors"] > 0))
     verb.add_argument("shards", metavar="SHARDS", help="a folder of tars or ArrayRecord files, one of them, or a glob")
-    verb.add_argument("--repair", type=Path, metavar="OUT", help="write clean copies of what is sound to this new folder")
+    verb.add_argument(
+        "--repair", type=Path, metavar="OUT", help="write clean copies of what is sound to this new folder"
+    )
     verb.add_argument("--report", type=Path, metavar="FILE", help="write everything found to a .csv or .json file")
     _add_processes(verb)
 
     verb = add_verb(shards, "stats", stats, "count shards by rank, source, size and caption")
     verb.add_argument("shards", metavar="SHARDS", help="a folder of tars or ArrayRecord, or any other data")
-    verb.add_argument("--report", type=Path, metavar="FILE", help="write a web page with pictures here; end it in .html")
+    verb.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a web page with pictures here; end it in .html"
+    )
     verb.add_argument("--seed", type=non_negative, default=0, help="which images the page shows (default 0)")
     _add_processes(verb)
 
@@ -124,7 +126,9 @@ def _add_build(shards: Any) -> None:
         help="a folder with metadata.csv or .parquet, Parquet files with images, tars, ArrayRecord or a TFDS name",
     )
     verb.add_argument("output", type=Path, metavar="OUT", help="a folder that is new, empty or holds this build")
-    verb.add_argument("--metadata", metavar="TABLE", help="labels in a CSV or Parquet, joined on key, uuid, filepath or id")
+    verb.add_argument(
+        "--metadata", metavar="TABLE", help="labels in a CSV or Parquet, joined on key, uuid, filepath or id"
+    )
     verb.add_argument("--tfds-dir", metavar="DIR", help="where TFDS keeps prepared data")
 
     output = verb.add_argument_group("what is written")
@@ -158,7 +162,11 @@ def _add_build(shards: Any) -> None:
         help="compare images of one observation more loosely",
     )
     cleaning.add_argument(
-        "--leakage", action="append", default=[], metavar="DATA", help="evaluation images that must not be in the shards"
+        "--leakage",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="evaluation images that must not be in the shards",
     )
     cleaning.add_argument("--leakage-distance", type=non_negative, metavar="BITS", help="of 256, for leakage")
     cleaning.add_argument(
@@ -173,7 +181,9 @@ def _add_build(shards: Any) -> None:
 
     running = verb.add_argument_group("how it runs")
     running.add_argument("--engine", choices=["local", "ray"], default="local")
-    running.add_argument("--dry-run", action="store_true", help="decide about every image and report, but write nothing")
+    running.add_argument(
+        "--dry-run", action="store_true", help="decide about every image and report, but write nothing"
+    )
     _add_processes(running)
 
 
@@ -192,4 +202,6 @@ def _add_backbone(verb: Any, required: bool) -> None:
 
 
 def _add_processes(verb: Any) -> None:
-    verb.add_argument("--processes", type=non_negative, metavar="N", help="default: one a core; 0 for none beside this one")
+    verb.add_argument(
+        "--processes", type=non_negative, metavar="N", help="default: one a core; 0 for none beside this one"
+    )

@@ -1,7 +1,7 @@
 """Training batches: the examples of a step put together, the same for any hosts and workers."""
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,12 +89,13 @@ def train_batches(
     """This host's part of every global batch from `start_step` on, without end.
 
     A batch is {"image": uint8 [b, size, size, 3], "tokens": int32 [b, context], "bad": int32 [len(CAUSES)],
-    "longest": int32 []}, with image.crop = "device" also "crop" float32 [b, 5] (see crop.resample), with b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the
-    samples that substitutes replaced, "longest" is the length of the longest text, its end included. With
-    caption.unique_texts, "tokens" are the batch's distinct texts, padded to a power of two and then to a multiple of
-    `texts_multiple_of`, and "text_index" int32 [b] says which one each image has. caption.context_length, if set,
-    overrides context_length. sampling: the order of the samples. stream: streams of one run that draw independently have different numbers. name: of the
-    config's group that the source comes from, for errors.
+    "longest": int32 []}, with image.crop = "device" also "crop" float32 [b, 5] (see crop.resample), with
+    b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the samples that substitutes
+    replaced, "longest" is the length of the longest text, its end included. With caption.unique_texts, "tokens" are
+    the batch's distinct texts, padded to a power of two and then to a multiple of `texts_multiple_of`, and "text_index"
+    int32 [b] says which one each image has. caption.context_length, if set, overrides context_length.
+    sampling: the order of the samples. stream: streams of one run that draw independently have different numbers.
+    name: of the config's group that the source comes from, for errors.
     UserError if the batch cannot be split, or while iterating if MAX_ATTEMPTS samples in a row are bad.
     """
     if global_batch_size < 1 or global_batch_size % hosts:
@@ -105,7 +106,7 @@ def train_batches(
     chunk, size = min(_CHUNK, rows) if workers else rows, (image_size, image_size, 3)
     examples = Examples(
         source=source,
-        order=make_order(source, sampling, seed, global_batch_size, stream),
+        order=make_order(source, sampling, seed, global_batch_size, stream, name),
         draws=Draws(seed, stream),
         transform=TrainTransform(image_size, image),
         caption=caption,

@@ -6,19 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from bioclip_jax.pipeline.replay import PREFIX
-
-Batch = dict[str, Array]
-
-
-def crop_images(batch: Batch, interpolation: str) -> Batch:
-    """The batch with its images cropped as its "crop" and "replay_crop" say, which it then lacks."""
-    batch = dict(batch)
-    for prefix in ("", PREFIX):
-        if (boxes := batch.pop(f"{prefix}crop", None)) is not None:
-            batch[f"{prefix}image"] = resample(batch[f"{prefix}image"], boxes, interpolation)
-    return batch
-
 
 def resample(
     images: UInt8[Array, "rows size size 3"], boxes: Float[Array, "rows 5"], interpolation: str
@@ -32,7 +19,8 @@ def resample(
     down = _weights(boxes[:, 0], boxes[:, 2], size, interpolation)
     across = _weights(boxes[:, 1], boxes[:, 3], size, interpolation)
     across = jnp.where(boxes[:, 4, None, None] > 0, across[:, ::-1], across)
-    pixels = jnp.einsum("bij,bjkc,blk->bilc", down, images.astype(jnp.float32), across)
+    # A GPU would else round to ten bits.
+    pixels = jnp.einsum("bij,bjkc,blk->bilc", down, images.astype(jnp.float32), across, precision="highest")
     return jnp.clip(jnp.round(pixels), 0, 255).astype(jnp.uint8)
 
 

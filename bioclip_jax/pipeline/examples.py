@@ -152,11 +152,12 @@ class Examples:
             self.transform(decode(data, self.transform.min_side, self._scratch), draws, out=image)
             return
         pixels = decode(data, self.transform.min_side, image.reshape(-1))
+        shared = np.may_share_memory(pixels, image)
         if pixels.shape == image.shape:
             crop[:] = self.transform.box(draws)
-            if not np.may_share_memory(pixels, image):
+            if not shared:
                 image[:] = pixels
         else:
             # Of another size: cropped here, and left whole there.
-            self.transform(pixels, draws, out=image)
+            self.transform(pixels.copy() if shared else pixels, draws, out=image)
             crop[:] = (0, 0, *image.shape[:2], False)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.order import Order
 
 # Positions after which the pattern of sources repeats; shares are rounded to one in so many.
@@ -49,16 +48,9 @@ class Mixture:
 
 
 def pattern_counts(shares: Sequence[float]) -> Int64[np.ndarray, " sources"]:
-    """How many of PATTERN places each share gets: rounded so that they add up, none below one.
-
-    Errors: UserError for a share that is not positive, or too small to get a place.
-    """
+    """How many of PATTERN places each share gets: rounded so that they add up, and one at least."""
     wanted = np.asarray(shares, np.float64)
-    if not (np.isfinite(wanted).all() and (wanted > 0).all()):
-        raise UserError(f"the shares of the data are {list(shares)}; each must be above 0")
     wanted = wanted / wanted.sum() * PATTERN
-    if wanted.min() < 0.5:
-        raise UserError(f"a share of 1 in {PATTERN / wanted.min():,.0f} is too small (1 in {2 * PATTERN:,}); raise it")
     counts = np.maximum(np.floor(wanted), 1).astype(np.int64)
     # The largest remainders get what is left; where the floors of one took too much, the largest counts give it back.
     left = PATTERN - int(counts.sum())

@@ -26,7 +26,7 @@ CAPTION_DRAW = DRAWS - 1
 _SMALL = 1 << 16
 
 # A whole shard may be bad: so many substitutes of the windowed order come from the sample's own.
-_NEAR = 9
+_NEAR = 8
 
 
 class Order(Protocol):
@@ -74,7 +74,9 @@ class Shuffled:
         epoch, place = divmod(position, self.samples)
         if self.samples <= _SMALL:
             return int(_permutation(self.seed, self.stream, epoch, self.samples)[place])
-        return index_shuffle(place, max_index=self.samples - 1, seed=_epoch_seed(self.seed, self.stream, epoch), rounds=4)
+        return index_shuffle(
+            place, max_index=self.samples - 1, seed=_epoch_seed(self.seed, self.stream, epoch), rounds=4
+        )
 
     def substitute(self, position: int, attempt: int) -> int:
         """Any sample."""
@@ -86,7 +88,7 @@ class Windowed:
 
     The shards stand in a line, permuted anew each epoch. The line is cut into `window` lanes of equal length; positions
     take runs of `run` consecutive samples from the lanes in turns. With run = global_batch_size / window, every batch
-    takes one run from each lane, and a lane always stands in the same rows, so one process reads it. An epoch leaves
+    takes one run from each lane, and a lane always stands in the same rows, so one host reads it. An epoch leaves
     out the line's last samples that do not fill the lanes, fewer than `window`, each time others.
     """
 
@@ -111,9 +113,9 @@ class Windowed:
         return self._at(epoch, lane * self._lane_length + place)
 
     def substitute(self, position: int, attempt: int) -> int:
-        """The samples behind it in its shard, which are about to be read; from _NEAR on any sample."""
-        if attempt >= _NEAR:
-            return int(_philox(self._seed, self._stream, _SUBSTITUTES, position, attempt).integers(self.samples))
+        """The samples behind it in its shard, then those at its place in the lanes behind: all about to be read."""
+        if attempt > _NEAR:
+            return self.index(position + (attempt - _NEAR) * self._run)
         index = self.index(position)
         shard = int(np.searchsorted(self._firsts, index, "right")) - 1
         first, end = int(self._firsts[shard]), int(self._firsts[shard + 1])
@@ -138,8 +140,8 @@ class Windowed:
 
 @lru_cache(maxsize=32)
 def _permutation(seed: int, stream: int, epoch: int, count: int) -> Int64[np.ndarray, " count"]:
-    # Sorted by random numbers, whose sequence NumPy keeps from version to version, unlike its permutations.
-    return np.argsort(_philox(seed, stream, _EPOCHS, epoch).random(count), kind="stable")
+    # Sorted by raw numbers, whose sequence NumPy keeps from version to version, unlike its permutations.
+    return np.argsort(_philox(seed, stream, _EPOCHS, epoch).bit_generator.random_raw(count), kind="stable")
 
 
 @lru_cache(maxsize=16)

@@ -45,7 +45,9 @@ def shares(source: Source, sampling: Sampling) -> tuple[float, ...]:
     for name in ("weights", "upsample"):
         given = getattr(sampling, name)
         if given and len(given) != len(parts):
-            raise UserError(f"data.{name} has {len(given)} values for {len(parts)} sources in data.train; give one each")
+            raise UserError(
+                f"data.{name} has {len(given)} values for {len(parts)} sources in data.train; give one each"
+            )
     if sampling.weights:
         return sampling.weights
     return tuple(len(part) * factor for part, factor in zip(parts, sampling.upsample or [1.0] * len(parts)))
@@ -56,23 +58,30 @@ def epoch_samples(source: Source, sampling: Sampling) -> int:
     return round(sum(shares(source, sampling))) if sampling.upsample else len(source)
 
 
-def make_order(source: Source, sampling: Sampling, seed: int, global_batch_size: int, stream: int = 0) -> Order:
-    """The order of a source's samples. Errors: UserError if its shards are not known and a window is asked for."""
+def make_order(
+    source: Source, sampling: Sampling, seed: int, global_batch_size: int, stream: int = 0, name: str = "data"
+) -> Order:
+    """The order of a source's samples.
+
+    name: of the config's group, for errors: UserError if a window is asked for and the source has no shards.
+    """
     weights = shares(source, sampling)
     if not isinstance(source, JoinedSource):
-        return _order(source, sampling, seed, global_batch_size, stream)
+        return _order(source, sampling, seed, global_batch_size, stream, name)
     counts = pattern_counts(weights)
-    orders = [
-        _order(part, sampling, seed, round(global_batch_size * count / counts.sum()), stream + _STREAMS_APART * number)
-        for number, (part, count) in enumerate(zip(source.sources, counts))
-    ]
+    orders = []
+    for number, (part, count) in enumerate(zip(source.sources, counts)):
+        samples_a_step = round(global_batch_size * count / counts.sum())
+        orders.append(_order(part, sampling, seed, samples_a_step, stream + _STREAMS_APART * number, name))
     return Mixture(orders, source.firsts, weights)
 
 
-def _order(source: Source, sampling: Sampling, seed: int, samples_a_step: int, stream: int) -> Order:
+def _order(source: Source, sampling: Sampling, seed: int, samples_a_step: int, stream: int, name: str) -> Order:
     if not sampling.window:
         return Shuffled(seed, len(source), stream)
     sizes = getattr(source, "shard_sizes", None)
     if sizes is None:
-        raise UserError("data.window is set, and the data does not lie in shards; set it to 0 or give tars or ArrayRecord")
+        raise UserError(
+            f"{name}.window is set, and the data does not lie in shards; set it to 0 or give tars or ArrayRecord"
+        )
     return Windowed(seed, sizes, sampling.window, max(1, samples_a_step // sampling.window), stream)

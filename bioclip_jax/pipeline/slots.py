@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import weakref
 
 import numpy as np
 from jaxtyping import UInt8
 
+_NAME = "bioclip_jax"
 _FREE, _TAKEN = 0, 1
 
 
@@ -25,9 +27,11 @@ class SharedSlots:
         """slots: of each worker."""
         self._shape, self._slots, self._count = shape, slots, workers * slots
         self._descriptor, self._owner = -1, os.getpid()
+        self._finalizer = None
         if hasattr(os, "memfd_create"):
-            self._descriptor = os.memfd_create("bioclip_jax")
-            os.ftruncate(self._descriptor, self._count * (1 + math.prod(shape)))
+            self._descriptor = os.memfd_create(_NAME)
+            self._finalizer = weakref.finalize(self, os.close, self._descriptor)
+            os.ftruncate(self._descriptor, self._size)
         self._attach(self._descriptor)
 
     def take(self, worker: int) -> tuple[int, UInt8[np.ndarray, "..."]] | None:
@@ -49,23 +53,29 @@ class SharedSlots:
     def close(self) -> None:
         """In the trainer: give up the memory."""
         self._states = self._arrays = None
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._finalizer:
+            self._finalizer()
 
     def __getstate__(self):
-        return self.__dict__ | {"_states": None, "_arrays": None}
+        return self.__dict__ | {"_states": None, "_arrays": None, "_finalizer": None}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
+        path = f"/proc/{self._owner}/fd/{self._descriptor}"
         try:
-            descriptor = os.open(f"/proc/{self._owner}/fd/{self._descriptor}", os.O_RDWR)
+            # The trainer may have closed it already, and its number be another file's.
+            ours = f"/memfd:{_NAME}" in os.readlink(path) and os.stat(path).st_size == self._size
+            descriptor = os.open(path, os.O_RDWR) if ours else -1
         except OSError:
             # The workers' arrays then go to the trainer as grain sends them.
             descriptor = -1
         self._attach(descriptor)
         if descriptor >= 0:
             os.close(descriptor)
+
+    @property
+    def _size(self) -> int:
+        return self._count * (1 + math.prod(self._shape))
 
     def _attach(self, descriptor: int) -> None:
         self._states = self._arrays = None

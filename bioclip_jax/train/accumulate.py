@@ -31,7 +31,7 @@ LossAndGradients = Callable[[Any, Batch], tuple[tuple[jax.Array, Metrics], Any]]
 
 TEMPERATURE = ("logit_scale", "logit_bias")
 # What goes through the towers; an array of another name belongs to the batch as a whole.
-_ENCODED = ("image", "tokens", "kept", "replay_image", "replay_tokens", "replay_kept")
+_ENCODED = tuple(prefix + name for prefix in ("", "replay_") for name in ("image", "crop", "tokens", "kept"))
 
 
 def loss_and_gradients(

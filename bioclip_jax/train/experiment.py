@@ -16,7 +16,6 @@ from bioclip_jax.distributed.mesh import batch_sharding, make_mesh, replicated
 from bioclip_jax.distributed.sharding import activation_sharding, check_tensor, parameter_shardings
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import LOGIT_BIAS, CLIPConfig, get_config, graphdef, init_params
-from bioclip_jax.pipeline.crop import crop_images
 from bioclip_jax.pipeline.replay import PREFIX
 from bioclip_jax.train.accumulate import Metrics, loss_and_gradients
 from bioclip_jax.train.compiler import compile_step
@@ -63,7 +62,7 @@ class Experiment:
         )
         model = graphdef(self.model_config, shard=activation_sharding(self.mesh), **config.model_options)
         self.loss_and_gradients = loss_and_gradients(
-            make_encode(model, config.image.mean, config.image.std, self.shards),
+            make_encode(model, config.image, self.shards),
             make_objective(contrastive_loss(config.loss, self.mesh)),
             micro_batches=config.micro_batches,
             shards=self.shards,
@@ -163,8 +162,7 @@ class Experiment:
         patch_dropout, text_length, replay_text_length = variant
 
         def prepare(batch: Batch, key: jax.Array) -> Batch:
-            batch = crop_images(batch, self.config.image.interpolation)
-            batch["tokens"] = batch["tokens"][:, :text_length]
+            batch = batch | {"tokens": batch["tokens"][:, :text_length]}
             if "replay_tokens" in batch:
                 batch["replay_tokens"] = batch["replay_tokens"][:, :replay_text_length]
             return draw_kept_patches(batch, key, self.model_config, patch_dropout)

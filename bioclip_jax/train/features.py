@@ -10,6 +10,8 @@ from flax import nnx
 
 from bioclip_jax.distributed import rows
 from bioclip_jax.models import CLIP, CLIPConfig, draw_patches, normalize_images
+from bioclip_jax.pipeline.crop import resample
+from bioclip_jax.pipeline.images import ImageConfig
 
 Batch = dict[str, jax.Array]
 # Unit vectors [rows, embed_dim] by name: image, text, and with replay replay_image, replay_text.
@@ -35,33 +37,33 @@ def draw_kept_patches(batch: Batch, key: jax.Array, config: CLIPConfig, patch_dr
     return batch | drawn
 
 
-def make_encode(
-    graphdef: nnx.GraphDef, mean: tuple[float, float, float], std: tuple[float, float, float], shards: int
-) -> Encode:
+def make_encode(graphdef: nnx.GraphDef, image: ImageConfig, shards: int) -> Encode:
     """The encoder of the model that `graphdef` describes.
 
     The batch holds "image" uint8 [B, H, W, 3] and "tokens" int32 [T, L], with replay "replay_image" [R, H, W, 3]
-    and "replay_tokens" [R, L'], and with patch dropout what draw_kept_patches adds. mean, std: of the three
-    channels. shards: into how many parts the rows are split over the mesh.
+    and "replay_tokens" [R, L'], with the crop on the devices "crop" and "replay_crop" (see pipeline.crop), and with
+    patch dropout what draw_kept_patches adds. image: how images are cropped and normalised. shards: into how many
+    parts the rows are split over the mesh.
 
     Replayed images go through the same tower and their own projector, `continual_proj`. Texts of both streams go
     together where they are equally long; where the captions of the one are shorter, each runs at its own length.
     Source: BioCLIP 2 (https://arxiv.org/abs/2505.23883), experience replay.
     """
 
-    def pool(model: CLIP, images: jax.Array, kept: jax.Array | None) -> jax.Array:
-        return model.pool_image(normalize_images(images, mean, std), kept)
+    def pool(model: CLIP, batch: Batch) -> jax.Array:
+        images = batch["image"]
+        if "crop" in batch:
+            images = resample(images, batch["crop"], image.interpolation)
+        return model.pool_image(normalize_images(images, image.mean, image.std), batch.get(KEPT))
 
     def encode(params: Any, batch: Batch) -> Features:
         model = nnx.merge(graphdef, params)
         if "replay_image" not in batch:
-            pooled = pool(model, batch["image"], batch.get(KEPT))
+            pooled = pool(model, batch)
             return {"image": model.project_image(pooled), "text": model.encode_text(batch["tokens"])}
 
-        both = {
-            name: rows.join(batch[name], batch["replay_" + name], shards) for name in ("image", KEPT) if name in batch
-        }
-        pooled = pool(model, both["image"], both.get(KEPT))
+        of_images = [name for name in ("image", "crop", KEPT) if name in batch]
+        pooled = pool(model, {name: rows.join(batch[name], batch["replay_" + name], shards) for name in of_images})
         of_tree, of_replay = rows.part(pooled, len(batch["image"]), shards)
         features = {
             "image": model.project_image(of_tree),

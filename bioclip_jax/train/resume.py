@@ -26,6 +26,9 @@ _KEPT = (
     "optimizer.frozen",
 )
 
+# Keys that older runs do not have.
+_SINCE = {"data.weights": [], "data.upsample": [], "data.window": 0, "replay.window": 0}
+
 
 def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
     """UserError where a checkpoint was made with another model, optimizer's state or data order."""
@@ -35,7 +38,8 @@ def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
     for key in _KEPT:
         was, is_now = before, now
         for part in key.split("."):
-            was, is_now = (was or {}).get(part), is_now.get(part)
+            # A run that is older than the key went on as its default has it.
+            was, is_now = (was or {}).get(part, _SINCE.get(key)), is_now.get(part)
         if was != is_now:
             raise UserError(
                 f"{directory.path} was trained with {key} {was}, and config.{key} is now {is_now}; "

@@ -104,5 +104,6 @@ def test_windowed_substitutes_stay_near_until_a_whole_shard_is_bad():
         near = [order.substitute(position, attempt) for attempt in range(1, 9)]
         assert all(int(np.searchsorted([20, 50, 90], other, "right")) == shard for other in near)
         assert index not in near and len(set(near)) == 8
-        far = [order.substitute(position, attempt) for attempt in range(9, 60)]
+        far = [order.substitute(position, attempt) for attempt in range(9, 100)]
         assert len({int(np.searchsorted([20, 50, 90], other, "right")) for other in far}) == 3
+        assert far[0] == order.index(position + 1), "not from the next lane"

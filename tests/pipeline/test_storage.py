@@ -9,7 +9,6 @@ import time
 import fsspec
 import numpy as np
 import pytest
-from made_shards import good_sample, write_tar
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches

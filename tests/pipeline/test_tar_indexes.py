@@ -32,8 +32,10 @@ def test_the_table_holds_every_index(tars):
 
 def test_it_is_made_once_and_again_when_a_tar_changes(tars, monkeypatch):
     made = []
-    make = IndexTable._make
-    monkeypatch.setattr(IndexTable, "_make", lambda table, shards, head: made.append(len(shards)) or make(table, shards, head))
+    make = IndexTable._write
+    monkeypatch.setattr(
+        IndexTable, "_write", lambda table, shards, head: made.append(len(shards)) or make(table, shards, head)
+    )
     for _ in range(2):
         assert len(TarSource(tars)) == 15
     assert made == [10], "the table was not used again"
@@ -65,8 +67,33 @@ def test_bad_tars_are_named_in_order_from_other_processes_too(tars):
     assert np.diff(table.firsts)[[4, 6]].tolist() == [1, 1]
     source = TarSource(tars, "skip")
     assert len(source) == 13 and source.skipped_shards == [str(tars[4]), str(tars[6])]
+    assert isinstance(pickle.loads(pickle.dumps(source))._table.starts, np.memmap), "the table is not shared"
+
+
+def test_damage_is_remembered_and_what_could_not_be_read_is_tried_again(tars, monkeypatch):
+    tars[4].write_bytes(b"no tar")
+    made = []
+    write = IndexTable._write
+    monkeypatch.setattr(IndexTable, "_write", lambda table, *rest: made.append(1) or write(table, *rest))
+    for _ in range(2):
+        table = IndexTable(tars)
+        assert list(table.errors) == [tars[4]] and "cut off" in str(table.errors[tars[4]])
+    assert len(made) == 1
+    monkeypatch.setattr(tar_indexes, "load_index", lambda *_: (_ for _ in ()).throw(PermissionError("locked")))
+    monkeypatch.setattr(tar_indexes, "_MANY", 100)
+    for _ in range(2):
+        assert list(IndexTable(tars[:3]).errors) == tars[:3]
+    assert len(made) == 3, "a file that could not be read was not tried again"
+
+
+def test_a_process_that_fails_is_made_up_for(tars, monkeypatch):
+    monkeypatch.setattr(tar_indexes.sys, "executable", "/bin/false")
+    assert len(TarSource(tars)) == 15
 
 
 def test_indexing_imports_nothing_heavy():
-    code = "import sys, bioclip_jax.pipeline.sources.tar_indexes; print([m for m in ('jax', 'torch', 'grain') if m in sys.modules])"
+    code = (
+        "import sys, bioclip_jax.pipeline.sources.tar_indexes; "
+        "print([name for name in ('jax', 'torch', 'grain') if name in sys.modules])"
+    )
     assert os.popen(f'{tar_indexes.sys.executable} -c "{code}"').read().strip() == "[]"

@@ -1,5 +1,6 @@
 """Tars read forward without an index: the same samples, in any order, and what happens where they are damaged."""
 
+import gzip
 import json
 import pickle
 from collections import OrderedDict
@@ -14,8 +15,10 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import CAUSES
 from bioclip_jax.pipeline.sampling import Sampling
-from bioclip_jax.pipeline.sources import open_source, storage
+from bioclip_jax.pipeline.sources import open_source, storage, tar_stream
+from bioclip_jax.pipeline.sources.tar_format import split_name
 from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource
+from bioclip_jax.text.captions import CaptionConfig
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,6 @@ def test_it_is_taken_for_forward_reading_where_sizes_are_known(sized, shards):
     assert isinstance(open_source(sized, forward=True), StreamedTarSource)
     assert not isinstance(open_source(sized), StreamedTarSource)
     assert not isinstance(open_source(shards, forward=True), StreamedTarSource), "there is no sizes.json"
-
 
 
 @settings(max_examples=40)
@@ -76,21 +78,63 @@ def test_a_damaged_tar_is_read_up_to_there_and_counted(sized, tmp_path):
     (tmp_path / "a.tar").write_bytes(content[: len(content) * 2 // 3])
     (tmp_path / "b.tar").unlink()
     (tmp_path / "sizes.json").write_text(json.dumps({"a.tar": 9, "c.tar": 3}))
-    source = open_source(tmp_path, forward=True)
+    source = open_source(tmp_path, forward=True, bad_shards="skip")
     assert source[4].key == "sample-0004" and source[9].key == "sample-0040"
     for number in (7, 8, 7, 10):
         with pytest.raises(ValueError, match="cut off|holds fewer samples than sizes.json says"):
             source[number]
+    with pytest.raises(UserError, match="a.tar: it (is cut off|holds fewer).*data.bad_shards=skip"):
+        open_source(tmp_path, forward=True)[7]
     batches = train_batches(source, image_size=16, seed=0, global_batch_size=12, sampling=Sampling(window=2))
     bad = sum(next(batches)["bad"] for _ in range(4))
     assert bad[CAUSES.index("unreadable")] > 4 and bad.sum() == bad[CAUSES.index("unreadable")]
 
 
-def test_sizes_that_do_not_fit_are_not_used(sized, tmp_path):
+@pytest.mark.parametrize("window", [3, 5])
+def test_more_places_than_streams_and_bad_samples_cost_few_headers(tmp_path, monkeypatch, window):
+    size = 200
+    for name in ("a.tar", "b.tar"):
+        samples = [
+            {"__key__": f"{name[0]}{n:03d}", "jpg": b"no" if n % 9 == 4 else good_sample(n % 7)["jpg"], "txt": "x"}
+            for n in range(size)
+        ]
+        write_tar(tmp_path / name, samples)
+    (tmp_path / "sizes.json").write_text(json.dumps({"a.tar": size, "b.tar": size}))
+    monkeypatch.setattr(tar_stream, "_STREAMS", 2)
+    seen = []
+    monkeypatch.setattr(tar_stream, "split_name", lambda name: seen.append(name) or split_name(name))
+    source, caption = open_source(tmp_path, forward=True), CaptionConfig(types=("txt",))
+    options = {"image_size": 8, "seed": 1, "global_batch_size": 4 * window, "sampling": Sampling(window=window)}
+    batches = train_batches(source, caption=caption, **options)
+    steps = 2 * size // (4 * window)
+    for _ in range(steps):
+        next(batches)
+    # Every run begins anew at the nearest mark, at most 32 samples of two files before; from the front it would be 100.
+    runs = steps * window
+    assert len(seen) < 2 * (2 * size + runs * 1.5 * 32), f"{len(seen)} members were read for {2 * 2 * size}"
+
+
+def test_what_is_no_tar_is_said(sized, tmp_path):
+    (tmp_path / "a.tar").write_bytes(gzip.compress((sized / "a.tar").read_bytes()))
+    (tmp_path / "sizes.json").write_text('{"a.tar": 9}')
+    with pytest.raises(UserError, match="a.tar: it is compressed with gzip"):
+        open_source(tmp_path, forward=True)[0]
+
+
+def test_sizes_beside_each_tar(tmp_path):
+    for folder, count in (("a", 1), ("b", 4)):
+        write_tar(tmp_path / folder / "s.tar", [good_sample(number) for number in range(count)])
+        (tmp_path / folder / "sizes.json").write_text(json.dumps({"s.tar": count}))
+    assert open_source(tmp_path, forward=True).shard_sizes.tolist() == [1, 4]
+    assert open_source(f"{tmp_path}/*/s.tar", forward=True).shard_sizes.tolist() == [1, 4]
+
+
+def test_sizes_that_do_not_fit_are_said(tmp_path):
     write_tar(tmp_path / "a.tar", [good_sample(0)])
     for sizes in ("no json", "[1]", '{"b.tar": 1}', '{"a.tar": "1"}', '{"a.tar": -1}'):
         (tmp_path / "sizes.json").write_text(sizes)
-        assert len(open_source(tmp_path, forward=True)) == 1, f"with sizes.json {sizes}"
+        with pytest.raises(UserError, match="sizes.json (cannot be read|does not say).*mend it or remove it"):
+            open_source(tmp_path, forward=True)
     (tmp_path / "sizes.json").write_text('{"a.tar": 0}')
     with pytest.raises(UserError, match="hold no samples, says sizes.json"):
         open_source(tmp_path, forward=True)

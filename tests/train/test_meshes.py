@@ -57,9 +57,24 @@ def params() -> dict[str, Any]:
     return jax.tree.map(np.asarray, init_params(get_config(MODEL), seed=1, replay_projector=True))
 
 
+def to_be_cropped(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The batch with every third image mirrored, and the crops that make it what it was."""
+    batch = dict(batch)
+    for prefix in ("", "replay_"):
+        images = batch[prefix + "image"].copy()
+        size = images.shape[1]
+        images[::3] = images[::3, :, ::-1]
+        crops = np.tile(np.array([0, 0, size, size, 0], np.float32), (len(images), 1))
+        crops[::3, 4] = 1
+        batch |= {prefix + "image": images, prefix + "crop": crops}
+    return batch
+
+
 def train(experiment: Experiment, params: Any) -> tuple[list[dict[str, float]], Any]:
     state, lines = experiment.init(params), []
     for step, batch in enumerate(batches(), 1):
+        if experiment.config.image.crop == "device":
+            batch = to_be_cropped(batch)
         placed = jax.device_put(batch, experiment.batch_sharding)
         state, metrics = experiment.train_step(state, placed, step, *LENGTHS)
         lines.append({name: float(metrics[name]) for name in ("loss", "tree_of_life_loss", "gradient_norm")})
@@ -80,10 +95,15 @@ def on_one_device(params) -> tuple[list[dict[str, float]], Any]:
         {"mesh": {"data": 8, "fsdp": 1, "tensor": 1}},
         {"mesh": {"data": 2, "fsdp": 4, "tensor": 1}},
         {"mesh": {"data": 1, "fsdp": 8, "tensor": 1}},
-        {"mesh": {"data": 2, "fsdp": 2, "tensor": 2}, "micro_batches": 4, "remat": "full"},
+        {
+            "mesh": {"data": 2, "fsdp": 2, "tensor": 2},
+            "micro_batches": 4,
+            "remat": "full",
+            "image": {"crop": "device"},
+        },
         {"mesh": {"data": 2, "fsdp": 2, "tensor": 2}},
     ],
-    ids=["8x1x1", "2x4x1", "1x8x1", "2x2x2 in four micro-batches", "2x2x2"],
+    ids=["8x1x1", "2x4x1", "1x8x1", "2x2x2 in four micro-batches, cropped there", "2x2x2"],
 )
 def test_five_steps_with_replay_are_those_of_one_device(params, on_one_device, keys):
     lines, after = train(make_experiment(**keys), params)

@@ -79,8 +79,8 @@ def _open_files(
         from bioclip_jax.pipeline.sources.tar import TarSource
         from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource, read_sizes
 
-        if forward and (sizes := read_sizes(location, tars)) is not None:
-            return StreamedTarSource(tars, sizes)
+        if forward and (sizes := read_sizes(tars)) is not None:
+            return StreamedTarSource(tars, sizes, bad_shards)
         return TarSource(tars, bad_shards)
     if is_url(location):
         raise UserError(f"{location} holds no tars and no ArrayRecord files; give a folder that does")

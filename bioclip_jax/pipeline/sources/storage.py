@@ -19,7 +19,7 @@ Location = Path | str
 
 _LOCAL_BLOCK = 256 << 10
 # A request to object storage takes some ten milliseconds however much it asks for.
-_REMOTE_BLOCK = 4 << 20
+_REMOTE_BLOCK = 1 << 20
 
 
 def is_url(location: Location) -> bool:
@@ -30,6 +30,11 @@ def is_url(location: Location) -> bool:
 def absolute(location: Location) -> str:
     """The location as it is called from everywhere."""
     return location if is_url(location) else os.path.abspath(location)
+
+
+def user_cache() -> Path:
+    """Where this package keeps what it can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax"
 
 
 def list_files(url: str) -> list[str]:
@@ -60,7 +65,7 @@ def local_copy(location: Location) -> Path:
     """
     if not is_url(location):
         return Path(location)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "copies"
+    cache = user_cache() / "copies"
     files, path = _filesystem(location)
     try:
         name = hashlib.sha256(repr((location, identity(location))).encode()).hexdigest()[:32]
@@ -84,6 +89,8 @@ def identity(location: Location) -> tuple[int, str]:
         return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"
     files, path = _filesystem(location)
     info = _guarded(location, files.info, path)
+    if info.get("size") is None:
+        raise OSError(f"{location}: the server does not say how large it is")
     return int(info["size"]), repr(sorted((k, str(v)) for k, v in info.items() if k in _CHANGES))
 
 
@@ -166,7 +173,8 @@ class ForwardReader:
         ahead = offset + len(data)
         self._next = None
         if ahead < self._end:
-            self._next = ahead, _ahead().submit(self._files.read_up_to, self._location, ahead, min(self._block, self._end - ahead))
+            size = min(self._block, self._end - ahead)
+            self._next = ahead, _ahead().submit(self._files.read_up_to, self._location, ahead, size)
         return data
 
 

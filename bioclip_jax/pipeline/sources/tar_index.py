@@ -15,7 +15,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt32
 
-from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, absolute, identity, is_url
+from bioclip_jax.pipeline.sources.storage import (
+    Files,
+    ForwardReader,
+    Location,
+    absolute,
+    identity,
+    is_url,
+    user_cache,
+)
 from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, Read, members, split_name
 from bioclip_jax.pipeline.sources.tar_scan import scan_spans
 
@@ -32,8 +40,11 @@ def load_index(shard: Location, only_cached: bool = False) -> UInt32[np.ndarray,
     """
     if is_url(shard):
         size, changes = identity(shard)
-        places, head = [cache_directory() / _cache_name(shard)], _HEAD.pack(_MAGIC, size, zlib.crc32(changes.encode()), 0)
-        return _first_of(places, head) if only_cached else _cached(places, head, ForwardReader(Files(), shard, size).read, size)
+        places = [cache_directory() / _cache_name(shard)]
+        head = _HEAD.pack(_MAGIC, size, zlib.crc32(changes.encode()), 0)
+        if only_cached:
+            return _first_of(places, head)
+        return _cached(places, head, ForwardReader(Files(), shard, size).read, size)
     descriptor = os.open(shard, os.O_RDONLY)
     try:
         places = [shard.with_name(shard.name + ".index"), cache_directory() / _cache_name(shard)]
@@ -63,7 +74,10 @@ def _cached(places: list[Path], head: bytes, read: Read, end: int) -> UInt32[np.
 
 
 def scan(read: Read, end: int) -> UInt32[np.ndarray, " samples_and_end"]:
-    """The index of a tar of `end` bytes, from all its headers. A sample's files must stand together, as webdataset's."""
+    """The index of a tar of `end` bytes, from all its headers. A sample's files must stand together, as webdataset's.
+
+    BadTar if it is damaged.
+    """
     if end == 0:
         raise BadTar("it is empty")
     if (found := scan_spans(read, end)) is not None:
@@ -129,7 +143,7 @@ def _write(path: Path, head: bytes, starts: np.ndarray) -> bool:
 
 def cache_directory() -> Path:
     """Where indexes go that cannot stand beside their tars."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "tar_index"
+    return user_cache() / "tar_index"
 
 
 def _cache_name(shard: Location) -> str:

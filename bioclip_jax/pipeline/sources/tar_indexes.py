@@ -1,14 +1,15 @@
 """The indexes of many tars as one table, which all processes of a host map into memory.
 
 The file, in the user's cache under a name made of the tars' paths, is little endian: 56 bytes (magic, a digest of the
-tars' sizes and times, their number, the number of rows), the rows: tar by tar the entries of tar_index; and, for each
-tar and the end, the row where its own begin (int64).
+tars' sizes and times, their number, the number of rows); the rows: tar by tar the entries of tar_index; for each tar
+and the end, the row where its own begin (int64); and as JSON, which tars are damaged and why.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 import subprocess
@@ -43,55 +44,61 @@ class IndexTable:
 
     def __init__(self, shards: Sequence[Location]):
         self.errors: dict[Location, Exception] = {}
-        paths = "\0".join(absolute(shard) for shard in shards)
+        paths = "\0".join(map(absolute, shards))
         self._path: Path | None = cache_directory() / f"{hashlib.sha256(os.fsencode(paths)).hexdigest()[:32]}.table"
         head = _head(shards)
-        if head is None or not self._map(head):
-            self._make(shards, head)
-
-    def _make(self, shards: Sequence[Location], head: bytes | None) -> None:
-        """Write the table beside its place and rename it; or keep it in memory, where that cannot be."""
         try:
-            if head is None:
-                raise OSError
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".table-", delete=False) as file:
-                try:
-                    firsts = self._fill(file, shards)
-                    # One with an error in it is made again next time, when the tar may have been replaced.
-                    if self.errors:
-                        raise OSError
-                    file.seek(0)
-                    file.write(head + firsts[-1:].tobytes())
-                    file.flush()
-                    os.replace(file.name, self._path)
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
             if not self._map(head):
-                raise OSError
+                self._write(shards, head)
+                self._map(None)
+            else:
+                self.errors = {shards[number]: BadTar(reason) for number, reason in self._reasons()}
         except OSError:
             memory = io.BytesIO()
             self._path, self._firsts = None, self._fill(memory, shards)
             self._starts = np.frombuffer(memory.getvalue(), "<u4", int(self._firsts[-1]), _HEAD)
 
+    def _write(self, shards: Sequence[Location], head: bytes) -> None:
+        """Write the table beside its place and rename it. OSError where that cannot be."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".table-", delete=False) as file:
+            try:
+                firsts = self._fill(file, shards)
+                if not all(isinstance(error, BadTar) for error in self.errors.values()):
+                    # A file that could not be read may be readable next time: no head will be like this one.
+                    head = _MAGIC + os.urandom(len(head) - len(_MAGIC) - 8) + head[-8:]
+                file.seek(0)
+                file.write(head + firsts[-1:].tobytes())
+                file.flush()
+                os.replace(file.name, self._path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+
     def _fill(self, file: BinaryIO, shards: Sequence[Location]) -> Int64[np.ndarray, " shards_and_end"]:
         """Write all but the head to the file; where each tar's rows begin."""
         file.seek(_HEAD)
         self.errors.clear()
-        lengths = [0]
+        lengths, reasons = [0], []
         found = _indexes(shards)
         if len(shards) > _MANY:
             found = track(found, "indexing shards", len(shards), console=Console(stderr=True), transient=True)
-        for shard, index in zip(shards, found):
+        for number, (shard, index) in enumerate(zip(shards, found)):
             if isinstance(index, Exception):
                 self.errors[shard] = index
+                reasons.append((number, str(index)))
                 index = np.zeros(1, np.uint32)
             lengths.append(len(index))
             file.write(index.astype("<u4", copy=False).tobytes())
         firsts = np.cumsum(lengths, dtype="<i8")
-        file.write(firsts.tobytes())
+        file.write(firsts.tobytes() + json.dumps(reasons).encode())
         return firsts
+
+    def _reasons(self) -> list[tuple[int, str]]:
+        """The numbers of the tars that could not be indexed, and why, from the file."""
+        with open(self._path, "rb") as file:
+            file.seek(_HEAD + self._starts.nbytes + self._firsts.nbytes)
+            return json.loads(file.read())
 
     @property
     def firsts(self) -> Int64[np.ndarray, " shards_and_end"]:
@@ -133,16 +140,20 @@ class IndexTable:
         return len(self._firsts) == count + 1 and self._firsts[-1] == rows
 
 
-def _head(shards: Sequence[Location]) -> bytes | None:
-    """How the table of these tars, as they are now, begins; None if one is not there, which its own index will say."""
+def _head(shards: Sequence[Location]) -> bytes:
+    """How the table of these tars, as they are now, begins."""
     digest = hashlib.sha256()
-    try:
-        with ThreadPoolExecutor(16) as pool:
-            for size, changes in pool.map(identity, shards):
-                digest.update(f"{size} {changes}\n".encode())
-    except OSError:
-        return None
+    with ThreadPoolExecutor(16) as pool:
+        for size, changes in pool.map(_identity_or_none, shards):
+            digest.update(f"{size} {changes}\n".encode())
     return _MAGIC + digest.digest() + np.int64(len(shards)).astype("<i8").tobytes()
+
+
+def _identity_or_none(shard: Location) -> tuple[int, str]:
+    try:
+        return identity(shard)
+    except OSError:
+        return -1, ""
 
 
 def _indexes(shards: Sequence[Location]) -> Iterator[np.ndarray | Exception]:
@@ -150,7 +161,8 @@ def _indexes(shards: Sequence[Location]) -> Iterator[np.ndarray | Exception]:
     if len(shards) <= _MANY:
         yield from map(_try_index, shards)
         return
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
         try:
             for batch in pool.map(_batch, [shards[at : at + _BATCH] for at in range(0, len(shards), _BATCH)]):
                 yield from batch
@@ -168,8 +180,9 @@ def _batch(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
 def _in_process(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
     # A plain command: multiprocessing would run the user's own script again, which may not be made for it.
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
-    process = subprocess.run(command, input=pickle.dumps(list(shards)), stdout=subprocess.PIPE, check=True)
-    return pickle.loads(process.stdout)
+    process = subprocess.run(command, input=pickle.dumps(list(shards)), capture_output=True)
+    # Slower, but here too, where such a process cannot be.
+    return [_try_index(shard) for shard in shards] if process.returncode else pickle.loads(process.stdout)
 
 
 def serve() -> None:
