@@ -79,8 +79,9 @@ def make_plan(job: Job) -> None:
         _remove_leaks(samples, job)
     if job.settings.dedup is not None:
         _remove_duplicates(samples, job.settings)
-    order = samples.kept
-    np.random.Generator(np.random.Philox(job.settings.seed)).shuffle(order)
+    # Sorted by random numbers, whose sequence NumPy keeps from version to version, unlike its shuffles.
+    draws = np.random.Generator(np.random.Philox(job.settings.seed)).random(len(samples.kept))
+    order = samples.kept[np.argsort(draws, kind="stable")]
     _save(job, folder, samples, order)
     summary = {
         "counts": samples.counts(),
