@@ -10,7 +10,6 @@ from bioclip_jax.datasets.manual import IMAGE_SUFFIXES, ManualBuilder, Row, imag
 from bioclip_jax.errors import UserError
 
 
-
 class Herbarium19(ManualBuilder):
     """Herbarium sheets of 683 species of Melastomataceae, from the FGVC6 challenge of 2019.
 

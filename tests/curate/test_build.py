@@ -18,10 +18,10 @@ from PIL import Image
 
 from bioclip_jax.curate.building import build as build_module
 from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.engines import open_engine
-from bioclip_jax.curate.building.prepare import prepare_chunk, safe_key
+from bioclip_jax.curate.building.prepare import prepare_chunk, shard_key
 from bioclip_jax.curate.building.resize import decode_reduced
 from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.pipeline.sources import RecordWriter, Sample, TarSource, open_source
 from bioclip_jax.text.captions import CAPTION_FILES, captions_from_taxon
@@ -61,7 +61,7 @@ def test_the_shards_are_a_tree_of_life(folder, built):
     for number in range(COUNT):
         sample, labels = source[number], rows[source[number].key]
         index = int(labels["source_key"][6:9])
-        assert sample.key == safe_key(f"photo-{index:03d}.jpg")
+        assert sample.key == shard_key(f"photo-{index:03d}.jpg")
         assert dict(sample.captions) == captions_from_taxon(taxon(index)) and sample.taxon == taxon(index)
         kinds = {f"{name}.txt".lower() for name in CAPTION_FILES} | {"jpg"}  # webdataset reads them so
         assert {kind for kind in found[sample.key] if not kind.startswith("__")} == kinds

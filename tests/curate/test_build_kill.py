@@ -151,7 +151,7 @@ def test_workers_leave_with_their_parent_and_ctrl_c_says_how_to_go_on(source, tm
     while any(is_running(pid) for pid in workers):
         assert time.monotonic() < deadline, f"workers {workers} outlive their parent"
     process = start(source, output)
-    assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 11)
+    assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 2)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "start the same command again" in errors, errors

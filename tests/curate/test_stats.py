@@ -18,10 +18,10 @@ from build_inputs import encoded, jpeg, make_folder, photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.counting.abundance import gini, long_tail, quantiles
 from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.counting.report.tree import MOST_CHILDREN, OTHERS, pruned_tree
 from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.counting.abundance import gini, long_tail, quantiles
+from bioclip_jax.curate.counting.report.tree import MOST_CHILDREN, OTHERS, pruned_tree
 from bioclip_jax.curate.counting.stats import shard_stats
 from bioclip_jax.curate.counting.table import print_stats
 from bioclip_jax.curate.counting.tally import Tally, TaxonTally, count_range, image_header

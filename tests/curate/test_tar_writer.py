@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.curate.building.job import chunk_starts
-from bioclip_jax.curate.building.prepare import safe_key
+from bioclip_jax.curate.building.prepare import shard_key
 from bioclip_jax.curate.tar_writer import TarShardWriter, _header, image_kind
 from bioclip_jax.pipeline.sources import Sample, open_source
 from bioclip_jax.text.captions import CAPTION_FILES, MissingCaption, captions_from_taxon
@@ -72,8 +72,8 @@ def test_kinds_of_images_are_told_from_their_bytes(kind):
 
 @given(st.text())
 def test_keys_become_safe_and_stay_what_they_are_once_safe(text):
-    key = safe_key(text)
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", key) and safe_key(key) == key
+    key = shard_key(text)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", key) and shard_key(key) == key
     same = re.fullmatch(r"[A-Za-z0-9_-]{1,80}", text) is not None
     assert (key == text) == same
 

@@ -207,8 +207,8 @@ def test_mistakes_of_the_caller(tmp_path):
         verify_shards(shards, repair=tmp_path / "full")
     with pytest.raises(UserError, match="end it in .csv or .json"):
         verify_shards(shards, report=tmp_path / "report.txt")
-    with pytest.raises(UserError, match="processes is 0"):
-        verify_shards(shards, processes=0)
+    with pytest.raises(UserError, match="processes is -1"):
+        verify_shards(shards, processes=-1)
     with pytest.raises(UserError, match="no sample is sound"):
         verify_shards(shards, repair=tmp_path / "clean", report=tmp_path / "report.json")
     assert sorted(os.listdir(tmp_path)) == ["full", "shards"], "something half-written was left"

@@ -18,24 +18,33 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 import bioclip_jax
 from bioclip_jax.curate.beside import remove_partials, written_beside
 from bioclip_jax.curate.building.catalogue import write_catalogue
-from bioclip_jax.curate.cleaning.detectors import load_detector
 from bioclip_jax.curate.building.disk import bytes_needed, check_room
-from bioclip_jax.curate.engines import Engine, open_engine
 from bioclip_jax.curate.building.identity import build_identity, differences
 from bioclip_jax.curate.building.job import Job, chunk_starts
 from bioclip_jax.curate.building.labels import LabelledSource
 from bioclip_jax.curate.building.plan import make_plan, read_plan
 from bioclip_jax.curate.building.prepare import hash_evaluation, prepare_chunk
 from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.building.spool import close_spools
 from bioclip_jax.curate.building.taxa import REPORT_FILES, open_backbone
-from bioclip_jax.curate.building.write import write_shard
+from bioclip_jax.curate.building.write import close_plan, write_shard
+from bioclip_jax.curate.cleaning.detectors import load_detector
+from bioclip_jax.curate.engines import Engine, open_engine
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import open_source
+from bioclip_jax.pipeline.sources.joined import SEPARATOR
 from bioclip_jax.pipeline.sources.open import find_metadata
 
 WORK_FOLDER = ".build"
@@ -65,8 +74,9 @@ def build_shards(
     prepared data. The same source and settings give the same bytes, whatever the processes and however often the build
     was killed; build.json alone holds times.
     Returns output, samples (written), shards, counts (source samples by decision), alignment (with a backbone: names
-    and images by status), and of this run seconds, prepared (source samples) and images_per_second; dry_run adds
-    bytes_needed, and a build that was finished before already_built.
+    and images by status), evaluation (with leakage: its images by how they could be compared), and of this run
+    seconds, prepared (source samples) and images_per_second; dry_run adds bytes_needed, and a build that was finished
+    before already_built.
     UserError for what a person can mend; KeyboardInterrupt after saying how to go on.
     """
     output = Path(output).expanduser().absolute()
@@ -90,7 +100,11 @@ def build_shards(
                 prepared = _prepare(job, workers)
                 if not job.plan.exists():
                     make_plan(job)
-                _write(job, workers)
+                try:
+                    _write(job, workers)
+                finally:
+                    close_spools()
+                    close_plan()
             result = _finish(job, identity, prepared, began)
             shutil.rmtree(job.folder)
     except KeyboardInterrupt:
@@ -135,8 +149,10 @@ def _is_full(error: Exception) -> bool:
 
 def _is_listed(location: str, output: Path) -> bool:
     """Whether what is written to the output would be found when the source is looked through."""
-    folder = Path(location).expanduser().absolute()
-    return folder.is_dir() and output.is_relative_to(folder) and find_metadata(folder) is None
+    folders = [Path(part.strip()).expanduser().absolute() for part in location.split(SEPARATOR)]
+    return any(
+        folder.is_dir() and output.is_relative_to(folder) and find_metadata(folder) is None for folder in folders
+    )
 
 
 def _dry_run(job: Job, engine: str, processes: int | None) -> dict[str, Any]:
@@ -210,7 +226,7 @@ def _result(job: Job, prepared: int, began: float) -> dict[str, Any]:
         "samples": plan["samples"],
         "shards": plan["shards"],
         "counts": plan["counts"],
-        **({"alignment": plan["alignment"]} if plan["alignment"] else {}),
+        **{name: plan[name] for name in ("alignment", "evaluation") if plan[name]},
         "seconds": round(seconds, 3),
         "prepared": prepared,
         "images_per_second": round(prepared / seconds, 1),

@@ -1,5 +1,6 @@
 """Whether the disk has room for a build, told before anything is written."""
 
+import contextlib
 import io
 import shutil
 from dataclasses import replace
@@ -46,7 +47,12 @@ def check_room(job: Job) -> None:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for path in folder.rglob("*"):
+        # Another build may be running here, which is told later.
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _amount(count: int) -> str:

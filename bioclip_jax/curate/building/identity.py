@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.curate.building.job import Job
+from bioclip_jax.pipeline.sources.joined import SEPARATOR
 from bioclip_jax.pipeline.sources.open import find_metadata
 
 # Raised when the same settings give other bytes than before.
@@ -23,7 +24,7 @@ def build_identity(location: str, job: Job) -> dict[str, Any]:
     data = {f"leakage data {place}": _fingerprint(_files(place), place) for place in settings.leakage}
     files = (*settings.files, *(detector.model for detector in job.detectors))
     tables = {f"file {path}": _fingerprint([path], path.name) for path in files}
-    own = {"samples": len(job.source), "files": _fingerprint(_files(location), location)}
+    own = {"provider": job.provider, "samples": len(job.source), "files": _fingerprint(_files(location), location)}
     return {"version": VERSION, **plain, **{f"source {name}": value for name, value in own.items()}, **data, **tables}
 
 
@@ -38,6 +39,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _files(location: str) -> list[Path]:
+    if SEPARATOR in location:
+        return [file for part in location.split(SEPARATOR) for file in _files(part.strip())]
     path = Path(location).expanduser()
     if path.is_file():
         return [path]

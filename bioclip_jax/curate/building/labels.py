@@ -28,6 +28,8 @@ class LabelledSource:
         labels = read_table(table, KEY_COLUMNS)
         column = next(name for name in KEY_COLUMNS if name in labels.column_names)
         keys = labels[column].cast(pyarrow.large_string())
+        named = keys.is_valid()
+        labels, keys = labels.filter(named), keys.filter(named)
         order = pyarrow.compute.sort_indices(keys)
         self._labels = labels.drop_columns([column]).take(order).combine_chunks()
         self._keys = keys.take(order).combine_chunks()

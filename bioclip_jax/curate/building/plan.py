@@ -1,9 +1,10 @@
 """Second step of a build: which samples are kept, why the others are not, and in what order they go into shards.
 
-Works on arrays of all samples: some 100 bytes each, and 34 more where images are compared by what they show.
+Works on arrays of all samples: some 100 bytes each, and where images are compared by what they show some 200 more.
 """
 
 import json
+import os
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from bioclip_jax.curate.building.job import Job
 from bioclip_jax.curate.building.prepare import HASHED_SCHEMA
 from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.building.taxa import TaxonNumbers, align
+from bioclip_jax.errors import UserError
 
 KEPT = "kept"
 TAXA_FILE = "taxa.arrow"
@@ -66,8 +68,7 @@ def make_plan(job: Job) -> None:
     folder = job.plan.with_name(f"{job.plan.name}{PARTIAL}{uuid.uuid4().hex}")
     folder.mkdir()
     samples, numbers = _load(job)
-    _remove_repeated_keys(samples)
-    alignment = {}
+    alignment, evaluation = {}, {}
     if job.settings.backbone is not None:
         images = np.bincount(samples.taxon)
         taxa, alignment = align(numbers.taxa(), images, job.settings, folder)
@@ -76,7 +77,9 @@ def make_plan(job: Job) -> None:
         if job.settings.unresolved == "drop":
             _remove_unresolved(samples, taxa)
     if job.settings.leakage:
-        _remove_leaks(samples, job)
+        evaluation = _remove_leaks(samples, job)
+    # Of those that may stay: one that is removed takes no other with it.
+    _remove_repeated_keys(samples)
     if job.settings.dedup is not None:
         _remove_duplicates(samples, job.settings)
     # Sorted by random numbers, whose sequence NumPy keeps from version to version, unlike its shuffles.
@@ -89,8 +92,13 @@ def make_plan(job: Job) -> None:
         "samples": len(order),
         "shards": -(-len(order) // job.settings.samples_per_shard),
         "alignment": alignment,
+        "evaluation": evaluation,
     }
     (folder / "plan.json").write_text(json.dumps(summary))
+    for file in folder.iterdir():
+        # On the disk before the name that says so.
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
     folder.rename(job.plan)
 
 
@@ -149,9 +157,7 @@ def _remove_repeated_keys(samples: _Samples) -> None:
     """The first sample with a key stays, for a key names one sample of the output."""
     kept = samples.kept
     first = _first_equal(samples.key_hash[kept])
-    repeated = np.flatnonzero(first != np.arange(len(kept)))
-    samples.codes[kept[repeated]] = samples.code("duplicate_key")
-    samples.instead.append((kept[repeated], kept[first[repeated]]))
+    samples.codes[kept[first != np.arange(len(kept))]] = samples.code("duplicate_key")
 
 
 def _first_equal(hashes: UInt8[np.ndarray, "n 16"]) -> Int64[np.ndarray, " n"]:
@@ -177,31 +183,58 @@ def _remove_unresolved(samples: _Samples, taxa: pa.Table) -> None:
     samples.details.append((rows, [said[number] for number in samples.taxon[rows].tolist()]))
 
 
-def _remove_leaks(samples: _Samples, job: Job) -> None:
-    from bioclip_jax.curate.cleaning.duplicates import decide_leakage
+def _remove_leaks(samples: _Samples, job: Job) -> dict[str, int]:
+    """Removes what shows an evaluation image; how many of these could be compared, and how many only byte by byte.
 
-    files = sorted((job.folder / "evaluation").glob("*.parquet"))
-    evaluation = pa.concat_tables([pq.read_table(file, schema=HASHED_SCHEMA) for file in files])
-    if not evaluation.num_rows:
-        return
+    Errors: UserError if none of an evaluation's images can be read.
+    """
+    from bioclip_jax.curate.cleaning.duplicates import decide_leakage
+    from bioclip_jax.curate.cleaning.hashes import MIN_QUALITY
+
+    tables = []
+    for number, place in enumerate(job.settings.leakage):
+        files = sorted((job.folder / "evaluation").glob(f"{number:03d}-*.parquet"))
+        tables += [pq.read_table(file, schema=HASHED_SCHEMA) for file in files]
+        if not any((table["pdq_quality"].to_numpy() >= 0).any() for table in tables[-len(files) :]):
+            raise UserError(f"no image of the evaluation data {place} can be read; mend it, or leave it out")
+    evaluation = pa.concat_tables(tables)
+    quality = evaluation["pdq_quality"].to_numpy()
+    read = np.flatnonzero(quality >= 0)
+    evaluation, quality = evaluation.take(pa.array(read)), quality[read]
     hashes = [np.frombuffer(value, np.uint8).reshape(-1, 32) for value in evaluation["pdq"].to_pylist()]
     kept = samples.kept
     index, distance = decide_leakage(
         samples.pdq[kept],
         samples.quality[kept],
         np.stack(hashes),
-        evaluation["pdq_quality"].to_numpy(),
+        quality,
         **_given(distance=job.settings.leakage_distance),
     )
+    # The same bytes are the same image, however little there is on it.
+    place = {value: number for number, value in enumerate(evaluation["content_hash"].to_pylist())}
+    for row, value in enumerate(samples.content_hash[kept]):
+        if (number := place.get(value.tobytes())) is not None:
+            index[row], distance[row] = number, 0
     leaks = np.flatnonzero(index >= 0)
     samples.codes[kept[leaks]] = samples.code("leakage")
     names = evaluation["key"].take(pa.array(index[leaks])).to_pylist()
     texts = [f"{name}, distance {bits}" for name, bits in zip(names, distance[leaks].tolist())]
     samples.details.append((kept[leaks], texts))
+    plain = int((quality < MIN_QUALITY).sum())
+    return {
+        "compared": len(quality) - plain,
+        "too_plain": plain,
+        "unreadable": sum(map(len, tables)) - len(quality),
+    }
 
 
 def _remove_duplicates(samples: _Samples, settings: BuildSettings) -> None:
-    from bioclip_jax.curate.cleaning.duplicates import EXACT, NEAR, OBSERVATION, decide_duplicates
+    from bioclip_jax.curate.cleaning.duplicates import (
+        EXACT,
+        NEAR,
+        OBSERVATION,
+        decide_duplicates,
+    )
 
     kept = samples.kept
     if settings.dedup == "near":
@@ -210,10 +243,9 @@ def _remove_duplicates(samples: _Samples, settings: BuildSettings) -> None:
         hashes, quality = np.broadcast_to(np.uint8(0), (len(kept), 32)), np.full(len(kept), -1, np.int16)
     observations = None
     if settings.observation_column is not None:
-        # What is no part of an observation gets one of its own.
         alone = ~samples.observed[kept]
         observations = np.unique(samples.observation[kept], return_inverse=True)[1]
-        observations[alone] = len(kept) + np.flatnonzero(alone)
+        observations[alone] = -1
     decisions = decide_duplicates(
         _first_equal(samples.content_hash[kept]),
         hashes,
@@ -243,7 +275,7 @@ def _save(job: Job, folder: Path, samples: _Samples, order: Int64[np.ndarray, " 
     places["taxon"] = samples.taxon[order]
     details = samples.details + [_keys_of(job, *pair) for pair in samples.instead]
     rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in details)])
-    texts = pa.chunked_array([pa.array(texts, pa.string()) for _, texts in details], pa.string())
+    texts = pa.chunked_array([pa.array(texts, pa.large_string()) for _, texts in details], pa.large_string())
     by_row = np.argsort(rows)
     details = pa.table({"row": rows[by_row], "detail": texts.take(pa.array(by_row))})
 

@@ -1,9 +1,11 @@
 """First step of a build: every sample is read once, hashed, checked, resized and laid by; chunk by chunk."""
 
+import contextlib
 import hashlib
 import re
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,17 +13,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bioclip_jax.curate.beside import written_beside
-from bioclip_jax.curate.cleaning.checks import ImageChecks
-from bioclip_jax.curate.cleaning.detectors import Detector
-from bioclip_jax.curate.cleaning.hashes import DECODE_SIDE, content_hash, pdq, pdq_variants
 from bioclip_jax.curate.building.job import Job
 from bioclip_jax.curate.building.resize import decode_reduced, image_size, resized_jpeg
 from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.building.spool import append_sample
 from bioclip_jax.curate.building.taxa import TAXON_COLUMNS, taxon_row
+from bioclip_jax.curate.cleaning.checks import ImageChecks
+from bioclip_jax.curate.cleaning.detectors import Detector
+from bioclip_jax.curate.cleaning.hashes import (
+    DECODE_SIDE,
+    content_hash,
+    pdq,
+    pdq_variants,
+)
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
-from bioclip_jax.text.captions import MissingCaption, captions_from_taxon, complete_captions
+from bioclip_jax.text.captions import (
+    MissingCaption,
+    captions_from_taxon,
+    complete_captions,
+)
 from bioclip_jax.text.taxon import Taxon
 
 # Images that are in memory at once, and that a detector sees at once.
@@ -50,7 +61,15 @@ PART_SCHEMA = pa.schema(
         ("size", pa.int32()),
     ]
 )
-HASHED_SCHEMA = pa.schema([("key", pa.string()), ("pdq", pa.binary()), ("pdq_quality", pa.int16())])
+# pdq is empty and its quality -1 where the image cannot be read.
+HASHED_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("content_hash", pa.binary(_HASH_BYTES)),
+        ("pdq", pa.binary()),
+        ("pdq_quality", pa.int16()),
+    ]
+)
 
 
 def prepare_chunk(job: Job, chunk: int) -> int:
@@ -107,20 +126,21 @@ def hash_evaluation(job: Job, part: tuple[int, int, int, int]) -> int:
     rows = []
     for index in range(start, stop):
         sample, cause, _ = _read(job.evaluations[evaluation], index, needs_caption=False)
+        row = {"key": sample.key, "content_hash": bytes.fromhex(content_hash(sample.image)), "pdq": b""}
+        row["pdq_quality"] = -1
+        rows.append(row)
         if cause is not None:
             continue
-        try:
-            # An evaluation image is to be found in copies that were mirrored or cropped a little, too.
+        # An evaluation image is to be found in copies that were mirrored or cropped a little, too.
+        with contextlib.suppress(BadImage):
             bits, quality = pdq_variants(decode_reduced(sample.image, DECODE_SIDE))
-        except BadImage:
-            continue
-        rows.append({"key": sample.key, "pdq": bits.tobytes(), "pdq_quality": quality})
+            row |= {"pdq": bits.tobytes(), "pdq_quality": quality}
     with written_beside(job.hashed(evaluation, chunk)) as partial:
         pq.write_table(pa.Table.from_pylist(rows, HASHED_SCHEMA), partial)
     return stop - start
 
 
-def safe_key(source_key: str) -> str:
+def shard_key(source_key: str) -> str:
     """The key itself where it is a plain name, else the UUID that the key determines."""
     return source_key if _SAFE_KEY(source_key) else str(uuid.uuid5(uuid.NAMESPACE_URL, source_key))
 
@@ -131,6 +151,8 @@ def _read(source: Source, index: int, needs_caption: bool = True) -> tuple[Sampl
         sample = source[index]
     except (OSError, ValueError) as error:
         return Sample(f"unreadable/{index}", b"", {}), "unreadable", str(error)
+    if sample.metadata:
+        sample = replace(sample, metadata={_text(name): _plain(value) for name, value in sample.metadata.items()})
     if not sample.image:
         return sample, "no_image", ""
     if needs_caption:
@@ -141,9 +163,20 @@ def _read(source: Source, index: int, needs_caption: bool = True) -> tuple[Sampl
     return sample, None, ""
 
 
+def _plain(value: str | float) -> str | float:
+    """Foreign metadata as msgpack and UTF-8 take it: no halves of characters, no integers of more than 64 bits."""
+    if isinstance(value, str):
+        return _text(value)
+    return str(value) if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64 else value
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 def _labels(sample: Sample, provider: str, settings: BuildSettings) -> dict[str, Any]:
     taxon = sample.taxon or Taxon()
-    key = safe_key(sample.key)
+    key = shard_key(sample.key)
     width, height = image_size(sample.image)
     source = str(sample.metadata.get("source") or provider)
     observation = sample.metadata.get(settings.observation_column) if settings.observation_column else None

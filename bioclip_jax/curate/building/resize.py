@@ -1,14 +1,13 @@
 """Images made as the published shards hold them: Lanczos, JPEG with halved chrominance."""
 
-import io
-
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
 from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.pipeline.images import decode
+from bioclip_jax.pipeline.images import BadImage, decode
+from bioclip_jax.pipeline.images.header import image_header
 
 _EXIF = b"Exif\0\0"
 
@@ -16,12 +15,8 @@ _EXIF = b"Exif\0\0"
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels, as stored; (0, 0) if the bytes do not say."""
     try:
-        if data[:2] == b"\xff\xd8":
-            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-            return width, height
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except Exception:  # Pillow's readers raise whatever their parsing ran into
+        return image_header(data)[1:]
+    except BadImage:
         return 0, 0
 
 
@@ -63,5 +58,8 @@ def _is_plain_jpeg(data: bytes) -> bool:
     """Whether the bytes are a JPEG that every reader shows alike: gray or YCbCr, and not to be turned by EXIF."""
     if data[:2] != b"\xff\xd8" or data.find(_EXIF, 0, 4096) >= 0:
         return False
-    _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    try:
+        _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return False
     return colorspace in ("Gray", "YCbCr", "RGB")

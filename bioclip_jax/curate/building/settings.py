@@ -18,7 +18,8 @@ class BuildSettings:
     darkest fields are less than this apart, of 255 (16 is safe, see cleaning.checks). 0 keeps all.
     dedup: None, "exact" (the same bytes) or "near" (and by PDQ, within dedup_distance bits of 256; None takes the
     default). observation_column: of the source's metadata; images of one observation are compared more loosely.
-    leakage: evaluation data whose images, within leakage_distance bits, must not be in the shards.
+    leakage: evaluation data whose images must not be in the shards: the same bytes, or within leakage_distance bits,
+    which plain pictures (of a PDQ quality below 50) are never.
     filters: TOML files of detectors. backbone, vernacular: tables that names are aligned to; language: of the common
     names; apply_fuzzy: take over names that are nearly right; unresolved: whether samples whose name is not found stay.
     metadata: a CSV or Parquet table with labels, joined on the samples' keys.

@@ -24,6 +24,11 @@ def read_sample(path: Path, offset: int, size: int) -> Sample:
     return unpack_sample(os.pread(_opened(path).descriptor, size, offset))
 
 
+def close_spools() -> None:
+    """Closes what read_sample has opened: a path may be another file's in the next build of this process."""
+    _opened.cache_clear()
+
+
 class _Opened:
     def __init__(self, path: Path):
         self.descriptor = os.open(path, os.O_RDONLY)

@@ -11,8 +11,8 @@ from bioclip_jax.curate.beside import written_beside
 from bioclip_jax.curate.building.job import Job
 from bioclip_jax.curate.building.plan import TAXA_FILE
 from bioclip_jax.curate.building.spool import read_sample
-from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.curate.building.taxa import TAXON_COLUMNS
+from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.pipeline.sources import RecordWriter, Sample
 from bioclip_jax.text.captions import captions_from_taxon
 from bioclip_jax.text.taxon import Taxon
@@ -46,6 +46,12 @@ def _renamed(sample: Sample, taxon: Taxon) -> Sample:
     if taxon == (sample.taxon or Taxon()):
         return sample
     return Sample(sample.key, sample.image, captions_from_taxon(taxon), taxon, sample.metadata)
+
+
+def close_plan() -> None:
+    """Lets go of the plan's files: their path may be another plan's in the next build of this process."""
+    _places.cache_clear()
+    _taxa.cache_clear()
 
 
 @functools.cache

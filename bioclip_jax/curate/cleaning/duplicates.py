@@ -9,7 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Int16, Int64, UInt8
 
 from bioclip_jax.curate.cleaning.hashes import MIN_QUALITY
-from bioclip_jax.curate.cleaning.neighbours import DISTANCE, TooManyPairs, nearest_within, pairs_within
+from bioclip_jax.curate.cleaning.neighbours import (
+    DISTANCE,
+    TooManyPairs,
+    nearest_within,
+    pairs_within,
+)
 
 KEPT = "kept"
 EXACT = "exact_duplicate"
@@ -19,6 +24,9 @@ OBSERVATION = "observation_duplicate"
 # Photographs of one scene, taken seconds apart, are this near; of 1,943,406 pairs of shop photographs that differ, the
 # eight within it were such pairs, and none else.
 OBSERVATION_DISTANCE = 64
+
+# Pairs that are Python's at once.
+_SLICE = 1 << 20
 
 Hashes = UInt8[np.ndarray, "n 32"]
 
@@ -131,9 +139,10 @@ class _Near:
             kept[free] = self.first_come(items[free])
             return kept
         kept = np.ones(len(items), bool)
-        for i, j in pairs.tolist():
-            if kept[i]:
-                kept[j] = False
+        for first in range(0, len(pairs), _SLICE):
+            for i, j in pairs[first : first + _SLICE].tolist():
+                if kept[i]:
+                    kept[j] = False
         return kept
 
     def _pairs(self, items: np.ndarray, limit: int) -> Int64[np.ndarray, "pairs 2"]:

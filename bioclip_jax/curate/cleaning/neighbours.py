@@ -31,6 +31,10 @@ _LOOKUP_COST = 3.0
 # Pairs compared at once. More need memory, fewer cost more calls of NumPy.
 _CHUNK = 1 << 18
 
+# What bands may take together, and one of them for each hash; measured.
+_MEMORY = 8 << 30
+_BYTES_A_HASH = 86
+
 Hashes = UInt8[np.ndarray, "n 32"]
 Words = UInt64[np.ndarray, "n 4"]
 Report = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
@@ -175,7 +179,9 @@ def _search(
         _join(queries, base, keys, inside_keys, band.masks(), distance, report_alone)
 
     # NumPy lets go of the interpreter's lock while it computes.
-    with ThreadPoolExecutor(min(len(bands), os.cpu_count() or 1)) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    at_once = _MEMORY // (_BYTES_A_HASH * (len(queries) + len(inside)))
+    with ThreadPoolExecutor(max(1, min(len(bands), cores, at_once))) as pool:
         for _ in pool.map(search, bands):
             pass
 

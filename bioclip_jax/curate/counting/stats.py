@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bioclip_jax.curate.counting.abundance import counts_at, long_tail, most_and_rarest, quantiles, species_abundance
-from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.curate.counting.tally import Tally, count_range
+from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import RecordSource, Source, TarSource, open_source
 from bioclip_jax.pipeline.sources.open import RECORD_SUFFIXES, find_metadata

@@ -2,19 +2,14 @@
 
 import hashlib
 import heapq
-import io
 import math
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import simplejpeg
-from PIL import Image, UnidentifiedImageError
-
 from bioclip_jax.pipeline.images import BadImage
-from bioclip_jax.pipeline.images.decode import MAX_PIXELS
+from bioclip_jax.pipeline.images.header import image_header
 from bioclip_jax.pipeline.sources.sample import Sample, Source
 from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE
 from bioclip_jax.text.taxon import Taxon
@@ -28,8 +23,6 @@ SHAPE_BINS = 4
 
 Lineage = tuple[str, ...]
 
-# What PNG, GIF, WebP and JPEG files begin with, even those that are cut off before a reader knows them.
-_MAGIC = (b"\x89PNG", b"GIF8", b"RIFF", b"\xff\xd8")
 # A column `source` that says something else in every row names no providers.
 _MOST_SOURCES = 10_000
 _OTHER_SOURCES = "(others)"
@@ -51,7 +44,9 @@ class TaxonTally:
 
 @dataclass
 class Tally:
-    """Counts over samples; those of two ranges add up to the counts over both, in any order.
+    """Counts over samples; those of two ranges add up to the counts over both.
+
+    In any order, but for `sources` where there are more than _MOST_SOURCES: which of them are others depends on it.
 
     taxa: by lineage from kingdom to species, unknown ranks ""; samples without a taxon are not in it. widths, heights:
     in pixels. shapes: by SHAPE_BINS times the log2 of width and height, rounded. sizes: images by their encoded bytes,
@@ -160,42 +155,6 @@ def count_range(source: Source, work: tuple[int, int, int]) -> Tally:
         tally.count(sample, _priority(seed, index), index)
     tally.drawn = heapq.nsmallest(DRAWN, tally.drawn)
     return tally
-
-
-def image_header(image: bytes) -> tuple[str, int, int]:
-    """An encoded image's format (as Pillow calls it), width and height, from its header. BadImage if it has none."""
-    if not image:
-        raise BadImage("no_image", "there are no bytes")
-    kind, width, height = _jpeg_header(image) or _any_header(image)
-    if width * height > MAX_PIXELS:
-        raise BadImage("too_large", f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
-    return kind, width, height
-
-
-def _jpeg_header(image: bytes) -> tuple[str, int, int] | None:
-    if image[:2] != b"\xff\xd8":
-        return None
-    try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(image)
-    except ValueError:
-        return None
-    return "JPEG", width, height
-
-
-def _any_header(image: bytes) -> tuple[str, int, int]:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of sizes that image_header refuses, and of tags that nobody reads here.
-            warnings.simplefilter("ignore")
-            opened = Image.open(io.BytesIO(image))
-    except Image.DecompressionBombError as error:
-        raise BadImage("too_large", str(error)) from None
-    except UnidentifiedImageError:
-        cause = "truncated" if image.startswith(_MAGIC) else "not_an_image"
-        raise BadImage(cause, f"{len(image)} bytes are no image of a known format") from None
-    except Exception as error:  # Pillow's readers raise whatever their parsing ran into
-        raise BadImage("truncated", f"damaged image: {error}") from None
-    return opened.format or "unknown", opened.width, opened.height
 
 
 def _priority(seed: int, index: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int32, Int8
+from jaxtyping import Int8, Int32
 
 # A backbone's tree has some 30 levels; more are a circle.
 _LEVELS = 64

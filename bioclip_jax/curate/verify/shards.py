@@ -21,7 +21,8 @@ SIZES_FILE = "sizes.json"
 _INDEX_SUFFIX = ".index"
 _COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # What builders and readers leave beside shards, and what people write about them.
-_COMPANIONS = {SIZES_FILE, "catalogue.parquet", "build.json", "dataset_info.json", "features.json", "LICENSE", "README"}
+_COMPANIONS = {SIZES_FILE, "catalogue.parquet", "build.json", "alignment.md", "alignment.csv"}
+_COMPANIONS |= {"dataset_info.json", "features.json", "LICENSE", "README"}
 # As tar_index begins: magic, size, time of modification.
 _INDEX_HEAD = struct.Struct("<8sQQ")
 

@@ -1,6 +1,7 @@
 """Bytes of any image format and mode to 8-bit RGB pixels."""
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ CAUSES = ("no_image", "no_caption", "not_an_image", "truncated", "too_large", "u
 MAX_PIXELS = 89_478_485
 
 # How JPEG, PNG, GIF and WebP files begin, even those that are cut off before they can be told otherwise.
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
 
 _EXIF_ORIENTATION = 0x0112
 # The quarter turns (np.rot90) and then the left-right flip that set each EXIF orientation upright.
@@ -37,11 +38,14 @@ def open_image(data: bytes | str | Path) -> Image.Image:
     """
     data = Path(data).read_bytes() if isinstance(data, (str, Path)) else data
     try:
-        image = Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():
+            # Pillow's warning of large images begins where they are refused here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from None
     except UnidentifiedImageError:
-        cause = "truncated" if data.startswith(_MAGIC) else "not_an_image"
+        cause = "truncated" if data.startswith(MAGIC) else "not_an_image"
         raise BadImage(cause, f"{len(data)} bytes are no image of a known format") from None
     except Exception as error:  # Pillow's readers raise whatever their parsing ran into
         raise BadImage("truncated", f"damaged image: {error}") from None

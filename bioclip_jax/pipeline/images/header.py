@@ -1,0 +1,45 @@
+"""What an image file says of itself before its pixels."""
+
+import io
+import warnings
+
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from bioclip_jax.pipeline.images.decode import MAGIC, MAX_PIXELS, BadImage
+
+
+def image_header(image: bytes) -> tuple[str, int, int]:
+    """An encoded image's format (as Pillow calls it), width and height, from its header. BadImage if it has none."""
+    if not image:
+        raise BadImage("no_image", "there are no bytes")
+    kind, width, height = _jpeg_header(image) or _any_header(image)
+    if width * height > MAX_PIXELS:
+        raise BadImage("too_large", f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
+    return kind, width, height
+
+
+def _jpeg_header(image: bytes) -> tuple[str, int, int] | None:
+    if image[:2] != b"\xff\xd8":
+        return None
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(image)
+    except ValueError:
+        return None
+    return "JPEG", width, height
+
+
+def _any_header(image: bytes) -> tuple[str, int, int]:
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of sizes that image_header refuses, and of tags that nobody reads here.
+            warnings.simplefilter("ignore")
+            opened = Image.open(io.BytesIO(image))
+    except Image.DecompressionBombError as error:
+        raise BadImage("too_large", str(error)) from None
+    except UnidentifiedImageError:
+        cause = "truncated" if image.startswith(MAGIC) else "not_an_image"
+        raise BadImage(cause, f"{len(image)} bytes are no image of a known format") from None
+    except Exception as error:  # Pillow's readers raise whatever their parsing ran into
+        raise BadImage("truncated", f"damaged image: {error}") from None
+    return opened.format or "unknown", opened.width, opened.height
