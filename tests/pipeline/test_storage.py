@@ -103,6 +103,8 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory, shards):
     """A bucket named trees with the shards, in a server of its own; the environment says where it is."""
+    for package in ("s3fs", "moto"):
+        pytest.importorskip(package, reason="pip install 's3fs' 'moto[server]' to read from a real S3 protocol")
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
