@@ -3,10 +3,25 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["CustomLabelsClassifier", "load_model"]
 
 # Loaded when they are first asked for, because they import JAX.
-_HOMES = {"load_model": "bioclip_jax.predict.model", "CustomLabelsClassifier": "bioclip_jax.predict.classifiers"}
+_LABELS = "bioclip_jax.predict.classifiers.custom_labels"
+_HOMES = {
+    "load_model": "bioclip_jax.predict.model",
+    "CustomLabelsClassifier": _LABELS,
+    "CustomLabelsBinningClassifier": _LABELS,
+    "predict_classifications_from_list": _LABELS,
+    "TreeOfLifeClassifier": "bioclip_jax.predict.classifiers.tree_of_life",
+    "predict_classification": "bioclip_jax.predict.classifiers.tree_of_life",
+    "Rank": "bioclip_jax.predict.rank",
+    "UserError": "bioclip_jax.errors",
+    **dict.fromkeys(
+        ("PredictionRecorder", "attach_prediction_recorder", "save_recorded_predictions", "verify_recorder_path"),
+        "bioclip_jax.predict.classifiers.recorder",
+    ),
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it as `error: ...` and exits with status 2, without a traceback.
     """
+
+
+class InvalidValue(UserError, ValueError):
+    """A UserError where pybioclip's functions of the same names raise a ValueError, so that its callers catch it."""

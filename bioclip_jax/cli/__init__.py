@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bioclip_jax import __version__
-from bioclip_jax.cli import bench, models, shards
+from bioclip_jax.cli import bench, models, shards, use
 from bioclip_jax.cli.options import Parser
 from bioclip_jax.errors import UserError
 
@@ -51,6 +51,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"bioclip-jax {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     models.add_verbs(verbs)
+    use.add_verbs(verbs)
     shards.add_verbs(verbs)
     bench.add_verbs(verbs)
     return parser

@@ -56,6 +56,26 @@ def bench_scaling(arguments: argparse.Namespace) -> Result:
     return result
 
 
+def bench_predict(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.bench.predict import run
+    from bioclip_jax.bench.predict_result import table
+
+    result = run(
+        arguments.model,
+        peer=arguments.peer,
+        full=arguments.full,
+        taxa_count=arguments.taxa_count,
+        image_cosine=arguments.image_cosine,
+        many_labels=arguments.labels,
+        images=arguments.images,
+        photographs=arguments.photographs,
+        **({"parts": arguments.parts} if arguments.parts else {}),
+    )
+    if not arguments.json:
+        print(table(result))
+    return result
+
+
 def add_verbs(verbs: Any) -> None:
     """Declare them."""
     kinds = verbs.add_parser("bench", help="measure speed, beside a peer if asked").add_subparsers(
@@ -81,3 +101,14 @@ def add_verbs(verbs: Any) -> None:
         help="of one GPU alone, as bench train measures it",
     )
     verb.add_argument("--gpus", type=positive, nargs="+", metavar="N", help="default 8 16 ... 1024")
+
+    verb = add_verb(kinds, "predict", bench_predict, "speed, memory and scores of predictions")
+    verb.add_argument("--model", default="ViT-B-16", metavar="MODEL", help="or an architecture, with random weights")
+    verb.add_argument("--peer", action="store_true", help="run pybioclip beside it")
+    verb.add_argument("--full", action="store_true", help="also what takes the peer half an hour, and 20,000 images")
+    verb.add_argument("--parts", nargs="+", metavar="PART", help="of labels, taxa, folders, memory (default: all)")
+    verb.add_argument("--taxa-count", type=positive, default=867_455, metavar="N", help="taxa of the synthetic tree")
+    verb.add_argument("--image-cosine", type=float, default=0.3, metavar="X", help="of an image to its taxon")
+    verb.add_argument("--labels", type=positive, default=400, metavar="N", help="labels of the larger classifier")
+    verb.add_argument("--images", metavar="DIR", help="photographs (default: generated ones)")
+    verb.add_argument("--photographs", type=positive, default=64, metavar="N", help="how many are timed")

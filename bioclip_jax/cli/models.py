@@ -1,4 +1,4 @@
-"""The verbs that make models and use them."""
+"""The verbs that make, convert and score models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bioclip_jax.cli.options import (
     MODEL,
     Result,
     add_configured,
-    add_inputs,
     add_verb,
     experiment_config,
     positive,
@@ -61,27 +60,6 @@ def import_(arguments: argparse.Namespace) -> Result:
     return {"output": str(path)}
 
 
-def embed(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.embed import embed
-
-    return embed(arguments.inputs, arguments.model, arguments.output, batch_size=arguments.batch_size)
-
-
-def predict(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.predict import predict
-
-    return predict(
-        arguments.inputs,
-        arguments.model,
-        labels=arguments.cls,
-        k=arguments.k,
-        format=arguments.format,
-        output=arguments.output,
-        batch_size=arguments.batch_size,
-        as_result=arguments.json,
-    )
-
-
 def eval_zero_shot(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.evaluate.zero_shot import evaluate_model
 
@@ -128,19 +106,6 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("source", metavar="SOURCE", help="a directory, a weights file, local-dir:PATH or hf-hub:ORG/NAME")
     verb.add_argument("output", type=Path, metavar="OUT", help="a directory that does not exist or is empty")
     verb.add_argument("--model", metavar="NAME", help="the architecture by its open_clip name, where SOURCE says none")
-
-    verb = add_verb(verbs, "embed", embed, "write one unit vector an image")
-    add_inputs(verb)
-    verb.add_argument("--output", required=True, type=Path, metavar="FILE", help="ends in .npy, .parquet or .json")
-
-    verb = add_verb(verbs, "predict", predict, "name what is on images")
-    add_inputs(verb)
-    verb.add_argument(
-        "--cls", required=True, metavar="LABELS", help="the possible answers: a,b,c or a file with one a line"
-    )
-    verb.add_argument("--k", type=positive, default=5, help="how many answers an image (default 5)")
-    verb.add_argument("--format", choices=["csv", "table", "json", "parquet"], default=None, help="default csv")
-    verb.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
 
     protocols = verbs.add_parser("eval", help="score a model by a published protocol").add_subparsers(
         title="protocols", metavar="PROTOCOL", required=True

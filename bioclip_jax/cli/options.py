@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 # A result as one JSON object, or text for a person.
@@ -18,6 +19,8 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+# Named here too, because predict/model.py imports JAX.
+DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
 MODEL = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
 
 
@@ -37,12 +40,40 @@ def add_configured(verbs: Any, name: str, run: Any, help: str, epilog: str = "")
     return verb
 
 
-def add_inputs(verb: argparse.ArgumentParser) -> None:
+def add_inputs(verb: argparse.ArgumentParser, nargs: str = "+") -> None:
     verb.add_argument(
-        "inputs", nargs="+", metavar="INPUTS", help="images, folders, globs, a CSV with a filepath column, or tars"
+        "inputs", nargs=nargs, metavar="INPUTS", help="images, folders, globs, tables with a filepath column, or tars"
     )
-    verb.add_argument("--model", required=True, metavar="MODEL", help=MODEL)
+
+
+def add_model(verb: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
+    """Which model, and how it runs."""
+    note = f" (default {default})" if default else ""
+    verb.add_argument("--model", metavar="MODEL", help=f"{MODEL}, or an architecture's name{note}")
+    verb.add_argument(
+        "--pretrained", metavar="TAG|FILE", help="the weights of an architecture: open_clip's tag, or a file"
+    )
+    verb.add_argument("--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all there are of the fastest)")
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
+
+
+def running(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What add_model declared, but the model, as keyword arguments."""
+    names = ("pretrained", "device", "batch_size")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def file_or_stdout(text: str) -> Path | None:
+    """For arguments: a file, or standard output by the name that pybioclip gives it."""
+    return None if text == "stdout" else Path(text)
+
+
+def probability(text: str) -> float:
+    """For arguments: a number above 0 and at most 1."""
+    number = float(text)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return number
 
 
 def positive(text: str) -> int:

@@ -8,7 +8,7 @@ from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, Reposit
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["download"]
+__all__ = ["download", "download_data"]
 
 # In open_clip's order.
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -60,3 +60,20 @@ def _fetch_weights(repository: str) -> Path:
         except EntryNotFoundError:
             continue
     raise UserError(f"hf-hub:{repository} has no {' or '.join(_WEIGHTS)}: only ViT-CLIP models of open_clip are supported")
+
+
+def download_data(repository: str, name: str) -> Path:
+    """A file of a dataset of the Hub, as a path in huggingface_hub's cache; without a connection where it is there.
+
+    UserError where it cannot be had.
+    """
+    try:
+        return Path(hf_hub_download(repository, name, repo_type="dataset", local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(hf_hub_download(repository, name, repo_type="dataset"))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise UserError(f"{name} of {repository} is not in the cache and the Hub cannot be reached: connect once to fetch it") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(f"{name} of {repository} could not be fetched ({type(error).__name__}): try again") from error

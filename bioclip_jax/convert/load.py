@@ -13,8 +13,6 @@ from safetensors.numpy import load_file
 
 from bioclip_jax.checkpoint.config import build
 from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import restore_params
-from bioclip_jax.convert.hub_files import download
 from bioclip_jax.convert.infer import architecture_name, infer_architecture
 from bioclip_jax.convert.open_clip import from_state_dict
 from bioclip_jax.convert.positions import resize_positions
@@ -35,7 +33,7 @@ class ModelBundle:
     """A model ready to run.
 
     params: nested dict of float32 arrays, as `CLIP`'s. name: the architecture's, or "custom". source: where
-    it came from, for a person. training: {"config", "step", "metrics"} of the run behind it (metrics: the
+    it came from, for a person. directory: where it lies, None for one of the Hub or a bare file. training: {"config", "step", "metrics"} of the run behind it (metrics: the
     last evaluation up to that step, with its own "step", or None), where MODEL is a training directory.
     """
 
@@ -45,6 +43,7 @@ class ModelBundle:
     name: str
     source: str
     training: dict[str, Any] | None = None
+    directory: Path | None = None
 
 
 def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
@@ -80,6 +79,9 @@ def resolve_weights_file(path: Path, model: str | None) -> ModelBundle:
 
 
 def _from_training(run: Path, step: int | None, image_size: int | None) -> ModelBundle:
+    # Orbax takes half a second to import, the Hub's library a quarter.
+    from bioclip_jax.checkpoint.manager import restore_params
+
     directory = TrainingDirectory(run)
     settings = directory.read_config()
     if not isinstance(settings.get("model"), str):
@@ -91,7 +93,7 @@ def _from_training(run: Path, step: int | None, image_size: int | None) -> Model
         config, params["visual"]["positional_embedding"], preprocess, image_size
     )
     training = {"config": settings, "step": step, "metrics": _last_evaluation(directory, step)}
-    return ModelBundle(config, params, preprocess, settings["model"], f"{run} step {step}", training)
+    return ModelBundle(config, params, preprocess, settings["model"], f"{run} step {step}", training, run)
 
 
 def _last_evaluation(directory: TrainingDirectory, step: int) -> dict[str, Any] | None:
@@ -110,10 +112,13 @@ def _from_directory(path: Path, source: str, image_size: int | None) -> ModelBun
             state_dict |= load_file(path / REPLAY_FILE)
         except SafetensorError as error:
             raise UserError(f"{path / REPLAY_FILE} is not a readable safetensors file ({error}): import the model again") from error
-    return _bundle(config, preprocess, state_dict, source=source, image_size=image_size)
+    bundle = _bundle(config, preprocess, state_dict, source=source, image_size=image_size)
+    return dataclasses.replace(bundle, directory=path)
 
 
 def _from_hub(repository: str, image_size: int | None) -> ModelBundle:
+    from bioclip_jax.convert.hub_files import download
+
     config_file, weights_file = download(repository, CONFIG_FILE)
     config, preprocess = _read_config(config_file)
     return _bundle(

@@ -1,6 +1,10 @@
 """open_clip's state dict and our parameter tree, one into the other, bit for bit."""
 
+import math
+import mmap
+import os
 from collections.abc import Iterator, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -79,26 +83,28 @@ def from_state_dict(state_dict: Mapping[str, Float[np.ndarray, "..."]], config: 
     _check_keys({key for key, _, _ in entries}, set(given))
 
     params: Params = {}
+    copies = []
     for key, path, layer in entries:
-        value = np.asarray(given[key], np.float32)
+        value, expected = np.asarray(given[key]), _torch_shape(key, config)
         if key in ("logit_scale", "logit_bias"):
             value = value.reshape(())
-        expected = _torch_shape(key, config)
         if value.shape != expected:
             raise UserError(
                 f"{key} has shape {list(value.shape)}, the configuration says {list(expected)}: is it another model's file?"
             )
-        value = _from_torch(key, value, config)
         node = params
         for name in path[:-1]:
             node = node.setdefault(name, {})
+        shape = _our_shape(key, config)
         if layer is None:
-            node[path[-1]] = value
-            continue
-        if layer == 0:
+            node[path[-1]] = _room(shape)
+        elif layer == 0:
             layers = config.vision.layers if path[0] == "visual" else config.text.layers
-            node[path[-1]] = np.empty((layers, *value.shape), np.float32)
-        node[path[-1]][layer] = value
+            node[path[-1]] = _room((layers, *shape))
+        copies.append((key, value, node[path[-1]] if layer is None else node[path[-1]][layer]))
+    # NumPy lets go of the interpreter's lock while it copies.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(lambda copy: _from_torch(*copy), copies))
     return params
 
 
@@ -136,23 +142,41 @@ def _to_torch(key: str, value: np.ndarray, config: CLIPConfig) -> np.ndarray:
         return value.reshape(patch, patch, 3, config.vision.width).transpose(3, 2, 0, 1).copy()
     if ".in_proj_" in key:
         value = value.reshape(*value.shape[:-2], -1)
-    return _transposed(value) if _is_linear(key) else value
+    return _transpose(value, np.empty(value.shape[::-1], value.dtype)) if _is_linear(key) else value
 
 
-def _from_torch(key: str, value: np.ndarray, config: CLIPConfig) -> np.ndarray:
+def _from_torch(key: str, value: np.ndarray, ours: np.ndarray) -> None:
+    """Copies the tensor into `ours`, which is of `_our_shape`."""
     if key == "visual.conv1.weight":
-        return value.transpose(2, 3, 1, 0).reshape(-1, config.vision.width)
-    value = _transposed(value) if _is_linear(key) else value
+        ours[...] = value.transpose(2, 3, 1, 0).reshape(ours.shape)
+    elif _is_linear(key):
+        _transpose(value, ours.reshape(len(ours), -1))
+    else:
+        ours[...] = value.reshape(ours.shape)
+
+
+def _our_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
+    shape = _torch_shape(key, config)
+    if key == "visual.conv1.weight":
+        return math.prod(shape[1:]), shape[0]
+    shape = shape[::-1] if _is_linear(key) else shape
     # Query, key and value lie one after another in open_clip's, on an axis of their own in ours.
-    return value.reshape(*value.shape[:-1], 3, -1) if ".in_proj_" in key else value
+    return (*shape[:-1], 3, shape[-1] // 3) if ".in_proj_" in key else shape
 
 
-def _transposed(matrix: np.ndarray) -> np.ndarray:
+def _transpose(matrix: np.ndarray, result: np.ndarray) -> np.ndarray:
     # NumPy's own transposed copy misses the cache at each element; in strips it is five times as fast.
-    result = np.empty(matrix.shape[::-1], matrix.dtype)
     for start in range(0, len(matrix), 128):
         result[:, start : start + 128] = matrix[start : start + 128].T
     return result
+
+
+def _room(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    """Room for float32 in pages of its own: XLA's CPU backend takes what begins at a multiple of 64 bytes as it is, and
+    copies other arrays."""
+    # Filled in one call: a fault for each page, or a huge page from a virtual machine's host, takes several times as long.
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
+    return np.frombuffer(mmap.mmap(-1, 4 * math.prod(shape), flags=flags), np.float32).reshape(shape)
 
 
 def _torch_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:

@@ -1,25 +1,26 @@
 """State dicts from files: safetensors, or pickles that hold nothing but tensors."""
 
+import json
+import mmap
 import pickle
 from pathlib import Path
 from typing import Any
 
-# Importing it teaches NumPy the name bfloat16, which safetensors asks for.
-import ml_dtypes  # noqa: F401
+import ml_dtypes
 import numpy as np
 from jaxtyping import Shaped
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["PICKLES", "REPLAY_FILE", "StateDict", "find_weights", "read_state_dict"]
+__all__ = ["PICKLES", "REPLAY_FILE", "WEIGHTS_SUFFIXES", "StateDict", "find_weights", "read_state_dict"]
 
 StateDict = dict[str, Shaped[np.ndarray, "..."]]
 
 # The second projector lies beside the weights, because open_clip would refuse its key among them.
 REPLAY_FILE = "replay_projector.safetensors"
 PICKLES = (".bin", ".pt", ".pth")
+WEIGHTS_SUFFIXES = (".safetensors", *PICKLES)
 # The order in which open_clip looks for weights in a directory.
 _PREFERRED = (
     "open_clip_model.safetensors",
@@ -31,6 +32,19 @@ _PREFERRED = (
     "pytorch_model.pth",
     "model.pth",
 )
+# What safetensors calls the kinds of numbers that a state dict may hold.
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": ml_dtypes.bfloat16,
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "?",
+}
 # What wraps a model while it trains leaves its name before every key.
 _WRAPPERS = ("module.", "_orig_mod.")
 # open_clip keeps the text tower of some models apart; the tensors are the same.
@@ -61,7 +75,7 @@ def read_state_dict(path: Path) -> StateDict:
         raise UserError(f"no such file: {path}")
     if path.suffix == ".safetensors":
         try:
-            tensors = load_file(path)
+            tensors = _map_safetensors(path)
         except (SafetensorError, OSError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
     elif path.suffix in PICKLES:
@@ -69,6 +83,24 @@ def read_state_dict(path: Path) -> StateDict:
     else:
         raise UserError(f"{path} is not a weights file: give .safetensors, {', '.join(PICKLES)}")
     return {_plain_key(key): value for key, value in tensors.items()}
+
+
+def _map_safetensors(path: Path) -> StateDict:
+    """The tensors as read-only views of the file, which is read where they are."""
+    # It checks the header against the file; its own tensors are copies.
+    with safe_open(path, "np"):
+        pass
+    with open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, about in header.items():
+        first, last = about["data_offsets"]
+        values = np.frombuffer(content, np.uint8, last - first, start + first)
+        tensors[name] = values.view(_DTYPES[about["dtype"]]).reshape(about["shape"])
+    return tensors
 
 
 def _plain_key(key: str) -> str:

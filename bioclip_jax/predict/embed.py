@@ -1,104 +1,101 @@
-"""The verb `embed`: one unit vector an image, as NumPy, Parquet or JSON."""
+"""The verb `embed`: one vector an image, or a text, as NumPy, Parquet or JSON."""
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from jaxtyping import Float32
+from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.predict.embedding.columns import Columns
+from bioclip_jax.predict.embedding.formats import Batch, check_format, write_batches
+from bioclip_jax.predict.embedding.stream import stream_vectors
 from bioclip_jax.predict.inputs import ImageFile, find_images
-from bioclip_jax.predict.progress import Unreadable, track
-from bioclip_jax.predict.results import check_output, written_beside
+from bioclip_jax.predict.progress import Unreadable
+from bioclip_jax.predict.results import check_output
 
-Batches = Iterable[tuple[list[ImageFile], Float32[np.ndarray, "rows embed_dim"]]]
+if TYPE_CHECKING:
+    from bioclip_jax.predict.model import Model
 
-SUFFIXES = (".npy", ".parquet", ".json")
+# Texts that are encoded together.
+_TEXTS = 4096
 
 
 def embed(
-    inputs: Sequence[str | os.PathLike[str]], model: str, output: Path, *, batch_size: int | None = None
+    inputs: Sequence[str | os.PathLike[str]],
+    model: str | None = None,
+    output: Path | None = None,
+    *,
+    texts: Sequence[str] = (),
+    format: str | None = None,
+    cache: bool = False,
+    batch_size: int | None = None,
+    device: str | None = None,
+    pretrained: str | None = None,
 ) -> dict[str, Any]:
-    """Write the unit vectors of the images that `inputs` name (as find_images), in their order.
+    """Write the vectors of the images that `inputs` name (as find_images), or those of `texts`, in their order.
 
-    The suffix of `output` says how. .npy: float32 [n, dim]. .parquet: columns uuid (that of a shard's sample, else
-    made from the path), emb (dim float32) and path. .json: pybioclip's {"model", "embeddings": {path: [...]}}, with
-    "normalized": true, because pybioclip's own are not.
-
-    Returns: {"images", "embed_dim", "output", "unreadable"}. An image that cannot be read is named on standard error
-      and left out.
+    Args: `model`, `batch_size`, `device` and `pretrained` as load_model; `output` and `format` as check_format and
+      write_batches. The vectors are unit vectors, but in format "pybioclip", whose own are not normalised. Parquet
+      takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of images are kept on disk,
+      and looked up there.
+    Returns: {"images" or "texts": how many, "embed_dim", "output", "unreadable"}. An image that cannot be read is
+      named on standard error and left out.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
-    output = Path(output)
-    if output.suffix not in SUFFIXES:
-        raise UserError(f"the output {output} does not say its format; end it in {', '.join(SUFFIXES)}")
+    output = None if output is None else Path(output)
+    format = check_format(format, output)
     check_output(output)
-    images = find_images(inputs)
+    if texts and inputs:
+        raise UserError("there are images and texts to embed; give one kind a run")
+    if texts and format == "pybioclip":
+        raise UserError("pybioclip's JSON holds images only; write texts to a .npy, .parquet or .json with --output")
+    images = [] if texts else find_images(inputs)
+    columns = Columns(inputs, images) if images and format == "parquet" else None
 
     # JAX is loaded once there is something to do.
-    from bioclip_jax.predict.model import load_model
+    from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
 
-    loaded = load_model(model, batch_size=batch_size)
+    loaded = load_model(model or DEFAULT_MODEL, pretrained=pretrained, device=device, batch_size=batch_size)
     unreadable = Unreadable(len(images))
-
-    def batches() -> Iterator[tuple[list[ImageFile], Float32[np.ndarray, "rows embed_dim"]]]:
-        for places, features in loaded.embedder.stream(track(images, "embedding", len(images)), unreadable):
-            yield [images[place] for place in places], features
-
-    with written_beside(output) as path:
-        _WRITERS[output.suffix](batches(), path, loaded.source)
+    if texts:
+        batches = _of_texts(loaded, texts)
+    else:
+        batches = _of_images(loaded, images, unreadable, columns, cache, format, to_stdout=output is None)
+    about = {"model": loaded.source, "normalized": True}
+    if format in ("parquet", "json"):
+        about["fingerprint"] = loaded.fingerprint
+    write_batches(batches, format, output, about)
     return {
-        "images": len(images),
+        "texts" if texts else "images": len(texts or images),
         "embed_dim": loaded.config.embed_dim,
-        "output": str(output),
+        "output": None if output is None else str(output),
         "unreadable": unreadable.problems,
     }
 
 
-def sample_uuid(image: ImageFile) -> str:
-    """The UUID that the file is named by, as in TreeOfLife shards, or else one made from its absolute path."""
-    try:
-        return str(uuid.UUID(Path(image.name).stem))
-    except ValueError:
-        member = image.name.removeprefix(image.path)
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, Path(image.path).absolute().as_uri() + member))
+def _of_images(
+    model: Model,
+    images: Sequence[ImageFile],
+    unreadable: Unreadable,
+    columns: Columns | None,
+    cache: bool,
+    format: str,
+    to_stdout: bool,
+) -> Iterator[Batch]:
+    vectors = None
+    if cache:
+        from bioclip_jax.predict.vector_cache import VectorCache
+
+        vectors = VectorCache()
+    how = {"normalize": format != "pybioclip", "results_on_stdout": to_stdout}
+    for places, features in stream_vectors(model, images, unreadable, vectors, **how):
+        known = None if columns is None else columns.take(places)
+        yield Batch([images[place] for place in places], features, known)
 
 
-def _write_npy(batches: Batches, path: Path, source: str) -> None:
-    np.save(path, np.concatenate([features for _, features in batches]))
-
-
-def _write_parquet(batches: Batches, path: Path, source: str) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    writer = None
-    try:
-        for images, features in batches:
-            table = pa.table(
-                {
-                    "uuid": [sample_uuid(image) for image in images],
-                    "emb": pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1]),
-                    "path": [image.name for image in images],
-                }
-            )
-            about = {"model": source, "normalized": "true"}
-            writer = writer or pq.ParquetWriter(path, table.schema.with_metadata(about))
-            writer.write_table(table.cast(writer.schema))
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _write_json(batches: Batches, path: Path, source: str) -> None:
-    vectors = {image.name: row.tolist() for images, features in batches for image, row in zip(images, features)}
-    path.write_text(json.dumps({"model": source, "normalized": True, "embeddings": vectors}) + "\n")
-
-
-_WRITERS = {".npy": _write_npy, ".parquet": _write_parquet, ".json": _write_json}
+def _of_texts(model: Model, texts: Sequence[str]) -> Iterator[Batch]:
+    for start in range(0, len(texts), _TEXTS):
+        chunk = list(texts[start : start + _TEXTS])
+        yield Batch(chunk, model.encode_text(chunk))

@@ -9,30 +9,57 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, replicated
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess
 from bioclip_jax.predict.encoder import Encoder
-from bioclip_jax.predict.pixels import ImageLike, load_pixels, name_of
+from bioclip_jax.predict.pixels import ImageLike, Pixels, load_pixels, name_of, prediction_preprocess
 
 # Called with the place of an image among the inputs and what is wrong with it.
 OnBad = Callable[[int, UserError], None]
 
 
 class Embedder:
-    """A model on this machine's devices. Images are decoded by threads ahead of it."""
+    """A model on this machine's devices. Images are decoded by threads ahead of it.
 
-    def __init__(self, bundle: ModelBundle, *, batch_size: int | None = None) -> None:
-        """`batch_size`: images a batch; None chooses for the kind of device."""
-        mesh = make_mesh(MeshConfig(), jax.local_devices())
-        self._preprocess = bundle.preprocess
-        self._encoder = Encoder(bundle.config, bundle.preprocess, mesh, batch_size=batch_size)
+    preprocess: the transform from a picture to the model's pixels, as prediction_preprocess chooses it.
+    """
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        *,
+        batch_size: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        dtype: Any = None,
+    ) -> None:
+        """`batch_size`: images a batch; None chooses for the kind of device. `devices`: None takes all of this machine.
+
+        `dtype`: of the towers' arithmetic, float32 where it is None.
+        """
+        mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
+        self.mesh = mesh
+        self.preprocess = prediction_preprocess(bundle)
+        self._encoder = Encoder(
+            bundle.config, self.preprocess, mesh, batch_size=batch_size, dtype=dtype or jnp.float32
+        )
         self._params = jax.device_put(bundle.params, replicated(mesh))
         self.embed_dim = bundle.config.embed_dim
+
+    @property
+    def batch_size(self) -> int:
+        """Images that go through the model at once."""
+        return self._encoder.batch_size
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The model's parameters, on the devices."""
+        return self._params
 
     def images(self, images: Sequence[ImageLike]) -> Float32[np.ndarray, "n embed_dim"]:
         """Unit vectors of images. UserError for one that cannot be read."""
@@ -40,16 +67,17 @@ class Embedder:
         return np.concatenate(parts) if parts else np.empty((0, self.embed_dim), np.float32)
 
     def stream(
-        self, images: Iterable[ImageLike], on_bad: OnBad | None = None
+        self, images: Iterable[ImageLike], on_bad: OnBad | None = None, *, normalize: bool = True
     ) -> Iterator[tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]]:
         """Places among `images` and their unit vectors, a batch at a time, in order.
 
-        What cannot be read is handed to `on_bad` and left out, or without it raised as UserError.
+        What cannot be read is handed to `on_bad` and left out, or without it raised as UserError. `normalize`: as
+        Encoder.images.
         """
         places: deque[int] = deque()
 
-        def pixels() -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-            for place, result in enumerate(load_ahead(images, self._preprocess, 2 * self._encoder.batch_size)):
+        def pixels() -> Iterator[Pixels]:
+            for place, result in enumerate(load_ahead(images, self.preprocess, 2 * self._encoder.batch_size)):
                 if isinstance(result, np.ndarray):
                     places.append(place)
                     yield result
@@ -58,7 +86,7 @@ class Embedder:
                 else:
                     on_bad(place, result)
 
-        for features in self._encoder.images(self._params, pixels()):
+        for features in self._encoder.images(self._params, pixels(), normalize=normalize):
             yield [places.popleft() for _ in range(len(features))], features
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
@@ -68,7 +96,7 @@ class Embedder:
 
 def load_ahead(
     images: Iterable[ImageLike], preprocess: Preprocess, ahead: int
-) -> Iterator[UInt8[np.ndarray, "size size 3"] | UserError]:
+) -> Iterator[Pixels | UserError]:
     """Each image's pixels, in order, or what is wrong with it; at most `ahead` wait in memory."""
 
     def load(image: ImageLike) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,28 +12,28 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from bioclip_jax.distributed.mesh import batch_sharding
 from bioclip_jax.distributed.sharding import activation_sharding
 from bioclip_jax.models import CLIP, CLIPConfig, graphdef, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict.packed_texts import pack, packed_features
+from bioclip_jax.predict.pixels import Pixels
 from bioclip_jax.predict.progress import track
-from bioclip_jax.text.tokenizer import Tokenizer
 
-_CONTEXT_STEP = 8
-# Every context length costs a compilation, a second or more, which less work than this does not pay back.
-_MANY_FLOPS = 2e12
+# Tokens in a row of texts: long rows repeat fewer beginnings, and attention's share grows with their square.
+_ROW_LENGTH = 128
 
 
 class Encoder:
     """Pixels and texts to unit vectors by parameters that are given with each call and may change between calls.
 
     Rows are split over all devices of `mesh`. A batch holds `batch_size` rows, the last one filled up; fewer rows
-    in all are filled up to a power of two. So each tower is compiled once a run (texts: once a context length).
+    in all are filled up to a power of two. So each tower is compiled once a run.
     With several processes, each must make the same calls with the same rows, and gets all vectors.
 
-    image_features, text_features: the compiled towers, (parameters, uint8 images or int32 tokens) -> unit vectors.
+    image_features, text_features: the compiled towers, (parameters, images or packed int32 texts) -> unit vectors.
     """
 
     def __init__(
@@ -53,55 +54,65 @@ class Encoder:
         self.mesh = mesh
         batch_size = batch_size or mesh.size * (16 if mesh.devices.flat[0].platform == "cpu" else 128)
         self.batch_size = -(-batch_size // mesh.size) * mesh.size
-        self._tokenizer = Tokenizer(config.text.context_length)
+        self._context_length = config.text.context_length
         self._embed_dim = config.embed_dim
-        self._text = config.text
+        self._row_length = max(_ROW_LENGTH, self._context_length)
         self._rows = batch_sharding(mesh)
+        # "auto" goes by the machine's best device, and `mesh` may be made of another kind.
+        attention = "xla" if mesh.devices.flat[0].platform == "cpu" else "auto"
 
         def model(params: Any) -> CLIP:
             # Parameters that only training uses: a second projector, and the sigmoid loss's bias.
             present = dict(replay_projector="continual_proj" in params["visual"], logit_bias="logit_bias" in params)
-            return nnx.merge(graphdef(config, dtype=dtype, shard=activation_sharding(mesh), **present), params)
+            options = dict(dtype=dtype, attention=attention, shard=activation_sharding(mesh))
+            return nnx.merge(graphdef(config, **options, **present), params)
 
-        def image_features(params: Any, images: jax.Array) -> jax.Array:
-            return model(params).encode_image(normalize_images(images, preprocess.mean, preprocess.std))
+        def image_features(params: Any, images: jax.Array, normalize: bool = True) -> jax.Array:
+            pixels = normalize_images(images, preprocess.mean, preprocess.std)
+            return model(params).encode_image(pixels, normalize=normalize)
 
-        def text_features(params: Any, tokens: jax.Array) -> jax.Array:
-            return model(params).encode_text(tokens)
+        def text_features(params: Any, packed: jax.Array) -> jax.Array:
+            return packed_features(model(params), packed)
 
         self.image_features = jax.jit(image_features, out_shardings=self._rows)
+        self._raw_image_features = jax.jit(partial(image_features, normalize=False), out_shardings=self._rows)
         self.text_features = jax.jit(text_features, out_shardings=self._rows)
 
     def images(
-        self, params: Any, pixels: Iterable[UInt8[np.ndarray, "size size 3"]]
+        self, params: Any, pixels: Iterable[Pixels], *, normalize: bool = True
     ) -> Iterator[Float32[np.ndarray, "rows embed_dim"]]:
-        """Unit vectors in the order of `pixels`, a batch at a time; pixels as Preprocess gives them."""
+        """Unit vectors in the order of `pixels`, a batch at a time; pixels as Preprocess gives them.
+
+        `normalize`: False gives the vectors as the tower projects them, of any length.
+        """
+        function = self.image_features if normalize else self._raw_image_features
         shape = 0
         for batch in _batched(pixels, self.batch_size):
             shape = shape or self._shape(len(batch), self.batch_size)
-            yield self._run(self.image_features, params, np.stack(batch), shape)
+            yield self._run(function, params, np.stack(batch), shape)
 
     def texts(self, params: Any, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
-        """Unit vectors of texts.
+        """Unit vectors of texts, packed into rows with what several begin with only once: see packed_texts.
 
-        They are cut behind the longest text, and many texts are sorted, so that each batch is as short as its own
-        longest: under the causal mask, what stands behind the end-of-text token changes nothing.
+        A text longer than the context is cut.
         """
-        tokens = self._tokenizer(texts)
+        if not texts:
+            return np.empty((0, self._embed_dim), np.float32)
+        # Its libraries take a while to import, and who has the texts' vectors already never needs them.
+        from bioclip_jax.text.tokenizer import Tokenizer
+
+        tokens = Tokenizer(self._context_length)(texts)
         # The end-of-text token has the largest id.
-        lengths = tokens.argmax(axis=1) + 1
-        order = np.argsort(lengths, kind="stable")
-        # A text is far less work than an image, so a batch holds more of them.
-        shape = self._shape(len(order), 4 * self.batch_size)
+        packed = pack(tokens, tokens.argmax(axis=1).astype(np.int32) + 1, self._row_length)
+        # A row of short texts is about as much work as an image; half as many leave less of the last batch empty.
+        shape = self._shape(len(packed.rows), -(-self.batch_size // (2 * self.mesh.size)) * self.mesh.size)
         features = np.empty((len(texts), self._embed_dim), np.float32)
-        # A multiplication and an addition for each of the 12 width^2 weights of a block.
-        many = lengths.sum() * 24 * self._text.layers * self._text.width**2 > _MANY_FLOPS
-        starts = range(0, len(order), shape)
+        starts = range(0, len(packed.rows), shape)
+        row, column = np.divmod(packed.ends, self._row_length)
         for start in track(starts, "encoding texts", len(starts)):
-            rows = order[start : start + shape]
-            longest = lengths[rows[-1] if many else order[-1]]
-            context = -(-int(longest) // _CONTEXT_STEP) * _CONTEXT_STEP
-            features[rows] = self._run(self.text_features, params, tokens[rows, :context], shape)
+            found = self._run(self.text_features, params, packed.rows[start : start + shape], shape)
+            here = (row >= start) & (row < start + shape)
+            features[here] = found[row[here] - start, column[here]]
         return features
 
     def _shape(self, rows: int, most: int) -> int:

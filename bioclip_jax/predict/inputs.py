@@ -1,4 +1,4 @@
-"""What a person may name as INPUTS: files, folders, globs, a CSV of file paths, tars."""
+"""What a person may name as INPUTS: files, folders, globs, a table of file paths (CSV or Parquet), tars."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
-_ADVICE = "give images, folders, globs, a CSV with a filepath column, or tars"
+_IN_FOLDERS = IMAGE_SUFFIXES | {".tar"}
+_ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """One image on disk: a file, or `size` bytes at `offset` of a tar.
 
@@ -41,7 +43,7 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
     """The images that INPUTS name, in their order; those of a folder or glob sorted by path.
 
     A file that is named itself is taken whatever its suffix; in folders and tars only files with an image's suffix.
-    Nothing is opened here but CSVs and tars. UserError for a path that is missing, and for a folder, glob, CSV or
+    Nothing is opened here but tables and tars. UserError for a path that is missing, and for a folder, glob, table or
     tar without images.
     """
     if not inputs:
@@ -51,15 +53,12 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
 
 def _expand(item: str) -> Iterable[ImageFile]:
     if os.path.isdir(item):
-        found = [image for path in _walk(item) for image in _expand(path)]
+        found = [image for path in _walk(item) for image in _in_file(path)]
         if not found:
             raise UserError(f"the folder {item} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); {_ADVICE}")
         return found
     if os.path.exists(item):
-        suffix = Path(item).suffix.lower()
-        if suffix == ".csv":
-            return _from_csv(item)
-        return _from_tar(item) if suffix == ".tar" else [ImageFile(item, item)]
+        return _in_file(item)
     if glob.has_magic(item):
         matches = sorted(glob.glob(item, recursive=True))
         if not matches:
@@ -68,31 +67,66 @@ def _expand(item: str) -> Iterable[ImageFile]:
     raise UserError(f"{item} does not exist; {_ADVICE}")
 
 
+def _in_file(path: str) -> Iterable[ImageFile]:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".tar":
+        return _from_tar(path)
+    if suffix == ".csv":
+        return _from_table(path, _paths_of_csv(path))
+    if suffix in PARQUET_SUFFIXES:
+        return _from_table(path, _paths_of_parquet(path))
+    return [ImageFile(path, path)]
+
+
 def _walk(folder: str) -> Iterator[str]:
     """Images and tars below a folder, hidden ones left out, sorted by path."""
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(entry.path)
-            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES | {".tar"}:
-                yield entry.path
+        found = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+    for name, is_folder in found:
+        path = os.path.join(folder, name)
+        if is_folder:
+            yield from _walk(path)
+        elif os.path.splitext(name)[1].lower() in _IN_FOLDERS:
+            yield path
 
 
-def _from_csv(path: str) -> list[ImageFile]:
-    """The filepath column; relative paths start from the CSV's folder."""
+def _from_table(path: str, paths: list[str]) -> list[ImageFile]:
+    """The images of a table's filepath column; relative paths start from the table's folder."""
+    if not paths:
+        raise UserError(f"{path} names no file; put one path a row into its filepath column")
+    folder = os.path.dirname(path)
+    return [ImageFile(name, name) for name in (os.path.join(folder, relative) for relative in paths)]
+
+
+def _paths_of_csv(path: str) -> list[str]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if "filepath" not in (rows.fieldnames or ()):
-                raise UserError(f"{path} has no filepath column, but {rows.fieldnames or 'nothing'}; add one")
-            paths = [row["filepath"] for row in rows if row["filepath"]]
+            rows = csv.reader(file)
+            names = next(rows, [])
+            _check_columns(path, names)
+            column = names.index("filepath")
+            return [row[column] for row in rows if len(row) > column and row[column]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as CSV ({error}); give comma separated text in UTF-8") from error
-    if not paths:
-        raise UserError(f"{path} names no file; put one path a line into its filepath column")
-    return [ImageFile(name, name) for name in (os.path.join(os.path.dirname(path), p) for p in paths)]
+
+
+def _paths_of_parquet(path: str) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names)
+            # Nothing else of it: vectors may lie beside.
+            column = file.read(columns=["filepath"])["filepath"]
+            return [text for text in column.cast(pa.large_string()).to_pylist() if text]
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from error
+
+
+def _check_columns(path: str, names: Sequence[str]) -> None:
+    if "filepath" not in names:
+        raise UserError(f"{path} has no filepath column, but {', '.join(names) or 'nothing'}; add one")
 
 
 def _from_tar(path: str) -> list[ImageFile]:

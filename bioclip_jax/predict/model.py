@@ -5,46 +5,107 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.convert.load import ModelBundle, resolve
-from bioclip_jax.models import CLIPConfig
+from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
+from bioclip_jax.convert.weights import WEIGHTS_SUFFIXES
+from bioclip_jax.errors import UserError
+from bioclip_jax.models import CLIPConfig, model_names
 from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict.devices import devices
 from bioclip_jax.predict.embedder import Embedder
 from bioclip_jax.predict.pixels import ImageLike
+
+DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
 
 
 class Model:
     """Images and texts to unit vectors whose dot product, times `logit_scale`, is a logit.
 
     config: the architecture. preprocess: the transform from a picture to the model's pixels. source: where the
-    weights came from.
+    weights came from. directory: where it lies, where it lies in one. device: the kind of device that it runs on.
+    dtype: of the towers' arithmetic, by its name.
     """
 
-    def __init__(self, bundle: ModelBundle, *, batch_size: int | None = None) -> None:
-        """`batch_size`: images that are encoded together; None chooses for the kind of device."""
-        self.embedder = Embedder(bundle, batch_size=batch_size)
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        *,
+        batch_size: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        dtype: Any = None,
+    ) -> None:
+        """`batch_size`: images that are encoded together; None chooses for the kind of device. `devices`: None takes
+        all of this machine. `dtype`: of the towers' arithmetic; None is float32."""
+        self.embedder = Embedder(bundle, batch_size=batch_size, devices=devices, dtype=dtype)
+        self.device: str = self.embedder.mesh.devices.flat[0].platform
+        self.dtype: str = np.dtype(dtype or np.float32).name
         self.config: CLIPConfig = bundle.config
         self.preprocess: Preprocess = bundle.preprocess
         self.source: str = bundle.source
+        self.directory: Path | None = bundle.directory
         self.logit_scale: float = math.exp(float(bundle.params["logit_scale"]))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the weights and the architecture are, wherever they lie: see convert/fingerprint.py."""
+        from bioclip_jax.convert.fingerprint import fingerprint
+
+        return fingerprint(self.embedder.params, self.config)
 
     def encode_image(self, images: ImageLike | Sequence[ImageLike]) -> Float32[np.ndarray, "n embed_dim"]:
         """Unit vectors of images: paths, PIL images or uint8 arrays [height, width, 3]; one counts as a list of one.
 
         UserError for an image that cannot be read.
         """
-        single = not isinstance(images, (list, tuple)) and not (isinstance(images, np.ndarray) and images.ndim == 4)
-        return self.embedder.images([images] if single else images)
+        return self.embedder.images(as_images(images))
 
     def encode_text(self, texts: str | Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
         """Unit vectors of texts; one counts as a list of one. A text longer than the context is cut."""
         return self.embedder.texts([texts] if isinstance(texts, str) else texts)
 
 
-def load_model(model: str | os.PathLike[str], *, batch_size: int | None = None) -> Model:
+def load_model(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    pretrained: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+) -> Model:
     """Load a MODEL: a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or
-    hf-hub:ORG/NAME. UserError if it is none of these."""
-    return Model(resolve(os.fspath(model)), batch_size=batch_size)
+    hf-hub:ORG/NAME, None for BioCLIP 2; or an architecture by its name, with its weights in `pretrained`.
+
+    Args: `pretrained`, a file of weights or one of open_clip's tags, None for the only tag that there is; `device`,
+      as predict/devices.py; `batch_size` and `dtype`, as Model.
+    Errors: UserError if MODEL is none of these, or its weights or the device are not to be had.
+    """
+    # A device that is not there is told at once, not after gigabytes were read.
+    chosen = devices(device)
+    return Model(_bundle(os.fspath(model or DEFAULT_MODEL), pretrained), batch_size=batch_size, devices=chosen, dtype=dtype)
+
+
+def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundle:
+    if model not in model_names() or os.path.isdir(model):
+        if pretrained is not None:
+            raise UserError(
+                f"{model} holds its own weights; leave --pretrained {os.fspath(pretrained)} out, or name an architecture"
+            )
+        return resolve(model)
+    if pretrained is not None and (path := Path(pretrained).expanduser()).suffix in WEIGHTS_SUFFIXES:
+        return resolve_weights_file(path, model)
+    from bioclip_jax.convert.pretrained import repository
+
+    return resolve(repository(model, None if pretrained is None else os.fspath(pretrained)))
+
+
+def as_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
+    """A list of images, where one image counts as a list of one, and an array of four dimensions as a list."""
+    several = isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4)
+    return images if several else [images]

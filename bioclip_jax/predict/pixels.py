@@ -6,18 +6,31 @@ import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.pipeline.images import BadImage, Preprocess, decode, open_image
 from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.squash import Squash
 
 # A path, the encoded bytes, a picture, or its uint8 pixels [height, width(, 3)].
 ImageLike = str | os.PathLike | ImageFile | bytes | Image.Image | UInt8[np.ndarray, "height width *channels"]
+# What the model sees, before normalisation: between 0 and 255.
+Pixels = UInt8[np.ndarray, "size size 3"] | Float32[np.ndarray, "size size 3"]
+
+# The published models, for which pybioclip has a transform of its own in place of the model's.
+_SQUASHED = ("hf-hub:imageomics/bioclip", "hf-hub:imageomics/bioclip-2")
 
 
-def load_pixels(image: ImageLike, preprocess: Preprocess) -> UInt8[np.ndarray, "size size 3"]:
-    """The image as RGB, then resized and cropped as the model wants it.
+def prediction_preprocess(bundle: ModelBundle) -> Preprocess:
+    """The transform under which a model's predictions are pybioclip's: Squash for the two published models from the
+    Hub, and for every other the model's own. The evaluation protocols always use the model's own."""
+    return Squash(bundle.preprocess.size) if bundle.source in _SQUASHED else bundle.preprocess
+
+
+def load_pixels(image: ImageLike, preprocess: Preprocess) -> Pixels:
+    """The image as RGB, then resized and cropped as the model wants it; from Squash in floats.
 
     The conversion to RGB comes first, as in pybioclip, and EXIF orientation is not applied, as in open_clip: the
     scores are theirs. BadImage or OSError where there is no picture.
@@ -31,14 +44,19 @@ def _open(image: ImageLike) -> Image.Image:
             raise BadImage("unreadable", f"an array of {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]")
         return Image.fromarray(image).convert("RGB")
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return _rgb(image)
     if isinstance(image, ImageFile):
         image = image.read()
     elif not isinstance(image, bytes):
         image = Path(image).read_bytes()
     picture = open_image(image)
     # Pillow would clip 16-bit and float pixels at 255, which leaves nothing to see.
-    return Image.fromarray(decode(image)) if picture.mode.startswith(("I", "F")) else picture.convert("RGB")
+    return Image.fromarray(decode(image)) if picture.mode.startswith(("I", "F")) else _rgb(picture)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    # The conversion copies every pixel, even of a picture that is RGB.
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def name_of(image: ImageLike) -> str:

@@ -2,58 +2,161 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.progress import Unreadable, track
+from bioclip_jax.predict.question import Question
+from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.results import check_format, check_output, write_rows
+from bioclip_jax.predict.resume import Answer, Journal, by_image, inputs_digest
 
 
 def predict(
     inputs: Sequence[str | os.PathLike[str]],
     model: str,
-    labels: str,
     *,
-    k: int = 5,
+    rank: Rank | str | None = None,
+    labels: str | None = None,
+    bins: str | os.PathLike[str] | None = None,
+    subset: str | os.PathLike[str] | None = None,
+    within: str | None = None,
+    taxa: str | os.PathLike[str] | None = None,
+    k: int | None = None,
+    min_confidence: float | None = None,
+    unknown: float | None = None,
+    temperature: float | str | None = None,
     format: str | None = None,
     output: Path | None = None,
+    log: Path | None = None,
+    report: Path | None = None,
+    resume: bool = False,
     batch_size: int | None = None,
+    device: str | None = None,
+    pretrained: str | None = None,
     as_result: bool = False,
 ) -> dict[str, Any]:
-    """Write the k best labels of each image to `output`, or to standard output.
+    """Write the best answers for each image to `output`, or to standard output.
 
-    Args: `inputs` as find_images; `labels`, "a,b,c" or a file with one a line; `format` as check_format;
-      `as_result`, without an output put the rows into the result instead of writing them.
-    Returns: {"images", "unreadable", and "output" or "predictions"}. An image that cannot be read is named on
-      standard error and left out.
+    What can be an answer:
+      labels: "a,b,c" or a file with one a line, as read_labels. bins: a CSV of labels and their bins, as read_bins.
+      Without these, taxa at `rank`, species if None, of the head `taxa`, or else of the model's own; only those that
+      the CSV `subset` names, or that lie `within` a taxon, or both.
+    Which of them are:
+      k: so many an image, 5 if None. min_confidence: instead, one at the narrowest rank that reaches it. unknown: an
+      image whose best score is below it is "unknown". temperature: a number, or a file of `taxa calibrate`, that the
+      scores of taxa are made less sure by.
+    Where they go:
+      format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as HTML.
+      resume: finished images wait in a journal beside `output`; after a run was stopped, however hard, the same
+      question goes on from there. as_result: without an output, put the rows into the result instead of writing them.
+    model, pretrained, device, batch_size: as load_model.
+
+    Returns: {"images", "unreadable", "output" or "predictions", and "log" and "report" where they were asked for}. An
+      image that cannot be read is named on standard error and left out.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
-    output = None if output is None else Path(output)
+    output, log, report = (None if path is None else Path(path) for path in (output, log, report))
     if not as_result or output is not None:
         format = check_format(format, output)
-    check_output(output)
-    if k < 1:
-        raise UserError(f"--k is {k}; it must be at least 1")
+    _check_files(output, log, report, resume)
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size is {batch_size}; it must be at least 1")
+    names = {"rank": rank, "labels": labels, "bins": bins, "subset": subset, "within": within, "taxa": taxa}
+    sureness = {"min_confidence": min_confidence, "unknown": unknown, "temperature": temperature}
+    question = Question(k=k, **names, **sureness)
     images = find_images(inputs)
 
     # JAX is loaded once there is something to do.
-    from bioclip_jax.predict.classifiers import CustomLabelsClassifier, read_labels
+    from bioclip_jax.predict.classifiers.recorder import attach_prediction_recorder, save_recorded_predictions
     from bioclip_jax.predict.model import load_model
 
-    names = read_labels(labels)
-    classifier = CustomLabelsClassifier(names, load_model(model, batch_size=batch_size))
+    classifier = question.classifier(load_model(model, pretrained=pretrained, device=device, batch_size=batch_size))
+    recorder = attach_prediction_recorder(classifier, **question.choice()) if log else None
     unreadable = Unreadable(len(images))
     to_stdout = output is None and not as_result
-    tracked = track(images, "predicting", len(images), results_on_stdout=to_stdout)
-    rows = classifier.stream(tracked, k, unreadable)
     result: dict[str, Any] = {"images": len(images)}
-    if as_result and output is None:
-        result["predictions"] = list(rows)
-    else:
-        write_rows(rows, format, output)
-        result["output"] = None if output is None else str(output)
+    with contextlib.ExitStack() as stack:
+        if resume:
+            asked = question.identity(classifier) | {"images": inputs_digest(images)}
+            journal = stack.enter_context(Journal.open(output, asked, images))
+            answers = _resumed(question, classifier, images, unreadable, journal)
+        else:
+            answers = _answers(question, classifier, images, unreadable, results_on_stdout=to_stdout)
+        if report is not None:
+            from bioclip_jax.predict.report import Report
+
+            page = Report(classifier, question.choice() | question.details())
+            answers = page.watch(answers)
+        rows = (row for _, found in answers for row in found)
+        if as_result and output is None:
+            result["predictions"] = list(rows)
+        else:
+            written = write_rows(rows, format, output)
+            result["output"] = str(output) if output is not None and written else None
+        if report is not None:
+            page.write(report, len(images), unreadable.problems)
+            result["report"] = str(report)
+        if recorder is not None:
+            details = question.details() | {"batch_size": batch_size, "unreadable": unreadable.problems}
+            recorder.add_prediction(images, **details)
+            recorder.output = output if result.get("output") else None
+            save_recorded_predictions(classifier, log)
+            result["log"] = str(log)
     return result | {"unreadable": unreadable.problems}
+
+
+def _check_files(output: Path | None, log: Path | None, report: Path | None, resume: bool) -> None:
+    check_output(output)
+    check_output(report)
+    if log is not None:
+        from bioclip_jax.predict.classifiers.recorder import verify_recorder_path
+
+        verify_recorder_path(log)
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"the report {report} is a page for a browser; end its name in .html")
+    places = [path.absolute() for path in (output, log, report) if path is not None]
+    if len(set(places)) < len(places):
+        raise UserError("--output, --log and --report are different things; give each a file of its own")
+    if resume and output is None:
+        raise UserError("--resume goes on with a file; name it with --output")
+
+
+def _answers(
+    question: Question,
+    classifier: Any,
+    images: Sequence[ImageFile],
+    unreadable: Unreadable,
+    *,
+    results_on_stdout: bool = False,
+) -> Iterator[Answer]:
+    tracked = track(images, "predicting", len(images), results_on_stdout=results_on_stdout)
+    rows = question.rows(classifier, tracked, unreadable)
+    for place, found in by_image(rows, images):
+        yield images[place], found
+
+
+def _resumed(
+    question: Question, classifier: Any, images: Sequence[ImageFile], unreadable: Unreadable, journal: Journal
+) -> Iterator[Answer]:
+    """Finishes the journal, and then gives the answers that are in it."""
+    _, rest = journal.rest(classifier.images_together)
+    for place, problem in list(journal.bad.items()):
+        unreadable(place, UserError(problem))
+
+    def note_bad(place: int, problem: UserError) -> None:
+        journal.add_bad(rest[place], str(problem))
+        unreadable(rest[place], problem)
+
+    if rest:
+        left = [images[place] for place in rest]
+        tracked = track(left, "predicting", len(images), done=len(images) - len(left))
+        for place, found in by_image(question.rows(classifier, tracked, note_bad), left):
+            journal.add(rest[place], found)
+    journal.finish()
+    yield from journal.answers()

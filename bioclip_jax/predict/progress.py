@@ -11,10 +11,13 @@ from bioclip_jax.errors import UserError
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], description: str, total: int, *, results_on_stdout: bool = False) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], description: str, total: int, *, results_on_stdout: bool = False, done: int = 0
+) -> Iterator[Item]:
     """The items, with a bar on a terminal that shows how many of `total` were taken, and goes away at the end.
 
     `results_on_stdout`: they are written meanwhile, so where that is a terminal too, there is no bar among them.
+    `done`: how many of `total` were taken earlier.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,7 +32,7 @@ def track(items: Iterable[Item], description: str, total: int, *, results_on_std
         redirect_stdout=False,
         disable=not console.is_terminal or (results_on_stdout and sys.stdout.isatty()),
     ) as progress:
-        yield from progress.track(items, total, description=description)
+        yield from progress.track(items, total, completed=done, description=description)
 
 
 class Unreadable:

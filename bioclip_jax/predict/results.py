@@ -18,6 +18,10 @@ Row = Mapping[str, Any]
 
 FORMATS = ("csv", "table", "json", "parquet")
 _SUFFIXES = {".csv": "csv", ".txt": "table", ".json": "json", ".parquet": "parquet"}
+# A table is for looking at: its columns are as wide as its widest cells, so it waits in memory.
+MOST_TABLE_ROWS = 1_000
+# Rows that Parquet keeps in one group, all columns of which wait in memory.
+_GROUP_ROWS = 65_536
 
 
 def check_format(format: str | None, output: Path | None) -> str:
@@ -66,7 +70,8 @@ def written_beside(output: Path) -> Iterator[Path]:
 def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> int:
     """Write rows of the same columns to `output`, or to standard output. Returns how many there were.
 
-    CSV is written row by row as they come, and JSON is a list of objects. Nothing is written if there is no row.
+    CSV, JSON (a list of objects) and Parquet are written as the rows come, in memory that does not grow. A table holds
+    the first MOST_TABLE_ROWS, and then says how many more there are. Nothing is written if there is no row.
     """
     rows = iter(rows)
     first = next(rows, None)
@@ -78,7 +83,8 @@ def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> 
     with written_beside(output) as path:
         if format == "parquet":
             return _write_parquet(rows, path)
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        # Linux allows names of files that are no UTF-8; they go out as the bytes they are.
+        with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             return _write_text(rows, list(first), format, file)
 
 
@@ -90,37 +96,63 @@ def _write_text(rows: Iterable[Row], columns: list[str], format: str, file: Text
         for number, row in enumerate(rows, 1):
             writer.writerow(row)
         return number
-    rows = list(rows)
-    if format == "json":
-        json.dump(rows, file, indent=2)
-        file.write("\n")
-    else:
-        _write_table(rows, columns, file)
-    return len(rows)
+    return _write_json(rows, file) if format == "json" else _write_table(rows, columns, file)
 
 
-def _write_table(rows: list[Row], columns: list[str], file: TextIO) -> None:
+def _write_json(rows: Iterable[Row], file: TextIO) -> int:
+    """json.dump(list(rows), file, indent=2), a row at a time."""
+    number = 0
+    for number, row in enumerate(rows, 1):
+        # With indent=2, json leaves its C encoder, and takes many times as long; separators can break lines too.
+        pairs = json.dumps(row, separators=(",\n    ", ": "))[1:-1]
+        file.write(("[\n  " if number == 1 else ",\n  ") + (f"{{\n    {pairs}\n  }}" if row else "{}"))
+    file.write("\n]\n")
+    return number
+
+
+def _write_table(rows: Iterable[Row], columns: list[str], file: TextIO) -> int:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    rows = iter(rows)
+    shown = list(itertools.islice(rows, MOST_TABLE_ROWS))
     table = Table(show_edge=False)
     for name in columns:
-        number = isinstance(rows[0][name], float)
+        number = isinstance(shown[0][name], float)
         table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in rows:
+    for row in shown:
         cells = (row[name] for name in columns)
         # As Text, because brackets in a file name are not markup.
         table.add_row(*(Text(f"{cell:.4f}" if isinstance(cell, float) else str(cell)) for cell in cells))
     # A file or pipe has no width that the table should be cut to.
     console = Console(file=file, width=None if file.isatty() else 240)
     console.print(table)
+    more = sum(1 for _ in rows)
+    if more:
+        file.write(f"and {more:,} more rows, which a table leaves out; csv, json and parquet hold them all\n")
+    return len(shown) + more
 
 
-def _write_parquet(rows: Iterable[Row], path: Path) -> int:
+def _write_parquet(rows: Iterator[Row], path: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(list(rows))
-    pq.write_table(table, path)
-    return table.num_rows
+    number, writer = 0, None
+    try:
+        while group := list(itertools.islice(rows, _GROUP_ROWS)):
+            table = pa.Table.from_pylist([_unicode(row) for row in group], schema=writer and writer.schema)
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            number += len(group)
+    finally:
+        if writer is not None:
+            writer.close()
+    return number
+
+
+def _unicode(row: Row) -> Row:
+    """The row, where a name is no Unicode with a question mark for each byte that is none."""
+    if all(not isinstance(value, str) or value.isascii() for value in row.values()):
+        return row
+    return {key: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for key, v in row.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -14,6 +15,14 @@ from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests keep for the next time does not go into the user's cache, nor come from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

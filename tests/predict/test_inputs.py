@@ -5,6 +5,8 @@ import os
 import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -50,6 +52,12 @@ def test_inputs_keep_the_order_they_are_given_in(folder):
     assert names(found, folder) == ["notes.txt", "b.jpg", "a/c.PNG", "b.jpg"]
 
 
+def test_parquet_names_files_as_a_csv_does(folder):
+    columns = {"emb": [[0.0], [1.0], [2.0]], "filepath": ["a/c.PNG", None, str(folder / "b.jpg")]}
+    pq.write_table(pa.table(columns), folder / "list.parquet")
+    assert names(find_images([folder / "list.parquet"]), folder) == ["a/c.PNG", "b.jpg"]
+
+
 def test_glob_goes_into_folders(folder):
     assert names(find_images([f"{folder}/**/*.PNG"]), folder) == ["a/c.PNG"]
 
@@ -82,6 +90,12 @@ def make_wrong(folder, kind):
     if kind == "CSV that is not text":
         (folder / "wrong.csv").write_bytes(jpeg())
         return folder / "wrong.csv"
+    if kind == "Parquet without a filepath column":
+        pq.write_table(pa.table({"path": ["b.jpg"]}), folder / "wrong.parquet")
+        return folder / "wrong.parquet"
+    if kind == "Parquet that is none":
+        (folder / "wrong.parquet").write_text("filepath")
+        return folder / "wrong.parquet"
     if kind == "tar that is cut off":
         whole = (folder / "shard.tar").read_bytes()
         (folder / "cut.tar").write_bytes(whole[:700])
@@ -99,6 +113,8 @@ def make_wrong(folder, kind):
         "CSV without a filepath column",
         "CSV without a row",
         "CSV that is not text",
+        "Parquet without a filepath column",
+        "Parquet that is none",
         "tar that is cut off",
         "tar that is none",
     ],

@@ -6,20 +6,15 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import bioclip_jax
 from bioclip_jax.cli import main
-from bioclip_jax.errors import UserError
-from bioclip_jax.predict.classifiers import read_labels
-from bioclip_jax.predict.embed import sample_uuid
-from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict.classifiers.labels import read_labels
 
 LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
 PEERS = Path(__file__).resolve().parents[1] / "peers"
@@ -113,40 +108,6 @@ def test_wrong_use_is_one_line_and_exit_2(folder, model_directory, capsys, monke
     lines = captured.err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and says in lines[0], captured.err
     assert captured.out == "" and sorted(folder.rglob("*")) == before, "something was left half-written"
-
-
-def test_embed_writes_the_same_unit_vectors_in_every_format(folder, model, model_directory, capsys):
-    expected = model.encode_image([folder / "one.png", folder / "two.png"])
-    for name in ("e.npy", "e.parquet", "e.json"):
-        inputs = [str(folder / "one.png"), str(folder / "two.png")]
-        assert main(["embed", *inputs, "--model", str(model_directory), "--output", str(folder / name)]) == 0
-    vectors = np.load(folder / "e.npy")
-    assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors, expected, atol=2e-6)
-    table = pq.read_table(folder / "e.parquet")
-    assert table.column_names == ["uuid", "emb", "path"]
-    assert np.array_equal(np.stack(table["emb"].to_numpy()), vectors)
-    assert table["path"].to_pylist() == [str(folder / "one.png"), str(folder / "two.png")]
-    assert len({uuid.UUID(text) for text in table["uuid"].to_pylist()}) == 2
-    content = json.loads((folder / "e.json").read_text())
-    assert content["normalized"] is True and content["model"]
-    listed = [content["embeddings"][path] for path in table["path"].to_pylist()]
-    assert np.array_equal(np.array(listed, np.float32), vectors)
-
-
-def test_embed_names_its_formats_before_it_loads_anything(folder):
-    with pytest.raises(UserError, match=r"\.npy, \.parquet, \.json"):
-        from bioclip_jax.predict.embed import embed
-
-        embed([folder / "one.png"], "no model", folder / "e.txt")
-
-
-def test_uuid_is_the_samples_own_or_follows_from_the_path(folder):
-    key = "69b0a886-7495-5eef-b8ac-0afba0eaabaf"
-    (folder / f"{key}.jpg").write_bytes(b"")
-    [own], [one], [two] = (find_images([folder / name]) for name in (f"{key}.jpg", "one.png", "two.png"))
-    assert sample_uuid(own) == key
-    assert sample_uuid(one) == sample_uuid(one) != sample_uuid(two)
 
 
 def test_labels_from_text_and_from_a_file(tmp_path):

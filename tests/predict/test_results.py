@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.predict import results
 from bioclip_jax.predict.results import check_format, check_output, write_rows, written_beside
 
 ROWS = [
@@ -36,9 +38,37 @@ def test_json_is_a_list_of_rows(tmp_path):
     assert json.loads((tmp_path / "r.json").read_text()) == ROWS
 
 
-def test_parquet_reads_back_as_written(tmp_path):
-    write_rows(iter(ROWS), "parquet", tmp_path / "r.parquet")
-    assert pq.read_table(tmp_path / "r.parquet").to_pylist() == ROWS
+@given(st.lists(st.dictionaries(TEXT, st.one_of(TEXT, st.floats(0, 1), st.none())), min_size=1, max_size=4))
+def test_json_is_written_as_a_dump_of_all_rows_would_be(rows):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        write_rows(rows, "json")
+    assert out.getvalue() == json.dumps(rows, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("rows_a_group", [1, 2, 100])
+def test_parquet_reads_back_as_written(tmp_path, monkeypatch, rows_a_group):
+    monkeypatch.setattr(results, "_GROUP_ROWS", rows_a_group)
+    rows = [*ROWS, ROWS[0]]
+    assert write_rows(iter(rows), "parquet", tmp_path / "r.parquet") == 3
+    assert pq.read_table(tmp_path / "r.parquet").to_pylist() == rows
+    assert pq.ParquetFile(tmp_path / "r.parquet").num_row_groups == -(-3 // rows_a_group)
+
+
+def test_names_that_are_no_unicode_go_out_too(tmp_path):
+    rows = [{"file_name": os.fsdecode(b"odd \xff.jpg"), "score": 1.0}]
+    for format in ("csv", "json", "parquet", "table"):
+        assert write_rows(rows, format, tmp_path / format) == 1
+    assert b"odd \xff.jpg,1.0\n" in (tmp_path / "csv").read_bytes()
+    assert pq.read_table(tmp_path / "parquet")["file_name"].to_pylist() == ["odd ?.jpg"]
+
+
+def test_a_table_of_many_rows_says_how_many_it_leaves_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "MOST_TABLE_ROWS", 2)
+    assert write_rows(ROWS * 3, "table", tmp_path / "r.txt") == 6
+    text = (tmp_path / "r.txt").read_text()
+    assert text.count(".jpg") == 2 and text.endswith(
+        "and 4 more rows, which a table leaves out; csv, json and parquet hold them all\n"
+    )
 
 
 def test_table_shows_every_cell_as_it_is(tmp_path):

@@ -50,10 +50,10 @@ def test_the_embedder_is_exported_for_every_platform():
     config = get_config("ViT-Test-16")
     encoder = Encoder(config, ImageConfig().preprocess(32), make_mesh(MeshConfig(), jax.devices()[:1]), dtype=jnp.bfloat16)
     params = jax.eval_shape(lambda: init_params(config))
-    for function, shape, dtype in (
-        (encoder.image_features, (4, 32, 32, 3), np.uint8),
-        (encoder.text_features, (4, 16), np.int32),
+    for function, shape, dtype, features in (
+        (encoder.image_features, (4, 32, 32, 3), np.uint8, (4, config.embed_dim)),
+        (encoder.text_features, (4, 4, 16), np.int32, (4, 16, config.embed_dim)),
     ):
         exported = export.export(function, platforms=PLATFORMS)(params, jax.ShapeDtypeStruct(shape, dtype))
         assert exported.platforms == tuple(PLATFORMS)
-        assert exported.out_avals[0].shape == (4, config.embed_dim)
+        assert exported.out_avals[0].shape == features

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.curate.counting.report.markup import data_size, number, text
+from bioclip_jax.markup import data_size, number, text
 from bioclip_jax.curate.counting.tally import SHAPE_BINS
 
 # Small, so that letters are still letters where a telephone shows the whole chart.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from bioclip_jax.curate.counting.abundance import display_name
-from bioclip_jax.curate.counting.report.markup import text
+from bioclip_jax.markup import text
 from bioclip_jax.curate.counting.tally import Tally
 from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.pipeline.sources import Sample, Source

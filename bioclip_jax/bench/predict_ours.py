@@ -1,0 +1,152 @@
+"""This project's side of bench predict: `python -m bioclip_jax.bench.predict_ours`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioclip_jax.bench.predict_sides import memory, serve, since_start, timed
+from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsClassifier
+from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
+from bioclip_jax.predict.model import load_model
+from bioclip_jax.predict.rank import Rank
+
+_BLOCK = 8192
+# Images whose probabilities of all taxa are looked at.
+_LOOKED_AT = 8
+
+
+class Tasks:
+    """This project through its public classes; what predict_peer.Tasks does has the same name there."""
+
+    def __init__(self) -> None:
+        self._classifier: Any = None
+
+    def make_model(self, architecture: str, output: str) -> dict[str, Any]:
+        """A model directory with random weights and the largest logit_scale that training allows, 100."""
+        import jax
+
+        from bioclip_jax.convert.hub import write_model_directory
+        from bioclip_jax.convert.load import ModelBundle
+        from bioclip_jax.models import get_config, init_params
+        from bioclip_jax.pipeline.images import Preprocess
+
+        config = get_config(architecture)
+        params = jax.tree.map(np.array, init_params(config, seed=0)) | {"logit_scale": np.float32(np.log(100))}
+        preprocess = Preprocess(config.vision.image_size)
+        bundle = ModelBundle(config, params, preprocess, architecture, "random weights")
+        write_model_directory(bundle, Path(output), replay_projector=False)
+        return {}
+
+    def export(self, model: str, output: str) -> dict[str, Any]:
+        """Any MODEL as a directory that both sides read."""
+        from bioclip_jax.convert.hub import write_model_directory
+        from bioclip_jax.convert.load import resolve
+
+        write_model_directory(resolve(model), Path(output), replay_projector=False)
+        return {}
+
+    def make_taxa(self, model: str, count: int, folder: str, images: int, cosine: float, subset: int) -> dict[str, Any]:
+        """In `folder`, synthetic taxa as pybioclip reads them and as a head of `model`, subset.csv with some of their
+        species, and images.npy, vectors of images.
+
+        Returns {"share": of the taxa that have a probability above 1e-9, mean of a few images; "widths": how many
+        lineages each rank has}.
+        """
+        from bioclip_jax.bench.synthetic_taxa import SyntheticTaxa
+        from bioclip_jax.predict.taxa.head import TaxaHead
+        from bioclip_jax.predict.taxa.published import read_names
+
+        loaded, place = load_model(model), Path(folder)
+        taxa = SyntheticTaxa(count, loaded.config.embed_dim)
+        taxa.write(place)
+        features = taxa.images(images, cosine=cosine)
+        np.save(place / "images.npy", features)
+        logits = loaded.logit_scale * (taxa.vectors @ features[:_LOOKED_AT].T)
+        probabilities = np.exp(logits - logits.max(axis=0))
+        share = float((probabilities / probabilities.sum(axis=0) > 1e-9).mean())
+        names = read_names(place / "txt_emb_species.json")
+
+        def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for start in range(0, count, _BLOCK):
+                rows = np.arange(start, min(start + _BLOCK, count))
+                yield rows, taxa.vectors[names.place[rows]]
+
+        identity = {"dim": loaded.config.embed_dim, "fingerprint": loaded.fingerprint}
+        TaxaHead.write(place / "taxa.safetensors", names, blocks(), about={"model": model}, **identity)
+        chosen = np.linspace(0, count - 1, min(subset, count), dtype=int)
+        species = [names.row(int(row), Rank.SPECIES)["species"] for row in chosen]
+        (place / "subset.csv").write_text("\n".join(["species", *species]) + "\n", encoding="utf-8")
+        return {"share": share, "widths": {rank.get_label(): len(names.starts(rank)) for rank in Rank}}
+
+    def load_labels(self, model: str, labels: Sequence[str]) -> dict[str, Any]:
+        self._classifier, clock = timed(lambda: CustomLabelsClassifier(labels, model))
+        return clock | {"process": since_start()}
+
+    def load_taxa(self, model: str, folder: str) -> dict[str, Any]:
+        def load() -> Any:
+            self._model = load_model(model)
+            return _GivenFeatures(self._model, Path(folder) / "taxa.safetensors")
+
+        self._classifier, clock = timed(load)
+        self._head = Path(folder) / "taxa.safetensors"
+        return clock
+
+    def open_head(self) -> dict[str, Any]:
+        """The head once more, without the model."""
+        from bioclip_jax.predict.taxa.head import TaxaHead
+
+        return timed(lambda: TreeOfLifeClassifier(self._model, TaxaHead.open(self._head)))[1]
+
+    def predict(self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None) -> dict[str, Any]:
+        """The answers; `batch_size` is the peer's."""
+
+        def work() -> list[dict[str, Any]]:
+            if rank is None:
+                return self._classifier.predict(images, k=5)
+            return self._classifier.predict(images, Rank[rank.upper()], k=5)
+
+        rows, clock = timed(work)
+        return clock | {"rows": rows}
+
+    def head(self, features: str, start: int, count: int, rank: str) -> dict[str, Any]:
+        """`predict` of `count` images, whose vectors are given."""
+        self._classifier.given = np.load(features)[start : start + count]
+        clock = self.predict([str(place) for place in range(count)], rank)
+        self._classifier.given = None
+        return clock
+
+    def subset(self, path: str) -> dict[str, Any]:
+        return timed(lambda: self._classifier.choose(subset=path))[1]
+
+    def run_verb(self, inputs: str, model: str, folder: str, output: str) -> dict[str, Any]:
+        """The verb predict over a folder's images, and the memory afterwards."""
+        from bioclip_jax.predict.predict import predict
+
+        predict([inputs], model, taxa=Path(folder) / "taxa.safetensors", output=Path(output), as_result=True)
+        return memory()
+
+    def memory(self) -> dict[str, int]:
+        return memory()
+
+
+class _GivenFeatures(TreeOfLifeClassifier):
+    """Where `given` are set, they are the images' vectors, whatever the images."""
+
+    given: np.ndarray | None = None
+
+    def features(self, images: Iterable[Any], on_bad: Any = None) -> Iterator[tuple[list[str], np.ndarray]]:
+        if self.given is None:
+            yield from super().features(images, on_bad)
+        else:
+            size = self._scorer.group_size
+            for start in range(0, len(self.given), size):
+                part = self.given[start : start + size]
+                yield [str(start + place) for place in range(len(part))], part
+
+
+if __name__ == "__main__":
+    serve(Tasks)

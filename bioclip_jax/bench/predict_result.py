@@ -1,0 +1,99 @@
+"""What bench predict found: its figures by name, and the table for people."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bioclip_jax.bench.tables import markdown
+from bioclip_jax.errors import UserError
+
+Clock = dict[str, float]
+
+
+def clocks(name: str, ours: Clock, peer: Clock | None = None) -> dict[str, float]:
+    """NAME_seconds and NAME_cpu_seconds, and with a peer's clock its own and how many times as long it takes."""
+    found = {}
+    for unit, ratio in (("seconds", "ratio"), ("cpu_seconds", "cpu_ratio")):
+        found[f"{name}_{unit}"] = short(ours[unit])
+        if peer is not None:
+            found[f"peer_{name}_{unit}"] = short(peer[unit])
+            found[f"{name}_{ratio}"] = short(peer[unit] / ours[unit])
+    return found
+
+
+def medians(clocks: Sequence[Clock]) -> Clock:
+    return {unit: statistics.median(clock[unit] for clock in clocks) for unit in clocks[0]}
+
+
+def short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def table(result: dict[str, Any]) -> str:
+    """The times as a Markdown table for people: of ours, of the peer, and how many times as long that takes."""
+    rows = []
+    for key, value in result.items():
+        if not key.endswith("_seconds") or key.endswith("_cpu_seconds") or key.startswith("peer_"):
+            continue
+        name = key.removesuffix("_seconds")
+        peer = result.get(f"peer_{key}", result.get(f"peer_{name.removesuffix('_cold')}_estimated_seconds"))
+        ratios = [result.get(f"{name}_{kind}") for kind in ("ratio", "cpu_ratio")]
+        rows.append([name.replace("_", " "), _seconds(value), _seconds(peer), *map(_times, ratios)])
+    if "images_per_second" in result:
+        speeds = [
+            f"{result[key]:.3g}/s" if key in result else "-" for key in ("images_per_second", "peer_images_per_second")
+        ]
+        rows.append(["photographs", *speeds, _times(result.get("images_ratio")), "-"])
+    if "peak_memory_bytes" in result:
+        sizes = [
+            f"{result[key] / 1e9:.2f} GB" if key in result else "-"
+            for key in ("peak_memory_bytes", "peer_peak_memory_bytes")
+        ]
+        share = result.get("memory_share")
+        rows.append(["peak memory", *sizes, _times(share and 1 / share), "-"])
+    lines = [markdown(["", "bioclip_jax", "pybioclip", "ratio", "of CPU time"], rows)] if rows else []
+    if "share_above_1e-9" in result:
+        lines.append(f"{result['share_above_1e-9']:.1%} of {result['taxa']} taxa are above 1e-9.")
+    if "score_difference" in result:
+        differences = ", ".join(f"{name} {value:.1e}" for name, value in result["score_difference"].items())
+        lines.append(f"Largest difference of a score: {differences}.")
+    if "memory_after" in result:
+        after = ", ".join(f"{int(size) / 1e6:.0f} MB after {count}" for count, size in result["memory_after"].items())
+        lines.append(f"Memory by images predicted: {after}.")
+    return "\n\n".join(lines)
+
+
+def difference(ours: Sequence[dict[str, Any]], peer: Sequence[dict[str, Any]]) -> float:
+    """The largest |ours - peer's| score of any answer. What only one side names is at most the other's last score."""
+    by_image = [_scores_by_image(rows) for rows in (ours, peer)]
+    if by_image[0].keys() != by_image[1].keys():
+        raise UserError("the two sides answered for different images; report this")
+    largest = 0.0
+    for image, mine in by_image[0].items():
+        theirs = by_image[1][image]
+        for answer in mine.keys() | theirs.keys():
+            a = mine.get(answer, min(mine.values()))
+            b = theirs.get(answer, min(theirs.values()))
+            largest = max(largest, abs(a - b))
+    return float(f"{largest:.3g}")
+
+
+def _scores_by_image(rows: Iterable[dict[str, Any]]) -> dict[str, dict[tuple[str, ...], float]]:
+    images: dict[str, dict[tuple[str, ...], float]] = {}
+    for row in rows:
+        values = dict(row)
+        name, score = values.pop("file_name"), values.pop("score")
+        images.setdefault(name, {})[tuple(values[key] for key in sorted(values))] = score
+    return images
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def _times(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g} x"

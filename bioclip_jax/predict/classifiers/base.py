@@ -1,0 +1,108 @@
+"""What all classifiers share: a model, the images' names and vectors, and who is told of predictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from bioclip_jax.predict.embedder import OnBad
+from bioclip_jax.predict.model import DEFAULT_MODEL, Model, as_images, load_model
+from bioclip_jax.predict.pixels import ImageLike, name_of
+from bioclip_jax.predict.progress import track
+
+Row = dict[str, Any]
+
+# Called with the number of images that are done and the number of all.
+Callback = Callable[[int, int], None]
+
+
+class BaseClassifier:
+    """A model, and rows of answers about images; what the answers are is the subclass's.
+
+    model: the Model. model_str, pretrained_str, device: what it was made from, as pybioclip calls it. recorder: what
+    `record_event` tells of predictions, or None.
+    """
+
+    def __init__(
+        self,
+        model: Model | str | os.PathLike[str] | None = None,
+        *,
+        model_str: str | None = None,
+        pretrained_str: str | None = None,
+        device: Any = None,
+        batch_size: int | None = None,
+    ) -> None:
+        """`model`: a Model, or a MODEL to load. The others are as load_model's, for a MODEL; `model_str` is pybioclip's
+        name for it."""
+        model = model or model_str or DEFAULT_MODEL
+        if not isinstance(model, Model):
+            device = None if device is None else str(device)
+            model = load_model(model, pretrained=pretrained_str, device=device, batch_size=batch_size)
+        self.model = model
+        self.model_str = model_str or model.source
+        self.pretrained_str = pretrained_str
+        self.device = str(device) if device is not None else model.device
+        self.recorder: Any = None
+
+    def set_recorder(self, recorder: Any) -> None:
+        """From now on `recorder.add_prediction(images, **details)` is called after each `predict`."""
+        self.recorder = recorder
+
+    def record_event(self, images: Sequence[ImageLike], **details: Any) -> None:
+        """Tells the recorder, where there is one, what was predicted and how."""
+        if self.recorder is not None:
+            self.recorder.add_prediction(images, **details)
+
+    @property
+    def images_together(self) -> int:
+        """How many images are answered in one piece."""
+        return self.model.embedder.batch_size
+
+    def features(
+        self, images: Iterable[ImageLike], on_bad: OnBad | None = None
+    ) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"]]]:
+        """Names and unit vectors of images, a batch at a time, in order; `on_bad` as in Embedder.stream.
+
+        An image's name is its path, or for one without a path its place among `images`.
+        """
+        names: dict[int, str] = {}
+
+        def noting_names() -> Iterator[ImageLike]:
+            for place, image in enumerate(images):
+                names[place] = name_of(image) or str(place)
+                yield image
+
+        def noting_bad(place: int, problem: Exception) -> None:
+            names.pop(place)
+            on_bad(place, problem)
+
+        for places, features in self.model.embedder.stream(noting_names(), on_bad and noting_bad):
+            yield [names.pop(place) for place in places], features
+
+    def predict_all(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        answers: Callable[[list[str], Float32[np.ndarray, "rows embed_dim"]], Iterable[Row]],
+        callback: Callback | None = None,
+        **details: Any,
+    ) -> list[Row]:
+        """The rows that `answers` gives for the names and vectors of each batch of `images`, one after another.
+
+        `callback` is called after each batch; without it a terminal shows a bar. `details` go to the recorder.
+        Errors: UserError for an image that cannot be read.
+        """
+        images = as_images(images)
+        taken = images if callback is not None else track(images, "predicting", len(images))
+        rows: list[Row] = []
+        done = 0
+        for names, features in self.features(taken):
+            rows.extend(answers(names, features))
+            done += len(names)
+            if callback is not None:
+                callback(done, len(images))
+        self.record_event(images=images, **details)
+        return rows

@@ -1,0 +1,209 @@
+"""Where predictions came from: a log for people, or JSON for programs that follow a result back to its making."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from bioclip_jax import __version__
+from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.predict.pixels import ImageLike, name_of
+
+# A list of a million names is 100 MB; as JSON it takes the disk's room and none in memory.
+_IN_MEMORY = 1 << 20
+
+
+def verify_recorder_path(path: str | os.PathLike[str]) -> bool:
+    """True where a log can be written to `path`: text is added to what is there, JSON is a new file.
+
+    UserError for a JSON file that exists, a folder, or a folder that does not exist.
+    """
+    path = Path(path)
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"the folder of the log {path} does not exist; make it, or name another")
+    if path.is_dir():
+        raise UserError(f"the log {path} is a folder; name a file in it")
+    if _is_json(path) and path.exists():
+        raise InvalidValue(
+            f"the log {path} exists already, and JSON cannot be added to; name another, or one ending in .txt"
+        )
+    return True
+
+
+def attach_prediction_recorder(classifier: Any, **top_level_settings: Any) -> PredictionRecorder:
+    """A recorder that notes what `classifier` predicts from now on; `top_level_settings` stand in its log as they are.
+
+    `save_recorded_predictions` writes it.
+    """
+    recorder = PredictionRecorder(classifier, **top_level_settings)
+    classifier.set_recorder(recorder)
+    return recorder
+
+
+def save_recorded_predictions(classifier: Any, path: str | os.PathLike[str], include_command_line: bool = True) -> None:
+    """Write what the classifier's recorder has noted: as JSON to a new `path` ending in .json, else as added text.
+
+    UserError as verify_recorder_path, and where no recorder is attached.
+    """
+    if classifier.recorder is None:
+        raise InvalidValue("the classifier has no recorder; call attach_prediction_recorder before it predicts")
+    classifier.recorder.create_report(path, shlex.join(sys.argv) if include_command_line else None)
+
+
+class PredictionRecorder:
+    """What was asked of a classifier, of which images, when, by which model and on which devices.
+
+    Names of images wait in a temporary file, so a million of them take no memory.
+    """
+
+    def __init__(self, classifier: Any, **top_level_settings: Any) -> None:
+        self.model_str: str = classifier.model_str
+        self.pretrained_str: str | None = classifier.pretrained_str
+        self.device: str = str(classifier.device)
+        self.top_level_settings = top_level_settings
+        self.start = _now()
+        self.end: str | None = None
+        self._began, self._seconds = time.monotonic(), 0.0
+        self.output: Path | None = None
+        self._classifier = classifier
+        self._details: list[dict[str, Any]] = []
+        self._counts: list[int] = []
+        # One JSON string a line: no name can break a line, and JSON is written from it as it is.
+        self._names = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="\n")
+
+    def add_prediction(self, images: Iterable[ImageLike] | ImageLike, **kwargs: Any) -> None:
+        """Note one call: its images, by their names or else their places, and its details."""
+        single = isinstance(images, (str, os.PathLike)) or not isinstance(images, Iterable)
+        count = 0
+        for count, image in enumerate([images] if single else images, 1):
+            self._names.write(json.dumps(name_of(image) or str(count - 1)) + "\n")
+        self._counts.append(count)
+        self._details.append(kwargs)
+        self.end = _now()
+        self._seconds = time.monotonic() - self._began
+
+    def create_report(self, path: str | os.PathLike[str], command_line: str | None) -> None:
+        """Write the log to `path`, as save_recorded_predictions does; `output`, where set, is named with its sha256."""
+        verify_recorder_path(path)
+        path = Path(path)
+        if not _is_json(path):
+            with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+                self._write_text(file, command_line)
+            return
+        try:
+            # Another run may have made it since it was looked for.
+            file = path.open("x", encoding="utf-8")
+        except FileExistsError:
+            raise InvalidValue(f"the log {path} was made by another run meanwhile; name another") from None
+        try:
+            with file:
+                self._write_json(file, command_line)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    @property
+    def predictions(self) -> list[dict[str, Any]]:
+        """All calls as pybioclip holds them: {"images": names, "details": {...}}."""
+        names = self._each_name()
+        return [
+            {"images": [json.loads(next(names)) for _ in range(count)], "details": details}
+            for count, details in zip(self._counts, self._details)
+        ]
+
+    def _about(self, command_line: str | None) -> dict[str, Any]:
+        """pybioclip's keys first, then ours."""
+        import jax
+
+        model, taxa = self._classifier.model, getattr(self._classifier, "head", None)
+        about = {
+            "bioclip_jax_version": __version__,
+            "start": self.start,
+            "end": self.end,
+            "command_line": command_line,
+            "model": self.model_str,
+            "pretrained": self.pretrained_str,
+            "device": self.device,
+            "top_level_settings": self.top_level_settings,
+            "jax_version": jax.__version__,
+            "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.local_devices()],
+            "model_source": model.source,
+            "model_fingerprint": model.fingerprint,
+        }
+        if taxa is not None:
+            about["taxa"] = dict(taxa.about) | {"path": str(taxa.path), "count": len(taxa.names), "dtype": taxa.dtype}
+        about |= {"images": sum(self._counts), "seconds": round(self._seconds, 3)}
+        if self.output is not None:
+            about["output"] = {"path": str(self.output), "sha256": _sha256(self.output)}
+        return about
+
+    def _each_name(self) -> Iterator[str]:
+        """The names as JSON strings, oldest first."""
+        self._names.seek(0)
+        for line in self._names:
+            yield line.rstrip("\n")
+        self._names.seek(0, os.SEEK_END)
+
+    def _write_json(self, file: TextIO, command_line: str | None) -> None:
+        """The layout is that of json.dump(..., indent=4)."""
+        head = json.dumps(self._about(command_line), indent=4, default=str).removesuffix("\n}")
+        file.write(head + ',\n    "predictions": [')
+        names = self._each_name()
+        for number, (count, details) in enumerate(zip(self._counts, self._details)):
+            file.write((",\n" if number else "\n") + '        {\n            "images": [')
+            file.writelines((",\n" if place else "\n") + " " * 16 + next(names) for place in range(count))
+            told = json.dumps(details, indent=4, default=str).replace("\n", "\n" + " " * 12)
+            file.write(("\n            ]" if count else "]") + f',\n            "details": {told}\n        }}')
+        file.write("\n    ]\n}\n" if self._counts else "]\n}\n")
+
+    def _write_text(self, file: TextIO, command_line: str | None) -> None:
+        about = self._about(command_line)
+        title = f"** Prediction Log - bioclip-jax v{__version__} - {self.start} to {self.end} **"
+        file.write(f"{'*' * len(title)}\n{title}\n{'*' * len(title)}\n")
+        for key in ("bioclip_jax_version", "start", "end"):
+            del about[key]
+        settings = about.pop("top_level_settings")
+        for key, value in (about | settings).items():
+            if value is not None:
+                file.write(f"{_spoken(key)}: {_plain(value)}\n")
+        names = self._each_name()
+        for count, details in zip(self._counts, self._details):
+            for key, value in details.items():
+                if value is not None and value != []:
+                    file.write(f"{_spoken(key)}: {_plain(value)}\n")
+            file.write("Images:\n")
+            file.writelines(json.loads(next(names)).replace("\n", "\\n") + "\n" for _ in range(count))
+        file.write("\n")
+
+
+def _is_json(path: Path) -> bool:
+    return path.name.endswith(".json")
+
+
+def _now() -> str:
+    return datetime.now().isoformat(timespec="seconds")
+
+
+def _spoken(key: str) -> str:
+    """ "model_fingerprint" as "Model Fingerprint"."""
+    return " ".join(word.capitalize() for word in key.split("_"))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,257 @@
+"""The classifier over all taxa of a head: names at any rank, and how sure they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+
+from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.predict.classifiers.base import BaseClassifier, Callback, Row
+from bioclip_jax.predict.classifiers.explanation import Explained, RankAnswer, backed_off, build_tree
+from bioclip_jax.predict.embedder import OnBad
+from bioclip_jax.predict.model import Model
+from bioclip_jax.predict.pixels import ImageLike
+from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.taxa.find import open_taxa
+from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa.score import TaxaScorer, largest
+from bioclip_jax.predict.taxa.select import read_subset, rows_of, within
+
+if TYPE_CHECKING:
+    import pandas
+
+UNKNOWN = "unknown"
+
+
+class TreeOfLifeClassifier(BaseClassifier):
+    """Probabilities over the taxa of a head, as pybioclip's class of that name gives them.
+
+    Scores are softmax(exp(logit_scale) * cosine / temperature) over all species that are chosen; a taxon of a higher
+    rank has the sum over its species. names: the taxa that are chosen.
+    """
+
+    def __init__(
+        self,
+        model: Model | str | os.PathLike[str] | None = None,
+        taxa: TaxaHead | str | os.PathLike[str] | None = None,
+        *,
+        temperature: float = 1.0,
+        **options: Any,
+    ) -> None:
+        """`taxa`: a head or its file; None takes the one beside the model, or that the Hub has for it.
+
+        `temperature`: above 1 makes scores less sure, as `taxa calibrate` finds it. `options`: those of BaseClassifier.
+        Errors: UserError for a head that is not there or was made with another model.
+        """
+        super().__init__(model, **options)
+        if not temperature > 0:
+            raise UserError(f"the temperature is {temperature}; it must be above 0")
+        self.head = taxa if isinstance(taxa, TaxaHead) else open_taxa(self.model, taxa)
+        self.temperature = temperature
+        self._choose(None)
+
+    @property
+    def names(self) -> TaxaNames:
+        return self._scorer.names
+
+    def get_label_data(self) -> pandas.DataFrame:
+        """All taxa in the order of their source, a row each: the ranks, "species_epithet", "species", "common_name"."""
+        return self.head.names.label_table().to_pandas()
+
+    def create_taxa_filter(self, rank: Rank, user_values: Sequence[str]) -> Bool[np.ndarray, " taxa"]:
+        """Which taxa, in the order of get_label_data, are below those named of a rank; UserError names unknown ones."""
+        keep = np.zeros(len(self.head.names), bool)
+        keep[self.head.names.place[rows_of(self.head.names, rank, list(user_values))]] = True
+        return keep
+
+    def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> Bool[np.ndarray, " taxa"]:
+        """As create_taxa_filter, from a CSV whose first column is named by a rank."""
+        return self.create_taxa_filter(*read_subset(csv_path))
+
+    def apply_filter(self, keep_labels_ary: Sequence[bool]) -> None:
+        """From now on only the taxa that are marked, in the order of get_label_data, are possible.
+
+        UserError where there are not as many marks as taxa, or none is set.
+        """
+        keep = np.asarray(keep_labels_ary, bool)
+        if keep.shape != (len(self.head.names),):
+            raise InvalidValue(f"the filter has {keep.size} values for {len(self.head.names)} taxa; give one for each")
+        self._choose(np.flatnonzero(keep[self.head.names.place]))
+
+    def choose(self, *, subset: str | os.PathLike[str] | None = None, within_taxon: str | None = None) -> None:
+        """From now on only the taxa that a CSV names (as create_taxa_filter_from_csv), or that lie below a taxon, are
+        possible; with both, those of both. UserError names what is unknown, and where nothing is left."""
+        rows = None if subset is None else rows_of(self.head.names, *read_subset(subset))
+        if within_taxon is not None:
+            below = within(self.head.names, within_taxon)
+            rows = below if rows is None else np.intersect1d(rows, below, assume_unique=True)
+            if not len(rows):
+                raise UserError(f"no taxon of {subset} lies within {within_taxon}; choose another of them")
+        self._choose(rows)
+
+    def predict(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        rank: Rank = Rank.SPECIES,
+        min_prob: float = 1e-9,
+        k: int = 5,
+        batch_size: int | None = None,
+        callback: Callback | None = None,
+    ) -> list[Row]:
+        """The k most probable taxa of a rank for each image, best first.
+
+        Args: as pybioclip's: species of a probability up to `min_prob` do not count towards a higher rank. `batch_size`
+          is the model's here, and only recorded.
+        Returns: rows with "file_name", the names from kingdom to `rank` (at species also "species_epithet" and
+          "common_name") and "score". UserError for an image that cannot be read.
+        """
+
+        def answers(names: list[str], features: Float32[np.ndarray, "n dim"]) -> Iterator[Row]:
+            return self._answers(names, features, rank, k, min_prob, None)
+
+        details = {"rank": rank.get_label(), "min_prob": min_prob, "k": k, "batch_size": batch_size}
+        return self.predict_all(images, answers, callback, **details)
+
+    def stream(
+        self,
+        images: Iterable[ImageLike],
+        rank: Rank = Rank.SPECIES,
+        k: int = 5,
+        *,
+        min_prob: float = 1e-9,
+        min_confidence: float | None = None,
+        unknown: float | None = None,
+        on_bad: OnBad | None = None,
+    ) -> Iterator[Row]:
+        """`predict`, row by row as images are done, for any number of them; `on_bad` as in Embedder.stream.
+
+        min_confidence: instead of k rows at `rank`, one row an image at the narrowest rank down to `rank` whose best
+          taxon reaches it; "rank" names that, and the columns below it are empty.
+        unknown: where not even the best score reaches it, the one row says "unknown".
+        """
+        for names, features in self.features(images, on_bad):
+            if min_confidence is None:
+                yield from self._answers(names, features, rank, k, min_prob, unknown)
+            else:
+                yield from self._backed_off(names, features, rank, min_prob, max(min_confidence, unknown or 0))
+
+    def explain(self, images: ImageLike | Sequence[ImageLike], k: int = 5, share: float = 0.01) -> list[Explained]:
+        """Everything that a person may want to see of each image: the k best species, the best taxon of every rank, and
+        the tree of all taxa whose probability is at least `share`."""
+        found = []
+        images = images if isinstance(images, (list, tuple)) else [images]
+        for names, features in self.features(images):
+            totals = self._scorer.totals(features)
+            rows, scores = self._scorer.best_species(features, totals, k)
+            sums = self._scorer.all_rank_sums(features, totals)
+            for place, name in enumerate(names):
+                species = [
+                    {"file_name": name, **self.names.row(row, Rank.SPECIES), "score": float(score)}
+                    for row, score in zip(rows[place].tolist(), scores[place].tolist())
+                ]
+                of_ranks = {rank: part[:, place] for rank, part in sums.items()}
+                ranks = self._best_of_ranks(of_ranks, int(rows[place, 0]), float(scores[place, 0]))
+                tree = build_tree(self.names, of_ranks, rows[place], scores[place], share)
+                found.append(Explained(name, species, ranks, tree))
+        return found
+
+    @property
+    def images_together(self) -> int:
+        batch = super().images_together
+        return -(-self._scorer.group_size // batch) * batch
+
+    def features(
+        self, images: Iterable[ImageLike], on_bad: OnBad | None = None
+    ) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"]]]:
+        """As BaseClassifier's, but so many images at a time that a pass over the head is shared by them."""
+        names: list[str] = []
+        parts: list[np.ndarray] = []
+        for more, features in super().features(images, on_bad):
+            names.extend(more)
+            parts.append(features)
+            if len(names) >= self._scorer.group_size:
+                yield names, np.concatenate(parts)
+                names, parts = [], []
+        if names:
+            yield names, np.concatenate(parts)
+
+    def _choose(self, rows: Int[np.ndarray, " taxa"] | None) -> None:
+        if rows is not None and not len(rows):
+            raise UserError("no taxon is left to choose from; choose at least one")
+        self._rows = rows
+        self._scorer = self.scorer(self.temperature)
+
+    def scorer(self, temperature: float) -> TaxaScorer:
+        """Scores over the chosen taxa at another temperature."""
+        return TaxaScorer(self.head, self.model.logit_scale / temperature, self.model.embedder.mesh, self._rows)
+
+    def _answers(
+        self,
+        names: list[str],
+        features: Float32[np.ndarray, "n dim"],
+        rank: Rank,
+        k: int,
+        min_prob: float,
+        unknown: float | None,
+    ) -> Iterator[Row]:
+        totals = self._scorer.totals(features)
+        if rank is Rank.SPECIES:
+            rows, scores = self._scorer.best_species(features, totals, k)
+        else:
+            sums = self._scorer.rank_sums(features, totals, rank, min_prob)
+            best = [largest(sums[:, image], k) for image in range(len(names))]
+            rows = [self.names.starts(rank)[groups] for groups in best]
+            scores = [sums[groups, image] for image, groups in enumerate(best)]
+        for name, rows_, scores_ in zip(names, rows, scores):
+            if unknown is not None and not scores_[0] >= unknown:
+                nothing = dict.fromkeys(self.names.row(0, rank), "") | {rank.get_label(): UNKNOWN}
+                yield {"file_name": name, **nothing, "score": float(scores_[0])}
+                continue
+            for row, score in zip(rows_, scores_):
+                # Taxa of which every species is below min_prob are no answer.
+                if score > 0:
+                    yield {"file_name": name, **self.names.row(int(row), rank), "score": float(score)}
+
+    def _backed_off(
+        self, names: list[str], features: Float32[np.ndarray, "n dim"], rank: Rank, min_prob: float, floor: float
+    ) -> Iterator[Row]:
+        totals = self._scorer.totals(features)
+        rows, scores = self._scorer.best_species(features, totals, 1)
+        sums = self._scorer.all_rank_sums(features, totals, min_prob)
+        columns = list(self.names.row(0, Rank.SPECIES))
+        for place, name in enumerate(names):
+            of_ranks = {rank: part[:, place] for rank, part in sums.items()}
+            ranks = self._best_of_ranks(of_ranks, int(rows[place, 0]), float(scores[place, 0]))
+            answer = backed_off(ranks[: rank.value + 1], floor)
+            values = dict.fromkeys(columns, "")
+            if answer is None:
+                yield {"file_name": name, "rank": UNKNOWN, **values, "score": ranks[0].score}
+            else:
+                values |= self.names.row(answer.row, answer.rank)
+                yield {"file_name": name, "rank": answer.rank.get_label(), **values, "score": answer.score}
+
+    def _best_of_ranks(
+        self, sums: dict[Rank, Float32[np.ndarray, " groups"]], species_row: int, species_score: float
+    ) -> list[RankAnswer]:
+        """The best taxon of every rank, from kingdom to species."""
+        found = {}
+        for rank in list(Rank)[: Rank.SPECIES.value]:
+            best = int(sums[rank].argmax())
+            found[rank] = (int(self.names.starts(rank)[best]), float(sums[rank][best]))
+        found[Rank.SPECIES] = (species_row, species_score)
+        return [
+            RankAnswer(rank, row, score, self.names.row(row, rank)[rank.get_label()])
+            for rank, (row, score) in found.items()
+        ]
+
+
+def predict_classification(
+    img: ImageLike, rank: Rank, device: Any = None, min_prob: float = 1e-9, k: int = 5
+) -> list[Row]:
+    """The rows of TreeOfLifeClassifier.predict for one image and the default model, as pybioclip's function."""
+    return TreeOfLifeClassifier(device=device).predict(img, rank, min_prob, k)

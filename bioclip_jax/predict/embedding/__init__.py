@@ -1,0 +1,1 @@
+"""What the verb embed is made of: what is known of images, vectors from a cache, and the formats."""

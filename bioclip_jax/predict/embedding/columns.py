@@ -1,0 +1,149 @@
+"""What the tables beside images, and the captions in tars, say about them."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES, read_table
+from bioclip_jax.pipeline.sources.tar import IMAGE_KINDS, make_sample
+from bioclip_jax.pipeline.sources.tar_format import members, split_name
+from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.text.taxon import RANKS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_METADATA_FILES = ("metadata.csv", "metadata.parquet")
+# These stay texts, even where all of them could be read as numbers.
+_TEXTS = frozenset({*RANKS, "cls", "class_", "common_name"})
+
+
+class Columns:
+    """The columns that INPUTS bring along beside the images themselves, a row an image.
+
+    For a CSV (or Parquet table) of images those are all its columns but filepath, for a folder those of its
+    metadata.csv, and for a tar the ranks, common_name and what its KEY.json files hold. A column of which every value
+    is a number becomes one.
+    """
+
+    def __init__(self, inputs: Sequence[str | os.PathLike[str]], images: Sequence[ImageFile]) -> None:
+        """`images`: what find_images gives for `inputs`. UserError for a table that cannot be read."""
+        import pyarrow as pa
+
+        places = {image.name: place for place, image in enumerate(images)}
+        rows = np.full(len(images), -1)
+        tables, start = [], 0
+        for names, table in _tables(inputs, images):
+            for number, name in enumerate(names, start):
+                if (place := places.get(name)) is not None:
+                    rows[place] = number
+            tables.append(table)
+            start += table.num_rows
+        try:
+            table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+        except pa.ArrowException as error:
+            raise UserError(f"the inputs' tables do not agree: {error}; give a column one type in all") from error
+        self._table = pa.table({name: _typed(name, table[name]) for name in table.column_names})
+        self._rows = rows
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        return self._table.schema
+
+    def take(self, places: Sequence[int]) -> pa.Table:
+        """The rows of the images at `places`; null where nothing is known."""
+        import pyarrow as pa
+
+        rows = self._rows[np.asarray(places, int)]
+        return self._table.take(pa.array(rows, mask=rows < 0))
+
+
+def _tables(
+    inputs: Sequence[str | os.PathLike[str]], images: Sequence[ImageFile]
+) -> Iterator[tuple[list[str], pa.Table]]:
+    """Tables, and for each row the name of its image."""
+    for item in map(os.fspath, inputs):
+        for path in [item] if os.path.exists(item) else sorted(glob.glob(item, recursive=True)):
+            if os.path.isdir(path):
+                files = [os.path.join(path, name) for name in _METADATA_FILES]
+                path = next((file for file in files if os.path.isfile(file)), "")
+            if path.endswith((".csv", *PARQUET_SUFFIXES)):
+                table = read_table(Path(path), ("filepath",))
+                folder = os.path.dirname(path)
+                names = [os.path.join(folder, name or "") for name in table["filepath"].to_pylist()]
+                yield names, table.drop_columns(["filepath"])
+    for tar in dict.fromkeys(image.path for image in images if image.size is not None):
+        yield _of_tar(tar)
+
+
+def _of_tar(path: str) -> tuple[list[str], pa.Table]:
+    import pyarrow as pa
+
+    names: list[str] = []
+    rows: list[dict[str, Any]] = []
+    with open(path, "rb") as file:
+
+        def read(offset: int, size: int) -> bytes:
+            file.seek(offset)
+            return file.read(size)
+
+        for key, pictures, files in _by_key(members(read, os.path.getsize(path)), read):
+            sample = make_sample(key, files)
+            taxon = sample.taxon
+            row = (
+                {}
+                if taxon is None
+                else {**{rank: taxon.rank(rank) for rank in RANKS}, "common_name": taxon.common_name}
+            )
+            names += (f"{path}/{picture}" for picture in pictures)
+            rows += [{**row, **sample.metadata}] * len(pictures)
+    columns = [*RANKS, "common_name", *dict.fromkeys(name for row in rows for name in row)]
+    # As texts, because one key may hold a number here and a text there.
+    cells = {name: [str(row[name]) if name in row else None for row in rows] for name in dict.fromkeys(columns)}
+    return names, pa.table(cells, schema=pa.schema([(name, pa.large_string()) for name in cells]))
+
+
+def _by_key(found: Iterable[Any], read: Any) -> Iterator[tuple[str, list[str], dict[str, bytes]]]:
+    """Samples of a tar: their key, the names of their images, and the contents of their other files by kind."""
+    key, pictures, files = None, [], {}
+    for member in found:
+        parts = split_name(member.name)
+        if parts is None:
+            continue
+        if parts[0] != key:
+            if pictures:
+                yield key, pictures, files
+            key, pictures, files = parts[0], [], {}
+        if parts[1].lower() in IMAGE_KINDS:
+            pictures.append(member.name)
+        else:
+            files[parts[1]] = read(member.offset, member.size)
+    if pictures:
+        yield key, pictures, files
+
+
+def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of texts as numbers, where all of them are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name in _TEXTS or not pa.types.is_large_string(column.type):
+        return column
+    known = pc.if_else(pc.equal(column, ""), None, column)
+    # A code such as 0071 would lose its zeros.
+    if known.null_count == len(known) or pc.any(pc.match_substring_regex(known, r"^0\d")).as_py():
+        return column
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return known.cast(kind)
+        except pa.ArrowInvalid:
+            pass
+    return column

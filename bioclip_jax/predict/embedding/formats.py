@@ -1,0 +1,194 @@
+"""Vectors on their way out: NumPy, Parquet, JSON, and pybioclip's JSON. All are written as the vectors come."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+import numpy as np
+from jaxtyping import Float32
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.results import written_beside
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = {".npy": "npy", ".parquet": "parquet", ".json": "json"}
+FORMATS = (*SUFFIXES.values(), "pybioclip")
+
+# Rows of a group in a Parquet file: some 25 MB of vectors.
+_GROUP = 8192
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images or texts, their vectors, and what else is known of each (None: nothing is)."""
+
+    items: list[ImageFile] | list[str]
+    vectors: Float32[np.ndarray, "rows embed_dim"]
+    columns: pa.Table | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """An image's path, or the text itself."""
+        return [item if isinstance(item, str) else item.name for item in self.items]
+
+
+def check_format(format: str | None, output: Path | None) -> str:
+    """The format to write: the one asked for, or else the output's suffix, or else pybioclip's, on standard output.
+
+    UserError for one that does not exist, for a suffix that names none, and for bytes without a file.
+    """
+    if format is None and output is not None:
+        if output.suffix.lower() not in SUFFIXES:
+            raise UserError(f"the output {output} does not say its format; end it in {', '.join(SUFFIXES)}")
+        format = SUFFIXES[output.suffix.lower()]
+    format = format or "pybioclip"
+    if format not in FORMATS:
+        raise UserError(f"the format {format!r} does not exist; choose from {', '.join(FORMATS)}")
+    if format in ("npy", "parquet") and output is None:
+        raise UserError(f"{format} is not text for the terminal; name a file to write with --output")
+    return format
+
+
+def write_batches(batches: Iterable[Batch], format: str, output: Path | None, about: Mapping[str, Any]) -> int:
+    """Write all vectors to `output`, or as text to standard output. Returns how many there were.
+
+    .npy: float32 [n, embed_dim]. Parquet: uuid, emb (embed_dim float32), path or text, then further columns, and
+    `about` as the file's metadata. JSON: `about`, then "embeddings" by path or text. pybioclip: the same with no
+    more than the model, in its layout.
+    """
+    if format == "npy":
+        with written_beside(output) as path, open(path, "wb") as file:
+            return _write_npy(batches, file)
+    if format == "parquet":
+        with written_beside(output) as path:
+            return _write_parquet(batches, path, about)
+    with _text(output) as file:
+        if format == "json":
+            return _write_json(batches, file, about)
+        number = _write_json(batches, file, {"model": about["model"]}, indent=4)
+        if output is None:
+            file.write("\n")
+        return number
+
+
+def sample_uuid(image: ImageFile) -> str:
+    """The UUID that the file is named by, as in TreeOfLife shards, or else one made from its absolute path."""
+    try:
+        return str(uuid.UUID(Path(image.name).stem))
+    except ValueError:
+        member = image.name.removeprefix(image.path)
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, Path(image.path).absolute().as_uri() + member))
+
+
+def text_uuid(text: str) -> str:
+    """A UUID made from the text."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, text))
+
+
+@contextmanager
+def _text(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        return
+    with written_beside(output) as path, open(path, "w", encoding="utf-8") as file:
+        yield file
+
+
+def _write_npy(batches: Iterable[Batch], file: BinaryIO) -> int:
+    number = width = 0
+
+    def write_header() -> None:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (number, width)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+    for batch in batches:
+        if not number:
+            width = batch.vectors.shape[1]
+            write_header()
+        file.write(np.ascontiguousarray(batch.vectors, "<f4").tobytes())
+        number += len(batch.items)
+    # NumPy leaves room in a header for the first dimension to grow, so the vectors stay where they are.
+    file.seek(0)
+    write_header()
+    return number
+
+
+def _write_parquet(batches: Iterable[Batch], path: Path, about: Mapping[str, Any]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer, waiting, rows, number = None, [], 0, 0
+    try:
+        for batch in batches:
+            table = _as_table(batch)
+            if writer is None:
+                metadata = {
+                    name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()
+                }
+                writer = pq.ParquetWriter(path, table.schema.with_metadata(metadata))
+            waiting.append(table.cast(writer.schema))
+            rows += table.num_rows
+            number += table.num_rows
+            if rows >= _GROUP:
+                writer.write_table(pa.concat_tables(waiting), row_group_size=rows)
+                waiting, rows = [], 0
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=rows)
+    finally:
+        if writer is not None:
+            writer.close()
+    return number
+
+
+def _as_table(batch: Batch) -> pa.Table:
+    import pyarrow as pa
+
+    of_texts = isinstance(batch.items[0], str)
+    make_uuid, named = (text_uuid, "text") if of_texts else (sample_uuid, "path")
+    vectors = pa.array(np.ascontiguousarray(batch.vectors).ravel())
+    table = pa.table(
+        {
+            "uuid": [make_uuid(item) for item in batch.items],
+            "emb": pa.FixedSizeListArray.from_arrays(vectors, batch.vectors.shape[1]),
+            named: batch.names,
+        }
+    )
+    for column in [] if batch.columns is None else batch.columns.column_names:
+        # Ours have the names by which these files are read.
+        if column not in table.column_names:
+            table = table.append_column(column, batch.columns[column])
+    return table
+
+
+def _write_json(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any], indent: int | None = None) -> int:
+    """What json.dump writes of {**about, "embeddings": {name: vector}}, entry by entry."""
+
+    def dump(value: Any, depth: int) -> str:
+        return json.dumps(value, indent=indent).replace("\n", "\n" + " " * (indent or 0) * depth)
+
+    def line(depth: int) -> str:
+        return "" if indent is None else "\n" + " " * indent * depth
+
+    comma = "," if indent is not None else ", "
+    file.write("{" + line(1))
+    file.writelines(f"{dump(name, 1)}: {dump(value, 1)}{comma}{line(1)}" for name, value in about.items())
+    file.write('"embeddings": {')
+    number = 0
+    for batch in batches:
+        for name, vector in zip(batch.names, batch.vectors):
+            file.write(f"{comma if number else ''}{line(2)}{dump(name, 2)}: {dump(vector.tolist(), 2)}")
+            number += 1
+    file.write(f"{line(1) if number else ''}}}{line(0)}}}")
+    if indent is None:
+        file.write("\n")
+    return number

@@ -1,0 +1,161 @@
+"""What `predict` is asked: which names are possible, and how many of them, how sure, are an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.resume import Row
+
+if TYPE_CHECKING:
+    from bioclip_jax.predict.classifiers.base import BaseClassifier
+    from bioclip_jax.predict.model import Model
+
+PathLike = str | os.PathLike[str]
+
+DEFAULT_K = 5
+# Species of no higher probability do not count towards a higher rank, as in pybioclip.
+MIN_PROB = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """The options of the verb by their names; its docstring says what they mean.
+
+    UserError for options that exclude each other, and for what they cannot be.
+    """
+
+    rank: Rank | str | None = None
+    labels: str | None = None
+    bins: PathLike | None = None
+    subset: PathLike | None = None
+    within: str | None = None
+    taxa: PathLike | None = None
+    k: int | None = None
+    min_confidence: float | None = None
+    unknown: float | None = None
+    temperature: float | str | None = None
+    # What the files say, read before there is a model.
+    names: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._check_choice()
+        if self.k is not None and self.k < 1:
+            raise UserError(f"--k is {self.k}; it must be at least 1")
+        for option, value in (("--min-confidence", self.min_confidence), ("--unknown", self.unknown)):
+            if value is not None and not 0 < value <= 1:
+                raise UserError(f"{option} is {value}; it is a probability, above 0 and at most 1")
+        if isinstance(self.rank, str):
+            if self.rank.upper() not in Rank.__members__:
+                ranks = ", ".join(rank.get_label() for rank in Rank)
+                raise UserError(f"--rank {self.rank} does not exist; the ranks are {ranks}")
+            object.__setattr__(self, "rank", Rank[self.rank.upper()])
+        object.__setattr__(self, "names", self._read_names())
+
+    @property
+    def about_taxa(self) -> bool:
+        return self.labels is None and self.bins is None
+
+    def choice(self) -> dict[str, Any]:
+        """What is chosen from, as plain values for a log, by pybioclip's names where it has one."""
+        names = {"classes": self.labels, "bins_path": self.bins, "subset": self.subset, "within": self.within}
+        return _given(names | {"taxa_file": self.taxa, "temperature": self.temperature})
+
+    def details(self) -> dict[str, Any]:
+        """Which answers are given, as plain values for a log, by pybioclip's names where it has one."""
+        details: dict[str, Any] = {"min_confidence": self.min_confidence, "unknown": self.unknown}
+        if self.about_taxa:
+            details |= {"rank": (self.rank or Rank.SPECIES).get_label(), "min_prob": MIN_PROB}
+        if self.min_confidence is None:
+            details["k"] = self.k or DEFAULT_K
+        return _given(details)
+
+    def classifier(self, model: Model) -> BaseClassifier:
+        """The classifier that answers it."""
+        if self.labels is not None:
+            from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsClassifier
+
+            return CustomLabelsClassifier(self.names, model)
+        if self.bins is not None:
+            from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsBinningClassifier
+
+            return CustomLabelsBinningClassifier(self.names, model)
+        from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
+        from bioclip_jax.predict.taxa.calibrate import read_temperature
+
+        temperature = 1.0 if self.temperature is None else read_temperature(str(self.temperature), model.fingerprint)
+        classifier = TreeOfLifeClassifier(model, self.taxa, temperature=temperature)
+        if self.subset is not None or self.within is not None:
+            classifier.choose(subset=self.subset, within_taxon=self.within)
+        return classifier
+
+    def rows(
+        self, classifier: Any, images: Iterable[ImageFile], on_bad: Callable[[int, UserError], None]
+    ) -> Iterator[Row]:
+        """The classifier's rows of answers about images; `on_bad` as in Embedder.stream."""
+        k = self.k or DEFAULT_K
+        if not self.about_taxa:
+            return classifier.stream(images, k=k, unknown=self.unknown, on_bad=on_bad)
+        return classifier.stream(
+            images,
+            rank=self.rank or Rank.SPECIES,
+            k=k,
+            min_prob=MIN_PROB,
+            min_confidence=self.min_confidence,
+            unknown=self.unknown,
+            on_bad=on_bad,
+        )
+
+    def identity(self, classifier: Any) -> dict[str, Any]:
+        """What the answers depend on besides the images: another one is another question."""
+        found = self.choice() | self.details() | {"model": classifier.model.fingerprint}
+        if not self.about_taxa:
+            return found | {"labels": self.names}
+        head = classifier.head
+        status = head.path.stat()
+        found["taxa"] = [str(head.path.absolute()), status.st_size, status.st_mtime_ns]
+        found["temperature"] = classifier.temperature
+        if self.subset is not None:
+            found["subset"] = hashlib.sha256(Path(self.subset).read_bytes()).hexdigest()
+        return found
+
+    def _check_choice(self) -> None:
+        if self.labels is not None and self.bins is not None:
+            raise UserError("--cls and --bins both say what to choose from; give one of them")
+        if not self.about_taxa:
+            other = "--cls" if self.bins is None else "--bins"
+            for name in ("rank", "subset", "within", "taxa", "temperature", "min_confidence"):
+                if getattr(self, name) is not None:
+                    option = "--" + name.replace("_", "-")
+                    raise UserError(
+                        f"{option} is about taxa, and {other} about labels of your own; leave one of them out"
+                    )
+        if self.k is not None and self.min_confidence is not None:
+            raise UserError("--min-confidence gives one answer an image, and --k several; leave one of them out")
+
+    def _read_names(self) -> Any:
+        from bioclip_jax.predict.classifiers.labels import read_bins, read_labels
+
+        if self.labels is not None:
+            return read_labels(self.labels)
+        if self.bins is not None:
+            return read_bins(self.bins)
+        if self.taxa is not None and not Path(self.taxa).is_file():
+            raise UserError(f"the taxa {self.taxa} are not there; make them with `bioclip-jax taxa build`")
+        if self.subset is not None:
+            from bioclip_jax.predict.taxa.select import read_subset
+
+            return read_subset(self.subset)
+        return None
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+    return {name: value for name, value in plain.items() if value is not None}

@@ -1,0 +1,23 @@
+"""The ranks at which a taxon can be predicted."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from bioclip_jax.text.taxon import RANKS
+
+
+class Rank(Enum):
+    """A rank of the tree of life, from the widest to the narrowest, as pybioclip counts them."""
+
+    KINGDOM = 0
+    PHYLUM = 1
+    CLASS = 2
+    ORDER = 3
+    FAMILY = 4
+    GENUS = 5
+    SPECIES = 6
+
+    def get_label(self) -> str:
+        """The rank's name in lower case, as tables have it."""
+        return RANKS[self.value]

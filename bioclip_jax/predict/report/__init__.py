@@ -1,0 +1,5 @@
+"""Predictions as one web page that needs nothing but itself."""
+
+from bioclip_jax.predict.report.report import Report
+
+__all__ = ["Report"]

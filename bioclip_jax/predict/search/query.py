@@ -1,0 +1,127 @@
+"""The verb `index search`: the images of an index that are most like others, or fit a text."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.embedding.stream import blocks
+from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict.progress import Unreadable, track
+from bioclip_jax.predict.results import check_format, check_output, write_rows
+from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
+
+if TYPE_CHECKING:
+    from bioclip_jax.predict.model import Model
+
+# A taxon's name may stand in any of these.
+_NAMES = tuple(name for name in LINEAGE if name not in ("species_epithet", "common_name"))
+
+
+def search_index(
+    directory: str | os.PathLike[str],
+    queries: Sequence[str | os.PathLike[str]] = (),
+    model: str | None = None,
+    *,
+    texts: Sequence[str] = (),
+    k: int = 10,
+    within: str | None = None,
+    where: str | None = None,
+    exact: bool = False,
+    format: str | None = None,
+    output: Path | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    pretrained: str | None = None,
+    as_result: bool = False,
+) -> dict[str, Any]:
+    """Write the `k` images of an index that are nearest to each image of `queries` (as find_images) and each text.
+
+    Args: `model`: None for the one that built the index; `within`: only images of this taxon, of any rank; `where`: only
+      those that this filter selects (as ImageIndex.check_filter); `exact`: compare all vectors, as
+      is done for texts; `format` and `output` as
+      check_format; `as_result`, without an output put the rows into the result instead of writing them.
+    Rows: "query" (path or text), "rank" from 1, "path", "score" (the cosine), and LINEAGE.
+    Returns: {"queries", "unreadable", and "output" or "neighbours"}.
+    Errors: UserError for wrong arguments, before the model is loaded, and for a model that is not the index's.
+    """
+    output = None if output is None else Path(output)
+    if not as_result or output is not None:
+        format = check_format(format, output)
+    check_output(output)
+    if k < 1:
+        raise UserError(f"--k is {k}; it must be at least 1")
+    if not queries and not texts:
+        raise UserError("there is nothing to search for; give images, or a text with --text")
+    index = ImageIndex(directory)
+    conditions = []
+    if where is not None:
+        index.check_filter(where)
+        conditions.append(f"({where})")
+    if within is not None:
+        conditions.append(within_filter(index, within))
+    images = find_images(queries) if queries else []
+    model = model or index.about["model"]
+    if model is None:
+        raise UserError(
+            f"the index {directory} was made from vectors; name the model of {index.about['source']} with --model"
+        )
+
+    # JAX is loaded once there is something to do.
+    from bioclip_jax.predict.model import load_model
+
+    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
+    check_same_model(index.directory, index.about, {"fingerprint": loaded.fingerprint, "source": loaded.source})
+    unreadable = Unreadable(len(images) + len(texts))
+
+    def rows() -> Iterator[dict[str, Any]]:
+        how = {"k": k, "where": " AND ".join(conditions) or None, "columns": ["path", *LINEAGE]}
+        to_stdout = output is None and not as_result
+        for names, vectors, of_texts in _vectors(loaded, images, texts, unreadable, to_stdout):
+            # Texts lie far from all images, where the partitions of an approximate index tell little.
+            for name, found in zip(names, index.search(vectors, exact=exact or of_texts, **how)):
+                for rank, row in enumerate(found, 1):
+                    lineage = {column: row[column] or "" for column in LINEAGE}
+                    yield {"query": name, "rank": rank, "path": row["path"], "score": row["score"], **lineage}
+
+    result: dict[str, Any] = {"queries": len(images) + len(texts)}
+    if as_result and output is None:
+        result["neighbours"] = list(rows())
+    else:
+        write_rows(rows(), format, output)
+        result["output"] = None if output is None else str(output)
+    return result | {"unreadable": unreadable.problems}
+
+
+def within_filter(index: ImageIndex, taxon: str) -> str:
+    """The filter for all images of a taxon of any rank, a species as "Genus epithet".
+
+    UserError where the index holds none, with the nearest names that it holds.
+    """
+    condition = "(" + " OR ".join(f"`{name}` = {quoted(taxon)}" for name in _NAMES) + ")"
+    if index.check_filter(condition):
+        return condition
+    table = index.table.search().select(list(_NAMES)).limit(max(1, len(index))).to_arrow()
+    names = {name.lower(): name for column in table.columns for name in column.unique().to_pylist() if name}
+    near = [names[found] for found in difflib.get_close_matches(taxon.lower(), names, n=3)]
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; give a name as the index's own columns have it"
+    raise UserError(f"the index {index.directory} holds no image of {taxon!r}{hint}")
+
+
+def _vectors(
+    model: Model, images: Sequence[Any], texts: Sequence[str], unreadable: Unreadable, to_stdout: bool
+) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"], bool]]:
+    """Names and vectors of the queries, images first, and whether they are texts."""
+    if images:
+        tracked = track(images, "searching", len(images), results_on_stdout=to_stdout)
+        for places, features in model.embedder.stream(tracked, unreadable):
+            yield [images[place].name for place in places], features, False
+    for chunk in blocks(texts):
+        yield chunk, model.encode_text(chunk), True

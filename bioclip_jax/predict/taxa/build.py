@@ -1,0 +1,190 @@
+"""`taxa build`: a head from names, or from embeddings that were published."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.progress import track
+from bioclip_jax.predict.results import check_output
+from bioclip_jax.predict.taxa.encode import TEXT_TYPE, encode_taxa
+from bioclip_jax.predict.taxa.head import DTYPES, FILE_NAME, Block, TaxaHead
+from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa.precision import PROBE, rounding_effect
+from bioclip_jax.predict.taxa.published import check_pairing, map_embeddings, published_blocks, read_names
+from bioclip_jax.text.captions import taxon_of
+from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text.templates import OPENAI_TEMPLATES
+
+if TYPE_CHECKING:
+    from bioclip_jax.predict.model import Model
+
+_RANK_COLUMNS = (*RANKS, "cls", "class_")
+_TABLE_SUFFIXES = (".csv", ".parquet", ".pq")
+_CONVERTED_ROWS = 8192
+
+
+def build_taxa(
+    source: str | os.PathLike[str],
+    model: Model,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    dtype: str = "float32",
+    templates: Sequence[str] = OPENAI_TEMPLATES,
+) -> dict[str, Any]:
+    """Write the head of `model` over the taxa of `source`.
+
+    source: a CSV or Parquet table with any of the columns kingdom, phylum, class (or cls), order, family, genus,
+      species and common_name; published embeddings, a .npy [dim, taxa] with its .json of names beside it; such a .json
+      alone; or data, as pipeline.sources.open_source. Of a taxon that is named several times, one is kept; published
+      doubles stay.
+    output: None is taxa.safetensors in the model's directory. dtype: of the vectors as stored, of DTYPES.
+    Returns: {"taxa", "embed_dim", "dtype", "output", "doubles", "unnamed", "notes"}. doubles: rows that named a taxon
+      again; unnamed: rows without any rank or that cannot be read; notes: what was mended, for people. With float16
+      and int8 also what that changes, "top1_agreement" and "max_score_difference" (precision.rounding_effect).
+    Errors: UserError, before anything is embedded, for a source without taxa or an output that cannot be written, and
+      for published embeddings that are not this model's.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"the type {dtype!r} does not exist for a taxa head; choose from {', '.join(DTYPES)}")
+    if output is None and model.directory is None:
+        raise UserError(f"the model {model.source} has no directory here for its taxa head; name a file with --output")
+    output = Path(output) if output is not None else model.directory / FILE_NAME
+    check_output(output)
+    dim = model.config.embed_dim
+    notes: list[str] = []
+    counts = {"doubles": 0, "unnamed": 0}
+    blocks: Iterable[Block]
+    if (path := Path(source)).suffix == ".npy":
+        if not path.is_file():
+            raise UserError(f"{source} does not exist; give published embeddings, with their .json beside them")
+        names = read_names(path.with_suffix(".json"))
+        columns = map_embeddings(path, names, dim)
+        check_pairing(columns, names, model, templates, path)
+        blocks = published_blocks(columns, names, model, templates, path, notes)
+    else:
+        names, counts = _names_in(os.fspath(source))
+        blocks = encode_taxa(model, names, np.arange(len(names)), templates, "embedding taxa")
+    about = {
+        "model": model.source,
+        "text_type": TEXT_TYPE,
+        "templates": "openai 80" if templates is OPENAI_TEMPLATES else " | ".join(templates),
+        "names_from": str(source),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    effect = _write(output, names, blocks, dtype, about, model)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    result = {"taxa": len(names), "embed_dim": dim, "dtype": dtype, "output": str(output)}
+    return result | counts | {"notes": notes} | effect
+
+
+def _write(
+    output: Path, names: TaxaNames, blocks: Iterable[Block], dtype: str, about: dict[str, str], model: Model
+) -> dict[str, float]:
+    """Write the head; returns what the rounding to `dtype` changes, which stands in its metadata too."""
+    identity = {"dim": model.config.embed_dim, "fingerprint": model.fingerprint}
+    if dtype == "float32":
+        TaxaHead.write(output, names, blocks, about=about, **identity)
+        return {}
+    # What rounding changes is known only where all exact vectors are at hand.
+    with tempfile.TemporaryDirectory(
+        prefix=f".{output.stem}.", suffix=".partial", dir=output.absolute().parent
+    ) as folder:
+        exact_path = Path(folder) / output.name
+        TaxaHead.write(exact_path, names, blocks, about=about, **identity)
+        exact = TaxaHead.open(exact_path)
+        effect = rounding_effect(exact, dtype, model.logit_scale)
+        about = about | {name: f"{value:.6g}" for name, value in effect.items()} | {"probe": PROBE}
+        TaxaHead.write(output, names, _stored(exact), dtype=dtype, about=about, **identity)
+    return effect
+
+
+def _stored(head: TaxaHead) -> Iterator[Block]:
+    for start in range(0, len(head), _CONVERTED_ROWS):
+        rows = np.arange(start, min(start + _CONVERTED_ROWS, len(head)))
+        yield rows, head.block(start, start + _CONVERTED_ROWS)[0]
+        head.drop_pages()
+
+
+def _names_in(source: str) -> tuple[TaxaNames, dict[str, int]]:
+    """The distinct taxa of a table, a .json of names or data, and how many rows named none or one again."""
+    from bioclip_jax.pipeline.sources.open import find_metadata
+
+    path = Path(source).expanduser()
+    if path.suffix == ".json":
+        taxa: Iterable[Taxon] = _taxa_of(read_names(path))
+    elif table := path if path.suffix in _TABLE_SUFFIXES else find_metadata(path):
+        taxa = (Taxon.from_row(row) for row in _table_rows(table))
+    else:
+        taxa = _sample_taxa(source)
+    distinct: dict[tuple[str, ...], str] = {}
+    rows = unnamed = 0
+    for rows, taxon in enumerate(taxa, 1):
+        lineage = taxon.lineage()
+        if not any(lineage):
+            unnamed += 1
+        else:
+            distinct[lineage] = distinct.get(lineage) or taxon.common_name
+    if not distinct:
+        raise UserError(f"{source} names no taxon; fill in at least one of {', '.join(RANKS)}")
+    counts = {"doubles": rows - unnamed - len(distinct), "unnamed": unnamed}
+    return TaxaNames.from_rows((*lineage, common_name) for lineage, common_name in distinct.items()), counts
+
+
+def _taxa_of(names: TaxaNames) -> Iterator[Taxon]:
+    return (names.taxon(int(row)) for row in np.argsort(names.place))
+
+
+def _table_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV or Parquet table; of the latter only the columns that name taxa."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".csv":
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                _check_columns(path, reader.fieldnames or [])
+                yield from reader
+        else:
+            table = pq.ParquetFile(path)
+            columns = _check_columns(path, table.schema_arrow.names)
+            for batch in table.iter_batches(columns=columns):
+                yield from batch.to_pylist()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; give a table of taxa, published embeddings or data") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no readable CSV ({error}); save it as UTF-8 text") from None
+    except pa.ArrowException as error:
+        raise UserError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    if not any(name in _RANK_COLUMNS for name in columns):
+        have = ", ".join(columns) or "nothing"
+        raise UserError(f"{path} has none of the columns {', '.join(RANKS)}, only {have}; name one of them so")
+    return [name for name in columns if name in (*_RANK_COLUMNS, "common_name")]
+
+
+def _sample_taxa(source: str) -> Iterator[Taxon]:
+    """The taxa of data, from what labels its samples, or else their tagged captions."""
+    from bioclip_jax.pipeline.sources.open import open_source
+
+    samples = open_source(source)
+    for index in track(range(len(samples)), "reading names", len(samples)):
+        try:
+            sample = samples[index]
+        except (OSError, ValueError):
+            yield Taxon()
+            continue
+        yield sample.taxon or taxon_of(sample.captions) or Taxon()

@@ -1,0 +1,48 @@
+"""Which taxa head belongs to a model, where no file is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.storage import user_cache
+from bioclip_jax.predict.model import Model
+from bioclip_jax.predict.taxa.head import FILE_NAME, TaxaHead
+
+# Datasets of the Hub that hold the text embeddings of a model's taxa, as embeddings/txt_emb_species.{npy,json}.
+HUB_TAXA = {
+    "hf-hub:imageomics/bioclip": "imageomics/TreeOfLife-10M",
+    "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
+}
+
+
+def open_taxa(model: Model, path: str | os.PathLike[str] | None = None) -> TaxaHead:
+    """The head in the file `path`, or else the one in the model's directory, or else the Hub's for the model.
+
+    What the Hub has is fetched and converted once, and then taken from the cache. UserError for a head that is not
+    there or belongs to another model.
+    """
+    if path is not None:
+        return TaxaHead.open(path, model.fingerprint, model.source)
+    if model.directory is not None and (model.directory / FILE_NAME).is_file():
+        return TaxaHead.open(model.directory / FILE_NAME, model.fingerprint, model.source)
+    if model.source in HUB_TAXA:
+        return _of_hub(model, HUB_TAXA[model.source])
+    raise UserError(
+        f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or give"
+        " labels with --cls"
+    )
+
+
+def _of_hub(model: Model, repository: str) -> TaxaHead:
+    cached = user_cache() / "taxa" / f"{model.fingerprint}.safetensors"
+    if not cached.is_file():
+        from bioclip_jax.convert.hub_files import download_data
+        from bioclip_jax.predict.taxa.build import build_taxa
+
+        names = ("embeddings/txt_emb_species.npy", "embeddings/txt_emb_species.json")
+        embeddings, _ = (download_data(repository, name) for name in names)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        build_taxa(str(embeddings), model, cached)
+    return TaxaHead.open(cached, model.fingerprint, model.source)

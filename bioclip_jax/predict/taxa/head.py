@@ -1,0 +1,260 @@
+"""The taxa head: the text vectors of many taxa and their names in one file, mapped into memory.
+
+The file is a safetensors file, so that anything that reads those reads it. Tensors:
+
+    embeddings  [taxa, dim]  float32, float16 or int8, at a multiple of 4096 bytes, so that XLA takes it without a copy
+    scales      [taxa]       float32, with int8: a row's vector is its scale times its integers
+    padding     [0..63]      uint8, so that the names are aligned
+    names       [bytes]      uint8: an Arrow IPC file of the table that TaxaNames describes
+
+The metadata say what the vectors are (ABOUT), and the fingerprint of the model that they belong to.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from jaxtyping import Float32, Int, Shaped
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.results import written_beside
+from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
+
+FILE_NAME = "taxa.safetensors"
+FORMAT = "bioclip_jax taxa"
+VERSION = "1"
+DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}
+
+# Rows of a head, ascending or not, and their unit vectors.
+Block = tuple[Int[np.ndarray, " rows"], Float32[np.ndarray, "rows dim"]]
+
+_ALIGNMENT = 4096
+_NAMES_ALIGNMENT = 64
+_LARGEST_HEADER = 1 << 24
+
+
+class TaxaHead:
+    """The vectors of N taxa, a mapping of a file that costs no memory of its own, and their names.
+
+    names: TaxaNames. dtype: how the vectors are stored, a key of DTYPES. dim: their length. fingerprint: the model's
+    that they belong to. about: what else the file says, as texts. path: the file.
+    """
+
+    def __init__(self, path: Path, mapping: mmap.mmap, tensors: Mapping[str, Any], about: dict[str, str]) -> None:
+        """Called by `open`."""
+        self.path = path
+        self.about = about
+        self.fingerprint = about["fingerprint"]
+        self._mapping = mapping
+        self._embeddings = tensors["embeddings"]
+        self._scales = tensors.get("scales")
+        self.names: TaxaNames = tensors["names"]
+        self.dtype = str(self._embeddings.dtype)
+        self.dim: int = self._embeddings.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def block(
+        self, start: int, stop: int
+    ) -> tuple[Shaped[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"] | None]:
+        """The stored vectors of the rows from `start` to before `stop`, and with int8 their scales.
+
+        Both are views of the file; they hold as long as they are referred to.
+        """
+        return self._embeddings[start:stop], None if self._scales is None else self._scales[start:stop]
+
+    def rows(self, indices: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n dim"]:
+        """The vectors of these rows, as numbers of their own."""
+        vectors = self._embeddings[indices].astype(np.float32)
+        return vectors if self._scales is None else vectors * self._scales[indices, None]
+
+    def drop_pages(self) -> None:
+        """Hand the pages that were read back to the system, which keeps them as long as it has room.
+
+        Without it a head that was streamed once counts as this process's memory. Views stay valid.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], fingerprint: str | None = None, model: str | None = None) -> TaxaHead:
+        """Map the head in `path`.
+
+        fingerprint: of the model that it must belong to; model: what to call that in a message.
+        UserError if it is not there, no head, damaged, of another version or of another model.
+        """
+        path = Path(path)
+        try:
+            with open(path, "rb") as file:
+                mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise UserError(f"there is no taxa head {path}; build one with `bioclip-jax taxa build`") from None
+        except (ValueError, IsADirectoryError):  # an empty file cannot be mapped
+            raise _no_head(path) from None
+        entries, about, offset = _read_header(path, mapping)
+        if fingerprint is not None and about["fingerprint"] != fingerprint:
+            asked = f"{model} ({fingerprint[:8]})" if model else f"the model {fingerprint[:8]}"
+            raise UserError(
+                f"{path} belongs to the model {about.get('model', '')} ({about['fingerprint'][:8]}), not to {asked}; "
+                f"build one with `bioclip-jax taxa build NAMES --model {model or 'MODEL'}`"
+            )
+        return cls(path, mapping, _read_tensors(path, mapping, entries, offset), about)
+
+    @staticmethod
+    def write(
+        path: Path,
+        names: TaxaNames,
+        blocks: Iterable[Block],
+        *,
+        dim: int,
+        fingerprint: str,
+        dtype: str = "float32",
+        about: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a head, block by block, beside and renamed.
+
+        blocks: rows of `names` and their unit vectors, every row once, in any order; in ascending order is fastest.
+        dtype: of DTYPES. about: texts for the metadata, as "model": where the model came from.
+        Errors: ValueError if a row is missing or there twice; UserError as written_beside.
+        """
+        count = len(names)
+        metadata = {
+            "format": FORMAT,
+            "version": VERSION,
+            "taxa": str(count),
+            "fingerprint": fingerprint,
+            **(about or {}),
+        }
+        names_bytes = _to_ipc(names)
+        sizes = {"embeddings": (DTYPES[dtype], [count, dim])}
+        if dtype == "int8":
+            sizes["scales"] = ("F32", [count])
+        before = sum(_byte_count(*size) for size in sizes.values())
+        sizes["padding"] = ("U8", [-before % _NAMES_ALIGNMENT])
+        sizes["names"] = ("U8", [len(names_bytes)])
+        header = _header(sizes, metadata)
+        scales = np.zeros(count, np.float32)
+        missing = np.ones(count, bool)
+        row_bytes = _byte_count(DTYPES[dtype], [1, dim])
+        with written_beside(path) as beside, open(beside, "wb") as file:
+            file.write(header)
+            for rows, vectors in blocks:
+                if not missing[rows].all() or len(np.unique(rows)) != len(rows):
+                    raise ValueError(f"rows {rows.min()} to {rows.max()} hold one that was given before")
+                missing[rows] = False
+                stored, scales[rows] = quantize(vectors, dtype)
+                _write_rows(file, len(header), row_bytes, rows, stored)
+            if missing.any():
+                raise ValueError(f"{missing.sum()} of {count} rows were not given, the first is {missing.argmax()}")
+            file.seek(len(header) + count * row_bytes)
+            if dtype == "int8":
+                file.write(scales)
+            file.write(bytes(-before % _NAMES_ALIGNMENT))
+            file.write(names_bytes)
+
+
+def quantize(
+    vectors: Float32[np.ndarray, "rows dim"], dtype: str
+) -> tuple[Shaped[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"]]:
+    """The vectors as stored in `dtype`, and each row's scale: with int8 largest |x| / 127, else 1."""
+    if dtype != "int8":
+        return vectors.astype(dtype), np.ones(len(vectors), np.float32)
+    scales = np.abs(vectors).max(axis=1).astype(np.float32) / np.float32(127)
+    return np.rint(vectors / np.where(scales, scales, 1)[:, None]).astype(np.int8), scales
+
+
+def _write_rows(file: BinaryIO, offset: int, row_bytes: int, rows: np.ndarray, stored: np.ndarray) -> None:
+    order = np.argsort(rows)
+    rows, stored = rows[order], stored[order]
+    # Runs of neighbours go out in one piece.
+    for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+        if len(run):
+            file.seek(offset + int(rows[run[0]]) * row_bytes)
+            file.write(np.ascontiguousarray(stored[run[0] : run[-1] + 1]))
+
+
+def _byte_count(dtype: str, shape: list[int]) -> int:
+    return {"F32": 4, "F16": 2, "I8": 1, "U8": 1}[dtype] * int(np.prod(shape))
+
+
+def _header(sizes: Mapping[str, tuple[str, list[int]]], metadata: Mapping[str, str]) -> bytes:
+    """The length and the JSON text of safetensors, filled up with blanks so that data begin where XLA wants them."""
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
+    begin = 0
+    for name, (dtype, shape) in sizes.items():
+        end = begin + _byte_count(dtype, shape)
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _no_head(path: Path) -> UserError:
+    return UserError(f"{path} is no taxa head; build one with `bioclip-jax taxa build`")
+
+
+def _damaged(path: Path, reason: object) -> UserError:
+    return UserError(f"the taxa head {path} is damaged ({reason}); copy or build it again")
+
+
+def _read_header(path: Path, mapping: mmap.mmap) -> tuple[dict[str, Any], dict[str, str], int]:
+    """The tensors' entries, the metadata, and where the data begin."""
+    length = int.from_bytes(mapping[:8], "little")
+    if not 2 <= length <= _LARGEST_HEADER:
+        raise _no_head(path)
+    try:
+        entries = json.loads(mapping[8 : 8 + length])
+        about = entries.pop("__metadata__")
+        if about["format"] != FORMAT:
+            raise _no_head(path)
+        version = about["version"]
+        # Told before anything else is looked at: another version may mean other things by it.
+        if version != VERSION:
+            raise UserError(f"{path} has version {version} of the format, this program reads {VERSION}; build it again")
+        about["fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _no_head(path) from None
+    return entries, about, 8 + length
+
+
+def _read_tensors(path: Path, mapping: mmap.mmap, entries: Mapping[str, Any], offset: int) -> dict[str, Any]:
+    import pyarrow as pa
+
+    kinds = {text: np.dtype(name) for name, text in DTYPES.items()} | {"U8": np.dtype(np.uint8)}
+    tensors: dict[str, Any] = {}
+    try:
+        for name, entry in entries.items():
+            begin, end = entry["data_offsets"]
+            if end - begin != _byte_count(entry["dtype"], entry["shape"]) or offset + end > len(mapping):
+                raise _damaged(path, f"it has {len(mapping)} bytes, its {name} end at {offset + end}")
+            kind = kinds[entry["dtype"]]
+            count = (end - begin) // kind.itemsize
+            tensors[name] = np.frombuffer(mapping, kind, count, offset + begin).reshape(entry["shape"])
+        table = pa.ipc.open_file(pa.py_buffer(tensors["names"])).read_all()
+        # Codes that lie outside of their dictionary would crash the process, so they are looked at too.
+        table.validate(full=True)
+        names = tensors["names"] = TaxaNames(table)
+        for column in COLUMNS:
+            names.codes(column)  # refuses nulls
+        if tensors["embeddings"].shape[0] != len(names):
+            raise _damaged(path, f"{len(names)} names for {tensors['embeddings'].shape[0]} vectors")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+    return tensors
+
+
+def _to_ipc(names: TaxaNames) -> memoryview:
+    import pyarrow as pa
+
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_file(stream, names.table.schema) as writer:
+        writer.write_table(names.table)
+    return memoryview(stream.getvalue())

@@ -1,0 +1,213 @@
+"""Which rows of a head to choose among: some taxa by their names, or all below a taxon."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Int32, Int64
+
+from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
+from bioclip_jax.predict.taxa.nearest import most_alike, nearest
+from bioclip_jax.text.taxon import RANKS
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# Unknown or ambiguous names that a message goes into.
+_SHOWN = 5
+
+
+def read_subset(path: str | os.PathLike[str]) -> tuple[Rank, list[str]]:
+    """A rank and names at it, from a CSV: the first column, named by the rank, as pybioclip reads it.
+
+    UserError if the file cannot be read, its first column is named otherwise, or it is empty.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except FileNotFoundError:
+        raise UserError(f"the subset {path} does not exist; give a CSV whose first column is a rank's") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"the subset {path} is no readable CSV ({error}); save it as UTF-8 text") from None
+    header = rows[0][0].strip() if rows else ""
+    if header.lower() not in RANKS:
+        raise InvalidValue(f"the first column of {path} is named {header!r}; it must be one of {', '.join(RANKS)}")
+    values = list(dict.fromkeys(row[0].strip() for row in rows[1:] if row[0].strip()))
+    if not values:
+        raise UserError(f"the subset {path} lists no {header.lower()}; write one a line below its name")
+    return Rank(RANKS.index(header.lower())), values
+
+
+def rows_of(names: TaxaNames, rank: Rank, values: Sequence[str]) -> Int32[np.ndarray, " rows"]:
+    """The rows of all taxa whose name at `rank` is one of `values`; a species is "Genus epithet".
+
+    UserError if one of them is not there: it names the nearest that are.
+    """
+    values = [str(value).strip() for value in values]
+    if rank is Rank.SPECIES:
+        chosen, known = _species(names, values)
+    else:
+        column = names.codes(COLUMNS[rank.value])
+        code = _places(values, names.dictionary(COLUMNS[rank.value]))
+        # The last place is for values that are not there.
+        wanted, there = np.zeros((2, len(names.dictionary(COLUMNS[rank.value])) + 1), bool)
+        wanted[code[code >= 0]] = True
+        there[column] = True
+        chosen, known = wanted[column], there[code]
+    unknown = list(dict.fromkeys(value for value, found in zip(values, known) if not found))
+    if unknown:
+        raise InvalidValue(_unknown(names, rank, unknown))
+    return np.flatnonzero(chosen).astype(np.int32)
+
+
+def within(names: TaxaNames, taxon: str) -> Int32[np.ndarray, " rows"]:
+    """The rows of all taxa below, or at, the one that `taxon` names, whatever its rank; case does not matter.
+
+    taxon: "Mammalia", "Felis catus", or a common name; where that name occurs at several places of the tree, with
+    some or all taxa above it before it: "Animalia Mammalia", "Animalia > Morus" or "Animalia/Morus".
+    UserError if there is none of that name, or several: it says how to name each.
+    """
+    import pyarrow.compute as pc
+
+    text = " ".join(taxon.split())
+    lower = {column: pc.utf8_lower(names.dictionary(column)) for column in COLUMNS}
+    found = [group for above, last in _paths(text) for group in _groups(names, lower, last, above)]
+    if not found:
+        raise UserError(f"no taxon is called {text!r} here; {_suggest(names, text)}")
+    # A taxon that lies in another one of the same name, as an order in its class, is no second place.
+    found = sorted(set(found), key=lambda group: (group[0], -group[1]))
+    ends = np.maximum.accumulate([stop for _, stop, _ in found])
+    places = [group for group, before in zip(found, [0, *ends]) if group[1] > before]
+    if len(places) > 1:
+        # The one whose path was given in full.
+        full = [place for place in places if _lineage(names, *place).lower() == _words(text).lower()]
+        places = full if len(full) == 1 else places
+    if len(places) > 1:
+        shown = "; ".join(_lineage(names, *place) for place in places[:_SHOWN])
+        more = f"; and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        raise UserError(f"{text!r} is {len(places)} taxa; say which by the taxa above it, as in: {shown}{more}")
+    start, stop, _ = places[0]
+    return np.arange(start, stop, dtype=np.int32)
+
+
+# First row, row behind the last, rank.
+_Group = tuple[int, int, Rank]
+# The values of each column, in lower case.
+_Dictionaries = Mapping[str, "pyarrow.StringArray"]
+
+
+def _paths(text: str) -> list[tuple[list[str], str]]:
+    """How a text can be read: the names of taxa above, and the name itself, which may have several words."""
+    if re.search("[>/]", text):
+        *above, last = [part.strip().lower() for part in re.split("[>/]", text)]
+        paths = [([], text.lower()), (above, last)]
+        # The epithet of a species may stand alone behind its genus.
+        return paths + [(above[:-1], f"{above[-1]} {last}")]
+    words = text.lower().split()
+    return [(words[:split], " ".join(words[split:])) for split in range(len(words))]
+
+
+def _groups(names: TaxaNames, lower: _Dictionaries, name: str, above: Sequence[str]) -> list[_Group]:
+    """The taxa of any rank with this name (lower case), below taxa with the names `above`, in that order."""
+    import pyarrow.compute as pc
+
+    def rows(column: str, value: str) -> Bool[np.ndarray, " taxa"]:
+        same = pc.equal(lower[column], value).to_numpy(zero_copy_only=False).astype(bool)
+        return same[names.codes(column)] if value and same.any() else np.zeros(len(names), bool)
+
+    found: list[_Group] = []
+    for rank in list(Rank)[:-1]:
+        found += _groups_at(names, rank, rows(COLUMNS[rank.value], name))
+    genus, _, epithet = name.partition(" ")
+    found += _groups_at(names, Rank.SPECIES, rows("genus", genus) & rows("species", epithet))
+    if not found:
+        found = _groups_at(names, Rank.SPECIES, rows("common_name", name))
+    return [group for group in found if _lies_below(names, group, above)]
+
+
+def _groups_at(names: TaxaNames, rank: Rank, mask: Bool[np.ndarray, " taxa"]) -> list[_Group]:
+    rows = np.flatnonzero(mask)
+    starts = names.starts(rank)
+    groups = np.unique(np.searchsorted(starts, rows, side="right") - 1)
+    stops = np.append(starts[1:], len(names))
+    return [(int(starts[group]), int(stops[group]), rank) for group in groups]
+
+
+def _lies_below(names: TaxaNames, group: _Group, above: Sequence[str]) -> bool:
+    lineage = iter([value.lower() for value in names.taxon(group[0]).lineage()[: group[2].value]])
+    return all(any(value == name for value in lineage) for name in above)
+
+
+def _lineage(names: TaxaNames, start: int, stop: int, rank: Rank) -> str:
+    """The known ranks down to `rank`, as a path that `within` takes."""
+    return " ".join(value for value in names.taxon(start).lineage()[: rank.value + 1] if value)
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub("[>/]", " ", text).split())
+
+
+def _places(texts: Sequence[str], values: pyarrow.StringArray) -> Int64[np.ndarray, " texts"]:
+    """Each text's place among distinct values, -1 for one that is none of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(pa.array(texts, pa.string()), value_set=values)
+    return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _species(names: TaxaNames, values: Sequence[str]) -> tuple[Bool[np.ndarray, " taxa"], Bool[np.ndarray, " values"]]:
+    """Which rows are one of these species, and which of the values are there."""
+    # Genus and epithet may each be unknown, and each may have several words.
+    splits = [
+        (owner, " ".join(words[:split]), " ".join(words[split:]))
+        for owner, words in enumerate(value.split() for value in values)
+        for split in range(len(words) + 1)
+        if words
+    ]
+    owners, genera, epithets = zip(*splits) if splits else ((), (), ())
+    genus = _places(genera, names.dictionary("genus"))
+    wanted = np.zeros(len(names.dictionary("genus")), bool)
+    wanted[genus[genus >= 0]] = True
+    # Of a million epithets only those in these genera are looked at.
+    rows = np.flatnonzero(wanted[names.codes("genus")])
+    width = len(names.dictionary("species"))
+    there = np.zeros(width, bool)
+    there[names.codes("species")[rows]] = True
+    there = np.append(np.flatnonzero(there), -1)
+    epithet = there[_places(epithets, names.dictionary("species").take(there[:-1]))]
+    keys = np.where((genus >= 0) & (epithet >= 0), genus * width + epithet, -1)
+    column = names.codes("genus")[rows].astype(np.int64) * width + names.codes("species")[rows]
+    order = np.sort(keys)
+    # Far faster than np.isin, which sorts the long side.
+    place = np.minimum(np.searchsorted(order, column), len(order) - 1)
+    chosen, known = np.zeros(len(names), bool), np.zeros(len(values), bool)
+    found = order[place] == column
+    chosen[rows[found]] = True
+    known[np.array(owners, np.int64)[np.isin(keys, column[found])]] = True
+    return chosen, known
+
+
+def _unknown(names: TaxaNames, rank: Rank, unknown: Sequence[str]) -> str:
+    label = rank.get_label()
+    shown = ", ".join(unknown[: 4 * _SHOWN])
+    more = f" and {len(unknown) - 4 * _SHOWN} more" if len(unknown) > 4 * _SHOWN else ""
+    pairs = [(value, nearest(names, rank, value)) for value in unknown[:_SHOWN]]
+    hints = "; ".join(f"{value!r} is nearest to {' or '.join(near)}" for value, near in pairs if near)
+    return f"Unknown {label} received: {shown}{more}. Only known {label} may be used{': ' + hints if hints else ''}"
+
+
+def _suggest(names: TaxaNames, text: str) -> str:
+    near = [name for rank in Rank for name in nearest(names, rank, text)[:1]]
+    near += most_alike(text, names.dictionary("common_name").to_pylist())[:1]
+    near = most_alike(text, list(dict.fromkeys(near)))
+    return f"did you mean {' or '.join(near)}?" if near else "name a taxon of any rank, or a species' common name"

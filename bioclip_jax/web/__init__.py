@@ -1,0 +1,1 @@
+"""The page: a model for people with a browser, and the same answers for programs."""

@@ -1,0 +1,103 @@
+"""What stands before everything else: only paths that the page needs, and only bodies of a known, bounded size."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from bioclip_jax.web.limits import Limits
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# Gradio has more: files of the server, proxies, recordings, a page of its own API. None of it is used here.
+_GET = re.compile(
+    r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/(?:assets|static|svelte)/[\w./-]+"
+    r"|/gradio_api/(?:theme\.css|app_id|startup-events|queue/(?:data|status)|upload_progress|heartbeat/\w+)"
+    r"|/api(?:/openapi\.json)?|/photos/\d+\.jpg"
+)
+_POST = re.compile(
+    r"/gradio_api/(?:queue/join|run/predict|upload|cancel|reset)/?|/api/(?:predict|labels|similar|embed)"
+)
+
+_LOCAL_HOST = re.compile(rb"(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?")
+# Of a body that is refused, so many times the largest one is read.
+_READ_OUT = 2
+_SMALL_BODY = 1_000_000
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    Paths that are not listed do not exist. A body says how long it is, as every browser and curl does, and is refused
+    before it is read if that is too long. Every answer tells browsers to load nothing from elsewhere.
+    """
+
+    def __init__(self, app: Any, limits: Limits, local: bool) -> None:
+        """`local`: only this machine reaches the server, so a request for another host comes from a page elsewhere that
+        has given its own name the address of this machine."""
+        self._app, self._local = app, local
+        self._most = limits.request_mb * 1_000_000
+        self._advice = f"send at most {limits.request_mb} MB at once"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, _with_headers(send))
+        else:
+            # Read out, within reason, so that a client that is still sending hears the answer.
+            left = _READ_OUT * self._most
+            while left > 0 and (message := await receive()).get("more_body"):
+                left -= len(message["body"])
+            await _answer(send, *refusal)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """The status and the sentence for a request that is not taken; None for one that is."""
+        method, path, headers = scope["method"], scope["path"], dict(scope["headers"])
+        if self._local and not _LOCAL_HOST.fullmatch(headers.get(b"host", b"")):
+            return 403, "this server answers to localhost only; start it with --host to open it to others"
+        if method in ("GET", "HEAD"):
+            return None if _GET.fullmatch(path) and ".." not in path else (404, f"there is nothing at {path[:100]}")
+        if method != "POST" or not _POST.fullmatch(path):
+            if _GET.fullmatch(path) or _POST.fullmatch(path):
+                return 405, f"{path[:100]} does not take {method}; see /api"
+            return 404, f"there is nothing at {path[:100]}; see /api"
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit():
+            return 411, "the request does not say how long it is; send it with a Content-Length"
+        small = path.startswith("/gradio_api/") and "upload" not in path
+        most = _SMALL_BODY if small else self._most
+        if int(length) > most:
+            return 413, f"the request has {int(length) / 1e6:,.0f} MB; {self._advice}"
+        return None
+
+
+# Styles and scripts stand in Gradio's page itself, and it compiles templates; but nothing comes from another host.
+_POLICY = (
+    b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'; "
+    b"form-action 'self'; frame-ancestors 'self'"
+)
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = [(b"content-security-policy", _POLICY), (b"x-content-type-options", b"nosniff")]
+            message["headers"] = [*message.get("headers", ()), *headers, (b"referrer-policy", b"no-referrer")]
+        await send(message)
+
+    return sending
+
+
+async def _answer(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"error": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,95 @@
+"""How the page looks: colours, letters, and what stands in its head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+import gradio as gr
+
+from bioclip_jax.pipeline.images import open_image
+from bioclip_jax.web.photos import data_url, make_thumbnail
+
+# Fonts of the reader's system: none is fetched.
+_LETTERS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+_CODE = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
+_GREEN = gr.themes.Color(
+    "#f0f7f3",
+    "#dbece2",
+    "#b9dac7",
+    "#8cc1a3",
+    "#5ba27c",
+    "#3a865f",
+    "#2a6d4b",
+    "#23583e",
+    "#1d4733",
+    "#18392a",
+    "#0d2219",
+)
+_STONE = gr.themes.Color(
+    "#fafaf8",
+    "#f3f3ef",
+    "#e5e5df",
+    "#d3d3cb",
+    "#a3a59b",
+    "#75786f",
+    "#565950",
+    "#42453d",
+    "#292c26",
+    "#1b1d19",
+    "#121411",
+)
+
+
+def theme() -> gr.themes.Base:
+    """A calm one: paper, ink, and one green."""
+    base = gr.themes.Base(
+        primary_hue=_GREEN,
+        secondary_hue=_GREEN,
+        neutral_hue=_STONE,
+        radius_size="lg",
+        font=[gr.themes.Font(name) for name in _LETTERS],
+        font_mono=[gr.themes.Font(name) for name in _CODE],
+    )
+    return base.set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="1px",
+        block_shadow="none",
+        block_radius="16px",
+        container_radius="16px",
+        input_radius="10px",
+        button_large_radius="10px",
+        button_medium_radius="10px",
+        button_small_radius="10px",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="*neutral_950",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
+    )
+
+
+def css(examples: Sequence[tuple[str, bytes]]) -> str:
+    """The style sheet, with the examples' thumbnails on their buttons."""
+    return _asset("style.css") + "\n".join(
+        f"#bj-example-{place} {{ background-image: url({data_url(make_thumbnail(open_image(content)))}); }}"
+        for place, (_, content) in enumerate(examples)
+    )
+
+
+def head() -> str:
+    """The page's script, which shows thumbnails at the pointer."""
+    return f"<script>{_asset('page.js')}</script>"
+
+
+def _asset(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")

@@ -1,0 +1,129 @@
+"""The predictions' benchmark: its synthetic tree, what it measures beside pybioclip, and what it cannot do."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bioclip_jax.bench.predict import PARTS, run
+from bioclip_jax.bench.predict_material import many_names
+from bioclip_jax.bench.predict_result import difference, table
+from bioclip_jax.bench.predict_sides import OURS, PEER, Side
+from bioclip_jax.bench.synthetic_taxa import SyntheticTaxa
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.taxa.published import map_embeddings, read_names
+
+
+@settings(max_examples=20)
+@given(count=st.integers(10, 400), seed=st.integers(0, 9))
+def test_the_tree_is_one(count, seed):
+    taxa = SyntheticTaxa(count, 16, seed=seed)
+    names = [ranks for ranks, _ in taxa.names()]
+    assert len({tuple(ranks) for ranks in names}) == count, "two taxa have the same names"
+    for rank in range(1, 6):
+        parents = {ranks[rank]: ranks[rank - 1] for ranks in names}
+        assert all(parents[ranks[rank]] == ranks[rank - 1] for ranks in names), (
+            f"a taxon of rank {rank} has two parents"
+        )
+    assert np.allclose(np.linalg.norm(taxa.vectors, axis=1), 1, atol=1e-5)
+
+
+def test_relatives_are_alike_and_images_as_near_as_asked_for():
+    taxa = SyntheticTaxa(3_000, 512)
+    cosines = taxa.vectors @ taxa.vectors.T
+    np.fill_diagonal(cosines, np.nan)
+    genus, kingdom = taxa.ancestors[5], taxa.ancestors[0]
+    assert np.nanmean(cosines[genus[:, None] == genus]) == pytest.approx(0.85, abs=0.03)
+    assert np.nanmean(cosines[kingdom[:, None] != kingdom]) == pytest.approx(0.2, abs=0.05)
+    images = taxa.images(20, cosine=0.3)
+    assert np.allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
+    assert (images @ taxa.vectors.T).max(axis=1) == pytest.approx(0.3, abs=0.02)
+
+
+def test_its_files_are_read_as_published_ones(tmp_path):
+    taxa = SyntheticTaxa(50, 8)
+    taxa.write(tmp_path)
+    names = read_names(tmp_path / "txt_emb_species.json")
+    columns = map_embeddings(tmp_path / "txt_emb_species.npy", names, 8)
+    assert columns.dtype == np.float32 and np.array_equal(columns.T, taxa.vectors)
+
+
+def test_differences_are_found_where_the_answers_differ():
+    def rows(**scores):
+        return [{"file_name": "a", "classification": name, "score": score} for name, score in scores.items()]
+
+    assert difference(rows(oak=0.5, fox=0.2), rows(fox=0.2, oak=0.5)) == 0
+    assert difference(rows(oak=0.5, fox=0.2), rows(oak=0.4, fox=0.2)) == pytest.approx(0.1)
+    # What the peer does not name, its fifth answer outdoes.
+    assert difference(rows(oak=0.5, fox=0.2), rows(oak=0.5, elk=0.1)) == pytest.approx(0.1)
+    with pytest.raises(UserError, match="different images"):
+        difference(rows(oak=1.0), [])
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict:
+    few = {"taxa_count": 200, "many_labels": 16, "photographs": 8, "memory_images": (10, 20)}
+    return run("ViT-Test-16", peer=True, **few)
+
+
+def test_it_measures_both_sides(measured):
+    json.dumps(measured)
+    for name in (
+        "labels_8_cold",
+        "labels_8_process",
+        "labels_8_second",
+        "load",
+        "head_open",
+        "species",
+        "family",
+        "subset",
+    ):
+        ours, peer = measured[f"{name}_seconds"], measured[f"peer_{name}_seconds"]
+        assert ours > 0 and peer > 0
+        assert measured[f"{name}_ratio"] == pytest.approx(peer / ours, rel=0.01), name
+    assert measured["labels_8_process_seconds"] > measured["labels_8_cold_seconds"]
+    assert "labels_16_cold_seconds" in measured and "peer_labels_16_cold_seconds" not in measured
+    assert measured["peer_labels_16_estimated_seconds"] == pytest.approx(
+        2 * measured["peer_labels_8_cold_seconds"], rel=0.01
+    )
+    assert measured["peak_memory_bytes"] > 1e8 and measured["peer_peak_memory_bytes"] > 1e8
+    assert measured["widths"]["species"] == 200 and 0 < measured["share_above_1e-9"] <= 1
+    assert measured["images_per_second"] > 0 and measured["peer_how"] in measured["peer_tried"]
+    assert list(measured["memory_after"]) == ["10", "20"]
+
+
+def test_both_sides_give_the_same_scores(measured):
+    differences = measured["score_difference"]
+    assert set(differences) == {"labels", "species", "family", "subset_species", "subset_family"}
+    assert max(differences.values()) < 1e-4, differences
+
+
+def test_the_table_shows_every_time_with_its_ratio(measured):
+    lines = {line.split("|")[1].strip(): line for line in table(measured).splitlines() if line.startswith("|")}
+    assert f"{measured['family_ratio']:.3g} x" in lines["family"]
+    assert lines["photographs"].count("/s") == 2 and lines["peak memory"].count("GB") == 2
+    assert "estimated" not in table(measured) and " - " not in lines["labels 8 cold"]
+
+
+def test_wrong_arguments_are_told_before_anything_is_measured(tmp_path):
+    with pytest.raises(UserError, match=rf"no part heads; choose from {', '.join(PARTS)}"):
+        run(parts=["heads"])
+    with pytest.raises(UserError, match="3 taxa are too few"):
+        run(taxa_count=3)
+    with pytest.raises(UserError, match="holds no image"):
+        run(images=str(tmp_path))
+    with pytest.raises(UserError, match="100000 labels are too many"):
+        many_names(100_000)
+    assert len(set(many_names(2_000))) == 2_000
+
+
+def test_a_missing_package_and_a_side_that_ends_are_told_of(tmp_path):
+    (tmp_path / "bioclip.py").write_text("raise ImportError('as if it were not there', name='bioclip')\n")
+    with Side(PEER, {"PYTHONPATH": str(tmp_path)}) as side, pytest.raises(UserError, match="--peer needs bioclip"):
+        side.ask("memory")
+    with Side(OURS) as side, pytest.raises(UserError, match=r"failed at load_labels: .*no_model"):
+        side.ask("load_labels", model=str(tmp_path / "no_model"), labels=["oak"])

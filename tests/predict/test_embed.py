@@ -1,0 +1,248 @@
+"""The verb embed: images and texts in every format, beside pybioclip's own command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import bioclip_jax
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.embed import embed
+from bioclip_jax.predict.embedding.columns import Columns
+from bioclip_jax.predict.embedding.formats import Batch, sample_uuid, write_batches
+from bioclip_jax.predict.embedding.texts import read_texts
+from bioclip_jax.predict.inputs import ImageFile, find_images
+
+PEERS = Path(__file__).resolve().parents[1] / "peers"
+UUID = "69b0a886-7495-5eef-b8ac-0afba0eaabaf"
+
+
+@pytest.fixture(scope="module")
+def model(model_directory):
+    return bioclip_jax.load_model(model_directory, batch_size=8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """pictures/one.png, pictures/two.png, and pictures/note.jpg, which is text."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(pictures / f"{name}.png")
+    (pictures / "note.jpg").write_text("no picture")
+    return pictures
+
+
+def test_images_have_the_same_unit_vectors_in_every_format(folder, model, model_directory, tmp_path):
+    inputs = [folder / "one.png", folder / "two.png"]
+    expected = model.encode_image(inputs)
+    for name in ("e.npy", "e.parquet", "e.json"):
+        result = embed(inputs, str(model_directory), tmp_path / name)
+        assert (result["images"], result["embed_dim"], result["unreadable"]) == (2, expected.shape[1], [])
+    vectors = np.load(tmp_path / "e.npy")
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, expected, atol=2e-6)
+    table = pq.read_table(tmp_path / "e.parquet")
+    assert table.column_names == ["uuid", "emb", "path"]
+    assert table.schema.metadata[b"fingerprint"].decode() == model.fingerprint
+    assert np.array_equal(np.stack(table["emb"].to_numpy()), vectors)
+    assert table["path"].to_pylist() == [str(path) for path in inputs]
+    assert len({uuid.UUID(text) for text in table["uuid"].to_pylist()}) == 2
+    content = json.loads((tmp_path / "e.json").read_text())
+    assert content["normalized"] is True and content["fingerprint"] == model.fingerprint
+    listed = [content["embeddings"][str(path)] for path in inputs]
+    assert np.array_equal(np.array(listed, np.float32), vectors)
+
+
+def test_an_unreadable_image_is_left_out_of_every_format(folder, model_directory, tmp_path, capsys):
+    for name in ("e.npy", "e.parquet", "e.json"):
+        result = embed([folder], str(model_directory), tmp_path / name)
+        assert len(result["unreadable"]) == 1 and "note.jpg" in result["unreadable"][0]
+    assert "note.jpg" in capsys.readouterr().err
+    assert len(np.load(tmp_path / "e.npy")) == 2, "the header must count what was written, not what was asked for"
+    assert pq.read_table(tmp_path / "e.parquet").num_rows == 2
+    assert len(json.loads((tmp_path / "e.json").read_text())["embeddings"]) == 2
+
+
+@pytest.mark.shared_data
+def test_format_pybioclip_is_what_pybioclip_writes(photographs, model_directory, tmp_path, capsys):
+    model, files = f"local-dir:{model_directory}", [str(path) for path in photographs[:4]]
+    environment = {**os.environ, "PYTHONPATH": str(PEERS), "TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "bioclip", "embed", *files, "--model", model, "--output", tmp_path / "theirs.json"]
+    theirs = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert theirs.returncode == 0, theirs.stderr
+    theirs = (tmp_path / "theirs.json").read_text()
+    embed(files, model, tmp_path / "ours.json", format="pybioclip")
+    ours = (tmp_path / "ours.json").read_text()
+    expected, found = json.loads(theirs), json.loads(ours)
+    assert list(found) == list(expected) and found["model"] == expected["model"]
+    assert list(found["embeddings"]) == files
+    for path in files:
+        difference = np.abs(np.subtract(found["embeddings"][path], expected["embeddings"][path])).max()
+        assert difference < 1e-4, f"{path}: pybioclip's vector is {difference} away"
+    lengths = np.linalg.norm(list(found["embeddings"].values()), axis=1)
+    assert np.abs(lengths - 1).max() > 0.01, "the vectors are normalised, and pybioclip's are not"
+    assert ours == json.dumps(found, indent=4), "the layout is not pybioclip's"
+    embed(files[:1], model)
+    assert list(json.loads(capsys.readouterr().out)["embeddings"]) == files[:1], (
+        "without an output it is standard output"
+    )
+
+
+def test_texts_in_every_format(model, model_directory, tmp_path):
+    (tmp_path / "texts.txt").write_text(
+        "\ufeffa photo of an apple\n\n  Quercus robur, \u201coak\u201d \n", encoding="utf-8"
+    )
+    texts = read_texts(tmp_path / "texts.txt")
+    assert texts == ["a photo of an apple", "Quercus robur, \u201coak\u201d"]
+    for name in ("t.npy", "t.parquet", "t.json"):
+        assert embed([], str(model_directory), tmp_path / name, texts=texts)["texts"] == 2
+    vectors = np.load(tmp_path / "t.npy")
+    np.testing.assert_allclose(vectors, model.encode_text(texts), atol=2e-6)
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table.column_names == ["uuid", "emb", "text"] and table["text"].to_pylist() == texts
+    assert list(json.loads((tmp_path / "t.json").read_text())["embeddings"]) == texts
+
+
+def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    embed([folder], str(model_directory), tmp_path / "first.npy", cache=True)
+    shutil.copy(folder / "two.png", folder / "copy of two.png")
+    Image.new("RGB", (50, 50), (200, 30, 30)).save(folder / "new.png")
+    encoded = []
+    stream = type(model.embedder).stream
+    seen = lambda self, images, *rest, **how: stream(self, (encoded.append(i.name) or i for i in images), *rest, **how)
+    monkeypatch.setattr(type(model.embedder), "stream", seen)
+    embed([folder], str(model_directory), tmp_path / "second.npy", cache=True)
+    assert {Path(name).name for name in encoded} == {"new.png", "note.jpg"}
+    names = ["copy of two.png", "new.png", "one.png", "two.png"]
+    np.testing.assert_allclose(
+        np.load(tmp_path / "second.npy"), model.encode_image([folder / n for n in names]), atol=2e-6
+    )
+    encoded.clear()
+    embed([folder], str(model_directory), tmp_path / "raw.json", format="pybioclip", cache=True)
+    assert len(encoded) == 5, "unit vectors were taken for un-normalised ones"
+
+
+def test_columns_of_tables_travel_into_parquet(folder, model_directory, tmp_path):
+    (folder / "metadata.csv").write_text(
+        "filepath,species,sex,mass,code,note\none.png,domestica,m,2.5,007,\nnote.jpg,x,y,1,1,\ntwo.png,robur,f,,010,seen\n"
+    )
+    for inputs in ([folder], [folder / "metadata.csv"]):
+        embed(inputs, str(model_directory), tmp_path / "e.parquet")
+        table = pq.read_table(tmp_path / "e.parquet")
+        rows = table.drop_columns(["uuid", "emb", "path"]).to_pylist()
+        assert rows == [
+            {"species": "domestica", "sex": "m", "mass": 2.5, "code": "007", "note": ""},
+            {"species": "robur", "sex": "f", "mass": None, "code": "010", "note": "seen"},
+        ]
+
+
+def test_columns_of_a_tar_are_those_of_its_captions(folder, tmp_path):
+    tar = tmp_path / "shard.tar"
+    with tarfile.open(tar, "w") as file:
+        for kind, content in [
+            ("jpg", (folder / "one.png").read_bytes()),
+            ("taxonTag.txt", b"a photo of kingdom Plantae genus Malus species domestica."),
+            ("common_name.txt", b"apple"),
+            ("json", b'{"elevation": 120, "place": "Kew"}'),
+        ]:
+            (tmp_path / "member").write_bytes(content)
+            file.add(tmp_path / "member", f"{UUID}.{kind}")
+        file.add(folder / "two.png", "unlabelled.png")
+    images = find_images([tar])
+    columns = Columns([tar], images)
+    labelled, unlabelled = columns.take([0, 1]).to_pylist()
+    assert labelled["kingdom"] == "Plantae" and labelled["species"] == "domestica"
+    assert (labelled["elevation"], labelled["place"]) == (120, "Kew")
+    assert not any(unlabelled.values()), "what is not labelled has a label"
+    assert columns.take([1, 0, 1])["place"].to_pylist() == [None, "Kew", None]
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=8), st.integers(-99, 99)), min_size=1, max_size=12, unique_by=lambda row: row[0]
+    ),
+    st.integers(1, 4),
+)
+def test_streamed_files_are_what_one_piece_would_be(tmp_path_factory, rows, size):
+    folder = tmp_path_factory.mktemp("formats")
+    vectors = np.array([[value / 3, -value] for _, value in rows], np.float32)
+    images = [ImageFile(name, f"/nowhere/{name}") for name, _ in rows]
+
+    def batches():
+        for start in range(0, len(images), size):
+            yield Batch(images[start : start + size], vectors[start : start + size])
+
+    about = {"model": 'a "model"', "normalized": True}
+    for format in ("npy", "json", "pybioclip"):
+        assert write_batches(batches(), format, folder / format, about) == len(images)
+    assert np.array_equal(np.load(folder / "npy"), vectors)
+    embeddings = {image.name: row.tolist() for image, row in zip(images, vectors)}
+    assert (folder / "json").read_text() == json.dumps({**about, "embeddings": embeddings}) + "\n"
+    expected = json.dumps({"model": about["model"], "embeddings": embeddings}, indent=4)
+    assert (folder / "pybioclip").read_text() == expected
+
+
+def test_rows_are_gathered_into_large_groups(tmp_path):
+    batch = Batch([str(number) for number in range(500)], np.zeros((500, 4), np.float32))
+    write_batches([batch] * 40, "parquet", tmp_path / "e.parquet", {"model": "m"})
+    about = pq.ParquetFile(tmp_path / "e.parquet").metadata
+    assert (about.num_rows, about.num_row_groups) == (20_000, 3), "small groups make a large file slow to read"
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ({"output": "e.txt"}, r"\.npy, \.parquet, \.json"),
+        ({"output": "no/e.npy"}, "no/e.npy"),
+        ({"format": "npy"}, "--output"),
+        ({"format": "xml"}, "xml"),
+        ({"output": "e.npy", "texts": ["a"]}, "images and texts"),
+        ({"inputs": [], "texts": ["a"]}, "pybioclip"),
+        ({"inputs": [], "output": "e.npy"}, "no input"),
+    ],
+)
+def test_wrong_use_is_told_before_a_model_is_loaded(folder, monkeypatch, arguments, says):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match=says):
+        embed(**{"inputs": ["one.png"], "model": "no model", **arguments})
+    assert sorted(path.name for path in folder.iterdir()) == ["note.jpg", "one.png", "two.png"]
+
+
+def test_a_file_of_texts_must_hold_some(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n \n")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    for name in ("empty.txt", "binary.txt", "missing.txt"):
+        with pytest.raises(UserError, match=name):
+            read_texts(tmp_path / name)
+
+
+def test_uuid_is_the_samples_own_or_follows_from_the_path(folder):
+    (folder / f"{UUID}.jpg").write_bytes(b"")
+    [own], [one], [two] = (find_images([folder / name]) for name in (f"{UUID}.jpg", "one.png", "two.png"))
+    assert sample_uuid(own) == UUID
+    assert sample_uuid(one) == sample_uuid(one) != sample_uuid(two)
+
+
+def test_tables_that_do_not_agree_are_told(folder, tmp_path):
+    for name, value in (("a", [1.5]), ("b", [[1]])):
+        pq.write_table(pa.table({"filepath": ["one.png"], "x": value}), tmp_path / f"{name}.parquet")
+    images = [ImageFile("one.png", "one.png")]
+    with pytest.raises(UserError, match="agree"):
+        Columns([tmp_path / "a.parquet", tmp_path / "b.parquet"], images)

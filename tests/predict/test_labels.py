@@ -1,0 +1,189 @@
+"""Classifiers of labels and of bins of labels: their arithmetic, and every way in which they are called."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import bioclip_jax
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsBinningClassifier, CustomLabelsClassifier
+from bioclip_jax.predict.classifiers.labels import checked_bins, read_bins
+from bioclip_jax.predict.head import class_embeddings
+from bioclip_jax.text.templates import OPENAI_TEMPLATES
+
+LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
+BINS = {"apple": "fruit", "a ripe banana": "fruit", "Solanum lycopersicum": "berry", "mushroom": "fungus"}
+
+
+@pytest.fixture(scope="module")
+def model(model_directory):
+    return bioclip_jax.load_model(model_directory, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def classifier(model):
+    return CustomLabelsClassifier(LABELS, model)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)) for _ in range(11)]
+
+
+def test_class_vectors_are_means_over_the_templates(model):
+    found = class_embeddings(model.encode_text, LABELS)
+    for label, vector in zip(LABELS, found):
+        mean = np.mean([model.encode_text(template.format(label))[0] for template in OPENAI_TEMPLATES[::20]], axis=0)
+        assert vector @ (mean / np.linalg.norm(mean)) > 0.9
+        every = model.encode_text([template.format(label) for template in OPENAI_TEMPLATES]).mean(axis=0)
+        np.testing.assert_allclose(vector, every / np.linalg.norm(every), atol=1e-6)
+
+
+def test_all_ways_to_construct_give_the_same(classifier, model, model_directory, pictures):
+    expected = classifier.predict(pictures[0])
+    others = {
+        "pybioclip's keywords": CustomLabelsClassifier(cls_ary=LABELS, model_str=f"local-dir:{model_directory}"),
+        "a path": CustomLabelsClassifier(LABELS, model_directory, batch_size=8),
+        "without the cache": CustomLabelsClassifier(LABELS, model, cache=False),
+        "an iterator": CustomLabelsClassifier(iter(LABELS), model),
+    }
+    for name, other in others.items():
+        rows = other.predict(pictures[0])
+        assert [row["classification"] for row in rows] == [row["classification"] for row in expected], name
+        assert all(abs(a["score"] - b["score"]) < 1e-5 for a, b in zip(rows, expected)), name
+    assert others["pybioclip's keywords"].model_str == f"local-dir:{model_directory}"
+    one = bioclip_jax.predict_classifications_from_list(pictures[0], LABELS, model=model)
+    assert one == expected
+
+
+def test_all_forms_of_images_in_their_order(classifier, pictures, tmp_path):
+    pictures[0].save(tmp_path / "a.png")
+    array = np.asarray(pictures[0])
+    rows = classifier.predict([str(tmp_path / "a.png"), tmp_path / "a.png", pictures[0], array], k=1)
+    assert [row["file_name"] for row in rows] == [str(tmp_path / "a.png")] * 2 + ["2", "3"]
+    assert len({row["score"] for row in rows}) == 1
+    assert classifier.predict(np.stack([array, array]), k=1) == classifier.predict([array, array], k=1)
+
+
+def test_callback_and_recorder_hear_of_what_was_done(classifier, pictures):
+    class Recorder:
+        def __init__(self):
+            self.heard = []
+
+        def add_prediction(self, images, **details):
+            self.heard.append((len(images), details))
+
+    done, recorder = [], Recorder()
+    classifier.set_recorder(recorder)
+    rows = classifier.predict(pictures, 2, 10, lambda processed, total: done.append((processed, total)))
+    classifier.set_recorder(None)
+    assert done == [(8, 11), (11, 11)] and len(rows) == 22
+    assert recorder.heard == [(11, {"k": 2, "batch_size": 10})]
+
+
+def test_unknown_is_one_row_with_the_best_score(classifier, pictures):
+    rows = classifier.predict(pictures, k=4)
+    best = [row["score"] for row in rows[::4]]
+    threshold = float(np.median(best)) + 1e-6
+    found = classifier.predict(pictures, k=4, unknown=threshold)
+    unknown = [row for row in found if row["classification"] == "unknown"]
+    assert [row["score"] for row in unknown] == [score for score in best if score < threshold]
+    assert len(found) == 4 * (len(pictures) - len(unknown)) + len(unknown)
+    assert list(classifier.stream(pictures, 4, unknown=threshold)) == found
+
+
+def test_bins_are_sums_of_their_labels(classifier, model, pictures):
+    bins = CustomLabelsBinningClassifier(BINS, model=model)
+    rows = bins.predict(pictures)
+    scores = {(row["file_name"], row["classification"]): row["score"] for row in classifier.predict(pictures)}
+    assert len(rows) == 3 * len(pictures)
+    for row in rows:
+        expected = sum(scores[row["file_name"], label] for label in BINS if BINS[label] == row["classification"])
+        assert row["score"] == pytest.approx(expected, abs=1e-6), row
+    for start in range(0, len(rows), 3):
+        ordered = [row["score"] for row in rows[start : start + 3]]
+        assert ordered == sorted(ordered, reverse=True)
+
+
+@pytest.mark.parametrize("bin", ["", None, float("nan"), "  "])
+def test_a_label_without_a_bin_is_named(bin):
+    with pytest.raises(UserError, match="'pear' has no bin") as caught:
+        checked_bins({"apple": "fruit", " pear ": bin})
+    assert isinstance(caught.value, ValueError), "pybioclip's callers catch a ValueError"
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ("label\napple\n", "one column"),
+        ("label,bin\n", "names no label"),
+        ("", "names no label"),
+        ("label,bin\napple,\n", "'apple' has no bin"),
+        ("label,bin\napple\n", "'apple' has no bin"),
+        ("label,bin\napple,fruit\napple,tree\n", "two bins"),
+        (b"label,bin\n\xff\xfe,x\n", "UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_table_of_bins_is_told(tmp_path, content, says):
+    (tmp_path / "bins.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=says) as caught:
+        read_bins(tmp_path / "bins.csv")
+    assert "bins.csv" in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"missing\.csv"):
+        read_bins(tmp_path / "missing.csv")
+
+
+CELLS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(str.strip)
+
+
+@given(st.dictionaries(CELLS.map(str.strip), CELLS.map(str.strip), min_size=1, max_size=8))
+def test_bins_come_back_from_a_table(bins):
+    import csv
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".csv", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows([("label", "bin", "more"), *((label, bin, "x") for label, bin in bins.items())])
+        file.flush()
+        assert read_bins(file.name) == bins
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"k": -1}, {"unknown": 1.5}, {"unknown": -0.1}])
+def test_impossible_questions_are_told(classifier, pictures, wrong):
+    with pytest.raises(UserError):
+        classifier.predict(pictures[0], **wrong)
+
+
+def test_no_label_is_told_before_a_model_is_loaded():
+    for labels in ([], [" ", ""], None):
+        with pytest.raises(UserError, match="no label"):
+            CustomLabelsClassifier(labels, "no model")
+
+
+def test_only_new_labels_are_encoded(model):
+    CustomLabelsClassifier(["fig", "date"], model)
+    encoded = []
+
+    class Counting:
+        fingerprint, dtype = model.fingerprint, model.dtype
+
+        def encode_text(self, texts):
+            encoded.extend(texts)
+            return model.encode_text(texts)
+
+    from bioclip_jax.predict.classifiers.label_vectors import label_vectors
+
+    found = label_vectors(Counting(), ["date", "quince", "fig"])
+    assert len(encoded) == 80 and all("quince" in text for text in encoded)
+    np.testing.assert_allclose(found, class_embeddings(model.encode_text, ["date", "quince", "fig"]), atol=1e-6)
+
+
+def test_weights_beside_an_architectures_name(model_directory, model, pictures):
+    weights = model_directory / "open_clip_model.safetensors"
+    loaded = bioclip_jax.load_model("ViT-Test-16", pretrained=weights)
+    assert loaded.fingerprint == model.fingerprint
+    with pytest.raises(UserError, match="holds its own weights"):
+        bioclip_jax.load_model(model_directory, pretrained=weights)

@@ -1,0 +1,59 @@
+"""What predict refuses, before it loads a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.question import Question
+from bioclip_jax.predict.rank import Rank
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"labels": "a", "bins": "b.csv"}, ["--cls", "--bins"]),
+        ({"labels": "a", "rank": "genus"}, ["--rank", "--cls"]),
+        ({"bins": "bins.csv", "subset": "s.csv"}, ["--subset", "--bins"]),
+        ({"labels": "a", "within": "Mammalia"}, ["--within", "--cls"]),
+        ({"labels": "a", "min_confidence": 0.5}, ["--min-confidence", "--cls"]),
+        ({"k": 3, "min_confidence": 0.5}, ["--min-confidence", "--k"]),
+        ({"labels": "a", "temperature": 2}, ["--temperature"]),
+        ({"rank": "tribe"}, ["tribe", "kingdom", "species"]),
+        ({"k": 0}, ["--k is 0"]),
+        ({"unknown": 1.5}, ["--unknown is 1.5"]),
+        ({"min_confidence": 0}, ["--min-confidence is 0"]),
+        ({"labels": " , "}, ["no label"]),
+        ({"bins": "missing.csv"}, ["missing.csv"]),
+        ({"taxa": "missing.safetensors"}, ["missing.safetensors", "taxa build"]),
+        ({"subset": "missing.csv"}, ["missing.csv"]),
+        ({"labels": "a", "resume": True}, ["--resume", "--output"]),
+        ({"labels": "a", "report": "page.txt"}, ["page.txt", ".html"]),
+        ({"labels": "a", "report": "no/page.html"}, ["no/page.html"]),
+        ({"labels": "a", "log": "old.json"}, ["old.json", "exists"]),
+        ({"labels": "a", "output": "same.html", "format": "csv", "report": "same.html"}, ["--output", "--report"]),
+        ({"labels": "a", "output": "x.doc"}, ["x.doc"]),
+        ({"labels": "a", "batch_size": 0}, ["--batch-size is 0"]),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_model_is_looked_for(tmp_path: Path, monkeypatch, options: dict, says: list):
+    monkeypatch.chdir(tmp_path)
+    Path("old.json").write_text("{}")
+    Path("bins.csv").write_text("label,bin\na,b\n")
+    with pytest.raises(UserError) as told:
+        predict(["no.jpg"], "no model", **options)
+    message = str(told.value)
+    assert all(part in message for part in says) and "\n" not in message, message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bins.csv", "old.json"]
+
+
+def test_what_a_log_says_goes_by_the_names_of_pybioclip(tmp_path: Path):
+    (tmp_path / "subset.csv").write_text("genus\nMalus\n")
+    question = Question(rank="Genus", subset=tmp_path / "subset.csv", unknown=0.1)
+    assert question.rank is Rank.GENUS
+    assert question.choice() == {"subset": str(tmp_path / "subset.csv")}
+    assert question.details() == {"rank": "genus", "min_prob": 1e-9, "k": 5, "unknown": 0.1}
+    assert Question(labels="a, b").choice() == {"classes": "a, b"} and Question(labels="a").details() == {"k": 5}

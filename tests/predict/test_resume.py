@@ -1,0 +1,174 @@
+"""Predictions that go on where they were stopped, and files that are those of an undisturbed run to the byte."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.results import write_rows
+from bioclip_jax.predict.resume import Journal, by_image, inputs_digest
+
+QUESTION = {"model": "f00d", "k": 2, "labels": ["a", "b"]}
+IMAGES = [ImageFile(f"{place}.jpg", f"{place}.jpg") for place in range(10)]
+BAD = {3: "3.jpg cannot be read", 8: "8.jpg cannot be read"}
+
+# Dies by SIGKILL in the middle of a line, after so many images are in the journal.
+DYING = """
+import json, os, signal, sys
+from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.results import write_rows
+from bioclip_jax.predict.resume import Journal
+folder, model, output, lives = sys.argv[1:]
+add, seen = Journal.add, []
+def add_and_die(journal, place, rows):
+    add(journal, place, rows)
+    seen.append(place)
+    if len(seen) == int(lives):
+        journal._file.write(b'[%d, [{"file_name": "torn' % (place + 1))
+        journal._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+Journal.add = add_and_die
+predict([folder], model, labels="a,b,c", k=2, output=output, resume=True, batch_size=8)
+"""
+
+
+def rows_of(place: int) -> list[dict]:
+    return [{"file_name": f"{place}.jpg", "classification": label, "score": place / 7} for label in "ab"]
+
+
+def run(output: Path, last: int, together: int = 2) -> tuple[int, list[int]]:
+    """Goes on with the images up to `last`, and stops there like Ctrl-C where that is not the end."""
+    done = None
+    with contextlib.suppress(KeyboardInterrupt), Journal.open(output, QUESTION, IMAGES) as journal:
+        done, rest = journal.rest(together)
+        for place in rest:
+            if place >= last:
+                raise KeyboardInterrupt
+            # What cannot be read is known before the images ahead of it are done.
+            if place + 1 in BAD and place + 1 not in journal.bad:
+                journal.add_bad(place + 1, BAD[place + 1])
+            if place not in BAD:
+                journal.add(place, rows_of(place))
+        journal.finish()
+        found = list(journal.answers())
+        assert [image for image, _ in found] == [image for place, image in enumerate(IMAGES) if place not in BAD]
+        assert [rows for _, rows in found] == [rows_of(place) for place in range(10) if place not in BAD]
+        assert journal.bad == BAD
+    return done, rest
+
+
+@pytest.mark.parametrize("stop", range(1, 10))
+def test_it_goes_on_at_a_piece_and_ends_with_every_answer(tmp_path: Path, stop: int):
+    output = tmp_path / "out.csv"
+    run(output, stop)
+    assert [path.name for path in tmp_path.iterdir()] == [".out.csv.partial"]
+    done, _ = run(output, 10)
+    readable = [place for place in range(done) if place not in BAD]
+    assert len(readable) % 2 == 0, "the rest begins in the middle of what was answered together"
+    assert done <= stop and stop - done <= 2 * 2 + len(BAD), f"{stop} images were done, and it went on from {done}"
+    assert list(tmp_path.iterdir()) == [], "the journal is left"
+
+
+@given(data=st.data())
+def test_a_journal_that_was_cut_anywhere_goes_on(data: st.DataObject, tmp_path_factory):
+    output = tmp_path_factory.mktemp("cut") / "out.csv"
+    run(output, data.draw(st.integers(1, 9)))
+    journal = output.with_name(".out.csv.partial")
+    content = journal.read_bytes()
+    journal.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    run(output, 10)
+
+
+def test_another_question_is_told_with_what_differs(tmp_path: Path):
+    output = tmp_path / "out.csv"
+    run(output, 5)
+    before = (tmp_path / ".out.csv.partial").read_bytes()
+    other = QUESTION | {"k": 3, "labels": ["a", "c"] * 50}
+    with pytest.raises(UserError) as told, Journal.open(output, other, IMAGES):
+        pytest.fail("the block must not run")
+    message = str(told.value)
+    for part in ("out.csv", "k was 2 and is 3", "the labels are others", ".out.csv.partial"):
+        assert part in message, message
+    assert "\n" not in message and (tmp_path / ".out.csv.partial").read_bytes() == before
+
+
+def test_two_processes_do_not_share_a_journal(tmp_path: Path):
+    with (
+        Journal.open(tmp_path / "out.csv", QUESTION, IMAGES),
+        pytest.raises(UserError, match="another process"),
+        Journal.open(tmp_path / "out.csv", QUESTION, IMAGES),
+    ):
+        pytest.fail("the block must not run")
+
+
+def test_a_run_without_an_answer_leaves_nothing(tmp_path: Path):
+    with contextlib.suppress(KeyboardInterrupt), Journal.open(tmp_path / "out.csv", QUESTION, IMAGES) as journal:
+        journal.add_bad(3, BAD[3])
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3))))
+def test_rows_find_their_images(told: list[tuple[str, int]]):
+    images = [ImageFile(name, name) for name, _ in told]
+    rows = [{"file_name": name, "n": n} for name, count in told for n in range(count)]
+    found = list(by_image(rows, images))
+    assert [row for _, part in found for row in part] == rows, "rows are lost or out of order"
+    places = [place for place, _ in found]
+    assert places == sorted(set(places))
+    assert all(row["file_name"] == images[place].name for place, part in found for row in part)
+    if all(count for _, count in told) and all(one != two for (one, _), (two, _) in zip(told, told[1:])):
+        assert [len(part) for _, part in found] == [count for _, count in told]
+
+
+def test_the_digest_follows_names_places_and_files(tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(b"one")
+    path = str(tmp_path / "a.jpg")
+    images = [ImageFile("a", path), ImageFile("b", path, 512, 3)]
+    digests = {inputs_digest(images), inputs_digest(images[::-1]), inputs_digest(images[:1])}
+    assert inputs_digest(images) in digests and len(digests) == 3
+    (tmp_path / "a.jpg").write_bytes(b"other")
+    assert inputs_digest(images) not in digests
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(model_directory: Path, tmp_path: Path, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    folder = tmp_path / "images"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for place in range(45):
+        Image.fromarray(random.integers(0, 256, (32, 40, 3), np.uint8)).save(folder / f"{place:02}.png")
+    (folder / "05.png").write_text("no picture")
+    (folder / "44.png").write_text("no picture")
+    output = tmp_path / "out.csv"
+    command = [sys.executable, "-c", DYING, str(folder), str(model_directory), str(output), "35"]
+    died = subprocess.run(command, capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.csv.partial", "images"]
+    shutil.copy(tmp_path / ".out.csv.partial", tmp_path / ".out.parquet.partial")
+    finished = len([line for line in (tmp_path / ".out.csv.partial").read_bytes().splitlines() if b"torn" not in line])
+    assert finished >= 35
+
+    options = {"labels": "a,b,c", "k": 2, "batch_size": 8}
+    undisturbed = predict([folder], str(model_directory), as_result=True, **options)
+    assert len(undisturbed["predictions"]) == 2 * 43
+    for suffix in ("csv", "parquet"):
+        whole, resumed = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+        result = predict([folder], str(model_directory), output=resumed, resume=True, **options)
+        assert result["unreadable"] == undisturbed["unreadable"] and len(result["unreadable"]) == 2
+        write_rows(undisturbed["predictions"], suffix, whole)
+        assert resumed.read_bytes() == whole.read_bytes(), f"the {suffix} of the resumed run differs"
+    assert not list(tmp_path.glob(".*")), "a journal is left"

@@ -1,0 +1,61 @@
+"""Memory does not grow with the number of images."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bioclip_jax.predict.inputs import ImageFile, find_images
+
+# A process of its own, because other tests have stretched this one's memory. What the first thousand images leave
+# behind is compiled programs and pools; after them, a run over three times as many must not need more.
+STREAM = """
+import sys
+from bioclip_jax.convert.load import resolve
+from bioclip_jax.predict.embedder import Embedder
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+embedder = Embedder(resolve(sys.argv[1]), batch_size=32)
+
+def run(number):
+    return sum(len(features) for _, features in embedder.stream(sys.argv[2] for _ in range(number)))
+
+assert run(1000) == 1000
+before = resident()
+assert run(4000) == 4000
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_stream_holds_no_image(model_directory, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    command = [sys.executable, "-c", STREAM, str(model_directory), str(tmp_path / "x.png")]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    # 3,072 bytes of pixels an image would be 12 MB.
+    assert grown < 6e6, f"4,000 images left {grown / 4000:.0f} bytes each behind"
+
+
+def test_a_found_image_is_little_more_than_its_path(tmp_path):
+    import tracemalloc
+
+    table = io.StringIO()
+    table.write("filepath\n")
+    table.writelines(f"images/{number:06}.jpg\n" for number in range(20_000))
+    (tmp_path / "list.csv").write_text(table.getvalue())
+    tracemalloc.start()
+    images = find_images([tmp_path / "list.csv"])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    path = sys.getsizeof(images[0].name)
+    assert held / len(images) < path + 100, f"{held / len(images):.0f} bytes an image, whose path takes {path}"
+    assert not hasattr(ImageFile("x", "x"), "__dict__")

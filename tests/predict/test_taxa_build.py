@@ -1,0 +1,299 @@
+"""`taxa build`: heads from tables, from data and from published embeddings."""
+
+import io
+import json
+import shutil
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.head import class_embeddings
+from bioclip_jax.predict.model import Model, load_model
+from bioclip_jax.predict.taxa.build import build_taxa
+from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa.precision import rounding_effect
+
+# One prompt in place of 80, for tests that are not about them.
+ONE = ("a photo of {}.",)
+CAT = "Animalia Chordata Mammalia Carnivora Felidae Felis catus"
+TABLE = f"""filepath,kingdom,phylum,cls,order,family,genus,species,common_name,class
+a.jpg,Animalia,Chordata,Mammalia,Carnivora,Felidae,Felis,Felis catus,,tabby
+b.jpg,{CAT.replace(" ", ",")},domestic cat,
+c.jpg,{CAT.replace(" ", ",")},house cat,
+d.jpg,,,,,,,,nothing,
+e.jpg,Plantae,,,Rosales,,Malus,domestica,,
+"""
+
+
+@pytest.fixture(scope="module")
+def model(model_directory):
+    return load_model(model_directory)
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "metadata.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def texts_of(model, *texts, templates=ONE):
+    return class_embeddings(model.encode_text, texts, templates)
+
+
+def check_table_head(path, model):
+    head = TaxaHead.open(path, model.fingerprint)
+    assert [head.names.row(i)["species"] for i in range(len(head))] == ["Felis catus", "Malus domestica"]
+    assert head.names.row(0)["common_name"] == "domestic cat"
+    expected = texts_of(model, f"{CAT} domestic cat", "Plantae Rosales Malus domestica")
+    np.testing.assert_allclose(head.rows(np.arange(2)), expected, atol=1e-5)
+
+
+def test_a_table_gives_its_distinct_taxa(model, table, tmp_path):
+    result = build_taxa(table, model, tmp_path / "t.safetensors", templates=ONE)
+    check_table_head(tmp_path / "t.safetensors", model)
+    expected = {"taxa": 2, "embed_dim": model.config.embed_dim, "dtype": "float32", "doubles": 2, "unnamed": 1}
+    assert result == expected | {"output": str(tmp_path / "t.safetensors"), "notes": []}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.csv", "t.safetensors"]
+
+
+def test_parquet_and_a_labelled_folder_give_the_same(model, table, tmp_path):
+    rows = [dict(zip(TABLE.split("\n")[0].split(","), line.split(","))) for line in TABLE.splitlines()[1:]]
+    images = pa.array([b"not looked at"] * len(rows), pa.binary())
+    pq.write_table(pa.Table.from_pylist(rows).append_column("image", images), tmp_path / "t.parquet")
+    for source in (tmp_path / "t.parquet", table.parent):
+        build_taxa(source, model, tmp_path / "t.safetensors", templates=ONE)
+        check_table_head(tmp_path / "t.safetensors", model)
+
+
+def test_shards_give_the_taxa_of_their_captions(model, tmp_path):
+    tags = {"a": "a photo of kingdom Animalia genus Felis species catus with common name cat.", "b": "no tags"}
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for key, text in tags.items():
+            for suffix, data in (("jpg", b"not looked at"), ("taxonTag_com.txt", text.encode())):
+                member = tarfile.TarInfo(f"{key}.{suffix}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    result = build_taxa(str(tmp_path / "0.tar"), model, tmp_path / "t.safetensors", templates=ONE)
+    assert (result["taxa"], result["unnamed"]) == (1, 1)
+    head = TaxaHead.open(tmp_path / "t.safetensors")
+    np.testing.assert_allclose(head.rows(np.arange(1)), texts_of(model, "Animalia Felis catus cat"), atol=1e-5)
+
+
+def test_the_model_has_its_head_beside_it_in_all_templates(model_directory, tmp_path):
+    directory = shutil.copytree(model_directory, tmp_path / "model")
+    model = load_model(directory)
+    (tmp_path / "names.csv").write_text("genus,species\nFelis,catus\n")
+    result = build_taxa(tmp_path / "names.csv", model)
+    assert result["output"] == str(directory / "taxa.safetensors")
+    head = TaxaHead.open(directory / "taxa.safetensors")
+    label = class_embeddings(model.encode_text, ["Felis catus"])
+    np.testing.assert_allclose(head.rows(np.arange(1)), label, atol=1e-5)
+    assert head.about["templates"] == "openai 80" and head.about["model"] == model.source
+
+
+class Published:
+    """Twelve published taxa of a model, in no order, two of them the same."""
+
+    def __init__(self, model, folder):
+        names = [
+            [[*"KPCO", "F", f"G{i % 3}", f"s{i}"], f"name {i}" if i % 2 else ""] for i in (5, 3, 9, 1, 0, 7, 2, 8, 4, 6)
+        ]
+        self.names = [*names, names[0], [["K", "", "", "", "", "G9", "zz"], ""]]
+        texts = [" ".join(filter(None, [*ranks, common])) for ranks, common in self.names]
+        self.columns = texts_of(model, *texts).T.copy()
+        self.npy = folder / "txt_emb_species.npy"
+
+    def write(self, order="C"):
+        np.save(self.npy, np.asarray(self.columns, order=order))
+        self.npy.with_suffix(".json").write_text(json.dumps(self.names, indent=1))
+        return self.npy
+
+
+@pytest.fixture
+def published(model, tmp_path):
+    return Published(model, tmp_path)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_published_embeddings_keep_every_column_with_its_name(model, published, tmp_path, order):
+    result = build_taxa(published.write(order), model, tmp_path / "t.safetensors", templates=ONE)
+    assert (result["taxa"], result["doubles"], result["notes"]) == (12, 0, [])
+    head = TaxaHead.open(tmp_path / "t.safetensors", model.fingerprint)
+    np.testing.assert_allclose(head.rows(np.arange(12)), published.columns.T[head.names.place], atol=1e-6)
+    species = [f"{ranks[5]} {ranks[6]}" for ranks, _ in published.names]
+    assert head.names.label_table()["species"].to_pylist() == species
+
+
+def test_zero_columns_are_made_anew_and_lengths_mended(model, published, tmp_path, capsys):
+    right = published.columns.copy()
+    published.columns[:, [2, 11]] = 0
+    published.columns[0, 4] = np.nan
+    published.columns[:, 6] *= 3
+    result = build_taxa(published.write(), model, tmp_path / "t.safetensors", templates=ONE)
+    assert len(result["notes"]) == 2
+    assert result["notes"][0].startswith("3 of 12 taxa have no embedding in ")
+    assert result["notes"][1].startswith("1 of 12 embeddings in ")
+    assert capsys.readouterr().err.count("note: ") == 2
+    head = TaxaHead.open(tmp_path / "t.safetensors")
+    np.testing.assert_allclose(head.rows(np.arange(12)), right.T[head.names.place], atol=1e-5)
+
+
+def test_names_alone_are_embedded(model, published, tmp_path):
+    published.write()
+    result = build_taxa(published.npy.with_suffix(".json"), model, tmp_path / "t.safetensors", templates=ONE)
+    assert (result["taxa"], result["doubles"]) == (11, 1)
+    head = TaxaHead.open(tmp_path / "t.safetensors")
+    once = np.delete(published.columns.T, 10, axis=0)
+    np.testing.assert_allclose(head.rows(np.arange(11)), once[head.names.place], atol=1e-5)
+
+
+def wrong_pairs(published):
+    published.columns = np.roll(published.columns, 1, axis=1)
+
+
+def another_model(published):
+    published.columns = np.random.default_rng(0).standard_normal(published.columns.shape).astype(np.float32)
+
+
+def another_width(published):
+    published.columns = published.columns[:-1]
+
+
+def one_name_less(published):
+    published.names.pop()
+
+
+def only_zeros(published):
+    published.columns[:] = 0
+
+
+def other_json(published):
+    published.names[1] = {"species": "x"}
+
+
+def six_ranks(published):
+    published.names[1][0].pop()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (wrong_pairs, "does not fit: of 12 names"),
+        (another_model, "does not fit: of 12 names"),
+        (another_width, r"holds vectors of \d+ numbers, the model's have"),
+        (one_name_less, "holds 12 taxa, .*json names 11"),
+        (only_zeros, "only zeros"),
+        (other_json, "is no list of"),
+        (six_ranks, "is no list of"),
+    ],
+)
+def test_published_embeddings_that_do_not_fit_are_told(model, published, tmp_path, spoil, message):
+    spoil(published)
+    path = published.write()
+    with pytest.raises(UserError, match=message):
+        build_taxa(path, model, tmp_path / "t.safetensors", templates=ONE)
+    assert not (tmp_path / "t.safetensors").exists()
+
+
+def test_damaged_published_files_are_told(model, published, tmp_path):
+    def message(path=published.npy):
+        with pytest.raises(UserError) as caught:
+            build_taxa(path, model, tmp_path / "t.safetensors", templates=ONE)
+        return str(caught.value)
+
+    assert "does not exist" in message()
+    published.write()
+    text = published.npy.with_suffix(".json").read_text()
+    published.npy.with_suffix(".json").write_text(text[:-30])
+    assert "ends too early" in message()
+    published.npy.with_suffix(".json").unlink()
+    assert "holds the names of the embeddings" in message()
+    published.npy.with_suffix(".json").write_text(text)
+    published.npy.write_bytes(b"no array")
+    assert "is no readable .npy" in message()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_fewer_bits_say_what_they_change(model, published, tmp_path, dtype):
+    result = build_taxa(published.write(), model, tmp_path / "t.safetensors", dtype=dtype, templates=ONE)
+    head = TaxaHead.open(tmp_path / "t.safetensors")
+    assert head.dtype == result["dtype"] == dtype
+    assert 0 <= result["top1_agreement"] <= 1 and 0 <= result["max_score_difference"] <= 1
+    assert float(head.about["top1_agreement"]) == pytest.approx(result["top1_agreement"], rel=1e-4)
+    exact = published.columns.T[head.names.place]
+    np.testing.assert_allclose(head.rows(np.arange(12)), exact, atol=np.abs(exact).max() / 250)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy", ".safetensors"], "leftovers"
+
+
+def test_the_effect_of_rounding_is_that_of_all_scores_at_once(tmp_path):
+    rng = np.random.default_rng(3)
+    count, dim, scale = 20_000, 32, 40.0
+    vectors = rng.standard_normal((count, dim)).astype(np.float32)
+    # Pairs that eight bits cannot tell apart.
+    vectors[1::2] = vectors[::2] + 0.001 * vectors[1::2]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = TaxaNames.from_columns({"species": [f"{i:06}" for i in range(count)]})
+    TaxaHead.write(tmp_path / "t", names, [(np.arange(count), vectors)], dim=dim, fingerprint="f")
+    head = TaxaHead.open(tmp_path / "t")
+    coarse, fine = (rounding_effect(head, dtype, scale) for dtype in ("int8", "float32"))
+    assert fine == {"top1_agreement": 1, "max_score_difference": 0}
+    assert 0.4 < coarse["top1_agreement"] < 0.9 and 0 < coarse["max_score_difference"] < 0.1
+
+
+class Interrupting:
+    """A model that the user stops in the middle."""
+
+    def __init__(self, model):
+        self._model, self.calls = model, 0
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def encode_text(self, texts):
+        self.calls += 1
+        if self.calls > 1:
+            raise KeyboardInterrupt
+        return self._model.encode_text(texts)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
+    (tmp_path / "names.csv").write_text("genus\n" + "".join(f"G{i}\n" for i in range(300)))
+    with pytest.raises(KeyboardInterrupt):
+        build_taxa(tmp_path / "names.csv", Interrupting(model), tmp_path / "t.safetensors", dtype=dtype, templates=ONE)
+    assert [path.name for path in tmp_path.iterdir()] == ["names.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "name,common_name\nx,y\n", "none of the columns kingdom, .*only name, common_name"),
+        ("b.csv", "genus,species\n", "names no taxon"),
+        ("c.csv", "genus,common_name\n,cat\n", "names no taxon"),
+        ("d.csv", "", "only nothing"),
+        ("e.parquet", "no parquet", "no readable Parquet"),
+        ("f.txt", "Felis catus\n", "neither a tar nor"),
+        ("missing.csv", None, "does not exist"),
+        ("missing", None, "does not exist"),
+    ],
+)
+def test_sources_without_taxa_are_told(model, tmp_path, name, text, message):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        build_taxa(tmp_path / name, model, tmp_path / "t.safetensors")
+
+
+def test_wrong_arguments_are_told(model, bundle, table, tmp_path):
+    with pytest.raises(UserError, match="the type 'int4' does not exist"):
+        build_taxa(table, model, tmp_path / "t.safetensors", dtype="int4")
+    with pytest.raises(UserError, match="name a file with --output"):
+        build_taxa(table, Model(bundle))
+    with pytest.raises(UserError, match="folder of the output"):
+        build_taxa(table, model, tmp_path / "nowhere" / "t.safetensors")

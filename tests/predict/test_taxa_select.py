@@ -1,0 +1,169 @@
+"""Choosing among a head's taxa: subsets by names, and everything below a taxon."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa.select import read_subset, rows_of, within
+
+TAXA = [
+    "Animalia,Chordata,Mammalia,Carnivora,Felidae,Felis,catus,domestic cat",
+    "Animalia,Chordata,Mammalia,Carnivora,Felidae,Felis,silvestris,wildcat",
+    "Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera,leo,lion",
+    "Animalia,Chordata,Mammalia,Carnivora,Canidae,Canis,lupus familiaris,dog",
+    "Animalia,Chordata,Aves,Suliformes,Sulidae,Morus,bassanus,northern gannet",
+    "Animalia,Chordata,Aves,Suliformes,Sulidae,Morus,serrator,gannet",
+    "Plantae,Tracheophyta,Magnoliopsida,Rosales,Moraceae,Morus,alba,white mulberry",
+    "Plantae,Tracheophyta,Magnoliopsida,Rosales,Moraceae,Morus,alba,white mulberry",
+    "Plantae,,,Rosales,Rosaceae,Malus,,apple",
+    "Fungi,Ascomycota,Ascomycota,,,Peziza,alba,gannet",
+]
+NAMES = TaxaNames.from_rows(line.split(",") for line in TAXA)
+
+
+def species_at(rows):
+    assert rows.dtype == np.int32 and (np.diff(rows) > 0).all()
+    return [NAMES.row(int(row))["species"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("taxon", "expected"),
+    [
+        ("Felidae", ["Felis catus", "Felis silvestris", "Panthera leo"]),
+        ("  felis   CATUS ", ["Felis catus"]),
+        ("Canis lupus familiaris", ["Canis lupus familiaris"]),
+        ("White Mulberry", ["Morus alba", "Morus alba"]),
+        ("Morus alba", ["Morus alba", "Morus alba"]),
+        ("Plantae Morus", ["Morus alba", "Morus alba"]),
+        ("animalia > morus", ["Morus bassanus", "Morus serrator"]),
+        ("Aves/Sulidae/Morus bassanus", ["Morus bassanus"]),
+        ("Animalia Chordata Aves Suliformes Sulidae Morus serrator", ["Morus serrator"]),
+        ("Animalia / Felidae > Felis/silvestris", ["Felis silvestris"]),
+        ("Carnivora Felis silvestris", ["Felis silvestris"]),
+        ("Fungi gannet", ["Peziza alba"]),
+        # A class in the phylum of the same name is one place.
+        ("Ascomycota", ["Peziza alba"]),
+        ("Malus", ["Malus"]),
+        ("apple", ["Malus"]),
+    ],
+)
+def test_within_finds_a_taxon_of_any_rank(taxon, expected):
+    assert species_at(within(NAMES, taxon)) == expected
+
+
+@pytest.mark.parametrize("rank", list(Rank))
+def test_within_finds_every_taxon_by_its_whole_path(rank):
+    starts = NAMES.starts(rank)
+    for start, stop in zip(starts, [*starts[1:], len(NAMES)]):
+        lineage = [name for name in NAMES.taxon(int(start)).lineage()[: rank.value + 1] if name]
+        for path in (" ".join(lineage), "/".join(lineage)):
+            rows = within(NAMES, path)
+            assert {start, stop - 1} <= set(rows.tolist()), f"{path} leaves some of its own out"
+
+
+def test_a_path_with_an_unknown_rank_can_still_be_told_from_another():
+    names = TaxaNames.from_rows(
+        [("A", "", "Mammalia", "", "", "", "x", ""), ("A", "Chordata", "Mammalia", "", "", "", "y", "")]
+    )
+    with pytest.raises(UserError, match="'Mammalia' is 2 taxa; say which .*: A Mammalia; A Chordata Mammalia"):
+        within(names, "Mammalia")
+    assert within(names, "A Mammalia").tolist() == [0]
+    assert within(names, "a/chordata/mammalia").tolist() == [1]
+
+
+def test_a_name_at_several_places_is_told_with_their_paths():
+    with pytest.raises(UserError) as caught:
+        within(NAMES, "Morus")
+    assert str(caught.value) == (
+        "'Morus' is 2 taxa; say which by the taxa above it, as in: Animalia Chordata Aves Suliformes Sulidae Morus; "
+        "Plantae Tracheophyta Magnoliopsida Rosales Moraceae Morus"
+    )
+    with pytest.raises(UserError, match="'gannet' is 2 taxa"):
+        within(NAMES, "gannet")
+
+
+@pytest.mark.parametrize("taxon", ["", ">", "Mustela", "Plantae Felis", "catus", "Felidae Mammalia"])
+def test_within_an_unknown_taxon_is_told(taxon):
+    with pytest.raises(UserError, match="no taxon is called"):
+        within(NAMES, taxon)
+
+
+@pytest.fixture(params=["rapidfuzz", "difflib"])
+def spelling(request, monkeypatch):
+    if request.param == "difflib":
+        monkeypatch.setitem(sys.modules, "rapidfuzz", None)
+
+
+def test_the_nearest_names_are_proposed(spelling):
+    with pytest.raises(UserError, match=r"did you mean Mammalia"):
+        within(NAMES, "mamalia")
+    with pytest.raises(UserError, match=r"did you mean domestic cat\?"):
+        within(NAMES, "domestik cat")
+    with pytest.raises(UserError) as caught:
+        rows_of(NAMES, Rank.SPECIES, ["Felis catus", "Felis cattus", "Xy zz"])
+    assert str(caught.value).startswith(
+        "Unknown species received: Felis cattus, Xy zz. Only known species may be used:"
+    )
+    assert "'Felis cattus' is nearest to Felis catus" in str(caught.value) and "'Xy zz' is" not in str(caught.value)
+    with pytest.raises(UserError, match="'Felida' is nearest to Felidae"):
+        rows_of(NAMES, Rank.FAMILY, ["Felida"])
+
+
+def test_many_unknown_names_make_a_short_message():
+    with pytest.raises(UserError, match="and 980 more") as caught:
+        rows_of(NAMES, Rank.SPECIES, [f"Felis x{i}" for i in range(1000)])
+    assert len(str(caught.value)) < 1500
+
+
+@given(st.data())
+def test_rows_are_those_whose_name_is_listed(data):
+    rank = data.draw(st.sampled_from(list(Rank)))
+    known = [NAMES.row(i)[rank.get_label()] for i in range(len(NAMES))]
+    values = data.draw(st.lists(st.sampled_from(known), min_size=1))
+    expected = [i for i, name in enumerate(known) if name in values]
+    if rank is Rank.SPECIES or "" not in values:
+        assert rows_of(NAMES, rank, values).tolist() == expected
+
+
+def test_only_names_that_are_still_there_are_known():
+    cats = NAMES.taken(within(NAMES, "Felidae"))
+    assert rows_of(cats, Rank.GENUS, ["Felis"]).tolist() == [0, 1]
+    for rank, value in ((Rank.GENUS, "Canis"), (Rank.SPECIES, "Morus alba"), (Rank.SPECIES, "Panthera catus")):
+        with pytest.raises(UserError, match=f"Unknown {rank.get_label()} received: {value}"):
+            rows_of(cats, rank, [value])
+
+
+@pytest.mark.parametrize(
+    ("text", "rank", "values"),
+    [
+        ("species\nFelis catus\n\nPanthera leo \nFelis catus\n", Rank.SPECIES, ["Felis catus", "Panthera leo"]),
+        ("\ufeffGenus,note\nFelis,small\nPanthera,\n", Rank.GENUS, ["Felis", "Panthera"]),
+        ('CLASS\n"Mammalia"\n', Rank.CLASS, ["Mammalia"]),
+    ],
+)
+def test_a_subset_is_read(tmp_path, text, rank, values):
+    (tmp_path / "s.csv").write_text(text, encoding="utf-8")
+    assert read_subset(tmp_path / "s.csv") == (rank, values)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"name\nFelis\n", "the first column of .* is named 'name'; it must be one of kingdom, .*species"),
+        (b"", "is named ''"),
+        (b"genus\n\n,x\n", "lists no genus"),
+        (b"genus\n\xff\xfe\n", "no readable CSV"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_subset_that_is_none_is_told(tmp_path, data, message):
+    if data is not None:
+        (tmp_path / "s.csv").write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        read_subset(tmp_path / "s.csv")

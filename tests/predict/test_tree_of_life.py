@@ -1,0 +1,250 @@
+"""The classifier over a taxa head, beside pybioclip's own and beside plain sums over full probability vectors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bioclip_jax
+from bioclip_jax import Rank, TreeOfLifeClassifier
+from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.classifiers.explanation import backed_off
+from bioclip_jax.predict.taxa.build import build_taxa
+from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa.score import TaxaScorer
+from bioclip_jax.text.taxon import Taxon
+
+PEER = Path(__file__).resolve().parents[1] / "peers" / "tree_of_life_peer.py"
+
+
+@pytest.fixture(scope="module")
+def model(model_directory):
+    return bioclip_jax.load_model(model_directory, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def taxa(shared_data) -> list[Taxon]:
+    with open(shared_data / "rare_species_taxa.csv", newline="", encoding="utf-8") as file:
+        return [Taxon.from_row(row) for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def published(model, taxa, tmp_path_factory) -> Path:
+    """Text embeddings as they are published for pybioclip, of real names in no order."""
+    folder = tmp_path_factory.mktemp("published")
+    # One prompt each: how the vectors were made does not matter to what is done with them.
+    texts = [f"a photo of {taxon.taxonomic_name}." for taxon in taxa]
+    np.save(folder / "txt_emb_species.npy", np.ascontiguousarray(model.encode_text(texts).T))
+    names = [[list(taxon.lineage()), taxon.common_name] for taxon in taxa]
+    (folder / "txt_emb_species.json").write_text(json.dumps(names))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def head(model, taxa, published, tmp_path_factory) -> TaxaHead:
+    """The same, as a head."""
+    vectors = np.load(published / "txt_emb_species.npy").T
+    names = TaxaNames.from_rows((*taxon.lineage(), taxon.common_name) for taxon in taxa)
+    path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
+    rows = np.arange(len(names))
+    TaxaHead.write(path, names, [(rows, vectors[names.place])], dim=vectors.shape[1], fingerprint=model.fingerprint)
+    return TaxaHead.open(path, model.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def subset(taxa, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("subset") / "subset.csv"
+    path.write_text("\n".join(["species", *(taxon.scientific_name for taxon in taxa[::7])]) + "\n")
+    return path
+
+
+def keyed(rows: list[dict]) -> dict:
+    return {tuple(value for name, value in row.items() if name != "score"): row["score"] for row in rows}
+
+
+@pytest.mark.shared_data
+def test_scores_are_those_of_pybioclip_at_every_rank_and_within_a_subset(
+    model, model_directory, head, published, subset, photographs, peer_environment
+):
+    images = [str(path) for path in photographs]
+    command = [sys.executable, str(PEER), str(model_directory), str(published), str(subset), *images]
+    environment = peer_environment | {"TORCHDYNAMO_DISABLE": "1"}
+    peer = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert peer.returncode == 0, peer.stderr[-2000:]
+    theirs = json.loads(peer.stdout)
+
+    classifier = TreeOfLifeClassifier(model, head)
+    ours = {rank.get_label(): classifier.predict(images, rank) for rank in Rank}
+    classifier.apply_filter(classifier.create_taxa_filter_from_csv(subset))
+    ours["subset"] = classifier.predict(images, Rank.SPECIES, k=3)
+    ours["subset_family"] = classifier.predict(images, Rank.FAMILY)
+    assert classifier.get_label_data().to_dict("list") == theirs.pop("labels")
+    for mode, expected in theirs.items():
+        assert [list(row) for row in ours[mode]] == [list(row) for row in expected], f"{mode}: other columns or rows"
+        found, expected = keyed(ours[mode]), keyed(expected)
+        assert found.keys() == expected.keys(), f"{mode}: {found.keys() ^ expected.keys()}"
+        worst = max(expected, key=lambda key: abs(found[key] - expected[key]))
+        assert abs(found[worst] - expected[worst]) < 1e-4, f"{mode}: {worst} {found[worst]} {expected[worst]}"
+
+
+@pytest.mark.shared_data
+def test_within_a_clade_only_its_species_are_possible(model, head, photographs):
+    classifier = TreeOfLifeClassifier(model, head)
+    classifier.choose(within_taxon="mammalia")
+    rows = classifier.predict(str(photographs[0]), Rank.ORDER, k=1000)
+    assert {row["class"] for row in rows} == {"Mammalia"}
+    assert sum(row["score"] for row in rows) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(UserError, match="Mammalya"):
+        classifier.choose(within_taxon="Mammalya")
+
+
+@pytest.mark.shared_data
+def test_unsure_answers_back_off_to_the_rank_that_is_sure_enough(model, head, photographs):
+    classifier = TreeOfLifeClassifier(model, head)
+    images = [str(path) for path in photographs]
+    best = {rank: classifier.predict(images, rank, k=1) for rank in Rank}
+    for floor in (0.0, 0.05, 0.3, 0.999999):
+        rows = list(classifier.stream(images, min_confidence=floor))
+        assert [row["file_name"] for row in rows] == images
+        for place, row in enumerate(rows):
+            sure = [rank for rank in Rank if best[rank][place]["score"] >= floor]
+            assert row["rank"] == (sure[-1].get_label() if sure else "unknown"), (floor, row)
+            if sure:
+                assert row["score"] == pytest.approx(best[sure[-1]][place]["score"], abs=1e-5)
+                blank = [rank.get_label() for rank in Rank if rank.value > sure[-1].value]
+                assert not any(row[name] for name in blank), f"names below the answer's rank: {row}"
+    [row] = classifier.stream(images[:1], unknown=1.1)
+    assert row["species"] == "unknown" and row["kingdom"] == "", row
+
+
+@pytest.mark.shared_data
+def test_the_explanation_holds_the_same_numbers(model, head, photographs):
+    classifier = TreeOfLifeClassifier(model, head)
+    image = str(photographs[0])
+    [explained] = classifier.explain(image, k=4)
+    assert explained.species == classifier.predict(image, k=4)
+    for answer in explained.ranks:
+        [row] = classifier.predict(image, answer.rank, k=1)
+        assert answer.score == pytest.approx(row["score"], abs=1e-5)
+        assert classifier.names.row(answer.row, answer.rank).items() <= row.items()
+    assert backed_off(explained.ranks, 2.0) is None and backed_off(explained.ranks, 0.0).rank is Rank.SPECIES
+
+    def check(node, share):
+        total = sum(child["score"] for child in node["children"])
+        assert total <= node["score"] + 1e-4, f"{node['name']} has {node['score']}, its children {total}"
+        for child in node["children"]:
+            check(child, share)
+
+    check(explained.tree, 0.01)
+    assert explained.tree["children"], "not one kingdom"
+
+
+def write_head(path: Path, rng: np.random.Generator, taxa: int, dim: int, dtype: str = "float32") -> TaxaHead:
+    """Random vectors, of taxa in a small random tree."""
+    genus = rng.integers(0, max(1, taxa // 3), taxa)
+    columns = {"genus": [f"G{n}" for n in genus], "species": [f"s{n}" for n in range(taxa)]}
+    columns |= {name: [f"{name}{n % divisor}" for n in genus] for name, divisor in (("kingdom", 2), ("family", 5))}
+    names = TaxaNames.from_columns(columns)
+    vectors = rng.standard_normal((taxa, dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    TaxaHead.write(path, names, [(np.arange(taxa), vectors)], dim=dim, fingerprint="f", dtype=dtype)
+    return TaxaHead.open(path)
+
+
+@settings(max_examples=12)
+@given(
+    taxa=st.sampled_from([1, 2, 63, 64, 65, 200, 8192, 8193, 20000]),
+    images=st.integers(1, 9),
+    k=st.integers(1, 70),
+    scale=st.sampled_from([1.0, 30.0, 100.0]),
+    chosen=st.sampled_from(["all", "some", "run"]),
+    dtype=st.sampled_from(["float32", "float16", "int8"]),
+    seed=st.integers(0, 99),
+)
+def test_streamed_scores_are_those_of_the_full_softmax(tmp_path_factory, taxa, images, k, scale, chosen, dtype, seed):
+    rng = np.random.default_rng(seed)
+    head = write_head(tmp_path_factory.mktemp("head") / "taxa.safetensors", rng, taxa, 16, dtype)
+    rows = None
+    if chosen == "some":
+        rows = np.flatnonzero(rng.random(taxa) < 0.4)
+    elif chosen == "run":
+        rows = np.arange(taxa // 3, max(taxa // 3 + 1, taxa - taxa // 4))
+    if rows is not None and not len(rows):
+        rows = np.array([0])
+    features = rng.standard_normal((images, 16)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    scorer = TaxaScorer(head, scale, make_mesh(MeshConfig(), jax.local_devices()), rows)
+
+    logits = scale * features.astype(np.float64) @ head.rows(np.arange(taxa) if rows is None else rows).T
+    full = np.exp(logits - logits.max(axis=1, keepdims=True))
+    full /= full.sum(axis=1, keepdims=True)
+    totals = scorer.totals(features)
+    found, scores = scorer.best_species(features, totals, k)
+    expected = -np.sort(-full, axis=1)[:, :k]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(full, found, axis=1), expected, atol=1e-5)
+    assert all(len(set(row)) == len(row) for row in found.tolist()), "a species was given twice"
+    kept = np.where(full > 1e-9, full, 0)
+    for rank, sums in scorer.all_rank_sums(features, totals).items():
+        expected = np.add.reduceat(kept, scorer.names.starts(rank), axis=1).T
+        np.testing.assert_allclose(sums, expected, atol=1e-5, err_msg=rank.get_label())
+        np.testing.assert_allclose(scorer.rank_sums(features, totals, rank), expected, atol=1e-5)
+
+
+def test_a_pass_over_the_head_leaves_no_pages_behind(tmp_path):
+    """The head may be larger than what memory is free; it is handed back while it is read."""
+    head = write_head(tmp_path / "taxa.safetensors", np.random.default_rng(0), 100_000, 256)
+    scorer = TaxaScorer(head, 100.0, make_mesh(MeshConfig(), jax.local_devices()))
+    features = head.rows(np.arange(4))
+    scorer.species(features, 5)
+    scorer.rank_sums(features, scorer.totals(features), Rank.FAMILY)
+    mapped = 0
+    for entry in Path("/proc/self/smaps").read_text().split(str(head.path))[1:]:
+        mapped += int(entry.split("Rss:")[1].split()[0])
+    assert mapped < 10_000, f"{mapped} kB of the head's {os.path.getsize(head.path) >> 10} kB stay in memory"
+
+
+def test_wrong_use_is_told(tmp_path, model):
+    head = write_head(tmp_path / "taxa.safetensors", np.random.default_rng(0), 30, model.config.embed_dim)
+    with pytest.raises(UserError, match="belongs to the model"):
+        TreeOfLifeClassifier(model, head.path)
+    with pytest.raises(UserError, match="taxa build"):
+        TreeOfLifeClassifier(model)
+    classifier = TreeOfLifeClassifier(model, head)
+    # These are what pybioclip's callers catch.
+    with pytest.raises(ValueError, match="3 values for 30 taxa"):
+        classifier.apply_filter([True] * 3)
+    with pytest.raises(ValueError, match="G0 t0"):
+        classifier.create_taxa_filter(Rank.SPECIES, ["G0 t0"])
+    with pytest.raises(UserError, match="no taxon"):
+        classifier.apply_filter([False] * 30)
+    with pytest.raises(UserError, match="above 0"):
+        TreeOfLifeClassifier(model, head, temperature=math.nan)
+
+
+def test_the_head_beside_a_model_is_found(model_directory, tmp_path):
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(model_directory, folder)
+    table = tmp_path / "names.csv"
+    table.write_text("kingdom,genus,species,common_name\nAnimalia,Panthera,leo,lion\nPlantae,Malus,domestica,apple\n")
+    model = bioclip_jax.load_model(folder)
+    build_taxa(str(table), model)
+    assert (folder / "taxa.safetensors").is_file()
+    image = np.full((40, 40, 3), 90, np.uint8)
+    rows = TreeOfLifeClassifier(model_str=str(folder)).predict(image)
+    assert {row["common_name"] for row in rows} == {"lion", "apple"} and rows[0]["file_name"] == "0"

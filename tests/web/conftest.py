@@ -1,0 +1,116 @@
+"""A real server in a process of its own, and a real browser."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_START_SECONDS = 240
+
+
+class Server(NamedTuple):
+    """url: where it answers. folder: what it serves. log: what it has written. process: it."""
+
+    url: str
+    folder: Path
+    log: Path
+    process: psutil.Process
+
+    def memory_mb(self) -> float:
+        return self.process.memory_info().rss / 1e6
+
+    def drawings(self) -> list[Path]:
+        return sorted((self.folder / "drawings").glob("*.jpg"))
+
+    def uploads(self) -> Path:
+        """The folder that Gradio puts uploads into."""
+        return Path(self.process.environ()["TMPDIR"])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    pytest.importorskip("gradio", reason="the page needs the extra [web]")
+    pytest.importorskip("lancedb", reason="similar images need the extra [search]")
+    folder = tmp_path_factory.mktemp("server")
+    log, temporary = folder / "log", folder / "tmp"
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary), "XDG_CACHE_HOME": str(folder / "cache")}
+    with open(log, "wb") as file:
+        command = [sys.executable, str(Path(__file__).with_name("web_server.py")), str(folder)]
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+    try:
+        yield Server(_address(process, log), folder, log, psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert not any(temporary.iterdir()), "uploads are left after the end"
+
+
+def _address(process: subprocess.Popen, log: Path) -> str:
+    """Waits until the server has said where it is."""
+    give_up = time.monotonic() + _START_SECONDS
+    while time.monotonic() < give_up:
+        said = re.search(r"http://\S+", log.read_text())
+        if said:
+            return said[0]
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: the page is not opened in a browser")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def artefacts(tmp_path: Path) -> Path:
+    """Where screenshots stay."""
+    folder = Path(os.environ.get("BIOCLIP_JAX_ARTEFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hostile_files() -> dict[str, bytes]:
+    """Files that are no photos, by the names that they come under."""
+    jpeg = io.BytesIO()
+    Image.linear_gradient("L").resize((400, 300)).save(jpeg, "JPEG")
+    return {
+        "empty.jpg": b"",
+        "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'><rect width='9' height='9'/></svg>",
+        "drawing.jpg": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
+        "program.jpg": b"\x7fELF" + bytes(4000),
+        "letter.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n",
+        "half.jpg": jpeg.getvalue()[: len(jpeg.getvalue()) // 2],
+        "bomb.png": bomb(20_000),
+        "smaller_bomb.png": bomb(11_000),
+        "large.jpg": bytes(50_000_000),
+    }
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few kB that becomes side x side pixels."""
+    file = io.BytesIO()
+    Image.new("1", (side, side)).save(file, "PNG", compress_level=9)
+    return file.getvalue()

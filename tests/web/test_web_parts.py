@@ -1,0 +1,191 @@
+"""Parts of the page that need no server."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bioclip_jax.errors import UserError
+
+pytest.importorskip("gradio", reason="the page needs the extra [web]")
+
+from bioclip_jax.web.api import split
+from bioclip_jax.web.guard import _GET, _LOCAL_HOST, _POST
+from bioclip_jax.web.limits import Busy, Turns
+from bioclip_jax.web.map import OTHER, Point, draw
+from bioclip_jax.web.markup import download, percent
+from bioclip_jax.web.metadata import colour_columns, default_column, read_metadata
+from bioclip_jax.web.photos import Photo, clean_name
+from bioclip_jax.web.projection import methods, project
+from bioclip_jax.web.serve import is_loopback, serve
+
+
+@given(st.text(max_size=300))
+def test_clean_names_are_short_and_have_no_folders(name: str):
+    shown = clean_name(name)
+    assert 0 < len(shown) <= 80 and shown.isprintable() and not set(shown) & set("/\\")
+    assert clean_name(shown) == shown
+
+
+def test_turns_are_one_at_a_time_and_bounded():
+    turns = Turns(waiting=1)
+    inside, leave = threading.Event(), threading.Event()
+    order = []
+
+    def first() -> None:
+        with turns.turn():
+            inside.set()
+            leave.wait(20)
+            order.append("first")
+
+    def second() -> None:
+        with turns.turn():
+            order.append("second")
+
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    assert inside.wait(20)
+    threads.append(threading.Thread(target=second))
+    threads[1].start()
+    while turns._present < 2:
+        pass
+    with pytest.raises(Busy, match="busy with 2 requests; try again"), turns.turn():
+        pass
+    leave.set()
+    for thread in threads:
+        thread.join(20)
+    assert order == ["first", "second"]
+    with turns.turn():
+        pass
+
+
+def test_a_turn_ends_with_an_error():
+    turns = Turns(waiting=0)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), turns.turn():
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("method", ["PCA", "t-SNE"])
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 40])
+def test_maps_are_flat_finite_and_the_same_again(method: str, count: int):
+    vectors = np.random.default_rng(0).normal(size=(count, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    places = project(vectors, method)
+    assert places.shape == (count, 2) and np.isfinite(places).all()
+    assert places.min() >= 0 and places.max() <= 1
+    np.testing.assert_array_equal(places, project(vectors, method))
+
+
+def test_maps_of_equal_vectors():
+    places = project(np.ones((7, 4), np.float32) / 2, "PCA")
+    assert np.isfinite(places).all()
+
+
+def test_maps_keep_neighbours():
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(2, 16))
+    vectors = np.repeat(centres, 20, axis=0) + 0.05 * rng.normal(size=(40, 16))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    for method in methods():
+        places = project(vectors, method)
+        apart = np.linalg.norm(places[:20].mean(0) - places[20:].mean(0))
+        assert apart > 2 * places[:20].std(), method
+
+
+def test_an_unknown_map():
+    with pytest.raises(UserError, match="choose from PCA"):
+        project(np.eye(3, dtype=np.float32), "<b>")
+
+
+def test_colours_of_words_and_numbers():
+    def colours(values: list[str]) -> list[str]:
+        points = [Point(f"{place}", "x", value) for place, value in enumerate(values)]
+        page = draw(points, np.zeros((len(points), 2)), "column")
+        return [part.split('"')[0] for part in page.split("--colour:")[1:]]
+
+    few = colours(["a", "b", "a", ""])
+    assert few[0] == few[2] != few[1] and few[3] == OTHER
+    many = colours([str(number) for number in range(12)] + [""])
+    assert len(set(many[:12])) == 6 and many[12] == OTHER
+    assert len(set(colours([chr(97 + number) for number in range(20)]))) == 9
+
+
+def test_nothing_on_a_map_is_markup():
+    evil = "<img src=x onerror=alert(1)>\"'"
+    page = draw([Point(evil, evil, evil)], np.zeros((1, 2)), evil)
+    assert "<img src=x" not in page and 'onerror=alert(1)>"' not in page
+
+
+def test_metadata_by_path_and_by_name():
+    found = read_metadata(b"\xef\xbb\xbffilepath,site\nfolder/a.jpg,north\nb.jpg,\n", "table.csv")
+    assert found["folder/a.jpg"] == found["a.jpg"] == {"site": "north"} and found["b.jpg"] == {"site": ""}
+    for content, says in (
+        (b"name,site\na,b\n", "no column filepath, but name, site"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ):
+        with pytest.raises(UserError, match=says):
+            read_metadata(content, "table.csv")
+
+
+def test_columns_of_a_person_come_first():
+    photos = [Photo("a", b"", np.ones(2), about={"predicted order": "x", "site": "y"})]
+    columns = colour_columns(photos)
+    assert columns == ["site", "predicted order"] and default_column(columns) == "predicted order"
+    assert default_column(["site"]) == "site" and default_column([]) is None
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=5))
+def test_downloads_hold_the_rows_and_no_formula(names: list[str]):
+    from base64 import b64decode
+
+    link = download([{"file_name": name, "score": 0.5} for name in names], 'a".csv')
+    content = b64decode(link.split("base64,")[1].split('"')[0]).decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert len(rows) == len(names)
+    for row in rows:
+        assert row["file_name"][:1] not in ("=", "+", "-", "@", "\t") and row["score"] == "0.5"
+
+
+def test_percents():
+    shown = [percent(score) for score in (0, 0.00001, 0.005, 0.5, 0.9995, 0.99999, 1, 1.0000001)]
+    assert shown == ["0 %", "< 0.1 %", "0.5 %", "50.0 %", "> 99.9 %", "> 99.9 %", "100 %", "100 %"]
+
+
+def test_labels_are_split_by_line_or_comma():
+    assert split("a,b") == ["a", "b"] and split("a, with comma\nb") == ["a, with comma", "b"]
+
+
+@given(st.text(max_size=40))
+def test_the_guard_lets_no_odd_path_through(path: str):
+    for prefix in ("/gradio_api/file=", "/gradio_api/proxy=", "/etc/"):
+        assert not _GET.fullmatch(prefix + path) and not _POST.fullmatch(prefix + path)
+
+
+def test_hosts():
+    assert all(_LOCAL_HOST.fullmatch(host) for host in (b"localhost", b"127.0.0.1:7860", b"[::1]:80"))
+    assert not any(_LOCAL_HOST.fullmatch(host) for host in (b"localhost.evil.example", b"evil", b"", b"127.0.0.1.evil"))
+    assert is_loopback("127.0.0.1") and is_loopback("::1") and is_loopback("localhost")
+    assert not is_loopback("0.0.0.0") and not is_loopback("example.org")
+
+
+def test_mistakes_of_who_starts_it_are_told_before_the_model_is_loaded(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="cannot be used.*choose another --port"):
+            serve("no model", port=taken.getsockname()[1])
+    with pytest.raises(UserError, match="the port is 70000"):
+        serve("no model", port=70000)
+    with pytest.raises(UserError, match="--max-upload-mb is 0"):
+        serve("no model", max_upload_mb=0)
+    with pytest.raises(UserError, match="--index .* does not exist"):
+        serve("no model", index=tmp_path / "none")
