@@ -80,7 +80,7 @@ def run(
 
     labels: labels_8_cold, a classifier of 8 labels in a new process with empty caches, loading the model and compiling
       included; labels_8_process, the same from the start of the process, so with its imports; labels_8_second, in a
-      second process; labels_N_cold, of `many_labels` (the peer's only if `full`, else peer_labels_N_estimated_seconds is
+      second process; labels_N_cold, of `many_labels` (the peer's if `full`, else peer_labels_N_estimated_seconds is
       its time of 8, scaled); score_difference["labels"].
     taxa: load, model and taxa; head_open, the taxa alone; species and family, the head's part of a prediction, an
       image: all but the image tower, whose vectors are given; subset, the choice of 1,000 species from a CSV;

@@ -20,6 +20,7 @@ from bioclip_jax.cli.options import (
     register_datasets,
     running,
 )
+from bioclip_jax.errors import UserError
 
 _RANKS = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
 _FORMATS = ["csv", "table", "json", "parquet"]
@@ -55,6 +56,10 @@ def embed(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.predict.embed import embed
     from bioclip_jax.predict.embedding.texts import read_texts
 
+    if arguments.json and arguments.output is None:
+        raise UserError(
+            "--json tells the result on standard output, where the vectors would go; name a file with --output"
+        )
     texts = [*(arguments.text or []), *(read_texts(arguments.texts) if arguments.texts else [])]
     return embed(
         arguments.inputs,
@@ -188,21 +193,34 @@ def add_verbs(verbs: Any) -> None:
     add_model(verb)
     names = verb.add_argument_group("possible answers", "the taxa of the tree of life, if nothing else is said")
     names.add_argument("--rank", choices=_RANKS, help="of the answers (default species)")
-    names.add_argument("--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank")
+    names.add_argument(
+        "--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank"
+    )
     names.add_argument("--within", metavar="TAXON", help="only what belongs to a taxon of any rank, such as Mammalia")
     names.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     names.add_argument("--cls", metavar="LABELS", help="your own labels: a,b,c or a file with one a line")
-    names.add_argument("--bins", type=Path, metavar="CSV", help="labels and, in the second column, what to sum them up to")
+    names.add_argument(
+        "--bins", type=Path, metavar="CSV", help="labels and, in the second column, what to sum them up to"
+    )
     sure = verb.add_argument_group("how sure an answer has to be")
     sure.add_argument("--k", type=positive, help="how many answers an image (default 5)")
     sure.add_argument(
-        "--min-confidence", type=probability, metavar="P", help="one answer, at the narrowest rank whose score reaches P"
+        "--min-confidence",
+        type=probability,
+        metavar="P",
+        help="one answer, at the narrowest rank whose score reaches P",
     )
-    sure.add_argument("--unknown", type=probability, metavar="P", help='answer "unknown" where the best score is below P')
+    sure.add_argument(
+        "--unknown", type=probability, metavar="P", help='answer "unknown" where the best score is below P'
+    )
     sure.add_argument("--temperature", metavar="T|FILE", help="what taxa calibrate found, or a number")
     _add_output(verb)
-    verb.add_argument("--report", type=Path, metavar="HTML", help="write a page with thumbnails, answers and the tree, too")
-    verb.add_argument("--log", type=Path, metavar="FILE", help="how the answers came about: text, or JSON by its suffix")
+    verb.add_argument(
+        "--report", type=Path, metavar="HTML", help="write a page with thumbnails, answers and the tree, too"
+    )
+    verb.add_argument(
+        "--log", type=Path, metavar="FILE", help="how the answers came about: text, or JSON by its suffix"
+    )
     verb.add_argument("--resume", action="store_true", help="go on with --output where the same command was stopped")
 
     verb = add_verb(verbs, "embed", embed, "write a vector for each image, or text")
@@ -210,9 +228,15 @@ def add_verbs(verbs: Any) -> None:
     add_model(verb)
     verb.add_argument("--text", action="append", metavar="TEXT", help="a text instead of images; may be given again")
     verb.add_argument("--texts", type=Path, metavar="FILE", help="texts instead of images, one a line")
-    verb.add_argument("--format", choices=["npy", "parquet", "json", "pybioclip"], help="default: by the output's suffix")
-    verb.add_argument("--output", type=file_or_stdout, metavar="FILE", help="default: pybioclip's JSON on standard output")
-    verb.add_argument("--cache", action="store_true", help="keep vectors by what images hold, and do not make them again")
+    verb.add_argument(
+        "--format", choices=["npy", "parquet", "json", "pybioclip"], help="default: by the output's suffix"
+    )
+    verb.add_argument(
+        "--output", type=file_or_stdout, metavar="FILE", help="default: pybioclip's JSON on standard output"
+    )
+    verb.add_argument(
+        "--cache", action="store_true", help="keep vectors by what images hold, and do not make them again"
+    )
 
     verb = add_verb(verbs, "models", models, "list the models that have names")
     verb.add_argument("--model", metavar="NAME", help="list the published weights of an architecture")
@@ -222,17 +246,23 @@ def add_verbs(verbs: Any) -> None:
     )
     verb = add_verb(kinds, "build", taxa_build, "make a model's taxa head from names or published embeddings")
     verb.add_argument(
-        "names", metavar="NAMES", help="CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labelled data"
+        "names",
+        metavar="NAMES",
+        help="CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labelled data",
     )
     add_model(verb)
     verb.add_argument("--output", type=Path, metavar="FILE", help="default: taxa.safetensors in the model's directory")
-    verb.add_argument("--dtype", choices=["float32", "float16", "int8"], default="float32", help="of the stored vectors")
+    verb.add_argument(
+        "--dtype", choices=["float32", "float16", "int8"], default="float32", help="of the stored vectors"
+    )
     verb = add_verb(kinds, "list", taxa_list, "print the taxa that predict chooses from")
     verb.add_argument("--model", metavar="MODEL", help=MODEL)
     verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     verb.add_argument("--within", metavar="TAXON", help="only what belongs to it")
     _add_output(verb)
-    verb = add_verb(kinds, "calibrate", taxa_calibrate, "find the temperature at which scores are as often right as they say")
+    verb = add_verb(
+        kinds, "calibrate", taxa_calibrate, "find the temperature at which scores are as often right as they say"
+    )
     verb.add_argument("data", metavar="DATA", help="labelled images: a folder with metadata.csv, tars or NAME:SPLIT")
     add_model(verb)
     verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")

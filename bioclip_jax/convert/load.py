@@ -33,8 +33,9 @@ class ModelBundle:
     """A model ready to run.
 
     params: nested dict of float32 arrays, as `CLIP`'s. name: the architecture's, or "custom". source: where
-    it came from, for a person. directory: where it lies, None for one of the Hub or a bare file. training: {"config", "step", "metrics"} of the run behind it (metrics: the
-    last evaluation up to that step, with its own "step", or None), where MODEL is a training directory.
+    it came from, for a person. directory: where it lies, None for one of the Hub or a bare file. training:
+    {"config", "step", "metrics"} of the run behind it (metrics: the last evaluation up to that step, with its own
+    "step", or None), where MODEL is a training directory.
     """
 
     config: CLIPConfig

@@ -1,10 +1,8 @@
 """The towers, by their open_clip names."""
 
-from bioclip_jax.models.clip import LOGIT_BIAS, CLIP, graphdef, init_params
+from typing import Any
+
 from bioclip_jax.models.config import CLIPConfig, TextConfig, VisionConfig, get_config, model_names
-from bioclip_jax.models.options import Options
-from bioclip_jax.models.platform import on_nvidia
-from bioclip_jax.models.vision import draw_patches, kept_patches, normalize_images
 
 __all__ = [
     "LOGIT_BIAS",
@@ -22,3 +20,24 @@ __all__ = [
     "normalize_images",
     "on_nvidia",
 ]
+
+# Loaded when they are first asked for: Flax takes half a second to import, which who only reads weights need not pay.
+_HOMES = {
+    "LOGIT_BIAS": "clip",
+    "CLIP": "clip",
+    "graphdef": "clip",
+    "init_params": "clip",
+    "Options": "options",
+    "on_nvidia": "platform",
+    "draw_patches": "vision",
+    "kept_patches": "vision",
+    "normalize_images": "vision",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -6,7 +6,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,10 @@ from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, replicated
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess
-from bioclip_jax.predict.encoder import Encoder
 from bioclip_jax.predict.pixels import ImageLike, Pixels, load_pixels, name_of, prediction_preprocess
+
+if TYPE_CHECKING:
+    from bioclip_jax.predict.encoder import Encoder
 
 # Called with the place of an image among the inputs and what is wrong with it.
 OnBad = Callable[[int, UserError], None]
@@ -45,9 +48,7 @@ class Embedder:
         mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
         self.mesh = mesh
         self.preprocess = prediction_preprocess(bundle)
-        self._encoder = Encoder(
-            bundle.config, self.preprocess, mesh, batch_size=batch_size, dtype=dtype or jnp.float32
-        )
+        self._config, self._batch_size, self._dtype = bundle.config, batch_size, dtype or jnp.float32
         self._params = jax.device_put(bundle.params, replicated(mesh))
         self.embed_dim = bundle.config.embed_dim
 
@@ -55,6 +56,13 @@ class Embedder:
     def batch_size(self) -> int:
         """Images that go through the model at once."""
         return self._encoder.batch_size
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        # Flax is imported once there is something to encode.
+        from bioclip_jax.predict.encoder import Encoder
+
+        return Encoder(self._config, self.preprocess, self.mesh, batch_size=self._batch_size, dtype=self._dtype)
 
     @property
     def params(self) -> dict[str, Any]:

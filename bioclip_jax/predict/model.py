@@ -47,7 +47,7 @@ class Model:
         self.device: str = self.embedder.mesh.devices.flat[0].platform
         self.dtype: str = np.dtype(dtype or np.float32).name
         self.config: CLIPConfig = bundle.config
-        self.preprocess: Preprocess = bundle.preprocess
+        self.preprocess: Preprocess = self.embedder.preprocess
         self.source: str = bundle.source
         self.directory: Path | None = bundle.directory
         self.logit_scale: float = math.exp(float(bundle.params["logit_scale"]))

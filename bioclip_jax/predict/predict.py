@@ -89,10 +89,10 @@ def predict(
         else:
             answers = _answers(question, classifier, images, unreadable, results_on_stdout=to_stdout)
         if report is not None:
-            from bioclip_jax.predict.report import Report
+            from bioclip_jax.predict.report import Report, write_page
 
-            page = Report(classifier, question.choice() | question.details())
-            answers = page.watch(answers)
+            seen = Report(classifier, question.choice() | question.details())
+            answers = seen.watch(answers)
         rows = (row for _, found in answers for row in found)
         if as_result and output is None:
             result["predictions"] = list(rows)
@@ -100,7 +100,7 @@ def predict(
             written = write_rows(rows, format, output)
             result["output"] = str(output) if output is not None and written else None
         if report is not None:
-            page.write(report, len(images), unreadable.problems)
+            write_page(seen, report, len(images), unreadable.problems)
             result["report"] = str(report)
         if recorder is not None:
             details = question.details() | {"batch_size": batch_size, "unreadable": unreadable.problems}

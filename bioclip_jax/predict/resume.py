@@ -157,7 +157,7 @@ class Journal:
         differences = [_difference(key, head.get(key), question.get(key)) for key in keys]
         if differences:
             raise UserError(
-                f"{output} was begun with another question ({'; '.join(differences)}); ask as then, name another output, "
+                f"{output} was begun with another question ({'; '.join(differences)}); ask as then, name another, "
                 f"or delete {self._path} to begin anew"
             )
         start = self._file.tell()

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ class Answers:
 
     def __init__(self, model: Model, *, taxa: PhotoTaxa | None = None, index: Any = None, limits: Limits) -> None:
         self.model, self.taxa, self.index, self.limits = model, taxa, index, limits
-        self.name = Path(model.source).name if os.path.isdir(model.source) else model.source
+        self.name = model.source if model.source.startswith("hf-hub:") else os.path.basename(model.source)
         self._turns = Turns(limits.waiting)
         self._label_sets: OrderedDict[tuple[str, ...], PhotoLabels] = OrderedDict()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
+import time
 from collections import OrderedDict
 
 import numpy as np
@@ -53,13 +53,18 @@ class Folder:
 
     def embed(self) -> None:
         """Makes the vectors; what cannot be read is left out."""
-        for start in range(0, len(self.images), _CHUNK):
+        start = 0
+        while start < len(self.images):
             some = self.images[start : start + _CHUNK]
-            with contextlib.suppress(Busy):  # visitors come first: these images are missing on the map
+            try:
                 places, vectors = self._answers.vectors(some)
                 photos = [self._photo(some[place].name, vector) for place, vector in zip(places, vectors)]
                 self._photos.extend(self._answers.with_predicted_columns(photos))
-                self._places.extend(start + place for place in places)
+            except Busy:  # visitors come first
+                time.sleep(1)
+                continue
+            self._places.extend(start + place for place in places)
+            start += _CHUNK
 
     def _photo(self, name: str, vector: np.ndarray) -> Photo:
         shown = os.path.relpath(name, self._root)

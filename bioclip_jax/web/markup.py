@@ -54,7 +54,7 @@ def download(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     """A link to the rows as CSV. The file stands in the link, so that the server keeps none."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     file = io.StringIO()
-    writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(file, columns, restval="")
     writer.writeheader()
     writer.writerows({column: _harmless(value) for column, value in row.items()} for row in rows)
     # The mark at the beginning tells spreadsheets that this is UTF-8.

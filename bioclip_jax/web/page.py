@@ -47,9 +47,10 @@ def build_page(
                 gr.Button(name, elem_id=f"bj-example-{place}", elem_classes="bj-example")
                 for place, (name, _) in enumerate(examples)
             ]
-            clear = gr.Button("Clear all", size="sm", visible=False, elem_id="bj-clear")
         problems = gr.HTML(elem_classes="bj-quiet")
-        strip = gr.HTML(elem_classes="bj-quiet")
+        with gr.Row(elem_id="bj-mine"):
+            strip = gr.HTML(elem_classes="bj-quiet")
+            clear = gr.Button("Clear all", size="sm", visible=False, elem_id="bj-clear")
         with gr.Tabs():
             with gr.Tab(TABS[0]) as identify_tab:
                 floor = gr.Slider(

@@ -28,4 +28,3 @@ def only_uploads(page: gr.Blocks) -> None:
     for block in page.blocks.values():
         block.move_resource_to_block_cache = lambda path: uploaded(path or "")
         block.async_move_resource_to_block_cache = moved
-    page.has_launched = True

@@ -1,6 +1,6 @@
 """Runs commands in one process that may not reach any network, and prints what each exits with.
 
-    python offline_commands.py '[["predict", "a.jpg"], ...]'
+python offline_commands.py '[["predict", "a.jpg"], ...]'
 """
 
 import json

@@ -49,7 +49,10 @@ def labelled(tmp_path_factory):
 @pytest.fixture(scope="module")
 def classifier(model, tmp_path_factory):
     """Its species are the colors, as the model sees them, so that it knows them well."""
-    solid = [np.broadcast_to(np.random.default_rng(s).integers(0, 256, 3).astype(np.uint8), (32, 32, 3)) for s in range(SPECIES)]
+    solid = [
+        np.broadcast_to(np.random.default_rng(s).integers(0, 256, 3).astype(np.uint8), (32, 32, 3))
+        for s in range(SPECIES)
+    ]
     vectors = model.encode_image([np.ascontiguousarray(picture) for picture in solid])
     columns = {"genus": [f"Genus{s // 2}" for s in range(SPECIES)], "species": [f"s{s}" for s in range(SPECIES)]}
     names = TaxaNames.from_columns(columns | {"kingdom": ["Animalia"] * SPECIES})

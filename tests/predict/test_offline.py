@@ -54,7 +54,9 @@ def home(model_directory, tmp_path_factory) -> Path:
     hub = home / "huggingface" / "hub"
     config, weights = "open_clip_config.json", "open_clip_model.safetensors"
     into_cache(hub, "models", "imageomics/bioclip-2", {name: model_directory / name for name in (config, weights)})
-    published = {f"embeddings/txt_emb_species.{suffix}": home / f"txt_emb_species.{suffix}" for suffix in ("npy", "json")}
+    published = {
+        f"embeddings/txt_emb_species.{suffix}": home / f"txt_emb_species.{suffix}" for suffix in ("npy", "json")
+    }
     into_cache(hub, "datasets", "imageomics/TreeOfLife-200M", published)
     photos = home / "photos"
     photos.mkdir()

@@ -19,7 +19,7 @@ from PIL import Image
 
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.predict import predict
-from bioclip_jax.predict.report import Report, report
+from bioclip_jax.predict.report import Report, report, write_page
 from bioclip_jax.predict.report import tree as tree_module
 from bioclip_jax.predict.report.report import Name
 from bioclip_jax.predict.report.thumbnails import SIDE, thumbnails
@@ -68,7 +68,7 @@ def gathered(answers: Iterator[Answer], **settings) -> Report:
 @pytest.fixture(scope="module")
 def written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
-    gathered(answers_of(folder), within=EVIL).write(path, 6, [f"{EVIL} cannot be read"])
+    write_page(gathered(answers_of(folder), within=EVIL), path, 6, [f"{EVIL} cannot be read"])
     return path
 
 
@@ -150,7 +150,7 @@ def test_page_keeps_to_its_room_and_misses_no_answer(tmp_path: Path, monkeypatch
     assert len(cards) == 20 and len(pictured) == 5 and made.images == sum(made.best.values()) == 1000
     assert [card.place for card in cards] == sorted(card.place for card in cards)
     assert {0, 1, 2, 300, 999} == pictured, "the first of each answer has a picture"
-    made.write(tmp_path / "page.html", 1000, [])
+    write_page(made, tmp_path / "page.html", 1000, [])
     assert "20 of the 1,000 images are here" in " ".join(Page((tmp_path / "page.html").read_text()).texts)
 
 

@@ -1,4 +1,4 @@
-"""Vectors on disk: what was put is what is got, by whatever number of processes, and trouble with the file costs nothing."""
+"""Vectors on disk: what was put is what is got, by any number of processes; trouble with the file costs nothing."""
 
 import os
 import subprocess
@@ -76,7 +76,8 @@ def test_a_full_disk_is_no_error_and_what_was_there_stays(tmp_path):
     code = (
         "import resource, signal, sys, numpy as np; from bioclip_jax.predict.vector_cache import VectorCache;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-        "cache = VectorCache(sys.argv[1]); cache.put('model', {f'new {i}': np.zeros(512, np.float32) for i in range(500)});"
+        "cache = VectorCache(sys.argv[1]); "
+        "cache.put('model', {f'new {i}': np.zeros(512, np.float32) for i in range(500)});"
         "print(len(cache.get('model', [f'key {i}' for i in range(10)])))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)

@@ -129,7 +129,7 @@ class CustomLabelsBinningClassifier(CustomLabelsClassifier):
 def predict_classifications_from_list(
     img: ImageLike, cls_ary: Sequence[str], device: str | None = None, **loading: Any
 ) -> list[Row]:
-    """The probabilities of labels for one image, all of them, by a model that is loaded for it: pybioclip's function."""
+    """The probabilities of all labels for one image, by a model that is loaded for it, as pybioclip's function."""
     return CustomLabelsClassifier(cls_ary, device=device, **loading).predict([img])
 
 

@@ -44,7 +44,8 @@ def stream_vectors(
     if cache is None:
         yield from model.embedder.stream(track(images, **bar), on_bad, normalize=normalize)
         return
-    how = hashlib.sha256(f"{model.embedder.preprocess!r} {'unit' if normalize else 'raw'}".encode()).hexdigest()[:16]
+    made_by = f"{model.embedder.preprocess!r} {model.dtype} {'unit' if normalize else 'raw'}"
+    how = hashlib.sha256(made_by.encode()).hexdigest()[:16]
     for block in blocks(track(range(len(images)), **bar)):
         contents = digests([images[place] for place in block])
         keys = {place: f"{content} {how}" for place, content in zip(block, contents) if content is not None}

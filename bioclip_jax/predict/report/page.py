@@ -6,12 +6,14 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 
 from bioclip_jax import __version__
 from bioclip_jax.markup import bars, json_text, number, section, share, text
 from bioclip_jax.predict.report.report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
 from bioclip_jax.predict.report.thumbnails import thumbnails
 from bioclip_jax.predict.report.tree import tree
+from bioclip_jax.predict.results import written_beside
 from bioclip_jax.text.taxon import RANKS
 
 _MOST_BARS = 10
@@ -31,6 +33,12 @@ _CONTROLS = (
     '<button id="more" type="button" hidden></button>'
     "<noscript><p>The answers of each image need JavaScript; the figures and the tree do not.</p></noscript>"
 )
+
+
+def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str]) -> None:
+    """Write the page; `images`: how many there were, `unreadable`: what is wrong with those that gave no answer."""
+    with written_beside(path) as beside:
+        beside.write_text(page(report, images, unreadable), encoding="utf-8", errors="backslashreplace")
 
 
 def page(report: Report, images: int, unreadable: Sequence[str]) -> str:
@@ -127,7 +135,7 @@ def _cards(report: Report) -> str:
     told = ""
     if len(cards) < report.images:
         told += (
-            f"The page has room for {number(MOST_ROWS)} answers, so {number(len(cards))} of the {number(report.images)} "
+            f"The page holds {number(MOST_ROWS)} answers, so {number(len(cards))} of the {number(report.images)} "
             "images are here: the first of each best answer, then the second, and so on. The output has all. "
         )
     if len(pictured) < len(cards):

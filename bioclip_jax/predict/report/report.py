@@ -6,11 +6,9 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.results import written_beside
 from bioclip_jax.predict.resume import Answer, Row
 from bioclip_jax.text.taxon import RANKS
 
@@ -72,13 +70,6 @@ class Report:
         wanted = sorted(self._cards, reverse=True)
         pictured = {card.place for *_, card in wanted[:MOST_THUMBNAILS]}
         return sorted(card for *_, card in wanted), pictured
-
-    def write(self, path: Path, images: int, unreadable: Sequence[str]) -> None:
-        """Write the page; `images`: how many there were, `unreadable`: what is wrong with those that gave no answer."""
-        from bioclip_jax.predict.report.page import page
-
-        with written_beside(path) as beside:
-            beside.write_text(page(self, images, unreadable), encoding="utf-8", errors="backslashreplace")
 
     def _add(self, image: ImageFile, rows: Sequence[Row]) -> None:
         name, score = _name(rows[0]), rows[0]["score"]

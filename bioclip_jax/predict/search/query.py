@@ -44,7 +44,7 @@ def search_index(
 ) -> dict[str, Any]:
     """Write the `k` images of an index that are nearest to each image of `queries` (as find_images) and each text.
 
-    Args: `model`: None for the one that built the index; `within`: only images of this taxon, of any rank; `where`: only
+    Args: `model`: None for the one that built the index; `within`: images of this taxon, at any rank; `where`: only
       those that this filter selects (as ImageIndex.check_filter); `exact`: compare all vectors, as
       is done for texts; `format` and `output` as
       check_format; `as_result`, without an output put the rows into the result instead of writing them.

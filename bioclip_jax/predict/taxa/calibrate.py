@@ -112,7 +112,9 @@ def _features(
     return np.concatenate(parts) if parts else np.empty((0, dim), np.float32), np.array(rows, np.int64)
 
 
-def _fit(classifier: TreeOfLifeClassifier, features: Float32[np.ndarray, "n dim"], rows: Int[np.ndarray, " n"]) -> float:
+def _fit(
+    classifier: TreeOfLifeClassifier, features: Float32[np.ndarray, "n dim"], rows: Int[np.ndarray, " n"]
+) -> float:
     from scipy.optimize import minimize_scalar
 
     def nll(log_temperature: float) -> float:
@@ -178,7 +180,10 @@ def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n
     often = np.bincount(bins, right.astype(float), BINS) / of
     keys = ("from", "to", "images", "confidence", "accuracy")
     edges = np.arange(BINS + 1) / BINS
-    return [dict(zip(keys, row)) for row in zip(edges[:-1].tolist(), edges[1:].tolist(), count.tolist(), sure.tolist(), often.tolist())]
+    return [
+        dict(zip(keys, row))
+        for row in zip(edges[:-1].tolist(), edges[1:].tolist(), count.tolist(), sure.tolist(), often.tolist())
+    ]
 
 
 def calibration_error(bins: Sequence[dict[str, float]]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.storage import user_cache
@@ -30,8 +29,8 @@ def open_taxa(model: Model, path: str | os.PathLike[str] | None = None) -> TaxaH
     if model.source in HUB_TAXA:
         return _of_hub(model, HUB_TAXA[model.source])
     raise UserError(
-        f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or give"
-        " labels with --cls"
+        f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or"
+        " give labels with --cls"
     )
 
 

@@ -37,7 +37,9 @@ def draw(result: dict[str, Any], output: Path) -> None:
         axis.text(0.04, 0.93, f"expected calibration error {error:.3f}", transform=axis.transAxes)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("share that is right")
-    figure.suptitle(f"{result['measured_on']} images that the temperature was not fitted to", y=0.97, fontsize=10, color="0.35")
+    figure.suptitle(
+        f"{result['measured_on']} images that the temperature was not fitted to", y=0.97, fontsize=10, color="0.35"
+    )
     with written_beside(output) as path:
         figure.savefig(path, dpi=150)
     pyplot.close(figure)

@@ -88,7 +88,9 @@ class TaxaScorer:
             chunks = largest(totals.maxima[:, image], k)
             candidates = (np.sort(chunks)[:, None] * _CHUNK + np.arange(_CHUNK)).ravel()
             candidates = candidates[candidates < len(self.names)]
-            logits = self.logit_scale * np.concatenate([self._vectors(part) @ vector for part in _parts(candidates, _BLOCK)])
+            logits = self.logit_scale * np.concatenate(
+                [self._vectors(part) @ vector for part in _parts(candidates, _BLOCK)]
+            )
             best = largest(logits, k)
             rows[image] = candidates[best]
             scores[image] = np.exp(logits[best] - totals.largest[image]) / totals.sum[image]
@@ -136,7 +138,7 @@ class TaxaScorer:
         return self.logit_scale * np.einsum("nd,nd->n", self._vectors(rows), features)
 
     def _blocks(self) -> Iterator[tuple[int, tuple[Array, Array], np.int32]]:
-        """The first row, the vectors and their scales on the devices, and how many rows are no padding, block by block."""
+        """Of each block its first row, the vectors and scales on the devices, and how many rows are no padding."""
         on_all = replicated(self._mesh)
         mapped = 0
         for start in range(0, len(self.names), self._block_rows):
@@ -184,9 +186,7 @@ class TaxaScorer:
         return size <= _RESIDENT * stats.get("bytes_limit", 0)
 
 
-def _logits(
-    block: tuple[Array, Array], features: Float[Array, "n dim"], logit_scale: float
-) -> Float[Array, "block n"]:
+def _logits(block: tuple[Array, Array], features: Float[Array, "n dim"], logit_scale: float) -> Float[Array, "block n"]:
     vectors, scales = block
     # Full float32 products, also on GPUs that would round them.
     cosines = jnp.matmul(vectors.astype(jnp.float32), features.T, precision=jax.lax.Precision.HIGHEST)
