@@ -75,13 +75,13 @@ def embed(arguments: argparse.Namespace) -> Result:
 def models(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.convert.pretrained import tags
     from bioclip_jax.models import get_config, model_names
-    from bioclip_jax.predict.taxa.find import HUB_TAXA
+    from bioclip_jax.predict.pixels import PUBLISHED
 
     if arguments.model:
         get_config(arguments.model)
         names = list(tags(arguments.model))
     else:
-        names = [*HUB_TAXA, *model_names()]
+        names = [*PUBLISHED, *model_names()]
     if not arguments.json:
         print("\n".join(names) or f"no weights of {arguments.model} are published", file=sys.stdout)
     return {"tags" if arguments.model else "models": names}
@@ -203,7 +203,7 @@ def add_verbs(verbs: Any) -> None:
         "--bins", type=Path, metavar="CSV", help="labels and, in the second column, what to sum them up to"
     )
     sure = verb.add_argument_group("how sure an answer has to be")
-    sure.add_argument("--k", type=positive, help="how many answers an image (default 5)")
+    sure.add_argument("--k", type=positive, help="how many answers an image (default: 5 taxa, all labels)")
     sure.add_argument(
         "--min-confidence",
         type=probability,

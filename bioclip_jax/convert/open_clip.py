@@ -175,6 +175,8 @@ def _room(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     """Room for float32 in pages of its own: XLA's CPU backend takes what begins at a multiple of 64 bytes as it is, and
     copies other arrays."""
     # Filled in one call: a fault for each page, or a huge page from a virtual machine's host, takes several times as long.
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return np.empty(shape, np.float32)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
     return np.frombuffer(mmap.mmap(-1, 4 * math.prod(shape), flags=flags), np.float32).reshape(shape)
 

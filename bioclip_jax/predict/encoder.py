@@ -96,7 +96,7 @@ class Encoder:
 
         A text longer than the context is cut.
         """
-        if not texts:
+        if not len(texts):
             return np.empty((0, self._embed_dim), np.float32)
         # Its libraries take a while to import, and who has the texts' vectors already never needs them.
         from bioclip_jax.text.tokenizer import Tokenizer

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float32
+from PIL import Image
 
 from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
 from bioclip_jax.convert.weights import WEIGHTS_SUFFIXES
@@ -20,6 +21,7 @@ from bioclip_jax.models import CLIPConfig, model_names
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.devices import devices
 from bioclip_jax.predict.embedder import Embedder
+from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.pixels import ImageLike
 
 DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
@@ -106,6 +108,12 @@ def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundl
 
 
 def as_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
-    """A list of images, where one image counts as a list of one, and an array of four dimensions as a list."""
-    several = isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4)
-    return images if several else [images]
+    """A list of images, where one image counts as a list of one, and an array of four dimensions as a list.
+
+    So does what else lists paths, such as an array of texts or a column of a table.
+    """
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        return images if images.ndim == 4 else [images]
+    if isinstance(images, (str, bytes, os.PathLike, Image.Image, ImageFile)):
+        return [images]
+    return images if isinstance(images, (list, tuple)) else list(images)

@@ -19,14 +19,18 @@ ImageLike = str | os.PathLike | ImageFile | bytes | Image.Image | UInt8[np.ndarr
 # What the model sees, before normalisation: between 0 and 255.
 Pixels = UInt8[np.ndarray, "size size 3"] | Float32[np.ndarray, "size size 3"]
 
-# The published models, for which pybioclip has a transform of its own in place of the model's.
-_SQUASHED = ("hf-hub:imageomics/bioclip", "hf-hub:imageomics/bioclip-2")
+# The published models, for which pybioclip has a transform of its own in place of the model's; and the datasets of the
+# Hub that hold the text embeddings of their taxa, as embeddings/txt_emb_species.{npy,json}.
+PUBLISHED = {
+    "hf-hub:imageomics/bioclip": "imageomics/TreeOfLife-10M",
+    "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
+}
 
 
 def prediction_preprocess(bundle: ModelBundle) -> Preprocess:
     """The transform under which a model's predictions are pybioclip's: Squash for the two published models from the
     Hub, and for every other the model's own. The evaluation protocols always use the model's own."""
-    return Squash(bundle.preprocess.size) if bundle.source in _SQUASHED else bundle.preprocess
+    return Squash(bundle.preprocess.size) if bundle.source in PUBLISHED else bundle.preprocess
 
 
 def load_pixels(image: ImageLike, preprocess: Preprocess) -> Pixels:
@@ -40,9 +44,10 @@ def load_pixels(image: ImageLike, preprocess: Preprocess) -> Pixels:
 
 def _open(image: ImageLike) -> Image.Image:
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        channels = image.shape[2] if image.ndim == 3 else 1
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
             raise BadImage("unreadable", f"an array of {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]")
-        return Image.fromarray(image).convert("RGB")
+        return Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image).convert("RGB")
     if isinstance(image, Image.Image):
         return _rgb(image)
     if isinstance(image, ImageFile):

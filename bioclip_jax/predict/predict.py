@@ -48,7 +48,7 @@ def predict(
       Without these, taxa at `rank`, species if None, of the head `taxa`, or else of the model's own; only those that
       the CSV `subset` names, or that lie `within` a taxon, or both.
     Which of them are:
-      k: so many an image, 5 if None. min_confidence: instead, one at the narrowest rank that reaches it. unknown: an
+      k: so many an image; None is 5 taxa, or all labels. min_confidence: instead, one at the narrowest rank that reaches it. unknown: an
       image whose best score is below it is "unknown". temperature: a number, or a file of `taxa calibrate`, that the
       scores of taxa are made less sure by.
     Where they go:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.rank import MIN_PROB, Rank
 from bioclip_jax.predict.resume import Row
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 DEFAULT_K = 5
-# Species of no higher probability do not count towards a higher rank, as in pybioclip.
-MIN_PROB = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +72,7 @@ class Question:
         if self.about_taxa:
             details |= {"rank": (self.rank or Rank.SPECIES).get_label(), "min_prob": MIN_PROB}
         if self.min_confidence is None:
-            details["k"] = self.k or DEFAULT_K
+            details["k"] = self.k or (DEFAULT_K if self.about_taxa else None)
         return _given(details)
 
     def classifier(self, model: Model) -> BaseClassifier:
@@ -93,20 +91,19 @@ class Question:
         temperature = 1.0 if self.temperature is None else read_temperature(str(self.temperature), model.fingerprint)
         classifier = TreeOfLifeClassifier(model, self.taxa, temperature=temperature)
         if self.subset is not None or self.within is not None:
-            classifier.choose(subset=self.subset, within_taxon=self.within)
+            classifier.choose(self.names, self.within)
         return classifier
 
     def rows(
         self, classifier: Any, images: Iterable[ImageFile], on_bad: Callable[[int, UserError], None]
     ) -> Iterator[Row]:
         """The classifier's rows of answers about images; `on_bad` as in Embedder.stream."""
-        k = self.k or DEFAULT_K
         if not self.about_taxa:
-            return classifier.stream(images, k=k, unknown=self.unknown, on_bad=on_bad)
+            return classifier.stream(images, k=self.k, unknown=self.unknown, on_bad=on_bad)
         return classifier.stream(
             images,
             rank=self.rank or Rank.SPECIES,
-            k=k,
+            k=self.k or DEFAULT_K,
             min_prob=MIN_PROB,
             min_confidence=self.min_confidence,
             unknown=self.unknown,
@@ -123,7 +120,8 @@ class Question:
         found["taxa"] = [str(head.path.absolute()), status.st_size, status.st_mtime_ns]
         found["temperature"] = classifier.temperature
         if self.subset is not None:
-            found["subset"] = hashlib.sha256(Path(self.subset).read_bytes()).hexdigest()
+            rank, values = self.names
+            found["subset"] = hashlib.sha256("\n".join([rank.get_label(), *values]).encode()).hexdigest()
         return found
 
     def _check_choice(self) -> None:

@@ -6,6 +6,9 @@ from enum import Enum
 
 from bioclip_jax.text.taxon import RANKS
 
+# Species of no higher probability do not count towards a higher rank, as in pybioclip.
+MIN_PROB = 1e-9
+
 
 class Rank(Enum):
     """A rank of the tree of life, from the widest to the narrowest, as pybioclip counts them."""

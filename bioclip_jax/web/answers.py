@@ -55,8 +55,8 @@ class PhotoLabels(_OfVectors, CustomLabelsClassifier):
 class Answers:
     """A model, and the taxa and the index that were named with it. Every answer waits for its turn.
 
-    model: the Model. name: what visitors may read of where it came from. taxa: the classifier over the taxa, or None. index: similar images, or None. limits: what one
-    request may bring.
+    model: the Model. name: what visitors may read of where it came from. taxa: the classifier over the taxa, or None.
+    index: similar images, or None. limits: what one request may bring.
     """
 
     def __init__(self, model: Model, *, taxa: PhotoTaxa | None = None, index: Any = None, limits: Limits) -> None:

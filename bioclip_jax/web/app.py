@@ -59,13 +59,12 @@ def build_app(
         footer_links=[],
         run_history=False,
         show_error=False,
-        max_file_size=answers.limits.file_mb * 1_000_000,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
         theme=theme(),
-        css=css(examples),
+        css=css(examples, answers.limits),
         head=head(),
     )
     only_uploads(page)

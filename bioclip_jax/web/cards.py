@@ -71,7 +71,8 @@ def similar_images(photo: Photo, rows: Sequence[Row], pictures: Sequence[bytes |
     if not rows:
         return empty("Nothing found", "No image of the index lies within that taxon.")
     found = "".join(_similar(row, picture) for row, picture in zip(rows, pictures))
-    query = f'<figure class="bj-query">{picture(photo.thumbnail, photo.name)}<figcaption>{text(photo.name)}</figcaption></figure>'
+    own = f"{picture(photo.thumbnail, photo.name)}<figcaption>{text(photo.name)}</figcaption>"
+    query = f'<figure class="bj-query">{own}</figure>'
     plain = [{"query": photo.name, **row} for row in rows]
     head = f'<div class="bj-head"><h3>Most similar in the index</h3>{download(plain, "similar.csv")}</div>'
     return f'<section class="bj-card">{head}<div class="bj-similar">{query}{found}</div></section>'

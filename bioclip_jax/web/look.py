@@ -8,6 +8,7 @@ from importlib import resources
 import gradio as gr
 
 from bioclip_jax.pipeline.images import open_image
+from bioclip_jax.web.limits import Limits
 from bioclip_jax.web.photos import data_url, make_thumbnail
 
 # Fonts of the reader's system: none is fetched.
@@ -78,11 +79,16 @@ def theme() -> gr.themes.Base:
     )
 
 
-def css(examples: Sequence[tuple[str, bytes]]) -> str:
-    """The style sheet, with the examples' thumbnails on their buttons."""
-    return _asset("style.css") + "\n".join(
-        f"#bj-example-{place} {{ background-image: url({data_url(make_thumbnail(open_image(content)))}); }}"
-        for place, (_, content) in enumerate(examples)
+def css(examples: Sequence[tuple[str, bytes]], limits: Limits) -> str:
+    """The style sheet, with the examples' thumbnails on their buttons, and what is said of a refused request."""
+    refused = f'#bj-drop {{ --bj-refused: "That is too much: at most {limits.request_mb} MB can be sent at once."; }}\n'
+    return (
+        _asset("style.css")
+        + refused
+        + "\n".join(
+            f"#bj-example-{place} {{ background-image: url({data_url(make_thumbnail(open_image(content)))}); }}"
+            for place, (_, content) in enumerate(examples)
+        )
     )
 
 

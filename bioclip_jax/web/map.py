@@ -44,12 +44,12 @@ def draw(points: Sequence[Point], places: Float[np.ndarray, "n 2"], column: str)
 def _mark(point: Point, x: float, y: float, colour: str, picture: bool) -> str:
     name = text(point.name)
     told = f"{name}, {text(point.value)}" if point.value else name
-    style = f"left:{100 * x:.2f}%;top:{100 - 100 * y:.2f}%;--colour:{colour}"
+    place = f"left:{100 * x:.2f}%;top:{100 - 100 * y:.2f}%;--colour:{colour}"
     source = text(point.picture)
-    if picture:
-        inner = f'<img src="{source}" alt="">'
-        return f'<button class="bj-point" style="{style}" data-told="{told}" aria-label="{told}">{inner}</button>'
-    return f'<button class="bj-point" style="{style}" data-told="{told}" data-picture="{source}" aria-label="{told}"></button>'
+    button = f'<button class="bj-point" style="{place}" data-told="{told}" aria-label="{told}"'
+    return (
+        f'{button}><img src="{source}" alt=""></button>' if picture else f'{button} data-picture="{source}"></button>'
+    )
 
 
 def _colours(values: Sequence[str]):
@@ -73,7 +73,7 @@ def _colours(values: Sequence[str]):
     most = [value for value, _ in Counter(filled).most_common(len(COLOURS))]
     chosen = dict(zip(most, COLOURS))
     legend = list(chosen.items())
-    if len(set(values)) > len(most):
+    if most and len(set(values)) > len(most):
         legend.append(("other" if len(set(filled)) > len(most) else "unknown", OTHER))
     return lambda value: chosen.get(value, OTHER), legend
 

@@ -71,4 +71,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table whose cells are markup already; it scrolls by itself where the window is narrow."""
     top = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="bj-scroll"><table class="bj-table"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    parts = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="bj-scroll"><table class="bj-table">{parts}</table></div>'

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, open_image
+from bioclip_jax.pipeline.images.decode import MAX_PIXELS
 from bioclip_jax.predict.classifiers.explanation import Explained
 
 # Pillow reads more, some of it through programs of the system (EPS through Ghostscript).
@@ -83,7 +84,7 @@ def read_photo(
     except BadImage as problem:
         sentences = {
             "not_an_image": f"{upload.name} is not an image; choose {_WANTED}",
-            "too_large": f"{upload.name} has too many pixels ({problem}); make it smaller",
+            "too_large": f"{upload.name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller",
         }
         damaged = f"{upload.name} is damaged or cut off; save it again, or choose another"
         return UserError(sentences.get(problem.cause, damaged))

@@ -90,12 +90,16 @@ def serve(
 
 
 def _taxa(model: Model, path: str | os.PathLike[str] | None) -> PhotoTaxa | None:
-    """The taxa of a file, or those that the model comes with; None where it has none."""
-    from bioclip_jax.predict.taxa.find import FILE_NAME, HUB_TAXA
+    """The taxa of a file, or without one those of the model; None, and a warning, where it has none."""
     from bioclip_jax.web.answers import PhotoTaxa
 
-    beside = model.directory is not None and (model.directory / FILE_NAME).is_file()
-    return PhotoTaxa(model, path) if path is not None or beside or model.source in HUB_TAXA else None
+    try:
+        return PhotoTaxa(model, path)
+    except UserError as error:
+        if path is not None:
+            raise
+        print(f"warning: the page can compare with labels only: {error}", file=sys.stderr)
+        return None
 
 
 def _index(model: Model, directory: str | os.PathLike[str] | None) -> Near | None:
@@ -116,7 +120,7 @@ def is_loopback(host: str) -> bool:
 
 @contextmanager
 def _ends_quietly() -> Iterator[None]:
-    """Ctrl-C and SIGTERM, which uvicorn raises again when it has closed all, end the block; then there is tidying up."""
+    """Ctrl-C and SIGTERM, which uvicorn raises again when it has closed all, end the block, and no more."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
     try:

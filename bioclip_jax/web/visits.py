@@ -39,6 +39,9 @@ NO_INDEX = empty(
 )
 NO_LABELS = empty("No labels yet", "Write the names to choose from, one a line, and press Compare.")
 
+# Files that are named when they are left out.
+_MOST_TOLD = 12
+
 
 def told(handler: Callable[..., Any]) -> Callable[..., Any]:
     """The handler, whose errors a visitor reads as one sentence; what went wrong inside goes to the server's log."""
@@ -167,7 +170,7 @@ def _told(problems: Sequence[str]) -> str:
     """What a visitor should know of files that could not be taken."""
     if not problems:
         return ""
-    items = "".join(f"<li>{text(problem)}</li>" for problem in problems[:8])
-    more = f"<p>and {len(problems) - 8} more.</p>" if len(problems) > 8 else ""
+    items = "".join(f"<li>{text(problem)}</li>" for problem in problems[:_MOST_TOLD])
+    more = f"<p>and {len(problems) - _MOST_TOLD} more.</p>" if len(problems) > _MOST_TOLD else ""
     title = "This file was left out:" if len(problems) == 1 else f"{len(problems)} files were left out:"
     return f'<div class="bj-told" role="alert"><b>{title}</b><ul>{items}</ul>{more}</div>'

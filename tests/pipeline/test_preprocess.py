@@ -10,7 +10,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import OPENAI_MEAN, OPENAI_STD, ImageConfig, Preprocess, open_image
+from bioclip_jax.pipeline.images import OPENAI_MEAN, OPENAI_STD, BadImage, ImageConfig, Preprocess, open_image
 
 RESIZE_MODES = ("shortest", "squash", "longest")
 SIZES = [(224, 224), (300, 200), (200, 301), (17, 900), (640, 481), (100, 99), (225, 224), (3, 5), (1000, 40)]
@@ -91,3 +91,11 @@ def test_preprocess_cfg_there_and_back():
 def test_config_of_training_gives_the_transform_of_evaluation():
     config = ImageConfig(mean=(0.4, 0.4, 0.4), resize_mode="squash", interpolation="bilinear")
     assert config.preprocess(96) == Preprocess(96, (0.4, 0.4, 0.4), OPENAI_STD, "bilinear", "squash")
+
+
+def test_a_picture_that_is_nearly_a_line_fills_no_memory():
+    line = Image.new("RGB", (1, 60_000))
+    with pytest.raises(BadImage, match="too thin") as refused:
+        Preprocess()(line)
+    assert refused.value.cause == "too_large"
+    assert Preprocess(resize_mode="squash")(line).shape == (224, 224, 3)

@@ -56,4 +56,5 @@ def test_what_a_log_says_goes_by_the_names_of_pybioclip(tmp_path: Path):
     assert question.rank is Rank.GENUS
     assert question.choice() == {"subset": str(tmp_path / "subset.csv")}
     assert question.details() == {"rank": "genus", "min_prob": 1e-9, "k": 5, "unknown": 0.1}
-    assert Question(labels="a, b").choice() == {"classes": "a, b"} and Question(labels="a").details() == {"k": 5}
+    assert Question(labels="a, b").choice() == {"classes": "a, b"} and Question(labels="a", k=3).details() == {"k": 3}
+    assert Question(labels="a").details() == {}, "pybioclip gives all labels"

@@ -20,11 +20,11 @@ import bioclip_jax
 from bioclip_jax import Rank, TreeOfLifeClassifier
 from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.classifiers.explanation import backed_off
+from bioclip_jax.predict.classifiers.explanation import RankAnswer, backed_off
 from bioclip_jax.predict.taxa.build import build_taxa
 from bioclip_jax.predict.taxa.head import TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.score import TaxaScorer
+from bioclip_jax.predict.taxa.score import TaxaScorer, largest
 from bioclip_jax.text.taxon import Taxon
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "tree_of_life_peer.py"
@@ -126,8 +126,10 @@ def test_unsure_answers_back_off_to_the_rank_that_is_sure_enough(model, head, ph
                 assert row["score"] == pytest.approx(best[sure[-1]][place]["score"], abs=1e-5)
                 blank = [rank.get_label() for rank in Rank if rank.value > sure[-1].value]
                 assert not any(row[name] for name in blank), f"names below the answer's rank: {row}"
-    [row] = classifier.stream(images[:1], unknown=1.1)
+    [row] = classifier.stream(images[:1], unknown=1.0)
     assert row["species"] == "unknown" and row["kingdom"] == "", row
+    [row] = classifier.stream(images[:1], min_confidence=0.01, unknown=1.0)
+    assert row["rank"] == "unknown" and row["kingdom"] == "", row
 
 
 @pytest.mark.shared_data
@@ -149,10 +151,19 @@ def test_the_explanation_holds_the_same_numbers(model, head, photographs):
             check(child, share)
 
     check(explained.tree, 0.01)
-    assert explained.tree["children"], "not one kingdom"
+
+    def leaves(node):
+        return [node] if not node["children"] else [leaf for child in node["children"] for leaf in leaves(child)]
+
+    probable = {row["species"] for row in classifier.predict(image, k=len(head)) if row["score"] >= 0.01}
+    shown = {leaf["name"] for leaf in leaves(explained.tree) if leaf["rank"] == "species"}
+    assert probable <= shown, f"the tree lacks {probable - shown}"
+    assert explained.answer(0.0) == backed_off(explained.ranks, 0.0)
 
 
-def write_head(path: Path, rng: np.random.Generator, taxa: int, dim: int, dtype: str = "float32") -> TaxaHead:
+def write_head(
+    path: Path, rng: np.random.Generator, taxa: int, dim: int, dtype: str = "float32", fingerprint: str = "f"
+) -> TaxaHead:
     """Random vectors, of taxa in a small random tree."""
     genus = rng.integers(0, max(1, taxa // 3), taxa)
     columns = {"genus": [f"G{n}" for n in genus], "species": [f"s{n}" for n in range(taxa)]}
@@ -160,7 +171,7 @@ def write_head(path: Path, rng: np.random.Generator, taxa: int, dim: int, dtype:
     names = TaxaNames.from_columns(columns)
     vectors = rng.standard_normal((taxa, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    TaxaHead.write(path, names, [(np.arange(taxa), vectors)], dim=dim, fingerprint="f", dtype=dtype)
+    TaxaHead.write(path, names, [(np.arange(taxa), vectors)], dim=dim, fingerprint=fingerprint, dtype=dtype)
     return TaxaHead.open(path)
 
 
@@ -208,19 +219,41 @@ def test_a_pass_over_the_head_leaves_no_pages_behind(tmp_path):
     """The head may be larger than what memory is free; it is handed back while it is read."""
     head = write_head(tmp_path / "taxa.safetensors", np.random.default_rng(0), 100_000, 256)
     scorer = TaxaScorer(head, 100.0, make_mesh(MeshConfig(), jax.local_devices()))
-    features = head.rows(np.arange(4))
-    scorer.species(features, 5)
-    scorer.rank_sums(features, scorer.totals(features), Rank.FAMILY)
-    mapped = 0
-    for entry in Path("/proc/self/smaps").read_text().split(str(head.path))[1:]:
-        mapped += int(entry.split("Rss:")[1].split()[0])
-    assert mapped < 10_000, f"{mapped} kB of the head's {os.path.getsize(head.path) >> 10} kB stay in memory"
+    features = np.random.default_rng(1).standard_normal((200, 256)).astype(np.float32)
+
+    def check(after: str) -> None:
+        mapped = 0
+        for entry in Path("/proc/self/smaps").read_text().split(str(head.path))[1:]:
+            mapped += int(entry.split("Rss:")[1].split()[0])
+        size = os.path.getsize(head.path) >> 10
+        assert mapped < 10_000, f"{mapped} kB of the head's {size} kB stay in memory after {after}"
+
+    totals = scorer.totals(features)
+    check("totals")
+    scorer.best_species(features, totals, 5)
+    check("best_species")
+    scorer.rank_sums(features, totals, Rank.FAMILY)
+    check("rank_sums")
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 50))
+def test_the_largest_come_first_and_of_equals_the_first(values, k):
+    values = np.array(values, np.float32)
+    assert largest(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
+
+
+def test_a_rank_without_a_name_is_no_answer():
+    named = [RankAnswer(Rank.KINGDOM, 0, 0.99, "Animalia"), RankAnswer(Rank.ORDER, 0, 0.9, "")]
+    assert backed_off(named, 0.5).rank is Rank.KINGDOM
 
 
 def test_wrong_use_is_told(tmp_path, model):
-    head = write_head(tmp_path / "taxa.safetensors", np.random.default_rng(0), 30, model.config.embed_dim)
-    with pytest.raises(UserError, match="belongs to the model"):
-        TreeOfLifeClassifier(model, head.path)
+    dim = model.config.embed_dim
+    head = write_head(tmp_path / "other.safetensors", np.random.default_rng(0), 30, dim)
+    for other in (head, head.path):
+        with pytest.raises(UserError, match="belongs to the model"):
+            TreeOfLifeClassifier(model, other)
+    head = write_head(tmp_path / "taxa.safetensors", np.random.default_rng(0), 30, dim, fingerprint=model.fingerprint)
     with pytest.raises(UserError, match="taxa build"):
         TreeOfLifeClassifier(model)
     classifier = TreeOfLifeClassifier(model, head)
@@ -231,6 +264,8 @@ def test_wrong_use_is_told(tmp_path, model):
         classifier.create_taxa_filter(Rank.SPECIES, ["G0 t0"])
     with pytest.raises(UserError, match="no taxon"):
         classifier.apply_filter([False] * 30)
+    with pytest.raises(UserError, match="at least 1"):
+        classifier.predict(np.zeros((40, 40, 3), np.uint8), k=0)
     with pytest.raises(UserError, match="above 0"):
         TreeOfLifeClassifier(model, head, temperature=math.nan)
 

@@ -9,9 +9,13 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images.decode import BadImage
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+# A hundred times as wide as high, at 336 pixels.
+_MOST_RESIZED = 12_000_000
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -36,12 +40,17 @@ class Preprocess:
         check_image_fields(self)
 
     def __call__(self, image: Image.Image) -> UInt8[np.ndarray, "size size 3"]:
-        """The pixels that the model sees, before normalisation. The conversion to RGB comes last, as in open_clip."""
+        """The pixels that the model sees, before normalisation. The conversion to RGB comes last, as in open_clip.
+
+        BadImage for a picture so thin that it would fill memory once its shortest side is `size` pixels.
+        """
         width, height = image.size
         if self.resize_mode == "squash":
             image = self._resize(image, self.size, self.size)
         elif self.resize_mode == "shortest":
             short, long = self.size, int(self.size * max(width, height) / min(width, height))
+            if short * long > _MOST_RESIZED:
+                raise BadImage("too_large", f"{width} x {height} pixels are too thin to be resized")
             image = self._resize(image, *((short, long) if width <= height else (long, short)))
             image = self._crop_or_pad(image)
         else:

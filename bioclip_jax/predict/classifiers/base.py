@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import DEFAULT_MODEL, Model, as_images, load_model
 from bioclip_jax.predict.pixels import ImageLike, name_of
 from bioclip_jax.predict.progress import track
 
 Row = dict[str, Any]
+
+# What an answer says where none is sure enough.
+UNKNOWN = "unknown"
 
 # Called with the number of images that are done and the number of all.
 Callback = Callable[[int, int], None]
@@ -39,6 +43,8 @@ class BaseClassifier:
         """`model`: a Model, or a MODEL to load. The others are as load_model's, for a MODEL; `model_str` is pybioclip's
         name for it."""
         model = model or model_str or DEFAULT_MODEL
+        if isinstance(model, Model) and (model_str or pretrained_str or device is not None or batch_size):
+            raise UserError("the model is loaded already; give model_str, pretrained_str, device and batch_size without it")
         if not isinstance(model, Model):
             device = None if device is None else str(device)
             model = load_model(model, pretrained=pretrained_str, device=device, batch_size=batch_size)
@@ -92,7 +98,7 @@ class BaseClassifier:
     ) -> list[Row]:
         """The rows that `answers` gives for the names and vectors of each batch of `images`, one after another.
 
-        `callback` is called after each batch; without it a terminal shows a bar. `details` go to the recorder.
+        `callback` is called each time that answers are there; without it a terminal shows a bar. `details` go to the recorder.
         Errors: UserError for an image that cannot be read.
         """
         images = as_images(images)
@@ -106,3 +112,12 @@ class BaseClassifier:
                 callback(done, len(images))
         self.record_event(images=images, **details)
         return rows
+
+
+def check_answers(k: int | None, *thresholds: float | None) -> None:
+    """UserError for a number of answers below 1, and for a threshold that is no probability."""
+    if k is not None and k < 1:
+        raise UserError(f"k is {k}; it must be at least 1")
+    for threshold in thresholds:
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UserError(f"the threshold is {threshold}; it is a probability between 0 and 1")

@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.errors import UserError
-from bioclip_jax.predict.classifiers.base import BaseClassifier, Callback, Row
+from bioclip_jax.predict.classifiers.base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
 from bioclip_jax.predict.classifiers.label_vectors import label_vectors
 from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.head import softmax
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.pixels import ImageLike
-
-UNKNOWN = "unknown"
 
 
 class CustomLabelsClassifier(BaseClassifier):
@@ -65,7 +62,7 @@ class CustomLabelsClassifier(BaseClassifier):
         Returns: rows with "file_name" (the path, or for an image without one its place in the list),
           "classification" and "score". UserError for an image that cannot be read.
         """
-        _check(k, unknown)
+        check_answers(k, unknown)
         return self.predict_all(
             images,
             lambda names, features: self._rows(names, features, k, unknown),
@@ -86,7 +83,7 @@ class CustomLabelsClassifier(BaseClassifier):
 
         `unknown`: an image whose best score is below it gets one row, with the classification "unknown" and that score.
         """
-        _check(k, unknown)
+        check_answers(k, unknown)
         for names, features in self.features(images, on_bad):
             yield from self._rows(names, features, k, unknown)
 
@@ -131,10 +128,3 @@ def predict_classifications_from_list(
 ) -> list[Row]:
     """The probabilities of all labels for one image, by a model that is loaded for it, as pybioclip's function."""
     return CustomLabelsClassifier(cls_ary, device=device, **loading).predict([img])
-
-
-def _check(k: int | None, unknown: float | None) -> None:
-    if k is not None and k < 1:
-        raise UserError(f"k is {k}; it must be at least 1")
-    if unknown is not None and not 0 <= unknown <= 1:
-        raise UserError(f"the threshold of the unknown is {unknown}; it is a probability between 0 and 1")

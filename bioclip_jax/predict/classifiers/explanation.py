@@ -44,9 +44,9 @@ class Explained(NamedTuple):
 def backed_off(ranks: Sequence[RankAnswer], floor: float) -> RankAnswer | None:
     """The answer of the narrowest rank whose score reaches `floor`; None where no rank's does.
 
-    `ranks`: from the widest to the narrowest.
+    `ranks`: from the widest to the narrowest. A rank where the best taxon has no name is no answer.
     """
-    return next((answer for answer in reversed(ranks) if answer.score >= floor), None)
+    return next((answer for answer in reversed(ranks) if answer.score >= floor and answer.name), None)
 
 
 def build_tree(
@@ -60,6 +60,8 @@ def build_tree(
 
     `sums`: one image's probabilities of all taxa of each rank above species, in the order of names.starts.
     """
+    # Every rank's best, with all that is above it.
+    needed = {int(names.starts(rank)[sums[rank].argmax()]) for rank in sums} | {int(species_rows[0])}
     root: Node = {"name": "", "rank": "", "score": 1.0, "children": []}
     parents: dict[int, Node] = {0: root}
     parent_starts = np.zeros(1, np.int64)
@@ -68,12 +70,13 @@ def build_tree(
             found = [(int(row), float(score)) for row, score in zip(species_rows, species_scores)]
         else:
             starts = names.starts(rank)
-            groups = np.union1d(np.flatnonzero(sums[rank] >= share), sums[rank].argmax())
+            above = np.searchsorted(starts, sorted(needed), side="right") - 1
+            groups = np.union1d(np.flatnonzero(sums[rank] >= share), above)
             found = [(int(starts[group]), float(sums[rank][group])) for group in groups]
         nodes: dict[int, Node] = {}
         for row, score in sorted(found, key=lambda item: -item[1]):
             parent = parents.get(int(parent_starts[np.searchsorted(parent_starts, row, side="right") - 1]))
-            if parent is None or (rank is Rank.SPECIES and score < share and nodes):
+            if parent is None or (rank is Rank.SPECIES and score < share and row not in needed):
                 continue
             values = names.row(row, rank)
             node: Node = {"name": values[rank.get_label()], "rank": rank.get_label(), "score": score, "children": []}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,8 @@ def read_labels(labels: str) -> list[str]:
         raise UserError(f"the file of labels {path} is not UTF-8 text; write one label a line") from error
     except OSError:  # a text too long or odd to be a path
         texts = labels.split(",")
+    if len(texts) == 1 and path.suffix in (".txt", ".csv") and not path.is_file():
+        raise UserError(f"the file of labels {path} does not exist; give one with a label a line, or labels a,b,c")
     found = [text.strip() for text in texts if text.strip()]
     if not found:
         raise UserError(f"--cls {labels!r} names no label; give a,b,c or a file with one a line")
@@ -67,8 +68,8 @@ def checked_bins(bins: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str
         if not label:
             continue
         bin = bin.strip() if isinstance(bin, str) else bin
-        # Tables give NaN for an empty cell.
-        if not bin or (isinstance(bin, float) and math.isnan(bin)):
+        # Tables give NaN, which is not itself, or pandas' NA for an empty cell.
+        if bin is None or type(bin).__name__ == "NAType" or bin != bin or not bin:
             raise InvalidValue(
                 f"{where}: the label {label!r} has no bin ({bin!r}); give it one, or leave the label out"
             )

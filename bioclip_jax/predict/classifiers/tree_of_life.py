@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from bioclip_jax.errors import InvalidValue, UserError
-from bioclip_jax.predict.classifiers.base import BaseClassifier, Callback, Row
+from bioclip_jax.predict.classifiers.base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
 from bioclip_jax.predict.classifiers.explanation import Explained, RankAnswer, backed_off, build_tree
 from bioclip_jax.predict.embedder import OnBad
-from bioclip_jax.predict.model import Model
+from bioclip_jax.predict.model import Model, as_images
 from bioclip_jax.predict.pixels import ImageLike
-from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.rank import MIN_PROB, Rank
 from bioclip_jax.predict.taxa.find import open_taxa
 from bioclip_jax.predict.taxa.head import TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
@@ -24,8 +25,6 @@ from bioclip_jax.predict.taxa.select import read_subset, rows_of, within
 
 if TYPE_CHECKING:
     import pandas
-
-UNKNOWN = "unknown"
 
 
 class TreeOfLifeClassifier(BaseClassifier):
@@ -49,9 +48,9 @@ class TreeOfLifeClassifier(BaseClassifier):
         Errors: UserError for a head that is not there or was made with another model.
         """
         super().__init__(model, **options)
-        if not temperature > 0:
+        if not 0 < temperature < math.inf:
             raise UserError(f"the temperature is {temperature}; it must be above 0")
-        self.head = taxa if isinstance(taxa, TaxaHead) else open_taxa(self.model, taxa)
+        self.head = open_taxa(self.model, taxa)
         self.temperature = temperature
         self._choose(None)
 
@@ -83,22 +82,22 @@ class TreeOfLifeClassifier(BaseClassifier):
             raise InvalidValue(f"the filter has {keep.size} values for {len(self.head.names)} taxa; give one for each")
         self._choose(np.flatnonzero(keep[self.head.names.place]))
 
-    def choose(self, *, subset: str | os.PathLike[str] | None = None, within_taxon: str | None = None) -> None:
-        """From now on only the taxa that a CSV names (as create_taxa_filter_from_csv), or that lie below a taxon, are
-        possible; with both, those of both. UserError names what is unknown, and where nothing is left."""
-        rows = None if subset is None else rows_of(self.head.names, *read_subset(subset))
+    def choose(self, subset: tuple[Rank, Sequence[str]] | None = None, within_taxon: str | None = None) -> None:
+        """From now on only the taxa of a rank that `subset` names, or that lie below a taxon of any rank, are possible;
+        with both, those of both; with neither, all. UserError names what is unknown, and where nothing is left."""
+        rows = None if subset is None else rows_of(self.head.names, subset[0], list(subset[1]))
         if within_taxon is not None:
             below = within(self.head.names, within_taxon)
             rows = below if rows is None else np.intersect1d(rows, below, assume_unique=True)
             if not len(rows):
-                raise UserError(f"no taxon of {subset} lies within {within_taxon}; choose another of them")
+                raise UserError(f"no taxon of the subset lies within {within_taxon}; choose another of them")
         self._choose(rows)
 
     def predict(
         self,
         images: ImageLike | Sequence[ImageLike],
         rank: Rank = Rank.SPECIES,
-        min_prob: float = 1e-9,
+        min_prob: float = MIN_PROB,
         k: int = 5,
         batch_size: int | None = None,
         callback: Callback | None = None,
@@ -110,6 +109,8 @@ class TreeOfLifeClassifier(BaseClassifier):
         Returns: rows with "file_name", the names from kingdom to `rank` (at species also "species_epithet" and
           "common_name") and "score". UserError for an image that cannot be read.
         """
+
+        check_answers(k)
 
         def answers(names: list[str], features: Float32[np.ndarray, "n dim"]) -> Iterator[Row]:
             return self._answers(names, features, rank, k, min_prob, None)
@@ -123,7 +124,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         rank: Rank = Rank.SPECIES,
         k: int = 5,
         *,
-        min_prob: float = 1e-9,
+        min_prob: float = MIN_PROB,
         min_confidence: float | None = None,
         unknown: float | None = None,
         on_bad: OnBad | None = None,
@@ -132,31 +133,35 @@ class TreeOfLifeClassifier(BaseClassifier):
 
         min_confidence: instead of k rows at `rank`, one row an image at the narrowest rank down to `rank` whose best
           taxon reaches it; "rank" names that, and the columns below it are empty.
-        unknown: where not even the best score reaches it, the one row says "unknown".
+        unknown: where the answer's score, or the best of several, is below it, the one row says "unknown".
         """
+        check_answers(k, min_confidence, unknown)
         for names, features in self.features(images, on_bad):
             if min_confidence is None:
                 yield from self._answers(names, features, rank, k, min_prob, unknown)
             else:
-                yield from self._backed_off(names, features, rank, min_prob, max(min_confidence, unknown or 0))
+                yield from self._backed_off(names, features, rank, min_prob, min_confidence, unknown or 0.0)
 
     def explain(self, images: ImageLike | Sequence[ImageLike], k: int = 5, share: float = 0.01) -> list[Explained]:
         """Everything that a person may want to see of each image: the k best species, the best taxon of every rank, and
         the tree of all taxa whose probability is at least `share`."""
+        check_answers(k)
         found = []
-        images = images if isinstance(images, (list, tuple)) else [images]
-        for names, features in self.features(images):
-            totals = self._scorer.totals(features)
-            rows, scores = self._scorer.best_species(features, totals, k)
-            sums = self._scorer.all_rank_sums(features, totals)
+        # No more species than this can have their share.
+        most = max(k, math.ceil(1 / share))
+        for names, features in self.features(as_images(images)):
+            scorer = self._scorer
+            totals = scorer.totals(features)
+            rows, scores = scorer.best_species(features, totals, most)
+            sums = scorer.all_rank_sums(features, totals)
             for place, name in enumerate(names):
                 species = [
-                    {"file_name": name, **self.names.row(row, Rank.SPECIES), "score": float(score)}
-                    for row, score in zip(rows[place].tolist(), scores[place].tolist())
+                    {"file_name": name, **scorer.names.row(row, Rank.SPECIES), "score": score}
+                    for row, score in zip(rows[place, :k].tolist(), scores[place, :k].tolist())
                 ]
                 of_ranks = {rank: part[:, place] for rank, part in sums.items()}
-                ranks = self._best_of_ranks(of_ranks, int(rows[place, 0]), float(scores[place, 0]))
-                tree = build_tree(self.names, of_ranks, rows[place], scores[place], share)
+                ranks = _best_of_ranks(scorer.names, of_ranks, int(rows[place, 0]), float(scores[place, 0]))
+                tree = build_tree(scorer.names, of_ranks, rows[place], scores[place], share)
                 found.append(Explained(name, species, ranks, tree))
         return found
 
@@ -199,59 +204,69 @@ class TreeOfLifeClassifier(BaseClassifier):
         min_prob: float,
         unknown: float | None,
     ) -> Iterator[Row]:
-        totals = self._scorer.totals(features)
+        # What is chosen may be changed meanwhile, by this thread or another.
+        scorer = self._scorer
+        totals = scorer.totals(features)
         if rank is Rank.SPECIES:
-            rows, scores = self._scorer.best_species(features, totals, k)
+            rows, scores = scorer.best_species(features, totals, k)
         else:
-            sums = self._scorer.rank_sums(features, totals, rank, min_prob)
+            sums = scorer.rank_sums(features, totals, rank, min_prob)
             best = [largest(sums[:, image], k) for image in range(len(names))]
-            rows = [self.names.starts(rank)[groups] for groups in best]
+            rows = [scorer.names.starts(rank)[groups] for groups in best]
             scores = [sums[groups, image] for image, groups in enumerate(best)]
         for name, rows_, scores_ in zip(names, rows, scores):
             if unknown is not None and not scores_[0] >= unknown:
-                nothing = dict.fromkeys(self.names.row(0, rank), "") | {rank.get_label(): UNKNOWN}
+                nothing = dict.fromkeys(scorer.names.row(0, rank), "") | {rank.get_label(): UNKNOWN}
                 yield {"file_name": name, **nothing, "score": float(scores_[0])}
                 continue
             for row, score in zip(rows_, scores_):
-                # Taxa of which every species is below min_prob are no answer.
-                if score > 0:
-                    yield {"file_name": name, **self.names.row(int(row), rank), "score": float(score)}
+                # Higher taxa of which every species is below min_prob are no answer.
+                if score > 0 or rank is Rank.SPECIES:
+                    yield {"file_name": name, **scorer.names.row(int(row), rank), "score": float(score)}
 
     def _backed_off(
-        self, names: list[str], features: Float32[np.ndarray, "n dim"], rank: Rank, min_prob: float, floor: float
+        self,
+        names: list[str],
+        features: Float32[np.ndarray, "n dim"],
+        rank: Rank,
+        min_prob: float,
+        floor: float,
+        unknown: float,
     ) -> Iterator[Row]:
-        totals = self._scorer.totals(features)
-        rows, scores = self._scorer.best_species(features, totals, 1)
-        sums = self._scorer.all_rank_sums(features, totals, min_prob)
-        columns = list(self.names.row(0, Rank.SPECIES))
+        scorer = self._scorer
+        totals = scorer.totals(features)
+        rows, scores = scorer.best_species(features, totals, 1)
+        sums = scorer.all_rank_sums(features, totals, min_prob)
+        columns = list(scorer.names.row(0, Rank.SPECIES))
         for place, name in enumerate(names):
             of_ranks = {rank: part[:, place] for rank, part in sums.items()}
-            ranks = self._best_of_ranks(of_ranks, int(rows[place, 0]), float(scores[place, 0]))
+            ranks = _best_of_ranks(scorer.names, of_ranks, int(rows[place, 0]), float(scores[place, 0]))
             answer = backed_off(ranks[: rank.value + 1], floor)
             values = dict.fromkeys(columns, "")
-            if answer is None:
-                yield {"file_name": name, "rank": UNKNOWN, **values, "score": ranks[0].score}
+            if answer is None or answer.score < unknown:
+                best = ranks[0] if answer is None else answer
+                yield {"file_name": name, "rank": UNKNOWN, **values, "score": best.score}
             else:
-                values |= self.names.row(answer.row, answer.rank)
+                values |= scorer.names.row(answer.row, answer.rank)
                 yield {"file_name": name, "rank": answer.rank.get_label(), **values, "score": answer.score}
 
-    def _best_of_ranks(
-        self, sums: dict[Rank, Float32[np.ndarray, " groups"]], species_row: int, species_score: float
-    ) -> list[RankAnswer]:
-        """The best taxon of every rank, from kingdom to species."""
-        found = {}
-        for rank in list(Rank)[: Rank.SPECIES.value]:
-            best = int(sums[rank].argmax())
-            found[rank] = (int(self.names.starts(rank)[best]), float(sums[rank][best]))
-        found[Rank.SPECIES] = (species_row, species_score)
-        return [
-            RankAnswer(rank, row, score, self.names.row(row, rank)[rank.get_label()])
-            for rank, (row, score) in found.items()
-        ]
+
+def _best_of_ranks(
+    names: TaxaNames, sums: dict[Rank, Float32[np.ndarray, " groups"]], species_row: int, species_score: float
+) -> list[RankAnswer]:
+    """The best taxon of every rank, from kingdom to species."""
+    found = {}
+    for rank in list(Rank)[: Rank.SPECIES.value]:
+        best = int(sums[rank].argmax())
+        found[rank] = (int(names.starts(rank)[best]), float(sums[rank][best]))
+    found[Rank.SPECIES] = (species_row, species_score)
+    return [
+        RankAnswer(rank, row, score, names.row(row, rank)[rank.get_label()]) for rank, (row, score) in found.items()
+    ]
 
 
 def predict_classification(
-    img: ImageLike, rank: Rank, device: Any = None, min_prob: float = 1e-9, k: int = 5
+    img: ImageLike, rank: Rank, device: Any = None, min_prob: float = MIN_PROB, k: int = 5
 ) -> list[Row]:
     """The rows of TreeOfLifeClassifier.predict for one image and the default model, as pybioclip's function."""
     return TreeOfLifeClassifier(device=device).predict(img, rank, min_prob, k)

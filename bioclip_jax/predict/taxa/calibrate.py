@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,22 @@ from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.results import check_output, written_beside
+from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa.score import TaxaScorer
 
 BINS = 15
 _COOLEST, _HOTTEST = 1 / 32, 32.0
 # Fewer images than this say little about how often an answer is right.
 _FEWEST = 20
+# In place of a species' number, where several have the name or none has.
+_AMBIGUOUS = -1
 
 
 def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot: Path | None = None) -> dict[str, Any]:
     """Fit the temperature to labelled images (`data` as open_source), and write it as JSON.
 
     The temperature minimises the mean negative log-likelihood of the right species (Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599) on every second image; the figures are of the others, which it has not seen.
+    https://arxiv.org/abs/1706.04599) on half of the images; the figures are of the others, which it has not seen.
 
     Returns, and writes to `output`: "temperature", "fingerprint" of the model, "taxa" (the head's file), "fitted_on",
       "measured_on", "left_out" (images that cannot be read or whose species is not among the taxa), and "before" and
@@ -45,9 +49,11 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
             f"only {len(rows)} of the {len(source)} images of {data} can be read and are of a species of the taxa;"
             f" give at least {_FEWEST}"
         )
-    # Species stand together in most data, so that every second image is a fair half of each.
-    fit, rest = np.s_[::2], np.s_[1::2]
-    temperature = _fit(classifier, features[fit], rows[fit])
+    # By chance, whatever order the data have, and the same each time.
+    order = np.random.default_rng(0).permutation(len(rows))
+    fit, rest = order[::2], order[1::2]
+    scorer = classifier.scorer(1.0)
+    temperature = _fit(scorer, features[fit], rows[fit])
     result = {
         "temperature": round(temperature, 4),
         "fingerprint": classifier.model.fingerprint,
@@ -55,8 +61,8 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
         "fitted_on": len(rows[fit]),
         "measured_on": len(rows[rest]),
         "left_out": left_out,
-        "before": _measure(classifier, features[rest], rows[rest], 1.0),
-        "after": _measure(classifier, features[rest], rows[rest], temperature),
+        "before": _measure(scorer, features[rest], rows[rest]),
+        "after": _measure(classifier.scorer(temperature), features[rest], rows[rest]),
     }
     with written_beside(output) as path:
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -87,68 +93,78 @@ def read_temperature(text: str, fingerprint: str) -> float:
 def _features(
     source: Source, classifier: TreeOfLifeClassifier
 ) -> tuple[Float32[np.ndarray, "n dim"], Int[np.ndarray, " n"]]:
-    """The unit vectors of the usable images, and the row of each one's species."""
-    names = classifier.names
-    in_source_order = names.label_table()["species"].to_pylist()
-    row_of = dict(zip(in_source_order, np.argsort(names.place, kind="stable").tolist()))
+    """The unit vectors of the usable images, and of each one's species the number among names.starts(SPECIES)."""
+    species_of = _species_by_name(classifier.names)
     wanted: list[int] = []
 
-    def images() -> Any:
+    def images() -> Iterator[bytes]:
         for place in track(range(len(source)), "encoding images", len(source)):
             try:
                 sample = source[place]
             except (OSError, ValueError):
                 continue
-            row = row_of.get(sample.taxon.scientific_name) if sample.taxon and sample.taxon.species else None
-            if row is not None:
-                wanted.append(row)
+            taxon = sample.taxon
+            if taxon is None or not taxon.species:
+                continue
+            species = species_of.get(taxon.lineage(), species_of.get(taxon.scientific_name, _AMBIGUOUS))
+            if species != _AMBIGUOUS:
+                wanted.append(species)
                 yield sample.image
 
-    parts, rows = [], []
+    parts, species = [], []
     for places, features in classifier.model.embedder.stream(images(), lambda place, problem: None):
         parts.append(features)
-        rows.extend(wanted[place] for place in places)
+        species.extend(wanted[place] for place in places)
     dim = classifier.model.embedder.embed_dim
-    return np.concatenate(parts) if parts else np.empty((0, dim), np.float32), np.array(rows, np.int64)
+    return np.concatenate(parts) if parts else np.empty((0, dim), np.float32), np.array(species, np.int64)
 
 
-def _fit(
-    classifier: TreeOfLifeClassifier, features: Float32[np.ndarray, "n dim"], rows: Int[np.ndarray, " n"]
-) -> float:
+def _species_by_name(names: TaxaNames) -> dict[Any, int]:
+    """The number of each species by its lineage, and by its name alone where no other species has that name."""
+    found: dict[Any, int] = {}
+    for number, row in enumerate(names.starts(Rank.SPECIES).tolist()):
+        taxon = names.taxon(row)
+        found[taxon.lineage()] = number
+        found[taxon.scientific_name] = _AMBIGUOUS if taxon.scientific_name in found else number
+    return found
+
+
+def _fit(scorer: TaxaScorer, features: Float32[np.ndarray, "n dim"], species: Int[np.ndarray, " n"]) -> float:
     from scipy.optimize import minimize_scalar
 
-    def nll(log_temperature: float) -> float:
-        return float(-np.mean(_log_likelihood(classifier, features, rows, float(np.exp(log_temperature)))))
+    scale = scorer.logit_scale
 
-    found = minimize_scalar(nll, bounds=(np.log(_COOLEST), np.log(_HOTTEST)), method="bounded", options={"xatol": 1e-3})
+    def nll(log_temperature: float) -> float:
+        scorer.logit_scale = scale / float(np.exp(log_temperature))
+        return float(-np.mean(_log_likelihood(scorer, features, species)))
+
+    bounds = (np.log(_COOLEST), np.log(_HOTTEST))
+    found = minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-3})
+    scorer.logit_scale = scale
     return float(np.exp(found.x))
 
 
 def _log_likelihood(
-    classifier: TreeOfLifeClassifier,
-    features: Float32[np.ndarray, "n dim"],
-    rows: Int[np.ndarray, " n"],
-    temperature: float,
+    scorer: TaxaScorer, features: Float32[np.ndarray, "n dim"], species: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """log p of the species in `rows`, of each image."""
-    scorer = classifier.scorer(temperature)
-    parts = []
-    for start in range(0, len(rows), scorer.group_size):
-        group = np.s_[start : start + scorer.group_size]
+    """log p of each image's species; one that is there twice has the sum of both."""
+    ends = np.append(scorer.names.starts(Rank.SPECIES), len(scorer.names))
+    found = np.empty(len(species))
+    for start in range(0, len(species), scorer.group_size):
+        group = range(start, min(start + scorer.group_size, len(species)))
         totals = scorer.totals(features[group])
-        logits = scorer.logits_of(rows[group], features[group])
-        parts.append(logits - totals.largest - np.log(totals.sum))
-    return np.concatenate(parts)
+        for place, image in enumerate(group):
+            rows = np.arange(ends[species[image]], ends[species[image] + 1])
+            logits = scorer.logits_of(rows, features[image]).astype(np.float64)
+            found[image] = np.logaddexp.reduce(logits) - totals.largest[place] - np.log(totals.sum[place])
+    return found
 
 
 def _measure(
-    classifier: TreeOfLifeClassifier,
-    features: Float32[np.ndarray, "n dim"],
-    rows: Int[np.ndarray, " n"],
-    temperature: float,
+    scorer: TaxaScorer, features: Float32[np.ndarray, "n dim"], species: Int[np.ndarray, " n"]
 ) -> dict[str, Any]:
-    scorer = classifier.scorer(temperature)
     names = scorer.names
+    rows = names.starts(Rank.SPECIES)[species]
     confidence: dict[Rank, list[np.ndarray]] = {rank: [] for rank in Rank}
     right: dict[Rank, list[np.ndarray]] = {rank: [] for rank in Rank}
     for start in range(0, len(rows), scorer.group_size):
@@ -156,15 +172,14 @@ def _measure(
         totals = scorer.totals(part)
         best, score = scorer.best_species(part, totals, 1)
         confidence[Rank.SPECIES].append(score[:, 0])
-        right[Rank.SPECIES].append(best[:, 0] == true)
+        right[Rank.SPECIES].append(names.groups(Rank.SPECIES, best[:, 0]) == names.groups(Rank.SPECIES, true))
         for rank, sums in scorer.all_rank_sums(part, totals).items():
-            group = np.searchsorted(names.starts(rank), true, side="right") - 1
             confidence[rank].append(sums.max(axis=0))
-            right[rank].append(sums.argmax(axis=0) == group)
+            right[rank].append(sums.argmax(axis=0) == names.groups(rank, true))
     of_rank = {rank: (np.concatenate(confidence[rank]), np.concatenate(right[rank])) for rank in Rank}
     return {
         "accuracy": float(of_rank[Rank.SPECIES][1].mean()),
-        "nll": float(-_log_likelihood(classifier, features, rows, temperature).mean()),
+        "nll": float(-_log_likelihood(scorer, features, species).mean()),
         "ece": {rank.get_label(): calibration_error(reliability(*of_rank[rank])) for rank in Rank},
         "reliability": reliability(*of_rank[Rank.SPECIES]),
     }

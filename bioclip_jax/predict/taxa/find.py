@@ -7,27 +7,25 @@ import os
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.storage import user_cache
 from bioclip_jax.predict.model import Model
+from bioclip_jax.predict.pixels import PUBLISHED
 from bioclip_jax.predict.taxa.head import FILE_NAME, TaxaHead
 
-# Datasets of the Hub that hold the text embeddings of a model's taxa, as embeddings/txt_emb_species.{npy,json}.
-HUB_TAXA = {
-    "hf-hub:imageomics/bioclip": "imageomics/TreeOfLife-10M",
-    "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
-}
 
-
-def open_taxa(model: Model, path: str | os.PathLike[str] | None = None) -> TaxaHead:
-    """The head in the file `path`, or else the one in the model's directory, or else the Hub's for the model.
+def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = None) -> TaxaHead:
+    """The head in the file `path` (one that is open already stays so), or else the one in the model's directory, or else the Hub's for the model.
 
     What the Hub has is fetched and converted once, and then taken from the cache. UserError for a head that is not
     there or belongs to another model.
     """
+    if isinstance(path, TaxaHead):
+        path.check_model(model.fingerprint, model.source)
+        return path
     if path is not None:
         return TaxaHead.open(path, model.fingerprint, model.source)
     if model.directory is not None and (model.directory / FILE_NAME).is_file():
         return TaxaHead.open(model.directory / FILE_NAME, model.fingerprint, model.source)
-    if model.source in HUB_TAXA:
-        return _of_hub(model, HUB_TAXA[model.source])
+    if model.source in PUBLISHED:
+        return _of_hub(model, PUBLISHED[model.source])
     raise UserError(
         f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or"
         " give labels with --cls"

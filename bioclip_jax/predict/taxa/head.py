@@ -99,13 +99,19 @@ class TaxaHead:
         except (ValueError, IsADirectoryError):  # an empty file cannot be mapped
             raise _no_head(path) from None
         entries, about, offset = _read_header(path, mapping)
-        if fingerprint is not None and about["fingerprint"] != fingerprint:
+        head = cls(path, mapping, _read_tensors(path, mapping, entries, offset), about)
+        if fingerprint is not None:
+            head.check_model(fingerprint, model)
+        return head
+
+    def check_model(self, fingerprint: str, model: str | None = None) -> None:
+        """UserError where the head belongs to another model than that of `fingerprint`, called `model`."""
+        if self.fingerprint != fingerprint:
             asked = f"{model} ({fingerprint[:8]})" if model else f"the model {fingerprint[:8]}"
             raise UserError(
-                f"{path} belongs to the model {about.get('model', '')} ({about['fingerprint'][:8]}), not to {asked}; "
-                f"build one with `bioclip-jax taxa build NAMES --model {model or 'MODEL'}`"
+                f"{self.path} belongs to the model {self.about.get('model', '')} ({self.fingerprint[:8]}), not to "
+                f"{asked}; build one with `bioclip-jax taxa build NAMES --model {model or 'MODEL'}`"
             )
-        return cls(path, mapping, _read_tensors(path, mapping, entries, offset), about)
 
     @staticmethod
     def write(

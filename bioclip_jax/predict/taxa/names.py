@@ -63,6 +63,10 @@ class TaxaNames:
             self._starts[rank] = np.flatnonzero(new).astype(np.int32)
         return self._starts[rank]
 
+    def groups(self, rank: Rank, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The number of the group of starts(rank) that each row belongs to."""
+        return np.searchsorted(self.starts(rank), rows, side="right") - 1
+
     def row(self, index: int, rank: Rank = Rank.SPECIES) -> dict[str, str]:
         """A taxon by pybioclip's columns from kingdom to `rank`.
 

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int
 
 from bioclip_jax.distributed.mesh import batch_sharding, replicated
-from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.rank import MIN_PROB, Rank
 from bioclip_jax.predict.taxa.head import TaxaHead
 
 # The k best of all taxa lie in the k chunks with the largest maxima, so the maxima are all that is kept of a chunk.
@@ -84,6 +84,7 @@ class TaxaScorer:
         k = min(k, len(self.names))
         rows = np.empty((len(features), k), np.int64)
         scores = np.empty((len(features), k), np.float32)
+        read = 0
         for image, vector in enumerate(features):
             chunks = largest(totals.maxima[:, image], k)
             candidates = (np.sort(chunks)[:, None] * _CHUNK + np.arange(_CHUNK)).ravel()
@@ -94,10 +95,15 @@ class TaxaScorer:
             best = largest(logits, k)
             rows[image] = candidates[best]
             scores[image] = np.exp(logits[best] - totals.largest[image]) / totals.sum[image]
-        return rows, scores
+            read += len(candidates) * vector.nbytes
+            if read > _MAPPED_BYTES or image == len(features) - 1:
+                self._head.drop_pages()
+                read = 0
+        # The logits were computed twice, and the last bits differ.
+        return rows, np.minimum(scores, 1)
 
     def rank_sums(
-        self, features: Float32[np.ndarray, "n dim"], totals: Totals, rank: Rank, min_prob: float = 1e-9
+        self, features: Float32[np.ndarray, "n dim"], totals: Totals, rank: Rank, min_prob: float = MIN_PROB
     ) -> Float32[np.ndarray, "groups n"]:
         """The probability of each taxon of a rank (in the order of names.starts(rank)): the sum over its species.
 
@@ -118,24 +124,22 @@ class TaxaScorer:
             found = _sum_by_group(block, groups, features, self.logit_scale, largest, total, min_prob)
             last = here[-1] + 1
             sums[here[0] : last] += np.asarray(found[: last - here[0], :n])
-        return sums
+        return np.minimum(sums, 1, out=sums)
 
     def all_rank_sums(
-        self, features: Float32[np.ndarray, "n dim"], totals: Totals, min_prob: float = 1e-9
+        self, features: Float32[np.ndarray, "n dim"], totals: Totals, min_prob: float = MIN_PROB
     ) -> dict[Rank, Float32[np.ndarray, "groups n"]]:
         """`rank_sums` of all ranks above species: those of genera, added up to the higher ranks."""
         genera = self.rank_sums(features, totals, Rank.GENUS, min_prob)
         sums = {Rank.GENUS: genera}
         for rank in list(Rank)[: Rank.GENUS.value]:
             first_genus = np.searchsorted(self.names.starts(Rank.GENUS), self.names.starts(rank))
-            sums[rank] = np.add.reduceat(genera, first_genus, axis=0)
+            sums[rank] = np.minimum(np.add.reduceat(genera, first_genus, axis=0), 1)
         return sums
 
-    def logits_of(
-        self, rows: Int[np.ndarray, " n"], features: Float32[np.ndarray, "n dim"]
-    ) -> Float32[np.ndarray, " n"]:
-        """The logit of one species, named by its row, for each image."""
-        return self.logit_scale * np.einsum("nd,nd->n", self._vectors(rows), features)
+    def logits_of(self, rows: Int[np.ndarray, " rows"], vector: Float32[np.ndarray, " dim"]) -> Float32[np.ndarray, " rows"]:
+        """The logits of some rows for one image."""
+        return self.logit_scale * (self._vectors(rows) @ vector)
 
     def _blocks(self) -> Iterator[tuple[int, tuple[Array, Array], np.int32]]:
         """Of each block its first row, the vectors and scales on the devices, and how many rows are no padding."""
@@ -182,7 +186,9 @@ class TaxaScorer:
 
     def _fits_on_device(self) -> bool:
         stats = self._mesh.devices.flat[0].memory_stats() or {}
-        size = len(self.names) * self._head.dim * np.dtype(self._head.dtype).itemsize
+        # Rows that are picked out come as float32.
+        dtype = np.float32 if self._offset is None else self._head.dtype
+        size = len(self.names) * self._head.dim * np.dtype(dtype).itemsize
         return size <= _RESIDENT * stats.get("bytes_limit", 0)
 
 
@@ -225,11 +231,12 @@ def _sum_by_group(
 
 def largest(values: Float32[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
     """The places of the k largest (all, where there are fewer), largest first, the first of equals first."""
-    if k < len(values):
-        places = np.sort(np.argpartition(-values, k - 1)[:k])
-    else:
-        places = np.arange(len(values))
-    return places[np.argsort(-values[places], kind="stable")]
+    if k >= len(values):
+        return np.argsort(-values, kind="stable")
+    kth = np.partition(values, -k)[-k]
+    above = np.flatnonzero(values > kth)
+    places = np.concatenate([above, np.flatnonzero(values == kth)[: k - len(above)]])
+    return places[np.lexsort((places, -values[places]))]
 
 
 def _parts(values: np.ndarray, size: int) -> Iterator[np.ndarray]:
