@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole loop on a laptop CPU:  bash launch/quickstart.sh [OUT]
-# Installs, draws the embedded dataset, trains configs/mini.py, scores, exports, predicts and draws into OUT
+# Installs, draws the embedded dataset, trains configs/mini.py, scores, predicts, exports and draws into OUT
 # (default: quickstart). What is done already is not done again.
 set -euo pipefail
 start=$SECONDS
@@ -27,13 +27,7 @@ echo "3/6 Scoring zero-shot: species never trained on, by their relatives"
     --candidates tree_of_life_mini:train --json > "$out/unseen.json.partial"
 mv "$out/unseen.json.partial" "$out/unseen.json"
 
-echo "4/6 Exporting for open_clip"
-if [ ! "$out/open_clip" -nt "$out/run/metrics.jsonl" ]; then
-    rm -rf "$out/open_clip"
-    "$bioclip_jax" export "$out/run" "$out/open_clip"
-fi
-
-echo "5/6 Naming some of the test drawings, from kingdom to species"
+echo "4/6 Naming some of the test drawings, from kingdom to species"
 .venv/bin/python - "$out/drawings" <<'PYTHON'
 import csv, sys
 from dataclasses import astuple, fields
@@ -57,6 +51,12 @@ PYTHON
 [ "$out/run/taxa.safetensors" -nt "$out/run/metrics.jsonl" ] ||
     "$bioclip_jax" taxa build tree_of_life_mini:train --model "$out/run"
 "$bioclip_jax" predict "$out/drawings" --model "$out/run" --output "$out/names.csv" --report "$out/names.html"
+
+echo "5/6 Exporting for open_clip"
+if [ ! "$out/open_clip" -nt "$out/run/metrics.jsonl" ]; then
+    rm -rf "$out/open_clip"
+    "$bioclip_jax" export "$out/run" "$out/open_clip"
+fi
 
 echo "6/6 Drawing"
 "$bioclip_jax" analyze overview --model "$out/run" --data tree_of_life_mini:test --output "$out/overview.png"

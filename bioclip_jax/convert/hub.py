@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from bioclip_jax.convert.card import model_card
+from bioclip_jax.convert.fingerprint import fingerprint
 from bioclip_jax.convert.load import CONFIG_FILE, ModelBundle, resolve, resolve_weights_file
 from bioclip_jax.convert.open_clip import to_state_dict
-from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE
+from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE, TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config
 
@@ -54,7 +56,7 @@ def import_model(source: str | Path, output: str | Path, *, model: str | None = 
 def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector: bool) -> Path:
     """open_clip_config.json, open_clip_model.safetensors and README.md, and the replay projector's own file if asked for.
 
-    Written beside `output` and renamed, so that a directory is there whole or not at all.
+    The model's taxa head comes along where it lies beside the model and belongs to these weights. Written beside `output` and renamed, so that a directory is there whole or not at all.
     """
     output = _free(output)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,7 @@ def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector
         _save_tensors(beside / WEIGHTS_FILE, state_dict)
         if replay_projector and replay is not None:
             _save_tensors(beside / REPLAY_FILE, {_REPLAY_KEY: replay})
+        _copy_taxa(bundle, beside)
         model_cfg = bundle.config.to_open_clip()
         if "logit_bias" in state_dict:
             # Without it open_clip builds no bias, and then refuses the tensor.
@@ -84,6 +87,20 @@ def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     # Loaders of the Hub ask the metadata which framework's layout it is.
     save_file(dict(tensors), path, metadata={"format": "pt"})
     _usual_permissions(path, 0o666)
+
+
+def _copy_taxa(bundle: ModelBundle, output: Path) -> None:
+    taxa = bundle.directory / TAXA_FILE if bundle.directory else None
+    if taxa is None or not taxa.is_file():
+        return
+    try:
+        with safe_open(taxa, "numpy") as head:
+            belongs = (head.metadata() or {}).get("fingerprint") == fingerprint(bundle.params, bundle.config)
+    except SafetensorError:
+        belongs = False
+    # A head of other weights, such as of another step, would only be refused.
+    if belongs:
+        shutil.copyfile(taxa, output / TAXA_FILE)
 
 
 def _free(output: str | Path) -> Path:

@@ -13,12 +13,14 @@ from safetensors import SafetensorError, safe_open
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["PICKLES", "REPLAY_FILE", "WEIGHTS_SUFFIXES", "StateDict", "find_weights", "read_state_dict"]
+__all__ = ["PICKLES", "REPLAY_FILE", "TAXA_FILE", "WEIGHTS_SUFFIXES", "StateDict", "find_weights", "read_state_dict"]
 
 StateDict = dict[str, Shaped[np.ndarray, "..."]]
 
 # The second projector lies beside the weights, because open_clip would refuse its key among them.
 REPLAY_FILE = "replay_projector.safetensors"
+# The head that predict/taxa/head.py describes, where it lies in a model's directory.
+TAXA_FILE = "taxa.safetensors"
 PICKLES = (".bin", ".pt", ".pth")
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLES)
 # The order in which open_clip looks for weights in a directory.
@@ -59,7 +61,7 @@ def find_weights(directory: Path) -> Path:
         if (directory / name).is_file():
             return directory / name
     others = [path for path in sorted(directory.iterdir()) if path.suffix in (".safetensors", *PICKLES)]
-    others = [path for path in others if path.name != REPLAY_FILE]
+    others = [path for path in others if path.name not in (REPLAY_FILE, TAXA_FILE)]
     if not others:
         raise UserError(f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin")
     return min(others, key=lambda path: path.suffix != ".safetensors")

@@ -56,7 +56,8 @@ class Guard:
             left = _READ_OUT * self._most
             while left > 0 and (message := await receive()).get("more_body"):
                 left -= len(message["body"])
-            await _answer(send, *refusal)
+            # Gradio's page shows a refusal as it is.
+            await _answer(send, *refusal, plain=scope["path"].startswith("/gradio_api/"))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """The status and the sentence for a request that is not taken; None for one that is."""
@@ -96,8 +97,9 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-async def _answer(send: Send, status: int, sentence: str) -> None:
-    body = json.dumps({"error": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+async def _answer(send: Send, status: int, sentence: str, *, plain: bool) -> None:
+    body = (sentence if plain else json.dumps({"error": sentence})).encode()
+    kind = b"text/plain; charset=utf-8" if plain else b"application/json"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -81,7 +81,7 @@ def theme() -> gr.themes.Base:
 
 def css(examples: Sequence[tuple[str, bytes]], limits: Limits) -> str:
     """The style sheet, with the examples' thumbnails on their buttons, and what is said of a refused request."""
-    refused = f'#bj-drop {{ --bj-refused: "That is too much: at most {limits.request_mb} MB can be sent at once."; }}\n'
+    refused = f'#bj-drop {{ --bj-refused: "That is too much: send at most {limits.request_mb} MB at once."; }}\n'
     return (
         _asset("style.css")
         + refused

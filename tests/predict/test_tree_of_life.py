@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -283,3 +284,12 @@ def test_the_head_beside_a_model_is_found(model_directory, tmp_path):
     image = np.full((40, 40, 3), 90, np.uint8)
     rows = TreeOfLifeClassifier(model_str=str(folder)).predict(image)
     assert {row["common_name"] for row in rows} == {"lion", "apple"} and rows[0]["file_name"] == "0"
+    # It goes along to where the model goes, but not to other weights.
+    from bioclip_jax.convert.hub import export_model, write_model_directory
+    from bioclip_jax.convert.load import resolve
+
+    assert TreeOfLifeClassifier(export_model(folder, tmp_path / "export")).predict(image) == rows
+    bundle = resolve(folder)
+    other = dataclasses.replace(bundle, params=bundle.params | {"logit_scale": np.float32(1.0)})
+    written = write_model_directory(other, tmp_path / "other", replay_projector=False)
+    assert not (written / "taxa.safetensors").exists(), "a head went along to weights that it does not belong to"

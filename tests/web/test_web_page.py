@@ -26,7 +26,8 @@ class Visit:
         self.page = context.new_page()
         self.page.set_default_timeout(_PATIENCE_MS)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
+        self.page.on("console", lambda said: self._said(said.type, said.text))
+        self.page.on("response", lambda answer: self._answered(answer.status, answer.url))
 
         def only_here(route) -> None:
             if route.request.url.startswith((url, "data:", "blob:")):
@@ -40,6 +41,16 @@ class Visit:
             context.route("**/*", only_here)
         self.page.goto(url)
         self.page.locator("#bj-drop input[type=file]").wait_for(state="attached")
+
+    def _said(self, kind: str, text: str) -> None:
+        # Of answers, which _answered sees with their addresses, a console tells less.
+        if kind == "error" and text != "Response" and not text.startswith("Failed to load resource"):
+            self.problems.append(text)
+
+    def _answered(self, status: int, url: str) -> None:
+        # Gradio asks how far an upload is even when it is over, and then there is nothing.
+        if status >= 400 and "/upload_progress" not in url:
+            self.problems.append(f"{status} {url}")
 
     def drop(self, *files) -> None:
         self.page.locator("#bj-drop input[type=file]").set_input_files(list(files))
@@ -180,10 +191,12 @@ def test_more_than_is_taken_at_once(browser, server, artefacts: Path, tmp_path: 
         visit.see("#bj-drop .error")
         said = "getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content"
         assert "at most 200 MB" in visit.page.evaluate(said)
-        visit.page.screenshot(path=artefacts / "huge-file.png")
+        visit.page.screenshot(path=artefacts / "huge-file.png", animations="disabled")
         visit.drop(server.drawings()[1])
         assert visit.see(".bj-photo").count() == 1
-        visit.problems.clear()  # the browser's console tells the refused upload as well
+        (refused,) = visit.problems
+        assert refused.startswith(f"413 {server.url}/gradio_api/upload?")
+        visit.problems.clear()
 
 
 def test_a_table_that_comes_along_colours_the_map(browser, server, tmp_path: Path):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.results import check_output
 from bioclip_jax.predict.taxa.encode import TEXT_TYPE, encode_taxa
-from bioclip_jax.predict.taxa.head import DTYPES, FILE_NAME, Block, TaxaHead
+from bioclip_jax.predict.taxa.head import DTYPES, Block, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.precision import PROBE, rounding_effect
 from bioclip_jax.predict.taxa.published import check_pairing, map_embeddings, published_blocks, read_names
@@ -58,7 +59,7 @@ def build_taxa(
         raise UserError(f"the type {dtype!r} does not exist for a taxa head; choose from {', '.join(DTYPES)}")
     if output is None and model.directory is None:
         raise UserError(f"the model {model.source} has no directory here for its taxa head; name a file with --output")
-    output = Path(output) if output is not None else model.directory / FILE_NAME
+    output = Path(output) if output is not None else model.directory / TAXA_FILE
     check_output(output)
     dim = model.config.embed_dim
     notes: list[str] = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.storage import user_cache
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.pixels import PUBLISHED
-from bioclip_jax.predict.taxa.head import FILE_NAME, TaxaHead
+from bioclip_jax.predict.taxa.head import TaxaHead
 
 
 def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = None) -> TaxaHead:
@@ -22,8 +23,8 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
         return path
     if path is not None:
         return TaxaHead.open(path, model.fingerprint, model.source)
-    if model.directory is not None and (model.directory / FILE_NAME).is_file():
-        return TaxaHead.open(model.directory / FILE_NAME, model.fingerprint, model.source)
+    if model.directory is not None and (model.directory / TAXA_FILE).is_file():
+        return TaxaHead.open(model.directory / TAXA_FILE, model.fingerprint, model.source)
     if model.source in PUBLISHED:
         return _of_hub(model, PUBLISHED[model.source])
     raise UserError(

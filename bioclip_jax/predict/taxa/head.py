@@ -26,7 +26,6 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict.results import written_beside
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
 
-FILE_NAME = "taxa.safetensors"
 FORMAT = "bioclip_jax taxa"
 VERSION = "1"
 DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.predict.results import check_format, check_output, write_rows
-from bioclip_jax.predict.taxa.head import FILE_NAME, TaxaHead
+from bioclip_jax.predict.taxa.head import TaxaHead
 from bioclip_jax.predict.taxa.select import within as rows_within
 
 _BLOCK = 10_000
@@ -51,7 +52,7 @@ def list_taxa(
 def _open(model: str | None, taxa: str | os.PathLike[str] | None) -> TaxaHead:
     # The weights are not needed where the file is at hand.
     if taxa is None and model is not None:
-        beside = Path(model.removeprefix("local-dir:")).expanduser() / FILE_NAME
+        beside = Path(model.removeprefix("local-dir:")).expanduser() / TAXA_FILE
         taxa = beside if beside.is_file() else None
     if taxa is not None:
         return TaxaHead.open(taxa)
