@@ -56,7 +56,8 @@ def import_model(source: str | Path, output: str | Path, *, model: str | None = 
 def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector: bool) -> Path:
     """open_clip_config.json, open_clip_model.safetensors and README.md, and the replay projector's own file if asked for.
 
-    The model's taxa head comes along where it lies beside the model and belongs to these weights. Written beside `output` and renamed, so that a directory is there whole or not at all.
+    The model's taxa head comes along where it lies beside the model and belongs to these weights. Written beside
+    `output` and renamed, so that a directory is there whole or not at all.
     """
     output = _free(output)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,9 @@ class BaseClassifier:
         name for it."""
         model = model or model_str or DEFAULT_MODEL
         if isinstance(model, Model) and (model_str or pretrained_str or device is not None or batch_size):
-            raise UserError("the model is loaded already; give model_str, pretrained_str, device and batch_size without it")
+            raise UserError(
+                "the model is loaded already; give model_str, pretrained_str, device and batch_size without it"
+            )
         if not isinstance(model, Model):
             device = None if device is None else str(device)
             model = load_model(model, pretrained=pretrained_str, device=device, batch_size=batch_size)
@@ -98,8 +100,8 @@ class BaseClassifier:
     ) -> list[Row]:
         """The rows that `answers` gives for the names and vectors of each batch of `images`, one after another.
 
-        `callback` is called each time that answers are there; without it a terminal shows a bar. `details` go to the recorder.
-        Errors: UserError for an image that cannot be read.
+        `callback` is called each time that answers are there; without it a terminal shows a bar. `details` go to the
+        recorder. Errors: UserError for an image that cannot be read.
         """
         images = as_images(images)
         taken = images if callback is not None else track(images, "predicting", len(images))

@@ -13,7 +13,7 @@ from bioclip_jax.predict.taxa.head import TaxaHead
 
 
 def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = None) -> TaxaHead:
-    """The head in the file `path` (one that is open already stays so), or else the one in the model's directory, or else the Hub's for the model.
+    """The head `path` or in that file, or else the one in the model's directory, or else the Hub's for the model.
 
     What the Hub has is fetched and converted once, and then taken from the cache. UserError for a head that is not
     there or belongs to another model.

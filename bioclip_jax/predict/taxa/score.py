@@ -137,7 +137,9 @@ class TaxaScorer:
             sums[rank] = np.minimum(np.add.reduceat(genera, first_genus, axis=0), 1)
         return sums
 
-    def logits_of(self, rows: Int[np.ndarray, " rows"], vector: Float32[np.ndarray, " dim"]) -> Float32[np.ndarray, " rows"]:
+    def logits_of(
+        self, rows: Int[np.ndarray, " rows"], vector: Float32[np.ndarray, " dim"]
+    ) -> Float32[np.ndarray, " rows"]:
         """The logits of some rows for one image."""
         return self.logit_scale * (self._vectors(rows) @ vector)
 
