@@ -20,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     if rest and not arguments.takes_overrides:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
+    # Linux allows names of files that are no UTF-8; they go out as the bytes they are.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")
     # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "xla"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))

@@ -177,6 +177,8 @@ def serve(arguments: argparse.Namespace) -> Result:
         labels=arguments.labels,
         host=arguments.host,
         port=arguments.port,
+        max_upload_mb=arguments.max_upload_mb,
+        queue=arguments.queue,
         **running(arguments),
     )
 
@@ -299,3 +301,7 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--labels", metavar="LABELS", help="labels to begin with: a,b,c or a file with one a line")
     verb.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
     verb.add_argument("--port", type=int, default=7860, help="default 7860")
+    verb.add_argument("--max-upload-mb", type=positive, default=20, help="of one file (default 20)")
+    verb.add_argument(
+        "--queue", type=positive, default=16, metavar="N", help="requests that may wait for the model (default 16)"
+    )

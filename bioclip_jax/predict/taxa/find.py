@@ -18,13 +18,14 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
     What the Hub has is fetched and converted once, and then taken from the cache. UserError for a head that is not
     there or belongs to another model.
     """
+    called = str(model.directory or model.source)
     if isinstance(path, TaxaHead):
-        path.check_model(model.fingerprint, model.source)
+        path.check_model(model.fingerprint, called)
         return path
     if path is not None:
-        return TaxaHead.open(path, model.fingerprint, model.source)
+        return TaxaHead.open(path, model.fingerprint, called)
     if model.directory is not None and (model.directory / TAXA_FILE).is_file():
-        return TaxaHead.open(model.directory / TAXA_FILE, model.fingerprint, model.source)
+        return TaxaHead.open(model.directory / TAXA_FILE, model.fingerprint, called)
     if model.source in PUBLISHED:
         return _of_hub(model, PUBLISHED[model.source])
     raise UserError(
@@ -43,4 +44,4 @@ def _of_hub(model: Model, repository: str) -> TaxaHead:
         embeddings, _ = (download_data(repository, name) for name in names)
         cached.parent.mkdir(parents=True, exist_ok=True)
         build_taxa(str(embeddings), model, cached)
-    return TaxaHead.open(cached, model.fingerprint, model.source)
+    return TaxaHead.open(cached, model.fingerprint, called)
