@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.predict.inputs import find_images
 
 FEW_NAMES = ["oak", "daisy", "fox", "heron", "salmon", "beetle", "fern", "toadstool"]
@@ -31,6 +33,15 @@ def photographs_in(images: str) -> list[str]:
     if not found:
         raise UserError(f"{images} holds images only within tars, which pybioclip does not read; give files")
     return found
+
+
+def check_photographs(paths: Sequence[str]) -> None:
+    """UserError for one that cannot be read, before anything is timed."""
+    for path in paths:
+        try:
+            decode(Path(path).read_bytes())
+        except (BadImage, OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as an image ({error}); leave it out") from error
 
 
 def make_photographs(folder: Path, count: int = 32) -> list[str]:

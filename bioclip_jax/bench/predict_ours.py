@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ class Tasks:
 
     def __init__(self) -> None:
         self._classifier: Any = None
+
+    def device(self) -> dict[str, str]:
+        import jax
+
+        return {"platform": jax.default_backend(), "device": jax.local_devices()[0].device_kind}
 
     def make_model(self, architecture: str, output: str) -> dict[str, Any]:
         """A model directory with random weights and the largest logit_scale that training allows, 100."""
@@ -83,7 +88,7 @@ class Tasks:
         return {"share": share, "widths": {rank.get_label(): len(names.starts(rank)) for rank in Rank}}
 
     def load_labels(self, model: str, labels: Sequence[str]) -> dict[str, Any]:
-        self._classifier, clock = timed(lambda: CustomLabelsClassifier(labels, model))
+        self._classifier, clock = _timed(lambda: CustomLabelsClassifier(labels, model))
         return clock | {"process": since_start()}
 
     def load_taxa(self, model: str, folder: str) -> dict[str, Any]:
@@ -91,7 +96,7 @@ class Tasks:
             self._model = load_model(model)
             return _GivenFeatures(self._model, Path(folder) / "taxa.safetensors")
 
-        self._classifier, clock = timed(load)
+        self._classifier, clock = _timed(load)
         self._head = Path(folder) / "taxa.safetensors"
         return clock
 
@@ -99,7 +104,7 @@ class Tasks:
         """The head once more, without the model."""
         from bioclip_jax.predict.taxa.head import TaxaHead
 
-        return timed(lambda: TreeOfLifeClassifier(self._model, TaxaHead.open(self._head)))[1]
+        return _timed(lambda: TreeOfLifeClassifier(self._model, TaxaHead.open(self._head)))[1]
 
     def predict(self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None) -> dict[str, Any]:
         """The answers; `batch_size` is the peer's."""
@@ -109,7 +114,7 @@ class Tasks:
                 return self._classifier.predict(images, k=5)
             return self._classifier.predict(images, Rank[rank.upper()], k=5)
 
-        rows, clock = timed(work)
+        rows, clock = _timed(work)
         return clock | {"rows": rows}
 
     def head(self, features: str, start: int, count: int, rank: str) -> dict[str, Any]:
@@ -120,7 +125,9 @@ class Tasks:
         return clock
 
     def subset(self, path: str) -> dict[str, Any]:
-        return timed(lambda: self._classifier.choose(subset=path))[1]
+        from bioclip_jax.predict.taxa.select import read_subset
+
+        return _timed(lambda: self._classifier.choose(read_subset(path)))[1]
 
     def run_verb(self, inputs: str, model: str, folder: str, output: str) -> dict[str, Any]:
         """The verb predict over a folder's images, and the memory afterwards."""
@@ -131,6 +138,18 @@ class Tasks:
 
     def memory(self) -> dict[str, int]:
         return memory()
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """As timed, with what a device is still doing."""
+    import jax
+
+    def settled() -> Any:
+        result = work()
+        jax.block_until_ready(jax.live_arrays())
+        return result
+
+    return timed(settled)
 
 
 class _GivenFeatures(TreeOfLifeClassifier):

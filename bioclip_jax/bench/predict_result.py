@@ -33,14 +33,17 @@ def short(value: float) -> float:
 
 def table(result: dict[str, Any]) -> str:
     """The times as a Markdown table for people: of ours, of the peer, and how many times as long that takes."""
-    rows = []
+    rows, peered = [], "peer_device" in result
     for key, value in result.items():
         if not key.endswith("_seconds") or key.endswith("_cpu_seconds") or key.startswith("peer_"):
             continue
         name = key.removesuffix("_seconds")
-        peer = result.get(f"peer_{key}", result.get(f"peer_{name.removesuffix('_cold')}_estimated_seconds"))
+        peer = _seconds(result.get(f"peer_{key}"))
+        estimated = result.get(f"peer_{name.removesuffix('_cold')}_estimated_seconds")
+        if peer == "-" and estimated is not None:
+            peer = f"{_seconds(estimated)} (estimated)"
         ratios = [result.get(f"{name}_{kind}") for kind in ("ratio", "cpu_ratio")]
-        rows.append([name.replace("_", " "), _seconds(value), _seconds(peer), *map(_times, ratios)])
+        rows.append([name.replace("_", " "), _seconds(value), peer, *map(_times, ratios)])
     if "images_per_second" in result:
         speeds = [
             f"{result[key]:.3g}/s" if key in result else "-" for key in ("images_per_second", "peer_images_per_second")
@@ -54,6 +57,11 @@ def table(result: dict[str, Any]) -> str:
         share = result.get("memory_share")
         rows.append(["peak memory", *sizes, _times(share and 1 / share), "-"])
     lines = [markdown(["", "bioclip_jax", "pybioclip", "ratio", "of CPU time"], rows)] if rows else []
+    if "device" in result:
+        lines.append("On " + result["device"] + (f", pybioclip on {result['peer_device']}" if peered else "") + ".")
+    for rank, at_once in result.get("images_at_once", {}).items():
+        of_peer = f", {at_once['peer']} by pybioclip" if peered else ""
+        lines.append(f"At {rank}, {at_once['ours']} images at once{of_peer}.")
     if "share_above_1e-9" in result:
         lines.append(f"{result['share_above_1e-9']:.1%} of {result['taxa']} taxa are above 1e-9.")
     if "score_difference" in result:

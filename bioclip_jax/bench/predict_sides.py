@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,15 +26,21 @@ class Side:
     Memory that one has taken, and what it has compiled, are thus its own.
     """
 
-    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
-        """`environment`: what is added to this process's."""
+    def __init__(
+        self, module: str, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    ) -> None:
+        """`environment`: what is added to this process's. `arguments`: of the module's Tasks."""
         given = dict(os.environ)
         if module == PEER:
             given.pop("XLA_FLAGS", None)
         given |= {"HF_HUB_OFFLINE": "1", **(environment or {})}
         self._module = module
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=given
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=given,
         )
 
     def __enter__(self) -> Self:
@@ -55,13 +62,21 @@ class Side:
         except BrokenPipeError:
             pass  # It has ended, and may have said why.
         line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": f"it ended with status {self._process.wait()}"}
+        answer = json.loads(line) if line else {"error": _ending(self._process.wait())}
         if "missing" in answer:
             raise UserError(f"--peer needs {answer['missing']}; install it: pip install 'bioclip-jax[test]'")
         if "error" in answer:
-            whose = "the peer" if self._module == PEER else "bioclip_jax"
-            raise UserError(f"{whose} failed at {task}: {answer['error']}; give less at once, or leave out --peer")
+            peer = self._module == PEER
+            advice = ["give less at once"] if "memory" in answer["error"].lower() else []
+            advice += ["leave out --peer"] if peer else []
+            told = f"{'the peer' if peer else 'bioclip_jax'} failed at {task}: {answer['error']}"
+            raise UserError("; ".join([told, *([" or ".join(advice)] if advice else [])]))
         return answer
+
+
+def _ending(status: int) -> str:
+    # Linux kills the process that takes too much.
+    return "it was killed, as for want of memory" if status == -signal.SIGKILL else f"it ended with status {status}"
 
 
 def serve(make_tasks: Callable[[], Any]) -> None:

@@ -234,7 +234,10 @@ def add_verbs(verbs: Any) -> None:
         "--format", choices=["npy", "parquet", "json", "pybioclip"], help="default: by the output's suffix"
     )
     verb.add_argument(
-        "--output", type=file_or_stdout, metavar="FILE", help="default: pybioclip's JSON on standard output"
+        "--output",
+        type=file_or_stdout,
+        metavar="FILE",
+        help="default: pybioclip's JSON on standard output; in a .npy row i is input i, NaN where it cannot be read",
     )
     verb.add_argument(
         "--cache", action="store_true", help="keep vectors by what images hold, and do not make them again"
@@ -276,7 +279,7 @@ def add_verbs(verbs: Any) -> None:
     )
     verb = add_verb(kinds, "build", index_build, "make an index of images, or add to it what it does not hold")
     add_inputs(verb)
-    add_model(verb)
+    add_model(verb, default=None)
     verb.add_argument("--output", required=True, type=Path, metavar="DIR", help="the index")
     verb = add_verb(kinds, "search", index_search, "find the images that are most like others, or like a text")
     verb.add_argument("index", type=Path, metavar="INDEX", help="what index build wrote")

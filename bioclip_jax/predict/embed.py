@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import Batch, check_format, write_batches
 from bioclip_jax.predict.embedding.stream import stream_vectors
-from bioclip_jax.predict.inputs import ImageFile, find_images
+from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import Unreadable
 from bioclip_jax.predict.results import check_output
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
+
+# Places among the images, and their vectors.
+_Vectors = tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]
 
 # Texts that are encoded together.
 _TEXTS = 4096
@@ -41,7 +47,7 @@ def embed(
       takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of images are kept on disk,
       and looked up there.
     Returns: {"images" or "texts": how many, "embed_dim", "output", "unreadable"}. An image that cannot be read is
-      named on standard error and left out.
+      named on standard error and left out; but .npy has no names, so there it has a row of NaN, and row i is input i.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
     output = None if output is None else Path(output)
@@ -51,8 +57,9 @@ def embed(
         raise UserError("there are images and texts to embed; give one kind a run")
     if texts and format == "pybioclip":
         raise UserError("pybioclip's JSON holds images only; write texts to a .npy, .parquet or .json with --output")
-    images = [] if texts else find_images(inputs)
-    columns = Columns(inputs, images) if images and format == "parquet" else None
+    paths = [] if texts else expand(inputs)
+    images = find_images(paths) if paths else []
+    columns = Columns(paths, images) if images and format == "parquet" else None
 
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
@@ -90,9 +97,25 @@ def _of_images(
 
         vectors = VectorCache()
     how = {"normalize": format != "pybioclip", "results_on_stdout": to_stdout}
-    for places, features in stream_vectors(model, images, unreadable, vectors, **how):
+    streamed = stream_vectors(model, images, unreadable, vectors, **how)
+    if format == "npy":
+        streamed = _without_gaps(streamed, len(images), model.config.embed_dim)
+    for places, features in streamed:
         known = None if columns is None else columns.take(places)
         yield Batch([images[place] for place in places], features, known)
+
+
+def _without_gaps(streamed: Iterable[_Vectors], total: int, dim: int) -> Iterator[_Vectors]:
+    """`streamed` with a row of NaN for each of the `total` places that is not in it."""
+    start = 0
+    for places, features in streamed:
+        stop = places[-1] + 1
+        filled = np.full((stop - start, dim), np.nan, np.float32)
+        filled[np.subtract(places, start)] = features
+        yield list(range(start, stop)), filled
+        start = stop
+    if start < total:
+        yield list(range(start, total)), np.full((total - start, dim), np.nan, np.float32)
 
 
 def _of_texts(model: Model, texts: Sequence[str]) -> Iterator[Batch]:

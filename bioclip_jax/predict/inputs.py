@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,31 +47,55 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
     Nothing is opened here but tables and tars. UserError for a path that is missing, and for a folder, glob, table or
     tar without images.
     """
+    return [image for path in expand(inputs) for image in _at(path)]
+
+
+def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The paths that INPUTS name, with what its globs match, in their order; of these it makes the same again.
+
+    UserError where there is none, or nothing at one of them.
+    """
     if not inputs:
         raise UserError(f"there is no input; {_ADVICE}")
-    return [image for item in inputs for image in _expand(os.fspath(item))]
+    return [path for item in inputs for path in _matches(os.fspath(item))]
 
 
-def _expand(item: str) -> Iterable[ImageFile]:
-    if os.path.isdir(item):
-        found = [image for path in _walk(item) for image in _in_file(path)]
-        if not found:
-            raise UserError(f"the folder {item} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); {_ADVICE}")
-        return found
+def _matches(item: str) -> list[str]:
     if os.path.exists(item):
-        return _in_file(item)
-    if glob.has_magic(item):
-        matches = sorted(glob.glob(item, recursive=True))
-        if not matches:
-            raise UserError(f"nothing matches {item}; {_ADVICE}")
-        return [image for path in matches for image in _expand(path)]
-    raise UserError(f"{item} does not exist; {_ADVICE}")
+        return [item]
+    if not glob.has_magic(item):
+        raise UserError(f"{item} does not exist; {_ADVICE}")
+    found = sorted(glob.glob(item, recursive=True))
+    if not found:
+        raise UserError(f"nothing matches {item}; {_ADVICE}")
+    return [path for match in found for path in _matches(match)]
 
 
-def _in_file(path: str) -> Iterable[ImageFile]:
+def _at(path: str) -> Sequence[ImageFile]:
+    if not os.path.isdir(path):
+        return _in_file(path)
+    found = [image for file in _walk(path) for image in _in_folder(file)]
+    if not found:
+        raise UserError(f"the folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); {_ADVICE}")
+    return found
+
+
+def _in_folder(path: str) -> Sequence[ImageFile]:
+    if os.path.splitext(path)[1].lower() != ".tar":
+        return [ImageFile(path, path)]
+    found = _members(path)
+    if not found:
+        print(f"left out: {path} holds no image", file=sys.stderr)
+    return found
+
+
+def _in_file(path: str) -> Sequence[ImageFile]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".tar":
-        return _from_tar(path)
+        found = _members(path)
+        if not found:
+            raise UserError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); {_ADVICE}")
+        return found
     if suffix == ".csv":
         return _from_table(path, _paths_of_csv(path))
     if suffix in PARQUET_SUFFIXES:
@@ -78,14 +103,19 @@ def _in_file(path: str) -> Iterable[ImageFile]:
     return [ImageFile(path, path)]
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Images and tars below a folder, hidden ones left out, sorted by path."""
+def _walk(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """Images and tars below a folder, hidden ones left out, sorted by path; `above`: the folders that it lies in."""
+    about = os.stat(folder)
+    here = (about.st_dev, about.st_ino)
+    # A link may lead back to where one comes from. Other links are followed, because tables may name files by them.
+    if here in above:
+        return
     with os.scandir(folder) as entries:
         found = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
     for name, is_folder in found:
         path = os.path.join(folder, name)
         if is_folder:
-            yield from _walk(path)
+            yield from _walk(path, (*above, here))
         elif os.path.splitext(name)[1].lower() in _IN_FOLDERS:
             yield path
 
@@ -129,7 +159,7 @@ def _check_columns(path: str, names: Sequence[str]) -> None:
         raise UserError(f"{path} has no filepath column, but {', '.join(names) or 'nothing'}; add one")
 
 
-def _from_tar(path: str) -> list[ImageFile]:
+def _members(path: str) -> list[ImageFile]:
     """The images in an uncompressed tar, found by their headers; nothing is unpacked."""
     try:
         with open(path, "rb") as file:
@@ -137,8 +167,6 @@ def _from_tar(path: str) -> list[ImageFile]:
             found = [m for m in members(read, os.path.getsize(path)) if Path(m.name).suffix.lower() in IMAGE_SUFFIXES]
     except BadTar as error:
         raise UserError(f"the tar {path} cannot be read: {error}; make it again") from error
-    if not found:
-        raise UserError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); {_ADVICE}")
     return [ImageFile(f"{path}/{m.name}", path, m.offset, m.size) for m in found]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.progress import Unreadable, track
 from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.results import check_format, check_output, write_rows
-from bioclip_jax.predict.resume import Answer, Journal, by_image, inputs_digest
+from bioclip_jax.predict.results import check_format, check_output, is_stream, write_rows
+from bioclip_jax.predict.resume import Answer, Journal, by_image, inputs_digest, mentions
 
 
 def predict(
@@ -71,6 +73,8 @@ def predict(
     sureness = {"min_confidence": min_confidence, "unknown": unknown, "temperature": temperature}
     question = Question(k=k, **names, **sureness)
     images = find_images(inputs)
+    read = {"--cls": labels, "--bins": bins, "--subset": subset, "--taxa": taxa, "--temperature": temperature}
+    _check_overwriting({"--output": output, "--log": log, "--report": report}, inputs, images, read)
 
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.classifiers.recorder import attach_prediction_recorder, save_recorded_predictions
@@ -105,7 +109,8 @@ def predict(
         if recorder is not None:
             details = question.details() | {"batch_size": batch_size, "unreadable": unreadable.problems}
             recorder.add_prediction(images, **details)
-            recorder.output = output if result.get("output") else None
+            # What went through a stream cannot be read again.
+            recorder.output = output if result.get("output") and not is_stream(output) else None
             save_recorded_predictions(classifier, log)
             result["log"] = str(log)
     return result | {"unreadable": unreadable.problems}
@@ -120,11 +125,38 @@ def _check_files(output: Path | None, log: Path | None, report: Path | None, res
         verify_recorder_path(log)
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"the report {report} is a page for a browser; end its name in .html")
-    places = [path.absolute() for path in (output, log, report) if path is not None]
+    places = [path.resolve() for path in (output, log, report) if path is not None]
     if len(set(places)) < len(places):
         raise UserError("--output, --log and --report are different things; give each a file of its own")
-    if resume and output is None:
+    if resume and (output is None or is_stream(output)):
         raise UserError("--resume goes on with a file; name it with --output")
+
+
+def _check_overwriting(
+    outputs: Mapping[str, Path | None],
+    inputs: Sequence[str | os.PathLike[str]],
+    images: Sequence[ImageFile],
+    options: Mapping[str, Any],
+) -> None:
+    """UserError where a file that is read would be written to, by whatever name."""
+    # One that does not exist yet is none that is read, so mostly no input has to be looked at.
+    written = {identity: option for option, path in outputs.items() if path and (identity := _identity(path))}
+    if not written:
+        return
+    given = ((path, "an input") for path in itertools.chain(inputs, (image.path for image in images)))
+    for path, what in itertools.chain(((value, option) for option, value in options.items()), given):
+        if isinstance(path, (str, os.PathLike)) and (option := written.get(_identity(path))):
+            raise UserError(f"{option} would be written over {path}, which is {what}; name another file")
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """What a regular file is known by, whatever links lead to it; None where there is none."""
+    try:
+        status = os.stat(path)
+    # A list of labels may be too long for a path, or hold what no path does.
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def _answers(
@@ -135,7 +167,7 @@ def _answers(
     *,
     results_on_stdout: bool = False,
 ) -> Iterator[Answer]:
-    tracked = track(images, "predicting", len(images), results_on_stdout=results_on_stdout)
+    tracked = track(mentions(images), "predicting", len(images), results_on_stdout=results_on_stdout)
     rows = question.rows(classifier, tracked, unreadable)
     for place, found in by_image(rows, images):
         yield images[place], found
@@ -145,7 +177,7 @@ def _resumed(
     question: Question, classifier: Any, images: Sequence[ImageFile], unreadable: Unreadable, journal: Journal
 ) -> Iterator[Answer]:
     """Finishes the journal, and then gives the answers that are in it."""
-    _, rest = journal.rest(classifier.images_together)
+    rest = journal.rest(classifier.images_together)
     for place, problem in list(journal.bad.items()):
         unreadable(place, UserError(problem))
 
@@ -155,7 +187,7 @@ def _resumed(
 
     if rest:
         left = [images[place] for place in rest]
-        tracked = track(left, "predicting", len(images), done=len(images) - len(left))
+        tracked = track(mentions(left), "predicting", len(images), done=len(images) - len(left))
         for place, found in by_image(question.rows(classifier, tracked, note_bad), left):
             journal.add(rest[place], found)
     journal.finish()

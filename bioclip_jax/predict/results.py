@@ -17,23 +17,21 @@ from bioclip_jax.errors import UserError
 Row = Mapping[str, Any]
 
 FORMATS = ("csv", "table", "json", "parquet")
-_SUFFIXES = {".csv": "csv", ".txt": "table", ".json": "json", ".parquet": "parquet"}
-# A table is for looking at: its columns are as wide as its widest cells, so it waits in memory.
+_SUFFIXES = {".json": "json", ".parquet": "parquet"}
+# What a person looks at on a terminal; a file holds all rows.
 MOST_TABLE_ROWS = 1_000
 # Rows that Parquet keeps in one group, all columns of which wait in memory.
 _GROUP_ROWS = 65_536
 
 
 def check_format(format: str | None, output: Path | None) -> str:
-    """The format to write: the one asked for, or else the output's suffix, or else CSV.
+    """The format to write: the one asked for, or else JSON or Parquet by the output's suffix, or else CSV.
 
-    UserError for one that does not exist, for a suffix that names none, and for Parquet without a file.
+    UserError for one that does not exist, and for Parquet without a file.
     """
     if format is None:
-        suffix = output.suffix.lower() if output is not None else ".csv"
-        if suffix not in _SUFFIXES:
-            raise UserError(f"the output {output} does not say its format; end it in {', '.join(_SUFFIXES)}")
-        format = _SUFFIXES[suffix]
+        # pybioclip writes CSV whatever the name.
+        format = _SUFFIXES.get(output.suffix.lower(), "csv") if output is not None else "csv"
     if format not in FORMATS:
         raise UserError(f"the format {format!r} does not exist; choose from {', '.join(FORMATS)}")
     if format == "parquet" and output is None:
@@ -51,12 +49,23 @@ def check_output(output: Path | None) -> None:
         raise UserError(f"the output {output} is a folder; name a file in it")
 
 
+def is_stream(output: Path) -> bool:
+    """Whether what is written there goes on at once: to a pipe, a terminal or another device."""
+    # /dev/stdout is a stream to its user, even where it leads to a file.
+    return output.absolute().parent == Path("/dev") or (output.exists() and not output.is_file())
+
+
 @contextlib.contextmanager
 def written_beside(output: Path) -> Iterator[Path]:
     """A path to write to, which becomes `output` when the block ends well and is removed when it does not.
 
-    Errors: as check_output.
+    Of a symbolic link, the file that it leads to is replaced. A stream is the path itself. Errors: as check_output.
     """
+    check_output(output)
+    if is_stream(output):
+        yield output
+        return
+    output = output.resolve()
     check_output(output)
     # The suffix stays last: matplotlib and NumPy go by it.
     beside = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
@@ -70,8 +79,9 @@ def written_beside(output: Path) -> Iterator[Path]:
 def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> int:
     """Write rows of the same columns to `output`, or to standard output. Returns how many there were.
 
-    CSV, JSON (a list of objects) and Parquet are written as the rows come, in memory that does not grow. A table holds
-    the first MOST_TABLE_ROWS, and then says how many more there are. Nothing is written if there is no row.
+    CSV, JSON (a list of objects) and Parquet are written as the rows come, in memory that does not grow. A table waits
+    in memory, since its columns are as wide as their widest cells; on a terminal it holds the first MOST_TABLE_ROWS,
+    and then says how many more there are. Nothing is written if there is no row.
     """
     rows = iter(rows)
     first = next(rows, None)
@@ -111,27 +121,45 @@ def _write_json(rows: Iterable[Row], file: TextIO) -> int:
 
 
 def _write_table(rows: Iterable[Row], columns: list[str], file: TextIO) -> int:
+    if file.isatty():
+        return _show_table(iter(rows), columns, file)
+    from rich.cells import cell_len
+
+    first, *rest = rows
+    right = [isinstance(first[name], float) for name in columns]
+    lines = [columns, *([_cell(row[name]) for name in columns] for row in (first, *rest))]
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines)]
+    for line in lines:
+        blanks = (" " * (width - cell_len(cell)) for cell, width in zip(line, widths))
+        cells = (blank + cell if end else cell + blank for cell, blank, end in zip(line, blanks, right))
+        file.write(" │ ".join(cells).rstrip() + "\n")
+        if line is columns:
+            file.write("─┼─".join("─" * width for width in widths) + "\n")
+    return len(lines) - 1
+
+
+def _show_table(rows: Iterator[Row], columns: list[str], file: TextIO) -> int:
+    """The first rows, folded into the terminal's width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows = iter(rows)
     shown = list(itertools.islice(rows, MOST_TABLE_ROWS))
     table = Table(show_edge=False)
     for name in columns:
-        number = isinstance(shown[0][name], float)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(name, justify="right" if isinstance(shown[0][name], float) else "left", overflow="fold")
     for row in shown:
-        cells = (row[name] for name in columns)
         # As Text, because brackets in a file name are not markup.
-        table.add_row(*(Text(f"{cell:.4f}" if isinstance(cell, float) else str(cell)) for cell in cells))
-    # A file or pipe has no width that the table should be cut to.
-    console = Console(file=file, width=None if file.isatty() else 240)
-    console.print(table)
+        table.add_row(*(Text(_cell(row[name])) for name in columns))
+    Console(file=file).print(table)
     more = sum(1 for _ in rows)
     if more:
-        file.write(f"and {more:,} more rows, which a table leaves out; csv, json and parquet hold them all\n")
+        file.write(f"and {more:,} more rows, which a terminal does not show; give --output to have them all\n")
     return len(shown) + more
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _write_parquet(rows: Iterator[Row], path: Path) -> int:
@@ -155,4 +183,9 @@ def _unicode(row: Row) -> Row:
     """The row, where a name is no Unicode with a question mark for each byte that is none."""
     if all(not isinstance(value, str) or value.isascii() for value in row.values()):
         return row
-    return {key: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for key, v in row.items()}
+    return {key: plain_text(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def plain_text(text: str) -> str:
+    """The text, with a question mark for each byte of a file's name that is no Unicode."""
+    return text.encode("utf-8", "replace").decode()

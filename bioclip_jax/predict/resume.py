@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,23 +25,27 @@ _VERSION = 1
 _LONGEST_TOLD = 60
 
 
-def by_image(rows: Iterable[Row], images: Sequence[ImageFile]) -> Iterator[tuple[int, list[Row]]]:
-    """Places among `images` and their rows, in order, from a classifier's stream of rows about them.
+class _Mention(str):
+    """An image's name that knows its place, since one image may be named twice."""
 
-    Images without a row (unreadable, or no taxon is probable enough) are left out; of adjacent images with one name,
-    the first gets all rows.
+    place: int
+
+
+def mentions(images: Iterable[ImageFile]) -> Iterator[ImageFile]:
+    """The images as a classifier has to get them for by_image."""
+    for place, image in enumerate(images):
+        name = _Mention(image.name)
+        name.place = place
+        yield replace(image, name=name)
+
+
+def by_image(rows: Iterable[Row], images: Sequence[ImageFile]) -> Iterator[tuple[int, list[Row]]]:
+    """Places among `images` and their rows, in order, from a classifier's stream of rows about their `mentions`.
+
+    Images without a row (unreadable, or no taxon is probable enough) are left out.
     """
-    place, found = 0, []
-    for row in rows:
-        if found and row["file_name"] != images[place].name:
-            yield place, found
-            place, found = place + 1, []
-        if not found:
-            while images[place].name != row["file_name"]:
-                place += 1
-        found.append(row)
-    if found:
-        yield place, found
+    for place, found in itertools.groupby(rows, key=lambda row: row["file_name"].place):
+        yield place, [{**row, "file_name": images[place].name} for row in found]
 
 
 def inputs_digest(images: Iterable[ImageFile]) -> str:
@@ -96,15 +102,15 @@ class Journal:
                 if done or next(journal.answers(), None) is None:
                     path.unlink(missing_ok=True)
 
-    def rest(self, together: int) -> tuple[int, list[int]]:
-        """How many images are finished, and the places of the others that may be readable.
+    def rest(self, together: int) -> list[int]:
+        """The places of the images that are not finished and may be readable.
 
         `together`: images that a classifier answers in one piece. The rest begins where a piece did, and where little
         is left with the last finished one, so that all pieces are what they would have been, in the same compiled
         shapes: to the bit.
         """
         if self.complete:
-            return len(self._images), []
+            return []
         # A piece holds readable images only, whether or not they have an answer.
         end = self._places[-1] + 1 if self._places else 0
         readable = [place for place in range(end) if place not in self.bad]
@@ -112,12 +118,9 @@ class Journal:
         # Fewer than fill a piece would be compiled in a smaller shape.
         if first and len(self._images) - end < 2 * together:
             first -= together
-        # Two adjacent images of one name share a line, which must not be cut.
-        while 0 < first < len(readable) and self._name(readable[first - 1]) == self._name(readable[first]):
-            first -= together
         start = readable[first] if first < len(readable) else end
         self._cut(start)
-        return start, [place for place in range(start, len(self._images)) if place not in self.bad]
+        return [place for place in range(start, len(self._images)) if place not in self.bad]
 
     def add(self, place: int, rows: Sequence[Row]) -> None:
         """Note an image that is finished, in the order of the images."""
@@ -186,9 +189,6 @@ class Journal:
         # Some of their lines may have been among those that are gone.
         for place, problem in list(self.bad.items()):
             self.add_bad(place, problem)
-
-    def _name(self, place: int) -> str:
-        return self._images[place].name
 
 
 def _lock(file: BinaryIO, output: Path) -> None:

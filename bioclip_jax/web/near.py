@@ -36,14 +36,12 @@ class Near:
 
         `within`: only those of a taxon, as within_filter. UserError where there are none, with the nearest names.
         """
-        where = None
-        if within and within.strip():
-            try:
-                where = within_filter(self._index, within.strip())
-            except UserError as error:
-                # Where the index lies is no business of visitors.
-                raise UserError(str(error).replace(f" {self._index.directory}", "")) from None
-        rows = self._index.search(vector[None], k, where=where)[0]
+        try:
+            where = within_filter(self._index, within.strip()) if within and within.strip() else None
+            rows = self._index.search(vector[None], k, where=where)[0]
+        except UserError as error:
+            # Where the index lies is no business of visitors.
+            raise UserError(str(error).replace(f" {self._index.directory}", "")) from None
         return [
             {"score": row["score"], **{name: value for name, value in row.items() if name not in _INNER and value}}
             for row in rows

@@ -87,9 +87,13 @@ def test_it_measures_both_sides(measured):
         assert measured[f"{name}_ratio"] == pytest.approx(peer / ours, rel=0.01), name
     assert measured["labels_8_process_seconds"] > measured["labels_8_cold_seconds"]
     assert "labels_16_cold_seconds" in measured and "peer_labels_16_cold_seconds" not in measured
-    assert measured["peer_labels_16_estimated_seconds"] == pytest.approx(
-        2 * measured["peer_labels_8_cold_seconds"], rel=0.01
-    )
+    cold = measured["peer_labels_8_cold_seconds"]
+    assert cold < measured["peer_labels_16_estimated_seconds"] < 2 * cold, "the model is not loaded for every label"
+    for rank in ("species", "family"):
+        few, peer = measured[f"{rank}_at_10_seconds"], measured[f"peer_{rank}_seconds"]
+        assert measured[f"{rank}_at_10_ratio"] == pytest.approx(peer / few, rel=0.01), rank
+    assert measured["images_at_once"] == {"species": {"ours": 256, "peer": 10}, "family": {"ours": 256, "peer": 2}}
+    assert measured["device"] == measured["peer_device"] == "cpu"
     assert measured["peak_memory_bytes"] > 1e8 and measured["peer_peak_memory_bytes"] > 1e8
     assert measured["widths"]["species"] == 200 and 0 < measured["share_above_1e-9"] <= 1
     assert measured["images_per_second"] > 0 and measured["peer_how"] in measured["peer_tried"]
@@ -106,7 +110,10 @@ def test_the_table_shows_every_time_with_its_ratio(measured):
     lines = {line.split("|")[1].strip(): line for line in table(measured).splitlines() if line.startswith("|")}
     assert f"{measured['family_ratio']:.3g} x" in lines["family"]
     assert lines["photographs"].count("/s") == 2 and lines["peak memory"].count("GB") == 2
-    assert "estimated" not in table(measured) and " - " not in lines["labels 8 cold"]
+    assert lines["labels 16 cold"].count("(estimated)") == 1 and table(measured).count("estimated") == 1
+    assert " - " not in lines["labels 8 cold"] and f"{measured['family_at_10_ratio']:.3g} x" in lines["family at 10"]
+    assert "On cpu, pybioclip on cpu." in table(measured)
+    assert "At family, 256 images at once, 2 by pybioclip." in table(measured)
 
 
 def test_wrong_arguments_are_told_before_anything_is_measured(tmp_path):
@@ -116,8 +123,14 @@ def test_wrong_arguments_are_told_before_anything_is_measured(tmp_path):
         run(taxa_count=3)
     with pytest.raises(UserError, match="holds no image"):
         run(images=str(tmp_path))
+    (tmp_path / "a.jpg").write_text("no picture")
+    with pytest.raises(UserError, match="a.jpg cannot be read"):
+        run(images=str(tmp_path))
+    for cosine in (0, 1, float("nan")):
+        with pytest.raises(UserError, match=f"image cosine is {cosine}"):
+            run(image_cosine=cosine)
     with pytest.raises(UserError, match="100000 labels are too many"):
-        many_names(100_000)
+        run(many_labels=100_000)
     assert len(set(many_names(2_000))) == 2_000
 
 
@@ -125,5 +138,10 @@ def test_a_missing_package_and_a_side_that_ends_are_told_of(tmp_path):
     (tmp_path / "bioclip.py").write_text("raise ImportError('as if it were not there', name='bioclip')\n")
     with Side(PEER, {"PYTHONPATH": str(tmp_path)}) as side, pytest.raises(UserError, match="--peer needs bioclip"):
         side.ask("memory")
-    with Side(OURS) as side, pytest.raises(UserError, match=r"failed at load_labels: .*no_model"):
-        side.ask("load_labels", model=str(tmp_path / "no_model"), labels=["oak"])
+    with Side(OURS) as side:
+        with pytest.raises(UserError, match=r"failed at load_labels: .*no_model") as told:
+            side.ask("load_labels", model=str(tmp_path / "no_model"), labels=["oak"])
+        assert "less at once" not in str(told.value) and "--peer" not in str(told.value)
+        side._process.kill()
+        with pytest.raises(UserError, match=r"failed at memory: it was killed.*; give less at once$"):
+            side.ask("memory")

@@ -25,7 +25,7 @@ from bioclip_jax.predict.embed import embed
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import Batch, sample_uuid, write_batches
 from bioclip_jax.predict.embedding.texts import read_texts
-from bioclip_jax.predict.inputs import ImageFile, find_images
+from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 UUID = "69b0a886-7495-5eef-b8ac-0afba0eaabaf"
@@ -69,12 +69,19 @@ def test_images_have_the_same_unit_vectors_in_every_format(folder, model, model_
     assert np.array_equal(np.array(listed, np.float32), vectors)
 
 
-def test_an_unreadable_image_is_left_out_of_every_format(folder, model_directory, tmp_path, capsys):
+def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row_where_not(
+    folder, model_directory, tmp_path, capsys
+):
     for name in ("e.npy", "e.parquet", "e.json"):
         result = embed([folder], str(model_directory), tmp_path / name)
         assert len(result["unreadable"]) == 1 and "note.jpg" in result["unreadable"][0]
     assert "note.jpg" in capsys.readouterr().err
-    assert len(np.load(tmp_path / "e.npy")) == 2, "the header must count what was written, not what was asked for"
+    gaps = np.isnan(np.load(tmp_path / "e.npy"))
+    assert gaps.all(axis=1).tolist() == gaps.any(axis=1).tolist() == [True, False, False], "row i is not input i"
+    inputs = [folder / "one.png", folder / "note.jpg", folder / "two.png", folder / "note.jpg", folder / "note.jpg"]
+    embed(inputs, str(model_directory), tmp_path / "e.npy", batch_size=2)
+    vectors = np.load(tmp_path / "e.npy")
+    assert np.isnan(vectors[:, 0]).tolist() == [False, True, False, True, True]
     assert pq.read_table(tmp_path / "e.parquet").num_rows == 2
     assert len(json.loads((tmp_path / "e.json").read_text())["embeddings"]) == 2
 
@@ -132,7 +139,7 @@ def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp
     assert {Path(name).name for name in encoded} == {"new.png", "note.jpg"}
     names = ["copy of two.png", "new.png", "one.png", "two.png"]
     np.testing.assert_allclose(
-        np.load(tmp_path / "second.npy"), model.encode_image([folder / n for n in names]), atol=2e-6
+        np.load(tmp_path / "second.npy")[[0, 1, 3, 4]], model.encode_image([folder / n for n in names]), atol=2e-6
     )
     encoded.clear()
     embed([folder], str(model_directory), tmp_path / "raw.json", format="pybioclip", cache=True)
@@ -166,7 +173,7 @@ def test_columns_of_a_tar_are_those_of_its_captions(folder, tmp_path):
             file.add(tmp_path / "member", f"{UUID}.{kind}")
         file.add(folder / "two.png", "unlabelled.png")
     images = find_images([tar])
-    columns = Columns([tar], images)
+    columns = Columns([str(tar)], images)
     labelled, unlabelled = columns.take([0, 1]).to_pylist()
     assert labelled["kingdom"] == "Plantae" and labelled["species"] == "domestica"
     assert (labelled["elevation"], labelled["place"]) == (120, "Kew")
@@ -191,7 +198,7 @@ def test_streamed_files_are_what_one_piece_would_be(tmp_path_factory, rows, size
 
     about = {"model": 'a "model"', "normalized": True}
     for format in ("npy", "json", "pybioclip"):
-        assert write_batches(batches(), format, folder / format, about) == len(images)
+        write_batches(batches(), format, folder / format, about)
     assert np.array_equal(np.load(folder / "npy"), vectors)
     embeddings = {image.name: row.tolist() for image, row in zip(images, vectors)}
     assert (folder / "json").read_text() == json.dumps({**about, "embeddings": embeddings}) + "\n"
@@ -245,4 +252,43 @@ def test_tables_that_do_not_agree_are_told(folder, tmp_path):
         pq.write_table(pa.table({"filepath": ["one.png"], "x": value}), tmp_path / f"{name}.parquet")
     images = [ImageFile("one.png", "one.png")]
     with pytest.raises(UserError, match="agree"):
-        Columns([tmp_path / "a.parquet", tmp_path / "b.parquet"], images)
+        Columns([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")], images)
+
+
+def columns_of(*inputs):
+    paths = expand(inputs)
+    images = find_images(paths)
+    return Columns(paths, images).take(range(len(images)))
+
+
+def test_numbers_that_name_something_keep_all_their_digits(folder):
+    long = ["123456789012345678901", "123456789012345678902"]
+    (folder / "list.csv").write_text(f"filepath,id,mass\none.png,{long[0]},1e3\ntwo.png,{long[1]},2.5\n")
+    found = columns_of(folder / "list.csv")
+    assert found["id"].to_pylist() == long and found["mass"].to_pylist() == [1000.0, 2.5]
+
+
+def test_an_image_that_is_named_twice_has_what_each_row_says(folder):
+    (folder / "list.CSV").write_text("filepath,sex\none.png,m\ntwo.png,f\none.png,x\n")
+    found = columns_of(folder / "list.CSV", folder / "two.png")["sex"].to_pylist()
+    assert found == ["m", "f", "x", "f"]
+    assert columns_of(folder / "two.png", f"{folder}/*.CSV")["sex"].to_pylist() == ["f", "m", "f", "x"]
+
+
+def test_a_folders_table_may_say_file_name_or_nothing_of_use(folder, capsys):
+    (folder / "metadata.csv").write_text("file_name,sex\none.png,m\ntwo.png,f\n")
+    assert columns_of(folder)["sex"].to_pylist() == [None, "m", "f"]
+    (folder / "metadata.csv").write_text("picture,sex\none.png,m\n")
+    assert columns_of(folder).column_names == []
+    told = capsys.readouterr().err
+    assert "metadata.csv" in told and told.count("\n") == 1
+    with pytest.raises(UserError, match="filepath"):
+        columns_of(folder / "metadata.csv")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_names_that_are_no_unicode_go_into_parquet(folder, model_directory, tmp_path):
+    odd = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")
+    shutil.copy(folder / "one.png", odd)
+    embed([odd], str(model_directory), tmp_path / "e.parquet")
+    assert pq.read_table(tmp_path / "e.parquet")["path"].to_pylist() == [f"{folder}/caf?.png"]

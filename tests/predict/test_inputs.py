@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict.inputs import expand, find_images
 
 
 def jpeg(seed: int = 0) -> bytes:
@@ -125,6 +125,28 @@ def test_wrong_input_is_named_in_one_line(folder, kind):
         find_images([folder / "b.jpg", wrong])
     assert str(wrong) in str(caught.value), f"the message for a {kind} does not name it: {caught.value}"
     assert "\n" not in str(caught.value)
+
+
+def test_tar_without_images_is_left_out_of_a_folder_and_told(folder, capsys):
+    with tarfile.open(folder / "a" / "texts.tar", "w") as tar:
+        tar.add(folder / "notes.txt", "notes.txt")
+    assert names(find_images([folder]), folder) == ["a/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]
+    told = capsys.readouterr().err
+    assert "texts.tar" in told and told.count("\n") == 1
+    with pytest.raises(UserError, match=r"texts\.tar holds no image"):
+        find_images([folder / "a" / "texts.tar"])
+
+
+def test_links_that_lead_back_end(folder):
+    (folder / "a" / "back").symlink_to(folder)
+    (folder / "again").symlink_to(folder / "a")
+    found = names(find_images([folder]), folder)
+    assert found == ["a/c.PNG", "again/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]
+
+
+def test_expanded_paths_stay_as_they_are(folder):
+    paths = expand([folder, str(folder / "*.jpg")])
+    assert paths == [str(folder), str(folder / "b.jpg")] == expand(paths)
 
 
 def test_no_input_is_an_error():

@@ -82,6 +82,16 @@ def test_unreadable_images_are_named_and_the_others_predicted(folder, model_dire
     assert result["images"] == 3 and len(result["unreadable"]) == 1 and result["output"] == str(output)
 
 
+def test_a_name_that_is_no_unicode_goes_out_as_it_is(folder, model_directory, monkeypatch):
+    name = os.fsencode(folder) + b"/odd \xff.png"
+    os.link(folder / "one.png", name)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["predict", os.fsdecode(name), "--cls", "a", "--model", str(model_directory)]) == 0
+    out.flush()
+    assert out.buffer.getvalue() == b"file_name,classification,score\n" + name + b",a,1.0\n"
+
+
 def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
     arguments = ["predict", str(folder / "one.png"), "--cls", "a,b", "--k", "1", "--model", str(model_directory)]
     assert main([*arguments, "--json"]) == 0
@@ -96,7 +106,7 @@ def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
         (["missing.jpg"], [], "missing.jpg"),
         (["one.png"], ["--cls", " , "], "--cls"),
         (["one.png"], ["--output", "no/folder.csv"], "no/folder.csv"),
-        (["one.png"], ["--output", "x.doc"], "x.doc"),
+        (["one.png"], ["--output", "one.png"], "one.png"),
         (["one.png"], ["--model", "nothing/here"], "nothing/here"),
     ],
 )

@@ -35,7 +35,7 @@ from bioclip_jax.predict.rank import Rank
         ({"labels": "a", "report": "no/page.html"}, ["no/page.html"]),
         ({"labels": "a", "log": "old.json"}, ["old.json", "exists"]),
         ({"labels": "a", "output": "same.html", "format": "csv", "report": "same.html"}, ["--output", "--report"]),
-        ({"labels": "a", "output": "x.doc"}, ["x.doc"]),
+        ({"labels": "a", "output": "/dev/null", "resume": True}, ["--resume", "--output"]),
         ({"labels": "a", "batch_size": 0}, ["--batch-size is 0"]),
     ],
 )
@@ -48,6 +48,33 @@ def test_a_mistake_is_one_line_before_the_model_is_looked_for(tmp_path: Path, mo
     message = str(told.value)
     assert all(part in message for part in says) and "\n" not in message, message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bins.csv", "old.json"]
+
+
+def test_nothing_that_is_read_is_written_over(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    Path("images/a.jpg").write_bytes(b"a")
+    Path("list.csv").write_text("filepath\nimages/a.jpg\n")
+    Path("bins.csv").write_text("label,bin\na,b\n")
+    Path("labels.txt").write_text("a\n")
+    Path("subset.csv").write_text("genus\nMalus\n")
+    Path("link.txt").symlink_to("labels.txt")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    labels = {"labels": "a"}
+    for options, says in (
+        (labels | {"output": "images/a.jpg"}, ["--output", "images/a.jpg", "an input"]),
+        (labels | {"log": "./images/../images/a.jpg"}, ["--log", "images/a.jpg", "an input"]),
+        (labels | {"output": "list.csv"}, ["--output", "list.csv", "an input"]),
+        ({"bins": "bins.csv", "output": "bins.csv"}, ["--output", "--bins"]),
+        ({"labels": "labels.txt", "output": "link.txt"}, ["--output", "--cls"]),
+        ({"subset": "subset.csv", "log": "subset.csv"}, ["--log", "--subset"]),
+        ({"taxa": "labels.txt", "output": "labels.txt"}, ["--output", "--taxa"]),
+        (labels | {"output": "link.txt", "log": "labels.txt"}, ["--output", "--log"]),
+    ):
+        with pytest.raises(UserError) as told:
+            predict(["list.csv"], "no model", **options)
+        assert all(part in str(told.value) for part in says), f"{options}: {told.value}"
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
 def test_what_a_log_says_goes_by_the_names_of_pybioclip(tmp_path: Path):

@@ -5,15 +5,18 @@ import csv
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import results
-from bioclip_jax.predict.results import check_format, check_output, write_rows, written_beside
+from bioclip_jax.predict.results import check_format, check_output, is_stream, write_rows, written_beside
 
 ROWS = [
     {"file_name": "a, b [red].jpg", "classification": 'say "Malus"', "score": 0.75},
@@ -62,13 +65,27 @@ def test_names_that_are_no_unicode_go_out_too(tmp_path):
     assert pq.read_table(tmp_path / "parquet")["file_name"].to_pylist() == ["odd ?.jpg"]
 
 
-def test_a_table_of_many_rows_says_how_many_it_leaves_out(tmp_path, monkeypatch):
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_of_many_rows_is_cut_on_a_terminal_and_whole_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "MOST_TABLE_ROWS", 2)
+    monkeypatch.setenv("COLUMNS", "200")
+    with contextlib.redirect_stdout(Terminal()) as out:
+        assert write_rows(ROWS * 3, "table") == 6
+    assert out.getvalue().count(".jpg") == 2 and "and 4 more rows" in out.getvalue().splitlines()[-1]
     assert write_rows(ROWS * 3, "table", tmp_path / "r.txt") == 6
-    text = (tmp_path / "r.txt").read_text()
-    assert text.count(".jpg") == 2 and text.endswith(
-        "and 4 more rows, which a table leaves out; csv, json and parquet hold them all\n"
-    )
+    assert (tmp_path / "r.txt").read_text().count(".jpg") == 6
+
+
+def test_a_table_in_a_file_folds_nothing(tmp_path):
+    rows = [{"file_name": "森/" + "long " * 100 + ".jpg", "score": 0.5}, {"file_name": "a.jpg", "score": 0.25}]
+    write_rows(rows, "table", tmp_path / "r.txt")
+    lines = (tmp_path / "r.txt").read_text().splitlines()
+    assert len(lines) == 2 + len(rows) and lines[2] == f"{rows[0]['file_name']} │ 0.5000"
+    assert {cell_len(line) for line in lines} == {cell_len(lines[2])}, "the columns are not straight"
 
 
 def test_table_shows_every_cell_as_it_is(tmp_path):
@@ -96,13 +113,41 @@ def test_an_error_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
     assert (tmp_path / "r.csv").read_text() == "old"
 
 
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "target.csv", tmp_path / "link.csv"
+    link.symlink_to(target)
+    for rows in (ROWS, ROWS[:1]):
+        write_rows(rows, "csv", link)
+        assert link.is_symlink() and len(target.read_text().splitlines()) == 1 + len(rows)
+    assert [path.name for path in target.parent.iterdir()] == ["target.csv"]
+    target.parent.rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="does not exist"):
+        write_rows(ROWS, "csv", link)
+
+
+def test_a_pipe_and_a_device_are_written_to_as_they_are(tmp_path):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        assert write_rows(ROWS, "csv", pipe) == 2
+        assert len(read.result().splitlines()) == 3
+    assert not pipe.is_file() and [path.name for path in tmp_path.iterdir()] == ["pipe.csv"]
+    write_rows(ROWS, "csv", Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
+    assert is_stream(Path("/dev/stdout")) and not is_stream(tmp_path / "x.csv")
+
+
 def test_format_follows_the_output(tmp_path):
     assert check_format(None, None) == "csv"
     assert check_format(None, tmp_path / "x.PARQUET") == "parquet"
     assert check_format("table", tmp_path / "x.csv") == "table"
+    for name in ("x.txt", "x.doc", "x"):
+        assert check_format(None, tmp_path / name) == "csv", "pybioclip writes CSV to any name"
 
 
-@pytest.mark.parametrize("format, output", [("xml", None), ("parquet", None), (None, "x.doc")])
+@pytest.mark.parametrize("format, output", [("xml", None), ("parquet", None)])
 def test_wrong_format_is_told(tmp_path, format, output):
     with pytest.raises(UserError):
         check_format(format, None if output is None else tmp_path / output)

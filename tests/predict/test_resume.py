@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.predict import predict
 from bioclip_jax.predict.results import write_rows
-from bioclip_jax.predict.resume import Journal, by_image, inputs_digest
+from bioclip_jax.predict.resume import Journal, by_image, inputs_digest, mentions
 
 QUESTION = {"model": "f00d", "k": 2, "labels": ["a", "b"]}
 IMAGES = [ImageFile(f"{place}.jpg", f"{place}.jpg") for place in range(10)]
@@ -49,11 +50,11 @@ def rows_of(place: int) -> list[dict]:
     return [{"file_name": f"{place}.jpg", "classification": label, "score": place / 7} for label in "ab"]
 
 
-def run(output: Path, last: int, together: int = 2) -> tuple[int, list[int]]:
+def run(output: Path, last: int, together: int = 2) -> list[int]:
     """Goes on with the images up to `last`, and stops there like Ctrl-C where that is not the end."""
-    done = None
+    rest: list[int] = []
     with contextlib.suppress(KeyboardInterrupt), Journal.open(output, QUESTION, IMAGES) as journal:
-        done, rest = journal.rest(together)
+        rest = journal.rest(together)
         for place in rest:
             if place >= last:
                 raise KeyboardInterrupt
@@ -67,7 +68,7 @@ def run(output: Path, last: int, together: int = 2) -> tuple[int, list[int]]:
         assert [image for image, _ in found] == [image for place, image in enumerate(IMAGES) if place not in BAD]
         assert [rows for _, rows in found] == [rows_of(place) for place in range(10) if place not in BAD]
         assert journal.bad == BAD
-    return done, rest
+    return rest
 
 
 @pytest.mark.parametrize("stop", range(1, 10))
@@ -75,10 +76,10 @@ def test_it_goes_on_at_a_piece_and_ends_with_every_answer(tmp_path: Path, stop: 
     output = tmp_path / "out.csv"
     run(output, stop)
     assert [path.name for path in tmp_path.iterdir()] == [".out.csv.partial"]
-    done, _ = run(output, 10)
-    readable = [place for place in range(done) if place not in BAD]
-    assert len(readable) % 2 == 0, "the rest begins in the middle of what was answered together"
-    assert done <= stop and stop - done <= 2 * 2 + len(BAD), f"{stop} images were done, and it went on from {done}"
+    first, *_ = run(output, 10)
+    kept, finished = (len([place for place in range(end) if place not in BAD]) for end in (first, stop))
+    assert kept % 2 == 0, "the rest begins in the middle of what was answered together"
+    assert 0 <= finished - kept <= 2 * 2, f"{finished} images were done, and it went on from {kept}"
     assert list(tmp_path.iterdir()) == [], "the journal is left"
 
 
@@ -124,14 +125,26 @@ def test_a_run_without_an_answer_leaves_nothing(tmp_path: Path):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3))))
 def test_rows_find_their_images(told: list[tuple[str, int]]):
     images = [ImageFile(name, name) for name, _ in told]
-    rows = [{"file_name": name, "n": n} for name, count in told for n in range(count)]
-    found = list(by_image(rows, images))
-    assert [row for _, part in found for row in part] == rows, "rows are lost or out of order"
-    places = [place for place, _ in found]
-    assert places == sorted(set(places))
-    assert all(row["file_name"] == images[place].name for place, part in found for row in part)
-    if all(count for _, count in told) and all(one != two for (one, _), (two, _) in zip(told, told[1:])):
-        assert [len(part) for _, part in found] == [count for _, count in told]
+    asked = list(mentions(images))
+    assert asked == images
+    rows = [{"file_name": image.name, "n": n} for image, (_, count) in zip(asked, told) for n in range(count)]
+    found = dict(by_image(rows, images))
+    assert list(found) == [place for place, (_, count) in enumerate(told) if count]
+    for place, part in found.items():
+        name, count = told[place]
+        assert part == [{"file_name": name, "n": n} for n in range(count)]
+
+
+def test_an_image_that_is_named_twice_in_a_row_is_two(model_directory: Path, tmp_path: Path):
+    image, page = str(tmp_path / "a.png"), tmp_path / "page.html"
+    Image.new("RGB", (32, 40), "red").save(image)
+    for resume in (False, True):
+        output = tmp_path / f"{resume}.csv"
+        options = {"labels": "a,b,c", "batch_size": 8, "output": output, "report": page, "resume": resume}
+        predict([image, image], str(model_directory), **options)
+        assert output.read_text().count(image) == 2 * 3
+        data = page.read_text().split('id="data">')[1].split("</script>")[0]
+        assert [len(answers) for _, answers, _ in json.loads(data)["cards"]] == [3, 3], "the two are one card"
 
 
 def test_the_digest_follows_names_places_and_files(tmp_path: Path):

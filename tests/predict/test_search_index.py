@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -24,6 +25,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embed import embed
 from bioclip_jax.predict.search.approximate import RECALL, bring_up_to_date
 from bioclip_jax.predict.search.build import build_index, delete_images
+from bioclip_jax.predict.search.lock import locked
 from bioclip_jax.predict.search.query import search_index
 from bioclip_jax.predict.search.rows import make_rows
 from bioclip_jax.predict.search.table import LINEAGE, ImageIndex
@@ -147,6 +149,88 @@ def test_adding_takes_what_is_new_and_what_has_changed(index, gallery, model_dir
     assert json.loads((index / "index.json").read_text())["count"] == 9
 
 
+def test_a_changed_file_takes_its_own_row_whatever_else_the_index_holds(index, gallery, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, color in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (30, 30), color).save(folder / f"{name}.png")
+    assert build_index([folder], None, index)["added"] == 2
+    shutil.copy(folder / "a.png", folder / "b.png")
+    result = build_index([folder], None, index)
+    assert [result[name] for name in ("replaced", "known", "count")] == [1, 1, 10]
+    rows = search_index(index, [folder / "a.png"], k=2, as_result=True)["neighbours"]
+    assert sorted(paths(rows)) == ["a.png", "b.png"] and rows[1]["score"] > 0.9999, "b.png kept its old vector"
+    # What a row held goes on under another name.
+    Image.new("RGB", (30, 30), "green").save(folder / "b.png")
+    shutil.copy(folder / "a.png", folder / "c.png")
+    Image.new("RGB", (30, 30), "yellow").save(folder / "a.png")
+    result = build_index([folder], None, index)
+    assert [result[name] for name in ("replaced", "added", "count")] == [2, 1, 11]
+
+
+def test_one_process_at_a_time(index, gallery, model_directory, tmp_path):
+    new = tmp_path / "new"
+    refused = pytest.raises(UserError, match="being built by another process")
+    with locked(new), refused:
+        build_index([gallery], str(model_directory), new)
+    assert not new.exists(), "a folder without an index was left"
+    with locked(index), refused:
+        build_index([gallery], str(model_directory), index)
+    with locked(index), refused:
+        delete_images(index, where="genus = ''")
+    assert delete_images(index, where="genus = ''")["deleted"] == 1, "the lock stayed"
+
+
+def test_a_search_without_a_hit_leaves_no_older_result(built, gallery, tmp_path):
+    for name, content in (("r.csv", f"query,rank,path,score,{','.join(LINEAGE)}\n"), ("r.json", "[]\n")):
+        (tmp_path / name).write_text("old")
+        ask = {"where": "`order` = 'Nothing'", "output": tmp_path / name}
+        assert search_index(built, [gallery / "0.png"], **ask)["output"] == str(tmp_path / name)
+        assert (tmp_path / name).read_text() == content
+    search_index(built, [gallery / "0.png"], k=1, output=tmp_path / "hit.parquet")
+    search_index(built, [gallery / "0.png"], where="genus = 'x'", output=tmp_path / "none.parquet")
+    hit, none = pq.read_table(tmp_path / "hit.parquet"), pq.read_table(tmp_path / "none.parquet")
+    assert none.schema == hit.schema and none.num_rows == 0
+
+
+def test_a_damaged_index_is_told(index, gallery):
+    next((index / "images.lance" / "data").iterdir()).unlink()
+    for act in (
+        lambda: search_index(index, [gallery / "0.png"]),
+        lambda: search_index(index, [gallery / "0.png"], within="Rosaceae"),
+        lambda: delete_images(index, where="genus = 'Malus'"),
+        lambda: build_index([gallery], None, index),
+        lambda: bring_up_to_date(ImageIndex(index), exact_below=1),
+    ):
+        with pytest.raises(UserError, match=rf"the index {index} is damaged \(Not found.*build it again"):
+            act()
+
+
+def test_the_index_knows_its_model_from_anywhere(gallery, model_directory, tmp_path, monkeypatch):
+    shutil.copytree(model_directory, tmp_path / "small")
+    monkeypatch.chdir(tmp_path)
+    build_index([gallery], "small", "index")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert search_index("../index", [gallery / "0.png"], k=1, as_result=True)["neighbours"]
+    shutil.rmtree(tmp_path / "small")
+    for act in (
+        lambda: search_index("../index", [gallery / "0.png"]),
+        lambda: build_index([gallery], None, "../index"),
+    ):
+        with pytest.raises(UserError, match=r"small of the index \.\./index is not there.*--model"):
+            act()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_names_that_are_no_unicode_are_indexed_and_deleted(index, gallery, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Image.new("RGB", (30, 30), "teal").save(odd)
+    assert build_index([odd], None, index)["added"] == 1
+    assert paths(search_index(index, [odd], k=1, as_result=True)["neighbours"]) == ["caf?.png"]
+    assert delete_images(index, paths=[odd])["deleted"] == 1
+
+
 def test_deleting_by_path_folder_and_filter(index, gallery):
     assert delete_images(index, paths=[str(gallery / "0.png"), str(gallery / "1.png")]) == {"deleted": 2, "count": 6}
     assert delete_images(index, where="genus = 'Quercus'") == {"deleted": 3, "count": 3}
@@ -160,7 +244,8 @@ def test_deleting_by_path_folder_and_filter(index, gallery):
 
 def test_vectors_that_embed_wrote_become_the_same_index(built, gallery, model_directory, tmp_path):
     embed([gallery], str(model_directory), tmp_path / "e.parquet")
-    result = build_index([tmp_path / "e.parquet"], None, tmp_path / "index")
+    shutil.copy(tmp_path / "e.parquet", tmp_path / "e.PARQUET")
+    result = build_index([f"{tmp_path}/*.PARQUET"], None, tmp_path / "index")
     assert (result["added"], result["count"]) == (8, 8)
     again = build_index([tmp_path / "e.parquet"], None, tmp_path / "index")
     assert (again["added"], again["known"], again["count"]) == (0, 8, 8)

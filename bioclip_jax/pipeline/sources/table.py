@@ -22,7 +22,7 @@ def read_table(path: Path, required: Sequence[str]) -> "pyarrow.Table":
     UserError if it cannot be read, has none of the columns `required` or no rows.
     """
     wanted = " or ".join(required)
-    table = _read_parquet(path) if path.suffix in PARQUET_SUFFIXES else _read_csv(path, wanted)
+    table = _read_parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else _read_csv(path, wanted)
     if not any(name in table.column_names for name in required):
         have = ", ".join(table.column_names) or "nothing"
         raise UserError(f"{path} has no column {wanted}, only {have}; add it")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES, read_table
 from bioclip_jax.pipeline.sources.tar import IMAGE_KINDS, make_sample
 from bioclip_jax.pipeline.sources.tar_format import members, split_name
 from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.results import plain_text
 from bioclip_jax.text.taxon import RANKS
 
 if TYPE_CHECKING:
@@ -29,21 +31,27 @@ class Columns:
     """The columns that INPUTS bring along beside the images themselves, a row an image.
 
     For a CSV (or Parquet table) of images those are all its columns but filepath, for a folder those of its
-    metadata.csv, and for a tar the ranks, common_name and what its KEY.json files hold. A column of which every value
-    is a number becomes one.
+    metadata.csv, whose file_name will do for filepath, and for a tar the ranks, common_name and what its KEY.json files
+    hold. A column of which every value is a number becomes one.
     """
 
-    def __init__(self, inputs: Sequence[str | os.PathLike[str]], images: Sequence[ImageFile]) -> None:
-        """`images`: what find_images gives for `inputs`. UserError for a table that cannot be read."""
+    def __init__(self, paths: Sequence[str], images: Sequence[ImageFile]) -> None:
+        """`paths`: what expand gives for INPUTS; `images`: what find_images does. UserError for a table among them that
+        cannot be read; a folder's own is left out and told on standard error."""
         import pyarrow as pa
 
-        places = {image.name: place for place, image in enumerate(images)}
+        places = defaultdict(list)
+        for place, image in enumerate(images):
+            places[image.name].append(place)
         rows = np.full(len(images), -1)
+        mentions: Counter[str] = Counter()
         tables, start = [], 0
-        for names, table in _tables(inputs, images):
+        for names, table in _tables(paths, images):
             for number, name in enumerate(names, start):
-                if (place := places.get(name)) is not None:
-                    rows[place] = number
+                # An image that is named again has a row of its own, and where it has none, the last one.
+                if name in places:
+                    rows[places[name][mentions[name] :]] = number
+                    mentions[name] += 1
             tables.append(table)
             start += table.num_rows
         try:
@@ -53,11 +61,6 @@ class Columns:
         self._table = pa.table({name: _typed(name, table[name]) for name in table.column_names})
         self._rows = rows
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns and their types."""
-        return self._table.schema
-
     def take(self, places: Sequence[int]) -> pa.Table:
         """The rows of the images at `places`; null where nothing is known."""
         import pyarrow as pa
@@ -66,22 +69,27 @@ class Columns:
         return self._table.take(pa.array(rows, mask=rows < 0))
 
 
-def _tables(
-    inputs: Sequence[str | os.PathLike[str]], images: Sequence[ImageFile]
-) -> Iterator[tuple[list[str], pa.Table]]:
+def _tables(paths: Sequence[str], images: Sequence[ImageFile]) -> Iterator[tuple[list[str], pa.Table]]:
     """Tables, and for each row the name of its image."""
-    for item in map(os.fspath, inputs):
-        for path in [item] if os.path.exists(item) else sorted(glob.glob(item, recursive=True)):
-            if os.path.isdir(path):
-                files = [os.path.join(path, name) for name in _METADATA_FILES]
-                path = next((file for file in files if os.path.isfile(file)), "")
-            if path.endswith((".csv", *PARQUET_SUFFIXES)):
-                table = read_table(Path(path), ("filepath",))
-                folder = os.path.dirname(path)
-                names = [os.path.join(folder, name or "") for name in table["filepath"].to_pylist()]
-                yield names, table.drop_columns(["filepath"])
+    for path in paths:
+        if os.path.isdir(path):
+            files = [os.path.join(path, name) for name in _METADATA_FILES]
+            if file := next(filter(os.path.isfile, files), None):
+                try:
+                    yield _of_table(file, ("filepath", "file_name"))
+                except UserError as problem:
+                    print(f"left out: {problem}", file=sys.stderr)
+        elif path.lower().endswith((".csv", *PARQUET_SUFFIXES)):
+            yield _of_table(path, ("filepath",))
     for tar in dict.fromkeys(image.path for image in images if image.size is not None):
         yield _of_tar(tar)
+
+
+def _of_table(path: str, named_by: Sequence[str]) -> tuple[list[str], pa.Table]:
+    table = read_table(Path(path), named_by)
+    column = next(name for name in named_by if name in table.column_names)
+    folder = os.path.dirname(path)
+    return [os.path.join(folder, name or "") for name in table[column].to_pylist()], table.drop_columns([column])
 
 
 def _of_tar(path: str) -> tuple[list[str], pa.Table]:
@@ -107,7 +115,9 @@ def _of_tar(path: str) -> tuple[list[str], pa.Table]:
             rows += [{**row, **sample.metadata}] * len(pictures)
     columns = [*RANKS, "common_name", *dict.fromkeys(name for row in rows for name in row)]
     # As texts, because one key may hold a number here and a text there.
-    cells = {name: [str(row[name]) if name in row else None for row in rows] for name in dict.fromkeys(columns)}
+    cells = {
+        name: [plain_text(str(row[name])) if name in row else None for row in rows] for name in dict.fromkeys(columns)
+    }
     return names, pa.table(cells, schema=pa.schema([(name, pa.large_string()) for name in cells]))
 
 
@@ -141,7 +151,9 @@ def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     # A code such as 0071 would lose its zeros.
     if known.null_count == len(known) or pc.any(pc.match_substring_regex(known, r"^0\d")).as_py():
         return column
-    for kind in (pa.int64(), pa.float64()):
+    # float64 has no place for so many digits, and those are of a number that names something.
+    long = pc.any(pc.match_substring_regex(known, r"^-?\d{16,}$")).as_py()
+    for kind in (pa.int64(),) if long else (pa.int64(), pa.float64()):
         try:
             return known.cast(kind)
         except pa.ArrowInvalid:

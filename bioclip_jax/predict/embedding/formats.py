@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.results import written_beside
+from bioclip_jax.predict.results import plain_text, written_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,8 +59,8 @@ def check_format(format: str | None, output: Path | None) -> str:
     return format
 
 
-def write_batches(batches: Iterable[Batch], format: str, output: Path | None, about: Mapping[str, Any]) -> int:
-    """Write all vectors to `output`, or as text to standard output. Returns how many there were.
+def write_batches(batches: Iterable[Batch], format: str, output: Path | None, about: Mapping[str, Any]) -> None:
+    """Write all vectors to `output`, or as text to standard output.
 
     .npy: float32 [n, embed_dim]. Parquet: uuid, emb (embed_dim float32), path or text, then further columns, and
     `about` as the file's metadata. JSON: `about`, then "embeddings" by path or text. pybioclip: the same with no
@@ -68,17 +68,19 @@ def write_batches(batches: Iterable[Batch], format: str, output: Path | None, ab
     """
     if format == "npy":
         with written_beside(output) as path, open(path, "wb") as file:
-            return _write_npy(batches, file)
+            _write_npy(batches, file)
+        return
     if format == "parquet":
         with written_beside(output) as path:
-            return _write_parquet(batches, path, about)
+            _write_parquet(batches, path, about)
+        return
     with _text(output) as file:
         if format == "json":
-            return _write_json(batches, file, about)
-        number = _write_json(batches, file, {"model": about["model"]}, indent=4)
+            _write_json(batches, file, about)
+            return
+        _write_json(batches, file, {"model": about["model"]}, indent=4)
         if output is None:
             file.write("\n")
-        return number
 
 
 def sample_uuid(image: ImageFile) -> str:
@@ -104,7 +106,7 @@ def _text(output: Path | None) -> Iterator[TextIO]:
         yield file
 
 
-def _write_npy(batches: Iterable[Batch], file: BinaryIO) -> int:
+def _write_npy(batches: Iterable[Batch], file: BinaryIO) -> None:
     number = width = 0
 
     def write_header() -> None:
@@ -120,14 +122,13 @@ def _write_npy(batches: Iterable[Batch], file: BinaryIO) -> int:
     # NumPy leaves room in a header for the first dimension to grow, so the vectors stay where they are.
     file.seek(0)
     write_header()
-    return number
 
 
-def _write_parquet(batches: Iterable[Batch], path: Path, about: Mapping[str, Any]) -> int:
+def _write_parquet(batches: Iterable[Batch], path: Path, about: Mapping[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer, waiting, rows, number = None, [], 0, 0
+    writer, waiting, rows = None, [], 0
     try:
         for batch in batches:
             table = _as_table(batch)
@@ -138,7 +139,6 @@ def _write_parquet(batches: Iterable[Batch], path: Path, about: Mapping[str, Any
                 writer = pq.ParquetWriter(path, table.schema.with_metadata(metadata))
             waiting.append(table.cast(writer.schema))
             rows += table.num_rows
-            number += table.num_rows
             if rows >= _GROUP:
                 writer.write_table(pa.concat_tables(waiting), row_group_size=rows)
                 waiting, rows = [], 0
@@ -147,7 +147,6 @@ def _write_parquet(batches: Iterable[Batch], path: Path, about: Mapping[str, Any
     finally:
         if writer is not None:
             writer.close()
-    return number
 
 
 def _as_table(batch: Batch) -> pa.Table:
@@ -160,7 +159,7 @@ def _as_table(batch: Batch) -> pa.Table:
         {
             "uuid": [make_uuid(item) for item in batch.items],
             "emb": pa.FixedSizeListArray.from_arrays(vectors, batch.vectors.shape[1]),
-            named: batch.names,
+            named: list(map(plain_text, batch.names)),
         }
     )
     for column in [] if batch.columns is None else batch.columns.column_names:
@@ -170,7 +169,7 @@ def _as_table(batch: Batch) -> pa.Table:
     return table
 
 
-def _write_json(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any], indent: int | None = None) -> int:
+def _write_json(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any], indent: int | None = None) -> None:
     """What json.dump writes of {**about, "embeddings": {name: vector}}, entry by entry."""
 
     def dump(value: Any, depth: int) -> str:
@@ -183,12 +182,11 @@ def _write_json(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any]
     file.write("{" + line(1))
     file.writelines(f"{dump(name, 1)}: {dump(value, 1)}{comma}{line(1)}" for name, value in about.items())
     file.write('"embeddings": {')
-    number = 0
+    first = True
     for batch in batches:
         for name, vector in zip(batch.names, batch.vectors):
-            file.write(f"{comma if number else ''}{line(2)}{dump(name, 2)}: {dump(vector.tolist(), 2)}")
-            number += 1
-    file.write(f"{line(1) if number else ''}}}{line(0)}}}")
+            file.write(f"{'' if first else comma}{line(2)}{dump(name, 2)}: {dump(vector.tolist(), 2)}")
+            first = False
+    file.write(f"{'' if first else line(1)}}}{line(0)}}}")
     if indent is None:
         file.write("\n")
-    return number

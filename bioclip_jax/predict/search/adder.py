@@ -43,13 +43,25 @@ class Adder:
             self._new = about
 
     def wanted(self, ids: Sequence[str], contents: Sequence[str | None]) -> list[int]:
-        """The places of those whose id and content (its SHA-256, where known) are new; the others count as known."""
+        """The places of those to add; the others count as known.
+
+        `contents`: SHA-256, or None where not known. A known id is wanted where its content has changed, and a new one
+        where no image of the index has its content.
+        """
         places = []
         for place, (id, content) in enumerate(zip(ids, contents)):
-            if content in self._contents or (content is None and id in self._known):
+            if content is None:
+                known = id in self._known
+            elif id in self._known:
+                known = content == self._known[id]
+            else:
+                known = content in self._contents
+            if known:
                 self._counts["known"] += 1
                 continue
             places.append(place)
+            # What the row held before may come back under another name.
+            self._contents.discard(self._known.get(id))
             if content is not None:
                 self._contents.add(content)
         return places

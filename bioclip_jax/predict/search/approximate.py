@@ -37,8 +37,10 @@ def bring_up_to_date(index: ImageIndex, exact_below: int = EXACT_BELOW) -> dict[
             kind = IvfSq if index.about["dim"] % 8 else IvfRq
             partitions = _partitions(count)
             config = kind("cosine", num_partitions=partitions, sample_rate=_SAMPLES, max_iterations=15)
-            table.create_index("vector", config=config, replace=True)
-    table.optimize(cleanup_older_than=KEPT)
+            with index.undamaged():
+                table.create_index("vector", config=config, replace=True)
+    with index.undamaged():
+        table.optimize(cleanup_older_than=KEPT)
     if count >= exact_below:
         about |= _enough_partitions(index, _partitions(about.get("trained_on") or trained_on))
     index.write_about(**about)

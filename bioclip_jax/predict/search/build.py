@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import sample_uuid
 from bioclip_jax.predict.embedding.stream import blocks, digests, stream_places
-from bioclip_jax.predict.inputs import ImageFile, find_images
+from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import Unreadable, track
 from bioclip_jax.predict.search.adder import Adder
+from bioclip_jax.predict.search.lock import locked
 from bioclip_jax.predict.search.rows import make_rows
 from bioclip_jax.predict.search.table import ABOUT_FILE, ImageIndex, check_free, quoted
 
@@ -43,31 +45,34 @@ def build_index(
     Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "count": how many there are now,
       "recall": that of the approximate index at 10, on 100 of its images, or None where search is exact, "nprobes",
       "output"}.
-    Errors: UserError for wrong arguments, before the model is loaded, for a model that is not the index's, and where no
-      image can be read.
+    Errors: UserError for wrong arguments, before the model is loaded, for a model that is not the index's, while
+      another process builds it, and where no image can be read.
     """
     output = Path(output)
-    index = ImageIndex(output) if (output / ABOUT_FILE).is_file() else None
-    if index is None:
+    if not (output / ABOUT_FILE).is_file():
         check_free(output)
-    tables = [item for item in map(os.fspath, inputs) if _holds_vectors(item)]
-    files = [item for item in inputs if os.fspath(item) not in tables]
-    images = find_images(files) if files or not tables else []
+    paths = expand(inputs)
+    tables = [path for path in paths if _holds_vectors(path)]
+    files = [path for path in paths if path not in tables]
+    images = find_images(files) if files else []
     columns = Columns(files, images)
-    adder = Adder(output, index)
     unreadable = Unreadable(len(images))
-    if images or model is not None:
-        # JAX is loaded once there is something to do.
-        from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
+    with locked(output):
+        index = ImageIndex(output) if (output / ABOUT_FILE).is_file() else None
+        adder = Adder(output, index)
+        if images or model is not None:
+            # JAX is loaded once there is something to do.
+            from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
 
-        model = model or (index.about["model"] if index else None) or DEFAULT_MODEL
-        loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
-        adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, None if pretrained else model)
-        _add_images(adder, loaded, images, columns, unreadable)
-    number = len(images)
-    for table in tables:
-        number += _add_vectors(adder, table)
-    return {"images": number, **adder.finish(), "unreadable": unreadable.problems, "output": str(output)}
+            model = model or (index.model if index else None) or DEFAULT_MODEL
+            loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
+            name = None if pretrained else _from_anywhere(model)
+            adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, name)
+            _add_images(adder, loaded, images, columns, unreadable)
+        number = len(images)
+        for table in tables:
+            number += _add_vectors(adder, table)
+        return {"images": number, **adder.finish(), "unreadable": unreadable.problems, "output": str(output)}
 
 
 def delete_images(
@@ -75,20 +80,28 @@ def delete_images(
 ) -> dict[str, Any]:
     """Take images out of an index: those at `paths` (or in folders and tars of these names), or that `where` selects.
 
-    Returns: {"deleted", "count": how many are left}. UserError for a path that is not in the index, and for a wrong
-    filter.
+    Returns: {"deleted", "count": how many are left}. UserError for a path that is not in the index, for a wrong filter,
+    and while another process builds it.
     """
     if bool(paths) == (where is not None):
         raise UserError("say which images to take out of the index: either --path or --where")
-    index = ImageIndex(directory)
-    conditions = []
-    for path in paths:
-        inside = path.rstrip("/") + "/"
-        condition = f"(path = {quoted(path)} OR starts_with(path, {quoted(inside)}))"
-        if not index.check_filter(condition):
-            raise UserError(f"the index {directory} holds no image {path}; give the path as it was given to build")
-        conditions.append(condition)
-    return {"deleted": index.delete(where or " OR ".join(conditions)), "count": len(index)}
+    with locked(ImageIndex(directory).directory):
+        # Opened again, because another process may just have changed it.
+        index = ImageIndex(directory)
+        conditions = []
+        for path in paths:
+            inside = path.rstrip("/") + "/"
+            condition = f"(path = {quoted(path)} OR starts_with(path, {quoted(inside)}))"
+            if not index.check_filter(condition):
+                raise UserError(f"the index {directory} holds no image {path}; give the path as it was given to build")
+            conditions.append(condition)
+        return {"deleted": index.delete(where or " OR ".join(conditions)), "count": len(index)}
+
+
+def _from_anywhere(model: str) -> str:
+    """The MODEL, a directory by its absolute path."""
+    path = Path(model.removeprefix("local-dir:")).expanduser()
+    return str(path.absolute()) if path.is_dir() else model
 
 
 def _add_images(adder: Adder, model: Model, images: Sequence[ImageFile], columns: Columns, bad: Unreadable) -> None:
@@ -103,7 +116,7 @@ def _add_images(adder: Adder, model: Model, images: Sequence[ImageFile], columns
 
 def _holds_vectors(item: str) -> bool:
     """Whether it is a Parquet file as `embed` writes them."""
-    if not (item.endswith(".parquet") and os.path.isfile(item)):
+    if not (item.lower().endswith(PARQUET_SUFFIXES) and os.path.isfile(item)):
         return False
     import pyarrow as pa
     import pyarrow.parquet as pq

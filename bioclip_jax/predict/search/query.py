@@ -15,7 +15,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embedding.stream import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import Unreadable, track
-from bioclip_jax.predict.results import check_format, check_output, write_rows
+from bioclip_jax.predict.results import check_format, check_output, write_rows, written_beside
 from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def search_index(
     """Write the `k` images of an index that are nearest to each image of `queries` (as find_images) and each text.
 
     Args: `model`: None for the one that built the index; `within`: images of this taxon, at any rank; `where`: only
-      those that this filter selects (as ImageIndex.check_filter); `exact`: compare all vectors, as
-      is done for texts; `format` and `output` as
-      check_format; `as_result`, without an output put the rows into the result instead of writing them.
+      those that this filter selects (as ImageIndex.check_filter); `exact`: compare all vectors, as is done for texts;
+      `format` and `output` as check_format; `as_result`, without an output put the rows into the result instead of
+      writing them.
     Rows: "query" (path or text), "rank" from 1, "path", "score" (the cosine), and LINEAGE.
     Returns: {"queries", "unreadable", and "output" or "neighbours"}.
     Errors: UserError for wrong arguments, before the model is loaded, and for a model that is not the index's.
@@ -68,7 +68,7 @@ def search_index(
     if within is not None:
         conditions.append(within_filter(index, within))
     images = find_images(queries) if queries else []
-    model = model or index.about["model"]
+    model = model or index.model
     if model is None:
         raise UserError(
             f"the index {directory} was made from vectors; name the model of {index.about['source']} with --model"
@@ -95,9 +95,25 @@ def search_index(
     if as_result and output is None:
         result["neighbours"] = list(rows())
     else:
-        write_rows(rows(), format, output)
+        if not write_rows(rows(), format, output) and output is not None:
+            _write_no_row(format, output)
         result["output"] = None if output is None else str(output)
     return result | {"unreadable": unreadable.problems}
+
+
+def _write_no_row(format: str, output: Path) -> None:
+    """A result without a row, so that nobody takes an older file for it."""
+    names = ["query", "rank", "path", "score", *LINEAGE]
+    with written_beside(output) as path:
+        if format == "parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            types = {"rank": pa.int64(), "score": pa.float64()}
+            pq.write_table(pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table(), path)
+        else:
+            text = {"json": "[]", "csv": ",".join(names)}.get(format, "  ".join(names))
+            path.write_text(text + "\n", encoding="utf-8")
 
 
 def within_filter(index: ImageIndex, taxon: str) -> str:
@@ -108,7 +124,7 @@ def within_filter(index: ImageIndex, taxon: str) -> str:
     condition = "(" + " OR ".join(f"`{name}` = {quoted(taxon)}" for name in _NAMES) + ")"
     if index.check_filter(condition):
         return condition
-    table = index.table.search().select(list(_NAMES)).limit(max(1, len(index))).to_arrow()
+    table = index.values(_NAMES)
     names = {name.lower(): name for column in table.columns for name in column.unique().to_pylist() if name}
     near = [names[found] for found in difflib.get_close_matches(taxon.lower(), names, n=3)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "; give a name as the index's own columns have it"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
+from bioclip_jax.predict.results import plain_text
 from bioclip_jax.predict.search.table import LINEAGE
 from bioclip_jax.text.taxon import RANKS, Taxon
 
@@ -37,7 +38,7 @@ def make_rows(
     vectors = np.ascontiguousarray(vectors, np.float32)
     table = {
         "id": pa.array(ids, pa.string()),
-        "path": pa.array(paths, pa.string()),
+        "path": pa.array(map(plain_text, paths), pa.string()),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
         "sha256": pa.array([None] * len(ids) if sha256 is None else sha256, pa.string()),
     }

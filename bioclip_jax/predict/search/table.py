@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,20 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.results import written_beside
+from bioclip_jax.predict.results import plain_text, written_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ABOUT_FILE = "index.json"
+# Held by the process that changes the index.
+LOCK_FILE = ".lock"
 # The ranks and names of a row, as the predictions have them; "" where unknown.
 LINEAGE = ("kingdom", "phylum", "class", "order", "family", "genus", "species_epithet", "species", "common_name")
 
 _TABLE = "images"
+# What LanceDB says where a file of its own is at fault, and not the call.
+_OF_A_FILE = re.compile(r"LanceError\(IO\)|Not found: ")
 # The approximate index finds this many times k by its rough distances, and orders them by the exact ones.
 _REFINE = 20
 # Other readers may hold a version that old.
@@ -35,9 +40,9 @@ class ImageIndex:
     """Images by their vectors. A row has id (UUID), path, vector, LINEAGE, sha256, and what else the source says.
 
     directory: where it lies. about: index.json: the fingerprint of the model that made the vectors ("fingerprint"),
-    how to load it ("model"), where it came from ("source"), "dim", and "count" as the last change left it; and if there
-    is an approximate index, how many of its partitions a search reads ("nprobes"), and which share of the ten nearest
-    it then finds ("recall").
+    how to load it ("model", a directory by its absolute path), where it came from ("source"), "dim", and "count" as the
+    last change left it; and if there is an approximate index, how many of its partitions a search reads ("nprobes"),
+    and which share of the ten nearest it then finds ("recall").
 
     Every change is one version of the table: readers, and a process that is killed, leave and find a whole one.
     """
@@ -73,7 +78,10 @@ class ImageIndex:
         try:
             _connect(beside).create_table(_TABLE, schema=schema)
             (beside / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-            os.replace(beside, directory)
+            directory.mkdir(exist_ok=True)
+            # Until ABOUT_FILE is there, the folder is no index.
+            for name in (f"{_TABLE}.lance", ABOUT_FILE):
+                os.replace(beside / name, directory / name)
         except OSError as error:
             raise UserError(f"the index {directory} cannot be made ({error.strerror}); name another folder") from error
         finally:
@@ -84,25 +92,41 @@ class ImageIndex:
         return self.table.count_rows()
 
     @property
+    def model(self) -> str | None:
+        """The MODEL that made the vectors; None where they came without it. UserError where it is there no more."""
+        model = self.about["model"]
+        if model is not None and os.path.isabs(model) and not os.path.isdir(model):
+            raise UserError(
+                f"the model {model} of the index {self.directory} is not there any more; say where it is with --model"
+            )
+        return model
+
+    @property
     def columns(self) -> list[str]:
         """The columns that a filter may name."""
         return [name for name in self.table.schema.names if name != "vector"]
 
     def known(self) -> dict[str, str | None]:
         """The SHA-256 of each image's content, or None where it is not known, by id."""
-        found = self.table.search().select(["id", "sha256"]).limit(max(1, len(self))).to_arrow()
+        found = self.values(["id", "sha256"])
         return dict(zip(found["id"].to_pylist(), found["sha256"].to_pylist()))
+
+    def values(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of all images. UserError where the index is damaged."""
+        with self.undamaged():
+            return self.table.search().select(list(columns)).limit(max(1, len(self))).to_arrow()
 
     def add(self, rows: pa.Table, replace: bool = False) -> None:
         """Add images; `replace`: instead of those that have their ids. Columns that are new here become null in others.
 
-        UserError for a column whose values do not fit the type that it has.
+        UserError for a column whose values do not fit the type that it has, and where the index is damaged.
         """
         import pyarrow as pa
 
         new = [field.with_nullable(True) for field in rows.schema if field.name not in self.table.schema.names]
         if new:
-            self.table.add_columns(pa.schema(new))
+            with self.undamaged():
+                self.table.add_columns(pa.schema(new))
         schema = self.table.schema
         columns = []
         for field in schema:
@@ -115,15 +139,17 @@ class ImageIndex:
                     f"and the new values do not fit ({error}); rename the column in your table"
                 ) from error
         rows = pa.table(columns, schema=schema)
-        if replace:
-            self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
-        else:
-            self.table.add(rows)
+        with self.undamaged():
+            if replace:
+                self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+            else:
+                self.table.add(rows)
 
     def delete(self, where: str) -> int:
         """Take out the images that a filter (as check_filter) names. Returns how many there were."""
         self.check_filter(where)
-        deleted = self.table.delete(f"({where})").num_deleted_rows
+        with self.undamaged():
+            deleted = self.table.delete(f"({where})").num_deleted_rows
         self.write_about(count=len(self))
         return deleted
 
@@ -135,6 +161,8 @@ class ImageIndex:
                 raise ValueError("it closes a bracket that it has not opened")
             return self.table.count_rows(f"({where})")
         except (ValueError, RuntimeError, OSError) as error:
+            if _OF_A_FILE.search(str(error)):
+                raise self._damage(error) from error
             reason = str(error).splitlines()[0].removeprefix("Invalid input, ").split(". Valid fields")[0]
             raise UserError(
                 f"the filter {where!r} cannot be used ({reason.split(', /')[0]}); "
@@ -167,9 +195,25 @@ class ImageIndex:
             if where is not None:
                 query = query.where(f"({where})", prefilter=True)
             query = query.bypass_vector_index() if exact else query.nprobes(nprobes).refine_factor(_REFINE)
-            rows = query.to_list()
+            with self.undamaged():
+                rows = query.to_list()
             found.append([row | {"score": 1 - row.pop("_distance")} for row in rows])
         return found
+
+    @contextlib.contextmanager
+    def undamaged(self) -> Iterator[None]:
+        """What LanceDB cannot read or write in the block becomes a UserError."""
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            raise self._damage(error) from error
+
+    def _damage(self, error: Exception) -> UserError:
+        # Each layer of LanceDB wraps what the one below says, and the place in its source follows.
+        reason = str(error).splitlines()[0].split(", /")[0].split("Wrapped error: ")[-1].removeprefix("lance error: ")
+        if "No space left" in str(error):
+            return UserError(f"the disk of the index {self.directory} is full; make room, and call this again")
+        return UserError(f"the index {self.directory} is damaged ({reason}); build it again")
 
     def write_about(self, **values: Any) -> None:
         """Change index.json."""
@@ -180,7 +224,7 @@ class ImageIndex:
 
 def check_free(directory: Path) -> None:
     """UserError if the folder of an index cannot be made at `directory`."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and (not directory.is_dir() or any(path.name != LOCK_FILE for path in directory.iterdir())):
         raise UserError(f"{directory} is there and is no index of images; name another folder, or one that is empty")
     if not directory.absolute().parent.is_dir():
         raise UserError(f"the folder of {directory} does not exist; make it, or name another")
@@ -197,7 +241,7 @@ def check_same_model(directory: Path, held: dict[str, Any], given: dict[str, Any
 
 def quoted(text: str) -> str:
     """A text as a filter writes it."""
-    return "'" + text.replace("'", "''") + "'"
+    return "'" + plain_text(text).replace("'", "''") + "'"
 
 
 def _closes_too_much(where: str) -> bool:

@@ -1,0 +1,49 @@
+"""One process at a time changes an index."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict.search.table import ABOUT_FILE, LOCK_FILE
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keeps other processes from changing the index in `directory`; the lock goes with this one, however that ends.
+
+    The folder is made where it is not there, and goes again if no index was made in it. UserError where another
+    process is at it, or it cannot be written.
+    """
+    made = not directory.exists()
+    with contextlib.ExitStack() as stack:
+        try:
+            directory.mkdir(exist_ok=True)
+            file = stack.enter_context(open(directory / LOCK_FILE, "ab"))
+        except OSError as error:
+            raise UserError(
+                f"the index {directory} cannot be written ({error.strerror}); name another folder"
+            ) from error
+        _lock(file, directory)
+        try:
+            yield
+        finally:
+            if not (directory / ABOUT_FILE).exists():
+                with contextlib.suppress(OSError):
+                    (directory / LOCK_FILE).unlink()
+                    if made:
+                        directory.rmdir()
+
+
+def _lock(file: BinaryIO, directory: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock, and builds without
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"the index {directory} is being built by another process; wait for it") from None
