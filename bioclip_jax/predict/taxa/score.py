@@ -18,7 +18,8 @@ from bioclip_jax.predict.taxa.head import TaxaHead
 
 # The k best of all taxa lie in the k chunks with the largest maxima, so the maxima are all that is kept of a chunk.
 _CHUNK = 64
-_BLOCK = 64 * _CHUNK
+# Rows that are scored together: on a CPU what its caches hold, elsewhere what is worth starting a kernel for.
+_CPU_BLOCK, _BLOCK = 64 * _CHUNK, 1024 * _CHUNK
 # Pages of the head that are let lie in memory; to drop them costs little, to count them all would be gigabytes.
 _MAPPED_BYTES = 256 << 20
 # Share of an accelerator's memory that the head may stay in between two passes.
@@ -55,7 +56,8 @@ class TaxaScorer:
         self._offset = None if rows is not None and len(rows) != rows[-1] - rows[0] + 1 else 0
         if self._offset is not None and rows is not None:
             self._offset = int(rows[0])
-        self._block_rows = min(_BLOCK, -(-len(self.names) // _CHUNK) * _CHUNK)
+        most = _CPU_BLOCK if on_cpu else _BLOCK
+        self._block_rows = min(most, -(-len(self.names) // _CHUNK) * _CHUNK)
         self._resident: dict[int, Any] | None = None if on_cpu or not self._fits_on_device() else {}
 
     def species(
@@ -90,7 +92,7 @@ class TaxaScorer:
             candidates = (np.sort(chunks)[:, None] * _CHUNK + np.arange(_CHUNK)).ravel()
             candidates = candidates[candidates < len(self.names)]
             logits = self.logit_scale * np.concatenate(
-                [self._vectors(part) @ vector for part in _parts(candidates, _BLOCK)]
+                [self._vectors(part) @ vector for part in _parts(candidates, _CPU_BLOCK)]
             )
             best = largest(logits, k)
             rows[image] = candidates[best]
