@@ -44,4 +44,4 @@ def _of_hub(model: Model, repository: str) -> TaxaHead:
         embeddings, _ = (download_data(repository, name) for name in names)
         cached.parent.mkdir(parents=True, exist_ok=True)
         build_taxa(str(embeddings), model, cached)
-    return TaxaHead.open(cached, model.fingerprint, called)
+    return TaxaHead.open(cached, model.fingerprint, model.source)
