@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bioclip_jax.convert.pretrained import DEFAULT_MODEL
+
 # A result as one JSON object, or text for a person.
 Result = dict[str, Any] | None
 
@@ -19,8 +21,6 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-# Named here too, because predict/model.py imports JAX.
-DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
 MODEL = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
 
 

@@ -21,9 +21,8 @@ from bioclip_jax.cli.options import (
     running,
 )
 from bioclip_jax.errors import UserError
-
-_RANKS = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
-_FORMATS = ["csv", "table", "json", "parquet"]
+from bioclip_jax.predict.results import FORMATS
+from bioclip_jax.text.taxon import RANKS
 
 
 def predict(arguments: argparse.Namespace) -> Result:
@@ -73,9 +72,8 @@ def embed(arguments: argparse.Namespace) -> Result:
 
 
 def models(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.convert.pretrained import tags
+    from bioclip_jax.convert.pretrained import PUBLISHED, tags
     from bioclip_jax.models import get_config, model_names
-    from bioclip_jax.predict.pixels import PUBLISHED
 
     if arguments.model:
         get_config(arguments.model)
@@ -184,7 +182,7 @@ def serve(arguments: argparse.Namespace) -> Result:
 
 
 def _add_output(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--format", choices=_FORMATS, help="default: by the output's suffix, else csv")
+    verb.add_argument("--format", choices=FORMATS, help="default: by the output's suffix, else csv")
     verb.add_argument("--output", type=file_or_stdout, metavar="FILE", help="default: standard output")
 
 
@@ -194,7 +192,7 @@ def add_verbs(verbs: Any) -> None:
     add_inputs(verb)
     add_model(verb)
     names = verb.add_argument_group("possible answers", "the taxa of the tree of life, if nothing else is said")
-    names.add_argument("--rank", choices=_RANKS, help="of the answers (default species)")
+    names.add_argument("--rank", choices=RANKS, help="of the answers (default species)")
     names.add_argument(
         "--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank"
     )

@@ -1,4 +1,4 @@
-"""open_clip's pretrained tags: which repository of the Hub holds an architecture's weights."""
+"""Models of the Hub by their names: BioCLIP's, and what open_clip's pretrained tags of an architecture stand for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["architectures", "repository", "tags"]
+__all__ = ["DEFAULT_MODEL", "PUBLISHED", "architectures", "repository", "tags"]
+
+# The published models of BioCLIP, and the datasets of the Hub that hold the text embeddings of their taxa, as
+# embeddings/txt_emb_species.{npy,json}.
+PUBLISHED = {
+    "hf-hub:imageomics/bioclip": "imageomics/TreeOfLife-10M",
+    "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
+}
+# What is used where nobody names a model, as in pybioclip.
+DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
 
 
 def architectures() -> tuple[str, ...]:

@@ -62,9 +62,9 @@ def embed(
     columns = Columns(paths, images) if images and format == "parquet" else None
 
     # JAX is loaded once there is something to do.
-    from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
+    from bioclip_jax.predict.model import load_model
 
-    loaded = load_model(model or DEFAULT_MODEL, pretrained=pretrained, device=device, batch_size=batch_size)
+    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
     unreadable = Unreadable(len(images))
     if texts:
         batches = _of_texts(loaded, texts)

@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
+from bioclip_jax.convert.pretrained import DEFAULT_MODEL, repository
 from bioclip_jax.convert.weights import WEIGHTS_SUFFIXES
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import CLIPConfig, model_names
@@ -23,8 +24,6 @@ from bioclip_jax.predict.devices import devices
 from bioclip_jax.predict.embedder import Embedder
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.pixels import ImageLike
-
-DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
 
 
 class Model:
@@ -90,7 +89,8 @@ def load_model(
     """
     # A device that is not there is told at once, not after gigabytes were read.
     chosen = devices(device)
-    return Model(_bundle(os.fspath(model or DEFAULT_MODEL), pretrained), batch_size=batch_size, devices=chosen, dtype=dtype)
+    bundle = _bundle(os.fspath(model or DEFAULT_MODEL), pretrained)
+    return Model(bundle, batch_size=batch_size, devices=chosen, dtype=dtype)
 
 
 def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundle:
@@ -102,8 +102,6 @@ def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundl
         return resolve(model)
     if pretrained is not None and (path := Path(pretrained).expanduser()).suffix in WEIGHTS_SUFFIXES:
         return resolve_weights_file(path, model)
-    from bioclip_jax.convert.pretrained import repository
-
     return resolve(repository(model, None if pretrained is None else os.fspath(pretrained)))
 
 

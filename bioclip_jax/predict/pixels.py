@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert.pretrained import PUBLISHED
 from bioclip_jax.pipeline.images import BadImage, Preprocess, decode, open_image
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.squash import Squash
@@ -19,16 +20,9 @@ ImageLike = str | os.PathLike | ImageFile | bytes | Image.Image | UInt8[np.ndarr
 # What the model sees, before normalisation: between 0 and 255.
 Pixels = UInt8[np.ndarray, "size size 3"] | Float32[np.ndarray, "size size 3"]
 
-# The published models, for which pybioclip has a transform of its own in place of the model's; and the datasets of the
-# Hub that hold the text embeddings of their taxa, as embeddings/txt_emb_species.{npy,json}.
-PUBLISHED = {
-    "hf-hub:imageomics/bioclip": "imageomics/TreeOfLife-10M",
-    "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
-}
-
 
 def prediction_preprocess(bundle: ModelBundle) -> Preprocess:
-    """The transform under which a model's predictions are pybioclip's: Squash for the two published models from the
+    """The transform under which a model's predictions are pybioclip's: Squash for the two PUBLISHED models from the
     Hub, and for every other the model's own. The evaluation protocols always use the model's own."""
     return Squash(bundle.preprocess.size) if bundle.source in PUBLISHED else bundle.preprocess
 

@@ -50,9 +50,9 @@ def predict(
       Without these, taxa at `rank`, species if None, of the head `taxa`, or else of the model's own; only those that
       the CSV `subset` names, or that lie `within` a taxon, or both.
     Which of them are:
-      k: so many an image; None is 5 taxa, or all labels. min_confidence: instead, one at the narrowest rank that reaches it. unknown: an
-      image whose best score is below it is "unknown". temperature: a number, or a file of `taxa calibrate`, that the
-      scores of taxa are made less sure by.
+      k: so many an image; None is 5 taxa, or all labels. min_confidence: instead, one at the narrowest rank that
+      reaches it. unknown: an image whose best score is below it is "unknown". temperature: a number, or a file of
+      `taxa calibrate`, that the scores of taxa are made less sure by.
     Where they go:
       format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as HTML.
       resume: finished images wait in a journal beside `output`; after a run was stopped, however hard, the same

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.lock import lock
 
 Row = Mapping[str, Any]
 # An image and the rows about it, best first.
@@ -91,7 +92,7 @@ class Journal:
         """
         path = output.with_name(f".{output.name}.partial")
         with open(path, "a+b") as file:
-            _lock(file, output)
+            lock(file, f"another process is working on {output}; wait for it, or name another output")
             journal = cls(file, path, images)
             journal._read(output, {"journal": _VERSION, **question})
             done = False
@@ -189,18 +190,6 @@ class Journal:
         # Some of their lines may have been among those that are gone.
         for place, problem in list(self.bad.items()):
             self.add_bad(place, problem)
-
-
-def _lock(file: BinaryIO, output: Path) -> None:
-    """Keeps other processes out of the journal until it is closed, however that happens."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock, and predicts without
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another process is working on {output}; wait for it, or name another output") from None
 
 
 def _entry(line: bytes) -> Any:

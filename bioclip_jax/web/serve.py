@@ -67,13 +67,13 @@ def serve(
             import uvicorn
         except ModuleNotFoundError as error:
             raise UserError("the page needs gradio; install it with: pip install 'bioclip-jax[web]'") from error
-        from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
+        from bioclip_jax.predict.model import load_model
         from bioclip_jax.web.answers import Answers
         from bioclip_jax.web.app import build_app
         from bioclip_jax.web.examples import examples
         from bioclip_jax.web.folder import Folder
 
-        loaded = load_model(model or DEFAULT_MODEL, pretrained=pretrained, device=device, batch_size=batch_size)
+        loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
         answers = Answers(loaded, taxa=_taxa(loaded, taxa), index=_index(loaded, index), limits=limits)
         folder = None if images is None else Folder(os.fspath(images), answers)
         shown = examples(folder.images if folder is not None else ())

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embedder import OnBad
-from bioclip_jax.predict.model import DEFAULT_MODEL, Model, as_images, load_model
+from bioclip_jax.predict.model import Model, as_images, load_model
 from bioclip_jax.predict.pixels import ImageLike, name_of
 from bioclip_jax.predict.progress import track
 
@@ -42,7 +42,7 @@ class BaseClassifier:
     ) -> None:
         """`model`: a Model, or a MODEL to load. The others are as load_model's, for a MODEL; `model_str` is pybioclip's
         name for it."""
-        model = model or model_str or DEFAULT_MODEL
+        model = model or model_str
         if isinstance(model, Model) and (model_str or pretrained_str or device is not None or batch_size):
             raise UserError(
                 "the model is loaded already; give model_str, pretrained_str, device and batch_size without it"

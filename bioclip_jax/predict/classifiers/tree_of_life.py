@@ -109,7 +109,6 @@ class TreeOfLifeClassifier(BaseClassifier):
         Returns: rows with "file_name", the names from kingdom to `rank` (at species also "species_epithet" and
           "common_name") and "score". UserError for an image that cannot be read.
         """
-
         check_answers(k)
 
         def answers(names: list[str], features: Float32[np.ndarray, "n dim"]) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioclip_jax.convert.pretrained import DEFAULT_MODEL
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
 from bioclip_jax.predict.embedding.columns import Columns
@@ -62,7 +63,7 @@ def build_index(
         adder = Adder(output, index)
         if images or model is not None:
             # JAX is loaded once there is something to do.
-            from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
+            from bioclip_jax.predict.model import load_model
 
             model = model or (index.model if index else None) or DEFAULT_MODEL
             loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)

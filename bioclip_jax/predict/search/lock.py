@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.predict.lock import lock
 from bioclip_jax.predict.search.table import ABOUT_FILE, LOCK_FILE
 
 
@@ -27,7 +27,7 @@ def locked(directory: Path) -> Iterator[None]:
             raise UserError(
                 f"the index {directory} cannot be written ({error.strerror}); name another folder"
             ) from error
-        _lock(file, directory)
+        lock(file, f"the index {directory} is being built by another process; wait for it")
         try:
             yield
         finally:
@@ -36,14 +36,3 @@ def locked(directory: Path) -> Iterator[None]:
                     (directory / LOCK_FILE).unlink()
                     if made:
                         directory.rmdir()
-
-
-def _lock(file: BinaryIO, directory: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock, and builds without
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"the index {directory} is being built by another process; wait for it") from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from bioclip_jax.convert.pretrained import PUBLISHED
 from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.storage import user_cache
 from bioclip_jax.predict.model import Model
-from bioclip_jax.predict.pixels import PUBLISHED
 from bioclip_jax.predict.taxa.head import TaxaHead
 
 

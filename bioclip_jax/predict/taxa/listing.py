@@ -56,7 +56,7 @@ def _open(model: str | None, taxa: str | os.PathLike[str] | None) -> TaxaHead:
         taxa = beside if beside.is_file() else None
     if taxa is not None:
         return TaxaHead.open(taxa)
-    from bioclip_jax.predict.model import DEFAULT_MODEL, load_model
+    from bioclip_jax.predict.model import load_model
     from bioclip_jax.predict.taxa.find import open_taxa
 
-    return open_taxa(load_model(model or DEFAULT_MODEL))
+    return open_taxa(load_model(model))
