@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class InvalidValue(UserError, ValueError):
     """A UserError where pybioclip's functions of the same names raise a ValueError, so that its callers catch it."""
+
+
+class DataMissing(UserError):
+    """Data that are not where they were said to be: a suite goes on without them."""

@@ -107,7 +107,7 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         splits = self.read(root)
         for split, rows in splits.items():
             if isinstance(rows, list):
-                self._check(split, rows, root)
+                self.check(split, rows, root)
         return {split: self._generate_examples(rows) for split, rows in splits.items()}
 
     def _generate_examples(self, rows: Iterable[Row]) -> Iterator[tuple[int, Row]]:
@@ -129,7 +129,8 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             return folder
         return self.require(named)
 
-    def _check(self, split: str, rows: list[Row], root: Path) -> None:
+    def check(self, split: str, rows: list[Row], root: Path) -> None:
+        """UserError if a split has no rows, or some of their images are not there."""
         if not rows:
             needs = f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             raise UserError(f"{self.name}: {root} holds no images for {split}; {needs}")

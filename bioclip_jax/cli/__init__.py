@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bioclip_jax import __version__
-from bioclip_jax.cli import bench, models, shards, use
+from bioclip_jax.cli import bench, evaluation, models, shards, use
 from bioclip_jax.cli.options import Parser
 from bioclip_jax.errors import UserError
 
@@ -16,7 +16,7 @@ from bioclip_jax.errors import UserError
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 2 for a user's mistake, 128 + N after signal N."""
     parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = parser.parse_known_args(evaluation.suite_first(sys.argv[1:] if argv is None else argv))
     if rest and not arguments.takes_overrides:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
@@ -54,6 +54,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"bioclip-jax {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     models.add_verbs(verbs)
+    evaluation.add_verbs(verbs)
     use.add_verbs(verbs)
     shards.add_verbs(verbs)
     bench.add_verbs(verbs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bioclip_jax.predict.head import softmax
 from bioclip_jax.text.taxon import RANKS, Taxon
@@ -30,6 +30,68 @@ class RankScore:
     majority: float
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What was answered, image by image, and whether it was right.
+
+    place: how many classes are ahead of the true one, 0 where it is the answer; -1 for an image that has no class
+    here. answer: the nearest class. confidence: the probability of the answer. ranks: the scores by rank; right, sure:
+    by rank, of the images that count there, whether the answer was right and its probability.
+    """
+
+    place: Int[np.ndarray, " n"]
+    answer: Int[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
+    ranks: Mapping[str, RankScore] = field(default_factory=dict)
+    right: Mapping[str, Bool[np.ndarray, " known"]] = field(default_factory=dict)
+    sure: Mapping[str, Float[np.ndarray, " known"]] = field(default_factory=dict)
+
+    def top(self, k: int) -> float | None:
+        """The share of images whose true class is among the first k; None without an image that has a class."""
+        known = self.place[self.place >= 0]
+        return int((known < k).sum()) / len(known) if len(known) else None
+
+
+def judge(
+    images: Float[np.ndarray, "n dim"],
+    classes: Float[np.ndarray, "classes dim"],
+    labels: Int[np.ndarray, " n"],
+    scale: float,
+    truths: Sequence[Taxon] | None = None,
+    candidates: Sequence[Taxon] | None = None,
+) -> Judged:
+    """Everything that top_k_accuracy and rank_accuracy look at, in one pass over images by classes.
+
+    The arguments are theirs; without `truths` and `candidates` there are no ranks. A cosine that is not a number is
+    behind all others, and a probability that is none counts as 0.
+    """
+    tree = None if candidates is None else _Tree(truths, candidates)
+    groups = [] if tree is None else tree.groups
+    place, answer = np.empty(len(images), np.int64), np.empty(len(images), np.int64)
+    confidence = np.empty(len(images))
+    answered = {group.rank: np.empty(len(images), np.int64) for group in groups}
+    sure = {group.rank: np.empty(len(images)) for group in groups}
+    for rows, cosines in _cosines(images, classes):
+        place[rows] = _places(cosines, labels[rows])
+        answer[rows] = np.where(np.isnan(cosines), -np.inf, cosines).argmax(axis=1)
+        probabilities = np.nan_to_num(softmax(scale * cosines))
+        confidence[rows] = probabilities.max(axis=1)
+        for rank, best, probability in () if tree is None else tree.answers(probabilities):
+            answered[rank][rows], sure[rank][rows] = best, probability
+    scores, right = {}, {}
+    for group in groups:
+        if (known := group.labels >= 0).any():
+            right[group.rank] = answered[group.rank][known] == group.labels[known]
+            sure[group.rank] = sure[group.rank][known]
+            scores[group.rank] = RankScore(
+                accuracy=int(right[group.rank].sum()) / int(known.sum()),
+                n=int(known.sum()),
+                chance=1 / len(group.starts),
+                majority=int(np.bincount(group.labels[known]).max()) / int(known.sum()),
+            )
+    return Judged(place, answer, confidence, scores, right, {rank: sure[rank] for rank in right})
+
+
 def top_k_accuracy(
     images: Float[np.ndarray, "n dim"],
     classes: Float[np.ndarray, "classes dim"],
@@ -42,14 +104,7 @@ def top_k_accuracy(
     which is left out. Among equal cosines the class that stands first in `classes` is ahead.
     """
     images, labels = images[labels >= 0], labels[labels >= 0]
-    hits = 0
-    for start in range(0, len(images), _CHUNK):
-        cosines = images[start : start + _CHUNK] @ classes.T
-        true = labels[start : start + _CHUNK, None]
-        value = np.take_along_axis(cosines, true, axis=1)
-        ahead = (cosines > value) | ((cosines == value) & (np.arange(len(classes)) < true))
-        # A value that is not a number is ahead of nothing and behind nothing; it must not count as a hit.
-        hits += int(((ahead.sum(axis=1) < k) & np.isfinite(value[:, 0])).sum())
+    hits = sum(int((_places(cosines, labels[rows]) < k).sum()) for rows, cosines in _cosines(images, classes))
     return hits / len(images) if len(images) else None
 
 
@@ -68,46 +123,70 @@ def rank_accuracy(
     Args: `truths`, the true taxon of each image; `candidates`, the taxon of each class.
     Returns: by rank; ranks without an image are left out.
     """
-    groups = [_Groups.at(rank, truths, candidates) for rank in RANKS]
-    hits = Counter()
+    unknown = np.full(len(images), -1)
+    return dict(judge(images, classes, unknown, scale, truths, candidates).ranks)
+
+
+def _cosines(
+    images: Float[np.ndarray, "n dim"], classes: Float[np.ndarray, "classes dim"]
+) -> Iterator[tuple[slice, Float[np.ndarray, "rows classes"]]]:
     for start in range(0, len(images), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        probabilities = softmax(scale * (images[rows] @ classes.T))
-        for group in groups:
-            hits[group.rank] += int((group.answers(probabilities) == group.labels[rows]).sum())
-    result = {}
-    for group in groups:
-        known = group.labels[group.labels >= 0]
-        if len(known):
-            result[group.rank] = RankScore(
-                accuracy=hits[group.rank] / len(known),
-                n=len(known),
-                chance=1 / len(group.starts),
-                majority=int(np.bincount(known).max()) / len(known),
-            )
-    return result
+        yield rows, images[rows] @ classes.T
+
+
+def _places(cosines: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """How many classes are ahead of the true one; -1 where there is none."""
+    true = np.maximum(labels, 0)[:, None]
+    value = np.take_along_axis(cosines, true, axis=1)
+    ahead = (cosines > value) | ((cosines == value) & (np.arange(cosines.shape[1]) < true))
+    # A value that is not a number is ahead of nothing and behind nothing; it must not count as a hit.
+    place = np.where(np.isfinite(value[:, 0]), ahead.sum(axis=1), max(cosines.shape[1], 1 << 30))
+    return np.where(labels >= 0, place, -1)
 
 
 @dataclass(frozen=True)
 class _Groups:
-    """The candidates of one rank, grouped by lineage: `order` puts a group's classes side by side from its start."""
+    """The candidates of one rank, grouped by lineage, in the order of their first candidates.
+
+    starts: where each group begins among the groups of the rank below, which stand by lineage. order: from there to
+    the order of first candidates. labels: the true group of each image, -1 where there is none.
+    """
 
     rank: str
-    order: Int[np.ndarray, " classes"]
     starts: Int[np.ndarray, " groups"]
-    labels: Int[np.ndarray, " n"]  # the true group of each image, -1 where there is none
+    order: Int[np.ndarray, " groups"]
+    labels: Int[np.ndarray, " n"]
 
-    @classmethod
-    def at(cls, rank: str, truths: Sequence[Taxon], candidates: Sequence[Taxon]) -> _Groups:
-        lineages = [candidate.lineage(rank) for candidate in candidates]
-        number = {lineage: n for n, lineage in enumerate(dict.fromkeys(lineages))}
-        of_class = np.array([number[lineage] for lineage in lineages], dtype=np.int64)
-        order = np.argsort(of_class, kind="stable")
-        starts = np.flatnonzero(np.diff(of_class[order], prepend=-1))
-        # A group of classes that have no name at this rank can be answered, wrongly, but is nobody's truth.
-        true = (truth.lineage(rank) for truth in truths)
-        labels = np.array([number.get(lineage, -1) if lineage[-1] else -1 for lineage in true], dtype=np.int64)
-        return cls(rank, order, starts, labels)
 
-    def answers(self, probabilities: Float[np.ndarray, "n classes"]) -> Int[np.ndarray, " n"]:
-        return np.add.reduceat(probabilities[:, self.order], self.starts, axis=1).argmax(axis=1)
+class _Tree:
+    """The groups of all ranks. Classes that stand by lineage have every group side by side, so that the sums of one
+    rank are made of those below."""
+
+    def __init__(self, truths: Sequence[Taxon], candidates: Sequence[Taxon]) -> None:
+        lineages = [candidate.lineage() for candidate in candidates]
+        self._order = np.array(sorted(range(len(lineages)), key=lineages.__getitem__), np.int64)
+        true = [truth.lineage() for truth in truths]
+        below = np.arange(len(lineages))
+        groups = []
+        for depth in range(len(RANKS), 0, -1):
+            number = {part: n for n, part in enumerate(dict.fromkeys(lineage[:depth] for lineage in lineages))}
+            of_class = np.array([number[lineages[row][:depth]] for row in self._order], np.int64)
+            starts = np.flatnonzero(np.diff(of_class, prepend=-1))
+            # A group of classes that have no name at this rank can be answered, wrongly, but is nobody's truth.
+            labels = [number.get(part[:depth], -1) if part[depth - 1] else -1 for part in true]
+            order = np.argsort(of_class[starts])
+            groups.append(_Groups(RANKS[depth - 1], np.searchsorted(below, starts), order, np.array(labels, np.int64)))
+            below = starts
+        self.groups = groups[::-1]
+
+    def answers(
+        self, probabilities: Float[np.ndarray, "n classes"]
+    ) -> Iterator[tuple[str, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]]:
+        """At each rank the likeliest group of each image, and its probability."""
+        sums = probabilities[:, self._order]
+        for group in reversed(self.groups):
+            sums = np.add.reduceat(sums, group.starts, axis=1)
+            # Among groups that are equally likely, the one whose candidate stands first.
+            best = sums[:, group.order].argmax(axis=1)
+            yield group.rank, best, np.take_along_axis(sums, group.order[best][:, None], axis=1)[:, 0]

@@ -40,14 +40,15 @@ class Embedder:
         batch_size: int | None = None,
         devices: Sequence[jax.Device] | None = None,
         dtype: Any = None,
+        preprocess: Preprocess | None = None,
     ) -> None:
         """`batch_size`: images a batch; None chooses for the kind of device. `devices`: None takes all of this machine.
 
-        `dtype`: of the towers' arithmetic, float32 where it is None.
+        `dtype`: of the towers' arithmetic, float32 where it is None. `preprocess`: in place of what is chosen.
         """
         mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
         self.mesh = mesh
-        self.preprocess = prediction_preprocess(bundle)
+        self.preprocess = preprocess or prediction_preprocess(bundle)
         self._config, self._batch_size, self._dtype = bundle.config, batch_size, dtype or jnp.float32
         self._params = jax.device_put(bundle.params, replicated(mesh))
         self.embed_dim = bundle.config.embed_dim

@@ -41,10 +41,11 @@ class Model:
         batch_size: int | None = None,
         devices: Sequence[jax.Device] | None = None,
         dtype: Any = None,
+        preprocess: Preprocess | None = None,
     ) -> None:
         """`batch_size`: images that are encoded together; None chooses for the kind of device. `devices`: None takes
-        all of this machine. `dtype`: of the towers' arithmetic; None is float32."""
-        self.embedder = Embedder(bundle, batch_size=batch_size, devices=devices, dtype=dtype)
+        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `preprocess`: as Embedder."""
+        self.embedder = Embedder(bundle, batch_size=batch_size, devices=devices, dtype=dtype, preprocess=preprocess)
         self.device: str = self.embedder.mesh.devices.flat[0].platform
         self.dtype: str = np.dtype(dtype or np.float32).name
         self.config: CLIPConfig = bundle.config

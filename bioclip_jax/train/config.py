@@ -22,19 +22,25 @@ from bioclip_jax.train.optimizer import OptimizerConfig
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Zero-shot evaluation on `data.val` while training.
+    """Evaluation while training: zero-shot on `data.val`, and what is asked for beside it.
 
     text_type: how a class is named (sci, taxon, com, sci_com, taxon_com). templates: "openai" averages
     the 80 prompts of CLIP, "one" uses "a photo of {}." alone.
+    few_shot: so many images a class, for few-shot classification of `data.val`; classes with fewer are left out.
+    suite: a YAML file as in `bioclip-jax eval SUITE.yaml`, all of it scored at the same steps.
     """
 
     text_type: str = "taxon_com"
     templates: Literal["openai", "one"] = "openai"
     batch_size: int = 256
+    few_shot: tuple[int, ...] = ()
+    suite: str | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"config.evaluate.batch_size is {self.batch_size}; it must be at least 1")
+        if any(shots < 1 for shots in self.few_shot):
+            raise UserError(f"config.evaluate.few_shot is {self.few_shot}; each must be at least 1 image a class")
 
 
 @dataclass(frozen=True)

@@ -288,6 +288,9 @@ def _due(step: int, every: int) -> bool:
 
 
 def _describe(values: Mapping[str, Any]) -> str:
-    """The accuracies of an evaluation in a line, those by rank behind the others."""
+    """The accuracies of an evaluation in a line: those by rank behind the overall ones, then other groups'."""
     accuracies = {name: value for name, value in values.items() if isinstance(value, float)} | values.get("ranks", {})
+    for group, members in values.items():
+        if isinstance(members, Mapping) and group != "ranks":
+            accuracies |= {f"{group.replace('_', '-')} {name}": value for name, value in members.items()}
     return ", ".join(f"{name} {value:.1%}" for name, value in accuracies.items() if value is not None)

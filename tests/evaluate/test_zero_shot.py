@@ -16,7 +16,11 @@ from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
 from bioclip_jax.distributed.sharding import parameter_shardings
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.zero_shot import ValidationHook, ZeroShot
+from bioclip_jax.evaluate.class_names import candidates
+from bioclip_jax.evaluate.hook import EvaluationHook
+from bioclip_jax.evaluate.prepared import PreparedImages
+from bioclip_jax.evaluate.protocol import Towers
+from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import FolderSource, open_source
@@ -73,20 +77,30 @@ def source_of(folder):
     return FolderSource(folder, folder / "metadata.csv")
 
 
+def score(images, encoder, params, text_type="taxon_com", templates="openai", candidates=None):
+    """The figures of a source, or of images that are prepared already."""
+    if not isinstance(images, PreparedImages):
+        images = PreparedImages(images, PREPROCESS, encoder)
+    towers = Towers(lambda texts: encoder.texts(params, texts), float(np.exp(params["logit_scale"])))
+    protocol = ZeroShot(text_type, templates, candidates or candidates_of(images, text_type))
+    return protocol({"test": images(params)}, towers).figures
+
+
+def candidates_of(images, text_type):
+    return candidates(images.samples, text_type)
+
+
 @pytest.mark.shared_data
 def test_photographs_score_as_by_hand(encoder, params, shared_data):
     source = open_source(shared_data / "produce" / "tol_shards" / "val")
     source = [source[place] for place in range(0, len(source), 16)]
-    zero_shot = ZeroShot(source, encoder, PREPROCESS, text_type="sci_com")
-    result = zero_shot(params)
+    result = score(source, encoder, params, "sci_com")
 
     model = nnx.merge(graphdef(CONFIG), params)
     names = sorted({f"{s.taxon.genus} {s.taxon.species} with common name {s.taxon.common_name}" for s in source})
     tokens = Tokenizer(48)([template.format(name) for name in names for template in OPENAI_TEMPLATES])
     pixels = [np.asarray(Image.open(io.BytesIO(s.image)).convert("RGB").resize((32, 32), 3)) for s in source]
-    images, texts, scale = jax.jit(model)(
-        normalize_images(np.stack(pixels), PREPROCESS.mean, PREPROCESS.std), tokens
-    )
+    images, texts, scale = jax.jit(model)(normalize_images(np.stack(pixels), PREPROCESS.mean, PREPROCESS.std), tokens)
     classes = np.asarray(texts, np.float64).reshape(len(names), 80, -1).mean(axis=1)
     classes /= np.linalg.norm(classes, axis=1, keepdims=True)
     logits = float(scale) * np.asarray(images, np.float64) @ classes.T
@@ -102,7 +116,7 @@ def test_photographs_score_as_by_hand(encoder, params, shared_data):
             sums[family_of[name]] = sums.get(family_of[name], 0) + p
         hits.append(max(sums, key=sums.get) == sample.taxon.family)
 
-    assert [candidate.name for candidate in zero_shot.candidates] == names
+    assert [candidate.name for candidate in candidates(source, "sci_com")] == names
     assert (result["n"], result["classes"], result["bad"]) == (len(source), len(names), {})
     assert result["top1"] == pytest.approx(top1) and result["top5"] == pytest.approx(top5)
     assert result["ranks"]["species"] == pytest.approx(top1)
@@ -110,9 +124,9 @@ def test_photographs_score_as_by_hand(encoder, params, shared_data):
     assert result["chance"]["family"] == 1 / len(set(family_of.values()))
 
 
-def test_classes_are_lineages_by_their_commonest_name(folder, encoder):
+def test_classes_are_lineages_by_their_commonest_name(folder):
     def names(text_type):
-        return [c.name for c in ZeroShot(source_of(folder), encoder, PREPROCESS, text_type=text_type).candidates]
+        return [c.name for c in candidates(source_of(folder), text_type)]
 
     assert names("sci") == ["Geospiza fortis", "Malus domestica", "Pyrus communis"]
     assert names("com") == ["Geospiza fortis", "apple", "pear"]
@@ -127,8 +141,8 @@ def test_bad_images_are_counted_and_the_others_scored(folder, encoder, params):
     (folder / "pear.jpg").unlink()
     with open(folder / "metadata.csv", "a") as file:
         file.write("5,finch.jpg,,,,,,,,,\n")
-    zero_shot = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one")
-    first, again = zero_shot(params), zero_shot(params)
+    images = PreparedImages(source_of(folder), PREPROCESS, encoder)
+    first, again = (score(images, encoder, params, templates="one") for _ in range(2))
     assert first["bad"] == {"truncated": 1, "not_an_image": 1, "no_image": 1, "no_label": 1}
     assert first["n"] == 2
     assert again == first, "a second call must count the same"
@@ -138,13 +152,15 @@ def test_no_readable_image_is_an_error(folder, encoder, params):
     for name in ROWS:
         (folder / name).write_text("no picture")
     with pytest.raises(UserError, match="none of the 5"):
-        ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one")(params)
+        PreparedImages(source_of(folder), PREPROCESS, encoder)(params)
 
 
 def test_images_in_memory_are_not_read_again_and_others_are(folder, encoder, params):
-    kept = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one")
-    unkept = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one", cache_bytes=0)
-    some = ZeroShot(source_of(folder), encoder, PREPROCESS, templates="one", cache_bytes=2 * 32 * 32 * 3)
+    def images(**cached):
+        prepared = PreparedImages(source_of(folder), PREPROCESS, encoder, **cached)
+        return lambda params: score(prepared, encoder, params, templates="one")
+
+    kept, unkept, some = images(), images(cache_bytes=0), images(cache_bytes=2 * 32 * 32 * 3)
     first = kept(params)
     assert unkept(params) == first and some(params) == first
     assert unkept(params) == first and some(params) == first, "reading again changes the scores"
@@ -158,34 +174,35 @@ def test_images_in_memory_are_not_read_again_and_others_are(folder, encoder, par
 
 def test_unseen_species_are_scored_among_other_candidates(folder, tmp_path_factory, encoder, params):
     other = {"a.jpg": ROWS["pear.jpg"], "b.jpg": ROWS["finch.jpg"]}
-    candidates = write_folder(tmp_path_factory.mktemp("candidates"), other)
+    pool = candidates(write_folder(tmp_path_factory.mktemp("candidates"), other), "taxon_com")
     seen = {name: row for name, row in ROWS.items() if name.startswith("apple")}
     unseen = write_folder(tmp_path_factory.mktemp("unseen"), seen)
-    result = ZeroShot(unseen, encoder, PREPROCESS, candidates=candidates, templates="one")(params)
+    result = score(unseen, encoder, params, templates="one", candidates=pool)
     assert result["n"] == 3 and result["classes"] == 2
     assert result["top1"] is None and "species" not in result["ranks"], "no answer can be right at species rank"
     assert result["chance"]["family"] == 0.5 and result["n_by_rank"]["family"] == 3
     assert result["ranks"]["family"] in (0, 1 / 3, 2 / 3, 1)
+    assert result["hierarchical_distance"]["mean"] is None and result["ece"] is None and result["interval"] is None
 
 
 @pytest.mark.parametrize("wrong", [{"text_type": "latin"}, {"templates": "three"}])
-def test_unknown_names_are_told(folder, encoder, wrong):
+def test_unknown_names_are_told(wrong):
     with pytest.raises(UserError, match="choose from"):
-        ZeroShot(source_of(folder), encoder, PREPROCESS, **wrong)
+        ZeroShot(**wrong)
 
 
 def test_asis_takes_a_table_of_labels_alone(folder, encoder, params):
     lines = ["filepath,class", *(f"{name},{label}" for name, label in LABELS.items())]
     (folder / "labels.csv").write_text("\n".join(lines))
     source = FolderSource(folder, folder / "labels.csv")
-    result = ZeroShot(source, encoder, PREPROCESS, text_type="asis", templates="one")(params)
+    result = score(source, encoder, params, "asis", "one")
     assert result["classes"] == 3 and result["n"] == 5 and 0 <= result["top1"] <= 1
     assert "ranks" not in result, "labels have no ranks"
 
 
-def test_asis_without_labels_is_told(tmp_path, encoder):
+def test_asis_without_labels_is_told(tmp_path):
     with pytest.raises(UserError, match="class column"):
-        ZeroShot(write_folder(tmp_path, ROWS), encoder, PREPROCESS, text_type="asis")
+        candidates(write_folder(tmp_path, ROWS), "asis")
 
 
 def test_hook_scores_the_validation_data_of_a_run_whose_parameters_are_split(folder, encoder, params):
@@ -201,8 +218,8 @@ def test_hook_scores_the_validation_data_of_a_run_whose_parameters_are_split(fol
         }
     )
     sharded = jax.device_put(params, parameter_shardings(params, make_mesh(config.mesh)))
-    expected = ZeroShot(source_of(folder), encoder, PREPROCESS, text_type="sci", templates="one")(params)
-    hook = ValidationHook(config)
+    expected = score(source_of(folder), encoder, params, "sci", "one")
+    hook = EvaluationHook(config)
     assert hook(sharded) == {name: expected[name] for name in ("top1", "top5", "n", "ranks")}
 
 

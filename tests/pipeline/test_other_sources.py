@@ -173,6 +173,7 @@ def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
     assert capsys.readouterr().out == "", "stdout belongs to a command's result"
     assert len(source) == 2
     assert len(open_source("tiny_orchard/fewer:train", tfds_dir=tmp_path)) == 3
+    assert len(open_source("tiny_orchard:train[:34%]", tfds_dir=tmp_path)) == 1, "a part of a split is no glob"
     copy = pickle.loads(pickle.dumps(source))
     found = sorted((copy[number] for number in range(2)), key=lambda sample: sample.metadata["beak"])
     assert [sample.taxon for sample in found] == [APPLE, FINCH]

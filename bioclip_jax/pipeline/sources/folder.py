@@ -1,6 +1,7 @@
 """Samples from a folder of images and a table that says what is on them."""
 
 from pathlib import Path
+from typing import Any
 
 from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
 from bioclip_jax.pipeline.sources.table import read_table, table_row
@@ -20,6 +21,10 @@ class FolderSource:
 
     def __len__(self) -> int:
         return self._table.num_rows
+
+    def column(self, name: str) -> list[Any] | None:
+        """One column of the table, None if it has no such."""
+        return self._table[name].to_pylist() if name in self._table.column_names else None
 
     def __getitem__(self, index: int) -> Sample:
         """The sample; one whose file is missing has no image."""

@@ -55,11 +55,12 @@ def open_source(
 
             return FolderSource(path, table)
         return _open_files(sorted(p for p in path.rglob("*") if p.is_file()), path, bad_shards, forward)
+    # A part of a split, as in NAME:train[:25%], looks like a glob too.
+    if looks_like_tfds_name(text):
+        return TFDSSource(text, split=split, tfds_dir=tfds_dir)
     if any(character in text for character in "*?["):
         found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
         return _open_files(found, path, bad_shards, forward)
-    if looks_like_tfds_name(text):
-        return TFDSSource(text, split=split, tfds_dir=tfds_dir)
     raise UserError(f"{location} does not exist; give a folder of tars, a folder with {METADATA_FILE} or a TFDS name")
 
 

@@ -1,0 +1,216 @@
+"""Panels that show the values of a factor pulling apart within species, one a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from bioclip_jax.analyze.figures.style import new_figure, save, write_csv
+from bioclip_jax.analyze.plots import _HUES, GRID, INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from bioclip_jax.analyze.orthogonality import SpeciesSpace
+    from bioclip_jax.analyze.separability import HeldOut
+
+# More dots than these only hide each other.
+_MOST_DOTS = 3000
+_MOST_PANELS = 4
+_PICTURES_AT_AN_END = 3
+_MOST_COLORED = len(_HUES)
+_CELL = 0.62  # inches of a picture's side
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One stage's images: x along the factor's direction, in standard deviations within levels, y across it.
+
+    labels: of each image the place in `levels`. pictures: of the images farthest out at the left and the right end,
+    each with its label. note: the line under the panel.
+    """
+
+    title: str
+    levels: tuple[str, ...]
+    rows: Int[np.ndarray, " n"]
+    species: Sequence[str]
+    labels: Int[np.ndarray, " n"]
+    x: Float[np.ndarray, " n"]
+    y: Float[np.ndarray, " n"]
+    y_name: str
+    pictures: tuple[list[tuple[UInt8[np.ndarray, "p p 3"], int]], ...]
+    note: str
+
+
+def make_panel(
+    title: str,
+    found: HeldOut,
+    vectors: Float[np.ndarray, "rows dim"],
+    species: np.ndarray,
+    space: SpeciesSpace,
+    thumbnail: Callable[[int], UInt8[np.ndarray, "p p 3"] | None],
+    note: str,
+    seed: int = 0,
+) -> Panel:
+    """The panel of held-out images. `thumbnail`: the picture of a row, None where there is none.
+
+    y is the first principal component of the species' means; within one species, of what x leaves of its images.
+    """
+    group = found.group
+    x = found.positions[:, 0]
+    means = np.array([x[group.labels == at].mean() for at in range(len(group.levels))])
+    # The first level lies on the left at every stage.
+    x = x * (-1 if means[0] > means[1:].mean() else 1)
+    means = means * (-1 if means[0] > means[1:].mean() else 1)
+    random = np.random.default_rng(seed)
+    kept = np.sort(random.permutation(len(group))[:_MOST_DOTS])
+    if int(group.species.max()):
+        y, y_name = (vectors[group.rows[kept]] - space.mean) @ space.axes[0], "first component of the species' means"
+    else:
+        rows = vectors[group.rows[kept]] - vectors[group.rows[kept]].mean(axis=0)
+        along = x[kept] - x[kept].mean()
+        across = rows - np.outer(along, along @ rows / max(along @ along, 1e-30))
+        y, y_name = rows @ np.linalg.svd(across, full_matrices=False)[2][0], "first component across the factor"
+    ends = tuple(
+        _farthest(x * side, group.labels == level, species[group.rows], group.rows, thumbnail, level)
+        for side, level in ((-1, int(means.argmin())), (1, int(means.argmax())))
+    )
+    rows = group.rows[kept]
+    return Panel(title, group.levels, rows, species[rows].tolist(), group.labels[kept], x[kept], y, y_name, ends, note)
+
+
+def _farthest(
+    along: np.ndarray, wanted: np.ndarray, species: np.ndarray, rows: np.ndarray, thumbnail: Callable, level: int
+) -> list[tuple[np.ndarray, int]]:
+    """Pictures of the level's farthest images, each of another species while there are others."""
+    order = np.flatnonzero(wanted)[np.argsort(-along[wanted])]
+    seen: set[str] = set()
+    fresh, again = [], []
+    for place in order[:200]:
+        (again if species[place] in seen else fresh).append(place)
+        seen.add(species[place])
+    found = []
+    for place in fresh + again:
+        if len(found) == _PICTURES_AT_AN_END:
+            break
+        picture = thumbnail(int(rows[place]))
+        if picture is not None:
+            found.append((picture, level))
+    return found
+
+
+def draw_panels(panels: Sequence[Panel], png: Path, csv: Path, title: str) -> None:
+    """Write the panels as a PNG, four at most (the first, the last, and at even distances between), and all as CSV."""
+    shown = panels
+    if len(panels) > _MOST_PANELS:
+        shown = [panels[at] for at in np.linspace(0, len(panels) - 1, _MOST_PANELS).round().astype(int)]
+    with_pictures = any(end for panel in shown for end in panel.pictures)
+    wide = max(3.6, 2 * _PICTURES_AT_AN_END * _CELL + 0.5)
+    width, strip = wide * len(shown) + 0.5, _CELL + 0.02
+    base = 1.25 + strip if with_pictures else 0.98
+    height = base + 3.75
+    figure = new_figure(width, height)
+    reach = np.concatenate([panel.x for panel in shown])
+    low, high = np.quantile(reach, [0.002, 0.998])
+    limits = low - 0.08 * (high - low), high + 0.08 * (high - low)
+    tallest = 0.0
+    densities = []
+    for number, panel in enumerate(shown):
+        left, across = (0.4 + number * wide) / width, (wide - 0.35) / width
+        scatter = figure.add_axes((left, base / height, across, 2.35 / height))
+        _scatter(scatter, panel, limits)
+        scatter.set_ylabel(panel.y_name if number == 0 else "", color=MUTED, fontsize=8)
+        top = figure.add_axes((left, (base + 2.37) / height, across, 0.62 / height))
+        tallest = max(tallest, _density(top, panel, limits))
+        densities.append(top)
+        middle = left + across / 2
+        figure.text(middle, (base + 3.08) / height, panel.title, ha="center", fontsize=10.5, weight="bold", color=INK)
+        figure.text(middle, 0.42 / height, panel.note, ha="center", fontsize=8.5, color=INK)
+        if with_pictures:
+            _pictures(figure, panel, left, across, 0.66 / height, _CELL / width, _CELL / height)
+    for top in densities:
+        top.set_ylim(0, tallest * 1.08)
+    figure.text(0.4 / width, (base + 3.43) / height, title, fontsize=11, color=INK)
+    _legend(figure, shown[-1], width, height)
+    save(figure, png)
+    write_csv(
+        csv,
+        ("stage", "row", "species", "level", "position", "across"),
+        [
+            (panel.title, int(row), species, panel.levels[label], float(x), float(y))
+            for panel in panels
+            for row, species, label, x, y in zip(panel.rows, panel.species, panel.labels, panel.x, panel.y)
+        ],
+    )
+
+
+def color_of(level: int) -> str:
+    return _HUES[level % _MOST_COLORED]
+
+
+def _scatter(axes: Axes, panel: Panel, limits: tuple[float, float]) -> None:
+    order = np.random.default_rng(0).permutation(len(panel.x))
+    size = float(np.clip(9000 / max(len(order), 1), 4, 22))
+    axes.scatter(
+        panel.x[order], panel.y[order], s=size, c=[color_of(at) for at in panel.labels[order]], alpha=0.6, linewidths=0,
+        rasterized=True,
+    )  # fmt: skip
+    low, high = np.quantile(panel.y, [0.002, 0.998])
+    margin = 0.06 * (high - low) + 1e-9
+    axes.set(xlim=limits, ylim=(low - margin, high + margin), yticks=[])
+    axes.set_xlabel("along the factor, in SD within values", color=MUTED, fontsize=8)
+    axes.tick_params(length=0, labelsize=8, labelcolor=MUTED)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(MUTED)
+    for at in np.unique(panel.labels):
+        axes.axvline(panel.x[panel.labels == at].mean(), color=color_of(at), linewidth=1.4, linestyle=(0, (4, 2)))
+
+
+def _density(axes: Axes, panel: Panel, limits: tuple[float, float]) -> float:
+    from scipy.ndimage import gaussian_filter1d
+
+    edges = np.linspace(*limits, 161)
+    centers = (edges[1:] + edges[:-1]) / 2
+    tallest = 0.0
+    for at in np.unique(panel.labels):
+        here = panel.x[panel.labels == at]
+        # Silverman's rule, for a standard deviation of about 1.
+        width = 0.9 * min(1.0, here.std() + 1e-9) * len(here) ** -0.2 / (edges[1] - edges[0])
+        height = gaussian_filter1d(np.histogram(here, edges)[0] / len(here), max(width, 1.0), mode="constant")
+        axes.fill_between(centers, height, color=color_of(at), alpha=0.28, linewidth=0)
+        axes.plot(centers, height, color=color_of(at), linewidth=1.3)
+        axes.axvline(here.mean(), color=color_of(at), linewidth=1.4, linestyle=(0, (4, 2)))
+        tallest = max(tallest, float(height.max()))
+    axes.set_xlim(limits)
+    axes.axis("off")
+    return tallest
+
+
+def _pictures(
+    figure: Any, panel: Panel, left: float, across: float, bottom: float, width: float, height: float
+) -> None:
+    for end, side in zip(panel.pictures, (1, -1)):
+        for number, (picture, level) in enumerate(end):
+            start = left + number * width if side == 1 else left + across - (number + 1) * width
+            axes = figure.add_axes((start + 0.03 * width, bottom, 0.94 * width, 0.94 * height))
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color=color_of(level), linewidth=2)
+
+
+def _legend(figure: Any, panel: Panel, width: float, height: float) -> None:
+    from matplotlib.lines import Line2D
+
+    there = np.unique(panel.labels)
+    handles = [Line2D([], [], linestyle="none", marker="o", color=color_of(at), markersize=6) for at in there]
+    figure.legend(
+        handles, [panel.levels[at] for at in there], loc="lower left", ncols=max(1, int(width / 1.6)), frameon=False,
+        bbox_to_anchor=(0.3 / width, 0.0), fontsize=9, labelcolor=INK, handletextpad=0.1, borderaxespad=0.2,
+    )  # fmt: skip

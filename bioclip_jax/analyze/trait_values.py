@@ -1,0 +1,187 @@
+"""Traits of species: from a table of them, or from columns beside the images."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from bioclip_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from bioclip_jax.analyze.embeddings import Embeddings
+
+# Columns that name the species of a row, the first that is there.
+_NAMED_BY = ("species", "scientific_name", "name")
+_NOTHING = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
+_MOST_UNMATCHED = 20
+_UNIT = re.compile(
+    r"^(?P<name>.+?)(?:_(?P<unit>mm|cm|m|km|g|mg|kg|ml|l|s|days|years|c)|\s*[(\[](?P<bracket>[^)\]]+)[)\]])$"
+)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Values of traits, a species an entry, NaN where unknown.
+
+    images: where a trait's values were the images' own, each image's. unmatched: names in the table of which there is
+    no image, the first twenty with the nearest species.
+    """
+
+    values: dict[str, Float[np.ndarray, " species"]]
+    images: dict[str, Float[np.ndarray, " n"]]
+    unmatched: Sequence[tuple[str, str]] = ()
+    unmatched_number: int = 0
+
+
+def read_traits(
+    embeddings: Embeddings,
+    species: Sequence[str],
+    groups: Int[np.ndarray, " n"],
+    *,
+    species_column: str | None,
+    table: Path | None,
+    names: Sequence[str] = (),
+) -> Traits:
+    """The traits `names`, or else every numeric column of `table` but those that name the species.
+
+    A name that the table does not have is a column of `embeddings`: a species' value is the mean of its images'
+    (`groups`: the place of each image's species in `species`, or -1). In the table, a species is named in a column
+    like `species_column`, or else species, scientific_name or name, an epithet beside a genus column counting with it;
+    case, spaces and underscores do not matter. Several rows of a species are averaged.
+
+    Errors: UserError for a column that is missing or no number, a table without such a column, and where no species
+    of the table has images.
+    """
+    wanted = list(dict.fromkeys([*([species_column] if species_column else []), *_NAMED_BY]))
+    columns = _read_columns(table, wanted) if table is not None else {}
+    values: dict[str, np.ndarray] = {}
+    images: dict[str, np.ndarray] = {}
+    unmatched: list[str] = []
+    if table is not None:
+        key, rows, unmatched = _match(columns, table, species, wanted)
+        keys = {key, "genus"} if "genus" in columns else {key}
+        chosen = [name for name in names if name in columns] if names else _numeric(columns, keys)
+        if not names and not chosen:
+            raise UserError(f"{table} has no column of numbers beside {key}; add a trait")
+        for name in chosen:
+            values[name] = _group_mean(_numbers(columns[name], name, table), rows, len(species))
+    for name in names:
+        if name not in values:
+            try:
+                images[name] = embeddings.numbers(name)
+            except UserError as problem:
+                if table is None:
+                    raise
+                raise UserError(_no_column(name, columns, table)) from problem
+            values[name] = _group_mean(images[name], groups, len(species))
+    first = [(name, _nearest(name, species)) for name in unmatched[:_MOST_UNMATCHED]]
+    return Traits({name: values[name] for name in names or values}, images, first, len(unmatched))
+
+
+def label_of(trait: str) -> str:
+    """A column's name as people write it: "beak depth (mm)" for beak_depth_mm."""
+    found = _UNIT.match(trait)
+    if found is None:
+        return trait.replace("_", " ").strip()
+    unit = found["unit"] or found["bracket"]
+    return f"{found['name'].replace('_', ' ').strip()} ({'°C' if unit == 'c' else unit})"
+
+
+def _read_columns(table: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
+    from bioclip_jax.pipeline.sources.table import read_table
+
+    read = read_table(Path(table), required=wanted)
+    return {name: read[name].to_pylist() for name in read.column_names}
+
+
+def _match(
+    columns: dict[str, list[Any]], table: Path, species: Sequence[str], wanted: Sequence[str]
+) -> tuple[str, Int[np.ndarray, " rows"], list[str]]:
+    """The column that names species, the place of each row's species or -1, and the names without images."""
+    key = next(name for name in wanted if name in columns)
+    places = {_plain(name): place for place, name in enumerate(species)}
+    spellings = [[_text(value) for value in columns[key]]]
+    if "genus" in columns and key != "genus":
+        spellings.append([f"{_text(genus)} {name}".strip() for genus, name in zip(columns["genus"], spellings[0])])
+    found = [np.array([places.get(_plain(name), -1) for name in names], np.int64) for names in spellings]
+    best = max(range(len(found)), key=lambda way: (found[way] >= 0).sum())
+    names, rows = spellings[best], found[best]
+    if not (rows >= 0).any():
+        near = _nearest(names[0], species)
+        hint = f"did you mean {near}?" if near else f"there is {', '.join(list(species)[:3])}"
+        raise UserError(f"no species of {table} has images: its first is {names[0]!r}; {hint}")
+    return key, rows, [name for name, row in zip(names, rows) if row < 0 and name]
+
+
+def _numeric(columns: dict[str, list[Any]], keys: set[str]) -> list[str]:
+    def is_number(value: Any) -> bool:
+        try:
+            _number(value)
+        except ValueError:
+            return False
+        return True
+
+    # A column without a name is the index that tables are saved with.
+    candidates = [name for name in columns if name not in keys and name and not name.startswith("Unnamed:")]
+    return [
+        name
+        for name in candidates
+        if all(map(is_number, columns[name])) and any(_number(value) == _number(value) for value in columns[name])
+    ]
+
+
+def _numbers(values: Sequence[Any], name: str, table: Path) -> Float[np.ndarray, " rows"]:
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = _number(value)
+        except ValueError:
+            raise UserError(
+                f"{value!r} in row {row + 1} of the column {name} of {table} is no number; correct it"
+            ) from None
+    return numbers
+
+
+def _number(value: Any) -> float:
+    """The value as a number; NaN for what says nothing. ValueError for a text."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING):
+        return math.nan
+    number = float(value)
+    return number if math.isfinite(number) else math.nan
+
+
+def _group_mean(
+    values: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], number: int
+) -> Float[np.ndarray, " number"]:
+    known = (groups >= 0) & np.isfinite(values)
+    counts = np.bincount(groups[known], minlength=number)
+    sums = np.bincount(groups[known], weights=values[known], minlength=number)
+    return sums / np.where(counts, counts, np.nan)
+
+
+def _no_column(name: str, columns: dict[str, list[Any]], table: Path) -> str:
+    near = difflib.get_close_matches(name, columns, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(columns)}"
+    return f"neither {table} nor the embeddings have a column of numbers {name}; {hint}"
+
+
+def _nearest(name: str, species: Sequence[str]) -> str:
+    plain = {_plain(other): other for other in species}
+    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.75)
+    return plain[near[0]] if near else ""
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").split()).casefold()
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value).strip()

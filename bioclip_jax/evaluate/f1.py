@@ -1,0 +1,37 @@
+"""Macro F1 of several yes-or-no outputs, from counts, so that resampling images is a product with how often each came.
+
+F1 of an output is 2 tp / (2 tp + fp + fn), and 0 where nothing is true and nothing predicted, as scikit-learn's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int
+
+
+def f1_scores(true: Bool[np.ndarray, "n out"], predicted: Bool[np.ndarray, "n out"]) -> Float64[np.ndarray, " out"]:
+    """F1 of each output."""
+    both = np.count_nonzero(true & predicted, axis=0)
+    return _f1(both, np.count_nonzero(true, axis=0) + np.count_nonzero(predicted, axis=0))
+
+
+def resampled_macro_f1(
+    true: Bool[np.ndarray, "n out"], predicted: Bool[np.ndarray, "seeds n out"]
+) -> Callable[[Int[np.ndarray, " n"]], float]:
+    """The mean over outputs and over seeds, as a function of how often each image was drawn."""
+    # Products of floats are many times faster than those of integers; counts up to 2**24 stay exact.
+    both = np.concatenate([true & answers for answers in predicted], axis=1).astype(np.float32)
+    sizes = np.concatenate([true + answers.astype(np.float32) for answers in predicted], axis=1)
+
+    def macro_f1(draws: Int[np.ndarray, " n"]) -> float:
+        weights = draws.astype(np.float32)
+        return float(_f1(weights @ both, weights @ sizes).mean())
+
+    return macro_f1
+
+
+def _f1(both: np.ndarray, sizes: np.ndarray) -> Float64[np.ndarray, " out"]:
+    """`both`: images where the output is true and predicted. `sizes`: how many are true, plus how many predicted."""
+    return np.divide(2.0 * both, sizes, out=np.zeros(len(both)), where=sizes > 0, dtype=np.float64)

@@ -1,0 +1,68 @@
+"""The paper's figures, in percent: BioCLIP 2, https://arxiv.org/abs/2505.23883, and its project page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# CLIP is OpenAI's ViT-L-14.
+SYSTEMS = ("BioCLIP 2", "BioCLIP", "CLIP")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of the paper.
+
+    part: which of its tables, a key of PARTS. protocol: by which it was scored. sets: of how many sets it is the mean.
+    """
+
+    title: str
+    part: str
+    protocol: str
+    figures: Mapping[str, float]
+    sets: int = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the paper's tables: what it is of, and the mean over its rows."""
+
+    title: str
+    mean: Mapping[str, float]
+
+
+def _by_system(*figures: float) -> dict[str, float]:
+    return dict(zip(SYSTEMS, figures))
+
+
+def _zero_shot(title: str, *figures: float, sets: int = 1) -> Published:
+    return Published(title, "zero-shot", "zero-shot", _by_system(*figures), sets)
+
+
+def _task(title: str, protocol: str, *figures: float) -> Published:
+    return Published(title, "tasks", protocol, _by_system(*figures))
+
+
+PARTS = {
+    "zero-shot": Part("Species, zero-shot", _by_system(55.6, 37.6, 25.5)),
+    "tasks": Part("Other tasks", _by_system(57.5, 49.0, 42.7)),
+}
+
+# In the paper's order.
+PUBLISHED = {
+    "nabirds": _zero_shot("NABirds", 74.9, 58.8, 66.5),
+    "plankton": _zero_shot("Plankton", 3.9, 6.1, 1.3),
+    "insects": _zero_shot("Insects", 55.3, 34.9, 9.0),
+    "insects2": _zero_shot("Insects 2", 27.7, 20.5, 11.7),
+    "camera-trap": _zero_shot("Camera Trap", 53.9, 31.7, 29.5, sets=5),
+    "plantnet": _zero_shot("PlantNet", 96.8, 88.2, 61.7),
+    "fungi": _zero_shot("Fungi", 83.8, 40.9, 7.6),
+    "plantvillage": _zero_shot("PlantVillage", 25.1, 19.0, 6.5),
+    "medicinal-leaf": _zero_shot("Medicinal Leaf", 57.8, 38.5, 25.6),
+    "rare-species": _zero_shot("Rare Species", 76.8, 37.1, 35.2),
+    "fishnet": _task("FishNet", "fishnet", 39.8, 30.1, 27.9),
+    "newt": _task("NeWT", "newt", 89.1, 82.7, 83.4),
+    "awa2": _task("AwA2", "awa2", 69.5, 65.9, 61.6),
+    "herbarium19": _task("Herbarium19", "herbarium19", 48.6, 26.8, 18.2),
+    "plantdoc": _task("PlantDoc", "plantdoc", 40.4, 39.5, 22.3),
+}

@@ -1,0 +1,79 @@
+"""A suite's results as a table in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bioclip_jax.evaluate.published import SYSTEMS
+from bioclip_jax.evaluate.report.rows import Row
+from bioclip_jax.predict.results import written_beside
+
+_SOURCE = "https://arxiv.org/abs/2505.23883"
+
+
+def write_markdown(path: Path, results: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Write the table of `rows` (as report_rows), and what was skipped or failed, each with its reason."""
+    with written_beside(path) as beside:
+        beside.write_text(markdown(results, rows), encoding="utf-8")
+
+
+def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """The text of results.md."""
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    published = f" Those of {', '.join(SYSTEMS[:-1])} and {SYSTEMS[-1]} (ViT-L-14) are [published]({_SOURCE})."
+    lines = [
+        f"# {_escaped(results['model'])}",
+        "",
+        f"Scored on {results['date'][:10]} by {versions} on {results['device']}. "
+        f"Figures are in percent, with 95 % intervals.{published if any(row.published for row in rows) else ''}",
+        "",
+    ]
+    heading, systems = None, []
+    for row in rows:
+        if row.heading != heading:
+            heading = row.heading
+            part = [other for other in rows if other.heading == heading]
+            systems = [name for name in SYSTEMS if any(name in other.published for other in part)]
+            lines += ["", f"## {heading}", "", _line(["set", "protocol", "images", "this model", *systems])]
+            lines += [_line(["---", "---", "--:", "--:", *("--:" for _ in systems)])]
+        if row.kind == "mean" and row.ours is None:
+            lines += ["", f"No {row.title[0].lower()}{row.title[1:]}: {_escaped(row.note)}."]
+        else:
+            lines.append(_line(_cells(row, systems)))
+    for title, reasons in (("Skipped", results["skipped"]), ("Failed", results["failed"])):
+        if reasons:
+            lines += ["", f"## {title}", ""]
+            lines += [f"- {_escaped(name)}: {_escaped(reason)}" for name, reason in reasons.items()]
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _cells(row: Row, systems: Iterable[str]) -> Iterable[str]:
+    title = _escaped(row.title)
+    yield {"member": f"– {title}", "mean": f"**{title}**"}.get(row.kind, title)
+    yield row.protocol
+    yield "" if row.n is None else f"{row.n:,}"
+    yield ours_text(row)
+    for system in systems:
+        yield f"{row.published[system]:.1f}" if system in row.published else ""
+
+
+def ours_text(row: Row) -> str:
+    """74.9 (74.5–75.3), or why there is no figure."""
+    if row.ours is None:
+        return f"({_escaped(row.note)})"
+    between = "" if row.interval is None else f" ({row.interval[0]:.1f}–{row.interval[1]:.1f})"
+    return f"{row.ours:.1f}{between}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Text in which nothing is markup, on one line."""
+    text = " ".join(str(text).split())
+    for character in "\\|`*_<>[]":
+        text = text.replace(character, f"\\{character}")
+    return text

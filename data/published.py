@@ -1,0 +1,166 @@
+"""What an evaluation reads: a publisher's own folder as it is, a table and its images, or any other source."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from bioclip_jax.datasets.manual import ManualBuilder, Row
+from bioclip_jax.errors import DataMissing, UserError
+from bioclip_jax.pipeline.sources import FolderSource, Sample, Source, open_source
+from bioclip_jax.pipeline.sources.open import find_metadata
+from bioclip_jax.pipeline.sources.sample import sample_from_row
+
+# What a table calls the part of the data that a row belongs to.
+SPLIT_COLUMN = "split"
+# The places of "validation" in publishers' tables.
+_SAME_SPLIT = {"val": "validation", "valid": "validation"}
+
+
+class PublishedSource:
+    """The rows that a ManualBuilder reads from its publisher's folder, without a copy of the images."""
+
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        self.skipped_shards: list[str] = []
+        self._name, self._rows = name, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample; one whose file is missing has no image."""
+        row = dict(self._rows[index])
+        image, key = row.pop("image"), str(row.pop("key"))
+        if isinstance(image, Path):
+            try:
+                image = image.read_bytes()
+            except (FileNotFoundError, IsADirectoryError):
+                image = b""
+        # As the builder's examples have it: with the label in `class`, the rank is in `cls`.
+        return sample_from_row(key, image, {"class": "", "cls": ""} | row)
+
+
+def open_published(name: str, folder: Path, split: str) -> PublishedSource:
+    """Parts of a publisher's download, which lies in `folder`: `name` is the builder's NAME[/CONFIG], `split` may join
+    several by "+". UserError as the builder's."""
+    builder_name, _, config = name.partition("/")
+    builder = _builders()[builder_name]
+    try:
+        reader = builder(config=config or None, data_dir=folder)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{builder_name} has no set {config!r} ({str(error).splitlines()[0]})") from None
+    parts = reader.read(folder)
+    rows: list[Row] = []
+    for part in split.split("+"):
+        if part not in parts:
+            raise UserError(f"{name} has no split {part!r}; it has {', '.join(parts)}")
+        chosen = list(parts[part])
+        reader.check(part, chosen, folder)
+        rows += chosen
+    return PublishedSource(name, rows)
+
+
+def open_evaluation(
+    data: str | None,
+    split: str,
+    *,
+    images: Path | None = None,
+    labels: Path | None = None,
+    root: Path | None = None,
+    protocol: str = "",
+) -> Source:
+    """The part `split` of what is evaluated.
+
+    Args: `data`, the NAME[/CONFIG][:SPLIT] of a builder, whose publisher's folder is read as it is where it lies in
+      `root` (by default TFDS's manual folder); or that folder itself, for the builder that is named as the
+      `protocol`; or what open_source takes. `images` and `labels`: a folder and the table of its images, of which the
+      rows are taken that have `split` in a column of that name; without such a column it is all "test".
+    Errors: DataMissing where nothing lies there; UserError for what is wrong with it.
+    """
+    if images is not None and labels is not None:
+        for path in (images, labels):
+            if not path.exists():
+                raise DataMissing(f"{path} does not exist; give the folder of the images and the table of their labels")
+        return TablePart(FolderSource(images, labels), split, labels)
+    if data is None:
+        raise UserError("the data to score are not given; give --data, or --images with --labels")
+    builders = _builders()
+    name, _, own_split = data.partition(":")
+    builder_name = name.partition("/")[0]
+    path = Path(data).expanduser()
+    if root is not None and not path.is_absolute() and builder_name not in builders:
+        path = root / path
+    if builder_name in builders and not path.exists():
+        folder = (root or _manual_folder()) / builder_name
+        if folder.is_dir():
+            return open_published(name, folder, own_split or split)
+        if root is not None or not _prepared(name):
+            needs = builders[builder_name].MANUAL_DOWNLOAD_INSTRUCTIONS
+            raise DataMissing(f"{folder} does not exist; {builder_name} needs {needs}")
+    if path.is_dir():
+        if (table := find_metadata(path)) is not None:
+            return TablePart(FolderSource(path, table), split, table)
+        if protocol in builders:
+            return open_published(protocol, path, split)
+    if path.exists():
+        return open_source(path, split=split)
+    try:
+        return open_source(data, split=split)
+    except UserError as problem:
+        if builder_name in _known():
+            raise
+        # What is no name of a data set is a path where nothing lies.
+        raise DataMissing(str(problem)) from problem
+
+
+def _known() -> list[str]:
+    return tfds.list_builders(with_community_datasets=False)
+
+
+def _prepared(name: str) -> bool:
+    """Whether TFDS holds a set already, made from the publisher's folder that is not there any more."""
+    try:
+        return tfds.builder(name, file_format="array_record").is_prepared()
+    except (ValueError, KeyError, tfds.core.DatasetNotFoundError):
+        return False
+
+
+class TablePart:
+    """The rows of a labelled folder that belong to one split.
+
+    Errors: DataMissing if the table has no column `split` and another split than "test" is asked for, or no such row.
+    """
+
+    def __init__(self, source: FolderSource, split: str, table: Path) -> None:
+        self.skipped_shards: list[str] = []
+        self._source = source
+        column = source.column(SPLIT_COLUMN)
+        if column is None:
+            if split != "test":
+                raise DataMissing(f"{table} has no column {SPLIT_COLUMN!r}, and {split} images are needed; add it")
+            self._places: Sequence[int] = range(len(source))
+            return
+        wanted = set(split.split("+"))
+        self._places = [
+            place for place, name in enumerate(column) if name in wanted or _SAME_SPLIT.get(name, name) in wanted
+        ]
+        if not self._places:
+            there = ", ".join(sorted({str(name) for name in column}))
+            raise DataMissing(f"{table} has no row whose {SPLIT_COLUMN} is {split}; it has {there}")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample; one whose file is missing has no image."""
+        sample = self._source[self._places[index]]
+        return replace(sample, metadata={n: value for n, value in sample.metadata.items() if n != SPLIT_COLUMN})
+
+
+def _builders() -> dict[str, type[ManualBuilder]]:
+    return {builder.name: builder for builder in ManualBuilder.__subclasses__()}
+
+
+def _manual_folder() -> Path:
+    return Path(tfds.core.constants.DATA_DIR).expanduser() / "downloads" / "manual"

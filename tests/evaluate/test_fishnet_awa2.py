@@ -1,0 +1,212 @@
+"""FishNet and AwA2: which images count, and the scores against sums written out and scikit-learn's F1."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.evaluate.awa2 import AwA2, read_attributes
+from bioclip_jax.evaluate.f1 import f1_scores, resampled_macro_f1
+from bioclip_jax.evaluate.fishnet import TRAITS, FishNet, read_traits
+from bioclip_jax.evaluate.probe import fit_probe
+from bioclip_jax.pipeline.sources import Sample
+from bioclip_jax.predict.embedding.labelled import LabelledVectors
+
+ALL = dict(zip(TRAITS, ["pelagic", "1", 0, 1.0, "0", "1.0", "0.0", 1, 0]))
+
+
+def labelled(features, rows):
+    samples = [Sample(f"{n}.jpg", b"", {}, None, row) for n, row in enumerate(rows)]
+    return LabelledVectors(np.asarray(features, np.float32), samples, np.arange(len(samples)), {})
+
+
+def of_rows(*rows):
+    return labelled(np.zeros((len(rows), 2)), rows)
+
+
+def answers_by_hand(params, features):
+    found = []
+    for w1, b1, w2, b2 in zip(*params):
+        found.append((features @ np.float64(w1) + b1) @ np.float64(w2) + b2)
+    return found
+
+
+def fish(n, seed):
+    random = np.random.default_rng(seed)
+    features = (5 * random.normal(size=(n, 12))).astype(np.float32)
+    flags = features[:, :9] + 2 * random.normal(size=(n, 9)) > 0
+    rows = [
+        dict(zip(TRAITS, ["pelagic" if row[0] else "benthic", *(str(int(flag)) for flag in row[1:])])) for row in flags
+    ]
+    return features, flags, rows
+
+
+def test_traits_are_read_as_numbers_or_texts():
+    more = [{"FeedingPath": " Benthic"}, {"Polar": ""}, {"Boreal": -1}, {"Boreal": "-1.0"}, {"saltwater": float("nan")},
+            {"FeedingPath": "nan"}]  # fmt: skip
+    found = read_traits(of_rows(ALL, *(ALL | row for row in more)))
+    assert found[0].tolist() == [1, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert found[1].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
+    for row, trait in enumerate(("Polar", "Boreal", "Boreal", "saltwater", "FeedingPath"), start=2):
+        unknown = [name for name, value in zip(TRAITS, found[row]) if value == -1]
+        assert unknown == [trait], f"image {row} has {unknown} unknown"
+
+
+@pytest.mark.parametrize(
+    ("trait", "value", "told"),
+    [
+        ("FeedingPath", "pelagc", "FeedingPath of image 1.jpg is 'pelagc'; give pelagic or benthic"),
+        ("FeedingPath", 1, "FeedingPath of image 1.jpg is 1; give pelagic or benthic"),
+        ("Polar", "2", "Polar of image 1.jpg is '2'; give 1 or 0"),
+        ("brackish", "yes", "brackish of image 1.jpg is 'yes'; give 1 or 0"),
+    ],
+)
+def test_a_value_that_is_none_of_the_trait_is_named(trait, value, told):
+    with pytest.raises(UserError, match=told):
+        read_traits(of_rows(ALL, ALL | {trait: value}))
+
+
+def test_a_missing_column_and_a_part_without_known_images_are_named():
+    with pytest.raises(UserError, match="no column 'Polar'"):
+        read_traits(of_rows({name: value for name, value in ALL.items() if name != "Polar"}))
+    with pytest.raises(UserError, match="no image of the test part has all of FeedingPath, Tropical"):
+        FishNet()({"train": of_rows(ALL), "test": of_rows(ALL | {"Polar": ""})}, None)
+
+
+def test_fishnet_counts_an_image_whose_nine_traits_are_all_right():
+    x_train, y_train, train = fish(300, 0)
+    x_test, y_test, test = fish(200, 1)
+    train[7]["Polar"] = test[3]["brackish"] = test[11]["FeedingPath"] = ""
+    protocol = FishNet(seeds=(1, 4), learning_rate=1e-3, epochs=8)
+    found = protocol({"train": labelled(x_train, train), "test": labelled(x_test, test)}, None)
+    figures = found.figures
+    assert figures["unknown"] == {"train": 1, "test": 2}
+    assert (figures["n_train"], figures["n"]) == (299, 198)
+
+    kept = [row for row in range(200) if row not in (3, 11)]
+    params = fit_probe(np.delete(x_train, 7, 0), np.delete(y_train, 7, 0), seeds=(1, 4), learning_rate=1e-3, epochs=8)
+    shares, right_by_trait, near = [], np.zeros(9), 0
+    for answers in answers_by_hand(params, x_test):
+        hits = 0
+        for row in kept:
+            right = [(answers[row][trait] > 0.5) == y_test[row][trait] for trait in range(9)]
+            near += any(0 < answers[row][trait] <= 0.5 for trait in range(9))
+            right_by_trait += right
+            hits += all(right)
+        shares.append(hits / 198)
+    assert near > 20, "hardly a logit lies between 0 and 0.5, so that the threshold would not matter"
+    assert figures["by_seed"] == pytest.approx(shares, abs=1e-6)
+    assert figures["accuracy"] == pytest.approx(sum(shares) / 2, abs=1e-6)
+    assert figures["std"] == pytest.approx(abs(shares[0] - shares[1]) / 2, abs=1e-6)
+    assert list(figures["by_trait"]) == list(TRAITS)
+    assert list(figures["by_trait"].values()) == pytest.approx((right_by_trait / 2 / 198).tolist(), abs=1e-6)
+    low, high = figures["interval"]
+    assert 0.05 < low < figures["accuracy"] < high < 0.95, f"{figures['accuracy']} in {low} to {high}"
+    assert 0 < figures["accuracy_with_dropout"] < figures["accuracy"], "dropout at the end should cost some"
+    assert [row["trait"] for row in found.tables["traits"]] == list(TRAITS)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(2, 6), st.floats(0, 1))
+@settings(max_examples=30)
+def test_f1_equals_scikit_learns(seed, n, out, rate):
+    random = np.random.default_rng(seed)
+    true, predicted = random.random((n, out)) < rate, random.random((2, n, out)) < random.random(out)
+    draws = np.bincount(random.integers(n, size=n), minlength=n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for answers in predicted:
+            np.testing.assert_allclose(f1_scores(true, answers), f1_score(true, answers, average=None), atol=1e-12)
+            macro = f1_score(true, answers, average="macro")
+            assert f1_scores(true, answers).mean() == pytest.approx(macro, abs=1e-12)
+        expected = [f1_score(true, answers, average="macro", sample_weight=draws) for answers in predicted]
+    assert resampled_macro_f1(true, predicted)(draws) == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def animals(random, classes, images, out):
+    """Features that say some of each class's attributes; a class's images have the same ones."""
+    attributes = random.random((classes, out)) < 0.5
+    y = np.repeat(attributes, images, axis=0)
+    features = 3 * (2 * y - 1) + 4 * random.normal(size=y.shape)
+    return features.astype(np.float32), y, [{"attributes": "".join(str(int(flag)) for flag in row)} for row in y]
+
+
+def test_awa2_scores_are_scikit_learns():
+    random = np.random.default_rng(2)
+    x_train, y_train, train = animals(random, 12, 20, 7)
+    x_test, y_test, test = animals(random, 6, 20, 7)
+    protocol = AwA2(seeds=(0, 3), learning_rate=1e-3, epochs=5)
+    found = protocol({"train": labelled(x_train, train), "test": labelled(x_test, test)}, None)
+    figures = found.figures
+    params = fit_probe(x_train, y_train, seeds=(0, 3), learning_rate=1e-3, epochs=5)
+    predicted = [answers > 0.5 for answers in answers_by_hand(params, x_test)]
+    as_reference = [f1_score(y_test, p, average="macro", labels=np.unique(y_test.astype(int))) for p in predicted]
+    of_all = [f1_score(y_test, p, average="macro") for p in predicted]
+    assert figures["by_seed"] == pytest.approx(as_reference, abs=1e-6)
+    assert figures["f1_reference"] == pytest.approx(np.mean(as_reference), abs=1e-6)
+    assert figures["std"] == pytest.approx(np.std(as_reference), abs=1e-6)
+    assert figures["macro_f1_by_seed"] == pytest.approx(of_all, abs=1e-6)
+    assert figures["macro_f1"] == pytest.approx(np.mean(of_all), abs=1e-6)
+    assert abs(figures["macro_f1"] - figures["f1_reference"]) > 1e-3, "two attributes score as all seven do"
+    for name, interval in (("f1_reference", "interval"), ("macro_f1", "macro_f1_interval")):
+        low, high = figures[interval]
+        assert low < figures[name] < high and 0.01 < high - low < 0.4, f"{name}: {figures[name]} in {low} to {high}"
+        assert 0 < figures[f"{name}_with_dropout"] < 1
+    assert (figures["n"], figures["n_train"], figures["attributes"]) == (120, 240, 7)
+    assert len(found.tables["attributes"]) == 7
+
+
+@pytest.mark.parametrize("flag", ["0", "1"])
+def test_awa2_of_equal_attributes_takes_the_one_column_that_the_reference_takes(flag):
+    random = np.random.default_rng(3)
+    x_train, _, train = animals(random, 4, 10, 3)
+    x_test, _, _ = animals(random, 2, 10, 3)
+    test = [{"attributes": flag * 3}] * 20
+    figures = AwA2(seeds=(0,), learning_rate=1e-2, epochs=3)(
+        {"train": labelled(x_train, train), "test": labelled(x_test, test)}, None
+    ).figures
+    params = fit_probe(x_train, read_attributes(labelled(x_train, train)), seeds=(0,), learning_rate=1e-2, epochs=3)
+    (answers,) = answers_by_hand(params, x_test)
+    true = np.full((20, 3), int(flag))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = f1_score(true, (answers > 0.5).astype(int), average="macro", labels=np.unique(true))
+    assert figures["f1_reference"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([{"attributes": "0110"}, {"attributes": "01x0"}], "attributes of image 1.jpg is '01x0'"),
+        ([{"attributes": "0110"}, {"attributes": "011"}], "image 1.jpg has 3 attributes, those before it 4"),
+        ([{"attributes": "0110"}, {}], "attributes of image 1.jpg is ''"),
+        ([{"attributes": 1.1e80}], "attributes of image 0.jpg is 1.1e[+]80"),
+        ([{"traits": "01"}], "no column 'attributes'"),
+    ],
+)
+def test_attributes_that_do_not_do_are_named(rows, told):
+    with pytest.raises(UserError, match=told):
+        read_attributes(of_rows(*rows))
+
+
+def test_parts_of_different_data_are_named():
+    sets = {"train": of_rows({"attributes": "010"}), "test": of_rows({"attributes": "01"})}
+    with pytest.raises(UserError, match="the train part has 3 attributes, the test part 2"):
+        AwA2()(sets, None)
+
+
+@pytest.mark.parametrize("protocol", [FishNet, AwA2])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"seeds": ()}, "seeds"), ({"seeds": (0, -1)}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (2**32,)}, "seeds"),
+        ({"learning_rate": 0.0}, "learning rate"), ({"learning_rate": float("nan")}, "learning rate"),
+        ({"epochs": 0}, "epochs"),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_named(protocol, options, told):
+    with pytest.raises(UserError, match=told):
+        protocol(**options)

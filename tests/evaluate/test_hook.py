@@ -1,0 +1,146 @@
+"""Evaluation while training: what is scored, what is told, and that it can be broken off."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bioclip_jax.errors import DataMissing, UserError
+from bioclip_jax.evaluate.hook import EvaluationHook
+from bioclip_jax.models import get_config, init_params
+from bioclip_jax.pipeline.sources import FolderSource
+from bioclip_jax.train.config import train_config
+from bioclip_jax.train.run import _describe
+
+KINDS = {"apple": ("Malus", "domestica"), "pear": ("Pyrus", "communis"), "quince": ("Cydonia", "oblonga")}
+SUITE = """
+entries:
+  fruit: {protocol: zero-shot, data: fruit, templates: one, text_type: sci}
+  labels: {protocol: zero-shot, data: fruit, templates: one, text_type: asis}
+  broken: {protocol: zero-shot, data: broken, templates: one}
+  absent: {protocol: zero-shot, data: absent, templates: one}
+"""
+
+
+@pytest.fixture(scope="module")
+def params():
+    return {**init_params(get_config("ViT-Test-16"), seed=5), "logit_scale": np.float32(3.0)}
+
+
+@pytest.fixture
+def fruit(tmp_path):
+    """Three kinds, three pictures each."""
+    folder = tmp_path / "fruit"
+    folder.mkdir()
+    with open(folder / "metadata.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filepath", "family", "genus", "species", "common_name"])
+        for number in range(9):
+            name = list(KINDS)[number % 3]
+            buffer = io.BytesIO()
+            pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(buffer, "JPEG")
+            (folder / f"{number}.jpg").write_bytes(buffer.getvalue())
+            writer.writerow([f"{number}.jpg", "Rosaceae", *KINDS[name], name])
+    return folder
+
+
+def config_of(val, **evaluate):
+    return train_config(
+        {
+            "data": {"train": "unused", "val": str(val)},
+            "model": "ViT-Test-16",
+            "global_batch_size": 8,
+            "learning_rate": 1e-3,
+            "total_steps": 1,
+            "evaluate": {"templates": "one", "batch_size": 8, **evaluate},
+        }
+    )
+
+
+def opener(folder):
+    def open_data(location, split):
+        place = folder / location.data
+        if not place.exists():
+            raise DataMissing(f"{location.data} is not there; fetch it")
+        return FolderSource(place, place / "metadata.csv")
+
+    return open_data
+
+
+def test_suite_is_scored_beside_the_validation_data(fruit, params, capsys):
+    broken = fruit.with_name("broken")
+    broken.mkdir()
+    (broken / "metadata.csv").write_text("filepath,genus,species\na.jpg,Malus,domestica\n")
+    (broken / "a.jpg").write_text("no picture")
+    suite = fruit.with_name("suite.yaml")
+    suite.write_text(SUITE)
+    hook = EvaluationHook(config_of(fruit, text_type="sci", suite=str(suite)), opener(fruit.parent))
+    assert "absent is not evaluated" in capsys.readouterr().err, "data that are not there are told before training"
+    values = hook(params)
+    told = capsys.readouterr().err
+    assert values["n"] == 9 and set(values) == {"top1", "top5", "n", "ranks", "suite"}
+    assert values["suite"] == {"fruit": values["top1"]}, "the same images by the same protocol"
+    assert "labels is not evaluated" in told and "class column" in told, told
+    assert "broken is not evaluated: none of the 1 images" in told, told
+    assert hook(params) == values, "a second evaluation must say the same"
+
+
+def test_evaluation_is_broken_off_between_batches(fruit, params):
+    suite = fruit.with_name("suite.yaml")
+    suite.write_text(SUITE)
+    hook = EvaluationHook(config_of(fruit, text_type="sci", suite=str(suite)), opener(fruit.parent))
+    asked = 0
+
+    def count():
+        nonlocal asked
+        asked += 1
+        return False
+
+    whole = hook(params, count)
+    assert asked >= 6, "it must be asked before each batch of images and of texts, of the suite too"
+    for after in range(asked):
+        left = after
+
+        def stopping():
+            nonlocal left
+            left -= 1
+            return left < 0
+
+        assert hook(params, stopping) is None, f"after {after} questions it went on"
+    assert hook(params) == whole, "a broken off evaluation leaves something out of the next one"
+
+
+def test_few_shot_of_the_validation_data(fruit, params):
+    pytest.importorskip("bioclip_jax.evaluate.few_shot")
+    values = EvaluationHook(config_of(fruit, text_type="sci", few_shot=[1, 2]))(params)
+    assert list(values["few_shot"]) == ["1", "2"]
+    assert all(0 <= accuracy <= 1 for accuracy in values["few_shot"].values())
+
+
+def test_validation_data_without_labels_is_told_before_training(fruit):
+    (fruit / "metadata.csv").write_text("filepath\n" + "".join(f"{number}.jpg\n" for number in range(9)))
+    with pytest.raises(UserError, match="give labelled data"):
+        EvaluationHook(config_of(fruit))
+
+
+def test_options_are_checked(fruit):
+    with pytest.raises(UserError, match="config.evaluate.few_shot"):
+        config_of(fruit, few_shot=[0])
+    with pytest.raises(UserError, match="config.evaluate.suite"):
+        EvaluationHook(config_of(fruit, suite="suite.yaml"))
+
+
+def test_line_of_an_evaluation_names_every_group():
+    values = {
+        "top1": 0.5,
+        "top5": 1.0,
+        "n": 9,
+        "ranks": {"genus": 0.6},
+        "few_shot": {"5": 0.7},
+        "suite": {"fungi": 0.8},
+    }
+    assert _describe(values) == "top1 50.0%, top5 100.0%, genus 60.0%, few-shot 5 70.0%, suite fungi 80.0%"
+    assert _describe({"top1": None, "top5": 0.25, "n": 1}) == "top5 25.0%"

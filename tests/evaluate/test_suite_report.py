@@ -1,0 +1,166 @@
+"""What people see of a suite: the rows, the table and the pictures."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from PIL import Image
+
+from bioclip_jax.evaluate.published import PARTS, PUBLISHED, SYSTEMS
+from bioclip_jax.evaluate.report.curves import draw_curves
+from bioclip_jax.evaluate.report.plot import draw, folded, short, shown
+from bioclip_jax.evaluate.report.rows import report_rows
+from bioclip_jax.evaluate.report.table import markdown
+
+CAMERA_TRAPS = [f"camera-trap-{place}" for place in ("lion", "ena", "island", "ohio", "orinoquia")]
+
+
+def entry(value, published=None, protocol="zero-shot", group=None, **figures):
+    return {
+        "protocol": protocol,
+        "published": published,
+        "group": group,
+        "score": "top1",
+        "figures": {"top1": value, "n": 1000, "interval": [value - 0.02, value + 0.02]} | figures,
+    }
+
+
+def results(entries, groups=None, skipped=None, failed=None):
+    return {
+        "model": "a|model",
+        "date": "2025-01-02T03:04:05+00:00",
+        "versions": {"bioclip_jax": "1"},
+        "device": "cpu",
+        "groups": groups or {},
+        "entries": entries,
+        "skipped": skipped or {},
+        "failed": failed or {},
+    }
+
+
+def paper(values):
+    """Entries for all rows of the paper, by the names of PUBLISHED, those of the camera traps one a place."""
+    entries = {}
+    for name, published in PUBLISHED.items():
+        if published.sets == 1:
+            entries[name] = entry(values[name], name, published.protocol)
+        else:
+            for number, place in enumerate(CAMERA_TRAPS):
+                entries[place] = entry(values[name] + 0.01 * (number - 2), name, published.protocol, name)
+    return entries
+
+
+GROUPS = {"camera-trap": CAMERA_TRAPS}
+
+
+def test_the_published_means_are_the_means_of_the_published_figures():
+    for part, found in PARTS.items():
+        rows = [published.figures for published in PUBLISHED.values() if published.part == part]
+        for system in SYSTEMS:
+            mean = np.mean([figures[system] for figures in rows])
+            assert abs(mean - found.mean[system]) < 0.1, f"the {system} figures of {part} have mean {mean}"
+
+
+def test_rows_stand_in_the_papers_order_with_its_means():
+    values = dict(zip(PUBLISHED, np.random.default_rng(0).uniform(0.1, 0.9, len(PUBLISHED))))
+    backwards = dict(reversed(paper(values).items()))
+    rows = report_rows(results(backwards, GROUPS))
+    sets = [row for row in rows if row.kind == "set"]
+    assert [row.title for row in sets] == [published.title for published in PUBLISHED.values()]
+    np.testing.assert_allclose([row.ours for row in sets], [100 * value for value in values.values()])
+    ten, five = (row.ours for row in rows if row.kind == "mean")
+    assert ten == pytest.approx(sum(list(values.values())[:10]) * 10)
+    assert five == pytest.approx(sum(list(values.values())[10:]) * 20)
+    assert len([row for row in rows if row.kind == "member"]) == 5
+    assert len(shown(rows)) == 17, "the picture should have a row a set and two means"
+
+
+@pytest.mark.parametrize("lacking", ["fungi", "camera-trap-ohio"])
+def test_a_mean_is_not_given_while_a_set_is_missing(lacking):
+    entries = paper(dict.fromkeys(PUBLISHED, 0.5))
+    del entries[lacking]
+    found = results(entries, GROUPS, skipped={lacking: "it is not there"})
+    ten, five = (row for row in report_rows(found) if row.kind == "mean")
+    title = "Fungi" if lacking == "fungi" else "Camera Trap"
+    assert ten.ours is None and ten.note == f"{title} not scored"
+    assert five.ours == pytest.approx(50)
+    page = markdown(found, report_rows(found))
+    assert f"No mean of the 10: {title} not scored." in page
+    if lacking != "fungi":
+        assert "| Camera Trap | zero-shot |  | (4 of its 5 sets are scored) | 53.9 | 31.7 | 29.5 |" in page
+
+
+def test_a_group_with_fewer_sets_than_the_papers_has_no_mean():
+    entries = {name: entry(0.5, "camera-trap", group="camera-trap") for name in CAMERA_TRAPS[:3]}
+    rows = report_rows(results(entries, {"camera-trap": CAMERA_TRAPS[:3]}))
+    assert rows[0].ours is None and rows[0].note == "3 of its 5 sets are scored"
+    assert [row.title for row in shown(rows)] == CAMERA_TRAPS[:3]
+
+
+def test_a_set_scored_twice_makes_no_mean_of_the_papers():
+    entries = paper(dict.fromkeys(PUBLISHED, 0.5)) | {"again": entry(0.9, "nabirds")}
+    mean = next(row for row in report_rows(results(entries, GROUPS)) if row.kind == "mean")
+    assert mean.ours is None and "twice" in mean.note
+
+
+def test_few_shot_has_a_row_for_each_number_of_shots_and_no_published_figures():
+    shots = {"1": {"mean": 0.25, "interval": [0.2, 0.3]}, "5": {"mean": 0.5, "interval": None}}
+    entries = {
+        "birds": entry(0.25, protocol="few-shot", few_shot=shots),
+        "a": entry(0.25, protocol="few-shot", group="traps", few_shot=shots),
+        "b": entry(0.25, protocol="few-shot", group="traps", few_shot={"1": {"mean": 0.35}, "5": {"mean": 0.7}}),
+    }
+    rows = report_rows(results(entries, {"traps": ["a", "b"]}))
+    told = {row.title: (round(row.ours, 6), row.interval) for row in rows}
+    assert told["birds, 1-shot"] == (25, (20, 30))
+    assert told["birds, 5-shot"] == (50, None)
+    assert told["traps, 1-shot"] == (30, None) and told["traps, 5-shot"] == (60, None)
+    assert all(not row.published for row in rows)
+
+
+def test_names_in_the_table_are_no_markup():
+    found = results({"a_b": entry(0.5)}, failed={"x": "a | b\nc"})
+    page = markdown(found, report_rows(found))
+    assert page.startswith("# a\\|model\n")
+    assert "BioCLIP" not in page, "nothing published stands beside these sets"
+    assert "| a\\_b | zero-shot | 1,000 | 50.0 (48.0–52.0) |" in page
+    assert "- x: a \\| b c" in page
+    assert all(line.count(" | ") == 3 for line in page.splitlines() if line.startswith("| a\\_b"))
+
+
+@pytest.mark.parametrize("number", [1, 3, 20])
+def test_the_picture_grows_with_its_rows(tmp_path, number):
+    long = "a-set-of-photographs-with-a-name-that-is-much-too-long-to-stand-anywhere"
+    entries = {f"{long}-{place}": entry(place / number) for place in range(number)}
+    draw(tmp_path / "results.png", report_rows(results(entries)), "a model" * 40)
+    picture = np.asarray(Image.open(tmp_path / "results.png").convert("L"))
+    assert picture.shape[1] >= 1000
+    assert 35 * number < picture.shape[0] < 260 + 45 * number
+    edges = np.concatenate([picture[:, :4].ravel(), picture[:, -4:].ravel(), picture[:3].ravel(), picture[-3:].ravel()])
+    assert edges.min() == 255, "something is cut at the picture's edge"
+
+
+def test_without_a_figure_there_is_no_picture(tmp_path):
+    draw(tmp_path / "results.png", report_rows(results({})), "a model")
+    draw_curves(tmp_path / "curves.png", {"a": []})
+    assert not list(tmp_path.iterdir())
+
+
+def test_curves_have_a_panel_an_entry(tmp_path):
+    curve = [(step, step / 20, (step / 20 - 1, step / 20 + 1) if step else None) for step in (0, 500, 1000)]
+    sizes = []
+    for number in (1, 3, 7):
+        draw_curves(tmp_path / "curves.png", {f"entry {place}": curve for place in range(number)})
+        sizes.append(Image.open(tmp_path / "curves.png").size)
+    assert sizes[0][0] < sizes[1][0] == sizes[2][0]
+    assert sizes[1][1] < sizes[2][1]
+
+
+@hypothesis.given(st.text(st.sampled_from("abc-_ ."), max_size=90).map(str.strip))
+def test_a_name_is_folded_into_two_lines_at_most(name):
+    lines = folded(name).split("\n")
+    assert len(lines) <= 2 and max(map(len, lines)) <= 30, lines
+    if len(name) <= 60:
+        assert "".join("".join(lines).split()) == "".join(name.split()), "a short name should be whole"
+    assert len(short(name, 40)) <= 40
+    assert short(name, 40)[-10:] == name[-10:]
