@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What emerges in the embedding space of configs/mini.py, with three amounts of training data, and what does not:
 #   bash launch/emergence.sh [OUTPUT]
-# Trains on 6 %, 25 % and 100 % of the drawings for the same number of steps, keeps five checkpoints of each, and writes
-# three reports over the test split: OUTPUT/{between,within,training}/report.html.
+# Trains on 6 %, 25 % and 100 % of the drawings for the same number of steps, and analyses the test split: by the amount
+# of data (OUTPUT/between, OUTPUT/within), and over the checkpoints of the run with all of it (OUTPUT/between-training,
+# OUTPUT/within-training), a report.html each. STEPS=370 makes it as short as the quickstart's training, three times.
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")/.."
@@ -15,25 +16,25 @@ bioclip_jax=.venv/bin/bioclip-jax
 export TFDS_DATA_DIR=${TFDS_DATA_DIR:-$out/datasets}
 mkdir -p "$out"
 
-sizes="6 25 100"
+steps=${STEPS:-3000}
 runs=()
 names=()
-for size in $sizes; do
-    echo "Training on $size % of the drawings"
+for size in 6 25 100; do
+    echo "Training on $size % of the drawings, $steps steps"
     "$bioclip_jax" train --config configs/mini.py --workdir "$out/train-$size" \
-        --config.data.train="tree_of_life_mini:train[:$size%]" --config.evaluate_every=0 \
-        --config.checkpoint_every=74 --config.keep_checkpoints=5
+        --config.data.train="tree_of_life_mini:train[:$size%]" --config.total_steps="$steps" \
+        --config.evaluate_every=0 --config.checkpoint_every=$(((steps + 7) / 8)) --config.keep_checkpoints=8
     runs+=("$out/train-$size")
     names+=("$size %")
 done
 
 data=(--data tree_of_life_mini:test)
-echo "Between species: beak depth, and the tree"
-"$bioclip_jax" analyze between --model "${runs[@]}" --names "${names[@]}" "${data[@]}" --trait trait_value \
-    --output "$out/between"
-echo "Within species: life stage, sex, health"
-"$bioclip_jax" analyze within --model "${runs[@]}" --names "${names[@]}" "${data[@]}" \
-    --factor life_stage sex health --output "$out/within"
-echo "The same over the checkpoints of the run with all data"
-"$bioclip_jax" analyze within --model "$out/train-100" --all-checkpoints "${data[@]}" \
-    --factor life_stage sex health --output "$out/training"
+factors=(--factor life_stage sex health)
+echo "Beak depth, the tree, and life stage, sex and health, by the amount of data"
+models=(--model "${runs[@]}" --names "${names[@]}")
+"$bioclip_jax" analyze between "${models[@]}" "${data[@]}" --trait trait_value --output "$out/between"
+"$bioclip_jax" analyze within "${models[@]}" "${data[@]}" "${factors[@]}" --output "$out/within"
+echo "The same over the training with all of it"
+models=(--model "$out/train-100" --all-checkpoints)
+"$bioclip_jax" analyze between "${models[@]}" "${data[@]}" --trait trait_value --output "$out/between-training"
+"$bioclip_jax" analyze within "${models[@]}" "${data[@]}" "${factors[@]}" --output "$out/within-training"

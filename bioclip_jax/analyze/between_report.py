@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,12 @@ from jaxtyping import Float, UInt8
 from bioclip_jax.analyze.page import Figure, Part, Table
 from bioclip_jax.analyze.trait_values import Traits, label_of
 from bioclip_jax.analyze.traits import TraitAxis
-from bioclip_jax.analyze.tree_agreement import MOST_SPECIES, cosine_distances, taxonomy
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.analyze.tree_report import drawn, p_value, tree_part
 
 if TYPE_CHECKING:
     from bioclip_jax.analyze.between import Species
     from bioclip_jax.analyze.embeddings import Embeddings
 
-_MOST_LEAVES = 60
-_MOST_GROUPS = 14
 # Of a species with more images, a picture is looked for among so many.
 _CANDIDATES = 200
 
@@ -48,7 +45,7 @@ def parts_of(
         rows = [[name, problem] for name, problem in result["left_out"].items()]
         parts.append(Part("Traits left out", [], [], [Table("", ["trait", "why"], rows, [])]))
     if result["tree"] is not None:
-        parts.append(_tree_part(result["tree"], folder, species))
+        parts.append(tree_part(result["tree"], folder, species))
     return parts
 
 
@@ -78,27 +75,29 @@ def _trait_part(
     counts = np.bincount(among, minlength=len(has))
     lineup = LineUp(label, names, axis.fitted, values, counts, rows, among, positions, own, pictures)
     held_out = (
-        f"{short}: held-out species r = {axis.r_cv:.2f} (p = {_p(axis.p_cv)}),"
-        f" PC{axis.component} |r| = {axis.r:.2f} (p = {_p(axis.p)})"
+        f"{short}: held-out species r = {axis.r_cv:.2f} (p = {p_value(axis.p_cv)}),"
+        f" PC{axis.component} |r| = {axis.r:.2f} (p = {p_value(axis.p)})"
     )
-    of_component = f"{short} on the principal components: PC{axis.component} r = {axis.r_signed:.2f} (p = {_p(axis.p)})"
+    of_component = (
+        f"{short} on the principal components: PC{axis.component} r = {axis.r_signed:.2f} (p = {p_value(axis.p)})"
+    )
     low, high = axis.r_cv_null
     text = (
         f"{len(names):,} species with a value, {len(rows):,} images."
         f" The {_ordinal(axis.component)} of the first {len(axis.components)} principal components of the species means"
-        f" correlates with {short} at |r| = {axis.r:.3f}; as much is reached by a share p = {_p(axis.p)} of shuffles."
-        f" Predicted from the other species, r = {axis.r_cv:.3f} (p = {_p(axis.p_cv)}; shuffled, 95 % lie from"
+        f" correlates with {short} at |r| = {axis.r:.3f}; a share p = {p_value(axis.p)} of shuffles reaches as much."
+        f" Predicted from the other species, r = {axis.r_cv:.3f} (p = {p_value(axis.p_cv)}; shuffled, 95 % lie from"
         f" {low:.2f} to {high:.2f}: predictions without skill correlate negatively)."
     )
     figures = [
-        _figure(
+        drawn(
             f"Species along {short}",
             "Species means (large dots) and their images (small) along the direction of ridge regression on all these"
-            " species; that they lie along the line is in part the fit, the held-out r in the title is not. Pictures:"
-            " the image nearest to its species' mean.",
+            " species; that they lie along the line is in part the fit, the held-out r in the title is not."
+            + (" Pictures: the image nearest to its species' mean." if pictures else ""),
             folder, f"trait-{stem}", lambda png, csv: draw_lineup(lineup, png, csv, held_out),
         ),
-        _figure(
+        drawn(
             f"Principal components and {short}",
             f"Species means on their principal components, which know nothing of the trait, colored by {short}.",
             folder, f"components-{stem}",
@@ -140,95 +139,6 @@ def _picture(
     return None
 
 
-def _tree_part(tree: dict[str, Any], folder: Path, species: Species) -> Part:
-    from bioclip_jax.analyze.figures.tanglegram import draw_ranks
-
-    figures = []
-    leaves = _leaves(species)
-    if leaves is not None:
-        figures.append(_tanglegram(*leaves, tree, folder))
-    tables = []
-    if tree["ranks"]:
-        figures.append(
-            _figure(
-                "Clusters and neighbors by rank",
-                "The embedding's tree is cut into as many clusters as the rank has taxa. Strokes: the same with the"
-                " species' names shuffled.",
-                folder,
-                "ranks",
-                lambda png, csv: draw_ranks(tree["ranks"], png, csv, "How far clusters and neighbors are taxa"),
-            )  # fmt: skip
-        )
-        head = ["rank", "species", "taxa", "purity", "shuffled", "adjusted Rand", "nearest neighbor", "shuffled"]
-        tables.append(
-            Table("Agreement by rank", head, [_rank_row(*item) for item in tree["ranks"].items()], range(1, 8))
-        )
-    sampled = f" (a sample of {MOST_SPECIES:,})" if len(species.names) > MOST_SPECIES else ""
-    text = (
-        f"Over all pairs of {tree['species']:,} species{sampled}, the cosine distance of their means and the number of"
-        f" ranks up to their common ancestor correlate at r = {tree['cophenetic']:.3f} (Mantel p = {_p(tree['p'])})."
-        f" The tree of average linkage keeps the cosine distances at r = {tree['dendrogram_fit']:.3f}."
-    )
-    return Part("The tree of life", [text], figures, tables)
-
-
-def _rank_row(rank: str, found: dict[str, Any]) -> list[str]:
-    shares = [found["purity"], found["purity_null"], found["nearest_neighbor"], found["nearest_neighbor_null"]]
-    purity, purity_null, nearest, nearest_null = (f"{100 * share:.1f} %" for share in shares)
-    rand = f"{found['adjusted_rand']:.3f}"
-    return [rank, f"{found['species']:,}", f"{found['taxa']:,}", purity, purity_null, rand, nearest, nearest_null]
-
-
-def _leaves(species: Species) -> tuple[np.ndarray, list[Taxon], list[str], str] | None:
-    """Means, taxa and names of the species, or of the taxa of the lowest rank that has few enough; and that rank."""
-    if len(species.names) <= _MOST_LEAVES:
-        return species.means, species.taxa, species.names, "species"
-    for rank in reversed(RANKS[:-1]):
-        lineages = [taxon.lineage(rank) for taxon in species.taxa]
-        members: dict[tuple[str, ...], list[int]] = {}
-        for place, lineage in enumerate(lineages):
-            if lineage[-1]:
-                members.setdefault(lineage, []).append(place)
-        if 3 <= len(members) <= _MOST_LEAVES:
-            means = np.stack([species.means[places].mean(axis=0) for places in members.values()])
-            depth = RANKS.index(rank) + 1
-            taxa = [Taxon(*lineage, *[""] * (len(RANKS) - depth)) for lineage in members]
-            return means, taxa, [f"{lineage[-1]} ({len(places)})" for lineage, places in members.items()], rank
-    return None
-
-
-def _tanglegram(
-    means: np.ndarray, taxa: Sequence[Taxon], names: Sequence[str], rank: str, tree: dict[str, Any], folder: Path
-) -> Figure:
-    from bioclip_jax.analyze.dendrogram import average_linkage, tree_of_lineages, tree_of_linkage, untangle
-    from bioclip_jax.analyze.figures.tanglegram import draw_tanglegram
-
-    depth = RANKS.index(rank)
-    lineages = taxonomy(taxa)[:, :depth] if depth else np.zeros((len(taxa), 1), np.int64)
-    left, right = untangle(tree_of_linkage(average_linkage(cosine_distances(means))), tree_of_lineages(lineages))
-    grouped_by = _coloring(taxa, RANKS[:depth])
-    groups = [taxon.rank(grouped_by) if grouped_by else "" for taxon in taxa]
-    leaves = "species" if rank == "species" else f"taxa of rank {rank} (with their number of species)"
-    return _figure(
-        "The tree of the embedding beside the tree of life",
-        f"Average linkage of the cosine distances of the means of {len(names)} {leaves}, and the taxonomy; forks are"
-        " turned so that lines cross little.",
-        folder, "tree",
-        lambda png, csv: draw_tanglegram(
-            left, right, names, groups, grouped_by or "group", png, csv,
-            f"Embedding and taxonomy: cophenetic r = {tree['cophenetic']:.2f} (p = {_p(tree['p'])})",
-        ),
-    )  # fmt: skip
-
-
-def _coloring(taxa: Sequence[Taxon], ranks: Sequence[str]) -> str:
-    """The rank to color by: family if it has between two and fourteen taxa, else one above it, else the genus."""
-    for rank in sorted(ranks, key=lambda rank: (rank == "genus", -RANKS.index(rank))):
-        if 2 <= len({taxon.rank(rank) for taxon in taxa}) <= _MOST_GROUPS:
-            return rank
-    return ""
-
-
 def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure]:
     from bioclip_jax.analyze.figures.curves import plot_curves
 
@@ -267,18 +177,8 @@ def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure
     return found
 
 
-def _figure(title: str, caption: str, folder: Path, stem: str, draw: Callable[[Path, Path], None]) -> Figure:
-    png, csv = folder / f"{stem}.png", folder / f"{stem}.csv"
-    draw(png, csv)
-    return Figure(title, caption, png, csv)
-
-
 def _ordinal(number: int) -> str:
     return ("first", "second", "third", "fourth", "fifth")[number - 1]
-
-
-def _p(p: float) -> str:
-    return f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def _stems(names: Sequence[str]) -> dict[str, str]:

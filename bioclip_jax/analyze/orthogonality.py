@@ -78,6 +78,9 @@ def orthogonality(
     mostly outside and raises the share, as d from labels shuffled within species shows. From split halves, two
     independent d1 and d2 give <d1 outside, d2 outside> / <d1, d2>, where noise has no part in the mean of either term.
 
+    A species most of whose images have one value has its mean moved along d, so what the values' shares differ in
+    between species counts as the species' own.
+
     Returns the curve over k and {"orthogonality", "orthogonality_split_half" (None where the levels
       differ no more than shuffled ones),
       "k", "dimensions", "orthogonality_null_mean", "orthogonality_null_range", "orthogonality_permuted_mean",

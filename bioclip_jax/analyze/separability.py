@@ -48,7 +48,8 @@ def separability(
     Returns the held-out images by group, and shares from 0 to 1: "separability" and its 95 % "interval" (Wilson),
       "balanced_accuracy" (mean over levels), "majority" (answering each group's commonest level), "auc" (of two
       levels), "separability_null" ({"mean", "quantile_95", "balanced_mean", "permutations"}: labels shuffled within
-      species) and "separability_p" (one-sided, at least 1 / (permutations + 1)), "shrinkage" (mean over folds);
+      species) and "separability_p" (one-sided, at least 1 / (permutations + 1)), "balanced_p" (the same of balanced
+      accuracy, which tells more where one level is rare), "shrinkage" (mean over folds);
       "fisher_ratio", (difference of means)² / (sum of variances) of held-out images along the difference of the
       training images' means, mean over pairs of levels; of a nested factor "by_species".
     """
@@ -67,6 +68,7 @@ def separability(
         "auc": _auc(held_out[0]) if not factor.nested and len(of_level[0]) == 2 else None,
         "separability_null": None,
         "separability_p": None,
+        "balanced_p": None,
         "shrinkage": float(np.mean([found.shrinkage for found in held_out])),
         "fisher_ratio": _mean([ratio for found in held_out for ratio in _fisher_ratios(found)]),
     }
@@ -78,6 +80,8 @@ def separability(
             "permutations": permutations,
         }
         figures["separability_p"] = float((1 + (right[1:] >= right[0]).sum()) / (1 + permutations))
+        # Sums of shares differ in their last digits where the shares are the same.
+        figures["balanced_p"] = float((1 + (balanced[1:] >= balanced[0] - 1e-9).sum()) / (1 + permutations))
     if factor.nested:
         figures["by_species"] = {
             found.group.name: {

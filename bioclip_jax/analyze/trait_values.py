@@ -115,9 +115,10 @@ def _match(
     best = max(range(len(found)), key=lambda way: (found[way] >= 0).sum())
     names, rows = spellings[best], found[best]
     if not (rows >= 0).any():
-        near = _nearest(names[0], species)
+        first = next(filter(None, names), "")
+        near = _nearest(first, species)
         hint = f"did you mean {near}?" if near else f"there is {', '.join(list(species)[:3])}"
-        raise UserError(f"no species of {table} has images: its first is {names[0]!r}; {hint}")
+        raise UserError(f"no species of {table} has images: its first is {first!r}; {hint}")
     return key, rows, [name for name, row in zip(names, rows) if row < 0 and name]
 
 

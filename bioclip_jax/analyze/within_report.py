@@ -109,9 +109,21 @@ def _separability_text(last: dict[str, Any]) -> str:
 
 def _orthogonality_text(last: dict[str, Any]) -> str:
     first = next(iter(last.values()))
+    sides: dict[str, list[str]] = {
+        "More outside than 95 % of shuffled labels": [],
+        "Less outside than those": [],
+        "As much as those": [],
+    }
+    for name, figured in last.items():
+        if figured["orthogonality_permuted_range"] is not None:
+            low, high = figured["orthogonality_permuted_range"]
+            more, less, alike = sides.values()
+            share = figured["orthogonality"]
+            (more if share > high else less if share < low else alike).append(name)
     return (
         f"The species' subspace has {first['k']} of {first['dimensions']} dimensions, so a random direction has"
         f" {_share(first['orthogonality_null_mean'])} of its square outside."
+        + "".join(f" {words}: {', '.join(names)}." for words, names in sides.items() if names)
     )
 
 

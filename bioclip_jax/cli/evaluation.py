@@ -121,7 +121,13 @@ def analyze_between(arguments: argparse.Namespace) -> Result:
         permutations=arguments.permutations,
         seed=arguments.seed,
     )
-    return _told(arguments, result)
+    traits = {
+        name: {"r": found["r"], "p": found["p"], "r of held-out species": found["r_cv"], "its p": found["p_cv"]}
+        for name, found in result["traits"].items()
+    }
+    tree = result["tree"]
+    told = traits | ({} if tree is None else {"tree": {"cophenetic r": tree["cophenetic"], "p": tree["p"]}})
+    return _told(arguments, result, told)
 
 
 def analyze_within(arguments: argparse.Namespace) -> Result:
@@ -135,7 +141,13 @@ def analyze_within(arguments: argparse.Namespace) -> Result:
         permutations=arguments.permutations,
         seed=arguments.seed,
     )
-    return _told(arguments, result)
+    shown = {"separability": "separability", "majority": "commonest value", "orthogonality": "orthogonality"}
+    shown |= {"orthogonality_null_mean": "of random directions", "orthogonality_permuted_mean": "of shuffled labels"}
+    told = {
+        name: {title: found[key] for key, title in shown.items() if found.get(key) is not None}
+        for name, found in result["factors"].items()
+    }
+    return _told(arguments, result, told)
 
 
 def _stages(arguments: argparse.Namespace) -> Any:
@@ -155,9 +167,9 @@ def _stages(arguments: argparse.Namespace) -> Any:
     )
 
 
-def _told(arguments: argparse.Namespace, result: dict[str, Any]) -> Result:
+def _told(arguments: argparse.Namespace, result: dict[str, Any], told: dict[str, Any]) -> Result:
     if not arguments.json:
-        print_result({name: value for name, value in result.items() if name != "stages"})
+        print_result({"images": result["stages"][-1].get("images"), **told})
     print(f"wrote {arguments.output}/report.html, results.json, and a PNG and a CSV a figure", file=sys.stderr)
     return result
 

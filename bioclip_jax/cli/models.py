@@ -34,12 +34,13 @@ def train(arguments: argparse.Namespace) -> Result | int:
 
 
 def _validation(config: Any) -> Any:
-    """The zero-shot hook over the validation split, or None where the config asks for none."""
+    """The evaluation while training, or None where the config asks for none."""
     if not config.evaluate_every:
         return None
-    from bioclip_jax.evaluate.zero_shot import ValidationHook
+    from bioclip_jax.cli.evaluation import open_data
+    from bioclip_jax.evaluate.hook import EvaluationHook
 
-    return ValidationHook(config)
+    return EvaluationHook(config, open_data)
 
 
 def export(arguments: argparse.Namespace) -> Result:

@@ -105,7 +105,9 @@ class Herbarium19:
         there = np.unique(classes)
         if self.old is not None:
             if missing := sorted(set(self.old) - set(there.tolist())):
-                raise UserError(f"no image is of class {missing[0]}, one of old_classes; give indices that are there")
+                raise UserError(
+                    f"no image is of class {missing[0]}, one of the Old classes given; give indices that are there"
+                )
             return self.old
         if not np.array_equal(there, np.arange(CLASSES)):
             raise UserError(

@@ -108,10 +108,10 @@ def test_a_column_of_the_images_is_a_trait_and_others_are_left_out_by_name(tmp_p
     assert not (tmp_path / "none").exists(), "a run that fails must leave nothing"
 
 
-def read(stage, path, names, **options):
-    """The traits of the species that the made embeddings name in "label", in the order of `names`."""
-    groups = np.repeat(np.arange(len(names)), EACH)
-    return read_traits(stage.embeddings, names, groups, **{"species_column": None, "table": path, **options})
+def read(stage, path, order, **options):
+    """The traits of the species that the made embeddings name in "label", in the given order."""
+    groups = np.repeat(np.arange(len(order)), EACH)
+    return read_traits(stage.embeddings, order, groups, **{"species_column": None, "table": path, **options})
 
 
 def test_species_are_matched_across_spellings_and_genus_columns(tmp_path):

@@ -202,7 +202,8 @@ def test_parts_of_different_data_are_named():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"seeds": ()}, "seeds"), ({"seeds": (0, -1)}, "seeds"), ({"seeds": (1, 1)}, "seeds"), ({"seeds": (2**32,)}, "seeds"),
+        ({"seeds": ()}, "seeds"), ({"seeds": (0, -1)}, "seeds"), ({"seeds": (1, 1)}, "seeds"),
+        ({"seeds": (2**32,)}, "seeds"),
         ({"learning_rate": 0.0}, "learning rate"), ({"learning_rate": float("nan")}, "learning rate"),
         ({"epochs": 0}, "epochs"),
     ],

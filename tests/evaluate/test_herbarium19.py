@@ -228,8 +228,8 @@ def test_classes_are_counted_in_the_order_of_texts_where_there_is_no_index():
 @pytest.mark.parametrize(
     ("rows", "options", "told"),
     [
-        ([{"class_index": 0}, {"class_index": 1}], {}, "which of the 2 classes are Old .*as old_classes"),
-        ([{"class_index": 0}, {"class_index": 1}], {"old": (0, 2)}, "no image is of class 2, one of old_classes"),
+        ([{"class_index": 0}, {"class_index": 1}], {}, "which of the 2 classes are Old .* --old-classes"),
+        ([{"class_index": 0}, {"class_index": 1}], {"old": (0, 2)}, "no image is of class 2, one of the Old"),
         ([{"class_index": 0}, {"class_index": "x"}], {}, "class_index of image 1.jpg is 'x'; give a whole number"),
         ([{"class_index": 0}, {}], {}, "class_index of image 1.jpg is ''"),
         ([{"class_index": 0}, {"class_index": 0.5}], {}, "class_index of image 1.jpg is 0.5"),
@@ -247,7 +247,8 @@ def test_data_that_do_not_do_are_named(rows, options, told):
     ("options", "told"),
     [
         ({"labelled_share": 0.0}, "labelled share"), ({"labelled_share": 1.1}, "labelled share"),
-        ({"iterations": 0}, "iterations"), ({"seeds": ()}, "seeds"), ({"seeds": (0, 0)}, "seeds"), ({"seeds": (2**32,)}, "seeds"),
+        ({"iterations": 0}, "iterations"), ({"seeds": ()}, "seeds"), ({"seeds": (0, 0)}, "seeds"),
+        ({"seeds": (2**32,)}, "seeds"),
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_named(options, told):

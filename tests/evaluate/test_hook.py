@@ -114,7 +114,6 @@ def test_evaluation_is_broken_off_between_batches(fruit, params):
 
 
 def test_few_shot_of_the_validation_data(fruit, params):
-    pytest.importorskip("bioclip_jax.evaluate.few_shot")
     values = EvaluationHook(config_of(fruit, text_type="sci", few_shot=[1, 2]))(params)
     assert list(values["few_shot"]) == ["1", "2"]
     assert all(0 <= accuracy <= 1 for accuracy in values["few_shot"].values())

@@ -24,7 +24,7 @@ _PRELOADED = [
     "bioclip_jax.cli",
     "bioclip_jax.train.loop",
     "bioclip_jax.train.flags",
-    "bioclip_jax.evaluate.zero_shot",
+    "bioclip_jax.evaluate.hook",
     "bioclip_jax.configs.common",
     "bioclip_jax.datasets",
     "tensorboardX",

@@ -30,7 +30,7 @@ def draw_tanglegram(
     csv: Path,
     title: str,
 ) -> None:
-    """Both trees, with a line from each leaf to the same leaf; `names` and `groups` (the color) by the leaf's number."""
+    """Both trees, with a line from each leaf to its like; `names` and `groups` (the color) by the leaf's number."""
     order = taxonomy.leaves()
     colors = family_colors([groups[leaf] for leaf in order])
     height = 1.35 + _ROW * len(names)
@@ -66,15 +66,15 @@ def draw_tanglegram(
     for leaf in range(len(names)):
         color = colors[groups[leaf]]
         middle.plot(
-            [wide, wide + 0.03, 0.97 - wide, 1 - wide], [here[leaf]] * 2 + [there[leaf]] * 2, color=color, linewidth=1.6,
-            alpha=0.85,
+            [wide, wide + 0.03, 0.97 - wide, 1 - wide], [here[leaf]] * 2 + [there[leaf]] * 2, color=color,
+            linewidth=1.6, alpha=0.85,
         )  # fmt: skip
     left.set(ylim=(len(names) - 0.4, -0.6), yticks=[])
     handles = [Line2D([], [], color=color, linewidth=2.4) for color in colors.values()]
     figure.legend(
-        handles, [group or "unknown" for group in colors], title=grouped_by, loc="upper left", frameon=False, fontsize=8,
-        bbox_to_anchor=(0.825, bottom + tall), labelcolor=INK, alignment="left", title_fontsize=8.5, borderaxespad=0,
-        handlelength=1.2, labelspacing=0.35,
+        handles, [group or "unknown" for group in colors], title=grouped_by, loc="upper left", frameon=False,
+        bbox_to_anchor=(0.825, bottom + tall), labelcolor=INK, alignment="left", title_fontsize=8.5, fontsize=8,
+        borderaxespad=0, handlelength=1.2, labelspacing=0.35,
     )  # fmt: skip
     save(figure, png)
     rows = [[names[leaf], groups[leaf], here[leaf] + 1, there[leaf] + 1] for leaf in range(len(names))]

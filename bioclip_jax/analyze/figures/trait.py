@@ -21,6 +21,9 @@ MOST_PICTURES = 14
 # More dots than these only hide each other.
 _MOST_DOTS = 4000
 _MOST_NAMES = 40
+_MANY = 200  # species, of which dots are small and few are named
+_NAMES_OF_MANY = 12
+_MOST_AVOIDED = 300
 _STRIP = 1.15  # inches above the plot, for the pictures
 _DOTS_PER_INCH = 150
 
@@ -70,13 +73,13 @@ def draw_lineup(lineup: LineUp, png: Path, csv: Path, title: str) -> None:
     axes.scatter(
         lineup.image_positions[dots], lineup.image_values[dots], s=9, color=_HUES[4], alpha=0.35, linewidths=0, zorder=1
     )
-    many = len(lineup.species) > 200
+    many = len(lineup.species) > _MANY
     slope, intercept = np.polyfit(lineup.positions, lineup.values, 1)
     ends = np.array([lineup.positions.min(), lineup.positions.max()])
     axes.plot(ends, slope * ends + intercept, color=MUTED, linewidth=1, alpha=0.6, zorder=2)
     axes.scatter(
-        lineup.positions, lineup.values, s=12 if many else 38, color=_HUES[0], edgecolors="white", linewidths=0.7,
-        zorder=4, alpha=0.7 if many else 1,
+        lineup.positions, lineup.values, s=12 if many else 38, color=_HUES[0], edgecolors="white",
+        linewidths=0.15 if many else 0.7, zorder=4, alpha=0.7 if many else 1,
     )  # fmt: skip
     # A few images far out must not squeeze the species together.
     low, high = np.quantile(lineup.image_positions, [0.02, 0.98])
@@ -108,11 +111,11 @@ def draw_components(
     figure.text(0.02, 0.95, title, fontsize=10.5, color=INK)
     points = scores[:, across]
     drawn = axes.scatter(
-        *points.T, c=values, cmap="cividis", s=16 if len(values) > 200 else 52, edgecolors="white", linewidths=0.7,
-        zorder=4,
+        *points.T, c=values, cmap="cividis", s=16 if len(values) > _MANY else 52, edgecolors="white",
+        linewidths=0.15 if len(values) > _MANY else 0.7, zorder=4,
     )  # fmt: skip
     _dress(
-        axes, *(f"PC{number + 1} of the species means ({100 * shares[number]:.0f} % of variance)" for number in across)
+        axes, *(f"PC{number + 1} of the species means ({100 * shares[number]:.2g} % of variance)" for number in across)
     )
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     bar = figure.colorbar(drawn, cax=figure.add_axes((0.87, 0.11, 0.022, 0.77)))
@@ -145,10 +148,11 @@ def _name(axes: Axes, points: Float[np.ndarray, "species 2"], species: Sequence[
     to_pixels, to_data = axes.transData, axes.transData.inverted()
     pixels = to_pixels.transform(points)
     unit = axes.figure.dpi / 100
-    # A dot has a rim: a name must not even touch another's.
-    rims = [pixels + 5 * unit * np.array(step) for step in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))]
-    room = FreeRoom(axes.get_window_extent(), np.concatenate(rims))
-    for place in spread(points[:, 0], _MOST_NAMES):
+    # A dot has a rim: a name must not even touch another's. Among very many dots, a sample tells where room is.
+    steps = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)) if len(pixels) <= _MOST_AVOIDED else ((0, 0),)
+    avoided = pixels[:: -(-len(pixels) // _MOST_AVOIDED)]
+    room = FreeRoom(axes.get_window_extent(), np.concatenate([avoided + 5 * unit * np.array(step) for step in steps]))
+    for place in spread(points[:, 0], _MOST_NAMES if len(points) <= _MANY else _NAMES_OF_MANY):
         label = axes.text(
             0, 0, _abbreviated(species[place], 24), fontsize=7.5, ha="center", va="center", color=INK,
             path_effects=_HALO, style="italic", zorder=5,

@@ -25,6 +25,7 @@ Item = TypeVar("Item")
 
 # Some batches, so that the last one, which is filled up, costs little.
 BLOCK = 256
+_BATCHES = 16
 
 
 def stream_vectors(
@@ -46,7 +47,9 @@ def stream_vectors(
         return
     made_by = f"{model.embedder.preprocess!r} {model.dtype} {'unit' if normalize else 'raw'}"
     how = hashlib.sha256(made_by.encode()).hexdigest()[:16]
-    for block in blocks(track(range(len(images)), **bar)):
+    # The device waits at a block's end until the next one's images are decoded: blocks of many batches keep it busy.
+    size = max(BLOCK, _BATCHES * model.embedder.batch_size)
+    for block in blocks(track(range(len(images)), **bar), size):
         contents = digests([images[place] for place in block])
         keys = {place: f"{content} {how}" for place, content in zip(block, contents) if content is not None}
         vectors = cache.get(model.fingerprint, keys.values())
