@@ -169,7 +169,7 @@ def _stages(arguments: argparse.Namespace) -> Any:
 
 def _told(arguments: argparse.Namespace, result: dict[str, Any], told: dict[str, Any]) -> Result:
     if not arguments.json:
-        print_result({"images": result["stages"][-1].get("images"), **told})
+        print_result(told)
     print(f"wrote {arguments.output}/report.html, results.json, and a PNG and a CSV a figure", file=sys.stderr)
     return result
 
