@@ -4,58 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from bioclip_jax.analyze.components import group_means
+from bioclip_jax.analyze.folder import check_folder, written_together
+from bioclip_jax.analyze.species import Species
 from bioclip_jax.analyze.trait_values import Traits, read_traits
-from bioclip_jax.analyze.traits import TraitAxis, trait_axis
+from bioclip_jax.analyze.traits import TraitAxis, image_places, trait_axis
 from bioclip_jax.analyze.tree_agreement import tree_agreement
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.progress import track
-from bioclip_jax.text.taxon import Taxon
 
 if TYPE_CHECKING:
     from bioclip_jax.analyze.embeddings import Embeddings
     from bioclip_jax.analyze.stages import Stage
 
 _MOST_WORKERS = 4
-
-
-@dataclass(frozen=True)
-class Species:
-    """The species of the images: names, the mean of each one's unit vectors (not normalised again), their taxa.
-
-    groups: of each image the place of its species, -1 where unknown.
-    """
-
-    names: list[str]
-    groups: Int[np.ndarray, " n"]
-    means: Float[np.ndarray, "species dim"]
-    taxa: list[Taxon]
-
-    @classmethod
-    def of(cls, embeddings: Embeddings, column: str | None) -> Species:
-        """UserError where no image has a species."""
-        texts = embeddings.species(column)
-        names, groups = np.unique(texts, return_inverse=True)
-        if len(names) and not names[0]:
-            names, groups = names[1:], groups - 1
-        if not len(names):
-            raise UserError(
-                f"{embeddings.source} names no species; give images with a genus and a species, or a column"
-            )
-        means = group_means(embeddings.vectors, groups, len(names))
-        return cls(names.tolist(), groups, means, _commonest(embeddings.taxa(), groups, len(names)))
 
 
 def between(
@@ -141,19 +111,6 @@ def _axes(known: Traits, species: Species, permutations: int, seed: int) -> tupl
     return axes, {name: axis for name, axis in found.items() if isinstance(axis, str)}
 
 
-def image_places(
-    axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings
-) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Rows of the images whose species was fitted, their places along the direction, and the trait: their own where
-    images have one (NaN if not this one), else their species'."""
-    fitted = np.append(np.isfinite(known.values[name]), False)
-    rows = np.flatnonzero(fitted[species.groups])
-    every = embeddings.vectors @ axis.direction.astype(np.float32)
-    places = every[rows].astype(np.float64) - float(axis.space.center @ axis.direction)
-    own = known.images.get(name)
-    return rows, places, known.values[name][species.groups[rows]] if own is None else own[rows]
-
-
 def _figures(axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings) -> dict[str, Any]:
     rows, places, values = image_places(axis, known, name, species, embeddings)
     has = np.isfinite(values)
@@ -173,28 +130,12 @@ def _figures(axis: TraitAxis, known: Traits, name: str, species: Species, embedd
     }
 
 
-def _commonest(taxa: Sequence[Taxon], groups: Int[np.ndarray, " n"], number: int) -> list[Taxon]:
-    """Of each group the taxon that most of its images have, those that have none not counted."""
-    numbers: dict[Taxon, int] = {}
-    of = np.array([numbers.setdefault(taxon, len(numbers)) for taxon in taxa], np.int64)
-    every = list(numbers)
-    known = (groups >= 0) & np.array([any(taxon.lineage()) for taxon in every], bool)[of]
-    pairs, counts = np.unique(groups[known] * len(every) + of[known], return_counts=True)
-    commonest = [Taxon()] * number
-    for place in np.argsort(counts, kind="stable"):
-        commonest[pairs[place] // len(every)] = every[pairs[place] % len(every)]
-    return commonest
-
-
 def _check(stages: Sequence[Stage], output: Path, permutations: int) -> None:
     if not stages:
         raise UserError("there are no embeddings to analyze; name at least one file or model")
     if permutations < 1:
         raise UserError(f"permutations cannot be {permutations}; give 1 or more")
-    if output.exists() and not output.is_dir():
-        raise UserError(f"the output {output} is a file; name a folder")
-    if not output.exists() and not output.absolute().parent.is_dir():
-        raise UserError(f"the folder of the output {output} does not exist; make it, or name another")
+    check_folder(output)
 
 
 def _tell(result: dict[str, Any]) -> None:
@@ -218,7 +159,6 @@ def _write(
     axes: dict[str, TraitAxis],
     permutations: int,
 ) -> None:
-    """All files into a folder beside, which are moved to their place once the last is done."""
     from bioclip_jax.analyze.between_report import parts_of
     from bioclip_jax.analyze.page import write_page
 
@@ -232,13 +172,7 @@ def _write(
             f"{permutations:,} of the traits, {min(permutations, 999):,} of held-out predictions and the tree",
         ),
     ]
-    beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.absolute().parent))
-    try:
+    with written_together(output) as beside:
         (beside / "results.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         parts = parts_of(result, beside, stages[-1].embeddings, species, known, axes)
         write_page(beside / "report.html", "Between species", about, parts)
-        output.mkdir(exist_ok=True)
-        for path in sorted(beside.iterdir()):
-            os.replace(path, output / path.name)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

@@ -12,12 +12,12 @@ from jaxtyping import Float, UInt8
 
 from bioclip_jax.analyze.page import Figure, Part, Table
 from bioclip_jax.analyze.trait_values import Traits, label_of
-from bioclip_jax.analyze.traits import TraitAxis
+from bioclip_jax.analyze.traits import TraitAxis, image_places
 from bioclip_jax.analyze.tree_report import drawn, p_value, tree_part
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.between import Species
     from bioclip_jax.analyze.embeddings import Embeddings
+    from bioclip_jax.analyze.species import Species
 
 # Of a species with more images, a picture is looked for among so many.
 _CANDIDATES = 200
@@ -59,7 +59,6 @@ def _trait_part(
     species: Species,
     known: Traits,
 ) -> Part:
-    from bioclip_jax.analyze.between import image_places
     from bioclip_jax.analyze.figures.trait import MOST_PICTURES, LineUp, draw_components, draw_lineup, spread
 
     has = np.flatnonzero(np.isfinite(known.values[name]))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bioclip_jax.analyze.components import Components, principal_components
 from bioclip_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from bioclip_jax.analyze.embeddings import Embeddings
+    from bioclip_jax.analyze.species import Species
+    from bioclip_jax.analyze.trait_values import Traits
 
 MOST_COMPONENTS = 5
 FEWEST_SPECIES = 4
@@ -158,3 +164,16 @@ def _shuffled(values: Float[np.ndarray, " species"], number: int, seed: int) -> 
     for start in range(0, number, _CHUNK):
         rows = np.tile(values, (min(_CHUNK, number - start), 1))
         yield random.permuted(rows, axis=1).T
+
+
+def image_places(
+    axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Rows of the images whose species was fitted, their places along the direction, and the trait: their own where
+    images have one (NaN if not this one), else their species'."""
+    fitted = np.append(np.isfinite(known.values[name]), False)
+    rows = np.flatnonzero(fitted[species.groups])
+    every = embeddings.vectors @ axis.direction.astype(np.float32)
+    places = every[rows].astype(np.float64) - float(axis.space.center @ axis.direction)
+    own = known.images.get(name)
+    return rows, places, known.values[name][species.groups[rows]] if own is None else own[rows]

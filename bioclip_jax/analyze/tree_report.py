@@ -13,7 +13,7 @@ from bioclip_jax.analyze.tree_agreement import MOST_SPECIES, cosine_distances, t
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.between import Species
+    from bioclip_jax.analyze.species import Species
 
 _MOST_LEAVES = 60
 _MOST_GROUPS = 14

@@ -4,9 +4,6 @@ directions."""
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.analyze.factors import Factor, read_factor
+from bioclip_jax.analyze.folder import check_folder, written_together
 from bioclip_jax.analyze.orthogonality import Curve, SpeciesSpace, orthogonality, species_space
 from bioclip_jax.analyze.separability import separability
 from bioclip_jax.errors import UserError
@@ -79,10 +77,7 @@ def _check(stages: Sequence[Stage], output: Path, factors: Sequence[str], permut
         raise UserError(f"the factor {twice!r} is named twice; name it once")
     if permutations < 0:
         raise UserError(f"permutations cannot be {permutations}; give 0 or more")
-    if output.exists() and not output.is_dir():
-        raise UserError(f"the output {output} is a file; name a folder")
-    if not output.exists() and not output.absolute().parent.is_dir():
-        raise UserError(f"the folder of the output {output} does not exist; make it, or name another")
+    check_folder(output)
 
 
 def _about(factor: Factor) -> dict[str, Any]:
@@ -131,7 +126,6 @@ def _write(
     stages: Sequence[Stage],
     permutations: int,
 ) -> None:
-    """All files into a folder beside, which are moved to their place once the last is done."""
     from bioclip_jax.analyze.page import write_page
     from bioclip_jax.analyze.within_report import parts_of
 
@@ -141,13 +135,7 @@ def _write(
         ("stages", ", ".join(stage.name for stage in stages)),
         ("shuffles", f"{permutations:,} within species"),
     ]
-    beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.absolute().parent))
-    try:
+    with written_together(output) as beside:
         (beside / "results.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         parts = parts_of(result, beside, panels, curves)
         write_page(beside / "report.html", "Variation within species", about, parts)
-        output.mkdir(exist_ok=True)
-        for path in sorted(beside.iterdir()):
-            os.replace(path, output / path.name)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +18,6 @@ from bioclip_jax.evaluate.class_names import TEMPLATES, Candidate
 from bioclip_jax.evaluate.details import mistakes, tables
 from bioclip_jax.evaluate.intervals import share_interval
 from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.predict.embedding.labelled import LabelledVectors
 from bioclip_jax.predict.head import class_embeddings
 

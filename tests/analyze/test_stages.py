@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.analyze.stages import open_stages
-from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.errors import UserError

@@ -1,4 +1,4 @@
-"""Every protocol by the command line, on a small made-up copy of the publisher's layout, and what it says of mistakes."""
+"""Every protocol by the command line, on a made-up copy of the publisher's layout, and what it says of mistakes."""
 
 import json
 import math

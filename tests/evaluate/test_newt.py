@@ -20,7 +20,7 @@ TASKS = {"plain": (20, 20, 0.35), "uneven": (26, 7, 0.5), "noise": (15, 15, 0.0)
 
 
 def made(seed=0):
-    """Both splits of the tasks: vectors of any length, and labels as a publisher's table has them, as text or number."""
+    """Both splits of the tasks: vectors of any length, and labels as a publisher's table has them."""
     generator = np.random.default_rng(seed)
     parts = {"train": ([], []), "test": ([], [])}
     for task, (zeros, ones, apart) in TASKS.items():
