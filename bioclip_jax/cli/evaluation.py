@@ -55,7 +55,7 @@ def eval_protocol(arguments: argparse.Namespace) -> Result:
         arguments.model, protocol, location, open_data, output=arguments.output, **_running(arguments)
     )
     if not arguments.json:
-        print_result(result)
+        print_result({name: value for name, value in result.items() if value is not None})
     return result
 
 

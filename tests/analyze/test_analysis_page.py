@@ -183,8 +183,8 @@ def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
             for width, scheme in ((360, "light"), (1280, "dark")):
                 page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
                 said, asked = [], []
-                page.on("console", lambda message: said.append(message.text))
-                page.on("request", lambda request: asked.append(request.url))
+                page.on("console", lambda message, said=said: said.append(message.text))
+                page.on("request", lambda request, asked=asked: asked.append(request.url))
                 page.goto((tmp_path / "report.html").as_uri())
                 overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 assert overflow <= 0, f"at {width} pixels the page is {overflow} too wide"
