@@ -72,7 +72,8 @@ def _address(process: subprocess.Popen, log: Path) -> str:
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+# Of a module, because Playwright's event loop stays in the thread, and other files start one of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator:
     if CHROMIUM is None:
         pytest.skip("no chromium here: the page is not opened in a browser")
