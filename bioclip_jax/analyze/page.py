@@ -14,8 +14,8 @@ from urllib.parse import quote
 import numpy as np
 
 from bioclip_jax import __version__
+from bioclip_jax.files import written_beside
 from bioclip_jax.markup import data_size, section, table, text
-from bioclip_jax.predict.results import written_beside
 
 # Larger tables lie beside the page alone.
 _MOST_EMBEDDED = 200_000

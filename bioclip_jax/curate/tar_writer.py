@@ -5,7 +5,7 @@ import tarfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bioclip_jax.curate.beside import written_beside
+from bioclip_jax.files import written_beside
 from bioclip_jax.pipeline.sources.sample import Sample
 from bioclip_jax.text.captions import PLAIN_TYPE, captions_from_taxon, complete_captions
 

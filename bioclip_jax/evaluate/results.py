@@ -16,8 +16,8 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.protocol import Score
 from bioclip_jax.evaluate.protocols import options_of
 from bioclip_jax.evaluate.suite import Entry
+from bioclip_jax.files import written_beside
 from bioclip_jax.pipeline.sources.open import METADATA_FILES
-from bioclip_jax.predict.results import written_beside
 
 RESULTS_FILE = "results.json"
 

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_output
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import Batch, check_format, write_batches
 from bioclip_jax.predict.embedding.stream import stream_vectors
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import Unreadable
-from bioclip_jax.predict.results import check_output
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
+from bioclip_jax.file_kinds import IMAGE_SUFFIXES, PARQUET_SUFFIXES
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 _IN_FOLDERS = IMAGE_SUFFIXES | {".tar"}
 _ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
 

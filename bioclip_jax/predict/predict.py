@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_output, is_stream
 from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.progress import Unreadable, track
 from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.results import check_format, check_output, is_stream, write_rows
+from bioclip_jax.predict.results import check_format, write_rows
 from bioclip_jax.predict.resume import Answer, Journal, by_image, inputs_digest, mentions
 
 

@@ -1,18 +1,17 @@
-"""Results on their way out: rows as CSV, a table, JSON or Parquet; files written beside and renamed."""
+"""Write rows of results as CSV, a table, JSON or Parquet."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import itertools
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import written_beside
 
 Row = Mapping[str, Any]
 
@@ -37,43 +36,6 @@ def check_format(format: str | None, output: Path | None) -> str:
     if format == "parquet" and output is None:
         raise UserError("Parquet is not text for the terminal; name a file to write with --output")
     return format
-
-
-def check_output(output: Path | None) -> None:
-    """UserError if the folder of `output` is not there, or `output` is a folder."""
-    if output is None:
-        return
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"the folder of the output {output} does not exist; make it, or name another")
-    if output.is_dir():
-        raise UserError(f"the output {output} is a folder; name a file in it")
-
-
-def is_stream(output: Path) -> bool:
-    """Whether what is written there goes on at once: to a pipe, a terminal or another device."""
-    # /dev/stdout is a stream to its user, even where it leads to a file.
-    return output.absolute().parent == Path("/dev") or (output.exists() and not output.is_file())
-
-
-@contextlib.contextmanager
-def written_beside(output: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `output` when the block ends well and is removed when it does not.
-
-    Of a symbolic link, the file that it leads to is replaced. A stream is the path itself. Errors: as check_output.
-    """
-    check_output(output)
-    if is_stream(output):
-        yield output
-        return
-    output = output.resolve()
-    check_output(output)
-    # The suffix stays last: matplotlib and NumPy go by it.
-    beside = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
-    try:
-        yield beside
-        os.replace(beside, output)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> int:

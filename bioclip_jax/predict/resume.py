@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.locks import lock
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.lock import lock
 
 Row = Mapping[str, Any]
 # An image and the rows about it, best first.

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_output, is_stream, written_beside
 from bioclip_jax.predict import results
-from bioclip_jax.predict.results import check_format, check_output, is_stream, write_rows, written_beside
+from bioclip_jax.predict.results import check_format, write_rows
 
 ROWS = [
     {"file_name": "a, b [red].jpg", "classification": 'say "Malus"', "score": 0.75},

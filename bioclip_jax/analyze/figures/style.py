@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.predict.results import written_beside
+from bioclip_jax.files import written_beside
+
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,6 @@ to do what is not there yet, and nothing has to be remembered.
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -28,7 +27,6 @@ from rich.progress import (
 )
 
 import bioclip_jax
-from bioclip_jax.curate.beside import remove_partials, written_beside
 from bioclip_jax.curate.building.catalogue import write_catalogue
 from bioclip_jax.curate.building.disk import bytes_needed, check_room
 from bioclip_jax.curate.building.identity import build_identity, differences
@@ -43,6 +41,8 @@ from bioclip_jax.curate.building.write import close_plan, write_shard
 from bioclip_jax.curate.cleaning.detectors import load_detector
 from bioclip_jax.curate.engines import Engine, open_engine
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import remove_partials, written_beside
+from bioclip_jax.locks import lock
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.pipeline.sources.joined import SEPARATOR
 from bioclip_jax.pipeline.sources.open import find_metadata
@@ -272,10 +272,7 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """While this process builds in the folder, no other may. The lock goes with the process, however that ends."""
     with (folder / _LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder.parent}: another process is building here; wait for it") from None
+        lock(file, f"{folder.parent}: another process is building here; wait for it")
         yield
 
 

@@ -16,12 +16,12 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int16, Int32, Int64, UInt8
 
-from bioclip_jax.curate.beside import PARTIAL
 from bioclip_jax.curate.building.job import Job
 from bioclip_jax.curate.building.prepare import HASHED_SCHEMA
 from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.building.taxa import TaxonNumbers, align
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import PARTIAL
 
 KEPT = "kept"
 TAXA_FILE = "taxa.arrow"

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bioclip_jax.curate.beside import written_beside
 from bioclip_jax.curate.building.job import Job
 from bioclip_jax.curate.building.resize import decode_reduced, image_size, resized_jpeg
 from bioclip_jax.curate.building.settings import BuildSettings
@@ -26,6 +25,7 @@ from bioclip_jax.curate.cleaning.hashes import (
     pdq,
     pdq_variants,
 )
+from bioclip_jax.files import written_beside
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.text.captions import (

@@ -14,9 +14,9 @@ from bioclip_jax.curate.counting.abundance import counts_at, long_tail, most_and
 from bioclip_jax.curate.counting.tally import Tally, count_range
 from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES
 from bioclip_jax.pipeline.sources import RecordSource, Source, TarSource, open_source
-from bioclip_jax.pipeline.sources.open import RECORD_SUFFIXES, find_metadata
-from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
+from bioclip_jax.pipeline.sources.open import find_metadata
 from bioclip_jax.text.captions import DRAWN_TYPES
 from bioclip_jax.text.taxon import RANKS
 

@@ -10,7 +10,7 @@ from bioclip_jax.curate.verify.findings import NOTES, Findings
 from bioclip_jax.curate.verify.names import shown, unsafe
 from bioclip_jax.curate.verify.tar_entries import Damage, Entry, entries
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.open import RECORD_SUFFIXES
+from bioclip_jax.file_kinds import RECORD_SUFFIXES
 from bioclip_jax.pipeline.sources.tar import IMAGE_KINDS
 from bioclip_jax.pipeline.sources.tar_format import split_name
 from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE

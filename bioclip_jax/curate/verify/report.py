@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from bioclip_jax.curate.beside import written_beside
 from bioclip_jax.curate.verify.findings import ERRORS, NOTES, Finding, Findings
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import written_beside
 
 SUFFIXES = (".csv", ".json")
 

@@ -15,7 +15,7 @@ from bioclip_jax.curate.verify.checks import check_sample
 from bioclip_jax.curate.verify.findings import Findings
 from bioclip_jax.curate.verify.raw import read_samples
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.open import RECORD_SUFFIXES
+from bioclip_jax.file_kinds import RECORD_SUFFIXES
 
 SIZES_FILE = "sizes.json"
 _INDEX_SUFFIX = ".index"

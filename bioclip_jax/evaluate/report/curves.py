@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bioclip_jax.evaluate.report.plot import short
-from bioclip_jax.predict.results import written_beside
+from bioclip_jax.files import written_beside
 
 # By step: the score and its interval, in percent.
 Curve = Sequence[tuple[int, float, tuple[float, float] | None]]

@@ -9,7 +9,7 @@ import numpy as np
 
 from bioclip_jax.evaluate.published import SYSTEMS
 from bioclip_jax.evaluate.report.rows import Row
-from bioclip_jax.predict.results import written_beside
+from bioclip_jax.files import written_beside
 
 _WIDTH, _DPI = 7.6, 140
 _ROW = 0.27  # inches

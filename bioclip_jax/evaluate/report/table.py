@@ -8,7 +8,7 @@ from typing import Any
 
 from bioclip_jax.evaluate.published import SYSTEMS
 from bioclip_jax.evaluate.report.rows import Row
-from bioclip_jax.predict.results import written_beside
+from bioclip_jax.files import written_beside
 
 _SOURCE = "https://arxiv.org/abs/2505.23883"
 

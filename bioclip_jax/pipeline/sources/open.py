@@ -1,20 +1,19 @@
 """One word for where data lies, and the source that reads it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, is_compressed_tar, is_hidden, is_tar, suffix_of
 from bioclip_jax.pipeline.sources.joined import SEPARATOR, JoinedSource
 from bioclip_jax.pipeline.sources.sample import Source
 from bioclip_jax.pipeline.sources.storage import Location, is_url, list_files, local_copy
-from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
 
 METADATA_FILE = "metadata.csv"
 # What labels the images of a folder: the first that is there.
 METADATA_FILES = (METADATA_FILE, "metadata.parquet")
-RECORD_SUFFIXES = (".array_record", ".arrayrecord")
-_COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def open_source(
@@ -54,7 +53,7 @@ def open_source(
             from bioclip_jax.pipeline.sources.folder import FolderSource
 
             return FolderSource(path, table)
-        return _open_files(sorted(p for p in path.rglob("*") if p.is_file()), path, bad_shards, forward)
+        return _open_files(_files_below(path), path, bad_shards, forward)
     # A part of a split, as in NAME:train[:25%], looks like a glob too.
     if looks_like_tfds_name(text):
         return TFDSSource(text, split=split, tfds_dir=tfds_dir)
@@ -69,14 +68,24 @@ def find_metadata(folder: Path) -> Path | None:
     return next((folder / name for name in METADATA_FILES if (folder / name).is_file()), None)
 
 
+def _files_below(folder: Path) -> list[Path]:
+    """The files in a folder and its folders, but for hidden ones, sorted by path."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [path for name in files if not is_hidden(name) and (path := Path(parent, name)).is_file()]
+    return sorted(found)
+
+
 def _open_files(
     files: Sequence[Location], location: Location, bad_shards: Literal["error", "skip"], forward: bool
 ) -> Source:
-    if records := [file for file in files if str(file).endswith(RECORD_SUFFIXES)]:
+    files = [file for file in files if not is_hidden(str(file).rpartition("/")[2])]
+    if records := [file for file in files if suffix_of(str(file)) in RECORD_SUFFIXES]:
         from bioclip_jax.pipeline.sources.records import RecordSource
 
         return RecordSource([local_copy(file) for file in records])
-    if tars := [file for file in files if str(file).endswith(".tar")]:
+    if tars := [file for file in files if is_tar(str(file))]:
         from bioclip_jax.pipeline.sources.tar import TarSource
         from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource, read_sizes
 
@@ -85,11 +94,11 @@ def _open_files(
         return TarSource(tars, bad_shards)
     if is_url(location):
         raise UserError(f"{location} holds no tars and no ArrayRecord files; give a folder that does")
-    if tables := [file for file in files if file.suffix in PARQUET_SUFFIXES]:
+    if tables := [file for file in files if suffix_of(file) in PARQUET_SUFFIXES]:
         from bioclip_jax.pipeline.sources.parquet import ParquetSource
 
         return ParquetSource(tables)
-    if any(file.name.endswith(_COMPRESSED_SUFFIXES) for file in files):
+    if any(map(is_compressed_tar, files)):
         raise UserError(f"{location} holds only compressed tars; uncompress them, random access needs it")
     if location.is_file():
         raise UserError(

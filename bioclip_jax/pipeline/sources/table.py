@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
 # Rows that are held as Python objects while a CSV is read.
 _BLOCK_ROWS = 50_000
 

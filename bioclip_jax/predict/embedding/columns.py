@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES, read_table
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES
+from bioclip_jax.pipeline.sources.table import read_table
 from bioclip_jax.pipeline.sources.tar import IMAGE_KINDS, make_sample
 from bioclip_jax.pipeline.sources.tar_format import members, split_name
 from bioclip_jax.predict.inputs import ImageFile

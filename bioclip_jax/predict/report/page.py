@@ -9,11 +9,11 @@ from importlib import resources
 from pathlib import Path
 
 from bioclip_jax import __version__
+from bioclip_jax.files import written_beside
 from bioclip_jax.markup import bars, json_text, number, section, share, text
 from bioclip_jax.predict.report.report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
 from bioclip_jax.predict.report.thumbnails import thumbnails
 from bioclip_jax.predict.report.tree import tree
-from bioclip_jax.predict.results import written_beside
 from bioclip_jax.text.taxon import RANKS
 
 _MOST_BARS = 10

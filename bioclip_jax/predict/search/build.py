@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert.pretrained import DEFAULT_MODEL
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.table import PARQUET_SUFFIXES
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import sample_uuid
 from bioclip_jax.predict.embedding.stream import blocks, digests, stream_places

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.lock import lock
+from bioclip_jax.locks import lock
 from bioclip_jax.predict.search.table import ABOUT_FILE, LOCK_FILE
 
 

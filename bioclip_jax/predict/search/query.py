@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_output, written_beside
 from bioclip_jax.predict.embedding.stream import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import Unreadable, track
-from bioclip_jax.predict.results import check_format, check_output, write_rows, written_beside
+from bioclip_jax.predict.results import check_format, write_rows
 from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
 
 if TYPE_CHECKING:

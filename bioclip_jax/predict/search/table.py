@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.results import plain_text, written_beside
+from bioclip_jax.files import written_beside
+from bioclip_jax.predict.results import plain_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

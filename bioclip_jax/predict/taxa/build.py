@@ -15,8 +15,8 @@ import numpy as np
 
 from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_output
 from bioclip_jax.predict.progress import track
-from bioclip_jax.predict.results import check_output
 from bioclip_jax.predict.taxa.encode import TEXT_TYPE, encode_taxa
 from bioclip_jax.predict.taxa.head import DTYPES, Block, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames

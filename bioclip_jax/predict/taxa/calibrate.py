@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_output, written_beside
 from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.results import check_output, written_beside
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.score import TaxaScorer
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.convert.weights import TAXA_FILE
-from bioclip_jax.predict.results import check_format, check_output, write_rows
+from bioclip_jax.files import check_output
+from bioclip_jax.predict.results import check_format, write_rows
 from bioclip_jax.predict.taxa.head import TaxaHead
 from bioclip_jax.predict.taxa.select import within as rows_within
 

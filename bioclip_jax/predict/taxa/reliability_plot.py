@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.predict.results import written_beside
+from bioclip_jax.files import written_beside
+
 
 
 def draw(result: dict[str, Any], output: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax import __version__
-from bioclip_jax.curate.beside import written_beside
 from bioclip_jax.curate.counting.abundance import species_abundance
 from bioclip_jax.curate.counting.report.charts import rank_abundance, size_grid, size_histogram
 from bioclip_jax.curate.counting.report.contact_sheet import contact_sheet
+from bioclip_jax.files import written_beside
 from bioclip_jax.markup import bars, data_size, json_text, number, section, share, table, text
 from bioclip_jax.curate.counting.report.tree import pruned_tree
 from bioclip_jax.curate.counting.tally import Tally

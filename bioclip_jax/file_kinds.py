@@ -1,0 +1,82 @@
+"""Kinds of files, by their names: images, tars, and the files that no person put there. Case never matters."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+
+# What Pillow's own wheels decode. HEIC, JPEG XL and camera raw files need libraries that they do not bring along.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
+TAR_SUFFIX = ".tar"
+RECORD_SUFFIXES = (".array_record", ".arrayrecord")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+COMPRESSED_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
+
+# Pictures and films that a person may expect to be read. Skipping one of them is reported, skipping a text file is not.
+_UNSUPPORTED_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".pdf", ".eps", ".tga", ".ico", ".j2k", ".jpx"}
+    | {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw"}
+    | {".x3f", ".raw", ".3fr", ".iiq", ".kdc", ".mrw", ".gpr"}
+    | {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp", ".flv"}
+    | {".zip", ".7z", ".rar", *COMPRESSED_TAR_SUFFIXES}
+)
+
+# Folders in which macOS, Windows and storage servers keep previews, deleted files and what fsck found.
+_SYSTEM_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "recycler"}
+    | {"system volume information", "lost+found"}
+)
+
+
+def suffix_of(name: str | os.PathLike[str]) -> str:
+    """The suffix of a file's name in lower case, as ".jpg"; both of a compressed one, as ".tar.gz"."""
+    name = os.path.basename(os.fspath(name)).lower()
+    compressed = next((suffix for suffix in COMPRESSED_TAR_SUFFIXES if name.endswith(suffix)), None)
+    return compressed or os.path.splitext(name)[1]
+
+
+def is_image(name: str | os.PathLike[str]) -> bool:
+    """True for the name of an image that can be decoded."""
+    return suffix_of(name) in IMAGE_SUFFIXES
+
+
+def is_tar(name: str | os.PathLike[str]) -> bool:
+    """True for the name of an uncompressed tar."""
+    return suffix_of(name) == TAR_SUFFIX
+
+
+def is_compressed_tar(name: str | os.PathLike[str]) -> bool:
+    """True for the name of a tar that has to be uncompressed to be read at an offset."""
+    return suffix_of(name) in COMPRESSED_TAR_SUFFIXES
+
+
+def is_hidden(name: str) -> bool:
+    """True for a file or folder, by its own name, that a system made for itself: .git, ._a.jpg, __MACOSX, @eaDir."""
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM_FOLDERS
+
+
+def is_hidden_path(path: str) -> bool:
+    """True for a path with slashes, such as a tar member's, of which any part is hidden."""
+    return any(map(is_hidden, path.split("/")))
+
+
+def is_unsupported(name: str | os.PathLike[str]) -> bool:
+    """True for a picture, film or archive that cannot be read, of which a person should be told."""
+    return suffix_of(name) in _UNSUPPORTED_SUFFIXES
+
+
+def unsupported_kinds(names: Iterable[str | os.PathLike[str]]) -> str | None:
+    """The line that reports skipped files by kind, `4 files of unsupported kinds skipped (2 .heic, 2 .mp4)`.
+
+    None where all names are of other kinds.
+    """
+    counts = Counter(suffix_of(name) for name in names if is_unsupported(name))
+    if not counts:
+        return None
+    total = counts.total()
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda kind: (-kind[1], kind)))
+    return f"{total:,} {'file' if total == 1 else 'files'} of unsupported kinds skipped ({kinds})"
