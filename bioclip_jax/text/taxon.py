@@ -3,7 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from bioclip_jax.text.names import clean_text, genus_and_epithet, known_text, rank_name
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
@@ -56,19 +59,16 @@ class Taxon:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Taxon":
-        """A taxon from a table's row with any of the columns RANKS and common_name.
+        """A taxon from a table's row with any of the columns RANKS and common_name, in the normal form of text.names.
 
-        Columns that are missing, None or NaN are unknown. The class may be in `class`, `cls` or `class_`; where
-        `cls` is there it is the rank, because annotation files then use `class` for the label. A species column
-        that repeats the genus ("Malus domestica") is cut to its epithet.
+        Columns that are missing, None, NaN or say "unknown" in one of its many words are unknown. The class may be in
+        `class`, `cls` or `class_`; where `cls` is there it is the rank, because annotation files then use `class` for
+        the label. A species column may repeat the genus ("Malus domestica", "M. domestica").
         """
         class_column = next((name for name in ("cls", "class_", "class") if name in row), "class")
-        columns = ["kingdom", "phylum", class_column, *RANKS[3:], "common_name"]
-        values = [_cell(row.get(column)) for column in columns]
-        genus, species = values[5], values[6]
-        if genus and species.startswith(genus + " "):
-            values[6] = species[len(genus) + 1 :].strip()
-        return cls(*values)
+        columns = ("kingdom", "phylum", class_column, "order", "family", "genus", "species", "common_name")
+        cells = [row.get(column) for column in columns]
+        return _from_cells(*(cell if type(cell) is str else clean_text(cell) for cell in cells))
 
     @classmethod
     def from_tagged(cls, text: str) -> "Taxon":
@@ -85,8 +85,8 @@ class Taxon:
 _TAGGED = re.compile("".join(rf"(?:(?:^|(?<=\S) ){rank} (\S.*?))?" for rank in RANKS))
 
 
-def _cell(value: Any) -> str:
-    """A table cell as stripped text; "" for None and NaN (the one value that differs from itself)."""
-    if value is None or value != value:
-        return ""
-    return " ".join(str(value).split())
+# Rows of one species come by the thousand while training.
+@lru_cache(maxsize=1 << 16)
+def _from_cells(*cells: str) -> Taxon:
+    *higher, genus, species, common_name = cells
+    return Taxon(*map(rank_name, higher), *genus_and_epithet(genus, species), known_text(common_name))

@@ -1,0 +1,140 @@
+"""The normal form of names: words that mean "unknown", Unicode, white space, capitals, hybrid signs, genus and epithet.
+
+Every verb brings names into this form before it compares, groups or writes them. Nothing here adds a word to a name.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Any
+
+# Tables write these where a rank is unknown. Written as a regular expression that Python and Polars both understand.
+#
+# Not in the list, because they are names: "nil" (the morning glory Ipomoea nil), "uncertain", "confused" and
+# "suspected" (English names of the moths Hoplodrina octogenaria, Apamea furva and Parastichtis suspecta), "sp." and
+# "indet." (open nomenclature, which qualifies a genus), "other", "blank" and "empty" (labels of camera traps).
+_MISSING_WORDS = (
+    r"#?n[./]?a|nan|none|null|unknown|undefined|undetermined|unidentified|unclassified|unassigned|unplaced|unranked|"
+    r"not[\W_]+(?:applicable|assigned|available|classified|identified|known|ranked)|incertae(?:[\W_]+sedis)?|pleasehelp"
+)
+# A cell that is empty, has no letter or digit, or has only such words, whatever stands around them: "<NA>",
+# "(unidentified)", "Unknown unknown". "Agaricales incertae sedis" stands for an unknown family or genus in that order.
+MISSING_PATTERN = (
+    rf"(?i)^(?:[\W_]*(?:(?:{_MISSING_WORDS})[\W_]+)*(?:{_MISSING_WORDS})?[\W_]*|(?:.*[\W_])?incertae[\W_]+sedis[\W_]*)$"
+)
+_MISSING = re.compile(MISSING_PATTERN)
+# In a factor or a trait these are values: the disease is "none", the test is "+" or "-".
+_VALUE_WORDS = frozenset({"none", "+", "-", "−"})
+
+# Characters without width, which make two names of one and cannot be seen. Joiners are kept: some scripts need them.
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+_HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A-Z][a-z])")
+# "M. domestica" or "M.domestica"; two letters where one is not enough, as in "Ch. rubrum".
+_ABBREVIATED = re.compile(r"([A-Z][a-z]?|[a-z])\. ?(?=[^\W\d_])")
+_GENUS = re.compile(r"(?:× )?[A-Z][a-zà-öø-ÿœ-]+")
+_EPITHET = re.compile(r"[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+")
+_ONE_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+
+
+def clean_text(value: Any) -> str:
+    """A table cell as text: composed Unicode (NFC), single spaces, no invisible characters; "" for None and NaN.
+
+    For texts that are a person's own, such as labels: "unknown" stays.
+    """
+    if isinstance(value, str):
+        return _clean(value)
+    # NaN is the one value that differs from itself; pandas' NA cannot be compared.
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return ""
+    if isinstance(value, bytes):
+        return _clean(value.decode("utf-8", "replace"))
+    return _clean(str(value))
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell says that nothing is known: "", "NA", "unknown", "incertae sedis", "-" and the like."""
+    return _MISSING.match(text) is not None
+
+
+def known_text(value: Any) -> str:
+    """clean_text of a name, "" for words that mean "unknown"."""
+    return _known(clean_text(value))
+
+
+def known_value(value: Any) -> str:
+    """clean_text of a factor's value, "" for words that mean "unknown"; "none", "+" and "-" are values."""
+    text = clean_text(value)
+    return text if text.lower() in _VALUE_WORDS else _known(text)
+
+
+def rank_name(value: Any) -> str:
+    """The name of a taxon from kingdom to genus: known_text with a capital, hybrid signs as "× "; "" if unknown."""
+    return _rank_name(clean_text(value))
+
+
+def genus_and_epithet(genus: Any, species: Any) -> tuple[str, str]:
+    """Genus and species epithet from their two cells; "" where unknown.
+
+    The species cell may hold the epithet, the epithets of species and subspecies, or the whole name, with the genus
+    as it is, in another case, or abbreviated ("M. domestica"). The genus cell prevails over another genus in the
+    species cell, as in the TreeOfLife toolbox, and is filled from it where it is unknown.
+    """
+    return _genus_and_epithet(clean_text(genus), clean_text(species))
+
+
+@lru_cache(maxsize=1 << 16)
+def _clean(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
+    return " ".join(text.split())
+
+
+@lru_cache(maxsize=1 << 16)
+def _known(text: str) -> str:
+    return "" if is_missing(text) else text
+
+
+@lru_cache(maxsize=1 << 16)
+def _rank_name(text: str) -> str:
+    text = _HYBRID.sub("× ", _known(text))
+    sign, name = ("× ", text[2:]) if text.startswith("× ") else ("", text)
+    if is_missing(name):
+        return ""
+    # "dsDNA viruses" and codes such as "BOLD:AAA1234" keep their capitals.
+    if name.islower():
+        return sign + _upper_first(name)
+    if len(name) > 3 and name.isupper() and _ONE_WORD.fullmatch(name):
+        return sign + name[0] + _lower(name[1:])
+    return sign + name
+
+
+@lru_cache(maxsize=1 << 16)
+def _genus_and_epithet(genus: str, species: str) -> tuple[str, str]:
+    genus, species = _rank_name(genus), _HYBRID.sub("× ", _known(species))
+    if len(species) > 3 and species.isupper() and all(map(_ONE_WORD.fullmatch, species.replace("× ", "").split())):
+        species = _lower(species)
+    first, _, rest = species.partition(" ")
+    if genus and rest and species[: len(genus) + 1].casefold() == f"{genus} ".casefold():
+        species = species[len(genus) + 1 :]
+    elif genus and (match := _ABBREVIATED.match(species)) and (match[1][0].isupper() or match[1] == genus[0].lower()):
+        species = species[match.end() :]
+    elif rest and _GENUS.fullmatch(first) and _EPITHET.fullmatch(rest.removeprefix("× ").split()[0]):
+        genus, species = genus or first, rest
+    # "Malus unknown" names a genus.
+    species = "" if is_missing(species.removeprefix("× ")) else species
+    if species == genus:
+        # With its capital this is the genus once more; "bufo" beside "Bufo" is a species.
+        species = ""
+    if species[:1].isupper() and _ONE_WORD.fullmatch(species):
+        species = _lower(species)
+    return genus, species
+
+
+def _upper_first(name: str) -> str:
+    # "ß" becomes two letters, which is another word.
+    return name[0].upper() + name[1:] if len(name[0].upper()) == 1 else name
+
+
+def _lower(name: str) -> str:
+    lower = name.lower()
+    return lower if len(lower) == len(name) else name
