@@ -96,7 +96,7 @@ def label_of(trait: str) -> str:
 
 
 def _read_columns(table: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
-    from bioclip_jax.pipeline.sources.table import read_table
+    from bioclip_jax.tables import read_table
 
     read = read_table(Path(table), required=wanted)
     return {name: read[name].to_pylist() for name in read.column_names}

@@ -125,9 +125,9 @@ def test_a_folder_with_a_table_elsewhere_and_both_class_and_cls(folder, tmp_path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"path,genus\na.jpg,Malus\n", "has no column filepath, only path, genus"),
-        (b"filepath,genus\n", "lists no images"),
-        (b"", "has no column filepath, only nothing"),
+        (b"path,genus\na.jpg,Malus\n", "has no column filepath or file_name, only path, genus"),
+        (b"filepath,genus\n", "has no rows"),
+        (b"", "has no column filepath or file_name, only nothing"),
         (b"filepath,genus\n\xff\xfe\x00,Malus\n", "is no readable CSV"),
     ],
 )

@@ -9,7 +9,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.pipeline.sources.parquet import KEY_COLUMNS
 from bioclip_jax.pipeline.sources.sample import sample_from_row
-from bioclip_jax.pipeline.sources.table import read_table, table_row
+from bioclip_jax.tables import read_table, table_row
 
 
 class LabelledSource:

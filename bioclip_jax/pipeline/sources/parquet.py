@@ -12,7 +12,7 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
-from bioclip_jax.pipeline.sources.table import table_row
+from bioclip_jax.tables import table_row
 
 if TYPE_CHECKING:
     import pyarrow

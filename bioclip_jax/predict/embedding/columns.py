@@ -13,11 +13,11 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
-from bioclip_jax.pipeline.sources.table import read_table
 from bioclip_jax.pipeline.sources.tar import IMAGE_KINDS, make_sample
 from bioclip_jax.pipeline.sources.tar_format import members, split_name
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import plain_text
+from bioclip_jax.tables import read_table
 from bioclip_jax.text.taxon import RANKS
 
 if TYPE_CHECKING:
