@@ -67,7 +67,7 @@ def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
     if parts > 1 or config.precision == "bf16_params":
         gradients += shard_bytes(params, itemsize=2 if config.precision == "bf16_params" else 4)
     copies = 0
-    if compute_size < 4 or mesh.shape["fsdp"] > 1:
+    if (compute_size < 4 and config.precision != "pure_bf16") or mesh.shape["fsdp"] > 1:
         copies = sum(x.size for x in jax.tree.leaves(params)) * compute_size // mesh.shape["tensor"]
 
     kept = Kept.of(config, model, flash)

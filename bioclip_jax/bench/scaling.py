@@ -177,7 +177,7 @@ def run(
         width=model.vision.width,
         layers=model.vision.layers,
         micro_batches=config.micro_batches,
-        sent_bytes=2 if config.precision == "bf16_params" else 4,
+        sent_bytes=2 if config.precision in ("bf16_params", "pure_bf16") else 4,
         mesh=config.mesh,
     )
     growing = [replace(job, batch=job.batch * n // at, replay=job.replay * n // at) for n in gpus]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> 
     """Make the frozen dataclass `cls` from a mapping, nested dataclasses included.
 
     Errors: UserError for a key that `cls` does not know (naming the nearest known one), for a missing
-    key without a default, and for a value of the wrong type.
+    key without a default, and for a value of the wrong type or a float that is not finite.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -83,4 +84,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
         raise UserError(f"{where} is {value!r}; it must be {'an' if hint is int else 'a'} {hint.__name__}")
+    if hint is float and not math.isfinite(value):
+        raise UserError(f"{where} is {value}; it must be a finite number")
     return value

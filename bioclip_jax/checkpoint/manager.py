@@ -201,7 +201,7 @@ def _reason(error: Exception) -> str:
 
 
 def restore_params(run: Path | str, step: int | None = None) -> tuple[int, dict[str, Any]]:
-    """The model's parameters in a training directory, as NumPy arrays, on any device layout.
+    """The model's parameters in a training directory, as float32 NumPy arrays, on any device layout.
 
     Args: `run`, the training directory; `step`, a checkpoint of it (None: the newest).
     Returns: the step and the nested dict of the CLIP's parameters.
@@ -219,4 +219,6 @@ def restore_params(run: Path | str, step: int | None = None) -> tuple[int, dict[
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         tree = checkpointer.metadata(path).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return step, checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+        params = checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    # Those of a run in pure bfloat16 are widened, which changes no value.
+    return step, jax.tree.map(lambda x: x.astype(np.float32, copy=False), params)

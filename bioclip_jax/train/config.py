@@ -55,7 +55,9 @@ class TrainConfig:
     full batch, for the time of a forward pass more.
     `precision`: of the towers' arithmetic: "fp32"; "bf16"; "bf16_params", which also differentiates by and sends
     bfloat16 copies of the parameters; "fp8", an experiment, whose blocks multiply in 8 bits and do the rest in
-    bfloat16. In each of them the parameters that the optimizer holds and the loss are float32.
+    bfloat16. In each of them the parameters that the optimizer holds and the loss are float32. "pure_bf16": parameters,
+    gradients and AdamW's moments are bfloat16, without float32 master weights, as in open_clip's pure_bf16; the loss
+    is float32.
     `remat`: what the backward pass computes again instead of keeping it, see models.options.Options.
     `attention`: "auto" takes cuDNN's where it fits. `unroll`: how many blocks of a tower stand side by side in the
     compiled program (1: a scan over them).
@@ -83,7 +85,7 @@ class TrainConfig:
     caption: CaptionConfig = field(default_factory=CaptionConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     micro_batches: int = 1
-    precision: Literal["fp32", "bf16", "bf16_params", "fp8"] = "fp32"
+    precision: Literal["fp32", "bf16", "bf16_params", "pure_bf16", "fp8"] = "fp32"
     remat: Remat = "none"
     attention: Implementation = "auto"
     unroll: int = 1
@@ -116,6 +118,16 @@ class TrainConfig:
             raise UserError(f"config.patch_dropout_until is {self.patch_dropout_until}; it is a share, from 0 to 1")
         if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
             raise UserError(f"config.keep_checkpoints is {self.keep_checkpoints}; keep at least 1, or unset it for all")
+        if self.precision == "pure_bf16" and self.optimizer.name != "adamw":
+            raise UserError(
+                f"config.precision is pure_bf16, which {self.optimizer.name} does not have; "
+                'set config.optimizer.name to "adamw"'
+            )
+        if self.optimizer.rounding == "stochastic" and self.precision != "pure_bf16":
+            raise UserError(
+                f"config.optimizer.rounding is stochastic, and with precision {self.precision} the parameters are "
+                'float32; set config.precision to "pure_bf16" too'
+            )
         if self.deterministic and self.attention == "cudnn":
             raise UserError(
                 "config.deterministic is set, and the backward pass of cuDNN's attention is not; "

@@ -54,7 +54,9 @@ class Experiment:
                     f"{config.micro_batches} micro-batches; make it a multiple of {self.rows_multiple_of}"
                 )
         self._schedule = cosine_schedule(config.learning_rate, config.warmup_steps, config.total_steps)
-        self._optimizer = make_optimizer(config.optimizer, self._schedule, config.weight_decay)
+        self._optimizer = make_optimizer(
+            config.optimizer, self._schedule, config.weight_decay, pure_bf16=config.precision == "pure_bf16"
+        )
         abstract = jax.eval_shape(lambda: self._init_state(self._fresh_params()))
         self._shardings = parameter_shardings(abstract, self.mesh)
         self.abstract_state: TrainState = jax.tree.map(
@@ -195,6 +197,8 @@ class Experiment:
         return jax.tree.map(cast, params, decay_mask(params), self._shardings.params)
 
     def _init_state(self, params: Any) -> TrainState:
+        if self.config.precision == "pure_bf16":
+            params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
         return init_state(params, self._optimizer)
 
     def _fresh_params(self) -> Any:

@@ -1,16 +1,17 @@
-"""The optimizers, AdamW as the reference runs it: schedule, decay mask, clipping, frozen towers."""
+"""Optimizers: AdamW in float32 or in pure bfloat16, Muon; schedule, decay mask, clipping, frozen towers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
+from jaxtyping import Array, Float32, Int
 
 from bioclip_jax.errors import UserError
 
@@ -25,6 +26,7 @@ class OptimizerConfig:
 
     name: "adamw", as the reference, or "muon": the blocks' matrices move along orthogonalised momentum, with a root
     mean square of muon_rms (0.2 is AdamW's, https://arxiv.org/abs/2502.16982), everything else by AdamW.
+    rounding: of parameters that are bfloat16 themselves (precision pure_bf16), "nearest" or "stochastic".
     clip_norm: largest global gradient norm, None for no clipping. frozen: towers that stay as they are, of "visual"
     and "text".
     """
@@ -34,10 +36,17 @@ class OptimizerConfig:
     beta2: float = 0.98
     eps: float = 1e-6
     muon_rms: float = 0.2
+    rounding: Literal["nearest", "stochastic"] = "nearest"
     clip_norm: float | None = None
     frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"config.optimizer.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        for name in ("eps", "muon_rms"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"config.optimizer.{name} is {getattr(self, name)}; it must be above 0")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise UserError(f"config.optimizer.clip_norm is {self.clip_norm}; it must be above 0, or unset")
         for tower in self.frozen:
@@ -67,12 +76,15 @@ def decay_mask(params: Any) -> Any:
 
 
 def make_optimizer(
-    config: OptimizerConfig, schedule: Callable[[Any], Any], weight_decay: float
+    config: OptimizerConfig, schedule: Callable[[Any], Any], weight_decay: float, *, pure_bf16: bool = False
 ) -> optax.GradientTransformation:
-    """The gradient transformation over the CLIP's parameter dict."""
-    adamw = optax.adamw(
-        schedule, b1=config.beta1, b2=config.beta2, eps=config.eps, weight_decay=weight_decay, mask=decay_mask
-    )
+    """The gradient transformation over the CLIP's parameter dict; pure_bf16: its arrays are bfloat16."""
+    if pure_bf16:
+        adamw = bf16_adamw(config, schedule, weight_decay)
+    else:
+        adamw = optax.adamw(
+            schedule, b1=config.beta1, b2=config.beta2, eps=config.eps, weight_decay=weight_decay, mask=decay_mask
+        )
     update = adamw
     if config.name == "muon":
         muon = optax.contrib.muon(
@@ -95,6 +107,76 @@ def make_optimizer(
         }
 
     return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+
+
+class Bf16AdamWState(NamedTuple):
+    """count: updates made. mu, nu: bfloat16 moments, as the parameters."""
+
+    count: Int[Array, ""]
+    mu: Any
+    nu: Any
+
+
+def bf16_adamw(
+    config: OptimizerConfig, schedule: Callable[[Any], Any], weight_decay: float
+) -> optax.GradientTransformation:
+    """AdamW whose parameters and moments are bfloat16, rounded after each of PyTorch's operations.
+
+    Each operation computes in float32 and rounds its result, as torch.optim.AdamW does on bfloat16 tensors: so a decay
+    by 1 - lr * weight_decay = 0.99998 rounds back to the value it started from. With config.rounding "stochastic" the
+    parameters take one float32 step that is rounded up or down at random, with the exact step as its expectation
+    (https://arxiv.org/abs/2010.06192); the moments round to nearest.
+    Updates are float32 differences, which optax.apply_updates adds without an error.
+    """
+
+    def init(params: Any) -> Bf16AdamWState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return Bf16AdamWState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+    def update(gradients: Any, state: Bf16AdamWState, params: Any) -> tuple[Any, Bf16AdamWState]:
+        count = state.count + 1
+        rate = jnp.asarray(schedule(state.count), jnp.float32)
+        correction1, correction2 = (1 - beta ** count.astype(jnp.float32) for beta in (config.beta1, config.beta2))
+
+        def first(m: Array, g: Array) -> Array:
+            m = m.astype(jnp.float32)
+            return _rounded(m + (1 - config.beta1) * (_rounded(g) - m))
+
+        def second(v: Array, g: Array) -> Array:
+            return _rounded(_rounded(config.beta2 * v.astype(jnp.float32)) + (1 - config.beta2) * _rounded(g) ** 2)
+
+        def moved(param: Array, decays: bool, m: Array, v: Array, key: Array) -> Array:
+            param = param.astype(jnp.float32)
+            decayed = param * (1 - rate * weight_decay) if decays else param
+            denominator = _rounded(_rounded(_rounded(jnp.sqrt(v)) / jnp.sqrt(correction2)) + config.eps)
+            step = -rate / correction1 * (m / denominator)
+            if config.rounding == "stochastic":
+                return stochastic_bf16(decayed + step, key) - param
+            return _rounded(_rounded(decayed) + step) - param
+
+        mu, nu = jax.tree.map(first, state.mu, gradients), jax.tree.map(second, state.nu, gradients)
+        leaves, structure = jax.tree.flatten(params)
+        # The draws follow from the count alone, so that a resumed run repeats them.
+        keys = structure.unflatten(jax.random.split(jax.random.fold_in(jax.random.key(0), count), len(leaves)))
+        updates = jax.tree.map(moved, params, decay_mask(params), mu, nu, keys)
+        mu, nu = (jax.tree.map(lambda x: x.astype(jnp.bfloat16), moments) for moments in (mu, nu))
+        return updates, Bf16AdamWState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def stochastic_bf16(x: Float32[Array, "*shape"], key: Array) -> Float32[Array, "*shape"]:
+    """Round to one of the two neighboring bfloat16 values, at random, so that the expectation is `x`."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
+    rounded = jax.lax.bitcast_convert_type((bits + noise) >> 16 << 16, jnp.float32)
+    # The addition would carry infinity and NaN into other numbers.
+    return jnp.where(jnp.isfinite(x), rounded, x)
+
+
+def _rounded(x: Array) -> Float32[Array, "..."]:
+    """Round to the nearest bfloat16, as a float32; unlike a pair of casts, XLA may not leave it out."""
+    return jax.lax.reduce_precision(x.astype(jnp.float32), exponent_bits=8, mantissa_bits=7)
 
 
 def _block_kernels(params: Any) -> Any:

@@ -16,7 +16,8 @@ PyTree = Any
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """step: how many updates were made or skipped. params: float32, the CLIP's nested dict.
+    """step: how many updates were made or skipped. params: the CLIP's nested dict, float32, or
+    bfloat16 with precision pure_bf16.
 
     skipped: how many updates were left out because loss or gradient was not finite, "total" and "in_row" until now.
     """

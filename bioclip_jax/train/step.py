@@ -29,7 +29,7 @@ def make_train_step(
     """The pure function (state, batch) -> (state, metrics).
 
     prepare(batch, key): the step's random draws, which follow from `seed` and the step. compute_params: from the
-    float32 parameters to those that the loss is differentiated by, which may be their bfloat16 copies.
+    state's parameters to those that the loss is differentiated by, which may be their bfloat16 copies.
 
     An update whose loss or gradient is not finite is skipped: parameters and optimizer, with its place in the
     schedule, stay as they are; the step and `skipped` count on, so that the next batch comes.
@@ -54,7 +54,7 @@ def make_train_step(
             "loss": loss,
             "learning_rate": schedule(state.step - state.skipped["total"]),
             "gradient_norm": gradient_norm,
-            "logit_scale": jnp.exp(params["logit_scale"]),
+            "logit_scale": jnp.exp(params["logit_scale"].astype(jnp.float32)),
             "skipped_steps": skipped["total"],
             "skipped_in_row": skipped["in_row"],
             **metrics,
