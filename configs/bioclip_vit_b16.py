@@ -16,6 +16,9 @@ def get_config() -> ConfigDict:
     config.learning_rate = 1e-4
     config.weight_decay = 0.2
     config.warmup_steps = 1000
+    # ImageNet's, over those of OpenAI's weights, as the reference's trainer does.
+    config.image.mean = (0.485, 0.456, 0.406)
+    config.image.std = (0.229, 0.224, 0.225)
     config.precision = "bf16"
     config.remat = "full"
     config.caption.lengths = (24, 32, 48)

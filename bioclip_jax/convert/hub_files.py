@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.utils import get_session
 
 from bioclip_jax.errors import UserError
 
 __all__ = ["download", "download_data"]
+
+# Seconds in which the Hub has to answer before a download is tried.
+_PATIENCE = 5.0
+_UNREACHABLE = "is not in the cache and the Hub cannot be reached"
 
 # In open_clip's order.
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -26,11 +31,13 @@ def download(repository: str, config_name: str) -> tuple[Path, Path]:
         pass
     except HFValidationError as error:
         raise UserError(f"hf-hub:{repository} is not a Hub name: write hf-hub:ORG/NAME") from error
+    advice = "connect once to fetch it, or give a model on this machine with --model DIR"
+    _check_reachable(hf_hub_url(repository, config_name), f"hf-hub:{repository}", advice)
     try:
         config = hf_hub_download(repository, config_name)
         return Path(config), _fetch_weights(repository)
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise UserError(f"hf-hub:{repository} is not in the cache and the Hub cannot be reached: connect once to fetch it") from error
+        raise UserError(f"hf-hub:{repository} {_UNREACHABLE}; {advice}") from error
     except GatedRepoError as error:
         raise UserError(f"hf-hub:{repository} asks for consent first: accept its terms on the Hub, then `hf auth login`") from error
     except RepositoryNotFoundError as error:
@@ -71,9 +78,19 @@ def download_data(repository: str, name: str) -> Path:
         return Path(hf_hub_download(repository, name, repo_type="dataset", local_files_only=True))
     except LocalEntryNotFoundError:
         pass
+    advice = "connect once to fetch it"
+    _check_reachable(hf_hub_url(repository, name, repo_type="dataset"), f"{name} of {repository}", advice)
     try:
         return Path(hf_hub_download(repository, name, repo_type="dataset"))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise UserError(f"{name} of {repository} is not in the cache and the Hub cannot be reached: connect once to fetch it") from error
+        raise UserError(f"{name} of {repository} {_UNREACHABLE}; {advice}") from error
     except (HfHubHTTPError, OSError) as error:
         raise UserError(f"{name} of {repository} could not be fetched ({type(error).__name__}): try again") from error
+
+
+def _check_reachable(url: str, what: str, advice: str) -> None:
+    """UserError at once where `url` gets no answer of any kind; huggingface_hub itself retries for half a minute."""
+    try:
+        get_session().head(url, timeout=_PATIENCE)
+    except Exception as error:  # the session's library, and so its errors, depend on huggingface_hub's version
+        raise UserError(f"{what} {_UNREACHABLE}; {advice}") from error

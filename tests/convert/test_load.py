@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import jax
@@ -15,6 +16,7 @@ from PIL import Image
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.convert.hub import export_model
+from bioclip_jax.convert.hub_files import download_data
 from bioclip_jax.convert.load import resolve
 from bioclip_jax.convert.positions import resize_positions
 from bioclip_jax.errors import UserError
@@ -177,6 +179,22 @@ def test_what_is_not_cached_is_one_line_when_offline(hub_cache, monkeypatch):
         resolve("hf-hub:imageomics/other")
     with pytest.raises(UserError, match="hf-hub:a/b/c is not a Hub name"):
         resolve("hf-hub:a/b/c")
+
+
+def test_a_hub_out_of_reach_is_asked_once_and_the_way_out_is_named(hub_cache, monkeypatch, caplog):
+    asked = []
+
+    def no_network(*arguments, **options):
+        asked.append(arguments)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    with pytest.raises(UserError, match="the Hub cannot be reached; connect once to fetch it, or .* --model DIR") as error:
+        resolve("hf-hub:imageomics/other")
+    assert len(asked) == 1, f"the Hub was asked {len(asked)} times"
+    assert "\n" not in str(error.value) and not caplog.records, caplog.text
+    with pytest.raises(UserError, match="names.json of imageomics/other is not in the cache and the Hub cannot be reached"):
+        download_data("imageomics/other", "names.json")
 
 
 def test_what_is_no_model(tmp_path, monkeypatch):
