@@ -31,8 +31,7 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A-Z][a-z])")
 # "M. domestica" or "M.domestica"; two letters where one is not enough, as in "Ch. rubrum".
 _ABBREVIATED = re.compile(r"([A-Z][a-z]?|[a-z])\. ?(?=[^\W\d_])")
-_GENUS = re.compile(r"(?:× )?[A-Z][a-zà-öø-ÿœ-]+")
-_EPITHET = re.compile(r"[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+")
+_BINOMIAL = re.compile(r"((?:× )?[A-Z][a-zà-öø-ÿœ-]+) (?:× )?[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+(?= |$)")
 _ONE_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
@@ -113,21 +112,36 @@ def _genus_and_epithet(genus: str, species: str) -> tuple[str, str]:
     genus, species = _rank_name(genus), _HYBRID.sub("× ", _known(species))
     if len(species) > 3 and species.isupper() and all(map(_ONE_WORD.fullmatch, species.replace("× ", "").split())):
         species = _lower(species)
-    first, _, rest = species.partition(" ")
-    if genus and rest and species[: len(genus) + 1].casefold() == f"{genus} ".casefold():
-        species = species[len(genus) + 1 :]
-    elif genus and (match := _ABBREVIATED.match(species)) and (match[1][0].isupper() or match[1] == genus[0].lower()):
-        species = species[match.end() :]
-    elif rest and _GENUS.fullmatch(first) and _EPITHET.fullmatch(rest.removeprefix("× ").split()[0]):
-        genus, species = genus or first, rest
-    # "Malus unknown" names a genus.
-    species = "" if is_missing(species.removeprefix("× ")) else species
-    if species == genus:
-        # With its capital this is the genus once more; "bufo" beside "Bufo" is a species.
-        species = ""
-    if species[:1].isupper() and _ONE_WORD.fullmatch(species):
+        if not genus or species.startswith(f"{genus.lower()} "):
+            species = _upper_first(species) if " " in species else species
+    if not genus and (match := _BINOMIAL.match(species)):
+        genus = match[1]
+    while (shorter := _without_genus(genus, species)) != species:
+        species = _HYBRID.sub("× ", shorter)
+    # "Malus unknown" names a genus, and so does "Malus" beside "Malus"; "bufo" beside "Bufo" is a species.
+    if is_missing(species.removeprefix("× ")) or species == genus:
+        return genus, ""
+    if species[0].isupper() and _ONE_WORD.fullmatch(species):
         species = _lower(species)
     return genus, species
+
+
+def _without_genus(genus: str, species: str) -> str:
+    """The species cell without a genus at its beginning."""
+    if not genus:
+        return species
+    if species.startswith(f"{genus} "):
+        return species[len(genus) + 1 :]
+    if match := _ABBREVIATED.match(species):
+        capital = match[1][0].isupper()
+        return species[match.end() :] if capital or match[1] == genus[0].lower() else species
+    if match := _BINOMIAL.match(species):
+        return species[match.end(1) + 1 :]
+    small = f"{genus.lower()} "
+    # "bufo bufo" beside "Bufo" is a subspecies.
+    if species.startswith(small) and not species.startswith(small.strip(), len(small)):
+        return species[len(small) :]
+    return species
 
 
 def _upper_first(name: str) -> str:
