@@ -14,6 +14,8 @@ from pathlib import Path
 from bioclip_jax.errors import UserError
 
 PathLike = str | os.PathLike[str]
+# Paths that a command reads, one or more by what they are to it.
+Reads = Mapping[str, PathLike | Iterable[PathLike] | None]
 
 # In the names of files that are being written.
 PARTIAL = ".partial-"
@@ -120,10 +122,9 @@ def check_folder(output: Path, what: str = "the output", *, parents: bool = Fals
     output = Path(output)
     if os.path.exists(output) and not os.path.isdir(output):
         raise UserError(f"{what} {output} is a file; name a folder")
-    place = output.absolute()
-    if not os.path.exists(place) and not parents and not os.path.exists(place.parent):
+    if not os.path.exists(output) and not parents and not os.path.exists(output.parent):
         raise UserError(f"the folder of {what} {output} does not exist; make it, or name another")
-    existing = next(folder for folder in (place, *place.parents) if os.path.exists(folder))
+    existing = next(folder for folder in (output, *output.parents) if os.path.exists(folder))
     if not existing.is_dir():
         raise UserError(f"{what} {output} cannot be made, because {existing} is a file; name another")
     try:
@@ -139,35 +140,41 @@ def _try_folder(folder: Path) -> None:
         pass
 
 
-def check_outputs(outputs: Mapping[str, PathLike | None], reads: Iterable[tuple[PathLike, str]] = ()) -> None:
+def check_outputs(outputs: Mapping[str, PathLike | None], reads: Reads = {}) -> None:
     """UserError if an output cannot be written, is another output too, or is a file that is read, by whatever name.
 
-    outputs: paths by the options that name them, as "--report". reads: paths and, for the message, their parts in the
-    command: ("a.jpg", "an input"). Links, other spellings of a path, and folders are followed; a path that is a
-    folder, or does not exist, is passed over.
+    outputs: files by the options that name them, as "--report". reads: as check_not_read.
     """
     paths = {option: Path(path) for option, path in outputs.items() if path is not None}
-    for option, path in paths.items():
-        check_output(path, "the output" if option == "--output" else f"the {option.lstrip('-')}")
     seen: dict[object, str] = {}
     for option, path in paths.items():
-        if is_stream(path):
-            continue
-        for key in (_target(path), identity(path) or _target(path)):
-            if seen.setdefault(key, option) != option:
-                raise UserError(f"{seen[key]} and {option} are one file, {path}; give each a file of its own")
+        check_output(path, "the output" if option == "--output" else f"the {option.lstrip('-')}")
+        for key in {_target(path), identity(path) or _target(path)} if not is_stream(path) else ():
+            if (other := seen.setdefault(key, option)) != option:
+                raise UserError(f"{other} and {option} are one file, {path}; give each a file of its own")
     check_not_read(paths, reads)
 
 
-def check_not_read(outputs: Mapping[str, PathLike | None], reads: Iterable[tuple[PathLike, str]]) -> None:
-    """UserError if one of the outputs is a file that is read, by whatever name. Arguments as check_outputs."""
+def check_not_read(outputs: Mapping[str, PathLike | None], reads: Reads) -> None:
+    """UserError if one of the outputs is a file that is read, by whatever name: links and spellings are followed.
+
+    outputs: as check_outputs. reads: paths by their part in the command, as "an input" or "the --backbone". Of a
+    folder, the files have to be given; a path that is none, or where nothing is, is passed over.
+    """
     # A file that does not exist yet is not read, so mostly no input has to be looked at.
     written = {key: option for option, path in outputs.items() if path is not None and (key := identity(path))}
     if not written:
         return
-    for path, part in reads:
-        if option := written.get(identity(path)):
-            raise UserError(f"{option} would overwrite {path}, which is {part}; name another file")
+    for part, paths in reads.items():
+        for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths or ():
+            if option := written.get(identity(path)):
+                raise UserError(f"{option} would overwrite {os.fspath(path)}, which is {part}; name another file")
+
+
+def files_below(folder: PathLike) -> Iterator[Path]:
+    """All files in a folder and its folders."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)
 
 
 def identity(path: PathLike) -> tuple[int, int] | None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from bioclip_jax.analyze.folder import check_folder, written_together
+from bioclip_jax.analyze.folder import written_together
 from bioclip_jax.analyze.species import Species
 from bioclip_jax.analyze.trait_values import Traits, read_traits
 from bioclip_jax.analyze.traits import TraitAxis, image_places, trait_axis
 from bioclip_jax.analyze.tree_agreement import tree_agreement
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import Reads, check_folder
 from bioclip_jax.predict.progress import track
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def between(
     trait_names: Sequence[str] = (),
     permutations: int = 9_999,
     seed: int = 0,
+    reads: Reads = {},
 ) -> dict[str, Any]:
     """Measure at each stage how species lie by their traits (as read_traits) and by the taxonomy, and write it.
 
@@ -87,7 +89,7 @@ def between(
     _tell(results[-1])
     last = {key: value for key, value in results[-1].items() if key not in ("name", "position")}
     result = {**last, "stages": results}
-    _write(result, output, stages, species, known, axes, permutations)
+    _write(result, output, stages, species, known, axes, permutations, reads)
     return result
 
 
@@ -158,6 +160,7 @@ def _write(
     known: Traits,
     axes: dict[str, TraitAxis],
     permutations: int,
+    reads: Reads,
 ) -> None:
     from bioclip_jax.analyze.between_report import parts_of
     from bioclip_jax.analyze.page import write_page
@@ -172,7 +175,7 @@ def _write(
             f"{permutations:,} of the traits, {min(permutations, 999):,} of held-out predictions and the tree",
         ),
     ]
-    with written_together(output) as beside:
+    with written_together(output, reads) as beside:
         (beside / "results.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         parts = parts_of(result, beside, stages[-1].embeddings, species, known, axes)
         write_page(beside / "report.html", "Between species", about, parts)

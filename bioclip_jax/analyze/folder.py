@@ -9,23 +9,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bioclip_jax.errors import UserError
-
-
-def check_folder(output: Path) -> None:
-    """UserError if `output` is a file, or there is no folder to make it in."""
-    if output.exists() and not output.is_dir():
-        raise UserError(f"the output {output} is a file; name a folder")
-    if not output.exists() and not output.absolute().parent.is_dir():
-        raise UserError(f"the folder of the output {output} does not exist; make it, or name another")
+from bioclip_jax.files import Reads, check_not_read
 
 
 @contextlib.contextmanager
-def written_together(output: Path) -> Iterator[Path]:
-    """A folder to write to, whose files are moved into `output` when the block ends well, and removed when it does not."""
-    beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.absolute().parent))
+def written_together(output: Path, reads: Reads = {}) -> Iterator[Path]:
+    """A folder to write to, whose files are moved into `output` when the block ends well, and removed when it does not.
+
+    UserError if one of them would overwrite a file that is read (`reads`: as check_not_read).
+    """
+    place = output if output.is_dir() else output.absolute().parent
+    beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=place))
     try:
         yield beside
+        check_not_read({f"{path.name} in --output": output / path.name for path in beside.iterdir()}, reads)
         output.mkdir(exist_ok=True)
         for path in sorted(beside.iterdir()):
             os.replace(path, output / path.name)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.analyze.factors import Factor, read_factor
-from bioclip_jax.analyze.folder import check_folder, written_together
+from bioclip_jax.analyze.folder import written_together
 from bioclip_jax.analyze.orthogonality import Curve, SpeciesSpace, orthogonality, species_space
 from bioclip_jax.analyze.separability import separability
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import Reads, check_folder
 from bioclip_jax.predict.progress import track
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def within(
     species_column: str | None = None,
     permutations: int = 200,
     seed: int = 0,
+    reads: Reads = {},
 ) -> dict[str, Any]:
     """Measure how each factor (a column) varies within species, at each stage, and write what was found.
 
@@ -63,7 +65,7 @@ def within(
         panels[name].append(_panel(stage, factor, held_out, vectors, species, space, figured, seed))
     last = results[-1]["factors"]
     result = {**(last[factors[0]] if len(factors) == 1 else {}), "factors": last, "stages": results}
-    _write(result, output, panels, curves, stages, permutations)
+    _write(result, output, panels, curves, stages, permutations, reads)
     return result
 
 
@@ -125,6 +127,7 @@ def _write(
     curves: dict[str, Curve],
     stages: Sequence[Stage],
     permutations: int,
+    reads: Reads,
 ) -> None:
     from bioclip_jax.analyze.page import write_page
     from bioclip_jax.analyze.within_report import parts_of
@@ -135,7 +138,7 @@ def _write(
         ("stages", ", ".join(stage.name for stage in stages)),
         ("shuffles", f"{permutations:,} within species"),
     ]
-    with written_together(output) as beside:
+    with written_together(output, reads) as beside:
         (beside / "results.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         parts = parts_of(result, beside, panels, curves)
         write_page(beside / "report.html", "Variation within species", about, parts)

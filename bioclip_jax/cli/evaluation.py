@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from bioclip_jax.cli.options import MODEL, Result, add_verb, non_negative, positive, print_result, register_datasets
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import Reads, check_folder, check_output
 
 # What the parser calls a suite, which people name by its file alone: eval SUITE.yaml.
 _SUITE = "suite"
@@ -35,11 +37,15 @@ def open_data(location: Any, split: str) -> Any:
 
 def eval_protocol(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.evaluate.protocols import protocol_of
+    from bioclip_jax.evaluate.results import check_results_folder
     from bioclip_jax.evaluate.suite import Location, single
+    from bioclip_jax.pipeline.sources.open import data_files
 
     images, labels = arguments.images, arguments.labels
     if (arguments.data is None) == (images is None) or (images is None) != (labels is None):
         raise UserError("the data to score is not clear; give --data, or --images with --labels")
+    read = {"what --labels name": labels, "an input": data_files(arguments.data or images)}
+    check_results_folder(arguments.output, read, f"{arguments.protocol}_*.csv")
     register_datasets()
     given = {name: getattr(arguments, name) for name in arguments.options}
     options = {name: value for name, value in given.items() if value is not None}
@@ -60,8 +66,10 @@ def eval_protocol(arguments: argparse.Namespace) -> Result:
 
 
 def eval_suite(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.evaluate.results import check_results_folder
     from bioclip_jax.evaluate.suite import read_suite
 
+    check_results_folder(arguments.output)
     register_datasets()
     suite = read_suite(arguments.suite, open_data, data_root=arguments.data_root)
     if arguments.all_checkpoints:
@@ -106,7 +114,19 @@ def analyze_overview(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.analyze.overview import overview
 
     register_datasets()
+    check_output(arguments.output)
     return overview(arguments.model, arguments.data, arguments.output)
+
+
+def _analyzed(arguments: argparse.Namespace) -> Reads:
+    """The files that an analysis reads."""
+    from bioclip_jax.pipeline.sources.open import data_files
+
+    return {
+        "what --traits name": getattr(arguments, "traits", None),
+        "what --labels name": arguments.labels,
+        "an input": itertools.chain(arguments.embeddings, data_files(arguments.data) if arguments.data else ()),
+    }
 
 
 def analyze_between(arguments: argparse.Namespace) -> Result:
@@ -120,6 +140,7 @@ def analyze_between(arguments: argparse.Namespace) -> Result:
         trait_names=arguments.trait,
         permutations=arguments.permutations,
         seed=arguments.seed,
+        reads=_analyzed(arguments),
     )
     traits = {
         name: {"r": found["r"], "p": found["p"], "r of held-out species": found["r_cv"], "its p": found["p_cv"]}
@@ -140,6 +161,7 @@ def analyze_within(arguments: argparse.Namespace) -> Result:
         species_column=arguments.species_column,
         permutations=arguments.permutations,
         seed=arguments.seed,
+        reads=_analyzed(arguments),
     )
     shown = {"separability": "separability", "majority": "commonest value", "orthogonality": "orthogonality"}
     shown |= {"orthogonality_null_mean": "of random directions", "orthogonality_permuted_mean": "of shuffled labels"}
@@ -153,6 +175,7 @@ def analyze_within(arguments: argparse.Namespace) -> Result:
 def _stages(arguments: argparse.Namespace) -> Any:
     from bioclip_jax.analyze.stages import open_stages
 
+    check_folder(arguments.output)
     register_datasets()
     return open_stages(
         embeddings=arguments.embeddings,

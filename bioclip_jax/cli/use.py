@@ -21,6 +21,7 @@ from bioclip_jax.cli.options import (
     running,
 )
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.results import FORMATS
 from bioclip_jax.text.taxon import RANKS
 
@@ -59,6 +60,7 @@ def embed(arguments: argparse.Namespace) -> Result:
         raise UserError(
             "--json tells the result on standard output, where the vectors would go; name a file with --output"
         )
+    check_outputs({"--output": arguments.output}, {"--texts": arguments.texts})
     texts = [*(arguments.text or []), *(read_texts(arguments.texts) if arguments.texts else [])]
     return embed(
         arguments.inputs,
@@ -86,10 +88,13 @@ def models(arguments: argparse.Namespace) -> Result:
 
 
 def taxa_build(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.pipeline.sources.open import data_files
     from bioclip_jax.predict.model import load_model
     from bioclip_jax.predict.taxa.build import build_taxa
 
     register_datasets()
+    # Before the model is loaded, which may take minutes.
+    check_outputs({"--output": arguments.output}, {"where the names are": data_files(arguments.names)})
     model = load_model(arguments.model, **running(arguments))
     result = build_taxa(arguments.names, model, arguments.output, dtype=arguments.dtype)
     if not arguments.json:
@@ -111,11 +116,14 @@ def taxa_list(arguments: argparse.Namespace) -> Result:
 
 
 def taxa_calibrate(arguments: argparse.Namespace) -> Result:
+    from bioclip_jax.pipeline.sources.open import data_files
     from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
     from bioclip_jax.predict.model import load_model
     from bioclip_jax.predict.taxa.calibrate import calibrate
 
     register_datasets()
+    read = {"labelled data": data_files(arguments.data), "the head of taxa": arguments.taxa}
+    check_outputs({"--output": arguments.output, "--plot": arguments.plot}, read)
     classifier = TreeOfLifeClassifier(load_model(arguments.model, **running(arguments)), arguments.taxa)
     result = calibrate(arguments.data, classifier, arguments.output, plot=arguments.plot)
     if not arguments.json:

@@ -17,6 +17,7 @@ from bioclip_jax.convert.load import CONFIG_FILE, ModelBundle, resolve, resolve_
 from bioclip_jax.convert.open_clip import to_state_dict
 from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE, TAXA_FILE
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_folder
 from bioclip_jax.models import get_config
 
 __all__ = ["WEIGHTS_FILE", "export_model", "import_model", "write_model_directory"]
@@ -110,6 +111,7 @@ def _free(output: str | Path) -> Path:
         raise UserError(f"{output} is a file: give a directory that does not exist or is empty")
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} is not empty: give a directory that does not exist or is empty")
+    check_folder(output, parents=True)
     return output
 
 

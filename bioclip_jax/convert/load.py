@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.convert.infer import architecture_name, infer_architecture
 from bioclip_jax.convert.open_clip import from_state_dict
 from bioclip_jax.convert.positions import resize_positions
-from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE, find_weights, read_state_dict
+from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE, TAXA_FILE, WEIGHTS_SUFFIXES, find_weights, read_state_dict
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import files_below
 from bioclip_jax.models import CLIPConfig, get_config
 from bioclip_jax.pipeline.images import ImageConfig, Preprocess
 
-__all__ = ["CONFIG_FILE", "REPLAY_FILE", "ModelBundle", "resolve", "resolve_weights_file"]
+__all__ = ["CONFIG_FILE", "REPLAY_FILE", "ModelBundle", "model_files", "resolve", "resolve_weights_file"]
 
 CONFIG_FILE = "open_clip_config.json"
+# What else is read of a model's directory: open_clip's tokenizer, and what a training run says of itself.
+_MODEL_NAMES = (CONFIG_FILE, "config.json", "metrics.jsonl", "tokenizer.json", "tokenizer_config.json", "vocab.json")
 
 _FORMS = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
 
@@ -64,6 +67,21 @@ def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
     if (path / CONFIG_FILE).is_file():
         return _from_directory(path, text, image_size)
     raise UserError(_what_is_wrong(text, path))
+
+
+def model_files(model: str | Path | None, *, taxa: bool = True) -> Iterator[Path]:
+    """The files of a local MODEL: configuration, weights and checkpoints, and with `taxa` its head of taxa.
+
+    None of them for a name of the Hub's, and where there is no model.
+    """
+    path = Path(str(model or "").removeprefix("local-dir:")).expanduser()
+    if model is None or not path.is_dir():
+        yield from [path] if model is not None and path.is_file() else ()
+        return
+    yield from files_below(path / "checkpoints")
+    for file in path.iterdir():
+        if file.suffix.lower() in WEIGHTS_SUFFIXES and (taxa or file.name != TAXA_FILE) or file.name in _MODEL_NAMES:
+            yield file
 
 
 def resolve_weights_file(path: Path, model: str | None) -> ModelBundle:

@@ -16,10 +16,22 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.protocol import Score
 from bioclip_jax.evaluate.protocols import options_of
 from bioclip_jax.evaluate.suite import Entry
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import Reads, check_folder, check_not_read, written_beside
 from bioclip_jax.pipeline.sources.open import METADATA_FILES
 
 RESULTS_FILE = "results.json"
+
+
+def check_results_folder(output: Path | None, reads: Reads = {}, tables: str = "*.csv") -> None:
+    """UserError if results cannot be written to the folder, or would overwrite files that are read.
+
+    reads: as check_not_read. tables: the pattern of the names of the tables that will be written.
+    """
+    if output is None:
+        return
+    check_folder(output, parents=True)
+    written = [output / RESULTS_FILE, *(output.glob(tables) if output.is_dir() else ())]
+    check_not_read({f"{path.name} in --output": path for path in written}, reads)
 
 
 def prepare_folder(output: Path) -> Path:

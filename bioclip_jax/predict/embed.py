@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
+from bioclip_jax.convert.load import model_files
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output
+from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import Batch, check_format, write_batches
 from bioclip_jax.predict.embedding.stream import stream_vectors
@@ -59,6 +61,8 @@ def embed(
         raise UserError("pybioclip's JSON holds images only; write texts to a .npy, .parquet or .json with --output")
     paths = [] if texts else expand(inputs)
     images = find_images(paths) if paths else []
+    read = {"an input": itertools.chain(paths, (image.path for image in images)), "part of the model": model_files(model)}
+    check_not_read({"--output": output}, read)
     columns = Columns(paths, images) if images and format == "parquet" else None
 
     # JAX is loaded once there is something to do.

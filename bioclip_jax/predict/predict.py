@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.convert.load import model_files
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output, is_stream
+from bioclip_jax.files import check_not_read, check_outputs, is_stream
 from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.progress import Unreadable, track
 from bioclip_jax.predict.question import Question
@@ -75,7 +75,8 @@ def predict(
     question = Question(k=k, **names, **sureness)
     images = find_images(inputs)
     read = {"--cls": labels, "--bins": bins, "--subset": subset, "--taxa": taxa, "--temperature": temperature}
-    _check_overwriting({"--output": output, "--log": log, "--report": report}, inputs, images, read)
+    read |= {"an input": itertools.chain(inputs, (image.path for image in images)), "part of the model": model_files(model)}
+    check_not_read({"--output": output, "--log": log, "--report": report}, read)
 
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.classifiers.recorder import attach_prediction_recorder, save_recorded_predictions
@@ -118,46 +119,16 @@ def predict(
 
 
 def _check_files(output: Path | None, log: Path | None, report: Path | None, resume: bool) -> None:
-    check_output(output)
-    check_output(report)
+    """UserError where a file cannot be written, before anything is read."""
+    check_outputs({"--output": output, "--log": log, "--report": report})
     if log is not None:
         from bioclip_jax.predict.classifiers.recorder import verify_recorder_path
 
         verify_recorder_path(log)
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"the report {report} is a page for a browser; end its name in .html")
-    places = [path.resolve() for path in (output, log, report) if path is not None]
-    if len(set(places)) < len(places):
-        raise UserError("--output, --log and --report are different things; give each a file of its own")
     if resume and (output is None or is_stream(output)):
         raise UserError("--resume goes on with a file; name it with --output")
-
-
-def _check_overwriting(
-    outputs: Mapping[str, Path | None],
-    inputs: Sequence[str | os.PathLike[str]],
-    images: Sequence[ImageFile],
-    options: Mapping[str, Any],
-) -> None:
-    """UserError where a file that is read would be written to, by whatever name."""
-    # One that does not exist yet is none that is read, so mostly no input has to be looked at.
-    written = {identity: option for option, path in outputs.items() if path and (identity := _identity(path))}
-    if not written:
-        return
-    given = ((path, "an input") for path in itertools.chain(inputs, (image.path for image in images)))
-    for path, what in itertools.chain(((value, option) for option, value in options.items()), given):
-        if isinstance(path, (str, os.PathLike)) and (option := written.get(_identity(path))):
-            raise UserError(f"{option} would be written over {path}, which is {what}; name another file")
-
-
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """What a regular file is known by, whatever links lead to it; None where there is none."""
-    try:
-        status = os.stat(path)
-    # A list of labels may be too long for a path, or hold what no path does.
-    except (OSError, ValueError):
-        return None
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def _answers(

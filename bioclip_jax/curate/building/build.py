@@ -41,7 +41,8 @@ from bioclip_jax.curate.building.write import close_plan, write_shard
 from bioclip_jax.curate.cleaning.detectors import load_detector
 from bioclip_jax.curate.engines import Engine, open_engine
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import remove_partials, written_beside
+from bioclip_jax.file_kinds import SIZES_FILE
+from bioclip_jax.files import check_folder, remove_partials, written_beside
 from bioclip_jax.locks import lock
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.pipeline.sources.joined import SEPARATOR
@@ -49,7 +50,6 @@ from bioclip_jax.pipeline.sources.open import find_metadata
 
 WORK_FOLDER = ".build"
 BUILD_FILE = "build.json"
-SIZES_FILE = "sizes.json"
 _IDENTITY_FILE = "settings.json"
 _LOCK_FILE = "lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -80,6 +80,8 @@ def build_shards(
     UserError for what a person can mend; KeyboardInterrupt after saying how to go on.
     """
     output = Path(output).expanduser().absolute()
+    if not dry_run:
+        check_folder(output, parents=True)
     job = _job(str(source), output, settings, tfds_dir)
     if _is_listed(str(source), output):
         raise UserError(f"{output} lies inside {source}, where it would be read as input; name a folder elsewhere")

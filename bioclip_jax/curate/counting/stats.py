@@ -15,8 +15,9 @@ from bioclip_jax.curate.counting.tally import Tally, count_range
 from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES
+from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.pipeline.sources import RecordSource, Source, TarSource, open_source
-from bioclip_jax.pipeline.sources.open import find_metadata
+from bioclip_jax.pipeline.sources.open import data_files, find_metadata
 from bioclip_jax.text.captions import DRAWN_TYPES
 from bioclip_jax.text.taxon import RANKS
 
@@ -60,6 +61,7 @@ def shard_stats(
     if report is not None:
         report = Path(report)
         check_report(report)
+        check_not_read({"--report": report}, {"an input": data_files(location)})
     source = open_source(location, bad_shards="skip", tfds_dir=tfds_dir)
     catalogue = _read_catalogue(location)
     tally = _count(source, processes, seed)
@@ -76,8 +78,7 @@ def check_report(report: Path) -> None:
     """UserError if a page cannot be written there."""
     if report.suffix.lower() not in REPORT_SUFFIXES:
         raise UserError(f"the report {report} is no web page; end its name in .html")
-    if report.is_dir() or not report.absolute().parent.is_dir():
-        raise UserError(f"the report {report} cannot be written, its folder is missing or it is one; name another")
+    check_output(report, "the report")
 
 
 def _count(source: Source, processes: int | None, seed: int) -> Tally:

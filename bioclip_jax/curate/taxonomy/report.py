@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from bioclip_jax.curate.taxonomy.align import STATUSES
+from bioclip_jax.files import write_text, written_beside
 from bioclip_jax.text.taxon import RANKS
 
 _LISTED = 200
@@ -35,12 +36,11 @@ def status_counts(table: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def write_report(result: pl.DataFrame, markdown: Path, csv: Path, count_column: str | None = None) -> dict:
-    """Write both files; the counts by status. They are written beside and renamed."""
+    """Write both files; the counts by status."""
     text, table = alignment_report(result, count_column)
-    for path, write in ((markdown, lambda file: file.write_text(text, encoding="utf-8")), (csv, table.write_csv)):
-        beside = path.with_name(f".{path.name}.partial")
-        write(beside)
-        beside.replace(path)
+    write_text(markdown, text)
+    with written_beside(csv) as partial:
+        table.write_csv(partial)
     return status_counts(table)
 
 

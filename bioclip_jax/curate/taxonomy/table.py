@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +14,7 @@ from bioclip_jax.curate.taxonomy.backbone import Backbone
 from bioclip_jax.curate.taxonomy.queries import SCIENTIFIC_COLUMNS
 from bioclip_jax.curate.taxonomy.report import write_report
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_outputs, files_below, written_beside
 from bioclip_jax.text.taxon import RANKS
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -39,8 +39,9 @@ def align_table(
     for path in (source, output):
         if path.suffix.lower() not in (*_SEPARATORS, ".parquet"):
             raise UserError(f"{path} does not say its format; name a .csv, .tsv or .parquet file")
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"the folder of the output {output} does not exist; make it, or name another")
+    report, listing = (output.with_name(f"{output.stem}.report{suffix}") for suffix in (".md", ".csv"))
+    read = {"the table": source, "the --backbone": _files_of(backbone), "the --vernacular": vernacular}
+    check_outputs({"the output": output, "the report": report, "the list of names": listing}, read)
     with _telling() as tell:
         names = _read(source)
         _check_columns(names, source, count_column)
@@ -50,7 +51,6 @@ def align_table(
         result = align(names, taxonomy, apply_fuzzy=apply_fuzzy)
         tell("writing")
         _write(result, output)
-        report, listing = (output.with_name(f"{output.stem}.report{suffix}") for suffix in (".md", ".csv"))
         counts = write_report(result, report, listing, count_column)
     return {
         "rows": result.height,
@@ -85,17 +85,19 @@ def _check_columns(names: pl.DataFrame, source: Path, count_column: str | None) 
 
 
 def _write(result: pl.DataFrame, output: Path) -> None:
-    beside = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
     try:
-        if output.suffix.lower() == ".parquet":
-            result.write_parquet(beside)
-        else:
-            result.write_csv(beside, separator=_SEPARATORS[output.suffix.lower()])
-        os.replace(beside, output)
+        with written_beside(output) as partial:
+            if output.suffix.lower() == ".parquet":
+                result.write_parquet(partial)
+            else:
+                result.write_csv(partial, separator=_SEPARATORS[output.suffix.lower()])
     except (pl.exceptions.ComputeError, OSError) as error:
         raise UserError(f"{output} cannot be written: {' '.join(str(error).split())[:200]}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+
+
+def _files_of(path: str | Path) -> Iterable[Path]:
+    """The file, or those of the folder."""
+    return files_below(path) if Path(path).is_dir() else [Path(path)]
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from bioclip_jax.curate.verify.raw import is_records, read_samples
 from bioclip_jax.curate.verify.shards import SIZES_FILE, Shard
 from bioclip_jax.curate.verify.workers import in_order
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_folder
 
 # Completing captions adds ten members to a sample; most shards have them already.
 _ADDED_BYTES = 10 * 1024
@@ -39,6 +40,7 @@ def check_output(output: Path, folder: Path) -> None:
         raise UserError(f"{output} is not apart from {folder}; shards are not repaired in place, name another folder")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is there already and not an empty folder; name a new one")
+    check_folder(output, "the --repair folder", parents=True)
 
 
 def repair_shards(

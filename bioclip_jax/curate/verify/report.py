@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from bioclip_jax.curate.verify.findings import ERRORS, NOTES, Finding, Findings
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import check_output, written_beside
 
 SUFFIXES = (".csv", ".json")
 
@@ -76,8 +76,7 @@ def check_report(path: Path) -> None:
     """UserError if a report cannot be written there."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"the report {path} does not say its format; end it in {' or '.join(SUFFIXES)}")
-    if not path.absolute().parent.is_dir() or path.is_dir():
-        raise UserError(f"the report {path} cannot be written; name a file in a folder that exists")
+    check_output(path, "the report")
 
 
 def print_report(result: Mapping[str, Any]) -> None:

@@ -15,14 +15,15 @@ from bioclip_jax.curate.verify.checks import check_sample
 from bioclip_jax.curate.verify.findings import Findings
 from bioclip_jax.curate.verify.raw import read_samples
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import RECORD_SUFFIXES
+from bioclip_jax.file_kinds import RECORD_SUFFIXES, SIZES_FILE, is_compressed_tar, is_hidden, is_tar, suffix_of
+from bioclip_jax.pipeline.sources.open import METADATA_FILES
 
-SIZES_FILE = "sizes.json"
 _INDEX_SUFFIX = ".index"
-_COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # What builders and readers leave beside shards, and what people write about them.
 _COMPANIONS = {SIZES_FILE, "catalogue.parquet", "build.json", "alignment.md", "alignment.csv"}
 _COMPANIONS |= {"dataset_info.json", "features.json", "LICENSE", "README"}
+# What a report must not be written over.
+PROTECTED = _COMPANIONS | set(METADATA_FILES)
 # As tar_index begins: magic, size, time of modification.
 _INDEX_HEAD = struct.Struct("<8sQQ")
 
@@ -74,7 +75,7 @@ def find_shards(location: str | Path) -> tuple[Path, list[Shard], list[Findings]
         raise UserError(f"{text} is not on this machine; copy it to a folder here to verify it")
     path = Path(text).expanduser()
     if path.is_file():
-        if path.suffix != ".tar" and path.suffix not in RECORD_SUFFIXES and not text.endswith(_COMPRESSED_SUFFIXES):
+        if not (_is_shard(path) or is_compressed_tar(path)):
             raise UserError(f"{path} is no shard by its name; give a .tar or .array_record file, or a folder of them")
         return path.parent, *_sorted_out(path.parent, [path], follow=True)
     if path.is_dir():
@@ -95,7 +96,7 @@ def _walk(folder: Path) -> list[Path]:
     found = []
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if Path(parent, name).is_symlink()]
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         found += [Path(parent, name) for name in files + links]
     return sorted(found)
 
@@ -109,9 +110,9 @@ def _sorted_out(folder: Path, files: list[Path], follow: bool = False) -> tuple[
             findings.note("linked_file", "", "a symbolic link, which is not followed")
         elif not file.is_file():
             findings.note("not_a_shard", "", "neither a file nor a folder")
-        elif file.suffix == ".tar" or file.suffix in RECORD_SUFFIXES:
+        elif _is_shard(file):
             shards.append(Shard(file, name))
-        elif file.name.endswith(_COMPRESSED_SUFFIXES):
+        elif is_compressed_tar(file):
             findings.error("compressed_tar", "", "it is compressed; uncompress it")
         elif file.suffix == _INDEX_SUFFIX and file.with_suffix("").is_file():
             if not _index_fits(file):
@@ -120,6 +121,10 @@ def _sorted_out(folder: Path, files: list[Path], follow: bool = False) -> tuple[
             findings.note("not_a_shard", "", "a file that is no shard")
         others.append(findings)
     return shards, [findings for findings in others if findings.counts]
+
+
+def _is_shard(file: Path) -> bool:
+    return is_tar(file) or suffix_of(file) in RECORD_SUFFIXES
 
 
 def _index_fits(index: Path) -> bool:

@@ -1,5 +1,6 @@
 """All shards of a folder verified, and repaired if asked for."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ from bioclip_jax.curate.verify.findings import ERRORS, Findings
 from bioclip_jax.curate.verify.names import shown
 from bioclip_jax.curate.verify.raw import read_key
 from bioclip_jax.curate.verify.repair import check_output, repair_shards
-from bioclip_jax.curate.verify.report import Tally, findings_file
-from bioclip_jax.curate.verify.shards import ShardResult, check_shard, check_sizes, find_shards
+from bioclip_jax.curate.verify.report import Tally, check_report, findings_file
+from bioclip_jax.curate.verify.shards import PROTECTED, ShardResult, check_shard, check_sizes, find_shards
 from bioclip_jax.curate.verify.workers import in_order
+from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_not_read, files_below
 
 
 def verify_shards(
@@ -37,7 +40,14 @@ def verify_shards(
     if repair is not None:
         repair = Path(repair).expanduser()
         check_output(repair, folder)
-    with findings_file(Path(report).expanduser() if report is not None else None) as file:
+    if report is not None:
+        report = Path(report).expanduser()
+        check_report(report)
+        if repair is not None and report.resolve().is_relative_to(repair.resolve()):
+            raise UserError(f"the report {report} is in the folder {repair}, which is to be new; name another place")
+        companions = (path for path in files_below(folder) if path.name in PROTECTED)
+        check_not_read({"--report": report}, {"an input": itertools.chain((shard.path for shard in shards), companions)})
+    with findings_file(report) as file:
         tally, results = Tally(file), []
         for result in in_order(check_shard, shards, processes, "verifying shards"):
             tally.add(result.findings)

@@ -1,12 +1,13 @@
 """One word for where data lies, and the source that reads it."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, is_compressed_tar, is_hidden, is_tar, suffix_of
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, SIZES_FILE, is_compressed_tar, is_hidden, is_tar, suffix_of
 from bioclip_jax.pipeline.sources.joined import SEPARATOR, JoinedSource
 from bioclip_jax.pipeline.sources.sample import Source
 from bioclip_jax.pipeline.sources.storage import Location, is_url, list_files, local_copy
@@ -66,6 +67,31 @@ def open_source(
 def find_metadata(folder: Path) -> Path | None:
     """The table that labels a folder's images, if there is one."""
     return next((folder / name for name in METADATA_FILES if (folder / name).is_file()), None)
+
+
+def data_files(location: str | Path) -> Iterator[Path]:
+    """The files of this machine that open_source reads at a location: tables, the images they list, shards.
+
+    Files that cannot be read, and a location that is none, are left to open_source.
+    """
+    for part in str(location).split(SEPARATOR):
+        path = Path(part.strip()).expanduser()
+        if path.is_file():
+            yield path
+        elif path.is_dir() and (table := find_metadata(path)):
+            from bioclip_jax.pipeline.sources.folder import FolderSource
+
+            yield table
+            with contextlib.suppress(UserError):
+                yield from (path / str(name) for name in FolderSource(path, table).column("filepath") or ())
+        elif path.is_dir():
+            yield from (file for file in _files_below(path) if _is_shard(file) or file.name == SIZES_FILE)
+        elif not is_url(part) and any(character in part for character in "*?["):
+            yield from Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
+
+
+def _is_shard(file: Path) -> bool:
+    return is_tar(file) or suffix_of(file) in (*RECORD_SUFFIXES, *PARQUET_SUFFIXES)
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -12,13 +12,13 @@ from typing import Literal
 import numpy as np
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import SIZES_FILE
 from bioclip_jax.pipeline.sources.sample import Sample
 from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, identity, is_url, read_file
 from bioclip_jax.pipeline.sources.tar import make_sample
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members, split_name
 
 # How many samples each shard holds, as webdataset's users write it: {"shard-00000.tar": 10000, ...}.
-SIZES_FILE = "sizes.json"
 
 # Places that one process reads at: each keeps a block, in object storage two.
 _STREAMS = 128

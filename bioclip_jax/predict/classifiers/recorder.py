@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bioclip_jax import __version__
-from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.errors import InvalidValue
+from bioclip_jax.files import check_output
 from bioclip_jax.predict.pixels import ImageLike, name_of
 
 # A list of a million names is 100 MB; as JSON it takes the disk's room and none in memory.
@@ -28,10 +29,7 @@ def verify_recorder_path(path: str | os.PathLike[str]) -> bool:
     UserError for a JSON file that exists, a folder, or a folder that does not exist.
     """
     path = Path(path)
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"the folder of the log {path} does not exist; make it, or name another")
-    if path.is_dir():
-        raise UserError(f"the log {path} is a folder; name a file in it")
+    check_output(path, "the log")
     if _is_json(path) and path.exists():
         raise InvalidValue(
             f"the log {path} exists already, and JSON cannot be added to; name another, or one ending in .txt"
@@ -186,7 +184,7 @@ class PredictionRecorder:
 
 
 def _is_json(path: Path) -> bool:
-    return path.name.endswith(".json")
+    return path.suffix.lower() == ".json"
 
 
 def _now() -> str:

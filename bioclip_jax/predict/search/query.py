@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
+from bioclip_jax.convert.load import model_files
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output, written_beside
+from bioclip_jax.files import check_not_read, check_output, files_below, written_beside
 from bioclip_jax.predict.embedding.stream import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import Unreadable, track
@@ -69,6 +71,8 @@ def search_index(
     if within is not None:
         conditions.append(within_filter(index, within))
     images = find_images(queries) if queries else []
+    read = {"an input": itertools.chain(queries, (image.path for image in images)), "part of the model": model_files(model)}
+    check_not_read({"--output": output}, {"part of the index": files_below(index.directory), **read})
     model = model or index.model
     if model is None:
         raise UserError(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import check_folder, written_beside
 from bioclip_jax.predict.results import plain_text
 
 if TYPE_CHECKING:
@@ -227,8 +227,7 @@ def check_free(directory: Path) -> None:
     """UserError if the folder of an index cannot be made at `directory`."""
     if directory.exists() and (not directory.is_dir() or any(path.name != LOCK_FILE for path in directory.iterdir())):
         raise UserError(f"{directory} is there and is no index of images; name another folder, or one that is empty")
-    if not directory.absolute().parent.is_dir():
-        raise UserError(f"the folder of {directory} does not exist; make it, or name another")
+    check_folder(directory, "the index")
 
 
 def check_same_model(directory: Path, held: dict[str, Any], given: dict[str, Any]) -> None:

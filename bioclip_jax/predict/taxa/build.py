@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioclip_jax.convert.load import model_files
 from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output
+from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.taxa.encode import TEXT_TYPE, encode_taxa
 from bioclip_jax.predict.taxa.head import DTYPES, Block, TaxaHead
@@ -60,7 +61,11 @@ def build_taxa(
     if output is None and model.directory is None:
         raise UserError(f"the model {model.source} has no directory here for its taxa head; name a file with --output")
     output = Path(output) if output is not None else model.directory / TAXA_FILE
-    check_output(output)
+    from bioclip_jax.pipeline.sources.open import data_files
+
+    names_files = Path(source).with_suffix(".json"), *data_files(source)
+    read = {"where the names are": names_files, "part of the model": model_files(model.directory, taxa=False)}
+    check_outputs({"--output": output}, read)
     dim = model.config.embed_dim
     notes: list[str] = []
     counts = {"doubles": 0, "unnamed": 0}

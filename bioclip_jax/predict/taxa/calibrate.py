@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from bioclip_jax.convert.load import model_files
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output, written_beside
+from bioclip_jax.files import check_outputs, written_beside
 from bioclip_jax.pipeline.sources import Source, open_source
+from bioclip_jax.pipeline.sources.open import data_files
 from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.rank import Rank
@@ -39,8 +41,9 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
       BINS rows of {"from", "to", "images", "confidence", "accuracy"}}. `plot`: a picture of the last.
     Errors: UserError for data that is not there or has too few usable images.
     """
-    for path in (output, plot):
-        check_output(path)
+    read = {"labelled data": data_files(data), "the head of taxa": classifier.head.path}
+    read |= {"part of the model": model_files(classifier.model.directory)}
+    check_outputs({"--output": output, "--plot": plot}, read)
     source = open_source(data, split="test")
     features, rows = _features(source, classifier)
     left_out = len(source) - len(rows)

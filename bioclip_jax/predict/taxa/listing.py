@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.convert.load import model_files
 from bioclip_jax.convert.weights import TAXA_FILE
-from bioclip_jax.files import check_output
+from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.results import check_format, write_rows
 from bioclip_jax.predict.taxa.head import TaxaHead
 from bioclip_jax.predict.taxa.select import within as rows_within
@@ -34,7 +35,7 @@ def list_taxa(
     """
     if not as_result or output is not None:
         format = check_format(format, output)
-    check_output(output)
+    check_outputs({"--output": output}, {"the head of taxa": taxa, "part of the model": model_files(model)})
     head = _open(model, taxa)
     names = head.names if within is None else head.names.taken(rows_within(head.names, within))
     table = names.label_table()
