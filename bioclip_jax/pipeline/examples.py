@@ -149,9 +149,10 @@ class Examples:
 
     def _make_image(self, data: bytes, draws: np.ndarray, image: np.ndarray, crop: np.ndarray | None) -> None:
         if crop is None:
-            self.transform(decode(data, self.transform.min_side, self._scratch), draws, out=image)
+            pixels = decode(data, self.transform.min_side, self._scratch, self.transform.read)
+            self.transform(pixels, draws, out=image)
             return
-        pixels = decode(data, self.transform.min_side, image.reshape(-1))
+        pixels = decode(data, self.transform.min_side, image.reshape(-1), self.transform.read)
         shared = np.may_share_memory(pixels, image)
         if pixels.shape == image.shape:
             crop[:] = self.transform.box(draws)

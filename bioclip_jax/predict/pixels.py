@@ -11,7 +11,8 @@ from PIL import Image
 
 from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.convert.pretrained import PUBLISHED
-from bioclip_jax.pipeline.images import BadImage, Preprocess, decode, open_image
+from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image, to_rgb
+from bioclip_jax.pipeline.images.decode import OnTruncated
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.squash import Squash
 
@@ -27,35 +28,28 @@ def prediction_preprocess(bundle: ModelBundle) -> Preprocess:
     return Squash(bundle.preprocess.size) if bundle.source in PUBLISHED else bundle.preprocess
 
 
-def load_pixels(image: ImageLike, preprocess: Preprocess) -> Pixels:
-    """The image as RGB, then resized and cropped as the model wants it; from Squash in floats.
+def load_pixels(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None = None) -> Pixels:
+    """The image as upright RGB, then resized and cropped as the model wants it; from Squash in floats.
 
-    The conversion to RGB comes first, as in pybioclip, and EXIF orientation is not applied, as in open_clip: the
-    scores are theirs. BadImage or OSError where there is no picture.
+    Read as `preprocess.read` says; with its exif "ignore", the pixels are pybioclip's, which also converts to RGB
+    first. BadImage or OSError where there is no picture.
     """
-    return preprocess(_open(image))
+    return preprocess(_open(image, preprocess, on_truncated))
 
 
-def _open(image: ImageLike) -> Image.Image:
+def _open(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None) -> Image.Image:
     if isinstance(image, np.ndarray):
         channels = image.shape[2] if image.ndim == 3 else 1
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
             raise BadImage("unreadable", f"an array of {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]")
         return Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image).convert("RGB")
     if isinstance(image, Image.Image):
-        return _rgb(image)
+        return to_rgb(image, preprocess.read.exif)
     if isinstance(image, ImageFile):
         image = image.read()
     elif not isinstance(image, bytes):
         image = Path(image).read_bytes()
-    picture = open_image(image)
-    # Pillow would clip 16-bit and float pixels at 255, which leaves nothing to see.
-    return Image.fromarray(decode(image)) if picture.mode.startswith(("I", "F")) else _rgb(picture)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    # The conversion copies every pixel, even of a picture that is RGB.
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return read_image(image, preprocess.read, on_truncated)
 
 
 def name_of(image: ImageLike) -> str:

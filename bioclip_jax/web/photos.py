@@ -8,7 +8,7 @@ import io
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -16,14 +16,16 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import BadImage, Preprocess, open_image
-from bioclip_jax.pipeline.images.decode import MAX_PIXELS
+from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image
+from bioclip_jax.pipeline.images.recover import without_texts
 from bioclip_jax.predict.classifiers.explanation import Explained
 
 # Pillow reads more, some of it through programs of the system (EPS through Ghostscript).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _WANTED = "a JPEG, PNG, WebP, GIF, TIFF or BMP"
 _THUMBNAIL = 224
+# What strangers may make the server decode; less than a file of one's own may have.
+_MAX_PIXELS = 89_000_000
 _NAME_LENGTH = 80
 
 
@@ -84,7 +86,8 @@ def read_photo(
     except BadImage as problem:
         sentences = {
             "not_an_image": f"{upload.name} is not an image; choose {_WANTED}",
-            "too_large": f"{upload.name} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller",
+            "too_large": f"{upload.name} has more than {_MAX_PIXELS // 10**6} million pixels; make it smaller",
+            "too_thin": f"{upload.name} is too long and thin to be scaled to a square; crop it",
         }
         damaged = f"{upload.name} is damaged or cut off; save it again, or choose another"
         return UserError(sentences.get(problem.cause, damaged))
@@ -94,15 +97,16 @@ def read_photo(
 
 def _pixels(data: bytes, preprocess: Preprocess) -> tuple[UInt8[np.ndarray, "size size 3"], bytes]:
     Image.init()
+    plain = without_texts(data) if data.startswith(b"\x89PNG\r") else data
     try:
-        Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+        Image.open(io.BytesIO(plain), formats=[name for name in FORMATS if name in Image.OPEN])
     except Image.UnidentifiedImageError:
         raise BadImage("not_an_image", "no format that is taken") from None
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from None
     except Exception as error:  # Pillow's readers raise whatever their parsing ran into
         raise BadImage("truncated", str(error)) from None
-    picture = open_image(data).convert("RGB")
+    picture = read_image(data, replace(preprocess.read, max_pixels=min(_MAX_PIXELS, preprocess.read.max_pixels)))
     return preprocess(picture), make_thumbnail(picture)
 
 

@@ -189,7 +189,7 @@ def _images() -> Bad:
     photo = picture(5)
     sixteen = Image.fromarray((np.asarray(photo.convert("L"), np.uint16) * 257))
     cut = [encoded(photo)[:-300], encoded(photo, "PNG")[:300]]
-    bad = [png_bomb(), png_bomb(10_000), jpeg_bomb(), *cut, b"<html>", b""]
+    bad = [png_bomb(), png_bomb(14_000), jpeg_bomb(), *cut, b"<html>", b""]
     unusual = [
         (encoded(photo, progressive=True), "jpg"),
         (encoded(photo.convert("CMYK")), "jpg"),

@@ -97,5 +97,5 @@ def test_a_picture_that_is_nearly_a_line_fills_no_memory():
     line = Image.new("RGB", (1, 60_000))
     with pytest.raises(BadImage, match="too thin") as refused:
         Preprocess()(line)
-    assert refused.value.cause == "too_large"
+    assert refused.value.cause == "too_thin"
     assert Preprocess(resize_mode="squash")(line).shape == (224, 224, 3)

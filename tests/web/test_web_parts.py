@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 
@@ -21,7 +23,7 @@ from bioclip_jax.web.limits import Busy, Turns
 from bioclip_jax.web.map import OTHER, Point, draw
 from bioclip_jax.web.markup import download, percent
 from bioclip_jax.web.metadata import colour_columns, default_column, read_metadata
-from bioclip_jax.web.photos import Photo, clean_name
+from bioclip_jax.web.photos import Photo, Upload, clean_name, read_photo
 from bioclip_jax.web.projection import methods, project
 from bioclip_jax.web.serve import is_loopback, serve
 
@@ -189,3 +191,30 @@ def test_mistakes_of_who_starts_it_are_told_before_the_model_is_loaded(tmp_path)
         serve("no model", max_upload_mb=0)
     with pytest.raises(UserError, match="--index .* does not exist"):
         serve("no model", index=tmp_path / "none")
+
+
+def upload(image: Image.Image, **options) -> Upload:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **options)
+    return Upload("photo.jpg", stream)
+
+
+@pytest.mark.parametrize(("size", "sentence"), [((1, 30_000), "too long and thin"), ((30_000, 1), "too long and thin")])
+def test_a_thin_picture_is_told_so(size, sentence):
+    found = read_photo(upload(Image.new("RGB", size)), 10**7, Preprocess(224))
+    assert isinstance(found, UserError) and sentence in str(found) and "million" not in str(found), found
+    assert not isinstance(read_photo(upload(Image.new("RGB", size)), 10**7, Preprocess(224, resize_mode="squash")), UserError)
+
+
+def test_a_photo_is_turned_for_the_model_unless_exif_is_ignored():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    halves = Image.new("RGB", (64, 48), "red")
+    halves.paste("blue", (0, 0, 64, 24))
+    # Stored with blue above; turned clockwise by a quarter it has blue on the right.
+    for read, place in ((ReadOptions(), np.s_[:, 20:]), (ReadOptions(exif="ignore"), np.s_[:12])):
+        pixels, thumbnail = read_photo(
+            upload(halves, exif=exif), 10**6, Preprocess(32, resize_mode="squash", read=read)
+        )
+        assert (pixels[place][..., 2] > 200).all(), f"exif={read.exif}"
+        assert Image.open(io.BytesIO(thumbnail)).size == (48, 64), "the page shows photos upright"

@@ -6,7 +6,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.pipeline.images import BadImage, decode
+from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode
 from bioclip_jax.pipeline.images.header import image_header
 
 _EXIF = b"Exif\0\0"

@@ -1,7 +1,6 @@
 """Whether one sample is sound, and what it looks like when it is written again."""
 
 import io
-import warnings
 from collections.abc import Mapping
 from functools import cache
 
@@ -11,7 +10,8 @@ from PIL import Image
 from bioclip_jax.curate.verify.findings import Findings
 from bioclip_jax.curate.verify.names import safe_key, shown
 from bioclip_jax.curate.verify.raw import RawSample
-from bioclip_jax.pipeline.images.decode import MAX_PIXELS, BadImage, decode
+from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode
+from bioclip_jax.pipeline.images.recover import without_texts
 from bioclip_jax.pipeline.sources.sample import Sample
 from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE, MissingCaption, complete_captions
 from bioclip_jax.text.taxon import COMMON_SEPARATOR, PREFIX, Taxon
@@ -20,6 +20,8 @@ _SCIENTIFIC = ("scientific_name", "sci", "sci_com")
 _TAXONOMIC = ("taxonomic_name", "taxon", "taxon_com")
 _TAGGED = ("taxonTag", "taxonTag_com")
 _COMMON = ("common_name", "com")
+# As training reads.
+_READ = ReadOptions(strict=True)
 
 
 def check_sample(raw: RawSample, findings: Findings) -> bool:
@@ -46,11 +48,8 @@ def _check_image(raw: RawSample, findings: Findings) -> bool:
             findings.error("no_image", raw.key, reason)
         return False
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of images that are too large, before they are found to be.
-            warnings.simplefilter("ignore")
-            damaged = _decode(raw.image)
-            unusual = _unusual(raw.image, raw.image_kind)
+        damaged = _decode(raw.image)
+        unusual = _unusual(raw.image, raw.image_kind)
     except BadImage as error:
         findings.error(error.cause, raw.key, str(error))
         return False
@@ -70,18 +69,18 @@ def _decode(image: bytes) -> bool:
     if image[:2] == b"\xff\xd8":
         try:
             height, width, colors, _ = simplejpeg.decode_jpeg_header(image)
-            if height * width <= MAX_PIXELS and colors not in ("CMYK", "YCCK"):
+            if height * width <= _READ.max_pixels and colors not in ("CMYK", "YCCK"):
                 simplejpeg.decode_jpeg(image, "RGB")
                 return False
         except ValueError:
             damaged = True
-    decode(image)
+    decode(image, read=_READ)
     return damaged
 
 
 def _unusual(data: bytes, extension: str) -> list[tuple[str, str]]:
     """What is not as in a baseline color JPEG, as kinds of notes with a message."""
-    image = Image.open(io.BytesIO(data))
+    image = Image.open(io.BytesIO(without_texts(data) if data.startswith(b"\x89PNG\r") else data))
     format = "JPEG" if image.format == "MPO" else image.format
     notes = []
     if format == "JPEG":

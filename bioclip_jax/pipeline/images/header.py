@@ -1,12 +1,14 @@
 """What an image file says of itself before its pixels."""
 
 import io
-import warnings
 
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from bioclip_jax.pipeline.images.decode import MAGIC, MAX_PIXELS, BadImage
+from bioclip_jax.pipeline.images.decode import MAGIC, BadImage, ReadOptions
+from bioclip_jax.pipeline.images.recover import without_texts
+
+_LIMITS = ReadOptions()
 
 
 def image_header(image: bytes) -> tuple[str, int, int]:
@@ -14,8 +16,7 @@ def image_header(image: bytes) -> tuple[str, int, int]:
     if not image:
         raise BadImage("no_image", "there are no bytes")
     kind, width, height = _jpeg_header(image) or _any_header(image)
-    if width * height > MAX_PIXELS:
-        raise BadImage("too_large", f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
+    _LIMITS.check_size(width, height, is_jpeg=kind == "JPEG")
     return kind, width, height
 
 
@@ -31,10 +32,7 @@ def _jpeg_header(image: bytes) -> tuple[str, int, int] | None:
 
 def _any_header(image: bytes) -> tuple[str, int, int]:
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of sizes that image_header refuses, and of tags that nobody reads here.
-            warnings.simplefilter("ignore")
-            opened = Image.open(io.BytesIO(image))
+        opened = Image.open(io.BytesIO(without_texts(image) if image.startswith(b"\x89PNG\r") else image))
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from None
     except UnidentifiedImageError:

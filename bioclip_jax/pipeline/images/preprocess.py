@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images.decode import BadImage
+from bioclip_jax.pipeline.images.decode import BadImage, ReadOptions
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -24,7 +24,8 @@ _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling
 class Preprocess:
     """open_clip's evaluation transform, pixel for pixel, up to the normalisation, which happens on the device.
 
-    Fields and their meaning are those of open_clip's preprocess_cfg; `size` is the side in pixels.
+    Fields and their meaning are those of open_clip's preprocess_cfg; `size` is the side in pixels. `read` says how
+    files become the pictures that are transformed; preprocess_cfg has nothing of it.
     """
 
     size: int = 224
@@ -33,6 +34,7 @@ class Preprocess:
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
     fill_color: int = 0
+    read: ReadOptions = ReadOptions()
 
     def __post_init__(self):
         object.__setattr__(self, "mean", tuple(self.mean))
@@ -50,7 +52,7 @@ class Preprocess:
         elif self.resize_mode == "shortest":
             short, long = self.size, int(self.size * max(width, height) / min(width, height))
             if short * long > _MOST_RESIZED:
-                raise BadImage("too_large", f"{width} x {height} pixels are too thin to be resized")
+                raise BadImage("too_thin", f"{width} x {height} pixels are too thin to be resized")
             image = self._resize(image, *((short, long) if width <= height else (long, short)))
             image = self._crop_or_pad(image)
         else:
@@ -81,7 +83,8 @@ class Preprocess:
     @classmethod
     def from_open_clip(cls, config: Mapping[str, Any]) -> "Preprocess":
         """From a preprocess_cfg; keys that are missing or None take open_clip's defaults, others are passed over."""
-        fields = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
+        names = [name for name in cls.__dataclass_fields__ if name != "read"]
+        fields = {name: config[name] for name in names if config.get(name) is not None}
         size = fields.get("size", 224)
         if not isinstance(size, int):
             height, width = (size[0], size[-1])
