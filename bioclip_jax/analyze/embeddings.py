@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32, Int
 
 from bioclip_jax.analyze.vector_table import normalized, read_picture, read_vector_table
 from bioclip_jax.errors import UserError
+from bioclip_jax.text.names import clean_text, is_missing, known_text, known_value
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ class Embeddings:
         return len(self.vectors)
 
     def texts(self, name: str) -> np.ndarray:
-        """A column as texts [n], "" where nothing is known. UserError if there is no such column."""
-        values = self._column(name).to_pylist()
-        return np.array(["" if value is None or value != value else str(value).strip() for value in values], dtype=str)
+        """A column as texts [n], "" where it is empty. UserError if there is no such column."""
+        return np.array([clean_text(value) for value in self._column(name).to_pylist()], dtype=str)
+
+    def values(self, name: str) -> np.ndarray:
+        """A factor as texts [n], "" where it is empty or says that it is unknown. UserError as texts."""
+        return np.array([known_value(value) for value in self._column(name).to_pylist()], dtype=str)
 
     def numbers(self, name: str) -> Float[np.ndarray, " n"]:
         """A column as float64, NaN where nothing is known.
@@ -58,7 +62,7 @@ class Embeddings:
         """
         found = np.full(len(self), np.nan)
         for row, value in enumerate(self._column(name).to_pylist()):
-            if value is None or value != value or (isinstance(value, str) and not value.strip()):
+            if value is None or value != value or (isinstance(value, str) and is_missing(value)):
                 continue
             try:
                 number = float(value)
@@ -79,7 +83,7 @@ class Embeddings:
         UserError if there is no such column, or without one, no column genus or species.
         """
         if column is not None:
-            return self.texts(column)
+            return np.array([known_text(value) for value in self._column(column).to_pylist()], dtype=str)
         if not {"genus", "species"} <= set(self.columns.column_names):
             raise UserError(
                 f"{self.source} has no columns genus and species; say with --species-column what tells species apart: "
@@ -112,7 +116,7 @@ class Embeddings:
     def where(self, column: str, value: str) -> Embeddings:
         """The rows whose `column` says `value`. UserError if none does."""
         values = self.texts(column)
-        rows = np.flatnonzero(values == value.strip())
+        rows = np.flatnonzero(values == clean_text(value))
         if not len(rows):
             known = sorted({text for text in values.tolist() if text})
             raise UserError(

@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.text.names import clean_text, is_missing, known_text
 
 if TYPE_CHECKING:
     from bioclip_jax.analyze.embeddings import Embeddings
 
 # Columns that name the species of a row, the first that is there.
 _NAMED_BY = ("species", "scientific_name", "name")
-_NOTHING = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
 _MOST_UNMATCHED = 20
 _UNIT = re.compile(
     r"^(?P<name>.+?)(?:_(?P<unit>mm|cm|m|km|g|mg|kg|ml|l|s|days|years|c)|\s*[(\[](?P<bracket>[^)\]]+)[)\]])$"
@@ -108,9 +108,9 @@ def _match(
     """The column that names species, the place of each row's species or -1, and the names without images."""
     key = next(name for name in wanted if name in columns)
     places = {_plain(name): place for place, name in enumerate(species)}
-    spellings = [[_text(value) for value in columns[key]]]
+    spellings = [[known_text(value) for value in columns[key]]]
     if "genus" in columns and key != "genus":
-        spellings.append([f"{_text(genus)} {name}".strip() for genus, name in zip(columns["genus"], spellings[0])])
+        spellings.append([f"{known_text(genus)} {name}".strip() for genus, name in zip(columns["genus"], spellings[0])])
     found = [np.array([places.get(_plain(name), -1) for name in names], np.int64) for names in spellings]
     best = max(range(len(found)), key=lambda way: (found[way] >= 0).sum())
     names, rows = spellings[best], found[best]
@@ -152,8 +152,8 @@ def _numbers(values: Sequence[Any], name: str, table: Path) -> Float[np.ndarray,
 
 
 def _number(value: Any) -> float:
-    """The value as a number; NaN for what says nothing. ValueError for a text."""
-    if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING):
+    """The value as a number; NaN for what says that it is unknown. ValueError for any other text."""
+    if value is None or (isinstance(value, str) and is_missing(value)):
         return math.nan
     number = float(value)
     return number if math.isfinite(number) else math.nan
@@ -181,8 +181,4 @@ def _nearest(name: str, species: Sequence[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").split()).casefold()
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value).strip()
+    return clean_text(name.replace("_", " ")).casefold()

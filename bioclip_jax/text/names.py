@@ -27,7 +27,8 @@ _MISSING = re.compile(MISSING_PATTERN)
 _VALUE_WORDS = frozenset({"none", "+", "-", "−"})
 
 # Characters without width, which make two names of one and cannot be seen. Joiners are kept: some scripts need them.
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+INVISIBLE = "\u00ad\u200b\u2060\ufeff"
+_INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
 _HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A-Z][a-z])")
 # "M. domestica" or "M.domestica"; two letters where one is not enough, as in "Ch. rubrum".
 _ABBREVIATED = re.compile(r"([A-Z][a-z]?|[a-z])\. ?(?=[^\W\d_])")

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,18 @@ def test_species_are_scientific_names_where_the_ranks_go_so_far():
     assert found.species("vernacular").tolist() == ["apple", "", "apple", "pear", "apple"]
     with pytest.raises(UserError, match="no columns genus and species; say with --species-column .*: family"):
         known(family=["Rosaceae"]).species()
+
+
+def test_words_for_unknown_name_no_species_and_no_number():
+    column = ["Malus domestica", "unknown", "NA", "nan", "incertae sedis", "Nonea pulla", "-"]
+    found = known(kind=column, length=["1", "NA", "n/a", "unknown", "-", "2.5", "NaN"])
+    assert found.species("kind").tolist() == ["Malus domestica", "", "", "", "", "Nonea pulla", ""]
+    np.testing.assert_array_equal(found.numbers("length"), [1, *[np.nan] * 4, 2.5, np.nan])
+
+
+def test_species_in_another_unicode_form_are_one():
+    found = known(kind=[unicodedata.normalize(form, "Isoëtes lacustris") for form in ("NFC", "NFD")])
+    assert len(set(found.species("kind"))) == 1
 
 
 def test_taxa_follow_the_rules_of_tables():

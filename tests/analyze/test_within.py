@@ -89,6 +89,30 @@ def test_the_dots_of_the_csv_are_the_images(tmp_path):
     assert spread == pytest.approx(1, rel=1e-3), "positions are in standard deviations within levels"
 
 
+@pytest.mark.parametrize("words", [("NA", "nan", "unknown"), ("n/a", "Unknown", "<NA>"), ("null", "undetermined", "")])
+def test_words_for_unknown_are_no_values_of_a_factor(tmp_path, words):
+    one = stage("leaves", 5.0)
+    known = one.embeddings.columns["health"].to_pylist()
+    empty, named = list(known), list(known)
+    for row in range(0, len(known), 5):
+        empty[row], named[row] = "", words[row // 5 % len(words)]
+    results = []
+    for number, values in enumerate((empty, named)):
+        columns = pa.table({"kind": one.embeddings.columns["kind"], "health": values})
+        data = Embeddings(one.embeddings.vectors, columns, one.embeddings.picture, "leaves")
+        results.append(run([Stage("leaves", 0.0, data)], tmp_path / f"out{number}", "health"))
+    assert set(results[1]["levels"]) == set(COLORS)
+    assert results[1] == results[0]
+
+
+def test_none_is_a_value_of_a_factor(tmp_path):
+    one = stage("leaves", 5.0)
+    disease = ["rust" if value == "diseased" else "none" for value in one.embeddings.columns["health"].to_pylist()]
+    columns = pa.table({"kind": one.embeddings.columns["kind"], "disease": disease})
+    data = Embeddings(one.embeddings.vectors, columns, one.embeddings.picture, "leaves")
+    assert set(run([Stage("leaves", 0.0, data)], tmp_path / "out", "disease")["levels"]) == {"rust", "none"}
+
+
 def test_several_stages_and_factors(tmp_path):
     stages = [stage(f"{share} %", strength, position=share) for share, strength in ((6, 0.0), (25, 2.0), (100, 5.0))]
     result = run(stages, tmp_path / "out", "health", "sex")

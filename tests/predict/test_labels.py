@@ -1,5 +1,7 @@
 """Classifiers of labels and of bins of labels: their arithmetic, and every way in which they are called."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,9 @@ from PIL import Image
 import bioclip_jax
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsBinningClassifier, CustomLabelsClassifier
-from bioclip_jax.predict.classifiers.labels import checked_bins, read_bins
+from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins
 from bioclip_jax.predict.head import class_embeddings
+from bioclip_jax.text.names import clean_text
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
 
 LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
@@ -136,10 +139,10 @@ def test_what_is_wrong_with_a_table_of_bins_is_told(tmp_path, content, says):
         read_bins(tmp_path / "missing.csv")
 
 
-CELLS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(str.strip)
+CELLS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=12).map(clean_text).filter(bool)
 
 
-@given(st.dictionaries(CELLS.map(str.strip), CELLS.map(str.strip), min_size=1, max_size=8))
+@given(st.dictionaries(CELLS, CELLS, min_size=1, max_size=8))
 def test_bins_come_back_from_a_table(bins):
     import csv
     import tempfile
@@ -155,6 +158,16 @@ def test_bins_come_back_from_a_table(bins):
 def test_impossible_questions_are_told(classifier, pictures, wrong):
     with pytest.raises(UserError):
         classifier.predict(pictures[0], **wrong)
+
+
+def test_labels_in_two_unicode_forms_or_with_other_blanks_are_one():
+    nfc, nfd = (unicodedata.normalize(form, "Isoëtes lacustris") for form in ("NFC", "NFD"))
+    assert distinct_labels([nfd, nfc, "Isoëtes\u00a0lacustris", " Isoëtes  lacustris\u200b"]) == [nfc]
+    assert checked_bins({nfd: unicodedata.normalize("NFD", "épi"), nfc: "épi"}) == {nfc: "épi"}
+
+
+def test_words_for_unknown_are_labels_as_any_other():
+    assert distinct_labels(["apple", "unknown", "none", "NA", "-"]) == ["apple", "unknown", "none", "NA", "-"]
 
 
 def test_no_label_is_told_before_a_model_is_loaded():

@@ -1,6 +1,7 @@
 """Choosing among a head's taxa: subsets by names, and everything below a taxon."""
 
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -129,6 +130,22 @@ def test_rows_are_those_whose_name_is_listed(data):
     expected = [i for i, name in enumerate(known) if name in values]
     if rank is Rank.SPECIES or "" not in values:
         assert rows_of(NAMES, rank, values).tolist() == expected
+
+
+@pytest.mark.parametrize("head", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_names_are_found_in_any_unicode_form(head, asked):
+    rows = ["Plantae,,,,Isoëtaceae,Isoëtes,lacustris,quillwort", "Plantae,,,,Rosaceae,Malus,domestica,apple"]
+    names = TaxaNames.from_rows(unicodedata.normalize(head, row).split(",") for row in rows)
+    ask = [unicodedata.normalize(asked, text) for text in ("Isoëtes\u00a0lacustris", "Isoëtes", "Isoëtaceae")]
+    for rank, text in zip((Rank.SPECIES, Rank.GENUS, Rank.FAMILY), ask):
+        assert [names.row(int(row))["species_epithet"] for row in rows_of(names, rank, [text])] == ["lacustris"]
+
+
+def test_cells_of_a_subset_that_say_unknown_are_skipped(tmp_path):
+    path = tmp_path / "subset.csv"
+    path.write_text("genus\nFelis\nNA\nunknown\n-\nCanis\nincertae sedis\n")
+    assert read_subset(path) == (Rank.GENUS, ["Felis", "Canis"])
 
 
 def test_only_names_that_are_still_there_are_known():

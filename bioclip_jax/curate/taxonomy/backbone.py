@@ -23,8 +23,8 @@ from bioclip_jax.curate.taxonomy.prepare import prepare_names
 from bioclip_jax.curate.taxonomy.vernacular import language_codes, read_common_names
 from bioclip_jax.errors import UserError
 
-# Of what is prepared: another number makes it anew.
-_VERSION = 1
+# Of the prepared tables; another number rebuilds them.
+_VERSION = 2
 
 
 class Backbone:

@@ -11,6 +11,7 @@ import polars as pl
 from bioclip_jax.curate.taxonomy.lineage import ancestors
 from bioclip_jax.curate.taxonomy.names import fold, parse_name
 from bioclip_jax.errors import UserError
+from bioclip_jax.text.names import MISSING_PATTERN
 from bioclip_jax.text.taxon import RANKS
 
 _HIGHER = RANKS[:-1]
@@ -20,11 +21,6 @@ _INFRAGENERIC = (
     "subgenus infrageneric infrageneric_name section subsection series subseries supersection supraspecific_name "
     "species_aggregate aggregate"
 ).split()
-# Words that say that there is no such taxon.
-NOTHING = (
-    r"(?i)^\W*(?:incertae[ _]sedis|incertae|not[ _]assigned|unassigned|unplaced|unclassified|unidentified|"
-    r"unknown|unranked|none|nan|n/?a|null)?\W*$"
-)
 _PLAIN = r"^[A-Z][a-z]+( [a-z]{4,}){0,2}$"
 _CHUNK = 200_000
 
@@ -110,7 +106,7 @@ def _selected(columns: list[str]) -> list[pl.Expr]:
 
 
 def _value(rank: pl.Expr) -> pl.Expr:
-    return pl.when(~rank.str.contains(NOTHING)).then(rank).otherwise(pl.lit(""))
+    return pl.when(~rank.str.contains(MISSING_PATTERN)).then(rank).otherwise(pl.lit(""))
 
 
 def _with_accepted(names: pl.DataFrame) -> pl.DataFrame:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from bioclip_jax.curate.taxonomy.names import ScientificName, fold, parse_name
-from bioclip_jax.curate.taxonomy.prepare import NOTHING, canonical_keys
+from bioclip_jax.curate.taxonomy.prepare import canonical_keys
+from bioclip_jax.text.names import INVISIBLE, MISSING_PATTERN
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 HIGHER = RANKS[:-1]
@@ -37,8 +38,9 @@ def given_taxa(taxa: pl.DataFrame | Sequence[Taxon]) -> pl.DataFrame:
         if source is None:
             columns.append(pl.lit("").alias(name))
             continue
-        text = pl.col(source).cast(pl.String).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
-        columns.append(pl.when(text.str.contains(NOTHING)).then(pl.lit("")).otherwise(text).alias(name))
+        text = pl.col(source).cast(pl.String).fill_null("").str.replace_all(f"[{INVISIBLE}]", "").str.normalize("NFC")
+        text = text.str.replace_all(r"\s+", " ").str.strip_chars()
+        columns.append(pl.when(text.str.contains(MISSING_PATTERN)).then(pl.lit("")).otherwise(text).alias(name))
     return taxa.select(*columns) if taxa.width else pl.DataFrame(schema=dict.fromkeys(GIVEN, pl.String))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.text.names import clean_text
 
 
 def read_labels(labels: str) -> list[str]:
@@ -50,8 +51,8 @@ def read_bins(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def distinct_labels(labels: Iterable[str]) -> list[str]:
-    """The labels without surrounding blanks, empty ones left out and doubles once. UserError if there is none."""
-    found = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
+    """The labels as names.clean_text, empty ones left out and doubles once. UserError if there is none."""
+    found = [label for label in dict.fromkeys(map(clean_text, labels)) if label]
     if not found:
         raise UserError("there is no label to choose from; name some, separated by commas")
     return found
@@ -64,10 +65,10 @@ def checked_bins(bins: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str
     """
     found: dict[str, Any] = {}
     for label, bin in bins.items() if isinstance(bins, Mapping) else bins:
-        label = label.strip()
+        label = clean_text(label)
         if not label:
             continue
-        bin = bin.strip() if isinstance(bin, str) else bin
+        bin = clean_text(bin) if isinstance(bin, str) else bin
         # Tables give NaN, which is not itself, or pandas' NA for an empty cell.
         if bin is None or type(bin).__name__ == "NAType" or bin != bin or not bin:
             raise InvalidValue(

@@ -16,6 +16,7 @@ from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
 from bioclip_jax.predict.taxa.nearest import most_alike, nearest
+from bioclip_jax.text.names import clean_text, known_text
 from bioclip_jax.text.taxon import RANKS
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ _SHOWN = 5
 def read_subset(path: str | os.PathLike[str]) -> tuple[Rank, list[str]]:
     """A rank and names at it, from a CSV: the first column, named by the rank, as pybioclip reads it.
 
-    UserError if the file cannot be read, its first column is named otherwise, or it is empty.
+    Cells that say "unknown" are skipped. UserError if the file cannot be read, its first column is named otherwise, or
+    it is empty.
     """
     path = Path(path)
     try:
@@ -41,7 +43,7 @@ def read_subset(path: str | os.PathLike[str]) -> tuple[Rank, list[str]]:
     header = rows[0][0].strip() if rows else ""
     if header.lower() not in RANKS:
         raise InvalidValue(f"the first column of {path} is named {header!r}; it must be one of {', '.join(RANKS)}")
-    values = list(dict.fromkeys(row[0].strip() for row in rows[1:] if row[0].strip()))
+    values = [value for value in dict.fromkeys(known_text(row[0]) for row in rows[1:]) if value]
     if not values:
         raise UserError(f"the subset {path} lists no {header.lower()}; write one a line below its name")
     return Rank(RANKS.index(header.lower())), values
@@ -52,7 +54,7 @@ def rows_of(names: TaxaNames, rank: Rank, values: Sequence[str]) -> Int32[np.nda
 
     UserError if one of them is not there: it names the nearest that are.
     """
-    values = [str(value).strip() for value in values]
+    values = [clean_text(value) for value in values]
     if rank is Rank.SPECIES:
         chosen, known = _species(names, values)
     else:
@@ -78,7 +80,7 @@ def within(names: TaxaNames, taxon: str) -> Int32[np.ndarray, " rows"]:
     """
     import pyarrow.compute as pc
 
-    text = " ".join(taxon.split())
+    text = clean_text(taxon)
     lower = {column: pc.utf8_lower(names.dictionary(column)) for column in COLUMNS}
     found = [group for above, last in _paths(text) for group in _groups(names, lower, last, above)]
     if not found:
@@ -161,7 +163,11 @@ def _places(texts: Sequence[str], values: pyarrow.StringArray) -> Int64[np.ndarr
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.index_in(pa.array(texts, pa.string()), value_set=values)
+    texts = pa.array(texts, pa.string())
+    found = pc.index_in(texts, value_set=values)
+    if found.null_count and not all(text.isascii() for text in texts.filter(pc.is_null(found)).to_pylist()):
+        # Published names may be in decomposed Unicode.
+        found = pc.coalesce(found, pc.index_in(texts, value_set=pc.utf8_normalize(values, "NFC")))
     return found.fill_null(-1).to_numpy().astype(np.int64)
 
 
