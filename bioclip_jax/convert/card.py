@@ -26,7 +26,7 @@ _SETTINGS = (
 )
 _CAPTION_SETTINGS = ("types", "draw")
 # Keys of an evaluation that are accuracies in [0, 1], beside those by rank.
-_ACCURACIES = ("top1", "top5")
+_ACCURACIES = ("top1", "top3", "top5")
 
 
 def model_card(bundle: ModelBundle, name: str) -> str:

@@ -1,78 +1,152 @@
-"""What a sample's class is, and how it is named, by text type."""
+"""Zero-shot classes: the distinct class texts of labeled samples, as the reference's evaluation makes them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.text.captions import TEXT_TYPES, class_name
-from bioclip_jax.text.taxon import Taxon
-from bioclip_jax.text.templates import OPENAI_TEMPLATES
+from bioclip_jax.text.taxon import COMMON_SEPARATOR, Taxon
+from bioclip_jax.text.templates import EVALUATION_TEMPLATES
 
 AS_IS = "asis"
-TEMPLATES = {"openai": OPENAI_TEMPLATES, "one": ("a photo of {}.",)}
+TEXT_TYPES = (AS_IS, "sci", "taxon", "com", "sci_com", "taxon_com")
+TEMPLATES = {"openai": EVALUATION_TEMPLATES, "one": EVALUATION_TEMPLATES[:1]}
+_SUBSPECIES = "subspecies"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A class that may be the answer: its `name` goes into the templates; `taxon` is None for a label that is none."""
+    """A class that may be the answer.
+
+    name: the class text, which goes into the templates and is what tells classes apart. taxon: its lineage, None for a
+    label without one. short_name: for tables, such as "Malus domestica (apple)"; "" for the class text.
+    """
 
     name: str
     taxon: Taxon | None
+    short_name: str = ""
 
 
 def check_text_type(text_type: str) -> None:
-    """UserError for a text type that does not exist."""
-    if text_type not in (AS_IS, *TEXT_TYPES):
-        raise UserError(f"text type {text_type!r} does not exist; choose from {', '.join((AS_IS, *TEXT_TYPES))}")
+    """Raise UserError for a text type that does not exist."""
+    if text_type not in TEXT_TYPES:
+        raise UserError(f"text type {text_type!r} does not exist; choose from {', '.join(TEXT_TYPES)}")
+
+
+def class_text(taxon: Taxon, text_type: str, subspecies: str = "") -> str:
+    """The class text of a taxon, without "a photo of", which the templates add; "" where no name is known.
+
+    As the reference's evaluation: names from kingdom to genus are capitalized, species and subspecies are in lower
+    case, a common name is taken as it is; without a kingdom, or for `sci`, the text is genus, species and subspecies;
+    without a common name the suffix is left out. Where that leaves nothing, it is the lowest known rank for `sci`, all
+    known ranks for `taxon`, and the scientific name for `com`.
+    """
+    check_text_type(text_type)
+    taxon = with_reference_case(taxon)
+    if text_type == "com" and taxon.common_name:
+        return taxon.common_name
+    organism = (taxon.genus, taxon.species, subspecies.lower())
+    if text_type.startswith("taxon"):
+        parts = (*taxon.lineage(), subspecies.lower()) if taxon.kingdom or not any(organism) else organism
+    else:
+        parts = organism if any(organism) else (taxon.scientific_name,)
+    text = " ".join(part for part in parts if part)
+    suffix = COMMON_SEPARATOR + taxon.common_name if text_type.endswith("_com") and taxon.common_name else ""
+    return text + suffix if text else taxon.common_name
+
+
+def with_reference_case(taxon: Taxon) -> Taxon:
+    """The taxon with capitalized names, the species epithet in lower case."""
+    *higher, species = taxon.lineage()
+    return Taxon(*(name.capitalize() for name in higher), species.lower(), taxon.common_name)
 
 
 def label_of(sample: Sample, text_type: str) -> Candidate | None:
-    """The class of a sample, None where the source does not say."""
+    """The class of a sample with the lineage of that sample alone; None where the source does not say."""
     taxon = sample.taxon
     if text_type == AS_IS:
         # A table has its label under class. Where it has ranks too, theirs is cls, and the label is metadata.
         if label := str(sample.metadata.get("class", "")).strip():
-            return Candidate(label, taxon if taxon and taxon.scientific_name else None)
+            return Candidate(label, _lineage(taxon) if taxon and taxon.scientific_name else None)
         alone = taxon is not None and taxon == Taxon(class_=taxon.class_)
         return Candidate(taxon.class_, None) if alone and taxon.class_ else None
-    if taxon is None or not class_name(taxon, text_type):
+    if taxon is None:
         return None
-    return Candidate(class_name(taxon, text_type), taxon)
-
-
-def identity(candidate: Candidate, text_type: str) -> Hashable:
-    """What makes two samples one class: the label, or the lineage whatever the common name."""
-    taxon = candidate.taxon
-    return candidate.name if text_type == AS_IS or not any(taxon.lineage()) else taxon.lineage()
-
-
-def distinct(named: Iterable[Candidate | None], text_type: str) -> list[Candidate]:
-    """The distinct classes, sorted by name; one with several names has the one used most."""
-    used = Counter(label for label in named if label is not None)
-    first: dict[Hashable, Candidate] = {}
-    for candidate, _ in sorted(used.items(), key=lambda item: (-item[1], item[0].name)):
-        first.setdefault(identity(candidate, text_type), candidate)
-    return sorted(first.values(), key=lambda candidate: (candidate.name, str(candidate.taxon)))
+    subspecies = _subspecies(sample.metadata)
+    text = class_text(taxon, text_type, subspecies)
+    if not text:
+        return None
+    short = class_text(taxon, "com" if text_type == "com" else "sci", subspecies)
+    if text_type.endswith("_com") and taxon.common_name:
+        short = f"{short} ({taxon.common_name})"
+    return Candidate(text, _lineage(taxon), short)
 
 
 def candidates(samples: Iterable[Sample], text_type: str) -> list[Candidate]:
-    """The classes of `samples`, sorted by name. UserError if no sample has one."""
-    found = distinct((label_of(sample, text_type) for sample in samples), text_type)
-    if not found:
+    """The classes of `samples`, sorted by class text. UserError if no sample has one.
+
+    A class has the lineage with the most known ranks among its samples', and the commonest of those.
+    """
+    taxa: defaultdict[str, Counter[Taxon]] = defaultdict(Counter)
+    short_names: dict[str, str] = {}
+    for label in (label_of(sample, text_type) for sample in samples):
+        if label is not None:
+            taxa[label.name][label.taxon] += 1
+            short_names.setdefault(label.name, label.short_name)
+    if not taxa:
         wanted = "class column" if text_type == AS_IS else "taxon"
-        raise UserError(f"no sample has a {wanted}, which --text-type {text_type} needs; give labelled data")
-    return found
+        raise UserError(f"no sample has a {wanted}, which --text-type {text_type} needs; give labeled data")
+    short_names = unambiguous(short_names)
+    return [Candidate(name, _best_known(taxa[name]), short_names[name]) for name in sorted(taxa)]
+
+
+def unambiguous(short_names: Mapping[str, str]) -> dict[str, str]:
+    """Short names by class text; one that several classes share, or that is empty, gives way to the class text."""
+    used = Counter(short_names.values())
+    return {text: short if short and used[short] == 1 else text for text, short in short_names.items()}
 
 
 def labels(samples: Iterable[Sample], candidates: Sequence[Candidate], text_type: str) -> Int[np.ndarray, " n"]:
     """The row in `candidates` of each sample's class; -1 where it is not among them, or not known."""
-    number = {identity(candidate, text_type): row for row, candidate in enumerate(candidates)}
-    named = (label_of(sample, text_type) for sample in samples)
-    return np.array([-1 if it is None else number.get(identity(it, text_type), -1) for it in named], np.int64)
+    rows = {candidate.name: row for row, candidate in enumerate(candidates)}
+    classes = (label_of(sample, text_type) for sample in samples)
+    return np.array([-1 if label is None else rows.get(label.name, -1) for label in classes], np.int64)
+
+
+def true_lineage(own: Taxon | None, of_class: Taxon) -> Taxon:
+    """The lineage that an image's answer is compared with, from the image's own and that of its class.
+
+    It is the class's down to the rank at which the image's own is another, and unknown from there on; a rank that is
+    unknown of the image is no difference.
+    """
+    shared: list[str] = []
+    for name, mine in zip(of_class.lineage(), (own or of_class).lineage()):
+        if mine and name and mine != name:
+            break
+        shared.append(name)
+    return Taxon(*shared)
+
+
+def _lineage(taxon: Taxon) -> Taxon:
+    return Taxon(*with_reference_case(taxon).lineage())
+
+
+def _best_known(taxa: Counter[Taxon | None]) -> Taxon | None:
+    def order(taxon: Taxon) -> tuple[int, int, tuple[str, ...]]:
+        lineage = taxon.lineage()
+        return -sum(map(bool, lineage)), -taxa[taxon], lineage
+
+    return min((taxon for taxon in taxa if taxon is not None), key=order, default=None)
+
+
+def _subspecies(metadata: Mapping[str, Any]) -> str:
+    value = next((value for name, value in metadata.items() if name.strip().lower() == _SUBSPECIES), "")
+    # NaN, the one value that differs from itself, is a table's empty cell.
+    return "" if value is None or value != value else " ".join(str(value).split())

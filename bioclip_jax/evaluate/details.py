@@ -37,9 +37,9 @@ def mistakes(judged: Judged, labels: Int[np.ndarray, " n"], candidates: Sequence
     """How far mistakes are from the truth, over the images whose class is a candidate. Every candidate has a taxon.
 
     Returns:
-      "hierarchical_distance": height of the lowest common ancestor of answer and truth, in ranks (0: the class itself,
-        1: another of its genus, ... 7: another kingdom), Bertinetto et al. 2020 (https://arxiv.org/abs/1912.09393):
-        "mean" over images, "mean_of_errors", and "counts", images by distance.
+      "hierarchical_distance": height of the lowest common ancestor of answer and truth, in ranks (0: the class itself or
+        another name of its species, 1: another of its genus, ... 7: another kingdom), Bertinetto et al. 2020
+        (https://arxiv.org/abs/1912.09393): "mean" over images, "mean_of_errors", and "counts", images by distance.
       "sister_confusion": for "genus" and "family", which includes the genus, {"share": of the mistakes that name
         another class in it, "chance": what naming one of the wrong classes blindly would give}.
       Means and shares over nothing are None.
@@ -67,7 +67,7 @@ def mistakes(judged: Judged, labels: Int[np.ndarray, " n"], candidates: Sequence
 def tables(
     judged: Judged, labels: Int[np.ndarray, " n"], candidates: Sequence[Candidate]
 ) -> Mapping[str, list[dict[str, Any]]]:
-    """Two tables over the images whose class is a candidate.
+    """Two tables over the images whose class is a candidate; classes have their short names.
 
     "taxa": a row a class that has images: "name", its ranks, "n", "right", "accuracy", its interval "low" and "high",
       "most_often_taken_for" and how often ("taken_for_n"), and "mean_rank_distance" as in `mistakes`.
@@ -76,6 +76,7 @@ def tables(
     Ranks and what follows from them are left out where a candidate has no taxon.
     """
     found = _Answers.of(judged, labels)
+    names = [candidate.short_name or candidate.name for candidate in candidates]
     taxa = all(candidate.taxon is not None for candidate in candidates)
     height = _heights(candidates) if taxa else None
     n = np.bincount(found.true, minlength=len(candidates))
@@ -95,15 +96,15 @@ def tables(
         hits, images = int(right[number]), int(n[number])
         low, high = share_interval(hits, images)
         other, count = taken_for.get(number, (None, 0))
-        row = {"name": candidate.name}
+        row = {"name": names[number]}
         row |= {rank: candidate.taxon.rank(rank) for rank in RANKS} if taxa else {}
         row |= {"n": images, "right": hits, "accuracy": hits / images, "low": low, "high": high}
-        row |= {"most_often_taken_for": "" if other is None else candidates[other].name, "taken_for_n": count}
+        row |= {"most_often_taken_for": "" if other is None else names[other], "taken_for_n": count}
         row |= {"mean_rank_distance": float(distance[number])} if taxa else {}
         rows.append(row)
     confusions = []
     for (true, answer), count in common[:_MOST_CONFUSIONS]:
-        row = {"truth": candidates[true].name, "answer": candidates[answer].name}
+        row = {"truth": names[true], "answer": names[answer]}
         row |= {"count": count, "share": count / int(n[true])}
         row |= {"shared_rank": _shared_rank(candidates[true], candidates[answer])} if taxa else {}
         confusions.append(row)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.class_names import AS_IS, check_text_type, identity, label_of
+from bioclip_jax.evaluate.class_names import AS_IS, check_text_type, label_of, unambiguous
 from bioclip_jax.evaluate.intervals import mean_interval
 from bioclip_jax.evaluate.nearest_centroid import nearest_centroids
 from bioclip_jax.evaluate.protocol import Score, Towers
@@ -32,6 +32,8 @@ class FewShot:
     name: ClassVar[str] = "few-shot"
     score: ClassVar[str] = "top1"
     splits: ClassVar[tuple[str, ...]] = ("test",)
+    # 2: classes are class texts.
+    revision: ClassVar[int] = 2
 
     shots: tuple[int, ...] = (1, 5)
     folds: int = 5
@@ -75,19 +77,18 @@ class FewShot:
         return Score(figures | {"n": labelled_images, "classes": len(classes), "bad": bad}, {"classes": table})
 
     def _classes(self, labelled: LabelledVectors) -> list[tuple[str, Int[np.ndarray, " rows"]]]:
-        """The classes in the order in which they first come, each with its images in the source's order."""
-        names: dict[Hashable, str] = {}
-        rows: dict[Hashable, list[int]] = defaultdict(list)
+        """Classes by their short names, in order of appearance, each with its images in the source's order."""
+        rows: defaultdict[str, list[int]] = defaultdict(list)
+        short_names: dict[str, str] = {}
         for row, sample in enumerate(labelled.samples):
             label = label_of(sample, self.text_type)
             if label is not None:
-                key = identity(label, self.text_type)
-                names.setdefault(key, label.name)
-                rows[key].append(row)
-        if not names:
+                rows[label.name].append(row)
+                short_names.setdefault(label.name, label.short_name)
+        if not rows:
             wanted = "class column" if self.text_type == AS_IS else "taxon"
-            raise UserError(f"no sample has a {wanted}, which --text-type {self.text_type} needs; give labelled data")
-        return [(name, np.array(rows[key])) for key, name in names.items()]
+            raise UserError(f"no sample has a {wanted}, which --text-type {self.text_type} needs; give labeled data")
+        return [(name, np.array(rows[text])) for text, name in unambiguous(short_names).items()]
 
     def _large_enough(self, classes: Sequence[tuple[str, Int[np.ndarray, " rows"]]], shots: int) -> list[int]:
         """Which classes have images enough. UserError where others are not to be left out, or nothing could be tested."""

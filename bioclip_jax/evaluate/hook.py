@@ -76,7 +76,7 @@ class EvaluationHook:
     def __call__(self, params: Any, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
         """What `params` are worth; None where `stopping`, asked before each batch and each protocol, has said so.
 
-        Returns: "top1", "top5", "n" and "ranks", as ZeroShot; "few_shot", the mean accuracy by the images a class; and
+        Returns: "top1", "top3", "top5", "n" and "ranks", as ZeroShot; "few_shot", the mean accuracy by the images a class; and
           "suite", by entry the figure that the paper publishes. What an entry cannot score is told, and left out.
         """
         self._stopping = stopping
@@ -85,7 +85,7 @@ class EvaluationHook:
         try:
             sets = {"test": self._images(params)}
             figures = self._zero_shot(sets, towers).figures
-            values = {name: figures[name] for name in ("top1", "top5", "n", "ranks") if name in figures}
+            values = {name: figures[name] for name in ("top1", "top3", "top5", "n", "ranks") if name in figures}
             if self._few_shot is not None:
                 score = self._try("few-shot", self._few_shot, lambda: sets, towers)
                 of_shots = {} if score is None else score.figures["few_shot"]

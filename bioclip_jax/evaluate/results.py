@@ -99,6 +99,7 @@ def write_tables(folder: Path, name: str, score: Score) -> None:
 def entry_result(entry: Entry, score: Score, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What results.json says of one entry."""
     about = {"published": entry.published, "group": entry.group, "score": entry.protocol.score}
+    about["also"] = getattr(entry.protocol, "also", {})
     result = identity(entry) | about | {"figures": score.figures, "seconds": dict(seconds)}
     return plain(result)
 
@@ -118,14 +119,10 @@ def identity(entry: Entry) -> dict[str, Any]:
             about = path.stat()
             parts.append([path.name, about.st_size, about.st_mtime_ns])
     content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    return plain(
-        {
-            "protocol": entry.protocol.name,
-            "options": options_of(entry.protocol),
-            "data": str(location),
-            "content": content,
-        }
-    )
+    about = {"protocol": entry.protocol.name, "options": options_of(entry.protocol)}
+    if revision := getattr(entry.protocol, "revision", None):
+        about["revision"] = revision
+    return plain(about | {"data": str(location), "content": content})
 
 
 def is_same(result: Mapping[str, Any], entry: Entry) -> bool:

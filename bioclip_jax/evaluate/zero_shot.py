@@ -1,7 +1,4 @@
-"""Zero-shot classification: an image's class is the one whose name, in CLIP's templates, lies nearest.
-
-Protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883), with the accuracy at every rank beside it.
-"""
+"""Zero-shot classification: the nearest class text in 81 templates, the protocol of BioCLIP 2 (arXiv:2505.23883)."""
 
 from __future__ import annotations
 
@@ -14,26 +11,29 @@ import numpy as np
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate import class_names
 from bioclip_jax.evaluate.accuracy import Judged, judge
-from bioclip_jax.evaluate.class_names import TEMPLATES, Candidate
+from bioclip_jax.evaluate.class_names import TEMPLATES, Candidate, true_lineage
 from bioclip_jax.evaluate.details import mistakes, tables
 from bioclip_jax.evaluate.intervals import share_interval
 from bioclip_jax.evaluate.protocol import Score, Towers
 from bioclip_jax.predict.embedding.labelled import LabelledVectors
 from bioclip_jax.predict.head import class_embeddings
+from bioclip_jax.text.taxon import Taxon
 
 
 @dataclass(frozen=True)
 class ZeroShot:
     """The protocol.
 
-    text_type: how classes are named: asis, sci, taxon, com, sci_com or taxon_com. templates: "openai" averages the 80
-    prompts of CLIP, "one" uses "a photo of {}." alone. candidates: the classes that may be the answer; None takes the
-    distinct lineages (with text type asis the distinct labels) of the images that are scored.
+    text_type: how classes are named: asis, sci, taxon, com, sci_com or taxon_com. templates: "openai" averages the 81
+    prompts of the reference's evaluation, "one" uses "a photo of {}." alone. candidates: the classes that may be the
+    answer; None takes the distinct class texts of the images that are scored.
     """
 
     name: ClassVar[str] = "zero-shot"
     score: ClassVar[str] = "top1"
     splits: ClassVar[tuple[str, ...]] = ("test",)
+    # 2: classes are class texts, and 81 templates.
+    revision: ClassVar[int] = 2
 
     text_type: str = "taxon_com"
     templates: Literal["openai", "one"] = "openai"
@@ -49,11 +49,13 @@ class ZeroShot:
     def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
         """Score the images of sets["test"] that have a class.
 
-        Figures: "top1", its "interval" and "top5" over the images whose class is a candidate (None if there is no such
-          image), "n" images, "classes", "bad" (images left out, by cause), and "ece", the expected calibration error of
-          the answers' probabilities (Guo et al. 2017), over the images of "top1". Where classes are taxa, by rank:
-          "ranks" (the accuracy), "rank_intervals", "n_by_rank", "chance" and "majority", as rank_accuracy, and
-          "ece_by_rank"; and what details.mistakes says. Tables: as details.tables.
+        Figures: "top1", its "interval", "top3" and "top5" over the images whose class is a candidate (None if there is
+          no such image), "n" images, "not_candidates" (how many of them have another class), "classes", "bad" (images
+          left out, by cause), and "ece", the expected calibration error of the answers' probabilities (Guo et al.
+          2017), over the images of "top1". Where classes are taxa, by rank: "ranks" (the accuracy), "rank_intervals",
+          "n_by_rank", "chance" and "majority", as rank_accuracy, and "ece_by_rank"; and what details.mistakes says. An
+          image counts at the ranks at which its lineage is that of its class, as class_names.true_lineage. Tables: as
+          details.tables.
         Errors: UserError if no image has a class.
         """
         test = sets["test"]
@@ -62,7 +64,7 @@ class ZeroShot:
         rows = np.array([row for row, label in enumerate(named) if label is not None], np.int64)
         if not len(rows):
             raise UserError(
-                f"no image has a label of the kind that --text-type {self.text_type} needs; give labelled data"
+                f"no image has a label of the kind that --text-type {self.text_type} needs; give labeled data"
             )
         samples = [test.samples[row] for row in rows.tolist()]
         labels = class_names.labels(samples, pool, self.text_type)
@@ -72,10 +74,14 @@ class ZeroShot:
         names = [candidate.name for candidate in pool]
         classes = class_embeddings(towers.encode_texts, names, TEMPLATES[self.templates])
         taxa = None if any(candidate.taxon is None for candidate in pool) else [candidate.taxon for candidate in pool]
-        truths = taxa and [named[row].taxon for row in rows.tolist()]
+        own = [named[row].taxon for row in rows.tolist()]
+        truths = taxa and [
+            true_lineage(taxon, taxa[label]) if label >= 0 else taxon or Taxon() for taxon, label in zip(own, labels)
+        ]
         images = test.unit if len(rows) == len(test) else test.unit[rows]
         judged = judge(images, classes, labels, towers.logit_scale, truths, taxa)
-        figures = _overall(judged) | {"n": len(rows), "classes": len(pool), "bad": bad}
+        figures = _overall(judged) | {"n": len(rows), "not_candidates": int((labels < 0).sum())}
+        figures |= {"classes": len(pool), "bad": bad}
         if taxa:
             figures |= _by_rank(judged) | mistakes(judged, labels, pool)
         return Score(figures, dict(tables(judged, labels, pool)))
@@ -89,6 +95,7 @@ def _overall(judged: Judged) -> dict[str, Any]:
     return {
         "top1": judged.top(1),
         "interval": share_interval(int(right.sum()), len(right)),
+        "top3": judged.top(3),
         "top5": judged.top(5),
         "ece": calibration_error(reliability(judged.confidence[known], right)) if len(right) else None,
     }

@@ -22,8 +22,6 @@ CAPTION_FILES = (
 DRAWN_TYPES = ("sci", "com", "taxon", "sci_com", "taxon_com")
 # The one caption of a sample without a taxonomy, such as those of the replay data: KEY.txt.
 PLAIN_TYPE = "txt"
-TEXT_TYPES = ("sci", "taxon", "com", "sci_com", "taxon_com")
-
 
 
 class MissingCaption(ValueError):
@@ -112,21 +110,6 @@ def taxon_of(captions: Mapping[str, str]) -> Taxon | None:
         common = "" if common == taxon.scientific_name else common
         return Taxon(*taxon.lineage(), common_name=common)
     return None
-
-
-def class_name(taxon: Taxon, text_type: str) -> str:
-    """A taxon's name in the zero-shot protocol, without "a photo of", which the templates add.
-
-    text_type is one of TEXT_TYPES. Unlike in training captions, the suffix with the common name is left out where
-    there is none, and `com` falls back to the scientific name.
-    """
-    if text_type not in TEXT_TYPES:
-        raise UserError(f"text type {text_type!r} does not exist; choose from {', '.join(TEXT_TYPES)}")
-    if text_type == "com":
-        return taxon.common_name or taxon.scientific_name
-    name = taxon.scientific_name if text_type.startswith("sci") else taxon.taxonomic_name
-    suffix = COMMON_SEPARATOR + taxon.common_name if text_type.endswith("_com") and taxon.common_name else ""
-    return name + suffix
 
 
 def _all_captions(scientific: str, taxonomic: str, common: str, tagged: str) -> dict[str, str]:

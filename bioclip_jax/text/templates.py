@@ -1,5 +1,6 @@
-"""The 80 prompt templates of OpenAI's CLIP for zero-shot classification (Radford et al. 2021, ImageNet prompts)."""
+"""Prompt templates for zero-shot classification: CLIP's 80, and the 81 of BioCLIP's evaluation."""
 
+# Radford et al. 2021, the ImageNet prompts; pybioclip predicts with these.
 OPENAI_TEMPLATES = (
     "a bad photo of a {}.",
     "a photo of many {}.",
@@ -82,3 +83,6 @@ OPENAI_TEMPLATES = (
     "a photo of a small {}.",
     "a tattoo of the {}.",
 )
+
+# The evaluation code of BioCLIP and BioCLIP 2 puts one more before them (its training/imagenet_zeroshot_data.py).
+EVALUATION_TEMPLATES = ("a photo of {}.", *OPENAI_TEMPLATES)

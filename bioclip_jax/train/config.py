@@ -24,8 +24,8 @@ from bioclip_jax.train.optimizer import OptimizerConfig
 class EvaluateConfig:
     """Evaluation while training: zero-shot on `data.val`, and what is asked for beside it.
 
-    text_type: how a class is named (sci, taxon, com, sci_com, taxon_com). templates: "openai" averages
-    the 80 prompts of CLIP, "one" uses "a photo of {}." alone.
+    text_type: how a class is named (asis, sci, taxon, com, sci_com, taxon_com). templates: "openai" averages
+    the 81 prompts of the reference's evaluation, "one" uses "a photo of {}." alone.
     few_shot: so many images a class, for few-shot classification of `data.val`; classes with fewer are left out.
     suite: a YAML file as in `bioclip-jax eval SUITE.yaml`, all of it scored at the same steps.
     """

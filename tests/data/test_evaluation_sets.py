@@ -12,8 +12,9 @@ from made_layouts import picture
 
 import bioclip_jax.datasets
 from bioclip_jax.errors import UserError
+from bioclip_jax.evaluate.class_names import class_text
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.text.captions import captions_from_taxon, class_name, complete_captions
+from bioclip_jax.text.captions import captions_from_taxon, complete_captions
 from bioclip_jax.text.taxon import Taxon
 
 DEER = Taxon(
@@ -47,7 +48,7 @@ def test_rare_species_as_the_hub_has_it(prepare, parquet):
     assert [sample.image for sample in samples] == [picture(n) for n in range(3)]
     frog = Taxon(*made_layouts.FROG, "Panamanian Golden Frog")
     assert samples[1].taxon == frog and samples[1].captions == captions_from_taxon(frog)
-    assert class_name(samples[1].taxon, "taxon_com").endswith("Atelopus zeteki with common name Panamanian Golden Frog")
+    assert class_text(samples[1].taxon, "taxon_com").endswith("Atelopus zeteki with common name Panamanian Golden Frog")
     assert samples[1].metadata["rarespecies_id"] == "id-1"
     assert samples[1].key.startswith("dataset/Animalia-Chordata-Amphibia-Anura")
 

@@ -81,7 +81,7 @@ def test_suite_is_scored_beside_the_validation_data(fruit, params, capsys):
     assert "absent is not evaluated" in capsys.readouterr().err, "data that are not there are told before training"
     values = hook(params)
     told = capsys.readouterr().err
-    assert values["n"] == 9 and set(values) == {"top1", "top5", "n", "ranks", "suite"}
+    assert values["n"] == 9 and set(values) == {"top1", "top3", "top5", "n", "ranks", "suite"}
     assert values["suite"] == {"fruit": values["top1"]}, "the same images by the same protocol"
     assert "labels is not evaluated" in told and "class column" in told, told
     assert "broken is not evaluated: none of the 1 images" in told, told
@@ -121,7 +121,7 @@ def test_few_shot_of_the_validation_data(fruit, params):
 
 def test_validation_data_without_labels_is_told_before_training(fruit):
     (fruit / "metadata.csv").write_text("filepath\n" + "".join(f"{number}.jpg\n" for number in range(9)))
-    with pytest.raises(UserError, match="give labelled data"):
+    with pytest.raises(UserError, match="give labeled data"):
         EvaluationHook(config_of(fruit))
 
 

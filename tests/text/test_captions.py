@@ -12,7 +12,6 @@ from bioclip_jax.text.captions import (
     CaptionConfig,
     MissingCaption,
     captions_from_taxon,
-    class_name,
     complete_captions,
     taxon_of,
 )
@@ -70,15 +69,6 @@ def test_nothing_usable_is_a_missing_caption():
 
 def test_a_plain_caption_serves_for_every_type():
     assert complete_captions({"txt": "two cats"})["taxon_com"] == "two cats"
-
-
-def test_class_names_leave_out_a_missing_common_name():
-    assert class_name(APPLE, "sci_com") == "Malus domestica with common name apple"
-    assert class_name(APPLE, "taxon") == APPLE.taxonomic_name
-    assert class_name(NAMELESS, "taxon_com") == NAMELESS.taxonomic_name
-    assert class_name(NAMELESS, "com") == "Malus domestica"
-    with pytest.raises(UserError, match="latin.*taxon_com"):
-        class_name(APPLE, "latin")
 
 
 @pytest.mark.parametrize(

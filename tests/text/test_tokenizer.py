@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bioclip_jax.text.captions import CAPTION_FILES, captions_from_taxon
 from bioclip_jax.text.taxon import Taxon
-from bioclip_jax.text.templates import OPENAI_TEMPLATES
+from bioclip_jax.text.templates import EVALUATION_TEMPLATES, OPENAI_TEMPLATES
 from bioclip_jax.text.tokenizer import END, START, Tokenizer, clean
 
 HARD = [
@@ -85,3 +85,8 @@ def test_a_shorter_context_cuts_and_keeps_the_end():
 def test_templates_are_open_clips():
     assert OPENAI_TEMPLATES == tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
     assert len(OPENAI_TEMPLATES) == 80
+
+
+def test_evaluation_has_one_template_more_than_open_clip():
+    eighty = [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    assert list(EVALUATION_TEMPLATES) == ["a photo of {}.", *eighty], "the reference's list of 81"

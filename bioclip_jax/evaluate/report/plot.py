@@ -17,7 +17,12 @@ _ROW = 0.27  # inches
 _LINE = 30
 # Shape and color, by Okabe and Ito; ours is the one that is filled.
 _OURS = "#0072B2"
-_MARKS = {"BioCLIP 2": ("D", "#D55E00"), "BioCLIP": ("s", "#009E73"), "CLIP": ("^", "#CC79A7")}
+_MARKS = {
+    "BioCLIP 2": ("D", "#D55E00"),
+    "BioCAP": ("v", "#E69F00"),
+    "BioCLIP": ("s", "#009E73"),
+    "CLIP": ("^", "#CC79A7"),
+}
 
 
 def draw(output: Path, rows: Sequence[Row], model: str) -> None:
@@ -77,7 +82,8 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
     handles += [Line2D([], [], linestyle="none", marker=_MARKS[name][0], markersize=7, markerfacecolor="none",
                        markeredgecolor=_MARKS[name][1], markeredgewidth=1.3) for name in there]  # fmt: skip
     ours = "this model, 95 % interval" if any(row.interval for row in rows) else "this model"
-    figure.legend(handles, [ours, *(f"{name}, published" for name in there)], loc="upper center", ncols=len(handles),
+    published = [f"published: {name}" if name == there[0] else name for name in there]
+    figure.legend(handles, [ours, *published], loc="upper center", ncols=len(handles),
                   bbox_to_anchor=(0.5, 1 - 0.32 / inches), frameon=False, fontsize=8.5, labelcolor=INK,
                   handletextpad=0.4, columnspacing=1.4)  # fmt: skip
     figure.text(

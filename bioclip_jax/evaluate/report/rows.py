@@ -19,7 +19,8 @@ class Row:
     """One line of figures, in percent.
 
     ours, interval: None where there is none. n: images. published: by system. kind: "set", "mean" of a part, "member"
-    of a group whose row stands before it. note: why there is no figure.
+    of a group whose row stands before it, "also" for a figure of the set before it that is scored in another way than
+    the published one. note: why there is no figure.
     """
 
     heading: str
@@ -38,6 +39,7 @@ class _Figure:
     value: float
     interval: tuple[float, float] | None
     n: int | None
+    comparable: bool = True
 
 
 def report_rows(results: Mapping[str, Any]) -> list[Row]:
@@ -66,18 +68,24 @@ def report_rows(results: Mapping[str, Any]) -> list[Row]:
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, _Figure]:
-    """What an entry says, by what follows its title: "" for its one figure, or one a number of shots."""
+    """An entry's figures by what follows its title: "" for the published one, or one a number of shots; and the others
+    of `also`, which are not comparable with the published."""
     figures = entry["figures"]
     n = figures.get("n") if isinstance(figures.get("n"), int) else None
     if shots := figures.get("few_shot"):
         return {f", {k}-shot": _figure(found["mean"], found.get("interval"), n) for k, found in shots.items()}
     value = figures.get(entry["score"])
-    return {} if value is None else {"": _figure(value, figures.get("interval"), n)}
+    if value is None:
+        return {}
+    others = {f", {how}": key for key, how in entry.get("also", {}).items() if figures.get(key) is not None}
+    return {"": _figure(value, figures.get("interval"), n)} | {
+        tail: _figure(figures[key], figures.get(f"{key}_interval"), n, comparable=False) for tail, key in others.items()
+    }
 
 
-def _figure(value: float, interval: Any, n: int | None) -> _Figure:
+def _figure(value: float, interval: Any, n: int | None, *, comparable: bool = True) -> _Figure:
     low_high = tuple(100 * end for end in interval) if interval else None
-    return _Figure(100 * value, low_high, n)
+    return _Figure(100 * value, low_high, n, comparable)
 
 
 def _heading(entry: Mapping[str, Any]) -> str:
@@ -94,8 +102,9 @@ def _set_rows(name: str, entry: Mapping[str, Any], figures: Mapping[str, _Figure
     about = {"published": beside, "kind": kind, "protocol": entry["protocol"]}
     if not figures:
         return [Row(_heading(entry), title, None, note="no figure", **about)]
+    other = about | {"published": {}, "kind": kind if kind == "member" else "also"}
     return [
-        Row(_heading(entry), title + tail, found.value, found.interval, found.n, **about)
+        Row(_heading(entry), title + tail, found.value, found.interval, found.n, **(about if found.comparable else other))
         for tail, found in figures.items()
     ]
 
@@ -116,7 +125,8 @@ def _group_rows(group: str, members: Iterable[str], entries: Mapping[str, Any]) 
             parts = [found[tail] for found in figures]
             n = None if any(part.n is None for part in parts) else sum(part.n for part in parts)
             mean = sum(part.value for part in parts) / of
-            rows.append(Row(_heading(entry), f"{title}{tail}", mean, None, n, beside, protocol=entry["protocol"]))
+            about = {"published": beside} if parts[0].comparable else {"kind": "also"}
+            rows.append(Row(_heading(entry), f"{title}{tail}", mean, None, n, protocol=entry["protocol"], **about))
         else:
             note = f"{len(there)} of its {of} sets are scored"
             rows.append(

@@ -10,6 +10,7 @@ from bioclip_jax.evaluate.published import SYSTEMS
 from bioclip_jax.evaluate.report.rows import Row
 from bioclip_jax.files import written_beside
 
+_SOURCES = {"BioCAP": "https://arxiv.org/abs/2510.20095"}
 _SOURCE = "https://arxiv.org/abs/2505.23883"
 
 
@@ -22,12 +23,17 @@ def write_markdown(path: Path, results: Mapping[str, Any], rows: Sequence[Row]) 
 def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The text of results.md."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    published = f" Those of {', '.join(SYSTEMS[:-1])} and {SYSTEMS[-1]} (ViT-L-14) are [published]({_SOURCE})."
+    notes = ""
+    if any(row.published for row in rows):
+        names = ", ".join(f"[{name}]({_SOURCES.get(name, _SOURCE)})" for name in SYSTEMS)
+        notes += f" Those of {names} (ViT-L-14 of LAION-2B) are published."
+    if any(row.kind == "also" for row in rows):
+        notes += " Rows in italics are scored in another way than the published figures and do not enter the means."
     lines = [
         f"# {_escaped(results['model'])}",
         "",
         f"Scored on {results['date'][:10]} by {versions} on {results['device']}. "
-        f"Figures are in percent, with 95 % intervals.{published if any(row.published for row in rows) else ''}",
+        f"Figures are in percent, with 95 % intervals.{notes}",
         "",
     ]
     heading, systems = None, []
@@ -51,7 +57,7 @@ def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 def _cells(row: Row, systems: Iterable[str]) -> Iterable[str]:
     title = _escaped(row.title)
-    yield {"member": f"– {title}", "mean": f"**{title}**"}.get(row.kind, title)
+    yield {"member": f"– {title}", "mean": f"**{title}**", "also": f"*{title}*"}.get(row.kind, title)
     yield row.protocol
     yield "" if row.n is None else f"{row.n:,}"
     yield ours_text(row)
