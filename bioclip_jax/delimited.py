@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from bioclip_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeErro
 SEPARATORS = {"\t": "tab", ";": "semicolon", ",": "comma"}
 # Between cells of a table of one column: a control character that no text holds.
 _NONE = "\x1f"
-_BLOCK_ROWS = 50_000
+# Few enough to stay in the processor's cache.
+_BLOCK_ROWS = 4096
 _SAMPLE_CHARACTERS = 1 << 18
 _SAMPLE_ROWS = 100
 # Fields of any length: DNA barcodes and pages of remarks are longer than the csv module's 131,072 characters.
@@ -175,13 +178,22 @@ def _add_block(reading: _Reading, rows: list[list[str]], header: list[str], star
 
     if set(map(len, rows)) != {len(header)}:
         rows = _fitted(reading, rows, header, start)
-    columns = {
-        name: [_unquoted(cell) for cell in cells] if unquote else cells
-        for name, cells in zip(reading.names, zip(*rows))
-        if name is not None
-    }
-    schema = pa.schema([(name, pa.large_string()) for name in reading.names if name is not None])
-    reading.blocks.append(pa.table(columns, schema=schema) if rows else schema.empty_table())
+    columns = zip(*rows) if rows else [()] * len(header)
+    if unquote:
+        columns = ([_unquoted(cell) for cell in cells] for cells in columns)
+    chosen = {name: _text_array(cells) for name, cells in zip(reading.names, columns) if name is not None}
+    reading.blocks.append(pa.table(chosen))
+
+
+def _text_array(cells: Sequence[str]) -> pa.Array:
+    """Texts as Arrow's large_string, many times as fast as pa.array."""
+    import pyarrow as pa
+
+    text = "".join(cells)
+    lengths = map(len, cells) if text.isascii() else (len(cell.encode()) for cell in cells)
+    offsets = np.zeros(len(cells) + 1, np.int64)
+    np.cumsum(np.fromiter(lengths, np.int64, len(cells)), out=offsets[1:])
+    return pa.LargeStringArray.from_buffers(len(cells), pa.py_buffer(offsets), pa.py_buffer(text.encode()))
 
 
 def _fitted(reading: _Reading, rows: list[list[str]], header: list[str], start: int) -> list[list[str]]:
@@ -265,9 +277,8 @@ def _malformed(name: str, separator: str, reading: _Reading) -> str:
             f'close it, or write "" for a quotation mark inside quotes'
         )
     line, cells = reading.long[0]
-    others = f", as have {len(reading.long) - 1:,} other rows" if len(reading.long) > 1 else ""
     return (
-        f"{name}, line {line:,}: {cells} cells under a header of {len(reading.names)}{others}; "
+        f"{name}, line {line:,}: {cells} cells under a header of {len(reading.names)}; "
         f"put a cell that holds a {mark} between quotation marks"
     )
 

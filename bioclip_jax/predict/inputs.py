@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
 import sys
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import IMAGE_SUFFIXES, PARQUET_SUFFIXES
+from bioclip_jax.file_kinds import IMAGE_SUFFIXES
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members
+from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, path_column, read_table, texts
 
 _IN_FOLDERS = IMAGE_SUFFIXES | {".tar"}
 _ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
@@ -95,10 +95,8 @@ def _in_file(path: str) -> Sequence[ImageFile]:
         if not found:
             raise UserError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); {_ADVICE}")
         return found
-    if suffix == ".csv":
-        return _from_table(path, _paths_of_csv(path))
-    if suffix in PARQUET_SUFFIXES:
-        return _from_table(path, _paths_of_parquet(path))
+    if is_table(path):
+        return _from_table(path)
     return [ImageFile(path, path)]
 
 
@@ -119,43 +117,15 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]
             yield path
 
 
-def _from_table(path: str, paths: list[str]) -> list[ImageFile]:
+def _from_table(path: str) -> list[ImageFile]:
     """The images of a table's filepath column; relative paths start from the table's folder."""
+    # Nothing else of it: vectors may lie beside.
+    table = read_table(path, PATH_COLUMNS, only=PATH_COLUMNS)
+    paths = [text for text in texts(table[path_column(table)]) if text.strip()]
     if not paths:
         raise UserError(f"{path} names no file; put one path a row into its filepath column")
     folder = os.path.dirname(path)
-    return [ImageFile(name, name) for name in (os.path.join(folder, relative) for relative in paths)]
-
-
-def _paths_of_csv(path: str) -> list[str]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            names = next(rows, [])
-            _check_columns(path, names)
-            column = names.index("filepath")
-            return [row[column] for row in rows if len(row) > column and row[column]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV ({error}); give comma separated text in UTF-8") from error
-
-
-def _paths_of_parquet(path: str) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow.names)
-            # Nothing else of it: vectors may lie beside.
-            column = file.read(columns=["filepath"])["filepath"]
-            return [text for text in column.cast(pa.large_string()).to_pylist() if text]
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again") from error
-
-
-def _check_columns(path: str, names: Sequence[str]) -> None:
-    if "filepath" not in names:
-        raise UserError(f"{path} has no filepath column, but {', '.join(names) or 'nothing'}; add one")
+    return [ImageFile(os.path.join(folder, name), find_file(folder, name)) for name in paths]
 
 
 def _members(path: str) -> list[ImageFile]:
