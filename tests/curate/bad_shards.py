@@ -251,7 +251,7 @@ def bad_shards() -> dict[str, Bad]:
     good = tar(*(file for number in range(4) for file in sample(number)))
     return {
         "a-good.tar": Bad(good, 4, 4),
-        "behind-end.tar": Bad(tar(*sample(800)) + tar(*sample(801)), 1, 1, notes={"data_after_end": 1}),
+        "behind-end.tar": Bad(tar(*sample(800)) + b"a signature", 1, 1, notes={"data_after_end": 1}),
         "captions.tar": _captions(),
         "cut-between.tar": _cut_between(),
         "cut-off.tar": _cut_off(),
@@ -259,6 +259,7 @@ def bad_shards() -> dict[str, Bad]:
         "duplicates.tar": _duplicates(),
         "empty.tar": Bad(b"", 0, 0, {"empty_file": 1}),
         "images.tar": _images(),
+        "joined.tar": Bad(tar(*sample(801)) + tar(*sample(802)) + tar(*sample(803)), 3, 3, {"joined_tar": 2}),
         "links.tar": _links(),
         "names.tar": _names(),
         "nothing.tar": Bad(tar(), 0, 0, notes={"no_samples": 1}),

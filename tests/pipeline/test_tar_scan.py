@@ -114,3 +114,9 @@ def test_damage_is_never_taken_for_sound(tmp_path_factory, data):
         raise AssertionError(f"{len(found[0])} samples were found, but {error}") from None
     np.testing.assert_array_equal(found[0], starts)
     assert found[1] == finish
+
+
+def test_a_damaged_end_of_a_checksum_is_left_to_the_slow_way(tmp_path):
+    content = bytearray(write_tar(tmp_path / "a.tar", [good_sample(number) for number in range(3)]).read_bytes())
+    content[154] = 1
+    assert scan_spans(reader(bytes(content)), len(content)) is None

@@ -80,6 +80,8 @@ def _tar_samples(path: Path, findings: Findings) -> Iterator[RawSample]:
                     findings.note(entry.kind, where, entry.message)
                     continue
                 findings.error(entry.kind, where, entry.message)
+                if entry.kind == "joined_tar":
+                    continue
                 interrupted = True
                 if sample:
                     sample.interrupted = True

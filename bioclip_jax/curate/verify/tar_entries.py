@@ -66,9 +66,17 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
             yield Damage(position, "cut_off_tar", f"it is cut off: {where}")
             return
         if block == _END:
-            if (after := _first_nonzero(file, position, end)) is not None:
+            after = _first_nonzero(file, position, end)
+            if after is None:
+                return
+            following = _next_header(file, after // BLOCK * BLOCK, end)
+            if following is None:
                 yield Damage(after, "data_after_end", "there is data behind the end mark")
-            return
+                return
+            yield Damage(following, "joined_tar", "another tar begins behind the end mark; webdataset stops before it")
+            position = start = following
+            long_name, pax = b"", {}
+            continue
         header = _parse(block)
         if header is None:
             following = _next_header(file, position + BLOCK, end)

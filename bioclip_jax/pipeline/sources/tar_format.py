@@ -16,6 +16,7 @@ _OCTAL = re.compile(rb"[0-7]+").fullmatch
 _PAX_RECORD = re.compile(rb"\d+ ([^=]+)=")
 _REGULAR = (b"0", b"\0")
 _EXTENDED = (b"L", b"K", b"x", b"g")  # GNU long name and link, pax for one member and for all
+_CHUNK = 64 << 10
 
 
 class BadTar(ValueError):
@@ -39,6 +40,7 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
 
     `end` is the archive's size, or the end of a span of whole members. With `check` (for whole archives), headers'
     checksums are verified, the last member's data must be complete and the end-of-archive block must be there.
+    Reads on behind that block where another tar begins, as GNU tar with --ignore-zeros: `cat a.tar b.tar` joins tars.
     Understands ustar, GNU long names and pax headers. BadTar if the archive is damaged.
     """
     position, first_header, long_name, pax = start, None, None, {}
@@ -47,7 +49,11 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
         if len(header) < BLOCK:
             raise BadTar(f"it is cut off inside the header at byte {position:,}")
         if not header.strip(b"\0"):
-            return
+            following = next_tar(read, position, end)
+            if following is None:
+                return
+            position, first_header, long_name, pax = following, None, None, {}
+            continue
         if check:
             _check_header(header, position, start)
         name, digits, kind, magic, prefix = _HEADER.unpack(header)
@@ -74,6 +80,21 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
         position, first_header, long_name, pax = data + -(-size // BLOCK) * BLOCK, None, None, {}
     if check:
         raise BadTar("it is cut off: the end-of-archive block is missing")
+
+
+def next_tar(read: Read, position: int, end: int) -> int | None:
+    """The offset of the tar that begins behind the end-of-archive block at `position`; None if none does."""
+    position += BLOCK
+    while position < end:
+        chunk = read(position, min(_CHUNK, end - position))
+        if not chunk:
+            return None
+        if rest := chunk.lstrip(b"\0"):
+            position += (len(chunk) - len(rest)) // BLOCK * BLOCK
+            header = read(position, BLOCK)
+            return position if len(header) == BLOCK and _has_checksum(header, position) else None
+        position += len(chunk)
+    return None
 
 
 def parse_sample(span: bytes) -> tuple[str, dict[str, bytes]]:
@@ -128,12 +149,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def _check_header(header: bytes, position: int, start: int) -> None:
-    stored = header[148:156]
-    try:
-        checksum = _number(stored, position)
-    except BadTar:
-        checksum = -1
-    if checksum == sum(header) - sum(stored) + 8 * ord(" "):
+    if _has_checksum(header, position):
         return
     if position > start:
         raise BadTar(f"it is damaged: there is no tar header at byte {position:,}")
@@ -141,6 +157,14 @@ def _check_header(header: bytes, position: int, start: int) -> None:
         if header.startswith(magic):
             raise BadTar(f"it is compressed with {name}; random access needs it uncompressed")
     raise BadTar("it is not a tar")
+
+
+def _has_checksum(header: bytes, position: int) -> bool:
+    stored = header[148:156]
+    try:
+        return _number(stored, position) == sum(header) - sum(stored) + 8 * ord(" ")
+    except BadTar:
+        return False
 
 
 def _number(digits: bytes, position: int) -> int:

@@ -27,7 +27,8 @@ from bioclip_jax.pipeline.sources.storage import (
 from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, Read, members, split_name
 from bioclip_jax.pipeline.sources.tar_scan import scan_spans
 
-_MAGIC = b"BJTARIX1"
+# Also the version: indexes up to BJTARIX2 ended at the first of several joined tars.
+_MAGIC = b"BJTARIX3"
 _HEAD = struct.Struct("<8sQQQ")
 _PROBE = 4096
 

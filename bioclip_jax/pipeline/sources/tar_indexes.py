@@ -29,7 +29,7 @@ from bioclip_jax.pipeline.sources.storage import Location, absolute, identity
 from bioclip_jax.pipeline.sources.tar_format import BadTar
 from bioclip_jax.pipeline.sources.tar_index import cache_directory, load_index
 
-_MAGIC = b"BJTARIX2"
+_MAGIC = b"BJTARIX4"
 _HEAD = 56
 # Tars that one process indexes before it reports, and from how many on other processes are worth their start.
 _BATCH = 32

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, Read
+from bioclip_jax.pipeline.sources.tar_format import BLOCK, Read, next_tar
 
 _SPAN = 16 << 20
 # With fewer headers in a span than this, hopping from header to header reads far less.
@@ -30,7 +30,7 @@ Headers = UInt8[np.ndarray, "headers 512"]
 def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int] | None:
     """The offsets at which the samples of a tar of `end` bytes begin, and where the last one ends; None if in doubt.
 
-    For tars of regular files and extended headers without names or sizes, whose names have no folder.
+    For single tars of regular files and extended headers without names or sizes, whose names have no folder.
     """
     starts, last_key, position, finish = [], b"", 0, 0
     while True:
@@ -64,6 +64,8 @@ def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int
             last_key = names[-1, : keys[-1]].tobytes()
             finish = position + (int(at[-1]) + 1 + -(-int(sizes[-1]) // BLOCK)) * BLOCK
         if ended:
+            if next_tar(read, max(position, finish), end) is not None:
+                return None
             return (np.concatenate(starts) if starts else np.zeros(0, np.int64)), finish
         if len(at) < _FEW or finish > end:
             return None
@@ -96,6 +98,8 @@ def _sound(headers: Headers) -> bool:
     stored = headers[:, _CHECKSUM]
     digits = stored[:, :6].astype(np.int64) - ord("0")
     if ((digits < 0) | (digits > 7)).any() or headers[:, _PREFIX].any():
+        return False
+    if not np.isin(stored[:, 6:], (0, ord(" "))).all():
         return False
     sums = headers.sum(axis=1, dtype=np.int64) - stored.sum(axis=1, dtype=np.int64) + 8 * ord(" ")
     return bool((digits @ _OCTAL[-6:] == sums).all())
