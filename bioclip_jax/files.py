@@ -62,6 +62,19 @@ def remove_partials(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def cache_directory() -> Path:
+    """The folder for what this package can rebuild: in $XDG_CACHE_HOME, else ~/.cache; not created here.
+
+    A process without a home directory, as in a container whose user has no entry, takes one in the system's folder of
+    temporary files, named by the user's number.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax"
+    except RuntimeError:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        return Path(tempfile.gettempdir()) / f"bioclip_jax-{user}"
+
+
 def is_stream(output: Path) -> bool:
     """True where bytes go on at once: to a pipe, a terminal or another device."""
     # /dev/stdout is a stream to its user, even where it leads to a file.

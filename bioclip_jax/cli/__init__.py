@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 
 from bioclip_jax import __version__
 from bioclip_jax.cli import bench, evaluation, models, shards, use
 from bioclip_jax.cli.options import Parser
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import cache_directory
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,12 +20,12 @@ def main(argv: list[str] | None = None) -> int:
     if rest and not arguments.takes_overrides:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
-    # Linux allows names of files that are no UTF-8; they go out as the bytes they are.
+    # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux allows, go out
+    # as the bytes they are.
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "xla"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory() / "xla"))
     try:
         result = arguments.run(arguments)
     except UserError as error:
@@ -38,6 +38,15 @@ def main(argv: list[str] | None = None) -> int:
         # The reader of our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except UnicodeEncodeError as error:
+        if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
+            raise
+        print(
+            f"error: {error.object[error.start : error.end]!r} in an argument or a file's name is not text in the locale's "
+            "encoding; set LC_ALL=C.UTF-8 or PYTHONUTF8=1",
+            file=sys.stderr,
+        )
+        return 2
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""
         print(f"error: {about}{error.strerror or error}; check the path, its permissions and the disk", file=sys.stderr)

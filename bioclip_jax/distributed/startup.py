@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import jax
 
+from bioclip_jax.distributed.backend import check_backend
 from bioclip_jax.distributed.processes import process_settings, split_address
 from bioclip_jax.distributed.roll_call import call_roll
 from bioclip_jax.errors import UserError
@@ -56,6 +57,7 @@ def all_processes(environ: Mapping[str, str] = os.environ) -> Iterator[bool]:
     start_processes(environ)
     settings = process_settings(environ)
     try:
+        check_backend()
         yield settings is None or settings.process_id == 0
     except BaseException as error:
         if jax.distributed.is_initialized():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 
+from bioclip_jax.distributed.backend import allow_platform, check_backend
 from bioclip_jax.errors import UserError
 
 # What people call a kind of device, and what JAX calls it; "gpu" is NVIDIA's or AMD's, "cuda" is NVIDIA's alone.
@@ -17,12 +18,17 @@ def devices(name: str | None = None) -> list[jax.Device]:
     and where there is no such device.
     """
     if name is None:
+        check_backend()
         return jax.local_devices()
     kind, colon, number = name.strip().lower().partition(":")
     if kind == "mps":
         raise UserError(f"the device {name} is Apple's, which JAX cannot use here; use cpu")
     if kind not in _KINDS or (colon and not number.isdecimal()):
         raise UserError(f"there is no device {name!r}; choose cpu, gpu, cuda or tpu, or one by its number as in cuda:1")
+    if kind == "cpu":
+        # Every machine has one, and the option says more than the environment.
+        allow_platform(kind)
+    check_backend()
     try:
         found = jax.local_devices(backend=kind)
     except RuntimeError as error:

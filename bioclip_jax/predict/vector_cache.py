@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.pipeline.sources.storage import user_cache
+from bioclip_jax.files import cache_directory
 
 Vector = Float32[np.ndarray, " dim"]
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ class VectorCache:
 
     def __init__(self, directory: str | os.PathLike[str] | None = None, *, max_bytes: int = 4 << 30) -> None:
         """`directory`: where the file vectors.sqlite lies; None takes the user's cache ($XDG_CACHE_HOME)."""
-        self.path = Path(directory if directory is not None else user_cache() / "vectors") / "vectors.sqlite"
+        self.path = Path(directory if directory is not None else cache_directory() / "vectors") / "vectors.sqlite"
         self.max_bytes = max_bytes
 
     def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, Vector]:

@@ -22,6 +22,7 @@ from bioclip_jax.curate.taxonomy.darwin_core import TAXON, VERNACULAR, find, ope
 from bioclip_jax.curate.taxonomy.prepare import prepare_names
 from bioclip_jax.curate.taxonomy.vernacular import language_codes, read_common_names
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import cache_directory
 
 # Of the prepared tables; another number rebuilds them.
 _VERSION = 2
@@ -84,7 +85,7 @@ class Backbone:
 
     def _prepared(self, identity: str, make: Callable[[Path], None]) -> Path:
         """The folder of what `make` writes for these sources: from the cache, else made."""
-        cache = _cache_directory()
+        cache = cache_directory() / "backbone"
         folder = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
         if folder.is_dir():
             return folder
@@ -116,7 +117,3 @@ def _identity(location: Path, stems: tuple[str, ...]) -> str:
         path = location
     status = path.stat()
     return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
-
-
-def _cache_directory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax" / "backbone"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import weakref
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import cache_directory
 
 # A path of this machine, or a URL such as s3://BUCKET/KEY.
 Location = Path | str
@@ -30,11 +30,6 @@ def is_url(location: Location) -> bool:
 def absolute(location: Location) -> str:
     """The location as it is called from everywhere."""
     return location if is_url(location) else os.path.abspath(location)
-
-
-def user_cache() -> Path:
-    """Where this package keeps what it can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax"
 
 
 def list_files(url: str) -> list[str]:
@@ -65,7 +60,7 @@ def local_copy(location: Location) -> Path:
     """
     if not is_url(location):
         return Path(location)
-    cache = user_cache() / "copies"
+    cache = cache_directory() / "copies"
     files, path = _filesystem(location)
     try:
         name = hashlib.sha256(repr((location, identity(location))).encode()).hexdigest()[:32]
@@ -98,13 +93,22 @@ def identity(location: Location) -> tuple[int, str]:
 _CHANGES = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created", "updated", "generation")
 
 
+def _most_open_files() -> int:
+    """Half of what the system lets this process open, at most 4,096."""
+    try:
+        import resource
+    except ImportError:  # Windows, where C's limit is 512
+        return 256
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(max(soft // 2, 16), 4096) if soft > 0 else 4096
+
+
 class Files:
     """Files for reading at an offset, the least recently used closed first. Pickles without the open ones."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, _File] = OrderedDict()
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._capacity = min(max(soft // 2, 16), 4096) if soft > 0 else 4096
+        self._capacity = _most_open_files()
 
     def read(self, location: Location, offset: int, size: int) -> bytes:
         """Exactly `size` bytes; OSError if there are not so many any more."""

@@ -7,7 +7,7 @@ import os
 from bioclip_jax.convert.pretrained import PUBLISHED
 from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.storage import user_cache
+from bioclip_jax.files import cache_directory
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.taxa.head import TaxaHead
 
@@ -35,7 +35,7 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
 
 
 def _of_hub(model: Model, repository: str) -> TaxaHead:
-    cached = user_cache() / "taxa" / f"{model.fingerprint}.safetensors"
+    cached = cache_directory() / "taxa" / f"{model.fingerprint}.safetensors"
     if not cached.is_file():
         from bioclip_jax.convert.hub_files import download_data
         from bioclip_jax.predict.taxa.build import build_taxa

@@ -1,0 +1,123 @@
+"""The start of a command: locale, home directory, JAX_PLATFORMS, and modules that only some systems have."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bioclip_jax
+from bioclip_jax.cli import main
+from bioclip_jax.convert.hub import write_model_directory
+from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.files import cache_directory
+from bioclip_jax.models import get_config, init_params
+from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.pipeline.sources.storage import Files
+
+PACKAGE = Path(bioclip_jax.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("models") / "small"
+    config = get_config("ViT-Test-16")
+    preprocess = Preprocess(size=config.vision.image_size)
+    write_model_directory(ModelBundle(config, init_params(config), preprocess, "ViT-Test-16", "random"), directory, replay_projector=False)
+    return directory
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("encoding", "format"), [("ascii", "csv"), ("latin-1", "table")])
+def test_names_of_any_script_are_printed_whatever_the_locale(model, photo, monkeypatch, encoding, format):
+    bytes_out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding=encoding))
+    assert main(["predict", str(photo), "--model", str(model), "--cls", "苹果,naïve", "--format", format]) == 0
+    sys.stdout.flush()
+    printed = bytes_out.getvalue().decode("utf-8")
+    assert "naïve" in printed and "苹果" in printed, printed
+
+
+def test_a_label_that_is_not_text_in_the_locale_is_one_line(model, photo, capfd):
+    # Python decodes the bytes of arguments so where the locale's encoding does not have them.
+    label = "苹果".encode().decode("ascii", "surrogateescape")
+    assert main(["predict", str(photo), "--model", str(model), "--cls", f"{label},b"]) == 2
+    errors = capfd.readouterr().err
+    assert errors.startswith("error: ") and "set LC_ALL=C.UTF-8" in errors and errors.count("\n") == 1, errors
+
+
+def test_a_process_without_a_home_directory_caches_among_temporary_files(model, photo, monkeypatch, capfd):
+    def no_entry(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert cache_directory() == Path(tempfile.gettempdir()) / f"bioclip_jax-{os.getuid()}"
+    assert main(["models"]) == 0
+    assert main(["predict", str(photo), "--model", str(model), "--cls", "a,b"]) == 0, capfd.readouterr().err
+
+
+def test_the_cache_is_where_xdg_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_directory() == tmp_path / "bioclip_jax"
+
+
+@pytest.mark.parametrize("platforms", ["cuda", "foo"])
+def test_devices_that_are_not_there_are_one_line_and_the_cpu_still_works(platforms, tmp_path):
+    config = PACKAGE.parent / "configs" / "mini.py"
+    code = f"""
+from bioclip_jax.cli import main
+from bioclip_jax.predict.devices import devices
+assert main(["train", "--config", {str(config)!r}, "--workdir", {str(tmp_path / "run")!r}]) == 2
+try:
+    devices()
+except Exception as error:
+    print(type(error).__name__)
+print(devices("cpu")[0].platform)
+"""
+    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["UserError", "cpu"], process.stdout + process.stderr
+    [line] = process.stderr.splitlines()
+    assert line.startswith(f"error: JAX_PLATFORMS is {platforms}, ") and "set it to cpu" in line, line
+    assert not (tmp_path / "run").exists()
+
+
+def _imported_at_once(file: Path) -> set[str]:
+    """The modules that importing the file imports, not those that its functions import."""
+    names = set()
+    for statement in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(statement, ast.Import):
+            names |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            names.add(statement.module)
+    return names
+
+
+def test_no_module_needs_what_only_unix_has(monkeypatch):
+    unix = {"fcntl", "resource", "pwd", "grp", "termios", "pty"}
+    files = list(PACKAGE.rglob("*.py"))
+    assert len(files) > 200
+    need = {str(file.relative_to(PACKAGE)): found for file in files if (found := _imported_at_once(file) & unix)}
+    assert not need, f"cannot be imported on every system: {need}"
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert Files().read(Path(__file__), 0, 3) == b'"""'
