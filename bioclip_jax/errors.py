@@ -14,3 +14,7 @@ class InvalidValue(UserError, ValueError):
 
 class DataMissing(UserError):
     """Data that are not where they were said to be: a suite goes on without them."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what is kept and how to resume as its text, which the command line prints."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
-from bioclip_jax import __version__
+from bioclip_jax import __version__, strict_json
 from bioclip_jax.cli import bench, evaluation, models, shards, use
 from bioclip_jax.cli.options import Parser
 from bioclip_jax.errors import UserError
@@ -31,8 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        # A verb that keeps something says what, and how to go on.
+        print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(result, int):
         return result
     if result is not None and getattr(arguments, "json", False):
-        print(json.dumps(result))
+        print(strict_json.dumps(result))
     return arguments.status(result) if hasattr(arguments, "status") else 0
 
 

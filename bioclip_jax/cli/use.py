@@ -29,14 +29,16 @@ from bioclip_jax.text.taxon import RANKS
 def predict(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.predict.predict import predict
 
-    return predict(
+    result = predict(
         arguments.inputs,
         arguments.model,
         rank=arguments.rank,
         labels=arguments.cls,
+        labels_as_given=arguments.labels_as_given,
         bins=arguments.bins,
         subset=arguments.subset,
         within=arguments.within,
+        skip_unknown=arguments.skip_unknown,
         taxa=arguments.taxa,
         k=arguments.k,
         min_confidence=arguments.min_confidence,
@@ -50,6 +52,8 @@ def predict(arguments: argparse.Namespace) -> Result:
         as_result=arguments.json,
         **running(arguments),
     )
+    _tell_done(arguments, result, "images", "predicted")
+    return result
 
 
 def embed(arguments: argparse.Namespace) -> Result:
@@ -62,15 +66,18 @@ def embed(arguments: argparse.Namespace) -> Result:
         )
     check_outputs({"--output": arguments.output}, {"--texts": arguments.texts})
     texts = [*(arguments.text or []), *(read_texts(arguments.texts) if arguments.texts else [])]
-    return embed(
+    result = embed(
         arguments.inputs,
         arguments.model,
         arguments.output,
         texts=texts,
         format=arguments.format,
+        normalize=arguments.normalize,
         cache=arguments.cache,
         **running(arguments),
     )
+    _tell_done(arguments, result, "texts" if texts else "images", "embedded")
+    return result
 
 
 def models(arguments: argparse.Namespace) -> Result:
@@ -96,16 +103,16 @@ def taxa_build(arguments: argparse.Namespace) -> Result:
     # Before the model is loaded, which may take minutes.
     check_outputs({"--output": arguments.output}, {"where the names are": data_files(arguments.names)})
     model = load_model(arguments.model, **running(arguments))
-    result = build_taxa(arguments.names, model, arguments.output, dtype=arguments.dtype)
+    result = build_taxa(arguments.names, model, arguments.output, dtype=arguments.dtype, complete=arguments.complete)
     if not arguments.json:
-        print_result(result)
+        _print_known(result)
     return result
 
 
 def taxa_list(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.predict.taxa.listing import list_taxa
 
-    return list_taxa(
+    result = list_taxa(
         arguments.model,
         taxa=arguments.taxa,
         within=arguments.within,
@@ -113,6 +120,8 @@ def taxa_list(arguments: argparse.Namespace) -> Result:
         output=arguments.output,
         as_result=arguments.json,
     )
+    _tell_done(arguments, result, "taxa", "listed")
+    return result
 
 
 def taxa_calibrate(arguments: argparse.Namespace) -> Result:
@@ -139,14 +148,15 @@ def index_build(arguments: argparse.Namespace) -> Result:
 
     result = build_index(arguments.inputs, arguments.model, arguments.output, **running(arguments))
     if not arguments.json:
-        print_result(result)
+        search = "exact" if result["nprobes"] is None else "approximate"
+        _print_known(result | {"search": search})
     return result
 
 
 def index_search(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.predict.search.query import search_index
 
-    return search_index(
+    result = search_index(
         arguments.index,
         arguments.queries,
         arguments.model,
@@ -160,6 +170,8 @@ def index_search(arguments: argparse.Namespace) -> Result:
         as_result=arguments.json,
         **running(arguments),
     )
+    _tell_done(arguments, result, "queries", "searched")
+    return result
 
 
 def index_delete(arguments: argparse.Namespace) -> Result:
@@ -175,8 +187,13 @@ def serve(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.web.serve import serve
 
     register_datasets()
+    model = arguments.model
+    if arguments.index is not None:
+        from bioclip_jax.predict.search.table import model_for_index
+
+        model = model_for_index(arguments.index, model)
     return serve(
-        arguments.model,
+        model,
         taxa=arguments.taxa,
         index=arguments.index,
         images=arguments.images,
@@ -187,6 +204,29 @@ def serve(arguments: argparse.Namespace) -> Result:
         queue=arguments.queue,
         **running(arguments),
     )
+
+
+def _tell_done(arguments: argparse.Namespace, result: Result, kind: str, done: str) -> None:
+    """Say on standard error how many there were and where they are, unless the results themselves are on a terminal."""
+    if arguments.json or (result["output"] is None and sys.stdout.isatty()):
+        return
+    unreadable = len(result.get("unreadable", ()))
+    message = f"{done} {result[kind] - unreadable:,} {kind}"
+    if unreadable:
+        message += f", skipped {unreadable:,} unreadable"
+    if result["output"] is not None:
+        message += f": {result['output']}"
+    elif arguments.output is not None:
+        message += ", none of which has an answer; nothing was written"
+    if "rows" in result:
+        message += f", its rows are named in {result['rows']}"
+    print(message, file=sys.stderr)
+
+
+def _print_known(result: dict[str, Any]) -> None:
+    """print_result of what has a value; of lists, how many entries they have."""
+    counted = {name: len(value) if isinstance(value, list) else value for name, value in result.items()}
+    print_result({name: value for name, value in counted.items() if value is not None})
 
 
 def _add_output(verb: argparse.ArgumentParser) -> None:
@@ -205,8 +245,14 @@ def add_verbs(verbs: Any) -> None:
         "--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank"
     )
     names.add_argument("--within", metavar="TAXON", help="only what belongs to a taxon of any rank, such as Mammalia")
+    names.add_argument("--skip-unknown", action="store_true", help="pass over names of --subset that the taxa lack")
     names.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     names.add_argument("--cls", metavar="LABELS", help="your own labels: a,b,c or a file with one a line")
+    names.add_argument(
+        "--labels-as-given",
+        action="store_true",
+        help="keep blank and repeated labels, each with a probability of its own, as pybioclip does",
+    )
     names.add_argument(
         "--bins", type=Path, metavar="CSV", help="labels and, in the second column, what to sum them up to"
     )
@@ -229,7 +275,7 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument(
         "--log", type=Path, metavar="FILE", help="how the answers came about: text, or JSON by its suffix"
     )
-    verb.add_argument("--resume", action="store_true", help="go on with --output where the same command was stopped")
+    verb.add_argument("--resume", action="store_true", help="resume --output where the same command was stopped")
 
     verb = add_verb(verbs, "embed", embed, "write a vector for each image, or text")
     add_inputs(verb, nargs="*")
@@ -243,7 +289,14 @@ def add_verbs(verbs: Any) -> None:
         "--output",
         type=file_or_stdout,
         metavar="FILE",
-        help="default: pybioclip's JSON on standard output; in a .npy row i is input i, NaN where it cannot be read",
+        help="default: pybioclip's JSON on standard output; in a .npy row i is input i (named in FILE.npy.json), NaN where"
+        " it cannot be read",
+    )
+    verb.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="unit vectors, or as the image tower projects them (default: .npy and .parquet unit vectors, JSON not, as"
+        " pybioclip's)",
     )
     verb.add_argument(
         "--cache", action="store_true", help="keep vectors by what images hold, and do not make them again"
@@ -258,13 +311,20 @@ def add_verbs(verbs: Any) -> None:
     verb = add_verb(kinds, "build", taxa_build, "make a model's taxa head from names or published embeddings")
     verb.add_argument(
         "names",
+        nargs="?",
         metavar="NAMES",
-        help="CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labelled data",
+        help="CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labelled data (default: what the Hub"
+        " has for the model)",
     )
     add_model(verb)
     verb.add_argument("--output", type=Path, metavar="FILE", help="default: taxa.safetensors in the model's directory")
     verb.add_argument(
         "--dtype", choices=["float32", "float16", "int8"], default="float32", help="of the stored vectors"
+    )
+    verb.add_argument(
+        "--complete",
+        action="store_true",
+        help="make the vectors that published embeddings lack, and give all length 1 (default: as published)",
     )
     verb = add_verb(kinds, "list", taxa_list, "print the taxa that predict chooses from")
     verb.add_argument("--model", metavar="MODEL", help=MODEL)
@@ -272,7 +332,7 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--within", metavar="TAXON", help="only what belongs to it")
     _add_output(verb)
     verb = add_verb(
-        kinds, "calibrate", taxa_calibrate, "find the temperature at which scores are as often right as they say"
+        kinds, "calibrate", taxa_calibrate, "fit a softmax temperature on labeled images"
     )
     verb.add_argument("data", metavar="DATA", help="labelled images: a folder with metadata.csv, tars or NAME:SPLIT")
     add_model(verb)

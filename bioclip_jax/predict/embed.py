@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.convert.load import model_files
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import Batch, check_format, write_batches
@@ -37,6 +37,7 @@ def embed(
     *,
     texts: Sequence[str] = (),
     format: str | None = None,
+    normalize: bool | None = None,
     cache: bool = False,
     batch_size: int | None = None,
     device: str | None = None,
@@ -45,11 +46,13 @@ def embed(
     """Write the vectors of the images that `inputs` name (as find_images), or those of `texts`, in their order.
 
     Args: `model`, `batch_size`, `device` and `pretrained` as load_model; `output` and `format` as check_format and
-      write_batches. The vectors are unit vectors, but in format "pybioclip", whose own are not normalised. Parquet
-      takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of images are kept on disk,
-      and looked up there.
-    Returns: {"images" or "texts": how many, "embed_dim", "output", "unreadable"}. An image that cannot be read is
-      named on standard error and left out; but .npy has no names, so there it has a row of NaN, and row i is input i.
+      write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes the latter for JSON, as
+      pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features. Texts have unit vectors.
+      Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of images are kept on
+      disk, and looked up there.
+    Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable"}, and for .npy "rows", the
+      file beside it that names its rows. An image that cannot be read is named on standard error and left out; in .npy
+      it has a row of NaN, so that row i is input i.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
     output = None if output is None else Path(output)
@@ -59,6 +62,11 @@ def embed(
         raise UserError("there are images and texts to embed; give one kind a run")
     if texts and format == "pybioclip":
         raise UserError("pybioclip's JSON holds images only; write texts to a .npy, .parquet or .json with --output")
+    if texts and normalize is False:
+        raise UserError("the vectors of texts are unit vectors; leave --no-normalize out")
+    if normalize and format == "pybioclip":
+        raise UserError("pybioclip's JSON holds vectors as they are and cannot say otherwise; write --format json")
+    normalize = bool(texts) or (format in ("npy", "parquet") if normalize is None else normalize)
     paths = [] if texts else expand(inputs)
     images = find_images(paths) if paths else []
     read = {"an input": itertools.chain(paths, (image.path for image in images)), "part of the model": model_files(model)}
@@ -73,15 +81,22 @@ def embed(
     if texts:
         batches = _of_texts(loaded, texts)
     else:
-        batches = _of_images(loaded, images, unreadable, columns, cache, format, to_stdout=output is None)
-    about = {"model": loaded.source, "normalized": True}
-    if format in ("parquet", "json"):
+        how = {"normalize": normalize, "results_on_stdout": output is None}
+        batches = _of_images(loaded, images, unreadable, columns, cache, format, how)
+    about = {"model": loaded.source, "normalized": normalize}
+    if format != "pybioclip":
         about["fingerprint"] = loaded.fingerprint
-    write_batches(batches, format, output, about)
+    try:
+        rows = write_batches(batches, format, output, about)
+    except KeyboardInterrupt:
+        kept = "the vectors made so far are in the cache; run the same command again to resume" if cache else ""
+        raise Interrupted(kept or "nothing is kept; with --cache a run can be resumed") from None
     return {
         "texts" if texts else "images": len(texts or images),
         "embed_dim": loaded.config.embed_dim,
+        "normalized": normalize,
         "output": None if output is None else str(output),
+        **({} if rows is None else {"rows": str(rows)}),
         "unreadable": unreadable.problems,
     }
 
@@ -93,14 +108,13 @@ def _of_images(
     columns: Columns | None,
     cache: bool,
     format: str,
-    to_stdout: bool,
+    how: dict[str, bool],
 ) -> Iterator[Batch]:
     vectors = None
     if cache:
         from bioclip_jax.predict.vector_cache import VectorCache
 
         vectors = VectorCache()
-    how = {"normalize": format != "pybioclip", "results_on_stdout": to_stdout}
     streamed = stream_vectors(model, images, unreadable, vectors, **how)
     if format == "npy":
         streamed = _without_gaps(streamed, len(images), model.config.embed_dim)

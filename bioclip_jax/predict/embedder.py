@@ -95,12 +95,28 @@ class Embedder:
                 else:
                     on_bad(place, result)
 
-        for features in self._encoder.images(self._params, pixels(), normalize=normalize):
+        for features in self.pixels(pixels(), normalize=normalize):
             yield [places.popleft() for _ in range(len(features))], features
 
+    def pixels(
+        self, pixels: Iterable[Pixels], *, normalize: bool = True
+    ) -> Iterator[Float32[np.ndarray, "rows embed_dim"]]:
+        """As Encoder.images, for what `preprocess` gives. UserError where the weights give no finite vectors."""
+        for features in self._encoder.images(self._params, pixels, normalize=normalize):
+            yield _finite(features)
+
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
-        """Unit vectors of texts."""
-        return self._encoder.texts(self._params, texts)
+        """Unit vectors of texts. UserError where the weights give no finite vectors."""
+        return _finite(self._encoder.texts(self._params, texts))
+
+
+def _finite(features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    if not np.isfinite(features).all():
+        raise UserError(
+            "the model's vectors hold NaN or infinity: its weights are damaged or its training diverged; "
+            "take an earlier checkpoint, or fetch the weights again"
+        )
+    return features
 
 
 def load_ahead(

@@ -5,19 +5,29 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bioclip_jax.convert.load import model_files
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_outputs, is_stream
 from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.progress import Unreadable, track
 from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.results import check_format, write_rows
-from bioclip_jax.predict.resume import Answer, Journal, by_image, inputs_digest, mentions
+from bioclip_jax.predict.resume import (
+    Answer,
+    Journal,
+    by_image,
+    finished,
+    image_keys,
+    mentions,
+    record_finished,
+    record_path,
+)
 
 
 def predict(
@@ -26,9 +36,11 @@ def predict(
     *,
     rank: Rank | str | None = None,
     labels: str | None = None,
+    labels_as_given: bool = False,
     bins: str | os.PathLike[str] | None = None,
     subset: str | os.PathLike[str] | None = None,
     within: str | None = None,
+    skip_unknown: bool = False,
     taxa: str | os.PathLike[str] | None = None,
     k: int | None = None,
     min_confidence: float | None = None,
@@ -47,17 +59,17 @@ def predict(
     """Write the best answers for each image to `output`, or to standard output.
 
     What can be an answer:
-      labels: "a,b,c" or a file with one a line, as read_labels. bins: a CSV of labels and their bins, as read_bins.
+      labels: "a,b,c" or a file with one a line, as read_labels; labels_as_given: blank and repeated ones too. bins: a CSV of labels and their bins, as read_bins.
       Without these, taxa at `rank`, species if None, of the head `taxa`, or else of the model's own; only those that
-      the CSV `subset` names, or that lie `within` a taxon, or both.
+      the CSV `subset` names, or that lie `within` a taxon, or both; skip_unknown: whatever else the subset names.
     Which of them are:
       k: so many an image; None is 5 taxa, or all labels. min_confidence: instead, one at the narrowest rank that
       reaches it. unknown: an image whose best score is below it is "unknown". temperature: a number, or a file of
       `taxa calibrate`, that the scores of taxa are made less sure by.
     Where they go:
       format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as HTML.
-      resume: finished images wait in a journal beside `output`; after a run was stopped, however hard, the same
-      question goes on from there. as_result: without an output, put the rows into the result instead of writing them.
+      resume: finished images are kept in a journal beside `output`; after a run was stopped, however hard, the same
+      options resume it, also where images were added or removed, and others are refused. as_result: without an output, put the rows into the result instead of writing them.
     model, pretrained, device, batch_size: as load_model.
 
     Returns: {"images", "unreadable", "output" or "predictions", and "log" and "report" where they were asked for}. An
@@ -72,7 +84,8 @@ def predict(
         raise UserError(f"--batch-size is {batch_size}; it must be at least 1")
     names = {"rank": rank, "labels": labels, "bins": bins, "subset": subset, "within": within, "taxa": taxa}
     sureness = {"min_confidence": min_confidence, "unknown": unknown, "temperature": temperature}
-    question = Question(k=k, **names, **sureness)
+    flags = {"labels_as_given": labels_as_given, "skip_unknown": skip_unknown}
+    question = Question(k=k, **names, **sureness, **flags)
     images = find_images(inputs)
     read = {"--cls": labels, "--bins": bins, "--subset": subset, "--taxa": taxa, "--temperature": temperature}
     read |= {"an input": itertools.chain(inputs, (image.path for image in images)), "part of the model": model_files(model)}
@@ -83,16 +96,21 @@ def predict(
     from bioclip_jax.predict.model import load_model
 
     classifier = question.classifier(load_model(model, pretrained=pretrained, device=device, batch_size=batch_size))
+    question.warn(classifier)
     recorder = attach_prediction_recorder(classifier, **question.choice()) if log else None
     unreadable = Unreadable(len(images))
     to_stdout = output is None and not as_result
     result: dict[str, Any] = {"images": len(images)}
     with contextlib.ExitStack() as stack:
         if resume:
-            asked = question.identity(classifier) | {"images": inputs_digest(images)}
-            journal = stack.enter_context(Journal.open(output, asked, images))
+            asked, keys = question.identity(classifier), image_keys(images)
+            if finished(output, asked, keys) and log is None and report is None:
+                print(f"note: {output} is finished already", file=sys.stderr)
+                return result | {"output": str(output), "unreadable": []}
+            journal = stack.enter_context(Journal.open(output, asked, images, keys))
             answers = _resumed(question, classifier, images, unreadable, journal)
         else:
+            stack.enter_context(_nothing_kept())
             answers = _answers(question, classifier, images, unreadable, results_on_stdout=to_stdout)
         if report is not None:
             from bioclip_jax.predict.report import Report, write_page
@@ -105,6 +123,10 @@ def predict(
         else:
             written = write_rows(rows, format, output)
             result["output"] = str(output) if output is not None and written else None
+            if resume and written:
+                record_finished(output, asked, keys)
+            elif result["output"] and not is_stream(output):
+                record_path(output).unlink(missing_ok=True)
         if report is not None:
             write_page(seen, report, len(images), unreadable.problems)
             result["report"] = str(report)
@@ -116,6 +138,14 @@ def predict(
             save_recorded_predictions(classifier, log)
             result["log"] = str(log)
     return result | {"unreadable": unreadable.problems}
+
+
+@contextlib.contextmanager
+def _nothing_kept() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("nothing is kept; with --resume and --output a run can be resumed") from None
 
 
 def _check_files(output: Path | None, log: Path | None, report: Path | None, resume: bool) -> None:

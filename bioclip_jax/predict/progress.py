@@ -32,7 +32,11 @@ def track(
         redirect_stdout=False,
         disable=not console.is_terminal or (results_on_stdout and sys.stdout.isatty()),
     ) as progress:
-        yield from progress.track(items, total, completed=done, description=description)
+        # Rich's own track() ends at the items of this run, without those that were done before.
+        task = progress.add_task(description, total=total, completed=done)
+        for item in items:
+            yield item
+            progress.advance(task)
 
 
 class Unreadable:

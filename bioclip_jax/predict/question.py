@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.rank import MIN_PROB, Rank
+from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
 from bioclip_jax.predict.resume import Row
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ class Question:
 
     rank: Rank | str | None = None
     labels: str | None = None
+    labels_as_given: bool = False
     bins: PathLike | None = None
     subset: PathLike | None = None
     within: str | None = None
+    skip_unknown: bool = False
     taxa: PathLike | None = None
     k: int | None = None
     min_confidence: float | None = None
@@ -51,10 +54,7 @@ class Question:
             if value is not None and not 0 < value <= 1:
                 raise UserError(f"{option} is {value}; it is a probability, above 0 and at most 1")
         if isinstance(self.rank, str):
-            if self.rank.upper() not in Rank.__members__:
-                ranks = ", ".join(rank.get_label() for rank in Rank)
-                raise UserError(f"--rank {self.rank} does not exist; the ranks are {ranks}")
-            object.__setattr__(self, "rank", Rank[self.rank.upper()])
+            object.__setattr__(self, "rank", as_rank(self.rank))
         object.__setattr__(self, "names", self._read_names())
 
     @property
@@ -64,7 +64,10 @@ class Question:
     def choice(self) -> dict[str, Any]:
         """What is chosen from, as plain values for a log, by pybioclip's names where it has one."""
         names = {"classes": self.labels, "bins_path": self.bins, "subset": self.subset, "within": self.within}
-        return _given(names | {"taxa_file": self.taxa, "temperature": self.temperature})
+        choice = names | {"taxa_file": self.taxa, "temperature": self.temperature}
+        # Options that are off were not given.
+        flags = {"labels_as_given": self.labels_as_given or None, "skip_unknown": self.skip_unknown or None}
+        return _given(choice | flags)
 
     def details(self) -> dict[str, Any]:
         """Which answers are given, as plain values for a log, by pybioclip's names where it has one."""
@@ -80,7 +83,7 @@ class Question:
         if self.labels is not None:
             from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsClassifier
 
-            return CustomLabelsClassifier(self.names, model)
+            return CustomLabelsClassifier(self.names, model, labels_as_given=self.labels_as_given)
         if self.bins is not None:
             from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsBinningClassifier
 
@@ -91,8 +94,30 @@ class Question:
         temperature = 1.0 if self.temperature is None else read_temperature(str(self.temperature), model.fingerprint)
         classifier = TreeOfLifeClassifier(model, self.taxa, temperature=temperature)
         if self.subset is not None or self.within is not None:
-            classifier.choose(self.names, self.within)
+            classifier.choose(self.names, self.within, skip_unknown=self.skip_unknown)
         return classifier
+
+    def warn(self, classifier: Any) -> None:
+        """Say on standard error what about the possible answers makes scores mean little."""
+        if not self.about_taxa:
+            possible, kind = len(classifier.answers), "label" if self.bins is None else "bin"
+        else:
+            from bioclip_jax.predict.taxa.head import WITHOUT_VECTOR
+
+            rank = self.rank or Rank.SPECIES
+            possible, kind = len(classifier.names.starts(rank)), rank.get_label()
+            if missing := int(classifier.head.about.get(WITHOUT_VECTOR, 0)):
+                print(
+                    f"note: {missing:,} of the {len(classifier.head):,} taxa of {classifier.head.path} have no text "
+                    "vector and cannot be predicted; taxa build --complete makes them",
+                    file=sys.stderr,
+                )
+        if possible == 1:
+            print(
+                f"warning: there is one {kind} to choose from, so its score is 1 whatever an image shows; "
+                "give others to compare with",
+                file=sys.stderr,
+            )
 
     def rows(
         self, classifier: Any, images: Iterable[ImageFile], on_bad: Callable[[int, UserError], None]
@@ -135,6 +160,10 @@ class Question:
                     raise UserError(
                         f"{option} is about taxa, and {other} about labels of your own; leave one of them out"
                     )
+        for name, needed in (("labels_as_given", "labels"), ("skip_unknown", "subset")):
+            if getattr(self, name) and getattr(self, needed) is None:
+                option = {"labels": "--cls", "subset": "--subset"}[needed]
+                raise UserError(f"--{name.replace('_', '-')} is about {option}, which is not given; leave it out")
         if self.k is not None and self.min_confidence is not None:
             raise UserError("--min-confidence gives one answer an image, and --k several; leave one of them out")
 
@@ -142,7 +171,7 @@ class Question:
         from bioclip_jax.predict.classifiers.labels import read_bins, read_labels
 
         if self.labels is not None:
-            return read_labels(self.labels)
+            return read_labels(self.labels, as_given=self.labels_as_given)
         if self.bins is not None:
             return read_bins(self.bins)
         if self.taxa is not None and not Path(self.taxa).is_file():

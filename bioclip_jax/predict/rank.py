@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from bioclip_jax.errors import InvalidValue
 from bioclip_jax.text.taxon import RANKS
 
 # Species of no higher probability do not count towards a higher rank, as in pybioclip.
@@ -24,3 +25,12 @@ class Rank(Enum):
     def get_label(self) -> str:
         """The rank's name in lower case, as tables have it."""
         return RANKS[self.value]
+
+
+def as_rank(rank: Rank | str) -> Rank:
+    """A Rank, or the one that a text names in any case. InvalidValue where there is none."""
+    if isinstance(rank, Rank):
+        return rank
+    if not isinstance(rank, str) or rank.strip().upper() not in Rank.__members__:
+        raise InvalidValue(f"the rank {rank!r} does not exist; the ranks are {', '.join(RANKS)}")
+    return Rank[rank.strip().upper()]

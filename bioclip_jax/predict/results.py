@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from bioclip_jax import strict_json
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import written_beside
 
@@ -76,7 +76,7 @@ def _write_json(rows: Iterable[Row], file: TextIO) -> int:
     number = 0
     for number, row in enumerate(rows, 1):
         # With indent=2, json leaves its C encoder, and takes many times as long; separators can break lines too.
-        pairs = json.dumps(row, separators=(",\n    ", ": "))[1:-1]
+        pairs = strict_json.dumps(row, separators=(",\n    ", ": "))[1:-1]
         file.write(("[\n  " if number == 1 else ",\n  ") + (f"{{\n    {pairs}\n  }}" if row else "{}"))
     file.write("\n]\n")
     return number

@@ -1,4 +1,4 @@
-"""Long predictions that go on where they were stopped: finished images wait in a journal beside the output."""
+"""Long predictions that resume where they were stopped: finished images are kept in a journal beside the output."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import hashlib
 import itertools
 import json
 import os
-from array import array
-from bisect import bisect_left
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bioclip_jax.errors import UserError
+import numpy as np
+from jaxtyping import Int64
+
+from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.locks import lock
 from bioclip_jax.predict.inputs import ImageFile
 
@@ -22,8 +24,9 @@ Row = Mapping[str, Any]
 # An image and the rows about it, best first.
 Answer = tuple[ImageFile, Sequence[Row]]
 
-_VERSION = 1
+_VERSION = 2
 _LONGEST_TOLD = 60
+_DELETED = "delete {} to begin anew"
 
 
 class _Mention(str):
@@ -49,9 +52,9 @@ def by_image(rows: Iterable[Row], images: Sequence[ImageFile]) -> Iterator[tuple
         yield place, [{**row, "file_name": images[place].name} for row in found]
 
 
-def inputs_digest(images: Iterable[ImageFile]) -> str:
-    """What the images are: their names and places, and the files' sizes and times, without reading them."""
-    digest, last, state = hashlib.sha256(), None, None
+def image_keys(images: Iterable[ImageFile]) -> Int64[np.ndarray, " images"]:
+    """A number for each image, of its name and place and the file's size and time, without reading it."""
+    last, state, keys = None, None, []
     for image in images:
         if image.path != last:
             last = image.path
@@ -60,91 +63,157 @@ def inputs_digest(images: Iterable[ImageFile]) -> str:
                 state = [status.st_size, status.st_mtime_ns]
             except OSError:  # it is told as unreadable when its turn comes
                 state = None
-        digest.update(json.dumps([image.name, image.path, image.offset, image.size, state]).encode() + b"\n")
-    return digest.hexdigest()
+        text = json.dumps([image.name, image.path, image.offset, image.size, state])
+        keys.append(hashlib.sha256(text.encode()).digest()[:8])
+    return np.frombuffer(b"".join(keys), "<i8")
+
+
+def journal_path(output: Path) -> Path:
+    """The file that keeps what is finished of an output."""
+    return output.with_name(f".{output.name}.partial")
+
+
+def record_path(output: Path) -> Path:
+    """The file that says what a finished output is the answer to."""
+    return output.with_name(f".{output.name}.finished")
+
+
+def finished(output: Path, question: Mapping[str, Any], keys: Int64[np.ndarray, " images"]) -> bool:
+    """True where `output` is the finished answer to `question` about these images.
+
+    UserError where it is there and answers another question, was changed since, or no record tells.
+    """
+    if not output.exists():
+        return False
+    record = record_path(output)
+    advice = f"leave --resume out to replace {output}, or name another output"
+    try:
+        told = json.loads(record.read_text(encoding="utf-8"))
+        told, images, state = told["question"], told["images"], told["output"]
+    except FileNotFoundError:
+        # A process that was killed between the output and its record has left its journal.
+        if journal_path(output).exists():
+            return False
+        raise UserError(f"{output} is there already, and no interrupted run to resume; {advice}") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{record} cannot be read; {advice}") from None
+    _check_question(output, told, {"journal": _VERSION, **question}, advice)
+    if state != _state(output):
+        raise UserError(f"{output} was changed since it was finished; {advice}")
+    if images != _digest(keys):
+        print(f"note: the images are not those of {output}; predicting all of them anew", file=sys.stderr)
+    return images == _digest(keys)
+
+
+def record_finished(output: Path, question: Mapping[str, Any], keys: Int64[np.ndarray, " images"]) -> None:
+    """Note what `output`, which was just written, is the answer to."""
+    told = {"question": {"journal": _VERSION, **question}, "images": _digest(keys), "output": _state(output)}
+    record_path(output).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
 
 class Journal:
     """Finished images of a run, a JSON line each, in the file .NAME.partial beside the output NAME.
 
-    The first line is what was asked. A line is with the kernel as soon as its image is done, so a killed process
-    loses no image that it finished; a torn last line is cut off.
+    The first line is what was asked, and of which images. A line is with the kernel as soon as its image is done, so a
+    killed process loses no image that it finished; a torn last line is cut off. An image is known by its key, so the
+    journal of fewer, more or other images is of use as well; of two lines about an image the later counts.
 
-    bad: what is wrong with each unreadable image that is known, by its place.
+    bad: what is wrong with each unreadable image that is known, by its place. complete: all images are finished.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, images: Sequence[ImageFile]) -> None:
-        self._file = file
-        self._path = path
-        self._images = images
+    def __init__(self, file: BinaryIO, path: Path, images: Sequence[ImageFile], keys: Int64[np.ndarray, " n"]) -> None:
+        self._file, self._path, self._images, self._keys = file, path, images, keys
         self.bad: dict[int, str] = {}
-        # Of the images that were finished when the file was opened: where each one's line begins, and its place.
-        self._starts, self._places = array("q"), array("q")
+        # Where the line of each image begins, -1 where there is none.
+        self._starts = np.full(len(images), -1, np.int64)
+        self._order = np.argsort(keys, kind="stable")
+        self._sorted = keys[self._order]
+        self._same_images = True
         self.complete = False
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, output: Path, question: Mapping[str, Any], images: Sequence[ImageFile]) -> Iterator[Journal]:
-        """The journal of `output`, begun anew where there is none. It goes when the block ends well, and else stays if
-        it holds an image.
+    def open(
+        cls,
+        output: Path,
+        question: Mapping[str, Any],
+        images: Sequence[ImageFile],
+        keys: Int64[np.ndarray, " images"] | None = None,
+    ) -> Iterator[Journal]:
+        """The journal of `output`, begun anew where there is none. `keys`: of the images, where they are known already.
 
+        It goes when the block ends well, and else stays if it holds an image; Ctrl-C then becomes Interrupted.
         Errors: UserError where it was begun with another `question` (says what differs), or another process has it.
         """
-        path = output.with_name(f".{output.name}.partial")
+        path = journal_path(output)
+        keys = image_keys(images) if keys is None else keys
         with open(path, "a+b") as file:
             lock(file, f"another process is working on {output}; wait for it, or name another output")
-            journal = cls(file, path, images)
+            journal = cls(file, path, images, keys)
             journal._read(output, {"journal": _VERSION, **question})
-            done = False
             try:
                 yield journal
-                done = True
-            finally:
-                if done or next(journal.answers(), None) is None:
+            except BaseException as error:
+                kept = journal.count
+                if not kept:
                     path.unlink(missing_ok=True)
+                elif isinstance(error, KeyboardInterrupt):
+                    raise Interrupted(
+                        f"{kept:,} of {len(images):,} images are kept in {path}; run the same command again to resume"
+                    ) from None
+                raise
+            path.unlink(missing_ok=True)
+
+    @property
+    def count(self) -> int:
+        """Images that are finished."""
+        return int((self._starts >= 0).sum())
 
     def rest(self, together: int) -> list[int]:
         """The places of the images that are not finished and may be readable.
 
-        `together`: images that a classifier answers in one piece. The rest begins where a piece did, and where little
-        is left with the last finished one, so that all pieces are what they would have been, in the same compiled
-        shapes: to the bit.
+        `together`: images that a classifier answers in one piece. Where the images are those of the journal's first
+        line, the rest begins where a piece did, and where little is left with the last finished one, so that all pieces
+        are what they would have been, in the same compiled shapes: to the bit.
         """
         if self.complete:
             return []
+        if not self._same_images:
+            return [place for place in np.flatnonzero(self._starts < 0).tolist() if place not in self.bad]
         # A piece holds readable images only, whether or not they have an answer.
-        end = self._places[-1] + 1 if self._places else 0
+        done = np.flatnonzero(self._starts >= 0)
+        end = int(done[-1]) + 1 if len(done) else 0
         readable = [place for place in range(end) if place not in self.bad]
         first = len(readable) // together * together
         # Fewer than fill a piece would be compiled in a smaller shape.
         if first and len(self._images) - end < 2 * together:
             first -= together
         start = readable[first] if first < len(readable) else end
-        self._cut(start)
+        self._starts[start:] = -1
         return [place for place in range(start, len(self._images)) if place not in self.bad]
 
     def add(self, place: int, rows: Sequence[Row]) -> None:
-        """Note an image that is finished, in the order of the images."""
-        self._append([place, rows])
+        """Note an image that is finished."""
+        self._starts[place] = self._file.tell()
+        self._append([int(self._keys[place]), rows])
 
     def add_bad(self, place: int, problem: str) -> None:
         """Note an image that cannot be read, as soon as that is known."""
         self.bad[place] = problem
-        self._append([place, problem])
+        self._append([int(self._keys[place]), problem])
 
     def finish(self) -> None:
         """Note that all images are done."""
-        self._append("all")
+        self._append({"all": _digest(self._keys)})
         self.complete = True
 
     def answers(self) -> Iterator[Answer]:
         """All finished images, in order, with their rows."""
         with open(self._path, "rb") as file:
-            next(file)
-            for line in file:
-                entry = json.loads(line)
-                if isinstance(entry, list) and isinstance(entry[1], list):
-                    yield self._images[entry[0]], entry[1]
+            for place in np.flatnonzero(self._starts >= 0).tolist():
+                file.seek(int(self._starts[place]))
+                rows = json.loads(file.readline())[1]
+                yield self._images[place], rows
 
     def _append(self, entry: Any) -> None:
         self._file.write(json.dumps(entry).encode() + b"\n")
@@ -153,43 +222,49 @@ class Journal:
     def _read(self, output: Path, question: dict[str, Any]) -> None:
         self._file.seek(0)
         head = _entry(self._file.readline())
+        digest = _digest(self._keys)
         if head is None:
             self._file.truncate(0)
-            self._append(question)
+            self._append(question | {"images": digest, "count": len(self._keys)})
             return
-        keys = (key for key in dict.fromkeys([*question, *head]) if head.get(key) != question.get(key))
-        differences = [_difference(key, head.get(key), question.get(key)) for key in keys]
-        if differences:
-            raise UserError(
-                f"{output} was begun with another question ({'; '.join(differences)}); ask as then, name another, "
-                f"or delete {self._path} to begin anew"
-            )
+        images, count = head.pop("images", None), head.pop("count", 0)
+        _check_question(output, head, question, _DELETED.format(self._path))
+        self._same_images = images == digest
         start = self._file.tell()
         for line in self._file:
             if (entry := _entry(line)) is None:
                 break
-            if entry == "all":
-                self.complete = True
-            elif isinstance(entry[1], str):
-                self.bad[entry[0]] = entry[1]
+            if isinstance(entry, dict):
+                self.complete = entry["all"] == digest
             else:
-                self._starts.append(start)
-                self._places.append(entry[0])
+                for place in self._places_of(entry[0]):
+                    if isinstance(entry[1], str):
+                        self.bad[place] = entry[1]
+                    else:
+                        self._starts[place] = start
             start += len(line)
         self._file.truncate(start)
         self._file.seek(0, os.SEEK_END)
+        if not self._same_images:
+            print(
+                f"note: the images are not the {count:,} of the interrupted run; {self.count:,} of {len(self._keys):,} "
+                "are done already",
+                file=sys.stderr,
+            )
 
-    def _cut(self, first: int) -> None:
-        """Forget the finished images from place `first` on."""
-        kept = bisect_left(self._places, first)
-        if kept == len(self._places):
-            return
-        self._file.truncate(self._starts[kept])
-        self._file.seek(0, os.SEEK_END)
-        del self._starts[kept:], self._places[kept:]
-        # Some of their lines may have been among those that are gone.
-        for place, problem in list(self.bad.items()):
-            self.add_bad(place, problem)
+    def _places_of(self, key: int) -> list[int]:
+        """The places of the images with this key: none, one, or several where one is named again."""
+        first, last = (int(np.searchsorted(self._sorted, key, side)) for side in ("left", "right"))
+        return self._order[first:last].tolist()
+
+
+def _digest(keys: Int64[np.ndarray, " images"]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(keys).tobytes()).hexdigest()
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _entry(line: bytes) -> Any:
@@ -198,6 +273,14 @@ def _entry(line: bytes) -> Any:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
+
+
+def _check_question(output: Path, then: Mapping[str, Any], now: Mapping[str, Any], advice: str) -> None:
+    """UserError that says what differs between two questions."""
+    keys = (key for key in dict.fromkeys([*now, *then]) if then.get(key) != now.get(key))
+    differences = [_difference(key, then.get(key), now.get(key)) for key in keys]
+    if differences:
+        raise UserError(f"{output} was made with other options ({'; '.join(differences)}); use the same ones, or {advice}")
 
 
 def _difference(key: str, then: Any, now: Any) -> str:

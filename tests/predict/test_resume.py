@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.results import write_rows
-from bioclip_jax.predict.resume import Journal, by_image, inputs_digest, mentions
+from bioclip_jax.predict.resume import Journal, by_image, image_keys, mentions
 
 QUESTION = {"model": "f00d", "k": 2, "labels": ["a", "b"]}
 IMAGES = [ImageFile(f"{place}.jpg", f"{place}.jpg") for place in range(10)]
@@ -30,6 +32,7 @@ BAD = {3: "3.jpg cannot be read", 8: "8.jpg cannot be read"}
 DYING = """
 import json, os, signal, sys
 from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.results import write_rows
 from bioclip_jax.predict.resume import Journal
 folder, model, output, lives = sys.argv[1:]
@@ -147,14 +150,101 @@ def test_an_image_that_is_named_twice_in_a_row_is_two(model_directory: Path, tmp
         assert [len(answers) for _, answers, _ in json.loads(data)["cards"]] == [3, 3], "the two are one card"
 
 
-def test_the_digest_follows_names_places_and_files(tmp_path: Path):
+def test_keys_follow_names_and_files(tmp_path: Path):
     (tmp_path / "a.jpg").write_bytes(b"one")
     path = str(tmp_path / "a.jpg")
     images = [ImageFile("a", path), ImageFile("b", path, 512, 3)]
-    digests = {inputs_digest(images), inputs_digest(images[::-1]), inputs_digest(images[:1])}
-    assert inputs_digest(images) in digests and len(digests) == 3
+    keys = image_keys(images)
+    assert len(set(keys.tolist())) == 2 and image_keys(images[::-1]).tolist() == keys[::-1].tolist()
     (tmp_path / "a.jpg").write_bytes(b"other")
-    assert inputs_digest(images) not in digests
+    assert not set(image_keys(images).tolist()) & set(keys.tolist()), "a file that was changed is taken for the old one"
+
+
+def test_images_added_and_removed_leave_the_others_finished(tmp_path: Path, capsys):
+    output = tmp_path / "out.csv"
+    run(output, 7)
+    capsys.readouterr()
+    changed = [*IMAGES[2:9], ImageFile("new.jpg", "new.jpg"), IMAGES[0]]
+    done = {image.name for place, image in enumerate(IMAGES[:7]) if place not in BAD}
+    with Journal.open(output, QUESTION, changed) as journal:
+        left = [changed[place].name for place in journal.rest(2)]
+        assert left == [image.name for image in changed if image.name not in done and image.name != "3.jpg"]
+        for place in journal.rest(2):
+            journal.add(place, rows_of(99))
+        found = {image.name: rows for image, rows in journal.answers()}
+    assert found["0.jpg"] == rows_of(0) and found["6.jpg"] == rows_of(6) and found["new.jpg"] == rows_of(99)
+    assert "1.jpg" not in found, "an image that is gone still has an answer"
+    assert list(found) == [image.name for image in changed if image.name != "3.jpg"], "the order is not the images'"
+    assert "not the 10 of the interrupted run" in capsys.readouterr().err
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name, color in (("a", "red"), ("b", "blue"), ("c", "green")):
+        Image.new("RGB", (32, 40), color).save(folder / f"{name}.png")
+    return folder
+
+
+def test_a_finished_output_is_neither_replaced_by_other_options_nor_made_again(
+    album: Path, model_directory: Path, tmp_path: Path, capsys, monkeypatch
+):
+    output = tmp_path / "out.csv"
+    command = ["predict", str(album), "--model", str(model_directory), "--output", str(output), "--resume", "--cls"]
+    assert main([*command, "x,y,z"]) == 0
+    assert f"predicted 3 images: {output}" in capsys.readouterr().err
+    before = output.read_bytes()
+    refused = ([*command, "x,y"], [*command, "x,y,z", "--k", "1"], [*command, "x,y,z", "--unknown", "0.5"])
+    for arguments in refused:
+        assert main(arguments) == 2
+        message = capsys.readouterr().err
+        assert str(output) in message and "other options" in message and "--resume" in message, message
+        assert output.read_bytes() == before, "the refused run has written"
+    with monkeypatch.context() as patch:
+        patch.setattr(Question, "rows", lambda *_: pytest.fail("what is finished was predicted again"))
+        assert main([*command, "x,y,z"]) == 0
+    assert "finished already" in capsys.readouterr().err and output.read_bytes() == before
+    # More images are the same question, and without --resume another one may be asked.
+    Image.new("RGB", (32, 40), "white").save(album / "d.png")
+    assert main([*command, "x,y,z"]) == 0
+    assert output.read_text().count("d.png") == 3
+    assert main([part for part in [*command, "x,y"] if part != "--resume"]) == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "a stale record is left"
+    assert main([*command, "x,y"]) == 2 and "there already" in capsys.readouterr().err
+
+
+def test_an_output_that_was_edited_is_not_replaced(album: Path, model_directory: Path, tmp_path: Path, capsys):
+    output = tmp_path / "out.csv"
+    command = ["predict", str(album), "--model", str(model_directory), "--output", str(output), "--resume", "--cls", "x,y"]
+    assert main(command) == 0
+    output.write_text(output.read_text() + "my own note\n")
+    assert main(command) == 2 and "was changed" in capsys.readouterr().err
+    assert "my own note" in output.read_text()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_interrupted_run_says_what_is_kept(album: Path, model_directory: Path, tmp_path: Path, capsys, monkeypatch, resume):
+    rows = Question.rows
+
+    def interrupted(question, *rest):
+        found = rows(question, *rest)
+        yield next(found)
+        yield next(found)
+        # The first image is done with the first row of the second.
+        yield next(found)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Question, "rows", interrupted)
+    output = tmp_path / "out.csv"
+    command = ["predict", str(album), "--model", str(model_directory), "--output", str(output), "--cls", "x,y"]
+    assert main([*command, *(["--resume"] if resume else [])]) == 130
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    if resume:
+        assert message.startswith("interrupted: 1 of 3 images are kept") and "run the same command again" in message
+    else:
+        assert message.startswith("interrupted: nothing is kept") and "--resume" in message
+    assert not output.exists()
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(model_directory: Path, tmp_path: Path, tmp_path_factory, monkeypatch):
@@ -184,4 +274,4 @@ def test_a_killed_run_goes_on_to_the_same_bytes(model_directory: Path, tmp_path:
         assert result["unreadable"] == undisturbed["unreadable"] and len(result["unreadable"]) == 2
         write_rows(undisturbed["predictions"], suffix, whole)
         assert resumed.read_bytes() == whole.read_bytes(), f"the {suffix} of the resumed run differs"
-    assert not list(tmp_path.glob(".*")), "a journal is left"
+    assert not list(tmp_path.glob(".*.partial")), "a journal is left"

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from PIL import Image
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.embedder import OnBad
+from bioclip_jax.predict.head import softmax
+from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.model import Model, as_images, load_model
-from bioclip_jax.predict.pixels import ImageLike, name_of
+from bioclip_jax.predict.pixels import ImageLike, load_pixels, name_of
 from bioclip_jax.predict.progress import track
 
 Row = dict[str, Any]
 
 # What an answer says where none is sure enough.
 UNKNOWN = "unknown"
+
+_NO_IMAGES = "there are no images; give paths, PIL images or uint8 arrays"
 
 # Called with the number of images that are done and the number of all.
 Callback = Callable[[int, int], None]
@@ -50,11 +56,59 @@ class BaseClassifier:
         if not isinstance(model, Model):
             device = None if device is None else str(device)
             model = load_model(model, pretrained=pretrained_str, device=device, batch_size=batch_size)
+        if not 0 < model.logit_scale < math.inf:
+            raise UserError(f"the logit_scale of {model.source} is {model.logit_scale}; fetch or export the weights again")
         self.model = model
         self.model_str = model_str or model.source
         self.pretrained_str = pretrained_str
         self.device = str(device) if device is not None else model.device
         self.recorder: Any = None
+
+    def preprocess(self, image: ImageLike) -> Float32[np.ndarray, "3 size size"]:
+        """An image as `forward` takes it: the model's transform, normalized, channels first."""
+        transform = self.model.preprocess
+        pixels = np.asarray(load_pixels(image, transform), np.float32) / np.float32(255)
+        pixels = (pixels - np.float32(transform.mean)) / np.float32(transform.std)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    def create_image_features(
+        self, images: ImageLike | Sequence[ImageLike], normalize: bool = True
+    ) -> Float32[np.ndarray, "n embed_dim"]:
+        """The vectors of images, as pybioclip's method: of length 1, or with `normalize=False` as the tower projects them.
+
+        UserError for an image that cannot be read.
+        """
+        images = listed_images(images)
+        for place, image in enumerate(images):
+            check_image(image, place)
+        parts = [part for _, part in self.model.embedder.stream(images, normalize=normalize)]
+        return np.concatenate(parts) if parts else np.empty((0, self.model.config.embed_dim), np.float32)
+
+    def create_image_features_for_image(
+        self, image: ImageLike, normalize: bool = True
+    ) -> Float32[np.ndarray, " embed_dim"]:
+        """The vector of one image, as create_image_features."""
+        return self.create_image_features([image], normalize)[0]
+
+    def forward(self, x: Float32[np.ndarray, "n 3 size size"]) -> Float32[np.ndarray, "n classes"]:
+        """The probability of every class for images that are preprocessed, as pybioclip's method.
+
+        x: what `preprocess` gives, stacked; an array, or a tensor on the CPU. Classes are in the order of txt_embeddings.
+        """
+        transform = self.model.preprocess
+        x = np.asarray(x, np.float32)
+        if x.ndim != 4 or x.shape[1:] != (3, transform.size, transform.size):
+            size = transform.size
+            raise InvalidValue(f"forward takes images [n, 3, {size}, {size}], not {list(x.shape)}; see preprocess")
+        pixels = 255 * (x.transpose(0, 2, 3, 1) * np.float32(transform.std) + np.float32(transform.mean))
+        features = np.concatenate(list(self.model.embedder.pixels(pixels)))
+        return softmax(self._logits(features))
+
+    __call__ = forward
+
+    def _logits(self, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n classes"]:
+        """The logits of all classes, which the subclass has."""
+        raise NotImplementedError
 
     def set_recorder(self, recorder: Any) -> None:
         """From now on `recorder.add_prediction(images, **details)` is called after each `predict`."""
@@ -77,10 +131,13 @@ class BaseClassifier:
 
         An image's name is its path, or for one without a path its place among `images`.
         """
+        if images is None:
+            raise InvalidValue(_NO_IMAGES)
         names: dict[int, str] = {}
 
         def noting_names() -> Iterator[ImageLike]:
             for place, image in enumerate(images):
+                check_image(image, place)
                 names[place] = name_of(image) or str(place)
                 yield image
 
@@ -103,7 +160,7 @@ class BaseClassifier:
         `callback` is called each time that answers are there; without it a terminal shows a bar. `details` go to the
         recorder. Errors: UserError for an image that cannot be read.
         """
-        images = as_images(images)
+        images = listed_images(images)
         taken = images if callback is not None else track(images, "predicting", len(images))
         rows: list[Row] = []
         done = 0
@@ -114,6 +171,19 @@ class BaseClassifier:
                 callback(done, len(images))
         self.record_event(images=images, **details)
         return rows
+
+
+def listed_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
+    """The images as as_images lists them. InvalidValue for None."""
+    if images is None:
+        raise InvalidValue(_NO_IMAGES)
+    return as_images(images)
+
+
+def check_image(image: Any, place: int) -> None:
+    """InvalidValue for what is no image that a classifier takes, such as a tensor or None."""
+    if not isinstance(image, (str, bytes, os.PathLike, ImageFile, Image.Image, np.ndarray)):
+        raise InvalidValue(f"image {place} is of type {type(image).__name__}; give a path, a PIL image or a uint8 array")
 
 
 def check_answers(k: int | None, *thresholds: float | None) -> None:

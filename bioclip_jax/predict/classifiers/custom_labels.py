@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from bioclip_jax.predict.classifiers.base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
 from bioclip_jax.predict.classifiers.label_vectors import label_vectors
-from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels
+from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, label_texts
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.head import softmax
 from bioclip_jax.predict.model import Model
@@ -21,8 +21,8 @@ from bioclip_jax.predict.pixels import ImageLike
 class CustomLabelsClassifier(BaseClassifier):
     """Probabilities over labels of your own, as pybioclip's class of that name gives them.
 
-    Each label is put into CLIP's 80 templates; scores are softmax(exp(logit_scale) * cosine) over the labels. A label
-    that is named twice is one label: pybioclip keeps both, which halves the score of each and lowers all others.
+    Each label is put into CLIP's 80 templates; scores are softmax(exp(logit_scale) * cosine) over the labels. Blank
+    labels are dropped and repeated ones merged: pybioclip gives each a probability, which lowers all others.
 
     classes: the labels. answers: what rows call them.
     """
@@ -33,18 +33,30 @@ class CustomLabelsClassifier(BaseClassifier):
         model: Model | str | os.PathLike[str] | None = None,
         *,
         cls_ary: Iterable[str] | None = None,
+        labels_as_given: bool = False,
         cache: bool = True,
         **loading: Any,
     ) -> None:
         """`labels`, or `cls_ary` as pybioclip calls them: texts, taken without surrounding blanks. `model`: a Model, or
-        a MODEL to load; `loading`: as BaseClassifier. `cache`: keep the labels' vectors on disk for the next time.
+        a MODEL to load; `loading`: as BaseClassifier. `labels_as_given`: blank and repeated labels are classes of their
+        own, as in pybioclip. `cache`: keep the labels' vectors on disk for the next time.
 
-        UserError if there is no label.
+        UserError if there is no label, and for one that is not text.
         """
-        self.classes = distinct_labels((labels if labels is not None else cls_ary) or ())
+        given = labels if labels is not None else cls_ary if cls_ary is not None else ()
+        self.classes = label_texts(given) if labels_as_given else distinct_labels(given)
         super().__init__(model, **loading)
         self.answers: list[Any] = self.classes
         self._embeddings = label_vectors(self.model, self.classes, cache=cache)
+
+    @property
+    def txt_embeddings(self) -> Float32[np.ndarray, "dim labels"]:
+        """The labels' unit vectors, a column each, as pybioclip has them."""
+        return self._embeddings.T
+
+    def get_txt_embeddings(self) -> Float32[np.ndarray, "dim labels"]:
+        """As txt_embeddings."""
+        return self.txt_embeddings
 
     def predict(
         self,
@@ -90,7 +102,7 @@ class CustomLabelsClassifier(BaseClassifier):
     def _rows(
         self, names: list[str], features: Float32[np.ndarray, "rows embed_dim"], k: int | None, unknown: float | None
     ) -> Iterator[Row]:
-        scores = self._scores(softmax(self.model.logit_scale * (features @ self._embeddings.T)))
+        scores = self._scores(softmax(self._logits(features)))
         # A slice beyond the end takes what there is, and None takes all.
         for name, row, best in zip(names, scores, np.argsort(-scores, axis=1, kind="stable")[:, : k or None]):
             if unknown is not None and row[best[0]] < unknown:
@@ -98,6 +110,9 @@ class CustomLabelsClassifier(BaseClassifier):
                 continue
             for answer in best:
                 yield {"file_name": name, "classification": self.answers[answer], "score": float(row[answer])}
+
+    def _logits(self, features: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows labels"]:
+        return self.model.logit_scale * (features @ self._embeddings.T)
 
     def _scores(self, probabilities: Float32[np.ndarray, "rows classes"]) -> Float32[np.ndarray, "rows answers"]:
         return probabilities

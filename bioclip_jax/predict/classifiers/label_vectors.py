@@ -21,7 +21,7 @@ def label_vectors(model: Model, labels: Sequence[str], *, cache: bool = True) ->
     vectors = VectorCache()
     keys = {label: _key(label, model.dtype) for label in labels}
     known = vectors.get(model.fingerprint, keys.values())
-    missing = [label for label in labels if keys[label] not in known]
+    missing = [label for label, key in keys.items() if key not in known]
     if missing:
         made = {keys[label]: vector for label, vector in zip(missing, class_embeddings(model.encode_text, missing))}
         vectors.put(model.fingerprint, made)

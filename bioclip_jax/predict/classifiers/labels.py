@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,22 +13,39 @@ from typing import Any
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.text.names import clean_text
 
+# A suffix such as .lst or .txt; longer ones may be an epithet, as in "M.domestica".
+_SUFFIX = re.compile(r"\S\.[A-Za-z][A-Za-z0-9]{1,3}$")
 
-def read_labels(labels: str) -> list[str]:
-    """Labels from "a,b,c", or from a text file with one a line. UserError if there is none."""
+
+def read_labels(labels: str, *, as_given: bool = False) -> list[str]:
+    """Labels from "a,b,c", or from a text file with one a line; distinct, unless `as_given`.
+
+    as_given: every label as pybioclip's command reads them, blank and repeated ones too; it also splits a file's lines
+    at commas. UserError for a path that is not a file, and if there is no label.
+    """
     path = Path(labels)
     try:
-        texts = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else labels.split(",")
+        is_file = path.is_file()
+        texts = path.read_text(encoding="utf-8-sig").splitlines() if is_file else labels.split(",")
     except UnicodeDecodeError as error:
         raise UserError(f"the file of labels {path} is not UTF-8 text; write one label a line") from error
-    except OSError:  # a text too long or odd to be a path
-        texts = labels.split(",")
-    if len(texts) == 1 and path.suffix in (".txt", ".csv") and not path.is_file():
-        raise UserError(f"the file of labels {path} does not exist; give one with a label a line, or labels a,b,c")
-    found = [text.strip() for text in texts if text.strip()]
-    if not found:
+    except (OSError, ValueError):  # a text too long or odd to be a path
+        is_file, texts = False, labels.split(",")
+    if not is_file and len(texts) == 1 and _names_a_file(labels):
+        raise UserError(
+            f"the file of labels {labels} does not exist; give a file with a label a line, or two labels or more as a,b,c"
+        )
+    if not any(text.strip() for text in texts):
         raise UserError(f"--cls {labels!r} names no label; give a,b,c or a file with one a line")
-    return found
+    if as_given:
+        return [text.strip() for text in ",".join(texts).split(",")]
+    return distinct_labels(texts)
+
+
+def _names_a_file(text: str) -> bool:
+    """True for a text that is more likely a path than a label: a folder, a separator without blanks, or a suffix."""
+    folders = any(separator in text for separator in ("/", "\\")) and " " not in text.strip()
+    return folders or bool(_SUFFIX.search(text)) or os.path.isdir(text)
 
 
 def read_bins(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -51,11 +70,40 @@ def read_bins(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def distinct_labels(labels: Iterable[str]) -> list[str]:
-    """The labels as names.clean_text, empty ones left out and doubles once. UserError if there is none."""
-    found = [label for label in dict.fromkeys(map(clean_text, labels)) if label]
+    """Labels as names.clean_text; blank and repeated ones are dropped, and counted on standard error.
+
+    Errors: as label_texts.
+    """
+    texts = [clean_text(text) for text in label_texts(labels)]
+    named = [text for text in texts if text]
+    found = list(dict.fromkeys(named))
     if not found:
         raise UserError("there is no label to choose from; name some, separated by commas")
+    blank, repeated = len(texts) - len(named), len(named) - len(found)
+    if blank or repeated:
+        kinds = " and ".join(f"{n} {kind}" for n, kind in ((blank, "blank"), (repeated, "repeated")) if n)
+        print(f"note: dropped {kinds} of {len(texts)} labels; labels-as-given keeps them", file=sys.stderr)
     return found
+
+
+def label_texts(labels: Iterable[str]) -> list[str]:
+    """All labels of a list, array, Series or the like, without surrounding blanks.
+
+    UserError if there is none; InvalidValue for one text in place of a list, and for a label that is not text.
+    """
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+        raise InvalidValue(f"the labels are {labels!r}; give a list of texts, such as ['apple', 'nut']")
+    texts = list(labels)
+    for place, text in enumerate(texts):
+        _check_label(text, f"label {place}")
+    if not texts:
+        raise UserError("there is no label to choose from; name some, separated by commas")
+    return [text.strip() for text in texts]
+
+
+def _check_label(label: Any, where: str) -> None:
+    if not isinstance(label, str):
+        raise InvalidValue(f"{where} is {label!r}, which is not text; name it, or leave it out")
 
 
 def checked_bins(bins: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str = "the bins") -> dict[str, Any]:
@@ -64,7 +112,9 @@ def checked_bins(bins: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str
     Errors: InvalidValue for a bin that is empty, None or NaN; UserError for a label in two bins, and if there is none.
     """
     found: dict[str, Any] = {}
-    for label, bin in bins.items() if isinstance(bins, Mapping) else bins:
+    # A pandas Series has items, too, and is not a Mapping.
+    for label, bin in bins.items() if hasattr(bins, "items") else bins:
+        _check_label(label, f"{where}: a label")
         label = clean_text(label)
         if not label:
             continue

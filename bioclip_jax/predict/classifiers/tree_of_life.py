@@ -11,12 +11,19 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from bioclip_jax.errors import InvalidValue, UserError
-from bioclip_jax.predict.classifiers.base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
+from bioclip_jax.predict.classifiers.base import (
+    UNKNOWN,
+    BaseClassifier,
+    Callback,
+    Row,
+    check_answers,
+    listed_images,
+)
 from bioclip_jax.predict.classifiers.explanation import Explained, RankAnswer, backed_off, build_tree
 from bioclip_jax.predict.embedder import OnBad
-from bioclip_jax.predict.model import Model, as_images
+from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.pixels import ImageLike
-from bioclip_jax.predict.rank import MIN_PROB, Rank
+from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
 from bioclip_jax.predict.taxa.find import open_taxa
 from bioclip_jax.predict.taxa.head import TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
@@ -25,6 +32,10 @@ from bioclip_jax.predict.taxa.select import read_subset, rows_of, within
 
 if TYPE_CHECKING:
     import pandas
+
+# Rows of a head whose logits are computed together by `forward`.
+_BLOCK = 8192
+DEFAULT_K = 5
 
 
 class TreeOfLifeClassifier(BaseClassifier):
@@ -62,10 +73,30 @@ class TreeOfLifeClassifier(BaseClassifier):
         """All taxa in the order of their source, a row each: the ranks, "species_epithet", "species", "common_name"."""
         return self.head.names.label_table().to_pandas()
 
-    def create_taxa_filter(self, rank: Rank, user_values: Sequence[str]) -> Bool[np.ndarray, " taxa"]:
+    @property
+    def txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
+        """The vectors of all taxa, a column each in the order of get_label_data, whatever filter is applied."""
+        return self.head.rows(np.argsort(self.head.names.place)).T
+
+    def get_txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
+        """The vectors of the taxa that are chosen, a column each in the order of get_label_data."""
+        if self._rows is None:
+            return self.txt_embeddings
+        return self.head.rows(self._rows[np.argsort(self.names.place)]).T
+
+    def _logits(self, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n taxa"]:
+        # Over all taxa, whatever filter is applied: so does pybioclip's forward.
+        place, scale = self.head.names.place, self.model.logit_scale / self.temperature
+        logits = np.empty((len(features), len(place)), np.float32)
+        for start in range(0, len(place), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(place)))
+            logits[:, place[rows]] = scale * (features @ self.head.rows(rows).T)
+        return logits
+
+    def create_taxa_filter(self, rank: Rank | str, user_values: Sequence[str]) -> Bool[np.ndarray, " taxa"]:
         """Which taxa, in the order of get_label_data, are below those named of a rank; UserError names unknown ones."""
         keep = np.zeros(len(self.head.names), bool)
-        keep[self.head.names.place[rows_of(self.head.names, rank, list(user_values))]] = True
+        keep[self.head.names.place[rows_of(self.head.names, as_rank(rank), list(user_values))]] = True
         return keep
 
     def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> Bool[np.ndarray, " taxa"]:
@@ -82,10 +113,22 @@ class TreeOfLifeClassifier(BaseClassifier):
             raise InvalidValue(f"the filter has {keep.size} values for {len(self.head.names)} taxa; give one for each")
         self._choose(np.flatnonzero(keep[self.head.names.place]))
 
-    def choose(self, subset: tuple[Rank, Sequence[str]] | None = None, within_taxon: str | None = None) -> None:
+    def choose(
+        self,
+        subset: tuple[Rank | str, Sequence[str]] | None = None,
+        within_taxon: str | None = None,
+        *,
+        skip_unknown: bool = False,
+    ) -> None:
         """From now on only the taxa of a rank that `subset` names, or that lie below a taxon of any rank, are possible;
-        with both, those of both; with neither, all. UserError names what is unknown, and where nothing is left."""
-        rows = None if subset is None else rows_of(self.head.names, subset[0], list(subset[1]))
+        with both, those of both; with neither, all.
+
+        skip_unknown: pass over names of the subset that the head lacks, and count them on standard error. UserError
+        names what is unknown otherwise, and where nothing is left.
+        """
+        rows = None
+        if subset is not None:
+            rows = rows_of(self.head.names, as_rank(subset[0]), list(subset[1]), skip_unknown=skip_unknown)
         if within_taxon is not None:
             below = within(self.head.names, within_taxon)
             rows = below if rows is None else np.intersect1d(rows, below, assume_unique=True)
@@ -96,20 +139,21 @@ class TreeOfLifeClassifier(BaseClassifier):
     def predict(
         self,
         images: ImageLike | Sequence[ImageLike],
-        rank: Rank = Rank.SPECIES,
+        rank: Rank | str = Rank.SPECIES,
         min_prob: float = MIN_PROB,
-        k: int = 5,
+        k: int | None = DEFAULT_K,
         batch_size: int | None = None,
         callback: Callback | None = None,
     ) -> list[Row]:
-        """The k most probable taxa of a rank for each image, best first.
+        """The k most probable taxa of a rank for each image, best first; None is DEFAULT_K.
 
         Args: as pybioclip's: species of a probability up to `min_prob` do not count towards a higher rank. `batch_size`
-          is the model's here, and only recorded.
+          is the model's here, and only recorded. `rank`: also by its name.
         Returns: rows with "file_name", the names from kingdom to `rank` (at species also "species_epithet" and
           "common_name") and "score". UserError for an image that cannot be read.
         """
         check_answers(k)
+        rank, k = as_rank(rank), k or DEFAULT_K
 
         def answers(names: list[str], features: Float32[np.ndarray, "n dim"]) -> Iterator[Row]:
             return self._answers(names, features, rank, k, min_prob, None)
@@ -120,8 +164,8 @@ class TreeOfLifeClassifier(BaseClassifier):
     def stream(
         self,
         images: Iterable[ImageLike],
-        rank: Rank = Rank.SPECIES,
-        k: int = 5,
+        rank: Rank | str = Rank.SPECIES,
+        k: int | None = DEFAULT_K,
         *,
         min_prob: float = MIN_PROB,
         min_confidence: float | None = None,
@@ -132,9 +176,13 @@ class TreeOfLifeClassifier(BaseClassifier):
 
         min_confidence: instead of k rows at `rank`, one row an image at the narrowest rank down to `rank` whose best
           taxon reaches it; "rank" names that, and the columns below it are empty.
-        unknown: where the answer's score, or the best of several, is below it, the one row says "unknown".
+        unknown: where the answer's score, or the best of several, is below it, there is one row without an answer.
+
+        A row without an answer, also where no rank reaches `min_confidence`, says "unknown" in the column of `rank` (and
+        in "rank"), and has the score of the best taxon at `rank`.
         """
         check_answers(k, min_confidence, unknown)
+        rank, k = as_rank(rank), k or DEFAULT_K
         for names, features in self.features(images, on_bad):
             if min_confidence is None:
                 yield from self._answers(names, features, rank, k, min_prob, unknown)
@@ -148,7 +196,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         found = []
         # No more species than this can have their share.
         most = max(k, math.ceil(1 / share))
-        for names, features in self.features(as_images(images)):
+        for names, features in self.features(listed_images(images)):
             scorer = self._scorer
             totals = scorer.totals(features)
             rows, scores = scorer.best_species(features, totals, most)
@@ -243,8 +291,8 @@ class TreeOfLifeClassifier(BaseClassifier):
             answer = backed_off(ranks[: rank.value + 1], floor)
             values = dict.fromkeys(columns, "")
             if answer is None or answer.score < unknown:
-                best = ranks[0] if answer is None else answer
-                yield {"file_name": name, "rank": UNKNOWN, **values, "score": best.score}
+                values[rank.get_label()] = UNKNOWN
+                yield {"file_name": name, "rank": UNKNOWN, **values, "score": ranks[rank.value].score}
             else:
                 values |= scorer.names.row(answer.row, answer.rank)
                 yield {"file_name": name, "rank": answer.rank.get_label(), **values, "score": answer.score}
@@ -265,7 +313,7 @@ def _best_of_ranks(
 
 
 def predict_classification(
-    img: ImageLike, rank: Rank, device: Any = None, min_prob: float = MIN_PROB, k: int = 5
+    img: ImageLike, rank: Rank | str, device: Any = None, min_prob: float = MIN_PROB, k: int | None = DEFAULT_K
 ) -> list[Row]:
     """The rows of TreeOfLifeClassifier.predict for one image and the default model, as pybioclip's function."""
     return TreeOfLifeClassifier(device=device).predict(img, rank, min_prob, k)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import is_stream, written_beside
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import plain_text
 
@@ -60,28 +60,43 @@ def check_format(format: str | None, output: Path | None) -> str:
     return format
 
 
-def write_batches(batches: Iterable[Batch], format: str, output: Path | None, about: Mapping[str, Any]) -> None:
+def write_batches(
+    batches: Iterable[Batch], format: str, output: Path | None, about: Mapping[str, Any]
+) -> Path | None:
     """Write all vectors to `output`, or as text to standard output.
 
-    .npy: float32 [n, embed_dim]. Parquet: uuid, emb (embed_dim float32), path or text, then further columns, and
-    `about` as the file's metadata. JSON: `about`, then "embeddings" by path or text. pybioclip: the same with no
-    more than the model, in its layout.
+    .npy: float32 [n, embed_dim], and NAME.npy.json beside it with `about` and the path or text of each row in "rows".
+    Parquet: uuid, emb (embed_dim float32), path or text, then further columns, and `about` as the file's metadata.
+    JSON: `about`, then "embeddings" by path or text. pybioclip: the same with no more than the model, in its layout.
+    Returns: the file beside a .npy.
     """
     if format == "npy":
-        with written_beside(output) as path, open(path, "wb") as file:
-            _write_npy(batches, file)
-        return
+        if is_stream(output):
+            with open(output, "wb") as file:
+                _write_npy(batches, file)
+            return None
+        rows = rows_path(output)
+        with written_beside(output) as path, written_beside(rows) as beside:
+            with open(path, "wb") as file, open(beside, "w", encoding="utf-8") as names:
+                _write_npy(_naming_rows(batches, names, about), file)
+        return rows
     if format == "parquet":
         with written_beside(output) as path:
             _write_parquet(batches, path, about)
-        return
+        return None
     with _text(output) as file:
         if format == "json":
             _write_json(batches, file, about)
-            return
+            return None
         _write_json(batches, file, {"model": about["model"]}, indent=4)
         if output is None:
             file.write("\n")
+    return None
+
+
+def rows_path(output: Path) -> Path:
+    """The file that names the rows of a .npy."""
+    return output.with_name(f"{output.name}.json")
 
 
 def sample_uuid(image: ImageFile) -> str:
@@ -105,6 +120,18 @@ def _text(output: Path | None) -> Iterator[TextIO]:
         return
     with written_beside(output) as path, open(path, "w", encoding="utf-8") as file:
         yield file
+
+
+def _naming_rows(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any]) -> Iterator[Batch]:
+    """The batches, whose names are written to `file` as they go by."""
+    file.write(json.dumps(dict(about))[:-1] + ', "rows": [')
+    first = True
+    for batch in batches:
+        for name in batch.names:
+            file.write(("\n" if first else ",\n") + json.dumps(name))
+            first = False
+        yield batch
+    file.write("\n]}\n")
 
 
 def _write_npy(batches: Iterable[Batch], file: BinaryIO) -> None:

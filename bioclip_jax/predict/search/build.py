@@ -12,6 +12,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import sample_uuid
+from bioclip_jax.predict.embedding.labelled import unit
 from bioclip_jax.predict.embedding.stream import blocks, digests, stream_places
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import Unreadable, track
@@ -147,6 +148,8 @@ def _add_vectors(adder: Adder, item: str) -> int:
             if wanted:
                 chosen = batch.take(wanted)
                 vectors = chosen["emb"].flatten().to_numpy(zero_copy_only=False).reshape(len(wanted), -1)
+                # `embed --no-normalize` writes vectors of any length; an index holds unit vectors.
+                vectors = unit(vectors)
                 others = [name for name in chosen.schema.names if name not in ("uuid", "emb", "path")]
                 columns = pa.Table.from_batches([chosen]).select(others)
                 adder.add(make_rows([ids[w] for w in wanted], [paths[w] for w in wanted], vectors, columns))

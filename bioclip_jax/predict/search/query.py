@@ -19,7 +19,7 @@ from bioclip_jax.predict.embedding.stream import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import Unreadable, track
 from bioclip_jax.predict.results import check_format, write_rows
-from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
+from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, model_for_index, quoted
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -73,11 +73,7 @@ def search_index(
     images = find_images(queries) if queries else []
     read = {"an input": itertools.chain(queries, (image.path for image in images)), "part of the model": model_files(model)}
     check_not_read({"--output": output}, {"part of the index": files_below(index.directory), **read})
-    model = model or index.model
-    if model is None:
-        raise UserError(
-            f"the index {directory} was made from vectors; name the model of {index.about['source']} with --model"
-        )
+    model = model_for_index(directory, model)
 
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.model import load_model

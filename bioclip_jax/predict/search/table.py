@@ -223,6 +223,20 @@ class ImageIndex:
             path.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
 
 
+def model_for_index(directory: str | os.PathLike[str], model: str | None = None) -> str:
+    """The MODEL to use with an index: the one that is named, or else the one that built it.
+
+    UserError where there is no index, or nothing says which model built it.
+    """
+    index = ImageIndex(directory)
+    model = model or index.model
+    if model is None:
+        raise UserError(
+            f"the index {directory} was made from vectors; name the model of {index.about['source']} with --model"
+        )
+    return model
+
+
 def check_free(directory: Path) -> None:
     """UserError if the folder of an index cannot be made at `directory`."""
     if directory.exists() and (not directory.is_dir() or any(path.name != LOCK_FILE for path in directory.iterdir())):

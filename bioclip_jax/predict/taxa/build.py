@@ -19,10 +19,18 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.taxa.encode import TEXT_TYPE, encode_taxa
-from bioclip_jax.predict.taxa.head import DTYPES, Block, TaxaHead
+from bioclip_jax.predict.taxa.head import DTYPES, WITHOUT_VECTOR, Block, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.precision import PROBE, rounding_effect
-from bioclip_jax.predict.taxa.published import check_pairing, map_embeddings, published_blocks, read_names
+from bioclip_jax.predict.taxa.published import (
+    check_pairing,
+    column_norms,
+    completed_blocks,
+    map_embeddings,
+    notes_on,
+    published_blocks,
+    read_names,
+)
 from bioclip_jax.text.captions import taxon_of
 from bioclip_jax.text.taxon import RANKS, Taxon
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
@@ -36,22 +44,25 @@ _CONVERTED_ROWS = 8192
 
 
 def build_taxa(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | None,
     model: Model,
     output: str | os.PathLike[str] | None = None,
     *,
     dtype: str = "float32",
     templates: Sequence[str] = OPENAI_TEMPLATES,
+    complete: bool = False,
 ) -> dict[str, Any]:
     """Write the head of `model` over the taxa of `source`.
 
     source: a CSV or Parquet table with any of the columns kingdom, phylum, class (or cls), order, family, genus,
       species and common_name; published embeddings, a .npy [dim, taxa] with its .json of names beside it; such a .json
       alone; or data, as pipeline.sources.open_source. Of a taxon that is named several times, one is kept; published
-      doubles stay.
-    output: None is taxa.safetensors in the model's directory. dtype: of the vectors as stored, of DTYPES.
+      doubles stay. None takes what the Hub has for the model.
+    output: None is taxa.safetensors in the model's directory. dtype: of the vectors as stored, of DTYPES. complete: make
+      the vectors that published embeddings lack, and give all length 1; otherwise they stay as published, and taxa
+      without one cannot be predicted, as in pybioclip.
     Returns: {"taxa", "embed_dim", "dtype", "output", "doubles", "unnamed", "notes"}. doubles: rows that named a taxon
-      again; unnamed: rows without any rank or that cannot be read; notes: what was mended, for people. With float16
+      again; unnamed: rows without any rank or that cannot be read; notes: what is unusual, for people. With float16
       and int8 also what that changes, "top1_agreement" and "max_score_difference" (precision.rounding_effect).
     Errors: UserError, before anything is embedded, for a source without taxa or an output that cannot be written, and
       for published embeddings that are not this model's.
@@ -70,17 +81,28 @@ def build_taxa(
     notes: list[str] = []
     counts = {"doubles": 0, "unnamed": 0}
     blocks: Iterable[Block]
+    about: dict[str, str] = {}
+    if source is None:
+        from bioclip_jax.predict.taxa.find import published_embeddings
+
+        source = published_embeddings(model)
     if (path := Path(source)).suffix == ".npy":
         if not path.is_file():
             raise UserError(f"{source} does not exist; give published embeddings, with their .json beside them")
         names = read_names(path.with_suffix(".json"))
         columns = map_embeddings(path, names, dim)
         check_pairing(columns, names, model, templates, path)
-        blocks = published_blocks(columns, names, model, templates, path, notes)
+        norms = column_norms(columns)
+        notes = notes_on(norms, path, complete)
+        if complete:
+            blocks = completed_blocks(columns, norms, names, model, templates)
+        else:
+            blocks = published_blocks(columns, norms, names)
+            about[WITHOUT_VECTOR] = str(int((norms == 0).sum()))
     else:
         names, counts = _names_in(os.fspath(source))
         blocks = encode_taxa(model, names, np.arange(len(names)), templates, "embedding taxa")
-    about = {
+    about |= {
         "model": model.source,
         "text_type": TEXT_TYPE,
         "templates": "openai 80" if templates is OPENAI_TEMPLATES else " | ".join(templates),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from bioclip_jax.convert.pretrained import PUBLISHED
 from bioclip_jax.convert.weights import TAXA_FILE
@@ -27,21 +28,29 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
     if model.directory is not None and (model.directory / TAXA_FILE).is_file():
         return TaxaHead.open(model.directory / TAXA_FILE, model.fingerprint, called)
     if model.source in PUBLISHED:
-        return _of_hub(model, PUBLISHED[model.source])
+        return _of_hub(model)
     raise UserError(
         f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or"
         " give labels with --cls"
     )
 
 
-def _of_hub(model: Model, repository: str) -> TaxaHead:
-    cached = cache_directory() / "taxa" / f"{model.fingerprint}.safetensors"
+def published_embeddings(model: Model) -> Path:
+    """The published text embeddings of a model, fetched with their names. UserError where none are published."""
+    from bioclip_jax.convert.hub_files import download_data
+
+    if model.source not in PUBLISHED:
+        raise UserError(f"no text embeddings of {model.source} are published; name a table of taxa, or embeddings")
+    names = ("embeddings/txt_emb_species.npy", "embeddings/txt_emb_species.json")
+    embeddings, _ = (download_data(PUBLISHED[model.source], name) for name in names)
+    return Path(embeddings)
+
+
+def _of_hub(model: Model) -> TaxaHead:
+    cached = cache_directory() / "taxa" / f"{model.fingerprint}.published.safetensors"
     if not cached.is_file():
-        from bioclip_jax.convert.hub_files import download_data
         from bioclip_jax.predict.taxa.build import build_taxa
 
-        names = ("embeddings/txt_emb_species.npy", "embeddings/txt_emb_species.json")
-        embeddings, _ = (download_data(repository, name) for name in names)
         cached.parent.mkdir(parents=True, exist_ok=True)
-        build_taxa(str(embeddings), model, cached)
+        build_taxa(None, model, cached)
     return TaxaHead.open(cached, model.fingerprint, model.source)

@@ -28,6 +28,8 @@ from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
 
 FORMAT = "bioclip_jax taxa"
 VERSION = "1"
+# In the metadata, how many taxa have no vector but zeros, as some that are published.
+WITHOUT_VECTOR = "without_vector"
 DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}
 
 # Rows of a head, ascending or not, and their unit vectors.

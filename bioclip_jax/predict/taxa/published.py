@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.progress import track
@@ -122,36 +122,60 @@ def check_pairing(
         )
 
 
+def column_norms(columns: Float[np.ndarray, "dim taxa"]) -> Float32[np.ndarray, " taxa"]:
+    """The length of each column, 0 for one that holds NaN or infinity: there, no vector was published."""
+    norms = np.empty(columns.shape[1], np.float32)
+    for start in range(0, len(norms), _BLOCK_COLUMNS):
+        norms[start : start + _BLOCK_COLUMNS] = np.linalg.norm(_block(columns, start), axis=1)
+    return np.where(np.isfinite(norms) & (norms > _NO_VECTOR), norms, 0)
+
+
+def _block(columns: Float[np.ndarray, "dim taxa"], start: int) -> Float32[np.ndarray, "rows dim"]:
+    vectors = np.ascontiguousarray(columns[:, start : start + _BLOCK_COLUMNS].T, np.float32)
+    if isinstance(columns.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        columns.base.madvise(mmap.MADV_DONTNEED)
+    return vectors
+
+
 def published_blocks(
+    columns: Float[np.ndarray, "dim taxa"], norms: Float32[np.ndarray, " taxa"], names: TaxaNames
+) -> Iterator[Block]:
+    """The columns as they are, as pybioclip uses them, in the order of the file; zeros where no vector was published."""
+    row_at = np.argsort(names.place)
+    for start in track(range(0, len(names), _BLOCK_COLUMNS), "converting", -(-len(names) // _BLOCK_COLUMNS)):
+        present = norms[start : start + _BLOCK_COLUMNS, None] > 0
+        yield row_at[start : start + _BLOCK_COLUMNS], np.where(present, _block(columns, start), np.float32(0))
+
+
+def completed_blocks(
     columns: Float[np.ndarray, "dim taxa"],
+    norms: Float32[np.ndarray, " taxa"],
     names: TaxaNames,
     model: Model,
     templates: Sequence[str],
-    path: Path,
-    notes: list[str],
 ) -> Iterator[Block]:
-    """The columns as unit vectors, in the order of the file, then those that are missing in it, made by the model.
-
-    What was mended is told in `notes`.
-    """
+    """The columns as unit vectors, in the order of the file, then those that are missing in it, made by the model."""
     row_at = np.argsort(names.place)
-    missing, scaled = [], 0
-    for start in track(range(0, len(names), _BLOCK_COLUMNS), "converting", -(-len(names) // _BLOCK_COLUMNS)):
-        rows = row_at[start : start + _BLOCK_COLUMNS]
-        vectors = np.ascontiguousarray(columns[:, start : start + _BLOCK_COLUMNS].T, np.float32)
-        if isinstance(columns.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            columns.base.madvise(mmap.MADV_DONTNEED)
-        norms = np.linalg.norm(vectors, axis=1)
-        present = np.isfinite(norms) & (norms > _NO_VECTOR)
-        missing.append(rows[~present])
-        rows, vectors, norms = rows[present], vectors[present], norms[present]
-        scaled += int((np.abs(norms - 1) > _NORM_TOLERANCE).sum())
-        yield rows, vectors / norms[:, None]
-    rows = np.sort(np.concatenate(missing))
-    if len(rows):
-        notes.append(
-            f"{len(rows)} of {len(names)} taxa have no embedding in {path}; they were made anew from their names"
+    for rows, vectors in published_blocks(columns, norms, names):
+        lengths = norms[names.place[rows]]
+        present = lengths > 0
+        yield rows[present], vectors[present] / lengths[present, None]
+    missing = np.sort(row_at[norms == 0])
+    if len(missing):
+        yield from encode_taxa(model, names, missing, templates, "making what is missing")
+
+
+def notes_on(norms: Float32[np.ndarray, " taxa"], path: Path, complete: bool) -> list[str]:
+    """What is unusual about published embeddings and what becomes of it, for people."""
+    taxa, missing = len(norms), int((norms == 0).sum())
+    scaled = int((np.abs(norms[norms > 0] - 1) > _NORM_TOLERANCE).sum())
+    notes = []
+    if missing:
+        told = "they were made from their names" if complete else (
+            "they cannot be predicted, as in pybioclip; --complete makes them from their names"
         )
-        yield from encode_taxa(model, names, rows, templates, "making what is missing")
+        notes.append(f"{missing:,} of {taxa:,} taxa have no embedding in {path}; {told}")
     if scaled:
-        notes.append(f"{scaled} of {len(names)} embeddings in {path} were not of length 1; they were normalised")
+        told = "they were normalized" if complete else "they are used as they are, as in pybioclip; --complete normalizes them"
+        notes.append(f"{scaled:,} of {taxa:,} embeddings in {path} are not of length 1; {told}")
+    return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,26 +50,40 @@ def read_subset(path: str | os.PathLike[str]) -> tuple[Rank, list[str]]:
     return Rank(RANKS.index(header.lower())), values
 
 
-def rows_of(names: TaxaNames, rank: Rank, values: Sequence[str]) -> Int32[np.ndarray, " rows"]:
-    """The rows of all taxa whose name at `rank` is one of `values`; a species is "Genus epithet".
+def rows_of(
+    names: TaxaNames, rank: Rank, values: Sequence[str], *, skip_unknown: bool = False
+) -> Int32[np.ndarray, " rows"]:
+    """The rows of all taxa whose name at `rank` is one of `values`, in any case; a species is "Genus epithet".
 
-    UserError if one of them is not there: it names the nearest that are.
+    UserError if one of them is not there: it names the nearest that are. With `skip_unknown` those are counted on
+    standard error, and it is an error only if none is there.
     """
     values = [clean_text(value) for value in values]
     if rank is Rank.SPECIES:
         chosen, known = _species(names, values)
     else:
-        column = names.codes(COLUMNS[rank.value])
-        code = _places(values, names.dictionary(COLUMNS[rank.value]))
+        column, lower = _folded(names, COLUMNS[rank.value])
+        code = _places([value.lower() for value in values], lower)
         # The last place is for values that are not there.
-        wanted, there = np.zeros((2, len(names.dictionary(COLUMNS[rank.value])) + 1), bool)
+        wanted, there = np.zeros((2, len(lower) + 1), bool)
         wanted[code[code >= 0]] = True
         there[column] = True
         chosen, known = wanted[column], there[code]
     unknown = list(dict.fromkeys(value for value, found in zip(values, known) if not found))
-    if unknown:
+    if unknown and not (skip_unknown and any(known)):
         raise InvalidValue(_unknown(names, rank, unknown))
+    if unknown:
+        shown = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
+        print(f"note: skipped {len(unknown)} unknown {rank.get_label()} names of the subset: {shown}", file=sys.stderr)
     return np.flatnonzero(chosen).astype(np.int32)
+
+
+def _folded(names: TaxaNames, column: str) -> tuple[Int32[np.ndarray, " taxa"], pyarrow.StringArray]:
+    """Each taxon's place among the distinct lower-case values of a column, and those values."""
+    import pyarrow.compute as pc
+
+    encoded = pc.dictionary_encode(pc.utf8_lower(names.dictionary(column)))
+    return np.from_dlpack(encoded.indices)[names.codes(column)], encoded.dictionary
 
 
 def within(names: TaxaNames, taxon: str) -> Int32[np.ndarray, " rows"]:
@@ -176,23 +191,25 @@ def _species(names: TaxaNames, values: Sequence[str]) -> tuple[Bool[np.ndarray, 
     # Genus and epithet may each be unknown, and each may have several words.
     splits = [
         (owner, " ".join(words[:split]), " ".join(words[split:]))
-        for owner, words in enumerate(value.split() for value in values)
+        for owner, words in enumerate(value.lower().split() for value in values)
         for split in range(len(words) + 1)
         if words
     ]
     owners, genera, epithets = zip(*splits) if splits else ((), (), ())
-    genus = _places(genera, names.dictionary("genus"))
-    wanted = np.zeros(len(names.dictionary("genus")), bool)
+    genus_of, genus_names = _folded(names, "genus")
+    epithet_of, epithet_names = _folded(names, "species")
+    genus = _places(genera, genus_names)
+    wanted = np.zeros(len(genus_names), bool)
     wanted[genus[genus >= 0]] = True
     # Of a million epithets only those in these genera are looked at.
-    rows = np.flatnonzero(wanted[names.codes("genus")])
-    width = len(names.dictionary("species"))
+    rows = np.flatnonzero(wanted[genus_of])
+    width = len(epithet_names)
     there = np.zeros(width, bool)
-    there[names.codes("species")[rows]] = True
+    there[epithet_of[rows]] = True
     there = np.append(np.flatnonzero(there), -1)
-    epithet = there[_places(epithets, names.dictionary("species").take(there[:-1]))]
+    epithet = there[_places(epithets, epithet_names.take(there[:-1]))]
     keys = np.where((genus >= 0) & (epithet >= 0), genus * width + epithet, -1)
-    column = names.codes("genus")[rows].astype(np.int64) * width + names.codes("species")[rows]
+    column = genus_of[rows].astype(np.int64) * width + epithet_of[rows]
     order = np.sort(keys)
     # Far faster than np.isin, which sorts the long side.
     place = np.minimum(np.searchsorted(order, column), len(order) - 1)
