@@ -65,7 +65,7 @@ def embed(
     if texts and normalize is False:
         raise UserError("the vectors of texts are unit vectors; leave --no-normalize out")
     if normalize and format == "pybioclip":
-        raise UserError("pybioclip's JSON holds vectors as they are and cannot say otherwise; write --format json")
+        raise UserError("pybioclip's JSON cannot say that its vectors are unit vectors; leave --normalize out, or give --format json")
     normalize = bool(texts) or (format in ("npy", "parquet") if normalize is None else normalize)
     paths = [] if texts else expand(inputs)
     images = find_images(paths) if paths else []

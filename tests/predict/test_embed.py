@@ -52,7 +52,7 @@ def test_images_have_the_same_unit_vectors_in_every_format(folder, model, model_
     inputs = [folder / "one.png", folder / "two.png"]
     expected = model.encode_image(inputs)
     for name in ("e.npy", "e.parquet", "e.json"):
-        result = embed(inputs, str(model_directory), tmp_path / name)
+        result = embed(inputs, str(model_directory), tmp_path / name, normalize=True)
         assert (result["images"], result["embed_dim"], result["unreadable"]) == (2, expected.shape[1], [])
     vectors = np.load(tmp_path / "e.npy")
     assert vectors.dtype == np.float32
@@ -82,6 +82,8 @@ def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row
     embed(inputs, str(model_directory), tmp_path / "e.npy", batch_size=2)
     vectors = np.load(tmp_path / "e.npy")
     assert np.isnan(vectors[:, 0]).tolist() == [False, True, False, True, True]
+    rows = json.loads((tmp_path / "e.npy.json").read_text())["rows"]
+    assert rows == [str(path) for path in inputs], "the file beside it names other rows"
     assert pq.read_table(tmp_path / "e.parquet").num_rows == 2
     assert len(json.loads((tmp_path / "e.json").read_text())["embeddings"]) == 2
 
@@ -124,6 +126,7 @@ def test_texts_in_every_format(model, model_directory, tmp_path):
     table = pq.read_table(tmp_path / "t.parquet")
     assert table.column_names == ["uuid", "emb", "text"] and table["text"].to_pylist() == texts
     assert list(json.loads((tmp_path / "t.json").read_text())["embeddings"]) == texts
+    assert json.loads((tmp_path / "t.npy.json").read_text())["rows"] == texts
 
 
 def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp_path, monkeypatch):

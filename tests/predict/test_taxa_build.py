@@ -14,7 +14,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict.head import class_embeddings
 from bioclip_jax.predict.model import Model, load_model
 from bioclip_jax.predict.taxa.build import build_taxa
-from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.head import WITHOUT_VECTOR, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.precision import rounding_effect
 
@@ -130,18 +130,23 @@ def test_published_embeddings_keep_every_column_with_its_name(model, published, 
     assert head.names.label_table()["species"].to_pylist() == species
 
 
-def test_zero_columns_are_made_anew_and_lengths_mended(model, published, tmp_path, capsys):
+@pytest.mark.parametrize("complete", [False, True])
+def test_zero_columns_and_lengths_stay_as_published_unless_completed(model, published, tmp_path, capsys, complete):
     right = published.columns.copy()
     published.columns[:, [2, 11]] = 0
     published.columns[0, 4] = np.nan
     published.columns[:, 6] *= 3
-    result = build_taxa(published.write(), model, tmp_path / "t.safetensors", templates=ONE)
+    if not complete:
+        right = np.where(np.isnan(published.columns).any(axis=0), 0, published.columns)
+    options = {"templates": ONE, "complete": complete}
+    result = build_taxa(published.write(), model, tmp_path / "t.safetensors", **options)
     assert len(result["notes"]) == 2
     assert result["notes"][0].startswith("3 of 12 taxa have no embedding in ")
     assert result["notes"][1].startswith("1 of 12 embeddings in ")
     assert capsys.readouterr().err.count("note: ") == 2
     head = TaxaHead.open(tmp_path / "t.safetensors")
     np.testing.assert_allclose(head.rows(np.arange(12)), right.T[head.names.place], atol=1e-5)
+    assert head.about.get(WITHOUT_VECTOR) == (None if complete else "3")
 
 
 def test_names_alone_are_embedded(model, published, tmp_path):
