@@ -254,6 +254,11 @@ def test_vectors_that_embed_wrote_become_the_same_index(built, gallery, model_di
         search_index(tmp_path / "index", [gallery / "5.png"], **ask)
     found = search_index(tmp_path / "index", [gallery / "5.png"], str(model_directory), **ask)["neighbours"]
     assert found == search_index(built, [gallery / "5.png"], **ask)["neighbours"]
+    # Vectors of any length become unit vectors, as those that the index makes itself.
+    embed([gallery], str(model_directory), tmp_path / "raw.parquet", normalize=False)
+    build_index([tmp_path / "raw.parquet"], None, tmp_path / "raw")
+    vectors = [np.stack(ImageIndex(path).values(["vector"])["vector"].to_numpy()) for path in (built, tmp_path / "raw")]
+    np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-5)
 
 
 def test_another_models_vectors_are_refused(index, gallery, bundle, tmp_path):

@@ -148,8 +148,8 @@ def _add_vectors(adder: Adder, item: str) -> int:
             if wanted:
                 chosen = batch.take(wanted)
                 vectors = chosen["emb"].flatten().to_numpy(zero_copy_only=False).reshape(len(wanted), -1)
-                # `embed --no-normalize` writes vectors of any length; an index holds unit vectors.
-                vectors = unit(vectors)
+                if about.get("normalized") != "true":
+                    vectors = unit(vectors)
                 others = [name for name in chosen.schema.names if name not in ("uuid", "emb", "path")]
                 columns = pa.Table.from_batches([chosen]).select(others)
                 adder.add(make_rows([ids[w] for w in wanted], [paths[w] for w in wanted], vectors, columns))
