@@ -15,7 +15,7 @@ from bioclip_jax.convert.load import model_files
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.predict.embedding.columns import Columns
-from bioclip_jax.predict.embedding.formats import Batch, check_format, write_batches
+from bioclip_jax.predict.embedding.formats import Batch, check_format, rows_path, write_batches
 from bioclip_jax.predict.embedding.stream import stream_vectors
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import Unreadable
@@ -70,7 +70,8 @@ def embed(
     paths = [] if texts else expand(inputs)
     images = find_images(paths) if paths else []
     read = {"an input": itertools.chain(paths, (image.path for image in images)), "part of the model": model_files(model)}
-    check_not_read({"--output": output}, read)
+    beside = rows_path(output) if format == "npy" else None
+    check_not_read({"--output": output, "the names of the rows": beside}, read)
     columns = Columns(paths, images) if images and format == "parquet" else None
 
     # JAX is loaded once there is something to do.
