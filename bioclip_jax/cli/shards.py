@@ -140,6 +140,16 @@ def _add_build(shards: Any) -> None:
         default="squash",
         help="to a square as published (default), or N pixels on the shorter side",
     )
+    output.add_argument(
+        "--resample",
+        choices=["antialias", "toolbox"],
+        default="antialias",
+        help="antialias (default), or as the TreeOfLife toolbox made the published shards: OpenCV's cubic where an "
+        "image shrinks, Lanczos-4 where it grows",
+    )
+    output.add_argument(
+        "--exif", choices=["apply", "ignore"], default="apply", help="turn images upright by EXIF (default), or not"
+    )
     output.add_argument("--quality", type=positive, default=95, metavar="N", help="of the JPEGs (default 95)")
     output.add_argument("--samples-per-shard", type=positive, default=10_000, metavar="N", help="default 10000")
     output.add_argument("--seed", type=non_negative, default=0, metavar="N", help="of the shuffle (default 0)")

@@ -94,7 +94,7 @@ def prepare_samples(job: Job, indices: Sequence[int], spool: BinaryIO) -> list[d
         rows.append(row)
         if cause is None:
             try:
-                pixels = decode_reduced(sample.image, max(DECODE_SIDE, 2 * job.settings.size))
+                pixels = decode_reduced(sample.image, max(DECODE_SIDE, 2 * job.settings.size), job.settings.read)
             except BadImage as error:
                 cause, message = error.cause, str(error)
         if cause is None and (found := checks(pixels, row["width"], row["height"])):
@@ -133,7 +133,7 @@ def hash_evaluation(job: Job, part: tuple[int, int, int, int]) -> int:
             continue
         # An evaluation image is to be found in copies that were mirrored or cropped a little, too.
         with contextlib.suppress(BadImage):
-            bits, quality = pdq_variants(decode_reduced(sample.image, DECODE_SIDE))
+            bits, quality = pdq_variants(decode_reduced(sample.image, DECODE_SIDE, job.settings.read))
             row |= {"pdq": bits.tobytes(), "pdq_quality": quality}
     with written_beside(job.hashed(evaluation, chunk)) as partial:
         pq.write_table(pa.Table.from_pylist(rows, HASHED_SCHEMA), partial)

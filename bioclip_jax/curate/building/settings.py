@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,9 @@ class BuildSettings:
     """How shards are made of a source; what is not asked for is not removed, but for images that cannot be read.
 
     format: "tar" (TreeOfLife shards) or "array_record". size: pixels; resize: "squash" to a square of that side, as
-    published, or "shortest" for the shorter side. quality: of the JPEGs, 1 to 100.
+    published, or "shortest" for the shorter side. resample: "antialias" (Lanczos), or "toolbox" for the pixels of the
+    TreeOfLife toolbox, which made the published shards: OpenCV's cubic where `size` is below the shorter side, else its
+    Lanczos-4. quality: of the JPEGs, 1 to 100. exif: as ReadOptions.
     min_side: drop images whose shorter side has fewer pixels; min_range: drop those of one tone, whose brightest and
     darkest fields are less than this apart, of 255 (16 is safe, see cleaning.checks). 0 keeps all.
     dedup: None, "exact" (the same bytes) or "near" (and by PDQ, within dedup_distance bits of 256; None takes the
@@ -28,7 +31,9 @@ class BuildSettings:
     format: Literal["tar", "array_record"] = "tar"
     size: int = 224
     resize: Literal["squash", "shortest"] = "squash"
+    resample: Literal["antialias", "toolbox"] = "antialias"
     quality: int = 95
+    exif: Literal["apply", "ignore"] = "apply"
     samples_per_shard: int = 10_000
     seed: int = 0
     min_side: int = 0
@@ -54,6 +59,8 @@ class BuildSettings:
                 object.__setattr__(self, name, str(value))
         _choice("format", self.format, ("tar", "array_record"))
         _choice("resize", self.resize, ("squash", "shortest"))
+        _choice("resample", self.resample, ("antialias", "toolbox"))
+        _choice("exif", self.exif, ("apply", "ignore"))
         _choice("unresolved", self.unresolved, ("keep", "drop"))
         if self.dedup is not None:
             _choice("dedup", self.dedup, ("exact", "near"))
@@ -77,6 +84,11 @@ class BuildSettings:
                 raise UserError(f"{name} does nothing without {needed}; add {needed} or leave {name} out")
         if self.unresolved == "drop" and self.backbone is None:
             raise UserError("unresolved=drop needs a backbone to resolve names against; give one")
+
+    @property
+    def read(self) -> ReadOptions:
+        """How images are read: one that is cut off would be in the shards for good, so it is left out."""
+        return ReadOptions(exif=self.exif, strict=True)
 
     @property
     def needs_pdq(self) -> bool:
