@@ -119,15 +119,16 @@ def _is_named(file: IO, path: Path) -> bool:
 @contextlib.contextmanager
 def _held(path: Path, refusal: str | None) -> Iterator[None]:
     """Hold `path` by having made it, and touch it now and then."""
-    me = _this_process()
+    me, waited_for = _this_process(), None
     while not _make(path, me):
         holder = _read(path)
-        if not _is_alive(path, holder):
+        if not _is_alive(path, holder, tell=holder != waited_for):
             _remove(path, holder)
         elif refusal is not None:
             raise UserError(_with_holder(refusal, holder))
         else:
             time.sleep(_POLL_SECONDS)
+        waited_for = holder
     over = threading.Event()
 
     def beat() -> None:
@@ -174,15 +175,16 @@ def _remove(path: Path, holder: dict[str, Any] | None) -> None:
         aside.unlink()
 
 
-def _is_alive(path: Path, holder: dict[str, Any] | None) -> bool:
-    """True for a holder that lives. One of another machine is watched for some time."""
+def _is_alive(path: Path, holder: dict[str, Any] | None, *, tell: bool) -> bool:
+    """True for a holder that lives. One of another machine is watched for some time, which `tell` reports."""
     if holder is None:
         # It was removed since, or it is damaged; whichever it is, the next attempt shows.
         return False
     me = _this_process()
     if all(holder.get(key) == me[key] for key in ("boot", "namespace")) and me["boot"]:
         return _started(holder.get("pid")) == holder.get("started")
-    print(f"waiting to see whether {_named(holder)} is still running", file=sys.stderr)
+    if tell:
+        print(f"waiting to see whether {_named(holder)} is still running", file=sys.stderr)
     last, end = _touched(path), time.monotonic() + _SILENT_SECONDS
     while last is not None and time.monotonic() < end:
         time.sleep(_POLL_SECONDS)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import write_text
+from bioclip_jax.locks import locked
+
+# Held by the training that writes to the directory.
+_LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,25 @@ class TrainingDirectory:
         path = Path(path)
         return (path / "config.json").is_file() and (path / "checkpoints").is_dir()
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the directory, which is made, and removed again if nothing was written to it.
+
+        UserError while another one runs, and where it cannot be written.
+        """
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        refusal = f"another training runs in {self.path}; wait for it or stop it, or give another --workdir"
+        with contextlib.ExitStack() as stack:
+            stack.callback(_remove_empty, made)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.path / _LOCK_FILE, refusal))
+            except OSError as error:
+                raise UserError(
+                    f"the --workdir {self.path} cannot be written ({error.strerror}); give another"
+                ) from None
+            yield
+
     def steps(self) -> list[int]:
         """Steps of the committed checkpoints, ascending; a half-written one has no numeric name yet."""
         if not self.checkpoints.is_dir():
@@ -59,11 +84,9 @@ class TrainingDirectory:
             ) from error
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write `config.json` beside and rename it, so that a kill leaves the old one or the new one."""
+        """Write `config.json`, so that a kill leaves the old one or the new one."""
         self.path.mkdir(parents=True, exist_ok=True)
-        beside = self.config_file.with_suffix(".json.partial")
-        beside.write_text(json.dumps(config, indent=2) + "\n")
-        os.replace(beside, self.config_file)
+        write_text(self.config_file, json.dumps(config, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out."""
@@ -76,3 +99,9 @@ class TrainingDirectory:
             except json.JSONDecodeError:
                 break
         return lines
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

@@ -66,6 +66,14 @@ def all_processes(environ: Mapping[str, str] = os.environ) -> Iterator[bool]:
         raise
 
 
+def is_first_process(environ: Mapping[str, str] = os.environ) -> bool:
+    """True in the process that writes for all. JAX is asked only where it was started by others, so no device wakes up."""
+    settings = process_settings(environ)
+    if settings is None and jax.distributed.is_initialized():
+        return jax.process_index() == 0
+    return settings is None or settings.process_id == 0
+
+
 def _go_past_proxies(host: str) -> None:
     """Where http_proxy is set, gRPC would ask the proxy for the way to the coordinator, and hang."""
     others = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy")

@@ -13,6 +13,7 @@ from bioclip_jax.checkpoint.config import to_dict
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.distributed.agreement import Agreement
+from bioclip_jax.distributed.startup import is_first_process
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sampling import epoch_samples
 from bioclip_jax.pipeline.sources import Source, open_source
@@ -35,15 +36,19 @@ def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = 
     SIGINT, SIGTERM or SIGUSR1, once the checkpoint is on disk.
     """
     # From the very start: a job that is warned while it still opens its data is to be requeued, not lost.
-    with Interrupt() as interrupt:
-        return _train(config, TrainingDirectory(Path(workdir)), evaluate, interrupt)
+    with Interrupt() as interrupt, contextlib.ExitStack() as stack:
+        directory = TrainingDirectory(Path(workdir))
+        if directory.path.exists() and not directory.path.is_dir():
+            raise UserError(f"the --workdir {directory.path} is a file; give a directory")
+        # Two runs in one directory would remove each other's checkpoints.
+        if is_first_process():
+            stack.enter_context(directory.locked())
+        return _train(config, directory, evaluate, interrupt)
 
 
 def _train(
     config: TrainConfig, directory: TrainingDirectory, evaluate: Evaluate | None, interrupt: Interrupt
 ) -> dict[str, Any]:
-    if directory.path.exists() and not directory.path.is_dir():
-        raise UserError(f"the --workdir {directory.path} is a file; give a directory")
     check_same_run(directory, config)
     sources = open_sources(config)
     config = config.with_steps(epoch_samples(sources["train"], config.data.sampling))

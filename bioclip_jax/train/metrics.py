@@ -13,6 +13,7 @@ import jax
 from bioclip_jax.checkpoint.config import to_dict
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import write_text
 from bioclip_jax.train.config import TrainConfig
 
 
@@ -33,9 +34,7 @@ class MetricsWriter:
 
         directory.path.mkdir(parents=True, exist_ok=True)
         keep = [line for line in directory.read_metrics() if line["step"] <= start_step]
-        beside = directory.metrics_file.with_suffix(".jsonl.partial")
-        beside.write_text("".join(json.dumps(line) + "\n" for line in keep))
-        os.replace(beside, directory.metrics_file)
+        write_text(directory.metrics_file, "".join(json.dumps(line) + "\n" for line in keep))
         self._file = directory.metrics_file.open("a", buffering=1)
         self._tensorboard = SummaryWriter(str(directory.tensorboard), purge_step=start_step + 1)
         self._wandb = _start_wandb(wandb_project, directory, config) if wandb_project else None

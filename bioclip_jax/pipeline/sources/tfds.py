@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import fcntl
 import re
 import sys
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.locks import locked
 from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
 from bioclip_jax.text.captions import CAPTION_FILES
 
@@ -87,8 +87,7 @@ def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
         # Its bars fill a log file with a line a second.
         tfds.disable_progress_bar()
     # TFDS reports to stdout, which belongs to a command's result.
-    with open(root / ".prepare.lock", "w") as lock, contextlib.redirect_stdout(sys.stderr):
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(root / ".prepare.lock", None), contextlib.redirect_stdout(sys.stderr):
         builder = tfds.builder(name, data_dir=directory, file_format="array_record")
         builder.download_and_prepare(file_format="array_record")
     return builder

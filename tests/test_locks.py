@@ -1,0 +1,159 @@
+"""Locks between real processes: held, killed, on file systems without flock, and from other machines."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bioclip_jax import locks
+from bioclip_jax.errors import UserError
+from bioclip_jax.locks import lock, locked
+
+# Holds PATH until its standard input ends; "ENOSYS" stands for a file system without flock.
+HOLD = """
+import errno, fcntl, os, sys
+from pathlib import Path
+from bioclip_jax.locks import locked
+path, flock = Path(sys.argv[1]), sys.argv[2]
+if flock != "works":
+    def refuse(*_):
+        raise OSError(getattr(errno, flock), os.strerror(getattr(errno, flock)))
+    fcntl.flock = refuse
+with locked(path, "held"):
+    print("has it", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def holder(path: Path, flock: str):
+    """A process that holds the lock."""
+    command = [sys.executable, "-c", HOLD, str(path), flock]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "has it\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def refuse_flock(monkeypatch, number: int = errno.ENOSYS) -> None:
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("flock", ["works", "ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing_in_the_way(flock, tmp_path, monkeypatch):
+    path = tmp_path / ".lock"
+    if flock != "works":
+        refuse_flock(monkeypatch, getattr(errno, flock))
+    with holder(path, flock) as process:
+        for _ in range(2):
+            with pytest.raises(UserError, match=rf"taken \(process {process.pid} on .* has it\)"), locked(path, "taken"):
+                pass
+        # Not waited for: to its parent it is a zombie, which holds nothing any more.
+        process.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with locked(path, "taken"):
+            assert sorted(file.name for file in tmp_path.iterdir()) == [".lock" if flock == "works" else ".lock.held"]
+    assert not list(tmp_path.iterdir()), "a lock that was given back leaves no file"
+
+
+@pytest.mark.parametrize("flock", ["works", "ENOSYS"])
+def test_it_is_free_again_after_an_orderly_end(flock, tmp_path, monkeypatch):
+    path = tmp_path / ".lock"
+    if flock != "works":
+        refuse_flock(monkeypatch)
+    with holder(path, flock) as process:
+        process.stdin.close()
+        assert process.wait() == 0
+    with pytest.raises(RuntimeError), locked(path, "taken"):
+        raise RuntimeError
+    with locked(path, "taken"), pytest.raises(UserError, match="taken"), locked(path, "taken"):
+        pass
+
+
+@pytest.mark.parametrize("flock", ["works", "ENOSYS"])
+def test_waiting_for_the_one_before(flock, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
+    if flock != "works":
+        refuse_flock(monkeypatch)
+    with holder(tmp_path / ".lock", flock) as process:
+        process.stdin.close()
+        with locked(tmp_path / ".lock", None):
+            assert process.wait() == 0, "the lock was given while another process had it"
+
+
+def other_machine(path: Path) -> None:
+    """What a process on another machine leaves, which no one here can ask whether it lives."""
+    process = locks._this_process() | {"host": "node7", "boot": "another", "token": "its own"}
+    path.with_name(f"{path.name}.held").write_text(json.dumps(process))
+
+
+def test_a_silent_process_of_another_machine_is_taken_for_dead(tmp_path, monkeypatch, capsys):
+    refuse_flock(monkeypatch)
+    monkeypatch.setattr(locks, "_SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
+    other_machine(tmp_path / ".lock")
+    with locked(tmp_path / ".lock", "taken"):
+        held = json.loads((tmp_path / ".lock.held").read_text())
+        assert held["pid"] == os.getpid() and held["boot"] != "another"
+    assert "on node7 is still running" in capsys.readouterr().err
+
+
+def test_a_living_process_of_another_machine_keeps_its_lock(tmp_path, monkeypatch):
+    """Its heartbeat is the sign: here a real process holds the lock that seems to be of another machine."""
+    refuse_flock(monkeypatch)
+    monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "_HEARTBEAT_SECONDS", 0.05)
+    path, here = tmp_path / ".lock", locks._this_process()
+    with locked(path, "taken"):
+        monkeypatch.setattr(locks, "_this_process", lambda: here | {"boot": "another", "token": "newcomer"})
+        with pytest.raises(UserError, match="taken"), locked(path, "taken"):
+            pass
+        monkeypatch.setattr(locks, "_this_process", lambda: here)
+
+
+def test_a_number_that_another_process_has_now_is_not_the_holder(tmp_path, monkeypatch):
+    refuse_flock(monkeypatch)
+    process = locks._this_process() | {"started": "1"}
+    (tmp_path / ".lock.held").write_text(json.dumps(process))
+    with locked(tmp_path / ".lock", "taken"):
+        pass
+
+
+def test_without_hard_links(tmp_path, monkeypatch):
+    def link(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    refuse_flock(monkeypatch)
+    monkeypatch.setattr(os, "link", link)
+    with locked(tmp_path / ".lock", "taken"), pytest.raises(UserError, match="taken"), locked(tmp_path / ".lock", "taken"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_are_told(tmp_path, monkeypatch):
+    refuse_flock(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output"), locked(tmp_path / ".lock", "taken"):
+        pass
+
+
+def test_a_file_that_cannot_be_locked_is_used_without(tmp_path, monkeypatch, capsys):
+    refuse_flock(monkeypatch)
+    with open(tmp_path / "a", "w") as file:
+        lock(file, "taken")
+    note = capsys.readouterr().err
+    assert note.count("\n") == 1 and f"the file system of {tmp_path} has no file locks" in note

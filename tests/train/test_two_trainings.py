@@ -1,0 +1,64 @@
+"""Two trainings in one work directory: the second is refused, whatever the file system."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+
+import pytest
+from training_process import Training, losses
+
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.cli import main
+
+
+def refuse_flock(monkeypatch) -> None:
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
+    steps = ("--config.checkpoint_every=2", "--config.total_steps=20")
+    first = Training(tiny_config, tmp_path / "run", *steps)
+    first.wait_for_step(1)
+    second = Training(tiny_config, tmp_path / "run", *steps)
+    message = second.wait()
+    assert second.status == 2 and message.count("\n") == 1, message
+    assert f"another training runs in {tmp_path / 'run'}" in message and f"process {first.process.pid}" in message
+    assert first.process.exitcode is None, f"the first had ended before the second was refused: {first.errors}"
+    # A killed one is not in the way of the next, at once.
+    directory = TrainingDirectory(tmp_path / "run")
+    assert first.wait_for("a checkpoint", directory.steps), first.errors
+    first.signal(signal.SIGKILL)
+    first.wait()
+    third = Training(tiny_config, tmp_path / "run", *steps)
+    assert "going on from step" in third.wait() and third.status == 0, third.errors
+    assert sorted(losses(tmp_path / "run")) == list(range(1, 21))
+    assert directory.steps()[-1] == 20
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+@pytest.mark.parametrize("flock", [True, False])
+def test_the_second_is_told_in_one_line(flock, tiny_config, tmp_path, monkeypatch, capsys):
+    if not flock:
+        refuse_flock(monkeypatch)
+    directory = TrainingDirectory(tmp_path / "run")
+    with directory.locked():
+        assert flock or "has no file locks; .lock.held replaces one" in capsys.readouterr().err
+        assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / "run")]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith(f"error: another training runs in {directory.path}; wait for it or stop it"), error
+    assert not list(tmp_path.iterdir()), "a directory in which nothing was written stays behind"
+
+
+@pytest.mark.parametrize("place", ["file/run", "/proc/self/run"])
+def test_a_workdir_that_cannot_be_written_is_refused_before_the_data_are_opened(place, tiny_config, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    missing = "--config.data.train=nowhere"
+    assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / place), missing]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "cannot be written" in message and "nowhere" not in message, message
