@@ -82,7 +82,7 @@ class Peer:
 def peer_settings(config: TrainConfig, devices: int) -> dict[str, Any]:
     """What the peer is told to train on one of `devices` devices: the config's own choices, as far as it has them.
 
-    Of the remat policies it has "full"; all that is not fp32 it computes by autocast to bfloat16.
+    Of the remat policies it has "full". It has pure_bf16; what else is not fp32 it computes by autocast to bfloat16.
     """
     streams = [rows // devices for rows in (config.global_batch_size, config.replay.batch_size) if rows]
     if any(rows % config.micro_batches for rows in streams):
@@ -93,7 +93,7 @@ def peer_settings(config: TrainConfig, devices: int) -> dict[str, Any]:
         "model_cfg": get_config(config.model).to_open_clip(),
         "streams": streams,
         "micro_batches": config.micro_batches,
-        "precision": "fp32" if config.precision == "fp32" else "bf16",
+        "precision": config.precision if config.precision in ("fp32", "pure_bf16") else "bf16",
         "checkpointing": config.remat == "full",
         "compile": True,
         "learning_rate": config.learning_rate,

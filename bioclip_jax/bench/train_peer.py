@@ -77,10 +77,10 @@ def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Calla
     """One update of an open_clip model on random pairs on the device; it waits for the device and gives the loss.
 
     settings: model_cfg, as in an open_clip_config.json; streams, the pairs of each loss (the tree of life's, and the
-    replayed ones, if any); micro_batches; precision, "fp32" or "bf16"; checkpointing; learning_rate, weight_decay,
-    betas, eps.
+    replayed ones, if any); micro_batches; precision, "fp32", "bf16" or "pure_bf16"; checkpointing; learning_rate,
+    weight_decay, betas, eps.
 
-    As open_clip trains: autocast for bfloat16, AdamW, ClipLoss, texts at the model's context length, and micro-batches
+    As open_clip trains: autocast for bf16, bfloat16 parameters for pure_bf16, AdamW, ClipLoss, texts at the model's context length, and micro-batches
     whose features are computed first and whose loss is that of all. Replayed pairs go through the towers along with
     the others; the second projector, a thousandth of the work, is left out.
     """
@@ -88,9 +88,10 @@ def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Calla
     import torch
 
     torch.backends.cuda.matmul.allow_tf32 = True
-    half = settings["precision"] == "bf16"
+    autocasts, pure = settings["precision"] == "bf16", settings["precision"] == "pure_bf16"
     torch.manual_seed(0)
-    original = open_clip.CLIP(**settings["model_cfg"], cast_dtype=torch.bfloat16 if half else None).to(device)
+    original = open_clip.CLIP(**settings["model_cfg"], cast_dtype=torch.bfloat16 if autocasts else None)
+    original.to(device=device, dtype=torch.bfloat16 if pure else None)
     if settings["checkpointing"]:
         original.set_grad_checkpointing(True)
     model = torch.compile(original) if compiled else original
@@ -113,7 +114,7 @@ def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Calla
         return sum(contrast(image, text, scale) for image, text in zip(images, texts, strict=True))
 
     def autocast() -> Any:
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocasts)
 
     def backward_in_parts() -> Any:
         with torch.no_grad(), autocast():
@@ -153,7 +154,10 @@ def _random_batches(settings: dict[str, Any], size: int, device: Any) -> list[tu
     text, parts = settings["model_cfg"]["text_cfg"], settings["micro_batches"]
     images, texts = [], []
     for pairs in settings["streams"]:
-        images.append(torch.randn(pairs, 3, size, size, device=device).chunk(parts))
+        pixels = torch.randn(pairs, 3, size, size, device=device)
+        if settings["precision"] == "pure_bf16":
+            pixels = pixels.to(torch.bfloat16)
+        images.append(pixels.chunk(parts))
         tokens = torch.randint(1, text["vocab_size"], (pairs, text["context_length"]), device=device)
         texts.append(tokens.chunk(parts))
     return [tuple(torch.cat(streams) for streams in part) for part in zip(zip(*images), zip(*texts), strict=True)]

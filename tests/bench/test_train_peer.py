@@ -25,10 +25,11 @@ def test_micro_batches_train_as_the_full_batch_does():
     assert whole[-1] < whole[0], f"it does not learn its one batch: {whole}"
 
 
-def test_checkpointing_and_bfloat16_change_only_what_they_should():
+@pytest.mark.parametrize("precision", ["bf16", "pure_bf16"])
+def test_checkpointing_and_bfloat16_change_only_what_they_should(precision):
     plain = losses(peer_process.peer_settings(config(), devices=1))
-    settings = peer_process.peer_settings(config(remat="full", precision="bf16"), devices=1)
-    assert settings["checkpointing"] and settings["precision"] == "bf16"
+    settings = peer_process.peer_settings(config(remat="full", precision=precision), devices=1)
+    assert settings["checkpointing"] and settings["precision"] == precision
     other = losses(settings)
     assert other == pytest.approx(plain, rel=0.05)
     assert other != plain, "bfloat16 was asked for, and the losses are float32's"

@@ -21,6 +21,14 @@ def test_every_experiment_is_complete(file):
     assert get_config(config.model) and config.learning_rate > 0 and config.with_steps(1_000_000).total_steps > 0
 
 
+@pytest.mark.parametrize("file", ["bioclip_vit_b16.py", "bioclip2_vit_l14.py", "bioclip2_5_vit_h14.py"])
+def test_the_published_recipes_normalize_as_their_trainer_did(file):
+    from open_clip.constants import IMAGENET_MEAN, IMAGENET_STD
+
+    image = train_config(read_config(str(CONFIGS / file), ["--config.data.train=shards"])).image
+    assert (image.mean, image.std) == (IMAGENET_MEAN, IMAGENET_STD)
+
+
 def test_overrides_reach_the_dataclass():
     overrides = ["--config.learning_rate=0.5", "--config.data.val=elsewhere", "--config.init_from=local-dir:x"]
     config = train_config(read_config(MINI, [*overrides, "--config.total_steps=7", "--config.mesh.fsdp=2"]))
