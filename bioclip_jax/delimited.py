@@ -82,12 +82,17 @@ class _Reading:
 
 
 def read_delimited(
-    opened: Callable[[], BinaryIO], name: str, wanted: Callable[[list[str]], list[str | None]], known: Iterable[str]
+    opened: Callable[[], BinaryIO],
+    name: str,
+    wanted: Callable[[list[str]], list[str | None]],
+    known: Iterable[str],
+    has_header: bool = True,
 ) -> pa.Table:
     """A table of texts, "" where a cell is empty; blank lines are no rows.
 
     opened: opens the bytes anew, because a file may have to be read again in another way. wanted: from the header's
     cells to the columns' names, None for one to leave out. known: folded names by which a header is recognized.
+    has_header: if not, the first line is a row too.
     A row with fewer cells than the header is filled up, and counted on standard error. Errors: UserError for a file
     that is no text, and for a row with more cells than the header, which nobody can tell the columns of.
     """
@@ -96,7 +101,7 @@ def read_delimited(
     encodings = _encodings(source, name)
     for encoding in encodings:
         try:
-            table = _read_as(source, name, encoding, wanted, frozenset(known))
+            table = _read_as(source, name, encoding, wanted, frozenset(known), has_header)
         except UnicodeError:
             continue
         if encoding != encodings[0]:
@@ -111,6 +116,7 @@ def _read_as(
     encoding: str,
     wanted: Callable[[list[str]], list[str | None]],
     known: frozenset[str],
+    has_header: bool,
 ) -> pa.Table:
     def text() -> io.TextIOWrapper:
         return io.TextIOWrapper(source(), encoding, newline="")
@@ -122,7 +128,7 @@ def _read_as(
     readings: list[_Reading] = []
     for way in ways:
         with text() as file:
-            readings.append(_read(file, separator, way, wanted))
+            readings.append(_read(file, separator, way, wanted, has_header))
         # Without a quotation mark every way reads the same.
         if readings[-1].is_clean or not readings[-1].has_quotes:
             break
@@ -140,7 +146,11 @@ def _read_as(
 
 
 def _read(
-    file: Iterable[str], separator: str, way: _Quoting, wanted: Callable[[list[str]], list[str | None]]
+    file: Iterable[str],
+    separator: str,
+    way: _Quoting,
+    wanted: Callable[[list[str]], list[str | None]],
+    has_header: bool,
 ) -> _Reading:
     """The rows in one way, up to the first block that this way cannot read."""
     reading = _Reading()
@@ -153,6 +163,8 @@ def _read(
             header = [_unquoted(cell) for cell in header]
         header = [cell.strip("\ufeff").strip() for cell in header]
         reading.names = wanted(header)
+        if header and not has_header:
+            _add_block(reading, [header], header, start, False)
         while True:
             rows, start = [], reader.line_num + 1
             # Rows before an error stay in the list.

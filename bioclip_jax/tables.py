@@ -22,8 +22,10 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 # Columns that name an image file, the first that is there; Camtrap DP calls it filePath.
 PATH_COLUMNS = ("filepath", "file_name")
 TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
+# Columns of whole names with their authors, as GBIF and Darwin Core have them.
+SCIENTIFIC_COLUMNS = ("scientific_name", "scientificName")
 # Names that are found whatever their case and the blanks around them.
-_KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS)
+_KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS, *SCIENTIFIC_COLUMNS)
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
@@ -41,27 +43,32 @@ def read_table(
     known: Collection[str] = (),
     only: Collection[str] | None = None,
     keep_unnamed: bool = False,
+    has_header: bool = True,
     content: bytes | None = None,
 ) -> pa.Table:
     """The table in a delimited text (every value a text) or a Parquet file (whose types stay).
 
     What it is, its compression, encoding and separator are told from the content. Names of columns lose the blanks
-    around them; those of `required`, `known`, PATH_COLUMNS and TAXON_COLUMNS are found whatever their case, and are
+    around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and SCIENTIFIC_COLUMNS are found whatever their case, and are
     spelled so in the result.
 
     required: columns of which one must be there. only: columns to read, all if None. keep_unnamed: columns without a
-    name become "Unnamed: 0", counted from the left, as pandas calls them, instead of being left out. content: the
-    table itself, of which `path` is the name.
+    name become "Unnamed: 0", counted from the left, as pandas calls them, instead of being left out. has_header:
+    if not, the first line of a text is a row too, and columns are called "0", "1" and so on. content: the table itself,
+    of which `path` is the name.
     Errors: UserError if it cannot be read, has none of `required`, one of the names twice, or no rows.
     """
     names = dict.fromkeys([*required, *known, *_KNOWN])
-    wanted = " or ".join(required) or "names"
+    wanted = " or ".join(required[:2])
 
     def columns(header: Sequence[str]) -> list[str | None]:
+        if not has_header:
+            return [str(place) for place in range(len(header))]
         found = _column_names(header, names, str(path), keep_unnamed)
         if required and not any(name in found for name in required):
             have = ", ".join(name for name in header if name) or "nothing"
-            raise UserError(f"{path} has no column {wanted}, only {have}; add it")
+            none = f"none of the columns {', '.join(required)}" if len(required) > 2 else f"no column {wanted}"
+            raise UserError(f"{path} has {none}, only {have}; add it")
         return [name if only is None or name in only else None for name in found]
 
     def opened() -> BinaryIO:
@@ -76,9 +83,9 @@ def read_table(
         if is_parquet:
             table = _read_parquet(opened, str(path), columns)
         else:
-            table = read_delimited(opened, str(path), columns, map(fold_name, names))
+            table = read_delimited(opened, str(path), columns, map(fold_name, names), has_header)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give a CSV, TSV or Parquet table with a column {wanted}") from None
+        raise UserError(f"{path} does not exist; give a CSV, TSV or Parquet table") from None
     except (OSError, *DAMAGED) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read ({reason}); give a CSV, TSV or Parquet table") from None

@@ -146,7 +146,8 @@ class Question:
         found["temperature"] = classifier.temperature
         if self.subset is not None:
             rank, values = self.names
-            found["subset"] = hashlib.sha256("\n".join([rank.get_label(), *values]).encode()).hexdigest()
+            label = rank if isinstance(rank, str) else rank.get_label()
+            found["subset"] = hashlib.sha256("\n".join([label, *values]).encode()).hexdigest()
         return found
 
     def _check_choice(self) -> None:

@@ -6,6 +6,7 @@ Every verb brings names into this form before it compares, groups or writes them
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 # Tables write these where a rank is unknown. Written as a regular expression that Python and Polars both understand.
@@ -33,6 +34,10 @@ _HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A
 # "M. domestica" or "M.domestica"; two letters where one is not enough, as in "Ch. rubrum".
 _ABBREVIATED = re.compile(r"([A-Z][a-z]?|[a-z])\. ?(?=[^\W\d_])")
 _BINOMIAL = re.compile(r"((?:× )?[A-Z][a-zà-öø-ÿœ-]+) (?:× )?[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+(?= |$)")
+_SUBGENUS = re.compile(r"^([^\W\d_]+) \([^\W\d_]+\)(?= [^\W\d_])")
+_LOWER_WORD = re.compile(r"[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+")
+# In lower case, and yet of an author.
+_AUTHOR_WORDS = frozenset("auct de del der des du et ex in non sensu van von zu".split())
 _ONE_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
@@ -80,6 +85,14 @@ def genus_and_epithet(genus: Any, species: Any) -> tuple[str, str]:
     species cell, as in the TreeOfLife toolbox, and is filled from it where it is unknown.
     """
     return _genus_and_epithet(clean_text(genus), clean_text(species))
+
+
+def without_author(value: Any) -> str:
+    """Genus and epithets of a scientific name: "Malus domestica" of "Malus domestica (Suckow) Borkh., 1803"."""
+    words = _SUBGENUS.sub(r"\1", clean_text(value)).split()
+    first = words.index("×") + 2 if words[:1] == ["×"] else 1
+    epithets = takewhile(lambda word: _LOWER_WORD.fullmatch(word) and word not in _AUTHOR_WORDS, words[first:])
+    return " ".join([*words[:first], *epithets])
 
 
 @lru_cache(maxsize=1 << 16)

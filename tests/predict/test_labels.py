@@ -123,11 +123,12 @@ def test_a_label_without_a_bin_is_named(bin):
     [
         ("label\napple\n", "one column"),
         ("label,bin\n", "names no label"),
-        ("", "names no label"),
+        ("", "has no rows"),
         ("label,bin\napple,\n", "'apple' has no bin"),
         ("label,bin\napple\n", "'apple' has no bin"),
         ("label,bin\napple,fruit\napple,tree\n", "two bins"),
-        (b"label,bin\n\xff\xfe,x\n", "UTF-8"),
+        (b"label,bin\n\x81,x\n", "UTF-8"),
+        ("butterfly,insect\nboletus,fungus\nagaric,fungus\n", "first line, butterfly,insect, may be a header or .* bin"),
     ],
 )
 def test_what_is_wrong_with_a_table_of_bins_is_told(tmp_path, content, says):
@@ -200,3 +201,18 @@ def test_weights_beside_an_architectures_name(model_directory, model, pictures):
     assert loaded.fingerprint == model.fingerprint
     with pytest.raises(UserError, match="holds its own weights"):
         bioclip_jax.load_model(model_directory, pretrained=weights)
+
+
+@pytest.mark.parametrize("header", ["label,bin\n", "Name;Group\n", ",category\n", "species\tbin\n", "sort,Bins\n", ""])
+def test_bins_with_and_without_a_header(tmp_path, header):
+    separator = next((mark for mark in ";\t" if mark in header), ",")
+    rows = ["wasp,insect", "butterfly,insect", "boletus,fungus"]
+    (tmp_path / "bins.csv").write_text(header + "\n".join(rows).replace(",", separator))
+    assert read_bins(tmp_path / "bins.csv") == {"wasp": "insect", "butterfly": "insect", "boletus": "fungus"}
+
+
+def test_bins_are_those_that_pybioclip_reads(tmp_path):
+    from bioclip.commands import parse_bins_csv
+
+    (tmp_path / "bins.csv").write_text('classes,bin\n"fig, dried",fruit\nbroccoli,vegetable\ncat,animal\n')
+    assert read_bins(tmp_path / "bins.csv") == parse_bins_csv(str(tmp_path / "bins.csv"))

@@ -279,7 +279,7 @@ def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
     ("name", "text", "message"),
     [
         ("a.csv", "name,common_name\nx,y\n", "none of the columns kingdom, .*only name, common_name"),
-        ("b.csv", "genus,species\n", "names no taxon"),
+        ("b.csv", "genus,species\n", "has no rows"),
         ("c.csv", "genus,common_name\n,cat\n", "names no taxon"),
         ("d.csv", "", "only nothing"),
         ("e.parquet", "no parquet", "no readable Parquet"),

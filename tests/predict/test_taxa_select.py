@@ -162,6 +162,24 @@ def test_only_names_that_are_still_there_are_known():
         ("species\nFelis catus\n\nPanthera leo \nFelis catus\n", Rank.SPECIES, ["Felis catus", "Panthera leo"]),
         ("\ufeffGenus,note\nFelis,small\nPanthera,\n", Rank.GENUS, ["Felis", "Panthera"]),
         ('CLASS\n"Mammalia"\n', Rank.CLASS, ["Mammalia"]),
+        ("Species;n\nFelis catus;3\n", Rank.SPECIES, ["Felis catus"]),
+        ("species,genus\nFelis catus,Felis\n", Rank.SPECIES, ["Felis catus"]),
+        ("id,genus,Species\n1,Felis,catus\n2,Felis,\n", Rank.SPECIES, ["Felis catus"]),
+        ("id,Family,genus\n1,Felidae,Felis\n", Rank.GENUS, ["Felis"]),
+        ("Common name\tn\nHouse cat\t1\n", "common_name", ["House cat"]),
+        ("id,common_name\n1,House cat\n", "common_name", ["House cat"]),
+        ("id,family,scientific_name\n1,Felidae,Felis catus L.\n", Rank.SPECIES, ["Felis catus"]),
+        (
+            "taxonKey\tscientificName\tspecies\n1\tFelis catus Linnaeus, 1758\tFelis catus\n2\tFelis L.\t\n",
+            Rank.SPECIES,
+            ["Felis catus"],
+        ),
+        (
+            'scientificName,n\n"Felis catus Linnaeus, 1758",1\nMalus (Malus) domestica (Suckow) Borkh.,2\n'
+            "Bellis perennis von Tavel,3\n",
+            Rank.SPECIES,
+            ["Felis catus", "Malus domestica", "Bellis perennis"],
+        ),
     ],
 )
 def test_a_subset_is_read(tmp_path, text, rank, values):
@@ -172,10 +190,10 @@ def test_a_subset_is_read(tmp_path, text, rank, values):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"name\nFelis\n", "the first column of .* is named 'name'; it must be one of kingdom, .*species"),
-        (b"", "is named ''"),
-        (b"genus\n\n,x\n", "lists no genus"),
-        (b"genus\n\xff\xfe\n", "no readable CSV"),
+        (b"name\nFelis\n", "s.csv has none of the columns kingdom, .*species, .*, only name; name one of them so"),
+        (b"", "has no rows"),
+        (b"genus,n\n\n,x\n", "lists no genus"),
+        (b"genus\n\x81\n", "no readable CSV"),
         (None, "does not exist"),
     ],
 )
@@ -184,3 +202,11 @@ def test_a_subset_that_is_none_is_told(tmp_path, data, message):
         (tmp_path / "s.csv").write_bytes(data)
     with pytest.raises(UserError, match=message):
         read_subset(tmp_path / "s.csv")
+
+
+def test_a_subset_by_common_names(tmp_path):
+    common = sorted(set(NAMES.dictionary("common_name").to_pylist()) - {""})[:2]
+    expected = [row for row in range(len(NAMES)) if NAMES.taxon(row).common_name in common]
+    assert rows_of(NAMES, "common_name", [name.upper() for name in common]).tolist() == expected
+    with pytest.raises(UserError, match="Unknown common name received: nobody"):
+        rows_of(NAMES, "common_name", ["nobody"])

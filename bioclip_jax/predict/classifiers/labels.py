@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import sys
@@ -11,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.tables import fold_name, read_table, texts
 from bioclip_jax.text.names import clean_text
+from bioclip_jax.text.taxon import RANKS
+
+# How people head the two columns of --bins.
+_LABEL_HEADERS = frozenset(
+    {"", "label", "labels", "class", "classes", "class_name", "cls", "name", "names", "category", "classification"}
+    | {"taxon", "taxa", "common_name", "scientific_name", "scientificname", "item", "text", "prompt", *RANKS}
+)
+_BIN_HEADERS = frozenset(
+    {"bin", "bins", "bin_name", "group", "groups", "category", "categories", "class", "super_class", "superclass"}
+    | {"type", "parent", *RANKS}
+)
 
 # A suffix such as .lst or .txt; longer ones may be an epithet, as in "M.domestica".
 _SUFFIX = re.compile(r"\S\.[A-Za-z][A-Za-z0-9]{1,3}$")
@@ -49,24 +60,33 @@ def _names_a_file(text: str) -> bool:
 
 
 def read_bins(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The bin of each label from a CSV with a header: the label in its first column, the bin in its second.
+    """The bin of each label from a table: the label in its first column, the bin in its second.
 
-    Errors: UserError where it cannot be read, holds no label, or has a row without a bin.
+    A header is told by its words (label, bin and the like), and a first line without one by its bin, which other
+    labels have too. Errors: UserError where it cannot be read, holds no label, has a row without a bin, or a first line
+    that may be a header or not.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV ({error}); give comma separated text in UTF-8") from error
-    except OSError as error:
-        raise UserError(f"the bins {path} cannot be read ({error.strerror}); name a CSV of labels and bins") from error
-    if rows and len(rows[0]) < 2:
+    table = read_table(path, has_header=False)
+    if table.num_columns < 2:
         raise InvalidValue(
-            f"{path} has one column, {rows[0][0]!r}; give the label in the first and its bin in the second"
+            f"{path} has one column, {table[0][0].as_py()!r}; give the label in the first and its bin in the second"
         )
-    if len(rows) < 2:
+    rows = list(zip(texts(table[0]), texts(table[1])))
+    first, *others = [row for row in rows if any(cell.strip() for cell in row)] or [("", "")]
+    if _is_header(first) or not others:
+        rows = others
+    elif clean_text(first[1]) not in {clean_text(bin) for _, bin in others}:
+        raise UserError(
+            f"{path}: its first line, {','.join(first)}, may be a header or a label and its bin; begin it with the line "
+            "label,bin"
+        )
+    if not rows:
         raise UserError(f"{path} names no label; give a header, then a label and its bin a line")
-    return checked_bins(((row[0], row[1] if len(row) > 1 else "") for row in rows[1:]), where=str(path))
+    return checked_bins(rows, where=str(path))
+
+
+def _is_header(row: tuple[str, str]) -> bool:
+    return fold_name(row[0]) in _LABEL_HEADERS or fold_name(row[1]) in _BIN_HEADERS
 
 
 def distinct_labels(labels: Iterable[str]) -> list[str]:

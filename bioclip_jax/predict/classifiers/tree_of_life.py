@@ -96,11 +96,11 @@ class TreeOfLifeClassifier(BaseClassifier):
     def create_taxa_filter(self, rank: Rank | str, user_values: Sequence[str]) -> Bool[np.ndarray, " taxa"]:
         """Which taxa, in the order of get_label_data, are below those named of a rank; UserError names unknown ones."""
         keep = np.zeros(len(self.head.names), bool)
-        keep[self.head.names.place[rows_of(self.head.names, as_rank(rank), list(user_values))]] = True
+        keep[self.head.names.place[rows_of(self.head.names, rank, list(user_values))]] = True
         return keep
 
     def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> Bool[np.ndarray, " taxa"]:
-        """As create_taxa_filter, from a CSV whose first column is named by a rank."""
+        """As create_taxa_filter, from a table that read_subset can read."""
         return self.create_taxa_filter(*read_subset(csv_path))
 
     def apply_filter(self, keep_labels_ary: Sequence[bool]) -> None:
@@ -128,7 +128,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         """
         rows = None
         if subset is not None:
-            rows = rows_of(self.head.names, as_rank(subset[0]), list(subset[1]), skip_unknown=skip_unknown)
+            rows = rows_of(self.head.names, subset[0], list(subset[1]), skip_unknown=skip_unknown)
         if within_taxon is not None:
             below = within(self.head.names, within_taxon)
             rows = below if rows is None else np.intersect1d(rows, below, assume_unique=True)

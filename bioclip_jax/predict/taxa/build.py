@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import tempfile
@@ -31,7 +30,9 @@ from bioclip_jax.predict.taxa.published import (
     published_blocks,
     read_names,
 )
+from bioclip_jax.tables import SCIENTIFIC_COLUMNS, is_table, read_table, table_rows
 from bioclip_jax.text.captions import taxon_of
+from bioclip_jax.text.names import without_author
 from bioclip_jax.text.taxon import RANKS, Taxon
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
 
 _RANK_COLUMNS = (*RANKS, "cls", "class_")
-_TABLE_SUFFIXES = (".csv", ".parquet", ".pq")
 _CONVERTED_ROWS = 8192
 
 
@@ -151,7 +151,7 @@ def _names_in(source: str) -> tuple[TaxaNames, dict[str, int]]:
     path = Path(source).expanduser()
     if path.suffix == ".json":
         taxa: Iterable[Taxon] = _taxa_of(read_names(path))
-    elif table := path if path.suffix in _TABLE_SUFFIXES else find_metadata(path):
+    elif table := path if is_table(path) else find_metadata(path):
         taxa = (Taxon.from_row(row) for row in _table_rows(table))
     else:
         taxa = _sample_taxa(source)
@@ -174,34 +174,17 @@ def _taxa_of(names: TaxaNames) -> Iterator[Taxon]:
 
 
 def _table_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV or Parquet table; of the latter only the columns that name taxa."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                _check_columns(path, reader.fieldnames or [])
-                yield from reader
-        else:
-            table = pq.ParquetFile(path)
-            columns = _check_columns(path, table.schema_arrow.names)
-            for batch in table.iter_batches(columns=columns):
-                yield from batch.to_pylist()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give a table of taxa, published embeddings or data") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no readable CSV ({error}); save it as UTF-8 text") from None
-    except pa.ArrowException as error:
-        raise UserError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
-
-
-def _check_columns(path: Path, columns: Sequence[str]) -> list[str]:
-    if not any(name in _RANK_COLUMNS for name in columns):
-        have = ", ".join(columns) or "nothing"
-        raise UserError(f"{path} has none of the columns {', '.join(RANKS)}, only {have}; name one of them so")
-    return [name for name in columns if name in (*_RANK_COLUMNS, "common_name")]
+    """The rows of a table, only the columns that name taxa; without genus and species columns the scientific name's."""
+    names = (*_RANK_COLUMNS, *SCIENTIFIC_COLUMNS)
+    table = read_table(path, names, only=(*names, "common_name"))
+    whole = next((name for name in SCIENTIFIC_COLUMNS if name in table.column_names), None)
+    if whole is None or {"genus", "species"} & set(table.column_names):
+        yield from table_rows(table)
+        return
+    for row in table_rows(table):
+        name = without_author(row[whole])
+        # A single word may be a taxon of any rank.
+        yield {**row, "species": name} if " " in name else row
 
 
 def _sample_taxa(source: str) -> Iterator[Taxon]:

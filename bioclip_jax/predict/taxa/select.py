@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
 from bioclip_jax.errors import InvalidValue, UserError
-from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.rank import Rank, as_rank
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
 from bioclip_jax.predict.taxa.nearest import most_alike, nearest
-from bioclip_jax.text.names import clean_text, known_text
+from bioclip_jax.tables import SCIENTIFIC_COLUMNS, read_table, texts
+from bioclip_jax.text.names import clean_text, genus_and_epithet, known_text, without_author
 from bioclip_jax.text.taxon import RANKS
 
 if TYPE_CHECKING:
@@ -25,44 +24,56 @@ if TYPE_CHECKING:
 
 # Unknown or ambiguous names that a message goes into.
 _SHOWN = 5
+# The one column beside the ranks by which taxa can be chosen.
+COMMON_NAME = "common_name"
 
 
-def read_subset(path: str | os.PathLike[str]) -> tuple[Rank, list[str]]:
-    """A rank and names at it, from a CSV: the first column, named by the rank, as pybioclip reads it.
+def read_subset(path: str | os.PathLike[str]) -> tuple[Rank | str, list[str]]:
+    """A rank, or COMMON_NAME, and names at it, from a table.
 
-    Cells that say "unknown" are skipped. UserError if the file cannot be read, its first column is named otherwise, or
-    it is empty.
+    They stand in the first column where a rank is its name, as pybioclip reads it. Of a table that begins with another
+    column, such as a species list of GBIF, they are the species, or else the scientific or the common names. Cells that
+    say "unknown" are skipped. UserError if the file cannot be read, has no such column, or it is empty.
     """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except FileNotFoundError:
-        raise UserError(f"the subset {path} does not exist; give a CSV whose first column is a rank's") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"the subset {path} is no readable CSV ({error}); save it as UTF-8 text") from None
-    header = rows[0][0].strip() if rows else ""
-    if header.lower() not in RANKS:
-        raise InvalidValue(f"the first column of {path} is named {header!r}; it must be one of {', '.join(RANKS)}")
-    values = [value for value in dict.fromkeys(known_text(row[0]) for row in rows[1:]) if value]
+    table = read_table(path, known=SCIENTIFIC_COLUMNS)
+    columns = table.column_names
+    kind = columns[0]
+    if kind not in (*RANKS, "cls", *SCIENTIFIC_COLUMNS, COMMON_NAME):
+        order = ("species", *SCIENTIFIC_COLUMNS, COMMON_NAME, *reversed(RANKS))
+        kind = next((name for name in order if name in columns), None)
+    if kind is None:
+        raise InvalidValue(
+            f"{path} has none of the columns {', '.join(RANKS)}, scientificName or {COMMON_NAME}, only "
+            f"{', '.join(columns)}; name one of them so"
+        )
+    cells = texts(table[kind])
+    if kind in SCIENTIFIC_COLUMNS:
+        cells = map(without_author, cells)
+    elif kind == "species" and "genus" in columns and columns[0] != "species":
+        # The species may be written as an epithet beside its genus.
+        pairs = zip(texts(table["genus"]), cells)
+        cells = (" ".join(genus_and_epithet(genus, cell)) if known_text(cell) else "" for genus, cell in pairs)
+    values = [value for value in dict.fromkeys(known_text(cell) for cell in cells) if value]
     if not values:
-        raise UserError(f"the subset {path} lists no {header.lower()}; write one a line below its name")
-    return Rank(RANKS.index(header.lower())), values
+        raise UserError(f"the subset {path} lists no {kind}; write one a line below its name")
+    rank = {"cls": "class", **dict.fromkeys(SCIENTIFIC_COLUMNS, "species")}.get(kind, kind)
+    return COMMON_NAME if rank == COMMON_NAME else Rank(RANKS.index(rank)), values
 
 
 def rows_of(
-    names: TaxaNames, rank: Rank, values: Sequence[str], *, skip_unknown: bool = False
+    names: TaxaNames, rank: Rank | str, values: Sequence[str], *, skip_unknown: bool = False
 ) -> Int32[np.ndarray, " rows"]:
     """The rows of all taxa whose name at `rank` is one of `values`, in any case; a species is "Genus epithet".
 
-    UserError if one of them is not there: it names the nearest that are. With `skip_unknown` those are counted on
-    standard error, and it is an error only if none is there.
+    With COMMON_NAME as rank they are common names. UserError if one of them is not there: it names the nearest that
+    are. With `skip_unknown` those are counted on standard error, and it is an error only if none is there.
     """
+    rank = rank if rank == COMMON_NAME else as_rank(rank)
     values = [clean_text(value) for value in values]
     if rank is Rank.SPECIES:
         chosen, known = _species(names, values)
     else:
-        column, lower = _folded(names, COLUMNS[rank.value])
+        column, lower = _folded(names, COMMON_NAME if rank == COMMON_NAME else COLUMNS[rank.value])
         code = _places([value.lower() for value in values], lower)
         # The last place is for values that are not there.
         wanted, there = np.zeros((2, len(lower) + 1), bool)
@@ -74,7 +85,7 @@ def rows_of(
         raise InvalidValue(_unknown(names, rank, unknown))
     if unknown:
         shown = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
-        print(f"note: skipped {len(unknown)} unknown {rank.get_label()} names of the subset: {shown}", file=sys.stderr)
+        print(f"note: skipped {len(unknown)} unknown {_label(rank).removesuffix(" name")} names of the subset: {shown}", file=sys.stderr)
     return np.flatnonzero(chosen).astype(np.int32)
 
 
@@ -220,13 +231,19 @@ def _species(names: TaxaNames, values: Sequence[str]) -> tuple[Bool[np.ndarray, 
     return chosen, known
 
 
-def _unknown(names: TaxaNames, rank: Rank, unknown: Sequence[str]) -> str:
-    label = rank.get_label()
+def _unknown(names: TaxaNames, rank: Rank | str, unknown: Sequence[str]) -> str:
+    label = _label(rank)
+    common = names.dictionary(COMMON_NAME).to_pylist() if rank == COMMON_NAME else []
     shown = ", ".join(unknown[: 4 * _SHOWN])
     more = f" and {len(unknown) - 4 * _SHOWN} more" if len(unknown) > 4 * _SHOWN else ""
-    pairs = [(value, nearest(names, rank, value)) for value in unknown[:_SHOWN]]
+    alike = [most_alike(value, common) if common else nearest(names, rank, value) for value in unknown[:_SHOWN]]
+    pairs = zip(unknown, alike)
     hints = "; ".join(f"{value!r} is nearest to {' or '.join(near)}" for value, near in pairs if near)
     return f"Unknown {label} received: {shown}{more}. Only known {label} may be used{': ' + hints if hints else ''}"
+
+
+def _label(rank: Rank | str) -> str:
+    return "common name" if rank == COMMON_NAME else rank.get_label()
 
 
 def _suggest(names: TaxaNames, text: str) -> str:
