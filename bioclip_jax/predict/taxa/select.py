@@ -85,7 +85,7 @@ def rows_of(
         raise InvalidValue(_unknown(names, rank, unknown))
     if unknown:
         shown = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
-        print(f"note: skipped {len(unknown)} unknown {_label(rank).removesuffix(" name")} names of the subset: {shown}", file=sys.stderr)
+        print(f"note: skipped {len(unknown)} unknown {_label(rank)} names of the subset: {shown}", file=sys.stderr)
     return np.flatnonzero(chosen).astype(np.int32)
 
 
@@ -239,11 +239,12 @@ def _unknown(names: TaxaNames, rank: Rank | str, unknown: Sequence[str]) -> str:
     alike = [most_alike(value, common) if common else nearest(names, rank, value) for value in unknown[:_SHOWN]]
     pairs = zip(unknown, alike)
     hints = "; ".join(f"{value!r} is nearest to {' or '.join(near)}" for value, near in pairs if near)
+    label = f"{label} name" if rank == COMMON_NAME else label
     return f"Unknown {label} received: {shown}{more}. Only known {label} may be used{': ' + hints if hints else ''}"
 
 
 def _label(rank: Rank | str) -> str:
-    return "common name" if rank == COMMON_NAME else rank.get_label()
+    return "common" if rank == COMMON_NAME else rank.get_label()
 
 
 def _suggest(names: TaxaNames, text: str) -> str:
