@@ -170,7 +170,9 @@ class TinyOrchard(tfds.core.GeneratorBasedBuilder):
 
 def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
     source = open_source("tiny_orchard", split="test", tfds_dir=tmp_path)
-    assert capsys.readouterr().out == "", "stdout belongs to a command's result"
+    printed = capsys.readouterr()
+    assert printed.out == "", "stdout belongs to a command's result"
+    assert "preparing tiny_orchard" in printed.err and "Unknown size" not in printed.err, printed.err
     assert len(source) == 2
     assert len(open_source("tiny_orchard/fewer:train", tfds_dir=tmp_path)) == 3
     assert len(open_source("tiny_orchard:train[:34%]", tfds_dir=tmp_path)) == 1, "a part of a split is no glob"

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import io
 import re
 import sys
 from dataclasses import replace
@@ -86,8 +87,8 @@ def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
     if not sys.stderr.isatty():
         # Its bars fill a log file with a line a second.
         tfds.disable_progress_bar()
-    # TFDS reports to stdout, which belongs to a command's result.
-    with locked(root / ".prepare.lock", None), contextlib.redirect_stdout(sys.stderr):
+    # What TFDS prints to stdout, where a command's result goes, are sizes that it does not know.
+    with locked(root / ".prepare.lock", None), contextlib.redirect_stdout(io.StringIO()):
         builder = tfds.builder(name, data_dir=directory, file_format="array_record")
         builder.download_and_prepare(file_format="array_record")
     return builder
