@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt32
 
-from bioclip_jax.files import cache_directory
+from bioclip_jax.files import cache_directory as user_cache
 from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, absolute, identity, is_url
 from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, Read, members, split_name
 from bioclip_jax.pipeline.sources.tar_scan import scan_spans
@@ -137,7 +137,7 @@ def _write(path: Path, head: bytes, starts: np.ndarray) -> bool:
 
 def cache_directory() -> Path:
     """Where indexes go that cannot stand beside their tars."""
-    return cache_directory() / "tar_index"
+    return user_cache() / "tar_index"
 
 
 def _cache_name(shard: Location) -> str:
