@@ -19,7 +19,13 @@ from bioclip_jax.predict.classifiers.base import (
     check_answers,
     listed_images,
 )
-from bioclip_jax.predict.classifiers.explanation import Explained, RankAnswer, backed_off, build_tree
+from bioclip_jax.predict.classifiers.explanation import (
+    Explained,
+    RankAnswer,
+    backed_off,
+    build_tree,
+    lineage_through,
+)
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.pixels import ImageLike
@@ -190,8 +196,8 @@ class TreeOfLifeClassifier(BaseClassifier):
                 yield from self._backed_off(names, features, rank, min_prob, min_confidence, unknown or 0.0)
 
     def explain(self, images: ImageLike | Sequence[ImageLike], k: int = 5, share: float = 0.01) -> list[Explained]:
-        """Everything that a person may want to see of each image: the k best species, the best taxon of every rank, and
-        the tree of all taxa whose probability is at least `share`."""
+        """Everything that a person may want to see of each image: the k best species, the best taxon of every rank with
+        its lineage, and the tree of the taxa whose probability is at least `share`."""
         check_answers(k)
         found = []
         # No more species than this can have their share.
@@ -208,8 +214,14 @@ class TreeOfLifeClassifier(BaseClassifier):
                 ]
                 of_ranks = {rank: part[:, place] for rank, part in sums.items()}
                 ranks = _best_of_ranks(scorer.names, of_ranks, int(rows[place, 0]), float(scores[place, 0]))
+
+                def species_scores(rows_: Int[np.ndarray, " rows"], image: int = place) -> Float32[np.ndarray, " rows"]:
+                    logits = scorer.logits_of(rows_, features[image])
+                    return np.minimum(np.exp(logits - totals.largest[image]) / totals.sum[image], 1)
+
+                lineages = {best.rank: lineage_through(scorer.names, of_ranks, best, species_scores) for best in ranks}
                 tree = build_tree(scorer.names, of_ranks, rows[place], scores[place], share)
-                found.append(Explained(name, species, ranks, tree))
+                found.append(Explained(name, species, ranks, lineages, tree))
         return found
 
     @property
