@@ -20,6 +20,7 @@ from bioclip_jax.cli.options import (
     register_datasets,
     running,
 )
+from bioclip_jax.convert.pretrained import DEFAULT_MODEL
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.results import FORMATS
@@ -198,8 +199,13 @@ def serve(arguments: argparse.Namespace) -> Result:
         index=arguments.index,
         images=arguments.images,
         labels=arguments.labels,
+        temperature=arguments.temperature,
+        subset=arguments.subset,
+        within=arguments.within,
+        skip_unknown=arguments.skip_unknown,
         host=arguments.host,
         port=arguments.port,
+        root_path=arguments.root_path,
         max_upload_mb=arguments.max_upload_mb,
         queue=arguments.queue,
         **running(arguments),
@@ -363,13 +369,23 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--where", metavar="FILTER", help="all images with such columns")
 
     verb = add_verb(verbs, "serve", serve, "open a page for a browser: names, labels, similar images, a map")
-    add_model(verb)
+    add_model(verb, default=f"the index's own, else {DEFAULT_MODEL}")
     verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     verb.add_argument("--index", type=Path, metavar="DIR", help="what index build wrote, for similar images")
     verb.add_argument("--images", type=Path, metavar="FOLDER", help="images to show on the map")
     verb.add_argument("--labels", metavar="LABELS", help="labels to begin with: a,b,c or a file with one a line")
+    verb.add_argument("--temperature", metavar="T|FILE", help="as predict's: what taxa calibrate wrote, or a number")
+    verb.add_argument("--subset", type=Path, metavar="CSV", help="as predict's: only these taxa")
+    verb.add_argument("--skip-unknown", action="store_true", help="as predict's: pass over names that the taxa lack")
+    verb.add_argument("--within", metavar="TAXON", help="as predict's: only what belongs to a taxon of any rank")
     verb.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
     verb.add_argument("--port", type=int, default=7860, help="default 7860")
+    verb.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH|URL",
+        help="where a proxy shows the page: /bioclip, or https://example.org/bioclip to allow that host, too",
+    )
     verb.add_argument("--max-upload-mb", type=positive, default=20, help="of one file (default 20)")
     verb.add_argument(
         "--queue", type=positive, default=16, metavar="N", help="requests that may wait for the model (default 16)"

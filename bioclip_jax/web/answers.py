@@ -56,11 +56,20 @@ class Answers:
     """A model, and the taxa and the index that were named with it. Every answer waits for its turn.
 
     model: the Model. name: what visitors may read of where it came from. taxa: the classifier over the taxa, or None.
-    index: similar images, or None. limits: what one request may bring.
+    index: similar images, or None. limits: what one request may bring. within: the taxon that the taxa belong to, where
+    they were chosen by one.
     """
 
-    def __init__(self, model: Model, *, taxa: PhotoTaxa | None = None, index: Any = None, limits: Limits) -> None:
-        self.model, self.taxa, self.index, self.limits = model, taxa, index, limits
+    def __init__(
+        self,
+        model: Model,
+        *,
+        taxa: PhotoTaxa | None = None,
+        index: Any = None,
+        limits: Limits,
+        within: str | None = None,
+    ) -> None:
+        self.model, self.taxa, self.index, self.limits, self.within = model, taxa, index, limits, within
         self.name = model.source if model.source.startswith("hf-hub:") else os.path.basename(model.source)
         self._turns = Turns(limits.waiting)
         self._label_sets: OrderedDict[tuple[str, ...], PhotoLabels] = OrderedDict()

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from bioclip_jax.errors import UserError
 from bioclip_jax.web.answers import Answers
 from bioclip_jax.web.api import add_routes
+from bioclip_jax.web.examples import Example
 from bioclip_jax.web.folder import Folder
 from bioclip_jax.web.guard import Guard
 from bioclip_jax.web.limits import Busy
@@ -32,11 +33,12 @@ def build_app(
     *,
     folder: Folder | None = None,
     labels: Sequence[str] = (),
-    examples: Sequence[tuple[str, bytes]] = (),
+    examples: Sequence[Example] = (),
     local: bool = True,
+    root_path: str = "",
 ) -> Guard:
-    """The ASGI application. `labels`: what stands in the page's box of labels; `examples`: names and pictures; `local`:
-    only this machine reaches it."""
+    """The ASGI application. `labels`: what stands in the page's box of labels; `local`: only this machine reaches
+    it; `root_path`: as Guard's."""
     app = FastAPI(title="bioclip-jax", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     add_routes(app, answers)
     if folder is not None:
@@ -63,12 +65,14 @@ def build_app(
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
+        # A path alone comes with each request.
+        root_path=root_path.rstrip("/") if "://" in root_path else None,
         theme=theme(),
-        css=css(examples, answers.limits),
-        head=head(),
+        css=css(examples),
+        head=head(answers.limits),
     )
     only_uploads(page)
-    return Guard(app, answers.limits, local)
+    return Guard(app, answers.limits, local, root_path)
 
 
 def _tell_errors(app: FastAPI) -> None:

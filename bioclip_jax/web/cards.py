@@ -1,4 +1,4 @@
-"""What the page shows of answers: a card a photo, and a table of them all."""
+"""What the page shows of predictions: a card a photo, and a table of them all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bioclip_jax.markup import text
-from bioclip_jax.predict.classifiers.explanation import Node, RankAnswer, backed_off
+from bioclip_jax.predict.classifiers.base import UNKNOWN
+from bioclip_jax.predict.classifiers.explanation import Explained, Node, RankAnswer
 from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.text.taxon import RANKS
@@ -17,35 +18,38 @@ Row = dict[str, Any]
 
 # Photos with a card of their own; the table and the CSV hold all.
 MOST_CARDS = 24
-_UNSURE = "Not sure enough to say"
 
 
 def identified(photos: Sequence[Photo], taxa: TreeOfLifeClassifier, floor: float) -> str:
-    """Each photo's answer at the narrowest rank whose confidence reaches `floor`, and where it comes from."""
-    rows = [answer_row(photo, taxa, floor) for photo in photos]
+    """Each photo's prediction at the narrowest rank whose confidence reaches `floor`, and where it comes from."""
+    rows = [prediction_row(photo, taxa, floor) for photo in photos]
     cards = "".join(_card(photo, taxa, floor) for photo in photos[:MOST_CARDS])
     more = len(photos) - MOST_CARDS
-    told = f'<p class="bj-muted">{more} more photos stand in the table only.</p>' if more > 0 else ""
+    told = f'<p class="bj-muted">{more} more photos are in the table only.</p>' if more > 0 else ""
     lines = (
-        (_cell(photo), _answer_cell(row), text(row["rank"]), percent(row["score"])) for photo, row in zip(photos, rows)
+        (_cell(photo), _prediction_cell(row), text(row["rank"]), percent(row["score"]))
+        for photo, row in zip(photos, rows)
     )
-    summary = table(("Photo", "Answer", "Rank", "Confidence"), lines)
-    head = f'<div class="bj-head"><h3>All answers</h3>{download(rows, "answers.csv")}</div>'
+    summary = table(("Photo", "Prediction", "Rank", "Confidence"), lines)
+    head = f'<div class="bj-head"><h2>All predictions</h2>{download(rows, "predictions.csv")}</div>'
     overview = f'<section class="bj-card">{head}{summary}</section>'
     # With many photos the overview is what people look for first.
     return f"{overview}{cards}{told}" if len(photos) > 3 else f"{cards}{told}{overview}"
 
 
-def answer_row(photo: Photo, taxa: TreeOfLifeClassifier, floor: float) -> Row:
-    """The CSV's row: the answer's rank, name and confidence, the lineage down to it, and the best species anyway."""
-    answer = backed_off(photo.explained.ranks, floor)
+def prediction_row(photo: Photo, taxa: TreeOfLifeClassifier, floor: float) -> Row:
+    """The CSV's row: rank, name and confidence of the prediction, the lineage down to it, and the best species anyway.
+
+    Where no rank reaches `floor`, it is "unknown", as predict says it, and the score that of the best species.
+    """
+    answer = photo.explained.answer(floor)
     best = photo.explained.species[0]
-    names = {} if answer is None else taxa.names.row(answer.row, answer.rank)
+    names = {"species": UNKNOWN} if answer is None else taxa.names.row(answer.row, answer.rank)
     return {
         "file_name": photo.name,
-        "rank": "unknown" if answer is None else answer.rank.get_label(),
-        "answer": _UNSURE if answer is None else names[answer.rank.get_label()],
-        "score": photo.explained.ranks[0].score if answer is None else answer.score,
+        "rank": UNKNOWN if answer is None else answer.rank.get_label(),
+        "prediction": UNKNOWN if answer is None else names[answer.rank.get_label()],
+        "score": best["score"] if answer is None else answer.score,
         **{rank: names.get(rank, "") for rank in RANKS},
         "common_name": names.get("common_name", ""),
         "best_species": best["species"],
@@ -57,12 +61,12 @@ def labelled(photos: Sequence[Photo], rows: Sequence[Sequence[Row]]) -> str:
     """Each photo beside its labels, the most probable first."""
     cards = "".join(
         f'<section class="bj-card bj-label-card">{picture(photo.thumbnail, photo.name)}'
-        f"<div>{bars([(text(row['classification']), row['score']) for row in own[:8]], photo.name)}</div></section>"
+        f"<div>{bars([(text(row['classification']), row['score']) for row in own[:8]], photo.name, 2)}</div></section>"
         for photo, own in zip(photos[:MOST_CARDS], rows)
     )
     every = [row for own in rows for row in own]
     more = len(photos) - MOST_CARDS
-    told = f'<span class="bj-muted">{more} more photos stand in the file only.</span>' if more > 0 else "<span></span>"
+    told = f'<span class="bj-muted">{more} more photos are in the file only.</span>' if more > 0 else "<span></span>"
     return f'<div class="bj-grid">{cards}</div><div class="bj-head">{told}{download(every, "labels.csv")}</div>'
 
 
@@ -74,7 +78,7 @@ def similar_images(photo: Photo, rows: Sequence[Row], pictures: Sequence[bytes |
     own = f"{picture(photo.thumbnail, photo.name)}<figcaption>{text(photo.name)}</figcaption>"
     query = f'<figure class="bj-query">{own}</figure>'
     plain = [{"query": photo.name, **row} for row in rows]
-    head = f'<div class="bj-head"><h3>Most similar in the index</h3>{download(plain, "similar.csv")}</div>'
+    head = f'<div class="bj-head"><h2>Most similar in the index</h2>{download(plain, "similar.csv")}</div>'
     return f'<section class="bj-card">{head}<div class="bj-similar">{query}{found}</div></section>'
 
 
@@ -91,39 +95,51 @@ def _similar(row: Row, thumbnail: bytes | None) -> str:
 
 
 def _card(photo: Photo, taxa: TreeOfLifeClassifier, floor: float) -> str:
-    ranks = photo.explained.ranks
-    answer = backed_off(ranks, floor)
-    species = bars([(species_name(row), row["score"]) for row in photo.explained.species], "Most probable species")
-    ladder = "".join(_step(step, taxa, floor, step is answer) for step in ranks)
-    branches = f"<details><summary>All branches of at least 1 %</summary>{_branches(photo.explained.tree)}</details>"
+    explained = photo.explained
+    answer, lineage = explained.answer(floor), explained.lineage(floor)
+    species = bars([(species_name(row), row["score"]) for row in explained.species], "Most probable species")
+    ladder = "".join(_step(step, floor, step == answer) for step in lineage)
+    tree = _branches(explained.tree) or '<p class="bj-muted">There are none.</p>'
+    branches = f"<details><summary>All branches of at least 1 %</summary>{tree}</details>"
     return (
         f'<section class="bj-card bj-photo"><div class="bj-side">{picture(photo.thumbnail, photo.name)}'
-        f'<p class="bj-file">{text(photo.name)}</p></div><div class="bj-main">{_headline(answer, taxa)}'
-        f'<div class="bj-two"><div><h4>From kingdom to species</h4><ol class="bj-ladder">{ladder}</ol>{branches}</div>'
-        f"{species}</div></div></section>"
+        f'<p class="bj-file">{text(photo.name)}</p></div>'
+        f'<div class="bj-headline">{_headline(answer, taxa, floor)}</div>'
+        f'<div class="bj-two"><div><h3>From kingdom to species</h3><ol class="bj-ladder">{ladder}</ol>'
+        f"{_elsewhere(explained, lineage)}{branches}</div>{species}</div></section>"
     )
 
 
-def _headline(answer: RankAnswer | None, taxa: TreeOfLifeClassifier) -> str:
+def _headline(answer: RankAnswer | None, taxa: TreeOfLifeClassifier, floor: float) -> str:
     if answer is None:
-        advice = "No rank reaches the confidence that is asked for; lower it, or try a closer photo."
-        return f'<h3>{_UNSURE}</h3><p class="bj-muted">{advice}</p>'
+        advice = "Ask for less, or try a closer photo."
+        return f'<h2>No rank reaches {round(100 * floor)} % confidence</h2><p class="bj-muted">{advice}</p>'
     row, rank = taxa.names.row(answer.row, answer.rank), answer.rank.get_label()
     common = row.get("common_name")
     scientific = f"<em>{text(row[rank])}</em>" if answer.rank in (Rank.SPECIES, Rank.GENUS) else text(row[rank])
     title = f"{text(common)} <small>{scientific}</small>" if common else scientific
-    return f'<h3>{title}</h3><p><span class="bj-chip">{rank}</span> <b>{percent(answer.score)}</b> sure</p>'
+    return f'<h2>{title}</h2><p><span class="bj-chip">{rank}</span> <b>{percent(answer.score)}</b> confidence</p>'
 
 
-def _step(step: RankAnswer, taxa: TreeOfLifeClassifier, floor: float, is_answer: bool) -> str:
-    rank = step.rank.get_label()
-    name = text(taxa.names.row(step.row, step.rank)[rank] or "unnamed")
+def _step(step: RankAnswer, floor: float, is_answer: bool) -> str:
+    name = text(step.name or "unnamed")
     name = f"<em>{name}</em>" if step.rank in (Rank.SPECIES, Rank.GENUS) else name
     kind = "bj-answer" if is_answer else "" if step.score >= floor else "bj-below"
     return (
-        f'<li class="{kind}"><span class="bj-rank">{rank}</span><span class="bj-name">{name}</span>'
+        f'<li class="{kind}"><span class="bj-rank">{step.rank.get_label()}</span><span class="bj-name">{name}</span>'
         f"<b>{percent(step.score)}</b>{bar(step.score)}</li>"
     )
+
+
+def _elsewhere(explained: Explained, lineage: Sequence[RankAnswer]) -> str:
+    """A note where the most probable species is not in the lineage that is shown."""
+    best = explained.ranks[-1]
+    if best.row == lineage[-1].row:
+        return ""
+    pairs = zip(explained.lineages[Rank.SPECIES], lineage)
+    rank = next((own.rank.get_label() for own, shown in pairs if own.name != shown.name), "branch")
+    species = f"<em>{text(best.name or 'unnamed')}</em> ({percent(best.score)})"
+    return f'<p class="bj-muted">The most probable species, {species}, is in another {rank}.</p>'
 
 
 def _branches(node: Node) -> str:
@@ -143,6 +159,10 @@ def _cell(photo: Photo) -> str:
     return f'<span class="bj-cell">{picture(photo.thumbnail, "")}<span>{text(photo.name)}</span></span>'
 
 
-def _answer_cell(row: Row) -> str:
-    name = f"<em>{text(row['answer'])}</em>" if row["rank"] in ("genus", "species") else text(row["answer"])
-    return f"{name} <small>{text(row['common_name'])}</small>" if row["common_name"] else name
+def _prediction_cell(row: Row) -> str:
+    if row["rank"] == UNKNOWN:
+        return '<span class="bj-muted">no rank reaches it</span>'
+    name = f"<em>{text(row['prediction'])}</em>" if row["rank"] in ("genus", "species") else text(row["prediction"])
+    common = f" <small>{text(row['common_name'])}</small>" if row["common_name"] else ""
+    # Narrow windows have no room for the column of ranks.
+    return f'{name}{common} <small class="bj-narrow">{text(row["rank"])}</small>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -52,7 +53,7 @@ class Folder:
         self._projecting, self._decoding = threading.Lock(), threading.Lock()
 
     def embed(self) -> None:
-        """Makes the vectors; what cannot be read is left out."""
+        """Makes the vectors; unreadable images are skipped, and counted on standard error at the end."""
         start = 0
         while start < len(self.images):
             some = self.images[start : start + _CHUNK]
@@ -65,6 +66,10 @@ class Folder:
                 continue
             self._places.extend(start + place for place in places)
             start += _CHUNK
+        skipped = len(self.images) - len(self)
+        if skipped:
+            images = f"{skipped} unreadable image{'s' if skipped > 1 else ''}"
+            print(f"warning: the map skips {images} of {self.name}", file=sys.stderr)
 
     def _photo(self, name: str, vector: np.ndarray) -> Photo:
         shown = os.path.relpath(name, self._root)

@@ -1,15 +1,16 @@
-"""How the page looks: colours, letters, and what stands in its head."""
+"""How the page looks: colors, letters, and what stands in its head."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib import resources
 
 import gradio as gr
 
-from bioclip_jax.pipeline.images import open_image
+from bioclip_jax.web.examples import Example
 from bioclip_jax.web.limits import Limits
-from bioclip_jax.web.photos import data_url, make_thumbnail
+from bioclip_jax.web.photos import data_url
 
 # Fonts of the reader's system: none is fetched.
 _LETTERS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
@@ -76,25 +77,32 @@ def theme() -> gr.themes.Base:
         button_primary_text_color_dark="*neutral_950",
         slider_color="*primary_600",
         slider_color_dark="*primary_400",
+        # Everything that is to be read has at least 4.5:1 against what is behind it (WCAG AA).
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*neutral_600",
+        block_label_text_color_dark="*neutral_300",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_600",
+        input_placeholder_color_dark="*neutral_300",
     )
 
 
-def css(examples: Sequence[tuple[str, bytes]], limits: Limits) -> str:
-    """The style sheet, with the examples' thumbnails on their buttons, and what is said of a refused request."""
-    refused = f'#bj-drop {{ --bj-refused: "That is too much: send at most {limits.request_mb} MB at once."; }}\n'
-    return (
-        _asset("style.css")
-        + refused
-        + "\n".join(
-            f"#bj-example-{place} {{ background-image: url({data_url(make_thumbnail(open_image(content)))}); }}"
-            for place, (_, content) in enumerate(examples)
-        )
+def css(examples: Sequence[Example]) -> str:
+    """The style sheet, with the examples' thumbnails on their buttons."""
+    buttons = (
+        f"#bj-example-{place} {{ background-image: url({data_url(example.thumbnail)}); }}"
+        for place, example in enumerate(examples)
     )
+    return "\n".join([_asset("style.css"), *buttons])
 
 
-def head() -> str:
-    """The page's script, which shows thumbnails at the pointer."""
-    return f"<script>{_asset('page.js')}</script>"
+def head(limits: Limits) -> str:
+    """The page's script, and how much it may send."""
+    return f"<script>window.bioclipRequestMb = {json.dumps(limits.request_mb)};\n{_asset('page.js')}</script>"
 
 
 def _asset(name: str) -> str:

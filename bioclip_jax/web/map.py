@@ -1,4 +1,4 @@
-"""The map of images: points that are coloured by a column, and thumbnails that appear at the pointer."""
+"""The map of images: points that are colored by a column, and thumbnails that appear at the pointer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def draw(points: Sequence[Point], places: Float[np.ndarray, "n 2"], column: str)
         _mark(point, x, y, colours(point.value), pictures) for point, (x, y) in zip(points, places.tolist())
     )
     keys = "".join(f'<li><i style="background:{colour}"></i>{text(name)}</li>' for name, colour in legend)
-    shown = f'<ul class="bj-legend" aria-label="Colours: {text(column)}">{keys}</ul>' if keys else ""
+    shown = f'<ul class="bj-legend" aria-label="Colors: {text(column)}">{keys}</ul>' if keys else ""
     kind = "bj-map bj-map-pictures" if pictures else "bj-map"
     return f'<section class="bj-card">{shown}<div class="{kind}"><div class="bj-points">{marks}</div></div></section>'
 
@@ -44,7 +44,7 @@ def draw(points: Sequence[Point], places: Float[np.ndarray, "n 2"], column: str)
 def _mark(point: Point, x: float, y: float, colour: str, picture: bool) -> str:
     name = text(point.name)
     told = f"{name}, {text(point.value)}" if point.value else name
-    place = f"left:{100 * x:.2f}%;top:{100 - 100 * y:.2f}%;--colour:{colour}"
+    place = f"left:{100 * x:.2f}%;top:{100 - 100 * y:.2f}%;--color:{colour}"
     source = text(point.picture)
     button = f'<button class="bj-point" style="{place}" data-told="{told}" aria-label="{told}"'
     return (

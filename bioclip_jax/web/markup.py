@@ -26,12 +26,12 @@ def bar(score: float) -> str:
     return f'<span class="bj-bar"><i style="width:{100 * min(max(score, 0), 1):.1f}%"></i></span>'
 
 
-def bars(items: Iterable[tuple[str, float]], title: str) -> str:
-    """Names, which are markup already, with their shares."""
+def bars(items: Iterable[tuple[str, float]], title: str, level: int = 3) -> str:
+    """Names, which are markup already, with their shares, below a heading of a level."""
     lines = "".join(
         f'<li><span class="bj-name">{name}</span><b>{percent(score)}</b>{bar(score)}</li>' for name, score in items
     )
-    return f'<div><h4>{text(title)}</h4><ol class="bj-bars">{lines}</ol></div>'
+    return f'<div><h{level}>{text(title)}</h{level}><ol class="bj-bars">{lines}</ol></div>'
 
 
 def picture(thumbnail: bytes, name: str) -> str:
@@ -45,9 +45,21 @@ def species_name(row: Mapping[str, Any]) -> str:
     return f"{text(row['common_name'])} <small>{scientific}</small>" if row.get("common_name") else scientific
 
 
+def sentence(message: object) -> str:
+    """A message as a sentence: a capital at the beginning and one mark at the end."""
+    words = str(message).strip()
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?', '!', '…')) else '.'}"
+
+
 def empty(title: str, advice: str) -> str:
     """What stands where there is nothing yet: what to do. `advice` is markup."""
     return f'<div class="bj-empty"><p><b>{text(title)}</b></p><p>{advice}</p></div>'
+
+
+def failed(message: object) -> str:
+    """What stands where there is no result: what went wrong."""
+    problem = f"<p><b>That did not work</b></p><p>{text(sentence(message))}</p>"
+    return f'<div class="bj-empty bj-failed" role="alert">{problem}</div>'
 
 
 def download(rows: Sequence[Mapping[str, Any]], name: str) -> str:

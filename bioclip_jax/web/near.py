@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,19 +13,47 @@ from jaxtyping import Float32
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, open_image
 from bioclip_jax.predict.search.query import within_filter
-from bioclip_jax.predict.search.table import ImageIndex
+from bioclip_jax.predict.search.table import ImageIndex, check_same_model
 from bioclip_jax.web.photos import make_thumbnail
+
+if TYPE_CHECKING:
+    from bioclip_jax.predict.model import Model
 
 # What is of use to the index only.
 _INNER = ("id", "sha256")
+# Ranks whose names are good examples of a taxon, the best first.
+_EXAMPLES = ("class", "order", "family", "phylum", "kingdom", "genus")
 
 
 class Near:
     """An ImageIndex for visitors. Which files it shows, the index says, and never a visitor."""
 
-    def __init__(self, directory: str | os.PathLike[str], fingerprint: str) -> None:
-        """UserError for a folder without an index, or one of another model."""
-        self._index = ImageIndex(directory, fingerprint)
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        """UserError for a folder without an index."""
+        self._index = ImageIndex(directory)
+
+    @property
+    def model(self) -> str:
+        """The MODEL that built the index. UserError where that is unknown, or gone."""
+        model = self._index.model
+        if model is None:
+            about = self._index.about
+            raise UserError(
+                f"the index {self._index.directory} was built from vectors of {about['source']}; "
+                "name that model with --model"
+            )
+        return model
+
+    def check_model(self, model: Model) -> None:
+        """UserError for another model than that of the index's vectors."""
+        given = {"fingerprint": model.fingerprint, "source": model.source}
+        check_same_model(self._index.directory, self._index.about, given)
+
+    def example(self) -> str | None:
+        """The most frequent class of the images, or another taxon; None where no lineage is known."""
+        table = self._index.values(_EXAMPLES)
+        counts = (Counter(value for value in table[rank].to_pylist() if value) for rank in _EXAMPLES)
+        return next((count.most_common(1)[0][0] for count in counts if count), None)
 
     def __len__(self) -> int:
         return len(self._index)

@@ -9,11 +9,12 @@ import gradio as gr
 
 from bioclip_jax.markup import text
 from bioclip_jax.web.answers import Answers
+from bioclip_jax.web.examples import Example
 from bioclip_jax.web.folder import Folder
 from bioclip_jax.web.metadata import colour_columns, default_column
 from bioclip_jax.web.photos import Photo
 from bioclip_jax.web.projection import methods
-from bioclip_jax.web.visits import NO_INDEX, NO_LABELS, NO_PHOTOS, NO_TAXA, Visits, told
+from bioclip_jax.web.visits import NO_INDEX, NO_PHOTOS, NO_TAXA, Visits, told
 
 TABS = ("Identify", "Labels", "Similar", "Map")
 _MINE = "Your photos"
@@ -26,7 +27,7 @@ def build_page(
     *,
     folder: Folder | None = None,
     labels: Sequence[str] = (),
-    examples: Sequence[tuple[str, bytes]] = (),
+    examples: Sequence[Example] = (),
 ) -> gr.Blocks:
     """The page as Gradio's blocks, not yet on a server."""
     visits = Visits(answers, folder, examples)
@@ -36,16 +37,16 @@ def build_page(
         gr.HTML(_title(answers))
         limits = answers.limits
         drop = gr.File(
-            label=f"At most {limits.files} files of {limits.file_mb} MB",
+            label=f"Photos: at most {limits.files} files of {limits.file_mb} MB",
             file_count="multiple",
             elem_id="bj-drop",
             height=140,
         )
-        with gr.Row(elem_id="bj-examples"):
+        with gr.Row(elem_id="bj-examples", visible=bool(examples)):
             gr.HTML('<span class="bj-muted">Or try</span>')
             buttons = [
-                gr.Button(name, elem_id=f"bj-example-{place}", elem_classes="bj-example")
-                for place, (name, _) in enumerate(examples)
+                gr.Button(example.name, elem_id=f"bj-example-{place}", elem_classes="bj-example")
+                for place, example in enumerate(examples)
             ]
         problems = gr.HTML(elem_classes="bj-quiet")
         with gr.Row(elem_id="bj-mine"):
@@ -59,7 +60,7 @@ def build_page(
                     50,
                     step=1,
                     label="Confidence to ask for, in %",
-                    info="The answer is the narrowest rank that reaches it, from kingdom down to species.",
+                    info="The prediction is the narrowest rank that reaches it, from kingdom down to species.",
                     visible=answers.taxa is not None,
                 )
                 identified = gr.HTML(NO_PHOTOS if answers.taxa is not None else NO_TAXA)
@@ -73,11 +74,11 @@ def build_page(
                     info="One a line, or separated by commas.",
                 )
                 compare = gr.Button("Compare", variant="primary", elem_id="bj-compare")
-                labelled = gr.HTML(NO_LABELS)
+                labelled = gr.HTML(NO_PHOTOS)
             with gr.Tab(TABS[2]) as similar_tab:
                 with gr.Row(visible=answers.index is not None):
-                    which = gr.Dropdown([], label="Photo", min_width=140)
-                    within = gr.Textbox(label="Only within", placeholder="any taxon, such as Mammalia", min_width=140)
+                    which = gr.Dropdown([], label="Photo", min_width=220, elem_id="bj-which")
+                    within = gr.Textbox(label="Only within", placeholder=_example_taxon(answers), min_width=220)
                     k = gr.Slider(1, 48, 11, step=1, label="How many", min_width=140)
                 similar = gr.HTML(NO_PHOTOS if answers.index is not None else NO_INDEX)
             with gr.Tab(TABS[3]) as map_tab:
@@ -88,7 +89,7 @@ def build_page(
                     )
                     method = gr.Radio(methods(), value="PCA", label="Method", min_width=140)
                     column = gr.Dropdown(
-                        [], label="Colour by", info="A CSV of photos adds columns: drop it too.", min_width=140
+                        [], label="Color by", info="A CSV of photos adds columns: drop it, too.", min_width=140
                     )
                 drawn = gr.HTML(NO_PHOTOS)
         gr.HTML(_api(answers))
@@ -101,6 +102,10 @@ def build_page(
             return event(told(handler), inputs, outputs, **settings)
 
         model = {"concurrency_id": "model", "concurrency_limit": 1}
+        # t-SNE and UMAP take seconds, and the first UMAP longer.
+        mapping = {"concurrency_id": "map", "show_progress": "full"}
+        # Sliders change many times while they are dragged.
+        sliding = {"trigger_mode": "always_last", "show_progress": "hidden"}
 
         def after_change(every: list[Photo], floor_: float) -> tuple[Any, ...]:
             names = [(f"{place + 1}. {photo.name}", place) for place, photo in enumerate(every)]
@@ -108,7 +113,7 @@ def build_page(
                 visits.strip(every),
                 gr.update(visible=bool(every)),
                 visits.identify(every, floor_),
-                gr.update(choices=names, value=len(names) - 1 if names else None),
+                gr.update(choices=names, value=0 if names else None),
             )
 
         def labels_now(tab_: str, every: list[Photo], names: str) -> Any:
@@ -124,20 +129,22 @@ def build_page(
             return gr.update(choices=columns, value=column_ if column_ in columns else default_column(columns))
 
         def map_now(tab_: str, every: list[Photo], source_: str, method_: str, column_: str | None) -> Any:
-            return visits.map(every, source_ != _MINE, method_, column_) if tab_ == TABS[3] else gr.skip()
+            if tab_ != TABS[3]:
+                return gr.skip()
+            return visits.map(every, source_ != _MINE, method_, column_)
 
         def refresh(event: Callable[..., Any]) -> None:
             """Brings the open tab up to date after an event."""
             first = listen(event, labels_now, [tab, photos, written], labelled, **model)
             second = listen(first.then, similar_now, [tab, photos, which, within, k], similar, **model)
             third = listen(second.then, columns_now, [tab, photos, source, column], column, queue=False)
-            listen(third.then, map_now, [tab, photos, source, method, column], drawn, concurrency_id="map")
+            listen(third.then, map_now, [tab, photos, source, method, column], drawn, **mapping)
 
         def on_photos(added: Any) -> None:
             shown = [strip, clear, identified, which]
             refresh(listen(added.then, after_change, [photos, floor], shown, queue=False).then)
 
-        # The answer stands where the visitor will look, so that is where progress is shown.
+        # The result is where the visitor will look, so that is where progress is shown.
         waiting = {"show_progress": "full", "show_progress_on": [identified, labelled, similar, drawn]} | model
         # Gradio's own preparation of the files leaves an empty file behind for each.
         added = listen(drop.upload, visits.add, [drop, photos], [photos, problems], preprocess=False, **waiting)
@@ -146,16 +153,17 @@ def build_page(
         for place, button in enumerate(buttons):
             on_photos(listen(button.click, _example(visits, place), photos, [photos, problems], **waiting))
         on_photos(listen(clear.click, lambda: ([], ""), None, [photos, problems], queue=False))
-        listen(floor.release, visits.identify, [photos, floor], identified, queue=False)
+        # By pointer, keyboard or number.
+        listen(floor.change, visits.identify, [photos, floor], identified, queue=False, **sliding)
         listen(compare.click, visits.labels, [photos, written], labelled, **model)
-        for event in (which.input, within.submit, k.release):
-            listen(event, visits.similar, [photos, which, within, k], similar, **model)
-        recoloured = listen(source.input, columns_now, [tab, photos, source, column], column, queue=False)
-        for event in (recoloured.then, method.input, column.input):
-            listen(event, map_now, [tab, photos, source, method, column], drawn, concurrency_id="map")
+        for event, more in ((which.input, {}), (within.submit, {}), (within.blur, sliding), (k.change, sliding)):
+            listen(event, visits.similar, [photos, which, within, k], similar, **model, **more)
+        recolored = listen(source.input, columns_now, [tab, photos, source, column], column, queue=False)
+        for event in (recolored.then, method.input, column.input):
+            listen(event, map_now, [tab, photos, source, method, column], drawn, **mapping)
         for name, chosen in zip(TABS, (identify_tab, labels_tab, similar_tab, map_tab)):
             selected = listen(chosen.select, _named(name), None, tab, queue=False)
-            if name in (TABS[2], TABS[3]):
+            if name != TABS[0]:
                 refresh(selected.then)
     page.queue(max_size=answers.limits.waiting)
     return page
@@ -172,12 +180,19 @@ def _named(name: str) -> Callable[[], str]:
     return lambda: name
 
 
+def _example_taxon(answers: Answers) -> str:
+    """What the box for a taxon suggests: one that the index holds."""
+    example = answers.index.example() if answers.index is not None else None
+    return f"any taxon, such as {example}" if example else "any taxon"
+
+
 def _title(answers: Answers) -> str:
     taxa = f", {len(answers.taxa.names):,} taxa" if answers.taxa is not None else ""
+    within = f" within {text(answers.within)}" if answers.within else ""
     index = f", {len(answers.index):,} images to compare with" if answers.index is not None else ""
     return (
-        f'<div class="bj-title"><h1>What is in the photo?</h1><p>{text(answers.name)}{taxa}{index}. '
-        "Photos stay on this server's machine and are forgotten when the page is closed.</p></div>"
+        f'<div class="bj-title"><h1>What is in the photo?</h1><p>{text(answers.name)}{taxa}{within}{index}. '
+        "Photos stay on this server and are forgotten when the page is closed or reloaded.</p></div>"
     )
 
 
@@ -191,5 +206,5 @@ def _api(answers: Answers) -> str:
     commands = "\n".join(lines).replace("ADDRESS", '<span class="bj-address">http://127.0.0.1:7860</span>')
     return (
         '<details class="bj-api"><summary class="bj-muted">Ask from a program</summary><p class="bj-muted">The same '
-        f"answers as JSON; send <code>file</code> several times for several photos.</p><pre>{commands}</pre></details>"
+        f"results as JSON; send <code>file</code> several times for several photos.</p><pre>{commands}</pre></details>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -11,11 +12,17 @@ from bioclip_jax.errors import UserError
 
 # Fewer images have no neighbourhoods that t-SNE or UMAP could keep.
 _FEWEST = 5
+_compiled = threading.Event()
 
 
 def methods() -> list[str]:
     """What `project` can do here: UMAP comes with the extra [web]."""
     return ["PCA", "t-SNE", *(["UMAP"] if importlib.util.find_spec("umap") else [])]
+
+
+def compiles_first(n: int, method: str) -> bool:
+    """True where `project` would compile its code first, which takes up to a minute: the first UMAP of a process."""
+    return method == "UMAP" and n >= _FEWEST and not _compiled.is_set()
 
 
 def project(vectors: Float32[np.ndarray, "n dim"], method: str) -> Float64[np.ndarray, "n 2"]:
@@ -51,6 +58,7 @@ def project(vectors: Float32[np.ndarray, "n dim"], method: str) -> Float64[np.nd
             neighbours = min(15, n - 1)
             settings = {"n_neighbors": neighbours, "metric": "cosine", "init": _pca(vectors) * 10, "random_state": 0}
             places = UMAP(**settings, n_jobs=1).fit_transform(vectors)
+        _compiled.set()
     places = np.nan_to_num(np.asarray(places, np.float64))
     spans = places.max(axis=0) - places.min(axis=0)
     return np.where(spans > 0, (places - places.min(axis=0)) / np.where(spans > 0, spans, 1), 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from bioclip_jax.web.limits import Limits
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
+    from bioclip_jax.predict.rank import Rank
     from bioclip_jax.web.answers import PhotoTaxa
     from bioclip_jax.web.near import Near
 
@@ -29,8 +31,13 @@ def serve(
     index: str | os.PathLike[str] | None = None,
     images: str | os.PathLike[str] | None = None,
     labels: str | None = None,
+    temperature: float | str | None = None,
+    subset: str | os.PathLike[str] | None = None,
+    within: str | None = None,
+    skip_unknown: bool = False,
     host: str = "127.0.0.1",
     port: int = 7860,
+    root_path: str = "",
     max_upload_mb: int = 20,
     queue: int = 16,
     pretrained: str | None = None,
@@ -39,10 +46,12 @@ def serve(
 ) -> None:
     """Serves the page and the API until Ctrl-C.
 
-    Args: `model`, `pretrained`, `device`, `batch_size`, as load_model; `taxa`, a head for the model, without one that
-      of the model's directory, or none; `index`, a folder of `index build`; `images`, a folder for the map and the
-      examples; `labels`, what stands in the box of labels, as read_labels; `host`, a loopback address unless others on
-      the network shall see the page; `max_upload_mb`, of one file; `queue`, how many requests may wait for the model.
+    Args: `model`, `pretrained`, `device`, `batch_size`, as load_model, but without a model that of the index;
+      `taxa`, a head for the model, without one that of the model's directory, or none; `index`, a folder of
+      `index build`; `images`, a folder for the map and the examples; `labels`, initial labels, as read_labels;
+      `temperature`, `subset`, `skip_unknown`, `within`, as predict; `host`, a loopback address unless others on the
+      network shall see the page; `root_path`, the path or the whole URL under which a proxy shows the page; `max_upload_mb`, of one file;
+      `queue`, how many requests may wait for the model.
     Errors: UserError for an address that is not to be had, before the model is loaded, and for whatever of the
       arguments is not there.
     """
@@ -51,7 +60,9 @@ def serve(
     for name, number in (("--max-upload-mb", max_upload_mb), ("--queue", queue)):
         if number < 1:
             raise UserError(f"{name} is {number}; it must be at least 1")
-    for name, path in (("--taxa", taxa), ("--index", index), ("--images", images)):
+    if root_path and not re.fullmatch(r"(?:https?://[\w.:\[\]-]+)?(?:/[\w.~-]+)*/?", root_path):
+        raise UserError(f"--root-path is {root_path}; give a path such as /bioclip, or https://example.org/bioclip")
+    for name, path in (("--taxa", taxa), ("--index", index), ("--images", images), ("--subset", subset)):
         if path is not None and not os.path.exists(path):
             raise UserError(f"{name} {path} does not exist; name what is there, or leave it out")
     written: list[str] = []
@@ -59,6 +70,11 @@ def serve(
         from bioclip_jax.predict.classifiers.labels import read_labels
 
         written = read_labels(labels)
+    selection = None
+    if subset is not None:
+        from bioclip_jax.predict.taxa.select import read_subset
+
+        selection = read_subset(subset)
     limits = Limits(file_mb=max_upload_mb, request_mb=10 * max_upload_mb, waiting=queue)
     local = is_loopback(host)
     with _bound(host, port) as bound, _private_uploads():
@@ -73,11 +89,17 @@ def serve(
         from bioclip_jax.web.examples import examples
         from bioclip_jax.web.folder import Folder
 
+        near = _index(index)
+        if model is None and near is not None:
+            model = near.model
         loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
-        answers = Answers(loaded, taxa=_taxa(loaded, taxa), index=_index(loaded, index), limits=limits)
+        if near is not None:
+            near.check_model(loaded)
+        head = _taxa(loaded, taxa, temperature, selection, within, skip_unknown)
+        answers = Answers(loaded, taxa=head, index=near, limits=limits, within=within)
         folder = None if images is None else Folder(os.fspath(images), answers)
-        shown = examples(folder.images if folder is not None else ())
-        app = build_app(answers, folder=folder, labels=written, examples=shown, local=local)
+        shown = examples(folder.images if folder is not None else (), loaded.preprocess)
+        app = build_app(answers, folder=folder, labels=written, examples=shown, local=local, root_path=root_path)
         if folder is not None:
             threading.Thread(target=folder.embed, name="folder", daemon=True).start()
         name = f"[{host}]" if ":" in host else host
@@ -85,29 +107,48 @@ def serve(
         if not local:
             print(f"warning: {host} is no loopback address: whoever reaches it can use the page", file=sys.stderr)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+
+        class Server(uvicorn.Server):
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                # Open pages keep streams that never end by themselves, and uvicorn logs a traceback for each.
+                app.end_streams()
+                await super().shutdown(sockets)
+
         with _ends_quietly():
-            uvicorn.Server(config).run(sockets=[bound])
+            Server(config).run(sockets=[bound])
 
 
-def _taxa(model: Model, path: str | os.PathLike[str] | None) -> PhotoTaxa | None:
-    """The taxa of a file, or without one those of the model; None, and a warning, where it has none."""
+def _taxa(
+    model: Model,
+    path: str | os.PathLike[str] | None,
+    temperature: float | str | None,
+    selection: tuple[Rank, list[str]] | None,
+    within: str | None,
+    skip_unknown: bool,
+) -> PhotoTaxa | None:
+    """The chosen taxa of a file, or without one those of the model; None, and a warning, where it has none."""
+    from bioclip_jax.predict.taxa.calibrate import read_temperature
     from bioclip_jax.web.answers import PhotoTaxa
 
+    degrees = 1.0 if temperature is None else read_temperature(str(temperature), model.fingerprint)
     try:
-        return PhotoTaxa(model, path)
+        taxa = PhotoTaxa(model, path, temperature=degrees)
     except UserError as error:
-        if path is not None:
+        if not (path is temperature is selection is within is None):
             raise
         print(f"warning: the page can compare with labels only: {error}", file=sys.stderr)
         return None
+    if selection is not None or within is not None:
+        taxa.choose(selection, within, skip_unknown=skip_unknown)
+    return taxa
 
 
-def _index(model: Model, directory: str | os.PathLike[str] | None) -> Near | None:
+def _index(directory: str | os.PathLike[str] | None) -> Near | None:
     if directory is None:
         return None
     from bioclip_jax.web.near import Near
 
-    return Near(directory, model.fingerprint)
+    return Near(directory)
 
 
 def is_loopback(host: str) -> bool:

@@ -18,13 +18,14 @@ from bioclip_jax.markup import text
 from bioclip_jax.web import cards
 from bioclip_jax.web.answers import Answers
 from bioclip_jax.web.api import split
+from bioclip_jax.web.examples import Example
 from bioclip_jax.web.folder import Folder
 from bioclip_jax.web.map import Point, draw
-from bioclip_jax.web.markup import empty, picture
+from bioclip_jax.web.markup import empty, failed, picture, sentence
 from bioclip_jax.web.metadata import Columns, read_metadata
 from bioclip_jax.web.near import thumbnail_of
 from bioclip_jax.web.photos import Photo, Upload, data_url
-from bioclip_jax.web.projection import project
+from bioclip_jax.web.projection import compiles_first, project
 from bioclip_jax.web.uploads import uploaded
 
 NO_PHOTOS = empty("No photos yet", "Drop some into the box above, or choose one of the examples.")
@@ -37,10 +38,11 @@ NO_INDEX = empty(
     "No index of images",
     "Build one with <code>bioclip-jax index build</code> and start the server with <code>--index DIR</code>.",
 )
-NO_LABELS = empty("No labels yet", "Write the names to choose from, one a line, and press Compare.")
+NO_LABELS = empty("Nothing compared yet", "Write the names to choose from, one a line, and press Compare.")
 
-# Files that are named when they are left out.
+# Problems that are told one by one.
 _MOST_TOLD = 12
+_OUR_FAULT = "Something went wrong on the server. Its log says what; please try again."
 
 
 def told(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,29 +55,40 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
         except gr.Error:
             raise
         except UserError as error:
-            raise gr.Error(_sentence(error), duration=8, title="That did not work", print_exception=False) from None
+            # A toast of Gradio shows markup, and a name may hold some.
+            problem = text(sentence(error))
         except Exception:
             traceback.print_exc()
-            sentence = "Something went wrong on the server. Its log says what; please try again."
-            raise gr.Error(sentence, duration=8, title="That did not work", print_exception=False) from None
+            problem = _OUR_FAULT
+        raise gr.Error(problem, duration=8, title="That did not work", print_exception=False)
 
     return telling
 
 
-def _sentence(error: UserError) -> str:
-    # A toast of Gradio shows markup, and a name may hold some.
-    sentence = text(error)
-    return f"{sentence[:1].upper()}{sentence[1:]}."
+def _in_place(view: Callable[..., str]) -> Callable[..., str]:
+    """The view, with its errors where its result would be, so that no older result stays under them."""
+
+    @functools.wraps(view)
+    def showing(*arguments: Any) -> str:
+        try:
+            return view(*arguments)
+        except UserError as error:
+            return failed(error)
+        except Exception:
+            traceback.print_exc()
+            return failed(_OUR_FAULT)
+
+    return showing
 
 
 class Visits:
     """The handlers of the page's events. What a visitor has sent is an argument and a result: none is kept here."""
 
-    def __init__(self, answers: Answers, folder: Folder | None, examples: Sequence[tuple[str, bytes]]) -> None:
+    def __init__(self, answers: Answers, folder: Folder | None, examples: Sequence[Example]) -> None:
         self._answers, self._folder, self._examples = answers, folder, examples
 
     def add(self, files: Sequence[Mapping[str, Any]], photos: list[Photo]) -> tuple[list[Photo], str]:
-        """The photos with those of `files` (Gradio's "path" and "orig_name"), and what to say of files that are none.
+        """Those of `files` (Gradio's "path" and "orig_name") before the photos, and what to say of files that are none.
 
         A CSV among the files has columns for the photos of the names that it holds.
         """
@@ -96,59 +109,71 @@ class Visits:
 
     def add_example(self, place: int, photos: list[Photo]) -> tuple[list[Photo], str]:
         """The photos with an example, which is there once however often it is chosen."""
-        name, content = self._examples[place]
-        others = [photo for photo in photos if photo.name != name]
-        return self._with([Upload(name, io.BytesIO(content))], others, {}, [])
+        example = self._examples[place]
+        others = [photo for photo in photos if photo.name != example.name]
+        return self._with([Upload(example.name, io.BytesIO(example.content))], others, {}, [])
 
     def _with(
         self, uploads: Sequence[Upload], photos: list[Photo], tables: dict[str, Columns], problems: list[str]
     ) -> tuple[list[Photo], str]:
-        room = self._answers.limits.files - len(photos)
-        if len(uploads) > room:
-            problems.append(f"{len(uploads) - room} more files than the page holds were left out; clear it first")
-        new, unreadable = self._answers.photos(uploads[: max(room, 0)])
+        most = self._answers.limits.files
+        room = max(most - len(photos), 0)
+        new, unreadable = self._answers.photos(uploads[:room])
         problems.extend(row["error"] for row in unreadable)
+        # The newest first, which is what a visitor looks for, but those of one time in their own order.
         every = [
             replace(photo, about={**photo.about, **tables[photo.name]}) if photo.name in tables else photo
-            for photo in [*photos, *new]
+            for photo in [*new, *photos]
         ]
-        return every, _told(problems)
+        notes = []
+        if len(uploads) > room:
+            count = len(uploads) - room
+            were = "1 photo was" if count == 1 else f"{count} photos were"
+            notes.append(f"{were} not added, because the page holds at most {most}; press Clear all to begin again.")
+        if tables and not any(photo.name in tables for photo in every):
+            notes.append("The table names none of the photos; its column filepath must hold their file names.")
+        return every, _told(problems, notes)
 
     def strip(self, photos: Sequence[Photo]) -> str:
-        """All photos in a row, the latest first."""
+        """All photos in a row."""
         if not photos:
             return ""
         number = f"{len(photos)} photo{'s' if len(photos) != 1 else ''}"
-        shown = "".join(picture(photo.thumbnail, photo.name) for photo in reversed(photos))
+        shown = "".join(picture(photo.thumbnail, photo.name) for photo in photos)
         return f'<div class="bj-strip"><span>{number}</span>{shown}</div>'
 
+    @_in_place
     def identify(self, photos: Sequence[Photo], floor: float) -> str:
         """The tab Identify; `floor` in percent."""
         if self._answers.taxa is None:
             return NO_TAXA
-        # The newest photo is what a visitor looks for.
-        return cards.identified(photos[::-1], self._answers.taxa, floor / 100) if photos else NO_PHOTOS
+        return cards.identified(photos, self._answers.taxa, floor / 100) if photos else NO_PHOTOS
 
+    @_in_place
     def labels(self, photos: Sequence[Photo], labels: str) -> str:
         """The tab Labels."""
         if not photos:
             return NO_PHOTOS
         if not labels.strip():
             return NO_LABELS
-        return cards.labelled(photos[::-1], self._answers.with_labels(photos[::-1], split(labels)))
+        return cards.labelled(photos, self._answers.with_labels(photos, split(labels)))
 
+    @_in_place
     def similar(self, photos: Sequence[Photo], which: int | None, within: str, k: int) -> str:
         """The tab Similar, for the photo of place `which`."""
         if self._answers.index is None:
             return NO_INDEX
         if not photos:
             return NO_PHOTOS
-        photo = photos[which if which is not None and which < len(photos) else -1]
+        photo = photos[which if which is not None and which < len(photos) else 0]
         rows = self._answers.similar(photo, int(k), within)
         return cards.similar_images(photo, rows, [thumbnail_of(row["path"]) for row in rows])
 
+    @_in_place
     def map(self, photos: Sequence[Photo], of_folder: bool, method: str, column: str | None) -> str:
         """The tab Map, of the visitor's photos or of the server's folder."""
+        if compiles_first(len(self.mapped(photos, of_folder)), method):
+            gr.Info("The first map by UMAP takes up to a minute; later ones take seconds.", duration=20, title="UMAP")
         if of_folder and self._folder is not None:
             if not len(self._folder):
                 return empty("The map is being made", "The server is looking at its images. Come back in a moment.")
@@ -166,11 +191,13 @@ class Visits:
         return self._folder.photos if of_folder and self._folder is not None else photos
 
 
-def _told(problems: Sequence[str]) -> str:
-    """What a visitor should know of files that could not be taken."""
-    if not problems:
-        return ""
-    items = "".join(f"<li>{text(problem)}</li>" for problem in problems[:_MOST_TOLD])
-    more = f"<p>and {len(problems) - _MOST_TOLD} more.</p>" if len(problems) > _MOST_TOLD else ""
-    title = "This file was left out:" if len(problems) == 1 else f"{len(problems)} files were left out:"
-    return f'<div class="bj-told" role="alert"><b>{title}</b><ul>{items}</ul>{more}</div>'
+def _told(problems: Sequence[str], notes: Sequence[str]) -> str:
+    """What a visitor should know of files that could not be taken (`problems`), and of the rest (`notes`)."""
+    parts = []
+    if problems:
+        items = "".join(f"<li>{text(problem)}</li>" for problem in problems[:_MOST_TOLD])
+        more = f"<p>and {len(problems) - _MOST_TOLD} more.</p>" if len(problems) > _MOST_TOLD else ""
+        files = f"{len(problems)} file{'s' if len(problems) != 1 else ''}"
+        parts.append(f"<b>Skipped {files}:</b><ul>{items}</ul>{more}")
+    parts.extend(f"<p>{text(note)}</p>" for note in notes)
+    return f'<div class="bj-told" role="alert">{"".join(parts)}</div>' if parts else ""

@@ -102,7 +102,8 @@ def test_lineages_and_tree_of_random_taxa(seed: int, n: int, share: float):
         for depth, step in enumerate(lineage):
             assert step.score == pytest.approx(plain[path[: depth + 1]], abs=1e-5)
             if depth > rank.value:
-                beside = [value for other, value in plain.items() if len(other) == depth + 1 and other[:depth] == path[:depth]]
+                siblings = [other for other in plain if len(other) == depth + 1 and other[:depth] == path[:depth]]
+                beside = [plain[other] for other in siblings]
                 assert step.score == pytest.approx(max(beside), abs=1e-5), f"{step.name} is not the best of its parent"
 
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _START_SECONDS = 240
+# A host of another name than this machine's.
+_NAMES = "--host-resolver-rules=MAP photos.example 127.0.0.1"
 
 
 class Server(NamedTuple):
@@ -72,6 +74,12 @@ def _address(process: subprocess.Popen, log: Path) -> str:
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
 
 
+@pytest.fixture(scope="session")
+def address() -> Callable[[subprocess.Popen, Path], str]:
+    """A function from a server's process and its log to the address that it has told."""
+    return _address
+
+
 # Of a module, because Playwright's event loop stays in the thread, and other files start one of their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
@@ -79,7 +87,7 @@ def browser() -> Iterator:
         pytest.skip("no chromium here: the page is not opened in a browser")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", _NAMES])
         yield browser
         browser.close()
 

@@ -205,6 +205,14 @@ def test_a_page_elsewhere_cannot_name_this_machine_its_own(server):
     assert answer.status_code == 403 and "localhost only" in answer.json()["error"]
 
 
+def test_the_page_knows_the_path_that_a_proxy_has_stripped(server):
+    told = {"X-Forwarded-Prefix": "/bio", "X-Forwarded-Host": "example.org", "X-Forwarded-Proto": "https"}
+    assert httpx.get(server.url + "/config", headers=told).json()["root"] == "https://example.org/bio"
+    assert '<base href="/bio/" />' in httpx.get(server.url + "/", headers=told).text
+    plain = httpx.get(server.url + "/")
+    assert plain.status_code == 200 and '<base href="./" />' in plain.text
+
+
 def test_many_clients_at_once(server, drawing):
     """200 requests of 20 clients: each is answered or told that the server is busy, and memory comes back."""
     names = [path.name for path in server.drawings()[:10]]

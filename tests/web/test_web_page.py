@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from accessibility import focused, low_contrast, skipped_headings
 
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 
@@ -23,6 +24,7 @@ class Visit:
     def __init__(self, context, url: str, watched: bool) -> None:
         self.elsewhere: list[str] = []
         self.problems: list[str] = []
+        self.context = context
         self.page = context.new_page()
         self.page.set_default_timeout(_PATIENCE_MS)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -55,6 +57,11 @@ class Visit:
     def drop(self, *files) -> None:
         self.page.locator("#bj-drop input[type=file]").set_input_files(list(files))
 
+    def failed_upload(self) -> str:
+        """What the box for photos says of an upload that did not go through."""
+        self.see("#bj-drop .error")
+        return self.page.evaluate("getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content")
+
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()
 
@@ -73,7 +80,8 @@ class Visit:
 
 @contextmanager
 def visiting(browser, server, width: int = 1280, scheme: str = "light", watched: bool = True) -> Iterator[Visit]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    height = 844 if width < 500 else 900
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     try:
         visit = Visit(context, server.url, watched)
         yield visit
@@ -92,10 +100,18 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
 
         def keep(name: str) -> None:
             assert visit.fits(), name
+            # Colors fade from one to another when something is chosen.
+            page.wait_for_function("document.getAnimations().every((one) => one.playState != 'running')")
+            assert not low_contrast(page), name
+            assert not skipped_headings(page), name
             page.screenshot(path=artefacts / f"{name}-{width}-{scheme}.png", full_page=True)
 
         assert "No photos yet" in visit.see(".bj-empty").first.inner_text()
         keep("empty")
+        # Labels came with the server: the tab does not say that there are none.
+        visit.tab("Labels")
+        page.get_by_text("No photos yet").filter(visible=True).wait_for()
+        visit.tab("Identify")
         visit.drop(*drawings[:3])
         cards = visit.see(".bj-photo")
         assert cards.count() == 3
@@ -109,38 +125,57 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
             "species",
         ]
         assert cards.first.locator(".bj-bars li").count() == 5
+        # In the order in which they came.
+        names = [path.name for path in drawings[:3]]
+        assert cards.locator(".bj-file").all_inner_texts() == names
+        assert visit.see(".bj-strip img").evaluate_all("(all) => all.map((one) => one.alt)") == names
+        # What is in it, and how confident that is, is read without scrolling.
+        headline = cards.first.locator(".bj-headline").bounding_box()
+        assert headline["y"] + headline["height"] < page.viewport_size["height"]
+        column = page.get_by_role("columnheader", name="Confidence").bounding_box()
+        assert column["x"] + column["width"] <= width
         keep("identify")
 
         link = visit.see("#component-none, .bj-download").first
         content = base64.b64decode(link.get_attribute("href").split("base64,")[1]).decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(content)))
-        assert sorted(row["file_name"] for row in rows) == [path.name for path in drawings[:3]]
-
-        # At 99 % the answer is at a wider rank, or none; at 0 % it is always a species.
-        handle = page.locator("input[type=range]").first
-        handle.fill("0")
-        handle.dispatch_event("pointerup")
-        page.wait_for_function(
-            "[...document.querySelectorAll('.bj-chip')].every((chip) => chip.textContent == 'species')"
-        )
+        assert [row["file_name"] for row in rows] == names
 
         visit.tab("Labels")
+        # Compared as they came with the server, until others are written.
+        assert visit.see(".bj-label-card").first.locator("li").count() == 2
         page.get_by_label("Names to choose from").fill("fish\nflower <b>\nbird")
         page.get_by_role("button", name="Compare").click()
+        page.wait_for_function("document.querySelectorAll('.bj-label-card li').length == 9")
         cards = visit.see(".bj-label-card")
-        assert cards.count() == 3 and cards.first.locator("li").count() == 3
         assert "flower <b>" in cards.first.inner_text()
         keep("labels")
 
         visit.tab("Similar")
         figures = visit.see(".bj-similar figure")
-        assert drawings[2].name in figures.first.inner_text()
+        assert drawings[0].name in figures.first.inner_text()
         assert "similarity 1.000" in figures.nth(1).inner_text() and "›" in figures.nth(1).inner_text()
         keep("similar")
         within = page.get_by_label("Only within")
+        # The suggestion is a name that the index holds, and leaving the box is enough.
+        suggestion = within.get_attribute("placeholder").removeprefix("any taxon, such as ")
+        within.fill(suggestion)
+        within.blur()
+        page.wait_for_function(
+            "(name) => { const found = [...document.querySelectorAll('.bj-similar figure:not(.bj-query)')];"
+            "return found.length && found.every((figure) => figure.innerText.includes(name)) }",
+            arg=suggestion,
+        )
+        # An error takes the place of older results, and is one sentence.
+        within.fill("Mamalia")
+        within.press("Enter")
+        problem = visit.see(".bj-failed").inner_text()
+        assert "holds no image of 'Mamalia'" in problem and not problem.endswith(("?.", "..")), problem
+        assert page.locator(".bj-similar").count() == 0
         within.fill("Fungi")
         within.press("Enter")
         page.wait_for_function(
+            "document.querySelector('.bj-similar') && "
             "[...document.querySelectorAll('.bj-similar figure:not(.bj-query)')]"
             ".every((figure) => figure.innerText.includes('Fungi'))"
         )
@@ -174,7 +209,7 @@ def test_files_that_are_no_photos(browser, server, artefacts: Path, hostile_file
         told = visit.see(".bj-told").inner_text()
         for name in ("empty.jpg is empty", "drawing.svg is not an image", "bomb.png has more than 89 million pixels"):
             assert name in told, told
-        assert "9 files were left out" in told and "Traceback" not in told
+        assert "Skipped 9 files" in told and "Traceback" not in told
         assert visit.see(".bj-photo").count() == 1
         visit.page.screenshot(path=artefacts / "bad-files.png", full_page=True)
         visit.drop(tmp_path / "large.jpg")
@@ -188,9 +223,7 @@ def test_more_than_is_taken_at_once(browser, server, artefacts: Path, tmp_path: 
         file.truncate(201_000_000)
     with visiting(browser, server, watched=False) as visit:
         visit.drop(huge)
-        visit.see("#bj-drop .error")
-        said = "getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content"
-        assert "at most 200 MB" in visit.page.evaluate(said)
+        assert "at most 200 MB" in visit.failed_upload()
         visit.page.screenshot(path=artefacts / "huge-file.png", animations="disabled")
         visit.drop(server.drawings()[1])
         assert visit.see(".bj-photo").count() == 1
@@ -210,10 +243,55 @@ def test_a_table_that_comes_along_colours_the_map(browser, server, tmp_path: Pat
         visit.tab("Map")
         visit.page.get_by_label("Your photos").check()
         visit.page.wait_for_function("document.querySelectorAll('.bj-point').length == 6")
-        visit.page.get_by_label("Colour by").click()
+        visit.page.get_by_label("Color by").click()
         visit.page.get_by_role("option", name="site").click()
         visit.page.wait_for_function("document.querySelector('.bj-legend')?.innerText.includes('south')")
         assert visit.see(".bj-legend li").count() == 2
+
+
+def test_by_keyboard(browser, server):
+    """Everything can be reached, the focus is seen, and the slider's value is the prediction's."""
+    with visiting(browser, server) as visit:
+        page = visit.page
+        visit.drop(server.drawings()[0])
+        visit.see(".bj-photo")
+        reached = []
+        while not reached or reached[-1]["type"] != "range":
+            page.keyboard.press("Tab")
+            reached.append(focused(page))
+            assert len(reached) < 40, f"the slider is not reached: {reached}"
+        assert not [one["name"] for one in reached if not one["visible"]], "no focus is seen on these"
+        chips = "[...document.querySelectorAll('.bj-chip')].map((chip) => chip.textContent).join()"
+        page.keyboard.press("Home")
+        page.wait_for_function(f"{chips} == 'species'")
+        page.keyboard.press("End")
+        # At 99 % it is a wider rank or none.
+        page.wait_for_function(f"{chips} != 'species'")
+        page.keyboard.press("Home")
+        page.wait_for_function(f"{chips} == 'species'")
+        number = page.get_by_label("number input for Confidence")
+        number.fill("99")
+        number.press("Tab")
+        page.wait_for_function(f"{chips} != 'species'")
+        visit.tab("Similar")
+        visit.see(".bj-similar")
+        page.get_by_label("range slider for How many").press("Home")
+        page.wait_for_function("document.querySelectorAll('.bj-similar figure:not(.bj-query)').length == 1")
+
+
+def test_a_reload_and_an_upload_to_a_server_that_is_gone(browser, server):
+    with visiting(browser, server, watched=False) as visit:
+        visit.drop(server.drawings()[0])
+        visit.see(".bj-photo")
+        with visit.page.expect_event("dialog") as asked:
+            visit.page.once("dialog", lambda dialog: dialog.dismiss())
+            visit.page.evaluate("setTimeout(() => location.reload())")
+        assert asked.value.type == "beforeunload"
+        assert visit.page.locator(".bj-photo").count() == 1, "the photos are gone without a word"
+        visit.context.set_offline(True)
+        visit.drop(server.drawings()[1])
+        assert "does not answer" in visit.failed_upload()
+        visit.problems.clear()
 
 
 def test_two_visitors_at_once_see_their_own_photos_only(browser, server, artefacts: Path):

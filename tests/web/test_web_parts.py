@@ -18,13 +18,13 @@ from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 
 from bioclip_jax.web.api import split
-from bioclip_jax.web.guard import _GET, _LOCAL_HOST, _POST
-from bioclip_jax.web.limits import Busy, Turns
+from bioclip_jax.web.guard import _GET, _LOCAL_HOST, _POST, Guard
+from bioclip_jax.web.limits import Busy, Limits, Turns
 from bioclip_jax.web.map import OTHER, Point, draw
-from bioclip_jax.web.markup import download, percent
+from bioclip_jax.web.markup import download, failed, percent, sentence
 from bioclip_jax.web.metadata import colour_columns, default_column, read_metadata
 from bioclip_jax.web.photos import Photo, Upload, clean_name, read_photo
-from bioclip_jax.web.projection import methods, project
+from bioclip_jax.web.projection import compiles_first, methods, project
 from bioclip_jax.web.serve import is_loopback, serve
 
 
@@ -99,6 +99,7 @@ def test_maps_keep_neighbours():
         places = project(vectors, method)
         apart = np.linalg.norm(places[:20].mean(0) - places[20:].mean(0))
         assert apart > 2 * places[:20].std(), method
+    assert not compiles_first(40, "UMAP"), "UMAP was compiled just now"
 
 
 def test_an_unknown_map():
@@ -110,7 +111,7 @@ def test_colours_of_words_and_numbers():
     def colours(values: list[str]) -> list[str]:
         points = [Point(f"{place}", "x", value) for place, value in enumerate(values)]
         page = draw(points, np.zeros((len(points), 2)), "column")
-        return [part.split('"')[0] for part in page.split("--colour:")[1:]]
+        return [part.split('"')[0] for part in page.split("--color:")[1:]]
 
     few = colours(["a", "b", "a", ""])
     assert few[0] == few[2] != few[1] and few[3] == OTHER
@@ -177,6 +178,55 @@ def test_hosts():
     assert not is_loopback("0.0.0.0") and not is_loopback("example.org")
 
 
+@pytest.mark.parametrize(
+    ("root_path", "headers", "path", "status", "root"),
+    [
+        ("", {}, "/config", 200, ""),
+        ("", {"x-forwarded-prefix": "/bio"}, "/config", 200, "/bio"),
+        ("", {"x-forwarded-prefix": "/a/b/, /c"}, "/config", 200, "/a/b"),
+        ("", {"x-forwarded-prefix": "/\"><script>"}, "/config", 200, ""),
+        ("", {"x-forwarded-prefix": "//evil.example"}, "/config", 200, ""),
+        ("", {}, "/bio/config", 404, None),
+        ("/bio", {}, "/config", 200, "/bio"),
+        ("/bio/", {}, "/bio/config", 200, "/bio"),
+        ("/bio", {"x-forwarded-prefix": "/other"}, "/config", 200, "/bio"),
+        ("/bio", {"host": "photos.example"}, "/config", 403, None),
+        ("https://photos.example/bio", {"host": "photos.example"}, "/config", 200, "/bio"),
+        ("https://photos.example", {"host": "Photos.example:443"}, "/config", 200, ""),
+        ("https://photos.example/bio", {"host": "evil.example"}, "/config", 403, None),
+        ("https://photos.example/bio", {"host": "photos.example.evil.example"}, "/config", 403, None),
+    ],
+)
+def test_paths_below_a_proxy(root_path: str, headers: dict, path: str, status: int, root: str | None):
+    import asyncio
+
+    seen, sent = [], []
+
+    async def app(scope, receive, send) -> None:
+        seen.append((scope["path"], scope.get("root_path", "")))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    headers = {"host": "localhost:7860"} | headers
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": encoded}
+    asyncio.run(Guard(app, Limits(), True, root_path)(scope, receive, send))
+    assert sent[0]["status"] == status
+    assert seen == ([] if root is None else [("/config", root)])
+
+
+def test_messages_are_sentences():
+    assert sentence("the index holds none; did you mean a?") == "The index holds none; did you mean a?"
+    assert sentence("it is empty") == "It is empty." and sentence("It is.") == "It is."
+    assert "<script>" not in failed("<script>")
+
+
 def test_mistakes_of_who_starts_it_are_told_before_the_model_is_loaded(tmp_path):
     import socket
 
@@ -189,6 +239,11 @@ def test_mistakes_of_who_starts_it_are_told_before_the_model_is_loaded(tmp_path)
         serve("no model", port=70000)
     with pytest.raises(UserError, match="--max-upload-mb is 0"):
         serve("no model", max_upload_mb=0)
+    for root_path in ("bio", "ftp://a/b", "/a b", "https://", "/a//b"):
+        with pytest.raises(UserError, match="--root-path is"):
+            serve("no model", root_path=root_path)
+    with pytest.raises(UserError, match="--subset .* does not exist"):
+        serve("no model", subset=tmp_path / "none.csv")
     with pytest.raises(UserError, match="--index .* does not exist"):
         serve("no model", index=tmp_path / "none")
 

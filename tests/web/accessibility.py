@@ -1,0 +1,105 @@
+"""What a page looks like to people who see less, or have no pointer: measured on the page as the browser draws it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Colors as the browser mixes them, [r, g, b] from 0 to 255, and WCAG 2's contrast of two.
+_COLORS = """
+const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+const rgba = (color) => {
+  canvas.clearRect(0, 0, 1, 1);
+  canvas.fillStyle = color;
+  canvas.fillRect(0, 0, 1, 1);
+  const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+  return [r, g, b, a / 255];
+};
+const over = ([r, g, b, a], below) => [r, g, b].map((value, place) => a * value + (1 - a) * below[place]);
+const behind = (element) => {
+  const layers = [];
+  for (let at = element; at; at = at.parentElement) {
+    layers.push(rgba(getComputedStyle(at).backgroundColor));
+    if (layers.at(-1)[3] === 1) break;
+  }
+  return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
+};
+const luminance = (color) => {
+  const [r, g, b] = color.map((value) => {
+    const share = value / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const contrast = (one, other) => {
+  const [dark, light] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+  return (light + 0.05) / (dark + 0.05);
+};
+"""
+
+_LOW_CONTRAST = (
+    "() => {"
+    + _COLORS
+    + """
+const found = [];
+const measure = (element, style, words) => {
+  const size = parseFloat(style.fontSize);
+  const box = element.getBoundingClientRect();
+  if (!words.trim() || size < 1 || !box.width || !element.checkVisibility({visibilityProperty: true})) return;
+  let opacity = 1;
+  for (let at = element; at; at = at.parentElement) opacity *= getComputedStyle(at).opacity;
+  const [r, g, b, a] = rgba(style.color);
+  const background = behind(element);
+  const ratio = contrast(over([r, g, b, a * opacity], background), background);
+  const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+  if (ratio < (large ? 3 : 4.5)) found.push(`${words.trim().slice(0, 40)}: ${ratio.toFixed(2)} (${style.color})`);
+};
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const element = texts.currentNode.parentElement;
+  if (!element.closest("script, style, noscript")) measure(element, getComputedStyle(element), texts.currentNode.data);
+}
+for (const box of document.querySelectorAll("input, textarea")) {
+  if (["range", "radio", "checkbox", "file"].includes(box.type)) continue;
+  if (box.value) measure(box, getComputedStyle(box), box.value);
+  else measure(box, getComputedStyle(box, "::placeholder"), box.placeholder ?? "");
+}
+for (const element of document.querySelectorAll("#bj-drop *")) {
+  const style = getComputedStyle(element, "::after");
+  if (style.content.startsWith('"')) measure(element, style, style.content);
+}
+return found;
+}"""
+)
+
+_FOCUS = (
+    "() => {"
+    + _COLORS
+    + """
+const element = document.activeElement;
+const style = getComputedStyle(element);
+const name = element.getAttribute("aria-label") ?? element.innerText?.slice(0, 40) ?? element.tagName;
+const visible = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 &&
+  contrast(over(rgba(style.outlineColor), behind(element)), behind(element.parentElement)) >= 3;
+return {name: `${element.tagName.toLowerCase()} ${name}`, type: element.type ?? "", visible};
+}"""
+)
+
+
+def low_contrast(page: Any) -> list[str]:
+    """Visible texts below WCAG AA (4.5:1, and 3:1 for large ones), with their contrast."""
+    return page.evaluate(_LOW_CONTRAST)
+
+
+def focused(page: Any) -> dict[str, Any]:
+    """The element that has the focus: "name", "type", and "visible": it has an outline of at least 3:1."""
+    return page.evaluate(_FOCUS)
+
+
+def skipped_headings(page: Any) -> list[str]:
+    """Headings that are more than one level below the one before."""
+    headings = page.evaluate(
+        "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].filter((one) => one.checkVisibility())"
+        ".map((one) => [Number(one.tagName[1]), one.innerText])"
+    )
+    levels = [0, *(level for level, _ in headings)]
+    return [f"h{level} {name} after h{before}" for before, (level, name) in zip(levels, headings) if level > before + 1]

@@ -1,0 +1,161 @@
+"""What a visit shows, without a server: a small model, and a page that holds three photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio", reason="the page needs the extra [web]")
+
+from bioclip_jax import load_model
+from bioclip_jax.predict.classifiers.explanation import Explained, RankAnswer
+from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.taxa.build import build_taxa
+from bioclip_jax.web import cards, visits
+from bioclip_jax.web.answers import Answers, PhotoTaxa
+from bioclip_jax.web.examples import Example, examples
+from bioclip_jax.web.limits import Limits
+from bioclip_jax.web.photos import Photo
+from bioclip_jax.web.visits import Visits
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    import jax
+
+    from bioclip_jax.convert.hub import write_model_directory
+    from bioclip_jax.convert.load import ModelBundle
+    from bioclip_jax.models import get_config, init_params
+    from bioclip_jax.pipeline.images import Preprocess
+
+    folder = tmp_path_factory.mktemp("visits")
+    config = get_config("ViT-Test-16")
+    params = jax.tree.map(np.array, init_params(config, seed=2))
+    bundle = ModelBundle(config, params, Preprocess(config.vision.image_size), "ViT-Test-16", "a test")
+    model = load_model(write_model_directory(bundle, folder / "small", replay_projector=False))
+    table = folder / "names.csv"
+    table.write_text("family,genus,species\nThraupidae,Geospiza,fortis\nThraupidae,Certhidea,olivacea\n")
+    build_taxa(str(table), model, folder / "taxa.safetensors", templates=("a photo of {}.",))
+    return Answers(model, taxa=PhotoTaxa(model, folder / "taxa.safetensors"), limits=Limits(files=3, labels=4))
+
+
+@pytest.fixture
+def visit(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Visits:
+    # Which files may be named is another test's.
+    monkeypatch.setattr(visits, "uploaded", lambda path: path)
+    return Visits(answers, None, [])
+
+
+@pytest.fixture
+def files(tmp_path: Path):
+    def made(*names: str) -> list[dict[str, str]]:
+        for number, name in enumerate(names):
+            if name.endswith(".jpg"):
+                Image.new("RGB", (40, 40), (40 * number, 90, 200)).save(tmp_path / name)
+        return [{"path": str(tmp_path / name), "orig_name": name} for name in names]
+
+    return made
+
+
+def test_photos_keep_their_order_and_the_newest_come_first(visit, files):
+    photos, told = visit.add(files("b.jpg", "a.jpg"), [])
+    assert [photo.name for photo in photos] == ["b.jpg", "a.jpg"] and told == ""
+    photos, _ = visit.add(files("c.jpg"), photos)
+    assert [photo.name for photo in photos] == ["c.jpg", "b.jpg", "a.jpg"]
+    shown = [part.split('"')[0] for part in visit.strip(photos).split('alt="')[1:]]
+    assert shown == ["c.jpg", "b.jpg", "a.jpg"]
+
+
+def test_files_that_the_page_has_no_room_for_are_no_bad_files(visit, files, tmp_path):
+    photos, told = visit.add(files("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"), [])
+    assert len(photos) == 3 and "2 photos were not added, because the page holds at most 3" in told
+    assert "Skipped" not in told
+    (tmp_path / "empty.txt").touch()
+    photos, told = visit.add(files("empty.txt", "f.jpg"), photos[:2])
+    assert "Skipped 1 file:" in told and "empty.txt is empty" in told and "1 photo was not added" in told
+
+
+def test_a_table_of_other_photos_is_told(visit, files, tmp_path):
+    (tmp_path / "sites.csv").write_text("filepath,site\nelsewhere.jpg,north\n")
+    photos, told = visit.add(files("a.jpg", "sites.csv"), [])
+    assert len(photos) == 1 and "names none of the photos" in told
+    (tmp_path / "sites.csv").write_text("filepath,site\na.jpg,north\n")
+    photos, told = visit.add(files("sites.csv"), photos)
+    assert photos[0].about["site"] == "north" and told == ""
+
+
+def test_errors_take_the_place_of_older_results(visit, files, capsys):
+    photos, _ = visit.add(files("a.jpg"), [])
+    assert "bj-label-card" in visit.labels(photos, "a\nb")
+    problem = visit.labels(photos, "a\nb\nc\nd\ne")
+    assert "bj-failed" in problem and "5 labels are too many" in problem and "bj-label-card" not in problem
+    assert "bj-failed" in visit.map([*photos, *photos], False, "<b>", None)
+    broken = Photo("x.jpg", b"", np.ones(3, np.float32))
+    assert "Something went wrong on the server" in visit.labels([broken], "a")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_ladder_is_one_lineage_and_says_where_the_best_species_is(answers):
+    names = answers.taxa.names
+    rows = {names.row(row)["species"]: row for row in range(len(names))}
+    finch, warbler = rows["Geospiza fortis"], rows["Certhidea olivacea"]
+
+    def lineage(row: int, genus: float, species: float) -> list[RankAnswer]:
+        wider = [RankAnswer(rank, row, 1.0, names.row(row, rank)[rank.get_label()]) for rank in list(Rank)[:5]]
+        own = names.row(row)
+        return [
+            *wider,
+            RankAnswer(Rank.GENUS, row, genus, own["genus"]),
+            RankAnswer(Rank.SPECIES, row, species, own["species"]),
+        ]
+
+    of_finch, of_warbler = lineage(finch, 0.6, 0.3), lineage(warbler, 0.4, 0.4)
+    ranks = [*of_finch[:-1], of_warbler[-1]]
+    lineages = {rank: of_warbler if rank is Rank.SPECIES else of_finch for rank in Rank}
+    species = [{"species": "Certhidea olivacea", "common_name": "", "score": 0.4}]
+    explained = Explained("a.jpg", species, ranks, lineages, {"name": "", "rank": "", "score": 1.0, "children": []})
+    photo = Photo("a.jpg", b"", np.ones(2, np.float32), explained)
+    page = cards.identified([photo], answers.taxa, 0.5)
+    ladder = page.split("bj-ladder")[1].split("</ol>")[0]
+    assert "Geospiza fortis" in ladder and "Certhidea" not in ladder
+    note = page.split("</ol>")[1].split("</p>")[0]
+    assert "Certhidea olivacea" in note and "is in another genus" in note
+    assert "Geospiza" not in cards.identified([photo], answers.taxa, 0.35).split("bj-ladder")[1].split("</ol>")[0]
+    row = cards.prediction_row(photo, answers.taxa, 1.1)
+    assert row["rank"] == row["prediction"] == row["species"] == "unknown"
+    assert row["score"] == 0.4 and row["best_species"] == "Certhidea olivacea"
+    assert "No rank reaches 110 % confidence" in cards.identified([photo], answers.taxa, 1.1)
+
+
+def test_labels_that_come_with_the_server_are_compared(visit, files):
+    photos, _ = visit.add(files("a.jpg"), [])
+    assert "Nothing compared yet" in visit.labels(photos, " ")
+    assert "No photos yet" in visit.labels([], "a\nb")
+
+
+class Unreadable:
+    name = "gone.jpg"
+
+    def read(self) -> bytes:
+        raise FileNotFoundError(2, "No such file")
+
+
+class Readable:
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name, self._content = name, content
+
+    def read(self) -> bytes:
+        return self._content
+
+
+def test_examples_are_readable(answers, tmp_path, capsys):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")
+    good = (tmp_path / "a.jpg").read_bytes()
+    images = [Unreadable(), *(Readable(f"{place}.jpg", good if place % 2 else b"no picture") for place in range(20))]
+    found = examples(images, answers.model.preprocess)
+    assert len(found) == 6 and all(isinstance(one, Example) and one.content == good for one in found)
+    assert "no example of unreadable images: gone.jpg" in capsys.readouterr().err
+    assert examples([Unreadable()] * 8, answers.model.preprocess) == []
