@@ -129,7 +129,7 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.pipeline.sources.open import data_files
     from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
     from bioclip_jax.predict.model import load_model
-    from bioclip_jax.predict.taxa.calibrate import calibrate
+    from bioclip_jax.predict.taxa.calibrate import calibrate, doubts
 
     register_datasets()
     read = {"labelled data": data_files(arguments.data), "the head of taxa": arguments.taxa}
@@ -141,6 +141,8 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
         for time in ("before", "after"):
             figures |= {f"{time}, {name}": value for name, value in result[time].items() if name != "reliability"}
         print_result(figures)
+    for doubt in doubts(result):
+        print(f"warning: {doubt}", file=sys.stderr)
     return result
 
 

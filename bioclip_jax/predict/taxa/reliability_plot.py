@@ -18,7 +18,7 @@ def draw(result: dict[str, Any], output: Path) -> None:
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 5.2))
     figure.subplots_adjust(left=0.08, right=0.98, bottom=0.12, top=0.84, wspace=0.16)
-    titles = ("as trained", f"at temperature {result['temperature']:.2f}")
+    titles = ("as trained", f"at temperature {result['fitted_temperature']:.2f}")
     for axis, title, part in zip(axes, titles, (result["before"], result["after"])):
         rows = [row for row in part["reliability"] if row["images"]]
         most = max(row["images"] for row in rows)
@@ -39,7 +39,7 @@ def draw(result: dict[str, Any], output: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("share that is right")
     figure.suptitle(
-        f"{result['measured_on']} images that the temperature was not fitted to", y=0.97, fontsize=10, color="0.35"
+        f"{result['images']} images, each at the temperature fitted to the folds without it", y=0.97, fontsize=10, color="0.35"
     )
     with written_beside(output) as path:
         figure.savefig(path, dpi=150)
