@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 from bioclip_jax import __version__, strict_json
 from bioclip_jax.cli import bench, evaluation, models, shards, use
@@ -19,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     if rest and not arguments.takes_overrides:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
+    if not sys.warnoptions:
+        # Libraries warn programmers, with paths of their own files; what a user should know is an error or a note here.
+        warnings.filterwarnings("ignore", module=r"(?!bioclip_jax\b)")
     # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux allows, go out
     # as the bytes they are.
     if hasattr(sys.stdout, "reconfigure"):
