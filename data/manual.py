@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import is_hidden_path, is_image
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 # The class is `cls`, as in the reference's tables, because `class` is the label.
 RANK_FEATURES = tuple("cls" if rank == "class" else rank for rank in RANKS)
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 Row = dict[str, Any]
 
@@ -163,7 +163,7 @@ def images_by_class(folder: Path) -> Iterator[tuple[str, Path]]:
     """(class, image) for a folder with one sub-folder a class, in torchvision's ImageFolder's order."""
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         for image in sorted(place.rglob("*")):
-            if image.suffix.lower() in IMAGE_SUFFIXES:
+            if is_image(image) and not is_hidden_path(image.relative_to(place).as_posix()):
                 yield place.name, image
 
 
@@ -171,6 +171,6 @@ def images_by_name(folder: Path) -> dict[str, Path]:
     """The images anywhere under a folder by their bare names; of several with one name, none."""
     found: dict[str, Path | None] = {}
     for path in folder.rglob("*"):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path) and not is_hidden_path(path.relative_to(folder).as_posix()):
             found[path.name] = None if path.name in found else path
     return {name: path for name, path in found.items() if path is not None}

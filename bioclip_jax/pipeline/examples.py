@@ -136,12 +136,12 @@ class Examples:
             if not text or text.isspace():
                 text = complete_captions(sample.captions)[kind]
             if not sample.image:
-                return "no_image", f"{sample.key} has no image"
+                return "no_image", f"{sample.key} has no image{_because(sample.note)}"
             self._make_image(sample.image, draws, image, crop)
         except BadImage as error:
             return error.cause, f"{sample.key}: {error}"
         except (MissingCaption, KeyError):
-            return "no_caption", f"{sample.key} has no caption {kind}"
+            return "no_caption", f"{sample.key} has no caption {kind}{_because(sample.note)}"
         except (OSError, ValueError) as error:
             return "unreadable", str(error)
         self.tokenizer.write(text, tokens)
@@ -162,3 +162,7 @@ class Examples:
             # Of another size: cropped here, and left whole there.
             self.transform(pixels.copy() if shared else pixels, draws, out=image)
             crop[:] = (0, 0, *image.shape[:2], False)
+
+
+def _because(note: str) -> str:
+    return f" ({note})" if note else ""

@@ -21,7 +21,7 @@ from bioclip_jax.pipeline.images.recover import without_texts
 from bioclip_jax.predict.classifiers.explanation import Explained
 
 # Pillow reads more, some of it through programs of the system (EPS through Ghostscript).
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
 _WANTED = "a JPEG, PNG, WebP, GIF, TIFF or BMP"
 _THUMBNAIL = 224
 # What strangers may make the server decode; less than a file of one's own may have.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bioclip_jax.datasets.manual import IMAGE_SUFFIXES, ManualBuilder, Row, images_by_class
+from bioclip_jax.datasets.manual import ManualBuilder, Row, images_by_class
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import is_hidden, is_image
 
 
 class Herbarium19(ManualBuilder):
@@ -46,7 +47,7 @@ class Herbarium19(ManualBuilder):
             ]
         if (root / "small-test").is_dir() or (root / "test").is_dir():
             test = self._folder(root, "test")
-            images = sorted(path for path in test.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+            images = sorted(path for path in test.rglob("*") if is_image(path) and not is_hidden(path.name))
             splits["test"] = [{"image": p, "key": str(p.relative_to(root)), "class_index": -1} for p in images]
         return splits
 

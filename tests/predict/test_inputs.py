@@ -49,7 +49,7 @@ def test_folder_is_searched_in_order_without_hidden_files_and_other_files(folder
 
 def test_inputs_keep_the_order_they_are_given_in(folder):
     found = find_images([folder / "notes.txt", str(folder / "*.jpg"), folder / "list.csv"])
-    assert names(found, folder) == ["notes.txt", "b.jpg", "a/c.PNG", "b.jpg"]
+    assert names(found, folder) == ["notes.txt", "b.jpg", "a/c.PNG"], "b.jpg is an input and in the table: once"
 
 
 def test_parquet_names_files_as_a_csv_does(folder):
@@ -121,8 +121,10 @@ def make_wrong(folder, kind):
 )
 def test_wrong_input_is_named_in_one_line(folder, kind):
     wrong = make_wrong(folder, kind)
+    # Of many folders and tars, a bad one is reported (test_many_inputs.py).
+    others = [] if kind == "empty folder" or kind.startswith("tar") else [folder / "b.jpg"]
     with pytest.raises(UserError) as caught:
-        find_images([folder / "b.jpg", wrong])
+        find_images([*others, wrong])
     assert str(wrong) in str(caught.value), f"the message for a {kind} does not name it: {caught.value}"
     assert "\n" not in str(caught.value)
 

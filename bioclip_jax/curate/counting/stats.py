@@ -14,7 +14,7 @@ from bioclip_jax.curate.counting.abundance import counts_at, long_tail, most_and
 from bioclip_jax.curate.counting.tally import Tally, count_range
 from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, TAR_SUFFIX, suffix_of
 from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.pipeline.sources import RecordSource, Source, TarSource, open_source
 from bioclip_jax.pipeline.sources.open import data_files, find_metadata
@@ -198,9 +198,9 @@ def _shard_files(location: str) -> list[Path]:
         return [path]
     if not path.is_dir() or find_metadata(path):
         return []
-    files = [file for file in path.rglob("*") if file.is_file()]
-    kinds = (RECORD_SUFFIXES, (".tar",), PARQUET_SUFFIXES)
-    return next((found for kind in kinds if (found := [file for file in files if file.suffix in kind])), [])
+    files = list(data_files(path))
+    kinds = (RECORD_SUFFIXES, (TAR_SUFFIX,), PARQUET_SUFFIXES)
+    return next((found for kind in kinds if (found := [file for file in files if suffix_of(file) in kind])), [])
 
 
 def _read_catalogue(location: str | Path) -> dict[str, Counter] | None:

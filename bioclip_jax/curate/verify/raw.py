@@ -10,17 +10,15 @@ from bioclip_jax.curate.verify.findings import NOTES, Findings
 from bioclip_jax.curate.verify.names import shown, unsafe
 from bioclip_jax.curate.verify.tar_entries import Damage, Entry, entries
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import RECORD_SUFFIXES
-from bioclip_jax.pipeline.sources.tar import IMAGE_KINDS
+from bioclip_jax.file_kinds import RECORD_SUFFIXES, suffix_of
+from bioclip_jax.pipeline.sources.tar import CAPTION_KINDS, IMAGE_KINDS, dot_note
 from bioclip_jax.pipeline.sources.tar_format import split_name
-from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE
 from bioclip_jax.text.taxon import Taxon
 
 # One sample is in memory at a time, and no member of it that is larger than this.
 LARGEST_IMAGE = 256 << 20
 LARGEST_TEXT = 1 << 20
 
-_CAPTIONS = {PLAIN_TYPE: PLAIN_TYPE} | {f"{name}.txt": name for name in CAPTION_FILES}
 _LINKS = {b"1": "hard_link", b"2": "symbolic_link"}
 _FOLDER = b"5"
 
@@ -44,7 +42,7 @@ class RawSample:
 
 def is_records(path: Path) -> bool:
     """Whether a shard is an ArrayRecord file, not a tar."""
-    return path.suffix in RECORD_SUFFIXES
+    return suffix_of(path) in RECORD_SUFFIXES
 
 
 def read_samples(path: Path, findings: Findings) -> Iterator[RawSample]:
@@ -123,9 +121,11 @@ def _other_member(entry: Entry, name: str, where: str, findings: Findings) -> No
 
 def _add_file(sample: RawSample, kind: str, entry: Entry, file: BinaryIO, findings: Findings) -> None:
     """Puts a member into its sample, if a sample has such a member."""
-    is_image = kind.lower() in IMAGE_KINDS
-    if not is_image and kind not in _CAPTIONS and kind != "json":
-        findings.note("unknown_file", sample.key, "a file that is neither image, caption nor metadata")
+    given, kind = kind, kind.lower()
+    is_image = kind in IMAGE_KINDS
+    if not is_image and kind not in CAPTION_KINDS and kind != "json":
+        reason = dot_note(given) or "a file that is neither image, caption nor metadata"
+        findings.note("unknown_file", sample.key, reason)
         return
     if is_image and sample.image:
         findings.note("several_images", sample.key, "a sample of several images")
@@ -140,11 +140,11 @@ def _add_file(sample: RawSample, kind: str, entry: Entry, file: BinaryIO, findin
     if len(content) < entry.size:
         raise OSError(f"it was cut off while it was read, at byte {entry.data}")
     if is_image:
-        sample.image, sample.image_kind = content, kind.lower()
+        sample.image, sample.image_kind = content, kind
     elif kind == "json":
         sample.metadata = _metadata(content, sample.key, findings)
     else:
-        sample.captions[_CAPTIONS[kind]] = content
+        sample.captions[CAPTION_KINDS[kind]] = content
 
 
 def _metadata(content: bytes, key: str, findings: Findings) -> Mapping[str, Any]:

@@ -79,7 +79,9 @@ def find_shards(location: str | Path) -> tuple[Path, list[Shard], list[Findings]
             raise UserError(f"{path} is no shard by its name; give a .tar or .array_record file, or a folder of them")
         return path.parent, *_sorted_out(path.parent, [path], follow=True)
     if path.is_dir():
-        shards, others = _sorted_out(path, _walk(path))
+        closed: list[Findings] = []
+        shards, others = _sorted_out(path, _walk(path, closed))
+        others += closed
         if not shards and not any("compressed_tar" in findings.counts for findings in others):
             links = sum(findings.counts["linked_file"] for findings in others)
             hint = f" ({links} symbolic links were not followed)" if links else ""
@@ -91,10 +93,19 @@ def find_shards(location: str | Path) -> tuple[Path, list[Shard], list[Findings]
     raise UserError(f"{location} does not exist; give a folder of shards, one shard, or a glob")
 
 
-def _walk(folder: Path) -> list[Path]:
-    """All files under a folder but those in hidden folders, and the links to folders in it, which are not followed."""
+def _walk(folder: Path, closed: list[Findings]) -> list[Path]:
+    """All files under a folder but those in hidden folders, and the links to folders in it, which are not followed.
+
+    Folders that cannot be read go to `closed`.
+    """
     found = []
-    for parent, folders, files in os.walk(folder):
+
+    def on_error(error: OSError) -> None:
+        findings = Findings(os.path.relpath(error.filename, folder))
+        findings.error("unreadable_file", "", f"the folder cannot be read ({error.strerror})")
+        closed.append(findings)
+
+    for parent, folders, files in os.walk(folder, onerror=on_error):
         links = [name for name in folders if Path(parent, name).is_symlink()]
         folders[:] = [name for name in folders if not is_hidden(name)]
         found += [Path(parent, name) for name in files + links]

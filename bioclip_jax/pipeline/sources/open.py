@@ -54,7 +54,13 @@ def open_source(
             from bioclip_jax.pipeline.sources.folder import FolderSource
 
             return FolderSource(path, table)
-        return _open_files(_files_below(path), path, bad_shards, forward)
+        closed: list[str] = []
+        files = _files_below(path, closed)
+        if closed and bad_shards == "error":
+            raise UserError(f"the folder {closed[0]}; make it readable, or leave it out with data.bad_shards=skip")
+        source = _open_files(files, path, bad_shards, forward)
+        source.skipped_shards += closed
+        return source
     # A part of a split, as in NAME:train[:25%], looks like a glob too.
     if looks_like_tfds_name(text):
         return TFDSSource(text, split=split, tfds_dir=tfds_dir)
@@ -85,7 +91,7 @@ def data_files(location: str | Path) -> Iterator[Path]:
             with contextlib.suppress(UserError):
                 yield from (path / str(name) for name in FolderSource(path, table).column("filepath") or ())
         elif path.is_dir():
-            yield from (file for file in _files_below(path) if _is_shard(file) or file.name == SIZES_FILE)
+            yield from (file for file in _files_below(path, []) if _is_shard(file) or file.name == SIZES_FILE)
         elif not is_url(part) and any(character in part for character in "*?["):
             yield from Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
 
@@ -94,10 +100,17 @@ def _is_shard(file: Path) -> bool:
     return is_tar(file) or suffix_of(file) in (*RECORD_SUFFIXES, *PARQUET_SUFFIXES)
 
 
-def _files_below(folder: Path) -> list[Path]:
-    """The files in a folder and its folders, but for hidden ones, sorted by path."""
+def _files_below(folder: Path, closed: list[str]) -> list[Path]:
+    """The files in a folder and its folders, but for hidden ones, sorted by path.
+
+    Folders that cannot be read go to `closed`, each with the reason.
+    """
     found = []
-    for parent, folders, files in os.walk(folder):
+
+    def on_error(error: OSError) -> None:
+        closed.append(f"{error.filename} cannot be read ({error.strerror})")
+
+    for parent, folders, files in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not is_hidden(name)]
         found += [path for name in files if not is_hidden(name) and (path := Path(parent, name)).is_file()]
     return sorted(found)

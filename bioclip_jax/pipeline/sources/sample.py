@@ -14,7 +14,7 @@ class Sample:
 
     key: unique within the source. image: encoded bytes, empty if it has none. captions: by caption type, as stored,
     perhaps incomplete (text.captions.complete_captions fills them up). taxon: None where the source names none.
-    metadata: whatever else the source says.
+    metadata: whatever else the source says. note: a reason why something may be missing, for messages.
     """
 
     key: str
@@ -22,6 +22,7 @@ class Sample:
     captions: Mapping[str, str]
     taxon: Taxon | None = None
     metadata: Mapping[str, str | float] = field(default_factory=dict)
+    note: str = ""
 
 
 def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:

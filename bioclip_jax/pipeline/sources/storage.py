@@ -139,16 +139,6 @@ class Files:
         self.__init__()
 
 
-def _most_open_files() -> int:
-    """Half of what the process may have open."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 256
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(max(soft // 2, 16), 4096) if soft > 0 else 4096
-
-
 class ForwardReader:
     """A file that is read from front to back in blocks, in object storage one block ahead."""
 

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import IMAGE_SUFFIXES
 from bioclip_jax.pipeline.sources.sample import Sample
 from bioclip_jax.pipeline.sources.storage import Files, Location
 from bioclip_jax.pipeline.sources.tar_format import BLOCK, parse_sample
@@ -15,8 +16,9 @@ from bioclip_jax.pipeline.sources.tar_indexes import IndexTable
 from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE, taxon_of
 from bioclip_jax.text.taxon import Taxon
 
-IMAGE_KINDS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "jp2", "avif"})
-_CAPTIONS = {PLAIN_TYPE: PLAIN_TYPE} | {f"{name}.txt": name for name in CAPTION_FILES}
+# What follows the key in the names of images, and of captions with their types, in lower case.
+IMAGE_KINDS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
+CAPTION_KINDS = {PLAIN_TYPE: PLAIN_TYPE} | {f"{name}.txt".lower(): name for name in CAPTION_FILES}
 
 
 class TarSource:
@@ -65,16 +67,27 @@ class TarSource:
 
 def make_sample(key: str, files: Mapping[str, bytes]) -> Sample:
     """The sample that a tar's members with one key make; `files` by what follows the key."""
-    image, captions, metadata = b"", {}, {}
+    image, captions, metadata, note = b"", {}, {}, ""
     for kind, content in files.items():
-        if caption := _CAPTIONS.get(kind):
+        folded = kind.lower()
+        if caption := CAPTION_KINDS.get(folded):
             captions[caption] = content.decode("utf-8", "replace")
-        elif kind.lower() in IMAGE_KINDS:
+        elif folded in IMAGE_KINDS:
             image = image or content
-        elif kind == "json":
+        elif folded == "json":
             metadata = _metadata(content)
+        else:
+            note = note or dot_note(kind)
     taxon = _taxon(captions.get("taxonTag", ""), captions.get("taxonTag_com", ""), captions.get("common_name", ""))
-    return Sample(key, image, captions, taxon, metadata)
+    return Sample(key, image, captions, taxon, metadata, note)
+
+
+def dot_note(kind: str) -> str:
+    """The reason why a member's kind, such as "2024.jpg" of IMG.2024.jpg, is unknown; "" if it is not for a dot."""
+    end = kind.rpartition(".")[2].lower()
+    if "." not in kind or not (end in IMAGE_KINDS or end in ("txt", "json")):
+        return ""
+    return f"the key of a file ends at the first dot of its name, which leaves {kind}; rename it without other dots"
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections import Counter, defaultdict
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import PARQUET_SUFFIXES
-from bioclip_jax.pipeline.sources.tar import IMAGE_KINDS, make_sample
+from bioclip_jax.file_kinds import is_hidden_path, is_image
+from bioclip_jax.pipeline.sources.tar import make_sample
 from bioclip_jax.pipeline.sources.tar_format import members, split_name
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import plain_text
-from bioclip_jax.tables import read_table
+from bioclip_jax.tables import PATH_COLUMNS, is_table, read_table
 from bioclip_jax.text.taxon import RANKS
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ def _tables(paths: Sequence[str], images: Sequence[ImageFile]) -> Iterator[tuple
                 try:
                     yield _of_table(file, ("filepath", "file_name"))
                 except UserError as problem:
-                    print(f"left out: {problem}", file=sys.stderr)
-        elif path.lower().endswith((".csv", *PARQUET_SUFFIXES)):
-            yield _of_table(path, ("filepath",))
+                    print(f"skipped: {problem}", file=sys.stderr)
+        elif is_table(path):
+            # One that cannot be read was reported, or refused, when its images were looked for.
+            with contextlib.suppress(UserError):
+                yield _of_table(path, PATH_COLUMNS)
     for tar in dict.fromkeys(image.path for image in images if image.size is not None):
         yield _of_tar(tar)
 
@@ -133,7 +136,9 @@ def _by_key(found: Iterable[Any], read: Any) -> Iterator[tuple[str, list[str], d
             if pictures:
                 yield key, pictures, files
             key, pictures, files = parts[0], [], {}
-        if parts[1].lower() in IMAGE_KINDS:
+        if is_hidden_path(member.name):
+            continue
+        if is_image(member.name):
             pictures.append(member.name)
         else:
             files[parts[1]] = read(member.offset, member.size)

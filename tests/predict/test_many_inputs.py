@@ -1,0 +1,243 @@
+"""Many inputs of which some parts are bad, hidden, of unsupported kinds, named twice, or come through pipes."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bioclip_jax.cli import main
+from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_hidden_path, unsupported_kinds
+from bioclip_jax.predict import inputs
+from bioclip_jax.predict.inputs import find_images
+
+
+def picture(kind: str = "JPEG", seed: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def make_tar(path: Path, **files: bytes) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """ph/a.jpg and ph/b.jpg, with the working directory above."""
+    monkeypatch.chdir(tmp_path)
+    Path("ph").mkdir()
+    for seed, name in enumerate("ab"):
+        Path(f"ph/{name}.jpg").write_bytes(picture(seed=seed))
+    return Path("ph")
+
+
+def names(*given: str) -> list[str]:
+    return [image.name for image in find_images(given)]
+
+
+def shell_glob(pattern: str) -> list[str]:
+    """The names that a shell puts in place of a pattern."""
+    return sorted(str(path) for path in Path().glob(pattern) if not path.name.startswith("."))
+
+
+def both_ways(pattern: str) -> list[list[str]]:
+    """A pattern that a shell has expanded, and one that it has left to us."""
+    return [shell_glob(pattern), [pattern]]
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["shell", "quoted"])
+@pytest.mark.parametrize("bad", ["empty folder", "damaged tar", "tar without images", "folder of texts"])
+def test_a_bad_part_of_many_is_reported_and_the_rest_is_read(bad, way, photos, capsys):
+    (photos / "sub").mkdir()
+    if bad == "damaged tar":
+        (photos / "bad.tar").write_bytes(b"no tar " * 200)
+        (photos / "sub/c.jpg").write_bytes(picture())
+    if bad == "tar without images":
+        make_tar(photos / "bad.tar", **{"a.txt": b"text"})
+        (photos / "sub/c.jpg").write_bytes(picture())
+    if bad == "folder of texts":
+        (photos / "sub/readme.txt").write_text("text")
+    rest = ["ph/sub/c.jpg"] if "tar" in bad else []
+    assert names(*both_ways("ph/*")[way]) == ["ph/a.jpg", "ph/b.jpg", *rest]
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.startswith("skipped: "), told
+    assert ("ph/bad.tar" if "tar" in bad else "ph/sub") in told
+    # The same in the folder itself, and an error where it is all there is.
+    assert names("ph") == ["ph/a.jpg", "ph/b.jpg", *rest]
+    with pytest.raises(UserError, match="ph/bad.tar" if "tar" in bad else "ph/sub"):
+        find_images(["ph/bad.tar" if "tar" in bad else "ph/sub"])
+
+
+@pytest.mark.parametrize("verb", ["predict --cls a,b", "embed --format json", "index build"])
+def test_a_folder_that_may_not_be_read(verb, photos, model_directory, monkeypatch, capsys):
+    """Root may read everything, so the system call itself fails here as it does for others."""
+    (photos / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    first, *options = verb.split()
+    output = {"predict": "x.csv", "embed": "x.json", "index": "x"}[first]
+    command = [*verb.split()[:2], "ph"] if first == "index" else [first, "ph", *options]
+    assert main([*command, "--model", str(model_directory), "--output", output]) == 0
+    assert "skipped: the folder ph/closed cannot be read (Permission denied)" in capsys.readouterr().err
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"the folder ph/closed cannot be read \(Permission denied\)"):
+        find_images(["ph/closed"])
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["shell", "quoted"])
+def test_a_link_that_leads_nowhere(way, photos, model_directory, capsys):
+    (photos / "c.jpg").symlink_to("nothing.jpg")
+    (photos / "loop.jpg").symlink_to("loop.jpg")
+    (photos / "loop").symlink_to("loop")
+    given = [["ph/a.jpg", "ph/b.jpg", "ph/c.jpg", "ph/loop.jpg"], ["ph/*.jpg"]][way]
+    for inputs_given in (given, ["ph"]):
+        assert main(["predict", *inputs_given, "--cls", "a,b", "--model", str(model_directory)]) == 0
+        out, err = capsys.readouterr()
+        assert out.count("\n") == 5, "a header and two labels for two images"
+        told = [line for line in err.splitlines() if "cannot be read" in line]
+        assert len(told) == 2 and "ph/c.jpg" in told[0] and "ph/loop.jpg" in told[1], err
+
+
+def test_a_pattern_that_names_the_table_too_counts_every_photograph_once(photos, model_directory, capsys):
+    (photos / "metadata.csv").write_text("filepath,sex\nb.jpg,f\na.jpg,m\n")
+    for given in both_ways("ph/*"):
+        assert names(*given) == ["ph/a.jpg", "ph/b.jpg"]
+        assert "2 images of ph/metadata.csv are named by other inputs; each is taken once" in capsys.readouterr().err
+    assert names("ph", "ph/metadata.csv") == ["ph/a.jpg", "ph/b.jpg"]
+    assert names("ph/metadata.csv") == ["ph/b.jpg", "ph/a.jpg"]
+    # What the table says of them comes along all the same.
+    command = ["embed", *shell_glob("ph/*"), "--model", str(model_directory), "--output", "x.parquet"]
+    assert main(command) == 0
+    import pyarrow.parquet as pq
+
+    assert pq.read_table("x.parquet").select(["path", "sex"]).to_pylist() == [
+        {"path": "ph/a.jpg", "sex": "m"},
+        {"path": "ph/b.jpg", "sex": "f"},
+    ]
+
+
+def test_a_table_of_something_else_in_the_same_folder(photos, model_directory, capsys):
+    (photos / "weather.csv").write_text("day,rain\n1,2\n")
+    assert main(["embed", *shell_glob("ph/*"), "--model", str(model_directory), "--output", "x.parquet"]) == 0
+    assert "skipped: ph/weather.csv has no column filepath" in capsys.readouterr().err
+    # Where it was named itself, it was meant.
+    with pytest.raises(UserError, match="weather.csv has no column filepath"):
+        find_images(["ph/weather.csv", "ph/a.jpg"])
+
+
+def test_files_of_unsupported_kinds_are_counted(photos, capsys):
+    for name in ("c.heic", "D.HEIC", "e.mp4", "f.mov", "notes.txt"):
+        (photos / name).write_bytes(b"x")
+    make_tar(photos / "t.tar", **{"k.heic": b"x", "k.jpg": picture(), "k.txt": b"text"})
+    assert names("ph") == ["ph/a.jpg", "ph/b.jpg", "ph/t.tar/k.jpg"]
+    assert capsys.readouterr().err == "5 files of unsupported kinds skipped (3 .heic, 1 .mov, 1 .mp4)\n"
+    Path("videos").mkdir()
+    Path("videos/a.mp4").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"videos holds no image \(1 file of unsupported kinds skipped \(1 .mp4\)\)"):
+        find_images(["videos"])
+    assert unsupported_kinds(["notes.txt", "metadata.csv"]) is None
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_suffix_of_the_list_is_decoded_and_found(suffix, photos):
+    """Pillow's own encoders write each kind, by the suffix."""
+    Image.new("RGB", (20, 10), "red").save(photos / f"z{suffix}")
+    os.rename(photos / f"z{suffix}", photos / f"Z{suffix.upper()}")
+    Image.new("RGB", (20, 10), "red").save(photos / f"k{suffix}")
+    make_tar(photos / "t.tar", **{f"K{suffix.upper()}": (photos / f"k{suffix}").read_bytes()})
+    from bioclip_jax.pipeline.images.decode import decode
+    from bioclip_jax.pipeline.sources import open_source
+
+    found = [image for image in find_images(["ph"]) if Path(image.name).stem.lower() in "zk"]
+    assert sorted(image.name for image in found) == sorted([f"ph/Z{suffix.upper()}", f"ph/k{suffix}", f"ph/t.tar/K{suffix.upper()}"])
+    for content in [image.read() for image in found] + [open_source("ph/t.tar")[0].image]:
+        pixels = decode(content)
+        assert pixels.shape == (10, 20, 3) and pixels[..., 0].min() > (100 if suffix in (".pgm", ".pbm") else 200) - 50
+
+
+HIDDEN = (
+    *("._a.jpg", ".trash/a.jpg", "__MACOSX/a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/a.jpg"),
+    *("$RECYCLE.BIN/a.jpg", "$Recycle.Bin/a.jpg", "System Volume Information/a.jpg", "lost+found/a.jpg"),
+)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_what_systems_keep_for_themselves_is_no_photograph(hidden, photos):
+    (photos / hidden).parent.mkdir(parents=True, exist_ok=True)
+    (photos / hidden).write_bytes(picture())
+    make_tar(photos / "t.tar", **{"./k.jpg": picture(), hidden: picture(), f"sub/{hidden}": picture()})
+    expected = ["ph/a.jpg", "ph/b.jpg", "ph/t.tar/./k.jpg"]
+    assert names("ph") == expected
+    for given in (*both_ways("ph/*"), ["ph/**/*"]):
+        assert sorted(set(names(*given))) == expected, given
+    assert is_hidden_path(hidden) and not is_hidden_path("./../a/b.jpg")
+
+
+def test_a_compressed_tar_is_told_what_to_do(photos, capsys):
+    with tarfile.open("t.tar.gz", "w:gz") as tar:
+        tar.add("ph/a.jpg")
+    for name in ("t.tar.gz", "T.TGZ"):
+        os.rename("t.tar.gz", name) if not Path(name).exists() else None
+        with pytest.raises(UserError, match=f"{name} is a compressed tar; uncompress it"):
+            find_images([name])
+        os.rename(name, "t.tar.gz")
+    assert names("ph/a.jpg", "t.tar.gz") == ["ph/a.jpg"]
+    assert "skipped: t.tar.gz is a compressed tar" in capsys.readouterr().err
+
+
+def test_an_image_from_a_pipe(photos, model_directory, capsys):
+    """A named pipe, as a shell's <(cat a.jpg) is one."""
+    os.mkfifo("pipe")
+    content = Path("ph/a.jpg").read_bytes()
+    command = ["predict", "pipe", "ph/a.jpg", "--cls", "a,b", "--model", str(model_directory), "--report", "x.html"]
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content))
+    writer.start()
+    assert main(command) == 0
+    writer.join()
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.replace("pipe,", "ph/a.jpg,") for row in rows[:2]] == rows[2:], "the pipe's image has other scores"
+
+
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="there is no /dev/stdin")
+@pytest.mark.parametrize("name", ["/dev/stdin", "-"])
+def test_an_image_from_standard_input(name, photos):
+    code = "import sys; from bioclip_jax.predict.inputs import find_images; print(find_images(sys.argv[1:])[0].read() == open('ph/a.jpg', 'rb').read())"
+    command = [sys.executable, "-c", code, name]
+    with subprocess.Popen(["cat", "ph/a.jpg"], stdout=subprocess.PIPE) as cat:
+        told = subprocess.run(command, stdin=cat.stdout, capture_output=True, text=True)
+    assert told.stdout == "True\n", told.stderr
+    # Where a file is standard input, it is read from its beginning.
+    with open("ph/a.jpg", "rb") as file:
+        told = subprocess.run(command, stdin=file, capture_output=True, text=True)
+    assert told.stdout == "True\n", told.stderr
+
+
+def test_pipes_that_deliver_nothing_or_too_much(photos, monkeypatch):
+    os.mkfifo("pipe")
+    for content, reason in ((b"", "delivers nothing"), (b"x" * 100, "delivers more than")):
+        monkeypatch.setattr(inputs, "_LARGEST_PIPED", 50)
+        writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content))
+        writer.start()
+        with pytest.raises(UserError, match=f"pipe {reason}"):
+            find_images(["pipe"])
+        writer.join()
