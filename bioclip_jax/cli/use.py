@@ -190,13 +190,8 @@ def serve(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.web.serve import serve
 
     register_datasets()
-    model = arguments.model
-    if arguments.index is not None:
-        from bioclip_jax.predict.search.table import model_for_index
-
-        model = model_for_index(arguments.index, model)
     return serve(
-        model,
+        arguments.model,
         taxa=arguments.taxa,
         index=arguments.index,
         images=arguments.images,

@@ -35,14 +35,7 @@ class Near:
     @property
     def model(self) -> str:
         """The MODEL that built the index. UserError where that is unknown, or gone."""
-        model = self._index.model
-        if model is None:
-            about = self._index.about
-            raise UserError(
-                f"the index {self._index.directory} was built from vectors of {about['source']}; "
-                "name that model with --model"
-            )
-        return model
+        return self._index.model_for()
 
     def check_model(self, model: Model) -> None:
         """UserError for another model than that of the index's vectors."""

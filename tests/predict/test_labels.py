@@ -11,7 +11,7 @@ from PIL import Image
 import bioclip_jax
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsBinningClassifier, CustomLabelsClassifier
-from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins
+from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins, read_labels
 from bioclip_jax.predict.head import class_embeddings
 from bioclip_jax.text.names import clean_text
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
@@ -216,3 +216,85 @@ def test_bins_are_those_that_pybioclip_reads(tmp_path):
 
     (tmp_path / "bins.csv").write_text('classes,bin\n"fig, dried",fruit\nbroccoli,vegetable\ncat,animal\n')
     assert read_bins(tmp_path / "bins.csv") == parse_bins_csv(str(tmp_path / "bins.csv"))
+
+
+@pytest.mark.parametrize("wrap", ["array", "Series", "Index", "tuple", "generator"])
+def test_labels_and_bins_come_from_whatever_lists_them(model, wrap):
+    import pandas
+
+    wraps = {"array": np.array, "Series": pandas.Series, "Index": pandas.Index, "tuple": tuple, "generator": iter}
+    assert CustomLabelsClassifier(wraps[wrap](LABELS), model).classes == LABELS
+    assert CustomLabelsClassifier(cls_ary=wraps[wrap](LABELS), model=model, labels_as_given=True).classes == LABELS
+    if wrap == "Series":
+        assert CustomLabelsBinningClassifier(pandas.Series(BINS), model).cls_to_bin == BINS
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ("apple,nut", "'apple,nut'; give a list"),
+        (b"apple", "give a list"),
+        (7, "give a list"),
+        (["apple", None], "label 1 is None"),
+        (["apple", float("nan")], "label 1 is nan"),
+        ([3, "apple"], "label 0 is 3"),
+    ],
+)
+def test_labels_that_are_no_list_of_texts_are_told(labels, says):
+    for as_given in (False, True):
+        with pytest.raises(UserError, match=says) as caught:
+            CustomLabelsClassifier(labels, "no model", labels_as_given=as_given)
+        assert isinstance(caught.value, ValueError)
+    if isinstance(labels, list):
+        with pytest.raises(UserError, match="not text"):
+            checked_bins({label: "bin" for label in labels})
+
+
+@pytest.mark.parametrize("image", [None, 3, object()])
+def test_what_is_no_image_is_told(classifier, image):
+    for call in (
+        lambda: classifier.predict(image if image is None else [image]),
+        lambda: list(classifier.stream([image])),
+        lambda: classifier.create_image_features([image]),
+    ):
+        with pytest.raises(UserError, match="PIL image"):
+            call()
+
+
+def test_a_tensor_is_told():
+    torch = pytest.importorskip("torch")
+    from bioclip_jax.predict.classifiers.base import check_image
+
+    with pytest.raises(UserError, match="image 0 is of type Tensor"):
+        check_image(torch.zeros(3, 8, 8), 0)
+
+
+@pytest.mark.parametrize("path", ["labels.lst", "./nothere/labels.TXT", "photos/labels", "nothere.csv", "C:\\labels", "."])
+def test_a_path_that_is_no_file_is_no_label(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="does not exist") as caught:
+        read_labels(path)
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "labels", ["M.domestica", "Malus sp.", "healthy / diseased leaf", "St. John's wort", "oak,and/or,x.txt", "No. 7"]
+)
+def test_labels_that_only_look_a_little_like_paths_are_labels(labels):
+    assert read_labels(labels) == labels.split(",")
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept", "says"),
+    [
+        ("a,b,", ["a", "b"], "dropped 1 blank of 3 labels"),
+        ("a,b, a ,a", ["a", "b"], "dropped 2 repeated of 4 labels"),
+        (",a,,a,b", ["a", "b"], "dropped 2 blank and 1 repeated of 5 labels"),
+        ("a,b", ["a", "b"], ""),
+    ],
+)
+def test_dropped_labels_are_counted(labels, kept, says, capsys):
+    assert read_labels(labels) == kept
+    told = capsys.readouterr().err
+    assert says in told and bool(told) == bool(says)
+    assert read_labels(labels, as_given=True) == [label.strip() for label in labels.split(",")]

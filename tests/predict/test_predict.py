@@ -1,6 +1,7 @@
 """The verbs predict and embed, beside pybioclip's own command."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -10,11 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import bioclip_jax
+from bioclip_jax import strict_json
 from bioclip_jax.cli import main
+from bioclip_jax.convert.hub import write_model_directory
+from bioclip_jax.predict import results
 from bioclip_jax.predict.classifiers.labels import read_labels
+from bioclip_jax.predict.taxa.build import build_taxa
 
 LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
 PEERS = Path(__file__).resolve().parents[1] / "peers"
@@ -125,3 +132,160 @@ def test_labels_from_text_and_from_a_file(tmp_path):
     assert read_labels("apple, red,pear,") == ["apple", "red", "pear"]
     assert read_labels(str(tmp_path / "labels.txt")) == ["apple, red", "pear"], "a line of a file may hold a comma"
     assert read_labels("x" * 5000) == ["x" * 5000], "a text too long for a path is a label"
+
+
+def with_nan(bundle, folder, where):
+    """The model directory of a bundle, one number of which is NaN."""
+    import jax
+
+    params = jax.tree.map(np.array, bundle.params)
+    if where == "logit_scale":
+        params["logit_scale"] = np.float32(np.nan)
+    else:
+        tower = params["visual" if where == "image tower" else "text"]
+        tower["proj" if "proj" in tower else "text_projection"][0, 0] = np.nan
+    return write_model_directory(dataclasses.replace(bundle, params=params), folder / "nan", replay_projector=True)
+
+
+@pytest.mark.parametrize("where", ["image tower", "text tower", "logit_scale"])
+@pytest.mark.parametrize("format", ["csv", "json"])
+def test_a_model_with_nan_weights_is_an_error_and_writes_nothing(bundle, folder, tmp_path, capsys, where, format):
+    damaged = with_nan(bundle, tmp_path, where)
+    output = tmp_path / f"out.{format}"
+    command = ["predict", str(folder / "one.png"), "--cls", "a,b", "--model", str(damaged), "--format", format]
+    for options in ([], ["--output", str(output)], ["--json"]):
+        assert main([*command, *options]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and ("NaN" in captured.err or "nan" in captured.err), captured.err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("verb", ["embed", "embed --text", "index build"])
+def test_vectors_of_nan_weights_are_not_written(bundle, folder, tmp_path, capsys, verb):
+    damaged = with_nan(bundle, tmp_path, "text tower" if "text" in verb else "image tower")
+    inputs = ["a text"] if "text" in verb else [str(folder / "one.png")]
+    before = sorted(tmp_path.iterdir())
+    for output in ("e.json", "e.npy") if "embed" in verb else ("index",):
+        assert main([*verb.split(), *inputs, "--model", str(damaged), "--output", str(tmp_path / output)]) == 2
+        assert "NaN" in capsys.readouterr().err
+        assert sorted(tmp_path.iterdir()) == before
+
+
+@given(st.recursive(st.one_of(st.floats(), st.integers(), st.text()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_json_has_null_for_what_is_no_number(value):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    def expected(item):
+        if isinstance(item, dict):
+            return {key: expected(value) for key, value in item.items()}
+        if isinstance(item, list):
+            return [expected(value) for value in item]
+        return None if isinstance(item, float) and not np.isfinite(item) else item
+
+    assert json.loads(strict_json.dumps(value), parse_constant=refuse) == expected(value)
+    out = io.StringIO()
+    results._write_text(iter([{"score": float("nan")}]), ["score"], "json", out)
+    assert json.loads(out.getvalue(), parse_constant=refuse) == [{"score": None}]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--cls", "apple"], "one label"),
+        (["--cls", "apple, apple"], "one label"),
+        (["--bins", "bins.csv"], "one bin"),
+        (["--taxa", "taxa.safetensors", "--within", "Panthera leo"], "one species"),
+        (["--taxa", "taxa.safetensors", "--rank", "kingdom", "--within", "animalia"], "one kingdom"),
+        (["--cls", "apple,pear"], ""),
+        (["--taxa", "taxa.safetensors"], ""),
+    ],
+)
+def test_a_single_candidate_is_warned_of(folder, taxa, model_directory, capsys, monkeypatch, options, says):
+    monkeypatch.chdir(folder)
+    Path("bins.csv").write_text("label,bin\napple,fruit\npear,fruit\n")
+    options = [str(taxa) if part == "taxa.safetensors" else part for part in options]
+    assert main(["predict", "one.png", "--model", str(model_directory), "--json", *options]) == 0
+    captured = capsys.readouterr()
+    warned = [line for line in captured.err.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == bool(says) and all(says in line for line in warned), captured.err
+    if says:
+        scores = [row["score"] for row in json.loads(captured.out)["predictions"]]
+        assert scores == pytest.approx([1.0] * len(scores), abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def taxa(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("taxa")
+    rows = ("Animalia,Panthera,leo", "Animalia,Felis,catus", "Plantae,Malus,domestica")
+    (folder / "names.csv").write_text("\n".join(["kingdom,genus,species", *rows]) + "\n")
+    build_taxa(str(folder / "names.csv"), model, folder / "taxa.safetensors", templates=("a photo of {}.",))
+    return folder / "taxa.safetensors"
+
+
+@pytest.mark.parametrize("rank", ["species", "genus", "kingdom"])
+def test_unknown_has_one_code_in_the_column_of_the_answer(folder, taxa, model_directory, capsys, rank):
+    command = ["predict", str(folder / "one.png"), "--model", str(model_directory), "--taxa", str(taxa), "--json"]
+
+    def row(*options):
+        assert main([*command, "--rank", rank, *options]) == 0
+        [found] = json.loads(capsys.readouterr().out)["predictions"]
+        return found
+
+    best = row("--k", "1")
+    plain = row("--unknown", "1")
+    backed_off = row("--unknown", "1", "--min-confidence", "0.01")
+    no_rank = row("--min-confidence", "1")
+    for found in (plain, backed_off, no_rank):
+        assert found[rank] == "unknown" and found["score"] == pytest.approx(best["score"], abs=1e-5), found
+        named = {key: value for key, value in found.items() if key not in ("file_name", "score", "rank", rank)}
+        assert not any(named.values()), f"names beside unknown: {named}"
+    assert backed_off["rank"] == no_rank["rank"] == "unknown"
+
+
+def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
+    classifier = bioclip_jax.TreeOfLifeClassifier(model, taxa)
+    image = folder / "one.png"
+    assert classifier.predict(image, "Genus") == classifier.predict(image, bioclip_jax.Rank.GENUS)
+    assert classifier.predict(image, k=None) == classifier.predict(image) == list(classifier.stream([image], "species", None))
+    assert classifier.create_taxa_filter("kingdom", ["Animalia"]).sum() == 2
+    for wrong in ("tribe", None, 6):
+        with pytest.raises(ValueError, match="kingdom"):
+            classifier.predict(image, wrong)
+
+
+@pytest.mark.parametrize(
+    ("verb", "says"),
+    [
+        ("predict one.png --cls labels.lst", "labels.lst"),
+        ("predict one.png --bins bins.csv", "bins.csv"),
+        ("predict one.png --taxa TAXA --subset list.csv", "list.csv"),
+        ("predict one.png --taxa TAXA --within list.csv", "list.csv"),
+        ("predict one.png --taxa TAXA --temperature calibration.json", "calibration.json is no number, and no such file"),
+        ("predict one.png --taxa no.safetensors", "no.safetensors"),
+        ("embed --texts texts.lst --output t.npy", "texts.lst"),
+        ("index search no.index one.png", "no.index"),
+        ("taxa build names.csv --output t.safetensors", "names.csv"),
+    ],
+)
+def test_a_file_that_is_not_there_is_never_taken_for_a_value(folder, taxa, model_directory, capsys, monkeypatch, verb, says):
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    command = [str(taxa) if part == "TAXA" else part for part in verb.split()]
+    assert main([*command, "--model", str(model_directory)]) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err and captured.out == "" and len(captured.err.strip().splitlines()) == 1, captured.err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_names_that_the_taxa_lack_are_skipped_on_request(folder, taxa, model_directory, capsys):
+    (folder / "subset.csv").write_text("species\nFELIS catus\nPanthera leo\nPanthera onca\n")
+    command = ["predict", str(folder / "one.png"), "--model", str(model_directory), "--taxa", str(taxa), "--json"]
+    assert main([*command, "--subset", str(folder / "subset.csv")]) == 2
+    assert "Panthera onca" in capsys.readouterr().err
+    assert main([*command, "--subset", str(folder / "subset.csv"), "--skip-unknown"]) == 0
+    captured = capsys.readouterr()
+    assert {row["species"] for row in json.loads(captured.out)["predictions"]} == {"Felis catus", "Panthera leo"}
+    assert "skipped 1 unknown species" in captured.err
+    for flag, option in (("--skip-unknown", "--subset"), ("--labels-as-given", "--cls")):
+        assert main([*command, flag]) == 2 and option in capsys.readouterr().err

@@ -21,6 +21,7 @@ from PIL import Image
 
 import bioclip_jax
 from bioclip_jax.convert.hub import write_model_directory
+from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embed import embed
 from bioclip_jax.predict.search.approximate import RECALL, bring_up_to_date
@@ -29,6 +30,7 @@ from bioclip_jax.predict.search.lock import locked
 from bioclip_jax.predict.search.query import search_index
 from bioclip_jax.predict.search.rows import make_rows
 from bioclip_jax.predict.search.table import LINEAGE, ImageIndex
+from bioclip_jax.web.near import Near
 
 TAXA = {"apple": ("Rosales", "Rosaceae", "Malus", "domestica"), "oak": ("Fagales", "Fagaceae", "Quercus", "robur")}
 
@@ -101,6 +103,7 @@ def test_texts_are_queries_too(built, model, gallery):
     [
         ({"within": "Rosaceae"}, {0, 1, 2, 3}),
         ({"within": "Quercus robur"}, {4, 5, 6}),
+        ({"within": " quercus ROBUR"}, {4, 5, 6}),
         ({"where": "locality = 'St. John''s'"}, {1, 3, 5, 7}),
         ({"within": "Fagales", "where": "locality = 'Kew' OR id_ = 5"}, {4, 5, 6}),
         ({"where": "family = ''"}, {7}),
@@ -112,6 +115,26 @@ def test_filters_leave_the_best_of_those_that_fit(built, gallery, how, expected)
     assert {int(name[0]) for name in paths(rows)} == expected
     everything = search_index(built, [gallery / "0.png"], k=8, as_result=True)["neighbours"]
     assert paths(rows) == [name for name in paths(everything) if int(name[0]) in expected], "their order changed"
+
+
+def test_the_model_of_an_index_is_the_named_one_or_its_own(built, model_directory, tmp_path):
+    index = ImageIndex(built)
+    assert index.model_for() == str(model_directory) and index.model_for("another") == "another"
+    assert Near(built).model == str(model_directory), "the page has a rule of its own"
+    bare = ImageIndex.create(tmp_path / "bare", 4, fingerprint="f", model=None, source="hf-hub:some/model")
+    for act in (bare.model_for, lambda: Near(tmp_path / "bare").model):
+        with pytest.raises(UserError, match="hf-hub:some/model.*--model"):
+            act()
+
+
+def test_what_index_build_prints_has_no_figure_that_is_none(gallery, model_directory, tmp_path, capsys):
+    (tmp_path / "broken.png").write_text("no picture")
+    command = ["index", "build", str(gallery), str(tmp_path), "--model", str(model_directory)]
+    assert main([*command, "--output", str(tmp_path / "index")]) == 0
+    printed = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert printed["search"] == "exact" and printed["unreadable"] == "1" and printed["added"] == "8"
+    assert not {"None", "[]"} & {value.strip() for value in printed.values()}, printed
+    assert "recall" not in printed and "nprobes" not in printed
 
 
 def test_an_unknown_taxon_is_told_with_the_nearest(built, gallery):

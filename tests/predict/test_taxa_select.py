@@ -210,3 +210,31 @@ def test_a_subset_by_common_names(tmp_path):
     assert rows_of(NAMES, "common_name", [name.upper() for name in common]).tolist() == expected
     with pytest.raises(UserError, match="Unknown common name received: nobody"):
         rows_of(NAMES, "common_name", ["nobody"])
+
+
+@pytest.mark.parametrize(
+    ("rank", "values", "expected"),
+    [
+        (Rank.SPECIES, ["felis CATUS", "MORUS alba"], ["Felis catus", "Morus alba", "Morus alba"]),
+        (Rank.SPECIES, ["canis Lupus Familiaris", "malus"], ["Canis lupus familiaris", "Malus"]),
+        (Rank.GENUS, ["PANTHERA"], ["Panthera leo"]),
+        (Rank.CLASS, ["aves"], ["Morus bassanus", "Morus serrator"]),
+    ],
+)
+def test_a_subset_names_taxa_in_any_case(rank, values, expected):
+    assert species_at(rows_of(NAMES, rank, values)) == expected
+
+
+def test_names_that_differ_in_case_alone_are_all_meant():
+    names = TaxaNames.from_columns({"genus": ["Aus", "AUS", "Bus"], "species": ["bus", "Bus", "bus"]})
+    assert len(rows_of(names, Rank.SPECIES, ["aus bus"])) == 2 and len(rows_of(names, Rank.GENUS, ["aUs"])) == 2
+
+
+def test_unknown_names_of_a_subset_are_skipped_on_request_and_counted(capsys):
+    values = ["Felis catus", "Felis onca", "Nothing here"]
+    with pytest.raises(UserError, match="Felis onca, Nothing here"):
+        rows_of(NAMES, Rank.SPECIES, values)
+    assert species_at(rows_of(NAMES, Rank.SPECIES, values, skip_unknown=True)) == ["Felis catus"]
+    assert "skipped 2 unknown species names of the subset: Felis onca, Nothing here" in capsys.readouterr().err
+    with pytest.raises(UserError, match="Felis onca"):
+        rows_of(NAMES, Rank.SPECIES, ["Felis onca"], skip_unknown=True)

@@ -19,7 +19,7 @@ from bioclip_jax.predict.embedding.stream import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import Unreadable, track
 from bioclip_jax.predict.results import check_format, write_rows
-from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, model_for_index, quoted
+from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -73,7 +73,7 @@ def search_index(
     images = find_images(queries) if queries else []
     read = {"an input": itertools.chain(queries, (image.path for image in images)), "part of the model": model_files(model)}
     check_not_read({"--output": output}, {"part of the index": files_below(index.directory), **read})
-    model = model_for_index(directory, model)
+    model = index.model_for(model)
 
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.model import load_model
@@ -118,11 +118,11 @@ def _write_no_row(format: str, output: Path) -> None:
 
 
 def within_filter(index: ImageIndex, taxon: str) -> str:
-    """The filter for all images of a taxon of any rank, a species as "Genus epithet".
+    """The filter for all images of a taxon of any rank and in any case, a species as "Genus epithet".
 
     UserError where the index holds none, with the nearest names that it holds.
     """
-    condition = "(" + " OR ".join(f"`{name}` = {quoted(taxon)}" for name in _NAMES) + ")"
+    condition = "(" + " OR ".join(f"lower(`{name}`) = {quoted(taxon.strip().lower())}" for name in _NAMES) + ")"
     if index.check_filter(condition):
         return condition
     table = index.values(_NAMES)

@@ -102,6 +102,19 @@ class ImageIndex:
             )
         return model
 
+    def model_for(self, model: str | None = None) -> str:
+        """The MODEL to use with the index: the one that is named, or else the one that built it.
+
+        UserError where neither is known, or the one that built it is gone.
+        """
+        model = model or self.model
+        if model is None:
+            raise UserError(
+                f"the index {self.directory} was built from vectors of {self.about['source']}; "
+                "name that model with --model"
+            )
+        return model
+
     @property
     def columns(self) -> list[str]:
         """The columns that a filter may name."""
@@ -221,20 +234,6 @@ class ImageIndex:
         self.about |= values
         with written_beside(self.directory / ABOUT_FILE) as path:
             path.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
-
-
-def model_for_index(directory: str | os.PathLike[str], model: str | None = None) -> str:
-    """The MODEL to use with an index: the one that is named, or else the one that built it.
-
-    UserError where there is no index, or nothing says which model built it.
-    """
-    index = ImageIndex(directory)
-    model = model or index.model
-    if model is None:
-        raise UserError(
-            f"the index {directory} was made from vectors; name the model of {index.about['source']} with --model"
-        )
-    return model
 
 
 def check_free(directory: Path) -> None:
