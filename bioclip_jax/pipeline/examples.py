@@ -12,7 +12,7 @@ from bioclip_jax.pipeline.recycled import RecycledArrays
 from bioclip_jax.pipeline.slots import SharedSlots
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.pipeline.workers import worker_number
-from bioclip_jax.text.captions import CaptionConfig, MissingCaption, complete_captions
+from bioclip_jax.text.captions import CaptionConfig, MissingCaption, complete_captions, says_unknown
 from bioclip_jax.text.tokenizer import Tokenizer
 
 # Bad samples in a row at one position after which something else must be wrong.
@@ -133,7 +133,7 @@ class Examples:
         try:
             sample = self.source[index]
             text = sample.captions.get(kind, "")
-            if not text or text.isspace():
+            if not text or text.isspace() or says_unknown(kind, text):
                 text = complete_captions(sample.captions)[kind]
             if not sample.image:
                 return "no_image", f"{sample.key} has no image{_because(sample.note)}"

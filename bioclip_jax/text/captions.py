@@ -1,10 +1,11 @@
 """The ten captions of a TreeOfLife sample: made from a taxon, and completed where shards lack some."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.text.names import has_missing_word, known_text, last_epithet, without_missing_words
 from bioclip_jax.text.taxon import COMMON_SEPARATOR, PREFIX, RANKS, Taxon
 
 CAPTION_FILES = (
@@ -67,22 +68,30 @@ class CaptionConfig:
         return min((length for length in self.lengths if longest <= length < context_length), default=context_length)
 
 
-def captions_from_taxon(taxon: Taxon) -> dict[str, str]:
+def captions_from_taxon(taxon: Taxon, scientific_name: str = "") -> dict[str, str]:
     """All of CAPTION_FILES for a taxon; without a common name the scientific one stands in.
 
-    MissingCaption if no rank and no common name is known.
+    As in the TreeOfLife toolbox: a scientific name that is given beside the ranks is that of the captions sci and
+    sci_com, without a full stop at its end; of several epithets ("lupus familiaris") the taxonomic and tagged names
+    have the last. MissingCaption if no rank and no name is known.
     """
-    scientific = taxon.scientific_name or taxon.common_name
-    taxonomic = taxon.taxonomic_name or taxon.common_name
+    scientific = scientific_name.rstrip(".") or taxon.scientific_name or taxon.common_name
+    if " " in taxon.species:
+        taxon = replace(taxon, species=last_epithet(taxon.species))
+    taxonomic = taxon.taxonomic_name or scientific
     return _all_captions(scientific, taxonomic, taxon.common_name, taxon.tagged_name)
 
 
 def complete_captions(captions: Mapping[str, str]) -> dict[str, str]:
-    """All of CAPTION_FILES from those that are there; what is there is kept as it is.
+    """All of CAPTION_FILES from those that are there; what is there is kept as it is, but for words for "unknown".
 
-    A sample with nothing but a plain caption (KEY.txt) has that for every type. MissingCaption if nothing is there.
+    "a photo of Animalia Unknown Unknown." becomes "a photo of Animalia."; a caption that names nothing else is not
+    there. A sample with nothing but a plain caption (KEY.txt) has that for every type. MissingCaption if nothing is
+    there.
     """
     present = {name: text.strip() for name, text in captions.items() if text.strip()}
+    if any(says_unknown(name, text) for name, text in present.items()):
+        present = _without_unknown(present)
     if not any(name in present for name in CAPTION_FILES):
         if PLAIN_TYPE in present:
             return dict.fromkeys((*CAPTION_FILES, PLAIN_TYPE), present[PLAIN_TYPE])
@@ -98,17 +107,33 @@ def complete_captions(captions: Mapping[str, str]) -> dict[str, str]:
     return _all_captions(scientific, taxonomic or scientific, common, taxon.tagged_name) | present
 
 
+def says_unknown(kind: str, text: str) -> bool:
+    """Whether a stored caption of this type may hold a word for "unknown", or nothing; a quick look before training."""
+    if kind == PLAIN_TYPE:
+        return False
+    # The toolbox writes "a photo of ." where it knows no rank.
+    empty = len(text) <= len(PREFIX) + 1 and not text.removeprefix(PREFIX).strip(" .")
+    return empty or has_missing_word(text)
+
+
 def taxon_of(captions: Mapping[str, str]) -> Taxon | None:
-    """The taxon that a sample's tagged captions name; None where they are missing or name no rank."""
+    """The taxon that a sample's tagged captions name; None where they are missing or name no rank.
+
+    Of several epithets the tagged captions have the last, and the scientific name all.
+    """
     for name in ("taxonTag_com", "taxonTag"):
         try:
             taxon = Taxon.from_tagged(captions.get(name, ""))
         except ValueError:
             continue
-        common = taxon.common_name or _common_name(captions)
+        common = taxon.common_name or known_text(_common_name(captions))
+        scientific = _photo_name(captions, "scientific_name", "sci", "sci_com")
         # A common name that only repeats the scientific one stands for "none" in the shards.
-        common = "" if common == taxon.scientific_name else common
-        return Taxon(*taxon.lineage(), common_name=common)
+        common = "" if common in (taxon.scientific_name, scientific) else common
+        genus = f"{taxon.genus} " if taxon.genus else ""
+        epithets = scientific.removeprefix(genus)
+        whole = scientific.startswith(genus) and " " in epithets and last_epithet(epithets) == taxon.species
+        return replace(taxon, species=epithets if whole else taxon.species, common_name=common)
     return None
 
 
@@ -129,6 +154,35 @@ def _all_captions(scientific: str, taxonomic: str, common: str, tagged: str) -> 
         "taxonTag": f"{PREFIX}{tagged}.",
         "taxonTag_com": f"{PREFIX}{tagged}{COMMON_SEPARATOR}{common}.",
     }
+
+
+def _without_unknown(captions: Mapping[str, str]) -> dict[str, str]:
+    """Stored captions without the words for "unknown" in them; those that then name nothing are left out."""
+    known: dict[str, str] = {}
+    for kind, text in captions.items():
+        if not says_unknown(kind, text):
+            known[kind] = text
+            continue
+        is_photo = text.startswith("a photo of")
+        name, separator, common = text.removeprefix("a photo of").strip().partition(COMMON_SEPARATOR)
+        name, common = (name, common.removesuffix(".")) if separator else (name.removesuffix("." * is_photo), "")
+        if kind.startswith("taxonTag"):
+            try:
+                name = Taxon.from_tagged(name).tagged_name
+            except ValueError:
+                name = without_missing_words(name)
+                name = "" if set(name.split()) <= set(RANKS) else name
+        else:
+            # Inside a common name such a word is a word.
+            name = known_text(name) if kind in ("common_name", "com") else without_missing_words(name)
+        common = known_text(common)
+        if not name:
+            continue
+        # Without its common name it is the caption of another type.
+        kind = kind if common else kind.removesuffix("_com")
+        name = COMMON_SEPARATOR.join((name, common)) if common else name
+        known.setdefault(kind, f"{PREFIX}{name}." if is_photo else name)
+    return known
 
 
 def _common_name(captions: Mapping[str, str]) -> str:

@@ -15,15 +15,29 @@ from typing import Any
 # "suspected" (English names of the moths Hoplodrina octogenaria, Apamea furva and Parastichtis suspecta), "sp." and
 # "indet." (open nomenclature, which qualifies a genus), "other", "blank" and "empty" (labels of camera traps).
 _MISSING_WORDS = (
-    r"#?n[./]?a|nan|none|null|unknown|undefined|undetermined|unidentified|unclassified|unassigned|unplaced|unranked|"
-    r"not[\W_]+(?:applicable|assigned|available|classified|identified|known|ranked)|incertae(?:[\W_]+sedis)?|pleasehelp"
+    "nan none null unknown undefined undetermined unidentified unclassified unassigned unplaced unranked pleasehelp"
+).split()
+_MISSING_PHRASES = (
+    r"#?n[./]?a",
+    r"not[\W_]+(?:applicable|assigned|available|classified|identified|known|ranked)",
+    r"incertae(?:[\W_]+sedis)?",
+    # The toolbox's caption of a sample without a known rank.
+    r"unknown[\W_]+taxonomy",
 )
+_MISSING_WORD = "|".join([*_MISSING_PHRASES, *_MISSING_WORDS])
 # A cell that is empty, has no letter or digit, or has only such words, whatever stands around them: "<NA>",
 # "(unidentified)", "Unknown unknown". "Agaricales incertae sedis" stands for an unknown family or genus in that order.
 MISSING_PATTERN = (
-    rf"(?i)^(?:[\W_]*(?:(?:{_MISSING_WORDS})[\W_]+)*(?:{_MISSING_WORDS})?[\W_]*|(?:.*[\W_])?incertae[\W_]+sedis[\W_]*)$"
+    rf"(?i)^(?:[\W_]*(?:(?:{_MISSING_WORD})[\W_]+)*(?:{_MISSING_WORD})?[\W_]*|(?:.*[\W_])?incertae[\W_]+sedis[\W_]*)$"
 )
 _MISSING = re.compile(MISSING_PATTERN)
+# The same words between others, as in ready-made captions; the set is a quick look before the slow one.
+_MISSING_AMONG = re.compile(rf"(?i)(?<!\S)[(<\[]?(?:{_MISSING_WORD})[)>\]]?(?!\S)")
+_SIGNS = frozenset(
+    word.join(around)
+    for word in [*_MISSING_WORDS, *"na n/a #n/a not not_classified not_assigned incertae incertae_sedis".split()]
+    for around in (("", ""), "()", "<>", "[]")
+)
 # In a factor or a trait these are values: the disease is "none", the test is "+" or "-".
 _VALUE_WORDS = frozenset({"none", "+", "-", "−"})
 
@@ -38,6 +52,12 @@ _SUBGENUS = re.compile(r"^([^\W\d_]+) \([^\W\d_]+\)(?= [^\W\d_])")
 _LOWER_WORD = re.compile(r"[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+")
 # In lower case, and yet of an author.
 _AUTHOR_WORDS = frozenset("auct de del der des du et ex in non sensu van von zu".split())
+# Epithets, with hybrid signs and the marks of ranks between them.
+_MARK = r"(?:× |(?:notho)?(?:subsp|ssp|var|f)\. )"
+_NO_EPITHET = r"(?!(?:sp|spp|cf|aff|nr|near|nov|indet|agg)(?: |$))"
+_EPITHETS = re.compile(
+    rf"(?:{_MARK}?{_NO_EPITHET}[a-zà-öø-ÿœ-]{{2,}} )*{_MARK}?{_NO_EPITHET}([a-zà-öø-ÿœ-]{{2,}})"
+)
 _ONE_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
@@ -70,6 +90,25 @@ def known_value(value: Any) -> str:
     """clean_text of a factor's value, "" for words that mean "unknown"; "none", "+" and "-" are values."""
     text = clean_text(value)
     return text if text.lower() in _VALUE_WORDS else _known(text)
+
+
+def has_missing_word(text: str) -> bool:
+    """Whether a word for "unknown" may stand anywhere in a text; a quick look that finds too many."""
+    return not _SIGNS.isdisjoint(text.lower().replace(".", " ").split())
+
+
+def without_missing_words(text: str) -> str:
+    """The names in a text without the words for "unknown" among them: "Animalia Unknown Felis" is "Animalia Felis"."""
+    return known_text(_MISSING_AMONG.sub(" ", text))
+
+
+def last_epithet(species: str) -> str:
+    """The last of several epithets, as the TreeOfLife toolbox captions them: "familiaris" of "lupus familiaris".
+
+    What is no epithet stays whole: "sp. 2", "cf. arctos".
+    """
+    match = _EPITHETS.fullmatch(species) if " " in species else None
+    return match[1] if match else species
 
 
 def rank_name(value: Any) -> str:

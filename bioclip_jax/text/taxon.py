@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from bioclip_jax.text.names import clean_text, genus_and_epithet, known_text, rank_name
+from bioclip_jax.text.scientific_names import split_name
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
+# Columns that hold a whole scientific name, the first that is there.
+NAME_COLUMNS = ("scientific_name", "scientificName")
 # What every training caption is made with.
 PREFIX = "a photo of "
 COMMON_SEPARATOR = " with common name "
@@ -63,12 +66,16 @@ class Taxon:
 
         Columns that are missing, None, NaN or say "unknown" in one of its many words are unknown. The class may be in
         `class`, `cls` or `class_`; where `cls` is there it is the rank, because annotation files then use `class` for
-        the label. A species column may repeat the genus ("Malus domestica", "M. domestica").
+        the label. A species column may repeat the genus ("Malus domestica", "M. domestica"). Genus and species of a row
+        without any rank are those of its scientific_name.
         """
         class_column = next((name for name in ("cls", "class_", "class") if name in row), "class")
         columns = ("kingdom", "phylum", class_column, "order", "family", "genus", "species", "common_name")
         cells = [row.get(column) for column in columns]
-        return _from_cells(*(cell if type(cell) is str else clean_text(cell) for cell in cells))
+        taxon = _from_cells(*(cell if type(cell) is str else clean_text(cell) for cell in cells))
+        if taxon.scientific_name or not (name := given_name(row)):
+            return taxon
+        return replace(taxon, **dict(zip(("genus", "species"), split_name(name))))
 
     @classmethod
     def from_tagged(cls, text: str) -> "Taxon":
@@ -76,9 +83,15 @@ class Taxon:
         text = text.strip().removeprefix(PREFIX).removesuffix(".")
         text, _, common_name = text.partition(COMMON_SEPARATOR)
         match = _TAGGED.fullmatch(text)
-        if not text or match is None:
+        values = [known_text(value) for value in match.groups()] if match else []
+        if not any(values):
             raise ValueError(f"not a tagged taxon name: {text!r}")
-        return cls(*(value or "" for value in match.groups()), common_name=common_name)
+        return cls(*values, common_name=known_text(common_name))
+
+
+def given_name(row: Mapping[str, Any]) -> str:
+    """The scientific name that a row gives beside its ranks, or instead of them; "" if none."""
+    return next((name for column in NAME_COLUMNS if (name := known_text(row.get(column)))), "")
 
 
 # Every rank may be absent, but those present stand in order; a value runs up to the next rank's tag.

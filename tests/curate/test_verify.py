@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from bad_shards import OTHERS, bad_shards, make_bad_folder, sample, tar, taxon
+from bad_shards import OTHERS, bad_shards, encoded, make_bad_folder, picture, sample, tar, taxon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +27,7 @@ from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import CAUSES
 from bioclip_jax.pipeline.sources import RecordWriter, Sample, open_source
 from bioclip_jax.text.captions import captions_from_taxon, complete_captions
+from bioclip_jax.text.names import known_text
 from bioclip_jax.text.taxon import Taxon
 
 
@@ -266,7 +267,7 @@ def test_samples_are_those_that_training_reads(tmp_path_factory, names, format):
         assert keys == [source[number].key for number in range(len(source))]
 
 
-words = st.text("abcdefgé×-", min_size=1, max_size=8)
+words = st.text("abcdefgé×-", min_size=1, max_size=8).map(known_text)
 taxa = st.builds(Taxon, **{field.name: st.one_of(st.just(""), words) for field in fields(Taxon)})
 
 
@@ -279,6 +280,35 @@ def test_captions_of_one_taxon_agree_and_of_two_do_not(taxon, data):
     changed = data.draw(st.sampled_from(sorted(captions)))
     other = captions_from_taxon(Taxon(genus="Zzz", species="zzz", common_name="zzz"))
     assert find_disagreement(captions | {changed: other[changed]})
+
+
+@pytest.mark.parametrize(
+    ("scientific", "taxonomic", "agree"),
+    [
+        ("Malus domestica Borkh.", "Plantae Rosaceae Malus domestica", True),
+        ("Canis lupus familiaris", "Animalia Canidae Canis familiaris", True),
+        ("Canis lupus familiaris", "Animalia Canidae Canis lupus", True),
+        ("Rosa × alba", "Plantae Rosaceae Rosa alba", True),
+        ("Parus caeruleus", "Animalia Paridae Cyanistes caeruleus", True),
+        ("Rosaceae Juss.", "Plantae Rosaceae", True),
+        ("Malus sylvestris", "Plantae Rosaceae Malus domestica", False),
+        ("Felis catus", "Plantae Rosaceae Malus domestica", False),
+        ("Fabaceae", "Plantae Rosaceae", False),
+    ],
+)
+def test_a_scientific_name_agrees_with_the_taxonomic_name_of_its_species(scientific, taxonomic, agree):
+    captions = {"sci": f"a photo of {scientific}.", "taxon": f"a photo of {taxonomic}."}
+    assert (find_disagreement(captions) is None) is agree
+
+
+def test_words_for_unknown_in_captions_are_noted(tmp_path):
+    captions = {"sci": "a photo of Felis Unknown.", "taxon": "a photo of Animalia NA Felis Unknown."}
+    members = [("a.jpg", encoded(picture(1))), *((f"a.{name}.txt", text.encode()) for name, text in captions.items())]
+    unknown = [("b.jpg", encoded(picture(2))), ("b.sci.txt", b"a photo of Unknown."), ("b.taxon.txt", b"a photo of .")]
+    (tmp_path / "a.tar").write_bytes(tar(*members, *unknown))
+    result = check_shard(Shard(tmp_path / "a.tar", "a.tar"))
+    counts = result.findings.counts
+    assert {kind: counts[kind] for kind in ("caption_unknown", "no_caption")} == {"caption_unknown": 1, "no_caption": 1}
 
 
 @given(st.text(max_size=50))

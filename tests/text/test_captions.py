@@ -1,12 +1,14 @@
 """Captions: the ten files of real shards from the taxon, and what is missing from what is there."""
 
 import tarfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.sources.sample import sample_from_row
 from bioclip_jax.text.captions import (
     CAPTION_FILES,
     CaptionConfig,
@@ -15,7 +17,7 @@ from bioclip_jax.text.captions import (
     complete_captions,
     taxon_of,
 )
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text.taxon import RANKS, Taxon
 
 APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
 NAMELESS = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica")
@@ -69,6 +71,137 @@ def test_nothing_usable_is_a_missing_caption():
 
 def test_a_plain_caption_serves_for_every_type():
     assert complete_captions({"txt": "two cats"})["taxon_com"] == "two cats"
+
+
+# What the toolbox (Imageomics/TreeOfLife-toolbox, tol2webdataset) writes for the cells genus, species and
+# scientific_name below Rosaceae: scientific_name, taxonomic_name and taxonTag. Its rules: a cell "unknown" in any case
+# is left out; the epithet is the last word of the species cell; scientific_name is that cell without full stops at its
+# end, or else the cell of the lowest known rank.
+TOOLBOX = [
+    ("Malus", "Malus domestica", "", "Malus domestica", "Malus domestica", "genus Malus species domestica"),
+    ("Malus", "Malus domestica", "Malus pumila Mill.", "Malus pumila Mill", "Malus domestica", "genus Malus species domestica"),
+    ("Malus", "Malus domestica", "Malus domestica", "Malus domestica", "Malus domestica", "genus Malus species domestica"),
+    ("Malus", "Unknown", "", "Malus", "Malus", "genus Malus"),
+    ("unknown", "UNKNOWN", "", "Rosaceae", "", ""),
+    ("unknown", "", "Rosaceae sp.", "Rosaceae sp", "", ""),
+    ("Rosa", "Rosa canina inermis", "", "Rosa canina inermis", "Rosa inermis", "genus Rosa species inermis"),
+    ("Rosa", "Rosa × alba", "", "Rosa × alba", "Rosa alba", "genus Rosa species alba"),
+    ("Rosa", "Rosa canina var. inermis", "", "Rosa canina var. inermis", "Rosa inermis", "genus Rosa species inermis"),
+]
+
+
+@pytest.mark.parametrize(("genus", "species", "name", "sci", "taxonomic", "tag"), TOOLBOX)
+def test_captions_of_a_row_are_those_of_the_toolbox(genus, species, name, sci, taxonomic, tag):
+    row = {"kingdom": "Plantae", "phylum": "unknown", "family": "Rosaceae", "genus": genus, "species": species}
+    captions = sample_from_row("key", b"", row | {"scientific_name": name}).captions
+    taxonomic, tag = f"Plantae Rosaceae {taxonomic}".strip(), f"kingdom Plantae family Rosaceae {tag}".strip()
+    assert captions["scientific_name"] == sci
+    assert captions["sci"] == f"a photo of {sci}."
+    assert captions["taxonomic_name"] == taxonomic
+    assert captions["taxon"] == f"a photo of {taxonomic}."
+    assert captions["taxonTag"] == f"a photo of {tag}."
+
+
+# The toolbox would train on "a photo of M. domestica.", "a photo of Malus Malus domestica." and "a photo of .".
+@pytest.mark.parametrize(
+    ("row", "taxonomic"),
+    [
+        ({"genus": "Malus", "species": "M. domestica"}, "Malus domestica"),
+        ({"genus": "malus", "species": "Malus domestica"}, "Malus domestica"),
+        ({"genus": "Malus", "species": "domestica"}, "Malus domestica"),
+        ({"species": "Malus domestica"}, "Malus domestica"),
+        ({"scientific_name": "Malus domestica"}, "Malus domestica"),
+        ({"scientificName": "Malus domestica", "scientific_name": None}, "Malus domestica"),
+        ({"kingdom": "NA", "genus": "nan", "species": "", "scientific_name": "Malus domestica"}, "Malus domestica"),
+    ],
+)
+def test_every_way_to_write_a_species_gives_its_captions(row, taxonomic):
+    sample = sample_from_row("key", b"", row)
+    assert sample.taxon == Taxon(genus="Malus", species="domestica")
+    assert sample.captions == captions_from_taxon(Taxon(genus="Malus", species="domestica"))
+    assert sample.captions["sci"] == f"a photo of {taxonomic}."
+
+
+def test_a_scientific_name_instead_of_ranks_is_taken_apart():
+    def found(name):
+        return sample_from_row("key", b"", {"scientific_name": name})
+
+    sample = found("Isoëtes lacustris L., 1753")
+    assert sample.taxon == Taxon(genus="Isoëtes", species="lacustris")
+    assert sample.captions["sci"] == "a photo of Isoëtes lacustris L., 1753."
+    assert sample.captions["taxon"] == "a photo of Isoëtes lacustris."
+    assert found("Canis lupus familiaris").taxon == Taxon(genus="Canis", species="lupus familiaris")
+    assert found("Mentha x piperita L.").taxon == Taxon(genus="Mentha", species="× piperita")
+    # One word does not say its rank.
+    assert found("Rosaceae").taxon == Taxon()
+    assert found("Rosaceae").captions["taxonTag"] == "a photo of Rosaceae."
+
+
+def test_no_caption_is_made_of_words_for_unknown():
+    for word in ("Unknown", "nan", "NA", "None", "-", "incertae sedis"):
+        row = dict.fromkeys((*RANKS, "common_name", "scientific_name"), word)
+        sample = sample_from_row("key", b"", row)
+        assert (sample.taxon, sample.captions) == (Taxon(), {}), word
+        sample = sample_from_row("key", b"", row | {"order": "Rosales"})
+        assert set(sample.captions.values()) == set(captions_from_taxon(Taxon(order="Rosales")).values()), word
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [
+        {"scientific_name": "Unknown", "taxonomic_name": "", "sci": "a photo of Unknown.", "taxon": "a photo of ."}
+        | {"taxonTag": "a photo of unknown taxonomy."},
+        {"sci": "a photo of Unknown Unknown.", "com": "a photo of NA."},
+        {"taxon_com": "a photo of nan nan nan with common name nan."},
+        {"taxonTag": "a photo of kingdom Unknown phylum Unknown species unknown."},
+    ],
+)
+def test_stored_captions_that_say_unknown_are_none(captions):
+    with pytest.raises(MissingCaption):
+        complete_captions(captions)
+    assert taxon_of(captions) is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"taxon": "a photo of Animalia Unknown Unknown Felis catus."}, {"taxon": "a photo of Animalia Felis catus."}),
+        ({"sci": "a photo of Felis Unknown."}, {"sci": "a photo of Felis.", "com": "a photo of Felis."}),
+        (
+            {"taxonTag_com": "a photo of kingdom Animalia phylum NA class incertae sedis genus Felis with common name NA."},
+            {
+                "taxonTag": "a photo of kingdom Animalia genus Felis.",
+                "taxon_com": "a photo of Animalia Felis with common name Felis.",
+            },
+        ),
+        (
+            {"sci_com": "a photo of Felis catus with common name Unknown."},
+            {"sci": "a photo of Felis catus.", "sci_com": "a photo of Felis catus with common name Felis catus."},
+        ),
+        (
+            {"sci": "a photo of Unknown.", "com": "a photo of None-so-pretty."},
+            {"sci": "a photo of None-so-pretty.", "com": "a photo of None-so-pretty."},
+        ),
+        # These hold no word for "unknown" by themselves, and stay as they are.
+        ({"com": "a photo of a goose of unknown origin."}, {"com": "a photo of a goose of unknown origin."}),
+        ({"sci": "a photo of Ipomoea nil."}, {"sci": "a photo of Ipomoea nil."}),
+        ({"sci": "a photo of Rosa × alba."}, {"sci": "a photo of Rosa × alba."}),
+        ({"txt": "unknown"}, {"txt": "unknown"}),
+    ],
+)
+def test_words_for_unknown_are_cut_from_stored_captions(stored, expected):
+    completed = complete_captions(stored)
+    assert {name: completed[name] for name in expected} == expected
+    assert set(completed) >= set(CAPTION_FILES)
+
+
+def test_shards_of_a_subspecies_name_it_whole():
+    taxon = Taxon("Animalia", genus="Canis", species="lupus familiaris", common_name="dog")
+    captions = captions_from_taxon(taxon)
+    assert (captions["sci"], captions["taxon"]) == ("a photo of Canis lupus familiaris.", "a photo of Animalia Canis familiaris.")
+    assert taxon_of(captions) == taxon
+    nameless = replace(taxon, common_name="")
+    assert taxon_of(captions_from_taxon(nameless)) == nameless
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioclip_jax.text.captions import captions_from_taxon
+from bioclip_jax.text.captions import captions_from_taxon, taxon_of
+from bioclip_jax.text.names import known_text, last_epithet
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
@@ -16,7 +17,7 @@ APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae",
 word = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8).filter(
     lambda text: text not in RANKS and not text.endswith(".")
 )
-name = st.lists(word, max_size=3).map(" ".join)
+name = st.lists(word, max_size=3).map(" ".join).map(known_text)
 taxa = st.builds(Taxon, *[name] * 8)
 
 
@@ -57,9 +58,10 @@ def test_tagged_caption_names_the_taxon_it_was_made_from(taxon):
         return
     captions = captions_from_taxon(taxon)
     found = Taxon.from_tagged(captions["taxonTag_com"])
-    assert found.lineage() == taxon.lineage()
+    assert found.lineage() == (*taxon.lineage("genus"), last_epithet(taxon.species))
     assert found.common_name == (taxon.common_name or taxon.scientific_name)
-    assert Taxon.from_tagged(captions["taxonTag"]) == Taxon(*taxon.lineage())
+    assert Taxon.from_tagged(captions["taxonTag"]).lineage() == found.lineage()
+    assert taxon_of(captions).lineage() == taxon.lineage()
 
 
 @given(taxa)

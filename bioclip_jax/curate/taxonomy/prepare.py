@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from bioclip_jax.curate.taxonomy.lineage import ancestors
-from bioclip_jax.curate.taxonomy.names import fold, parse_name
 from bioclip_jax.errors import UserError
 from bioclip_jax.text.names import MISSING_PATTERN
+from bioclip_jax.text.scientific_names import fold, parse_name
 from bioclip_jax.text.taxon import RANKS
 
 _HIGHER = RANKS[:-1]

@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.names import ScientificName, fold, parse_name
 from bioclip_jax.curate.taxonomy.prepare import canonical_keys
 from bioclip_jax.text.names import INVISIBLE, MISSING_PATTERN
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text.scientific_names import ScientificName, fold, parse_name
+from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS, Taxon
 
 HIGHER = RANKS[:-1]
 GIVEN = (*RANKS, "common_name", "scientific_name", "authorship")
-# Columns that hold a whole name, and its author if that is apart.
-SCIENTIFIC_COLUMNS = ("scientific_name", "scientificName")
+# Columns that hold the author of a name, if that is apart.
 AUTHORSHIP_COLUMNS = ("authorship", "scientificNameAuthorship")
 _CHUNK = 100_000
 
@@ -31,7 +30,7 @@ def given_taxa(taxa: pl.DataFrame | Sequence[Taxon]) -> pl.DataFrame:
         names = [taxon.common_name for taxon in taxa]
         taxa = pl.DataFrame([pl.Series(n, v, pl.String) for n, v in zip(GIVEN, [*columns, names])])
     sources = {rank: (rank,) for rank in (*RANKS, "common_name")} | {"class": (class_column(taxa.columns),)}
-    sources |= {"scientific_name": SCIENTIFIC_COLUMNS, "authorship": AUTHORSHIP_COLUMNS}
+    sources |= {"scientific_name": NAME_COLUMNS, "authorship": AUTHORSHIP_COLUMNS}
     columns = []
     for name, alternatives in sources.items():
         source = next((column for column in alternatives if column in taxa.columns), None)

@@ -11,11 +11,10 @@ import polars as pl
 
 from bioclip_jax.curate.taxonomy.align import align
 from bioclip_jax.curate.taxonomy.backbone import Backbone
-from bioclip_jax.curate.taxonomy.queries import SCIENTIFIC_COLUMNS
 from bioclip_jax.curate.taxonomy.report import write_report
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, files_below, written_beside
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
@@ -75,7 +74,7 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def _check_columns(names: pl.DataFrame, source: Path, count_column: str | None) -> None:
-    if not {*RANKS, "cls", "class_", "common_name", *SCIENTIFIC_COLUMNS} & set(names.columns):
+    if not {*RANKS, "cls", "class_", "common_name", *NAME_COLUMNS} & set(names.columns):
         columns = ", ".join((*RANKS, "common_name", "scientific_name"))
         raise UserError(f"{source} has no column with names; name at least one of {columns}")
     if count_column is not None:

@@ -14,6 +14,7 @@ from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode
 from bioclip_jax.pipeline.images.recover import without_texts
 from bioclip_jax.pipeline.sources.sample import Sample
 from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE, MissingCaption, complete_captions
+from bioclip_jax.text.scientific_names import fold, parse_name
 from bioclip_jax.text.taxon import COMMON_SEPARATOR, PREFIX, Taxon
 
 _SCIENTIFIC = ("scientific_name", "sci", "sci_com")
@@ -128,6 +129,8 @@ def _check_captions(raw: RawSample, findings: Findings) -> bool:
     if any(name in texts for name in CAPTION_FILES):
         if missing := [name for name in CAPTION_FILES if name not in raw.captions]:
             findings.note("caption_missing", raw.key, f"captions missing: {', '.join(missing)}")
+    if unknown := [name for name, text in texts.items() if complete[name] != text.strip()]:
+        findings.note("caption_unknown", raw.key, f"captions with words for unknown: {', '.join(unknown)}")
     # Also those made from others: training and a repaired copy would have them.
     if disagreement := find_disagreement(complete):
         findings.error("captions_disagree", raw.key, disagreement)
@@ -160,9 +163,19 @@ def find_disagreement(captions: Mapping[str, str]) -> str | None:
                 return f"{first} says {shown(value)}, {kind} says {shown(other)}"
     if scientific and taxonomic:
         (first, value), (kind, other) = next(iter(scientific.items())), next(iter(taxonomic.items()))
-        if not set(value.split()) <= set(other.split()):
+        if not _is_named_in(value, other):
             return f"{first} says {shown(value)}, which is not in {kind}, {shown(other)}"
     return None
+
+
+def _is_named_in(scientific: str, taxonomic: str) -> bool:
+    """Whether a scientific name may be that of a taxonomic one, which has no authors and one epithet of several."""
+    words = set(taxonomic.split())
+    if set(scientific.split()) <= words:
+        return True
+    name = parse_name(scientific)
+    lowest = {epithet for epithet in (name.species, name.infraspecific) if epithet} or {fold(name.genus)}
+    return bool(lowest & set(map(fold, words)))
 
 
 def _unprefixed(text: str) -> str:

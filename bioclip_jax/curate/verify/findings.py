@@ -35,6 +35,7 @@ ERRORS = {
 }
 NOTES = {
     "caption_missing": "made from the others when it is drawn",
+    "caption_unknown": "words for \"unknown\" in a caption, which are left out when it is drawn",
     "progressive_jpeg": "reads more slowly",
     "damaged_jpeg": "libjpeg warns of damage, but there is a picture",
     "cmyk": "converted to RGB when read",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bioclip_jax.text.captions import MissingCaption, captions_from_taxon
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text.taxon import RANKS, Taxon, given_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Sample:
 def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
     """A sample whose labels stand in named columns: the ranks (class or cls), common_name, and any others.
 
-    The captions are made from the taxon. With both, cls is the rank and class becomes metadata, as does every other
+    The captions are made from the taxon and a scientific_name beside its ranks. With both, cls is the rank and class becomes metadata, as does every other
     column that holds a text or a number.
     """
     taxon = Taxon.from_row(row)
     try:
-        captions = captions_from_taxon(taxon)
+        captions = captions_from_taxon(taxon, given_name(row))
     except MissingCaption:
         captions = {}
     of_taxon = {*RANKS, "common_name"}

@@ -19,6 +19,8 @@ from bioclip_jax.text.taxon import Taxon
 # What follows the key in the names of images, and of captions with their types, in lower case.
 IMAGE_KINDS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 CAPTION_KINDS = {PLAIN_TYPE: PLAIN_TYPE} | {f"{name}.txt".lower(): name for name in CAPTION_FILES}
+# The captions that a taxon is read from.
+_NAMING = ("taxonTag", "taxonTag_com", "common_name", "scientific_name")
 
 
 class TarSource:
@@ -78,7 +80,7 @@ def make_sample(key: str, files: Mapping[str, bytes]) -> Sample:
             metadata = _metadata(content)
         else:
             note = note or dot_note(kind)
-    taxon = _taxon(captions.get("taxonTag", ""), captions.get("taxonTag_com", ""), captions.get("common_name", ""))
+    taxon = _taxon(*(captions.get(name, "") for name in _NAMING))
     return Sample(key, image, captions, taxon, metadata, note)
 
 
@@ -95,8 +97,8 @@ def _reason(error: Exception) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _taxon(tag: str, tag_with_common: str, common_name: str) -> Taxon | None:
-    return taxon_of({"taxonTag": tag, "taxonTag_com": tag_with_common, "common_name": common_name})
+def _taxon(*texts: str) -> Taxon | None:
+    return taxon_of(dict(zip(_NAMING, texts)))
 
 
 def _metadata(content: bytes) -> Mapping[str, str | float]:

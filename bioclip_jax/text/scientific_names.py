@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -91,6 +92,23 @@ def parse_name(text: str) -> ScientificName:
         if simple and (species or authorship[0] != "(") and not _NOT_PLAIN.search(_LINKS.sub(" ", authorship)):
             return ScientificName(genus, species, infraspecific, "", " ".join(authorship.split()))
     return parse_any_name(text)
+
+
+@lru_cache(maxsize=1 << 14)
+def split_name(text: str) -> tuple[str, str]:
+    """Genus and epithets of a name of two words or more, as written, without authors: ("Isoëtes", "lacustris").
+
+    ("", "") for a name of one word, whose rank it does not say, and for a hybrid formula.
+    """
+    name = parse_name(text)
+    if not name.species:
+        return name.genus if name.qualifier else "", ""
+    words = iter(text.split())
+    genus, *epithets = (
+        next((word for word in words if fold(word.strip(",;")) == part.lower()), part)
+        for part in name.canonical.split()
+    )
+    return genus, ("× " if name.hybrid else "") + " ".join(epithets)
 
 
 def parse_any_name(text: str) -> ScientificName:

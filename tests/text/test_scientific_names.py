@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.curate.taxonomy.authors import same_author
-from bioclip_jax.curate.taxonomy.names import NO_NAME, parse_any_name, parse_name
+from bioclip_jax.text.scientific_names import NO_NAME, parse_any_name, parse_name
 
 CANONICAL = {
     "Malus domestica": "Malus domestica",
