@@ -38,6 +38,9 @@ def _default(field: dataclasses.Field) -> typing.Any:
 
 
 def _type(hint: typing.Any) -> type:
-    if isinstance(hint, types.UnionType):
-        hint = next(a for a in typing.get_args(hint) if a is not type(None))
-    return typing.get_origin(hint) or hint
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _type(next(a for a in arguments if a is not type(None)))
+    if origin is typing.Literal:
+        return type(arguments[0])
+    return origin or hint

@@ -159,7 +159,7 @@ def of_source(
     from bioclip_jax.predict.model import Model
 
     bundle = resolve(model)
-    loaded = Model(bundle, batch_size=batch_size, preprocess=bundle.preprocess)
+    loaded = Model(bundle, batch_size=batch_size, transform="model")
     return of_labelled(embed_labelled(loaded, source, cache=cache), source, model)
 
 

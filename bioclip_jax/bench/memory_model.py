@@ -139,7 +139,7 @@ def _kept(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int, int
     options = config.model_options | {"attention": "xla", "replay_projector": False}
     encode = make_encode(graphdef(model, **options), config.image, shards=1)
     params = jax.eval_shape(lambda: init_params(model))
-    patches = kept_patches(model.vision, config.patch_dropout)
+    patches = kept_patches(model.vision, config.patch_dropout or 0.0)
     # Texts and images of one size would be told apart by nothing but their tokens.
     squares = {(n, n) for n in (patches + 1, model.text.context_length)} if flash else set()
 

@@ -185,7 +185,7 @@ def _peer(config: TrainConfig) -> Peer:
 def _products(experiment: Experiment) -> dict[str, Any]:
     config = experiment.config
     images = (config.global_batch_size + config.replay.batch_size) // experiment.shards // config.micro_batches
-    tokens = kept_patches(experiment.model_config.vision, config.patch_dropout) + 1
+    tokens = kept_patches(experiment.model_config.vision, config.patch_dropout or 0.0) + 1
     return measured_peak(experiment.model_config, images * tokens, jax.local_devices()[0])
 
 

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import MODEL, Result, add_verb, non_negative, positive, print_result, register_datasets
+from bioclip_jax.cli.options import (
+    MODEL,
+    Result,
+    add_transform,
+    add_verb,
+    non_negative,
+    positive,
+    print_result,
+    register_datasets,
+)
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import Reads, check_folder, check_output
 
@@ -107,7 +116,8 @@ def _candidates(data: str, text_type: str) -> Any:
 
 
 def _running(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {"batch_size": arguments.batch_size, "device": arguments.device, "cache": not arguments.no_cache}
+    how = {"batch_size": arguments.batch_size, "device": arguments.device, "transform": arguments.transform}
+    return how | {"cache": not arguments.no_cache}
 
 
 def analyze_overview(arguments: argparse.Namespace) -> Result:
@@ -280,6 +290,7 @@ def _add_evaluated(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all there are of the fastest)")
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
+    add_transform(verb, default="the model's own")
     verb.add_argument("--no-cache", action="store_true", help="encode every image, and keep no vectors")
 
 

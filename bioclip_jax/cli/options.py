@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bioclip_jax.convert.pretrained import DEFAULT_MODEL
+from bioclip_jax.convert.published import TRANSFORMS
 
 # A result as one JSON object, or text for a person.
 Result = dict[str, Any] | None
@@ -57,10 +58,20 @@ def add_model(verb: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
 
 
+def add_transform(verb: argparse.ArgumentParser, default: str = "what the model is") -> None:
+    """How the model is shown images. `default`: which it is without the option, for a person."""
+    verb.add_argument(
+        "--transform",
+        choices=TRANSFORMS,
+        help="how images are prepared: by the model's own preprocess_cfg, or squashed as pybioclip does for "
+        f"imageomics/bioclip and imageomics/bioclip-2 (default: {default})",
+    )
+
+
 def running(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What add_model declared, but the model, as keyword arguments."""
-    names = ("pretrained", "device", "batch_size")
-    return {name: getattr(arguments, name) for name in names}
+    """What add_model, but for the model, and add_transform declared, as keyword arguments."""
+    names = ("pretrained", "device", "batch_size", "transform")
+    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 
 def file_or_stdout(text: str) -> Path | None:

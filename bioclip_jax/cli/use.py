@@ -12,6 +12,7 @@ from bioclip_jax.cli.options import (
     Result,
     add_inputs,
     add_model,
+    add_transform,
     add_verb,
     file_or_stdout,
     positive,
@@ -82,7 +83,8 @@ def embed(arguments: argparse.Namespace) -> Result:
 
 
 def models(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.convert.pretrained import PUBLISHED, tags
+    from bioclip_jax.convert.pretrained import tags
+    from bioclip_jax.convert.published import PUBLISHED
     from bioclip_jax.models import get_config, model_names
 
     if arguments.model:
@@ -242,6 +244,7 @@ def add_verbs(verbs: Any) -> None:
     verb = add_verb(verbs, "predict", predict, "name what is on images")
     add_inputs(verb)
     add_model(verb)
+    add_transform(verb)
     names = verb.add_argument_group("possible answers", "the taxa of the tree of life, if nothing else is said")
     names.add_argument("--rank", choices=RANKS, help="of the answers (default species)")
     names.add_argument(
@@ -283,6 +286,7 @@ def add_verbs(verbs: Any) -> None:
     verb = add_verb(verbs, "embed", embed, "write a vector for each image, or text")
     add_inputs(verb, nargs="*")
     add_model(verb)
+    add_transform(verb)
     verb.add_argument("--text", action="append", metavar="TEXT", help="a text instead of images; may be given again")
     verb.add_argument("--texts", type=Path, metavar="FILE", help="texts instead of images, one a line")
     verb.add_argument(
@@ -339,6 +343,7 @@ def add_verbs(verbs: Any) -> None:
     )
     verb.add_argument("data", metavar="DATA", help="labelled images: a folder with metadata.csv, tars or NAME:SPLIT")
     add_model(verb)
+    add_transform(verb)
     verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     verb.add_argument("--output", required=True, type=Path, metavar="JSON", help="give it to predict as --temperature")
     verb.add_argument("--plot", type=Path, metavar="PNG", help="draw how often answers are right")
@@ -349,11 +354,13 @@ def add_verbs(verbs: Any) -> None:
     verb = add_verb(kinds, "build", index_build, "make an index of images, or add to it what it does not hold")
     add_inputs(verb)
     add_model(verb, default=None)
+    add_transform(verb, default="the index's, else what the model is")
     verb.add_argument("--output", required=True, type=Path, metavar="DIR", help="the index")
     verb = add_verb(kinds, "search", index_search, "find the images that are most like others, or like a text")
     verb.add_argument("index", type=Path, metavar="INDEX", help="what index build wrote")
     verb.add_argument("queries", nargs="*", metavar="INPUTS", help="images, folders, globs, tables or tars")
     add_model(verb, default=None)
+    add_transform(verb, default="the index's, else what the model is")
     verb.add_argument("--text", action="append", metavar="TEXT", help="search by words; may be given again")
     verb.add_argument("--k", type=positive, default=10, help="how many images for each (default 10)")
     verb.add_argument("--within", metavar="TAXON", help="only images of a taxon of any rank")
@@ -367,6 +374,7 @@ def add_verbs(verbs: Any) -> None:
 
     verb = add_verb(verbs, "serve", serve, "open a page for a browser: names, labels, similar images, a map")
     add_model(verb, default=f"the index's own, else {DEFAULT_MODEL}")
+    add_transform(verb, default="the index's, else what the model is")
     verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     verb.add_argument("--index", type=Path, metavar="DIR", help="what index build wrote, for similar images")
     verb.add_argument("--images", type=Path, metavar="FOLDER", help="images to show on the map")

@@ -1,5 +1,6 @@
 """What tells one model from another, wherever its files lie."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ def fingerprint(params: Mapping[str, Any], config: CLIPConfig) -> str:
     # hashlib lets go of the interpreter's lock.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         lines = list(pool.map(lambda item: _line(*item), tensors))
+    # Patch dropout is for training only, too.
+    config = dataclasses.replace(config, vision=dataclasses.replace(config.vision, patch_dropout=0.0))
     about = json.dumps(config.to_open_clip(), sort_keys=True)
     return hashlib.sha256("\n".join([about, *lines]).encode()).hexdigest()
 

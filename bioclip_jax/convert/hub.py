@@ -13,9 +13,17 @@ from safetensors.numpy import save_file
 
 from bioclip_jax.convert.card import model_card
 from bioclip_jax.convert.fingerprint import fingerprint
-from bioclip_jax.convert.load import CONFIG_FILE, ModelBundle, resolve, resolve_weights_file
+from bioclip_jax.convert.load import (
+    CONFIG_FILE,
+    RECORD_KEY,
+    ModelBundle,
+    is_bare_directory,
+    resolve,
+    resolve_weights_file,
+)
 from bioclip_jax.convert.open_clip import to_state_dict
-from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE, TAXA_FILE
+from bioclip_jax.convert.published import Origin
+from bioclip_jax.convert.weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_folder
 from bioclip_jax.models import get_config
@@ -40,12 +48,14 @@ def export_model(model: str | Path, output: str | Path, *, format: str = "open_c
 def import_model(source: str | Path, output: str | Path, *, model: str | None = None) -> Path:
     """Writes a MODEL of open_clip's, or a bare weights file, as our model directory. Returns its path.
 
-    A weights file (.safetensors, .bin, .pt, .pth) is of the architecture `model`, or of the one that its shapes
-    fit. A replay projector is kept, beside the weights that open_clip loads. UserError as for `export_model`.
+    A weights file (.safetensors, .bin, .pt, .pth, or the .index.json of several) is of the architecture `model`, or of
+    the one that its shapes fit; a folder of such without open_clip's configuration is of `model`. A replay projector is kept, beside the weights that open_clip loads. UserError as for `export_model`.
     """
     output = _free(output)
     path = Path(source).expanduser()
-    if path.suffix in (".safetensors", *PICKLES) and not path.is_dir():
+    if model is not None and is_bare_directory(path):
+        path = find_weights(path)
+    if is_weights_file(path) and not path.is_dir():
         return write_model_directory(resolve_weights_file(path, model), output, replay_projector=True)
     size = None if model is None else get_config(model).vision.image_size
     bundle = resolve(source, image_size=size)
@@ -76,6 +86,8 @@ def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector
             # Without it open_clip builds no bias, and then refuses the tensor.
             model_cfg["init_logit_bias"] = float(state_dict["logit_bias"])
         config = {"model_cfg": model_cfg, "preprocess_cfg": bundle.preprocess.to_open_clip()}
+        if bundle.origin != Origin():
+            config[RECORD_KEY] = bundle.origin.to_record()
         (beside / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (beside / "README.md").write_text(model_card(bundle, output.name), encoding="utf-8")
         os.replace(beside, output)

@@ -1,5 +1,6 @@
 """Model files of the Hugging Face Hub, from the cache where they are there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, hf_hub_url
@@ -9,12 +10,13 @@ from huggingface_hub.utils import get_session
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["download", "download_data"]
+__all__ = ["download", "download_pair"]
 
 # Seconds in which the Hub has to answer before a download is tried.
 _PATIENCE = 5.0
 _UNREACHABLE = "is not in the cache and the Hub cannot be reached"
 
+_PAIR = (".npy", ".json")
 # In open_clip's order.
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 
@@ -69,23 +71,39 @@ def _fetch_weights(repository: str) -> Path:
     raise UserError(f"hf-hub:{repository} has no {' or '.join(_WEIGHTS)}: only ViT-CLIP models of open_clip are supported")
 
 
-def download_data(repository: str, name: str) -> Path:
-    """A file of a dataset of the Hub, as a path in huggingface_hub's cache; without a connection where it is there.
+def download_pair(repository: str, stems: Sequence[str]) -> Path:
+    """STEM.npy of a dataset of the Hub, with STEM.json beside it, for the first of `stems` that it holds.
 
-    UserError where it cannot be had.
+    A pair in huggingface_hub's cache is taken without a connection, whichever it is. UserError where none can be had.
     """
-    try:
-        return Path(hf_hub_download(repository, name, repo_type="dataset", local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
+    for stem in stems:
+        try:
+            array, _ = (
+                hf_hub_download(repository, stem + suffix, repo_type="dataset", local_files_only=True)
+                for suffix in _PAIR
+            )
+            return Path(array)
+        except LocalEntryNotFoundError:
+            continue
+    names = " or ".join(stem + _PAIR[0] for stem in stems)
     advice = "connect once to fetch it"
-    _check_reachable(hf_hub_url(repository, name, repo_type="dataset"), f"{name} of {repository}", advice)
-    try:
-        return Path(hf_hub_download(repository, name, repo_type="dataset"))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise UserError(f"{name} of {repository} {_UNREACHABLE}; {advice}") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise UserError(f"{name} of {repository} could not be fetched ({type(error).__name__}): try again") from error
+    _check_reachable(hf_hub_url(repository, stems[0] + _PAIR[0], repo_type="dataset"), f"{names} of {repository}", advice)
+    for stem in stems:
+        try:
+            array, _ = (hf_hub_download(repository, stem + suffix, repo_type="dataset") for suffix in _PAIR)
+            return Path(array)
+        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            raise UserError(f"{names} of {repository} {_UNREACHABLE}; {advice}") from error
+        except EntryNotFoundError:
+            continue
+        except (HfHubHTTPError, OSError) as error:
+            raise UserError(
+                f"{stem} of {repository} could not be fetched ({type(error).__name__}): try again"
+            ) from error
+    raise UserError(
+        f"{repository} has no {names}: no text embeddings are published for this model; make them with "
+        "`bioclip-jax taxa build NAMES --model MODEL`, or give labels with --cls"
+    )
 
 
 def _check_reachable(url: str, what: str, advice: str) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -13,18 +13,32 @@ from safetensors.numpy import load_file
 
 from bioclip_jax.checkpoint.config import build
 from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.convert.finite import check_finite
 from bioclip_jax.convert.infer import architecture_name, infer_architecture
 from bioclip_jax.convert.open_clip import from_state_dict
 from bioclip_jax.convert.positions import resize_positions
-from bioclip_jax.convert.weights import PICKLES, REPLAY_FILE, TAXA_FILE, WEIGHTS_SUFFIXES, find_weights, read_state_dict
+from bioclip_jax.convert.published import PUBLISHED, Origin, Transform, recognize
+from bioclip_jax.convert.weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file, read_state_dict
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import files_below
 from bioclip_jax.models import CLIPConfig, get_config
 from bioclip_jax.pipeline.images import ImageConfig, Preprocess
 
-__all__ = ["CONFIG_FILE", "REPLAY_FILE", "ModelBundle", "model_files", "resolve", "resolve_weights_file"]
+__all__ = [
+    "CONFIG_FILE",
+    "RECORD_KEY",
+    "REPLAY_FILE",
+    "ModelBundle",
+    "inherited",
+    "is_bare_directory",
+    "model_files",
+    "resolve",
+    "resolve_weights_file",
+]
 
 CONFIG_FILE = "open_clip_config.json"
+# Key of CONFIG_FILE under which export and import record an Origin; open_clip reads model_cfg and preprocess_cfg only.
+RECORD_KEY = "bioclip_jax"
 # What else is read of a model's directory: open_clip's tokenizer, and what a training run says of itself.
 _MODEL_NAMES = (CONFIG_FILE, "config.json", "metrics.jsonl", "tokenizer.json", "tokenizer_config.json", "vocab.json")
 
@@ -38,7 +52,7 @@ class ModelBundle:
     params: nested dict of float32 arrays, as `CLIP`'s. name: the architecture's, or "custom". source: where
     it came from, for a person. directory: where it lies, None for one of the Hub or a bare file. training:
     {"config", "step", "metrics"} of the run behind it (metrics: the last evaluation up to that step, with its own
-    "step", or None), where MODEL is a training directory.
+    "step", or None), where MODEL is a training directory. origin: whose weights they are.
     """
 
     config: CLIPConfig
@@ -48,6 +62,7 @@ class ModelBundle:
     source: str
     training: dict[str, Any] | None = None
     directory: Path | None = None
+    origin: Origin = Origin()
 
 
 def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
@@ -56,17 +71,20 @@ def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
     image_size (pixels) overrides the model's own; its position embeddings are then resampled. A model of
     the Hub is taken from the cache where it is there, without a connection. UserError says what is wrong.
     """
-    text = str(model)
-    if text.startswith("hf-hub:"):
-        return _from_hub(text.removeprefix("hf-hub:"), image_size)
-    path = Path(text.removeprefix("local-dir:")).expanduser().absolute()
-    if path.is_dir() and TrainingDirectory.is_one(path):
-        return _from_training(path, None, image_size)
-    if path.name.isdecimal() and path.parent.name == "checkpoints" and TrainingDirectory.is_one(path.parents[1]):
-        return _from_training(path.parents[1], int(path.name), image_size)
-    if (path / CONFIG_FILE).is_file():
-        return _from_directory(path, text, image_size)
-    raise UserError(_what_is_wrong(text, path))
+    place = _locate(model)
+    if isinstance(place, _Run):
+        return _from_training(place, image_size)
+    content = _read_content(place.config_file)
+    config, preprocess = _read_config(place.config_file, content)
+    state_dict = read_state_dict(place.weights)
+    replay = None if place.directory is None else place.directory / REPLAY_FILE
+    if replay is not None and replay.is_file():
+        try:
+            state_dict |= load_file(replay)
+        except SafetensorError as error:
+            raise UserError(f"{replay} is not a readable safetensors file ({error}): import the model again") from error
+    bundle = _bundle(config, preprocess, state_dict, source=place.source, image_size=image_size)
+    return dataclasses.replace(bundle, directory=place.directory, origin=place.origin(content))
 
 
 def model_files(model: str | Path | None, *, taxa: bool = True) -> Iterator[Path]:
@@ -80,7 +98,7 @@ def model_files(model: str | Path | None, *, taxa: bool = True) -> Iterator[Path
         return
     yield from files_below(path / "checkpoints")
     for file in path.iterdir():
-        if file.suffix.lower() in WEIGHTS_SUFFIXES and (taxa or file.name != TAXA_FILE) or file.name in _MODEL_NAMES:
+        if is_weights_file(file) and (taxa or file.name != TAXA_FILE) or file.name in _MODEL_NAMES:
             yield file
 
 
@@ -94,25 +112,99 @@ def resolve_weights_file(path: Path, model: str | None) -> ModelBundle:
     state_dict = read_state_dict(path)
     config = config or get_config(infer_architecture(state_dict))
     preprocess = Preprocess(size=config.vision.image_size)
-    return _bundle(config, preprocess, state_dict, source=path.name, image_size=None)
+    bundle = _bundle(config, preprocess, state_dict, source=path.name, image_size=None)
+    return dataclasses.replace(bundle, origin=recognize(path.name, path))
 
 
-def _from_training(run: Path, step: int | None, image_size: int | None) -> ModelBundle:
+def is_bare_directory(path: Path) -> bool:
+    """True for a folder with weights that no configuration of open_clip's, and no training directory, goes with."""
+    if not path.is_dir() or (path / CONFIG_FILE).is_file() or TrainingDirectory.is_one(path):
+        return False
+    return any(is_weights_file(file) for file in path.iterdir())
+
+
+def inherited(model: str | Path) -> tuple[Transform, float]:
+    """Transform of predictions, and patch dropout, that a run trained from MODEL goes on with.
+
+    Neither needs its weights read, only what is written beside them. UserError as `resolve`.
+    """
+    place = _locate(model)
+    if isinstance(place, _Run):
+        settings = TrainingDirectory(place.path).read_config()
+        return _transform_of_run(settings), 0.0
+    content = _read_content(place.config_file)
+    config, _ = _read_config(place.config_file, content)
+    return place.origin(content).transform, config.vision.patch_dropout
+
+
+class _Run(NamedTuple):
+    """A training directory, and the step of the checkpoint asked for; None for the newest."""
+
+    path: Path
+    step: int | None
+
+
+class _Files(NamedTuple):
+    """Files of a model in open_clip's layout, in `directory` where they are no Hub name's."""
+
+    source: str
+    config_file: Path
+    weights: Path
+    directory: Path | None
+
+    def origin(self, content: Mapping[str, Any]) -> Origin:
+        """The model's, by what `config_file` holds and what else tells it."""
+        return recognize(self.source, self.weights, content.get(RECORD_KEY))
+
+
+def _locate(model: str | Path) -> _Run | _Files:
+    text = str(model)
+    if text.startswith("hf-hub:"):
+        from bioclip_jax.convert.hub_files import download
+
+        return _Files(text, *download(text.removeprefix("hf-hub:"), CONFIG_FILE), None)
+    path = Path(text.removeprefix("local-dir:")).expanduser().absolute()
+    if path.is_dir() and TrainingDirectory.is_one(path):
+        return _Run(path, None)
+    if path.name.isdecimal() and path.parent.name == "checkpoints" and TrainingDirectory.is_one(path.parents[1]):
+        return _Run(path.parents[1], int(path.name))
+    if (path / CONFIG_FILE).is_file():
+        return _Files(text, path / CONFIG_FILE, find_weights(path), path)
+    raise UserError(_what_is_wrong(text, path))
+
+
+def _from_training(place: _Run, image_size: int | None) -> ModelBundle:
     # Orbax takes half a second to import, the Hub's library a quarter.
     from bioclip_jax.checkpoint.manager import restore_params
 
-    directory = TrainingDirectory(run)
+    directory = TrainingDirectory(place.path)
     settings = directory.read_config()
     if not isinstance(settings.get("model"), str):
         raise UserError(f"{directory.config_file} names no model: is it a training directory?")
     config = get_config(settings["model"])
-    step, params = restore_params(run, step)
-    preprocess = build(ImageConfig, settings.get("image", {}), where="config.image").preprocess(config.vision.image_size)
+    step, params = restore_params(place.path, place.step)
+    source = f"{place.path} step {step}"
+    check_finite(params, source, "the training diverged; give an earlier checkpoint as RUN/checkpoints/STEP")
+    preprocess = _image_config(settings).preprocess(config.vision.image_size)
     config, params["visual"]["positional_embedding"], preprocess = _at_image_size(
         config, params["visual"]["positional_embedding"], preprocess, image_size
     )
     training = {"config": settings, "step": step, "metrics": _last_evaluation(directory, step)}
-    return ModelBundle(config, params, preprocess, settings["model"], f"{run} step {step}", training, run)
+    origin = Origin(None, _transform_of_run(settings))
+    return ModelBundle(config, params, preprocess, settings["model"], source, training, place.path, origin)
+
+
+def _image_config(settings: Mapping[str, Any]) -> ImageConfig:
+    return build(ImageConfig, settings.get("image", {}), where="config.image")
+
+
+def _transform_of_run(settings: Mapping[str, Any]) -> Transform:
+    image = _image_config(settings)
+    if image.transform is not None:
+        return image.transform
+    # A run that is older than the key: only a name of the Hub tells what it started from.
+    published = PUBLISHED.get(settings.get("init_from"))
+    return published.transform if published and image.resize_mode == "squash" else "model"
 
 
 def _last_evaluation(directory: TrainingDirectory, step: int) -> dict[str, Any] | None:
@@ -123,39 +215,23 @@ def _last_evaluation(directory: TrainingDirectory, step: int) -> dict[str, Any] 
     return found
 
 
-def _from_directory(path: Path, source: str, image_size: int | None) -> ModelBundle:
-    config, preprocess = _read_config(path / CONFIG_FILE)
-    state_dict = read_state_dict(find_weights(path))
-    if (path / REPLAY_FILE).is_file():
-        try:
-            state_dict |= load_file(path / REPLAY_FILE)
-        except SafetensorError as error:
-            raise UserError(f"{path / REPLAY_FILE} is not a readable safetensors file ({error}): import the model again") from error
-    bundle = _bundle(config, preprocess, state_dict, source=source, image_size=image_size)
-    return dataclasses.replace(bundle, directory=path)
-
-
-def _from_hub(repository: str, image_size: int | None) -> ModelBundle:
-    from bioclip_jax.convert.hub_files import download
-
-    config_file, weights_file = download(repository, CONFIG_FILE)
-    config, preprocess = _read_config(config_file)
-    return _bundle(
-        config, preprocess, read_state_dict(weights_file), source=f"hf-hub:{repository}", image_size=image_size
-    )
-
-
-def _read_config(path: Path) -> tuple[CLIPConfig, Preprocess]:
+def _read_content(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        model_cfg = content["model_cfg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not an open_clip configuration ({error!r}): it needs model_cfg and preprocess_cfg") from error
+        if isinstance(content, Mapping) and isinstance(content.get("model_cfg"), Mapping):
+            return content
+        problem = "it needs model_cfg and preprocess_cfg"
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    raise UserError(f"{path} is not an open_clip configuration ({problem}): fetch it again, or export the model anew")
+
+
+def _read_config(path: Path, content: Mapping[str, Any]) -> tuple[CLIPConfig, Preprocess]:
     try:
-        config = CLIPConfig.from_open_clip(model_cfg)
+        config = CLIPConfig.from_open_clip(content["model_cfg"])
         # open_clip resizes to the tower's own size, whatever the preprocess_cfg says.
-        preprocess = Preprocess.from_open_clip(content.get("preprocess_cfg") or {})
-        return config, dataclasses.replace(preprocess, size=config.vision.image_size)
+        preprocess = Preprocess.from_open_clip(content.get("preprocess_cfg") or {}, size=config.vision.image_size)
+        return config, preprocess
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -177,6 +253,7 @@ def _bundle(
         params = from_state_dict(state_dict, config)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
+    check_finite(params, source, "the file is damaged, or the training behind it diverged; get another")
     return ModelBundle(config, params, preprocess, architecture_name(config) or "custom", source)
 
 
@@ -193,8 +270,11 @@ def _at_image_size(
 
 
 def _what_is_wrong(text: str, path: Path) -> str:
-    if path.is_file() and path.suffix in (".safetensors", *PICKLES):
+    if path.is_file() and is_weights_file(path):
         return f"{text} is a bare weights file: `bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
+    if is_bare_directory(path):
+        kind = "a transformers model" if (path / "config.json").is_file() else "weights alone"
+        return f"{text} holds {kind}, without {CONFIG_FILE}: `bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
     if path.is_dir():
         return f"{text} is not a model: it holds neither {CONFIG_FILE} nor config.json with checkpoints/; give {_FORMS}"
     if not text.startswith("local-dir:") and text.count("/") == 1 and not text.startswith((".", "/", "~")):

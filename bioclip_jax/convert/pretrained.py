@@ -1,4 +1,4 @@
-"""Models of the Hub by their names: BioCLIP's, and what open_clip's pretrained tags of an architecture stand for."""
+"""Repositories of the Hub that open_clip's pretrained tags of an architecture stand for."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from collections.abc import Mapping
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["DEFAULT_MODEL", "PUBLISHED", "architectures", "repository", "tags"]
+__all__ = ["DEFAULT_MODEL", "architectures", "repository", "tags"]
 
-# The published models of BioCLIP, and the datasets of the Hub that hold the text embeddings of their taxa, as
-# embeddings/txt_emb_species.{npy,json}.
-PUBLISHED = {
-    "hf-hub:imageomics/bioclip": "imageomics/TreeOfLife-10M",
-    "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
-}
 # What is used where nobody names a model, as in pybioclip.
 DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
 
@@ -52,6 +46,8 @@ def repository(architecture: str, tag: str | None = None) -> str:
 
 
 def _repositories(architecture: str) -> Mapping[str, str]:
+    # open_clip takes the older way to write these names, too.
+    architecture = architecture.replace("/", "-")
     if architecture not in _REPOSITORIES:
         # JAX is imported for a name that is wrong, or one of the few without a tag, but not to list the others.
         from bioclip_jax.models import get_config

@@ -1,8 +1,11 @@
 """State dicts from files: safetensors, or pickles that hold nothing but tensors."""
 
+import argparse
 import json
 import mmap
 import pickle
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,10 @@ import numpy as np
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
+from bioclip_jax.convert.transformers import from_transformers, is_transformers
 from bioclip_jax.errors import UserError
 
-__all__ = ["PICKLES", "REPLAY_FILE", "TAXA_FILE", "WEIGHTS_SUFFIXES", "StateDict", "find_weights", "read_state_dict"]
+__all__ = ["PICKLES", "REPLAY_FILE", "TAXA_FILE", "StateDict", "find_weights", "is_weights_file", "read_state_dict"]
 
 StateDict = dict[str, Shaped[np.ndarray, "..."]]
 
@@ -23,6 +27,9 @@ REPLAY_FILE = "replay_projector.safetensors"
 TAXA_FILE = "taxa.safetensors"
 PICKLES = (".bin", ".pt", ".pth")
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLES)
+# Of the list that transformers writes beside the parts of a large model, NAME-00001-of-00002.safetensors.
+_INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
+_PART = re.compile(r"(.+)-(\d+)-of-(\d+)")
 # The order in which open_clip looks for weights in a directory.
 _PREFERRED = (
     "open_clip_model.safetensors",
@@ -47,6 +54,9 @@ _DTYPES = {
     "U8": "u1",
     "BOOL": "?",
 }
+# Under one of these names trainers keep the model's weights, beside the optimizer's.
+_WRAPPED = ("state_dict", "model_state_dict", "model")
+_FOREIGN = re.compile(r"(?:GLOBAL|global) ['`]?([\w.]+)")
 # What wraps a model while it trains leaves its name before every key.
 _WRAPPERS = ("module.", "_orig_mod.")
 # open_clip keeps the text tower of some models apart; the tensors are the same.
@@ -55,36 +65,90 @@ _TEXT_TOWER = tuple(
 )
 
 
+def is_weights_file(path: Path) -> bool:
+    """True for a name that weights have."""
+    return path.suffix in WEIGHTS_SUFFIXES or path.name.endswith(_INDEX_SUFFIXES)
+
+
 def find_weights(directory: Path) -> Path:
     """The weights file that open_clip would load from a directory; UserError where there is none."""
     for name in _PREFERRED:
         if (directory / name).is_file():
             return directory / name
+    # A model in several files, with a list of which tensor is in which.
+    indexes = [path for path in sorted(directory.iterdir()) if path.name.endswith(_INDEX_SUFFIXES)]
+    if indexes:
+        return min(indexes, key=lambda path: not path.name.endswith(_INDEX_SUFFIXES[0]))
     others = [path for path in sorted(directory.iterdir()) if path.suffix in (".safetensors", *PICKLES)]
     others = [path for path in others if path.name not in (REPLAY_FILE, TAXA_FILE)]
     if not others:
         raise UserError(f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin")
-    return min(others, key=lambda path: path.suffix != ".safetensors")
+    best = min(others, key=lambda path: path.suffix != ".safetensors")
+    _refuse_part(best)
+    return best
 
 
 def read_state_dict(path: Path) -> StateDict:
     """The tensors of a file under open_clip's plain keys, on the host, in the file's precision.
 
     A checkpoint of open_clip's trainer ({"state_dict": ...}, "module." and "_orig_mod." prefixes, a text
-    tower under "text.") is unwrapped. UserError where the file is damaged, or a pickle holds code.
+    tower under "text.") is unwrapped, the parts that an .index.json lists are joined, and transformers' CLIP weights
+    are renamed. UserError where the file is damaged, is one part of several, or is a pickle that holds code.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}")
+    tensors = {_plain_key(key): value for key, value in _read_tensors(path).items()}
+    if not is_transformers(tensors):
+        return tensors
+    try:
+        return from_transformers(tensors)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _read_tensors(path: Path) -> StateDict:
+    if path.name.endswith(_INDEX_SUFFIXES):
+        return _read_parts(path)
+    _refuse_part(path)
     if path.suffix == ".safetensors":
-        try:
-            tensors = _map_safetensors(path)
-        except (SafetensorError, OSError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
-    elif path.suffix in PICKLES:
-        tensors = _read_pickle(path)
-    else:
-        raise UserError(f"{path} is not a weights file: give .safetensors, {', '.join(PICKLES)}")
-    return {_plain_key(key): value for key, value in tensors.items()}
+        return _read_safetensors(path)
+    if path.suffix in PICKLES:
+        return _read_pickle(path)
+    raise UserError(f"{path} is not a weights file: give .safetensors, {', '.join(PICKLES)}")
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    try:
+        return _map_safetensors(path)
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
+
+
+def _read_parts(index: Path) -> StateDict:
+    """The tensors of all files that an index lists; they lie beside it."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        # A name in a downloaded file is never a path.
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("weight_map does not name files beside it")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index} is not an index of sharded weights ({error}): fetch it again") from error
+    tensors: StateDict = {}
+    for name in names:
+        part = index.with_name(name)
+        if not part.is_file():
+            raise UserError(f"{index} lists {name}, which is not beside it: fetch all {len(names)} parts")
+        tensors |= _read_safetensors(part) if part.suffix == ".safetensors" else _read_pickle(part)
+    return tensors
+
+
+def _refuse_part(path: Path) -> None:
+    """UserError for one part of a sharded model, which cannot be used by itself."""
+    part = _PART.fullmatch(path.stem)
+    if part is not None and int(part[3]) > 1:
+        index = path.with_name(f"{part[1]}{path.suffix}.index.json")
+        advice = f"give {index}" if index.is_file() else f"fetch {index.name} and the other parts beside it"
+        raise UserError(f"{path} is part {int(part[2])} of {int(part[3])} of sharded weights: {advice}")
 
 
 def _map_safetensors(path: Path) -> StateDict:
@@ -112,22 +176,54 @@ def _plain_key(key: str) -> str:
 
 
 def _read_pickle(path: Path) -> StateDict:
+    if _is_torchscript(path):
+        # To load one is to run a program.
+        raise UserError(
+            f"{path} is a TorchScript archive, a program with its weights, and is not run: "
+            "take the same model's safetensors (OpenAI's: --model ViT-B-32 --pretrained openai), or save "
+            "torch.jit.load(FILE).state_dict() with torch.save if you trust it"
+        )
     try:
         import torch
     except ImportError as error:
         raise UserError(f"{path} is pickled, and reading it needs torch: pip install 'bioclip-jax[peers]'") from error
     try:
         # weights_only refuses every object but tensors and plain containers, so nothing in the file runs.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_plain_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} is damaged, or holds more than tensors and is refused: get it as safetensors") from error
+        found = _FOREIGN.search(str(error))
+        what = f"holds {found[1]}, more than tensors and plain values," if found else "is damaged, or holds more than tensors"
+        raise UserError(
+            f"{path} {what} and is refused: get it as safetensors, or save the state_dict alone where you trust it"
+        ) from error
     except Exception as error:  # noqa: BLE001  an unpickler meets other people's bytes with whatever exception comes
         raise UserError(f"{path} is not a readable state dict ({_first_line(error)}): get it as safetensors") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for key in _WRAPPED:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a state dict: save model.state_dict()")
     return {key: _to_numpy(value) for key, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # The code is in folders below the archive's own name.
+            return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def _plain_globals() -> list[Any]:
+    """What trainers keep beside the tensors and what runs no code: NumPy's numbers, and the command line's options."""
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(name)) for name in "?bBhHiIlLqQefd"]
+    # NumPy moved its core in version 2, and old checkpoints keep to the old name.
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    return [*((scalar, name) for name in names), np.dtype, *set(dtypes), argparse.Namespace]
 
 
 def _to_numpy(tensor: Any) -> Shaped[np.ndarray, "..."]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.convert.published import Transform
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.protocol import Score
 from bioclip_jax.evaluate.results import (
@@ -33,6 +34,7 @@ def evaluate_checkpoints(
     batch_size: int | None = None,
     device: str | None = None,
     cache: bool | VectorCache = True,
+    transform: Transform | None = None,
 ) -> dict[str, Any]:
     """Score each checkpoint of the training directory `run` by a suite (of one entry, as `single` makes it, or more).
 
@@ -40,7 +42,7 @@ def evaluate_checkpoints(
       data and options are not scored again, and those whose checkpoints have been removed since are kept. The others as
       Evaluator.
     Returns: the content of results.json: "run", "date", "versions", "skipped", "failed" (by "step N, ENTRY"), and
-      "steps": [{"step", "fingerprint", "scores" (the headline figure of each entry), "entries" (as evaluate_suite)}].
+      "steps": [{"step", "fingerprint", "transform", "scores" (the headline figure of each entry), "entries" (as evaluate_suite)}].
     Errors: UserError if `run` is no training directory, or has no checkpoint.
     """
     directory = TrainingDirectory(Path(str(run).removeprefix("local-dir:")).expanduser())
@@ -67,7 +69,8 @@ def evaluate_checkpoints(
         print(f"step {step}:", file=sys.stderr)
         try:
             checkpoint = directory.checkpoints / str(step)
-            evaluator = Evaluator(str(checkpoint), batch_size=batch_size, device=device, cache=cache)
+            how = {"batch_size": batch_size, "device": device, "cache": cache, "transform": transform}
+            evaluator = Evaluator(str(checkpoint), **how)
         except UserError as problem:
             # A run that goes on removes its old checkpoints meanwhile.
             print(f"step {step}: failed ({problem})", file=sys.stderr)
@@ -85,7 +88,8 @@ def evaluate_checkpoints(
 def _score(
     evaluator: Evaluator, step: int, suite: Suite, earlier: Mapping[str, Any], failed: dict[str, str]
 ) -> dict[str, Any]:
-    same = earlier.get("fingerprint") == evaluator.fingerprint
+    made_by = {"fingerprint": evaluator.fingerprint, "transform": evaluator.transform}
+    same = {key: earlier.get(key) for key in made_by} == made_by
     entries: dict[str, Any] = _current(earlier, suite)["entries"] if same else {}
 
     def on_scored(name: str, result: dict[str, Any], score: Score) -> None:
@@ -97,7 +101,7 @@ def _score(
     waiting = [entry for entry in suite.entries if entry.name not in entries]
     score_entries(evaluator, waiting, on_scored, on_failed)
     entries = {entry.name: entries[entry.name] for entry in suite.entries if entry.name in entries}
-    return {"step": step, "fingerprint": evaluator.fingerprint, "scores": _scores(entries), "entries": entries}
+    return {"step": step, **made_by, "scores": _scores(entries), "entries": entries}
 
 
 def _current(earlier: Mapping[str, Any], suite: Suite) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.convert.load import resolve
+from bioclip_jax.convert.published import Transform
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.protocol import Protocol, Score, Towers
 from bioclip_jax.evaluate.protocols import options_of
@@ -37,22 +38,31 @@ OnScored = Callable[[str, dict[str, Any], Score], None]
 
 
 class Evaluator:
-    """A MODEL ready to be scored, with its own transform of images.
+    """A MODEL ready to be scored.
 
-    source: where the model came from. fingerprint: what it is, wherever it lies. towers: what protocols may ask of it.
+    source: where the model came from. transform: how images are prepared, as Model.transform_note. fingerprint: what it is, wherever it lies. towers: what protocols may ask of it.
     """
 
     def __init__(
-        self, model: str, *, batch_size: int | None = None, device: str | None = None, cache: bool | VectorCache = True
+        self,
+        model: str,
+        *,
+        batch_size: int | None = None,
+        device: str | None = None,
+        cache: bool | VectorCache = True,
+        transform: Transform | None = None,
     ) -> None:
         """`cache`: keep vectors for the next time; True takes the user's cache. `device`: as predict/devices.py.
+        `transform`: as Model, but None is always "model".
 
         UserError if MODEL is none, or there is no such device.
         """
         chosen = devices(device)
         bundle = resolve(str(model))
         # Predictions may prepare images otherwise; the published figures were reached with the model's own transform.
-        self._model = Model(bundle, batch_size=batch_size, devices=chosen, preprocess=bundle.preprocess)
+        self._model = Model(bundle, batch_size=batch_size, devices=chosen, transform=transform or "model")
+        self.transform = self._model.transform_note
+        print(f"transform: {self.transform}", file=sys.stderr)
         self._cache = (VectorCache() if cache is True else cache) or None
         self._sets: dict[Hashable, LabelledVectors] = {}
         self.source, self.device = bundle.source, self._model.device
@@ -134,22 +144,23 @@ def evaluate_protocol(
     batch_size: int | None = None,
     device: str | None = None,
     cache: bool | VectorCache = True,
+    transform: Transform | None = None,
 ) -> dict[str, Any]:
     """Score a MODEL by one protocol.
 
     Args: `output`, a folder for results.json and a CSV a table; the others as Evaluator.
-    Returns: "protocol", "model", "fingerprint", "data", the protocol's options, its figures, and "seconds".
+    Returns: "protocol", "model", "fingerprint", "transform", "data", the protocol's options, its figures, and "seconds".
     Errors: UserError for data or a model that is not there, and for labels that do not do.
     """
     entry = single(protocol, location, open_data).entries[0]
-    evaluator = Evaluator(model, batch_size=batch_size, device=device, cache=cache)
+    evaluator = Evaluator(model, batch_size=batch_size, device=device, cache=cache, transform=transform)
     began = time.perf_counter()
     sets = evaluator.sets(entry.sources)
     encoded = time.perf_counter()
     score = protocol(sets, evaluator.towers)
     seconds = {"vectors": round(encoded - began, 3), "scoring": round(time.perf_counter() - encoded, 3)}
     about = {"protocol": protocol.name, "model": evaluator.source, "fingerprint": evaluator.fingerprint}
-    about |= {"data": str(location)} | options_of(protocol)
+    about |= {"transform": evaluator.transform, "data": str(location)} | options_of(protocol)
     result = plain(about | score.figures | {"seconds": seconds})
     if output is not None:
         folder = prepare_folder(Path(output))
@@ -163,7 +174,7 @@ def evaluate_suite(evaluator: Evaluator, suite: Suite, output: Path, *, resume: 
 
     results.json is written anew after each entry, so that an unfinished run leaves what it has found. `resume`: what
     it holds of the same model, data and options is not done again.
-    Returns: the content of results.json: "model", "fingerprint", "date", "versions", "device", "groups", "entries" by
+    Returns: the content of results.json: "model", "fingerprint", "transform", "date", "versions", "device", "groups", "entries" by
       name, and, each with the reason, "skipped" (no data) and "failed".
     Errors: UserError if the folder cannot be written, or what it holds cannot be read.
     """
@@ -173,11 +184,13 @@ def evaluate_suite(evaluator: Evaluator, suite: Suite, output: Path, *, resume: 
 
     output = prepare_folder(Path(output))
     earlier = read_json(output / RESULTS_FILE) if resume else {}
-    kept = earlier.get("entries", {}) if earlier.get("fingerprint") == evaluator.fingerprint else {}
+    same = ("fingerprint", "transform")
+    kept = earlier.get("entries", {}) if all(earlier.get(key) == getattr(evaluator, key) for key in same) else {}
     entries = {entry.name: kept[entry.name] for entry in suite.entries if is_same(kept.get(entry.name, {}), entry)}
     results: dict[str, Any] = {
         "model": evaluator.source,
         "fingerprint": evaluator.fingerprint,
+        "transform": evaluator.transform,
         "date": today(),
         "versions": versions(),
         "device": evaluator.device,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bioclip_jax.models.config import CLIPConfig, TextConfig, VisionConfig, get_config, model_names
+from bioclip_jax.models.config import CLIPConfig, TextConfig, VisionConfig, get_config, model_names, nearest_name
 
 __all__ = [
     "LOGIT_BIAS",
@@ -17,6 +17,7 @@ __all__ = [
     "init_params",
     "kept_patches",
     "model_names",
+    "nearest_name",
     "normalize_images",
     "on_nvidia",
 ]

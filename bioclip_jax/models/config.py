@@ -3,17 +3,22 @@
 import dataclasses
 import difflib
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from bioclip_jax.errors import UserError
 
-__all__ = ["CLIPConfig", "TextConfig", "VisionConfig", "get_config", "model_names"]
+__all__ = ["CLIPConfig", "TextConfig", "VisionConfig", "get_config", "model_names", "nearest_name"]
 
 
 @dataclasses.dataclass(frozen=True)
 class VisionConfig:
-    """A plain ViT: class token, pre-LN blocks, a square image cut into square patches (pixels)."""
+    """A plain ViT: class token, pre-LN blocks, a square image cut into square patches (pixels).
+
+    patch_dropout: share of patches that training leaves out; no part of the architecture, so it does not tell two
+    apart.
+    """
 
     image_size: int
     patch_size: int
@@ -22,6 +27,7 @@ class VisionConfig:
     head_width: int = 64
     mlp_ratio: float = 4.0
     ls_init_value: float | None = None
+    patch_dropout: float = dataclasses.field(default=0.0, compare=False)
 
     @property
     def heads(self) -> int:
@@ -83,7 +89,7 @@ class CLIPConfig:
             "layers": self.text.layers,
         }
         for tower, config in ((vision, self.vision), (text, self.text)):
-            for name, default in (("head_width", 64), ("mlp_ratio", 4.0), ("ls_init_value", None)):
+            for name, default in _WITH_DEFAULT:
                 value = getattr(config, name, default)
                 if value != default:
                     tower[name] = value
@@ -92,48 +98,57 @@ class CLIPConfig:
 
     @classmethod
     def from_open_clip(cls, model_cfg: Mapping[str, Any]) -> "CLIPConfig":
-        """Reads a `model_cfg`; UserError names the first entry that a plain ViT-CLIP cannot express."""
+        """Reads a `model_cfg`; UserError names the first entry that a plain ViT-CLIP cannot express, or whose type
+        open_clip would not take."""
         for name in ("embed_dim", "vision_cfg", "text_cfg"):
             if name not in model_cfg:
                 raise UserError(f"model_cfg has no {name}: it is not an open_clip CLIP; give a ViT model's configuration")
-        _refuse_unknown("", model_cfg, _TOP_KEYS, {})
         vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
+        for name, tower in (("vision_cfg", vision), ("text_cfg", text)):
+            if not isinstance(tower, Mapping):
+                raise UserError(f"{name} is {tower!r}; it must be a group of keys")
+        _refuse_unknown("", model_cfg, _TOP_KEYS, {})
         # A tower of another kind is told by its name, which says more than its first odd number would.
         _refuse_unknown("vision_cfg.", vision, _VISION_KEYS, _VISION_NEUTRAL)
         _refuse_unknown("text_cfg.", text, _TEXT_KEYS, _TEXT_NEUTRAL)
         if isinstance(vision.get("layers", 12), (list, tuple)):
             raise UserError(f"vision_cfg.layers = {vision['layers']} is a ResNet: only plain ViT towers are supported")
+        of_vision, of_text = _Reader("vision_cfg.", vision), _Reader("text_cfg.", text)
         return cls(
-            embed_dim=model_cfg["embed_dim"],
+            embed_dim=_Reader("", model_cfg).count("embed_dim", 0),
             vision=VisionConfig(
-                image_size=_square("image_size", vision.get("image_size", 224)),
-                patch_size=_square("patch_size", vision.get("patch_size", 16)),
-                width=vision.get("width", 768),
-                layers=vision.get("layers", 12),
-                head_width=vision.get("head_width", 64),
-                mlp_ratio=vision.get("mlp_ratio", 4.0),
-                ls_init_value=vision.get("ls_init_value"),
+                image_size=of_vision.square("image_size", 224),
+                patch_size=of_vision.square("patch_size", 16),
+                width=of_vision.count("width", 768),
+                layers=of_vision.count("layers", 12),
+                head_width=of_vision.count("head_width", 64, or_float=True),
+                mlp_ratio=of_vision.number("mlp_ratio", 4.0),
+                ls_init_value=of_vision.number("ls_init_value", None),
+                patch_dropout=of_vision.number("patch_dropout", 0.0),
             ),
             text=TextConfig(
-                width=text.get("width", 512),
-                heads=text.get("heads", 8),
-                layers=text.get("layers", 12),
-                context_length=text.get("context_length", 77),
-                vocab_size=text.get("vocab_size", 49408),
-                mlp_ratio=text.get("mlp_ratio", 4.0),
-                ls_init_value=text.get("ls_init_value"),
+                width=of_text.count("width", 512),
+                heads=of_text.count("heads", 8),
+                layers=of_text.count("layers", 12),
+                context_length=of_text.count("context_length", 77),
+                vocab_size=of_text.count("vocab_size", 49408),
+                mlp_ratio=of_text.number("mlp_ratio", 4.0),
+                ls_init_value=of_text.number("ls_init_value", None),
             ),
             quick_gelu=bool(model_cfg.get("quick_gelu", False)),
         )
 
 
+_WITH_DEFAULT = (("head_width", 64), ("mlp_ratio", 4.0), ("ls_init_value", None), ("patch_dropout", 0.0))
 _TOP_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale", "output_dict"}
 # The bias is a parameter, and so told by the weights.
 _TOP_KEYS |= {"nonscalar_logit_scale", "init_logit_bias"}
+# Of the trainer behind BioCLIP 2: a second projector, which the weights tell too.
+_TOP_KEYS |= {"is_continual"}
 _VISION_KEYS = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio", "ls_init_value"}
 # These say something only about training, or about a pooler or tower that the neutral values rule out.
 _VISION_KEYS |= {"patch_dropout", "output_tokens", "attn_pooler_queries", "attn_pooler_heads", "timm_pool", "timm_proj"}
-_VISION_KEYS |= {"timm_model_pretrained", "timm_proj_bias", "timm_drop", "timm_drop_path"}
+_VISION_KEYS |= {"timm_model_pretrained", "timm_proj_bias", "timm_drop", "timm_drop_path", "is_continual"}
 _TEXT_KEYS = {"width", "heads", "layers", "context_length", "vocab_size", "mlp_ratio", "ls_init_value"}
 _TEXT_KEYS |= {"pad_id", "eos_id", "output_tokens", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"}
 _BLOCK_NEUTRAL = {
@@ -175,12 +190,40 @@ def _refuse_unknown(where: str, given: Mapping[str, Any], known: set[str], neutr
         raise UserError(f"{where}{name} = {value!r} is not supported: only plain ViT-CLIP models are, see `model_names()`")
 
 
-def _square(name: str, size: Any) -> int:
-    if isinstance(size, (list, tuple)):
-        if len(size) != 2 or size[0] != size[1]:
-            raise UserError(f"vision_cfg.{name} = {list(size)} is not square: only square images and patches are supported")
-        size = size[0]
-    return int(size)
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """Numbers of a group of keys; UserError for one of another type. `where`: what its name is prefixed with."""
+
+    where: str
+    values: Mapping[str, Any]
+
+    def count(self, name: str, default: int, or_float: bool = False) -> int:
+        """A whole number above 0. `or_float`: one such as 64.0, too."""
+        value = self.values.get(name, default)
+        if or_float and type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int or value < 1:
+            raise UserError(f"{self.where}{name} is {value!r}; it must be a whole number above 0")
+        return value
+
+    def number(self, name: str, default: float | None) -> float | None:
+        """A finite number that is not negative, or the default where that is None."""
+        value = self.values.get(name, default)
+        if value is None and default is None:
+            return None
+        if type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise UserError(f"{self.where}{name} is {value!r}; it must be a number from 0 on")
+        return value
+
+    def square(self, name: str, default: int) -> int:
+        """Pixels of a side, where height and width may be given."""
+        size = self.values.get(name, default)
+        if isinstance(size, (list, tuple)):
+            if len(size) != 2 or size[0] != size[1]:
+                problem = "is not square: only square images and patches are supported"
+                raise UserError(f"{self.where}{name} = {list(size)} {problem}")
+            size = size[0]
+        return _Reader(self.where, {name: size}).count(name, default)
 
 
 # width, layers, head_width, mlp_ratio
@@ -257,14 +300,21 @@ def model_names() -> tuple[str, ...]:
     return (*_ARCHITECTURES, *_SMALL)
 
 
+def nearest_name(name: str, cutoff: float) -> str | None:
+    """The architecture most like a misspelt name, upper and lower case alike; None where none is, by difflib's ratio."""
+    known = {known.lower(): known for known in model_names()}
+    close = difflib.get_close_matches(name.replace("/", "-").lower(), known, n=1, cutoff=cutoff)
+    return known[close[0]] if close else None
+
+
 @functools.cache
 def get_config(name: str) -> CLIPConfig:
-    """The architecture of that name; UserError names the nearest when there is none."""
+    """The architecture of that name, "ViT-B/32" counting as "ViT-B-32"; UserError names the nearest when there is none."""
+    name = name.replace("/", "-")
     if name in _SMALL:
         return _SMALL[name]
     if name not in _ARCHITECTURES:
-        nearest = difflib.get_close_matches(name, model_names(), n=1, cutoff=0.0)[0]
-        raise UserError(f"unknown model {name!r}: did you mean {nearest}?")
+        raise UserError(f"unknown model {name!r}: did you mean {nearest_name(name, cutoff=0.0)}?")
     tower, patch_size, image_size, text_width, text_layers = _ARCHITECTURES[name]
     width, layers, head_width, mlp_ratio = _VISION[tower]
     ls_init_value = 1e-4 if name == "ViT-M-16-alt" else None

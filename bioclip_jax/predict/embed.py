@@ -42,10 +42,11 @@ def embed(
     batch_size: int | None = None,
     device: str | None = None,
     pretrained: str | None = None,
+    transform: str | None = None,
 ) -> dict[str, Any]:
     """Write the vectors of the images that `inputs` name (as find_images), or those of `texts`, in their order.
 
-    Args: `model`, `batch_size`, `device` and `pretrained` as load_model; `output` and `format` as check_format and
+    Args: `model`, `batch_size`, `device`, `pretrained` and `transform` as load_model; `output` and `format` as check_format and
       write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes the latter for JSON, as
       pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features. Texts have unit vectors.
       Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of images are kept on
@@ -77,7 +78,7 @@ def embed(
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.model import load_model
 
-    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
+    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size, transform=transform)
     unreadable = Unreadable(len(images))
     if texts:
         batches = _of_texts(loaded, texts)
@@ -87,6 +88,8 @@ def embed(
     about = {"model": loaded.source, "normalized": normalize}
     if format != "pybioclip":
         about["fingerprint"] = loaded.fingerprint
+    if images and format != "pybioclip":
+        about["transform"] = loaded.transform
     try:
         rows = write_batches(batches, format, output, about)
     except KeyboardInterrupt:

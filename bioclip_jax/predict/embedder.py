@@ -15,10 +15,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert.published import Transform
 from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, replicated
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess
-from bioclip_jax.predict.pixels import ImageLike, Pixels, load_pixels, name_of, prediction_preprocess
+from bioclip_jax.predict.pixels import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.encoder import Encoder
@@ -30,7 +31,7 @@ OnBad = Callable[[int, UserError], None]
 class Embedder:
     """A model on this machine's devices. Images are decoded by threads ahead of it.
 
-    preprocess: the transform from a picture to the model's pixels, as prediction_preprocess chooses it.
+    preprocess: the transform from a picture to the model's pixels. transform: its name, "model" or "pybioclip".
     """
 
     def __init__(
@@ -40,15 +41,16 @@ class Embedder:
         batch_size: int | None = None,
         devices: Sequence[jax.Device] | None = None,
         dtype: Any = None,
-        preprocess: Preprocess | None = None,
+        transform: Transform | None = None,
     ) -> None:
         """`batch_size`: images a batch; None chooses for the kind of device. `devices`: None takes all of this machine.
 
-        `dtype`: of the towers' arithmetic, float32 where it is None. `preprocess`: in place of what is chosen.
+        `dtype`: of the towers' arithmetic, float32 where it is None. `transform`: None is what the model's origin says.
         """
         mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
         self.mesh = mesh
-        self.preprocess = preprocess or prediction_preprocess(bundle)
+        self.transform: Transform = transform or bundle.origin.transform
+        self.preprocess: Preprocess = choose_preprocess(bundle, transform)
         self._config, self._batch_size, self._dtype = bundle.config, batch_size, dtype or jnp.float32
         self._params = jax.device_put(bundle.params, replicated(mesh))
         self.embed_dim = bundle.config.embed_dim

@@ -16,9 +16,10 @@ from PIL import Image
 
 from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
 from bioclip_jax.convert.pretrained import DEFAULT_MODEL, repository
-from bioclip_jax.convert.weights import WEIGHTS_SUFFIXES
+from bioclip_jax.convert.published import TRANSFORMS, Transform
+from bioclip_jax.convert.weights import is_weights_file
 from bioclip_jax.errors import UserError
-from bioclip_jax.models import CLIPConfig, model_names
+from bioclip_jax.models import CLIPConfig, model_names, nearest_name
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.devices import devices
 from bioclip_jax.predict.embedder import Embedder
@@ -26,12 +27,19 @@ from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.pixels import ImageLike
 
 
+# The least likeness, as difflib's ratio, of a name to the architecture that it may be a misspelling of.
+_NEAR = 0.8
+# Logarithm of the largest factor that leaves float32 room for logits.
+_LARGEST_LOG = 80.0
+
+
 class Model:
     """Images and texts to unit vectors whose dot product, times `logit_scale`, is a logit.
 
-    config: the architecture. preprocess: the transform from a picture to the model's pixels. source: where the
-    weights came from. directory: where it lies, where it lies in one. device: the kind of device that it runs on.
-    dtype: of the towers' arithmetic, by its name.
+    config: the architecture. preprocess: the transform from a picture to the model's pixels, and transform its name,
+    "model" or "pybioclip". source: where the weights came from; published: the key of PUBLISHED whose weights they are,
+    or None. directory: where it lies, where it lies in one. device: the kind of device that it runs on. dtype: of the
+    towers' arithmetic, by its name.
     """
 
     def __init__(
@@ -41,18 +49,25 @@ class Model:
         batch_size: int | None = None,
         devices: Sequence[jax.Device] | None = None,
         dtype: Any = None,
-        preprocess: Preprocess | None = None,
+        transform: Transform | None = None,
     ) -> None:
         """`batch_size`: images that are encoded together; None chooses for the kind of device. `devices`: None takes
-        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `preprocess`: as Embedder."""
-        self.embedder = Embedder(bundle, batch_size=batch_size, devices=devices, dtype=dtype, preprocess=preprocess)
+        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`: as Embedder."""
+        self.embedder = Embedder(bundle, batch_size=batch_size, devices=devices, dtype=dtype, transform=transform)
         self.device: str = self.embedder.mesh.devices.flat[0].platform
         self.dtype: str = np.dtype(dtype or np.float32).name
         self.config: CLIPConfig = bundle.config
         self.preprocess: Preprocess = self.embedder.preprocess
+        self.transform: Transform = self.embedder.transform
         self.source: str = bundle.source
+        self.published: str | None = bundle.origin.published
         self.directory: Path | None = bundle.directory
-        self.logit_scale: float = math.exp(float(bundle.params["logit_scale"]))
+        self.logit_scale: float = _factor(float(bundle.params["logit_scale"]), bundle.source)
+
+    @property
+    def transform_note(self) -> str:
+        """The transform by its name, and what it does to a picture, for a log."""
+        return f"{self.transform} ({self.preprocess.describe()})"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,6 +88,16 @@ class Model:
         return self.embedder.texts([texts] if isinstance(texts, str) else texts)
 
 
+def _factor(logarithm: float, source: str) -> float:
+    """exp of the stored logit_scale; UserError where no float32 holds it, as scores would be NaN."""
+    if logarithm > _LARGEST_LOG:
+        raise UserError(
+            f"the logit_scale of {source} is {logarithm:.6g}, a logarithm (trained models end at 4.6052, or ln 100); "
+            "the weights are damaged, or keep the factor itself: give others"
+        )
+    return math.exp(logarithm)
+
+
 def load_model(
     model: str | os.PathLike[str] | None = None,
     *,
@@ -80,28 +105,35 @@ def load_model(
     device: str | None = None,
     batch_size: int | None = None,
     dtype: Any = None,
+    transform: Transform | None = None,
 ) -> Model:
     """Load a MODEL: a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or
     hf-hub:ORG/NAME, None for BioCLIP 2; or an architecture by its name, with its weights in `pretrained`.
 
     Args: `pretrained`, a file of weights or one of open_clip's tags, None for the only tag that there is; `device`,
-      as predict/devices.py; `batch_size` and `dtype`, as Model.
+      as predict/devices.py; `batch_size` and `dtype`, as Model; `transform`, "model" for the model's own preprocessing
+      or "pybioclip" for pybioclip's squash, None for what the model is: pybioclip's for imageomics/bioclip and
+      imageomics/bioclip-2, wherever they lie, and for what was trained from them.
     Errors: UserError if MODEL is none of these, or its weights or the device are not to be had.
     """
     # A device that is not there is told at once, not after gigabytes were read.
     chosen = devices(device)
+    if transform not in (None, *TRANSFORMS):
+        raise UserError(f"the transform {transform!r} does not exist; choose from {', '.join(TRANSFORMS)}")
     bundle = _bundle(os.fspath(model or DEFAULT_MODEL), pretrained)
-    return Model(bundle, batch_size=batch_size, devices=chosen, dtype=dtype)
+    return Model(bundle, batch_size=batch_size, devices=chosen, dtype=dtype, transform=transform)
 
 
 def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundle:
-    if model not in model_names() or os.path.isdir(model):
+    if model.replace("/", "-") not in model_names() or os.path.isdir(model):
+        if not os.path.exists(model) and (near := nearest_name(model, cutoff=_NEAR)):
+            raise UserError(f"unknown model {model!r}: did you mean {near}?")
         if pretrained is not None:
             raise UserError(
                 f"{model} holds its own weights; leave --pretrained {os.fspath(pretrained)} out, or name an architecture"
             )
         return resolve(model)
-    if pretrained is not None and (path := Path(pretrained).expanduser()).suffix in WEIGHTS_SUFFIXES:
+    if pretrained is not None and is_weights_file(path := Path(pretrained).expanduser()):
         return resolve_weights_file(path, model)
     return resolve(repository(model, None if pretrained is None else os.fspath(pretrained)))
 

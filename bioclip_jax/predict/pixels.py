@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from bioclip_jax.convert.load import ModelBundle
-from bioclip_jax.convert.pretrained import PUBLISHED
+from bioclip_jax.convert.published import Transform
 from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image, to_rgb
 from bioclip_jax.pipeline.images.decode import OnTruncated
 from bioclip_jax.predict.inputs import ImageFile
@@ -22,10 +22,17 @@ ImageLike = str | os.PathLike | ImageFile | bytes | Image.Image | UInt8[np.ndarr
 Pixels = UInt8[np.ndarray, "size size 3"] | Float32[np.ndarray, "size size 3"]
 
 
-def prediction_preprocess(bundle: ModelBundle) -> Preprocess:
-    """The transform under which a model's predictions are pybioclip's: Squash for the two PUBLISHED models from the
-    Hub, and for every other the model's own. The evaluation protocols always use the model's own."""
-    return Squash(bundle.preprocess.size) if bundle.source in PUBLISHED else bundle.preprocess
+def choose_preprocess(bundle: ModelBundle, transform: Transform | None = None) -> Preprocess:
+    """The preprocessing of `transform`, or where it is None of the one that the model's origin asks for.
+
+    "pybioclip" normalizes the published models as pybioclip does, and any other by the mean and std it was trained with.
+    """
+    own = bundle.preprocess
+    if (transform or bundle.origin.transform) == "model":
+        return own
+    if bundle.origin.published is not None:
+        return Squash(own.size, read=own.read)
+    return Squash(own.size, own.mean, own.std, read=own.read)
 
 
 def load_pixels(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None = None) -> Pixels:

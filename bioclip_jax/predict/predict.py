@@ -54,6 +54,7 @@ def predict(
     batch_size: int | None = None,
     device: str | None = None,
     pretrained: str | None = None,
+    transform: str | None = None,
     as_result: bool = False,
 ) -> dict[str, Any]:
     """Write the best answers for each image to `output`, or to standard output.
@@ -70,10 +71,10 @@ def predict(
       format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as HTML.
       resume: finished images are kept in a journal beside `output`; after a run was stopped, however hard, the same
       options resume it, also where images were added or removed, and others are refused. as_result: without an output, put the rows into the result instead of writing them.
-    model, pretrained, device, batch_size: as load_model.
+    model, pretrained, device, batch_size, transform: as load_model.
 
-    Returns: {"images", "unreadable", "output" or "predictions", and "log" and "report" where they were asked for}. An
-      image that cannot be read is named on standard error and left out.
+    Returns: {"images", "transform": the name of the one used, "unreadable", "output" or "predictions", and "log" and
+      "report" where they were asked for}. An image that cannot be read is named on standard error and left out.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
     output, log, report = (None if path is None else Path(path) for path in (output, log, report))
@@ -95,12 +96,13 @@ def predict(
     from bioclip_jax.predict.classifiers.recorder import attach_prediction_recorder, save_recorded_predictions
     from bioclip_jax.predict.model import load_model
 
-    classifier = question.classifier(load_model(model, pretrained=pretrained, device=device, batch_size=batch_size))
+    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size, transform=transform)
+    classifier = question.classifier(loaded)
     question.warn(classifier)
     recorder = attach_prediction_recorder(classifier, **question.choice()) if log else None
     unreadable = Unreadable(len(images))
     to_stdout = output is None and not as_result
-    result: dict[str, Any] = {"images": len(images)}
+    result: dict[str, Any] = {"images": len(images), "transform": loaded.transform}
     with contextlib.ExitStack() as stack:
         if resume:
             asked, keys = question.identity(classifier), image_keys(images)
@@ -137,6 +139,7 @@ def predict(
             recorder.output = output if result.get("output") and not is_stream(output) else None
             save_recorded_predictions(classifier, log)
             result["log"] = str(log)
+    print(f"transform: {loaded.transform_note}", file=sys.stderr)
     return result | {"unreadable": unreadable.problems}
 
 

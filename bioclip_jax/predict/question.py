@@ -137,7 +137,8 @@ class Question:
 
     def identity(self, classifier: Any) -> dict[str, Any]:
         """What the answers depend on besides the images: another one is another question."""
-        found = self.choice() | self.details() | {"model": classifier.model.fingerprint}
+        model = classifier.model
+        found = self.choice() | self.details() | {"model": model.fingerprint, "transform": model.transform}
         if not self.about_taxa:
             return found | {"labels": self.names}
         head = classifier.head

@@ -1,4 +1,4 @@
-"""The transform under which pybioclip shows pictures to the two published models."""
+"""pybioclip's preprocessing of images for the published models: antialiased bilinear squash."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class Squash(Preprocess):
 
     interpolation: Literal["bilinear"] = "bilinear"
     resize_mode: Literal["squash"] = "squash"
+
+    def describe(self) -> str:
+        """What is done to a picture, for a log."""
+        return f"{super().describe()}, antialiased, not rounded"
 
     def __call__(self, image: Image.Image) -> Float32[np.ndarray, "size size 3"]:
         """The pixels that the model sees, before normalisation, of a picture in RGB."""

@@ -62,7 +62,7 @@ class TrainConfig:
     `attention`: "auto" takes cuDNN's where it fits. `unroll`: how many blocks of a tower stand side by side in the
     compiled program (1: a scan over them).
     `patch_dropout`: the share of patches that the image tower does not see, until the share
-    `patch_dropout_until` of the steps is done.
+    `patch_dropout_until` of the steps is done; None takes that of init_from's configuration, or 0.
     `deterministic`: on a GPU, whether XLA is told to repeat every bit, for some speed; a CPU always does.
     `compiler_options`: of XLA, NAME=VALUE, on NVIDIA's GPUs; what this version does not know is left out, and told.
     `max_skipped_steps`: a run ends after so many updates in a row that were skipped because loss or gradient was
@@ -89,7 +89,7 @@ class TrainConfig:
     remat: Remat = "none"
     attention: Implementation = "auto"
     unroll: int = 1
-    patch_dropout: float = 0.0
+    patch_dropout: float | None = None
     patch_dropout_until: float = 1.0
     mesh: MeshConfig = field(default_factory=MeshConfig)
     deterministic: bool = False
@@ -112,7 +112,7 @@ class TrainConfig:
         for name in ("learning_rate", "weight_decay", "warmup_steps", "checkpoint_every", "evaluate_every", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
-        if not 0 <= self.patch_dropout < 1:
+        if not 0 <= (self.patch_dropout or 0) < 1:
             raise UserError(f"config.patch_dropout is {self.patch_dropout}; it must be at least 0 and below 1")
         if not 0 <= self.patch_dropout_until <= 1:
             raise UserError(f"config.patch_dropout_until is {self.patch_dropout_until}; it is a share, from 0 to 1")
@@ -170,7 +170,7 @@ class TrainConfig:
 
     def patch_dropout_at(self, step: int) -> float:
         """The patch dropout of the update that makes `step` updates complete; needs total_steps."""
-        return self.patch_dropout if step <= self.patch_dropout_until * self.total_steps else 0.0
+        return self.patch_dropout or 0.0 if step <= self.patch_dropout_until * self.total_steps else 0.0
 
     def with_steps(self, samples: int) -> TrainConfig:
         """The config with `total_steps` filled in from `epochs` over `samples` samples."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def _train(
 ) -> dict[str, Any]:
     check_same_run(directory, config)
     sources = open_sources(config)
-    config = config.with_steps(epoch_samples(sources["train"], config.data.sampling))
+    config = _inherit(config.with_steps(epoch_samples(sources["train"], config.data.sampling)), directory)
     start = (directory.steps() or [0])[-1]
     progress = ProgressLine(config.total_steps, silent=jax.process_index() > 0)
     for source in sources.values():
@@ -82,6 +83,26 @@ def _train(
         run = Run(experiment, directory, checkpoints, writer, progress, evaluate, interrupt, sources, agreement)
         run.bad.update(meta.get("bad_samples", {}))
         return run.steps(state, start, feed)
+
+
+def _inherit(config: TrainConfig, directory: TrainingDirectory) -> TrainConfig:
+    """Fill in what the config leaves to init_from: the transform of predictions, and the patch dropout."""
+    transform, patch_dropout = config.image.transform, config.patch_dropout
+    if directory.steps():
+        # As the run started, whatever has become of init_from since.
+        before = directory.read_config()
+        inherited = (before.get("image") or {}).get("transform"), before.get("patch_dropout") or 0.0
+    elif config.init_from is not None and (transform is None or patch_dropout is None):
+        from bioclip_jax.convert import load
+
+        inherited = load.inherited(config.init_from)
+    else:
+        inherited = "model", 0.0
+    if transform is None:
+        # A run that crops is not to be shown squashed images.
+        transform = inherited[0] if config.image.resize_mode == "squash" else "model"
+    patch_dropout = inherited[1] if patch_dropout is None else patch_dropout
+    return replace(config, image=replace(config.image, transform=transform), patch_dropout=patch_dropout)
 
 
 def open_sources(config: TrainConfig) -> dict[str, Source]:

@@ -37,9 +37,14 @@ class Near:
         """The MODEL that built the index. UserError where that is unknown, or gone."""
         return self._index.model_for()
 
+    @property
+    def transform(self) -> str | None:
+        """The transform of the images behind the vectors, by its name; None where that is not known."""
+        return self._index.transform
+
     def check_model(self, model: Model) -> None:
-        """UserError for another model than that of the index's vectors."""
-        given = {"fingerprint": model.fingerprint, "source": model.source}
+        """UserError for another model, or transform, than that of the index's vectors."""
+        given = {"fingerprint": model.fingerprint, "source": model.source, "transform": model.transform}
         check_same_model(self._index.directory, self._index.about, given)
 
     def example(self) -> str | None:

@@ -41,17 +41,18 @@ def serve(
     max_upload_mb: int = 20,
     queue: int = 16,
     pretrained: str | None = None,
+    transform: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
 ) -> None:
     """Serves the page and the API until Ctrl-C.
 
-    Args: `model`, `pretrained`, `device`, `batch_size`, as load_model, but without a model that of the index;
+    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, as load_model, but without them those of the index;
       `taxa`, a head for the model, without one that of the model's directory, or none; `index`, a folder of
       `index build`; `images`, a folder for the map and the examples; `labels`, initial labels, as read_labels;
       `temperature`, `subset`, `skip_unknown`, `within`, as predict; `host`, a loopback address unless others on the
-      network shall see the page; `root_path`, the path or the whole URL under which a proxy shows the page; `max_upload_mb`, of one file;
-      `queue`, how many requests may wait for the model.
+      network shall see the page; `root_path`, the path or the whole URL under which a proxy shows the page;
+      `max_upload_mb`, of one file; `queue`, how many requests may wait for the model.
     Errors: UserError for an address that is not to be had, before the model is loaded, and for whatever of the
       arguments is not there.
     """
@@ -92,7 +93,8 @@ def serve(
         near = _index(index)
         if model is None and near is not None:
             model = near.model
-        loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
+        transform = transform or (near.transform if near is not None else None)
+        loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size, transform=transform)
         if near is not None:
             near.check_model(loaded)
         head = _taxa(loaded, taxa, temperature, selection, within, skip_unknown)

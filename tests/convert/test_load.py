@@ -16,7 +16,7 @@ from PIL import Image
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
 from bioclip_jax.convert.hub import export_model
-from bioclip_jax.convert.hub_files import download_data
+from bioclip_jax.convert.hub_files import download_pair
 from bioclip_jax.convert.load import resolve
 from bioclip_jax.convert.positions import resize_positions
 from bioclip_jax.errors import UserError
@@ -193,8 +193,8 @@ def test_a_hub_out_of_reach_is_asked_once_and_the_way_out_is_named(hub_cache, mo
         resolve("hf-hub:imageomics/other")
     assert len(asked) == 1, f"the Hub was asked {len(asked)} times"
     assert "\n" not in str(error.value) and not caplog.records, caplog.text
-    with pytest.raises(UserError, match="names.json of imageomics/other is not in the cache and the Hub cannot be reached"):
-        download_data("imageomics/other", "names.json")
+    with pytest.raises(UserError, match="names.npy of imageomics/other is not in the cache and the Hub cannot be reached"):
+        download_pair("imageomics/other", ["names"])
 
 
 def test_what_is_no_model(tmp_path, monkeypatch):

@@ -104,7 +104,8 @@ def test_everything_works_without_a_network(home):
     near = rows("near.csv")
     assert near[0]["path"].endswith("1.png") and float(near[0]["score"]) == pytest.approx(1, abs=1e-4)
     # pybioclip squashes what the two published models see; the small model's own transform crops.
-    own = bioclip_jax.load_model(home / "huggingface/hub/models--imageomics--bioclip-2/snapshots" / ("0" * 40))
+    snapshot = home / "huggingface/hub/models--imageomics--bioclip-2/snapshots" / ("0" * 40)
+    own = bioclip_jax.load_model(snapshot, transform="model")
     assert own.preprocess.resize_mode == "shortest"
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""The two published models see what pybioclip shows them, and every other model its own transform."""
+"""pybioclip's preprocessing against its own code, and its choice by a model's origin."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from flax import nnx
 from PIL import Image
 from torchvision import transforms
 
+from bioclip_jax.convert.published import Origin
 from bioclip_jax.models import graphdef
 from bioclip_jax.predict.embedder import Embedder
-from bioclip_jax.predict.pixels import load_pixels, prediction_preprocess
+from bioclip_jax.predict.pixels import choose_preprocess, load_pixels
 from bioclip_jax.predict.squash import Squash
 
 SQUASH = Squash(224)
@@ -47,17 +48,37 @@ def test_noise(size):
 
 
 @pytest.mark.parametrize(
-    "source, squashed",
+    "name, squashed",
     [
         ("hf-hub:imageomics/bioclip", True),
         ("hf-hub:imageomics/bioclip-2", True),
-        ("local-dir:/x/hf-hub:imageomics/bioclip", False),
-        ("hf-hub:imageomics/bioclip-2.5", False),
+        ("hf-hub:imageomics/bioclip-2.5-vith14", False),
+        ("hf-hub:imageomics/biocap", False),
+        (None, False),
     ],
 )
-def test_only_the_two_published_models_are_squashed(bundle, source, squashed):
-    chosen = prediction_preprocess(dataclasses.replace(bundle, source=source))
+def test_the_published_models_are_squashed_as_pybioclip_does(bundle, name, squashed):
+    """The rule is pybioclip's own: `preprocess_img if model_str in TOL_MODELS else preprocess`."""
+    from bioclip._constants import TOL_MODELS
+
+    assert squashed == (name in TOL_MODELS)
+    chosen = choose_preprocess(dataclasses.replace(bundle, origin=Origin.of(name)))
     assert chosen == (Squash(32) if squashed else bundle.preprocess)
+
+
+@pytest.mark.parametrize("origin", [Origin(), Origin.of("hf-hub:imageomics/bioclip-2")])
+def test_the_transform_can_be_chosen(bundle, origin):
+    bundle = dataclasses.replace(bundle, origin=origin)
+    assert choose_preprocess(bundle, "model") == bundle.preprocess
+    assert choose_preprocess(bundle, "pybioclip") == Squash(32)
+
+
+def test_a_model_that_was_trained_on_keeps_its_own_mean_and_std(bundle):
+    own = dataclasses.replace(bundle.preprocess, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
+    published = dataclasses.replace(bundle, preprocess=own, origin=Origin.of("hf-hub:imageomics/bioclip"))
+    assert choose_preprocess(published).mean == SQUASH.mean, "pybioclip normalizes by OpenAI's mean, whatever the file says"
+    tuned = choose_preprocess(dataclasses.replace(published, origin=Origin(None, "pybioclip")))
+    assert isinstance(tuned, Squash) and (tuned.mean, tuned.std) == (own.mean, own.std)
 
 
 def test_vectors_are_those_of_torchvisions_pixels(bundle):
@@ -69,7 +90,7 @@ def test_vectors_are_those_of_torchvisions_pixels(bundle):
     )
     pixels = np.stack([transform(picture).permute(1, 2, 0).numpy() for picture in pictures])
     model = nnx.merge(graphdef(bundle.config, replay_projector=True), bundle.params)
-    published = dataclasses.replace(bundle, source="hf-hub:imageomics/bioclip-2")
+    published = dataclasses.replace(bundle, origin=Origin.of("hf-hub:imageomics/bioclip-2"))
     found = Embedder(published).images(pictures)
     np.testing.assert_allclose(found, model.encode_image(pixels), atol=5e-6)
     assert np.abs(found - Embedder(bundle).images(pictures)).max() > 1e-3, "both transforms look the same here"

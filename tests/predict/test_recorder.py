@@ -24,7 +24,7 @@ THEIR_KEYS = ["start", "end", "command_line", "model", "pretrained", "device", "
 
 
 def recorder(**settings) -> PredictionRecorder:
-    model = SimpleNamespace(source="a model", fingerprint="f00d")
+    model = SimpleNamespace(source="a model", fingerprint="f00d", transform_note="model (squashed)")
     return PredictionRecorder(
         SimpleNamespace(model_str="m", pretrained_str=None, device="cpu", model=model), **settings
     )

@@ -23,6 +23,7 @@ def write_markdown(path: Path, results: Mapping[str, Any], rows: Sequence[Row]) 
 def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The text of results.md."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    images = f", images {results['transform']}" if results.get("transform") else ""
     notes = ""
     if any(row.published for row in rows):
         names = ", ".join(f"[{name}]({_SOURCES.get(name, _SOURCE)})" for name in SYSTEMS)
@@ -32,7 +33,7 @@ def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
     lines = [
         f"# {_escaped(results['model'])}",
         "",
-        f"Scored on {results['date'][:10]} by {versions} on {results['device']}. "
+        f"Scored on {results['date'][:10]} by {versions} on {results['device']}{images}. "
         f"Figures are in percent, with 95 % intervals.{notes}",
         "",
     ]

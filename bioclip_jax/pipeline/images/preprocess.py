@@ -1,5 +1,6 @@
 """open_clip's evaluation transform, pixel for pixel."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -80,20 +81,39 @@ class Preprocess:
         left = round((image.width - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
 
+    def describe(self) -> str:
+        """What is done to a picture, for a log."""
+        ways = {
+            "squash": f"squashed to {self.size} x {self.size}",
+            "shortest": f"shorter side to {self.size}, center crop",
+            "longest": f"longer side to {self.size}, padded",
+        }
+        return f"{ways[self.resize_mode]}, {self.interpolation}"
+
     @classmethod
-    def from_open_clip(cls, config: Mapping[str, Any]) -> "Preprocess":
-        """From a preprocess_cfg; keys that are missing or None take open_clip's defaults, others are passed over."""
-        names = [name for name in cls.__dataclass_fields__ if name != "read"]
-        fields = {name: config[name] for name in names if config.get(name) is not None}
-        size = fields.get("size", 224)
-        if not isinstance(size, int):
-            height, width = (size[0], size[-1])
-            if height != width:
-                raise UserError(f"preprocess_cfg: size {size} is not square; only square images are supported")
-            fields["size"] = int(height)
+    def from_open_clip(cls, config: Mapping[str, Any], size: int | None = None) -> "Preprocess":
+        """From a preprocess_cfg; what is missing, None or empty takes open_clip's defaults, unknown keys are ignored.
+
+        `size`: pixels, in place of the one that `config` names. As in open_clip a single number as mean or std counts
+        for each channel. UserError for a value that open_clip would not take.
+        """
+        if not isinstance(config, Mapping):
+            raise UserError(f"preprocess_cfg is {config!r}; it must be a group of keys")
+        if config.get("mode") not in (None, "RGB"):
+            raise UserError(f"preprocess_cfg.mode is {config['mode']!r}; only RGB is supported")
+        fields: dict[str, Any] = {"size": _square(config.get("size") or 224) if size is None else size}
+        for name in ("mean", "std"):
+            if config.get(name):
+                fields[name] = _channels(name, config[name])
+        for name in ("interpolation", "resize_mode"):
+            if config.get(name):
+                fields[name] = config[name]
         if fields.get("interpolation") == "random":
             fields["interpolation"] = "bicubic"
-        return cls(**fields)
+        fill = config.get("fill_color") or 0
+        if type(fill) is not int:
+            raise UserError(f"preprocess_cfg.fill_color is {fill!r}; it must be a whole number")
+        return cls(**fields, fill_color=fill)
 
     def to_open_clip(self) -> dict[str, Any]:
         """The preprocess_cfg, with every field that open_clip reads."""
@@ -106,6 +126,22 @@ class Preprocess:
             "resize_mode": self.resize_mode,
             "fill_color": self.fill_color,
         }
+
+
+def _square(size: Any) -> int:
+    sides = size if isinstance(size, (list, tuple)) and size else [size]
+    if not all(type(side) is int for side in sides):
+        raise UserError(f"preprocess_cfg.size is {size!r}; it must be a whole number of pixels")
+    if sides[0] != sides[-1]:
+        raise UserError(f"preprocess_cfg.size is {size}, not square; only square images are supported")
+    return sides[0]
+
+
+def _channels(name: str, value: Any) -> tuple[float, ...]:
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not all(isinstance(item, (int, float)) and math.isfinite(item) for item in values):
+        raise UserError(f"preprocess_cfg.{name} is {value!r}; it must be one number, or three")
+    return values * 3 if len(values) == 1 else values
 
 
 def check_image_fields(config: Any) -> None:

@@ -40,7 +40,10 @@ class ImageConfig:
     brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x]; hue: a turn from [-x, x], at most 0.5.
     mirror: flip every second image left to right. crop: where it is done. "device" leaves it to the accelerator for
     images that are stored in the model's size, as TreeOfLife shards are, which saves a third of the host's time; it
-    cannot change colours. resize_mode: of the evaluation transform, "squash" as the shards. exif: as ReadOptions.
+    cannot change colours. resize_mode: of the evaluation transform, "squash" as the shards. transform: how `predict`
+    prepares images with the trained model, "model" by these keys, or "pybioclip" by pybioclip's squash with this mean
+    and std; None takes that of init_from, or "model" without one and where resize_mode does not squash. exif: as
+    ReadOptions.
     """
 
     mean: tuple[float, float, float] = OPENAI_MEAN
@@ -49,6 +52,7 @@ class ImageConfig:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: Literal["shortest", "squash", "longest"] = "squash"
+    transform: Literal["model", "pybioclip"] | None = None
     mirror: bool = False
     crop: Literal["host", "device"] = "host"
     exif: Literal["apply", "ignore"] = "apply"

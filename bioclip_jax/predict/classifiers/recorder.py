@@ -136,6 +136,7 @@ class PredictionRecorder:
             "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.local_devices()],
             "model_source": model.source,
             "model_fingerprint": model.fingerprint,
+            "transform": model.transform_note,
         }
         if taxa is not None:
             about["taxa"] = dict(taxa.about) | {"path": str(taxa.path), "count": len(taxa.names), "dtype": taxa.dtype}

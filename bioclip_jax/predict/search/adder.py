@@ -33,9 +33,12 @@ class Adder:
         self._flushed = time.monotonic()
         self._counts = {"added": 0, "replaced": 0, "known": 0}
 
-    def made_by(self, dim: int, fingerprint: str, source: str, model: str | None = None) -> None:
-        """Says of which model the rows are that follow, as ImageIndex.create. UserError where others are of another."""
-        about = {"dim": dim, "fingerprint": fingerprint, "source": source, "model": model}
+    def made_by(
+        self, dim: int, fingerprint: str, source: str, model: str | None = None, transform: str | None = None
+    ) -> None:
+        """Says of which model the rows are that follow, as ImageIndex.create. UserError where others are of another,
+        or of another transform."""
+        about = {"dim": dim, "fingerprint": fingerprint, "source": source, "model": model, "transform": transform}
         held = self._index.about if self._index else self._new
         if held:
             check_same_model(self._output, held, about)

@@ -36,6 +36,7 @@ def build_index(
     batch_size: int | None = None,
     device: str | None = None,
     pretrained: str | None = None,
+    transform: str | None = None,
 ) -> dict[str, Any]:
     """Make an index of images in the folder `output`, or add to the one that is there what it does not hold.
 
@@ -67,9 +68,11 @@ def build_index(
             from bioclip_jax.predict.model import load_model
 
             model = model or (index.model if index else None) or DEFAULT_MODEL
-            loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
+            transform = transform or (index.transform if index else None)
+            how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
+            loaded = load_model(model, **how)
             name = None if pretrained else _from_anywhere(model)
-            adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, name)
+            adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform)
             _add_images(adder, loaded, images, columns, unreadable)
         number = len(images)
         for table in tables:
@@ -140,7 +143,7 @@ def _add_vectors(adder: Adder, item: str) -> int:
                 f"{item} does not say of which model and images its vectors are; write it again with `embed`"
             )
         dim = file.schema_arrow.field("emb").type.list_size
-        adder.made_by(dim, about["fingerprint"], about["model"])
+        adder.made_by(dim, about["fingerprint"], about["model"], transform=about.get("transform"))
         number = file.metadata.num_rows
         for batch in track(file.iter_batches(_BLOCK), "indexing", -(-number // _BLOCK)):
             ids, paths = batch["uuid"].to_pylist(), batch["path"].to_pylist()

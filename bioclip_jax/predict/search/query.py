@@ -43,6 +43,7 @@ def search_index(
     batch_size: int | None = None,
     device: str | None = None,
     pretrained: str | None = None,
+    transform: str | None = None,
     as_result: bool = False,
 ) -> dict[str, Any]:
     """Write the `k` images of an index that are nearest to each image of `queries` (as find_images) and each text.
@@ -78,8 +79,10 @@ def search_index(
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.model import load_model
 
-    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size)
-    check_same_model(index.directory, index.about, {"fingerprint": loaded.fingerprint, "source": loaded.source})
+    how = {"pretrained": pretrained, "device": device, "batch_size": batch_size}
+    loaded = load_model(model, transform=transform or index.transform, **how)
+    given = {"fingerprint": loaded.fingerprint, "source": loaded.source}
+    check_same_model(index.directory, index.about, given | ({"transform": loaded.transform} if images else {}))
     unreadable = Unreadable(len(images) + len(texts))
 
     def rows() -> Iterator[dict[str, Any]]:

@@ -41,8 +41,8 @@ class ImageIndex:
     """Images by their vectors. A row has id (UUID), path, vector, LINEAGE, sha256, and what else the source says.
 
     directory: where it lies. about: index.json: the fingerprint of the model that made the vectors ("fingerprint"),
-    how to load it ("model", a directory by its absolute path), where it came from ("source"), "dim", and "count" as the
-    last change left it; and if there is an approximate index, how many of its partitions a search reads ("nprobes"),
+    how to load it ("model", a directory by its absolute path), where it came from ("source"), its "transform" of images
+    ("model", "pybioclip", or None where that is not known), "dim", and "count" as the last change left it; and if there is an approximate index, how many of its partitions a search reads ("nprobes"),
     and which share of the ten nearest it then finds ("recall").
 
     Every change is one version of the table: readers, and a process that is killed, leave and find a whole one.
@@ -58,11 +58,19 @@ class ImageIndex:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{directory} is no index of images; make one with `index build`") from error
         if fingerprint is not None:
-            check_same_model(self.directory, self.about, {"fingerprint": fingerprint, "source": "the model given"})
+            given = {"fingerprint": fingerprint, "source": "the model given"}
+            check_same_model(self.directory, self.about, given)
 
     @classmethod
     def create(
-        cls, directory: str | os.PathLike[str], dim: int, *, fingerprint: str, model: str | None, source: str
+        cls,
+        directory: str | os.PathLike[str],
+        dim: int,
+        *,
+        fingerprint: str,
+        model: str | None,
+        source: str,
+        transform: str | None = None,
     ) -> ImageIndex:
         """A new index without images. UserError if the folder holds anything, or cannot be made."""
         import pyarrow as pa
@@ -74,7 +82,8 @@ class ImageIndex:
             + [(name, pa.string()) for name in LINEAGE]
             + [("sha256", pa.string())]
         )
-        about = {"fingerprint": fingerprint, "model": model, "source": source, "dim": dim, "count": 0}
+        about = {"fingerprint": fingerprint, "model": model, "source": source, "transform": transform}
+        about |= {"dim": dim, "count": 0}
         beside = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         try:
             _connect(beside).create_table(_TABLE, schema=schema)
@@ -91,6 +100,11 @@ class ImageIndex:
 
     def __len__(self) -> int:
         return self.table.count_rows()
+
+    @property
+    def transform(self) -> str | None:
+        """The transform of the images behind the vectors, by its name; None where that is not known."""
+        return self.about.get("transform")
 
     @property
     def model(self) -> str | None:
@@ -244,11 +258,18 @@ def check_free(directory: Path) -> None:
 
 
 def check_same_model(directory: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
-    """UserError where the "fingerprint" of `given` is not that of the index's vectors; each says its "source"."""
+    """UserError where the "fingerprint" of `given` is not that of the index's vectors, or both say their "transform" and
+    it is another; each says its "source"."""
     if given["fingerprint"] != held["fingerprint"]:
         made_by, other = (f"{about['source']} ({about['fingerprint'][:12]})" for about in (held, given))
         raise UserError(
             f"the index {directory} holds vectors of {made_by}, not of {other}; use that model, or build another index"
+        )
+    made_by, other = held.get("transform"), given.get("transform")
+    if made_by and other and made_by != other:
+        raise UserError(
+            f"the index {directory} holds vectors of images under the transform {made_by}, not {other}; "
+            f"give --transform {made_by}, or build another index"
         )
 
 

@@ -41,7 +41,7 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
     images in held-out folds have a better likelihood by more than one standard error, the temperature written is 1.
 
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves", "fingerprint" of
-      the model, "taxa" (the head's file), "images", "left_out" (images that cannot be read or whose species is not among
+      the model, "transform" of the images, "taxa" (the head's file), "images", "left_out" (images that cannot be read or whose species is not among
       the taxa), "gain" and "gain_error" (of the mean log-likelihood, and its standard error), and "before" and "after":
       at temperature 1, and of each image at the temperature fitted to the folds without it, each {"accuracy", "nll" (mean
       over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": of the species, BINS rows of
@@ -74,6 +74,7 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
         "fitted_temperature": round(fitted, 4),
         "improves": improves,
         "fingerprint": classifier.model.fingerprint,
+        "transform": classifier.model.transform,
         "taxa": str(classifier.head.path),
         "images": len(rows),
         "left_out": left_out,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bioclip_jax.convert.pretrained import PUBLISHED
+from bioclip_jax.convert.published import PUBLISHED
 from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import cache_directory
@@ -27,7 +27,7 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
         return TaxaHead.open(path, model.fingerprint, called)
     if model.directory is not None and (model.directory / TAXA_FILE).is_file():
         return TaxaHead.open(model.directory / TAXA_FILE, model.fingerprint, called)
-    if model.source in PUBLISHED:
+    if model.published is not None:
         return _of_hub(model)
     raise UserError(
         f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or"
@@ -37,13 +37,12 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
 
 def published_embeddings(model: Model) -> Path:
     """The published text embeddings of a model, fetched with their names. UserError where none are published."""
-    from bioclip_jax.convert.hub_files import download_data
+    from bioclip_jax.convert.hub_files import download_pair
 
-    if model.source not in PUBLISHED:
+    if model.published is None:
         raise UserError(f"no text embeddings of {model.source} are published; name a table of taxa, or embeddings")
-    names = ("embeddings/txt_emb_species.npy", "embeddings/txt_emb_species.json")
-    embeddings, _ = (download_data(PUBLISHED[model.source], name) for name in names)
-    return Path(embeddings)
+    published = PUBLISHED[model.published]
+    return download_pair(published.dataset, [f"embeddings/{stem}" for stem in published.embeddings])
 
 
 def _of_hub(model: Model) -> TaxaHead:

@@ -1,0 +1,241 @@
+"""What a model is decides how it is shown images, wherever it lies: against the real pybioclip on the published names."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from hub_cache import into_cache
+from PIL import Image
+
+import bioclip_jax
+from bioclip_jax.cli import main
+from bioclip_jax.convert import published
+from bioclip_jax.convert.hub import export_model, import_model, write_model_directory
+from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
+from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, init_params
+from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict.pixels import choose_preprocess
+
+LABELS = ["Malus domestica", "Musa acuminata", "Solanum lycopersicum"]
+SQUASHED = ("imageomics/bioclip", "imageomics/bioclip-2")
+OWN = ("imageomics/bioclip-2.5-vith14", "imageomics/biocap")
+# pybioclip resizes to 224 pixels, whatever the model's size.
+SMALL = CLIPConfig(
+    embed_dim=32,
+    vision=VisionConfig(image_size=224, patch_size=56, width=64, layers=2, head_width=32),
+    text=TextConfig(width=64, heads=2, layers=2),
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights as the Hub's repositories hold them: without a record of ours."""
+    params = jax.tree.map(np.array, init_params(SMALL, seed=3))
+    # Fresh patch embeddings see little of an image, and the scores would hardly differ.
+    params["visual"]["patch_embedding"]["kernel"] *= 30
+    params["logit_scale"] = np.float32(math.log(8))
+    bundle = ModelBundle(SMALL, params, Preprocess(224), "custom", "random weights")
+    folder = write_model_directory(bundle, tmp_path_factory.mktemp("stand-in") / "model", replay_projector=False)
+    assert "bioclip_jax" not in json.loads((folder / "open_clip_config.json").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hub(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Snapshots of the published models in the Hub's cache, which is all of the Hub that there is."""
+    cache = tmp_path_factory.mktemp("hub")
+    files = {name: weights / name for name in ("open_clip_config.json", "open_clip_model.safetensors")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        yield {name: into_cache(cache, "models", name, files) for name in (*SQUASHED, *OWN)}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Drawn pictures, wide and tall, whose sides differ from their middle."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = []
+    for name, (width, height) in {"wide": (390, 240), "tall": (200, 330)}.items():
+        y, x = np.mgrid[:height, :width]
+        waves = [np.sin(x / 19), np.cos(y / 31 + x / 50), (x - width / 2) / width * 2]
+        picture = Image.fromarray(np.uint8(127.5 + 127.5 * np.stack(waves, -1)))
+        picture.save(folder / f"{name}.png")
+        paths.append(str(folder / f"{name}.png"))
+    return paths
+
+
+def scores(capsys, pictures: list[str], model: str | Path, *options: str) -> np.ndarray:
+    """Scores [image, label] that the command line gives."""
+    command = ["predict", *pictures, "--model", str(model), "--cls", ",".join(LABELS), *options]
+    assert main([*command, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    found = {(row["file_name"], row["classification"]): float(row["score"]) for row in rows}
+    return np.array([[found[path, label] for label in LABELS] for path in pictures])
+
+
+def pybioclip_scores(monkeypatch: pytest.MonkeyPatch, pictures: list[str], model: str) -> np.ndarray:
+    """Scores [image, label] of the real pybioclip."""
+    import bioclip.predict
+    import torch
+
+    # Compiled it computes the same, after a minute.
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    rows = bioclip.predict.CustomLabelsClassifier(LABELS, model_str=model).predict(pictures)
+    found = {(row["file_name"], row["classification"]): row["score"] for row in rows}
+    return np.array([[found[path, label] for label in LABELS] for path in pictures])
+
+
+@pytest.mark.parametrize("name", [*SQUASHED, *OWN])
+def test_the_published_names_score_as_in_pybioclip(hub, pictures, capsys, monkeypatch, name):
+    expected = pybioclip_scores(monkeypatch, pictures, f"hf-hub:{name}")
+    found = scores(capsys, pictures, f"hf-hub:{name}")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    other = scores(capsys, pictures, f"hf-hub:{name}", "--transform", "model" if name in SQUASHED else "pybioclip")
+    assert np.abs(other - expected).max() > 0.01, "the two transforms give the same scores: the test shows nothing"
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", SQUASHED)
+def test_photographs_that_are_not_square_score_as_in_pybioclip(hub, shared_data, capsys, monkeypatch, name):
+    # Those of val are all square.
+    files = sorted((shared_data / "produce" / "train" / "images").rglob("*.jpg"))[::40]
+    photographs = [str(file) for file in files if np.ptp(Image.open(file).size) > 20][:6]
+    assert len(photographs) == 6, f"only {len(photographs)} photographs are not square"
+    expected = pybioclip_scores(monkeypatch, photographs, f"hf-hub:{name}")
+    np.testing.assert_allclose(scores(capsys, photographs, f"hf-hub:{name}"), expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def copies(hub, weights, tmp_path_factory) -> dict[str, dict[str, Path]]:
+    """Each published model's offline copies by how they were made."""
+    found: dict[str, dict[str, Path]] = {}
+    for name, snapshot in hub.items():
+        folder = tmp_path_factory.mktemp(name.replace("/", "-"))
+        imported = import_model(f"hf-hub:{name}", folder / "imported")
+        (folder / "link").symlink_to(snapshot)
+        found[name] = {
+            "import": imported,
+            "import of a snapshot": import_model(snapshot, folder / "of-snapshot"),
+            "export": export_model(f"hf-hub:{name}", folder / "exported"),
+            "export of an import": export_model(imported, folder / "exported-import"),
+            "import of an export of an import": import_model(folder / "exported-import", folder / "again"),
+            "snapshot": snapshot,
+            "link to a snapshot": folder / "link",
+        }
+    return found
+
+
+@pytest.mark.parametrize("name", ["imageomics/bioclip", "imageomics/bioclip-2", "imageomics/biocap"])
+def test_offline_copies_score_as_the_published_name(copies, pictures, capsys, name):
+    expected = scores(capsys, pictures, f"hf-hub:{name}")
+    preprocess = choose_preprocess(resolve(f"hf-hub:{name}"))
+    for way, path in copies[name].items():
+        bundle = resolve(path)
+        assert choose_preprocess(bundle) == preprocess, f"{way} is shown images otherwise"
+        assert bundle.origin.published == f"hf-hub:{name}", f"{way}: its text embeddings will not be found"
+    for way in ("import", "export", "snapshot"):
+        found = scores(capsys, pictures, f"local-dir:{copies[name][way]}")
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=way)
+
+
+def test_an_unknown_copy_is_cropped_unless_told_otherwise(weights, hub, pictures, capsys):
+    squashed = scores(capsys, pictures, "hf-hub:imageomics/bioclip-2")
+    own = scores(capsys, pictures, weights)
+    np.testing.assert_allclose(scores(capsys, pictures, weights, "--transform", "pybioclip"), squashed, atol=1e-5)
+    np.testing.assert_allclose(
+        scores(capsys, pictures, "hf-hub:imageomics/bioclip-2", "--transform", "model"), own, atol=1e-5
+    )
+    assert np.abs(squashed - own).max() > 0.01
+
+
+@pytest.mark.parametrize("way", ["folder", "bare file"])
+def test_a_copy_without_a_name_is_known_by_its_checksum(model_directory, tmp_path, monkeypatch, way):
+    file = model_directory / "open_clip_model.safetensors"
+    name = "hf-hub:imageomics/bioclip-2"
+    checksums = {file.stat().st_size: hashlib.sha256(file.read_bytes()).hexdigest()}
+    known = published.PublishedModel("x/y", (), "pybioclip", checksums)
+    monkeypatch.setitem(published.PUBLISHED, name, known)
+    copy = shutil.copytree(model_directory, tmp_path / "copy")
+    found = resolve(copy) if way == "folder" else resolve_weights_file(copy / file.name, "ViT-Test-16")
+    assert found.origin == published.Origin(name, "pybioclip")
+    other = bytearray(file.read_bytes())
+    other[-1] ^= 1
+    (tmp_path / "other.safetensors").write_bytes(other)
+    assert published.recognize("x", tmp_path / "other.safetensors") == published.Origin(), "a file of the same size is taken for it"
+
+
+def test_checksums_are_sha256_and_biocap_alone_has_none():
+    without = [name for name, model in published.PUBLISHED.items() if not model.checksums]
+    assert without == ["hf-hub:imageomics/biocap"]
+    for model in published.PUBLISHED.values():
+        for size, checksum in model.checksums.items():
+            assert size > 5e8 and len(bytes.fromhex(checksum)) == 32
+
+
+def test_open_clip_loads_a_directory_with_the_record(copies):
+    import open_clip
+
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{copies['imageomics/bioclip-2']['import']}")
+    assert model.visual.image_size in (224, (224, 224))
+    # What open_clip and pybioclip do with a local directory is as it was.
+    assert "CenterCrop" in str(preprocess)
+
+
+def test_predict_and_its_log_say_which(copies, pictures, tmp_path, capsys):
+    model = str(copies["imageomics/bioclip"]["import"])
+    command = ["predict", *pictures, "--model", model, "--cls", "a,b", "--json"]
+    assert main([*command, "--output", str(tmp_path / "x.csv"), "--log", str(tmp_path / "log.json")]) == 0
+    captured = capsys.readouterr()
+    note = "pybioclip (squashed to 224 x 224, bilinear, antialiased, not rounded)"
+    assert json.loads(captured.out)["transform"] == "pybioclip"
+    assert f"transform: {note}" in captured.err
+    assert json.loads((tmp_path / "log.json").read_text())["transform"] == note
+    assert main([*command, "--transform", "model", "--log", str(tmp_path / "log.txt")]) == 0
+    assert "Transform: model (shorter side to 224, center crop, bicubic)" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_resumed_run_does_not_mix_transforms(copies, pictures, tmp_path, capsys):
+    command = ["predict", *pictures, "--model", str(copies["imageomics/bioclip"]["import"]), "--cls", ",".join(LABELS)]
+    command += ["--output", str(tmp_path / "x.csv"), "--resume"]
+    assert main(command) == 0
+    squashed = (tmp_path / "x.csv").read_text()
+    assert main([*command, "--transform", "model"]) == 2, "answers of another transform were taken for these"
+    assert (tmp_path / "x.csv").read_text() == squashed
+
+
+def test_an_index_keeps_to_its_transform(copies, pictures, tmp_path, capsys):
+    model = str(copies["imageomics/bioclip"]["import"])
+    index = str(tmp_path / "index")
+    assert main(["index", "build", *pictures, "--model", model, "--transform", "model", "--output", index]) == 0
+    assert json.loads((tmp_path / "index" / "index.json").read_text())["transform"] == "model"
+    capsys.readouterr()
+    assert main(["index", "search", index, pictures[0], "--k", "1", "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["neighbours"][0]
+    assert best["path"].endswith("wide.png") and best["score"] == pytest.approx(1, abs=1e-4)
+    for verb in (["search", index, pictures[0]], ["build", pictures[0], "--output", index]):
+        assert main(["index", *verb, "--model", model, "--transform", "pybioclip"]) == 2
+        assert "--transform model" in capsys.readouterr().err
+
+
+def test_embed_says_which_in_its_file(copies, pictures, tmp_path):
+    model = str(copies["imageomics/bioclip"]["import"])
+    for name, options in {"pybioclip": [], "model": ["--transform", "model"]}.items():
+        assert main(["embed", *pictures, "--model", model, "--output", str(tmp_path / f"{name}.json"), *options]) == 0
+        assert json.loads((tmp_path / f"{name}.json").read_text())["transform"] == name
+
+
+def test_a_transform_that_does_not_exist(weights, capsys):
+    with pytest.raises(bioclip_jax.errors.UserError, match="'squash' does not exist; choose from model, pybioclip"):
+        bioclip_jax.load_model(weights, transform="squash")
+    with pytest.raises(SystemExit):
+        main(["predict", "x.jpg", "--transform", "squash"])
+    assert "--transform" in capsys.readouterr().err

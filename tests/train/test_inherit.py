@@ -1,0 +1,113 @@
+"""What a training takes over from the model that it starts from, and hands on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint.manager import Checkpoints
+from bioclip_jax.cli import main
+from bioclip_jax.convert.hub import export_model, write_model_directory
+from bioclip_jax.convert.load import ModelBundle, resolve
+from bioclip_jax.convert.published import Origin
+from bioclip_jax.models import get_config, init_params
+from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict.pixels import choose_preprocess
+from bioclip_jax.predict.squash import Squash
+from bioclip_jax.train.config import train_config
+from bioclip_jax.train.flags import read_config
+from bioclip_jax.train.loop import _inherit
+
+NAME = "hf-hub:imageomics/bioclip-2"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An import of BioCLIP 2, with small weights, whose configuration drops patches."""
+    config = get_config("ViT-Test-16")
+    params = jax.tree.map(np.array, init_params(config, seed=1))
+    bundle = ModelBundle(config, params, Preprocess(32), "ViT-Test-16", NAME, origin=Origin.of(NAME))
+    folder = write_model_directory(bundle, tmp_path_factory.mktemp("source") / "imported", replay_projector=True)
+    content = json.loads((folder / "open_clip_config.json").read_text())
+    content["model_cfg"]["vision_cfg"]["patch_dropout"] = 0.5
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training from `source`, of two steps that change nothing."""
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    values = {"init_from": source, "learning_rate": 0.0, "total_steps": 2, "checkpoint_every": 1, "warmup_steps": 0}
+    options = [f"--config.{name}={value}" for name, value in values.items()]
+    assert main(["train", "--config", str(tiny_config), "--workdir", str(workdir), *options]) == 0
+    return workdir
+
+
+def inherited(tiny_config: Path, workdir: Path, *overrides: str) -> tuple[str, float]:
+    """The transform and patch dropout of a training in `workdir`."""
+    config = _inherit(train_config(read_config(str(tiny_config), overrides)), TrainingDirectory(workdir))
+    return config.image.transform, config.patch_dropout
+
+
+def test_a_training_from_a_published_model_is_shown_images_as_it_is(run, source, tmp_path):
+    settings = json.loads((run / "config.json").read_text())
+    assert settings["image"]["transform"] == "pybioclip" and settings["patch_dropout"] == 0.5
+    expected = choose_preprocess(resolve(source))
+    assert isinstance(expected, Squash)
+    for path in (run, run / "checkpoints" / "1", export_model(run, tmp_path / "exported")):
+        bundle = resolve(path)
+        assert choose_preprocess(bundle) == expected, f"{path} is shown images otherwise"
+        # Its weights count as others, and the published text embeddings are not theirs.
+        assert bundle.origin == Origin(None, "pybioclip")
+        np.testing.assert_array_equal(bundle.params["visual"]["proj"], resolve(source).params["visual"]["proj"])
+
+
+def test_a_training_goes_on_from_runs_and_exports_alike(tiny_config, run, source, tmp_path):
+    exported = export_model(run, tmp_path / "exported")
+    for start, dropout in ((source, 0.5), (run, 0.0), (exported, 0.0)):
+        found = inherited(tiny_config, tmp_path / "new", f"--config.init_from={start}")
+        assert found == ("pybioclip", dropout), start
+
+
+def test_the_config_has_the_last_word(tiny_config, source, tmp_path):
+    start = f"--config.init_from={source}"
+    own = ["--config.image.transform=model", "--config.patch_dropout=0.0"]
+    assert inherited(tiny_config, tmp_path, start, *own) == ("model", 0.0)
+    assert inherited(tiny_config, tmp_path, start, "--config.image.resize_mode=shortest") == ("model", 0.5)
+    assert inherited(tiny_config, tmp_path) == ("model", 0.0)
+    assert inherited(tiny_config, tmp_path, "--config.image.transform=pybioclip") == ("pybioclip", 0.0)
+
+
+def test_a_resumed_run_does_not_need_its_start(tiny_config, run):
+    assert inherited(tiny_config, run, "--config.init_from=/gone") == ("pybioclip", 0.5)
+
+
+@pytest.mark.parametrize("resize_mode, transform", [("squash", "pybioclip"), ("shortest", "model")])
+def test_a_run_that_is_older_than_the_record(run, tmp_path, resize_mode, transform):
+    copy = shutil.copytree(run, tmp_path / "run")
+    settings = json.loads((copy / "config.json").read_text()) | {"init_from": NAME}
+    settings["image"] = {"resize_mode": resize_mode}
+    (copy / "config.json").write_text(json.dumps(settings))
+    assert resolve(copy).origin == Origin(None, transform)
+
+
+def test_a_run_whose_weights_are_nan_is_one_line(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    params = jax.tree.map(np.array, init_params(get_config("ViT-Test-16"), seed=0))
+    params["text"]["text_projection"][0, 0] = np.nan
+    checkpoints = Checkpoints(TrainingDirectory(copy), keep=None)
+    checkpoints.save(7, {"params": params, "opt_state": {"n": np.zeros(1)}}, {})
+    checkpoints.wait()
+    checkpoints.close()
+    assert main(["export", str(copy), str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "step 7 has broken weights: 1 of 2,048 numbers in text.text_projection" in error
+    assert "RUN/checkpoints/STEP" in error and not (tmp_path / "out").exists()
+    assert main(["export", str(copy / "checkpoints" / "2"), str(tmp_path / "out")]) == 0
