@@ -72,6 +72,10 @@ def build_taxa(
     if output is None and model.directory is None:
         raise UserError(f"the model {model.source} has no directory here for its taxa head; name a file with --output")
     output = Path(output) if output is not None else model.directory / TAXA_FILE
+    if source is None:
+        from bioclip_jax.predict.taxa.find import published_embeddings
+
+        source = published_embeddings(model)
     from bioclip_jax.pipeline.sources.open import data_files
 
     names_files = Path(source).with_suffix(".json"), *data_files(source)
@@ -82,10 +86,6 @@ def build_taxa(
     counts = {"doubles": 0, "unnamed": 0}
     blocks: Iterable[Block]
     about: dict[str, str] = {}
-    if source is None:
-        from bioclip_jax.predict.taxa.find import published_embeddings
-
-        source = published_embeddings(model)
     if (path := Path(source)).suffix == ".npy":
         if not path.is_file():
             raise UserError(f"{source} does not exist; give published embeddings, with their .json beside them")
