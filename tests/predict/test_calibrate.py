@@ -122,7 +122,7 @@ class Synthetic:
     """
 
     def __init__(self, model, folder, images, scale=12.0):
-        self.model = SimpleNamespace(fingerprint=model.fingerprint, embedder=model.embedder)
+        self.model = SimpleNamespace(fingerprint=model.fingerprint, embedder=model.embedder, transform=model.transform)
         rng = np.random.default_rng(5)
         family = np.arange(24) // 4
         vectors = rng.standard_normal((6, 16))[family] + rng.standard_normal((24, 16))

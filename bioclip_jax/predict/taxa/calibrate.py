@@ -41,8 +41,8 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
     images in held-out folds have a better likelihood by more than one standard error, the temperature written is 1.
 
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves", "fingerprint" of
-      the model, "transform" of the images, "taxa" (the head's file), "images", "left_out" (images that cannot be read or whose species is not among
-      the taxa), "gain" and "gain_error" (of the mean log-likelihood, and its standard error), and "before" and "after":
+      the model, "transform" of the images, "taxa" (the head's file), "images", "left_out" (images that cannot be read or
+      whose species is not among the taxa), "gain" and "gain_error" (of the mean log-likelihood, and its standard error), and "before" and "after":
       at temperature 1, and of each image at the temperature fitted to the folds without it, each {"accuracy", "nll" (mean
       over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": of the species, BINS rows of
       {"from", "to", "images", "confidence", "accuracy"}}. `plot`: a picture of the last.
