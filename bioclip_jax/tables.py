@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from bioclip_jax.delimited import COMPRESSED_SUFFIXES, DAMAGED, fold_name, read_delimited
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,10 +22,8 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 # Columns that name an image file, the first that is there; Camtrap DP calls it filePath.
 PATH_COLUMNS = ("filepath", "file_name")
 TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
-# Columns of whole names with their authors, as GBIF and Darwin Core have them.
-SCIENTIFIC_COLUMNS = ("scientific_name", "scientificName")
 # Names that are found whatever their case and the blanks around them.
-_KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS, *SCIENTIFIC_COLUMNS)
+_KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS, *NAME_COLUMNS)
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
@@ -49,7 +47,7 @@ def read_table(
     """The table in a delimited text (every value a text) or a Parquet file (whose types stay).
 
     What it is, its compression, encoding and separator are told from the content. Names of columns lose the blanks
-    around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and SCIENTIFIC_COLUMNS are found whatever their case, and are
+    around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS are found whatever their case, and are
     spelled so in the result.
 
     required: columns of which one must be there. only: columns to read, all if None. keep_unnamed: columns without a

@@ -1,6 +1,5 @@
 """What the builders over a publisher's own download share: where it lies, how it is read, and what an example holds."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import is_hidden_path, is_image
+from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.text.taxon import RANKS, Taxon
 
 # The class is `cls`, as in the reference's tables, because `class` is the label.
@@ -53,20 +53,15 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def table(self, path: Path, *columns: str) -> list[dict[str, str]]:
         """The rows of a CSV that has `columns`."""
         try:
-            with self.require(path).open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                found = reader.fieldnames or ()
-                rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{self.name}: {path} is no readable CSV ({error}); download it again") from None
-        if absent := [column for column in columns if column not in found]:
+            table = read_table(self.require(path), known=columns)
+        except UserError as problem:
+            raise UserError(f"{self.name}: {problem}, or download it again") from None
+        if absent := [column for column in columns if column not in table.column_names]:
             raise UserError(
-                f"{self.name}: {path} has no column {', '.join(absent)}, only {', '.join(found) or 'nothing'}; "
+                f"{self.name}: {path} has no column {', '.join(absent)}, only {', '.join(table.column_names)}; "
                 f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
-        if not rows:
-            raise UserError(f"{self.name}: {path} lists nothing; download it again")
-        return rows
+        return list(table_rows(table))
 
     def pairs(self, path: Path) -> dict[str, str]:
         """The lines "KEY VALUE" of a text file, in order."""

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, open_image
 from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.tables import is_table
 from bioclip_jax.web.answers import Answers
 from bioclip_jax.web.limits import Busy
 from bioclip_jax.web.metadata import Columns, read_metadata
@@ -41,7 +42,7 @@ class Folder:
         self.images = found[:: -(-len(found) // MOST_IMAGES)]
         self._answers = answers
         self._metadata: dict[str, Columns] = {}
-        table = path if path.endswith(".csv") else os.path.join(path, "metadata.csv")
+        table = path if is_table(path) else os.path.join(path, "metadata.csv")
         if os.path.isfile(table):
             with open(table, "rb") as file:
                 self._metadata = read_metadata(file.read(), table)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.tables import path_column, read_table, texts
 from bioclip_jax.text.taxon import RANKS
 from bioclip_jax.web.photos import Photo
 
@@ -20,25 +19,22 @@ _LONGEST = 60
 
 
 def read_metadata(content: bytes, name: str) -> dict[str, Columns]:
-    """The further columns of each file that a CSV names, by the path that stands there and by its last part.
+    """The further columns of each file that a table names, by the path that stands there and by its last part.
 
     The column of paths is called filepath, or file_name and the like. UserError where it cannot be read or has no such
     column.
     """
-    try:
-        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
-        columns = rows.fieldnames or []
-        files = next((column for column in columns if column.lower() in _FILE_COLUMNS), None)
-        if files is None:
-            raise UserError(f"{name} has no column filepath, but {', '.join(columns)[:80] or 'nothing'}; add one")
-        found: dict[str, Columns] = {}
-        for row in rows:
-            path = row[files] or ""
-            about = {column: (row[column] or "")[:_LONGEST] for column in columns if column != files}
-            found[path] = about
-            found.setdefault(re.split(r"[/\\]", path)[-1], about)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{name} cannot be read as CSV; give comma separated text in UTF-8") from error
+    table = read_table(name, _FILE_COLUMNS, content=content)
+    files = path_column(table, _FILE_COLUMNS)
+    columns = {column: texts(table[column]) for column in table.column_names if column != files}
+    found: dict[str, Columns] = {}
+    for row, path in enumerate(texts(table[files])):
+        about = {column: cells[row][:_LONGEST] for column, cells in columns.items()}
+        found[path] = about
+        last = re.split(r"[/\\]", path.strip())[-1]
+        # Photographs from a Mac have decomposed names.
+        for form in ("NFC", "NFD"):
+            found.setdefault(unicodedata.normalize(form, last), about)
     return found
 
 

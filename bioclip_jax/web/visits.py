@@ -15,6 +15,7 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.markup import text
+from bioclip_jax.tables import is_table
 from bioclip_jax.web import cards
 from bioclip_jax.web.answers import Answers
 from bioclip_jax.web.api import split
@@ -90,7 +91,7 @@ class Visits:
     def add(self, files: Sequence[Mapping[str, Any]], photos: list[Photo]) -> tuple[list[Photo], str]:
         """Those of `files` (Gradio's "path" and "orig_name") before the photos, and what to say of files that are none.
 
-        A CSV among the files has columns for the photos of the names that it holds.
+        A table among the files has columns for the photos of the names that it holds.
         """
         problems: list[str] = []
         tables: dict[str, Columns] = {}
@@ -98,7 +99,7 @@ class Visits:
         with ExitStack() as opened:
             for file in files or ():
                 upload = Upload(file["orig_name"] or "photo", opened.enter_context(open(uploaded(file["path"]), "rb")))
-                if not upload.name.lower().endswith(".csv"):
+                if not is_table(upload.name):
                     uploads.append(upload)
                     continue
                 try:

@@ -133,15 +133,41 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
         (table, {"backbone": folder, "vernacular": tmp_path / "nowhere.tsv"}, "nowhere.tsv; give"),
         (table, {"backbone": folder, "count_column": "genus"}, "'genus' of whole numbers"),
         (tmp_path / "other.csv", {"backbone": folder}, "no column with names"),
-        (tmp_path / "empty.csv", {"backbone": folder}, "empty.csv cannot be read"),
-        (tmp_path / "nowhere.csv", {"backbone": folder}, "nowhere.csv; give"),
-        (tmp_path / "names.xlsx", {"backbone": folder}, "does not say its format"),
+        (tmp_path / "empty.csv", {"backbone": folder}, "empty.csv has no rows"),
+        (tmp_path / "nowhere.csv", {"backbone": folder}, "nowhere.csv does not exist; give"),
     ]
     for source, options, message in mistakes:
         with pytest.raises(UserError, match=message) as told:
             align_table(source, tmp_path / "out.csv", **options)
         assert "\n" not in str(told.value)
         assert not (tmp_path / "out.csv").exists()
+    with pytest.raises(UserError, match="out.xlsx does not say its format"):
+        align_table(table, tmp_path / "out.xlsx", backbone=folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.tsv", 'species\tremark\n"Ursus arctos"\t"open\nUrsus arctos\t"a" b\nUrsus arctos\tx\t\n'),
+        ("gbif.csv", "taxonKey\tscientificName\tspecies\n" + "1\tUrsus arctos Linnaeus, 1758\tUrsus arctos\n" * 3),
+        ("semicolon.csv", "Genus; Species\n" + "Ursus; arctos\n" * 3),
+        ("list.txt", "Scientific Name\n" + "Ursus arctos Linnaeus, 1758\n" * 3),
+    ],
+)
+def test_tables_of_any_kind(folder, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    result = align_table(tmp_path / name, tmp_path / "out.csv", backbone=folder)
+    assert result["rows"] == 3
+    aligned = pl.read_csv(tmp_path / "out.csv")
+    assert aligned["status"].to_list() == ["exact"] * 3 and aligned["genus"].to_list() == ["Ursus"] * 3
+    if name == "q.tsv":
+        assert aligned["remark"].to_list() == ['"open', '"a" b', "x"]
+
+
+def test_a_row_of_too_many_cells_is_told_by_its_line(folder, tmp_path):
+    (tmp_path / "n.csv").write_text("genus,author,species\nUrsus,L.,arctos\nUrsus,L., 1758,arctos\n")
+    with pytest.raises(UserError, match="n.csv, line 3: 4 cells under a header of 3; put a cell that holds a comma"):
+        align_table(tmp_path / "n.csv", tmp_path / "out.csv", backbone=folder)
 
 
 def test_a_missing_package_is_told(monkeypatch):

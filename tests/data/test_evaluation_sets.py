@@ -241,7 +241,7 @@ def test_a_damaged_shard_is_named(prepare, shared_data):
 
 BAD = [
     ("newt", "newt2021_labels.csv", "id,task\n1,2\n", "has no column task_cluster, label, text_label, split, only id"),
-    ("newt", "newt2021_labels.csv", "id,task,task_cluster,label,text_label,split\n", "lists nothing"),
+    ("newt", "newt2021_labels.csv", "id,task,task_cluster,label,text_label,split\n", "has no rows; .*, or download it again"),
     ("newt", "newt2021_labels.csv", "id,task,task_cluster,label,text_label,split\n../a,t,c,0,x,train\n", "not inside"),
     ("newt", "newt2021_labels.csv", "id,task,task_cluster,label,text_label,split\na,t,c,2,x,train\n", "the label '2'"),
     ("nabirds", "classes.txt", "817\n", "line 1 of .*classes.txt is '817', not two values"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import threading
+import unicodedata
 
 import numpy as np
 import pytest
@@ -129,9 +130,11 @@ def test_nothing_on_a_map_is_markup():
 def test_metadata_by_path_and_by_name():
     found = read_metadata(b"\xef\xbb\xbffilepath,site\nfolder/a.jpg,north\nb.jpg,\n", "table.csv")
     assert found["folder/a.jpg"] == found["a.jpg"] == {"site": "north"} and found["b.jpg"] == {"site": ""}
+    found = read_metadata("File Name;Site\nB\\Ä.jpg;north\n".encode("utf-16"), "table.csv")
+    assert found[unicodedata.normalize("NFD", "Ä.jpg")] == found["Ä.jpg"] == {"Site": "north"}
     for content, says in (
-        (b"name,site\na,b\n", "no column filepath, but name, site"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (b"name,site\na,b\n", "none of the columns filepath, .*, only name, site"),
+        (b"\xff\xfe\x00", "neither UTF-8 nor UTF-16"),
     ):
         with pytest.raises(UserError, match=says):
             read_metadata(content, "table.csv")

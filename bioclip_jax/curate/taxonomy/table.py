@@ -11,9 +11,11 @@ import polars as pl
 
 from bioclip_jax.curate.taxonomy.align import align
 from bioclip_jax.curate.taxonomy.backbone import Backbone
+from bioclip_jax.curate.taxonomy.queries import AUTHORSHIP_COLUMNS, GIVEN
 from bioclip_jax.curate.taxonomy.report import write_report
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, files_below, written_beside
+from bioclip_jax.tables import TAXON_COLUMNS, read_table
 from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -29,15 +31,14 @@ def align_table(
     apply_fuzzy: bool = False,
     count_column: str | None = None,
 ) -> dict:
-    """Align the names of a CSV, TSV or Parquet table; write the table, and beside it OUTPUT.report.md and .report.csv.
+    """Align the names of a table, as read_table; write the table, and beside it OUTPUT.report.md and .report.csv.
 
     Arguments are those of Backbone, align and alignment_report. Returns {"names", "images": counts by status, "rows",
-    "output", "report", "names_report", "seconds"}. UserError for a table without names or of another format.
+    "output", "report", "names_report", "seconds"}. UserError for a table without names, and for an output of another format.
     """
     start, source, output = time.monotonic(), Path(table), Path(output)
-    for path in (source, output):
-        if path.suffix.lower() not in (*_SEPARATORS, ".parquet"):
-            raise UserError(f"{path} does not say its format; name a .csv, .tsv or .parquet file")
+    if output.suffix.lower() not in (*_SEPARATORS, ".parquet"):
+        raise UserError(f"{output} does not say its format; name a .csv, .tsv or .parquet file")
     report, listing = (output.with_name(f"{output.stem}.report{suffix}") for suffix in (".md", ".csv"))
     read = {"the table": source, "the --backbone": _files_of(backbone), "the --vernacular": vernacular}
     check_outputs({"the output": output, "the report": report, "the list of names": listing}, read)
@@ -62,19 +63,12 @@ def align_table(
 
 
 def _read(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        # As text, so that what is not ours comes out as it went in.
-        return pl.read_csv(path, separator=_SEPARATORS[path.suffix.lower()], infer_schema=False)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {path}; give a table of names") from error
-    except (pl.exceptions.ComputeError, pl.exceptions.NoDataError, OSError) as error:
-        raise UserError(f"{path} cannot be read as a table: {' '.join(str(error).split())[:200]}") from error
+    # Of a text every column stays text, so that what is not ours comes out as it went in.
+    return pl.from_arrow(read_table(path, known=(*GIVEN, *AUTHORSHIP_COLUMNS), keep_unnamed=True))
 
 
 def _check_columns(names: pl.DataFrame, source: Path, count_column: str | None) -> None:
-    if not {*RANKS, "cls", "class_", "common_name", *NAME_COLUMNS} & set(names.columns):
+    if not {*TAXON_COLUMNS, *NAME_COLUMNS} & set(names.columns):
         columns = ", ".join((*RANKS, "common_name", "scientific_name"))
         raise UserError(f"{source} has no column with names; name at least one of {columns}")
     if count_column is not None:

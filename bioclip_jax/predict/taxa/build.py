@@ -30,10 +30,10 @@ from bioclip_jax.predict.taxa.published import (
     published_blocks,
     read_names,
 )
-from bioclip_jax.tables import SCIENTIFIC_COLUMNS, is_table, read_table, table_rows
+from bioclip_jax.tables import is_table, read_table, table_rows
 from bioclip_jax.text.captions import taxon_of
 from bioclip_jax.text.names import without_author
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS, Taxon
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
 
 if TYPE_CHECKING:
@@ -175,9 +175,9 @@ def _taxa_of(names: TaxaNames) -> Iterator[Taxon]:
 
 def _table_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a table, only the columns that name taxa; without genus and species columns the scientific name's."""
-    names = (*_RANK_COLUMNS, *SCIENTIFIC_COLUMNS)
+    names = (*_RANK_COLUMNS, *NAME_COLUMNS)
     table = read_table(path, names, only=(*names, "common_name"))
-    whole = next((name for name in SCIENTIFIC_COLUMNS if name in table.column_names), None)
+    whole = next((name for name in NAME_COLUMNS if name in table.column_names), None)
     if whole is None or {"genus", "species"} & set(table.column_names):
         yield from table_rows(table)
         return

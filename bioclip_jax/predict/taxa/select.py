@@ -15,9 +15,9 @@ from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.rank import Rank, as_rank
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
 from bioclip_jax.predict.taxa.nearest import most_alike, nearest
-from bioclip_jax.tables import SCIENTIFIC_COLUMNS, read_table, texts
+from bioclip_jax.tables import read_table, texts
 from bioclip_jax.text.names import clean_text, genus_and_epithet, known_text, without_author
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,11 +35,11 @@ def read_subset(path: str | os.PathLike[str]) -> tuple[Rank | str, list[str]]:
     column, such as a species list of GBIF, they are the species, or else the scientific or the common names. Cells that
     say "unknown" are skipped. UserError if the file cannot be read, has no such column, or it is empty.
     """
-    table = read_table(path, known=SCIENTIFIC_COLUMNS)
+    table = read_table(path, known=NAME_COLUMNS)
     columns = table.column_names
     kind = columns[0]
-    if kind not in (*RANKS, "cls", *SCIENTIFIC_COLUMNS, COMMON_NAME):
-        order = ("species", *SCIENTIFIC_COLUMNS, COMMON_NAME, *reversed(RANKS))
+    if kind not in (*RANKS, "cls", *NAME_COLUMNS, COMMON_NAME):
+        order = ("species", *NAME_COLUMNS, COMMON_NAME, *reversed(RANKS))
         kind = next((name for name in order if name in columns), None)
     if kind is None:
         raise InvalidValue(
@@ -47,7 +47,7 @@ def read_subset(path: str | os.PathLike[str]) -> tuple[Rank | str, list[str]]:
             f"{', '.join(columns)}; name one of them so"
         )
     cells = texts(table[kind])
-    if kind in SCIENTIFIC_COLUMNS:
+    if kind in NAME_COLUMNS:
         cells = map(without_author, cells)
     elif kind == "species" and "genus" in columns and columns[0] != "species":
         # The species may be written as an epithet beside its genus.
@@ -56,7 +56,7 @@ def read_subset(path: str | os.PathLike[str]) -> tuple[Rank | str, list[str]]:
     values = [value for value in dict.fromkeys(known_text(cell) for cell in cells) if value]
     if not values:
         raise UserError(f"the subset {path} lists no {kind}; write one a line below its name")
-    rank = {"cls": "class", **dict.fromkeys(SCIENTIFIC_COLUMNS, "species")}.get(kind, kind)
+    rank = {"cls": "class", **dict.fromkeys(NAME_COLUMNS, "species")}.get(kind, kind)
     return COMMON_NAME if rank == COMMON_NAME else Rank(RANKS.index(rank)), values
 
 
