@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bioclip_jax.errors import UserError
@@ -89,6 +89,8 @@ def check_output(output: PathLike | None, what: str = "the output") -> None:
     if output is None:
         return
     output = Path(output)
+    if output == Path("-"):
+        raise UserError(f"{what} does not go to standard output; name a file")
     _check_place(output, what)
     if is_stream(output):
         return
@@ -125,6 +127,12 @@ def _check_place(output: Path, what: str = "the output") -> None:
 def _target(output: Path) -> Path:
     """Where a link leads in the end; a link that leads in a circle is replaced itself."""
     return Path(os.path.realpath(output))
+
+
+def check_suffix(output: PathLike | None, suffixes: Sequence[str], what: str = "the output") -> None:
+    """UserError if a file's name does not end in one of the suffixes, whatever their case."""
+    if output is not None and Path(output).suffix.lower() not in suffixes and not is_stream(Path(output)):
+        raise UserError(f"{what} {output} has the name of another format; end it in {' or '.join(suffixes)}")
 
 
 def check_folder(output: Path, what: str = "the output", *, parents: bool = False) -> None:

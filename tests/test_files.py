@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -34,6 +35,7 @@ def inputs(tmp_path, monkeypatch):
     shutil.copy("photos/a.jpg", "a.jpg")
     Path("texts.json").write_text("an apple\n")
     Path("names.csv").write_text("genus,species\nMalus,domestica\n")
+    Path("taxa.csv").write_bytes(b"a head of another name")
     Path("taxa.safetensors").write_bytes(b"not read before the check")
     Path("backbone.tsv").write_text("taxonID\tscientificName\ttaxonRank\n1\tMalus domestica\tspecies\n")
     Path("vernacular.csv").write_text("taxonID,vernacularName,language\n1,apple,en\n")
@@ -53,7 +55,8 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 
 OVERWRITING = {
-    "predict --output": "predict a.jpg --cls a,b --output a.jpg",
+    "predict --output": "predict photos/metadata.csv --cls a,b --output photos/metadata.csv",
+    "predict --bins": "predict a.jpg --bins names.csv --output names.csv",
     "predict --report": "predict photos --cls texts.json --report photos/report.html",
     "predict --log": "predict photos/metadata.csv --cls a,b --log photos/metadata.csv",
     "predict, the model": "predict a.jpg --cls a,b --model model --output model/open_clip_config.json",
@@ -62,7 +65,7 @@ OVERWRITING = {
     "embed, the model": "embed a.jpg --model model --output model/open_clip_config.json",
     "taxa build": "taxa build names.csv --output names.csv",
     "taxa build, a folder": "taxa build photos --output photos/metadata.csv",
-    "taxa list": "taxa list --taxa taxa.safetensors --output taxa.safetensors",
+    "taxa list": "taxa list --taxa taxa.csv --output taxa.csv",
     "taxa calibrate --output": "taxa calibrate photos --output photos/metadata.csv",
     "taxa calibrate --plot": "taxa calibrate photos --output t.json --plot photos/a.jpg",
     "taxa calibrate --taxa": "taxa calibrate photos --taxa taxa.safetensors --output taxa.safetensors",
@@ -164,6 +167,39 @@ def test_a_missing_folder_is_refused_before_any_work(name, inputs, capsys):
     assert message.count("\n") == 1 and "does not exist; make it" in message, message
 
 
+# Names of formats that a verb does not write, and standard output where it takes none.
+WRONG_NAMES = {
+    "predict": ("predict a.jpg --cls a,b --output x.xlsx", r"end it in \.csv, \.tsv, \.json .* or \.parquet"),
+    "predict, compressed": ("predict a.jpg --cls a,b --output x.csv.zip", r"end it in \.csv, \.tsv"),
+    "predict, Parquet": ("predict a.jpg --cls a,b --output x.parquet.gz", "compressed already"),
+    "predict, in spite of --format": ("predict a.jpg --cls a,b --format csv --output x.xlsx", r"end it in \.csv"),
+    "predict --report": ("predict a.jpg --cls a,b --report x.pdf", r"end its name in \.html"),
+    "predict --log": ("predict a.jpg --cls a,b --log -", "does not go to standard output"),
+    "embed": ("embed a.jpg --output x.xlsx", r"end it in \.npy, \.parquet, \.json or \.json\.gz"),
+    "embed, no text": ("embed a.jpg --format npy --output -", "not text for the terminal"),
+    "taxa build": ("taxa build names.csv --output x.xlsx", r"end it in \.safetensors"),
+    "taxa build, standard output": ("taxa build names.csv --output -", "does not go to standard output"),
+    "taxa list": ("taxa list --model model --output x.XLSX", r"end it in \.csv"),
+    "taxa calibrate": ("taxa calibrate photos --output x.xlsx", r"end it in \.json"),
+    "taxa calibrate --plot": ("taxa calibrate photos --output x.json --plot x.xlsx", r"end it in \.png"),
+    "index search": ("index search index a.jpg --output x.xlsx", r"end it in \.csv"),
+    "align": ("shards align names.csv x.xlsx --backbone backbone.tsv", r"name a \.csv, \.tsv or \.parquet"),
+    "verify": ("shards verify shards --report x.xlsx", r"end it in \.csv or \.json"),
+    "stats": ("shards stats photos --report x.pdf", r"end its name in \.html"),
+    "overview": ("analyze overview --model model --data photos --output x.xlsx", r"end its name in \.png"),
+}
+
+
+@pytest.mark.parametrize("command, reason", WRONG_NAMES.values(), ids=WRONG_NAMES)
+def test_a_name_of_a_format_that_is_not_written(command, reason, inputs, capsys):
+    shutil.make_archive("shards/one", "tar", "photos")
+    before = content_of(inputs)
+    assert main(command.split()) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and re.search(reason, message), message
+    assert content_of(inputs) == before
+
+
 def test_a_report_inside_the_folder_of_the_repair(inputs, capsys):
     shutil.make_archive("shards/one", "tar", "photos")
     Path("clean").mkdir()
@@ -176,7 +212,7 @@ def test_a_path_that_is_read_is_known_by_any_name(inputs):
     Path("soft.jpg").symlink_to("a.jpg")
     Path("linked").symlink_to("photos")
     for output, read in (("a.jpg", "./photos/../a.jpg"), ("hard.jpg", "a.jpg"), ("soft.jpg", "a.jpg")):
-        with pytest.raises(UserError, match=f"--output would overwrite .*, which is an input"):
+        with pytest.raises(UserError, match="--output would overwrite .*, which is an input"):
             check_outputs({"--output": output}, {"an input": [read]})
     with pytest.raises(UserError, match="would overwrite"):
         check_outputs({"--output": "linked/b.jpg"}, {"an input": Path("photos/b.jpg")})

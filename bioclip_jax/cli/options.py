@@ -75,8 +75,8 @@ def running(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def file_or_stdout(text: str) -> Path | None:
-    """For arguments: a file, or standard output by the name that pybioclip gives it."""
-    return None if text == "stdout" else Path(text)
+    """For arguments: a file, or standard output by its usual name or the one that pybioclip gives it."""
+    return None if text in ("stdout", "-") else Path(text)
 
 
 def probability(text: str) -> float:

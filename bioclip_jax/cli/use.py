@@ -23,7 +23,7 @@ from bioclip_jax.cli.options import (
 )
 from bioclip_jax.convert.pretrained import DEFAULT_MODEL
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_outputs
+from bioclip_jax.files import check_outputs, check_suffix
 from bioclip_jax.predict.results import FORMATS
 from bioclip_jax.text.taxon import RANKS
 
@@ -105,6 +105,7 @@ def taxa_build(arguments: argparse.Namespace) -> Result:
     register_datasets()
     # Before the model is loaded, which may take minutes.
     check_outputs({"--output": arguments.output}, {"where the names are": data_files(arguments.names)})
+    check_suffix(arguments.output, (".safetensors",))
     model = load_model(arguments.model, **running(arguments))
     result = build_taxa(arguments.names, model, arguments.output, dtype=arguments.dtype, complete=arguments.complete)
     if not arguments.json:
@@ -136,6 +137,8 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
     register_datasets()
     read = {"labelled data": data_files(arguments.data), "the head of taxa": arguments.taxa}
     check_outputs({"--output": arguments.output, "--plot": arguments.plot}, read)
+    check_suffix(arguments.output, (".json",))
+    check_suffix(arguments.plot, (".png", ".pdf", ".svg"), "the plot")
     classifier = TreeOfLifeClassifier(load_model(arguments.model, **running(arguments)), arguments.taxa)
     result = calibrate(arguments.data, classifier, arguments.output, plot=arguments.plot)
     if not arguments.json:

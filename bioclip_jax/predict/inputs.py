@@ -7,7 +7,7 @@ import glob
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from typing import BinaryIO
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_compressed_tar, is_hidden, is_hidden_path, is_image, is_tar
 from bioclip_jax.file_kinds import is_unsupported, unsupported_kinds
+from bioclip_jax.pipeline.sources.open import METADATA_FILES
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members
 from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, path_column, read_table, texts
 
@@ -72,7 +73,7 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
     """The images that INPUTS name, in their order; those of a folder or glob sorted by path.
 
     A file that is named itself is taken whatever its suffix; in folders and tars only files with an image's suffix.
-    An image of a table that is named otherwise, too, is taken once. Nothing is opened here but tables, tars and pipes.
+    An image that a folder's table and another input name is taken once. Nothing is opened here but tables, tars and pipes.
     A folder or tar that is empty or cannot be read is reported on standard error, with the numbers of files of
     unsupported kinds, as long as there is an image elsewhere.
     Errors: UserError for a path that is missing, a table that cannot be read, and where there is no image.
@@ -91,7 +92,7 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
             if len(paths) == 1 or (_is_table_file(path) and os.path.dirname(path) not in whole):
                 raise
             found.problems.append(problem)
-    result = _once(images)
+    result = _once(images, whole)
     if not result:
         raise found.problems[0] if found.problems else UserError(f"{paths[0]} holds no image; {_ADVICE}")
     found.report()
@@ -141,12 +142,20 @@ def _hides(match: str, asked: Sequence[str]) -> bool:
     return any(is_hidden(part) and part not in asked for part in match.split(os.sep))
 
 
-def _once(images: Sequence[tuple[str, Sequence[ImageFile]]]) -> list[ImageFile]:
-    """All images, without those of tables that are named by another input, as FOLDER/* names metadata.csv."""
-    if len(images) > 1 and any(_is_table_file(path) for path, _ in images):
+def _once(images: list[tuple[str, Sequence[ImageFile]]], whole: Collection[str]) -> list[ImageFile]:
+    """All images. Those of a folder's table are left out where another input names them, as FOLDER/* does.
+
+    Of any other table, a row counts as an image of its own, whatever else names it.
+    """
+
+    def labels_folder(path: str) -> bool:
+        folder, name = os.path.split(path)
+        return _is_table_file(path) and (folder in whole or name.lower() in METADATA_FILES)
+
+    if len(images) > 1 and any(labels_folder(path) for path, _ in images):
         named = {_normal(image) for path, found in images if not _is_table_file(path) for image in found}
         for place, (path, found) in enumerate(images):
-            if _is_table_file(path):
+            if labels_folder(path):
                 rest = [image for image in found if _normal(image) not in named]
                 if twice := len(found) - len(rest):
                     print(f"{twice:,} images of {path} are named by other inputs; each is taken once", file=sys.stderr)

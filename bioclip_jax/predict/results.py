@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
+import io
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,12 +14,20 @@ from typing import Any, TextIO
 
 from bioclip_jax import strict_json
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import written_beside
+from bioclip_jax.file_kinds import IMAGE_SUFFIXES
+from bioclip_jax.files import is_stream, written_beside
 
 Row = Mapping[str, Any]
 
 FORMATS = ("csv", "table", "json", "parquet")
-_SUFFIXES = {".json": "json", ".parquet": "parquet"}
+_SUFFIXES = {".json": "json", ".parquet": "parquet", ".pq": "parquet"}
+# pybioclip writes CSV whatever the name. Not to these, because what opens them would call the file damaged.
+_OTHER_FORMATS = frozenset(
+    {".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".feather", ".arrow", ".orc", ".avro", ".html", ".htm", ".xml", ".pdf"}
+    | {".npy", ".npz", ".db", ".sqlite", ".rds", ".rdata", ".dta", ".sav", ".jsonl", ".yaml", ".yml", ".safetensors"}
+    | {".zip", ".bz2", ".xz", ".zst", ".7z", *IMAGE_SUFFIXES}
+)
+_WRITTEN = ".csv, .tsv, .json (each also with .gz) or .parquet"
 # What a person looks at on a terminal; a file holds all rows.
 MOST_TABLE_ROWS = 1_000
 # Rows that Parquet keeps in one group, all columns of which wait in memory.
@@ -26,16 +37,34 @@ _GROUP_ROWS = 65_536
 def check_format(format: str | None, output: Path | None) -> str:
     """The format to write: the one asked for, or else JSON or Parquet by the output's suffix, or else CSV.
 
-    UserError for one that does not exist, and for Parquet without a file.
+    UserError for one that does not exist, for a name of yet another format, and for Parquet without a file.
     """
+    plain = output.with_suffix("") if output is not None and output.suffix.lower() == ".gz" else output
+    if plain is not None and plain.suffix.lower() in _OTHER_FORMATS and not is_stream(output):
+        raise UserError(f"the output {output} has the name of a format that is not written; end it in {_WRITTEN}")
     if format is None:
-        # pybioclip writes CSV whatever the name.
-        format = _SUFFIXES.get(output.suffix.lower(), "csv") if output is not None else "csv"
+        format = _SUFFIXES.get(plain.suffix.lower(), "csv") if plain is not None else "csv"
     if format not in FORMATS:
         raise UserError(f"the format {format!r} does not exist; choose from {', '.join(FORMATS)}")
     if format == "parquet" and output is None:
         raise UserError("Parquet is not text for the terminal; name a file to write with --output")
+    if format == "parquet" and plain != output:
+        raise UserError(f"Parquet is compressed already; leave .gz out of the output {output}")
     return format
+
+
+@contextlib.contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """A text file to write, compressed if its name ends in .gz; the same content gives the same bytes."""
+    # Linux allows names of files that are no UTF-8; they go out as the bytes they are.
+    how = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    if path.suffix.lower() != ".gz":
+        with open(path, "w", **how) as file:
+            yield file
+        return
+    with open(path, "wb") as whole, gzip.GzipFile("", "wb", 6, whole, mtime=0) as packed:
+        with io.TextIOWrapper(packed, **how) as file:
+            yield file
 
 
 def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> int:
@@ -55,14 +84,19 @@ def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> 
     with written_beside(output) as path:
         if format == "parquet":
             return _write_parquet(rows, path)
-        # Linux allows names of files that are no UTF-8; they go out as the bytes they are.
-        with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return _write_text(rows, list(first), format, file)
+        with open_text(path) as file:
+            return _write_text(rows, list(first), format, file, separator(output))
 
 
-def _write_text(rows: Iterable[Row], columns: list[str], format: str, file: TextIO) -> int:
+def separator(output: Path) -> str:
+    """What separates the cells of a delimited text with this name."""
+    plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output
+    return "\t" if plain.suffix.lower() in (".tsv", ".tab") else ","
+
+
+def _write_text(rows: Iterable[Row], columns: list[str], format: str, file: TextIO, separator: str = ",") -> int:
     if format == "csv":
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n", delimiter=separator)
         writer.writeheader()
         number = 0
         for number, row in enumerate(rows, 1):

@@ -123,7 +123,11 @@ def test_a_pattern_that_names_the_table_too_counts_every_photograph_once(photos,
     for given in both_ways("ph/*"):
         assert names(*given) == ["ph/a.jpg", "ph/b.jpg"]
         assert "2 images of ph/metadata.csv are named by other inputs; each is taken once" in capsys.readouterr().err
-    assert names("ph", "ph/metadata.csv") == ["ph/a.jpg", "ph/b.jpg"]
+    assert names("ph", "ph/metadata.csv") == names("ph/a.jpg", "ph/b.jpg", "ph/metadata.csv") == ["ph/a.jpg", "ph/b.jpg"]
+    os.rename("ph/metadata.csv", "ph/labels.csv")
+    assert names(*shell_glob("ph/*")) == ["ph/a.jpg", "ph/b.jpg"]
+    assert names("ph/a.jpg", "ph/labels.csv") == ["ph/a.jpg", "ph/b.jpg", "ph/a.jpg"], "a list that was named itself"
+    os.rename("ph/labels.csv", "ph/metadata.csv")
     assert names("ph/metadata.csv") == ["ph/b.jpg", "ph/a.jpg"]
     # What the table says of them comes along all the same.
     command = ["embed", *shell_glob("ph/*"), "--model", str(model_directory), "--output", "x.parquet"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gzip
 import io
 import json
 import os
@@ -146,6 +147,23 @@ def test_format_follows_the_output(tmp_path):
     assert check_format("table", tmp_path / "x.csv") == "table"
     for name in ("x.txt", "x.doc", "x"):
         assert check_format(None, tmp_path / name) == "csv", "pybioclip writes CSV to any name"
+
+
+@pytest.mark.parametrize("name", ["x.csv.gz", "x.tsv", "x.TSV.GZ", "x.json.gz"])
+def test_compressed_and_tabbed_files_are_what_their_names_say(tmp_path, name):
+    output = tmp_path / name
+    for _ in range(2):
+        assert write_rows(ROWS, check_format(None, output), output) == len(ROWS)
+        content = output.read_bytes()
+        text = gzip.decompress(content).decode() if name.lower().endswith(".gz") else content.decode()
+        if "json" in name:
+            assert json.loads(text) == ROWS
+        else:
+            separator = "\t" if "tsv" in name.lower() else ","
+            read = list(csv.DictReader(io.StringIO(text), delimiter=separator))
+            assert read == [{key: str(value) for key, value in row.items()} for row in ROWS]
+        # The moment is not in the file: a resumed run has to give the same bytes.
+        assert output.read_bytes() == content
 
 
 @pytest.mark.parametrize("format, output", [("xml", None), ("parquet", None)])

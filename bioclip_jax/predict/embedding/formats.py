@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import is_stream, written_beside
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.results import plain_text
+from bioclip_jax.predict.results import open_text, plain_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,9 +49,10 @@ def check_format(format: str | None, output: Path | None) -> str:
     UserError for one that does not exist, for a suffix that names none, and for bytes without a file.
     """
     if format is None and output is not None:
-        if output.suffix.lower() not in SUFFIXES:
-            raise UserError(f"the output {output} does not say its format; end it in {', '.join(SUFFIXES)}")
-        format = SUFFIXES[output.suffix.lower()]
+        suffix = "".join(output.suffixes[-2:]).lower()
+        format = "json" if suffix.endswith(".json.gz") else SUFFIXES.get(output.suffix.lower())
+        if format is None:
+            raise UserError(f"the output {output} does not say its format; end it in {', '.join(SUFFIXES)} or .json.gz")
     format = format or "pybioclip"
     if format not in FORMATS:
         raise UserError(f"the format {format!r} does not exist; choose from {', '.join(FORMATS)}")
@@ -118,7 +119,7 @@ def _text(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    with written_beside(output) as path, open(path, "w", encoding="utf-8") as file:
+    with written_beside(output) as path, open_text(path) as file:
         yield file
 
 

@@ -18,7 +18,7 @@ from bioclip_jax.files import check_not_read, check_output, files_below, written
 from bioclip_jax.predict.embedding.stream import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import Unreadable, track
-from bioclip_jax.predict.results import check_format, write_rows
+from bioclip_jax.predict.results import check_format, open_text, separator, write_rows
 from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
 
 if TYPE_CHECKING:
@@ -116,8 +116,9 @@ def _write_no_row(format: str, output: Path) -> None:
             types = {"rank": pa.int64(), "score": pa.float64()}
             pq.write_table(pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table(), path)
         else:
-            text = {"json": "[]", "csv": ",".join(names)}.get(format, "  ".join(names))
-            path.write_text(text + "\n", encoding="utf-8")
+            text = {"json": "[]", "csv": separator(output).join(names)}.get(format, "  ".join(names))
+            with open_text(path) as file:
+                file.write(text + "\n")
 
 
 def within_filter(index: ImageIndex, taxon: str) -> str:
