@@ -31,6 +31,8 @@ def build_page(
 ) -> gr.Blocks:
     """The page as Gradio's blocks, not yet on a server."""
     visits = Visits(answers, folder, examples)
+    # Where the index knows no lineage, there is nothing to be within.
+    example_taxon = answers.index.example() if answers.index is not None else None
     with gr.Blocks(title="BioCLIP", analytics_enabled=False, delete_cache=(60, 600)) as page:
         photos = gr.State([], time_to_live=_FORGET_SECONDS)
         tab = gr.State(TABS[0])
@@ -78,7 +80,12 @@ def build_page(
             with gr.Tab(TABS[2]) as similar_tab:
                 with gr.Row(visible=answers.index is not None):
                     which = gr.Dropdown([], label="Photo", min_width=220, elem_id="bj-which")
-                    within = gr.Textbox(label="Only within", placeholder=_example_taxon(answers), min_width=220)
+                    within = gr.Textbox(
+                        label="Only within",
+                        placeholder=f"any taxon, such as {example_taxon}",
+                        visible=example_taxon is not None,
+                        min_width=220,
+                    )
                     k = gr.Slider(1, 48, 11, step=1, label="How many", min_width=140)
                 similar = gr.HTML(NO_PHOTOS if answers.index is not None else NO_INDEX)
             with gr.Tab(TABS[3]) as map_tab:
@@ -178,12 +185,6 @@ def _example(visits: Visits, place: int) -> Callable[[list[Photo]], tuple[list[P
 
 def _named(name: str) -> Callable[[], str]:
     return lambda: name
-
-
-def _example_taxon(answers: Answers) -> str:
-    """What the box for a taxon suggests: one that the index holds."""
-    example = answers.index.example() if answers.index is not None else None
-    return f"any taxon, such as {example}" if example else "any taxon"
 
 
 def _title(answers: Answers) -> str:

@@ -107,6 +107,12 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
             page.screenshot(path=artefacts / f"{name}-{width}-{scheme}.png", full_page=True)
 
         assert "No photos yet" in visit.see(".bj-empty").first.inner_text()
+        box = page.evaluate(
+            "getComputedStyle(document.querySelector('#bj-drop [data-testid=upload-text]'), '::after').content"
+        )
+        assert "Drop photos here" in box and page.get_by_text("Drop File Here").evaluate(
+            "(element) => getComputedStyle(element).fontSize"
+        ) == "0px"
         keep("empty")
         # Labels came with the server: the tab does not say that there are none.
         visit.tab("Labels")
@@ -155,6 +161,11 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
         figures = visit.see(".bj-similar figure")
         assert drawings[0].name in figures.first.inner_text()
         assert "similarity 1.000" in figures.nth(1).inner_text() and "›" in figures.nth(1).inner_text()
+        # A long name ends before the arrow of its box.
+        overlap = "(box) => box.getBoundingClientRect().right - parseFloat(getComputedStyle(box).paddingRight) > " + (
+            "box.parentElement.querySelector('svg').getBoundingClientRect().left"
+        )
+        assert not page.get_by_role("combobox", name="Photo").evaluate(overlap)
         keep("similar")
         within = page.get_by_label("Only within")
         # The suggestion is a name that the index holds, and leaving the box is enough.
