@@ -76,6 +76,7 @@ def classifier(model, tmp_path_factory):
 
 def test_the_temperature_makes_the_right_species_likelier(classifier, labelled, tmp_path):
     result = calibrate(str(labelled), classifier, tmp_path / "calibration.json", plot=tmp_path / "plot.png")
+    assert result["transform"] == classifier.model.transform == "model"
     assert json.loads((tmp_path / "calibration.json").read_text()) == result
     assert Image.open(tmp_path / "plot.png").size > (400, 200)
     before, after = result["before"], result["after"]

@@ -203,6 +203,20 @@ def test_predict_and_its_log_say_which(copies, pictures, tmp_path, capsys):
     assert "Transform: model (shorter side to 224, center crop, bicubic)" in (tmp_path / "log.txt").read_text()
 
 
+def test_eval_takes_the_models_own_and_says_so(copies, pictures, tmp_path, capsys):
+    lines = [f"{Path(path).name},{label}" for path, label in zip(pictures, LABELS)]
+    (tmp_path / "labels.csv").write_text("\n".join(["filepath,class", *lines]) + "\n")
+    command = ["eval", "zero-shot", "--model", str(copies["imageomics/bioclip"]["import"]), "--text-type", "asis", "--json"]
+    command += ["--images", str(Path(pictures[0]).parent), "--labels", str(tmp_path / "labels.csv"), "--no-cache"]
+    for options, note in (
+        ([], "model (shorter side to 224, center crop, bicubic)"),
+        (["--transform", "pybioclip"], "pybioclip (squashed to 224 x 224, bilinear, antialiased, not rounded)"),
+    ):
+        assert main([*command, *options]) == 0
+        captured = capsys.readouterr()
+        assert json.loads(captured.out)["transform"] == note and f"transform: {note}" in captured.err
+
+
 def test_a_resumed_run_does_not_mix_transforms(copies, pictures, tmp_path, capsys):
     command = ["predict", *pictures, "--model", str(copies["imageomics/bioclip"]["import"]), "--cls", ",".join(LABELS)]
     command += ["--output", str(tmp_path / "x.csv"), "--resume"]
