@@ -16,7 +16,6 @@ from bioclip_jax.cli.options import (
     add_verb,
     non_negative,
     positive,
-    print_result,
     register_datasets,
 )
 from bioclip_jax.errors import UserError
@@ -70,7 +69,11 @@ def eval_protocol(arguments: argparse.Namespace) -> Result:
         arguments.model, protocol, location, open_data, output=arguments.output, **_running(arguments)
     )
     if not arguments.json:
-        print_result({name: value for name, value in result.items() if value is not None})
+        from bioclip_jax.evaluate.report.terminal import describe_result
+
+        print(describe_result(result, protocol))
+    if arguments.output is not None:
+        print(f"wrote {arguments.output}/results.json and its tables", file=sys.stderr)
     return result
 
 
@@ -87,6 +90,11 @@ def eval_suite(arguments: argparse.Namespace) -> Result:
 
     evaluator = Evaluator(arguments.model, **_running(arguments))
     result = evaluate_suite(evaluator, suite, arguments.output, resume=arguments.resume)
+    if not arguments.json and result["entries"]:
+        from bioclip_jax.evaluate.report.rows import report_rows
+        from bioclip_jax.evaluate.report.terminal import describe_suite
+
+        print(describe_suite(report_rows(result)))
     print(f"wrote {arguments.output}/results.json, results.md, results.png", file=sys.stderr)
     return result
 
@@ -200,9 +208,16 @@ def _stages(arguments: argparse.Namespace) -> Any:
     )
 
 
+def _figure(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def _told(arguments: argparse.Namespace, result: dict[str, Any], told: dict[str, Any]) -> Result:
     if not arguments.json:
-        print_result(told)
+        from bioclip_jax.evaluate.report.terminal import table
+
+        cells = [{"": name} | {title: _figure(value) for title, value in found.items()} for name, found in told.items()]
+        print("\n".join(table(cells)))
     print(f"wrote {arguments.output}/report.html, results.json, and a PNG and a CSV a figure", file=sys.stderr)
     return result
 

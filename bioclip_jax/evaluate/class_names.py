@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample
+from bioclip_jax.text.names import known_text
 from bioclip_jax.text.taxon import COMMON_SEPARATOR, Taxon
 from bioclip_jax.text.templates import EVALUATION_TEMPLATES
 
@@ -147,6 +148,4 @@ def _best_known(taxa: Counter[Taxon | None]) -> Taxon | None:
 
 
 def _subspecies(metadata: Mapping[str, Any]) -> str:
-    value = next((value for name, value in metadata.items() if name.strip().lower() == _SUBSPECIES), "")
-    # NaN, the one value that differs from itself, is a table's empty cell.
-    return "" if value is None or value != value else " ".join(str(value).split())
+    return known_text(next((value for name, value in metadata.items() if name.strip().lower() == _SUBSPECIES), ""))

@@ -242,6 +242,11 @@ def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, cap
     assert list(result["ranks"]) == ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
     assert result["majority"]["kingdom"] == 0.8 and result["chance"]["species"] == 1 / 3
 
+    assert main(["eval", "zero-shot", "--model", "model", *where, "--templates", "one"]) == 0
+    told = capsys.readouterr().out
+    assert f"{100 * result['top1']:.1f} %" in told and "4 classes" in told, told
+    assert not set(told) & set("[]{}") and max(map(len, told.splitlines())) <= 80, told
+
     for arguments, says in ((where[:2], "--labels"), (["--data", "nothing/here"], "nothing/here")):
         assert main(["eval", "zero-shot", "--model", "model", *arguments]) == 2
         message = capsys.readouterr().err

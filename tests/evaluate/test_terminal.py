@@ -1,0 +1,129 @@
+"""Results on a terminal: every figure in a table that fits, and nothing as Python would print it."""
+
+import re
+
+import numpy as np
+import pytest
+
+from bioclip_jax.evaluate.awa2 import AwA2
+from bioclip_jax.evaluate.few_shot import FewShot
+from bioclip_jax.evaluate.fishnet import TRAITS, FishNet
+from bioclip_jax.evaluate.herbarium19 import Herbarium19
+from bioclip_jax.evaluate.newt import NeWT
+from bioclip_jax.evaluate.plantdoc import PlantDoc
+from bioclip_jax.evaluate.protocol import Towers
+from bioclip_jax.evaluate.protocols import options_of
+from bioclip_jax.evaluate.report.rows import Row
+from bioclip_jax.evaluate.report.terminal import describe_result, describe_suite, table
+from bioclip_jax.evaluate.results import plain
+from bioclip_jax.evaluate.zero_shot import ZeroShot
+from bioclip_jax.pipeline.sources import Sample
+from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.text.taxon import Taxon
+
+
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def vectors(n, rows, seed=0):
+    features = np.random.default_rng(seed).normal(size=(n, 8)).astype(np.float32)
+    samples = [Sample(str(number), b"", {}, taxon, dict(row)) for number, (taxon, row) in enumerate(rows)]
+    return LabelledVectors(features, samples, np.arange(n), {"truncated": 2, "not_an_image": 1})
+
+
+def labels(n, classes=3):
+    return vectors(n, [(None, {"class": f"class {number % classes}"}) for number in range(n)])
+
+
+def taxa(n):
+    lineage = ("Animalia", "Chordata", "Aves", "Passeriformes", "Thraupidae")
+    return vectors(n, [(Taxon(*lineage, "Geospiza", f"species{number % 4}"), {}) for number in range(n)])
+
+
+def fish(n, seed=0):
+    flags = np.random.default_rng(seed).random((n, 9)) < 0.5
+    rows = [dict(zip(TRAITS, ["pelagic" if row[0] else "benthic", *map(str, row[1:].astype(int))])) for row in flags]
+    return vectors(n, [(None, row) for row in rows], seed)
+
+
+def questions(n):
+    rows = [{"task": f"task {number % 2}", "task_cluster": "age", "label": number // 2 % 2} for number in range(n)]
+    return vectors(n, [(None, row) for row in rows])
+
+
+def animals(n):
+    rows = [{"attributes": "".join(str(number >> bit & 1) for bit in range(5))} for number in range(n)]
+    return vectors(n, [(None, row) for row in rows])
+
+
+def encode(texts):
+    return np.random.default_rng(len(texts)).normal(size=(len(texts), 8)).astype(np.float32)
+
+
+CASES = {
+    "zero-shot": (ZeroShot("taxon", "one"), {"test": taxa(40)}),
+    "zero-shot-labels": (ZeroShot("asis", "one"), {"test": labels(40)}),
+    "few-shot": (FewShot(shots=(1, 5), text_type="asis"), {"test": labels(40)}),
+    "newt": (NeWT(draws=2, seeds=(0, 1), jobs=1), {"train": questions(40), "test": questions(40)}),
+    "fishnet": (FishNet(epochs=1), {"train": fish(40), "test": fish(40, 1)}),
+    "awa2": (AwA2(epochs=1), {"train": animals(40), "test": animals(40)}),
+    "herbarium19": (Herbarium19(old=(0, 1)), {"train": labels(60)}),
+    "plantdoc": (PlantDoc(), {"train": labels(30), "test": labels(30)}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_results_are_tables_that_fit(case):
+    protocol, sets = CASES[case]
+    figures = plain(protocol(sets, Towers(encode, 5.0)).figures)
+    about = {"protocol": protocol.name, "model": "runs/" + "long-name/" * 12, "fingerprint": "f", "data": "photos"}
+    text = describe_result(about | options_of(protocol) | figures | {"seconds": {"vectors": 1.0}}, protocol)
+    lines = text.splitlines()
+    # A path alone may be longer than the terminal is wide.
+    assert max(len(line) for line in lines if "long-name" not in line) <= 80, text
+    assert not set(text) & set("[]{}") and "None" not in text and not re.search(r"\.\d{6}", text), text
+    assert f"{100 * figures[protocol.score]:.1f} %" in text, text
+    low, high = figures["interval"]
+    assert f"{100 * low:.1f} to {100 * high:.1f}" in text, text
+    if case in ("zero-shot", "few-shot"):
+        assert "2 truncated, 1 not an image" in text, text
+    for rank, accuracy in figures.get("ranks", {}).items():
+        (line,) = [line for line in lines if line.startswith(f"{rank} ")]
+        assert f"{100 * accuracy:.1f} %" in line and f"{figures['n_by_rank'][rank]}" in line
+    if "accuracy_with_dropout" in figures:
+        assert "accuracy with dropout  " in text and "accuracy without dropout  " in text
+
+
+def test_a_figure_that_is_none_is_left_empty():
+    protocol = ZeroShot("taxon", "one")
+    result = {"model": "m", "data": "d", "top1": None, "interval": None, "n": 3, "not_candidates": 3}
+    text = describe_result(result, protocol)
+    assert "None" not in text and "3 images, 3 of other classes" in text
+
+
+def test_a_table_that_is_too_wide_is_transposed_in_blocks():
+    rows = [{"name": f"class {number}"} | {f"column {place}": "123.4" for place in range(12)} for number in range(9)]
+    lines = table(rows)
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split()[:3] == ["name", "class", "0"] and sum(line.count("123.4") for line in lines) == 108
+    narrow = table([{"a": "1", "b": ""}, {"a": "2", "b": ""}])
+    assert narrow == ["a", "1", "2"], "a column without entries is left out"
+
+
+@pytest.mark.parametrize(("width", "shown"), [(60, 3), (72, 4), (120, 5)])
+def test_a_suite_shows_as_many_published_columns_as_fit(monkeypatch, width, shown):
+    monkeypatch.setenv("COLUMNS", str(width))
+    published = {"BioCLIP 2": 74.9, "BioCAP": 67.6, "BioCLIP": 58.8, "CLIP": 66.5}
+    rows = [
+        Row("Species", "a set of birds", 61.2, (60.0, 62.4), 48562, published),
+        Row("Species", "x", None, note="no"),
+        Row("Other", "FishNet, without dropout", 40.0, kind="also"),
+    ]
+    lines = describe_suite(rows).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "61.2 (60.0–62.4)" in lines[2] and "BioCLIP 2" in lines[1] and lines[-1].startswith("(FishNet")
+    columns = [name for name in ("images", "BioCLIP 2", "BioCAP", "BioCLIP ", " CLIP") if name in lines[1] + " "]
+    assert len(columns) == shown, f"{columns} of the published columns and the images are shown in {lines[1]}"
+    assert ("48,562" in lines[2]) == (shown == 5), "the images go first"
