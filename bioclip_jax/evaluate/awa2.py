@@ -55,8 +55,8 @@ class AwA2:
         """Train on "train", score "test"; the column "attributes" has a 1 or 0 for each attribute, as one text.
 
         Figures: "f1_reference_with_dropout", the mean over seeds of the F1 of the first two attributes alone, dropout
-          still on: the reference's code hands scikit-learn the values 0 and 1 as the labels to average over, which takes
-          them as columns, and never puts the probe into evaluation mode; "f1_reference", without dropout;
+          still on: the reference's code hands scikit-learn the values 0 and 1 as the labels to average over, which
+          takes them as columns, and never puts the probe into evaluation mode; "f1_reference", without dropout;
           "macro_f1_with_dropout" and "macro_f1", over all attributes. Of each "std", "by_seed" and "interval" (over
           images, the mean over seeds resampled), those of the first without a prefix, those of the others under names
           that begin with theirs. "n", "n_train", "attributes".

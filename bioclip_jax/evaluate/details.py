@@ -37,8 +37,8 @@ def mistakes(judged: Judged, labels: Int[np.ndarray, " n"], candidates: Sequence
     """How far mistakes are from the truth, over the images whose class is a candidate. Every candidate has a taxon.
 
     Returns:
-      "hierarchical_distance": height of the lowest common ancestor of answer and truth, in ranks (0: the class itself or
-        another name of its species, 1: another of its genus, ... 7: another kingdom), Bertinetto et al. 2020
+      "hierarchical_distance": height of the lowest common ancestor of answer and truth, in ranks (0: the class itself
+        or another name of its species, 1: another of its genus, ... 7: another kingdom), Bertinetto et al. 2020
         (https://arxiv.org/abs/1912.09393): "mean" over images, "mean_of_errors", and "counts", images by distance.
       "sister_confusion": for "genus" and "family", which includes the genus, {"share": of the mistakes that name
         another class in it, "chance": what naming one of the wrong classes blindly would give}.

@@ -76,8 +76,9 @@ class EvaluationHook:
     def __call__(self, params: Any, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
         """What `params` are worth; None where `stopping`, asked before each batch and each protocol, has said so.
 
-        Returns: "top1", "top3", "top5", "n" and "ranks", as ZeroShot; "few_shot", the mean accuracy by the images a class; and
-          "suite", by entry the figure that the paper publishes. What an entry cannot score is told, and left out.
+        Returns: "top1", "top3", "top5", "n" and "ranks", as ZeroShot; "few_shot", the mean accuracy by the images a
+          class; and "suite", by entry the figure that the paper publishes. What an entry cannot score is told, and left
+          out.
         """
         self._stopping = stopping
         scale = float(jnp.exp(params["logit_scale"]))

@@ -104,7 +104,9 @@ def _set_rows(name: str, entry: Mapping[str, Any], figures: Mapping[str, _Figure
         return [Row(_heading(entry), title, None, note="no figure", **about)]
     other = about | {"published": {}, "kind": kind if kind == "member" else "also"}
     return [
-        Row(_heading(entry), title + tail, found.value, found.interval, found.n, **(about if found.comparable else other))
+        Row(
+            _heading(entry), title + tail, found.value, found.interval, found.n, **about if found.comparable else other
+        )
         for tail, found in figures.items()
     ]
 

@@ -72,12 +72,8 @@ def _block(cells: Sequence[Sequence[str]], start: int, size: int) -> list[str]:
 
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
-    return [
-        _GAP.join(
-            text.ljust(width) if place == 0 else text.rjust(width) for place, (text, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in cells
-    ]
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in cells)
+    return [_GAP.join(line).rstrip() for line in lines]
 
 
 def _header(
