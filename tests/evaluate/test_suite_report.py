@@ -131,7 +131,7 @@ def test_beside_the_published_stand_the_scores_with_dropout_and_the_others_are_m
     rows = {row.title: row for row in report_rows(found)}
     assert (rows["FishNet"].ours, rows["FishNet"].published["BioCLIP 2"]) == (pytest.approx(30), 39.8)
     assert (rows["AwA2"].ours, rows["AwA2"].published["BioCLIP 2"]) == (pytest.approx(40), 69.5)
-    assert rows["Mean of the 5"].ours == pytest.approx((30 + 50 + 40 + 50 + 50) / 5), "the mean is of those with dropout"
+    assert rows["Mean of the 5"].ours == pytest.approx((30 + 50 + 40 + 50 + 50) / 5), "of those with dropout"
     marked = [row for row in rows.values() if row.kind == "also"]
     of_awa2 = [f"AwA2, {how}" for how in AwA2.also.values()]
     assert [row.title for row in marked] == ["FishNet, without dropout", *of_awa2]

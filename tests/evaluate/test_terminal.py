@@ -101,6 +101,7 @@ def test_a_figure_that_is_none_is_left_empty():
     result = {"model": "m", "data": "d", "top1": None, "interval": None, "n": 3, "not_candidates": 3}
     text = describe_result(result, protocol)
     assert "None" not in text and "3 images, 3 of other classes" in text
+    assert "top-1   none" in text and table([]) == []
 
 
 def test_a_table_that_is_too_wide_is_transposed_in_blocks():

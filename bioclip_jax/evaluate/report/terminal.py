@@ -54,6 +54,8 @@ def table(rows: Sequence[Mapping[str, str]]) -> list[str]:
     Where it is wider than the terminal, the table is transposed, and in blocks of as many columns as fit.
     """
     columns = [name for name in dict.fromkeys(key for row in rows for key in row) if any(row.get(name) for row in rows)]
+    if not columns:
+        return []
     cells = [columns, *([row.get(name, "") for name in columns] for row in rows)]
     lines = _aligned(cells)
     if max(map(len, lines), default=0) <= _width():
@@ -104,13 +106,15 @@ def _header(
 
 def _headline(figures: Mapping[str, Any], score: str) -> list[str]:
     """The figures that are one number each with their spread, the one that is compared with the published first."""
-    names = [key for key, value in figures.items() if isinstance(value, float) and not _is_spread(key)]
+    names = [
+        key for key, value in figures.items() if key == score or isinstance(value, float) and not _is_spread(key)
+    ]
     rows = []
     for key in sorted(names, key=lambda name: name != score):
         prefix = "" if key == score else f"{key}_"
         repeated = next((figures[prefix + name] for name in _REPEATED if prefix + name in figures), None)
         title = _title(key) + (" without dropout" if f"{key}_with_dropout" in figures else "")
-        row = {"figure": title, "": share(figures[key]), "95 % interval": _interval(figures.get(prefix + "interval"))}
+        row = {"figure": title, "": share(figures[key]) or "none", "95 % interval": _interval(figures.get(prefix + "interval"))}
         row["std"] = _number(figures.get(prefix + "std"))
         row["runs"] = " ".join(_number(value) for value in repeated or ())
         rows.append(row)
