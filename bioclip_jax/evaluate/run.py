@@ -40,7 +40,8 @@ OnScored = Callable[[str, dict[str, Any], Score], None]
 class Evaluator:
     """A MODEL ready to be scored.
 
-    source: where the model came from. transform: how images are prepared, as Model.transform_note. fingerprint: what it is, wherever it lies. towers: what protocols may ask of it.
+    source: where the model came from. transform: how images are prepared, as Model.transform_note. fingerprint: what it
+    is, wherever it lies. towers: what protocols may ask of it.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ def evaluate_protocol(
     """Score a MODEL by one protocol.
 
     Args: `output`, a folder for results.json and a CSV a table; the others as Evaluator.
-    Returns: "protocol", "model", "fingerprint", "transform", "data", the protocol's options, its figures, and "seconds".
+    Returns: "protocol", "model", "fingerprint", "transform", "data", the protocol's options, its figures, "seconds".
     Errors: UserError for data or a model that is not there, and for labels that do not do.
     """
     entry = single(protocol, location, open_data).entries[0]
@@ -174,8 +175,8 @@ def evaluate_suite(evaluator: Evaluator, suite: Suite, output: Path, *, resume: 
 
     results.json is written anew after each entry, so that an unfinished run leaves what it has found. `resume`: what
     it holds of the same model, data and options is not done again.
-    Returns: the content of results.json: "model", "fingerprint", "transform", "date", "versions", "device", "groups", "entries" by
-      name, and, each with the reason, "skipped" (no data) and "failed".
+    Returns: the content of results.json: "model", "fingerprint", "transform", "date", "versions", "device", "groups",
+      "entries" by name, and, each with the reason, "skipped" (no data) and "failed".
     Errors: UserError if the folder cannot be written, or what it holds cannot be read.
     """
     from bioclip_jax.evaluate.report.plot import draw

@@ -246,6 +246,7 @@ def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, cap
     told = capsys.readouterr().out
     assert f"{100 * result['top1']:.1f} %" in told and "4 classes" in told, told
     assert not set(told) & set("[]{}") and max(map(len, told.splitlines())) <= 80, told
+    assert f"transform {result['transform']} data" in " ".join(told.split()), "eval says which transform it uses"
 
     for arguments, says in ((where[:2], "--labels"), (["--data", "nothing/here"], "nothing/here")):
         assert main(["eval", "zero-shot", "--model", "model", *arguments]) == 2

@@ -114,7 +114,8 @@ def _headline(figures: Mapping[str, Any], score: str) -> list[str]:
         prefix = "" if key == score else f"{key}_"
         repeated = next((figures[prefix + name] for name in _REPEATED if prefix + name in figures), None)
         title = _title(key) + (" without dropout" if f"{key}_with_dropout" in figures else "")
-        row = {"figure": title, "": share(figures[key]) or "none", "95 % interval": _interval(figures.get(prefix + "interval"))}
+        row = {"figure": title, "": share(figures[key]) or "none"}
+        row["95 % interval"] = _interval(figures.get(prefix + "interval"))
         row["std"] = _number(figures.get(prefix + "std"))
         row["runs"] = " ".join(_number(value) for value in repeated or ())
         rows.append(row)
