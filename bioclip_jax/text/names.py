@@ -6,8 +6,9 @@ Every verb brings names into this form before it compares, groups or writes them
 import re
 import unicodedata
 from functools import lru_cache
-from itertools import takewhile
 from typing import Any
+
+from bioclip_jax.text.scientific_names import split_name
 
 # Tables write these where a rank is unknown. Written as a regular expression that Python and Polars both understand.
 #
@@ -48,10 +49,8 @@ _HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A
 # "M. domestica" or "M.domestica"; two letters where one is not enough, as in "Ch. rubrum".
 _ABBREVIATED = re.compile(r"([A-Z][a-z]?|[a-z])\. ?(?=[^\W\d_])")
 _BINOMIAL = re.compile(r"((?:× )?[A-Z][a-zà-öø-ÿœ-]+) (?:× )?[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+(?= |$)")
-_SUBGENUS = re.compile(r"^([^\W\d_]+) \([^\W\d_]+\)(?= [^\W\d_])")
-_LOWER_WORD = re.compile(r"[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+")
-# In lower case, and yet of an author.
-_AUTHOR_WORDS = frozenset("auct de del der des du et ex in non sensu van von zu".split())
+# Of a species cell that has more than epithets: an author, a subgenus, a superspecies.
+_MORE = re.compile(r"^[(\[]|^subg| [A-Z(]")
 # Epithets, with hybrid signs and the marks of ranks between them.
 _MARK = r"(?:× |(?:notho)?(?:subsp|ssp|var|f)\. )"
 _NO_EPITHET = r"(?!(?:sp|spp|cf|aff|nr|near|nov|indet|agg)(?: |$))"
@@ -120,7 +119,7 @@ def genus_and_epithet(genus: Any, species: Any) -> tuple[str, str]:
     """Genus and species epithet from their two cells; "" where unknown.
 
     The species cell may hold the epithet, the epithets of species and subspecies, or the whole name, with the genus
-    as it is, in another case, or abbreviated ("M. domestica"). The genus cell prevails over another genus in the
+    as it is, in another case, or abbreviated ("M. domestica"); authors and a subgenus are left out. The genus cell prevails over another genus in the
     species cell, as in the TreeOfLife toolbox, and is filled from it where it is unknown.
     """
     return _genus_and_epithet(clean_text(genus), clean_text(species))
@@ -128,10 +127,9 @@ def genus_and_epithet(genus: Any, species: Any) -> tuple[str, str]:
 
 def without_author(value: Any) -> str:
     """Genus and epithets of a scientific name: "Malus domestica" of "Malus domestica (Suckow) Borkh., 1803"."""
-    words = _SUBGENUS.sub(r"\1", clean_text(value)).split()
-    first = words.index("×") + 2 if words[:1] == ["×"] else 1
-    epithets = takewhile(lambda word: _LOWER_WORD.fullmatch(word) and word not in _AUTHOR_WORDS, words[first:])
-    return " ".join([*words[:first], *epithets])
+    text = clean_text(value)
+    # Of a name of one word that is the first.
+    return " ".join(filter(None, split_name(text))) or text.partition(" ")[0]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -171,6 +169,8 @@ def _genus_and_epithet(genus: str, species: str) -> tuple[str, str]:
         genus = match[1]
     while (shorter := _without_genus(genus, species)) != species:
         species = _HYBRID.sub("× ", shorter)
+    if _ONE_WORD.fullmatch(genus.removeprefix("× ")) and " " in species and _MORE.search(species):
+        species = split_name(f"{genus} {species}")[1] or species
     # "Malus unknown" names a genus, and so does "Malus" beside "Malus"; "bufo" beside "Bufo" is a species.
     if is_missing(species.removeprefix("× ")) or species == genus:
         return genus, ""

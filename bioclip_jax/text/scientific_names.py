@@ -50,7 +50,9 @@ _RANKS |= {word: f"{word}." for word, marker in _RANKS.items() if not marker}
 # An aggregate is named by its species.
 _SKIPPED = frozenset(("agg", "aggr", "group", "complex"))
 _UNDETERMINED = frozenset(("sp", "spp", "spec", "species", "cf", "aff", "nr", "near", "prox", "indet", "gen", "nov"))
-_ENDS = frozenset(("sect", "section", "subg", "subgen", "subgenus", "subsect", "ser", "series", "cv", "cultivar"))
+# Marks of ranks between genus and species, whose name is no part of the species' name.
+_INFRAGENERIC = frozenset(("sect", "section", "subg", "subgen", "subgenus", "subsect", "ser", "series"))
+_ENDS = _INFRAGENERIC | {"cv", "cultivar"}
 _AUTHORS = frozenset(
     "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i ii iii in "
     "ined la las le les los nec nom nomen non of pro sensu str ten ter the to und van vom von y zu zum zur".split()
@@ -70,6 +72,7 @@ _QUOTED = re.compile(r"""(?<!\w)(?:'[^']*'|‘[^’]*’|"[^"]*"|“[^”]*”)(
 _QUOTES = re.compile(r"""(?<!\w)["'“”‘’`´«»‹›]+|["'“”‘’`´«»‹›]+(?!\w)""")
 _APOSTROPHE = re.compile("['’`´]")
 _SUBGENUS = re.compile(r"\([^\W\d_]+\)")
+_SUPERSPECIES = re.compile(r"\[[^\W\d_]+\]")
 # The codes of nomenclature write these out; every other mark is dropped.
 _LETTERS = str.maketrans(
     {"æ": "ae", "œ": "oe", "ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "ß": "ss", "ł": "l", "ð": "d"}
@@ -104,21 +107,26 @@ def split_name(text: str) -> tuple[str, str]:
     if not name.species:
         return name.genus if name.qualifier else "", ""
     words = iter(text.split())
-    genus, *epithets = (
-        next((word for word in words if fold(word.strip(",;")) == part.lower()), part)
-        for part in name.canonical.split()
-    )
-    return genus, ("× " if name.hybrid else "") + " ".join(epithets)
+    parts = [next((word for word in words if _bare_fold(word) == part.lower()), "") for part in name.canonical.split()]
+    if not all(parts):
+        return "", ""
+    genus, *epithets = (part.strip("×,;") for part in parts)
+    sign = "× " if name.hybrid else ""
+    return (sign + genus, " ".join(epithets)) if _HYBRID_SIGN.match(text) else (genus, sign + " ".join(epithets))
+
+
+def _bare_fold(word: str) -> str:
+    return _APOSTROPHE.sub("", fold(word.strip("×,;")))
 
 
 def parse_any_name(text: str) -> ScientificName:
     """What `parse_name` does where the name is not plainly written: word by word."""
     tokens = _tokens(text)
     qualifier, hybrid = "", False
-    while tokens and (tokens[0] == "×" or tokens[0].startswith("?") or _bare(tokens[0]) in ("cf", "aff")):
+    while tokens and (tokens[0] in ("×", "X") or tokens[0].startswith("?") or _bare(tokens[0]) in ("cf", "aff")):
         sign = tokens.pop(0)
-        hybrid |= sign == "×"
-        if sign != "×":
+        hybrid |= sign in ("×", "X")
+        if sign not in ("×", "X"):
             qualifier = "?" if sign.startswith("?") else f"{_bare(sign)}."
             if sign.startswith("?") and sign.strip("?"):
                 tokens.insert(0, sign.strip("?"))
@@ -130,9 +138,32 @@ def parse_any_name(text: str) -> ScientificName:
         return NO_NAME
     if qualifier or first.endswith("?"):
         return ScientificName(genus, qualifier=qualifier or "?", hybrid=hybrid)
-    if len(tokens) > 1 and _SUBGENUS.fullmatch(tokens[0]) and _epithet(tokens[1]):
-        tokens.pop(0)
-    return _epithets(genus, tokens, hybrid)
+    return _epithets(genus, _without_infrageneric(tokens), hybrid)
+
+
+def _without_infrageneric(tokens: list[str]) -> list[str]:
+    """The words after a genus without what stands between it and its species: a subgenus, a superspecies.
+
+    "(Megodontus) violaceus", "subgen. Megodontus violaceus", "[violaceus] violaceus".
+    """
+    while len(tokens) > 1:
+        if _epithet(tokens[1]) and (_SUBGENUS.fullmatch(tokens[0]) or _SUPERSPECIES.fullmatch(tokens[0])):
+            tokens = tokens[1:]
+        elif len(tokens) > 2 and _bare(tokens[0]) in _INFRAGENERIC and tokens[0].islower() and _begins(tokens[2:]):
+            tokens = tokens[2:]
+        elif len(tokens) > 2 and _SUBGENUS.fullmatch(tokens[0]) and _SUPERSPECIES.fullmatch(tokens[1]):
+            tokens = tokens[1:]
+        else:
+            break
+    if tokens and _SUPERSPECIES.fullmatch(tokens[0]) and _epithet(tokens[0][1:-1]) and tokens[0] != "[sic]":
+        # An aggregate is named by its species.
+        tokens = [tokens[0][1:-1], *tokens[1:]]
+    return tokens
+
+
+def _begins(tokens: list[str]) -> bool:
+    """Whether a species can begin with these words."""
+    return bool(_epithet(tokens[0])) or tokens[0] == "×" or _SUPERSPECIES.fullmatch(tokens[0]) is not None
 
 
 def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
@@ -141,7 +172,9 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
     for place, token in enumerate(tokens):
         following = tokens[place + 1] if place + 1 < len(tokens) else ""
         word = _bare(token)
-        if token == "×":
+        if token == "X" and (epithets or authorship) and not _is_hybrid_sign(tokens[place + 1 :]):
+            authorship.append(token)
+        elif token in ("×", "X"):
             hybrid = True
             if epithets or not _epithet(following):
                 parent = _bare(following)
@@ -173,6 +206,12 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
     )
 
 
+def _is_hybrid_sign(following: list[str]) -> bool:
+    """Whether a capital X stands between two parents, or before an epithet; else it is the initial of an author."""
+    first, second = [*following, "", ""][:2]
+    return bool(_epithet(first) or first[:1].isupper() and _epithet(second))
+
+
 def fold(text: str) -> str:
     """Lower-case text without diacritics and ligatures, as the codes of nomenclature write it: muelleri, mülleri."""
     text = text.lower()
@@ -187,7 +226,8 @@ def _tokens(text: str) -> list[str]:
     text = unicodedata.normalize("NFC", text).replace("_", " ").replace("†", " ")
     text = _QUOTES.sub("", _QUOTED.sub(_unquoted, text))
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    tokens = _HYBRID_SIGN.sub(" × ", text).split()
+    # A capital X may be an author's.
+    tokens = _HYBRID_SIGN.sub(lambda sign: " X " if sign[0] == "X" else " × ", text).split()
     if len(text) > 3 and text.isupper():
         return _lower_epithets(tokens)
     return tokens
@@ -205,7 +245,9 @@ def _lower_epithets(tokens: list[str]) -> list[str]:
     words, epithets = [], -1
     for token in tokens:
         marker = _bare(token) in _NO_EPITHET
-        if marker or (token.isalpha() or "-" in token) and epithets < 2:
+        if token == "X":
+            pass
+        elif marker or (token.isalpha() or "-" in token) and epithets < 2:
             epithets += not marker
             token = token.lower()
         elif token != "×":

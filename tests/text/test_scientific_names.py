@@ -43,6 +43,26 @@ CANONICAL = {
     "Rubus fruticosus agg.": "Rubus fruticosus",
     "Rosa sect. Caninae": "Rosa",
     "Oenanthe Vieillot, 1816": "Oenanthe",
+    # Published examples of gnparser's testdata.
+    "Pseudocercospora broussonetiae (Chupp & Linder) X.J. Liu & Y.L. Guo 1989": "Pseudocercospora broussonetiae",
+    "Carabus (Tanaocarabus) hendrichsi Bolvar y Pieltain, Rotger & Coronado-G 1967": "Carabus hendrichsi",
+    "Acanthoderes (acanthoderes) satanas Aurivillius, 1923": "Acanthoderes satanas",
+    # The same with the initial apart, a subgenus by its mark, and superspecies.
+    "Pseudocercospora broussonetiae (Chupp & Linder) X Liu & Y.L. Guo 1989": "Pseudocercospora broussonetiae",
+    "Aus bus X Liu, 1989": "Aus bus",
+    "Aus bus X Liu": "Aus bus",
+    "AUS BUS (CHUPP) X LIU, 1989": "Aus bus",
+    "Carabus subgen. Megodontus violaceus": "Carabus violaceus",
+    "Carabus subg. Megodontus violaceus Linnaeus, 1758": "Carabus violaceus",
+    "Rosa sect. Caninae canina L.": "Rosa canina",
+    "Carabus [violaceus] violaceus": "Carabus violaceus",
+    "Turdus [merula] merula Linnaeus, 1758": "Turdus merula",
+    "Carabus (Megodontus) [violaceus] violaceus": "Carabus violaceus",
+    "Carabus subgen. Megodontus [violaceus] violaceus": "Carabus violaceus",
+    "Carabus subgen. Megodontus": "Carabus",
+    "Turdus [merula]": "Turdus merula",
+    "Aus [sic] bus": "Aus bus",
+    "Aus bus [sic]": "Aus bus",
     "U. arctos": "",
     "123": "",
     "?": "",
@@ -61,7 +81,7 @@ def test_hybrid_sign_before_an_epithet(sign):
     assert (name.canonical, name.hybrid, name.formula) == ("Mentha piperita", True, False)
 
 
-@pytest.mark.parametrize("text", ["×Cuprocyparis leylandii", "× Cuprocyparis leylandii", "xCuprocyparis leylandii"])
+@pytest.mark.parametrize("text", ["×Cuprocyparis leylandii", "X Cuprocyparis leylandii", "× Cuprocyparis leylandii", "xCuprocyparis leylandii"])
 def test_hybrid_genus(text):
     name = parse_name(text)
     assert (name.canonical, name.hybrid) == ("Cuprocyparis leylandii", True)
@@ -72,7 +92,14 @@ def test_notho_ranks_and_epithets_that_begin_with_x():
     assert parse_name("Rosa xanthina") == NO_NAME._replace(genus="Rosa", species="xanthina")
 
 
-FORMULAS = ("Salix alba × fragilis", "Salix alba L. x S. fragilis L.", "Salix alba × Salix fragilis")
+FORMULAS = (
+    "Salix alba × fragilis",
+    "Salix alba L. x S. fragilis L.",
+    "Salix alba × Salix fragilis",
+    "Salix alba L. X S. fragilis L.",
+    "Salix alba X Salix fragilis",
+    "Salix alba X fragilis",
+)
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -83,6 +110,9 @@ def test_a_hybrid_formula_is_known_by_its_shared_genus(text):
 
 def test_a_hybrid_between_genera_has_no_genus():
     assert parse_name("Mentha aquatica × Rosa canina").canonical == ""
+    # gnparser's examples
+    for text in ("Arthopyrenia hyalospora X Hydnellum scrobiculatum", "Asplenium rhizophyllum X A. ruta-muraria E.L. Braun"):
+        assert parse_name(text).formula, text
 
 
 @pytest.mark.parametrize(
@@ -112,7 +142,7 @@ def test_authorship_rank_and_year():
 
 
 PIECES = (
-    "Aus Bus cus dus-eus × x X ? cf. aff. sp. spp. var. subsp. f. cv. ex in L. (L.) Mill., 1768 'Gold' \" ‘ de & Ünal "
+    "[aus] subgen. X Aus Bus cus dus-eus × x X ? cf. aff. sp. spp. var. subsp. f. cv. ex in L. (L.) Mill., 1768 'Gold' \" ‘ de & Ünal "
     "müll æus (Bus) ABC DEF † _ 7-punctata d'Orbigny o'neilli sp1 ??? von x. \u00a0 \x00 Abc?"
 ).split(" ")
 TEXTS = st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_size=7).map(" ".join)
