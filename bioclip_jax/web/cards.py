@@ -27,7 +27,9 @@ def identified(photos: Sequence[Photo], taxa: TreeOfLifeClassifier, floor: float
     more = len(photos) - MOST_CARDS
     told = f'<p class="bj-muted">{more} more photos are in the table only.</p>' if more > 0 else ""
     lines = (
-        (_cell(photo), _prediction_cell(row), text(row["rank"]), percent(row["score"]))
+        (_cell(photo), "no rank reaches it", "–", "–")
+        if row["rank"] == UNKNOWN
+        else (_cell(photo), _prediction_cell(row), text(row["rank"]), percent(row["score"]))
         for photo, row in zip(photos, rows)
     )
     summary = table(("Photo", "Prediction", "Rank", "Confidence"), lines)
@@ -160,8 +162,6 @@ def _cell(photo: Photo) -> str:
 
 
 def _prediction_cell(row: Row) -> str:
-    if row["rank"] == UNKNOWN:
-        return '<span class="bj-muted">no rank reaches it</span>'
     name = f"<em>{text(row['prediction'])}</em>" if row["rank"] in ("genus", "species") else text(row["prediction"])
     common = f" <small>{text(row['common_name'])}</small>" if row["common_name"] else ""
     # Narrow windows have no room for the column of ranks.
