@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bioclip_jax
+from bioclip_jax.analyze.vector_table import read_vector_table
+from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embed import embed
 from bioclip_jax.predict.embedding.columns import Columns
@@ -295,3 +297,37 @@ def test_names_that_are_no_unicode_go_into_parquet(folder, model_directory, tmp_
     shutil.copy(folder / "one.png", odd)
     embed([odd], str(model_directory), tmp_path / "e.parquet")
     assert pq.read_table(tmp_path / "e.parquet")["path"].to_pylist() == [f"{folder}/caf?.png"]
+
+
+def test_analyses_read_raw_and_unit_vectors_alike(folder, model_directory, tmp_path):
+    vectors = {}
+    for normalize in (True, False):
+        embed([folder / "one.png", folder / "two.png"], str(model_directory), tmp_path / "e.parquet", normalize=normalize)
+        vectors[normalize], _ = read_vector_table(tmp_path / "e.parquet")
+    np.testing.assert_allclose(vectors[False], vectors[True], atol=1e-6)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_an_interrupted_run_says_what_is_kept(folder, model_directory, tmp_path, capsys, monkeypatch, cache):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("bioclip_jax.predict.embed.stream_vectors", interrupted)
+    command = ["embed", str(folder), "--model", str(model_directory), "--output", str(tmp_path / "e.npy")]
+    assert main([*command, *(["--cache"] if cache else [])]) == 130
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("interrupted: ") and ("run the same command again" in told if cache else "--cache" in told)
+    assert not list(tmp_path.glob("*.npy*"))
+
+
+def test_a_finished_run_says_how_many_and_where(folder, model_directory, tmp_path, capsys):
+    output = tmp_path / "e.npy"
+    command = ["embed", str(folder), "--model", str(model_directory), "--output", str(output)]
+    assert main(command) == 0
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told == f"embedded 2 images, skipped 1 unreadable: {output}, its rows are named in {output}.json"
+    assert main([*command, "--json"]) == 0
+    assert "embedded" not in capsys.readouterr().err

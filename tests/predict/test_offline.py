@@ -76,6 +76,7 @@ def test_everything_works_without_a_network(home):
         ["embed", photos, "--output", "vectors.parquet", "--cache"],
         ["embed", "--text", "a wasp", "--output", "text.npy"],
         ["taxa", "list", "--output", "taxa.csv"],
+        ["taxa", "build", "--complete", "--output", "complete.safetensors"],
         ["index", "build", photos, "--output", "index"],
         ["index", "search", "index", f"{photos}/1.png", "--k", "2", "--output", "near.csv"],
     ]
@@ -101,6 +102,7 @@ def test_everything_works_without_a_network(home):
     assert {row["common_name"] for row in rows("species.csv")} == {"apple", "lion", "great tit"}
     assert {row["family"] for row in rows("family.csv")} == {"Felidae", "Paridae"}
     assert [row["species"] for row in rows("taxa.csv")] == ["Malus domestica", "Panthera leo", "Parus major"]
+    assert len(TaxaHead.open(home / "complete.safetensors")) == 3, "the Hub's names are not the default"
     near = rows("near.csv")
     assert near[0]["path"].endswith("1.png") and float(near[0]["score"]) == pytest.approx(1, abs=1e-4)
     # pybioclip squashes what the two published models see; the small model's own transform crops.

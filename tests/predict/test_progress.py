@@ -14,7 +14,9 @@ CODE = """
 import sys
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.results import write_rows
-rows = ({"n": n} for n in track(range(3), "counting", 3, results_on_stdout=sys.argv[1] == "results"))
+done = 4 if sys.argv[1] == "resumed" else 0
+rows = track(range(3), "counting", done + 3, results_on_stdout=sys.argv[1] == "results", done=done)
+rows = ({"n": n} for n in rows)
 write_rows(rows, "csv")
 """
 
@@ -46,6 +48,12 @@ def test_no_bar_among_results_on_a_terminal():
     _, terminal = run(stdout_is_terminal=True, kind="results")
     assert terminal.split() == ["n", "0", "1", "2"]
     assert "counting" in run(stdout_is_terminal=True, kind="other")[1]
+
+
+def test_a_resumed_bar_ends_at_the_full_count():
+    _, terminal = run(stdout_is_terminal=False, kind="resumed")
+    assert terminal.count("7/7") >= 1, f"the bar's last state is another: {terminal!r}"
+    assert "3/7" not in terminal, "it counts the images of this run only"
 
 
 def test_unreadable_images_are_named_and_counted_until_none_is_left(capsys):

@@ -24,6 +24,7 @@ from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embed import embed
+from bioclip_jax.predict.search.adder import Adder
 from bioclip_jax.predict.search.approximate import RECALL, bring_up_to_date
 from bioclip_jax.predict.search.build import build_index, delete_images
 from bioclip_jax.predict.search.lock import locked
@@ -359,6 +360,23 @@ def test_a_column_of_another_type_is_told(tmp_path):
     with pytest.raises(UserError, match="mass_g.*int64"):
         index.add(make_rows(["e", "f"], ["e", "f"], vectors, pa.table({"mass.g": ["heavy", "light"]})))
     assert len(index) == 4
+
+
+def test_an_interrupted_build_keeps_what_it_has_and_says_so(gallery, model_directory, tmp_path, capsys, monkeypatch):
+    add = Adder.add
+
+    def add_and_stop(adder, rows):
+        add(adder, rows)
+        raise KeyboardInterrupt
+
+    command = ["index", "build", str(gallery), "--model", str(model_directory), "--output", str(tmp_path / "index")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Adder, "add", add_and_stop)
+        assert main(command) == 130
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    kept = len(ImageIndex(tmp_path / "index"))
+    assert told.startswith("interrupted: ") and f"holds {kept} images; run the same command again" in told and kept
+    assert main(command) == 0 and len(ImageIndex(tmp_path / "index")) == 8
 
 
 _BUILD = """

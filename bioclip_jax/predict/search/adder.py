@@ -84,6 +84,11 @@ class Adder:
             raise UserError(f"nothing was added, so there is no index {self._output}; give images that can be read")
         return self._counts | bring_up_to_date(self._index)
 
+    def keep(self) -> int:
+        """Writes what was added so far. Returns how many images the index holds."""
+        self._flush()
+        return len(self._index) if self._index is not None else 0
+
     def _flush(self) -> None:
         import pyarrow as pa
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert.pretrained import DEFAULT_MODEL
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import sample_uuid
@@ -63,21 +63,27 @@ def build_index(
     with locked(output):
         index = ImageIndex(output) if (output / ABOUT_FILE).is_file() else None
         adder = Adder(output, index)
-        if images or model is not None:
-            # JAX is loaded once there is something to do.
-            from bioclip_jax.predict.model import load_model
+        try:
+            if images or model is not None:
+                # JAX is loaded once there is something to do.
+                from bioclip_jax.predict.model import load_model
 
-            model = model or (index.model if index else None) or DEFAULT_MODEL
-            transform = transform or (index.transform if index else None)
-            how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
-            loaded = load_model(model, **how)
-            name = None if pretrained else _from_anywhere(model)
-            adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform)
-            _add_images(adder, loaded, images, columns, unreadable)
-        number = len(images)
-        for table in tables:
-            number += _add_vectors(adder, table)
-        return {"images": number, **adder.finish(), "unreadable": unreadable.problems, "output": str(output)}
+                model = model or (index.model if index else None) or DEFAULT_MODEL
+                transform = transform or (index.transform if index else None)
+                how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
+                loaded = load_model(model, **how)
+                name = None if pretrained else _from_anywhere(model)
+                adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform)
+                _add_images(adder, loaded, images, columns, unreadable)
+            number = len(images)
+            for table in tables:
+                number += _add_vectors(adder, table)
+            counts = adder.finish()
+        except KeyboardInterrupt:
+            count = adder.keep()
+            kept = f"{output} holds {count:,} images; run the same command again to add the rest"
+            raise Interrupted(kept if count else "nothing is kept") from None
+        return {"images": number, **counts, "unreadable": unreadable.problems, "output": str(output)}
 
 
 def delete_images(

@@ -78,6 +78,10 @@ def build_taxa(
         source = published_embeddings(model)
     from bioclip_jax.pipeline.sources.open import data_files
 
+    if source is None:
+        from bioclip_jax.predict.taxa.find import published_embeddings
+
+        source = published_embeddings(model)
     names_files = Path(source).with_suffix(".json"), *data_files(source)
     read = {"where the names are": names_files, "part of the model": model_files(model.directory, taxa=False)}
     check_outputs({"--output": output}, read)
