@@ -159,3 +159,33 @@ def test_examples_are_readable(answers, tmp_path, capsys):
     assert len(found) == 6 and all(isinstance(one, Example) and one.content == good for one in found)
     assert "no example of unreadable images: gone.jpg" in capsys.readouterr().err
     assert examples([Unreadable()] * 8, answers.model.preprocess) == []
+
+
+def test_options_for_taxa_need_taxa(answers, capsys):
+    from bioclip_jax.errors import UserError
+    from bioclip_jax.web.serve import _taxa
+
+    # The taxa are in a file elsewhere, and the model's own directory has none.
+    assert _taxa(answers.model, None, None, None, None, False) is None
+    assert "labels only" in capsys.readouterr().err
+    for options in ((2.0, None, None), (None, (Rank.GENUS, ["Geospiza"]), None), (None, None, "Thraupidae")):
+        with pytest.raises(UserError, match="has no taxa to choose from"):
+            _taxa(answers.model, None, *options, False)
+
+
+def test_the_model_of_an_index(answers, tmp_path):
+    pytest.importorskip("lancedb", reason="similar images need the extra [search]")
+    from bioclip_jax.errors import UserError
+    from bioclip_jax.predict.search.table import ImageIndex
+    from bioclip_jax.web.near import Near
+
+    about = {"fingerprint": answers.model.fingerprint, "source": "small"}
+    ImageIndex.create(tmp_path / "one", 32, model=str(tmp_path), **about)
+    near = Near(tmp_path / "one")
+    assert near.model == str(tmp_path) and near.example() is None
+    near.check_model(answers.model)
+    ImageIndex.create(tmp_path / "other", 32, model=None, **(about | {"fingerprint": "0" * 64}))
+    with pytest.raises(UserError, match="name that model with --model"):
+        _ = Near(tmp_path / "other").model
+    with pytest.raises(UserError, match="holds vectors of small"):
+        Near(tmp_path / "other").check_model(answers.model)
