@@ -232,12 +232,17 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.description = "Score a model by one protocol, or by all entries of a file: eval SUITE.yaml."
     protocols = parser.add_subparsers(title="protocols", metavar="PROTOCOL|SUITE.yaml", required=True)
 
-    verb = _add_protocol(protocols, "zero-shot", "top-1 and top-5 among class names, at every rank")
+    verb = _add_protocol(protocols, "zero-shot", "top-1, top-3 and top-5 among class names, and every rank")
     _add_text_type(verb)
     verb.add_argument(
-        "--candidates", metavar="DATA", help="take the possible species from here instead of from the data"
+        "--candidates", metavar="DATA", help="take the possible classes from here instead of from the data"
     )
-    verb.add_argument("--templates", choices=["openai", "one"], default="openai")
+    verb.add_argument(
+        "--templates",
+        choices=["openai", "one"],
+        default="openai",
+        help='openai: the 81 of the reference\'s evaluation (default); one: "a photo of {}." alone',
+    )
     verb.set_defaults(options=("text_type", "templates", "candidates"))
 
     verb = _add_protocol(protocols, "few-shot", "nearest centroid of a few images a class, over folds")

@@ -113,6 +113,20 @@ def test_evaluation_is_broken_off_between_batches(fruit, params):
     assert hook(params) == whole, "a broken off evaluation leaves something out of the next one"
 
 
+def test_a_class_gets_81_texts_while_training(fruit, params):
+    suite = fruit.with_name("suite.yaml")
+    suite.write_text("entries:\n  fruit: {protocol: zero-shot, data: fruit, text_type: com}\n")
+    hook = EvaluationHook(config_of(fruit, text_type="sci", templates="openai", suite=str(suite)), opener(fruit.parent))
+    asked, texts_of = [], hook._encoder.texts
+    hook._encoder.texts = lambda params, texts: (asked.extend(texts), texts_of(params, texts))[1]
+    hook(params)
+    for names in (["Cydonia oblonga", "Malus domestica", "Pyrus communis"], ["apple", "pear", "quince"]):
+        for name in names:
+            assert sum(name in text for text in asked) == 81, name
+            assert f"a photo of {name}." in asked
+    assert len(asked) == 2 * 3 * 81
+
+
 def test_few_shot_of_the_validation_data(fruit, params):
     values = EvaluationHook(config_of(fruit, text_type="sci", few_shot=[1, 2]))(params)
     assert list(values["few_shot"]) == ["1", "2"]

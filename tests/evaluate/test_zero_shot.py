@@ -248,6 +248,12 @@ def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, cap
     assert not set(told) & set("[]{}") and max(map(len, told.splitlines())) <= 80, told
     assert f"transform {result['transform']} data" in " ".join(told.split()), "eval says which transform it uses"
 
+    (folder / "pool").mkdir()
+    write_folder(folder / "pool", {name: ROWS[name] for name in ("apple.jpg", "finch.jpg")})
+    assert main(["eval", "zero-shot", "--model", "model", *where, "--candidates", "pool", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["classes"], result["n"], result["not_candidates"]) == (2, 5, 2), "the pear and the Apple tree"
+
     for arguments, says in ((where[:2], "--labels"), (["--data", "nothing/here"], "nothing/here")):
         assert main(["eval", "zero-shot", "--model", "model", *arguments]) == 2
         message = capsys.readouterr().err
