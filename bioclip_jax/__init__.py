@@ -14,6 +14,7 @@ _HOMES = {
     "TreeOfLifeClassifier": "bioclip_jax.predict.classifiers.tree_of_life",
     "predict_classification": "bioclip_jax.predict.classifiers.tree_of_life",
     "Rank": "bioclip_jax.predict.rank",
+    "ReadOptions": "bioclip_jax.pipeline.images",
     "UserError": "bioclip_jax.errors",
     **dict.fromkeys(
         ("PredictionRecorder", "attach_prediction_recorder", "save_recorded_predictions", "verify_recorder_path"),

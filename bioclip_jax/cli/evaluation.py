@@ -12,10 +12,12 @@ from typing import Any
 from bioclip_jax.cli.options import (
     MODEL,
     Result,
+    add_reading,
     add_transform,
     add_verb,
     non_negative,
     positive,
+    reading,
     register_datasets,
 )
 from bioclip_jax.errors import UserError
@@ -125,6 +127,7 @@ def _candidates(data: str, text_type: str) -> Any:
 
 def _running(arguments: argparse.Namespace) -> dict[str, Any]:
     how = {"batch_size": arguments.batch_size, "device": arguments.device, "transform": arguments.transform}
+    how["reading"] = reading(arguments)
     return how | {"cache": not arguments.no_cache}
 
 
@@ -311,6 +314,7 @@ def _add_evaluated(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all there are of the fastest)")
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
     add_transform(verb, default="the model's own")
+    add_reading(verb)
     verb.add_argument("--no-cache", action="store_true", help="encode every image, and keep no vectors")
 
 

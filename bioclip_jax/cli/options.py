@@ -68,10 +68,32 @@ def add_transform(verb: argparse.ArgumentParser, default: str = "what the model 
     )
 
 
+def add_reading(verb: argparse.ArgumentParser) -> None:
+    """How image files are read."""
+    verb.add_argument(
+        "--exif", choices=["apply", "ignore"], help="turn images upright by EXIF (default), or not, as pybioclip"
+    )
+    verb.add_argument(
+        "--max-pixels", type=positive, metavar="N", help="read images of up to N pixels (default 178,956,970)"
+    )
+    verb.add_argument("--strict", action="store_true", help="refuse JPEGs that lack their last rows")
+
+
+def reading(arguments: argparse.Namespace) -> Any:
+    """What add_reading declared, as ReadOptions; None where nothing of it is given."""
+    given = {name: getattr(arguments, name) for name in ("exif", "max_pixels", "strict") if getattr(arguments, name)}
+    if not given:
+        return None
+    from bioclip_jax.pipeline.images import ReadOptions
+
+    return ReadOptions(**given)
+
+
 def running(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What add_model, but for the model, and add_transform declared, as keyword arguments."""
+    """What add_model, but for the model, add_transform and add_reading declared, as keyword arguments."""
     names = ("pretrained", "device", "batch_size", "transform")
-    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return given | ({"reading": reading(arguments)} if hasattr(arguments, "exif") else {})
 
 
 def file_or_stdout(text: str) -> Path | None:

@@ -12,6 +12,7 @@ from bioclip_jax.cli.options import (
     Result,
     add_inputs,
     add_model,
+    add_reading,
     add_transform,
     add_verb,
     file_or_stdout,
@@ -248,6 +249,7 @@ def add_verbs(verbs: Any) -> None:
     add_inputs(verb)
     add_model(verb)
     add_transform(verb)
+    add_reading(verb)
     names = verb.add_argument_group("possible answers", "the taxa of the tree of life, if nothing else is said")
     names.add_argument("--rank", choices=RANKS, help="of the answers (default species)")
     names.add_argument(
@@ -290,6 +292,7 @@ def add_verbs(verbs: Any) -> None:
     add_inputs(verb, nargs="*")
     add_model(verb)
     add_transform(verb)
+    add_reading(verb)
     verb.add_argument("--text", action="append", metavar="TEXT", help="a text instead of images; may be given again")
     verb.add_argument("--texts", type=Path, metavar="FILE", help="texts instead of images, one a line")
     verb.add_argument(
@@ -347,6 +350,7 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("data", metavar="DATA", help="labelled images: a folder with metadata.csv, tars or NAME:SPLIT")
     add_model(verb)
     add_transform(verb)
+    add_reading(verb)
     verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     verb.add_argument("--output", required=True, type=Path, metavar="JSON", help="give it to predict as --temperature")
     verb.add_argument("--plot", type=Path, metavar="PNG", help="draw how often answers are right")
@@ -358,12 +362,14 @@ def add_verbs(verbs: Any) -> None:
     add_inputs(verb)
     add_model(verb, default=None)
     add_transform(verb, default="the index's, else what the model is")
+    add_reading(verb)
     verb.add_argument("--output", required=True, type=Path, metavar="DIR", help="the index")
     verb = add_verb(kinds, "search", index_search, "find the images that are most like others, or like a text")
     verb.add_argument("index", type=Path, metavar="INDEX", help="what index build wrote")
     verb.add_argument("queries", nargs="*", metavar="INPUTS", help="images, folders, globs, tables or tars")
     add_model(verb, default=None)
     add_transform(verb, default="the index's, else what the model is")
+    add_reading(verb)
     verb.add_argument("--text", action="append", metavar="TEXT", help="search by words; may be given again")
     verb.add_argument("--k", type=positive, default=10, help="how many images for each (default 10)")
     verb.add_argument("--within", metavar="TAXON", help="only images of a taxon of any rank")
@@ -378,6 +384,7 @@ def add_verbs(verbs: Any) -> None:
     verb = add_verb(verbs, "serve", serve, "open a page for a browser: names, labels, similar images, a map")
     add_model(verb, default=f"the index's own, else {DEFAULT_MODEL}")
     add_transform(verb, default="the index's, else what the model is")
+    add_reading(verb)
     verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
     verb.add_argument("--index", type=Path, metavar="DIR", help="what index build wrote, for similar images")
     verb.add_argument("--images", type=Path, metavar="FOLDER", help="images to show on the map")

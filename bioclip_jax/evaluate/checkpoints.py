@@ -23,6 +23,7 @@ from bioclip_jax.evaluate.results import (
 )
 from bioclip_jax.evaluate.run import Evaluator, score_entries, today
 from bioclip_jax.evaluate.suite import Suite
+from bioclip_jax.pipeline.images import ReadOptions
 from bioclip_jax.predict.vector_cache import VectorCache
 
 
@@ -35,6 +36,7 @@ def evaluate_checkpoints(
     device: str | None = None,
     cache: bool | VectorCache = True,
     transform: Transform | None = None,
+    reading: ReadOptions | None = None,
 ) -> dict[str, Any]:
     """Score each checkpoint of the training directory `run` by a suite (of one entry, as `single` makes it, or more).
 
@@ -70,7 +72,7 @@ def evaluate_checkpoints(
         try:
             checkpoint = directory.checkpoints / str(step)
             how = {"batch_size": batch_size, "device": device, "cache": cache, "transform": transform}
-            evaluator = Evaluator(str(checkpoint), **how)
+            evaluator = Evaluator(str(checkpoint), **how, reading=reading)
         except UserError as problem:
             # A run that goes on removes its old checkpoints meanwhile.
             print(f"step {step}: failed ({problem})", file=sys.stderr)

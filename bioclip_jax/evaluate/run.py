@@ -27,6 +27,7 @@ from bioclip_jax.evaluate.results import (
     write_tables,
 )
 from bioclip_jax.evaluate.suite import Entry, Location, OpenData, Suite, single
+from bioclip_jax.pipeline.images import ReadOptions
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.predict.devices import devices
 from bioclip_jax.predict.embedding.labelled import LabelledVectors, embed_labelled
@@ -52,16 +53,17 @@ class Evaluator:
         device: str | None = None,
         cache: bool | VectorCache = True,
         transform: Transform | None = None,
+        reading: ReadOptions | None = None,
     ) -> None:
         """`cache`: keep vectors for the next time; True takes the user's cache. `device`: as predict/devices.py.
-        `transform`: as Model, but None is always "model".
+        `transform`, `reading`: as Model, but without a transform it is always "model".
 
         UserError if MODEL is none, or there is no such device.
         """
         chosen = devices(device)
         bundle = resolve(str(model))
         # Predictions may prepare images otherwise; the published figures were reached with the model's own transform.
-        self._model = Model(bundle, batch_size=batch_size, devices=chosen, transform=transform or "model")
+        self._model = Model(bundle, batch_size=batch_size, devices=chosen, transform=transform or "model", reading=reading)
         self.transform = self._model.transform_note
         print(f"transform: {self.transform}", file=sys.stderr)
         self._cache = (VectorCache() if cache is True else cache) or None
@@ -146,6 +148,7 @@ def evaluate_protocol(
     device: str | None = None,
     cache: bool | VectorCache = True,
     transform: Transform | None = None,
+    reading: ReadOptions | None = None,
 ) -> dict[str, Any]:
     """Score a MODEL by one protocol.
 
@@ -154,7 +157,8 @@ def evaluate_protocol(
     Errors: UserError for data or a model that is not there, and for labels that do not do.
     """
     entry = single(protocol, location, open_data).entries[0]
-    evaluator = Evaluator(model, batch_size=batch_size, device=device, cache=cache, transform=transform)
+    how = {"batch_size": batch_size, "device": device, "cache": cache, "transform": transform, "reading": reading}
+    evaluator = Evaluator(model, **how)
     began = time.perf_counter()
     sets = evaluator.sets(entry.sources)
     encoded = time.perf_counter()

@@ -18,9 +18,10 @@ from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import Batch, check_format, rows_path, write_batches
 from bioclip_jax.predict.embedding.stream import stream_vectors
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
-from bioclip_jax.predict.progress import Unreadable
+from bioclip_jax.predict.progress import Unreadable, report_truncated
 
 if TYPE_CHECKING:
+    from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict.model import Model
 
 # Places among the images, and their vectors.
@@ -43,15 +44,16 @@ def embed(
     device: str | None = None,
     pretrained: str | None = None,
     transform: str | None = None,
+    reading: ReadOptions | None = None,
 ) -> dict[str, Any]:
     """Write the vectors of the images that `inputs` name (as find_images), or those of `texts`, in their order.
 
-    Args: `model`, `batch_size`, `device`, `pretrained` and `transform` as load_model; `output` and `format` as check_format and
+    Args: `model`, `batch_size`, `device`, `pretrained` and `transform`, `reading` as load_model; `output` and `format` as check_format and
       write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes the latter for JSON, as
       pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features. Texts have unit vectors.
       Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of images are kept on
       disk, and looked up there.
-    Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable"}, and for .npy "rows", the
+    Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"}, and for .npy "rows", the
       file beside it that names its rows. An image that cannot be read is named on standard error and left out; in .npy
       it has a row of NaN, so that row i is input i.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
@@ -78,7 +80,8 @@ def embed(
     # JAX is loaded once there is something to do.
     from bioclip_jax.predict.model import load_model
 
-    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size, transform=transform)
+    how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
+    loaded = load_model(model, **how, reading=reading)
     unreadable = Unreadable(len(images))
     if texts:
         batches = _of_texts(loaded, texts)
@@ -102,6 +105,7 @@ def embed(
         "output": None if output is None else str(output),
         **({} if rows is None else {"rows": str(rows)}),
         "unreadable": unreadable.problems,
+        "truncated": report_truncated(loaded.embedder.truncated),
     }
 
 

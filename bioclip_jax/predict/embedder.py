@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.convert.published import Transform
 from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, replicated
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import BadImage, Preprocess
+from bioclip_jax.pipeline.images import BadImage, Preprocess, ReadOptions
 from bioclip_jax.predict.pixels import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Embedder:
     """A model on this machine's devices. Images are decoded by threads ahead of it.
 
     preprocess: the transform from a picture to the model's pixels. transform: its name, "model" or "pybioclip".
+    truncated: the images that were read though their files lack the end, and what of them is missing.
     """
 
     def __init__(
@@ -42,15 +44,20 @@ class Embedder:
         devices: Sequence[jax.Device] | None = None,
         dtype: Any = None,
         transform: Transform | None = None,
+        reading: ReadOptions | None = None,
     ) -> None:
         """`batch_size`: images a batch; None chooses for the kind of device. `devices`: None takes all of this machine.
 
         `dtype`: of the towers' arithmetic, float32 where it is None. `transform`: None is what the model's origin says.
+        `reading`: how image files are read, in place of what `preprocess` says.
         """
         mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
         self.mesh = mesh
         self.transform: Transform = transform or bundle.origin.transform
         self.preprocess: Preprocess = choose_preprocess(bundle, transform)
+        if reading is not None:
+            self.preprocess = replace(self.preprocess, read=reading)
+        self.truncated: list[str] = []
         self._config, self._batch_size, self._dtype = bundle.config, batch_size, dtype or jnp.float32
         self._params = jax.device_put(bundle.params, replicated(mesh))
         self.embed_dim = bundle.config.embed_dim
@@ -88,7 +95,7 @@ class Embedder:
         places: deque[int] = deque()
 
         def pixels() -> Iterator[Pixels]:
-            for place, result in enumerate(load_ahead(images, self.preprocess, 2 * self._encoder.batch_size)):
+            for place, result in enumerate(load_ahead(images, self.preprocess, 2 * self._encoder.batch_size, self.truncated)):
                 if isinstance(result, np.ndarray):
                     places.append(place)
                     yield result
@@ -122,17 +129,24 @@ def _finite(features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n di
 
 
 def load_ahead(
-    images: Iterable[ImageLike], preprocess: Preprocess, ahead: int
+    images: Iterable[ImageLike], preprocess: Preprocess, ahead: int, truncated: list[str] | None = None
 ) -> Iterator[Pixels | UserError]:
-    """Each image's pixels, in order, or what is wrong with it; at most `ahead` wait in memory."""
+    """Each image's pixels, in order, or what is wrong with it; at most `ahead` wait in memory.
+
+    Images that are read though their files lack the end are added to `truncated`.
+    """
+    truncated = [] if truncated is None else truncated
 
     def load(image: ImageLike) -> Any:
         try:
-            return load_pixels(image, preprocess)
+            return load_pixels(image, preprocess, lambda missing: truncated.append(f"{name_of(image)}: {missing}"))
         except (BadImage, OSError, ValueError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             name = name_of(image) or "an image"
-            problem = UserError(f"{name} cannot be read ({reason}); give a JPEG, PNG or the like")
+            advice = "give a JPEG, PNG or the like"
+            if isinstance(error, BadImage) and error.cause == "too_large":
+                advice = "make it smaller, or raise the limit with --max-pixels"
+            problem = UserError(f"{name} cannot be read ({reason}); {advice}")
             problem.__cause__ = error
             return problem
 

@@ -20,7 +20,7 @@ from bioclip_jax.convert.published import TRANSFORMS, Transform
 from bioclip_jax.convert.weights import is_weights_file
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import CLIPConfig, model_names, nearest_name
-from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 from bioclip_jax.predict.devices import devices
 from bioclip_jax.predict.embedder import Embedder
 from bioclip_jax.predict.inputs import ImageFile
@@ -50,10 +50,12 @@ class Model:
         devices: Sequence[jax.Device] | None = None,
         dtype: Any = None,
         transform: Transform | None = None,
+        reading: ReadOptions | None = None,
     ) -> None:
         """`batch_size`: images that are encoded together; None chooses for the kind of device. `devices`: None takes
-        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`: as Embedder."""
-        self.embedder = Embedder(bundle, batch_size=batch_size, devices=devices, dtype=dtype, transform=transform)
+        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`, `reading`: as Embedder."""
+        how = {"batch_size": batch_size, "devices": devices, "dtype": dtype, "transform": transform, "reading": reading}
+        self.embedder = Embedder(bundle, **how)
         self.device: str = self.embedder.mesh.devices.flat[0].platform
         self.dtype: str = np.dtype(dtype or np.float32).name
         self.config: CLIPConfig = bundle.config
@@ -106,6 +108,7 @@ def load_model(
     batch_size: int | None = None,
     dtype: Any = None,
     transform: Transform | None = None,
+    reading: ReadOptions | None = None,
 ) -> Model:
     """Load a MODEL: a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or
     hf-hub:ORG/NAME, None for BioCLIP 2; or an architecture by its name, with its weights in `pretrained`.
@@ -113,7 +116,8 @@ def load_model(
     Args: `pretrained`, a file of weights or one of open_clip's tags, None for the only tag that there is; `device`,
       as predict/devices.py; `batch_size` and `dtype`, as Model; `transform`, "model" for the model's own preprocessing
       or "pybioclip" for pybioclip's squash, None for what the model is: pybioclip's for imageomics/bioclip and
-      imageomics/bioclip-2, wherever they lie, and for what was trained from them.
+      imageomics/bioclip-2, wherever they lie, and for what was trained from them; `reading`, how image files are read:
+      ReadOptions(exif="ignore") takes them as stored, as pybioclip does.
     Errors: UserError if MODEL is none of these, or its weights or the device are not to be had.
     """
     # A device that is not there is told at once, not after gigabytes were read.
@@ -121,7 +125,8 @@ def load_model(
     if transform not in (None, *TRANSFORMS):
         raise UserError(f"the transform {transform!r} does not exist; choose from {', '.join(TRANSFORMS)}")
     bundle = _bundle(os.fspath(model or DEFAULT_MODEL), pretrained)
-    return Model(bundle, batch_size=batch_size, devices=chosen, dtype=dtype, transform=transform)
+    how = {"batch_size": batch_size, "dtype": dtype, "transform": transform, "reading": reading}
+    return Model(bundle, devices=chosen, **how)
 
 
 def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundle:

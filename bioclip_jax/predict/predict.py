@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert.load import model_files
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_outputs, is_stream
 from bioclip_jax.predict.inputs import ImageFile, find_images
-from bioclip_jax.predict.progress import Unreadable, track
+from bioclip_jax.predict.progress import Unreadable, report_truncated, track
 from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.results import check_format, write_rows
@@ -28,6 +28,9 @@ from bioclip_jax.predict.resume import (
     record_finished,
     record_path,
 )
+
+if TYPE_CHECKING:
+    from bioclip_jax.pipeline.images import ReadOptions
 
 
 def predict(
@@ -55,6 +58,7 @@ def predict(
     device: str | None = None,
     pretrained: str | None = None,
     transform: str | None = None,
+    reading: ReadOptions | None = None,
     as_result: bool = False,
 ) -> dict[str, Any]:
     """Write the best answers for each image to `output`, or to standard output.
@@ -71,9 +75,9 @@ def predict(
       format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as HTML.
       resume: finished images are kept in a journal beside `output`; after a run was stopped, however hard, the same
       options resume it, also where images were added or removed, and others are refused. as_result: without an output, put the rows into the result instead of writing them.
-    model, pretrained, device, batch_size, transform: as load_model.
+    model, pretrained, device, batch_size, transform, reading: as load_model.
 
-    Returns: {"images", "transform": the name of the one used, "unreadable", "output" or "predictions", and "log" and
+    Returns: {"images", "transform": the name of the one used, "unreadable", "truncated", "output" or "predictions", and "log" and
       "report" where they were asked for}. An image that cannot be read is named on standard error and left out.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
@@ -96,7 +100,8 @@ def predict(
     from bioclip_jax.predict.classifiers.recorder import attach_prediction_recorder, save_recorded_predictions
     from bioclip_jax.predict.model import load_model
 
-    loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size, transform=transform)
+    how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
+    loaded = load_model(model, **how, reading=reading)
     classifier = question.classifier(loaded)
     question.warn(classifier)
     recorder = attach_prediction_recorder(classifier, **question.choice()) if log else None
@@ -108,7 +113,7 @@ def predict(
             asked, keys = question.identity(classifier), image_keys(images)
             if finished(output, asked, keys) and log is None and report is None:
                 print(f"note: {output} is finished already", file=sys.stderr)
-                return result | {"output": str(output), "unreadable": []}
+                return result | {"output": str(output), "unreadable": [], "truncated": []}
             journal = stack.enter_context(Journal.open(output, asked, images, keys))
             answers = _resumed(question, classifier, images, unreadable, journal)
         else:
@@ -140,7 +145,7 @@ def predict(
             save_recorded_predictions(classifier, log)
             result["log"] = str(log)
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
-    return result | {"unreadable": unreadable.problems}
+    return result | {"unreadable": unreadable.problems, "truncated": report_truncated(loaded.embedder.truncated)}
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from bioclip_jax.errors import UserError
@@ -54,3 +54,12 @@ class Unreadable:
         print(f"left out: {problem}", file=sys.stderr)
         if len(self.problems) == self._total:
             raise UserError(f"none of the {self._total} inputs can be read as an image; give JPEG, PNG or the like")
+
+
+def report_truncated(truncated: Sequence[str]) -> list[str]:
+    """The images that were read though their files lack the end; how many, and the first, go to standard error."""
+    if truncated:
+        images = "1 image" if len(truncated) == 1 else f"{len(truncated):,} images"
+        such = "" if len(truncated) == 1 else "such as "
+        print(f"read {images} whose end is missing ({such}{truncated[0]}); --strict refuses them", file=sys.stderr)
+    return list(truncated)

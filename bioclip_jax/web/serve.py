@@ -18,6 +18,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.web.limits import Limits
 
 if TYPE_CHECKING:
+    from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict.model import Model
     from bioclip_jax.predict.rank import Rank
     from bioclip_jax.web.answers import PhotoTaxa
@@ -42,12 +43,13 @@ def serve(
     queue: int = 16,
     pretrained: str | None = None,
     transform: str | None = None,
+    reading: ReadOptions | None = None,
     device: str | None = None,
     batch_size: int | None = None,
 ) -> None:
     """Serves the page and the API until Ctrl-C.
 
-    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, as load_model, but without them those of the index;
+    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, `reading`, as load_model, but without them those of the index;
       `taxa`, a head for the model, without one that of the model's directory, or none; `index`, a folder of
       `index build`; `images`, a folder for the map and the examples; `labels`, initial labels, as read_labels;
       `temperature`, `subset`, `skip_unknown`, `within`, as predict; `host`, a loopback address unless others on the
@@ -94,7 +96,8 @@ def serve(
         if model is None and near is not None:
             model = near.model
         transform = transform or (near.transform if near is not None else None)
-        loaded = load_model(model, pretrained=pretrained, device=device, batch_size=batch_size, transform=transform)
+        how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
+        loaded = load_model(model, **how, reading=reading)
         if near is not None:
             near.check_model(loaded)
         head = _taxa(loaded, taxa, temperature, selection, within, skip_unknown)

@@ -88,7 +88,8 @@ class Preprocess:
             "shortest": f"shorter side to {self.size}, center crop",
             "longest": f"longer side to {self.size}, padded",
         }
-        return f"{ways[self.resize_mode]}, {self.interpolation}"
+        exif = ", not turned by EXIF" if self.read.exif == "ignore" else ""
+        return f"{ways[self.resize_mode]}, {self.interpolation}{exif}"
 
     @classmethod
     def from_open_clip(cls, config: Mapping[str, Any], size: int | None = None) -> "Preprocess":

@@ -18,7 +18,7 @@ from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.predict.embedding.stream import stream_vectors
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.progress import Unreadable
+from bioclip_jax.predict.progress import Unreadable, report_truncated
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -145,9 +145,11 @@ def embed_stored(model: Model, images: Sequence[StoredImage], *, cache: VectorCa
 
     features: list[Float32[np.ndarray, "rows dim"]] = []
     numbers: list[int] = []
+    truncated = len(model.embedder.truncated)
     for rows, vectors in stream_vectors(model, images, leave_out, cache, normalize=False):
         numbers += rows
         features.append(vectors)
+    report_truncated(model.embedder.truncated[truncated:])
     chosen = [images[number] for number in numbers]
     return LabelledVectors(
         np.concatenate(features),

@@ -15,13 +15,14 @@ from bioclip_jax.predict.embedding.formats import sample_uuid
 from bioclip_jax.predict.embedding.labelled import unit
 from bioclip_jax.predict.embedding.stream import blocks, digests, stream_places
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
-from bioclip_jax.predict.progress import Unreadable, track
+from bioclip_jax.predict.progress import Unreadable, report_truncated, track
 from bioclip_jax.predict.search.adder import Adder
 from bioclip_jax.predict.search.lock import locked
 from bioclip_jax.predict.search.rows import make_rows
 from bioclip_jax.predict.search.table import ABOUT_FILE, ImageIndex, check_free, quoted
 
 if TYPE_CHECKING:
+    from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict.model import Model
 
 # Vectors of a Parquet file that are added as one version of the table.
@@ -37,6 +38,7 @@ def build_index(
     device: str | None = None,
     pretrained: str | None = None,
     transform: str | None = None,
+    reading: ReadOptions | None = None,
 ) -> dict[str, Any]:
     """Make an index of images in the folder `output`, or add to the one that is there what it does not hold.
 
@@ -45,7 +47,7 @@ def build_index(
 
     Args: `inputs` as find_images, or Parquet files that `embed` wrote, for which no model is needed; the others as
       load_model.
-    Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "count": how many there are now,
+    Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "truncated", "count": how many there are now,
       "recall": that of the approximate index at 10, on 100 of its images, or None where search is exact, "nprobes",
       "output"}.
     Errors: UserError for wrong arguments, before the model is loaded, for a model that is not the index's, while
@@ -62,7 +64,7 @@ def build_index(
     unreadable = Unreadable(len(images))
     with locked(output):
         index = ImageIndex(output) if (output / ABOUT_FILE).is_file() else None
-        adder = Adder(output, index)
+        adder, truncated = Adder(output, index), []
         try:
             if images or model is not None:
                 # JAX is loaded once there is something to do.
@@ -71,10 +73,11 @@ def build_index(
                 model = model or (index.model if index else None) or DEFAULT_MODEL
                 transform = transform or (index.transform if index else None)
                 how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
-                loaded = load_model(model, **how)
+                loaded = load_model(model, **how, reading=reading)
                 name = None if pretrained else _from_anywhere(model)
                 adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform)
                 _add_images(adder, loaded, images, columns, unreadable)
+                truncated = report_truncated(loaded.embedder.truncated)
             number = len(images)
             for table in tables:
                 number += _add_vectors(adder, table)
@@ -83,7 +86,8 @@ def build_index(
             count = adder.keep()
             kept = f"{output} holds {count:,} images; run the same command again to add the rest"
             raise Interrupted(kept if count else "nothing is kept") from None
-        return {"images": number, **counts, "unreadable": unreadable.problems, "output": str(output)}
+        told = {"unreadable": unreadable.problems, "truncated": truncated, "output": str(output)}
+        return {"images": number, **counts, **told}
 
 
 def delete_images(

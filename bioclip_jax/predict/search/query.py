@@ -17,11 +17,12 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_not_read, check_output, files_below, written_beside
 from bioclip_jax.predict.embedding.stream import blocks
 from bioclip_jax.predict.inputs import find_images
-from bioclip_jax.predict.progress import Unreadable, track
+from bioclip_jax.predict.progress import Unreadable, report_truncated, track
 from bioclip_jax.predict.results import check_format, open_text, separator, write_rows
 from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
 
 if TYPE_CHECKING:
+    from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict.model import Model
 
 # A taxon's name may stand in any of these.
@@ -44,6 +45,7 @@ def search_index(
     device: str | None = None,
     pretrained: str | None = None,
     transform: str | None = None,
+    reading: ReadOptions | None = None,
     as_result: bool = False,
 ) -> dict[str, Any]:
     """Write the `k` images of an index that are nearest to each image of `queries` (as find_images) and each text.
@@ -53,7 +55,7 @@ def search_index(
       `format` and `output` as check_format; `as_result`, without an output put the rows into the result instead of
       writing them.
     Rows: "query" (path or text), "rank" from 1, "path", "score" (the cosine), and LINEAGE.
-    Returns: {"queries", "unreadable", and "output" or "neighbours"}.
+    Returns: {"queries", "unreadable", "truncated", and "output" or "neighbours"}.
     Errors: UserError for wrong arguments, before the model is loaded, and for a model that is not the index's.
     """
     output = None if output is None else Path(output)
@@ -80,7 +82,7 @@ def search_index(
     from bioclip_jax.predict.model import load_model
 
     how = {"pretrained": pretrained, "device": device, "batch_size": batch_size}
-    loaded = load_model(model, transform=transform or index.transform, **how)
+    loaded = load_model(model, transform=transform or index.transform, reading=reading, **how)
     given = {"fingerprint": loaded.fingerprint, "source": loaded.source}
     check_same_model(index.directory, index.about, given | ({"transform": loaded.transform} if images else {}))
     unreadable = Unreadable(len(images) + len(texts))
@@ -102,7 +104,7 @@ def search_index(
         if not write_rows(rows(), format, output) and output is not None:
             _write_no_row(format, output)
         result["output"] = None if output is None else str(output)
-    return result | {"unreadable": unreadable.problems}
+    return result | {"unreadable": unreadable.problems, "truncated": report_truncated(loaded.embedder.truncated)}
 
 
 def _write_no_row(format: str, output: Path) -> None:
