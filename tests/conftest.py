@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -65,6 +67,16 @@ def peer_environment() -> dict[str, str]:
     """The environment for a process that runs open_clip or pybioclip: offline, and torchvision imports."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return environment | {"PYTHONPATH": str(PEERS), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that cannot lock files, as Lustre mounted without flock."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
 
 
 @pytest.fixture(scope="session")

@@ -251,6 +251,12 @@ def test_two_builds_at_once_in_one_folder(tmp_path):
     assert build(folder, tmp_path / "out")["samples"] == 2
 
 
+def test_a_build_on_a_file_system_without_locks(no_flock, tmp_path, capsys):
+    folder = make_folder(tmp_path / "photos", 2)
+    assert build(folder, tmp_path / "out")["samples"] == 2
+    assert "has no file locks" in capsys.readouterr().err
+
+
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     folder = make_folder(tmp_path / "photos", 40)
     usage = shutil.disk_usage(tmp_path)

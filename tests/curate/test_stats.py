@@ -194,7 +194,7 @@ def test_foreign_or_damaged_catalogue_is_named(known: Path, tmp_path: Path):
     [
         ("nowhere", None, "does not exist"),
         (".", "page.txt", "end its name in .html"),
-        (".", "missing/page.html", "its folder is missing"),
+        (".", "missing/page.html", "does not exist; make it"),
         (".", None, "holds no tars"),
     ],
 )

@@ -200,6 +200,12 @@ def test_processes_that_start_together_prepare_a_builder_once(tmp_path):
     assert [process.communicate(timeout=120)[0] for process in processes] == ["3\n", "3\n"]
 
 
+def test_a_builder_is_prepared_on_a_file_system_without_locks(no_flock, tmp_path, capsys):
+    assert len(open_source("tiny_orchard:train", tfds_dir=tmp_path)) == 3
+    assert "has no file locks" in capsys.readouterr().err
+    assert not list(tmp_path.rglob(".prepare.lock*"))
+
+
 def test_wrong_tfds_names_are_said(tmp_path):
     with pytest.raises(UserError, match="tiny_orchid is neither a path nor a registered.*did you mean tiny_orchard"):
         open_source("tiny_orchid", tfds_dir=tmp_path)

@@ -275,3 +275,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(model_directory: Path, tmp_path:
         write_rows(undisturbed["predictions"], suffix, whole)
         assert resumed.read_bytes() == whole.read_bytes(), f"the {suffix} of the resumed run differs"
     assert not list(tmp_path.glob(".*.partial")), "a journal is left"
+
+
+def test_a_file_system_without_locks(no_flock, model_directory, tmp_path, capsys):
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
+    predict([tmp_path / "a.png"], str(model_directory), labels="a,b", output=tmp_path / "out.csv", resume=True)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+    assert f"note: the file system of {tmp_path} has no file locks" in capsys.readouterr().err

@@ -421,3 +421,21 @@ def test_lancedb_is_needed_only_here_and_its_absence_told(tmp_path):
     )
     assert "UserError" in done.stderr and "pip install 'bioclip-jax[search]'" in done.stderr, done.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks(no_flock, gallery, model_directory, tmp_path, capsys):
+    result = build_index([gallery / "0.png"], str(model_directory), tmp_path / "index")
+    assert result["count"] == 1
+    assert "has no file locks" in capsys.readouterr().err
+
+
+def test_results_do_not_overwrite_queries_or_the_index(gallery, built, tmp_path):
+    shutil.copy(gallery / "0.png", tmp_path / "query")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "query")
+    for output in (tmp_path / "query", tmp_path / "link.csv"):
+        with pytest.raises(UserError, match="--output would overwrite .*query, which is an input"):
+            search_index(built, [tmp_path / "query"], output=output)
+    before = (Path(built) / "index.json").read_bytes()
+    with pytest.raises(UserError, match="which is part of the index"):
+        search_index(built, [gallery / "0.png"], output=Path(built) / "index.json", format="json")
+    assert (Path(built) / "index.json").read_bytes() == before

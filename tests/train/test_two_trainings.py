@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import signal
 
 import pytest
@@ -12,13 +9,6 @@ from training_process import Training, losses
 
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.cli import main
-
-
-def refuse_flock(monkeypatch) -> None:
-    def flock(*_):
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
 
 
 def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
@@ -43,9 +33,9 @@ def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
 
 
 @pytest.mark.parametrize("flock", [True, False])
-def test_the_second_is_told_in_one_line(flock, tiny_config, tmp_path, monkeypatch, capsys):
+def test_the_second_is_told_in_one_line(flock, tiny_config, tmp_path, request, capsys):
     if not flock:
-        refuse_flock(monkeypatch)
+        request.getfixturevalue("no_flock")
     directory = TrainingDirectory(tmp_path / "run")
     with directory.locked():
         assert flock or "has no file locks; .lock.held replaces one" in capsys.readouterr().err

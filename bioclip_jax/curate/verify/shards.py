@@ -121,7 +121,7 @@ def _sorted_out(folder: Path, files: list[Path], follow: bool = False) -> tuple[
             findings.note("linked_file", "", "a symbolic link, which is not followed")
         elif not file.is_file():
             findings.note("not_a_shard", "", "neither a file nor a folder")
-        elif _is_shard(file):
+        elif _is_shard(file) and not is_hidden(file.name):
             shards.append(Shard(file, name))
         elif is_compressed_tar(file):
             findings.error("compressed_tar", "", "it is compressed; uncompress it")
