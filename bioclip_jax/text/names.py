@@ -165,7 +165,7 @@ def _genus_and_epithet(genus: str, species: str) -> tuple[str, str]:
         species = _lower(species)
         if not genus or species.startswith(f"{genus.lower()} "):
             species = _upper_first(species) if " " in species else species
-    if not genus and (match := _BINOMIAL.match(species)):
+    if not genus and (match := _BINOMIAL.match(species)) and not is_missing(match[1]):
         genus = match[1]
     while (shorter := _without_genus(genus, species)) != species:
         species = _HYBRID.sub("× ", shorter)
