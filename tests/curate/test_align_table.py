@@ -44,6 +44,87 @@ def test_archives_and_parquet_are_read_as_the_table_is(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Taxon.csv", "Taxon.parquet", "archive.zip"]
 
 
+def described_archive(folder, target, *, name, separator=",", quote="&quot;", header=True, encoding="UTF-8"):
+    """A Darwin Core Archive of the folder's Taxon.tsv in another file, and a meta.xml that says how it is written."""
+    table = pl.read_csv(folder / "Taxon.tsv", separator="\t", quote_char=None, infer_schema=False)
+    terms = [column.rpartition(":")[2] for column in table.columns]
+    options = {"separator": separator, "include_header": header, "quote_style": "necessary" if quote else "never"}
+    text = table.write_csv(**options)
+    fields = "".join(
+        f'<field index="{number}" term="http://rs.tdwg.org/dwc/terms/{term}"/>'
+        for number, term in enumerate(terms)
+        if term != "taxonID"
+    )
+    meta = (
+        '<?xml version="1.0"?><archive xmlns="http://rs.tdwg.org/dwc/text/"><core '
+        f'encoding="{encoding}" fieldsTerminatedBy="{separator if separator != chr(9) else chr(92) + "t"}" '
+        f'fieldsEnclosedBy="{quote}" ignoreHeaderLines="{int(header)}" rowType="http://rs.tdwg.org/dwc/terms/Taxon">'
+        f"<files><location>{name}</location></files>"
+        f'<id index="{terms.index("taxonID")}"/>{fields}</core></archive>'
+    )
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("archive/meta.xml", meta)
+        archive.writestr(f"archive/{name}", text.encode(encoding))
+        archive.writestr("archive/eml.xml", "<eml/>")
+    return target
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"name": "classification.csv"},
+        {"name": "classification.txt", "separator": "\t", "quote": ""},
+        {"name": "names.dat", "separator": "|"},
+        {"name": "names.txt", "separator": ";", "header": False},
+        {"name": "names.txt", "header": False, "encoding": "ISO-8859-1"},
+        {"name": "names.tsv", "separator": "\t", "quote": "", "encoding": "UTF-16"},
+    ],
+)
+def test_an_archive_is_read_as_its_meta_xml_says(folder, tmp_path, written):
+    taxa = [CASES["accepted"], CASES["synonym"]]
+    target = described_archive(folder, tmp_path / "archive.zip", **written)
+    expected = align_taxa(taxa, Backbone(folder / "Taxon.tsv"))
+    assert align_taxa(taxa, Backbone(target)) == expected
+    with zipfile.ZipFile(target) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert align_taxa(taxa, Backbone(tmp_path / "unpacked" / "archive")) == expected
+
+
+def test_an_archive_without_meta_xml_is_known_by_its_columns(folder, tmp_path):
+    """As World Flora Online's classification.csv."""
+    taxa = [CASES["accepted"], CASES["synonym"]]
+    table = pl.read_csv(folder / "Taxon.tsv", separator="\t", quote_char=None, infer_schema=False)
+    for separator in ("\t", ",", ";"):
+        with zipfile.ZipFile(tmp_path / f"{ord(separator)}.zip", "w") as archive:
+            archive.writestr("README.txt", "Names of plants, by taxonID")
+            archive.writestr("classification.csv", table.write_csv(separator=separator, quote_style="necessary"))
+        found = align_taxa(taxa, Backbone(tmp_path / f"{ord(separator)}.zip"))
+        assert found == align_taxa(taxa, Backbone(folder / "Taxon.tsv")), separator
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        "<archive",
+        "<archive/>",
+        '<archive><core rowType="Taxon"><files><location>../a.txt</location></files><id index="0"/></core></archive>',
+        '<!DOCTYPE a [<!ENTITY b "c">]><archive/>',
+    ],
+)
+def test_an_archive_whose_meta_xml_is_of_no_use_is_known_by_its_files(folder, tmp_path, meta):
+    shutil.copy(folder / "Taxon.tsv", tmp_path)
+    (tmp_path / "meta.xml").write_text(meta)
+    expected = align_taxa([CASES["accepted"]], Backbone(folder / "Taxon.tsv"))
+    assert align_taxa([CASES["accepted"]], Backbone(tmp_path)) == expected
+
+
+def test_an_archive_without_a_table_of_names_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("occurrence.txt", "occurrenceID\tscientificName\n1\tMalus\n")
+    with pytest.raises(UserError, match=r"a\.zip holds no Taxon\.tsv, nor a table with the columns"):
+        Backbone(tmp_path / "a.zip")
+
+
 def test_the_backbone_is_prepared_once_and_again_when_it_changes(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     taxon = tmp_path / "Taxon.tsv"
