@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -116,6 +117,11 @@ def texts(column: pa.ChunkedArray) -> list[str]:
 def path_column(table: pa.Table, named_by: Sequence[str] = PATH_COLUMNS) -> str:
     """The first of the columns `named_by` that the table has."""
     return next(name for name in named_by if name in table.column_names)
+
+
+def shown_path(path: str) -> str:
+    """A path as a message shows it: in quotes where one could not see a blank at the end of one of its parts."""
+    return repr(path) if any(part != part.strip() for part in re.split(r"[/\\]", path)) else path
 
 
 def find_file(folder: str | os.PathLike[str], cell: str) -> str:

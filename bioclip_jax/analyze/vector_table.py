@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.tables import find_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,7 +111,7 @@ def read_picture(paths: Sequence[str | None], row: int, folder: Path) -> bytes |
     """
     name = paths[row] if row < len(paths) else None
     for start in (Path(), folder) if name else ():
-        path = os.path.join(start, name)
+        path = find_file(start, name)
         try:
             if os.path.isfile(path):
                 return Path(path).read_bytes()

@@ -21,6 +21,7 @@ from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, replicated
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, ReadOptions
 from bioclip_jax.predict.pixels import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
+from bioclip_jax.tables import shown_path
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.encoder import Encoder
@@ -142,7 +143,7 @@ def load_ahead(
             return load_pixels(image, preprocess, lambda missing: truncated.append(f"{name_of(image)}: {missing}"))
         except (BadImage, OSError, ValueError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            name = name_of(image) or "an image"
+            name = shown_path(name_of(image)) or "an image"
             advice = "give a JPEG, PNG or the like"
             if isinstance(error, BadImage) and error.cause == "too_large":
                 advice = "make it smaller, or raise the limit with --max-pixels"

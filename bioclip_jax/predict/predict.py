@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_jax.convert.load import model_files
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_outputs, is_stream
+from bioclip_jax.predict.carried_columns import CarriedColumns
 from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.progress import Unreadable, report_truncated, track
 from bioclip_jax.predict.question import Question
@@ -77,6 +78,9 @@ def predict(
       options resume it, also where images were added or removed, and others are refused. as_result: without an output, put the rows into the result instead of writing them.
     model, pretrained, device, batch_size, transform, reading: as load_model.
 
+    Rows also have the other columns of a table of images, behind their own; one that they have themselves, such as
+    species, is called input_species.
+
     Returns: {"images", "transform": the name of the one used, "unreadable", "truncated", "output" or "predictions", and "log" and
       "report" where they were asked for}. An image that cannot be read is named on standard error and left out.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
@@ -92,6 +96,7 @@ def predict(
     flags = {"labels_as_given": labels_as_given, "skip_unknown": skip_unknown}
     question = Question(k=k, **names, **sureness, **flags)
     images = find_images(inputs)
+    carried = CarriedColumns(inputs, images)
     read = {"--cls": labels, "--bins": bins, "--subset": subset, "--taxa": taxa, "--temperature": temperature}
     read |= {"an input": itertools.chain(inputs, (image.path for image in images)), "part of the model": model_files(model)}
     check_not_read({"--output": output, "--log": log, "--report": report}, read)
@@ -124,7 +129,7 @@ def predict(
 
             seen = Report(classifier, question.choice() | question.details())
             answers = seen.watch(answers)
-        rows = (row for _, found in answers for row in found)
+        rows = (row for _, found in carried.beside(answers) for row in found)
         if as_result and output is None:
             result["predictions"] = list(rows)
         else:

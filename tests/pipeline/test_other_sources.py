@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,18 @@ def test_a_folder_with_a_table_elsewhere_and_both_class_and_cls(folder, tmp_path
     sample = FolderSource(folder, table)[0]
     assert sample.taxon == Taxon(class_="Aves", genus="Geospiza", species="fortis")
     assert sample.metadata == {"class": "a label"} and sample.image
+
+
+@pytest.mark.parametrize("path", ["images\\1.jpg", " images/1.jpg", "./images/é.jpg"])
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.tsv", "list.csv"])
+def test_spellings_of_paths_and_of_columns(folder, path, name):
+    (folder / "metadata.csv").unlink()
+    (folder / "images" / unicodedata.normalize("NFD", "é.jpg")).write_bytes(encoded(picture(1)))
+    (folder / name).write_text(f"FilePath;Genus ;SPECIES\n{path};Geospiza;fortis\n", "latin-1")
+    sample = open_source(folder / name if name == "list.csv" else folder)[0]
+    assert sample.image == encoded(picture(1))
+    assert sample.taxon == Taxon(genus="Geospiza", species="fortis")
+    assert sample.captions["sci"] == "a photo of Geospiza fortis."
 
 
 @pytest.mark.parametrize(

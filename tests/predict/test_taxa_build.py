@@ -302,3 +302,32 @@ def test_wrong_arguments_are_told(model, bundle, table, tmp_path):
         build_taxa(table, Model(bundle))
     with pytest.raises(UserError, match="folder of the output"):
         build_taxa(table, model, tmp_path / "nowhere" / "t.safetensors")
+
+
+GBIF = (
+    "taxonKey\tscientificName\ttaxonRank\tkingdom\tphylum\tclass\torder\tfamily\tgenus\tspecies\n"
+    "1\tFelis catus Linnaeus, 1758\tSPECIES\tAnimalia\tChordata\tMammalia\tCarnivora\tFelidae\tFelis\tFelis catus\n"
+    "2\tFelis L.\tGENUS\tAnimalia\tChordata\tMammalia\tCarnivora\tFelidae\tFelis\t\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("spaces.csv", "kingdom, genus, species\nPlantae, Malus, domestica\n", ["Plantae Malus domestica"]),
+        ("case.csv", "Kingdom;GENUS;Species\nPlantae;Malus;domestica\n", ["Plantae Malus domestica"]),
+        (
+            "gbif.csv",
+            GBIF,
+            [f"Animalia Chordata Mammalia Carnivora Felidae Felis{end}" for end in ("", " catus")],
+        ),
+        ("whole.tsv", 'scientificName\tnote\nFelis catus L.\t"open\nFelis\tx\n', ["Felis catus"]),
+        ("long.csv", f"genus,note\nFelis,{'x' * 140_000}\n", ["Felis"]),
+    ],
+)
+def test_lists_of_names_of_any_kind(tmp_path, name, text, expected):
+    from bioclip_jax.predict.taxa.build import _names_in
+
+    (tmp_path / name).write_text(text)
+    names, _ = _names_in(str(tmp_path / name))
+    assert [names.taxon(row).taxonomic_name for row in range(len(names))] == expected

@@ -27,6 +27,10 @@ class FolderSource:
         """One column of the table, None if it has no such."""
         return self._table[name].to_pylist() if name in self._table.column_names else None
 
+    def files(self) -> list[Path]:
+        """The images that the table lists, there or not."""
+        return [self._images / path for path in texts(self._table[self._path_column])]
+
     def __getitem__(self, index: int) -> Sample:
         """The sample; one whose file is missing has no image."""
         row = table_row(self._table, index)

@@ -11,10 +11,11 @@ from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, SIZES_FILE
 from bioclip_jax.pipeline.sources.joined import SEPARATOR, JoinedSource
 from bioclip_jax.pipeline.sources.sample import Source
 from bioclip_jax.pipeline.sources.storage import Location, is_url, list_files, local_copy
+from bioclip_jax.tables import is_table
 
 METADATA_FILE = "metadata.csv"
 # What labels the images of a folder: the first that is there.
-METADATA_FILES = (METADATA_FILE, "metadata.parquet")
+METADATA_FILES = (METADATA_FILE, "metadata.tsv", "metadata.csv.gz", "metadata.parquet")
 
 
 def open_source(
@@ -28,7 +29,7 @@ def open_source(
     """The source at `location`, told from what is there.
 
     location: a tar or a folder of tars; ArrayRecord files or Parquet files with images, likewise; a glob of such files;
-    a folder with metadata.csv or metadata.parquet; or the name of a TFDS builder, NAME[/CONFIG][:SPLIT], where `split`
+    a table of image files or a folder with metadata.csv, .tsv or .parquet; or the name of a TFDS builder, NAME[/CONFIG][:SPLIT], where `split`
     is taken if it names none. Tars and ArrayRecord files may lie in any storage that fsspec reads, as
     s3://BUCKET/FOLDER; the latter are copied to the user's cache. Several locations are joined by "::".
     bad_shards: what to do with a tar that cannot be read. tfds_dir: where TFDS prepares and looks for data. forward:
@@ -48,6 +49,10 @@ def open_source(
         return _open_files(list_files(text), text.rstrip("/"), bad_shards, forward)
     path = Path(text).expanduser()
     if path.is_file():
+        if is_table(path) and suffix_of(path) not in PARQUET_SUFFIXES:
+            from bioclip_jax.pipeline.sources.folder import FolderSource
+
+            return FolderSource(path.parent, path)
         return _open_files([path], path, bad_shards, forward)
     if path.is_dir():
         if table := find_metadata(path):
@@ -89,7 +94,7 @@ def data_files(location: str | Path) -> Iterator[Path]:
 
             yield table
             with contextlib.suppress(UserError):
-                yield from (path / str(name) for name in FolderSource(path, table).column("filepath") or ())
+                yield from FolderSource(path, table).files()
         elif path.is_dir():
             yield from (file for file in _files_below(path, []) if _is_shard(file) or file.name == SIZES_FILE)
         elif not is_url(part) and any(character in part for character in "*?["):

@@ -7,24 +7,23 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import is_hidden_path, is_image
+from bioclip_jax.pipeline.sources.open import METADATA_FILES
 from bioclip_jax.pipeline.sources.tar import make_sample
 from bioclip_jax.pipeline.sources.tar_format import members, split_name
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import plain_text
-from bioclip_jax.tables import PATH_COLUMNS, is_table, read_table
+from bioclip_jax.tables import PATH_COLUMNS, is_table, path_column, read_table, texts
 from bioclip_jax.text.taxon import RANKS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_METADATA_FILES = ("metadata.csv", "metadata.parquet")
 # These stay texts, even where all of them could be read as numbers.
 _TEXTS = frozenset({*RANKS, "cls", "class_", "common_name"})
 
@@ -37,9 +36,14 @@ class Columns:
     hold. A column of which every value is a number becomes one.
     """
 
-    def __init__(self, paths: Sequence[str], images: Sequence[ImageFile]) -> None:
-        """`paths`: what expand gives for INPUTS; `images`: what find_images does. UserError for a table among them that
-        cannot be read; a folder's own is left out and told on standard error."""
+    def __init__(
+        self, paths: Sequence[str], images: Sequence[ImageFile], *, typed: bool = True, tars: bool = True
+    ) -> None:
+        """`paths`: what expand gives for INPUTS; `images`: what find_images does.
+
+        typed: make numbers of a column of texts that are numbers. tars: look into them. A folder's table that cannot be
+        read is reported on standard error.
+        """
         import pyarrow as pa
 
         places = defaultdict(list)
@@ -48,7 +52,7 @@ class Columns:
         rows = np.full(len(images), -1)
         mentions: Counter[str] = Counter()
         tables, start = [], 0
-        for names, table in _tables(paths, images):
+        for names, table in _tables(paths, images if tars else ()):
             for number, name in enumerate(names, start):
                 # An image that is named again has a row of its own, and where it has none, the last one.
                 if name in places:
@@ -60,7 +64,9 @@ class Columns:
             table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
         except pa.ArrowException as error:
             raise UserError(f"the inputs' tables do not agree: {error}; give a column one type in all") from error
-        self._table = pa.table({name: _typed(name, table[name]) for name in table.column_names})
+        if typed:
+            table = pa.table({name: _typed(name, table[name]) for name in table.column_names})
+        self._table = table
         self._rows = rows
 
     def take(self, places: Sequence[int]) -> pa.Table:
@@ -75,25 +81,25 @@ def _tables(paths: Sequence[str], images: Sequence[ImageFile]) -> Iterator[tuple
     """Tables, and for each row the name of its image."""
     for path in paths:
         if os.path.isdir(path):
-            files = [os.path.join(path, name) for name in _METADATA_FILES]
+            files = [os.path.join(path, name) for name in METADATA_FILES]
             if file := next(filter(os.path.isfile, files), None):
                 try:
-                    yield _of_table(file, ("filepath", "file_name"))
+                    yield _of_table(file)
                 except UserError as problem:
                     print(f"skipped: {problem}", file=sys.stderr)
         elif is_table(path):
             # One that cannot be read was reported, or refused, when its images were looked for.
             with contextlib.suppress(UserError):
-                yield _of_table(path, PATH_COLUMNS)
+                yield _of_table(path)
     for tar in dict.fromkeys(image.path for image in images if image.size is not None):
         yield _of_tar(tar)
 
 
-def _of_table(path: str, named_by: Sequence[str]) -> tuple[list[str], pa.Table]:
-    table = read_table(Path(path), named_by)
-    column = next(name for name in named_by if name in table.column_names)
+def _of_table(path: str) -> tuple[list[str], pa.Table]:
+    table = read_table(path, PATH_COLUMNS)
+    column = path_column(table)
     folder = os.path.dirname(path)
-    return [os.path.join(folder, name or "") for name in table[column].to_pylist()], table.drop_columns([column])
+    return [os.path.join(folder, name) for name in texts(table[column])], table.drop_columns([column])
 
 
 def _of_tar(path: str) -> tuple[list[str], pa.Table]:

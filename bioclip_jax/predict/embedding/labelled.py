@@ -19,6 +19,7 @@ from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.predict.embedding.stream import stream_vectors
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import Unreadable, report_truncated
+from bioclip_jax.tables import shown_path
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -138,7 +139,7 @@ def embed_stored(model: Model, images: Sequence[StoredImage], *, cache: VectorCa
     def leave_out(number: int, problem: UserError) -> None:
         causes[cause(problem)] += 1
         label = (images[number].labels or {}).get(images[number].place)
-        about = str(problem) if label is None else str(problem).replace(images[number].name, label.key, 1)
+        about = str(problem) if label is None else str(problem).replace(images[number].name, shown_path(label.key), 1)
         named = UserError(about)
         named.__cause__ = problem.__cause__
         unreadable(number, named)
