@@ -17,6 +17,7 @@ from bioclip_jax import CustomLabelsBinningClassifier, CustomLabelsClassifier, R
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.taxa.build import build_taxa
+from bioclip_jax.predict.taxa.encode import Recipe
 from bioclip_jax.predict.taxa.head import TaxaHead
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "classifiers_peer.py"
@@ -76,7 +77,7 @@ def head(published, model, folder) -> TaxaHead:
     # One prompt checks that the names fit; that these vectors are not of its making does not matter here.
     path = folder / "taxa.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bioclip_jax.predict.taxa.build.check_pairing", lambda *_: None)
+        patch.setattr("bioclip_jax.predict.taxa.build.check_pairing", lambda *given: Recipe(given[3]))
         build_taxa(published, model, path)
     return TaxaHead.open(path, model.fingerprint)
 
@@ -122,7 +123,7 @@ def test_predict_says_how_many_taxa_cannot_be_predicted(head, published, model, 
     assert main([*command, str(head.path)]) == 0
     assert f"2 of the {TAXA} taxa" in capsys.readouterr().err
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bioclip_jax.predict.taxa.build.check_pairing", lambda *_: None)
+        patch.setattr("bioclip_jax.predict.taxa.build.check_pairing", lambda *given: Recipe(given[3]))
         build = ["taxa", "build", str(published), "--model", str(model_directory), "--complete", "--output"]
         assert main([*build, str(folder / "complete.safetensors")]) == 0
     assert main([*command, str(folder / "complete.safetensors")]) == 0

@@ -88,3 +88,19 @@ def test_all_published_names_are_listed(capsys):
     listed = capsys.readouterr().out.splitlines()
     for name in ("bioclip", "bioclip-2", "bioclip-2.5-vith14", "biocap"):
         assert f"hf-hub:imageomics/{name}" in listed
+
+
+def test_newer_embeddings_are_completed_by_their_own_recipe(model_directory, tmp_path):
+    """TreeOfLife-toolbox's make_txt_embedding.py: "an image of RANKS with common name NAME." and nothing else."""
+    model = bioclip_jax.load_model(model_directory)
+    rows = [line.split(",") for line in TAXA.splitlines()[1:]] + [["Fungi", "", "", "", "", "Amanita", "muscaria", ""]]
+    texts = [" ".join(filter(None, row[:7])) + (f" with common name {row[7]}" if row[7] else "") for row in rows]
+    columns = model.encode_text([f"an image of {text}." for text in texts]).T.copy()
+    expected = columns.copy()
+    columns[:, 1:4:2] = 0
+    np.save(tmp_path / "e.npy", columns)
+    (tmp_path / "e.json").write_text(json.dumps([[row[:7], row[7]] for row in rows]))
+    build_taxa(str(tmp_path / "e.npy"), model, tmp_path / "taxa.safetensors", complete=True)
+    head = TaxaHead.open(tmp_path / "taxa.safetensors")
+    np.testing.assert_allclose(head.rows(np.argsort(head.names.place)).T, expected, atol=1e-5)
+    assert head.about["templates"] == "an image of {}." and "with common name" in head.about["text_type"]

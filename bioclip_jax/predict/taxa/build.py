@@ -17,7 +17,7 @@ from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.progress import track
-from bioclip_jax.predict.taxa.encode import TEXT_TYPE, encode_taxa
+from bioclip_jax.predict.taxa.encode import TEXT_TYPES, Recipe, encode_taxa
 from bioclip_jax.predict.taxa.head import DTYPES, WITHOUT_VECTOR, Block, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.precision import PROBE, rounding_effect
@@ -90,26 +90,27 @@ def build_taxa(
     counts = {"doubles": 0, "unnamed": 0}
     blocks: Iterable[Block]
     about: dict[str, str] = {}
+    recipe = Recipe(tuple(templates))
     if (path := Path(source)).suffix == ".npy":
         if not path.is_file():
             raise UserError(f"{source} does not exist; give published embeddings, with their .json beside them")
         names = read_names(path.with_suffix(".json"))
         columns = map_embeddings(path, names, dim)
-        check_pairing(columns, names, model, templates, path)
+        recipe = check_pairing(columns, names, model, templates, path)
         norms = column_norms(columns)
         notes = notes_on(norms, path, complete)
         if complete:
-            blocks = completed_blocks(columns, norms, names, model, templates)
+            blocks = completed_blocks(columns, norms, names, model, recipe)
         else:
             blocks = published_blocks(columns, norms, names)
             about[WITHOUT_VECTOR] = str(int((norms == 0).sum()))
     else:
         names, counts = _names_in(os.fspath(source))
-        blocks = encode_taxa(model, names, np.arange(len(names)), templates, "embedding taxa")
+        blocks = encode_taxa(model, names, np.arange(len(names)), recipe, "embedding taxa")
     about |= {
         "model": model.source,
-        "text_type": TEXT_TYPE,
-        "templates": "openai 80" if templates is OPENAI_TEMPLATES else " | ".join(templates),
+        "text_type": TEXT_TYPES[recipe.separator],
+        "templates": "openai 80" if recipe.templates == tuple(OPENAI_TEMPLATES) else " | ".join(recipe.templates),
         "names_from": str(source),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -16,27 +16,40 @@ from bioclip_jax.text.taxon import Taxon
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
 
+# What separates the ranks from the common name: nothing but a blank in BioCLIP's and BioCLIP 2's published embeddings,
+# these words in those that TreeOfLife-toolbox's make_txt_embedding.py makes since, with one template, as BioCLIP 2.5's.
+PLAIN, IN_WORDS = " ", " with common name "
+TOOLBOX_TEMPLATES = ("an image of {}.",)
 # What the metadata of a head call such texts.
-TEXT_TYPE = "known ranks from kingdom to species epithet, then the common name"
+TEXT_TYPES = {
+    PLAIN: "known ranks from kingdom to species epithet, then the common name",
+    IN_WORDS: "known ranks from kingdom to species epithet, then with common name",
+}
 # Taxa between two steps of the progress bar.
 _CHUNK = 128
 
 
-def taxon_text(taxon: Taxon) -> str:
-    """The known ranks and the common name, joined by blanks, as the published embeddings of BioCLIP have them.
+class Recipe(NamedTuple):
+    """How a taxon becomes text: the known ranks, `separator` and the common name, in each of `templates`."""
 
-    Unlike in training captions there is no "with common name".
-    """
-    return f"{taxon.taxonomic_name} {taxon.common_name}".strip()
+    templates: Sequence[str]
+    separator: str = PLAIN
+
+    def text(self, taxon: Taxon) -> str:
+        """The text without a template."""
+        return self.separator.join(filter(None, (taxon.taxonomic_name, taxon.common_name)))
+
+
+TOOLBOX = Recipe(TOOLBOX_TEMPLATES, IN_WORDS)
 
 
 def encode_taxa(
-    model: Model, names: TaxaNames, rows: Int[np.ndarray, " n"], templates: Sequence[str], description: str
+    model: Model, names: TaxaNames, rows: Int[np.ndarray, " n"], recipe: Recipe, description: str
 ) -> Iterator[Block]:
-    """The unit vectors of these rows' taxa: the mean of their texts in all `templates`, in blocks, with a bar."""
+    """The unit vectors of these rows' taxa: the mean of their texts in all templates, in blocks, with a bar."""
     from bioclip_jax.predict.head import class_embeddings
 
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     for chunk in track(chunks, description, len(chunks)):
-        texts = [taxon_text(names.taxon(int(row))) for row in chunk]
-        yield chunk, class_embeddings(model.encode_text, texts, templates)
+        texts = [recipe.text(names.taxon(int(row))) for row in chunk]
+        yield chunk, class_embeddings(model.encode_text, texts, recipe.templates)

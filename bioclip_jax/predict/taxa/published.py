@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.progress import track
-from bioclip_jax.predict.taxa.encode import encode_taxa
+from bioclip_jax.predict.taxa.encode import TOOLBOX, Recipe, encode_taxa
 from bioclip_jax.predict.taxa.head import Block
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
 
@@ -98,11 +98,12 @@ def map_embeddings(path: Path, names: TaxaNames, dim: int) -> Float[np.ndarray, 
 
 def check_pairing(
     columns: Float[np.ndarray, "dim taxa"], names: TaxaNames, model: Model, templates: Sequence[str], path: Path
-) -> None:
-    """UserError if the model embeds some of the names otherwise than `columns` say: they belong to another model,
-    or to other names.
+) -> Recipe:
+    """The recipe that `columns` were made by: `templates`, or TreeOfLife-toolbox's.
 
-    A model that was hardly trained embeds all names alike, so a name must also be nearest to its own column.
+    UserError if the model embeds some of the names otherwise than `columns` say by either: they belong to another
+    model, or to other names. A model that was hardly trained embeds all names alike, so a name must also be nearest to
+    its own column.
     """
     rows = np.random.default_rng(0).permutation(len(names))[: 8 * _PROBES]
     given = np.array([columns[:, place] for place in names.place[rows]], np.float32)
@@ -111,15 +112,23 @@ def check_pairing(
     if not len(usable):
         raise UserError(f"{path} holds no embeddings, only zeros; fetch it again")
     rows, given = rows[usable], given[usable] / norms[usable, None]
-    made = np.concatenate([vectors for _, vectors in encode_taxa(model, names, rows, templates, "checking the names")])
-    cosines = made @ given.T
-    cosine = float(cosines.diagonal().mean())
-    nearest = float((cosines.diagonal() >= cosines.max(axis=1) - 1e-6).mean())
+
+    def likeness(recipe: Recipe) -> tuple[float, float]:
+        """The mean cosine of each name with its own column, and the share of names that are nearest to it."""
+        made = np.concatenate([vectors for _, vectors in encode_taxa(model, names, rows, recipe, "checking the names")])
+        cosines = made @ given.T
+        own = cosines.diagonal()
+        return float(own.mean()), float((own >= cosines.max(axis=1) - 1e-6).mean())
+
+    found = {recipe: likeness(recipe) for recipe in (Recipe(tuple(templates)), TOOLBOX)}
+    recipe = max(found, key=lambda recipe: found[recipe][0])
+    cosine, nearest = found[recipe]
     if cosine < _LEAST_COSINE or nearest < 0.5:
         raise UserError(
             f"{path} does not fit: of {len(rows)} names, the model's own embeddings have a mean cosine of {cosine:.2f} "
             f"with it, and {nearest:.0%} are nearest to their own column; take the .npy, .json and model of one release"
         )
+    return recipe
 
 
 def column_norms(columns: Float[np.ndarray, "dim taxa"]) -> Float32[np.ndarray, " taxa"]:
@@ -152,7 +161,7 @@ def completed_blocks(
     norms: Float32[np.ndarray, " taxa"],
     names: TaxaNames,
     model: Model,
-    templates: Sequence[str],
+    recipe: Recipe,
 ) -> Iterator[Block]:
     """The columns as unit vectors, in the order of the file, then those that are missing in it, made by the model."""
     row_at = np.argsort(names.place)
@@ -162,7 +171,7 @@ def completed_blocks(
         yield rows[present], vectors[present] / lengths[present, None]
     missing = np.sort(row_at[norms == 0])
     if len(missing):
-        yield from encode_taxa(model, names, missing, templates, "making what is missing")
+        yield from encode_taxa(model, names, missing, recipe, "making what is missing")
 
 
 def notes_on(norms: Float32[np.ndarray, " taxa"], path: Path, complete: bool) -> list[str]:
