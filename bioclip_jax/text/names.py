@@ -33,10 +33,11 @@ MISSING_PATTERN = (
 )
 _MISSING = re.compile(MISSING_PATTERN)
 # The same words between others, as in ready-made captions; the set is a quick look before the slow one.
-_MISSING_AMONG = re.compile(rf"(?i)(?<!\S)[(<\[]?(?:{_MISSING_WORD})[)>\]]?(?!\S)")
+_MISSING_AMONG = re.compile(rf"(?i)(?<!\S)[(<\[]?(?:{_MISSING_WORD}|[-–—?]+)[)>\]]?(?!\S)")
+_BEGINNINGS = "na n/a #n/a not not_classified not_assigned incertae incertae_sedis - -- – — ?".split()
 _SIGNS = frozenset(
     word.join(around)
-    for word in [*_MISSING_WORDS, *"na n/a #n/a not not_classified not_assigned incertae incertae_sedis".split()]
+    for word in (*_MISSING_WORDS, *_BEGINNINGS)
     for around in (("", ""), "()", "<>", "[]")
 )
 # In a factor or a trait these are values: the disease is "none", the test is "+" or "-".
@@ -119,8 +120,9 @@ def genus_and_epithet(genus: Any, species: Any) -> tuple[str, str]:
     """Genus and species epithet from their two cells; "" where unknown.
 
     The species cell may hold the epithet, the epithets of species and subspecies, or the whole name, with the genus
-    as it is, in another case, or abbreviated ("M. domestica"); authors and a subgenus are left out. The genus cell prevails over another genus in the
-    species cell, as in the TreeOfLife toolbox, and is filled from it where it is unknown.
+    as it is, in another case, or abbreviated ("M. domestica"); authors and a subgenus are left out. The genus cell
+    prevails over another genus in the species cell, as in the TreeOfLife toolbox, and is filled from it where it is
+    unknown.
     """
     return _genus_and_epithet(clean_text(genus), clean_text(species))
 

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import tarfile
+import unicodedata
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,11 @@ import pytest
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.head import class_embeddings
 from bioclip_jax.predict.model import Model, load_model
-from bioclip_jax.predict.taxa.build import build_taxa
+from bioclip_jax.predict.taxa.build import _names_in, build_taxa
 from bioclip_jax.predict.taxa.head import WITHOUT_VECTOR, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.precision import rounding_effect
+from bioclip_jax.text.taxon import Taxon
 
 # One prompt in place of 80, for tests that are not about them.
 ONE = ("a photo of {}.",)
@@ -60,6 +62,23 @@ def test_a_table_gives_its_distinct_taxa(model, table, tmp_path):
     expected = {"taxa": 2, "embed_dim": model.config.embed_dim, "dtype": "float32", "doubles": 2, "unnamed": 1}
     assert result == expected | {"output": str(tmp_path / "t.safetensors"), "notes": []}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.csv", "t.safetensors"]
+
+
+def test_other_spellings_of_a_taxon_are_doubles(tmp_path):
+    rows = [
+        ("Plantae", "Isoëtes", "lacustris"),
+        ("PLANTAE", "isoëtes", "Isoëtes lacustris"),
+        ("plantae", unicodedata.normalize("NFD", "Isoëtes"), unicodedata.normalize("NFD", "Isoëtes lacustris")),
+        ("Plantae", "Isoëtes", "I. lacustris"),
+        ("Plantae", "Isoëtes\u00a0", "Isoëtes\u00a0lacustris L."),
+        ("Plantae", "unknown", "Isoëtes lacustris"),
+    ]
+    (tmp_path / "names.csv").write_text("\n".join(map(",".join, [("kingdom", "genus", "species"), *rows])))
+    names, counts = _names_in(str(tmp_path / "names.csv"))
+    assert [names.taxon(row) for row in range(len(names))] == [
+        Taxon(kingdom="Plantae", genus="Isoëtes", species="lacustris")
+    ]
+    assert counts == {"doubles": len(rows) - 1, "unnamed": 0}
 
 
 def test_parquet_and_a_labelled_folder_give_the_same(model, table, tmp_path):

@@ -79,8 +79,8 @@ def test_a_plain_caption_serves_for_every_type():
 # end, or else the cell of the lowest known rank.
 TOOLBOX = [
     ("Malus", "Malus domestica", "", "Malus domestica", "Malus domestica", "genus Malus species domestica"),
-    ("Malus", "Malus domestica", "Malus pumila Mill.", "Malus pumila Mill", "Malus domestica", "genus Malus species domestica"),
-    ("Malus", "Malus domestica", "Malus domestica", "Malus domestica", "Malus domestica", "genus Malus species domestica"),
+    ("Malus", "Malus pumila", "Malus domestica", "Malus domestica", "Malus pumila", "genus Malus species pumila"),
+    ("Rosa", "Rosa alba", "Rosa alba Auct.", "Rosa alba Auct", "Rosa alba", "genus Rosa species alba"),
     ("Malus", "Unknown", "", "Malus", "Malus", "genus Malus"),
     ("unknown", "UNKNOWN", "", "Rosaceae", "", ""),
     ("unknown", "", "Rosaceae sp.", "Rosaceae sp", "", ""),
@@ -168,7 +168,7 @@ def test_stored_captions_that_say_unknown_are_none(captions):
         ({"taxon": "a photo of Animalia Unknown Unknown Felis catus."}, {"taxon": "a photo of Animalia Felis catus."}),
         ({"sci": "a photo of Felis Unknown."}, {"sci": "a photo of Felis.", "com": "a photo of Felis."}),
         (
-            {"taxonTag_com": "a photo of kingdom Animalia phylum NA class incertae sedis genus Felis with common name NA."},
+            {"taxonTag_com": "a photo of kingdom Animalia phylum NA order - genus Felis with common name incertae sedis."},
             {
                 "taxonTag": "a photo of kingdom Animalia genus Felis.",
                 "taxon_com": "a photo of Animalia Felis with common name Felis.",
@@ -198,7 +198,8 @@ def test_words_for_unknown_are_cut_from_stored_captions(stored, expected):
 def test_shards_of_a_subspecies_name_it_whole():
     taxon = Taxon("Animalia", genus="Canis", species="lupus familiaris", common_name="dog")
     captions = captions_from_taxon(taxon)
-    assert (captions["sci"], captions["taxon"]) == ("a photo of Canis lupus familiaris.", "a photo of Animalia Canis familiaris.")
+    assert captions["sci"] == "a photo of Canis lupus familiaris."
+    assert captions["taxon"] == "a photo of Animalia Canis familiaris."
     assert taxon_of(captions) == taxon
     nameless = replace(taxon, common_name="")
     assert taxon_of(captions_from_taxon(nameless)) == nameless
