@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ from bioclip_jax.predict.rank import Rank
         ({"labels": "a", "report": "page.txt"}, ["page.txt", ".html"]),
         ({"labels": "a", "report": "no/page.html"}, ["no/page.html"]),
         ({"labels": "a", "log": "old.json"}, ["old.json", "exists"]),
-        ({"labels": "a", "output": "same.html", "format": "csv", "report": "same.html"}, ["--output", "--report"]),
+        ({"labels": "a", "output": "same.csv", "log": "same.csv"}, ["--output", "--log"]),
         ({"labels": "a", "output": "/dev/null", "resume": True}, ["--resume", "--output"]),
         ({"labels": "a", "batch_size": 0}, ["--batch-size is 0"]),
     ],
@@ -59,10 +60,11 @@ def test_nothing_that_is_read_is_written_over(tmp_path: Path, monkeypatch):
     Path("labels.txt").write_text("a\n")
     Path("subset.csv").write_text("genus\nMalus\n")
     Path("link.txt").symlink_to("labels.txt")
+    os.link("images/a.jpg", "linked.csv")
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     labels = {"labels": "a"}
     for options, says in (
-        (labels | {"output": "images/a.jpg"}, ["--output", "images/a.jpg", "an input"]),
+        (labels | {"output": "linked.csv"}, ["--output", "images/a.jpg", "an input"]),
         (labels | {"log": "./images/../images/a.jpg"}, ["--log", "images/a.jpg", "an input"]),
         (labels | {"output": "list.csv"}, ["--output", "list.csv", "an input"]),
         ({"bins": "bins.csv", "output": "bins.csv"}, ["--output", "--bins"]),
