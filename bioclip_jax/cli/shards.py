@@ -202,7 +202,7 @@ def _add_backbone(verb: Any, required: bool) -> None:
         "--backbone",
         required=required,
         metavar="PATH",
-        help="Darwin Core Taxon table, or the folder or zip of its archive (GBIF, Catalogue of Life)",
+        help="Darwin Core Taxon table, or the folder or zip of its archive (GBIF, Catalogue of Life, WFO)",
     )
     verb.add_argument("--vernacular", metavar="PATH", help="VernacularName table; default: the archive's own")
     verb.add_argument("--language", default="en", help="language of the common names, ISO 639 (default en)")
