@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,17 @@ class CarriedColumns:
         paths = [path for path in expand(inputs) if is_table(path)]
         columns = Columns(paths, images, typed=False, tars=False) if paths else None
         self._table = None if columns is None else _plain_columns(columns.take(range(len(images))))
+
+    def digest(self) -> str:
+        """A hash of the columns; "" where there are none."""
+        if self._table is None or not self._table.num_columns:
+            return ""
+        import pyarrow as pa
+
+        stream = pa.BufferOutputStream()
+        with pa.ipc.new_stream(stream, self._table.schema) as writer:
+            writer.write_table(self._table.combine_chunks())
+        return hashlib.sha256(memoryview(stream.getvalue())).hexdigest()
 
     def beside(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         """The answers, in the order of the images, with the columns behind those of each result.

@@ -116,7 +116,9 @@ def predict(
     with contextlib.ExitStack() as stack:
         if resume:
             asked, keys = question.identity(classifier), image_keys(images)
-            if finished(output, asked, keys) and log is None and report is None:
+            # What the file holds besides the answers; a journal is of use for any of it.
+            written_as = {"format": format}, carried.digest()
+            if finished(output, asked, keys, *written_as) and log is None and report is None:
                 print(f"note: {output} is finished already", file=sys.stderr)
                 return result | {"output": str(output), "unreadable": [], "truncated": []}
             journal = stack.enter_context(Journal.open(output, asked, images, keys))
@@ -136,7 +138,7 @@ def predict(
             written = write_rows(rows, format, output)
             result["output"] = str(output) if output is not None and written else None
             if resume and written:
-                record_finished(output, asked, keys)
+                record_finished(output, asked, keys, *written_as)
             elif result["output"] and not is_stream(output):
                 record_path(output).unlink(missing_ok=True)
         if report is not None:

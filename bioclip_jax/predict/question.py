@@ -138,7 +138,8 @@ class Question:
     def identity(self, classifier: Any) -> dict[str, Any]:
         """What the answers depend on besides the images: another one is another question."""
         model = classifier.model
-        found = self.choice() | self.details() | {"model": model.fingerprint, "transform": model.transform, "reading": repr(model.preprocess.read)}
+        pixels = {"transform": model.transform, "reading": repr(model.preprocess.read)}
+        found = self.choice() | self.details() | {"model": model.fingerprint, **pixels}
         if not self.about_taxa:
             return found | {"labels": self.names}
         head = classifier.head

@@ -78,9 +78,16 @@ def record_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.finished")
 
 
-def finished(output: Path, question: Mapping[str, Any], keys: Int64[np.ndarray, " images"]) -> bool:
+def finished(
+    output: Path,
+    question: Mapping[str, Any],
+    keys: Int64[np.ndarray, " images"],
+    form: Mapping[str, Any] = {},
+    columns: str = "",
+) -> bool:
     """True where `output` is the finished answer to `question` about these images.
 
+    form: options that matter to the file alone. columns: a hash of what is known of the images besides.
     UserError where it is there and answers another question, was changed since, or no record tells.
     """
     if not output.exists():
@@ -97,17 +104,25 @@ def finished(output: Path, question: Mapping[str, Any], keys: Int64[np.ndarray, 
         raise UserError(f"{output} is there already, and no interrupted run to resume; {advice}") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{record} cannot be read; {advice}") from None
-    _check_question(output, told, {"journal": _VERSION, **question}, advice)
+    _check_question(output, told, {"journal": _VERSION, **question, **form}, advice)
     if state != _state(output):
         raise UserError(f"{output} was changed since it was finished; {advice}")
-    if images != _digest(keys):
-        print(f"note: the images are not those of {output}; predicting all of them anew", file=sys.stderr)
-    return images == _digest(keys)
+    same = images == [_digest(keys), columns]
+    if not same:
+        print(f"note: the images or their table are not those of {output}; predicting all of them anew", file=sys.stderr)
+    return same
 
 
-def record_finished(output: Path, question: Mapping[str, Any], keys: Int64[np.ndarray, " images"]) -> None:
-    """Note what `output`, which was just written, is the answer to."""
-    told = {"question": {"journal": _VERSION, **question}, "images": _digest(keys), "output": _state(output)}
+def record_finished(
+    output: Path,
+    question: Mapping[str, Any],
+    keys: Int64[np.ndarray, " images"],
+    form: Mapping[str, Any] = {},
+    columns: str = "",
+) -> None:
+    """Note what `output`, which was just written, is the answer to; the others as `finished`."""
+    question = {"journal": _VERSION, **question, **form}
+    told = {"question": question, "images": [_digest(keys), columns], "output": _state(output)}
     record_path(output).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
 
@@ -280,7 +295,8 @@ def _check_question(output: Path, then: Mapping[str, Any], now: Mapping[str, Any
     keys = (key for key in dict.fromkeys([*now, *then]) if then.get(key) != now.get(key))
     differences = [_difference(key, then.get(key), now.get(key)) for key in keys]
     if differences:
-        raise UserError(f"{output} was made with other options ({'; '.join(differences)}); use the same ones, or {advice}")
+        told = "; ".join(differences)
+        raise UserError(f"{output} was made with other options ({told}); use the same ones, or {advice}")
 
 
 def _difference(key: str, then: Any, now: Any) -> str:

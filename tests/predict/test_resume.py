@@ -195,7 +195,8 @@ def test_a_finished_output_is_neither_replaced_by_other_options_nor_made_again(
     assert main([*command, "x,y,z"]) == 0
     assert f"predicted 3 images: {output}" in capsys.readouterr().err
     before = output.read_bytes()
-    refused = ([*command, "x,y"], [*command, "x,y,z", "--k", "1"], [*command, "x,y,z", "--unknown", "0.5"])
+    options = (["--k", "1"], ["--unknown", "0.5"], ["--format", "table"], ["--exif", "ignore"])
+    refused = ([*command, "x,y"], *([*command, "x,y,z", *more] for more in options))
     for arguments in refused:
         assert main(arguments) == 2
         message = capsys.readouterr().err
@@ -212,6 +213,15 @@ def test_a_finished_output_is_neither_replaced_by_other_options_nor_made_again(
     assert main([part for part in [*command, "x,y"] if part != "--resume"]) == 0
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "a stale record is left"
     assert main([*command, "x,y"]) == 2 and "there already" in capsys.readouterr().err
+
+
+def test_a_table_whose_columns_were_edited_is_written_anew(album: Path, model_directory: Path, tmp_path: Path, capsys):
+    output, table = tmp_path / "out.csv", album / "list.csv"
+    command = ["predict", str(table), "--model", str(model_directory), "--output", str(output), "--resume", "--cls", "x,y"]
+    for note in ("old", "new"):
+        table.write_text(f"filepath,note\na.png,{note}\n")
+        assert main(command) == 0
+        assert note in output.read_text(), f"{note} is not there: {capsys.readouterr().err}"
 
 
 def test_an_output_that_was_edited_is_not_replaced(album: Path, model_directory: Path, tmp_path: Path, capsys):

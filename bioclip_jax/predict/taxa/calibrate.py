@@ -42,10 +42,10 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
 
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves", "fingerprint" of
       the model, "transform" of the images, "taxa" (the head's file), "images", "left_out" (images that cannot be read or
-      whose species is not among the taxa), "gain" and "gain_error" (of the mean log-likelihood, and its standard error), and "before" and "after":
-      at temperature 1, and of each image at the temperature fitted to the folds without it, each {"accuracy", "nll" (mean
-      over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": of the species, BINS rows of
-      {"from", "to", "images", "confidence", "accuracy"}}. `plot`: a picture of the last.
+      whose species is not among the taxa), "gain" and "gain_error" (of the mean log-likelihood, and its standard error).
+      "before" and "after": at temperature 1, and of each image at the temperature fitted to the folds without it, each
+      {"accuracy", "nll" (mean over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": of
+      the species, BINS rows of {"from", "to", "images", "confidence", "accuracy"}}. `plot`: a picture of the last.
     Errors: UserError for data that is not there or has too few usable images.
     """
     read = {"labeled data": data_files(data), "the head of taxa": classifier.head.path}
@@ -115,7 +115,9 @@ def read_temperature(text: str, fingerprint: str) -> float:
     except ValueError:
         pass
     if not Path(text).is_file():
-        raise UserError(f"--temperature {text} is no number, and no such file; name what `bioclip-jax taxa calibrate` wrote")
+        raise UserError(
+            f"--temperature {text} is no number, and no such file; name what `bioclip-jax taxa calibrate` wrote"
+        )
     try:
         content = json.loads(Path(text).read_text(encoding="utf-8"))
         temperature, of = float(content["temperature"]), content["fingerprint"]
