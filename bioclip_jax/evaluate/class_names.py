@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,16 +79,7 @@ def label_of(sample: Sample, text_type: str) -> Candidate | None:
             return Candidate(label, _lineage(taxon) if taxon and taxon.scientific_name else None)
         alone = taxon is not None and taxon == Taxon(class_=taxon.class_)
         return Candidate(taxon.class_, None) if alone and taxon.class_ else None
-    if taxon is None:
-        return None
-    subspecies = _subspecies(sample.metadata)
-    text = class_text(taxon, text_type, subspecies)
-    if not text:
-        return None
-    short = class_text(taxon, "com" if text_type == "com" else "sci", subspecies)
-    if text_type.endswith("_com") and taxon.common_name:
-        short = f"{short} ({taxon.common_name})"
-    return Candidate(text, _lineage(taxon), short)
+    return None if taxon is None else _named(taxon, text_type, _subspecies(sample.metadata))
 
 
 def candidates(samples: Iterable[Sample], text_type: str) -> list[Candidate]:
@@ -135,6 +127,19 @@ def true_lineage(own: Taxon | None, of_class: Taxon) -> Taxon:
     return Taxon(*shared)
 
 
+# Images of one species come by the hundred.
+@lru_cache(maxsize=1 << 16)
+def _named(taxon: Taxon, text_type: str, subspecies: str) -> Candidate | None:
+    text = class_text(taxon, text_type, subspecies)
+    if not text:
+        return None
+    short = class_text(taxon, "com" if text_type == "com" else "sci", subspecies)
+    if text_type.endswith("_com") and taxon.common_name:
+        short = f"{short} ({taxon.common_name})"
+    return Candidate(text, _lineage(taxon), short)
+
+
+@lru_cache(maxsize=1 << 16)
 def _lineage(taxon: Taxon) -> Taxon:
     return Taxon(*with_reference_case(taxon).lineage())
 
