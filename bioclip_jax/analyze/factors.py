@@ -87,8 +87,9 @@ class Factor:
 def read_factor(embeddings: Embeddings, name: str, species_column: str | None = None) -> Factor:
     """The images of known species and value, where their species takes at least two values.
 
-    A value such as "NA" or "unknown" is not known; "none", "+" and "-" are values. Left out are values of fewer than 10 images in such species. A factor of more than two values is nested where most
-    images have one of a single species (cultivars): there, each species has its own values, of at least 5 images.
+    A value such as "NA" or "unknown" is not known; "none", "+" and "-" are values. Left out are values of fewer than 10
+    images in such species. A factor of more than two values is nested where most images have one of a single species
+    (cultivars): there, each species has its own values, of at least 5 images.
 
     Errors: UserError for an unknown column, unknown species, and where no two values can be compared.
     """

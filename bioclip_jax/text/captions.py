@@ -108,7 +108,7 @@ def complete_captions(captions: Mapping[str, str]) -> dict[str, str]:
 
 
 def says_unknown(kind: str, text: str) -> bool:
-    """Whether a stored caption of this type may hold a word for "unknown", or nothing; a quick look before training."""
+    """True if a stored caption of this type may hold a word for "unknown", or nothing: a quick look before training."""
     if kind == PLAIN_TYPE:
         return False
     # The toolbox writes "a photo of ." where it knows no rank.

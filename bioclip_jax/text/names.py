@@ -77,7 +77,7 @@ def clean_text(value: Any) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a cell says that nothing is known: "", "NA", "unknown", "incertae sedis", "-" and the like."""
+    """True for a cell that says that nothing is known: "", "NA", "unknown", "incertae sedis", "-" and the like."""
     return _MISSING.match(text) is not None
 
 
@@ -93,7 +93,7 @@ def known_value(value: Any) -> str:
 
 
 def has_missing_word(text: str) -> bool:
-    """Whether a word for "unknown" may stand anywhere in a text; a quick look that finds too many."""
+    """True if a word for "unknown" may stand anywhere in a text: a quick look that finds too many."""
     return not _SIGNS.isdisjoint(text.lower().replace(".", " ").split())
 
 

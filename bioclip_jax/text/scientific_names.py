@@ -162,7 +162,7 @@ def _without_infrageneric(tokens: list[str]) -> list[str]:
 
 
 def _begins(tokens: list[str]) -> bool:
-    """Whether a species can begin with these words."""
+    """True if a species can begin with these words."""
     return bool(_epithet(tokens[0])) or tokens[0] == "×" or _SUPERSPECIES.fullmatch(tokens[0]) is not None
 
 
@@ -207,7 +207,7 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
 
 
 def _is_hybrid_sign(following: list[str]) -> bool:
-    """Whether a capital X stands between two parents, or before an epithet; else it is the initial of an author."""
+    """True if a capital X stands between two parents, or before an epithet; else it is the initial of an author."""
     first, second = [*following, "", ""][:2]
     return bool(_epithet(first) or first[:1].isupper() and _epithet(second))
 

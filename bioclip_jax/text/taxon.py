@@ -11,6 +11,7 @@ from bioclip_jax.text.scientific_names import split_name
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
+_RANKS_BESIDE_CLASS = ("phylum", "order", "family", "genus", "species")
 # Columns that hold a whole scientific name, the first that is there.
 NAME_COLUMNS = ("scientific_name", "scientificName")
 # What every training caption is made with.
@@ -66,10 +67,14 @@ class Taxon:
 
         Columns that are missing, None, NaN or say "unknown" in one of its many words are unknown. The class may be in
         `class`, `cls` or `class_`; where `cls` is there it is the rank, because annotation files then use `class` for
-        the label. A species column may repeat the genus ("Malus domestica", "M. domestica"). Genus and species of a row
-        without any rank are those of its scientific_name.
+        the label. A class without a column of another rank may be a label too, and keeps its words and capitals. A
+        species column may repeat the genus ("Malus domestica", "M. domestica"). Genus and species of a row without any
+        rank are those of its scientific_name.
         """
         class_column = next((name for name in ("cls", "class_", "class") if name in row), "class")
+        if "kingdom" not in row and not any(name in row for name in _RANKS_BESIDE_CLASS):
+            if label := clean_text(row.get(class_column)):
+                return cls(class_=label, common_name=known_text(row.get("common_name")))
         columns = ("kingdom", "phylum", class_column, "order", "family", "genus", "species", "common_name")
         cells = [row.get(column) for column in columns]
         taxon = _from_cells(*(cell if type(cell) is str else clean_text(cell) for cell in cells))

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row, first_file, images_by_name
 from bioclip_jax.errors import UserError
+from bioclip_jax.text.names import known_text
 
 _SETS = {
     "PLK": "Plankton",
@@ -61,7 +62,7 @@ class MetaAlbum(ManualBuilder):
                 "image": first_file(line[image], folder / "images", folder),
                 "key": line[image],
                 "class": line[category],
-                "super_category": "" if line.get(group, "").lower() in ("nan", "none") else line.get(group, ""),
+                "super_category": known_text(line.get(group)),
             }
             for line in self.table(folder / "labels.csv", image, category)
         ]

@@ -73,6 +73,14 @@ def test_row_gives_the_taxon_back(taxon):
     assert Taxon.from_row(row(normal)) == normal
 
 
+@pytest.mark.parametrize("label", ["apple", "HEALTHY", "none", "unknown", "Not healthy", "sp. A"])
+def test_a_label_in_a_class_column_alone_keeps_its_words_and_capitals(label):
+    for column in ("class", "cls"):
+        assert Taxon.from_row({column: f" {label}\u00a0", "filepath": "a.jpg"}) == Taxon(class_=label)
+    assert Taxon.from_row({"class": "aves", "order": ""}) == Taxon(class_="Aves")
+    assert Taxon.from_row({"class": "", "scientific_name": "Malus domestica"}).scientific_name == "Malus domestica"
+
+
 def test_row_in_another_unicode_form_or_case_names_the_same_taxon():
     row = {"kingdom": "plantae", "genus": "ISOËTES", "species": "Isoëtes echinospora", "common_name": "épi"}
     expected = Taxon(kingdom="Plantae", genus="Isoëtes", species="echinospora", common_name="épi")

@@ -169,7 +169,7 @@ def find_disagreement(captions: Mapping[str, str]) -> str | None:
 
 
 def _is_named_in(scientific: str, taxonomic: str) -> bool:
-    """Whether a scientific name may be that of a taxonomic one, which has no authors and one epithet of several."""
+    """True if a scientific name may be that of a taxonomic one, which has no authors and one epithet of several."""
     words = set(taxonomic.split())
     if set(scientific.split()) <= words:
         return True
