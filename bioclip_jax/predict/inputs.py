@@ -45,7 +45,8 @@ class ImageFile:
         if self.content is not None:
             return self.content
         with open(self.path, "rb") as file:
-            file.seek(self.offset)
+            if self.offset:  # a pipe, which a table may name, has no places
+                file.seek(self.offset)
             return file.read(-1 if self.size is None else self.size)
 
 

@@ -245,3 +245,13 @@ def test_pipes_that_deliver_nothing_or_too_much(photos, monkeypatch):
         with pytest.raises(UserError, match=f"pipe {reason}"):
             find_images(["pipe"])
         writer.join()
+
+
+def test_a_pipe_that_a_table_names(photos):
+    os.mkfifo(photos / "pipe")
+    (photos / "list.csv").write_text("filepath\npipe\n")
+    writer = threading.Thread(target=lambda: Path("ph/pipe").write_bytes(b"content"))
+    writer.start()
+    [image] = find_images(["ph/list.csv"])
+    assert image.read() == b"content"
+    writer.join()
