@@ -107,6 +107,8 @@ def serve(
         app = build_app(answers, folder=folder, labels=written, examples=shown, local=local, root_path=root_path)
         if folder is not None:
             threading.Thread(target=folder.embed, name="folder", daemon=True).start()
+        # Whoever follows the address at once waits for the server, and is not refused.
+        bound.listen()
         name = f"[{host}]" if ":" in host else host
         print(f"The page is at http://{name}:{bound.getsockname()[1]} until Ctrl-C.", file=sys.stderr)
         if not local:
