@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,12 @@ def test_epochs_become_steps():
     assert config.with_steps(1000).total_steps == 3, "total_steps overrides epochs"
     overrides = ["--config.epochs=2.5", "--config.total_steps=0", "--config.global_batch_size=100"]
     assert train_config(read_config(MINI, overrides)).with_steps(1000).total_steps == 25
+
+
+def test_steps_of_the_published_recipe_beside_the_references_count():
+    config = train_config(read_config(str(CONFIGS / "bioclip2_vit_l14.py"), ["--config.data.train=shards"]))
+    samples = 213_999_000
+    assert config.with_steps(samples).total_steps == 71_244
+    # The reference's loader: whole batches of an epoch, rounded up to the same number for each of its 8 workers.
+    workers, batches = 8, math.ceil(samples / config.global_batch_size)
+    assert int(config.epochs) * math.ceil(batches / workers) * workers == 71_280
