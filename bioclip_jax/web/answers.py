@@ -86,7 +86,9 @@ class Answers:
             with ThreadPoolExecutor(2) as pool:
                 read = list(pool.map(lambda upload: read_photo(upload, most, self.model.preprocess), uploads))
             good = [(upload.name, *found) for upload, found in zip(uploads, read) if not isinstance(found, UserError)]
-            vectors = self.model.encode_image([pixels for _, pixels, _ in good])
+            # The pixels are prepared already, in floats for a model that is shown squashed images.
+            batches = self.model.embedder.pixels([pixels for _, pixels, _ in good]) if good else ()
+            vectors = (vector for batch in batches for vector in batch)
             photos = [Photo(name, thumbnail, vector) for (name, _, thumbnail), vector in zip(good, vectors)]
             if explain and photos and self.taxa is not None:
                 photos = [

@@ -13,11 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.errors import UserError
+from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
+from bioclip_jax.predict.model import Model
 
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 
+from bioclip_jax.web.answers import Answers
 from bioclip_jax.web.api import split
 from bioclip_jax.web.guard import _GET, _LOCAL_HOST, _POST, Guard
 from bioclip_jax.web.limits import Busy, Limits, Turns
@@ -276,3 +280,17 @@ def test_a_photo_is_turned_for_the_model_unless_exif_is_ignored():
         )
         assert (pixels[place][..., 2] > 200).all(), f"exif={read.exif}"
         assert Image.open(io.BytesIO(thumbnail)).size == (48, 64), "the page shows photos upright"
+
+
+@pytest.mark.parametrize("transform", ["model", "pybioclip"])
+def test_photos_have_the_vectors_of_predict_under_either_transform(transform):
+    config = get_config("ViT-Test-16")
+    bundle = ModelBundle(config, init_params(config), Preprocess(config.vision.image_size), "ViT-Test-16", "random")
+    model = Model(bundle, transform=transform)
+    picture = Image.radial_gradient("L").convert("RGB").resize((90, 60))
+    photos, bad = Answers(model, limits=Limits()).photos([upload(picture), Upload("empty.jpg", io.BytesIO())])
+    assert [row["file_name"] for row in bad] == ["empty.jpg"] and len(photos) == 1, bad
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG")
+    np.testing.assert_allclose(photos[0].vector, model.encode_image([stream.getvalue()])[0], atol=1e-6)
+    assert Answers(model, limits=Limits()).photos([Upload("empty.jpg", io.BytesIO())])[0] == []
