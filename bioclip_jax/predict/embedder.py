@@ -96,7 +96,8 @@ class Embedder:
         places: deque[int] = deque()
 
         def pixels() -> Iterator[Pixels]:
-            for place, result in enumerate(load_ahead(images, self.preprocess, 2 * self._encoder.batch_size, self.truncated)):
+            loaded = load_ahead(images, self.preprocess, 2 * self._encoder.batch_size, self.truncated)
+            for place, result in enumerate(loaded):
                 if isinstance(result, np.ndarray):
                     places.append(place)
                     yield result

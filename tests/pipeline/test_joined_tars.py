@@ -54,7 +54,8 @@ def foreign(tmp_path) -> bytes:
     return stream.getvalue()
 
 
-CASES = ["two", "three", "an empty one first", "a lone zero block between", "a megabyte of zeros between", "other headers"]
+CASES = ["two", "three", "an empty one first", "a lone zero block between", "a megabyte of zeros between"]
+CASES += ["other headers"]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -100,7 +100,8 @@ def cut_off(path, size=(160, 120)):
 
 def test_jpegs_without_their_end_are_read_and_counted_unless_strict(folder, model_directory, tmp_path, capsys):
     cut = cut_off(tmp_path / "cut.jpg")
-    command = ["predict", str(cut), str(folder / "stored.png"), "--model", str(model_directory), "--cls", "a,b", "--json"]
+    command = ["predict", str(cut), str(folder / "stored.png"), "--model", str(model_directory), "--cls", "a,b"]
+    command += ["--json"]
     assert main(command) == 0
     printed = capsys.readouterr()
     result = json.loads(printed.out)

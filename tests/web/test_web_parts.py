@@ -265,7 +265,8 @@ def upload(image: Image.Image, **options) -> Upload:
 def test_a_thin_picture_is_told_so(size, sentence):
     found = read_photo(upload(Image.new("RGB", size)), 10**7, Preprocess(224))
     assert isinstance(found, UserError) and sentence in str(found) and "million" not in str(found), found
-    assert not isinstance(read_photo(upload(Image.new("RGB", size)), 10**7, Preprocess(224, resize_mode="squash")), UserError)
+    squash = Preprocess(224, resize_mode="squash")
+    assert not isinstance(read_photo(upload(Image.new("RGB", size)), 10**7, squash), UserError)
 
 
 def test_a_photo_is_turned_for_the_model_unless_exif_is_ignored():
