@@ -87,12 +87,13 @@ def read_delimited(
     wanted: Callable[[list[str]], list[str | None]],
     known: Iterable[str],
     has_header: bool = True,
+    quiet: bool = False,
 ) -> pa.Table:
     """A table of texts, "" where a cell is empty; blank lines are no rows.
 
     opened: opens the bytes anew, because a file may have to be read again in another way. wanted: from the header's
     cells to the columns' names, None for one to leave out. known: folded names by which a header is recognized.
-    has_header: if not, the first line is a row too.
+    has_header: if not, the first line is a row too. quiet: print no notes.
     A row with fewer cells than the header is filled up, and counted on standard error. Errors: UserError for a file
     that is no text, and for a row with more cells than the header, which nobody can tell the columns of.
     """
@@ -101,10 +102,10 @@ def read_delimited(
     encodings = _encodings(source, name)
     for encoding in encodings:
         try:
-            table = _read_as(source, name, encoding, wanted, frozenset(known), has_header)
+            table = _read_as(source, name, encoding, wanted, frozenset(known), has_header, quiet)
         except UnicodeError:
             continue
-        if encoding != encodings[0]:
+        if encoding != encodings[0] and not quiet:
             print(f"note: {name} is not UTF-8; read as Windows-1252 (Western European)", file=sys.stderr)
         return table
     raise UserError(f"{name} is no readable CSV (its text is neither UTF-8 nor UTF-16); save it as UTF-8 text")
@@ -117,6 +118,7 @@ def _read_as(
     wanted: Callable[[list[str]], list[str | None]],
     known: frozenset[str],
     has_header: bool,
+    quiet: bool,
 ) -> pa.Table:
     def text() -> io.TextIOWrapper:
         return io.TextIOWrapper(source(), encoding, newline="")
@@ -135,7 +137,7 @@ def _read_as(
     reading = next((r for r in readings if r.is_clean), None) or next((r for r in readings if r.is_usable), readings[0])
     if not reading.is_usable:
         raise UserError(_malformed(name, separator, reading))
-    if reading.short:
+    if reading.short and not quiet:
         rows = "1 row has" if len(reading.short) == 1 else f"{len(reading.short):,} rows have"
         print(
             f"note: {name}: {rows} fewer cells than the header (first in line {reading.short[0]}); "

@@ -35,6 +35,16 @@ def is_table(path: str | os.PathLike[str]) -> bool:
     return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES))
 
 
+def lists_images(path: str | os.PathLike[str]) -> bool:
+    """True for the name of a table, and for a .txt file with one of PATH_COLUMNS in its header."""
+    if is_table(path) or not os.fspath(path).lower().endswith(".txt"):
+        return is_table(path)
+    try:
+        return read_table(path, PATH_COLUMNS, only=PATH_COLUMNS, quiet=True).num_rows > 0
+    except UserError:
+        return False
+
+
 def read_table(
     path: str | os.PathLike[str],
     required: Sequence[str] = (),
@@ -44,6 +54,7 @@ def read_table(
     keep_unnamed: bool = False,
     has_header: bool = True,
     content: bytes | None = None,
+    quiet: bool = False,
 ) -> pa.Table:
     """The table in a delimited text (every value a text) or a Parquet file (whose types stay).
 
@@ -54,7 +65,7 @@ def read_table(
     required: columns of which one must be there. only: columns to read, all if None. keep_unnamed: columns without a
     name become "Unnamed: 0", counted from the left, as pandas calls them, instead of being left out. has_header:
     if not, the first line of a text is a row too, and columns are called "0", "1" and so on. content: the table itself,
-    of which `path` is the name.
+    of which `path` is the name. quiet: print no notes, because they were printed when it was read before.
     Errors: UserError if it cannot be read, has none of `required`, one of the names twice, or no rows.
     """
     names = dict.fromkeys([*required, *known, *_KNOWN])
@@ -82,7 +93,7 @@ def read_table(
         if is_parquet:
             table = _read_parquet(opened, str(path), columns)
         else:
-            table = read_delimited(opened, str(path), columns, map(fold_name, names), has_header)
+            table = read_delimited(opened, str(path), columns, map(fold_name, names), has_header, quiet)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a CSV, TSV or Parquet table") from None
     except (OSError, *DAMAGED) as error:

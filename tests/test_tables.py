@@ -181,3 +181,13 @@ def test_what_csv_writer_writes_reads_back(rows, separator, quoting, line_end, e
     assume(not (broken and separator == "\t" and all(line.count("\t") == len(names) - 1 for line in lines)))
     found = read(text.getvalue().encode(encoding))
     assert found == {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(_CELLS, st.integers(), st.booleans()), min_size=1, max_size=5))
+def test_what_parquet_holds_reads_back(rows):
+    rows = [(text, number % 2**63, flag) for text, number, flag in rows]
+    columns = dict(zip(("text", "number", "flag"), map(list, zip(*rows))))
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    assert read(file.getvalue()) == columns

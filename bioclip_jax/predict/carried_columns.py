@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.inputs import ImageFile, expand
-from bioclip_jax.tables import is_table
+from bioclip_jax.tables import lists_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +33,7 @@ class CarriedColumns:
     def __init__(self, inputs: Sequence[Any], images: Sequence[ImageFile]) -> None:
         """`images`: what find_images gives for `inputs`."""
         self._images = images
-        paths = [path for path in expand(inputs) if is_table(path)]
+        paths = [path for path in expand(inputs) if not os.path.isdir(path) and lists_images(path)]
         columns = Columns(paths, images, typed=False, tars=False) if paths else None
         self._table = None if columns is None else _plain_columns(columns.take(range(len(images))))
 

@@ -17,7 +17,7 @@ from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_compressed_tar, is_hidden,
 from bioclip_jax.file_kinds import is_unsupported, unsupported_kinds
 from bioclip_jax.pipeline.sources.open import METADATA_FILES
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members
-from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, path_column, read_table, texts
+from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, lists_images, path_column, read_table, texts
 
 STDIN = "/dev/stdin"
 _ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
@@ -210,7 +210,7 @@ def _in_file(path: str, found: _Found) -> Sequence[ImageFile]:
         return images
     if is_compressed_tar(path):
         raise UserError(f"{path} is a compressed tar; uncompress it and give the .tar")
-    if is_table(path):
+    if lists_images(path):
         return _from_table(path)
     if _is_pipe(path):
         return [ImageFile(path, path, content=_drained(path))]

@@ -37,6 +37,7 @@ def predict(model_directory, capsys, *arguments):
         ("list.TSV", "site\tFilepath \nx\t{}\n"),
         ("media.csv", "mediaID;filePath;fileMediatype\n1;{};image/png\n"),
         ("list.csv", "\ufefffile_name,site\n{},x\n"),
+        ("list.txt", "filepath\n{}\n"),
     ],
 )
 @pytest.mark.parametrize(
@@ -92,3 +93,10 @@ def test_columns_go_along_with_resume(folder, model_directory, capsys, tmp_path)
     predict(model_directory, capsys, folder / "list.csv", "--resume", "--output", tmp_path / "o.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
     assert [row["site"] for row in rows] == ["x", "y", "z"]
+
+
+def test_notes_on_a_table_are_printed_once(folder, model_directory, capsys):
+    (folder / "list.csv").write_bytes("filepath,site,n\nphotos/one.png,Zürich\nphotos/two.png,x,1\n".encode("latin-1"))
+    main(["predict", str(folder / "list.csv"), "--cls", "cat,dog", "--model", str(model_directory)])
+    told = capsys.readouterr().err
+    assert told.count("read as Windows-1252") == told.count("1 row has fewer cells") == 1

@@ -18,7 +18,7 @@ from bioclip_jax.pipeline.sources.tar import make_sample
 from bioclip_jax.pipeline.sources.tar_format import members, split_name
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import plain_text
-from bioclip_jax.tables import PATH_COLUMNS, is_table, path_column, read_table, texts
+from bioclip_jax.tables import PATH_COLUMNS, lists_images, path_column, read_table, texts
 from bioclip_jax.text.taxon import RANKS
 
 if TYPE_CHECKING:
@@ -87,16 +87,16 @@ def _tables(paths: Sequence[str], images: Sequence[ImageFile]) -> Iterator[tuple
                     yield _of_table(file)
                 except UserError as problem:
                     print(f"skipped: {problem}", file=sys.stderr)
-        elif is_table(path):
+        elif lists_images(path):
             # One that cannot be read was reported, or refused, when its images were looked for.
             with contextlib.suppress(UserError):
-                yield _of_table(path)
+                yield _of_table(path, quiet=True)
     for tar in dict.fromkeys(image.path for image in images if image.size is not None):
         yield _of_tar(tar)
 
 
-def _of_table(path: str) -> tuple[list[str], pa.Table]:
-    table = read_table(path, PATH_COLUMNS)
+def _of_table(path: str, quiet: bool = False) -> tuple[list[str], pa.Table]:
+    table = read_table(path, PATH_COLUMNS, quiet=quiet)
     column = path_column(table)
     folder = os.path.dirname(path)
     return [os.path.join(folder, name) for name in texts(table[column])], table.drop_columns([column])
