@@ -152,7 +152,7 @@ def test_a_column_of_the_images_is_averaged_over_those_that_have_a_value():
     ("text", "names", "words"),
     [
         ("label,beak\nGeospiza sq,4\n", [], "no species of .* has images: its first is 'Geospiza sq'; did you mean"),
-        ("who,beak\nGeospiza sa,4\n", [], "no column label or species"),
+        ("who,beak\nGeospiza sa,4\n", [], "none of the columns label, species"),
         ("label,beak\nGeospiza sa,4\n", ["beek"], "did you mean beak"),
         ("label,beak\nGeospiza sa,4\nGeospiza sb,large\n", ["beak"], "'large' in row 2 of the column beak"),
         ("label,remark\nGeospiza sa,x\n", [], "no column of numbers beside label"),

@@ -10,7 +10,7 @@ from scipy.stats import binom, pearsonr
 from sklearn.linear_model import Ridge
 
 from bioclip_jax.analyze.components import group_means, principal_components
-from bioclip_jax.analyze.trait_values import label_of
+from bioclip_jax.analyze.trait_values import _number, label_of
 from bioclip_jax.analyze.traits import cross_predict, ridge, trait_axis
 from bioclip_jax.errors import UserError
 
@@ -174,6 +174,11 @@ def test_many_points_have_the_components_of_the_singular_value_decomposition():
     vectors = np.linalg.svd(centred, full_matrices=False)[2]
     np.testing.assert_allclose(np.abs(np.sum(components.axes * vectors, axis=1)), 1, atol=1e-9)
     np.testing.assert_allclose(components.scores @ components.axes, centred, atol=1e-9)
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "unknown", "n/a", "none", "null", "-", "incertae sedis", "", "<NA>", "?"])
+def test_words_for_unknown_are_no_numbers(word):
+    assert np.isnan(_number(word))
 
 
 @pytest.mark.parametrize(
