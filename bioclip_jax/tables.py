@@ -59,8 +59,8 @@ def read_table(
     """The table in a delimited text (every value a text) or a Parquet file (whose types stay).
 
     What it is, its compression, encoding and separator are told from the content. Names of columns lose the blanks
-    around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS are found whatever their case, and are
-    spelled so in the result.
+    around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS are found whatever their
+    case, and are spelled so in the result.
 
     required: columns of which one must be there. only: columns to read, all if None. keep_unnamed: columns without a
     name become "Unnamed: 0", counted from the left, as pandas calls them, instead of being left out. has_header:

@@ -162,7 +162,9 @@ _CELLS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    rows=st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(_CELLS, min_size=n, max_size=n), min_size=1, max_size=5)),
+    rows=st.integers(1, 4).flatmap(
+        lambda n: st.lists(st.lists(_CELLS, min_size=n, max_size=n), min_size=1, max_size=5)
+    ),
     separator=st.sampled_from(",;\t"),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
@@ -191,3 +193,24 @@ def test_what_parquet_holds_reads_back(rows):
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
     assert read(file.getvalue()) == columns
+
+
+def test_labels_and_traits_of_any_kind(tmp_path):
+    """Of shards build and eval (LabelledSource) and of analyze between (read_traits)."""
+    import numpy as np
+
+    from bioclip_jax.analyze.trait_values import read_traits
+    from bioclip_jax.curate.building.labels import LabelledSource
+    from bioclip_jax.pipeline.sources import Sample
+
+    class Samples(list):
+        skipped_shards = []
+
+    (tmp_path / "labels.csv").write_text("KEY;Genus;note\na;Malus;1,5\n")
+    sample = LabelledSource(Samples([Sample("a", b"", {})]), tmp_path / "labels.csv")[0]
+    assert sample.taxon.genus == "Malus" and sample.metadata["note"] == "1,5"
+    (tmp_path / "traits.tsv").write_text('Species \tmass_g\tnote\nMalus domestica\t3.5\t"open\nFelis catus\t4\tx\n')
+    species = ["Felis catus", "Malus domestica"]
+    groups = np.array([0, 1])
+    traits = read_traits(None, species, groups, species_column=None, table=tmp_path / "traits.tsv")
+    assert traits.values["mass_g"].tolist() == [4, 3.5]

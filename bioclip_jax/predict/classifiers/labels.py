@@ -77,8 +77,8 @@ def read_bins(path: str | os.PathLike[str]) -> dict[str, str]:
         rows = others
     elif clean_text(first[1]) not in {clean_text(bin) for _, bin in others}:
         raise UserError(
-            f"{path}: its first line, {','.join(first)}, may be a header or a label and its bin; begin it with the line "
-            "label,bin"
+            f"{path}: its first line, {','.join(first)}, may be a header or a label and its bin; begin it with the "
+            "line label,bin"
         )
     if not rows:
         raise UserError(f"{path} names no label; give a header, then a label and its bin a line")
