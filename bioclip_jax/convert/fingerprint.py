@@ -12,7 +12,7 @@ import numpy as np
 
 from bioclip_jax.models import CLIPConfig
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "named_tensors"]
 
 # What only training uses, and an export leaves out.
 _TRAINING_ONLY = ("visual.continual_proj",)
@@ -25,7 +25,7 @@ def fingerprint(params: Mapping[str, Any], config: CLIPConfig) -> str:
     replay projector is left out. So it changes with any bit of a weight, and not with the preprocessing.
     `params`: nested dict of arrays, on the host or a device.
     """
-    tensors = sorted(item for item in _flat(params, "") if item[0] not in _TRAINING_ONLY)
+    tensors = sorted(item for item in named_tensors(params) if item[0] not in _TRAINING_ONLY)
     # hashlib lets go of the interpreter's lock.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         lines = list(pool.map(lambda item: _line(*item), tensors))
@@ -35,10 +35,11 @@ def fingerprint(params: Mapping[str, Any], config: CLIPConfig) -> str:
     return hashlib.sha256("\n".join([about, *lines]).encode()).hexdigest()
 
 
-def _flat(params: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def named_tensors(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested dict of arrays by their dotted names."""
     for name, value in params.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from named_tensors(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 

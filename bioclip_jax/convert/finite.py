@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from bioclip_jax.convert.fingerprint import named_tensors
 from bioclip_jax.errors import UserError
 
 __all__ = ["check_finite", "is_finite"]
@@ -20,7 +21,7 @@ def check_finite(params: Mapping[str, Any], source: str, advice: str) -> None:
 
     The message names `source`, the first such tensor and how many numbers of it are affected, and ends in `advice`.
     """
-    tensors = list(_flat(params, ""))
+    tensors = list(named_tensors(params))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         finite = list(pool.map(lambda item: is_finite(item[1]), tensors))
     bad = [item for item, ok in zip(tensors, finite) if not ok]
@@ -42,11 +43,3 @@ def is_finite(value: Any) -> bool:
         if math.isfinite(float(array.sum(dtype=np.float32))):
             return True
     return bool(np.isfinite(array.astype(np.float32)).all())
-
-
-def _flat(params: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

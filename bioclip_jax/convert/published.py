@@ -59,6 +59,7 @@ PUBLISHED: dict[str, PublishedModel] = {
     "hf-hub:imageomics/biocap": PublishedModel("imageomics/TreeOfLife-10M", ("txt_emb_biocap",), "model"),
 }
 
+
 @dataclass(frozen=True)
 class Origin:
     """Descent of a model's weights, which decides how `predict` prepares images.
@@ -77,7 +78,7 @@ class Origin:
 
     @classmethod
     def from_record(cls, record: Any) -> Origin | None:
-        """What `to_record` gave; None where it is no such record. Names that this version does not know are dropped."""
+        """Read what `to_record` gave; None where it is not such a record. Names that this version does not know are dropped."""
         if not isinstance(record, Mapping):
             return None
         published, transform = record.get("published"), record.get("transform")
@@ -95,14 +96,16 @@ _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\](?:snapshots|blobs)[/\\
 def recognize(source: str, weights: Path, record: Any = None) -> Origin:
     """The origin of a model whose weights lie in the file `weights`.
 
-    What tells it, in this order: the name of the Hub in `source`, the name of a folder of the Hub's cache, the `record`
-    beside the weights (Origin.to_record), and the file's size and SHA-256.
+    Evidence, in this order: a published name as `source`, the folder of one in the Hub's cache, the `record` beside the
+    weights (Origin.to_record), and the file's size and SHA-256.
     """
     if source in PUBLISHED:
         return Origin.of(source)
     for path in (weights.absolute(), weights.resolve()):
-        if cached := _CACHED.search(str(path)):
-            return Origin.of(f"hf-hub:{cached[1]}/{cached[2]}")
+        cached = _CACHED.search(str(path))
+        # Of other repositories, such as a model that was trained from a published one, the record says more.
+        if cached and (name := f"hf-hub:{cached[1]}/{cached[2]}") in PUBLISHED:
+            return Origin.of(name)
     if (recorded := Origin.from_record(record)) is not None:
         return recorded
     size = weights.stat().st_size

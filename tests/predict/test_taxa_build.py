@@ -56,6 +56,12 @@ def check_table_head(path, model):
     np.testing.assert_allclose(head.rows(np.arange(2)), expected, atol=1e-5)
 
 
+def test_the_folder_that_one_is_in_is_data_too(model, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    build_taxa(".", model, tmp_path / "t.safetensors", templates=ONE)
+    check_table_head(tmp_path / "t.safetensors", model)
+
+
 def test_a_table_gives_its_distinct_taxa(model, table, tmp_path):
     result = build_taxa(table, model, tmp_path / "t.safetensors", templates=ONE)
     check_table_head(tmp_path / "t.safetensors", model)

@@ -173,6 +173,22 @@ def test_a_copy_without_a_name_is_known_by_its_checksum(model_directory, tmp_pat
     assert published.recognize("x", tmp_path / "other.safetensors") == published.Origin(), "a file of the same size is taken for it"
 
 
+@pytest.mark.parametrize("transform", ["pybioclip", "model"])
+def test_a_hub_repository_of_another_name_is_shown_what_its_record_says(
+    model_directory, tmp_path, monkeypatch, transform
+):
+    folder = shutil.copytree(model_directory, tmp_path / "trained")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["bioclip_jax"] = {"published": None, "transform": transform}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    files = {name: folder / name for name in ("open_clip_config.json", "open_clip_model.safetensors")}
+    snapshot = into_cache(tmp_path / "hub", "models", "someone/trained-from-bioclip-2", files)
+    for place in ("hf-hub:someone/trained-from-bioclip-2", snapshot):
+        assert resolve(place).origin == published.Origin(None, transform), f"{place} is shown images otherwise"
+
+
 def test_checksums_are_sha256_and_biocap_alone_has_none():
     without = [name for name, model in published.PUBLISHED.items() if not model.checksums]
     assert without == ["hf-hub:imageomics/biocap"]

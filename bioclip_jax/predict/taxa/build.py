@@ -25,6 +25,7 @@ from bioclip_jax.predict.taxa.published import (
     check_pairing,
     column_norms,
     completed_blocks,
+    fetch_embeddings,
     map_embeddings,
     notes_on,
     published_blocks,
@@ -73,16 +74,12 @@ def build_taxa(
         raise UserError(f"the model {model.source} has no directory here for its taxa head; name a file with --output")
     output = Path(output) if output is not None else model.directory / TAXA_FILE
     if source is None:
-        from bioclip_jax.predict.taxa.find import published_embeddings
-
-        source = published_embeddings(model)
+        source = fetch_embeddings(model)
     from bioclip_jax.pipeline.sources.open import data_files
 
-    if source is None:
-        from bioclip_jax.predict.taxa.find import published_embeddings
-
-        source = published_embeddings(model)
-    names_files = Path(source).with_suffix(".json"), *data_files(source)
+    names_files = list(data_files(source))
+    if Path(source).suffix == ".npy":
+        names_files.append(Path(source).with_suffix(".json"))
     read = {"where the names are": names_files, "part of the model": model_files(model.directory, taxa=False)}
     check_outputs({"--output": output}, read)
     dim = model.config.embed_dim

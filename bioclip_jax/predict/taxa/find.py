@@ -1,11 +1,9 @@
-"""Which taxa head belongs to a model, where no file is named."""
+"""The taxa head of a model, where no file is named."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from bioclip_jax.convert.published import PUBLISHED
 from bioclip_jax.convert.weights import TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import cache_directory
@@ -33,16 +31,6 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
         f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or"
         " give labels with --cls"
     )
-
-
-def published_embeddings(model: Model) -> Path:
-    """The published text embeddings of a model, fetched with their names. UserError where none are published."""
-    from bioclip_jax.convert.hub_files import download_pair
-
-    if model.published is None:
-        raise UserError(f"no text embeddings of {model.source} are published; name a table of taxa, or embeddings")
-    published = PUBLISHED[model.published]
-    return download_pair(published.dataset, [f"embeddings/{stem}" for stem in published.embeddings])
 
 
 def _of_hub(model: Model) -> TaxaHead:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
+from bioclip_jax.convert.published import PUBLISHED
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.taxa.encode import TOOLBOX, Recipe, encode_taxa
@@ -94,6 +95,16 @@ def map_embeddings(path: Path, names: TaxaNames, dim: int) -> Float[np.ndarray, 
             f"{path} holds {columns.shape[1]} taxa, {json_path} names {len(names)}; fetch both from the same revision"
         )
     return columns
+
+
+def fetch_embeddings(model: Model) -> Path:
+    """The published text embeddings of a model, fetched with their names. UserError where none are published."""
+    from bioclip_jax.convert.hub_files import download_pair
+
+    if model.published is None:
+        raise UserError(f"no text embeddings of {model.source} are published; name a table of taxa, or embeddings")
+    published = PUBLISHED[model.published]
+    return download_pair(published.dataset, [f"embeddings/{stem}" for stem in published.embeddings])
 
 
 def check_pairing(
