@@ -98,6 +98,7 @@ def test_latin_1_is_read_and_told(capsys):
         (b"PK\x03\x04 nothing", "cannot be read"),
         (b"PAR1 nothing", "no readable Parquet"),
     ],
+    ids=["png", "binary", "empty", "header_alone", "half_gzip", "no_zip", "no_parquet"],
 )
 def test_no_table(content, problem):
     with pytest.raises(UserError, match=f"^t.csv .*{problem}"):
