@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
     if not sys.warnoptions:
-        # Libraries warn programmers, with paths of their own files; what a user should know is an error or a note here.
+        # Libraries warn programmers, with paths of their own files; users are told by errors and notes.
         warnings.filterwarnings("ignore", module=r"(?!bioclip_jax\b)")
     # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux allows, go out
     # as the bytes they are.
@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
             raise
         print(
-            f"error: {error.object[error.start : error.end]!r} in an argument or a file's name is not text in the locale's "
-            "encoding; set LC_ALL=C.UTF-8 or PYTHONUTF8=1",
+            f"error: {error.object[error.start : error.end]!r} in an argument or a file's name is not text in the "
+            "locale's encoding; set LC_ALL=C.UTF-8 or PYTHONUTF8=1",
             file=sys.stderr,
         )
         return 2

@@ -49,7 +49,8 @@ def import_model(source: str | Path, output: str | Path, *, model: str | None = 
     """Writes a MODEL of open_clip's, or a bare weights file, as our model directory. Returns its path.
 
     A weights file (.safetensors, .bin, .pt, .pth, or the .index.json of several) is of the architecture `model`, or of
-    the one that its shapes fit; a folder of such without open_clip's configuration is of `model`. A replay projector is kept, beside the weights that open_clip loads. UserError as for `export_model`.
+    the one that its shapes fit; a folder of such without open_clip's configuration is of `model`. A replay projector is
+    kept, beside the weights that open_clip loads. UserError as for `export_model`.
     """
     output = _free(output)
     path = Path(source).expanduser()

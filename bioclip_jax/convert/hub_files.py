@@ -87,7 +87,8 @@ def download_pair(repository: str, stems: Sequence[str]) -> Path:
             continue
     names = " or ".join(stem + _PAIR[0] for stem in stems)
     advice = "connect once to fetch it"
-    _check_reachable(hf_hub_url(repository, stems[0] + _PAIR[0], repo_type="dataset"), f"{names} of {repository}", advice)
+    url = hf_hub_url(repository, stems[0] + _PAIR[0], repo_type="dataset")
+    _check_reachable(url, f"{names} of {repository}", advice)
     for stem in stems:
         try:
             array, _ = (hf_hub_download(repository, stem + suffix, repo_type="dataset") for suffix in _PAIR)

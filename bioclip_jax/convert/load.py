@@ -270,11 +270,13 @@ def _at_image_size(
 
 
 def _what_is_wrong(text: str, path: Path) -> str:
+    advice = f"`bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
+    advice = f"`bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
     if path.is_file() and is_weights_file(path):
-        return f"{text} is a bare weights file: `bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
+        return f"{text} is a bare weights file: {advice}"
     if is_bare_directory(path):
         kind = "a transformers model" if (path / "config.json").is_file() else "weights alone"
-        return f"{text} holds {kind}, without {CONFIG_FILE}: `bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
+        return f"{text} holds {kind}, without {CONFIG_FILE}: {advice}"
     if path.is_dir():
         return f"{text} is not a model: it holds neither {CONFIG_FILE} nor config.json with checkpoints/; give {_FORMS}"
     if not text.startswith("local-dir:") and text.count("/") == 1 and not text.startswith((".", "/", "~")):

@@ -30,7 +30,10 @@ _REST = {
 }
 # Linear layers there, plain matrices in open_clip.
 _PROJECTIONS = {"text_projection.weight": "text_projection", "visual_projection.weight": "visual.proj"}
-_TOWERS = {"text_model.encoder.layers.": "transformer.resblocks.", "vision_model.encoder.layers.": "visual.transformer.resblocks."}
+_TOWERS = {
+    "text_model.encoder.layers.": "transformer.resblocks.",
+    "vision_model.encoder.layers.": "visual.transformer.resblocks.",
+}
 _BLOCK = {
     "layer_norm1": "ln_1",
     "layer_norm2": "ln_2",

@@ -79,7 +79,7 @@ def find_weights(directory: Path) -> Path:
     indexes = [path for path in sorted(directory.iterdir()) if path.name.endswith(_INDEX_SUFFIXES)]
     if indexes:
         return min(indexes, key=lambda path: not path.name.endswith(_INDEX_SUFFIXES[0]))
-    others = [path for path in sorted(directory.iterdir()) if path.suffix in (".safetensors", *PICKLES)]
+    others = [path for path in sorted(directory.iterdir()) if path.suffix in WEIGHTS_SUFFIXES]
     others = [path for path in others if path.name not in (REPLAY_FILE, TAXA_FILE)]
     if not others:
         raise UserError(f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin")
@@ -193,7 +193,9 @@ def _read_pickle(path: Path) -> StateDict:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = _FOREIGN.search(str(error))
-        what = f"holds {found[1]}, more than tensors and plain values," if found else "is damaged, or holds more than tensors"
+        what = "is damaged, or holds more than tensors"
+        if found:
+            what = f"holds {found[1]}, more than tensors and plain values,"
         raise UserError(
             f"{path} {what} and is refused: get it as safetensors, or save the state_dict alone where you trust it"
         ) from error
@@ -218,7 +220,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _plain_globals() -> list[Any]:
-    """What trainers keep beside the tensors and what runs no code: NumPy's numbers, and the command line's options."""
+    """Types that trainers keep beside tensors and that run no code: NumPy's numbers, and the command line's options."""
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(name)) for name in "?bBhHiIlLqQefd"]
     # NumPy moved its core in version 2, and old checkpoints keep to the old name.

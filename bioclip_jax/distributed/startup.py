@@ -67,7 +67,10 @@ def all_processes(environ: Mapping[str, str] = os.environ) -> Iterator[bool]:
 
 
 def is_first_process(environ: Mapping[str, str] = os.environ) -> bool:
-    """True in the process that writes for all. JAX is asked only where it was started by others, so no device wakes up."""
+    """True in the process that writes for all.
+
+    JAX is asked only where others started its processes, because asking initializes the devices.
+    """
     settings = process_settings(environ)
     if settings is None and jax.distributed.is_initialized():
         return jax.process_index() == 0

@@ -301,7 +301,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def nearest_name(name: str, cutoff: float) -> str | None:
-    """The architecture most like a misspelt name, upper and lower case alike; None where none is, by difflib's ratio."""
+    """The architecture most like a misspelled name, whatever its case; None where difflib's ratio is below `cutoff`."""
     known = {known.lower(): known for known in model_names()}
     close = difflib.get_close_matches(name.replace("/", "-").lower(), known, n=1, cutoff=cutoff)
     return known[close[0]] if close else None
@@ -309,7 +309,7 @@ def nearest_name(name: str, cutoff: float) -> str | None:
 
 @functools.cache
 def get_config(name: str) -> CLIPConfig:
-    """The architecture of that name, "ViT-B/32" counting as "ViT-B-32"; UserError names the nearest when there is none."""
+    """The architecture of that name, "ViT-B/32" being "ViT-B-32"; UserError names the nearest where there is none."""
     name = name.replace("/", "-")
     if name in _SMALL:
         return _SMALL[name]

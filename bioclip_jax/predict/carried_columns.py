@@ -92,7 +92,7 @@ def _plain_columns(table: pa.Table) -> pa.Table:
 
 
 def _names(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
-    """What each column is called beside those of a result."""
+    """The name of each column beside those of a result."""
     names: dict[str, str] = {}
     for column in columns:
         name = column

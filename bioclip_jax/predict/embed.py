@@ -48,14 +48,14 @@ def embed(
 ) -> dict[str, Any]:
     """Write the vectors of the images that `inputs` name (as find_images), or those of `texts`, in their order.
 
-    Args: `model`, `batch_size`, `device`, `pretrained` and `transform`, `reading` as load_model; `output` and `format` as check_format and
-      write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes the latter for JSON, as
-      pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features. Texts have unit vectors.
-      Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of images are kept on
-      disk, and looked up there.
-    Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"}, and for .npy "rows", the
-      file beside it that names its rows. An image that cannot be read is named on standard error and left out; in .npy
-      it has a row of NaN, so that row i is input i.
+    Args: `model`, `batch_size`, `device`, `pretrained`, `transform` and `reading` as load_model; `output` and `format`
+      as check_format and write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes the
+      latter for JSON, as pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features. Texts
+      have unit vectors. Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of
+      images are kept on disk, and looked up there.
+    Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"}, and for
+      .npy "rows", the file beside it that names its rows. An image that cannot be read is named on standard error and
+      skipped; in .npy it has a row of NaN, so that row i is input i.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
     output = None if output is None else Path(output)
@@ -68,11 +68,14 @@ def embed(
     if texts and normalize is False:
         raise UserError("the vectors of texts are unit vectors; leave --no-normalize out")
     if normalize and format == "pybioclip":
-        raise UserError("pybioclip's JSON cannot say that its vectors are unit vectors; leave --normalize out, or give --format json")
+        raise UserError(
+            "pybioclip's JSON cannot say that its vectors are unit vectors; leave --normalize out, or give --format json"
+        )
     normalize = bool(texts) or (format in ("npy", "parquet") if normalize is None else normalize)
     paths = [] if texts else expand(inputs)
     images = find_images(paths) if paths else []
-    read = {"an input": itertools.chain(paths, (image.path for image in images)), "part of the model": model_files(model)}
+    read = {"an input": itertools.chain(paths, (image.path for image in images))}
+    read["part of the model"] = model_files(model)
     beside = rows_path(output) if format == "npy" else None
     check_not_read({"--output": output, "the names of the rows": beside}, read)
     columns = Columns(paths, images) if images and format == "parquet" else None

@@ -51,7 +51,7 @@ class ImageFile:
 
 
 class _Found:
-    """What looking through INPUTS has come across besides images: parts that cannot be read, unsupported files."""
+    """Parts of INPUTS that are not images: those that cannot be read, and unsupported files."""
 
     def __init__(self) -> None:
         self.problems: list[UserError] = []
@@ -74,8 +74,8 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
     """The images that INPUTS name, in their order; those of a folder or glob sorted by path.
 
     A file that is named itself is taken whatever its suffix; in folders and tars only files with an image's suffix.
-    An image that a folder's table and another input name is taken once. Nothing is opened here but tables, tars and pipes.
-    A folder or tar that is empty or cannot be read is reported on standard error, with the numbers of files of
+    An image that a folder's table and another input name is taken once. Nothing is opened here but tables, tars and
+    pipes. A folder or tar that is empty or cannot be read is reported on standard error, with the numbers of files of
     unsupported kinds, as long as there is an image elsewhere.
     Errors: UserError for a path that is missing, a table that cannot be read, and where there is no image.
     """

@@ -53,7 +53,8 @@ class Model:
         reading: ReadOptions | None = None,
     ) -> None:
         """`batch_size`: images that are encoded together; None chooses for the kind of device. `devices`: None takes
-        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`, `reading`: as Embedder."""
+        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`, `reading`: as Embedder.
+        """
         how = {"batch_size": batch_size, "devices": devices, "dtype": dtype, "transform": transform, "reading": reading}
         self.embedder = Embedder(bundle, **how)
         self.device: str = self.embedder.mesh.devices.flat[0].platform

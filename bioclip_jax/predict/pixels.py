@@ -25,7 +25,7 @@ Pixels = UInt8[np.ndarray, "size size 3"] | Float32[np.ndarray, "size size 3"]
 def choose_preprocess(bundle: ModelBundle, transform: Transform | None = None) -> Preprocess:
     """The preprocessing of `transform`, or where it is None of the one that the model's origin asks for.
 
-    "pybioclip" normalizes the published models as pybioclip does, and any other by the mean and std it was trained with.
+    "pybioclip" normalizes the published models as pybioclip does, and others by the mean and std of their training.
     """
     own = bundle.preprocess
     if (transform or bundle.origin.transform) == "model":

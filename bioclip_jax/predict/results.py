@@ -23,7 +23,8 @@ FORMATS = ("csv", "table", "json", "parquet")
 _SUFFIXES = {".json": "json", ".parquet": "parquet", ".pq": "parquet"}
 # pybioclip writes CSV whatever the name. Not to these, because what opens them would call the file damaged.
 _OTHER_FORMATS = frozenset(
-    {".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".feather", ".arrow", ".orc", ".avro", ".html", ".htm", ".xml", ".pdf"}
+    {".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".feather", ".arrow", ".orc", ".avro"}
+    | {".html", ".htm", ".xml", ".pdf"}
     | {".npy", ".npz", ".db", ".sqlite", ".rds", ".rdata", ".dta", ".sav", ".jsonl", ".yaml", ".yml", ".safetensors"}
     | {".zip", ".bz2", ".xz", ".zst", ".7z", *IMAGE_SUFFIXES}
 )
@@ -89,7 +90,7 @@ def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> 
 
 
 def separator(output: Path) -> str:
-    """What separates the cells of a delimited text with this name."""
+    """The separator of cells in a delimited text with this name."""
     plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output
     return "\t" if plain.suffix.lower() in (".tsv", ".tab") else ","
 

@@ -109,7 +109,8 @@ def finished(
         raise UserError(f"{output} was changed since it was finished; {advice}")
     same = images == [_digest(keys), columns]
     if not same:
-        print(f"note: the images or their table are not those of {output}; predicting all of them anew", file=sys.stderr)
+        note = f"note: the images or their table are not those of {output}; predicting all of them again"
+        print(note, file=sys.stderr)
     return same
 
 

@@ -28,7 +28,7 @@ class Squash(Preprocess):
     resize_mode: Literal["squash"] = "squash"
 
     def describe(self) -> str:
-        """What is done to a picture, for a log."""
+        """Description of the transform, for a log."""
         return f"{super().describe()}, antialiased, not rounded"
 
     def __call__(self, image: Image.Image) -> Float32[np.ndarray, "size size 3"]:

@@ -48,8 +48,8 @@ def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
     was, is_now = before.get("precision"), config.precision
     if was != is_now and "pure_bf16" in (was, is_now):
         raise UserError(
-            f"{directory.path} was trained with precision {was}, and config.precision is now {is_now}, whose parameters "
-            f"are of another type; set it back, or give another --workdir and config.init_from={directory.path}"
+            f"{directory.path} was trained with precision {was}, and config.precision is now {is_now}, whose "
+            f"parameters are of another type; set it back, or give another --workdir and config.init_from={directory.path}"
         )
 
 

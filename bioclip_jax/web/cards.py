@@ -1,4 +1,4 @@
-"""What the page shows of predictions: a card a photo, and a table of them all."""
+"""Predictions on the page: a card a photo, and a table of them all."""
 
 from __future__ import annotations
 

@@ -32,9 +32,7 @@ _LOCAL_HOST = re.compile(rb"(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?")
 # Of a body that is refused, so many times the largest one is read.
 _READ_OUT = 2
 _SMALL_BODY = 1_000_000
-
-
-# What a proxy may say of the path that it has stripped.
+# A path that a proxy may say it has stripped.
 _PREFIX = re.compile(r"(?:/[\w.~-]+)+")
 
 

@@ -1,4 +1,4 @@
-"""How the page looks: colors, letters, and what stands in its head."""
+"""The theme of the page: colors, fonts, style sheet and script."""
 
 from __future__ import annotations
 

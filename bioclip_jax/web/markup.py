@@ -57,7 +57,7 @@ def empty(title: str, advice: str) -> str:
 
 
 def failed(message: object) -> str:
-    """What stands where there is no result: what went wrong."""
+    """A message in place of a result: what went wrong."""
     problem = f"<p><b>That did not work</b></p><p>{text(sentence(message))}</p>"
     return f'<div class="bj-empty bj-failed" role="alert">{problem}</div>'
 

@@ -49,8 +49,8 @@ def serve(
 ) -> None:
     """Serves the page and the API until Ctrl-C.
 
-    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, `reading`, as load_model, but without them those of the index;
-      `taxa`, a head for the model, without one that of the model's directory, or none; `index`, a folder of
+    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, `reading`, as load_model, but without a model or
+      transform those of the index; `taxa`, a head for the model, without one that of the model's directory, or none; `index`, a folder of
       `index build`; `images`, a folder for the map and the examples; `labels`, initial labels, as read_labels;
       `temperature`, `subset`, `skip_unknown`, `within`, as predict; `host`, a loopback address unless others on the
       network shall see the page; `root_path`, the path or the whole URL under which a proxy shows the page;
@@ -141,7 +141,8 @@ def _taxa(
     try:
         taxa = PhotoTaxa(model, path, temperature=degrees)
     except UserError as error:
-        if not (path is temperature is selection is within is None):
+        # Who named taxa, or chose among them, does not want a page without.
+        if any(option is not None for option in (path, temperature, selection, within)):
             raise
         print(f"warning: the page can compare with labels only: {error}", file=sys.stderr)
         return None

@@ -193,7 +193,7 @@ class Visits:
 
 
 def _told(problems: Sequence[str], notes: Sequence[str]) -> str:
-    """What a visitor should know of files that could not be taken (`problems`), and of the rest (`notes`)."""
+    """Messages about files that could not be taken (`problems`), and about the rest (`notes`)."""
     parts = []
     if problems:
         items = "".join(f"<li>{text(problem)}</li>" for problem in problems[:_MOST_TOLD])

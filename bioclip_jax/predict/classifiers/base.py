@@ -57,7 +57,9 @@ class BaseClassifier:
             device = None if device is None else str(device)
             model = load_model(model, pretrained=pretrained_str, device=device, batch_size=batch_size)
         if not 0 < model.logit_scale < math.inf:
-            raise UserError(f"the logit_scale of {model.source} is {model.logit_scale}; fetch or export the weights again")
+            raise UserError(
+                f"the logit_scale of {model.source} is {model.logit_scale}; fetch or export the weights again"
+            )
         self.model = model
         self.model_str = model_str or model.source
         self.pretrained_str = pretrained_str
@@ -74,7 +76,7 @@ class BaseClassifier:
     def create_image_features(
         self, images: ImageLike | Sequence[ImageLike], normalize: bool = True
     ) -> Float32[np.ndarray, "n embed_dim"]:
-        """The vectors of images, as pybioclip's method: of length 1, or with `normalize=False` as the tower projects them.
+        """The vectors of images, as pybioclip's method: of length 1, or as the tower projects them.
 
         UserError for an image that cannot be read.
         """
@@ -93,7 +95,7 @@ class BaseClassifier:
     def forward(self, x: Float32[np.ndarray, "n 3 size size"]) -> Float32[np.ndarray, "n classes"]:
         """The probability of every class for images that are preprocessed, as pybioclip's method.
 
-        x: what `preprocess` gives, stacked; an array, or a tensor on the CPU. Classes are in the order of txt_embeddings.
+        x: what `preprocess` gives, stacked; an array, or a tensor on the CPU. Classes have the order of txt_embeddings.
         """
         transform = self.model.preprocess
         x = np.asarray(x, np.float32)
@@ -181,9 +183,10 @@ def listed_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike
 
 
 def check_image(image: Any, place: int) -> None:
-    """InvalidValue for what is no image that a classifier takes, such as a tensor or None."""
+    """InvalidValue for what is not an image that a classifier takes, such as a tensor or None."""
     if not isinstance(image, (str, bytes, os.PathLike, ImageFile, Image.Image, np.ndarray)):
-        raise InvalidValue(f"image {place} is of type {type(image).__name__}; give a path, a PIL image or a uint8 array")
+        kind = type(image).__name__
+        raise InvalidValue(f"image {place} is of type {kind}; give a path, a PIL image or a uint8 array")
 
 
 def check_answers(k: int | None, *thresholds: float | None) -> None:

@@ -184,8 +184,8 @@ class TreeOfLifeClassifier(BaseClassifier):
           taxon reaches it; "rank" names that, and the columns below it are empty.
         unknown: where the answer's score, or the best of several, is below it, there is one row without an answer.
 
-        A row without an answer, also where no rank reaches `min_confidence`, says "unknown" in the column of `rank` (and
-        in "rank"), and has the score of the best taxon at `rank`.
+        A row without an answer, also where no rank reaches `min_confidence`, says "unknown" in the column of `rank`
+        (and in "rank"), and has the score of the best taxon at `rank`.
         """
         check_answers(k, min_confidence, unknown)
         rank, k = as_rank(rank), k or DEFAULT_K

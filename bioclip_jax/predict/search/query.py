@@ -74,8 +74,9 @@ def search_index(
     if within is not None:
         conditions.append(within_filter(index, within))
     images = find_images(queries) if queries else []
-    read = {"an input": itertools.chain(queries, (image.path for image in images)), "part of the model": model_files(model)}
-    check_not_read({"--output": output}, {"part of the index": files_below(index.directory), **read})
+    read = {"an input": itertools.chain(queries, (image.path for image in images))}
+    read |= {"part of the model": model_files(model), "part of the index": files_below(index.directory)}
+    check_not_read({"--output": output}, read)
     model = index.model_for(model)
 
     # JAX is loaded once there is something to do.

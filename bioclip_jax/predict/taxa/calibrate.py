@@ -41,8 +41,8 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
     images in held-out folds have a better likelihood by more than one standard error, the temperature written is 1.
 
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves", "fingerprint" of
-      the model, "transform" of the images, "taxa" (the head's file), "images", "left_out" (images that cannot be read or
-      whose species is not among the taxa), "gain" and "gain_error" (of the mean log-likelihood, and its standard error).
+      the model, "transform" of the images, "taxa" (the head's file), "images", "left_out" (images that cannot be read
+      or whose species is not among the taxa), "gain" (of the mean log-likelihood) and its standard error "gain_error".
       "before" and "after": at temperature 1, and of each image at the temperature fitted to the folds without it, each
       {"accuracy", "nll" (mean over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": of
       the species, BINS rows of {"from", "to", "images", "confidence", "accuracy"}}. `plot`: a picture of the last.
@@ -92,13 +92,14 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
 
 
 def doubts(result: dict[str, Any]) -> list[str]:
-    """What about a result of `calibrate` a person should know before using it, a line each."""
+    """Warnings about a result of `calibrate`, a line each."""
     before, after, fitted = result["before"], result["after"], result["fitted_temperature"]
     if not result["improves"]:
         return [
             f"the fitted temperature {fitted:.3g} does not improve held-out images (negative log-likelihood "
             f"{after['nll']:.3f}, without it {before['nll']:.3f}, standard error of the difference "
-            f"{result['gain_error']:.3f}, {result['images']} images); 1 was written, which changes nothing: give more images"
+            f"{result['gain_error']:.3f}, {result['images']} images); 1 was written, which changes nothing: "
+            "give more images"
         ]
     pairs = ((rank, before["nll_by_rank"][rank], after["nll_by_rank"][rank]) for rank in before["nll_by_rank"])
     worse = [f"{rank} ({old:.3f} to {new:.3f})" for rank, old, new in pairs if new > old + 1e-3]
@@ -116,7 +117,7 @@ def read_temperature(text: str, fingerprint: str) -> float:
         pass
     if not Path(text).is_file():
         raise UserError(
-            f"--temperature {text} is no number, and no such file; name what `bioclip-jax taxa calibrate` wrote"
+            f"--temperature {text} is not a number, and no such file exists; name what `bioclip-jax taxa calibrate` wrote"
         )
     try:
         content = json.loads(Path(text).read_text(encoding="utf-8"))
@@ -170,8 +171,8 @@ def _species_by_name(names: TaxaNames) -> dict[Any, int]:
 class Likelihood:
     """The log-likelihood of images' right taxa at every rank, as a smooth function of the temperature.
 
-    It is computed at steps of half an octave, and interpolated by cubic splines between them, so that any number of fits
-    costs as many passes over the head as one.
+    It is computed at steps of half an octave and interpolated by cubic splines, so that any number of fits costs as many
+    passes over the head as one.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class Likelihood:
         self._spline, self._bounds = CubicSpline(steps, np.array(values)), (steps[0], steps[-1])
 
     def fit(self, among: Bool[np.ndarray, " n"] | None = None) -> float:
-        """The temperature at which the images `among` all (None: all) have the largest mean."""
+        """The temperature of the largest mean log-likelihood of some of the images (None: all)."""
         from scipy.optimize import minimize_scalar
 
         def nll(log_temperature: float) -> float:
@@ -228,7 +229,7 @@ def _log_likelihood(
 
 @dataclass(frozen=True)
 class Answers:
-    """The best taxon's score at each rank, if it is the right one, and the right one's log-likelihood; ranks widest first."""
+    """Of each image and rank, widest first: the best taxon's score, if it is right, and the right one's log-likelihood."""
 
     confidence: Float[np.ndarray, "n ranks"]
     right: Bool[np.ndarray, "n ranks"]
@@ -236,7 +237,9 @@ class Answers:
 
     def figures(self) -> dict[str, Any]:
         """"before" and "after" of calibrate's result."""
-        of_rank = {rank.get_label(): reliability(self.confidence[:, rank.value], self.right[:, rank.value]) for rank in Rank}
+        of_rank = {
+            rank.get_label(): reliability(self.confidence[:, rank.value], self.right[:, rank.value]) for rank in Rank
+        }
         nll = {rank.get_label(): float(-self.log_likelihood[:, rank.value].mean()) for rank in Rank}
         return {
             "accuracy": float(self.right[:, Rank.SPECIES.value].mean()),

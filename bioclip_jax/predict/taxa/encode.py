@@ -30,7 +30,7 @@ _CHUNK = 128
 
 
 class Recipe(NamedTuple):
-    """How a taxon becomes text: the known ranks, `separator` and the common name, in each of `templates`."""
+    """The text of a taxon: the known ranks, `separator` and the common name, in each of `templates`."""
 
     templates: Sequence[str]
     separator: str = PLAIN

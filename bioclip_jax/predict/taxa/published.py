@@ -186,7 +186,7 @@ def completed_blocks(
 
 
 def notes_on(norms: Float32[np.ndarray, " taxa"], path: Path, complete: bool) -> list[str]:
-    """What is unusual about published embeddings and what becomes of it, for people."""
+    """Notes for people on published embeddings that are missing or not of length 1, and what becomes of them."""
     taxa, missing = len(norms), int((norms == 0).sum())
     scaled = int((np.abs(norms[norms > 0] - 1) > _NORM_TOLERANCE).sum())
     notes = []
@@ -196,6 +196,8 @@ def notes_on(norms: Float32[np.ndarray, " taxa"], path: Path, complete: bool) ->
         )
         notes.append(f"{missing:,} of {taxa:,} taxa have no embedding in {path}; {told}")
     if scaled:
-        told = "they were normalized" if complete else "they are used as they are, as in pybioclip; --complete normalizes them"
+        told = "they were normalized" if complete else (
+            "they are used as they are, as in pybioclip; --complete normalizes them"
+        )
         notes.append(f"{scaled:,} of {taxa:,} embeddings in {path} are not of length 1; {told}")
     return notes

@@ -8,7 +8,6 @@ from typing import Any
 from bioclip_jax.files import written_beside
 
 
-
 def draw(result: dict[str, Any], output: Path) -> None:
     """Draw what `calibrate` found, before and after, into a PNG, PDF or SVG."""
     import matplotlib
@@ -39,7 +38,10 @@ def draw(result: dict[str, Any], output: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("share that is right")
     figure.suptitle(
-        f"{result['images']} images, each at the temperature fitted to the folds without it", y=0.97, fontsize=10, color="0.35"
+        f"{result['images']} images, each at the temperature fitted to the folds without it",
+        y=0.97,
+        fontsize=10,
+        color="0.35",
     )
     with written_beside(output) as path:
         figure.savefig(path, dpi=150)
