@@ -15,7 +15,8 @@ def get_config() -> ConfigDict:
     config.global_batch_size = 90_112
     config.replay.batch_size = 10_240
     # 71,244 steps over 213.9 M images, counted in whole batches of all epochs together. The published run had 71,280:
-    # its loader rounds the batches of each epoch up, to a multiple of its workers. --config.total_steps=71280 repeats it.
+    # its loader rounds the batches of each epoch up, to a multiple of its workers. --config.total_steps=71280 repeats
+    # that.
     config.epochs = 30
     config.learning_rate = 1e-4
     config.weight_decay = 0.2

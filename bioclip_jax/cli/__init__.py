@@ -7,7 +7,7 @@ import sys
 import warnings
 
 from bioclip_jax import __version__, strict_json
-from bioclip_jax.cli import bench, evaluation, models, shards, use
+from bioclip_jax.cli import bench, evaluation, index, models, shards, taxa, use
 from bioclip_jax.cli.options import Parser
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import cache_directory
@@ -23,8 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     if not sys.warnoptions:
         # Libraries warn programmers, with paths of their own files; users are told by errors and notes.
         warnings.filterwarnings("ignore", module=r"(?!bioclip_jax\b)")
-    # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux allows, go out
-    # as the bytes they are.
+    # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux allows, go
+    # out as the bytes they are.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
@@ -69,6 +69,8 @@ def _parser() -> Parser:
     models.add_verbs(verbs)
     evaluation.add_verbs(verbs)
     use.add_verbs(verbs)
+    taxa.add_verbs(verbs)
+    index.add_verbs(verbs)
     shards.add_verbs(verbs)
     bench.add_verbs(verbs)
     return parser

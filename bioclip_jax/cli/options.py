@@ -1,4 +1,4 @@
-"""What the verbs share: how options are declared, configs read and results told."""
+"""Options, configs and messages that several verbs share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from bioclip_jax.convert.pretrained import DEFAULT_MODEL
 from bioclip_jax.convert.published import TRANSFORMS
+from bioclip_jax.predict.results import FORMATS
 
 # A result as one JSON object, or text for a person.
 Result = dict[str, Any] | None
@@ -58,8 +59,34 @@ def add_model(verb: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
 
 
+def add_taxa(verb: argparse._ActionsContainer) -> None:
+    """The taxa head."""
+    verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
+
+
+def add_taxa_choice(verb: argparse._ActionsContainer) -> None:
+    """Which taxa of the head can be predicted."""
+    verb.add_argument(
+        "--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank"
+    )
+    verb.add_argument("--within", metavar="TAXON", help="only what belongs to a taxon of any rank, such as Mammalia")
+    verb.add_argument("--skip-unknown", action="store_true", help="pass over names of --subset that the taxa lack")
+    add_taxa(verb)
+
+
+def add_temperature(verb: argparse._ActionsContainer) -> None:
+    """The softmax temperature of taxa."""
+    verb.add_argument("--temperature", metavar="T|FILE", help="what taxa calibrate wrote, or a number")
+
+
+def add_output(verb: argparse.ArgumentParser) -> None:
+    """Where rows are written, and in which format."""
+    verb.add_argument("--format", choices=FORMATS, help="default: by the output's suffix, else csv")
+    verb.add_argument("--output", type=file_or_stdout, metavar="FILE", help="default: standard output")
+
+
 def add_transform(verb: argparse.ArgumentParser, default: str = "what the model is") -> None:
-    """How the model is shown images. `default`: which it is without the option, for a person."""
+    """The transform of images. `default`: which it is without the option, for a person."""
     verb.add_argument(
         "--transform",
         choices=TRANSFORMS,
@@ -69,7 +96,7 @@ def add_transform(verb: argparse.ArgumentParser, default: str = "what the model 
 
 
 def add_reading(verb: argparse.ArgumentParser) -> None:
-    """How image files are read."""
+    """Options for reading image files."""
     verb.add_argument(
         "--exif", choices=["apply", "ignore"], help="turn images upright by EXIF (default), or not, as pybioclip"
     )
@@ -80,7 +107,7 @@ def add_reading(verb: argparse.ArgumentParser) -> None:
 
 
 def reading(arguments: argparse.Namespace) -> Any:
-    """What add_reading declared, as ReadOptions; None where nothing of it is given."""
+    """The options of add_reading as ReadOptions; None where none is given."""
     given = {name: getattr(arguments, name) for name in ("exif", "max_pixels", "strict") if getattr(arguments, name)}
     if not given:
         return None
@@ -90,7 +117,7 @@ def reading(arguments: argparse.Namespace) -> Any:
 
 
 def running(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What add_model, but for the model, add_transform and add_reading declared, as keyword arguments."""
+    """The options of add_model without the model, add_transform and add_reading, as keyword arguments."""
     names = ("pretrained", "device", "batch_size", "transform")
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     return given | ({"reading": reading(arguments)} if hasattr(arguments, "exif") else {})
@@ -147,3 +174,26 @@ def print_result(result: dict[str, Any]) -> None:
 
 def _figure(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def tell_done(arguments: argparse.Namespace, result: Result, kind: str, done: str) -> None:
+    """Say on standard error how many there were and where they are, unless the results themselves are on a terminal."""
+    if arguments.json or (result["output"] is None and sys.stdout.isatty()):
+        return
+    unreadable = len(result.get("unreadable", ()))
+    message = f"{done} {result[kind] - unreadable:,} {kind}"
+    if unreadable:
+        message += f", skipped {unreadable:,} unreadable"
+    if result["output"] is not None:
+        message += f": {result['output']}"
+    elif arguments.output is not None:
+        message += ", none of which has an answer; nothing was written"
+    if "rows" in result:
+        message += f", its rows are named in {result['rows']}"
+    print(message, file=sys.stderr)
+
+
+def print_known(result: dict[str, Any]) -> None:
+    """print_result of what has a value; of lists, how many entries they have."""
+    counted = {name: len(value) if isinstance(value, list) else value for name, value in result.items()}
+    print_result({name: value for name, value in counted.items() if value is not None})

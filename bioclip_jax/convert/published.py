@@ -78,7 +78,7 @@ class Origin:
 
     @classmethod
     def from_record(cls, record: Any) -> Origin | None:
-        """Read what `to_record` gave; None where it is not such a record. Names that this version does not know are dropped."""
+        """Read a record of `to_record`, without names that this version does not know; None for anything else."""
         if not isinstance(record, Mapping):
             return None
         published, transform = record.get("published"), record.get("transform")

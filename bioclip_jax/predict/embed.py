@@ -49,9 +49,9 @@ def embed(
     """Write the vectors of the images that `inputs` name (as find_images), or those of `texts`, in their order.
 
     Args: `model`, `batch_size`, `device`, `pretrained`, `transform` and `reading` as load_model; `output` and `format`
-      as check_format and write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes the
-      latter for JSON, as pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features. Texts
-      have unit vectors. Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of
+      as check_format and write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes
+      the latter for JSON, as pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features.
+      Texts have unit vectors. Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of
       images are kept on disk, and looked up there.
     Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"}, and for
       .npy "rows", the file beside it that names its rows. An image that cannot be read is named on standard error and
@@ -69,7 +69,8 @@ def embed(
         raise UserError("the vectors of texts are unit vectors; leave --no-normalize out")
     if normalize and format == "pybioclip":
         raise UserError(
-            "pybioclip's JSON cannot say that its vectors are unit vectors; leave --normalize out, or give --format json"
+            "pybioclip's JSON cannot say that its vectors are unit vectors; leave --normalize out, or give "
+            "--format json"
         )
     normalize = bool(texts) or (format in ("npy", "parquet") if normalize is None else normalize)
     paths = [] if texts else expand(inputs)

@@ -84,7 +84,8 @@ def predict(
     species, is called input_species.
 
     Returns: {"images", "transform": the name of the one used, "unreadable", "truncated", "output" or "predictions", and
-      "log" and "report" where they were asked for}. An image that cannot be read is named on standard error and skipped.
+      "log" and "report" where they were asked for}. An image that cannot be read is skipped, and named on standard
+      error.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
     output, log, report = (None if path is None else Path(path) for path in (output, log, report))

@@ -49,7 +49,8 @@ def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
     if was != is_now and "pure_bf16" in (was, is_now):
         raise UserError(
             f"{directory.path} was trained with precision {was}, and config.precision is now {is_now}, whose "
-            f"parameters are of another type; set it back, or give another --workdir and config.init_from={directory.path}"
+            "parameters are of another type; set it back, or give another --workdir and "
+            f"config.init_from={directory.path}"
         )
 
 

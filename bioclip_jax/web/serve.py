@@ -50,11 +50,11 @@ def serve(
     """Serves the page and the API until Ctrl-C.
 
     Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, `reading`, as load_model, but without a model or
-      transform those of the index; `taxa`, a head for the model, without one that of the model's directory, or none; `index`, a folder of
-      `index build`; `images`, a folder for the map and the examples; `labels`, initial labels, as read_labels;
-      `temperature`, `subset`, `skip_unknown`, `within`, as predict; `host`, a loopback address unless others on the
-      network shall see the page; `root_path`, the path or the whole URL under which a proxy shows the page;
-      `max_upload_mb`, of one file; `queue`, how many requests may wait for the model.
+      transform those of the index; `taxa`, a head for the model, without one that of the model's directory, or none;
+      `index`, a folder of `index build`; `images`, a folder for the map and the examples; `labels`, initial labels, as
+      read_labels; `temperature`, `subset`, `skip_unknown`, `within`, as predict; `host`, a loopback address unless
+      others on the network shall see the page; `root_path`, the path or the whole URL under which a proxy shows the
+      page; `max_upload_mb`, of one file; `queue`, how many requests may wait for the model.
     Errors: UserError for an address that is not to be had, before the model is loaded, and for whatever of the
       arguments is not there.
     """

@@ -261,7 +261,7 @@ def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
         ("predict one.png --bins bins.csv", "bins.csv"),
         ("predict one.png --taxa TAXA --subset list.csv", "list.csv"),
         ("predict one.png --taxa TAXA --within list.csv", "list.csv"),
-        ("predict one.png --taxa TAXA --temperature calibration.json", "calibration.json is no number, and no such file"),
+        ("predict one.png --taxa TAXA --temperature calibration.json", "calibration.json is neither a number nor a file"),
         ("predict one.png --taxa no.safetensors", "no.safetensors"),
         ("embed --texts texts.lst --output t.npy", "texts.lst"),
         ("index search no.index one.png", "no.index"),

@@ -44,7 +44,7 @@ def read_labels(labels: str, *, as_given: bool = False) -> list[str]:
         is_file, texts = False, labels.split(",")
     if not is_file and len(texts) == 1 and _names_a_file(labels):
         raise UserError(
-            f"the file of labels {labels} does not exist; give a file with a label a line, or two or more labels as a,b,c"
+            f"the file of labels {labels} does not exist; give a file with a label a line, or several labels as a,b,c"
         )
     if not any(text.strip() for text in texts):
         raise UserError(f"--cls {labels!r} names no label; give a,b,c or a file with one a line")
@@ -54,7 +54,7 @@ def read_labels(labels: str, *, as_given: bool = False) -> list[str]:
 
 
 def _names_a_file(text: str) -> bool:
-    """True for a text that is more likely a path than a label: it is a folder, has a suffix, or a slash but no blank."""
+    """True for a text that is more likely a path than a label: a folder, with a suffix, or with a slash but no blank."""
     folders = any(separator in text for separator in ("/", "\\")) and " " not in text.strip()
     return folders or bool(_SUFFIX.search(text)) or os.path.isdir(text)
 

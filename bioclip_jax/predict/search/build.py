@@ -47,8 +47,8 @@ def build_index(
 
     Args: `inputs` as find_images, or Parquet files that `embed` wrote, for which no model is needed; the others as
       load_model.
-    Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "truncated", "count": how many there
-      are now, "recall": that of the approximate index at 10, on 100 of its images, or None where search is exact,
+    Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "truncated", "count": how many
+      there are now, "recall": that of the approximate index at 10, on 100 of its images, or None where search is exact,
       "nprobes", "output"}.
     Errors: UserError for wrong arguments, before the model is loaded, for a model that is not the index's, while
       another process builds it, and where no image can be read.

@@ -43,8 +43,8 @@ class ImageIndex:
     directory: where it lies. about: index.json: the fingerprint of the model that made the vectors ("fingerprint"),
     how to load it ("model", a directory by its absolute path), where it came from ("source"), its "transform" of images
     ("model", "pybioclip", or None where that is not known), "dim", and "count" as the last change left it; and if there
-    is an approximate index, how many of its partitions a search reads ("nprobes"), and which share of the ten nearest it
-    then finds ("recall").
+    is an approximate index, how many of its partitions a search reads ("nprobes"), and which share of the ten nearest
+    it then finds ("recall").
 
     Every change is one version of the table: readers, and a process that is killed, leave and find a whole one.
     """
@@ -259,7 +259,7 @@ def check_free(directory: Path) -> None:
 
 
 def check_same_model(directory: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
-    """UserError where the "fingerprint" of `given`, or a "transform" that both state, is not that of the index's vectors.
+    """UserError where the "fingerprint" of `given`, or a "transform" that both state, is not that of the index.
 
     Each states its "source".
     """

@@ -59,8 +59,8 @@ def build_taxa(
       species and common_name; published embeddings, a .npy [dim, taxa] with its .json of names beside it; such a .json
       alone; or data, as pipeline.sources.open_source. Of a taxon that is named several times, one is kept; published
       doubles stay. None takes what the Hub has for the model.
-    output: None is taxa.safetensors in the model's directory. dtype: of the vectors as stored, of DTYPES. complete: make
-      the vectors that published embeddings lack, and give all length 1; otherwise they stay as published, and taxa
+    output: None is taxa.safetensors in the model's directory. dtype: of the vectors as stored, of DTYPES. complete:
+      make the vectors that published embeddings lack, and give all length 1; otherwise they stay as published, and taxa
       without one cannot be predicted, as in pybioclip.
     Returns: {"taxa", "embed_dim", "dtype", "output", "doubles", "unnamed", "notes"}. doubles: rows that named a taxon
       again; unnamed: rows without any rank or that cannot be read; notes: what is unusual, for people. With float16

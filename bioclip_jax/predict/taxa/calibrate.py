@@ -117,7 +117,7 @@ def read_temperature(text: str, fingerprint: str) -> float:
         pass
     if not Path(text).is_file():
         raise UserError(
-            f"--temperature {text} is not a number, and no such file exists; name what `bioclip-jax taxa calibrate` wrote"
+            f"--temperature {text} is neither a number nor a file; name what `bioclip-jax taxa calibrate` wrote"
         )
     try:
         content = json.loads(Path(text).read_text(encoding="utf-8"))
@@ -171,8 +171,8 @@ def _species_by_name(names: TaxaNames) -> dict[Any, int]:
 class Likelihood:
     """The log-likelihood of images' right taxa at every rank, as a smooth function of the temperature.
 
-    It is computed at steps of half an octave and interpolated by cubic splines, so that any number of fits costs as many
-    passes over the head as one.
+    It is computed at steps of half an octave and interpolated by cubic splines, so that any number of fits costs as
+    many passes over the head as one.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ def _log_likelihood(
 
 @dataclass(frozen=True)
 class Answers:
-    """Of each image and rank, widest first: the best taxon's score, if it is right, and the right one's log-likelihood."""
+    """By image and rank, widest first: the best taxon's score, if it is right, the right one's log-likelihood."""
 
     confidence: Float[np.ndarray, "n ranks"]
     right: Bool[np.ndarray, "n ranks"]

@@ -160,7 +160,7 @@ def _block(columns: Float[np.ndarray, "dim taxa"], start: int) -> Float32[np.nda
 def published_blocks(
     columns: Float[np.ndarray, "dim taxa"], norms: Float32[np.ndarray, " taxa"], names: TaxaNames
 ) -> Iterator[Block]:
-    """The columns as they are, as pybioclip uses them, in the order of the file; zeros where no vector was published."""
+    """The columns as they are, as pybioclip uses them, in the order of the file; zeros where none was published."""
     row_at = np.argsort(names.place)
     for start in track(range(0, len(names), _BLOCK_COLUMNS), "converting", -(-len(names) // _BLOCK_COLUMNS)):
         present = norms[start : start + _BLOCK_COLUMNS, None] > 0
