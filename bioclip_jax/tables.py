@@ -23,6 +23,7 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 # Columns that name an image file, the first that is there; Camtrap DP calls it filePath.
 PATH_COLUMNS = ("filepath", "file_name")
 TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
+_LONGEST_SHOWN = 300
 # Names that are found whatever their case and the blanks around them.
 _KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS, *NAME_COLUMNS)
 
@@ -75,8 +76,10 @@ def read_table(
         if not has_header:
             return [str(place) for place in range(len(header))]
         found = _column_names(header, names, str(path), keep_unnamed)
+        if not any(header):
+            raise UserError(f"{path} is empty; give a CSV, TSV or Parquet table with a header")
         if required and not any(name in found for name in required):
-            have = ", ".join(name for name in header if name) or "nothing"
+            have = ", ".join(filter(None, header))
             none = f"none of the columns {', '.join(required)}" if len(required) > 2 else f"no column {wanted}"
             raise UserError(f"{path} has {none}, only {have}; add it")
         return [name if only is None or name in only else None for name in found]
@@ -131,8 +134,14 @@ def path_column(table: pa.Table, named_by: Sequence[str] = PATH_COLUMNS) -> str:
 
 
 def shown_path(path: str) -> str:
-    """A path as a message shows it: in quotes where one could not see a blank at the end of one of its parts."""
-    return repr(path) if any(part != part.strip() for part in re.split(r"[/\\]", path)) else path
+    """A path as a message shows it: in quotes where one could not see a blank at the end of one of its parts.
+
+    Of a long one, which may be no path at all, the beginning.
+    """
+    if len(path) > _LONGEST_SHOWN:
+        return f"{path[:_LONGEST_SHOWN]!r}... ({len(path):,} characters)"
+    has_blanks = any(part != part.strip() for part in re.split(r"[/\\]", path))
+    return repr(path) if has_blanks or not path.isprintable() else path
 
 
 def find_file(folder: str | os.PathLike[str], cell: str) -> str:

@@ -121,3 +121,27 @@ def test_no_module_needs_what_only_unix_has(monkeypatch):
     assert not need, f"cannot be imported on every system: {need}"
     monkeypatch.setitem(sys.modules, "resource", None)
     assert Files().read(Path(__file__), 0, 3) == b'"""'
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize(
+    ("reader", "status", "message"),
+    [("gone", 0, ""), ("full", 2, "error: No space left on device; check the path, its permissions and the disk\n")],
+)
+def test_a_result_that_cannot_be_printed(monkeypatch, capfd, json, reader, status, message):
+    if reader == "gone":
+        end, descriptor = os.pipe()
+        os.close(end)
+    else:
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    with open(descriptor, "w") as stdout, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+        assert main(["models", *json]) == status
+    assert capfd.readouterr().err == message
+
+
+def test_closed_streams_are_no_traceback(model, photo, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["predict", str(photo), "--model", str(model), "--cls", "a,b"]) == 0
+    assert main(["predict", "nothing.jpg", "--model", str(model), "--cls", "a,b", "--json"]) == 2

@@ -92,13 +92,14 @@ def test_latin_1_is_read_and_told(capsys):
     [
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is no text"),
         (b"a,b\n\x81,\x8d\n", "neither UTF-8 nor UTF-16"),
-        (b"", "has no rows"),
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf\n\n", "is empty"),
         (b"a,b\n", "has no rows"),
         (gzip.compress(b"a,b\n1,2\n" * 99)[:20], "cannot be read"),
         (b"PK\x03\x04 nothing", "cannot be read"),
         (b"PAR1 nothing", "no readable Parquet"),
     ],
-    ids=["png", "binary", "empty", "header_alone", "half_gzip", "no_zip", "no_parquet"],
+    ids=["png", "binary", "empty", "byte_order_mark", "header_alone", "half_gzip", "no_zip", "no_parquet"],
 )
 def test_no_table(content, problem):
     with pytest.raises(UserError, match=f"^t.csv .*{problem}"):

@@ -23,6 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     if not sys.warnoptions:
         # Libraries warn programmers, with paths of their own files; users are told by errors and notes.
         warnings.filterwarnings("ignore", module=r"(?!bioclip_jax\b)")
+    for name in ("stdout", "stderr"):
+        # A service or `>&-` may leave a stream closed, which Python shows as None.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
     # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux allows, go
     # out as the bytes they are.
     if hasattr(sys.stdout, "reconfigure"):
@@ -31,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory() / "xla"))
     try:
         result = arguments.run(arguments)
+        if not isinstance(result, int) and result is not None and getattr(arguments, "json", False):
+            print(strict_json.dumps(result))
+        sys.stdout.flush()  # so that a full disk or a closed pipe is met here, not when Python exits
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -40,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return 0
     except UnicodeEncodeError as error:
         if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
@@ -53,13 +60,20 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _close_stdout()
         print(f"error: {about}{error.strerror or error}; check the path, its permissions and the disk", file=sys.stderr)
         return 2
     if isinstance(result, int):
         return result
-    if result is not None and getattr(arguments, "json", False):
-        print(strict_json.dumps(result))
     return arguments.status(result) if hasattr(arguments, "status") else 0
+
+
+def _close_stdout() -> None:
+    """Let what is still to be printed go nowhere, so that Python does not meet the same error when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> Parser:

@@ -116,6 +116,8 @@ def _matches(item: str) -> list[str]:
         return [item]
     if item == "-":
         return [STDIN]
+    if os.path.lexists(spelled := find_file("", item)):
+        return [spelled]
     if not glob.has_magic(item):
         raise UserError(f"{item} does not exist; {_ADVICE}")
     asked = item.split(os.sep)
@@ -211,7 +213,9 @@ def _in_file(path: str, found: _Found) -> Sequence[ImageFile]:
     if is_compressed_tar(path):
         raise UserError(f"{path} is a compressed tar; uncompress it and give the .tar")
     if lists_images(path):
-        return _from_table(path)
+        return _from_table(path, found)
+    if _is_text(path):
+        raise UserError(f"{path} is a text, not an image; a list of images begins with a line that says filepath")
     if _is_pipe(path):
         return [ImageFile(path, path, content=_drained(path))]
     return [ImageFile(path, path)]
@@ -278,13 +282,26 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _from_table(path: str) -> list[ImageFile]:
+def _is_text(path: str) -> bool:
+    """True for a .txt file, unless an image hides in it."""
+    if not path.lower().endswith(".txt"):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return not any(byte < 9 for byte in file.read(512))
+    except OSError:
+        return False
+
+
+def _from_table(path: str, found: _Found) -> list[ImageFile]:
     """The images of a table's filepath column; relative paths start from the table's folder."""
     # Nothing else of it: vectors may lie beside.
     table = read_table(path, PATH_COLUMNS, only=PATH_COLUMNS)
     paths = [text for text in texts(table[path_column(table)]) if text.strip()]
     if not paths:
         raise UserError(f"{path} names no file; put one path a row into its filepath column")
+    if missing := table.num_rows - len(paths):
+        found.problem(f"{missing:,} rows of {path}, whose {path_column(table)} is empty")
     folder = os.path.dirname(path)
     return [ImageFile(os.path.join(folder, name), find_file(folder, name)) for name in paths]
 

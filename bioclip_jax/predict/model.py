@@ -134,7 +134,7 @@ def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundl
     if model.replace("/", "-") not in model_names() or os.path.isdir(model):
         if not os.path.exists(model) and (near := nearest_name(model, cutoff=_NEAR)):
             raise UserError(f"unknown model {model!r}: did you mean {near}?")
-        if pretrained is not None:
+        if pretrained is not None and (os.path.exists(model) or ":" in model):
             raise UserError(
                 f"{model} holds its own weights; leave --pretrained {os.fspath(pretrained)} out, or name an architecture"
             )

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.cli import main
+from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.tables import shown_path
 
 
 @pytest.fixture
@@ -101,3 +103,34 @@ def test_notes_on_a_table_are_printed_once(folder, model_directory, capsys):
     main(["predict", str(folder / "list.csv"), "--cls", "cat,dog", "--model", str(model_directory)])
     told = capsys.readouterr().err
     assert told.count("read as Windows-1252") == told.count("1 row has fewer cells") == 1
+
+
+def test_rows_without_a_path_are_counted(folder, capsys):
+    (folder / "list.csv").write_text("filepath,n\nphotos/one.png,1\n,2\n  ,3\n")
+    assert len(find_images([folder / "list.csv"])) == 1
+    assert capsys.readouterr().err == f"skipped: 2 rows of {folder}/list.csv, whose filepath is empty\n"
+
+
+def test_a_list_without_a_header_is_told_what_it_lacks(folder):
+    (folder / "list.txt").write_text("photos/one.png\nphotos/two.png\n")
+    with pytest.raises(UserError, match="list.txt is a text, not an image; a list of images begins with .* filepath$"):
+        find_images([folder / "list.txt"])
+
+
+def test_an_image_called_txt_is_one(folder):
+    (folder / "one.txt").write_bytes((folder / "photos" / "one.png").read_bytes())
+    assert len(find_images([folder / "one.txt"])) == 1
+
+
+def test_other_spellings_on_the_command_line(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for path in ("photos/käfer.png", "photos\\käfer.png", f"{folder}/photos/käfer.png"):
+        (image,) = find_images([path])
+        assert image.read()[1:4] == b"PNG"
+
+
+def test_bytes_that_are_no_path_are_not_printed_whole(folder):
+    pq.write_table(pa.table({"filepath": [(folder / "photos" / "one.png").read_bytes() * 9]}), folder / "list.parquet")
+    (image,) = find_images([folder / "list.parquet"])
+    shown = shown_path(image.name)
+    assert len(shown) < 2000 and shown.isprintable(), "pixels reach the terminal"

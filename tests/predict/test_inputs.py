@@ -48,6 +48,7 @@ def test_folder_is_searched_in_order_without_hidden_files_and_other_files(folder
 
 
 def test_inputs_keep_the_order_they_are_given_in(folder):
+    (folder / "notes.txt").write_bytes(jpeg())
     found = find_images([folder / "notes.txt", str(folder / "*.jpg"), folder / "list.csv"])
     assert names(found, folder) == ["notes.txt", "b.jpg", "a/c.PNG", "b.jpg"]
 

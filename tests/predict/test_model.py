@@ -90,3 +90,9 @@ def test_importing_the_package_imports_no_framework():
 def test_unknown_names_of_the_package_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'TreeOfLife'"):
         bioclip_jax.TreeOfLife  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["RN50", "nothing/here"])
+def test_a_name_that_is_no_model_is_called_so_with_pretrained_too(name):
+    with pytest.raises(UserError, match=f"^no such (model|directory): {name}"):
+        bioclip_jax.load_model(name, pretrained="openai")
