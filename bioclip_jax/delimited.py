@@ -63,7 +63,7 @@ _LITERAL = _Quoting({"quoting": csv.QUOTE_NONE}, literal=True)
 
 @dataclass
 class _Reading:
-    """What one way of reading gives. short, long: rows with fewer and more cells than the header, by line number."""
+    """The result of one way of reading. short, long: rows with fewer and more cells than the header, by line number."""
 
     names: list[str] = field(default_factory=list)
     blocks: list[pa.Table] = field(default_factory=list)

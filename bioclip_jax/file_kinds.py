@@ -12,7 +12,7 @@ IMAGE_SUFFIXES = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
 TAR_SUFFIX = ".tar"
-# How many samples each shard of a folder holds.
+# The number of samples in each shard of a folder, as webdataset's users write it: {"shard-00000.tar": 10000, ...}.
 SIZES_FILE = "sizes.json"
 RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -80,5 +80,6 @@ def unsupported_kinds(names: Iterable[str | os.PathLike[str]]) -> str | None:
     if not counts:
         return None
     total = counts.total()
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda kind: (-kind[1], kind)))
+    commonest = sorted(counts.items(), key=lambda kind: (-kind[1], kind))
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in commonest)
     return f"{total:,} {'file' if total == 1 else 'files'} of unsupported kinds skipped ({kinds})"

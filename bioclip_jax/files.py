@@ -125,7 +125,7 @@ def _check_place(output: Path, what: str = "the output") -> None:
 
 
 def _target(output: Path) -> Path:
-    """Where a link leads in the end; a link that leads in a circle is replaced itself."""
+    """The final target of a link; of links in a circle, the link itself, which is then replaced."""
     return Path(os.path.realpath(output))
 
 
@@ -164,12 +164,12 @@ def _try_folder(folder: Path) -> None:
 def check_outputs(outputs: Mapping[str, PathLike | None], reads: Reads = {}) -> None:
     """UserError if an output cannot be written, is another output too, or is a file that is read, by whatever name.
 
-    outputs: files by the options that name them, as "--report". reads: as check_not_read.
+    outputs: files by the options that name them, as "--report", or by names as "the report". reads: as check_not_read.
     """
     paths = {option: Path(path) for option, path in outputs.items() if path is not None}
     seen: dict[object, str] = {}
     for option, path in paths.items():
-        check_output(path, "the output" if option == "--output" else f"the {option.lstrip('-')}")
+        check_output(path, f"the {option[2:]}" if option.startswith("--") else option)
         for key in {_target(path), identity(path) or _target(path)} if not is_stream(path) else ():
             if (other := seen.setdefault(key, option)) != option:
                 raise UserError(f"{other} and {option} are one file, {path}; give each a file of its own")

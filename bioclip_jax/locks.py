@@ -53,7 +53,8 @@ def locked(path: Path, refusal: str | None) -> Iterator[None]:
     """
     file = _open_locked(path, refusal)
     if file is None:
-        print(f"note: the file system of {path.parent} has no file locks; {path.name}.held replaces one", file=sys.stderr)
+        note = f"note: the file system of {path.parent} has no file locks; {path.name}.held replaces one"
+        print(note, file=sys.stderr)
         with _held(path.with_name(f"{path.name}.held"), refusal):
             yield
         return

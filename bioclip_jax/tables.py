@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bioclip_jax.delimited import COMPRESSED_SUFFIXES, DAMAGED, fold_name, read_delimited

@@ -77,6 +77,7 @@ OVERWRITING = {
     "verify, the table": "shards verify shards --report shards/metadata.csv",
     "verify, the sizes": "shards verify shards --report shards/sizes.json",
     "stats": "shards stats photos --report photos/linked.html",
+    "stats, a table's image": "shards stats photos/metadata.csv --report a.html",
     "eval, the table": "eval zero-shot --model model --images photos --labels photos/zero-shot_classes.csv --output photos",
     "eval, results.json": "eval zero-shot --model model --images photos --labels results.json --output .",
 }
@@ -98,6 +99,7 @@ def test_no_verb_writes_over_what_it_reads(command, inputs, capsys):
         # A hard link of the table itself.
         Path("photos/linked.html").unlink()
         os.link("photos/metadata.csv", "photos/linked.html")
+        os.link("photos/b.jpg", "a.html")
     before = content_of(inputs)
     assert main(command.split()) == 2
     message = capsys.readouterr().err
@@ -165,6 +167,7 @@ def test_a_missing_folder_is_refused_before_any_work(name, inputs, capsys):
     assert main(WRITING[name].format("nowhere").split()) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and "does not exist; make it" in message, message
+    assert not re.search(r"\b(\w+) \1\b", message), f"a word stands twice in a row: {message}"
 
 
 # Names of formats that a verb does not write, and standard output where it takes none.

@@ -97,7 +97,7 @@ def test_waiting_for_the_one_before(flock, tmp_path, monkeypatch):
 
 
 def other_machine(path: Path) -> None:
-    """What a process on another machine leaves, which no one here can ask whether it lives."""
+    """Leave the lock of a process on another machine, which cannot be asked from here."""
     process = locks._this_process() | {"host": "node7", "boot": "another", "token": "its own"}
     path.with_name(f"{path.name}.held").write_text(json.dumps(process))
 

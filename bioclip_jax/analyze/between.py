@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from bioclip_jax import strict_json
 from bioclip_jax.analyze.folder import written_together
 from bioclip_jax.analyze.species import Species
 from bioclip_jax.analyze.trait_values import Traits, read_traits
@@ -176,6 +176,6 @@ def _write(
         ),
     ]
     with written_together(output, reads) as beside:
-        (beside / "results.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        (beside / "results.json").write_text(strict_json.dumps(result, indent=2) + "\n", encoding="utf-8")
         parts = parts_of(result, beside, stages[-1].embeddings, species, known, axes)
         write_page(beside / "report.html", "Between species", about, parts)

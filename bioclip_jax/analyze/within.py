@@ -3,13 +3,13 @@ directions."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bioclip_jax import strict_json
 from bioclip_jax.analyze.factors import Factor, read_factor
 from bioclip_jax.analyze.folder import written_together
 from bioclip_jax.analyze.orthogonality import Curve, SpeciesSpace, orthogonality, species_space
@@ -139,6 +139,6 @@ def _write(
         ("shuffles", f"{permutations:,} within species"),
     ]
     with written_together(output, reads) as beside:
-        (beside / "results.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        (beside / "results.json").write_text(strict_json.dumps(result, indent=2) + "\n", encoding="utf-8")
         parts = parts_of(result, beside, panels, curves)
         write_page(beside / "report.html", "Variation within species", about, parts)

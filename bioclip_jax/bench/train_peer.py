@@ -80,9 +80,9 @@ def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Calla
     replayed ones, if any); micro_batches; precision, "fp32", "bf16" or "pure_bf16"; checkpointing; learning_rate,
     weight_decay, betas, eps.
 
-    As open_clip trains: autocast for bf16, bfloat16 parameters for pure_bf16, AdamW, ClipLoss, texts at the model's context length, and micro-batches
-    whose features are computed first and whose loss is that of all. Replayed pairs go through the towers along with
-    the others; the second projector, a thousandth of the work, is left out.
+    As open_clip trains: autocast for bf16, bfloat16 parameters for pure_bf16, AdamW, ClipLoss, texts at the model's
+    context length, and micro-batches whose features are computed first and whose loss is that of all. Replayed pairs go
+    through the towers along with the others; the second projector, a thousandth of the work, is left out.
     """
     import open_clip
     import torch

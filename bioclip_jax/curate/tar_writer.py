@@ -1,10 +1,10 @@
 """Writes a TreeOfLife shard: a tar whose bytes depend on nothing but its samples."""
 
-import json
 import tarfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from bioclip_jax import strict_json
 from bioclip_jax.files import written_beside
 from bioclip_jax.pipeline.sources.sample import Sample
 from bioclip_jax.text.captions import PLAIN_TYPE, captions_from_taxon, complete_captions
@@ -51,7 +51,7 @@ class TarShardWriter:
             self._add(f"{sample.key}.{name}" + (".txt" if name != PLAIN_TYPE else ""), text.encode())
         if sample.metadata:
             # Escaped, since foreign metadata may hold halves of characters that UTF-8 does not have.
-            self._add(f"{sample.key}.json", json.dumps(dict(sample.metadata), sort_keys=True).encode())
+            self._add(f"{sample.key}.json", strict_json.dumps(dict(sample.metadata), sort_keys=True).encode())
 
     def _add(self, name: str, content: bytes) -> None:
         self._file.write(_header(name, len(content)) + content + bytes(-len(content) % _BLOCK))

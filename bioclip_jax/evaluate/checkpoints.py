@@ -44,7 +44,8 @@ def evaluate_checkpoints(
       data and options are not scored again, and those whose checkpoints have been removed since are kept. The others as
       Evaluator.
     Returns: the content of results.json: "run", "date", "versions", "skipped", "failed" (by "step N, ENTRY"), and
-      "steps": [{"step", "fingerprint", "transform", "scores" (the headline figure of each entry), "entries" (as evaluate_suite)}].
+      "steps": [{"step", "fingerprint", "transform", "scores" (the headline figure of each entry), "entries" (as
+      evaluate_suite)}].
     Errors: UserError if `run` is no training directory, or has no checkpoint.
     """
     directory = TrainingDirectory(Path(str(run).removeprefix("local-dir:")).expanduser())

@@ -63,7 +63,8 @@ class Evaluator:
         chosen = devices(device)
         bundle = resolve(str(model))
         # Predictions may prepare images otherwise; the published figures were reached with the model's own transform.
-        self._model = Model(bundle, batch_size=batch_size, devices=chosen, transform=transform or "model", reading=reading)
+        how = {"transform": transform or "model", "reading": reading}
+        self._model = Model(bundle, batch_size=batch_size, devices=chosen, **how)
         self.transform = self._model.transform_note
         print(f"transform: {self.transform}", file=sys.stderr)
         self._cache = (VectorCache() if cache is True else cache) or None

@@ -28,9 +28,9 @@ _MISSING_PHRASES = (
 _MISSING_WORD = "|".join([*_MISSING_PHRASES, *_MISSING_WORDS])
 # A cell that is empty, has no letter or digit, or has only such words, whatever stands around them: "<NA>",
 # "(unidentified)", "Unknown unknown". "Agaricales incertae sedis" stands for an unknown family or genus in that order.
-MISSING_PATTERN = (
-    rf"(?i)^(?:[\W_]*(?:(?:{_MISSING_WORD})[\W_]+)*(?:{_MISSING_WORD})?[\W_]*|(?:.*[\W_])?incertae[\W_]+sedis[\W_]*)$"
-)
+# No two repetitions of [\W_] adjoin, so that a long row of dashes costs linear time.
+_ONLY_MISSING = rf"[\W_]*(?:(?:{_MISSING_WORD})(?:[\W_]+(?:{_MISSING_WORD}))*[\W_]*)?"
+MISSING_PATTERN = rf"(?i)^(?:{_ONLY_MISSING}|(?:.*[\W_])?incertae[\W_]+sedis[\W_]*)$"
 _MISSING = re.compile(MISSING_PATTERN)
 # The same words between others, as in ready-made captions; the set is a quick look before the slow one.
 _MISSING_AMONG = re.compile(rf"(?i)(?<!\S)[(<\[]?(?:{_MISSING_WORD}|[-–—?]+)[)>\]]?(?!\S)")

@@ -21,7 +21,7 @@ SIZES = [(400, 300), (1800, 1350), (60, 50), (300, 40), (64, 300)]
 
 
 def toolbox_pixels(content: bytes, size: int) -> np.ndarray:
-    """What the toolbox does, in its own library: RGB pixels before they are encoded."""
+    """The RGB pixels that the toolbox encodes, made with its own library."""
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     shrinks = size < min(picture.shape[:2])
     resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC if shrinks else cv2.INTER_LANCZOS4)

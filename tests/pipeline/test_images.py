@@ -267,6 +267,7 @@ def test_min_side_is_enough_for_every_crop():
         ({"interpolation": "lanczos"}, "interpolation is 'lanczos'"),
         ({"resize_mode": "stretch"}, "resize_mode is 'stretch'"),
         ({"exif": "turn"}, "image.exif is 'turn'"),
+        ({"transform": "pybioclp"}, "image.transform is 'pybioclp'; choose model or pybioclip"),
     ],
 )
 def test_config_says_what_is_wrong(fields, message):

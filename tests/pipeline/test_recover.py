@@ -95,6 +95,16 @@ def test_a_cut_off_jpeg_is_turned_by_its_exif():
     assert open_image(cut).getexif()[0x0112] == 6
 
 
+@pytest.mark.parametrize("components", [0, 4, 255])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_whose_header_lies_about_its_components_is_a_bad_image(progressive, components):
+    data = bytearray(encoded(PICTURE, quality=90, progressive=progressive))
+    frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    data[frame + 9] = components
+    with pytest.raises(BadImage):
+        decode(bytes(data))
+
+
 @given(st.integers(2, 40_000))
 def test_any_cut_gives_most_of_the_picture_or_a_bad_image(length):
     data = JPEG[: min(length, len(JPEG) - 1)]

@@ -182,7 +182,7 @@ TEXTS = st.text(max_size=16) | st.lists(PIECES, max_size=4).map(" ".join)
 
 
 def _letters(text: str) -> str:
-    """What a name says: letters and digits in one case, without hybrid signs."""
+    """The letters and digits of a name in one case, without hybrid signs."""
     text = re.sub(r"(?:^|(?<=\s))[xX×✕⨯](?=\s)|[×✕⨯]|^\s*[xX](?=[A-Z][a-z])", "", clean_text(text))
     return "".join(c for c in text.casefold() if c.isalnum())
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.files import written_beside
 
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 

@@ -66,7 +66,7 @@ def resized_jpeg(data: bytes, pixels: UInt8[np.ndarray, "height width 3"], setti
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
-    """Whether the bytes are a JPEG that every reader shows alike: gray or YCbCr, and without EXIF."""
+    """True for a JPEG that every reader shows alike: gray or YCbCr, and without EXIF."""
     if data[:2] != b"\xff\xd8" or exif_segment(data) is not None:
         return False
     try:

@@ -87,7 +87,7 @@ class BuildSettings:
 
     @property
     def read(self) -> ReadOptions:
-        """How images are read: one that is cut off would be in the shards for good, so it is left out."""
+        """Options for reading images: one that is cut off would be in the shards for good, so it is left out."""
         return ReadOptions(exif=self.exif, strict=True)
 
     @property

@@ -34,7 +34,8 @@ def align_table(
     """Align the names of a table, as read_table; write the table, and beside it OUTPUT.report.md and .report.csv.
 
     Arguments are those of Backbone, align and alignment_report. Returns {"names", "images": counts by status, "rows",
-    "output", "report", "names_report", "seconds"}. UserError for a table without names, and for an output of another format.
+    "output", "report", "names_report", "seconds"}. UserError for a table without names, and for an output of another
+    format.
     """
     start, source, output = time.monotonic(), Path(table), Path(output)
     if output.suffix.lower() not in (*_SEPARATORS, ".parquet"):

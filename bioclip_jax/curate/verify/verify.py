@@ -46,7 +46,8 @@ def verify_shards(
         if repair is not None and report.resolve().is_relative_to(repair.resolve()):
             raise UserError(f"the report {report} is in the folder {repair}, which is to be new; name another place")
         companions = (path for path in files_below(folder) if path.name in PROTECTED)
-        check_not_read({"--report": report}, {"an input": itertools.chain((shard.path for shard in shards), companions)})
+        inputs = itertools.chain((shard.path for shard in shards), companions)
+        check_not_read({"--report": report}, {"an input": inputs})
     with findings_file(report) as file:
         tally, results = Tally(file), []
         for result in in_order(check_shard, shards, processes, "verifying shards"):

@@ -68,8 +68,10 @@ def report_rows(results: Mapping[str, Any]) -> list[Row]:
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, _Figure]:
-    """An entry's figures by what follows its title: "" for the published one, or one a number of shots; and the others
-    of `also`, which are not comparable with the published."""
+    """An entry's figures by the end of their titles: "" for the published one, or one for each number of shots.
+
+    Those of `also` follow, which are not comparable with the published one.
+    """
     figures = entry["figures"]
     n = figures.get("n") if isinstance(figures.get("n"), int) else None
     if shots := figures.get("few_shot"):

@@ -43,7 +43,7 @@ class BadImage(ValueError):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How image files are read.
+    """Options for reading image files.
 
     exif: "apply" turns pictures upright by their EXIF orientation; "ignore" takes them as stored, as pybioclip and
     open_clip do. max_pixels: a picture of more is refused, but for JPEGs of up to twice as many, which are decoded at

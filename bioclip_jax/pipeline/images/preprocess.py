@@ -82,7 +82,7 @@ class Preprocess:
         return image.crop((left, top, left + self.size, top + self.size))
 
     def describe(self) -> str:
-        """What is done to a picture, for a log."""
+        """The transform in words, for a log."""
         ways = {
             "squash": f"squashed to {self.size} x {self.size}",
             "shortest": f"shorter side to {self.size}, center crop",

@@ -42,7 +42,7 @@ def decode_cut_off(jpeg: bytes) -> tuple[UInt8[np.ndarray, "height width 3"], fl
         if not _has_all_scans(jpeg):
             return None
         pixels = simplejpeg.decode_jpeg(jpeg, "RGB", strict=False)
-    except (ValueError, struct.error):
+    except (ValueError, IndexError, struct.error):  # damage in front of the pixels, too
         return None
     # Decoding ends somewhere in a row of blocks, of which the right edge is gray then.
     gray = (pixels[:, -_EDGE:] == _FILL).all(axis=(1, 2))[::-1]
@@ -51,7 +51,7 @@ def decode_cut_off(jpeg: bytes) -> tuple[UInt8[np.ndarray, "height width 3"], fl
 
 
 def _has_all_scans(jpeg: bytes) -> bool:
-    """Whether the last scan of every component has begun: of a progressive JPEG, the one with the finest detail."""
+    """True if the last scan of every component has begun: of a progressive JPEG, the one with the finest detail."""
     complete: dict[int, set[int]] = {}
     progressive, position = False, 2
     while match := _MARKER.search(jpeg, position):

@@ -13,7 +13,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images.decode import ReadOptions
 from bioclip_jax.pipeline.images.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
 
-# Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of colour.
+# Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of color.
 TRANSFORM_DRAWS = 27
 _TRIES = 10
 _TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _TRIES, TRANSFORM_DRAWS)
@@ -40,7 +40,7 @@ class ImageConfig:
     brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x]; hue: a turn from [-x, x], at most 0.5.
     mirror: flip every second image left to right. crop: where it is done. "device" leaves it to the accelerator for
     images that are stored in the model's size, as TreeOfLife shards are, which saves a third of the host's time; it
-    cannot change colours. resize_mode: of the evaluation transform, "squash" as the shards. transform: how `predict`
+    cannot change colors. resize_mode: of the evaluation transform, "squash" as the shards. transform: how `predict`
     prepares images with the trained model, "model" by these keys, or "pybioclip" by pybioclip's squash with this mean
     and std; None takes that of init_from, or "model" without one and where resize_mode does not squash. exif: as
     ReadOptions.
@@ -73,16 +73,18 @@ class ImageConfig:
             if not 0 <= getattr(self, name) <= top:
                 raise UserError(f"image.{name} is {getattr(self, name)}; it must lie between 0 and {top}")
 
+        if self.transform not in (None, "model", "pybioclip"):
+            raise UserError(f"image.transform is {self.transform!r}; choose model or pybioclip")
         if self.exif not in ("apply", "ignore"):
             raise UserError(f"image.exif is {self.exif!r}; choose apply or ignore")
         if self.crop not in ("host", "device"):
             raise UserError(f"image.crop is {self.crop!r}; choose host or device")
         if self.crop == "device" and self.changes_color:
-            raise UserError("image.crop is device, which changes no colours; set it to host, or the colours' keys to 0")
+            raise UserError("image.crop is device, which changes no colors; set it to host, or the colors' keys to 0")
 
     @property
     def changes_color(self) -> bool:
-        """Whether any change of colour is asked for."""
+        """Whether any change of color is asked for."""
         return bool(self.brightness or self.contrast or self.saturation or self.hue)
 
     def preprocess(self, size: int) -> Preprocess:
@@ -101,7 +103,7 @@ class TrainTransform:
 
     @property
     def read(self) -> ReadOptions:
-        """How training reads images: a sample that is cut off is replaced, among millions of others."""
+        """Options for reading images: a sample that is cut off is replaced, among millions of others."""
         return ReadOptions(exif=self.config.exif, strict=True)
 
     @property
@@ -175,7 +177,7 @@ def random_crop(
 def color_matrix(
     brightness: float, contrast: float, saturation: float, hue: float, mean_gray: float
 ) -> Float64[np.ndarray, "3 4"]:
-    """The affine map of RGB values that changes light and colour, with torchvision's meaning of the factors.
+    """The affine map of RGB values that changes light and color, with torchvision's meaning of the factors.
 
     x becomes brightness * (mean_gray + contrast * (x - mean_gray)), is drawn away from its gray value by the factor
     saturation, and its hue turns by `hue` of the circle: in the chrominance plane of YIQ, keeping the luminance, where

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, SIZES_FILE, is_compressed_tar, is_hidden, is_tar, suffix_of
+from bioclip_jax.file_kinds import (
+    PARQUET_SUFFIXES,
+    RECORD_SUFFIXES,
+    SIZES_FILE,
+    is_compressed_tar,
+    is_hidden,
+    is_tar,
+    suffix_of,
+)
 from bioclip_jax.pipeline.sources.joined import SEPARATOR, JoinedSource
 from bioclip_jax.pipeline.sources.sample import Source
 from bioclip_jax.pipeline.sources.storage import Location, is_url, list_files, local_copy
@@ -29,9 +37,10 @@ def open_source(
     """The source at `location`, told from what is there.
 
     location: a tar or a folder of tars; ArrayRecord files or Parquet files with images, likewise; a glob of such files;
-    a table of image files or a folder with metadata.csv, .tsv or .parquet; or the name of a TFDS builder, NAME[/CONFIG][:SPLIT], where `split`
-    is taken if it names none. Tars and ArrayRecord files may lie in any storage that fsspec reads, as
-    s3://BUCKET/FOLDER; the latter are copied to the user's cache. Several locations are joined by "::".
+    a table of image files, or a folder with metadata.csv, .tsv or .parquet; or the name of a TFDS builder,
+    NAME[/CONFIG][:SPLIT], where `split` is taken if it names none. Tars and ArrayRecord files may lie in any storage
+    that fsspec reads, as s3://BUCKET/FOLDER; the latter are copied to the user's cache. Several locations are joined
+    by "::".
     bad_shards: what to do with a tar that cannot be read. tfds_dir: where TFDS prepares and looks for data. forward:
     the samples will be read in an order that goes through shards from front to back, so tars need no index where a
     sizes.json says how many samples each holds.
@@ -87,14 +96,14 @@ def data_files(location: str | Path) -> Iterator[Path]:
     """
     for part in str(location).split(SEPARATOR):
         path = Path(part.strip()).expanduser()
-        if path.is_file():
-            yield path
-        elif path.is_dir() and (table := find_metadata(path)):
-            from bioclip_jax.pipeline.sources.folder import FolderSource
-
+        table = path if path.is_file() else find_metadata(path)
+        if table is not None:
             yield table
-            with contextlib.suppress(UserError):
-                yield from FolderSource(path, table).files()
+            if is_table(table):
+                from bioclip_jax.pipeline.sources.folder import FolderSource
+
+                with contextlib.suppress(UserError):
+                    yield from FolderSource(table.parent, table).files()
         elif path.is_dir():
             yield from (file for file in _files_below(path, []) if _is_shard(file) or file.name == SIZES_FILE)
         elif not is_url(part) and any(character in part for character in "*?["):

@@ -28,8 +28,8 @@ class Sample:
 def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
     """A sample whose labels stand in named columns: the ranks (class or cls), common_name, and any others.
 
-    The captions are made from the taxon and a scientific_name beside its ranks. With both, cls is the rank and class becomes metadata, as does every other
-    column that holds a text or a number.
+    The captions are made from the taxon and a scientific_name beside its ranks. With both, cls is the rank and class
+    becomes metadata, as does every other column that holds a text or a number.
     """
     taxon = Taxon.from_row(row)
     try:

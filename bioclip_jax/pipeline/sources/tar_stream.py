@@ -18,8 +18,6 @@ from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location,
 from bioclip_jax.pipeline.sources.tar import make_sample
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members, split_name
 
-# How many samples each shard holds, as webdataset's users write it: {"shard-00000.tar": 10000, ...}.
-
 # Places that one process reads at: each keeps a block, in object storage two.
 _STREAMS = 128
 # Of so many samples, the place of one is remembered, so that going back there reads few headers.
