@@ -13,26 +13,29 @@ def config(**values):
     return train_config(tiny | {"replay": {"batch_size": 4}} | values)
 
 
+@pytest.fixture(scope="module")
+def plain_losses() -> list[float]:
+    return losses(peer_process.peer_settings(config(), devices=1))
+
+
 def losses(settings) -> list[float]:
     step = train_peer.make_step(settings, torch.device("cpu"), compiled=False)
     return [float(step()) for _ in range(3)]
 
 
-def test_micro_batches_train_as_the_full_batch_does():
-    whole = losses(peer_process.peer_settings(config(), devices=1))
+def test_micro_batches_train_as_the_full_batch_does(plain_losses):
     parts = losses(peer_process.peer_settings(config(micro_batches=4), devices=1))
-    assert parts == pytest.approx(whole, rel=1e-3)
-    assert whole[-1] < whole[0], f"it does not learn its one batch: {whole}"
+    assert parts == pytest.approx(plain_losses, rel=1e-3)
+    assert plain_losses[-1] < plain_losses[0], f"it does not learn its one batch: {plain_losses}"
 
 
 @pytest.mark.parametrize("precision", ["bf16", "pure_bf16"])
-def test_checkpointing_and_bfloat16_change_only_what_they_should(precision):
-    plain = losses(peer_process.peer_settings(config(), devices=1))
+def test_checkpointing_and_bfloat16_change_only_what_they_should(plain_losses, precision):
     settings = peer_process.peer_settings(config(remat="full", precision=precision), devices=1)
     assert settings["checkpointing"] and settings["precision"] == precision
     other = losses(settings)
-    assert other == pytest.approx(plain, rel=0.05)
-    assert other != plain, "bfloat16 was asked for, and the losses are float32's"
+    assert other == pytest.approx(plain_losses, rel=0.05)
+    assert other != plain_losses, "bfloat16 was asked for, and the losses are float32's"
 
 
 def test_a_device_gets_its_part_of_the_batch():
