@@ -95,7 +95,7 @@ def read_delimited(
     cells to the columns' names, None for one to leave out. known: folded names by which a header is recognized.
     has_header: if not, the first line is a row too. quiet: print no notes.
     A row with fewer cells than the header is filled up, and counted on standard error. Errors: UserError for a file
-    that is no text, and for a row with more cells than the header, which nobody can tell the columns of.
+    that is not text, and for a row with more cells than the header, which nobody can tell the columns of.
     """
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     source = _uncompressed(opened, name)
@@ -108,7 +108,7 @@ def read_delimited(
         if encoding != encodings[0] and not quiet:
             print(f"note: {name} is not UTF-8; read as Windows-1252 (Western European)", file=sys.stderr)
         return table
-    raise UserError(f"{name} is no readable CSV (its text is neither UTF-8 nor UTF-16); save it as UTF-8 text")
+    raise UserError(f"{name} is not a readable CSV (its text is neither UTF-8 nor UTF-16); save it as UTF-8 text")
 
 
 def _read_as(
@@ -287,7 +287,7 @@ def _malformed(name: str, separator: str, reading: _Reading) -> str:
     if reading.broken is not None:
         line, problem = reading.broken
         return (
-            f"{name} is no readable CSV (a quotation mark in the row of line {line:,}: {problem}); "
+            f"{name} is not a readable CSV (a quotation mark in the row of line {line:,}: {problem}); "
             f'close it, or write "" for a quotation mark inside quotes'
         )
     line, cells = reading.long[0]
@@ -333,6 +333,6 @@ def _encodings(source: Callable[[], BinaryIO], name: str) -> list[str]:
         # Latin letters in UTF-16 without a mark: every other byte is zero.
         zeros = [head[place::2].count(0) > len(head) / 4 for place in (0, 1)]
         if zeros != [True, False] and zeros != [False, True]:
-            raise UserError(f"{name} is no readable CSV (it is no text); save it as UTF-8 text")
+            raise UserError(f"{name} is not a readable CSV (it is not text); save it as UTF-8 text")
         return ["utf-16-be" if zeros[0] else "utf-16-le"]
     return ["utf-8", "cp1252"]

@@ -220,7 +220,8 @@ def _read_parquet(opened: Any, path: str, columns: Any) -> pa.Table:
         table = table.rename_columns([names[name] for name in table.column_names])
         return table.cast(pa.schema([(field.name, _plain_type(field.type)) for field in table.schema])).combine_chunks()
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a readable Parquet file ({reason}); write it again") from None
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

@@ -78,7 +78,7 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         try:
             text = self.require(path).read_text("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.name}: {path} is no text ({error}); download it again") from None
+            raise UserError(f"{self.name}: {path} is not text ({error}); download it again") from None
         return [line.strip() for line in text.split("\n") if line.strip()]
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -90,14 +90,14 @@ def test_latin_1_is_read_and_told(capsys):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is no text"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is not text"),
         (b"a,b\n\x81,\x8d\n", "neither UTF-8 nor UTF-16"),
         (b"", "is empty"),
         (b"\xef\xbb\xbf\n\n", "is empty"),
         (b"a,b\n", "has no rows"),
         (gzip.compress(b"a,b\n1,2\n" * 99)[:20], "cannot be read"),
         (b"PK\x03\x04 nothing", "cannot be read"),
-        (b"PAR1 nothing", "no readable Parquet"),
+        (b"PAR1 nothing", "not a readable Parquet"),
     ],
     ids=["png", "binary", "empty", "byte_order_mark", "header_alone", "half_gzip", "no_zip", "no_parquet"],
 )

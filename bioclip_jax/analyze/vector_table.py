@@ -51,7 +51,7 @@ def read_vector_table(path: Path) -> tuple[Float32[np.ndarray, "n dim"], pa.Tabl
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; {_ADVICE}") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]}); {_ADVICE}") from None
+        raise UserError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); {_ADVICE}") from None
     if not len(vectors):
         raise UserError(f"{path} has no row with a vector; {_ADVICE}")
     if len(vectors) < len(good):

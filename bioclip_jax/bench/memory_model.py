@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bioclip_jax.models import CLIPConfig, get_config, graphdef, init_params, kept_patches
+from bioclip_jax.models import CLIPConfig, graphdef, init_params, kept_patches
 from bioclip_jax.train.config import TrainConfig
 from bioclip_jax.train.experiment import Experiment
 from bioclip_jax.train.features import make_encode

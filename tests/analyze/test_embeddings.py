@@ -132,7 +132,7 @@ def test_files_that_are_something_else_say_what_to_give(tmp_path):
         "other.parquet": "has no column emb, only vector, path",
         "text.parquet": "holds string, not lists of numbers",
         "empty.parquet": "has no row with a vector",
-        "broken.parquet": "is no readable Parquet file",
+        "broken.parquet": "is not a readable Parquet file",
         "a.npy": "is no Parquet file",
         "missing.parquet": "does not exist",
     }

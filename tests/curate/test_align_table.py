@@ -214,7 +214,7 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
         (table, {"backbone": folder, "vernacular": tmp_path / "nowhere.tsv"}, "nowhere.tsv; give"),
         (table, {"backbone": folder, "count_column": "genus"}, "'genus' of whole numbers"),
         (tmp_path / "other.csv", {"backbone": folder}, "no column with names"),
-        (tmp_path / "empty.csv", {"backbone": folder}, "empty.csv has no rows"),
+        (tmp_path / "empty.csv", {"backbone": folder}, "empty.csv is empty"),
         (tmp_path / "nowhere.csv", {"backbone": folder}, "nowhere.csv does not exist; give"),
     ]
     for source, options, message in mistakes:

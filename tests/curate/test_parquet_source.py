@@ -72,7 +72,7 @@ def test_images_as_the_hub_stores_them_and_rows_without(tmp_path):
 
 def test_what_is_no_table_of_images(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
-    with pytest.raises(UserError, match="a.parquet is no readable Parquet file"):
+    with pytest.raises(UserError, match="a.parquet is not a readable Parquet file"):
         open_source(tmp_path / "a.parquet")
     pq.write_table(pa.table({"picture": [b"x"]}), tmp_path / "b.parquet")
     with pytest.raises(UserError, match="b.parquet has no column image, only picture"):

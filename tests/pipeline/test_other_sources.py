@@ -140,8 +140,8 @@ def test_spellings_of_paths_and_of_columns(folder, path, name):
     [
         (b"path,genus\na.jpg,Malus\n", "has no column filepath or file_name, only path, genus"),
         (b"filepath,genus\n", "has no rows"),
-        (b"", "has no column filepath or file_name, only nothing"),
-        (b"filepath,genus\n\xff\xfe\x00,Malus\n", "is no readable CSV"),
+        (b"", "is empty; give a CSV, TSV or Parquet table with a header"),
+        (b"filepath,genus\n\xff\xfe\x00,Malus\n", "is not a readable CSV"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(tmp_path, content, message):

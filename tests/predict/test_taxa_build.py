@@ -246,7 +246,7 @@ def test_damaged_published_files_are_told(model, published, tmp_path):
     assert "holds the names of the embeddings" in message()
     published.npy.with_suffix(".json").write_text(text)
     published.npy.write_bytes(b"no array")
-    assert "is no readable .npy" in message()
+    assert "is not a readable .npy" in message()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
@@ -307,7 +307,7 @@ def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
         ("b.csv", "genus,species\n", "has no rows"),
         ("c.csv", "genus,common_name\n,cat\n", "names no taxon"),
         ("d.csv", "", "only nothing"),
-        ("e.parquet", "no parquet", "no readable Parquet"),
+        ("e.parquet", "no parquet", "not a readable Parquet"),
         ("f.txt", "Felis catus\n", "neither a tar nor"),
         ("missing.csv", None, "does not exist"),
         ("missing", None, "does not exist"),

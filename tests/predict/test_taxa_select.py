@@ -191,9 +191,9 @@ def test_a_subset_is_read(tmp_path, text, rank, values):
     ("data", "message"),
     [
         (b"name\nFelis\n", "s.csv has none of the columns kingdom, .*species, .*, only name; name one of them so"),
-        (b"", "has no rows"),
+        (b"", "is empty"),
         (b"genus,n\n\n,x\n", "lists no genus"),
-        (b"genus\n\x81\n", "no readable CSV"),
+        (b"genus\n\x81\n", "not a readable CSV"),
         (None, "does not exist"),
     ],
 )

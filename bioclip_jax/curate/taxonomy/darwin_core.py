@@ -175,7 +175,8 @@ def _is_utf8(encoding: str) -> bool:
 
 def _no_table(location: Path, stems: tuple[str, ...]) -> UserError:
     columns = ", ".join(sorted(_COLUMNS[stems]))
+    file = {TAXON: "Taxon.tsv", VERNACULAR: "VernacularName.tsv"}[stems]
     return UserError(
-        f"{location} holds no {stems[0].capitalize()}.tsv, nor a table with the columns {columns}; "
+        f"{location} holds no {file}, nor a table with the columns {columns}; "
         "give a Darwin Core Archive or the table itself"
     )

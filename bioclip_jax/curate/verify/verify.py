@@ -44,7 +44,7 @@ def verify_shards(
         report = Path(report).expanduser()
         check_report(report)
         if repair is not None and report.resolve().is_relative_to(repair.resolve()):
-            raise UserError(f"the report {report} is in the folder {repair}, which is to be new; name another place")
+            raise UserError(f"the report {report} is in the folder {repair}, which must be new; name another place")
         companions = (path for path in files_below(folder) if path.name in PROTECTED)
         inputs = itertools.chain((shard.path for shard in shards), companions)
         check_not_read({"--report": report}, {"an input": inputs})

@@ -46,7 +46,7 @@ class ParquetSource:
                     metadata, names = opened.metadata, opened.schema_arrow.names
             except (pyarrow.ArrowException, OSError) as error:
                 reason = str(error).splitlines()[0]
-                raise UserError(f"{file} is no readable Parquet file ({reason}); write it again") from None
+                raise UserError(f"{file} is not a readable Parquet file ({reason}); write it again") from None
             if IMAGE_COLUMN not in names:
                 raise UserError(f"{file} has no column {IMAGE_COLUMN}, only {', '.join(names)}; add the images' bytes")
             self._groups += [(number, group) for group in range(metadata.num_row_groups)]

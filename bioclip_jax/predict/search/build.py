@@ -139,7 +139,8 @@ def _holds_vectors(item: str) -> bool:
     try:
         return {"uuid", "emb"} <= set(pq.read_schema(item).names)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{item} is no readable Parquet file ({str(error).splitlines()[0]}); write it again") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{item} is not a readable Parquet file ({reason}); write it again") from error
 
 
 def _add_vectors(adder: Adder, item: str) -> int:

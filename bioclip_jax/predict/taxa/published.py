@@ -81,7 +81,7 @@ def map_embeddings(path: Path, names: TaxaNames, dim: int) -> Float[np.ndarray, 
     try:
         columns = np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
-        raise UserError(f"{path} is no readable .npy ({error}); fetch it again") from None
+        raise UserError(f"{path} is not a readable .npy ({error}); fetch it again") from None
     if columns.ndim != 2 or columns.dtype.kind != "f":
         raise UserError(f"{path} holds {columns.dtype} {list(columns.shape)}; it must be float32 [dim, taxa]")
     if columns.shape[0] != dim:
