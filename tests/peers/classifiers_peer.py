@@ -1,4 +1,4 @@
-"""What pybioclip's classifiers answer, in a process of its own.
+"""Answers of pybioclip's classifiers, from a process of its own.
 
     python classifiers_peer.py MODEL FOLDER LABELS IMAGES... > ANSWERS.json
 

@@ -63,7 +63,7 @@ def published(model, folder) -> Path:
 
 @pytest.fixture(scope="module")
 def theirs(published, images, folder, model_directory, peer_environment) -> dict:
-    """What the peer says."""
+    """The answers of the peer."""
     command = [sys.executable, str(PEER), str(model_directory), str(folder), str(folder / "labels.txt"), *images]
     peer = subprocess.run(
         command, env=peer_environment | {"TORCHDYNAMO_DISABLE": "1"}, capture_output=True, text=True

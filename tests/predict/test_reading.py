@@ -1,4 +1,4 @@
-"""How files are read on the command line and in Python: EXIF, limits of size, and JPEGs that lack their end."""
+"""Options for reading files, on the command line and in Python: EXIF, size limits, and JPEGs that lack their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is decides how it is shown images, wherever it lies: against the real pybioclip on the published names."""
+"""The transform of a model, wherever it is stored: against the real pybioclip on the published names."""
 
 from __future__ import annotations
 

@@ -12,10 +12,11 @@ from bioclip_jax.cli import main
 
 
 def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
-    steps = ("--config.checkpoint_every=2", "--config.total_steps=20")
-    first = Training(tiny_config, tmp_path / "run", *steps)
+    # The steps of test_loop's runs, whose program is compiled once for all of them.
+    often = "--config.checkpoint_every=5"
+    first = Training(tiny_config, tmp_path / "run", often)
     first.wait_for_step(1)
-    second = Training(tiny_config, tmp_path / "run", *steps)
+    second = Training(tiny_config, tmp_path / "run", often)
     message = second.wait()
     assert second.status == 2 and message.count("\n") == 1, message
     assert f"another training runs in {tmp_path / 'run'}" in message and f"process {first.process.pid}" in message
@@ -25,10 +26,10 @@ def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
     assert first.wait_for("a checkpoint", directory.steps), first.errors
     first.signal(signal.SIGKILL)
     first.wait()
-    third = Training(tiny_config, tmp_path / "run", *steps)
+    third = Training(tiny_config, tmp_path / "run", often)
     assert "going on from step" in third.wait() and third.status == 0, third.errors
-    assert sorted(losses(tmp_path / "run")) == list(range(1, 21))
-    assert directory.steps()[-1] == 20
+    assert sorted(losses(tmp_path / "run")) == list(range(1, 31))
+    assert directory.steps()[-1] == 30
     assert not (tmp_path / "run" / ".lock").exists()
 
 

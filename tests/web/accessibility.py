@@ -1,4 +1,4 @@
-"""What a page looks like to people who see less, or have no pointer: measured on the page as the browser draws it."""
+"""Contrast, focus and headings of a page, measured as the browser draws it."""
 
 from __future__ import annotations
 

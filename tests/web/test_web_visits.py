@@ -1,4 +1,4 @@
-"""What a visit shows, without a server: a small model, and a page that holds three photos."""
+"""Views of a visit, without a server: a small model, and a page that holds three photos."""
 
 from __future__ import annotations
 
