@@ -65,7 +65,7 @@ def add_taxa(verb: argparse._ActionsContainer) -> None:
 
 
 def add_taxa_choice(verb: argparse._ActionsContainer) -> None:
-    """Which taxa of the head can be predicted."""
+    """The taxa of the head that can be predicted."""
     verb.add_argument(
         "--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank"
     )
@@ -80,7 +80,7 @@ def add_temperature(verb: argparse._ActionsContainer) -> None:
 
 
 def add_output(verb: argparse.ArgumentParser) -> None:
-    """Where rows are written, and in which format."""
+    """The file of rows, and its format."""
     verb.add_argument("--format", choices=FORMATS, help="default: by the output's suffix, else csv")
     verb.add_argument("--output", type=file_or_stdout, metavar="FILE", help="default: standard output")
 

@@ -51,8 +51,8 @@ def embed(
     Args: `model`, `batch_size`, `device`, `pretrained`, `transform` and `reading` as load_model; `output` and `format`
       as check_format and write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes
       the latter for JSON, as pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features.
-      Texts have unit vectors. Parquet takes along what the inputs' tables say of the images (as Columns). `cache`: vectors of
-      images are kept on disk, and looked up there.
+      Texts have unit vectors. Parquet takes along what the inputs' tables say of the images (as Columns). `cache`:
+      vectors of images are kept on disk, and looked up there.
     Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"}, and for
       .npy "rows", the file beside it that names its rows. An image that cannot be read is named on standard error and
       skipped; in .npy it has a row of NaN, so that row i is input i.

@@ -68,6 +68,8 @@ def serve(
     for name, path in (("--taxa", taxa), ("--index", index), ("--images", images), ("--subset", subset)):
         if path is not None and not os.path.exists(path):
             raise UserError(f"{name} {path} does not exist; name what is there, or leave it out")
+    if skip_unknown and subset is None:
+        raise UserError("--skip-unknown is about --subset, which is not given; leave it out")
     written: list[str] = []
     if labels is not None:
         from bioclip_jax.predict.classifiers.labels import read_labels

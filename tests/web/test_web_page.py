@@ -58,7 +58,7 @@ class Visit:
         self.page.locator("#bj-drop input[type=file]").set_input_files(list(files))
 
     def failed_upload(self) -> str:
-        """What the box for photos says of an upload that did not go through."""
+        """The message in the box for photos about an upload that did not go through."""
         self.see("#bj-drop .error")
         return self.page.evaluate("getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content")
 

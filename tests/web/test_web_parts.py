@@ -249,6 +249,8 @@ def test_mistakes_of_who_starts_it_are_told_before_the_model_is_loaded(tmp_path)
     for root_path in ("bio", "ftp://a/b", "/a b", "https://", "/a//b"):
         with pytest.raises(UserError, match="--root-path is"):
             serve("no model", root_path=root_path)
+    with pytest.raises(UserError, match="--skip-unknown is about --subset, which is not given"):
+        serve("no model", skip_unknown=True)
     with pytest.raises(UserError, match="--subset .* does not exist"):
         serve("no model", subset=tmp_path / "none.csv")
     with pytest.raises(UserError, match="--index .* does not exist"):

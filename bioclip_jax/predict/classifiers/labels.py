@@ -54,7 +54,7 @@ def read_labels(labels: str, *, as_given: bool = False) -> list[str]:
 
 
 def _names_a_file(text: str) -> bool:
-    """True for a text that is more likely a path than a label: a folder, with a suffix, or with a slash but no blank."""
+    """True for a text that is more likely a path than a label: a folder, or with a suffix, or a slash and no blank."""
     folders = any(separator in text for separator in ("/", "\\")) and " " not in text.strip()
     return folders or bool(_SUFFIX.search(text)) or os.path.isdir(text)
 
