@@ -306,7 +306,7 @@ def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
         ("a.csv", "name,common_name\nx,y\n", "none of the columns kingdom, .*only name, common_name"),
         ("b.csv", "genus,species\n", "has no rows"),
         ("c.csv", "genus,common_name\n,cat\n", "names no taxon"),
-        ("d.csv", "", "only nothing"),
+        ("d.csv", "", "is empty"),
         ("e.parquet", "no parquet", "not a readable Parquet"),
         ("f.txt", "Felis catus\n", "neither a tar nor"),
         ("missing.csv", None, "does not exist"),
