@@ -14,13 +14,13 @@ _KINDS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 def devices(name: str | None = None) -> list[jax.Device]:
     """This machine's devices of the kind `name`, all of them; of None, the best kind there is.
 
-    `name`: cpu, gpu, cuda, rocm or tpu, or one device of a kind by its number, such as cuda:1. UserError for any other,
-    and where there is no such device.
+    `name`: cpu, gpu, cuda, rocm or tpu, or one device of a kind by its number, such as cuda:1; a
+    torch.device is one too. UserError for any other, and where there is no such device.
     """
     if name is None:
         check_backend()
         return jax.local_devices()
-    kind, colon, number = name.strip().lower().partition(":")
+    kind, colon, number = str(name).strip().lower().partition(":")
     if kind == "mps":
         raise UserError(f"the device {name} is Apple's, which JAX cannot use here; use cpu")
     if kind not in _KINDS or (colon and not number.isdecimal()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
 from bioclip_jax.convert.pretrained import DEFAULT_MODEL, repository
 from bioclip_jax.convert.published import TRANSFORMS, Transform
 from bioclip_jax.convert.weights import is_weights_file
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.models import CLIPConfig, model_names, nearest_name
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 from bioclip_jax.predict.devices import devices
@@ -31,6 +31,7 @@ from bioclip_jax.predict.pixels import ImageLike
 _NEAR = 0.8
 # Logarithm of the largest factor that leaves float32 room for logits.
 _LARGEST_LOG = 80.0
+NO_IMAGES = "there are no images; give paths, PIL images or uint8 arrays"
 
 
 class Model:
@@ -84,11 +85,18 @@ class Model:
 
         UserError for an image that cannot be read.
         """
-        return self.embedder.images(as_images(images))
+        listed = as_images(images)
+        for place, image in enumerate(listed):
+            check_image(image, place)
+        return self.embedder.images(listed)
 
     def encode_text(self, texts: str | Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
         """Unit vectors of texts; one counts as a list of one. A text longer than the context is cut."""
-        return self.embedder.texts([texts] if isinstance(texts, str) else texts)
+        listed = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+        for place, text in enumerate(listed):
+            if not isinstance(text, str):
+                raise InvalidValue(f"text {place} is {text!r}, which is not text; leave it out")
+        return self.embedder.texts(listed)
 
 
 def _factor(logarithm: float, source: str) -> float:
@@ -153,4 +161,13 @@ def as_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
         return images if images.ndim == 4 else [images]
     if isinstance(images, (str, bytes, os.PathLike, Image.Image, ImageFile)):
         return [images]
+    if not isinstance(images, Iterable):
+        raise InvalidValue(NO_IMAGES)
     return images if isinstance(images, (list, tuple)) else list(images)
+
+
+def check_image(image: Any, place: int) -> None:
+    """InvalidValue for what is not an image that a classifier takes, such as a tensor or None."""
+    if not isinstance(image, (str, bytes, os.PathLike, ImageFile, Image.Image, np.ndarray)):
+        kind = type(image).__name__
+        raise InvalidValue(f"image {place} is of type {kind}; give a path, a PIL image or a uint8 array")

@@ -289,3 +289,32 @@ def test_names_that_the_taxa_lack_are_skipped_on_request(folder, taxa, model_dir
     assert "skipped 1 unknown species" in captured.err
     for flag, option in (("--skip-unknown", "--subset"), ("--labels-as-given", "--cls")):
         assert main([*command, flag]) == 2 and option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("k", [2.0, "1", float("nan")])
+def test_a_k_that_is_not_whole_is_an_error(model, taxa, folder, k):
+    for classifier in (bioclip_jax.TreeOfLifeClassifier(model, taxa), bioclip_jax.CustomLabelsClassifier(["cat"], model)):
+        with pytest.raises(ValueError, match=rf"k is {k!r}; it must be a whole number"):
+            classifier.predict(folder / "one.png", k=k)
+
+
+def test_values_of_other_types_are_named(model, taxa):
+    torch = pytest.importorskip("torch")
+    for images in (None, 5, [None], torch.zeros(2, 3, 8, 8)):
+        with pytest.raises(ValueError, match="give (a path|paths)"):
+            model.encode_image(images)
+    for texts in (None, 5, ["cat", None], [float("nan")]):
+        with pytest.raises(ValueError, match=r"text \d is .*not text"):
+            model.encode_text(texts)
+    for bins in (["cat", "dog"], [1, 2], "cat"):
+        with pytest.raises(ValueError, match="give no label its bin"):
+            bioclip_jax.CustomLabelsBinningClassifier(bins, model)
+    with pytest.raises(ValueError, match="Panthera.*give a list"):
+        bioclip_jax.TreeOfLifeClassifier(model, taxa).create_taxa_filter("genus", "Panthera")
+
+
+def test_a_device_of_torch_is_one(model_directory):
+    torch = pytest.importorskip("torch")
+    assert bioclip_jax.load_model(model_directory, device=torch.device("cpu")).device == "cpu"
+    with pytest.raises(bioclip_jax.errors.UserError, match="no device"):
+        bioclip_jax.load_model(model_directory, device=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.head import softmax
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.model import Model, as_images, load_model
+from bioclip_jax.predict.model import NO_IMAGES, Model, as_images, check_image, load_model
 from bioclip_jax.predict.pixels import ImageLike, load_pixels, name_of
 from bioclip_jax.predict.progress import track
 
@@ -23,8 +24,6 @@ Row = dict[str, Any]
 
 # What an answer says where none is sure enough.
 UNKNOWN = "unknown"
-
-_NO_IMAGES = "there are no images; give paths, PIL images or uint8 arrays"
 
 # Called with the number of images that are done and the number of all.
 Callback = Callable[[int, int], None]
@@ -80,7 +79,7 @@ class BaseClassifier:
 
         UserError for an image that cannot be read.
         """
-        images = listed_images(images)
+        images = as_images(images)
         for place, image in enumerate(images):
             check_image(image, place)
         parts = [part for _, part in self.model.embedder.stream(images, normalize=normalize)]
@@ -134,7 +133,7 @@ class BaseClassifier:
         An image's name is its path, or for one without a path its place among `images`.
         """
         if images is None:
-            raise InvalidValue(_NO_IMAGES)
+            raise InvalidValue(NO_IMAGES)
         names: dict[int, str] = {}
 
         def noting_names() -> Iterator[ImageLike]:
@@ -162,7 +161,7 @@ class BaseClassifier:
         `callback` is called each time that answers are there; without it a terminal shows a bar. `details` go to the
         recorder. Errors: UserError for an image that cannot be read.
         """
-        images = listed_images(images)
+        images = as_images(images)
         taken = images if callback is not None else track(images, "predicting", len(images))
         rows: list[Row] = []
         done = 0
@@ -175,22 +174,10 @@ class BaseClassifier:
         return rows
 
 
-def listed_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
-    """The images as as_images lists them. InvalidValue for None."""
-    if images is None:
-        raise InvalidValue(_NO_IMAGES)
-    return as_images(images)
-
-
-def check_image(image: Any, place: int) -> None:
-    """InvalidValue for what is not an image that a classifier takes, such as a tensor or None."""
-    if not isinstance(image, (str, bytes, os.PathLike, ImageFile, Image.Image, np.ndarray)):
-        kind = type(image).__name__
-        raise InvalidValue(f"image {place} is of type {kind}; give a path, a PIL image or a uint8 array")
-
-
 def check_answers(k: int | None, *thresholds: float | None) -> None:
-    """UserError for a number of answers below 1, and for a threshold that is no probability."""
+    """UserError for a number of answers that is not whole or below 1, and for a threshold that is no probability."""
+    if k is not None and not isinstance(k, Integral):
+        raise InvalidValue(f"k is {k!r}; it must be a whole number, or None")
     if k is not None and k < 1:
         raise UserError(f"k is {k}; it must be at least 1")
     for threshold in thresholds:

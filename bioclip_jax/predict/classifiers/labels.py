@@ -131,9 +131,12 @@ def checked_bins(bins: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str
 
     Errors: InvalidValue for a bin that is empty, None or NaN; UserError for a label in two bins, and if there is none.
     """
-    found: dict[str, Any] = {}
     # A pandas Series has items, too, and is not a Mapping.
-    for label, bin in bins.items() if hasattr(bins, "items") else bins:
+    pairs = list(bins.items() if hasattr(bins, "items") else bins)
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise InvalidValue(f"{where}: {bins!r} give no label its bin; give a dict such as {{'apple': 'fruit'}}")
+    found: dict[str, Any] = {}
+    for label, bin in pairs:
         _check_label(label, f"{where}: a label")
         label = clean_text(label)
         if not label:

@@ -17,7 +17,6 @@ from bioclip_jax.predict.classifiers.base import (
     Callback,
     Row,
     check_answers,
-    listed_images,
 )
 from bioclip_jax.predict.classifiers.explanation import (
     Explained,
@@ -27,7 +26,7 @@ from bioclip_jax.predict.classifiers.explanation import (
     lineage_through,
 )
 from bioclip_jax.predict.embedder import OnBad
-from bioclip_jax.predict.model import Model
+from bioclip_jax.predict.model import Model, as_images
 from bioclip_jax.predict.pixels import ImageLike
 from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
 from bioclip_jax.predict.taxa.find import open_taxa
@@ -101,6 +100,8 @@ class TreeOfLifeClassifier(BaseClassifier):
 
     def create_taxa_filter(self, rank: Rank | str, user_values: Sequence[str]) -> Bool[np.ndarray, " taxa"]:
         """Which taxa, in the order of get_label_data, are below those named of a rank; UserError names unknown ones."""
+        if isinstance(user_values, str):
+            raise InvalidValue(f"the names are {user_values!r}; give a list of texts, such as [{user_values!r}]")
         keep = np.zeros(len(self.head.names), bool)
         keep[self.head.names.place[rows_of(self.head.names, rank, list(user_values))]] = True
         return keep
@@ -202,7 +203,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         found = []
         # No more species than this can have their share.
         most = max(k, math.ceil(1 / share))
-        for names, features in self.features(listed_images(images)):
+        for names, features in self.features(as_images(images)):
             scorer = self._scorer
             totals = scorer.totals(features)
             rows, scores = scorer.best_species(features, totals, most)
