@@ -116,6 +116,8 @@ def _matches(item: str) -> list[str]:
         return [item]
     if item == "-":
         return [STDIN]
+    if not item.strip():
+        raise UserError(f"an input is {item!r}, which names no file; {_ADVICE}")
     if os.path.lexists(spelled := find_file("", item)):
         return [spelled]
     if not glob.has_magic(item):

@@ -155,3 +155,10 @@ def test_expanded_paths_stay_as_they_are(folder):
 def test_no_input_is_an_error():
     with pytest.raises(UserError, match="no input"):
         find_images([])
+
+
+@pytest.mark.parametrize("item", ["", " "])
+def test_an_empty_input_is_shown_in_quotes(item):
+    # A shell gives one for a variable that is not set.
+    with pytest.raises(UserError, match=f"^an input is '{item}', which names no file"):
+        find_images([item])

@@ -293,7 +293,8 @@ def test_names_that_the_taxa_lack_are_skipped_on_request(folder, taxa, model_dir
 
 @pytest.mark.parametrize("k", [2.0, "1", float("nan")])
 def test_a_k_that_is_not_whole_is_an_error(model, taxa, folder, k):
-    for classifier in (bioclip_jax.TreeOfLifeClassifier(model, taxa), bioclip_jax.CustomLabelsClassifier(["cat"], model)):
+    of_taxa, of_labels = bioclip_jax.TreeOfLifeClassifier(model, taxa), bioclip_jax.CustomLabelsClassifier(["cat"], model)
+    for classifier in (of_taxa, of_labels):
         with pytest.raises(ValueError, match=rf"k is {k!r}; it must be a whole number"):
             classifier.predict(folder / "one.png", k=k)
 

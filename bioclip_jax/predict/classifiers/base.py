@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import Image
 
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.head import softmax
-from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.model import NO_IMAGES, Model, as_images, check_image, load_model
 from bioclip_jax.predict.pixels import ImageLike, load_pixels, name_of
 from bioclip_jax.predict.progress import track
