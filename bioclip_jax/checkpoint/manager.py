@@ -100,16 +100,17 @@ class Checkpoints:
             if self._anyone(self._error is not None):
                 self._note_failure(self._error or OSError("another process could not write its part"))
             else:
+                if self._failures:
+                    # A thread of the failed save may have written on while its files were removed.
+                    self._remove_unfinished()
                 self._failures = 0
         return self._failures == 0
 
     def _note_failure(self, error: Exception) -> None:
         self._failures += 1
         self._failed_at = time.monotonic()
-        if jax.process_index() == 0:
-            # What was written of it takes room that the next attempt may need.
-            for unfinished in self._directory.checkpoints.glob(f"*{_UNFINISHED}*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
+        # What was written of it takes room that the next attempt may need.
+        self._remove_unfinished()
         if self._failures >= self._attempts:
             good = (self._directory.steps() or [None])[-1]
             kept = "there is no checkpoint yet" if good is None else f"checkpoint {good} is the last good one"
@@ -117,6 +118,12 @@ class Checkpoints:
                 f"no checkpoint could be written to {self._directory.checkpoints} in {self._failures} attempts "
                 f"({_reason(error)}); {kept}; make room or mend the disk, and start again"
             ) from error
+
+    def _remove_unfinished(self) -> None:
+        """Remove what failed saves have left; no save may be in progress."""
+        if jax.process_index() == 0:
+            for unfinished in self._directory.checkpoints.glob(f"*{_UNFINISHED}*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def restore(self, step: int, abstract: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], dict[str, Any]]:
         """The trees of checkpoint `step`, each array in the shape, dtype and sharding of `abstract`, and meta.

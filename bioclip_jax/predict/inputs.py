@@ -305,7 +305,12 @@ def _from_table(path: str, found: _Found) -> list[ImageFile]:
     if missing := table.num_rows - len(paths):
         found.problem(f"{missing:,} rows of {path}, whose {path_column(table)} is empty")
     folder = os.path.dirname(path)
-    return [ImageFile(os.path.join(folder, name), find_file(folder, name)) for name in paths]
+    return [_listed(os.path.join(folder, cell), find_file(folder, cell)) for cell in paths]
+
+
+def _listed(name: str, path: str) -> ImageFile:
+    # A table may list millions: of two equal texts one is kept.
+    return ImageFile(name, name if path == name else path)
 
 
 def _members(path: str, found: _Found) -> list[ImageFile]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
+
+from playwright.sync_api import TimeoutError
 
 # Colors as the browser mixes them, [r, g, b] from 0 to 255, and WCAG 2's contrast of two.
 _COLORS = """
@@ -86,7 +89,10 @@ return {name: `${element.tagName.toLowerCase()} ${name}`, type: element.type ?? 
 
 
 def low_contrast(page: Any) -> list[str]:
-    """Visible texts below WCAG AA (4.5:1, and 3:1 for large ones), with their contrast."""
+    """Visible texts that stay below WCAG AA (4.5:1, and 3:1 for large ones), with their contrast."""
+    # Gradio fades what it is about to replace, in which no animation of the browser takes part.
+    with contextlib.suppress(TimeoutError):
+        page.wait_for_function(f"() => ({_LOW_CONTRAST})().length === 0", timeout=5000)
     return page.evaluate(_LOW_CONTRAST)
 
 
