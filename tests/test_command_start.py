@@ -1,4 +1,4 @@
-"""The start of a command: locale, home directory, JAX_PLATFORMS, and modules that only some systems have."""
+"""Start and end of a command: locale, home directory, JAX_PLATFORMS, and modules that only some systems have."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import io
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from bioclip_jax.files import cache_directory
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources.storage import Files
+from bioclip_jax.predict.inputs import ImageFile
 
 PACKAGE = Path(bioclip_jax.__file__).parent
 
@@ -100,6 +102,31 @@ print(devices("cpu")[0].platform)
     [line] = process.stderr.splitlines()
     assert line.startswith(f"error: JAX_PLATFORMS is {platforms}, ") and "set it to cpu" in line, line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("verb", [["embed"], ["predict", "--cls", "a,b"], ["predict", "--cls", "a,b", "--resume"]])
+def test_sigterm_ends_a_command_as_ctrl_c_does(model, tmp_path, monkeypatch, capfd, verb):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((40, 50, 3), 40 * number, np.uint8)).save(folder / f"{number}.png")
+    plain, asked = ImageFile.read, []
+
+    def read(image: ImageFile) -> bytes:
+        asked.append(image.name)
+        if len(asked) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(image)
+
+    monkeypatch.setattr(ImageFile, "read", read)
+    before = signal.getsignal(signal.SIGTERM)
+    output = tmp_path / ("x.npy" if verb[0] == "embed" else "x.csv")
+    status = main([*verb, str(folder), "--model", str(model), "--output", str(output), "--batch-size", "1"])
+    errors = capfd.readouterr().err
+    assert status == 128 + signal.SIGTERM and errors.startswith("interrupted") and "Traceback" not in errors, errors
+    assert signal.getsignal(signal.SIGTERM) is before
+    left = {path.name for path in tmp_path.iterdir()} - {"photos"}
+    assert not [name for name in left if ".partial" in name] and output.name not in left, left
 
 
 def _imported_at_once(file: Path) -> set[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 
 from bioclip_jax import __version__, strict_json
 from bioclip_jax.cli import bench, evaluation, index, models, shards, taxa, use
@@ -34,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory() / "xla"))
     try:
-        result = arguments.run(arguments)
+        with _terminable():
+            result = arguments.run(arguments)
         if not isinstance(result, int) and result is not None and getattr(arguments, "json", False):
             print(strict_json.dumps(result))
         sys.stdout.flush()  # so that a full disk or a closed pipe is met here, not when Python exits
@@ -44,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         # A verb that keeps something says what, and how to go on.
         print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if _terminated(error) else signal.SIGINT)
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
         _close_stdout()
@@ -69,6 +73,35 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(result, int):
         return result
     return arguments.status(result) if hasattr(arguments, "status") else 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, from a scheduler or a container, end the block as Ctrl-C does: partial files are removed."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(error: BaseException | None) -> bool:
+    """True where SIGTERM is behind the error; a verb may have replaced it by one that says what is kept."""
+    while error is not None and not isinstance(error, _Terminated):
+        error = error.__context__
+    return error is not None
 
 
 def _close_stdout() -> None:
