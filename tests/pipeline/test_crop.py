@@ -67,7 +67,7 @@ def test_batches_are_those_of_the_host_to_one_level(stored, workers):
 
 
 def test_colours_are_refused():
-    with pytest.raises(UserError, match="changes no colours"):
+    with pytest.raises(UserError, match="changes no colors"):
         ImageConfig(crop="device", hue=0.1)
     with pytest.raises(UserError, match="image.crop is 'gpu'"):
         ImageConfig(crop="gpu")
