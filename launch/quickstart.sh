@@ -14,9 +14,9 @@ installed=$SECONDS
 bioclip_jax=.venv/bin/bioclip-jax
 export TFDS_DATA_DIR=$out/datasets
 mkdir -p "$out"
-[ -e "$out/unseen.json" ] || echo "Six steps, some six minutes on two idle cores (estimated from earlier runs)"
+[ -e "$out/unseen.json" ] || echo "Six steps, three and a half to seven minutes on two cores"
 
-echo "1/6 Training on tree_of_life_mini (its drawings are generated first; some four minutes)"
+echo "1/6 Training on tree_of_life_mini (its drawings are generated first; two to four minutes)"
 "$bioclip_jax" train --config configs/mini.py --workdir "$out/run"
 
 echo "2/6 Scoring zero-shot: species seen in training, on new individuals"
