@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -251,38 +250,28 @@ def test_outputs_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="users are switched as POSIX does")
-def test_permissions_of_a_user(tmp_path):
+def test_permissions_of_a_user(tmp_path, monkeypatch):
     """As somebody else than root, whom permissions do not stop."""
     (tmp_path / "closed").mkdir()
     (tmp_path / "protected.csv").write_text("a result to be kept")
     (tmp_path / "closed").chmod(0o555)
     (tmp_path / "protected.csv").chmod(0o444)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            if os.getuid() == 0:
-                # Folders above belong to root alone.
-                os.chdir(tmp_path)
-                os.chown(".", 65534, 65534)
-                os.setuid(65534)
-            os.chdir(tmp_path)
-        except PermissionError:
-            pass
-        try:
-            for output in ("closed/x.csv", "protected.csv"):
-                with pytest.raises(UserError, match="Permission denied"):
-                    check_output(Path(output))
+    monkeypatch.chdir(tmp_path)
+    before = os.geteuid()
+    if before == 0:
+        # Folders above may belong to root alone, so paths start here.
+        os.chown(".", 65534, 65534)
+        os.seteuid(65534)
+    try:
+        for output in ("closed/x.csv", "protected.csv"):
             with pytest.raises(UserError, match="Permission denied"):
-                check_folder(Path("closed"))
+                check_output(Path(output))
+        for folder in ("closed", "closed/new"):
             with pytest.raises(UserError, match="Permission denied"):
-                check_folder(Path("closed/new"))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+                check_folder(Path(folder))
+    finally:
+        if before == 0:
+            os.seteuid(0)
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
