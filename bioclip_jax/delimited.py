@@ -63,12 +63,17 @@ _LITERAL = _Quoting({"quoting": csv.QUOTE_NONE}, literal=True)
 
 @dataclass
 class _Reading:
-    """The result of one way of reading. short, long: rows with fewer and more cells than the header, by line number."""
+    """The result of one way of reading.
+
+    short, long: rows with fewer and more cells than the header, by line number. trimmed: a row ended in empty cells that
+    the header does not have.
+    """
 
     names: list[str] = field(default_factory=list)
     blocks: list[pa.Table] = field(default_factory=list)
     short: list[int] = field(default_factory=list)
     long: list[tuple[int, int]] = field(default_factory=list)
+    trimmed: bool = False
     broken: tuple[int, str] | None = None
     has_quotes: bool = False
 
@@ -78,7 +83,7 @@ class _Reading:
 
     @property
     def is_clean(self) -> bool:
-        return self.is_usable and not self.short
+        return self.is_usable and not self.short and not self.trimmed
 
 
 def read_delimited(
@@ -225,6 +230,8 @@ def _fitted(reading: _Reading, rows: list[list[str]], header: list[str], start: 
                 reading.short.append(line)
             elif any(cell.strip() for cell in row[width:]):
                 reading.long.append((line, len(row)))
+            elif len(row) > width:
+                reading.trimmed = True
         line += _count_lines([row])
     return fitted
 

@@ -11,7 +11,7 @@ import zipfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
@@ -156,8 +156,8 @@ def test_parquet(tmp_path):
     assert read_table(tmp_path / "t.csv", only=("genus", "n")).to_pydict() == {"genus": ["Malus", None], "n": [1, 2]}
 
 
-# What a cell may hold; csv.writer cannot write a lone surrogate, and a NUL is no text.
-_CELLS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=8) | st.text(
+# What a cell may hold; csv.writer cannot write a lone surrogate, and other control characters are not text.
+_CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8) | st.text(
     st.sampled_from(' ab",;\t\n\r×'), max_size=8
 )
 
@@ -172,6 +172,8 @@ _CELLS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
+# Read line by line, the quoted separator would end a cell and leave an empty one too many.
+@example(rows=[["\t", ""]], separator="\t", quoting=csv.QUOTE_MINIMAL, line_end="\n", encoding="utf-8")
 def test_what_csv_writer_writes_reads_back(rows, separator, quoting, line_end, encoding):
     broken = any("\n" in cell or "\r" in cell for row in rows for cell in row)
     # Of line breaks in cells csv.writer quotes those of its own kind.
