@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from bioclip_jax.errors import Interrupted, UserError
+from bioclip_jax.files import write_text
 from bioclip_jax.locks import lock
 from bioclip_jax.predict.inputs import ImageFile
 
@@ -104,7 +105,7 @@ def finished(
         raise UserError(f"{output} is there already, and no interrupted run to resume; {advice}") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{record} cannot be read; {advice}") from None
-    _check_question(output, told, {"journal": _VERSION, **question, **form}, advice)
+    _check_question(output, told, _whole_question(question, form), advice)
     if state != _state(output):
         raise UserError(f"{output} was changed since it was finished; {advice}")
     same = images == [_digest(keys), columns]
@@ -122,9 +123,13 @@ def record_finished(
     columns: str = "",
 ) -> None:
     """Note what `output`, which was just written, is the answer to; the others as `finished`."""
-    question = {"journal": _VERSION, **question, **form}
+    question = _whole_question(question, form)
     told = {"question": question, "images": [_digest(keys), columns], "output": _state(output)}
-    record_path(output).write_text(json.dumps(told) + "\n", encoding="utf-8")
+    write_text(record_path(output), json.dumps(told) + "\n")
+
+
+def _whole_question(question: Mapping[str, Any], form: Mapping[str, Any]) -> dict[str, Any]:
+    return {"journal": _VERSION, **question, **form}
 
 
 class Journal:

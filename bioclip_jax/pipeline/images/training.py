@@ -84,7 +84,7 @@ class ImageConfig:
 
     @property
     def changes_color(self) -> bool:
-        """Whether any change of color is asked for."""
+        """True where brightness, contrast, saturation or hue is changed."""
         return bool(self.brightness or self.contrast or self.saturation or self.hue)
 
     def preprocess(self, size: int) -> Preprocess:
