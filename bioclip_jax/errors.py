@@ -18,3 +18,19 @@ class DataMissing(UserError):
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, with what is kept and how to resume as its text, which the command line prints."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+def interrupt_status(error: BaseException | None) -> int:
+    """The exit status of an interrupted command: 143 if SIGTERM is behind `error`, else 130.
+
+    A verb may have replaced the interrupt by one that says what is kept.
+    """
+    while error is not None:
+        if isinstance(error, Terminated):
+            return 143
+        error = error.__context__
+    return 130

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bioclip_jax import __version__, strict_json
 from bioclip_jax.cli import bench, evaluation, index, models, shards, taxa, use
 from bioclip_jax.cli.options import Parser
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import Terminated, UserError, interrupt_status
 from bioclip_jax.files import cache_directory
 
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         # A verb that keeps something says what, and how to go on.
         print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
-        return 128 + (signal.SIGTERM if _terminated(error) else signal.SIGINT)
+        return interrupt_status(error)
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
         _close_stdout()
@@ -75,16 +75,12 @@ def main(argv: list[str] | None = None) -> int:
     return arguments.status(result) if hasattr(arguments, "status") else 0
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM."""
-
-
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
     """Let SIGTERM, from a scheduler or a container, end the block as Ctrl-C does: partial files are removed."""
 
     def terminate(number: int, frame: object) -> None:
-        raise _Terminated
+        raise Terminated
 
     try:
         before = signal.signal(signal.SIGTERM, terminate)
@@ -95,13 +91,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _terminated(error: BaseException | None) -> bool:
-    """True where SIGTERM is behind the error; a verb may have replaced it by one that says what is kept."""
-    while error is not None and not isinstance(error, _Terminated):
-        error = error.__context__
-    return error is not None
 
 
 def _close_stdout() -> None:

@@ -14,7 +14,7 @@ import jax
 from bioclip_jax.distributed.backend import check_backend
 from bioclip_jax.distributed.processes import process_settings, split_address
 from bioclip_jax.distributed.roll_call import call_roll
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, interrupt_status
 
 # A process that is silent for so long counts as dead, and jaxlib then ends the others by SIGABRT (status 134).
 HEARTBEAT_TIMEOUT_SECONDS = 100
@@ -103,7 +103,7 @@ def _status(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, KeyboardInterrupt):
-        return 130
+        return interrupt_status(error)
     return 2 if isinstance(error, UserError | OSError) else 1
 
 

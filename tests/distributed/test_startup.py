@@ -135,6 +135,24 @@ def test_an_error_in_one_process_is_told_and_ends_both(address: str) -> None:
     assert status not in (0, None), "the process that waited for the failed one ended as if nothing had been"
 
 
+def test_sigterm_keeps_its_status_by_which_schedulers_requeue(address: str) -> None:
+    body = """
+        import jax
+        from bioclip_jax.errors import Interrupted, Terminated
+        gathered()
+        if jax.process_index() == 1:
+            try:
+                raise Terminated
+            except KeyboardInterrupt:
+                raise Interrupted("nothing is kept")
+        gathered()
+    """
+    waiting, ended = (_start(body, _explicit(address, 2, index)) for index in range(2))
+    status, _, error = _ends(ended)
+    _ends(waiting)
+    assert status == 143, f"status {status}: {error}"
+
+
 def test_a_start_after_the_first_use_of_a_device_is_refused(address: str) -> None:
     jax.devices()
     with pytest.raises(RuntimeError, match="call start_processes"):
