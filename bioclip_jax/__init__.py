@@ -17,12 +17,17 @@ _HOMES = {
     "ReadOptions": "bioclip_jax.pipeline.images",
     "UserError": "bioclip_jax.errors",
     **dict.fromkeys(
-        ("PredictionRecorder", "attach_prediction_recorder", "save_recorded_predictions", "verify_recorder_path"),
+        (
+            "PredictionRecorder",
+            "attach_prediction_recorder",
+            "save_recorded_predictions",
+            "verify_recorder_path",
+        ),
         "bioclip_jax.predict.classifiers.recorder",
     ),
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

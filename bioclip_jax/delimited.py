@@ -57,7 +57,8 @@ class _Quoting:
 _STANDARD = _Quoting({"strict": True})
 # A blank before the quotation mark, as in `a, "b, c"`.
 _SPACED = _Quoting({"strict": True, "skipinitialspace": True})
-# Every line is a row. A cell between two marks loses them; any other mark is part of the text, as in GBIF's files.
+# Every line is a row. A cell between two marks loses them; any other mark is part of the text, as in GBIF's
+# files.
 _LITERAL = _Quoting({"quoting": csv.QUOTE_NONE}, literal=True)
 
 
@@ -65,8 +66,8 @@ _LITERAL = _Quoting({"quoting": csv.QUOTE_NONE}, literal=True)
 class _Reading:
     """The result of one way of reading.
 
-    short, long: rows with fewer and more cells than the header, by line number. trimmed: a row ended in empty cells that
-    the header does not have.
+    short, long: rows with fewer and more cells than the header, by line number. trimmed: a row ended in empty
+    cells that the header does not have.
     """
 
     names: list[str] = field(default_factory=list)
@@ -96,11 +97,13 @@ def read_delimited(
 ) -> pa.Table:
     """A table of texts, "" where a cell is empty; blank lines are no rows.
 
-    opened: opens the bytes anew, because a file may have to be read again in another way. wanted: from the header's
-    cells to the columns' names, None for one to leave out. known: folded names by which a header is recognized.
+    opened: opens the bytes anew, because a file may have to be read again in another way. wanted: from the
+    header's cells to the columns' names, None for one to leave out. known: folded names by which a header is
+    recognized.
     has_header: if not, the first line is a row too. quiet: print no notes.
-    A row with fewer cells than the header is filled up, and counted on standard error. Errors: UserError for a file
-    that is not text, and for a row with more cells than the header, which nobody can tell the columns of.
+    A row with fewer cells than the header is filled up, and counted on standard error. Errors: UserError for
+    a file that is not text, and for a row with more cells than the header, which nobody can tell the columns
+    of.
     """
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     source = _uncompressed(opened, name)
@@ -113,7 +116,9 @@ def read_delimited(
         if encoding != encodings[0] and not quiet:
             print(f"note: {name} is not UTF-8; read as Windows-1252 (Western European)", file=sys.stderr)
         return table
-    raise UserError(f"{name} is not a readable CSV (its text is neither UTF-8 nor UTF-16); save it as UTF-8 text")
+    raise UserError(
+        f"{name} is not a readable CSV (its text is neither UTF-8 nor UTF-16); save it as UTF-8 text"
+    )
 
 
 def _read_as(
@@ -139,7 +144,9 @@ def _read_as(
         # Without a quotation mark every way reads the same.
         if readings[-1].is_clean or not readings[-1].has_quotes:
             break
-    reading = next((r for r in readings if r.is_clean), None) or next((r for r in readings if r.is_usable), readings[0])
+    reading = next((r for r in readings if r.is_clean), None) or next(
+        (r for r in readings if r.is_usable), readings[0]
+    )
     if not reading.is_usable:
         raise UserError(_malformed(name, separator, reading))
     if reading.short and not quiet:
@@ -192,7 +199,9 @@ def _noting_quotes(file: Iterable[str], reading: _Reading) -> Iterator[str]:
         yield "\n" if number == 0 and _HINT.fullmatch(line) else line
 
 
-def _add_block(reading: _Reading, rows: list[list[str]], header: list[str], start: int, unquote: bool) -> None:
+def _add_block(
+    reading: _Reading, rows: list[list[str]], header: list[str], start: int, unquote: bool
+) -> None:
     import pyarrow as pa
 
     if set(map(len, rows)) != {len(header)}:

@@ -6,24 +6,70 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 
-# What Pillow's own wheels decode. HEIC, JPEG XL and camera raw files need libraries that they do not bring along.
+# What Pillow's own wheels decode. HEIC, JPEG XL and camera raw files need libraries that they do not bring
+# along.
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".webp",
+        ".avif",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".jp2",
+    }
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
 TAR_SUFFIX = ".tar"
-# The number of samples in each shard of a folder, as webdataset's users write it: {"shard-00000.tar": 10000, ...}.
+# The number of samples in each shard of a folder, as webdataset's users write it: {"shard-00000.tar": 10000,
+# ...}.
 SIZES_FILE = "sizes.json"
 RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
-# Pictures and films that a person may expect to be read. Skipping one of them is reported, skipping a text file is not.
+# Pictures and films that a person may expect to be read. Skipping one of them is reported, skipping a text
+# file is not.
 _UNSUPPORTED_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".pdf", ".eps", ".tga", ".ico", ".j2k", ".jpx"}
-    | {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw"}
+    | {
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".nef",
+        ".nrw",
+        ".arw",
+        ".srf",
+        ".sr2",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".pef",
+        ".srw",
+    }
     | {".x3f", ".raw", ".3fr", ".iiq", ".kdc", ".mrw", ".gpr"}
-    | {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp", ".flv"}
+    | {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".wmv",
+        ".mpg",
+        ".mpeg",
+        ".mts",
+        ".m2ts",
+        ".3gp",
+        ".flv",
+    }
     | {".zip", ".7z", ".rar", *COMPRESSED_TAR_SUFFIXES}
 )
 

@@ -27,10 +27,10 @@ _LONGEST_STEM = 40
 def written_beside(output: Path) -> Iterator[Path]:
     """A path to write to, which becomes `output` when the block ends well and is removed when it does not.
 
-    No other process uses its name, and its suffix is that of `output`, because matplotlib and NumPy go by it. Its
-    content is on the disk before it is renamed, so that a power failure leaves no empty file under a final name. Of a
-    symbolic link, the file that it leads to is replaced. A stream is the path itself. UserError if its folder is
-    missing or it is a folder.
+    No other process uses its name, and its suffix is that of `output`, because matplotlib and NumPy go by it.
+    Its content is on the disk before it is renamed, so that a power failure leaves no empty file under a
+    final name. Of a symbolic link, the file that it leads to is replaced. A stream is the path itself.
+    UserError if its folder is missing or it is a folder.
     """
     _check_place(output)
     if is_stream(output):
@@ -65,8 +65,8 @@ def remove_partials(folder: Path) -> None:
 def cache_directory() -> Path:
     """The folder for what this package can rebuild: in $XDG_CACHE_HOME, else ~/.cache; not created here.
 
-    A process without a home directory, as in a container whose user has no entry, takes one in the system's folder of
-    temporary files, named by the user's number.
+    A process without a home directory, as in a container whose user has no entry, takes one in the system's
+    folder of temporary files, named by the user's number.
     """
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax"
@@ -119,7 +119,9 @@ def _check_place(output: Path, what: str = "the output") -> None:
     except FileNotFoundError:
         pass
     except NotADirectoryError:
-        raise UserError(f"{what} {output} cannot be written, because {target.parent} is a file; name another") from None
+        raise UserError(
+            f"{what} {output} cannot be written, because {target.parent} is a file; name another"
+        ) from None
     except OSError as error:  # the name is too long, or the folder may not be looked into
         raise UserError(f"{what} {output} cannot be written ({error.strerror}); name another") from None
 
@@ -164,7 +166,8 @@ def _try_folder(folder: Path) -> None:
 def check_outputs(outputs: Mapping[str, PathLike | None], reads: Reads = {}) -> None:
     """UserError if an output cannot be written, is another output too, or is a file that is read, by whatever name.
 
-    outputs: files by the options that name them, as "--report", or by names as "the report". reads: as check_not_read.
+    outputs: files by the options that name them, as "--report", or by names as "the report". reads: as
+    check_not_read.
     """
     paths = {option: Path(path) for option, path in outputs.items() if path is not None}
     seen: dict[object, str] = {}
@@ -179,17 +182,21 @@ def check_outputs(outputs: Mapping[str, PathLike | None], reads: Reads = {}) -> 
 def check_not_read(outputs: Mapping[str, PathLike | None], reads: Reads) -> None:
     """UserError if one of the outputs is a file that is read, by whatever name: links and spellings are followed.
 
-    outputs: as check_outputs. reads: paths by their part in the command, as "an input" or "the --backbone". Of a
-    folder, the files have to be given; a path that is none, or where nothing is, is passed over.
+    outputs: as check_outputs. reads: paths by their part in the command, as "an input" or "the --backbone".
+    Of a folder, the files have to be given; a path that is none, or where nothing is, is passed over.
     """
     # A file that does not exist yet is not read, so mostly no input has to be looked at.
-    written = {key: option for option, path in outputs.items() if path is not None and (key := identity(path))}
+    written = {
+        key: option for option, path in outputs.items() if path is not None and (key := identity(path))
+    }
     if not written:
         return
     for part, paths in reads.items():
         for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths or ():
             if option := written.get(identity(path)):
-                raise UserError(f"{option} would overwrite {os.fspath(path)}, which is {part}; name another file")
+                raise UserError(
+                    f"{option} would overwrite {os.fspath(path)}, which is {part}; name another file"
+                )
 
 
 def files_below(folder: PathLike) -> Iterator[Path]:

@@ -17,7 +17,8 @@ from typing import IO, Any
 
 from bioclip_jax.errors import UserError
 
-# From file systems without flock: Lustre mounted without it (ENOSYS), NFS without its lock service (ENOLCK), others.
+# From file systems without flock: Lustre mounted without it (ENOSYS), NFS without its lock service (ENOLCK),
+# others.
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 # Without flock, the holder touches its file this often, and is taken for dead after so long without.
 _HEARTBEAT_SECONDS = 20.0
@@ -29,7 +30,8 @@ _POLL_SECONDS = 0.5
 def lock(file: IO, refusal: str) -> None:
     """Keep other processes from locking `file` until it is closed, however that happens.
 
-    UserError `refusal` where another process has it. On a file system without locks, a note says so, and that is all.
+    UserError `refusal` where another process has it. On a file system without locks, a note says so, and that
+    is all.
     """
     try:
         is_locked = _flock(file)
@@ -38,7 +40,8 @@ def lock(file: IO, refusal: str) -> None:
     if not is_locked:
         folder = os.path.dirname(os.path.abspath(file.name))
         print(
-            f"note: the file system of {folder} has no file locks; keep other commands from writing there meanwhile",
+            f"note: the file system of {folder} has no file locks; keep other commands from writing there "
+            f"meanwhile",
             file=sys.stderr,
         )
 
@@ -47,9 +50,10 @@ def lock(file: IO, refusal: str) -> None:
 def locked(path: Path, refusal: str | None) -> Iterator[None]:
     """Hold the lock file `path` in the block, and remove it afterwards; the folder must exist.
 
-    UserError `refusal`, with the process that holds it, where there is one; with None, wait until it is free instead.
-    On a file system without flock, a file PATH.held with the holder's process and host takes its place: it is taken
-    over from a process of this machine that is gone, and from one of another machine that has been silent for a while.
+    UserError `refusal`, with the process that holds it, where there is one; with None, wait until it is free
+    instead. On a file system without flock, a file PATH.held with the holder's process and host takes its
+    place: it is taken over from a process of this machine that is gone, and from one of another machine that
+    has been silent for a while.
     """
     file = _open_locked(path, refusal)
     if file is None:
@@ -94,7 +98,8 @@ def _open_locked(path: Path, refusal: str | None) -> IO | None:
         try:
             if not _flock(file, wait=refusal is None):
                 file.close()
-                # What holds a process was written where files can be locked, by a machine that mounts them otherwise.
+                # What holds a process was written where files can be locked, by a machine that mounts them
+                # otherwise.
                 if not _read(path):
                     path.unlink(missing_ok=True)
                 return None

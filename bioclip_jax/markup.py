@@ -21,7 +21,11 @@ def json_text(value: Any) -> str:
 
 def number(value: float) -> str:
     """12,345 or 12.3."""
-    return f"{value:,.1f}" if isinstance(value, float) and value < 100 and value != int(value) else f"{round(value):,}"
+    return (
+        f"{value:,.1f}"
+        if isinstance(value, float) and value < 100 and value != int(value)
+        else f"{round(value):,}"
+    )
 
 
 def data_size(size: float) -> str:
@@ -46,10 +50,15 @@ def share(part: float, whole: float) -> str:
 
 def section(identifier: str, title: str, *parts: str) -> str:
     """A part of the page under a heading."""
-    return f'<section aria-labelledby="{identifier}"><h2 id="{identifier}">{text(title)}</h2>{"".join(parts)}</section>'
+    return (
+        f'<section aria-labelledby="{identifier}"><h2 '
+        f'id="{identifier}">{text(title)}</h2>{"".join(parts)}</section>'
+    )
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+def table(
+    caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()
+) -> str:
     """A table whose cells are markup already; `numbers`: the columns that are figures."""
 
     def cell(tag: str, place: int, content: str, scope: str = "") -> str:

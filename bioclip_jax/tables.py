@@ -58,14 +58,16 @@ def read_table(
 ) -> pa.Table:
     """The table in a delimited text (every value a text) or a Parquet file (whose types stay).
 
-    What it is, its compression, encoding and separator are told from the content. Names of columns lose the blanks
-    around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS are found whatever their
-    case, and are spelled so in the result.
+    What it is, its compression, encoding and separator are told from the content. Names of columns lose the
+    blanks around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS are found
+    whatever their case, and are spelled so in the result.
 
-    required: columns of which one must be there. only: columns to read, all if None. keep_unnamed: columns without a
-    name become "Unnamed: 0", counted from the left, as pandas calls them, instead of being left out. has_header:
-    if not, the first line of a text is a row too, and columns are called "0", "1" and so on. content: the table itself,
-    of which `path` is the name. quiet: print no notes, because they were printed when it was read before.
+    required: columns of which one must be there. only: columns to read, all if None. keep_unnamed: columns
+    without a
+    name become "Unnamed: 0", counted from the left, as pandas calls them, instead of being left out.
+    has_header: if not, the first line of a text is a row too, and columns are called "0", "1" and so on.
+    content: the table itself, of which `path` is the name. quiet: print no notes, because they were printed
+    when it was read before.
     Errors: UserError if it cannot be read, has none of `required`, one of the names twice, or no rows.
     """
     names = dict.fromkeys([*required, *known, *_KNOWN])
@@ -79,7 +81,9 @@ def read_table(
             raise UserError(f"{path} is empty; give a CSV, TSV or Parquet table with a header")
         if required and not any(name in found for name in required):
             have = ", ".join(filter(None, header))
-            none = f"none of the columns {', '.join(required)}" if len(required) > 2 else f"no column {wanted}"
+            none = (
+                f"none of the columns {', '.join(required)}" if len(required) > 2 else f"no column {wanted}"
+            )
             raise UserError(f"{path} has {none}, only {have}; add it")
         return [name if only is None or name in only else None for name in found]
 
@@ -146,9 +150,9 @@ def shown_path(path: str) -> str:
 def find_file(folder: str | os.PathLike[str], cell: str) -> str:
     """The file that a table's cell names, relative to `folder`.
 
-    Of a path at which there is nothing, other spellings are tried: without the blanks around it, with backslashes as
-    separators, and each part in Unicode's composed (NFC) and decomposed (NFD) form. Where none is there, the path as it
-    stands.
+    Of a path at which there is nothing, other spellings are tried: without the blanks around it, with
+    backslashes as separators, and each part in Unicode's composed (NFC) and decomposed (NFD) form. Where none
+    is there, the path as it stands.
     """
     path = os.path.join(folder, cell)
     # Only these can be spelled in another way; of all others a million rows cost no look at the disk.
@@ -213,12 +217,18 @@ def _read_parquet(opened: Any, path: str, columns: Any) -> pa.Table:
         with opened() as source, pq.ParquetFile(source) as file:
             header = file.schema_arrow.names
             names = dict(zip(header, columns([name.strip() for name in header])))
-            chosen = None if None not in names.values() else [old for old, new in names.items() if new is not None]
+            chosen = (
+                None if None not in names.values() else [old for old, new in names.items() if new is not None]
+            )
             table = file.read(columns=chosen)
         # A column "a" brings along one that is called "a.b".
-        table = table.select([place for place, name in enumerate(table.column_names) if names[name] is not None])
+        table = table.select(
+            [place for place, name in enumerate(table.column_names) if names[name] is not None]
+        )
         table = table.rename_columns([names[name] for name in table.column_names])
-        return table.cast(pa.schema([(field.name, _plain_type(field.type)) for field in table.schema])).combine_chunks()
+        return table.cast(
+            pa.schema([(field.name, _plain_type(field.type)) for field in table.schema])
+        ).combine_chunks()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a readable Parquet file ({reason}); write it again") from None

@@ -29,7 +29,8 @@ def get_config() -> ConfigDict:
     config.image.brightness = 0.2
     config.image.contrast = 0.2
     config.image.saturation = 0.2
-    # Half the patches for most of the run cost half as much and overfit less; the end is trained on whole images.
+    # Half the patches for most of the run cost half as much and overfit less; the end is trained on whole
+    # images.
     config.patch_dropout = 0.5
     config.patch_dropout_until = 0.9
     config.caption.unique_texts = True

@@ -20,8 +20,8 @@ Row = dict[str, Any]
 class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder over files that its user has downloaded into the folder NAME of TFDS's manual_dir.
 
-    Every example has image (the file's bytes as they are), key, class (the label), the ranks RANK_FEATURES and
-    common_name, "" where unknown, and FEATURES, in the publisher's order. A subclass reads the rows.
+    Every example has image (the file's bytes as they are), key, class (the label), the ranks RANK_FEATURES
+    and common_name, "" where unknown, and FEATURES, in the publisher's order. A subclass reads the rows.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -37,7 +37,8 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
         """Rows by split. A row has image (a path, or bytes) and key; texts left out are "". UserError if one cannot
-        tell what the images show."""
+        tell what the images show.
+        """
         raise NotImplementedError
 
     def missing(self, path: Path) -> UserError:
@@ -58,7 +59,8 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raise UserError(f"{self.name}: {problem}, or download it again") from None
         if absent := [column for column in columns if column not in table.column_names]:
             raise UserError(
-                f"{self.name}: {path} has no column {', '.join(absent)}, only {', '.join(table.column_names)}; "
+                f"{self.name}: {path} has no column {', '.join(absent)}, only "
+                f"{', '.join(table.column_names)}; "
                 f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         return list(table_rows(table))
@@ -69,7 +71,9 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for number, line in enumerate(self.lines(path), 1):
             parts = line.split(None, 1)
             if len(parts) != 2:
-                raise UserError(f"{self.name}: line {number} of {path} is {line!r}, not two values; download it again")
+                raise UserError(
+                    f"{self.name}: line {number} of {path} is {line!r}, not two values; download it again"
+                )
             pairs[parts[0]] = parts[1]
         return pairs
 
@@ -149,7 +153,9 @@ def first_file(name: str, *folders: Path) -> Path:
     UserError for a name that leads out of the folders: a table from elsewhere must not reach other files.
     """
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise UserError(f"a table names the image {name}, which is not inside {folders[0]}; correct the table")
+        raise UserError(
+            f"a table names the image {name}, which is not inside {folders[0]}; correct the table"
+        )
     places = [folder / name for folder in folders]
     return next((place for place in places if place.is_file()), places[0])
 

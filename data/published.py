@@ -43,7 +43,8 @@ class PublishedSource:
 
 def open_published(name: str, folder: Path, split: str) -> PublishedSource:
     """Parts of a publisher's download, which lies in `folder`: `name` is the builder's NAME[/CONFIG], `split` may join
-    several by "+". UserError as the builder's."""
+    several by "+". UserError as the builder's.
+    """
     builder_name, _, config = name.partition("/")
     builder = _builders()[builder_name]
     try:
@@ -72,16 +73,19 @@ def open_evaluation(
 ) -> Source:
     """The part `split` of what is evaluated.
 
-    Args: `data`, the NAME[/CONFIG][:SPLIT] of a builder, whose publisher's folder is read as it is where it lies in
-      `root` (by default TFDS's manual folder); or that folder itself, for the builder that is named as the
-      `protocol`; or what open_source takes. `images` and `labels`: a folder and the table of its images, of which the
-      rows are taken that have `split` in a column of that name; without such a column it is all "test".
+    Args: `data`, the NAME[/CONFIG][:SPLIT] of a builder, whose publisher's folder is read as it is where it
+      lies in `root` (by default TFDS's manual folder); or that folder itself, for the builder that is named
+      as the `protocol`; or what open_source takes. `images` and `labels`: a folder and the table of its
+      images, of which the rows are taken that have `split` in a column of that name; without such a column it
+      is all "test".
     Errors: DataMissing where nothing lies there; UserError for what is wrong with it.
     """
     if images is not None and labels is not None:
         for path in (images, labels):
             if not path.exists():
-                raise DataMissing(f"{path} does not exist; give the folder of the images and the table of their labels")
+                raise DataMissing(
+                    f"{path} does not exist; give the folder of the images and the table of their labels"
+                )
         return TablePart(FolderSource(images, labels), split, labels)
     if data is None:
         raise UserError("the data to score are not given; give --data, or --images with --labels")
@@ -129,7 +133,8 @@ def _prepared(name: str) -> bool:
 class TablePart:
     """The rows of a labelled folder that belong to one split.
 
-    Errors: DataMissing if the table has no column `split` and another split than "test" is asked for, or no such row.
+    Errors: DataMissing if the table has no column `split` and another split than "test" is asked for, or no
+    such row.
     """
 
     def __init__(self, source: FolderSource, split: str, table: Path) -> None:
@@ -138,12 +143,16 @@ class TablePart:
         column = source.column(SPLIT_COLUMN)
         if column is None:
             if split != "test":
-                raise DataMissing(f"{table} has no column {SPLIT_COLUMN!r}, and {split} images are needed; add it")
+                raise DataMissing(
+                    f"{table} has no column {SPLIT_COLUMN!r}, and {split} images are needed; add it"
+                )
             self._places: Sequence[int] = range(len(source))
             return
         wanted = set(split.split("+"))
         self._places = [
-            place for place, name in enumerate(column) if name in wanted or _SAME_SPLIT.get(name, name) in wanted
+            place
+            for place, name in enumerate(column)
+            if name in wanted or _SAME_SPLIT.get(name, name) in wanted
         ]
         if not self._places:
             there = ", ".join(sorted({str(name) for name in column}))
@@ -155,7 +164,9 @@ class TablePart:
     def __getitem__(self, index: int) -> Sample:
         """The sample; one whose file is missing has no image."""
         sample = self._source[self._places[index]]
-        return replace(sample, metadata={n: value for n, value in sample.metadata.items() if n != SPLIT_COLUMN})
+        return replace(
+            sample, metadata={n: value for n, value in sample.metadata.items() if n != SPLIT_COLUMN}
+        )
 
 
 def _builders() -> dict[str, type[ManualBuilder]]:

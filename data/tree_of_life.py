@@ -15,13 +15,15 @@ _FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("
 class TreeOfLife(ManualBuilder):
     """TreeOfLife images with the captions of their shards.
 
-    Layout: tars as TreeOfLife-200M's toolbox and `bioclip-jax shards build` write them (KEY.jpg and KEY.TYPE.txt),
-    in sub-folders train, val (or validation) and test, or else in the folder itself, which is then train. The
-    features beside the common ones are the ten captions, what is missing made from what is there.
+    Layout: tars as TreeOfLife-200M's toolbox and `bioclip-jax shards build` write them (KEY.jpg and
+    KEY.TYPE.txt), in sub-folders train, val (or validation) and test, or else in the folder itself, which is
+    then train. The features beside the common ones are the ten captions, what is missing made from what is
+    there.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "TreeOfLife shards (.tar), made as https://huggingface.co/datasets/imageomics/TreeOfLife-200M says or by "
+        "TreeOfLife shards (.tar), made as https://huggingface.co/datasets/imageomics/TreeOfLife-200M says "
+        "or by "
         "bioclip-jax shards build"
     )
     LOOK_FOR = ("train",)
@@ -50,7 +52,8 @@ class TreeOfLife(ManualBuilder):
                 yield _row(source[index])
             except (OSError, ValueError) as error:
                 raise UserError(
-                    f"{self.name}: sample {index:,} of {shards[0].parent} cannot be read ({error}); find what is wrong "
+                    f"{self.name}: sample {index:,} of {shards[0].parent} cannot be read ({error}); find "
+                    f"what is wrong "
                     "with bioclip-jax shards verify"
                 ) from None
 
@@ -63,4 +66,6 @@ def _row(sample: Sample) -> Row:
     taxon = sample.taxon or Taxon()
     # The shards repeat the scientific name where there is no common one; the taxon knows the difference.
     labels = taxon_features(taxon) | {"class": taxon.scientific_name}
-    return {name: captions[name] for name in CAPTION_FILES} | labels | {"image": sample.image, "key": sample.key}
+    return (
+        {name: captions[name] for name in CAPTION_FILES} | labels | {"image": sample.image, "key": sample.key}
+    )

@@ -3,9 +3,9 @@
 
     python launch/local.py --processes 2 -- bioclip-jax train --config FILE --workdir DIR
 
-Each process gets one device (--devices-per-process), a CPU device where there is no GPU. SIGINT, SIGTERM and SIGUSR1
-go to all processes. If one fails, the others are ended, and its status is the status of the whole: 128 + N after
-signal N.
+Each process gets one device (--devices-per-process), a CPU device where there is no GPU. SIGINT, SIGTERM and
+SIGUSR1 go to all processes. If one fails, the others are ended, and its status is the status of the whole:
+128 + N after signal N.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=_positive, required=True, metavar="N")
     parser.add_argument("--devices-per-process", type=_positive, default=1, metavar="N", help="default 1")
     parser.add_argument(
-        "--grace", type=float, default=60, metavar="SECONDS", help="time to end in after SIGTERM, before SIGKILL"
+        "--grace",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="time to end in after SIGTERM, before SIGKILL",
     )
     parser.add_argument("command", nargs="+", metavar="-- COMMAND ...", help="what every process runs")
     arguments = parser.parse_args(argv)
@@ -40,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-async def launch(command: Sequence[str], processes: int, devices_per_process: int = 1, grace: float = 60) -> int:
+async def launch(
+    command: Sequence[str], processes: int, devices_per_process: int = 1, grace: float = 60
+) -> int:
     """Run `command` in each of `processes` processes, their output lines marked [i], and return the run's status."""
     address = f"127.0.0.1:{_free_port()}"
     children: list[asyncio.subprocess.Process] = []

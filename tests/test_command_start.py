@@ -34,7 +34,11 @@ def model(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("models") / "small"
     config = get_config("ViT-Test-16")
     preprocess = Preprocess(size=config.vision.image_size)
-    write_model_directory(ModelBundle(config, init_params(config), preprocess, "ViT-Test-16", "random"), directory, replay_projector=False)
+    write_model_directory(
+        ModelBundle(config, init_params(config), preprocess, "ViT-Test-16", "random"),
+        directory,
+        replay_projector=False,
+    )
     return directory
 
 
@@ -49,7 +53,9 @@ def photo(tmp_path) -> Path:
 def test_names_of_any_script_are_printed_whatever_the_locale(model, photo, monkeypatch, encoding, format):
     bytes_out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding=encoding))
-    assert main(["predict", str(photo), "--model", str(model), "--cls", "苹果,naïve", "--format", format]) == 0
+    assert (
+        main(["predict", str(photo), "--model", str(model), "--cls", "苹果,naïve", "--format", format]) == 0
+    )
     sys.stdout.flush()
     printed = bytes_out.getvalue().decode("utf-8")
     assert "naïve" in printed and "苹果" in printed, printed
@@ -104,7 +110,9 @@ print(devices("cpu")[0].platform)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("verb", [["embed"], ["predict", "--cls", "a,b"], ["predict", "--cls", "a,b", "--resume"]])
+@pytest.mark.parametrize(
+    "verb", [["embed"], ["predict", "--cls", "a,b"], ["predict", "--cls", "a,b", "--resume"]]
+)
 def test_sigterm_ends_a_command_as_ctrl_c_does(model, tmp_path, monkeypatch, capfd, verb):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -123,7 +131,9 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(model, tmp_path, monkeypatch, cap
     output = tmp_path / ("x.npy" if verb[0] == "embed" else "x.csv")
     status = main([*verb, str(folder), "--model", str(model), "--output", str(output), "--batch-size", "1"])
     errors = capfd.readouterr().err
-    assert status == 128 + signal.SIGTERM and errors.startswith("interrupted") and "Traceback" not in errors, errors
+    assert (
+        status == 128 + signal.SIGTERM and errors.startswith("interrupted") and "Traceback" not in errors
+    ), errors
     assert signal.getsignal(signal.SIGTERM) is before
     left = {path.name for path in tmp_path.iterdir()} - {"photos"}
     assert not [name for name in left if ".partial" in name] and output.name not in left, left
@@ -144,7 +154,9 @@ def test_no_module_needs_what_only_unix_has(monkeypatch):
     unix = {"fcntl", "resource", "pwd", "grp", "termios", "pty"}
     files = list(PACKAGE.rglob("*.py"))
     assert len(files) > 200
-    need = {str(file.relative_to(PACKAGE)): found for file in files if (found := _imported_at_once(file) & unix)}
+    need = {
+        str(file.relative_to(PACKAGE)): found for file in files if (found := _imported_at_once(file) & unix)
+    }
     assert not need, f"cannot be imported on every system: {need}"
     monkeypatch.setitem(sys.modules, "resource", None)
     assert Files().read(Path(__file__), 0, 3) == b'"""'
@@ -153,7 +165,10 @@ def test_no_module_needs_what_only_unix_has(monkeypatch):
 @pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize(
     ("reader", "status", "message"),
-    [("gone", 0, ""), ("full", 2, "error: No space left on device; check the path, its permissions and the disk\n")],
+    [
+        ("gone", 0, ""),
+        ("full", 2, "error: No space left on device; check the path, its permissions and the disk\n"),
+    ],
 )
 def test_a_result_that_cannot_be_printed(monkeypatch, capfd, json, reader, status, message):
     if reader == "gone":

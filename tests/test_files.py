@@ -16,7 +16,14 @@ from PIL import Image
 
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_folder, check_output, check_outputs, remove_partials, write_text, written_beside
+from bioclip_jax.files import (
+    check_folder,
+    check_output,
+    check_outputs,
+    remove_partials,
+    write_text,
+    written_beside,
+)
 
 # Nobody can make files there, not even root, whom permissions do not stop.
 CLOSED = Path("/proc/self")
@@ -30,7 +37,9 @@ def inputs(tmp_path, monkeypatch):
     Path("photos").mkdir()
     for name in ("a.jpg", "b.jpg"):
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(Path("photos") / name)
-    Path("photos/metadata.csv").write_text("filepath,genus,species\na.jpg,Malus,domestica\nb.jpg,Malus,sylvestris\n")
+    Path("photos/metadata.csv").write_text(
+        "filepath,genus,species\na.jpg,Malus,domestica\nb.jpg,Malus,sylvestris\n"
+    )
     shutil.copy("photos/a.jpg", "a.jpg")
     Path("texts.json").write_text("an apple\n")
     Path("names.csv").write_text("genus,species\nMalus,domestica\n")
@@ -50,7 +59,11 @@ def inputs(tmp_path, monkeypatch):
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 OVERWRITING = {
@@ -71,13 +84,15 @@ OVERWRITING = {
     "align, the table": "shards align names.csv names.csv --backbone backbone.tsv",
     "align, the backbone": "shards align names.csv backbone.tsv --backbone backbone.tsv",
     "align, its folder": "shards align names.csv taxonomy/backbone.tsv --backbone taxonomy",
-    "align, the vernacular": "shards align names.csv vernacular.csv --backbone backbone.tsv --vernacular vernacular.csv",
+    "align, the vernacular": "shards align names.csv vernacular.csv --backbone backbone.tsv --vernacular "
+    "vernacular.csv",
     "align, the report": "shards align names.csv out.csv --backbone out.report.csv",
     "verify, the table": "shards verify shards --report shards/metadata.csv",
     "verify, the sizes": "shards verify shards --report shards/sizes.json",
     "stats": "shards stats photos --report photos/linked.html",
     "stats, a table's image": "shards stats photos/metadata.csv --report a.html",
-    "eval, the table": "eval zero-shot --model model --images photos --labels photos/zero-shot_classes.csv --output photos",
+    "eval, the table": "eval zero-shot --model model --images photos --labels photos/zero-shot_classes.csv "
+    "--output photos",
     "eval, results.json": "eval zero-shot --model model --images photos --labels results.json --output .",
 }
 
@@ -108,14 +123,18 @@ def test_no_verb_writes_over_what_it_reads(command, inputs, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["predict a.jpg --cls a,b --output x --report x", "taxa calibrate photos --output x.json --plot ./x.json"],
+    [
+        "predict a.jpg --cls a,b --output x --report x",
+        "taxa calibrate photos --output x.json --plot ./x.json",
+    ],
 )
 def test_two_outputs_are_two_files(command, inputs, capsys):
     assert main(command.split()) == 2
     assert "are one file" in capsys.readouterr().err
 
 
-# Each fails at once although its model, data or weights are missing or take long: the output is looked at first.
+# Each fails at once although its model, data or weights are missing or take long: the output is looked at
+# first.
 WRITING = {
     "predict --output": "predict a.jpg --cls a,b --output {}/x.csv",
     "predict --report": "predict a.jpg --cls a,b --report {}/x.html",
@@ -157,7 +176,11 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, in
         assert content_of(inputs) == before
 
 
-MISSING = [name for name in WRITING if name not in ("build", "verify --repair", "eval", "eval suite", "export", "import")]
+MISSING = [
+    name
+    for name in WRITING
+    if name not in ("build", "verify --repair", "eval", "eval suite", "export", "import")
+]
 
 
 @pytest.mark.parametrize("name", MISSING)
@@ -174,7 +197,10 @@ WRONG_NAMES = {
     "predict": ("predict a.jpg --cls a,b --output x.xlsx", r"end it in \.csv, \.tsv, \.json .* or \.parquet"),
     "predict, compressed": ("predict a.jpg --cls a,b --output x.csv.zip", r"end it in \.csv, \.tsv"),
     "predict, Parquet": ("predict a.jpg --cls a,b --output x.parquet.gz", "compressed already"),
-    "predict, in spite of --format": ("predict a.jpg --cls a,b --format csv --output x.xlsx", r"end it in \.csv"),
+    "predict, in spite of --format": (
+        "predict a.jpg --cls a,b --format csv --output x.xlsx",
+        r"end it in \.csv",
+    ),
     "predict --report": ("predict a.jpg --cls a,b --report x.pdf", r"end its name in \.html"),
     "predict --log": ("predict a.jpg --cls a,b --log -", "does not go to standard output"),
     "embed": ("embed a.jpg --output x.xlsx", r"end it in \.npy, \.parquet, \.json or \.json\.gz"),
@@ -218,7 +244,10 @@ def test_a_path_that_is_read_is_known_by_any_name(inputs):
             check_outputs({"--output": output}, {"an input": [read]})
     with pytest.raises(UserError, match="would overwrite"):
         check_outputs({"--output": "linked/b.jpg"}, {"an input": Path("photos/b.jpg")})
-    check_outputs({"--output": "new.jpg", "--report": None}, {"an input": ["a.jpg", "nothing", "\0", "a" * 5000, "photos"]})
+    check_outputs(
+        {"--output": "new.jpg", "--report": None},
+        {"an input": ["a.jpg", "nothing", "\0", "a" * 5000, "photos"]},
+    )
 
 
 def test_a_file_on_a_file_system_that_ignores_case(tmp_path):

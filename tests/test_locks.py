@@ -61,13 +61,18 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing_in_the_way(
         refuse_flock(monkeypatch, getattr(errno, flock))
     with holder(path, flock) as process:
         for _ in range(2):
-            with pytest.raises(UserError, match=rf"taken \(process {process.pid} on .* has it\)"), locked(path, "taken"):
+            with (
+                pytest.raises(UserError, match=rf"taken \(process {process.pid} on .* has it\)"),
+                locked(path, "taken"),
+            ):
                 pass
         # Not waited for: to its parent it is a zombie, which holds nothing any more.
         process.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with locked(path, "taken"):
-            assert sorted(file.name for file in tmp_path.iterdir()) == [".lock" if flock == "works" else ".lock.held"]
+            assert sorted(file.name for file in tmp_path.iterdir()) == [
+                ".lock" if flock == "works" else ".lock.held"
+            ]
     assert not list(tmp_path.iterdir()), "a lock that was given back leaves no file"
 
 
@@ -140,7 +145,11 @@ def test_without_hard_links(tmp_path, monkeypatch):
 
     refuse_flock(monkeypatch)
     monkeypatch.setattr(os, "link", link)
-    with locked(tmp_path / ".lock", "taken"), pytest.raises(UserError, match="taken"), locked(tmp_path / ".lock", "taken"):
+    with (
+        locked(tmp_path / ".lock", "taken"),
+        pytest.raises(UserError, match="taken"),
+        locked(tmp_path / ".lock", "taken"),
+    ):
         pass
     assert not list(tmp_path.iterdir())
 

@@ -22,6 +22,9 @@ def test_every_package_is_in_the_wheel():
 
 
 def test_importing_the_project_brings_no_heavy_library():
-    code = "import sys, bioclip_jax, bioclip_jax.cli; print({'jax', 'torch', 'tensorflow', 'grain'} & set(sys.modules))"
+    code = (
+        "import sys, bioclip_jax, bioclip_jax.cli; print({'jax', 'torch', 'tensorflow', 'grain'} & "
+        "set(sys.modules))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

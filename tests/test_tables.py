@@ -75,7 +75,9 @@ def test_long_rows_are_an_error_unless_empty():
 
 
 def test_one_column_may_hold_any_mark():
-    assert read('species\nFelis catus, L.\n"Canis; x"\na\tb\n') == {"species": ["Felis catus, L.", "Canis; x", "a\tb"]}
+    assert read('species\nFelis catus, L.\n"Canis; x"\na\tb\n') == {
+        "species": ["Felis catus, L.", "Canis; x", "a\tb"]
+    }
 
 
 def test_long_fields():
@@ -149,11 +151,16 @@ def test_compressed(tmp_path):
 
 
 def test_parquet(tmp_path):
-    table = pa.table({"Genus ": pa.array(["Malus", None]).dictionary_encode(), "filepath": [b"a", b"b"], "n": [1, 2]})
+    table = pa.table(
+        {"Genus ": pa.array(["Malus", None]).dictionary_encode(), "filepath": [b"a", b"b"], "n": [1, 2]}
+    )
     pq.write_table(table, tmp_path / "t.csv")
     found = read_table(tmp_path / "t.csv")
     assert found.to_pydict() == {"genus": ["Malus", None], "filepath": [b"a", b"b"], "n": [1, 2]}
-    assert read_table(tmp_path / "t.csv", only=("genus", "n")).to_pydict() == {"genus": ["Malus", None], "n": [1, 2]}
+    assert read_table(tmp_path / "t.csv", only=("genus", "n")).to_pydict() == {
+        "genus": ["Malus", None],
+        "n": [1, 2],
+    }
 
 
 # What a cell may hold; csv.writer cannot write a lone surrogate, and other control characters are not text.
@@ -213,7 +220,9 @@ def test_labels_and_traits_of_any_kind(tmp_path):
     (tmp_path / "labels.csv").write_text("KEY;Genus;note\na;Malus;1,5\n")
     sample = LabelledSource(Samples([Sample("a", b"", {})]), tmp_path / "labels.csv")[0]
     assert sample.taxon.genus == "Malus" and sample.metadata["note"] == "1,5"
-    (tmp_path / "traits.tsv").write_text('Species \tmass_g\tnote\nMalus domestica\t3.5\t"open\nFelis catus\t4\tx\n')
+    (tmp_path / "traits.tsv").write_text(
+        'Species \tmass_g\tnote\nMalus domestica\t3.5\t"open\nFelis catus\t4\tx\n'
+    )
     species = ["Felis catus", "Malus domestica"]
     groups = np.array([0, 1])
     traits = read_traits(None, species, groups, species_column=None, table=tmp_path / "traits.tsv")

@@ -44,13 +44,14 @@ def between(
 
     Into the folder `output`, made if missing: results.json, report.html, and of each figure a PNG and a CSV.
 
-    Returns the JSON: "traits", for each name {"r", "p", ...} as trait_axis, beside "r_direction" (|Pearson| of the
-      images' places along the direction with their values, in-sample), "species", "images" and "species_left_out"
-      (without a value); "left_out", for each trait that cannot be measured why; "unmatched" names of the table;
-      "tree", as tree_agreement, None where ranks are unknown; "species" and "images". All are the last stage's.
+    Returns the JSON: "traits", for each name {"r", "p", ...} as trait_axis, beside "r_direction" (|Pearson|
+      of the images' places along the direction with their values, in-sample), "species", "images" and
+      "species_left_out" (without a value); "left_out", for each trait that cannot be measured why;
+      "unmatched" names of the table; "tree", as tree_agreement, None where ranks are unknown; "species" and
+      "images". All are the last stage's.
       "stages": [{"name", "position", and these}].
-    Errors: UserError for a wrong argument, a table that does not fit, and where neither a trait nor the tree can be
-      measured; then nothing is written.
+    Errors: UserError for a wrong argument, a table that does not fit, and where neither a trait nor the tree
+      can be measured; then nothing is written.
     """
     from threadpoolctl import threadpool_limits
 
@@ -71,9 +72,11 @@ def between(
             name, problem = next(iter(left_out.items()), ("", ""))
             raise UserError(
                 f"the trait {name} of {stage.embeddings.source} cannot be measured: {problem}" if left_out
-                else f"{stage.embeddings.source} has no ranks that tell its species apart; give traits or ranks"
+                else f"{stage.embeddings.source} has no ranks that tell its species apart; give traits or " f"ranks"
             )  # fmt: skip
-        figured = {name: _figures(axis, known, name, species, stage.embeddings) for name, axis in axes.items()}
+        figured = {
+            name: _figures(axis, known, name, species, stage.embeddings) for name, axis in axes.items()
+        }
         results.append(
             {
                 "name": stage.name,
@@ -93,7 +96,9 @@ def between(
     return result
 
 
-def _axes(known: Traits, species: Species, permutations: int, seed: int) -> tuple[dict[str, TraitAxis], dict[str, str]]:
+def _axes(
+    known: Traits, species: Species, permutations: int, seed: int
+) -> tuple[dict[str, TraitAxis], dict[str, str]]:
     """The axis of every trait that can be measured, each in a thread, and why another cannot."""
 
     def measure(values: Float[np.ndarray, " species"]) -> TraitAxis | str:
@@ -113,7 +118,9 @@ def _axes(known: Traits, species: Species, permutations: int, seed: int) -> tupl
     return axes, {name: axis for name, axis in found.items() if isinstance(axis, str)}
 
 
-def _figures(axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings) -> dict[str, Any]:
+def _figures(
+    axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings
+) -> dict[str, Any]:
     rows, places, values = image_places(axis, known, name, species, embeddings)
     has = np.isfinite(values)
     return {
@@ -145,10 +152,12 @@ def _tell(result: dict[str, Any]) -> None:
         print(f"left out: the trait {name}: {problem}", file=sys.stderr)
     if number := result["unmatched"]["number"]:
         first = [
-            f"{name} (did you mean {near}?)" if near else name for name, near in result["unmatched"]["first"].items()
+            f"{name} (did you mean {near}?)" if near else name
+            for name, near in result["unmatched"]["first"].items()
         ]
         print(
-            f"{number:,} rows of traits have no images: {', '.join(first[:5])}{', …' * (number > 5)}", file=sys.stderr
+            f"{number:,} rows of traits have no images: {', '.join(first[:5])}{', …' * (number > 5)}",
+            file=sys.stderr,
         )
 
 

@@ -37,10 +37,17 @@ def parts_of(
     parts = []
     if len(result["stages"]) > 1:
         parts.append(
-            Part("Over stages", ["The same measures at each stage."], _stage_curves(result["stages"], folder), [])
+            Part(
+                "Over stages",
+                ["The same measures at each stage."],
+                _stage_curves(result["stages"], folder),
+                [],
+            )
         )
     for name, stem in _stems(list(axes)).items():
-        parts.append(_trait_part(name, stem, axes[name], result["traits"][name], folder, embeddings, species, known))
+        parts.append(
+            _trait_part(name, stem, axes[name], result["traits"][name], folder, embeddings, species, known)
+        )
     if result["left_out"]:
         rows = [[name, problem] for name, problem in result["left_out"].items()]
         parts.append(Part("Traits left out", [], [], [Table("", ["trait", "why"], rows, [])]))
@@ -78,27 +85,31 @@ def _trait_part(
         f" PC{axis.component} |r| = {axis.r:.2f} (p = {p_value(axis.p)})"
     )
     of_component = (
-        f"{short} on the principal components: PC{axis.component} r = {axis.r_signed:.2f} (p = {p_value(axis.p)})"
+        f"{short} on the principal components: PC{axis.component} r = {axis.r_signed:.2f} (p = "
+        f"{p_value(axis.p)})"
     )
     low, high = axis.r_cv_null
     text = (
         f"{len(names):,} species with a value, {len(rows):,} images."
-        f" The {_ordinal(axis.component)} of the first {len(axis.components)} principal components of the species means"
-        f" correlates with {short} at |r| = {axis.r:.3f}; a share p = {p_value(axis.p)} of shuffles reaches as much."
-        f" Predicted from the other species, r = {axis.r_cv:.3f} (p = {p_value(axis.p_cv)}; shuffled, 95 % lie from"
+        f" The {_ordinal(axis.component)} of the first {len(axis.components)} principal components of the "
+        f"species means"
+        f" correlates with {short} at |r| = {axis.r:.3f}; a share p = {p_value(axis.p)} of shuffles reaches "
+        f"as much."
+        f" Predicted from the other species, r = {axis.r_cv:.3f} (p = {p_value(axis.p_cv)}; shuffled, 95 % "
+        f"lie from"
         f" {low:.2f} to {high:.2f}: predictions without skill correlate negatively)."
     )
     figures = [
         drawn(
             f"Species along {short}",
-            "Species means (large dots) and their images (small) along the direction of ridge regression on all these"
+            "Species means (large dots) and their images (small) along the direction of ridge regression on " "all these"
             " species; that they lie along the line is in part the fit, the held-out r in the title is not."
             + (" Pictures: the image nearest to its species' mean." if pictures else ""),
             folder, f"trait-{stem}", lambda png, csv: draw_lineup(lineup, png, csv, held_out),
         ),
         drawn(
             f"Principal components and {short}",
-            f"Species means on their principal components, which know nothing of the trait, colored by {short}.",
+            f"Species means on their principal components, which know nothing of the trait, colored by " f"{short}.",
             folder, f"components-{stem}",
             lambda png, csv: draw_components(
                 axis.space.scores, axis.space.shares, values, names, label, axis.component, png, csv, of_component
@@ -149,7 +160,9 @@ def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure
     ) -> None:
         if series:
             png, csv = folder / f"stages-{stem}.png", folder / f"stages-{stem}.csv"
-            plot_curves(png, csv, along, series, title=title, ylabel=label, nulls=nulls or None, percent=percent)
+            plot_curves(
+                png, csv, along, series, title=title, ylabel=label, nulls=nulls or None, percent=percent
+            )
             found.append(Figure(title, note, png, csv))
 
     names = [name for name in stages[-1]["traits"] if all(name in stage["traits"] for stage in stages)]
@@ -157,22 +170,39 @@ def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure
     series = {label: [figured["r_cv"] for figured in row] for label, row in traits.items()}
     nulls = {label: [figured["r_cv_null"][1] for figured in row] for label, row in traits.items()}
     note = (
-        "Correlation of each trait with its prediction from other species; dashed: 97.5 % of shuffled traits lie below."
+        "Correlation of each trait with its prediction from other species; dashed: 97.5 % of shuffled "
+        "traits lie below."
     )
     add("traits-r_cv", "Traits predicted from other species", "Pearson r", note, series, nulls)
     series = {label: [figured["r"] for figured in row] for label, row in traits.items()}
-    note = "The largest correlation of each trait with one of the first principal components of the species means."
+    note = (
+        "The largest correlation of each trait with one of the first principal components of the species "
+        "means."
+    )
     add("traits-r", "Traits on a principal component", "|Pearson r|", note, series, {})
     trees = [stage["tree"] for stage in stages]
     if all(tree is not None for tree in trees):
         cophenetic = {"distances": [tree["cophenetic"] for tree in trees]}
-        note = "Correlation of the cosine distances of species means with the ranks up to their common ancestor."
+        note = (
+            "Correlation of the cosine distances of species means with the ranks up to their common ancestor."
+        )
         add("tree", "Agreement with the tree of life", "cophenetic r", note, cophenetic, {})
         ranks = [rank for rank in trees[-1]["ranks"] if all(rank in tree["ranks"] for tree in trees)]
         series = {rank: [tree["ranks"][rank]["nearest_neighbor"] for tree in trees] for rank in ranks}
         nulls = {rank: [tree["ranks"][rank]["nearest_neighbor_null"] for tree in trees] for rank in ranks}
-        note = "Share of species whose nearest species is of the same taxon, by rank; dashed: with names shuffled."
-        add("neighbors", "Nearest species of the same taxon", "share of species", note, series, nulls, percent=True)
+        note = (
+            "Share of species whose nearest species is of the same taxon, by rank; dashed: with names "
+            "shuffled."
+        )
+        add(
+            "neighbors",
+            "Nearest species of the same taxon",
+            "share of species",
+            note,
+            series,
+            nulls,
+            percent=True,
+        )
     return found
 
 

@@ -34,8 +34,8 @@ def group_means(
 class Components:
     """Principal components of points, the largest variance first; those without any variance are not among them.
 
-    scores: each point's place along each axis. axes: unit vectors, their largest entry positive. center: the points'
-    mean. shares: of the variance.
+    scores: each point's place along each axis. axes: unit vectors, their largest entry positive. center: the
+    points' mean. shares: of the variance.
     """
 
     scores: Float[np.ndarray, "points rank"]
@@ -49,7 +49,8 @@ def principal_components(points: Float[np.ndarray, "points dim"]) -> Components:
     center = points.mean(axis=0)
     centred = points - center
     if len(points) > points.shape[1]:
-        # The same axes as eigenvectors of the smaller square; only those of next to no variance suffer from squaring.
+        # The same axes as eigenvectors of the smaller square; only those of next to no variance suffer from
+        # squaring.
         variances, vectors = np.linalg.eigh(centred.T @ centred)
         variances, axes = variances[::-1], vectors.T[::-1]
     else:

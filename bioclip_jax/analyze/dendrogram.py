@@ -84,8 +84,9 @@ def tree_of_lineages(lineages: Int[np.ndarray, "leaves ranks"]) -> Node:
 def untangle(left: Node, right: Node, *, seed: int = 0) -> tuple[Node, Node]:
     """Both trees with their forks turned so that the same leaves stand at about the same height.
 
-    Forks are sorted by the mean place of their leaves in the other tree, in turns, from several orders to start with,
-    and the least total difference of places wins: to find the least of all is NP-hard (Fernau et al. 2010).
+    Forks are sorted by the mean place of their leaves in the other tree, in turns, from several orders to
+    start with, and the least total difference of places wins: to find the least of all is NP-hard (Fernau et
+    al. 2010).
     """
     random = np.random.default_rng(seed)
     best, least = (left, right), np.inf

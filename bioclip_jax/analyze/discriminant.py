@@ -15,8 +15,9 @@ _MOST_SHRINKAGE = 0.999
 class Discriminant:
     """Linear discriminant analysis for several labellings of the same rows, which share their total covariance.
 
-    The covariance within levels is the total's less that of the level means, so with A = total + ridge, the means M and
-    the shares P of the levels, (A - M P M')^-1 M = A^-1 M (I - P M' A^-1 M)^-1: one factorisation serves all.
+    The covariance within levels is the total's less that of the level means, so with A = total + ridge, the
+    means M and the shares P of the levels, (A - M P M')^-1 M = A^-1 M (I - P M' A^-1 M)^-1: one factorisation
+    serves all.
     """
 
     solved: Float64[np.ndarray, "times levels d"]  # A^-1 M
@@ -27,7 +28,9 @@ class Discriminant:
     shrinkage: float
 
     @classmethod
-    def fit(cls, total: np.ndarray, means: np.ndarray, priors: np.ndarray, freedom: int, dim: int) -> Discriminant:
+    def fit(
+        cls, total: np.ndarray, means: np.ndarray, priors: np.ndarray, freedom: int, dim: int
+    ) -> Discriminant:
         times, levels, d = means.shape
         share = oas_shrinkage(total, max(freedom, 1), dim)
         # The ridge comes from the total covariance, so that no labelling has another.
@@ -50,11 +53,14 @@ class Discriminant:
         times, levels = self.intercepts.shape
         odds = (rows @ self.weights).reshape(len(rows), times, levels - 1).transpose(1, 0, 2)
         # A level that a shuffled fold does not have cannot be answered.
-        return odds + (self.intercepts[:, 1:] - self.intercepts[:, :1]).clip(-1e30, 1e30)[:, None].astype(np.float32)
+        return odds + (self.intercepts[:, 1:] - self.intercepts[:, :1]).clip(-1e30, 1e30)[:, None].astype(
+            np.float32
+        )
 
     def axes(self, number: int, like: Discriminant) -> Float64[np.ndarray, "d number"]:
         """The leading discriminant axes of the first labelling, along each of which the training rows vary by 1,
-        turned to point as those of `like` do."""
+        turned to point as those of `like` do.
+        """
 
         def leading(model: Discriminant) -> np.ndarray:
             roots = np.sqrt(model.priors[0])

@@ -36,7 +36,8 @@ _LISTED = 8
 class Embeddings:
     """Images as unit vectors float32 [n, dim], and a table of n rows of what is known of each.
 
-    picture: the encoded image of a row, None where it is not at hand. source: where they come from, for a person.
+    picture: the encoded image of a row, None where it is not at hand. source: where they come from, for a
+    person.
     """
 
     vectors: Float32[np.ndarray, "n dim"]
@@ -86,7 +87,8 @@ class Embeddings:
             return np.array([known_text(value) for value in self._column(column).to_pylist()], dtype=str)
         if not {"genus", "species"} <= set(self.columns.column_names):
             raise UserError(
-                f"{self.source} has no columns genus and species; say with --species-column what tells species apart: "
+                f"{self.source} has no columns genus and species; say with --species-column what tells "
+                f"species apart: "
                 f"{', '.join(self.columns.column_names) or 'it has no column'}"
             )
         return np.array([taxon.scientific_name if taxon.species else "" for taxon in self.taxa()], dtype=str)
@@ -111,7 +113,9 @@ class Embeddings:
         """Some of the rows, in that order."""
         rows = np.asarray(rows, np.int64)
         picture = self.picture
-        return Embeddings(self.vectors[rows], self.columns.take(rows), lambda row: picture(int(rows[row])), self.source)
+        return Embeddings(
+            self.vectors[rows], self.columns.take(rows), lambda row: picture(int(rows[row])), self.source
+        )
 
     def where(self, column: str, value: str) -> Embeddings:
         """The rows whose `column` says `value`. UserError if none does."""
@@ -130,7 +134,8 @@ class Embeddings:
         if known.count(name) != 1:
             problem = "has no column" if name not in known else "has more than one column"
             raise UserError(
-                f"{self.source} {problem} {name!r}{_nearest(name, known)}; it has {', '.join(known) or 'none'}"
+                f"{self.source} {problem} {name!r}{_nearest(name, known)}; it has "
+                f"{', '.join(known) or 'none'}"
             )
         return self.columns[name]
 
@@ -138,8 +143,8 @@ class Embeddings:
 def read_embeddings(path: Path) -> Embeddings:
     """The Parquet that `bioclip-jax embed` writes: emb (lists of numbers), path, and what else was known of the images.
 
-    Vectors are normalised. Rows whose vector is missing, not finite or all zero are left out and counted on standard
-    error. UserError if it cannot be read or has no vectors.
+    Vectors are normalised. Rows whose vector is missing, not finite or all zero are left out and counted on
+    standard error. UserError if it cannot be read or has no vectors.
     """
     path = Path(path)
     vectors, columns = read_vector_table(path)
@@ -152,7 +157,8 @@ def of_source(
 ) -> Embeddings:
     """The images of a source, encoded by a MODEL under its own preprocessing; as of_labelled.
 
-    An image that cannot be read is named on standard error and left out. UserError if none is left, or MODEL is none.
+    An image that cannot be read is named on standard error and left out. UserError if none is left, or MODEL
+    is none.
     """
     from bioclip_jax.convert.load import resolve
     from bioclip_jax.predict.embedding.labelled import embed_labelled

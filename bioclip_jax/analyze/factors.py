@@ -25,8 +25,8 @@ _MOST_NAMED = 8
 class Group:
     """Images whose levels are compared with each other: all species, or for a nested factor one.
 
-    rows: of the embeddings. species and labels: of each row the number of its species (from 0, none missing) and of
-    its level, the place in `levels`.
+    rows: of the embeddings. species and labels: of each row the number of its species (from 0, none missing)
+    and of its level, the place in `levels`.
     """
 
     name: str
@@ -60,7 +60,8 @@ class Group:
         found = np.empty((times + 1, len(self)), np.uint16)
         found[0] = self.labels
         for number in range(1, times + 1):
-            # A random fraction keeps each image among those of its stratum, whose number comes before the point.
+            # A random fraction keeps each image among those of its stratum, whose number comes before the
+            # point.
             found[number, order] = labels[np.argsort(strata + random.random(len(self)))]
         return found
 
@@ -68,7 +69,9 @@ class Group:
 @dataclass(frozen=True)
 class Factor:
     """What can be compared of a factor. counts: images by value, of those compared. nested: values are a species' own
-    (cultivars), so that each species is a group. left_out: images and species that are not compared, by cause."""
+    (cultivars), so that each species is a group. left_out: images and species that are not compared, by
+    cause.
+    """
 
     name: str
     nested: bool
@@ -87,15 +90,17 @@ class Factor:
 def read_factor(embeddings: Embeddings, name: str, species_column: str | None = None) -> Factor:
     """The images of known species and value, where their species takes at least two values.
 
-    A value such as "NA" or "unknown" is not known; "none", "+" and "-" are values. Left out are values of fewer than 10
-    images in such species. A factor of more than two values is nested where most images have one of a single species
-    (cultivars): there, each species has its own values, of at least 5 images.
+    A value such as "NA" or "unknown" is not known; "none", "+" and "-" are values. Left out are values of
+    fewer than 10 images in such species. A factor of more than two values is nested where most images have
+    one of a single species (cultivars): there, each species has its own values, of at least 5 images.
 
     Errors: UserError for an unknown column, unknown species, and where no two values can be compared.
     """
     species, values = embeddings.species(species_column), embeddings.values(name)
     if not (species != "").any():
-        raise UserError(f"{embeddings.source} names no species; name the column that does with --species-column")
+        raise UserError(
+            f"{embeddings.source} names no species; name the column that does with --species-column"
+        )
     used = np.flatnonzero((species != "") & (values != ""))
     left_out = {"unknown": len(species) - len(used)}
     _, species_of = np.unique(species[used], return_inverse=True)
@@ -103,7 +108,8 @@ def read_factor(embeddings: Embeddings, name: str, species_column: str | None = 
     if len(levels) < 2:
         there = f"is {str(levels[0])!r} for all images that have it" if len(levels) else "is empty"
         raise UserError(
-            f"the column {name!r} of {embeddings.source} {there}; give a factor that takes at least two values"
+            f"the column {name!r} of {embeddings.source} {there}; give a factor that takes at least two "
+            f"values"
         )
     cells, cell_of = np.unique(np.stack([species_of, labels]), axis=1, return_inverse=True)
     own = np.bincount(cells[1], minlength=len(levels)) == 1
@@ -129,7 +135,9 @@ def read_factor(embeddings: Embeddings, name: str, species_column: str | None = 
         if nested
         else (_group("", np.flatnonzero(kept), used, species_of, labels, levels),)
     )
-    counts = {str(levels[at]): int(n) for at, n in enumerate(np.bincount(labels[kept], minlength=len(levels))) if n}
+    counts = {
+        str(levels[at]): int(n) for at, n in enumerate(np.bincount(labels[kept], minlength=len(levels))) if n
+    }
     return Factor(name, bool(nested), groups, counts, left_out)
 
 
@@ -152,7 +160,9 @@ def _comparable(species: np.ndarray, labels: np.ndarray) -> np.ndarray:
         kept = fewer
 
 
-def _group(name: str, rows: np.ndarray, used: np.ndarray, species: np.ndarray, labels: np.ndarray, levels) -> Group:
+def _group(
+    name: str, rows: np.ndarray, used: np.ndarray, species: np.ndarray, labels: np.ndarray, levels
+) -> Group:
     _, species = np.unique(species[rows], return_inverse=True)
     there, labels = np.unique(labels[rows], return_inverse=True)
     return Group(str(name), used[rows], species, labels, tuple(str(levels[at]) for at in there))
@@ -163,13 +173,18 @@ def _split(rows: np.ndarray, species: np.ndarray) -> list[np.ndarray]:
     return np.split(rows, np.flatnonzero(np.diff(species[rows])) + 1)
 
 
-def _nothing_left(embeddings: Embeddings, name: str, nested: bool, levels: np.ndarray, labels: np.ndarray) -> UserError:
+def _nothing_left(
+    embeddings: Embeddings, name: str, nested: bool, levels: np.ndarray, labels: np.ndarray
+) -> UserError:
     counts = np.bincount(labels)
     order = np.argsort(-counts, kind="stable")[:_MOST_NAMED]
-    named = ", ".join(f"{levels[at]} {counts[at]:,}" for at in order) + (", ..." if len(levels) > _MOST_NAMED else "")
+    named = ", ".join(f"{levels[at]} {counts[at]:,}" for at in order) + (
+        ", ..." if len(levels) > _MOST_NAMED else ""
+    )
     fewest = f"{FEWEST_IN_A_SPECIES} images in the species" if nested else f"{FEWEST_OF_A_VALUE} images"
     return UserError(
-        f"the column {name!r} of {embeddings.source} has no species to compare two values in (images by value:"
+        f"the column {name!r} of {embeddings.source} has no species to compare two values in (images by "
+        f"value:"
         f" {named}); give a factor of which some species show two values, each of at least {fewest}"
     )
 

@@ -36,7 +36,9 @@ class SpeciesSpace:
 @dataclass(frozen=True)
 class Curve:
     """Shares outside the first k components for k = 0, 1, ...: of the factor, from split halves (None where they tell
-    nothing), and low, mean and high of directions at random and of labels shuffled within species (None without)."""
+    nothing), and low, mean and high of directions at random and of labels shuffled within species (None
+    without).
+    """
 
     measured: Float[np.ndarray, " k"]
     split_half: Float[np.ndarray, " k"] | None
@@ -54,7 +56,9 @@ def species_space(vectors: Float32[np.ndarray, "rows dim"], species: np.ndarray)
     _, lengths, axes = np.linalg.svd(np.linalg.qr(means - mean, mode="r"), full_matrices=False)
     # Centred, n points span n - 1 dimensions.
     most = min(len(names) - 1, vectors.shape[1])
-    return SpeciesSpace(axes[:most].astype(np.float32), lengths[:most] ** 2, mean.astype(np.float32), len(names))
+    return SpeciesSpace(
+        axes[:most].astype(np.float32), lengths[:most] ** 2, mean.astype(np.float32), len(names)
+    )
 
 
 def orthogonality(
@@ -68,24 +72,25 @@ def orthogonality(
 ) -> tuple[dict[str, Any], Curve]:
     """The squared share of the factor's mean-difference direction d outside the species' subspace, |d - Pd|² / |d|².
 
-    d is the difference of the levels' means, of vectors less their species' mean; P projects on the first k principal
-    components of the species' means, which hold 99 % of their variance. Of several levels: the sum over their means,
-    weighted by their images, which for two is the same.
+    d is the difference of the levels' means, of vectors less their species' mean; P projects on the first k
+    principal components of the species' means, which hold 99 % of their variance. Of several levels: the sum
+    over their means, weighted by their images, which for two is the same.
 
-    The figure means something only beside chance: with k near the number of dimensions D, little of any direction is
-    left outside. Of a random direction, |Pu|² ~ Beta(k/2, (D - k)/2) exactly (Muirhead, Aspects of Multivariate
-    Statistical Theory, 1982, theorem 1.5.7), so that 1 - k/D is outside. A d from few images holds noise, which is
-    mostly outside and raises the share, as d from labels shuffled within species shows. From split halves, two
-    independent d1 and d2 give <d1 outside, d2 outside> / <d1, d2>, where noise has no part in the mean of either term.
+    The figure means something only beside chance: with k near the number of dimensions D, little of any
+    direction is left outside. Of a random direction, |Pu|² ~ Beta(k/2, (D - k)/2) exactly (Muirhead, Aspects
+    of Multivariate Statistical Theory, 1982, theorem 1.5.7), so that 1 - k/D is outside. A d from few images
+    holds noise, which is mostly outside and raises the share, as d from labels shuffled within species shows.
+    From split halves, two independent d1 and d2 give <d1 outside, d2 outside> / <d1, d2>, where noise has no
+    part in the mean of either term.
 
-    A species most of whose images have one value has its mean moved along d, so what the values' shares differ in
-    between species counts as the species' own.
+    A species most of whose images have one value has its mean moved along d, so what the values' shares
+    differ in between species counts as the species' own.
 
     Returns the curve over k and {"orthogonality", "orthogonality_split_half" (None where the levels
       differ no more than shuffled ones),
       "k", "dimensions", "orthogonality_null_mean", "orthogonality_null_range", "orthogonality_permuted_mean",
-      "orthogonality_permuted_range", "orthogonality_by_k"}. Shares from 0 to 1, but a split half's may lie outside;
-      ranges hold 95 %.
+      "orthogonality_permuted_range", "orthogonality_by_k"}. Shares from 0 to 1, but a split half's may lie
+      outside; ranges hold 95 %.
     """
     random = np.random.default_rng(seed)
     energy, total = np.zeros((permutations + 1, len(space.axes))), np.zeros(permutations + 1)
@@ -133,7 +138,9 @@ def _figures(curve: Curve, k: int, dim: int) -> dict[str, Any]:
     return {**at(k), "k": k, "dimensions": dim, "orthogonality_by_k": by_k}
 
 
-def _from_nothing(energy: Float64[np.ndarray, "times components"]) -> Float64[np.ndarray, "times components+1"]:
+def _from_nothing(
+    energy: Float64[np.ndarray, "times components"],
+) -> Float64[np.ndarray, "times components+1"]:
     """What the first k components hold, from k = 0."""
     return np.pad(np.cumsum(energy, axis=1), ((0, 0), (1, 0)))
 
@@ -167,7 +174,9 @@ def _half_means(
     sizes = np.bincount(group.labels)
     found = []
     for half in (first, ~first):
-        counts = np.stack([np.bincount(cell, side, minlength=species * levels) for side in half.T.astype(float)], 1)
+        counts = np.stack(
+            [np.bincount(cell, side, minlength=species * levels) for side in half.T.astype(float)], 1
+        )
         counts = counts.reshape(species, levels, splits)
         # The mean of the half's species is taken off by what each image adds to the sum of each level.
         shares = (counts / counts.sum(axis=1, keepdims=True).clip(1)).astype(np.float32)

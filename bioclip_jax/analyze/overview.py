@@ -32,10 +32,11 @@ _THUMBNAIL_PIXELS = 96
 def overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str, Any]:
     """Draw the training curve of a run and the map of its embeddings of `data` (as open_source; split "test").
 
-    A MODEL that is no training directory has no curve: then the map stands alone. Of more than 2,000 images, that
-    many are taken at even distances. Images that cannot be read or have no family are left out.
+    A MODEL that is no training directory has no curve: then the map stands alone. Of more than 2,000 images,
+    that many are taken at even distances. Images that cannot be read or have no family are left out.
 
-    Returns: {"images", "families", "output"}. Errors: UserError for a wrong argument, or where no image is left.
+    Returns: {"images", "families", "output"}. Errors: UserError for a wrong argument, or where no image is
+    left.
     """
     output = Path(output)
     if output.suffix.lower() != ".png":
@@ -94,13 +95,23 @@ def draw_overview(
     FigureCanvasAgg(figure)
     if metrics:
         panels = figure.add_gridspec(
-            2, 2, width_ratios=(1, 2.6), hspace=0.22, wspace=0.19, left=0.035, right=0.89, top=0.93, bottom=0.08
+            2,
+            2,
+            width_ratios=(1, 2.6),
+            hspace=0.22,
+            wspace=0.19,
+            left=0.035,
+            right=0.89,
+            top=0.93,
+            bottom=0.08,
         )
         axes = figure.add_subplot(panels[:, 1])
         plot_training_curve(figure.add_subplot(panels[0, 0]), figure.add_subplot(panels[1, 0]), metrics)
     else:
         axes = figure.add_axes((0.02, 0.04, 0.86, 0.89))
-    axes.set_title(f"embeddings of {len(taxa):,} images, colored by family", loc="left", fontsize=10, color=INK)
+    axes.set_title(
+        f"embeddings of {len(taxa):,} images, colored by family", loc="left", fontsize=10, color=INK
+    )
     plot_embedding_map(axes, map_points(embeddings, seed), taxa, thumbnails)
     with written_beside(output) as path:
         figure.savefig(path)

@@ -42,8 +42,8 @@ def family_colors(families: Sequence[str]) -> dict[str, tuple[float, float, floa
 def plot_training_curve(loss_axes: Axes, accuracy_axes: Axes, metrics: Iterable[Mapping[str, Any]]) -> None:
     """Loss, as logged and smoothed, over the validation accuracy at each rank, both by step.
 
-    `metrics` are the lines of metrics.jsonl: "step" and "loss", and where the run was evaluated "val", an object
-    with the accuracies by rank under "ranks".
+    `metrics` are the lines of metrics.jsonl: "step" and "loss", and where the run was evaluated "val", an
+    object with the accuracies by rank under "ranks".
     """
     lines = list(metrics)
     losses = [(line["step"], line["loss"]) for line in lines if "loss" in line]
@@ -107,8 +107,9 @@ def plot_embedding_map(
 ) -> None:
     """A scatter of images, colored by family, with one marker a kingdom.
 
-    A family's name stands at its cluster; `thumbnails` (row of `points` -> picture) stand at their place where
-    there is room. Both are tried in the order of the families' sizes and left out where they would overlap.
+    A family's name stands at its cluster; `thumbnails` (row of `points` -> picture) stand at their place
+    where there is room. Both are tried in the order of the families' sizes and left out where they would
+    overlap.
     """
     order = sorted(range(len(taxa)), key=lambda row: taxa[row].lineage("family"))
     colors = family_colors([taxa[row].family for row in order])
@@ -224,7 +225,11 @@ def _darker(color: Any) -> tuple[float, float, float]:
 
 
 def _kingdom_legend(
-    axes: Axes, taxa: Sequence[Taxon], order: Sequence[int], colors: Mapping[str, Any], kingdoms: Sequence[str]
+    axes: Axes,
+    taxa: Sequence[Taxon],
+    order: Sequence[int],
+    colors: Mapping[str, Any],
+    kingdoms: Sequence[str],
 ) -> None:
     handles, labels, headings = [], [], []
     for kingdom, marker in zip(kingdoms, _MARKERS * len(kingdoms)):
@@ -232,7 +237,9 @@ def _kingdom_legend(
         handles.append(Line2D([], [], linestyle="none"))
         labels.append(kingdom or "unknown")
         for family in dict.fromkeys(taxa[row].family for row in order if taxa[row].kingdom == kingdom):
-            handles.append(Line2D([], [], linestyle="none", marker=marker, color=colors[family], markersize=5))
+            handles.append(
+                Line2D([], [], linestyle="none", marker=marker, color=colors[family], markersize=5)
+            )
             labels.append(family or "unknown")
     legend = axes.legend(
         handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=7.5,

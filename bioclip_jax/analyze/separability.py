@@ -21,10 +21,11 @@ _FEWEST_OF_A_FOLD = 4
 class HeldOut:
     """What folds that did not see them say of a group's images.
 
-    predicted: the level. margin: the log-odds of the second level against the first. positions: along the leading
-    discriminant axes (one, or two for more than two levels), in standard deviations within levels. differences: for
-    each pair of levels, along the unit direction from the first's mean to the second's. hits: by labelling (the true
-    one, then the shuffled) and level. shrinkage: of the covariance, mean over folds.
+    predicted: the level. margin: the log-odds of the second level against the first. positions: along the
+    leading discriminant axes (one, or two for more than two levels), in standard deviations within levels.
+    differences: for each pair of levels, along the unit direction from the first's mean to the second's.
+    hits: by labelling (the true one, then the shuffled) and level. shrinkage: of the covariance, mean over
+    folds.
     """
 
     group: Group
@@ -41,17 +42,19 @@ def separability(
 ) -> tuple[dict[str, Any], list[HeldOut]]:
     """5-fold accuracy of linear discriminant analysis after subtracting the species' means, and what chance would give.
 
-    In each fold, the means of species and the shrunken covariance (OAS: Chen et al., IEEE Trans. Signal Process. 2010,
-    58:5016) are those of the training images, so that a held-out image says nothing of the others. Folds share out
-    each level, and as far as it goes each species, evenly. Of a nested factor, each species has its own discriminant.
+    In each fold, the means of species and the shrunken covariance (OAS: Chen et al., IEEE Trans. Signal
+    Process. 2010, 58:5016) are those of the training images, so that a held-out image says nothing of the
+    others. Folds share out each level, and as far as it goes each species, evenly. Of a nested factor, each
+    species has its own discriminant.
 
-    Returns the held-out images by group, and shares from 0 to 1: "separability" and its 95 % "interval" (Wilson),
-      "balanced_accuracy" (mean over levels), "majority" (answering each group's commonest level), "auc" (of two
-      levels), "separability_null" ({"mean", "quantile_95", "balanced_mean", "permutations"}: labels shuffled within
-      species) and "separability_p" (one-sided, at least 1 / (permutations + 1)), "balanced_p" (the same of balanced
-      accuracy, which tells more where one level is rare), "shrinkage" (mean over folds);
-      "fisher_ratio", (difference of means)² / (sum of variances) of held-out images along the difference of the
-      training images' means, mean over pairs of levels; of a nested factor "by_species".
+    Returns the held-out images by group, and shares from 0 to 1: "separability" and its 95 % "interval"
+      (Wilson), "balanced_accuracy" (mean over levels), "majority" (answering each group's commonest level),
+      "auc" (of two levels), "separability_null" ({"mean", "quantile_95", "balanced_mean", "permutations"}:
+      labels shuffled within species) and "separability_p" (one-sided, at least 1 / (permutations + 1)),
+      "balanced_p" (the same of balanced accuracy, which tells more where one level is rare), "shrinkage"
+      (mean over folds); "fisher_ratio", (difference of means)² / (sum of variances) of held-out images along
+      the difference of the training images' means, mean over pairs of levels; of a nested factor
+      "by_species".
     """
     random = np.random.default_rng(seed)
     held_out = [_cross_validate(group, vectors, permutations, random) for group in factor.groups]
@@ -88,7 +91,9 @@ def separability(
                 "separability": float(found.hits[0].sum() / len(found.group)),
                 "interval": wilson(int(found.hits[0].sum()), len(found.group)),
                 "majority": float(counts.max() / len(found.group)),
-                "null_mean": float(found.hits[1:].sum(axis=1).mean() / len(found.group)) if permutations else None,
+                "null_mean": float(found.hits[1:].sum(axis=1).mean() / len(found.group))
+                if permutations
+                else None,
                 "fisher_ratio": _mean(_fisher_ratios(found)),
                 "levels": {level: int(count) for level, count in zip(found.group.levels, counts)},
             }
@@ -119,8 +124,9 @@ def deal_folds(group: Group, random: np.random.Generator) -> Int[np.ndarray, " n
 def _strata(group: Group, fold: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Among which images labels are shuffled: those of a species and fold, or of a species where those are too few.
 
-    Folds share the true labels out evenly. Of labels shuffled over folds, those that are frequent in training are rare
-    among the held out, which costs them some accuracy: nothing over many species, but percents within one.
+    Folds share the true labels out evenly. Of labels shuffled over folds, those that are frequent in training
+    are rare among the held out, which costs them some accuracy: nothing over many species, but percents
+    within one.
     """
     species = int(group.species.max()) + 1
     if species == 1 or len(group) >= _FEWEST_OF_A_FOLD * FOLDS * species:
@@ -128,7 +134,9 @@ def _strata(group: Group, fold: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     return group.species
 
 
-def _cross_validate(group: Group, vectors: np.ndarray, permutations: int, random: np.random.Generator) -> HeldOut:
+def _cross_validate(
+    group: Group, vectors: np.ndarray, permutations: int, random: np.random.Generator
+) -> HeldOut:
     dim = vectors.shape[1]
     fold = deal_folds(group, random)
     order = np.argsort(fold, kind="stable")
@@ -175,10 +183,15 @@ def _cross_validate(group: Group, vectors: np.ndarray, permutations: int, random
             projected[:, here] = (held_out @ directions).T
     back = np.argsort(order)
     positions = positions[back]
-    within = positions - np.stack([positions[group.labels == at].mean(axis=0) for at in range(levels)])[group.labels]
+    within = (
+        positions
+        - np.stack([positions[group.labels == at].mean(axis=0) for at in range(levels)])[group.labels]
+    )
     positions = positions / within.std(axis=0).clip(1e-30)
     differences = {pair: along[back] for pair, along in zip(pairs, projected)}
-    return HeldOut(group, predicted[back], margin[back], positions, differences, hits, float(np.mean(shrinkages)))
+    return HeldOut(
+        group, predicted[back], margin[back], positions, differences, hits, float(np.mean(shrinkages))
+    )
 
 
 def _best(odds: Float32[np.ndarray, "times n others"]) -> Int[np.ndarray, "times n"]:
@@ -195,11 +208,13 @@ def _gram(rows: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "d d"]:
     return found
 
 
-def _training_offsets(held_out: np.ndarray, species: np.ndarray, group: Group) -> tuple[np.ndarray, np.ndarray]:
+def _training_offsets(
+    held_out: np.ndarray, species: np.ndarray, group: Group
+) -> tuple[np.ndarray, np.ndarray]:
     """Of each species, the mean residual of its training images, and how many it has.
 
-    Residuals sum to nothing over a species, so this follows from those that are held out. A species without training
-    images keeps its own mean.
+    Residuals sum to nothing over a species, so this follows from those that are held out. A species without
+    training images keeps its own mean.
     """
     sizes = np.bincount(group.species)
     left = sizes - np.bincount(species, minlength=len(sizes))
@@ -207,7 +222,11 @@ def _training_offsets(held_out: np.ndarray, species: np.ndarray, group: Group) -
 
 
 def _level_means(
-    sums: np.ndarray, labels: UInt16[np.ndarray, "times n"], species: np.ndarray, group: Group, offsets: np.ndarray
+    sums: np.ndarray,
+    labels: UInt16[np.ndarray, "times n"],
+    species: np.ndarray,
+    group: Group,
+    offsets: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means and shares of the levels in training, from the sums of their residuals; labels, species: held out."""
     times, levels = sums.shape[:2]

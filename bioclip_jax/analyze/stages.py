@@ -15,7 +15,8 @@ from bioclip_jax.errors import UserError
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.sources import Source
 
-# A name that begins with a number says where on the axis its stage stands: 25 %, 1,776 images, 0.5 epochs, 10M.
+# A name that begins with a number says where on the axis its stage stands: 25 %, 1,776 images, 0.5 epochs,
+# 10M.
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][-+]?\d+)?)\s?([kMB]?)(?![\w.])")
 _FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9}
 
@@ -43,20 +44,26 @@ def open_stages(
 ) -> list[Stage]:
     """The stages, in the order given: one a file of `embeddings` (Parquet), or one a MODEL that encodes the images.
 
-    Args: `data` as open_source (of a TFDS name the split "test"), or `images` and `labels`, a folder and the table of
-      its images. `all_checkpoints`: a stage a checkpoint of the one training directory in `models`, at its step.
-      `names`: one a stage, by default those of the files or folders; where each begins with a number (25 %, 10M images)
-      and all differ, these are the positions, otherwise 0, 1, 2 and so on. `where`: COLUMN=VALUE, which rows to keep;
-      of several, those that agree with all.
+    Args: `data` as open_source (of a TFDS name the split "test"), or `images` and `labels`, a folder and the
+      table of its images. `all_checkpoints`: a stage a checkpoint of the one training directory in `models`,
+      at its step.
+      `names`: one a stage, by default those of the files or folders; where each begins with a number (25 %,
+      10M images) and all differ, these are the positions, otherwise 0, 1, 2 and so on. `where`: COLUMN=VALUE,
+      which rows to keep; of several, those that agree with all.
     Errors: UserError where it is not clear what to read, and for what cannot be read.
     """
-    embeddings, models, names = list(embeddings or ()), [str(model) for model in models or ()], list(names or ())
+    embeddings, models, names = (
+        list(embeddings or ()),
+        [str(model) for model in models or ()],
+        list(names or ()),
+    )
     has_data = data is not None or images is not None or labels is not None
     if bool(embeddings) == bool(models):
         raise UserError("what to analyse is not clear; give --embeddings, or --model with --data")
     if embeddings and (has_data or all_checkpoints):
         raise UserError(
-            "files of --embeddings need no data and have no checkpoints; leave those options out, or give --model"
+            "files of --embeddings need no data and have no checkpoints; leave those options out, or give "
+            "--model"
         )
     steps: list[int] = []
     if all_checkpoints:
@@ -70,7 +77,9 @@ def open_stages(
         default = _told_apart([Path(path).with_suffix("") for path in embeddings])
     else:
         found = _encoded(models, _source(data, images, labels), batch_size)
-        default = _told_apart([Path(model.removeprefix("local-dir:").removeprefix("hf-hub:")) for model in models])
+        default = _told_apart(
+            [Path(model.removeprefix("local-dir:").removeprefix("hf-hub:")) for model in models]
+        )
     for column, value in filters:
         found = [one.where(column, value) for one in found]
     names = names or [f"step {step:,}" for step in steps] or default
@@ -80,10 +89,14 @@ def open_stages(
 
 def _checkpoints(models: Sequence[str]) -> tuple[list[int], list[str]]:
     if len(models) != 1:
-        raise UserError(f"--all-checkpoints is about one training directory, not {len(models)}; give one --model")
+        raise UserError(
+            f"--all-checkpoints is about one training directory, not {len(models)}; give one --model"
+        )
     directory = TrainingDirectory(Path(models[0].removeprefix("local-dir:")).expanduser())
     if not TrainingDirectory.is_one(directory.path):
-        raise UserError(f"{models[0]} is no training directory, and only such a one has checkpoints; give one")
+        raise UserError(
+            f"{models[0]} is no training directory, and only such a one has checkpoints; give one"
+        )
     if not (steps := directory.steps()):
         raise UserError(f"{models[0]} has no checkpoint yet; wait for the first")
     return steps, [str(directory.checkpoints / str(step)) for step in steps]
@@ -123,7 +136,8 @@ def _encoded(models: Sequence[str], source: Source, batch_size: int | None) -> l
 
 def _positions(names: Sequence[str]) -> list[float]:
     """Where the stages stand on an axis: at the numbers that their names begin with, where each has one and all
-    differ."""
+    differ.
+    """
     numbers = [_NUMBER.match(name) for name in names]
     if all(numbers):
         found = [float(match[1].replace(",", "")) * _FACTORS[match[2]] for match in numbers]

@@ -31,8 +31,8 @@ _UNIT = re.compile(
 class Traits:
     """Values of traits, a species an entry, NaN where unknown.
 
-    images: where a trait's values were the images' own, each image's. unmatched: names in the table of which there is
-    no image, the first twenty with the nearest species.
+    images: where a trait's values were the images' own, each image's. unmatched: names in the table of which
+    there is no image, the first twenty with the nearest species.
     """
 
     values: dict[str, Float[np.ndarray, " species"]]
@@ -52,13 +52,14 @@ def read_traits(
 ) -> Traits:
     """The traits `names`, or else every numeric column of `table` but those that name the species.
 
-    A name that the table does not have is a column of `embeddings`: a species' value is the mean of its images'
-    (`groups`: the place of each image's species in `species`, or -1). In the table, a species is named in a column
-    like `species_column`, or else species, scientific_name or name, an epithet beside a genus column counting with it;
-    case, spaces and underscores do not matter. Several rows of a species are averaged.
+    A name that the table does not have is a column of `embeddings`: a species' value is the mean of its
+    images' (`groups`: the place of each image's species in `species`, or -1). In the table, a species is
+    named in a column like `species_column`, or else species, scientific_name or name, an epithet beside a
+    genus column counting with it; case, spaces and underscores do not matter. Several rows of a species are
+    averaged.
 
-    Errors: UserError for a column that is missing or no number, a table without such a column, and where no species
-    of the table has images.
+    Errors: UserError for a column that is missing or no number, a table without such a column, and where no
+    species of the table has images.
     """
     wanted = list(dict.fromkeys([*([species_column] if species_column else []), *_NAMED_BY]))
     columns = _read_columns(table, wanted) if table is not None else {}
@@ -110,7 +111,9 @@ def _match(
     places = {_plain(name): place for place, name in enumerate(species)}
     spellings = [[known_text(value) for value in columns[key]]]
     if "genus" in columns and key != "genus":
-        spellings.append([f"{known_text(genus)} {name}".strip() for genus, name in zip(columns["genus"], spellings[0])])
+        spellings.append(
+            [f"{known_text(genus)} {name}".strip() for genus, name in zip(columns["genus"], spellings[0])]
+        )
     found = [np.array([places.get(_plain(name), -1) for name in names], np.int64) for names in spellings]
     best = max(range(len(found)), key=lambda way: (found[way] >= 0).sum())
     names, rows = spellings[best], found[best]
@@ -135,7 +138,8 @@ def _numeric(columns: dict[str, list[Any]], keys: set[str]) -> list[str]:
     return [
         name
         for name in candidates
-        if all(map(is_number, columns[name])) and any(_number(value) == _number(value) for value in columns[name])
+        if all(map(is_number, columns[name]))
+        and any(_number(value) == _number(value) for value in columns[name])
     ]
 
 

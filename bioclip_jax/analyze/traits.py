@@ -32,11 +32,14 @@ _TIE = 1e-9
 class TraitAxis:
     """How a trait lies in the space of species means.
 
-    r: the largest |Pearson| of the trait with one of the first components; component: which, from 1; r_signed: with
-    its sign, which is as arbitrary as that of the component; components: r_signed of each. p: of r, by permutation.
-    r_cv: Pearson of the trait with its prediction from species that were not fitted; p_cv: of r_cv, by permutation;
-    r_cv_null: 95 % of r_cv where the trait is shuffled. direction: the fit on all species, a unit vector along which
-    the predicted trait grows; fitted: the species' places along it, from their mean. space: the species' components.
+    r: the largest |Pearson| of the trait with one of the first components; component: which, from 1;
+    r_signed: with its sign, which is as arbitrary as that of the component; components: r_signed of each. p:
+    of r, by permutation.
+    r_cv: Pearson of the trait with its prediction from species that were not fitted; p_cv: of r_cv, by
+    permutation;
+    r_cv_null: 95 % of r_cv where the trait is shuffled. direction: the fit on all species, a unit vector
+    along which the predicted trait grows; fitted: the species' places along it, from their mean. space: the
+    species' components.
     """
 
     r: float
@@ -62,18 +65,21 @@ def trait_axis(
 ) -> TraitAxis:
     """Test species means [species, dim] for a trait, whose values are in any unit, one a species.
 
-    p is the share of shuffled traits whose largest |Pearson| over the components reaches r, the true order counted
-    too: so it allows for the choice among components, and for any number of species. r_cv is that of ridge regression
-    in min(10, species) folds, the penalty chosen by generalised cross-validation (Golub, Heath and Wahba 1979,
-    Technometrics 21:215) in the training folds alone. A prediction without skill is the training species' mean, which
-    lies below where the held-out species is above: r_cv of noise is therefore negative, down to -1 with few species.
-    The shuffled traits share that bias, so that p_cv holds; r_cv_null shows it.
+    p is the share of shuffled traits whose largest |Pearson| over the components reaches r, the true order
+    counted
+    too: so it allows for the choice among components, and for any number of species. r_cv is that of ridge
+    regression in min(10, species) folds, the penalty chosen by generalised cross-validation (Golub, Heath and
+    Wahba 1979, Technometrics 21:215) in the training folds alone. A prediction without skill is the training
+    species' mean, which lies below where the held-out species is above: r_cv of noise is therefore negative,
+    down to -1 with few species. The shuffled traits share that bias, so that p_cv holds; r_cv_null shows it.
 
     Errors: UserError for fewer than four species, a constant trait, or means that are all the same.
     """
     values = np.asarray(values, np.float64)
     if len(values) < FEWEST_SPECIES:
-        raise UserError(f"only {len(values)} species have both images and a value; give at least {FEWEST_SPECIES}")
+        raise UserError(
+            f"only {len(values)} species have both images and a value; give at least {FEWEST_SPECIES}"
+        )
     if np.ptp(values) <= 1e-12 * np.abs(values).max():
         raise UserError(f"all {len(values)} species have the same value, {values[0]:g}; a trait must vary")
     space = principal_components(np.asarray(means, np.float64))
@@ -138,8 +144,8 @@ def ridge(
 ) -> tuple[Float[np.ndarray, "rank targets"], Float[np.ndarray, " targets"]]:
     """Coefficients and intercepts of ridge regression, each target with the penalty a of the least GCV error.
 
-    With singular values s of the centred points and b the target's coordinates on their left singular vectors:
-    GCV(a) = (|y|^2 - sum(b^2)) + sum((a / (s^2 + a) * b)^2) over (n - 1 - sum(s^2 / (s^2 + a)))^2.
+    With singular values s of the centred points and b the target's coordinates on their left singular
+    vectors: GCV(a) = (|y|^2 - sum(b^2)) + sum((a / (s^2 + a) * b)^2) over (n - 1 - sum(s^2 / (s^2 + a)))^2.
     """
     center, mean = points.mean(axis=0), targets.mean(axis=0)
     centred, y = points - center, targets - mean
@@ -170,7 +176,8 @@ def image_places(
     axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Rows of the images whose species was fitted, their places along the direction, and the trait: their own where
-    images have one (NaN if not this one), else their species'."""
+    images have one (NaN if not this one), else their species'.
+    """
     fitted = np.append(np.isfinite(known.values[name]), False)
     rows = np.flatnonzero(fitted[species.groups])
     every = embeddings.vectors @ axis.direction.astype(np.float32)

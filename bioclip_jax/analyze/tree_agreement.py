@@ -28,11 +28,12 @@ def tree_agreement(
 ) -> dict[str, Any] | None:
     """Compare species means with the ranks of `taxa`, one a species; of more than 3,000, that many by `seed`.
 
-    Returns: "species" that were compared; "cophenetic", Pearson over all pairs of the cosine distance of their means
-      with their distance in the taxonomy (the ranks from a species up to the lowest common ancestor: 1 within a genus,
-      7 between kingdoms), "p" of it by permutation of the species (Mantel 1967, Cancer Research 27:209), one-sided;
-      "dendrogram_fit", cophenetic correlation of the UPGMA tree of these distances (Sokal and Rohlf 1962, Taxon 11:33);
-      "ranks", as rank_agreement. None where the taxonomy tells no two pairs of species apart.
+    Returns: "species" that were compared; "cophenetic", Pearson over all pairs of the cosine distance of
+      their means with their distance in the taxonomy (the ranks from a species up to the lowest common
+      ancestor: 1 within a genus, 7 between kingdoms), "p" of it by permutation of the species (Mantel 1967,
+      Cancer Research 27:209), one-sided; "dendrogram_fit", cophenetic correlation of the UPGMA tree of these
+      distances (Sokal and Rohlf 1962, Taxon 11:33); "ranks", as rank_agreement. None where the taxonomy tells
+      no two pairs of species apart.
     """
     from scipy.cluster.hierarchy import cophenet
 
@@ -66,10 +67,12 @@ def rank_agreement(
 ) -> dict[str, dict[str, Any]]:
     """For each rank with two taxa or more of two species or more, over the `species` known at that rank.
 
-    purity: the dendrogram is cut into as many clusters as there are `taxa`; the share of species that are of their
-    cluster's commonest taxon. purity_null: its mean where the names are shuffled; more clusters are purer by chance.
-    adjusted_rand: Hubert and Arabie 1985, 0 by chance. nearest_neighbor: among species that are not alone in their
-    taxon, the share whose nearest species is of it, with what chance would reach as nearest_neighbor_null.
+    purity: the dendrogram is cut into as many clusters as there are `taxa`; the share of species that are of
+    their cluster's commonest taxon. purity_null: its mean where the names are shuffled; more clusters are
+    purer by chance.
+    adjusted_rand: Hubert and Arabie 1985, 0 by chance. nearest_neighbor: among species that are not alone in
+    their taxon, the share whose nearest species is of it, with what chance would reach as
+    nearest_neighbor_null.
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -118,8 +121,8 @@ def cosine_distances(means: Float[np.ndarray, "species dim"]) -> Float[np.ndarra
 def taxonomy(taxa: Sequence[Taxon]) -> Int[np.ndarray, "species ranks"]:
     """The number of each species' taxon from kingdom to genus: equal numbers at a rank mean equal ones above it.
 
-    An unknown taxon is that of other species of the same lower taxon, where they have one, or else it is their own:
-    two species of unknown families may be of the same family only within a genus.
+    An unknown taxon is that of other species of the same lower taxon, where they have one, or else it is
+    their own: two species of unknown families may be of the same family only within a genus.
     """
     ranks = [list(taxon.lineage()) for taxon in taxa]
     for number, names in enumerate(ranks):
@@ -142,13 +145,16 @@ def taxonomy(taxa: Sequence[Taxon]) -> Int[np.ndarray, "species ranks"]:
 
 
 def _mantel(
-    unit: Float[np.ndarray, "species dim"], lineages: Int[np.ndarray, "species ranks"], permutations: int, seed: int
+    unit: Float[np.ndarray, "species dim"],
+    lineages: Int[np.ndarray, "species ranks"],
+    permutations: int,
+    seed: int,
 ) -> tuple[float, float] | None:
     """Pearson over pairs of the cosine distance with the taxonomy's, and its p; None if either is constant.
 
-    The taxonomy's distance is 7 minus the number of ranks that two species share. So what a permutation changes is,
-    over the taxa of every rank, the sum of the cosines within them: half of |sum of the unit vectors|^2 - members.
-    No matrix of pairs is permuted.
+    The taxonomy's distance is 7 minus the number of ranks that two species share. So what a permutation
+    changes is, over the taxa of every rank, the sum of the cosines within them: half of |sum of the unit
+    vectors|^2 - members. No matrix of pairs is permuted.
     """
     from scipy.sparse import csr_array
 
@@ -190,7 +196,9 @@ def _mantel(
             products += float(np.vdot(sums, sums))
         products = (products - number * len(starts)) / 2
         # Distances fall as cosines and shared ranks grow: the two signs cancel.
-        return float((products / pairs - cosine_sum * shared_sum / pairs**2) / np.sqrt(variance * shared_variance))
+        return float(
+            (products / pairs - cosine_sum * shared_sum / pairs**2) / np.sqrt(variance * shared_variance)
+        )
 
     observed = correlation(order)
     random = np.random.default_rng(seed)

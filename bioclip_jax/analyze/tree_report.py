@@ -32,19 +32,32 @@ def tree_part(tree: dict[str, Any], folder: Path, species: Species) -> Part:
         figures.append(
             drawn(
                 "Clusters and neighbors by rank",
-                "The embedding's tree is cut into as many clusters as the rank has taxa. Strokes: the same with the"
+                "The embedding's tree is cut into as many clusters as the rank has taxa. Strokes: the same "
+                "with the"
                 " species' names shuffled.",
                 folder,
                 "ranks",
-                lambda png, csv: draw_ranks(tree["ranks"], png, csv, "How far clusters and neighbors are taxa"),
+                lambda png, csv: draw_ranks(
+                    tree["ranks"], png, csv, "How far clusters and neighbors are taxa"
+                ),
             )  # fmt: skip
         )
-        head = ["rank", "species", "taxa", "purity", "shuffled", "adjusted Rand", "nearest neighbor", "shuffled"]
+        head = [
+            "rank",
+            "species",
+            "taxa",
+            "purity",
+            "shuffled",
+            "adjusted Rand",
+            "nearest neighbor",
+            "shuffled",
+        ]
         rows = [_rank_row(rank, found) for rank, found in tree["ranks"].items()]
         tables.append(Table("Agreement by rank", head, rows, range(1, len(head))))
     sampled = f" (a sample of {MOST_SPECIES:,})" if len(species.names) > MOST_SPECIES else ""
     text = (
-        f"Over all pairs of {tree['species']:,} species{sampled}, cosine distances of the means and the ranks up to"
+        f"Over all pairs of {tree['species']:,} species{sampled}, cosine distances of the means and the "
+        f"ranks up to"
         f" their common ancestor correlate at r = {tree['cophenetic']:.3f} (Mantel p = {p_value(tree['p'])})."
         f" The tree of average linkage keeps the cosine distances at r = {tree['dendrogram_fit']:.3f}."
     )
@@ -52,10 +65,24 @@ def tree_part(tree: dict[str, Any], folder: Path, species: Species) -> Part:
 
 
 def _rank_row(rank: str, found: dict[str, Any]) -> list[str]:
-    shares = [found["purity"], found["purity_null"], found["nearest_neighbor"], found["nearest_neighbor_null"]]
+    shares = [
+        found["purity"],
+        found["purity_null"],
+        found["nearest_neighbor"],
+        found["nearest_neighbor_null"],
+    ]
     purity, purity_null, nearest, nearest_null = (f"{100 * share:.1f} %" for share in shares)
     rand = f"{found['adjusted_rand']:.3f}"
-    return [rank, f"{found['species']:,}", f"{found['taxa']:,}", purity, purity_null, rand, nearest, nearest_null]
+    return [
+        rank,
+        f"{found['species']:,}",
+        f"{found['taxa']:,}",
+        purity,
+        purity_null,
+        rand,
+        nearest,
+        nearest_null,
+    ]
 
 
 def _leaves(species: Species) -> tuple[np.ndarray, list[Taxon], list[str], str] | None:
@@ -72,25 +99,37 @@ def _leaves(species: Species) -> tuple[np.ndarray, list[Taxon], list[str], str] 
             means = np.stack([species.means[places].mean(axis=0) for places in members.values()])
             depth = RANKS.index(rank) + 1
             taxa = [Taxon(*lineage, *[""] * (len(RANKS) - depth)) for lineage in members]
-            return means, taxa, [f"{lineage[-1]} ({len(places)})" for lineage, places in members.items()], rank
+            return (
+                means,
+                taxa,
+                [f"{lineage[-1]} ({len(places)})" for lineage, places in members.items()],
+                rank,
+            )
     return None
 
 
 def _tanglegram(
-    means: np.ndarray, taxa: Sequence[Taxon], names: Sequence[str], rank: str, tree: dict[str, Any], folder: Path
+    means: np.ndarray,
+    taxa: Sequence[Taxon],
+    names: Sequence[str],
+    rank: str,
+    tree: dict[str, Any],
+    folder: Path,
 ) -> Figure:
     from bioclip_jax.analyze.dendrogram import average_linkage, tree_of_lineages, tree_of_linkage, untangle
     from bioclip_jax.analyze.figures.tanglegram import draw_tanglegram
 
     depth = RANKS.index(rank)
     lineages = taxonomy(taxa)[:, :depth] if depth else np.zeros((len(taxa), 1), np.int64)
-    left, right = untangle(tree_of_linkage(average_linkage(cosine_distances(means))), tree_of_lineages(lineages))
+    left, right = untangle(
+        tree_of_linkage(average_linkage(cosine_distances(means))), tree_of_lineages(lineages)
+    )
     grouped_by = _coloring(taxa, RANKS[:depth])
     groups = [taxon.rank(grouped_by) if grouped_by else "" for taxon in taxa]
     leaves = "species" if rank == "species" else f"taxa of rank {rank} (with their number of species)"
     return drawn(
         "The tree of the embedding beside the tree of life",
-        f"Average linkage of the cosine distances of the means of {len(names)} {leaves}, and the taxonomy; forks are"
+        f"Average linkage of the cosine distances of the means of {len(names)} {leaves}, and the taxonomy; " f"forks are"
         " turned so that lines cross little.",
         folder, "tree",
         lambda png, csv: draw_tanglegram(

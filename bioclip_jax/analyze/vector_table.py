@@ -33,36 +33,45 @@ _BUFFER_BYTES = 1 << 20
 def read_vector_table(path: Path) -> tuple[Float32[np.ndarray, "n dim"], pa.Table]:
     """The vectors at length 1, and the other columns, a row a vector.
 
-    Rows without a vector that has a direction (null, not finite, or all zero) are left out and counted on standard
-    error. UserError if the file cannot be read or has no vectors.
+    Rows without a vector that has a direction (null, not finite, or all zero) are left out and counted on
+    standard error. UserError if the file cannot be read or has no vectors.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if path.suffix.lower() in (".npy", ".json", ".csv"):
-        raise UserError(f"{path} is no Parquet file, which is what keeps vectors beside their columns; {_ADVICE}")
+        raise UserError(
+            f"{path} is no Parquet file, which is what keeps vectors beside their columns; {_ADVICE}"
+        )
     try:
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
             names = file.schema_arrow.names
             if _VECTORS not in names:
-                raise UserError(f"{path} has no column {_VECTORS}, only {', '.join(names) or 'nothing'}; {_ADVICE}")
+                raise UserError(
+                    f"{path} has no column {_VECTORS}, only {', '.join(names) or 'nothing'}; {_ADVICE}"
+                )
             vectors, good = _read_vectors(file, path)
             columns = file.read(columns=[name for name in names if name != _VECTORS])
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; {_ADVICE}") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); {_ADVICE}") from None
+        raise UserError(
+            f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); {_ADVICE}"
+        ) from None
     if not len(vectors):
         raise UserError(f"{path} has no row with a vector; {_ADVICE}")
     if len(vectors) < len(good):
-        print(f"left out: {len(good) - len(vectors):,} rows of {path} without a usable vector", file=sys.stderr)
+        print(
+            f"left out: {len(good) - len(vectors):,} rows of {path} without a usable vector", file=sys.stderr
+        )
         columns = columns.filter(pa.array(good))
     return vectors, columns
 
 
 def _read_vectors(file: Any, path: Path) -> tuple[Float32[np.ndarray, "n dim"], Bool[np.ndarray, " rows"]]:
     """The usable vectors of all rows in one array, and which rows they are of; group by group, so that they
-    are in memory once."""
+    are in memory once.
+    """
     import pyarrow as pa
 
     kind = file.schema_arrow.field(_VECTORS).type
@@ -83,7 +92,8 @@ def _read_vectors(file: Any, path: Path) -> tuple[Float32[np.ndarray, "n dim"], 
         width = found.shape[1] or (int(lengths[0]) if len(lengths) else 0)
         if (lengths != width).any():
             raise UserError(
-                f"the column {_VECTORS} of {path} holds vectors of {width} and of {lengths[lengths != width][0]} "
+                f"the column {_VECTORS} of {path} holds vectors of {width} and of "
+                f"{lengths[lengths != width][0]} "
                 "numbers; write vectors of one model into a file"
             )
         if width and not found.shape[1]:
@@ -97,7 +107,9 @@ def _read_vectors(file: Any, path: Path) -> tuple[Float32[np.ndarray, "n dim"], 
     return found[:kept], good
 
 
-def normalized(vectors: Float32[np.ndarray, "n dim"]) -> tuple[Bool[np.ndarray, " n"], Float32[np.ndarray, "good dim"]]:
+def normalized(
+    vectors: Float32[np.ndarray, "n dim"],
+) -> tuple[Bool[np.ndarray, " n"], Float32[np.ndarray, "good dim"]]:
     """Which vectors are finite and not all zero, and those at length 1."""
     lengths = np.linalg.norm(vectors, axis=1)
     usable = np.isfinite(lengths) & (lengths > 0)

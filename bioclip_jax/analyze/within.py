@@ -1,5 +1,6 @@
 """The verb `analyze within`: whether sex, life stage, health or cultivar come apart within species, and in which
-directions."""
+directions.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +38,19 @@ def within(
 
     Into the folder `output`, made if missing: results.json, report.html, and of each figure a PNG and a CSV.
 
-    Returns the JSON: "factors", for each name what separability.py and orthogonality.py figure out, beside "levels"
-      (images by value), "images", "species", "nested" and "left_out"; of a single factor these stand at the top too.
-      All are the last stage's. "stages": [{"name", "position", "factors"}].
-    Errors: UserError for a wrong argument, an unknown column, and a factor of which no species shows two values; then
-      nothing is written.
+    Returns the JSON: "factors", for each name what separability.py and orthogonality.py figure out, beside
+      "levels" (images by value), "images", "species", "nested" and "left_out"; of a single factor these stand
+      at the top too. All are the last stage's. "stages": [{"name", "position", "factors"}].
+    Errors: UserError for a wrong argument, an unknown column, and a factor of which no species shows two
+      values; then nothing is written.
     """
     output = Path(output)
     _check(stages, output, factors, permutations)
     results, panels, curves = [], {name: [] for name in factors}, {}
     for stage, name in track(
-        [(stage, name) for stage in stages for name in factors], "factors within species", len(stages) * len(factors)
+        [(stage, name) for stage in stages for name in factors],
+        "factors within species",
+        len(stages) * len(factors),
     ):
         if name == factors[0]:
             vectors, species = stage.embeddings.vectors, stage.embeddings.species(species_column)
@@ -55,7 +58,9 @@ def within(
             all_factors = {each: read_factor(stage.embeddings, each, species_column) for each in factors}
             space = species_space(vectors, species)
             if len(space.axes) < 1:
-                raise UserError(f"{stage.embeddings.source} has a single species; give images of at least two")
+                raise UserError(
+                    f"{stage.embeddings.source} has a single species; give images of at least two"
+                )
             results.append({"name": stage.name, "position": stage.position, "factors": {}})
         factor = all_factors[name]
         separable, held_out = separability(factor, vectors, permutations=permutations, seed=seed)
@@ -113,7 +118,9 @@ def _panel(
     largest = max(held_out, key=lambda found: len(found.group))
     name = largest.group.name
     of_all = figured["by_species"][name] if factor.nested else figured
-    note = f"separability {100 * of_all['separability']:.1f} %, commonest value {100 * of_all['majority']:.1f} %"
+    note = (
+        f"separability {100 * of_all['separability']:.1f} %, commonest value {100 * of_all['majority']:.1f} %"
+    )
     if of_all["fisher_ratio"] is not None:
         note += f", Fisher {of_all['fisher_ratio']:.2f}"
     title = f"{stage.name}: {name}" if factor.nested else stage.name

@@ -32,18 +32,25 @@ def parts_of(
 
     separable = figure(
         "Separability beside chance",
-        "Share of held-out images whose value linear discriminant analysis names, after their species' mean is taken"
-        " off: dot and 95 % interval. Grey bar: the same for labels shuffled within species, from the mean to the 95 %"
+        "Share of held-out images whose value linear discriminant analysis names, after their species' mean "
+        "is taken"
+        " off: dot and 95 % interval. Grey bar: the same for labels shuffled within species, from the mean "
+        "to the 95 %"
         " quantile. Stroke: always answering the commonest value.",
         "separability",
-        lambda png, csv: draw_separability(last, png, csv, "How often a held-out image's value is named right"),
+        lambda png, csv: draw_separability(
+            last, png, csv, "How often a held-out image's value is named right"
+        ),
     )
     size = next(iter(last.values()))["k"]
     orthogonal = figure(
         "Orthogonality against the species' subspace",
-        "Squared share of the direction between a factor's values that lies outside the first k principal components"
-        " of the species' means. Bands hold 95 % of directions at random and of labels shuffled within species: with k"
-        " near the number of dimensions little of any direction is outside, so the figure means something only beside"
+        "Squared share of the direction between a factor's values that lies outside the first k principal "
+        "components"
+        " of the species' means. Bands hold 95 % of directions at random and of labels shuffled within "
+        "species: with k"
+        " near the number of dimensions little of any direction is outside, so the figure means something "
+        "only beside"
         " them. Dotted: from split halves, where the noise of few images has no part.",
         "orthogonality",
         lambda png, csv: draw_orthogonality(
@@ -60,7 +67,8 @@ def parts_of(
     for name, row in panels.items():
         pulled = figure(
             f"{name} within species",
-            "Held-out images along the discriminant direction of the others, their species' mean taken off; dashed:"
+            "Held-out images along the discriminant direction of the others, their species' mean taken off; "
+            "dashed:"
             " mean of each value. Pictures: the farthest images at either end.",
             stems[name],
             lambda png, csv, row=row, name=name: draw_panels(row, png, csv, f"{name} within species"),
@@ -78,8 +86,20 @@ def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure
     along = [(stage["name"], stage["position"]) for stage in stages]
     found = []
     for key, title, label, chance, percent in (
-        ("separability", "Separability over stages", "held-out images named right", "separability_null", True),
-        ("orthogonality", "Orthogonality over stages", "share outside the species' subspace", "permuted", True),
+        (
+            "separability",
+            "Separability over stages",
+            "held-out images named right",
+            "separability_null",
+            True,
+        ),
+        (
+            "orthogonality",
+            "Orthogonality over stages",
+            "share outside the species' subspace",
+            "permuted",
+            True,
+        ),
         ("fisher_ratio", "Fisher ratio over stages", "(difference of means)² / variances", None, False),
     ):
         series, nulls = {}, {}
@@ -94,7 +114,9 @@ def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure
                 nulls[name] = [value[chance]["mean"] for value in values]
         if series:
             png, csv = folder / f"stages-{_plain(key)}.png", folder / f"stages-{_plain(key)}.csv"
-            plot_curves(png, csv, along, series, title=title, ylabel=label, nulls=nulls or None, percent=percent)
+            plot_curves(
+                png, csv, along, series, title=title, ylabel=label, nulls=nulls or None, percent=percent
+            )
             caption = f"{title}, by factor" + ("; dashed: labels shuffled within species." if nulls else ".")
             found.append(Figure(title, caption, png, csv))
     return found
@@ -121,7 +143,8 @@ def _orthogonality_text(last: dict[str, Any]) -> str:
             share = figured["orthogonality"]
             (more if share > high else less if share < low else alike).append(name)
     return (
-        f"The species' subspace has {first['k']} of {first['dimensions']} dimensions, so a random direction has"
+        f"The species' subspace has {first['k']} of {first['dimensions']} dimensions, so a random direction "
+        f"has"
         f" {_share(first['orthogonality_null_mean'])} of its square outside."
         + "".join(f" {words}: {', '.join(names)}." for words, names in sides.items() if names)
     )
@@ -135,7 +158,7 @@ def _left_out_text(figured: dict[str, Any]) -> str:
     text = f"{figured['images']:,} images of {figured['species']:,} species: {levels}."
     told = [
         (out["unknown"], f"{out['unknown']:,} images without species or value"),
-        (out["species_of_one_value"], f"{out['species_of_one_value']:,} species of which no two values can be compared"
+        (out["species_of_one_value"], f"{out['species_of_one_value']:,} species of which no two values can " f"be compared"
          f" ({out['images_of_species_of_one_value']:,} images)"),
         (out["rare_values"], f"rare values: {', '.join(list(out['rare_values'])[:_LISTED])}"),
     ]  # fmt: skip

@@ -40,16 +40,19 @@ def run(
 ) -> dict[str, Any]:
     """Images a second of the training pipeline, as the trainer consumes them.
 
-    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenised. In this process, on one pinned
-    core and in turns: the pipeline; the pipeline with the crop left to the devices; a plain loop over the same steps,
-    which is the ceiling for the first; and with `peer`, the reference's loader (webdataset, Pillow, torchvision,
-    open_clip's tokenizer on five captions) on the same tars. Then through each number of `workers`, on all cores.
+    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenised. In this process, on
+    one pinned
+    core and in turns: the pipeline; the pipeline with the crop left to the devices; a plain loop over the
+    same steps, which is the ceiling for the first; and with `peer`, the reference's loader (webdataset,
+    Pillow, torchvision, open_clip's tokenizer on five captions) on the same tars. Then through each number of
+    `workers`, on all cores.
     window: as data.window. seconds: measured time for each.
 
-    Returns images_per_second, peer_images_per_second, ratio (both None without the peer), images_per_cpu_second (which
-    other load on the core does not lower), device_crop_images_per_second, plain_loop_images_per_second, image_size,
-    batch_size, and by the number of workers "workers": {images_per_second, memory_bytes: of the largest worker, private
-    and shared}. UserError if the shards cannot be read or the peer's packages are missing.
+    Returns images_per_second, peer_images_per_second, ratio (both None without the peer),
+    images_per_cpu_second (which other load on the core does not lower), device_crop_images_per_second,
+    plain_loop_images_per_second, image_size, batch_size, and by the number of workers "workers":
+    {images_per_second, memory_bytes: of the largest worker, private and shared}. UserError if the shards
+    cannot be read or the peer's packages are missing.
     """
     sources = [open_source(shards, forward=window > 0) for _ in range(3)]
     if peer and not hasattr(sources[0], "shards"):
@@ -61,7 +64,9 @@ def run(
         host = train_batches(sources[0], **options)
         device = train_batches(sources[1], image=ImageConfig(crop="device"), **options)
         loaders = {"host": lambda: len(next(host)["image"]), "device": lambda: len(next(device)["image"])}
-        loaders["plain"] = _plain_loop(sources[2], make_order(sources[2], sampling, 0, batch_size), image_size)
+        loaders["plain"] = _plain_loop(
+            sources[2], make_order(sources[2], sampling, 0, batch_size), image_size
+        )
         if peer:
             loaders["peer"] = _peer_loader(sources[0].shards, image_size)
         speeds = _in_turns(loaders, seconds)
@@ -73,7 +78,9 @@ def run(
         "images_per_cpu_second": round(cpu, 1),
         "device_crop_images_per_second": round(speeds["device"][0], 1),
         "plain_loop_images_per_second": round(speeds["plain"][0], 1),
-        "workers": {str(number): _through_workers(sources[0], number, options, seconds) for number in workers},
+        "workers": {
+            str(number): _through_workers(sources[0], number, options, seconds) for number in workers
+        },
         "image_size": image_size,
         "batch_size": batch_size,
     }
@@ -161,12 +168,16 @@ def _peer_loader(shards: list[Path], image_size: int, chunk: int = 32) -> Callab
         import open_clip
         from torchvision import transforms
     except ImportError as error:
-        raise UserError(f"--peer needs {error.name}; install the peers: pip install 'bioclip-jax[peers]'") from None
+        raise UserError(
+            f"--peer needs {error.name}; install the peers: pip install 'bioclip-jax[peers]'"
+        ) from None
     torch.set_num_threads(1)
     config = ImageConfig()
     transform = transforms.Compose(
         [
-            transforms.RandomResizedCrop(image_size, config.scale, config.ratio, transforms.InterpolationMode.BICUBIC),
+            transforms.RandomResizedCrop(
+                image_size, config.scale, config.ratio, transforms.InterpolationMode.BICUBIC
+            ),
             lambda image: image.convert("RGB"),
             transforms.ToTensor(),
             transforms.Normalize(config.mean, config.std),
@@ -177,7 +188,9 @@ def _peer_loader(shards: list[Path], image_size: int, chunk: int = 32) -> Callab
     # webdataset takes a path, but reads braces and "::" in it as its own patterns.
     urls = [f"file:{shard.absolute()}" for shard in shards]
     samples = iter(
-        webdataset.WebDataset(urls, shardshuffle=False, handler=webdataset.warn_and_continue, empty_check=False)
+        webdataset.WebDataset(
+            urls, shardshuffle=False, handler=webdataset.warn_and_continue, empty_check=False
+        )
         .repeat()
         .decode("pilrgb")
         .to_tuple("jpg;jpeg;png", *texts)

@@ -21,8 +21,8 @@ _MOST_ROWS = {"gpu": 1 << 20, "cpu": 4096}
 def measured_peak(config: CLIPConfig, rows: int, device: jax.Device) -> dict[str, Any]:
     """Speeds in TFLOP/s of products alone: "model", of the image tower's blocks; "square"; and the larger as "peak".
 
-    rows: of the model's products, images times tokens. On a GPU the operands are bfloat16 and the square 8,192 wide,
-    elsewhere float32 and 1,024; "dtype" says which.
+    rows: of the model's products, images times tokens. On a GPU the operands are bfloat16 and the square
+    8,192 wide, elsewhere float32 and 1,024; "dtype" says which.
     """
     kind = "gpu" if device.platform == "gpu" else "cpu"
     dtype, size, seconds = (jnp.bfloat16 if kind == "gpu" else jnp.float32), _SQUARE[kind], _SECONDS[kind]
@@ -44,8 +44,8 @@ def fastest(measurements: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def chain_speed(rows: int, widths: Sequence[int], dtype: Any, seconds: float, device: jax.Device) -> float:
     """TFLOP/s of x [rows, widths[0]] multiplied through all of `widths`, over and over for some `seconds`.
 
-    The last width is the first, and each product takes what the one before gave, inside one program: none can be
-    left out, and nothing but products runs.
+    The last width is the first, and each product takes what the one before gave, inside one program: none can
+    be left out, and nothing but products runs.
     """
     keys = jax.random.split(jax.random.key(0), len(widths))
     # Columns of this size keep the entries of a product as large as those of its factor.

@@ -23,10 +23,12 @@ DEVICE_BYTES = 80e9
 def run(config: TrainConfig, *, devices: int) -> dict[str, Any]:
     """The memory of one of `devices` devices during an update of `config`. Nothing is trained or allocated.
 
-    Returns, in bytes of one device: "analytic", what device_memory counts, with its "total" and whether that "fits"
-    into DEVICE_BYTES; "compiled", XLA's analysis of the update compiled for CPU devices. The latter is an upper
-    bound: a CPU's program has no cuDNN attention, widens bfloat16 products to float32, and fuses less than a GPU's.
-    UserError where the mesh or the batch does not fit so many devices, or JAX already runs with others.
+    Returns, in bytes of one device: "analytic", what device_memory counts, with its "total" and whether that
+    "fits" into DEVICE_BYTES; "compiled", XLA's analysis of the update compiled for CPU devices. The latter is
+    an upper
+    bound: a CPU's program has no cuDNN attention, widens bfloat16 products to float32, and fuses less than a
+    GPU's. UserError where the mesh or the batch does not fit so many devices, or JAX already runs with
+    others.
     """
     _use_cpu_devices(devices)
     experiment = Experiment(replace(config, total_steps=config.total_steps or 1, init_from=None))
@@ -67,7 +69,8 @@ def table(result: dict[str, Any]) -> str:
     verdict = "fits" if result["fits"] else "does not fit"
     return "\n\n".join(
         [
-            f"{result['model']} on {result['devices']} devices ({mesh}): {result['pairs_per_device']} pairs a device, "
+            f"{result['model']} on {result['devices']} devices ({mesh}): {result['pairs_per_device']} pairs "
+            f"a device, "
             f"{result['pairs_in_a_micro_batch']} at a time, {result['precision']}, remat {result['remat']}.",
             markdown(("counted, on one device", "GB"), rows(result["analytic"])),
             f"This {verdict} into {DEVICE_BYTES / 1e9:.0f} GB.",

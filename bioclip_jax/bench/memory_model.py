@@ -1,6 +1,7 @@
 """What a device must hold during an update, counted array by array instead of compiled.
 
-Everything is counted as if it stood in memory at once, which is more than any moment needs. What the towers keep for
+Everything is counted as if it stood in memory at once, which is more than any moment needs. What the towers
+keep for
 the backward pass is not guessed: JAX is asked what the vector-Jacobian product of the encoder holds on to.
 """
 
@@ -27,10 +28,11 @@ _LOSS_BLOCK = 4 * 2**24
 class DeviceMemory:
     """Bytes on one device.
 
-    parameters, optimizer: float32, exactly. gradients: of all parameters, and with micro-batches those of one beside
-    them. copies: the parameters in the towers' dtype, whole where fsdp splits them. saved: what the towers keep of a
-    micro-batch for the backward pass. working: what one block computes again, and its gradients. features: of this
-    device's rows, and their gradients. loss: everyone's text features, their gradients, and a block of logits.
+    parameters, optimizer: float32, exactly. gradients: of all parameters, and with micro-batches those of one
+    beside them. copies: the parameters in the towers' dtype, whole where fsdp splits them. saved: what the
+    towers keep of a micro-batch for the backward pass. working: what one block computes again, and its
+    gradients. features: of this device's rows, and their gradients. loss: everyone's text features, their
+    gradients, and a block of logits.
     batch: images and tokens, with those that wait.
     """
 
@@ -52,8 +54,8 @@ class DeviceMemory:
 def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
     """The table for one device of the experiment's mesh, at the full length of the texts.
 
-    flash: whether attention is cuDNN's, which keeps no array of tokens² entries. With a tensor axis the activations
-    inside a block are counted whole, more than there are.
+    flash: whether attention is cuDNN's, which keeps no array of tokens² entries. With a tensor axis the
+    activations inside a block are counted whole, more than there are.
     """
     config, model, mesh = experiment.config, experiment.model_config, experiment.mesh
     params = experiment.abstract_state.params
@@ -77,8 +79,8 @@ def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
         micro * kept.image_block, *(math.ceil(n / parts) * kept.text_block(length) for length, n in lengths)
     )
     image_bytes = 3 * model.vision.image_size**2
-    # The one that is trained on, the one of the step that stands behind it in the device's queue, and those that wait;
-    # several processes agree on one more before its turn.
+    # The one that is trained on, the one of the step that stands behind it in the device's queue, and those
+    # that wait; several processes agree on one more before its turn.
     batches = 2 + config.data.prefetch + (mesh.size > 1)
     everyone = config.global_batch_size + config.replay.batch_size
     return DeviceMemory(
@@ -98,7 +100,8 @@ def device_memory(experiment: Experiment, *, flash: bool) -> DeviceMemory:
 def shard_bytes(tree: Any, itemsize: int | None = None) -> int:
     """Bytes of one device's part of the arrays of `tree`, which have shardings; itemsize: of an entry, not its own."""
     return sum(
-        math.prod(x.sharding.shard_shape(x.shape)) * (itemsize or x.dtype.itemsize) for x in jax.tree.leaves(tree)
+        math.prod(x.sharding.shard_shape(x.shape)) * (itemsize or x.dtype.itemsize)
+        for x in jax.tree.leaves(tree)
     )
 
 
@@ -151,8 +154,12 @@ def _kept(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int, int
         }
         if config.patch_dropout:
             batch["kept"] = jax.ShapeDtypeStruct((images, patches), jnp.int32)
-        backward = jax.eval_shape(lambda params, batch: jax.vjp(lambda p: encode(p, batch), params)[1], params, batch)
-        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(backward) if x.shape[-2:] not in squares)
+        backward = jax.eval_shape(
+            lambda params, batch: jax.vjp(lambda p: encode(p, batch), params)[1], params, batch
+        )
+        return sum(
+            x.size * x.dtype.itemsize for x in jax.tree.leaves(backward) if x.shape[-2:] not in squares
+        )
 
     # What a second image adds is an image's; the rest belongs to the parameters.
     once = held(1, 1)

@@ -15,7 +15,8 @@ from bioclip_jax.train.config import TrainConfig
 class Peer:
     """open_clip's training of a config's model on one device; `close` ends it.
 
-    on_gpu: whether its device is a GPU. about: how it trains, for the result. seconds: of every turn's step so far.
+    on_gpu: whether its device is a GPU. about: how it trains, for the result. seconds: of every turn's step
+    so far.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -71,10 +72,13 @@ class Peer:
         line = self._process.stdout.readline()
         answer = json.loads(line) if line else {"error": f"it ended with status {self._process.wait()}"}
         if "missing" in answer:
-            raise UserError(f"--peer needs {answer['missing']}; install the peers: pip install 'bioclip-jax[peers]'")
+            raise UserError(
+                f"--peer needs {answer['missing']}; install the peers: pip install 'bioclip-jax[peers]'"
+            )
         if "error" in answer:
             raise UserError(
-                f"the peer failed: {answer['error']}; give a smaller batch or more micro-batches, or leave out --peer"
+                f"the peer failed: {answer['error']}; give a smaller batch or more micro-batches, or leave "
+                f"out --peer"
             )
         return answer
 
@@ -82,12 +86,14 @@ class Peer:
 def peer_settings(config: TrainConfig, devices: int) -> dict[str, Any]:
     """What the peer is told to train on one of `devices` devices: the config's own choices, as far as it has them.
 
-    Of the remat policies it has "full". It has pure_bf16; what else is not fp32 it computes by autocast to bfloat16.
+    Of the remat policies it has "full". It has pure_bf16; what else is not fp32 it computes by autocast to
+    bfloat16.
     """
     streams = [rows // devices for rows in (config.global_batch_size, config.replay.batch_size) if rows]
     if any(rows % config.micro_batches for rows in streams):
         raise UserError(
-            f"{streams} pairs on a device do not divide into {config.micro_batches} micro-batches; change one of them"
+            f"{streams} pairs on a device do not divide into {config.micro_batches} micro-batches; change "
+            f"one of them"
         )
     return {
         "model_cfg": get_config(config.model).to_open_clip(),

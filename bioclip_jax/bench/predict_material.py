@@ -55,5 +55,7 @@ def make_photographs(folder: Path, count: int = 32) -> list[str]:
             (640, 480), Image.Resampling.BICUBIC
         )
         grain = rng.normal(0, 8, (480, 640, 3))
-        Image.fromarray(np.clip(blots + grain, 0, 255).astype(np.uint8)).save(folder / f"{place:02}.jpg", quality=90)
+        Image.fromarray(np.clip(blots + grain, 0, 255).astype(np.uint8)).save(
+            folder / f"{place:02}.jpg", quality=90
+        )
     return [str(path) for path in sorted(folder.iterdir())]

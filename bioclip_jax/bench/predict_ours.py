@@ -40,7 +40,9 @@ class Tasks:
         from bioclip_jax.pipeline.images import Preprocess
 
         config = get_config(architecture)
-        params = jax.tree.map(np.array, init_params(config, seed=0)) | {"logit_scale": np.float32(np.log(100))}
+        params = jax.tree.map(np.array, init_params(config, seed=0)) | {
+            "logit_scale": np.float32(np.log(100))
+        }
         preprocess = Preprocess(config.vision.image_size)
         bundle = ModelBundle(config, params, preprocess, architecture, "random weights")
         write_model_directory(bundle, Path(output), replay_projector=False)
@@ -54,12 +56,14 @@ class Tasks:
         write_model_directory(resolve(model), Path(output), replay_projector=False)
         return {}
 
-    def make_taxa(self, model: str, count: int, folder: str, images: int, cosine: float, subset: int) -> dict[str, Any]:
+    def make_taxa(
+        self, model: str, count: int, folder: str, images: int, cosine: float, subset: int
+    ) -> dict[str, Any]:
         """In `folder`, synthetic taxa as pybioclip reads them and as a head of `model`, subset.csv with some of their
         species, and images.npy, vectors of images.
 
-        Returns {"share": of the taxa that have a probability above 1e-9, mean of a few images; "widths": how many
-        lineages each rank has}.
+        Returns {"share": of the taxa that have a probability above 1e-9, mean of a few images; "widths": how
+        many lineages each rank has}.
         """
         from bioclip_jax.bench.synthetic_taxa import SyntheticTaxa
         from bioclip_jax.predict.taxa.head import TaxaHead
@@ -106,7 +110,9 @@ class Tasks:
 
         return _timed(lambda: TreeOfLifeClassifier(self._model, TaxaHead.open(self._head)))[1]
 
-    def predict(self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None) -> dict[str, Any]:
+    def predict(
+        self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None
+    ) -> dict[str, Any]:
         """The answers; `batch_size` is the peer's."""
 
         def work() -> list[dict[str, Any]]:

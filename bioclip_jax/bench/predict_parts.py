@@ -46,7 +46,9 @@ class Bench:
     def sides(self) -> tuple[str, ...]:
         return (OURS, PEER) if self.peer else (OURS,)
 
-    def side(self, side: str, caches: str | None = None, environment: Mapping[str, str] | None = None) -> Side:
+    def side(
+        self, side: str, caches: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> Side:
         """A process; its caches are in folders that are empty the first time that the name `caches` is used."""
         given = dict(environment or {})
         if caches is not None:
@@ -108,7 +110,10 @@ def taxa(bench: Bench, count: int, cosine: float) -> None:
         bench.note("load", *loaded)
         bench.result["peak_memory_bytes"] = memory[OURS]
         if bench.peer:
-            bench.result |= {"peer_peak_memory_bytes": memory[PEER], "memory_share": short(memory[OURS] / memory[PEER])}
+            bench.result |= {
+                "peer_peak_memory_bytes": memory[PEER],
+                "memory_share": short(memory[OURS] / memory[PEER]),
+            }
         with step("the taxa alone"):
             bench.note("head_open", *(process.ask("open_head") for process in processes.values()))
         for rank, of_peer in (("species", _PEER_AT_ONCE), ("family", _PEER_FAMILY)):
@@ -119,7 +124,9 @@ def taxa(bench: Bench, count: int, cosine: float) -> None:
             bench.note("subset", *chosen)
             for rank in ("species", "family"):
                 for side, process in processes.items():
-                    answers[side][f"subset_{rank}"] = process.ask("predict", images=photographs, rank=rank)["rows"]
+                    answers[side][f"subset_{rank}"] = process.ask("predict", images=photographs, rank=rank)[
+                        "rows"
+                    ]
     if bench.peer:
         both = set(photographs[:_PEER_FAMILY])
         answers[OURS]["family"] = [row for row in answers[OURS]["family"] if row["file_name"] in both]
@@ -169,7 +176,10 @@ def folders(bench: Bench, count: int) -> None:
             racers[OURS][0].ask("predict", images=files)
         tried = {}
         if bench.peer:
-            for how, environment in (("torch.compile", {}), ("TORCHDYNAMO_DISABLE=1", {"TORCHDYNAMO_DISABLE": "1"})):
+            for how, environment in (
+                ("torch.compile", {}),
+                ("TORCHDYNAMO_DISABLE=1", {"TORCHDYNAMO_DISABLE": "1"}),
+            ):
                 with step(f"{count} photographs, pybioclip, {how}"):
                     process = start(PEER, environment)
                     process.ask("predict", images=files[: _PEER_BATCHES[-1]], batch_size=_PEER_BATCHES[-1])
@@ -187,7 +197,10 @@ def folders(bench: Bench, count: int) -> None:
     if bench.peer:
         bench.result["peer_images_per_second"] = short(speeds[PEER])
         bench.result["images_ratio"] = short(speeds[OURS] / speeds[PEER])
-        bench.result |= {"peer_how": peer_how, "peer_tried": {how: short(found[0]) for how, found in tried.items()}}
+        bench.result |= {
+            "peer_how": peer_how,
+            "peer_tried": {how: short(found[0]) for how, found in tried.items()},
+        }
 
 
 def memory(bench: Bench, counts: Sequence[int], taxa_count: int) -> None:

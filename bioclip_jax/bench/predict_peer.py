@@ -32,7 +32,9 @@ class Tasks:
         if self._device == "cpu":
             return {"device": "cpu"}
         if not self._torch.cuda.is_available():
-            raise UserError("JAX has a GPU, and torch finds none; install torch for it, or set JAX_PLATFORMS=cpu")
+            raise UserError(
+                "JAX has a GPU, and torch finds none; install torch for it, or set JAX_PLATFORMS=cpu"
+            )
         return {"device": self._torch.cuda.get_device_name()}
 
     def load_labels(self, model: str, labels: Sequence[str]) -> dict[str, Any]:
@@ -66,21 +68,29 @@ class Tasks:
                     return super().create_image_features(images, normalize)
                 return torch.from_numpy(np.stack([next(self.given) for _ in images])).to(self.device)
 
-        self._classifier, clock = self._timed(lambda: LocalTaxa(model_str=f"local-dir:{model}", device=self._device))
+        self._classifier, clock = self._timed(
+            lambda: LocalTaxa(model_str=f"local-dir:{model}", device=self._device)
+        )
         return clock
 
     def open_head(self) -> dict[str, Any]:
         """The taxa's vectors and names once more, without the model."""
         device = self._device
-        return self._timed(lambda: (self._classifier.get_txt_emb().to(device), self._classifier.get_txt_names()))[1]
+        return self._timed(
+            lambda: (self._classifier.get_txt_emb().to(device), self._classifier.get_txt_names())
+        )[1]
 
-    def predict(self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None) -> dict[str, Any]:
+    def predict(
+        self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None
+    ) -> dict[str, Any]:
         """The answers; `batch_size` None is its own, 10."""
         options = {"batch_size": batch_size or 10, "callback": lambda done, total: None}
         if rank is None:
             rows, clock = self._timed(lambda: self._classifier.predict(images, k=5, **options))
         else:
-            rows, clock = self._timed(lambda: self._classifier.predict(images, self._rank(rank), k=5, **options))
+            rows, clock = self._timed(
+                lambda: self._classifier.predict(images, self._rank(rank), k=5, **options)
+            )
         return clock | {"rows": rows}
 
     def head(self, features: str, start: int, count: int, rank: str) -> dict[str, Any]:

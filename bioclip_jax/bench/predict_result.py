@@ -46,7 +46,8 @@ def table(result: dict[str, Any]) -> str:
         rows.append([name.replace("_", " "), _seconds(value), peer, *map(_times, ratios)])
     if "images_per_second" in result:
         speeds = [
-            f"{result[key]:.3g}/s" if key in result else "-" for key in ("images_per_second", "peer_images_per_second")
+            f"{result[key]:.3g}/s" if key in result else "-"
+            for key in ("images_per_second", "peer_images_per_second")
         ]
         rows.append(["photographs", *speeds, _times(result.get("images_ratio")), "-"])
     if "peak_memory_bytes" in result:
@@ -58,7 +59,9 @@ def table(result: dict[str, Any]) -> str:
         rows.append(["peak memory", *sizes, _times(share and 1 / share), "-"])
     lines = [markdown(["", "bioclip_jax", "pybioclip", "ratio", "of CPU time"], rows)] if rows else []
     if "device" in result:
-        lines.append("On " + result["device"] + (f", pybioclip on {result['peer_device']}" if peered else "") + ".")
+        lines.append(
+            "On " + result["device"] + (f", pybioclip on {result['peer_device']}" if peered else "") + "."
+        )
     for rank, at_once in result.get("images_at_once", {}).items():
         of_peer = f", {at_once['peer']} by pybioclip" if peered else ""
         lines.append(f"At {rank}, {at_once['ours']} images at once{of_peer}.")
@@ -68,7 +71,9 @@ def table(result: dict[str, Any]) -> str:
         differences = ", ".join(f"{name} {value:.1e}" for name, value in result["score_difference"].items())
         lines.append(f"Largest difference of a score: {differences}.")
     if "memory_after" in result:
-        after = ", ".join(f"{int(size) / 1e6:.0f} MB after {count}" for count, size in result["memory_after"].items())
+        after = ", ".join(
+            f"{int(size) / 1e6:.0f} MB after {count}" for count, size in result["memory_after"].items()
+        )
         lines.append(f"Memory by images predicted: {after}.")
     return "\n\n".join(lines)
 

@@ -76,12 +76,17 @@ class Side:
 
 def _ending(status: int) -> str:
     # Linux kills the process that takes too much.
-    return "it was killed, as for want of memory" if status == -signal.SIGKILL else f"it ended with status {status}"
+    return (
+        "it was killed, as for want of memory"
+        if status == -signal.SIGKILL
+        else f"it ended with status {status}"
+    )
 
 
 def serve(make_tasks: Callable[[], Any]) -> None:
     """The process's side: answers each line of its input, {"task": a method of the object that is made first, and its
-    arguments}, with the dict that the method gives."""
+    arguments}, with the dict that the method gives.
+    """
     # Whatever a library prints must not come between the lines.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -103,7 +108,8 @@ def serve(make_tasks: Callable[[], Any]) -> None:
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """(What it gives, its seconds and cpu_seconds: of all threads, and of processes that it waited for, which other
-    load on the machine hardly changes)."""
+    load on the machine hardly changes).
+    """
     start, cpu = time.perf_counter(), _cpu_seconds()
     result = work()
     return result, {"seconds": time.perf_counter() - start, "cpu_seconds": _cpu_seconds() - cpu}
@@ -126,7 +132,10 @@ def memory() -> dict[str, int]:
     if not status.exists():
         import resource
 
-        return {"memory_bytes": resident, "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        return {
+            "memory_bytes": resident,
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        }
     # Not getrusage: under Linux that begins with the peak of the process which started this one.
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
     return {"memory_bytes": resident, "peak_memory_bytes": 1024 * int(lines["VmHWM"].split()[0])}

@@ -7,11 +7,12 @@ Nothing here is measured but the compute speed that is put in. A step takes
 - compute: the pairs of a GPU, at the speed that one GPU has alone, however few they are.
 - loss: the products of a GPU's features with everyone's, which grow with the global batch.
 - features: everyone's text features to every GPU, and their gradients back; nothing can be done meanwhile.
-- gradients, parameters (where fsdp splits them), activations (where tensor does): sent while the towers compute.
+- gradients, parameters (where fsdp splits them), activations (where tensor does): sent while the towers
+compute.
 
-A gather over n GPUs of a node and m nodes goes through one network after the other: of an array, (n-1)/n come through
-NVLink and (m-1)/m of an n-th through the GPU's own network card, and log2 of the numbers are the hops to wait for.
-A scatter costs the same, an all-reduce twice that.
+A gather over n GPUs of a node and m nodes goes through one network after the other: of an array, (n-1)/n come
+through NVLink and (m-1)/m of an n-th through the GPU's own network card, and log2 of the numbers are the hops
+to wait for. A scatter costs the same, an all-reduce twice that.
 Source: Thakur et al. 2005, "Optimization of collective communication operations in MPICH".
 """
 
@@ -40,10 +41,11 @@ _SECONDS_A_DAY = 86_400
 class Cluster:
     """Nodes of H100 SXM GPUs. Speeds are in bytes a second and GPU, one way.
 
-    nvlink: half of the data sheet's 900 GB/s both ways. network: one port of 400 Gb/s a GPU, as in a DGX H100.
-    efficiency: the share of a link's speed that a large collective reaches, assumed. hop: seconds until a message is
-    at the next GPU or node, assumed. fp32: FLOP/s that the loss's float32 products reach, assumed; the data sheet
-    has 67e12. Sources: NVIDIA H100 Tensor Core GPU and NVIDIA DGX H100 data sheets.
+    nvlink: half of the data sheet's 900 GB/s both ways. network: one port of 400 Gb/s a GPU, as in a DGX
+    H100.
+    efficiency: the share of a link's speed that a large collective reaches, assumed. hop: seconds until a
+    message is at the next GPU or node, assumed. fp32: FLOP/s that the loss's float32 products reach, assumed;
+    the data sheet has 67e12. Sources: NVIDIA H100 Tensor Core GPU and NVIDIA DGX H100 data sheets.
     """
 
     gpus_per_node: int = 8
@@ -74,8 +76,8 @@ class Cluster:
 class Job:
     """What is trained: `batch` and `replay` pairs a step, over all GPUs.
 
-    pairs_per_second: of one GPU alone. tokens, width, layers: of the image tower. sent_bytes: of each parameter and
-    gradient when it is sent, 4, or 2 with bfloat16 parameters.
+    pairs_per_second: of one GPU alone. tokens, width, layers: of the image tower. sent_bytes: of each
+    parameter and gradient when it is sent, 4, or 2 with bfloat16 parameters.
     """
 
     batch: int
@@ -95,8 +97,8 @@ class Job:
 class Step:
     """One step: seconds by what they go into, and the gigabytes that the loss needs on each GPU.
 
-    loss_gb: of everyone's text features and their gradients. ring_loss_gb: if instead each GPU passed a part on to
-    the next. full_loss_gb: if a GPU kept its rows of the logits and their gradient.
+    loss_gb: of everyone's text features and their gradients. ring_loss_gb: if instead each GPU passed a part
+    on to the next. full_loss_gb: if a GPU kept its rows of the logits and their gradient.
     """
 
     compute: float
@@ -130,13 +132,16 @@ def step(job: Job, cluster: Cluster, gpus: int) -> Step:
     all_reduce = 2 * cluster.gather(weights / fsdp, over_data, job.layers)
     # With tensor, a block sums its two branches forward and their gradients backward, in bfloat16.
     rows = (job.batch + job.replay) / gpus * tensor
-    activations = 4 * job.layers * 2 * cluster.gather(rows * job.tokens * job.width * 2, cluster.group(tensor))
+    activations = (
+        4 * job.layers * 2 * cluster.gather(rows * job.tokens * job.width * 2, cluster.group(tensor))
+    )
 
     logits = (job.batch**2 + job.replay**2) / gpus
     texts = 4 * job.embed_dim * (job.batch + job.replay)
     return Step(
         compute=(job.batch + job.replay) / gpus / job.pairs_per_second,
-        # train/losses.py: one product forward, that again in the backward pass, and one for each side's gradient.
+        # train/losses.py: one product forward, that again in the backward pass, and one for each side's
+        # gradient.
         loss=4 * 2 * job.embed_dim * logits / cluster.fp32,
         features=2 * cluster.gather(texts, cluster.group(gpus)),
         gradients=job.micro_batches * (all_reduce + gather),
@@ -159,13 +164,16 @@ def run(
 ) -> dict[str, Any]:
     """The table of per-GPU throughput and days for BioCLIP 2's 30 epochs over TreeOfLife-200M.
 
-    pairs_per_second: what one GPU does alone, measured by `bench train` or assumed. at: the number of GPUs that the
-    config's batch is for. "same_rows" keeps the rows of a GPU, so that the batch grows with their number;
-    "same_batch" keeps the global batch, as the published recipe needs, and the size of a micro-batch, so that fewer
-    GPUs take more of them. "exposed" figures hide nothing that is sent behind the compute, "hidden" ones all that fits.
+    pairs_per_second: what one GPU does alone, measured by `bench train` or assumed. at: the number of GPUs
+    that the config's batch is for. "same_rows" keeps the rows of a GPU, so that the batch grows with their
+    number; "same_batch" keeps the global batch, as the published recipe needs, and the size of a micro-batch,
+    so that fewer GPUs take more of them. "exposed" figures hide nothing that is sent behind the compute,
+    "hidden" ones all that fits.
     """
     if pairs_per_second <= 0:
-        raise UserError(f"--pairs-per-second is {pairs_per_second}; give the measured or assumed speed of one GPU")
+        raise UserError(
+            f"--pairs-per-second is {pairs_per_second}; give the measured or assumed speed of one GPU"
+        )
     model = get_config(config.model)
     job = Job(
         batch=config.global_batch_size,
@@ -204,7 +212,10 @@ def _figures(job: Job, cluster: Cluster, gpus: int) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result of `run` as two Markdown tables."""
-    titles = {"same_rows": "The rows of a GPU stay the same:", "same_batch": "The global batch stays the same:"}
+    titles = {
+        "same_rows": "The rows of a GPU stay the same:",
+        "same_batch": "The global batch stays the same:",
+    }
     tables = {key: markdown(_HEADER, [_row(figures) for figures in result[key]]) for key in titles}
     return "\n\n".join(f"{title}\n\n{tables[key]}" for key, title in titles.items())
 

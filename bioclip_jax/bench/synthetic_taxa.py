@@ -13,8 +13,8 @@ from jaxtyping import Float32, Int
 # Lineages of each rank, kingdom to genus, in a tree of the 867,455 species that are published for BioCLIP 2.
 _TAXA = 867_455
 _WIDTHS = (7, 100, 350, 1_500, 10_000, 100_000)
-# Of a vector's square length, the part that all taxa share, then what each rank adds, kingdom to species. So two
-# species of one genus have a cosine of about 0.85, of one order 0.6, of two kingdoms 0.2.
+# Of a vector's square length, the part that all taxa share, then what each rank adds, kingdom to species. So
+# two species of one genus have a cosine of about 0.85, of one order 0.6, of two kingdoms 0.2.
 _SHARES = (0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.15, 0.15)
 _SYLLABLES = ["ba", "ce", "di", "fo", "gu", "la", "me", "ni", "or", "pu", "ra", "se", "ti", "vo", "xa", "ze"]
 _SUFFIXES = ("ia", "phyta", "psida", "ales", "idae", "us", "is")
@@ -23,9 +23,9 @@ _SUFFIXES = ("ia", "phyta", "psida", "ales", "idae", "us", "is")
 class SyntheticTaxa:
     """`count` taxa in pybioclip's two shapes: vectors, and names [[kingdom .. species epithet], common name].
 
-    The tree is drawn: every taxon has a parent of the rank above, and a few parents have most of the children (their
-    numbers fall as 1/n). A taxon's vector is the normalised sum of one random direction for each of its ancestors,
-    for itself, and for all taxa. The order is shuffled, as published files follow no lineage.
+    The tree is drawn: every taxon has a parent of the rank above, and a few parents have most of the children
+    (their numbers fall as 1/n). A taxon's vector is the normalised sum of one random direction for each of
+    its ancestors, for itself, and for all taxa. The order is shuffled, as published files follow no lineage.
     """
 
     def __init__(self, count: int, dim: int, *, seed: int = 0) -> None:

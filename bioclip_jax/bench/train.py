@@ -37,19 +37,23 @@ _PACKAGES = ("bioclip-jax", "jax", "jaxlib", "flax", "optax")
 _LONGEST_CAPTION = 39
 
 
-def run(config: TrainConfig, *, steps: int = 20, peer: bool = False, data: str | None = None) -> dict[str, Any]:
+def run(
+    config: TrainConfig, *, steps: int = 20, peer: bool = False, data: str | None = None
+) -> dict[str, Any]:
     """Trains `steps` steps of the config after a warm-up, from random weights, and says how fast that was.
 
-    data: where to read the tree of life's pairs, as config.data.train; replayed ones come from config.replay.train.
-    Without it, random pairs lie on the devices, and nothing is waited for. peer: run open_clip beside it, on one
-    device with one device's pairs: in turns on a CPU, and before it on a GPU, whose memory does not hold both.
+    data: where to read the tree of life's pairs, as config.data.train; replayed ones come from
+    config.replay.train. Without it, random pairs lie on the devices, and nothing is waited for. peer: run
+    open_clip beside it, on one device with one device's pairs: in turns on a CPU, and before it on a GPU,
+    whose memory does not hold both.
 
     Returns, with speeds as medians over turns: pairs_per_second of all devices, replayed ones included;
-    treeoflife_pairs_per_second without them; tflops, the towers' TFLOP/s a device, without recomputation; loss_tflops,
-    the loss's; mfu, tflops against the data sheet (None on a CPU); mfu_measured_peak, against "matmul", the speed of
-    products measured in the same call; hardware_utilization, the same with recomputation; peak_memory_bytes of a device
-    and peak_memory_source; compile_seconds; data_wait, the share of time; step_seconds; peer and ratio (None without),
-    ours to the peer's pairs/s on one device; and what was run, on what, and when.
+    treeoflife_pairs_per_second without them; tflops, the towers' TFLOP/s a device, without recomputation;
+    loss_tflops, the loss's; mfu, tflops against the data sheet (None on a CPU); mfu_measured_peak, against
+    "matmul", the speed of products measured in the same call; hardware_utilization, the same with
+    recomputation; peak_memory_bytes of a device and peak_memory_source; compile_seconds; data_wait, the share
+    of time; step_seconds; peer and ratio (None without), ours to the peer's pairs/s on one device; and what
+    was run, on what, and when.
     """
     if steps < 1:
         raise UserError(f"--steps is {steps}; give at least 1")
@@ -64,7 +68,9 @@ def run(config: TrainConfig, *, steps: int = 20, peer: bool = False, data: str |
             for _ in range(turns):
                 rival.turn(steps // turns)
             rival.close()
-        sources = None if data is None else open_sources(replace(config, data=replace(config.data, train=data)))
+        sources = (
+            None if data is None else open_sources(replace(config, data=replace(config.data, train=data)))
+        )
         experiment = Experiment(config)
         _say("measuring matrix products")
         products = [_products(experiment)]
@@ -81,8 +87,14 @@ def run(config: TrainConfig, *, steps: int = 20, peer: bool = False, data: str |
                 # Others use its cores too, and a ceiling from a busy moment would be none.
                 products.append(_products(experiment))
         memory = _peak_memory(experiment, measured[-1].text_lengths)
-    result = _speeds(experiment, measured, fastest(products)) | memory | {"compile_seconds": round(compile_seconds, 1)}
-    return result | _against(rival, result) | _what_was_run(config, measured[-1], turns * (steps // turns), data)
+    result = (
+        _speeds(experiment, measured, fastest(products))
+        | memory
+        | {"compile_seconds": round(compile_seconds, 1)}
+    )
+    return (
+        result | _against(rival, result) | _what_was_run(config, measured[-1], turns * (steps // turns), data)
+    )
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,9 @@ class _Trainer:
         jax.block_until_ready(metrics)
         # A length that comes up for the first time is compiled for, which a long run does once.
         seconds = time.perf_counter() - start - sum(experiment.compile_seconds[compiled:])
-        return _Turn(seconds / steps, waited / steps, Work(work.model / steps, work.repeated / steps), lengths)
+        return _Turn(
+            seconds / steps, waited / steps, Work(work.model / steps, work.repeated / steps), lengths
+        )
 
     def _work(self, fed: Fed, lengths: tuple[int, int]) -> Work:
         config = self._experiment.config
@@ -184,7 +198,9 @@ def _peer(config: TrainConfig) -> Peer:
 
 def _products(experiment: Experiment) -> dict[str, Any]:
     config = experiment.config
-    images = (config.global_batch_size + config.replay.batch_size) // experiment.shards // config.micro_batches
+    images = (
+        (config.global_batch_size + config.replay.batch_size) // experiment.shards // config.micro_batches
+    )
     tokens = kept_patches(experiment.model_config.vision, config.patch_dropout or 0.0) + 1
     return measured_peak(experiment.model_config, images * tokens, jax.local_devices()[0])
 
@@ -196,7 +212,9 @@ def _devices() -> int:
 
 def _speeds(experiment: Experiment, measured: list[_Turn], matmul: dict[str, Any]) -> dict[str, Any]:
     def rate(amounts: Iterator[float]) -> float:
-        return statistics.median(amount / turn.seconds for amount, turn in zip(amounts, measured, strict=True))
+        return statistics.median(
+            amount / turn.seconds for amount, turn in zip(amounts, measured, strict=True)
+        )
 
     config, model = experiment.config, experiment.model_config
     tree, replayed = config.global_batch_size, config.replay.batch_size
@@ -246,7 +264,16 @@ def _against(peer: Peer | None, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _what_was_run(config: TrainConfig, last: _Turn, steps: int, data: str | None) -> dict[str, Any]:
-    chosen = ("model", "global_batch_size", "micro_batches", "precision", "remat", "attention", "unroll", "loss")
+    chosen = (
+        "model",
+        "global_batch_size",
+        "micro_batches",
+        "precision",
+        "remat",
+        "attention",
+        "unroll",
+        "loss",
+    )
     return {
         "config": {name: getattr(config, name) for name in chosen}
         | {"replay_batch_size": config.replay.batch_size, "compiler_options": config.compiler_options},
@@ -257,7 +284,7 @@ def _what_was_run(config: TrainConfig, last: _Turn, steps: int, data: str | None
         "device": jax.devices()[0].device_kind,
         "devices": _devices(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -1,8 +1,8 @@
 """open_clip's train step, in a process of its own: `python -m bioclip_jax.bench.train_peer`.
 
-A process of its own gives its memory back when it ends, and brings torch into no other. It talks in lines of JSON:
-it says which device it has, is told what to train, says how it does that, and then answers each number of steps with
-the seconds they took, until its input ends.
+A process of its own gives its memory back when it ends, and brings torch into no other. It talks in lines of
+JSON: it says which device it has, is told what to train, says how it does that, and then answers each number
+of steps with the seconds they took, until its input ends.
 """
 
 from __future__ import annotations
@@ -76,13 +76,14 @@ def _ready(settings: dict[str, Any], device: Any) -> tuple[Callable[[], Any], bo
 def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Callable[[], Any]:
     """One update of an open_clip model on random pairs on the device; it waits for the device and gives the loss.
 
-    settings: model_cfg, as in an open_clip_config.json; streams, the pairs of each loss (the tree of life's, and the
-    replayed ones, if any); micro_batches; precision, "fp32", "bf16" or "pure_bf16"; checkpointing; learning_rate,
-    weight_decay, betas, eps.
+    settings: model_cfg, as in an open_clip_config.json; streams, the pairs of each loss (the tree of life's,
+    and the replayed ones, if any); micro_batches; precision, "fp32", "bf16" or "pure_bf16"; checkpointing;
+    learning_rate, weight_decay, betas, eps.
 
-    As open_clip trains: autocast for bf16, bfloat16 parameters for pure_bf16, AdamW, ClipLoss, texts at the model's
-    context length, and micro-batches whose features are computed first and whose loss is that of all. Replayed pairs go
-    through the towers along with the others; the second projector, a thousandth of the work, is left out.
+    As open_clip trains: autocast for bf16, bfloat16 parameters for pure_bf16, AdamW, ClipLoss, texts at the
+    model's context length, and micro-batches whose features are computed first and whose loss is that of all.
+    Replayed pairs go through the towers along with the others; the second projector, a thousandth of the
+    work, is left out.
     """
     import open_clip
     import torch
@@ -125,7 +126,9 @@ def make_step(settings: dict[str, Any], device: Any, *, compiled: bool) -> Calla
                 # Of each stream, everyone's features, of which only this part's carry a gradient.
                 known = [fresh if i == part else cached[i] for i in range(parts)]
                 sides = zip(*known, strict=True)
-                total = loss(*([torch.cat(stream) for stream in zip(*side, strict=True)] for side in sides), scale)
+                total = loss(
+                    *([torch.cat(stream) for stream in zip(*side, strict=True)] for side in sides), scale
+                )
             total.backward()
         return total
 
@@ -160,7 +163,9 @@ def _random_batches(settings: dict[str, Any], size: int, device: Any) -> list[tu
         images.append(pixels.chunk(parts))
         tokens = torch.randint(1, text["vocab_size"], (pairs, text["context_length"]), device=device)
         texts.append(tokens.chunk(parts))
-    return [tuple(torch.cat(streams) for streams in part) for part in zip(zip(*images), zip(*texts), strict=True)]
+    return [
+        tuple(torch.cat(streams) for streams in part) for part in zip(zip(*images), zip(*texts), strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 def checksums(trees: Mapping[str, Any]) -> dict[str, int]:
     """For each tree the sum of its arrays' bits, read as unsigned integers, modulo 2^32.
 
-    Computed where the arrays lie. Integers add up to the same sum in any order, so it does not depend on the mesh.
+    Computed where the arrays lie. Integers add up to the same sum in any order, so it does not depend on the
+    mesh.
     """
     return {name: int(value) for name, value in _checksums(dict(trees)).items()}
 

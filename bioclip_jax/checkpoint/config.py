@@ -39,7 +39,9 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> 
         if name in values and not (required and values[name] is None):
             arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
         elif required:
-            raise UserError(f"{where}.{name} is not set; set it in the config file or with --{where}.{name}=VALUE")
+            raise UserError(
+                f"{where}.{name} is not set; set it in the config file or with --{where}.{name}=VALUE"
+            )
     return cls(**arguments)
 
 
@@ -78,7 +80,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal:
         if value not in arguments:
             known = ", ".join(str(a) for a in arguments)
-            raise UserError(f"{where} is {value!r}; it must be one of {known}{nearest(str(value), map(str, arguments))}")
+            raise UserError(
+                f"{where} is {value!r}; it must be one of {known}{nearest(str(value), map(str, arguments))}"
+            )
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -22,7 +22,8 @@ from bioclip_jax.errors import UserError
 
 PyTree = Any
 
-# Orbax announces every step of a save as a warning, and a failed one as a traceback; we tell what a person needs.
+# Orbax announces every step of a save as a warning, and a failed one as a traceback; we tell what a person
+# needs.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 _CHECKSUMS = "checksums"
@@ -38,9 +39,9 @@ class Checkpoints:
     Orbax writes it under another name and renames it when it is whole, so a killed save leaves the
     checkpoints before it as they were. Checksums noted with it tell when what is read is not what was saved.
 
-    A save that failed does not stop the run at once: `save_again` tells of it, and the state of that moment should
-    be saved. UserError once `attempts` saves in a row have failed. With several processes each must make the same
-    calls, and what one of them cannot write or read has failed for all.
+    A save that failed does not stop the run at once: `save_again` tells of it, and the state of that moment
+    should be saved. UserError once `attempts` saves in a row have failed. With several processes each must
+    make the same calls, and what one of them cannot write or read has failed for all.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class Checkpoints:
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
         self._pending, self._error = True, None
         try:
-            self._manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), force=True)
-        except Exception as error:  # noqa: BLE001  whatever the file system and the storage library come up with
+            self._manager.save(
+                step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), force=True
+            )
+        except Exception as error:
             self._error = error
 
     def save_again(self) -> bool:
@@ -86,7 +89,9 @@ class Checkpoints:
             return False
         if self._pending and not self._manager.is_saving_in_progress():
             self.wait()
-        return self._failures > 0 and not self._pending and time.monotonic() - self._failed_at > _PAUSE_SECONDS
+        return (
+            self._failures > 0 and not self._pending and time.monotonic() - self._failed_at > _PAUSE_SECONDS
+        )
 
     def wait(self) -> bool:
         """Block until the newest save is on disk. Returns False if it has failed."""
@@ -95,7 +100,7 @@ class Checkpoints:
             try:
                 self._manager.wait_until_finished()
                 self._manager.check_for_errors()
-            except Exception as error:  # noqa: BLE001  as in save
+            except Exception as error:
                 self._error = self._error or error
             if self._anyone(self._error is not None):
                 self._note_failure(self._error or OSError("another process could not write its part"))
@@ -115,7 +120,8 @@ class Checkpoints:
             good = (self._directory.steps() or [None])[-1]
             kept = "there is no checkpoint yet" if good is None else f"checkpoint {good} is the last good one"
             raise UserError(
-                f"no checkpoint could be written to {self._directory.checkpoints} in {self._failures} attempts "
+                f"no checkpoint could be written to {self._directory.checkpoints} in {self._failures} "
+                f"attempts "
                 f"({_reason(error)}); {kept}; make room or mend the disk, and start again"
             ) from error
 
@@ -133,8 +139,10 @@ class Checkpoints:
         items = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
         restored, error = None, None
         try:
-            restored = self._manager.restore(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore()))
-        except Exception as raised:  # noqa: BLE001  as in save
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore())
+            )
+        except Exception as raised:
             error = raised
         # Before the checksums, which all processes make together.
         if self._anyone(error is not None):
@@ -150,13 +158,14 @@ class Checkpoints:
     ) -> tuple[int, dict[str, PyTree], dict[str, Any]]:
         """The newest checkpoint that can be read, as `restore`, with its step before.
 
-        One that cannot is set aside as STEP.damaged, and told, once an older one was read. UserError if none can.
+        One that cannot is set aside as STEP.damaged, and told, once an older one was read. UserError if none
+        can.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self._directory.steps()):
             try:
                 trees, meta = self.restore(step, abstract)
-            except Exception as error:  # noqa: BLE001  as in save
+            except Exception as error:
                 damaged[step] = _reason(error)
                 continue
             for bad, reason in damaged.items():
@@ -170,7 +179,8 @@ class Checkpoints:
             return step, trees, meta
         newest = next(iter(damaged.values()), "there is none")
         raise UserError(
-            f"no checkpoint in {self._directory.checkpoints} can be read ({newest}); if the files are damaged, put them "
+            f"no checkpoint in {self._directory.checkpoints} can be read ({newest}); if the files are "
+            f"damaged, put them "
             "back from a copy, or give another --workdir"
         )
 
@@ -188,13 +198,16 @@ class Checkpoints:
 def _quiet_given_up_work() -> None:
     """Keep tracebacks of reads and writes that Orbax has given up from the screen.
 
-    After the first failure, which we tell in one line, the others' callbacks find asyncio's loop closed and their
-    coroutines are dropped; nobody can catch what they raise then.
+    After the first failure, which we tell in one line, the others' callbacks find asyncio's loop closed and
+    their coroutines are dropped; nobody can catch what they raise then.
     """
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
-        closed = isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"
+        closed = (
+            isinstance(unraisable.exc_value, RuntimeError)
+            and str(unraisable.exc_value) == "Event loop is closed"
+        )
         if not closed and not inspect.iscoroutine(unraisable.object):
             before(unraisable)
 

@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         # A service or `>&-` may leave a stream closed, which Python shows as None.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
-    # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux allows, go
-    # out as the bytes they are.
+    # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux
+    # allows, go out as the bytes they are.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
             raise
         print(
-            f"error: {error.object[error.start : error.end]!r} in an argument or a file's name is not text in the "
+            f"error: {error.object[error.start : error.end]!r} in an argument or a file's name is not text "
+            f"in the "
             "locale's encoding; set LC_ALL=C.UTF-8 or PYTHONUTF8=1",
             file=sys.stderr,
         )
@@ -68,7 +69,10 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
         except OSError:
             _close_stdout()
-        print(f"error: {about}{error.strerror or error}; check the path, its permissions and the disk", file=sys.stderr)
+        print(
+            f"error: {about}{error.strerror or error}; check the path, its permissions and the disk",
+            file=sys.stderr,
+        )
         return 2
     if isinstance(result, int):
         return result
@@ -99,7 +103,9 @@ def _close_stdout() -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="bioclip-jax", description="Train, evaluate, export and use BioCLIP-2-class models in JAX.")
+    parser = Parser(
+        prog="bioclip-jax", description="Train, evaluate, export and use BioCLIP-2-class models in JAX."
+    )
     parser.add_argument("--version", action="version", version=f"bioclip-jax {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     models.add_verbs(verbs)

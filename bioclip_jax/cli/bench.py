@@ -50,7 +50,9 @@ def bench_memory(arguments: argparse.Namespace) -> Result:
 def bench_scaling(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.bench.scaling import GPUS, run, table
 
-    result = run(experiment_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus or GPUS)
+    result = run(
+        experiment_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus or GPUS
+    )
     if not arguments.json:
         print(table(result))
     return result
@@ -84,13 +86,23 @@ def add_verbs(verbs: Any) -> None:
     verb = add_verb(kinds, "loader", bench_loader, "images/s of the training pipeline on one core")
     verb.add_argument("shards", metavar="SHARDS", help="a folder of tars")
     verb.add_argument("--peer", action="store_true", help="run webdataset and torchvision beside it")
-    verb.add_argument("--workers", type=positive, nargs="+", default=(), metavar="N", help="also through N processes")
-    verb.add_argument("--window", type=int, default=0, metavar="N", help="read forward at N places, as data.window")
+    verb.add_argument(
+        "--workers", type=positive, nargs="+", default=(), metavar="N", help="also through N processes"
+    )
+    verb.add_argument(
+        "--window", type=int, default=0, metavar="N", help="read forward at N places, as data.window"
+    )
     verb = add_configured(kinds, "train", bench_train, "pairs/s, FLOP/s and memory of a config's update")
-    verb.add_argument("--steps", type=positive, default=20, help="updates to time, behind a warm-up (default 20)")
-    verb.add_argument("--data", metavar="DATA", help="read batches from here, as data.train (default: random ones)")
+    verb.add_argument(
+        "--steps", type=positive, default=20, help="updates to time, behind a warm-up (default 20)"
+    )
+    verb.add_argument(
+        "--data", metavar="DATA", help="read batches from here, as data.train (default: random ones)"
+    )
     verb.add_argument("--peer", action="store_true", help="run open_clip under torch.compile beside it")
-    verb = add_configured(kinds, "memory", bench_memory, "what a device holds, by compiling for so many on a CPU")
+    verb = add_configured(
+        kinds, "memory", bench_memory, "what a device holds, by compiling for so many on a CPU"
+    )
     verb.add_argument("--devices", type=positive, required=True, metavar="N", help="devices to compile for")
     verb = add_configured(kinds, "scaling", bench_scaling, "a model of the cost on 8 to 1,024 GPUs")
     verb.add_argument(
@@ -103,12 +115,22 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--gpus", type=positive, nargs="+", metavar="N", help="default 8 16 ... 1024")
 
     verb = add_verb(kinds, "predict", bench_predict, "speed, memory and scores of predictions")
-    verb.add_argument("--model", default="ViT-B-16", metavar="MODEL", help="or an architecture, with random weights")
+    verb.add_argument(
+        "--model", default="ViT-B-16", metavar="MODEL", help="or an architecture, with random weights"
+    )
     verb.add_argument("--peer", action="store_true", help="run pybioclip beside it")
-    verb.add_argument("--full", action="store_true", help="also what takes the peer half an hour, and 20,000 images")
-    verb.add_argument("--parts", nargs="+", metavar="PART", help="of labels, taxa, folders, memory (default: all)")
-    verb.add_argument("--taxa-count", type=positive, default=867_455, metavar="N", help="taxa of the synthetic tree")
+    verb.add_argument(
+        "--full", action="store_true", help="also what takes the peer half an hour, and 20,000 images"
+    )
+    verb.add_argument(
+        "--parts", nargs="+", metavar="PART", help="of labels, taxa, folders, memory (default: all)"
+    )
+    verb.add_argument(
+        "--taxa-count", type=positive, default=867_455, metavar="N", help="taxa of the synthetic tree"
+    )
     verb.add_argument("--image-cosine", type=float, default=0.3, metavar="X", help="of an image to its taxon")
-    verb.add_argument("--labels", type=positive, default=400, metavar="N", help="labels of the larger classifier")
+    verb.add_argument(
+        "--labels", type=positive, default=400, metavar="N", help="labels of the larger classifier"
+    )
     verb.add_argument("--images", metavar="DIR", help="photographs (default: generated ones)")
     verb.add_argument("--photographs", type=positive, default=64, metavar="N", help="how many are timed")

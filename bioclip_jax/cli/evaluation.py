@@ -146,7 +146,9 @@ def _analyzed(arguments: argparse.Namespace) -> Reads:
     return {
         "what --traits name": getattr(arguments, "traits", None),
         "what --labels name": arguments.labels,
-        "an input": itertools.chain(arguments.embeddings, data_files(arguments.data) if arguments.data else ()),
+        "an input": itertools.chain(
+            arguments.embeddings, data_files(arguments.data) if arguments.data else ()
+        ),
     }
 
 
@@ -164,7 +166,12 @@ def analyze_between(arguments: argparse.Namespace) -> Result:
         reads=_analyzed(arguments),
     )
     traits = {
-        name: {"r": found["r"], "p": found["p"], "r of held-out species": found["r_cv"], "its p": found["p_cv"]}
+        name: {
+            "r": found["r"],
+            "p": found["p"],
+            "r of held-out species": found["r_cv"],
+            "its p": found["p_cv"],
+        }
         for name, found in result["traits"].items()
     }
     tree = result["tree"]
@@ -185,7 +192,10 @@ def analyze_within(arguments: argparse.Namespace) -> Result:
         reads=_analyzed(arguments),
     )
     shown = {"separability": "separability", "majority": "commonest value", "orthogonality": "orthogonality"}
-    shown |= {"orthogonality_null_mean": "of random directions", "orthogonality_permuted_mean": "of shuffled labels"}
+    shown |= {
+        "orthogonality_null_mean": "of random directions",
+        "orthogonality_permuted_mean": "of shuffled labels",
+    }
     told = {
         name: {title: found[key] for key, title in shown.items() if found.get(key) is not None}
         for name, found in result["factors"].items()
@@ -219,9 +229,14 @@ def _told(arguments: argparse.Namespace, result: dict[str, Any], told: dict[str,
     if not arguments.json:
         from bioclip_jax.evaluate.report.terminal import table
 
-        cells = [{"": name} | {title: _figure(value) for title, value in found.items()} for name, found in told.items()]
+        cells = [
+            {"": name} | {title: _figure(value) for title, value in found.items()}
+            for name, found in told.items()
+        ]
         print("\n".join(table(cells)))
-    print(f"wrote {arguments.output}/report.html, results.json, and a PNG and a CSV a figure", file=sys.stderr)
+    print(
+        f"wrote {arguments.output}/report.html, results.json, and a PNG and a CSV a figure", file=sys.stderr
+    )
     return result
 
 
@@ -250,7 +265,9 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 
     verb = _add_protocol(protocols, "few-shot", "nearest centroid of a few images a class, over folds")
     _add_text_type(verb)
-    verb.add_argument("--shots", type=positive, nargs="+", default=[1, 5], help="images a class (default 1 5)")
+    verb.add_argument(
+        "--shots", type=positive, nargs="+", default=[1, 5], help="images a class (default 1 5)"
+    )
     verb.add_argument("--folds", type=positive, default=5, help="how often they are drawn (default 5)")
     verb.add_argument(
         "--skip-small-classes", dest="skip_small", action="store_true", help="leave out classes with fewer"
@@ -258,11 +275,15 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     verb.set_defaults(options=("text_type", "shots", "folds", "skip_small"))
 
     verb = _add_protocol(protocols, "newt", "164 binary questions, a support vector machine each")
-    verb.add_argument("--draws", type=positive, default=100, help="settings that are tried for each (default 100)")
+    verb.add_argument(
+        "--draws", type=positive, default=100, help="settings that are tried for each (default 100)"
+    )
     _add_seeds(verb, "draws", "jobs")
     verb.add_argument("--jobs", type=positive, help="processes (default: one a core)")
 
-    _add_seeds(_add_protocol(protocols, "fishnet", "nine traits of fishes, by a small head on frozen features"))
+    _add_seeds(
+        _add_protocol(protocols, "fishnet", "nine traits of fishes, by a small head on frozen features")
+    )
     _add_seeds(_add_protocol(protocols, "awa2", "85 attributes of animals that the head has not seen"))
 
     verb = _add_protocol(protocols, "herbarium19", "known species named and new ones discovered")
@@ -284,8 +305,12 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     verb = add_verb(protocols, _SUITE, eval_suite, "all entries of a suite whose data are there")
     verb.add_argument("suite", type=Path, metavar="SUITE.yaml", help="as configs/bioclip2.yaml")
     _add_evaluated(verb)
-    verb.add_argument("--output", type=Path, required=True, metavar="DIR", help="results.json, results.md, results.png")
-    verb.add_argument("--resume", action="store_true", help="keep what DIR holds of the same model, data and options")
+    verb.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="results.json, results.md, results.png"
+    )
+    verb.add_argument(
+        "--resume", action="store_true", help="keep what DIR holds of the same model, data and options"
+    )
     verb.set_defaults(status=_suite_status)
 
 
@@ -295,7 +320,9 @@ def _add_protocol(protocols: Any, name: str, help: str) -> argparse.ArgumentPars
     _add_evaluated(verb)
     where = verb.add_mutually_exclusive_group(required=True)
     where.add_argument("--data", metavar="DATA", help=f"the publisher's folder, {_DATA}")
-    where.add_argument("--images", type=Path, metavar="DIR", help="the folder that the CSV's file paths start from")
+    where.add_argument(
+        "--images", type=Path, metavar="DIR", help="the folder that the CSV's file paths start from"
+    )
     verb.add_argument("--labels", type=Path, metavar="CSV", help="annotations for --images")
     verb.add_argument(
         "--output", type=Path, metavar="DIR", help="write results.json here, and a CSV a table of details"
@@ -309,9 +336,13 @@ def _add_evaluated(verb: argparse.ArgumentParser) -> None:
         "--data-root", type=Path, metavar="DIR", help="where the publishers' folders lie, each by its name"
     )
     verb.add_argument(
-        "--all-checkpoints", action="store_true", help="score every checkpoint of the training directory MODEL"
+        "--all-checkpoints",
+        action="store_true",
+        help="score every checkpoint of the training directory MODEL",
     )
-    verb.add_argument("--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all there are of the fastest)")
+    verb.add_argument(
+        "--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all there are of the fastest)"
+    )
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
     add_transform(verb, default="the model's own")
     add_reading(verb)
@@ -323,46 +354,73 @@ def _add_text_type(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_seeds(verb: argparse.ArgumentParser, *options: str) -> None:
-    verb.add_argument("--seeds", type=non_negative, nargs="+", default=[0, 1, 2], help="a run each (default 0 1 2)")
+    verb.add_argument(
+        "--seeds", type=non_negative, nargs="+", default=[0, 1, 2], help="a run each (default 0 1 2)"
+    )
     verb.set_defaults(options=("seeds", *options))
 
 
 def _add_analyze(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(title="analyses", metavar="ANALYSIS", required=True)
-    verb = add_verb(kinds, "overview", analyze_overview, "draw the training curve and a map of the embeddings")
+    verb = add_verb(
+        kinds, "overview", analyze_overview, "draw the training curve and a map of the embeddings"
+    )
     verb.add_argument("--model", required=True, metavar="MODEL", help="a training directory")
     verb.add_argument("--data", required=True, metavar="DATA", help="the images to map")
     verb.add_argument("--output", required=True, type=Path, metavar="PNG")
 
-    verb = add_verb(kinds, "between", analyze_between, "traits along the species' means, and the tree in the embedding")
+    verb = add_verb(
+        kinds, "between", analyze_between, "traits along the species' means, and the tree in the embedding"
+    )
     _add_analyzed(verb)
     verb.add_argument("--traits", type=Path, metavar="CSV", help="a row a species, a column a trait")
     verb.add_argument(
-        "--trait", nargs="+", default=[], metavar="COLUMN", help="these of --traits, or columns of the data themselves"
+        "--trait",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="these of --traits, or columns of the data themselves",
     )
     verb.add_argument("--permutations", type=positive, default=9999, help="shuffled traits (default 9999)")
 
-    verb = add_verb(kinds, "within", analyze_within, "what varies inside species, and whether apart from the species")
+    verb = add_verb(
+        kinds, "within", analyze_within, "what varies inside species, and whether apart from the species"
+    )
     _add_analyzed(verb)
-    verb.add_argument("--factor", nargs="+", required=True, metavar="COLUMN", help="such as life_stage, sex, health")
+    verb.add_argument(
+        "--factor", nargs="+", required=True, metavar="COLUMN", help="such as life_stage, sex, health"
+    )
     verb.add_argument("--permutations", type=positive, default=200, help="shuffled labels (default 200)")
 
 
 def _add_analyzed(verb: argparse.ArgumentParser) -> None:
     """Where embeddings come from: one file or model, or several, which are then stages of a curve."""
     verb.add_argument(
-        "--embeddings", type=Path, nargs="+", default=[], metavar="PARQUET", help="as `bioclip-jax embed` writes them"
+        "--embeddings",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PARQUET",
+        help="as `bioclip-jax embed` writes them",
     )
-    verb.add_argument("--model", nargs="+", default=[], metavar="MODEL", help="encode --data by these instead")
+    verb.add_argument(
+        "--model", nargs="+", default=[], metavar="MODEL", help="encode --data by these instead"
+    )
     verb.add_argument("--data", metavar="DATA", help=_DATA)
     verb.add_argument("--images", type=Path, metavar="DIR", help="in place of --data, with --labels CSV")
     verb.add_argument("--labels", type=Path, metavar="CSV")
-    verb.add_argument("--all-checkpoints", action="store_true", help="a stage a checkpoint of the training directory")
+    verb.add_argument(
+        "--all-checkpoints", action="store_true", help="a stage a checkpoint of the training directory"
+    )
     verb.add_argument("--names", nargs="+", default=[], metavar="NAME", help='of the stages, such as "25 %%"')
     verb.add_argument(
-        "--species-column", metavar="COLUMN", help="what tells species apart (default: the name of genus and species)"
+        "--species-column",
+        metavar="COLUMN",
+        help="what tells species apart (default: the name of genus and species)",
     )
     verb.add_argument("--where", nargs="+", default=[], metavar="COLUMN=VALUE", help="only rows that say so")
     verb.add_argument("--seed", type=non_negative, default=0)
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
-    verb.add_argument("--output", required=True, type=Path, metavar="DIR", help="the report, its figures and tables")
+    verb.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="the report, its figures and tables"
+    )

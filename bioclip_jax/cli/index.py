@@ -67,13 +67,17 @@ def add_verbs(verbs: Any) -> None:
     kinds = verbs.add_parser("index", help="find similar images").add_subparsers(
         title="what to do", metavar="WHAT", required=True
     )
-    verb = add_verb(kinds, "build", index_build, "make an index of images, or add to it what it does not hold")
+    verb = add_verb(
+        kinds, "build", index_build, "make an index of images, or add to it what it does not hold"
+    )
     add_inputs(verb)
     add_model(verb, default=None)
     add_transform(verb, default="the index's, else what the model is")
     add_reading(verb)
     verb.add_argument("--output", required=True, type=Path, metavar="DIR", help="the index")
-    verb = add_verb(kinds, "search", index_search, "find the images that are most like others, or like a text")
+    verb = add_verb(
+        kinds, "search", index_search, "find the images that are most like others, or like a text"
+    )
     verb.add_argument("index", type=Path, metavar="INDEX", help="what index build wrote")
     verb.add_argument("queries", nargs="*", metavar="INPUTS", help="images, folders, globs, tables or tars")
     add_model(verb, default=None)
@@ -82,7 +86,9 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--text", action="append", metavar="TEXT", help="search by words; may be given again")
     verb.add_argument("--k", type=positive, default=10, help="how many images for each (default 10)")
     verb.add_argument("--within", metavar="TAXON", help="only images of a taxon of any rank")
-    verb.add_argument("--where", metavar="FILTER", help="only images with such columns: \"locality = 'Ohio'\"")
+    verb.add_argument(
+        "--where", metavar="FILTER", help="only images with such columns: \"locality = 'Ohio'\""
+    )
     verb.add_argument("--exact", action="store_true", help="compare with every image")
     add_output(verb)
     verb = add_verb(kinds, "delete", index_delete, "take images out of an index")

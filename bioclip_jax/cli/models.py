@@ -47,7 +47,10 @@ def export(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.convert.hub import export_model
 
     path = export_model(arguments.model, arguments.output, format=arguments.format)
-    print(f"wrote {path}; load it with open_clip.create_model_and_transforms('local-dir:{path}')", file=sys.stderr)
+    print(
+        f"wrote {path}; load it with open_clip.create_model_and_transforms('local-dir:{path}')",
+        file=sys.stderr,
+    )
     return {"output": str(path)}
 
 
@@ -76,6 +79,10 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--format", choices=["open_clip"], default="open_clip")
 
     verb = add_verb(verbs, "import", import_, "read weights of open_clip, safetensors or pickled")
-    verb.add_argument("source", metavar="SOURCE", help="a directory, a weights file, local-dir:PATH or hf-hub:ORG/NAME")
+    verb.add_argument(
+        "source", metavar="SOURCE", help="a directory, a weights file, local-dir:PATH or hf-hub:ORG/NAME"
+    )
     verb.add_argument("output", type=Path, metavar="OUT", help="a directory that does not exist or is empty")
-    verb.add_argument("--model", metavar="NAME", help="the architecture by its open_clip name, where SOURCE says none")
+    verb.add_argument(
+        "--model", metavar="NAME", help="the architecture by its open_clip name, where SOURCE says none"
+    )

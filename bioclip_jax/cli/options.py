@@ -23,10 +23,15 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-MODEL = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
+MODEL = (
+    "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or "
+    "hf-hub:ORG/NAME"
+)
 
 
-def add_verb(verbs: Any, name: str, run: Any, help: str, epilog: str | None = None) -> argparse.ArgumentParser:
+def add_verb(
+    verbs: Any, name: str, run: Any, help: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog)
     verb.set_defaults(run=run, takes_overrides=False)
     verb.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -38,13 +43,18 @@ def add_configured(verbs: Any, name: str, run: Any, help: str, epilog: str = "")
     overrides = "Any key of the config can be set behind the other options: --config.learning_rate=1e-4. "
     verb = add_verb(verbs, name, run, help, overrides + epilog)
     verb.set_defaults(takes_overrides=True)
-    verb.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config(), as in configs/")
+    verb.add_argument(
+        "--config", required=True, metavar="FILE", help="a Python file with get_config(), as in configs/"
+    )
     return verb
 
 
 def add_inputs(verb: argparse.ArgumentParser, nargs: str = "+") -> None:
     verb.add_argument(
-        "inputs", nargs=nargs, metavar="INPUTS", help="images, folders, globs, tables with a filepath column, or tars"
+        "inputs",
+        nargs=nargs,
+        metavar="INPUTS",
+        help="images, folders, globs, tables with a filepath column, or tars",
     )
 
 
@@ -55,13 +65,17 @@ def add_model(verb: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL
     verb.add_argument(
         "--pretrained", metavar="TAG|FILE", help="the weights of an architecture: open_clip's tag, or a file"
     )
-    verb.add_argument("--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all there are of the fastest)")
+    verb.add_argument(
+        "--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all there are of the fastest)"
+    )
     verb.add_argument("--batch-size", type=positive, help="images that go through the model at once")
 
 
 def add_taxa(verb: argparse._ActionsContainer) -> None:
     """The taxa head."""
-    verb.add_argument("--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)")
+    verb.add_argument(
+        "--taxa", type=Path, metavar="FILE", help="what taxa build wrote (default: the model's own)"
+    )
 
 
 def add_taxa_choice(verb: argparse._ActionsContainer) -> None:
@@ -69,8 +83,12 @@ def add_taxa_choice(verb: argparse._ActionsContainer) -> None:
     verb.add_argument(
         "--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank"
     )
-    verb.add_argument("--within", metavar="TAXON", help="only what belongs to a taxon of any rank, such as Mammalia")
-    verb.add_argument("--skip-unknown", action="store_true", help="pass over names of --subset that the taxa lack")
+    verb.add_argument(
+        "--within", metavar="TAXON", help="only what belongs to a taxon of any rank, such as Mammalia"
+    )
+    verb.add_argument(
+        "--skip-unknown", action="store_true", help="pass over names of --subset that the taxa lack"
+    )
     add_taxa(verb)
 
 
@@ -98,7 +116,9 @@ def add_transform(verb: argparse.ArgumentParser, default: str = "what the model 
 def add_reading(verb: argparse.ArgumentParser) -> None:
     """Options for reading image files."""
     verb.add_argument(
-        "--exif", choices=["apply", "ignore"], help="turn images upright by EXIF (default), or not, as pybioclip"
+        "--exif",
+        choices=["apply", "ignore"],
+        help="turn images upright by EXIF (default), or not, as pybioclip",
     )
     verb.add_argument(
         "--max-pixels", type=positive, metavar="N", help="read images of up to N pixels (default 178,956,970)"
@@ -108,7 +128,11 @@ def add_reading(verb: argparse.ArgumentParser) -> None:
 
 def reading(arguments: argparse.Namespace) -> Any:
     """The options of add_reading as ReadOptions; None where none is given."""
-    given = {name: getattr(arguments, name) for name in ("exif", "max_pixels", "strict") if getattr(arguments, name)}
+    given = {
+        name: getattr(arguments, name)
+        for name in ("exif", "max_pixels", "strict")
+        if getattr(arguments, name)
+    }
     if not given:
         return None
     from bioclip_jax.pipeline.images import ReadOptions

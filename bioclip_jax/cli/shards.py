@@ -62,7 +62,9 @@ def stats(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.curate.counting.table import print_stats
 
     register_datasets()
-    result = shard_stats(arguments.shards, report=arguments.report, processes=arguments.processes, seed=arguments.seed)
+    result = shard_stats(
+        arguments.shards, report=arguments.report, processes=arguments.processes, seed=arguments.seed
+    )
     if not arguments.json:
         print_stats(result)
     return result
@@ -70,9 +72,9 @@ def stats(arguments: argparse.Namespace) -> Result:
 
 def add_verbs(verbs: Any) -> None:
     """Declare them."""
-    shards = verbs.add_parser("shards", help="build, check and count shards of the tree of life").add_subparsers(
-        title="what to do", metavar="WHAT", required=True
-    )
+    shards = verbs.add_parser(
+        "shards", help="build, check and count shards of the tree of life"
+    ).add_subparsers(title="what to do", metavar="WHAT", required=True)
     _add_build(shards)
 
     verb = add_verb(shards, "align", align, "resolve a table's names against a taxonomic backbone")
@@ -86,7 +88,9 @@ def add_verbs(verbs: Any) -> None:
         "output", type=Path, metavar="OUT", help=".csv, .tsv or .parquet; the reports are written beside it"
     )
     _add_backbone(verb, required=True)
-    verb.add_argument("--count-column", metavar="NAME", help="column with the number of images a row stands for")
+    verb.add_argument(
+        "--count-column", metavar="NAME", help="column with the number of images a row stands for"
+    )
 
     verb = add_verb(
         shards,
@@ -96,11 +100,15 @@ def add_verbs(verbs: Any) -> None:
         "Exit status 1 if there are errors; what is unusual but can be read is a note.",
     )
     verb.set_defaults(status=lambda result: int(result["errors"] > 0))
-    verb.add_argument("shards", metavar="SHARDS", help="a folder of tars or ArrayRecord files, one of them, or a glob")
+    verb.add_argument(
+        "shards", metavar="SHARDS", help="a folder of tars or ArrayRecord files, one of them, or a glob"
+    )
     verb.add_argument(
         "--repair", type=Path, metavar="OUT", help="write clean copies of what is sound to this new folder"
     )
-    verb.add_argument("--report", type=Path, metavar="FILE", help="write everything found to a .csv or .json file")
+    verb.add_argument(
+        "--report", type=Path, metavar="FILE", help="write everything found to a .csv or .json file"
+    )
     _add_processes(verb)
 
     verb = add_verb(shards, "stats", stats, "count shards by rank, source, size and caption")
@@ -123,9 +131,12 @@ def _add_build(shards: Any) -> None:
     verb.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder with metadata.csv or .parquet, Parquet files with images, tars, ArrayRecord or a TFDS name",
+        help="a folder with metadata.csv or .parquet, Parquet files with images, tars, ArrayRecord or a "
+        "TFDS name",
     )
-    verb.add_argument("output", type=Path, metavar="OUT", help="a folder that is new, empty or holds this build")
+    verb.add_argument(
+        "output", type=Path, metavar="OUT", help="a folder that is new, empty or holds this build"
+    )
     verb.add_argument(
         "--metadata", metavar="TABLE", help="labels in a CSV or Parquet, joined on key, uuid, filepath or id"
     )
@@ -133,7 +144,9 @@ def _add_build(shards: Any) -> None:
 
     output = verb.add_argument_group("what is written")
     output.add_argument("--format", choices=["tar", "array_record"], default="tar")
-    output.add_argument("--size", type=positive, default=224, metavar="N", help="pixels of a side (default 224)")
+    output.add_argument(
+        "--size", type=positive, default=224, metavar="N", help="pixels of a side (default 224)"
+    )
     output.add_argument(
         "--resize",
         choices=["squash", "shortest"],
@@ -144,27 +157,43 @@ def _add_build(shards: Any) -> None:
         "--resample",
         choices=["antialias", "toolbox"],
         default="antialias",
-        help="antialias (default), or as the TreeOfLife toolbox made the published shards: OpenCV's cubic where an "
+        help="antialias (default), or as the TreeOfLife toolbox made the published shards: OpenCV's cubic "
+        "where an "
         "image shrinks, Lanczos-4 where it grows",
     )
     output.add_argument(
-        "--exif", choices=["apply", "ignore"], default="apply", help="turn images upright by EXIF (default), or not"
+        "--exif",
+        choices=["apply", "ignore"],
+        default="apply",
+        help="turn images upright by EXIF (default), or not",
     )
     output.add_argument("--quality", type=positive, default=95, metavar="N", help="of the JPEGs (default 95)")
-    output.add_argument("--samples-per-shard", type=positive, default=10_000, metavar="N", help="default 10000")
-    output.add_argument("--seed", type=non_negative, default=0, metavar="N", help="of the shuffle (default 0)")
+    output.add_argument(
+        "--samples-per-shard", type=positive, default=10_000, metavar="N", help="default 10000"
+    )
+    output.add_argument(
+        "--seed", type=non_negative, default=0, metavar="N", help="of the shuffle (default 0)"
+    )
 
     cleaning = verb.add_argument_group("cleaning, off unless asked for")
     cleaning.add_argument(
-        "--min-side", type=non_negative, default=0, metavar="N", help="drop images with a shorter side of fewer pixels"
+        "--min-side",
+        type=non_negative,
+        default=0,
+        metavar="N",
+        help="drop images with a shorter side of fewer pixels",
     )
     cleaning.add_argument(
         "--min-range", type=non_negative, default=0, metavar="N", help="drop images of one tone; 16 is safe"
     )
     cleaning.add_argument(
-        "--dedup", choices=["exact", "near"], help="remove copies of the same bytes, or near-duplicates by PDQ too"
+        "--dedup",
+        choices=["exact", "near"],
+        help="remove copies of the same bytes, or near-duplicates by PDQ too",
     )
-    cleaning.add_argument("--dedup-distance", type=non_negative, metavar="BITS", help="of 256, for near-duplicates")
+    cleaning.add_argument(
+        "--dedup-distance", type=non_negative, metavar="BITS", help="of 256, for near-duplicates"
+    )
     cleaning.add_argument(
         "--observation",
         dest="observation_column",
@@ -186,7 +215,10 @@ def _add_build(shards: Any) -> None:
     names = verb.add_argument_group("names")
     _add_backbone(names, required=False)
     names.add_argument(
-        "--unresolved", choices=["keep", "drop"], default="keep", help="samples whose name is not found (default keep)"
+        "--unresolved",
+        choices=["keep", "drop"],
+        default="keep",
+        help="samples whose name is not found (default keep)",
     )
 
     running = verb.add_argument_group("how it runs")
@@ -207,7 +239,9 @@ def _add_backbone(verb: Any, required: bool) -> None:
     verb.add_argument("--vernacular", metavar="PATH", help="VernacularName table; default: the archive's own")
     verb.add_argument("--language", default="en", help="language of the common names, ISO 639 (default en)")
     verb.add_argument(
-        "--apply-fuzzy", action="store_true", help="take near-misses that have no rival, instead of only proposing them"
+        "--apply-fuzzy",
+        action="store_true",
+        help="take near-misses that have no rival, instead of only proposing them",
     )
 
 

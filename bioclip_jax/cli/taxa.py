@@ -24,6 +24,7 @@ from bioclip_jax.cli.options import (
 )
 from bioclip_jax.files import check_outputs, check_suffix
 
+
 def taxa_build(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.pipeline.sources.open import data_files
     from bioclip_jax.predict.model import load_model
@@ -34,7 +35,9 @@ def taxa_build(arguments: argparse.Namespace) -> Result:
     check_outputs({"--output": arguments.output}, {"where the names are": data_files(arguments.names)})
     check_suffix(arguments.output, (".safetensors",))
     model = load_model(arguments.model, **running(arguments))
-    result = build_taxa(arguments.names, model, arguments.output, dtype=arguments.dtype, complete=arguments.complete)
+    result = build_taxa(
+        arguments.names, model, arguments.output, dtype=arguments.dtype, complete=arguments.complete
+    )
     if not arguments.json:
         print_known(result)
     return result
@@ -71,7 +74,9 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
     if not arguments.json:
         figures = {name: value for name, value in result.items() if name not in ("before", "after")}
         for time in ("before", "after"):
-            figures |= {f"{time}, {name}": value for name, value in result[time].items() if name != "reliability"}
+            figures |= {
+                f"{time}, {name}": value for name, value in result[time].items() if name != "reliability"
+            }
         print_result(figures)
     for doubt in doubts(result):
         print(f"warning: {doubt}", file=sys.stderr)
@@ -88,11 +93,14 @@ def add_verbs(verbs: Any) -> None:
         "names",
         nargs="?",
         metavar="NAMES",
-        help="CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labeled data (default: what the Hub"
+        help="CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labeled data (default: "
+        "what the Hub"
         " has for the model)",
     )
     add_model(verb)
-    verb.add_argument("--output", type=Path, metavar="FILE", help="default: taxa.safetensors in the model's directory")
+    verb.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: taxa.safetensors in the model's directory"
+    )
     verb.add_argument(
         "--dtype", choices=["float32", "float16", "int8"], default="float32", help="of the stored vectors"
     )
@@ -107,10 +115,14 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--within", metavar="TAXON", help="only what belongs to it")
     add_output(verb)
     verb = add_verb(kinds, "calibrate", taxa_calibrate, "fit a softmax temperature on labeled images")
-    verb.add_argument("data", metavar="DATA", help="labeled images: a folder with metadata.csv, tars or NAME:SPLIT")
+    verb.add_argument(
+        "data", metavar="DATA", help="labeled images: a folder with metadata.csv, tars or NAME:SPLIT"
+    )
     add_model(verb)
     add_transform(verb)
     add_reading(verb)
     add_taxa(verb)
-    verb.add_argument("--output", required=True, type=Path, metavar="JSON", help="give it to predict as --temperature")
+    verb.add_argument(
+        "--output", required=True, type=Path, metavar="JSON", help="give it to predict as --temperature"
+    )
     verb.add_argument("--plot", type=Path, metavar="PNG", help="draw how often answers are right")

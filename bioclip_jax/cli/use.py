@@ -66,7 +66,8 @@ def embed(arguments: argparse.Namespace) -> Result:
 
     if arguments.json and arguments.output is None:
         raise UserError(
-            "--json tells the result on standard output, where the vectors would go; name a file with --output"
+            "--json tells the result on standard output, where the vectors would go; name a file with "
+            "--output"
         )
     check_outputs({"--output": arguments.output}, {"--texts": arguments.texts})
     texts = [*(arguments.text or []), *(read_texts(arguments.texts) if arguments.texts else [])]
@@ -129,7 +130,9 @@ def add_verbs(verbs: Any) -> None:
     add_model(verb)
     add_transform(verb)
     add_reading(verb)
-    names = verb.add_argument_group("possible answers", "the taxa of the tree of life, if nothing else is said")
+    names = verb.add_argument_group(
+        "possible answers", "the taxa of the tree of life, if nothing else is said"
+    )
     names.add_argument("--rank", choices=RANKS, help="of the answers (default species)")
     add_taxa_choice(names)
     names.add_argument("--cls", metavar="LABELS", help="your own labels: a,b,c or a file with one a line")
@@ -160,14 +163,18 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument(
         "--log", type=Path, metavar="FILE", help="how the answers came about: text, or JSON by its suffix"
     )
-    verb.add_argument("--resume", action="store_true", help="resume --output where the same command was stopped")
+    verb.add_argument(
+        "--resume", action="store_true", help="resume --output where the same command was stopped"
+    )
 
     verb = add_verb(verbs, "embed", embed, "write a vector for each image, or text")
     add_inputs(verb, nargs="*")
     add_model(verb)
     add_transform(verb)
     add_reading(verb)
-    verb.add_argument("--text", action="append", metavar="TEXT", help="a text instead of images; may be given again")
+    verb.add_argument(
+        "--text", action="append", metavar="TEXT", help="a text instead of images; may be given again"
+    )
     verb.add_argument("--texts", type=Path, metavar="FILE", help="texts instead of images, one a line")
     verb.add_argument(
         "--format", choices=["npy", "parquet", "json", "pybioclip"], help="default: by the output's suffix"
@@ -176,13 +183,15 @@ def add_verbs(verbs: Any) -> None:
         "--output",
         type=file_or_stdout,
         metavar="FILE",
-        help="default: pybioclip's JSON on standard output; in a .npy row i is input i (named in FILE.npy.json), NaN "
+        help="default: pybioclip's JSON on standard output; in a .npy row i is input i (named in "
+        "FILE.npy.json), NaN "
         "where it cannot be read",
     )
     verb.add_argument(
         "--normalize",
         action=argparse.BooleanOptionalAction,
-        help="unit vectors, or as the image tower projects them (default: .npy and .parquet unit vectors, JSON not, as"
+        help="unit vectors, or as the image tower projects them (default: .npy and .parquet unit vectors, "
+        "JSON not, as"
         " pybioclip's)",
     )
     verb.add_argument(
@@ -198,7 +207,9 @@ def add_verbs(verbs: Any) -> None:
     add_reading(verb)
     verb.add_argument("--index", type=Path, metavar="DIR", help="what index build wrote, for similar images")
     verb.add_argument("--images", type=Path, metavar="FOLDER", help="images to show on the map")
-    verb.add_argument("--labels", metavar="LABELS", help="labels to begin with: a,b,c or a file with one a line")
+    verb.add_argument(
+        "--labels", metavar="LABELS", help="labels to begin with: a,b,c or a file with one a line"
+    )
     add_taxa_choice(verb)
     add_temperature(verb)
     verb.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
@@ -211,5 +222,9 @@ def add_verbs(verbs: Any) -> None:
     )
     verb.add_argument("--max-upload-mb", type=positive, default=20, help="of one file (default 20)")
     verb.add_argument(
-        "--queue", type=positive, default=16, metavar="N", help="requests that may wait for the model (default 16)"
+        "--queue",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="requests that may wait for the model (default 16)",
     )

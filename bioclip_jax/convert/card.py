@@ -36,7 +36,8 @@ def model_card(bundle: ModelBundle, name: str) -> str:
         f"---\n{_front_matter(bundle, name, metrics)}\n---\n",
         f"# {name}\n",
         f"A CLIP for organisms: architecture {bundle.name}, {_parameters(bundle):.1f} M parameters, "
-        f"images of {bundle.config.vision.image_size} pixels, vectors of {bundle.config.embed_dim} dimensions. "
+        f"images of {bundle.config.vision.image_size} pixels, vectors of {bundle.config.embed_dim} "
+        f"dimensions. "
         f"Written by bioclip_jax {__version__}.\n",
         _data(bundle),
         _settings(bundle),
@@ -72,7 +73,10 @@ def _front_matter(bundle: ModelBundle, name: str, metrics: Mapping[str, Any]) ->
 
 def _data(bundle: ModelBundle) -> str:
     if bundle.training is None:
-        return f"## Data\n\nThe weights come from {_public_name(bundle.source)}; see there for what they were trained on.\n"
+        return (
+            f"## Data\n\nThe weights come from {_public_name(bundle.source)}; see there for what they "
+            f"were trained on.\n"
+        )
     config = bundle.training["config"]
     caption = config.get("caption", {})
     lines = [f"- Training: {_public_name(config['data'].get('train'))}"]
@@ -97,7 +101,9 @@ def _settings(bundle: ModelBundle) -> str:
         ("mean", preprocess.mean),
         ("std", preprocess.std),
     ]
-    return "## Configuration\n\n" + _table(("setting", "value"), [(key, _plain(value)) for key, value in rows])
+    return "## Configuration\n\n" + _table(
+        ("setting", "value"), [(key, _plain(value)) for key, value in rows]
+    )
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
@@ -140,7 +146,10 @@ The tokenizer is CLIP's byte-pair encoding, which open_clip carries itself; noth
 
 
 def _table(head: tuple[str, str], rows: list[tuple[Any, Any]]) -> str:
-    return "\n".join([f"| {head[0]} | {head[1]} |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]) + "\n"
+    return (
+        "\n".join([f"| {head[0]} | {head[1]} |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)])
+        + "\n"
+    )
 
 
 def _plain(value: Any) -> str:

@@ -21,8 +21,9 @@ _TRAINING_ONLY = ("visual.continual_proj",)
 def fingerprint(params: Mapping[str, Any], config: CLIPConfig) -> str:
     """A hex digest of 64 digits, the same for a training checkpoint, its export, and that imported again.
 
-    SHA-256 over the configuration and, for each tensor by name, its shape and the SHA-256 of its float32 bytes; the
-    replay projector is left out. So it changes with any bit of a weight, and not with the preprocessing.
+    SHA-256 over the configuration and, for each tensor by name, its shape and the SHA-256 of its float32
+    bytes; the replay projector is left out. So it changes with any bit of a weight, and not with the
+    preprocessing.
     `params`: nested dict of arrays, on the host or a device.
     """
     tensors = sorted(item for item in named_tensors(params) if item[0] not in _TRAINING_ONLY)

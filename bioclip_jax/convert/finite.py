@@ -19,7 +19,8 @@ __all__ = ["check_finite", "is_finite"]
 def check_finite(params: Mapping[str, Any], source: str, advice: str) -> None:
     """UserError where a number in the nested dict of arrays `params` is NaN or infinite.
 
-    The message names `source`, the first such tensor and how many numbers of it are affected, and ends in `advice`.
+    The message names `source`, the first such tensor and how many numbers of it are affected, and ends in
+    `advice`.
     """
     tensors = list(named_tensors(params))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -30,7 +31,8 @@ def check_finite(params: Mapping[str, Any], source: str, advice: str) -> None:
         count = int((~np.isfinite(np.asarray(value, np.float32))).sum())
         more = f", nor are some of {len(bad) - 1} other tensors" if len(bad) > 1 else ""
         raise UserError(
-            f"{source} has broken weights: {count:,} of {np.size(value):,} numbers in {name} are not finite (NaN or "
+            f"{source} has broken weights: {count:,} of {np.size(value):,} numbers in {name} are not finite "
+            f"(NaN or "
             f"infinity){more}; {advice}"
         )
 

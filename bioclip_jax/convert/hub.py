@@ -48,9 +48,10 @@ def export_model(model: str | Path, output: str | Path, *, format: str = "open_c
 def import_model(source: str | Path, output: str | Path, *, model: str | None = None) -> Path:
     """Writes a MODEL of open_clip's, or a bare weights file, as our model directory. Returns its path.
 
-    A weights file (.safetensors, .bin, .pt, .pth, or the .index.json of several) is of the architecture `model`, or of
-    the one that its shapes fit; a folder of such without open_clip's configuration is of `model`. A replay projector is
-    kept, beside the weights that open_clip loads. UserError as for `export_model`.
+    A weights file (.safetensors, .bin, .pt, .pth, or the .index.json of several) is of the architecture
+    `model`, or of the one that its shapes fit; a folder of such without open_clip's configuration is of
+    `model`. A replay projector is kept, beside the weights that open_clip loads. UserError as for
+    `export_model`.
     """
     output = _free(output)
     path = Path(source).expanduser()
@@ -61,15 +62,17 @@ def import_model(source: str | Path, output: str | Path, *, model: str | None = 
     size = None if model is None else get_config(model).vision.image_size
     bundle = resolve(source, image_size=size)
     if model is not None and bundle.config != get_config(model):
-        raise UserError(f"{source} is {bundle.name}, not {model}: leave --model out, or give that model's weights")
+        raise UserError(
+            f"{source} is {bundle.name}, not {model}: leave --model out, or give that model's weights"
+        )
     return write_model_directory(bundle, output, replay_projector=True)
 
 
 def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector: bool) -> Path:
     """open_clip_config.json, open_clip_model.safetensors and README.md, and the replay projector's own file if asked for.
 
-    The model's taxa head comes along where it lies beside the model and belongs to these weights. Written beside
-    `output` and renamed, so that a directory is there whole or not at all.
+    The model's taxa head comes along where it lies beside the model and belongs to these weights. Written
+    beside `output` and renamed, so that a directory is there whole or not at all.
     """
     output = _free(output)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
-from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.utils import get_session
 
 from bioclip_jax.errors import UserError
@@ -18,7 +25,11 @@ _UNREACHABLE = "is not in the cache and the Hub cannot be reached"
 
 _PAIR = (".npy", ".json")
 # In open_clip's order.
-_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
 
 
 def download(repository: str, config_name: str) -> tuple[Path, Path]:
@@ -41,13 +52,20 @@ def download(repository: str, config_name: str) -> tuple[Path, Path]:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise UserError(f"hf-hub:{repository} {_UNREACHABLE}; {advice}") from error
     except GatedRepoError as error:
-        raise UserError(f"hf-hub:{repository} asks for consent first: accept its terms on the Hub, then `hf auth login`") from error
+        raise UserError(
+            f"hf-hub:{repository} asks for consent first: accept its terms on the Hub, then `hf auth login`"
+        ) from error
     except RepositoryNotFoundError as error:
-        raise UserError(f"hf-hub:{repository} does not exist on the Hub, or is private: check the name, or `hf auth login`") from error
+        raise UserError(
+            f"hf-hub:{repository} does not exist on the Hub, or is private: check the name, or `hf auth "
+            f"login`"
+        ) from error
     except EntryNotFoundError as error:
         raise UserError(f"hf-hub:{repository} has no {config_name}: it is not an open_clip model") from error
     except (HfHubHTTPError, OSError) as error:
-        raise UserError(f"hf-hub:{repository} could not be fetched ({type(error).__name__}): try again") from error
+        raise UserError(
+            f"hf-hub:{repository} could not be fetched ({type(error).__name__}): try again"
+        ) from error
 
 
 def _cached(repository: str, config_name: str) -> tuple[Path, Path]:
@@ -68,13 +86,16 @@ def _fetch_weights(repository: str) -> Path:
             raise
         except EntryNotFoundError:
             continue
-    raise UserError(f"hf-hub:{repository} has no {' or '.join(_WEIGHTS)}: only ViT-CLIP models of open_clip are supported")
+    raise UserError(
+        f"hf-hub:{repository} has no {' or '.join(_WEIGHTS)}: only ViT-CLIP models of open_clip are supported"
+    )
 
 
 def download_pair(repository: str, stems: Sequence[str]) -> Path:
     """STEM.npy of a dataset of the Hub, with STEM.json beside it, for the first of `stems` that it holds.
 
-    A pair in huggingface_hub's cache is taken without a connection, whichever it is. UserError where none can be had.
+    A pair in huggingface_hub's cache is taken without a connection, whichever it is. UserError where none can
+    be had.
     """
     for stem in stems:
         try:
@@ -111,5 +132,7 @@ def _check_reachable(url: str, what: str, advice: str) -> None:
     """UserError at once where `url` gets no answer of any kind; huggingface_hub itself retries for half a minute."""
     try:
         get_session().head(url, timeout=_PATIENCE)
-    except Exception as error:  # the session's library, and so its errors, depend on huggingface_hub's version
+    except (
+        Exception
+    ) as error:  # the session's library, and so its errors, depend on huggingface_hub's version
         raise UserError(f"{what} {_UNREACHABLE}; {advice}") from error

@@ -33,7 +33,10 @@ def infer_architecture(state_dict: Mapping[str, Shaped[np.ndarray, "..."]]) -> s
     if len(names) == 1:
         return names[0]
     if not names:
-        raise UserError("the tensors' shapes are of no architecture we know: give its configuration in a directory, or --model")
+        raise UserError(
+            "the tensors' shapes are of no architecture we know: give its configuration in a directory, or "
+            "--model"
+        )
     raise UserError(f"the tensors' shapes fit {' and '.join(names)}: say which with --model")
 
 

@@ -37,12 +37,23 @@ __all__ = [
 ]
 
 CONFIG_FILE = "open_clip_config.json"
-# Key of CONFIG_FILE under which export and import record an Origin; open_clip reads model_cfg and preprocess_cfg only.
+# Key of CONFIG_FILE under which export and import record an Origin; open_clip reads model_cfg and
+# preprocess_cfg only.
 RECORD_KEY = "bioclip_jax"
 # What else is read of a model's directory: open_clip's tokenizer, and what a training run says of itself.
-_MODEL_NAMES = (CONFIG_FILE, "config.json", "metrics.jsonl", "tokenizer.json", "tokenizer_config.json", "vocab.json")
+_MODEL_NAMES = (
+    CONFIG_FILE,
+    "config.json",
+    "metrics.jsonl",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
 
-_FORMS = "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or hf-hub:ORG/NAME"
+_FORMS = (
+    "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or "
+    "hf-hub:ORG/NAME"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +62,8 @@ class ModelBundle:
 
     params: nested dict of float32 arrays, as `CLIP`'s. name: the architecture's, or "custom". source: where
     it came from, for a person. directory: where it lies, None for one of the Hub or a bare file. training:
-    {"config", "step", "metrics"} of the run behind it (metrics: the last evaluation up to that step, with its own
-    "step", or None), where MODEL is a training directory. origin: whose weights they are.
+    {"config", "step", "metrics"} of the run behind it (metrics: the last evaluation up to that step, with its
+    own "step", or None), where MODEL is a training directory. origin: whose weights they are.
     """
 
     config: CLIPConfig
@@ -82,7 +93,9 @@ def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
         try:
             state_dict |= load_file(replay)
         except SafetensorError as error:
-            raise UserError(f"{replay} is not a readable safetensors file ({error}): import the model again") from error
+            raise UserError(
+                f"{replay} is not a readable safetensors file ({error}): import the model again"
+            ) from error
     bundle = _bundle(config, preprocess, state_dict, source=place.source, image_size=image_size)
     return dataclasses.replace(bundle, directory=place.directory, origin=place.origin(content))
 
@@ -166,7 +179,11 @@ def _locate(model: str | Path) -> _Run | _Files:
     path = Path(text.removeprefix("local-dir:")).expanduser().absolute()
     if path.is_dir() and TrainingDirectory.is_one(path):
         return _Run(path, None)
-    if path.name.isdecimal() and path.parent.name == "checkpoints" and TrainingDirectory.is_one(path.parents[1]):
+    if (
+        path.name.isdecimal()
+        and path.parent.name == "checkpoints"
+        and TrainingDirectory.is_one(path.parents[1])
+    ):
         return _Run(path.parents[1], int(path.name))
     if (path / CONFIG_FILE).is_file():
         return _Files(text, path / CONFIG_FILE, find_weights(path), path)
@@ -223,14 +240,18 @@ def _read_content(path: Path) -> Mapping[str, Any]:
         problem = "it needs model_cfg and preprocess_cfg"
     except (OSError, ValueError) as error:
         problem = str(error)
-    raise UserError(f"{path} is not an open_clip configuration ({problem}): fetch it again, or export the model anew")
+    raise UserError(
+        f"{path} is not an open_clip configuration ({problem}): fetch it again, or export the model anew"
+    )
 
 
 def _read_config(path: Path, content: Mapping[str, Any]) -> tuple[CLIPConfig, Preprocess]:
     try:
         config = CLIPConfig.from_open_clip(content["model_cfg"])
         # open_clip resizes to the tower's own size, whatever the preprocess_cfg says.
-        preprocess = Preprocess.from_open_clip(content.get("preprocess_cfg") or {}, size=config.vision.image_size)
+        preprocess = Preprocess.from_open_clip(
+            content.get("preprocess_cfg") or {}, size=config.vision.image_size
+        )
         return config, preprocess
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -247,7 +268,9 @@ def _bundle(
     positions = state_dict.get("visual.positional_embedding")
     if positions is not None:
         # The file may hold another size than its configuration names; open_clip resamples that, too.
-        config, positions, preprocess = _at_image_size(config, positions, preprocess, image_size or config.vision.image_size)
+        config, positions, preprocess = _at_image_size(
+            config, positions, preprocess, image_size or config.vision.image_size
+        )
         state_dict = {**state_dict, "visual.positional_embedding": positions}
     try:
         params = from_state_dict(state_dict, config)
@@ -258,15 +281,25 @@ def _bundle(
 
 
 def _at_image_size(
-    config: CLIPConfig, positions: Shaped[np.ndarray, "tokens width"], preprocess: Preprocess, image_size: int | None
+    config: CLIPConfig,
+    positions: Shaped[np.ndarray, "tokens width"],
+    preprocess: Preprocess,
+    image_size: int | None,
 ) -> tuple[CLIPConfig, Shaped[np.ndarray, "new_tokens width"], Preprocess]:
     if image_size is None:
         return config, positions, preprocess
     if image_size < config.vision.patch_size:
-        raise UserError(f"image size {image_size} is smaller than one patch of {config.vision.patch_size} pixels: choose a larger one")
+        raise UserError(
+            f"image size {image_size} is smaller than one patch of {config.vision.patch_size} pixels: "
+            f"choose a larger one"
+        )
     vision = dataclasses.replace(config.vision, image_size=image_size)
     positions = resize_positions(np.asarray(positions), vision.grid)
-    return dataclasses.replace(config, vision=vision), positions, dataclasses.replace(preprocess, size=image_size)
+    return (
+        dataclasses.replace(config, vision=vision),
+        positions,
+        dataclasses.replace(preprocess, size=image_size),
+    )
 
 
 def _what_is_wrong(text: str, path: Path) -> str:
@@ -278,7 +311,10 @@ def _what_is_wrong(text: str, path: Path) -> str:
         kind = "a transformers model" if (path / "config.json").is_file() else "weights alone"
         return f"{text} holds {kind}, without {CONFIG_FILE}: {advice}"
     if path.is_dir():
-        return f"{text} is not a model: it holds neither {CONFIG_FILE} nor config.json with checkpoints/; give {_FORMS}"
+        return (
+            f"{text} is not a model: it holds neither {CONFIG_FILE} nor config.json with checkpoints/; "
+            f"give {_FORMS}"
+        )
     if not text.startswith("local-dir:") and text.count("/") == 1 and not text.startswith((".", "/", "~")):
         return f"no such directory: {text}; a model of the Hub is hf-hub:{text}"
     return f"no such model: {text}; give {_FORMS}"

@@ -65,7 +65,9 @@ def to_state_dict(params: Mapping[str, Any], config: CLIPConfig) -> StateDict:
     return dict(state_dict_items(params, config))
 
 
-def state_dict_items(params: Mapping[str, Any], config: CLIPConfig) -> Iterator[tuple[str, Float[np.ndarray, "..."]]]:
+def state_dict_items(
+    params: Mapping[str, Any], config: CLIPConfig
+) -> Iterator[tuple[str, Float[np.ndarray, "..."]]]:
     """`to_state_dict`, one tensor at a time: the largest models are not held twice."""
     present = {key for key, path in _OPTIONAL.items() if _at(params, path) is not None}
     for key, path, layer in _entries(config, present):
@@ -90,7 +92,8 @@ def from_state_dict(state_dict: Mapping[str, Float[np.ndarray, "..."]], config: 
             value = value.reshape(())
         if value.shape != expected:
             raise UserError(
-                f"{key} has shape {list(value.shape)}, the configuration says {list(expected)}: is it another model's file?"
+                f"{key} has shape {list(value.shape)}, the configuration says {list(expected)}: is it "
+                f"another model's file?"
             )
         node = params
         for name in path[:-1]:
@@ -173,8 +176,10 @@ def _transpose(matrix: np.ndarray, result: np.ndarray) -> np.ndarray:
 
 def _room(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     """Room for float32 in pages of its own: XLA's CPU backend takes what begins at a multiple of 64 bytes as it is, and
-    copies other arrays."""
-    # Filled in one call: a fault for each page, or a huge page from a virtual machine's host, takes several times as long.
+    copies other arrays.
+    """
+    # Filled in one call: a fault for each page, or a huge page from a virtual machine's host, takes several
+    # times as long.
     if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
         return np.empty(shape, np.float32)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
@@ -199,7 +204,13 @@ def _torch_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
         return fixed[key]
     tower = vision if key.startswith("visual.") else text
     width, hidden = tower.width, tower.mlp_width
-    name = key.rpartition("attn.")[2] if "attn." in key else key.rpartition("mlp.")[2] if "mlp." in key else "norm"
+    name = (
+        key.rpartition("attn.")[2]
+        if "attn." in key
+        else key.rpartition("mlp.")[2]
+        if "mlp." in key
+        else "norm"
+    )
     return {
         "in_proj_weight": (3 * width, width),
         "in_proj_bias": (3 * width,),
@@ -216,6 +227,12 @@ def _torch_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
 def _check_keys(expected: set[str], given: set[str]) -> None:
     missing, extra = sorted(expected - given), sorted(given - expected)
     if missing:
-        raise UserError(f"{len(missing)} tensors are missing, such as {missing[0]}: the file is incomplete or of another architecture")
+        raise UserError(
+            f"{len(missing)} tensors are missing, such as {missing[0]}: the file is incomplete or of "
+            f"another architecture"
+        )
     if extra:
-        raise UserError(f"{len(extra)} tensors are not of this architecture, such as {extra[0]}: name the right one with --model")
+        raise UserError(
+            f"{len(extra)} tensors are not of this architecture, such as {extra[0]}: name the right one "
+            f"with --model"
+        )

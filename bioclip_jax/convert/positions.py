@@ -21,7 +21,10 @@ def resize_positions(
     class_token, patches = positions[:1], positions[1:]
     old = math.isqrt(len(patches))
     if old * old != len(patches):
-        raise UserError(f"visual.positional_embedding has {len(patches)} patches, not a square: only square images are supported")
+        raise UserError(
+            f"visual.positional_embedding has {len(patches)} patches, not a square: only square images are "
+            f"supported"
+        )
     if old == grid:
         return positions
     weights = _bicubic(old, grid)

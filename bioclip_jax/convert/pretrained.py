@@ -28,9 +28,9 @@ def tags(architecture: str) -> tuple[str, ...]:
 def repository(architecture: str, tag: str | None = None) -> str:
     """The MODEL, hf-hub:ORG/NAME, that an architecture's tag stands for; None stands for the only one there is.
 
-    It brings its own configuration, and so the activation that its weights were trained with: open_clip computes
-    "ViT-B-16" with exact GELU whatever the tag, and only warns where the weights want QuickGELU. UserError for an
-    architecture or a tag that does not exist, or where several tags do and none is given.
+    It brings its own configuration, and so the activation that its weights were trained with: open_clip
+    computes "ViT-B-16" with exact GELU whatever the tag, and only warns where the weights want QuickGELU.
+    UserError for an architecture or a tag that does not exist, or where several tags do and none is given.
     """
     found = _repositories(architecture)
     names = ", ".join(found)
@@ -39,7 +39,9 @@ def repository(architecture: str, tag: str | None = None) -> str:
             f"{architecture} has no pretrained weights; give a file with --pretrained, or a model directory"
         )
     if tag is None and len(found) > 1:
-        raise UserError(f"{architecture} has several pretrained weights; choose one with --pretrained: {names}")
+        raise UserError(
+            f"{architecture} has several pretrained weights; choose one with --pretrained: {names}"
+        )
     if tag is not None and tag not in found:
         raise UserError(f"{architecture} has no pretrained tag {tag!r}; choose from {names}")
     return f"hf-hub:{found[tag or names]}"
@@ -49,7 +51,8 @@ def _repositories(architecture: str) -> Mapping[str, str]:
     # open_clip takes the older way to write these names, too.
     architecture = architecture.replace("/", "-")
     if architecture not in _REPOSITORIES:
-        # JAX is imported for a name that is wrong, or one of the few without a tag, but not to list the others.
+        # JAX is imported for a name that is wrong, or one of the few without a tag, but not to list the
+        # others.
         from bioclip_jax.models import get_config
 
         get_config(architecture)

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 __all__ = ["PUBLISHED", "TRANSFORMS", "Origin", "PublishedModel", "Transform", "recognize"]
 
-# "model": the transform of the model's own preprocess_cfg, as open_clip applies it. "pybioclip": the whole picture
-# squashed, bilinear and antialiased, as pybioclip's `preprocess_img` does.
+# "model": the transform of the model's own preprocess_cfg, as open_clip applies it. "pybioclip": the whole
+# picture squashed, bilinear and antialiased, as pybioclip's `preprocess_img` does.
 Transform = Literal["model", "pybioclip"]
 TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 
@@ -21,10 +21,12 @@ TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 class PublishedModel:
     """A BioCLIP model of the Hub.
 
-    dataset: the dataset of the Hub that holds the text embeddings of its taxa, as embeddings/STEM.{npy,json} for a STEM
-    of `embeddings`, the first that is there. transform: "pybioclip" for the models of pybioclip 2.1.6's TOL_MODELS;
-    "model" for the others, which pybioclip and their model cards show pictures as open_clip's preprocess_val does.
-    checksums: SHA-256 of its weights files by their sizes in bytes, as the Hub states them; none are known of BioCAP.
+    dataset: the dataset of the Hub that holds the text embeddings of its taxa, as embeddings/STEM.{npy,json}
+    for a STEM of `embeddings`, the first that is there. transform: "pybioclip" for the models of pybioclip
+    2.1.6's TOL_MODELS; "model" for the others, which pybioclip and their model cards show pictures as
+    open_clip's preprocess_val does.
+    checksums: SHA-256 of its weights files by their sizes in bytes, as the Hub states them; none are known of
+    BioCAP.
     """
 
     dataset: str
@@ -33,7 +35,8 @@ class PublishedModel:
     checksums: Mapping[int, str] = field(default_factory=dict)
 
 
-# txt_emb_species is BioCLIP's in TreeOfLife-10M and BioCLIP 2's in TreeOfLife-200M, so the others must not take it.
+# txt_emb_species is BioCLIP's in TreeOfLife-10M and BioCLIP 2's in TreeOfLife-200M, so the others must not
+# take it.
 PUBLISHED: dict[str, PublishedModel] = {
     "hf-hub:imageomics/bioclip": PublishedModel(
         "imageomics/TreeOfLife-10M",
@@ -64,8 +67,9 @@ PUBLISHED: dict[str, PublishedModel] = {
 class Origin:
     """Descent of a model's weights, which decides how `predict` prepares images.
 
-    published: the key of PUBLISHED whose weights they are, unchanged; None for any others. transform: "pybioclip" where
-    they are, or were trained from, a model that pybioclip shows squashed pictures; else "model".
+    published: the key of PUBLISHED whose weights they are, unchanged; None for any others. transform:
+    "pybioclip" where they are, or were trained from, a model that pybioclip shows squashed pictures; else
+    "model".
     """
 
     published: str | None = None
@@ -82,7 +86,9 @@ class Origin:
         if not isinstance(record, Mapping):
             return None
         published, transform = record.get("published"), record.get("transform")
-        return cls(published if published in PUBLISHED else None, transform if transform in TRANSFORMS else "model")
+        return cls(
+            published if published in PUBLISHED else None, transform if transform in TRANSFORMS else "model"
+        )
 
     def to_record(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -96,8 +102,8 @@ _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\](?:snapshots|blobs)[/\\
 def recognize(source: str, weights: Path, record: Any = None) -> Origin:
     """The origin of a model whose weights lie in the file `weights`.
 
-    Evidence, in this order: a published name as `source`, the folder of one in the Hub's cache, the `record` beside the
-    weights (Origin.to_record), and the file's size and SHA-256.
+    Evidence, in this order: a published name as `source`, the folder of one in the Hub's cache, the `record`
+    beside the weights (Origin.to_record), and the file's size and SHA-256.
     """
     if source in PUBLISHED:
         return Origin.of(source)

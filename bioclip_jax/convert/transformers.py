@@ -81,10 +81,13 @@ def _of_block(key: str, tensors: Mapping[str, np.ndarray]) -> tuple[str, np.ndar
                 # open_clip keeps query, key and value in one matrix.
                 parts = [key.replace("q_proj", f"{letter}_proj") for letter in "qkv"]
                 if all(part in tensors for part in parts):
-                    return f"{ours}{number}.attn.in_proj_{kind}", np.concatenate([tensors[part] for part in parts])
+                    return f"{ours}{number}.attn.in_proj_{kind}", np.concatenate(
+                        [tensors[part] for part in parts]
+                    )
             elif name in _BLOCK:
                 return f"{ours}{number}.{_BLOCK[name]}.{kind}", tensors[key]
     raise UserError(
-        f"it holds a transformers model with the tensor {key}, which a CLIP of plain ViT towers does not have: "
+        f"it holds a transformers model with the tensor {key}, which a CLIP of plain ViT towers does not "
+        f"have: "
         "take the weights of a CLIPModel"
     )

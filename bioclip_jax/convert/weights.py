@@ -17,7 +17,15 @@ from safetensors import SafetensorError, safe_open
 from bioclip_jax.convert.transformers import from_transformers, is_transformers
 from bioclip_jax.errors import UserError
 
-__all__ = ["PICKLES", "REPLAY_FILE", "TAXA_FILE", "StateDict", "find_weights", "is_weights_file", "read_state_dict"]
+__all__ = [
+    "PICKLES",
+    "REPLAY_FILE",
+    "TAXA_FILE",
+    "StateDict",
+    "find_weights",
+    "is_weights_file",
+    "read_state_dict",
+]
 
 StateDict = dict[str, Shaped[np.ndarray, "..."]]
 
@@ -61,7 +69,8 @@ _FOREIGN = re.compile(r"(?:GLOBAL|global) ['`]?([\w.]+)")
 _WRAPPERS = ("module.", "_orig_mod.")
 # open_clip keeps the text tower of some models apart; the tensors are the same.
 _TEXT_TOWER = tuple(
-    "text." + name for name in ("positional_embedding", "token_embedding.", "transformer.", "ln_final.", "text_projection")
+    "text." + name
+    for name in ("positional_embedding", "token_embedding.", "transformer.", "ln_final.", "text_projection")
 )
 
 
@@ -82,7 +91,9 @@ def find_weights(directory: Path) -> Path:
     others = [path for path in sorted(directory.iterdir()) if path.suffix in WEIGHTS_SUFFIXES]
     others = [path for path in others if path.name not in (REPLAY_FILE, TAXA_FILE)]
     if not others:
-        raise UserError(f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin")
+        raise UserError(
+            f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin"
+        )
     best = min(others, key=lambda path: path.suffix != ".safetensors")
     _refuse_part(best)
     return best
@@ -92,8 +103,9 @@ def read_state_dict(path: Path) -> StateDict:
     """The tensors of a file under open_clip's plain keys, on the host, in the file's precision.
 
     A checkpoint of open_clip's trainer ({"state_dict": ...}, "module." and "_orig_mod." prefixes, a text
-    tower under "text.") is unwrapped, the parts that an .index.json lists are joined, and transformers' CLIP weights
-    are renamed. UserError where the file is damaged, is one part of several, or is a pickle that holds code.
+    tower under "text.") is unwrapped, the parts that an .index.json lists are joined, and transformers' CLIP
+    weights are renamed. UserError where the file is damaged, is one part of several, or is a pickle that
+    holds code.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}")
@@ -186,7 +198,9 @@ def _read_pickle(path: Path) -> StateDict:
     try:
         import torch
     except ImportError as error:
-        raise UserError(f"{path} is pickled, and reading it needs torch: pip install 'bioclip-jax[peers]'") from error
+        raise UserError(
+            f"{path} is pickled, and reading it needs torch: pip install 'bioclip-jax[peers]'"
+        ) from error
     try:
         # weights_only refuses every object but tensors and plain containers, so nothing in the file runs.
         with torch.serialization.safe_globals(_plain_globals()):
@@ -197,10 +211,13 @@ def _read_pickle(path: Path) -> StateDict:
         if found:
             what = f"holds {found[1]}, more than tensors and plain values,"
         raise UserError(
-            f"{path} {what} and is refused: get it as safetensors, or save the state_dict alone where you trust it"
+            f"{path} {what} and is refused: get it as safetensors, or save the state_dict alone where you "
+            f"trust it"
         ) from error
-    except Exception as error:  # noqa: BLE001  an unpickler meets other people's bytes with whatever exception comes
-        raise UserError(f"{path} is not a readable state dict ({_first_line(error)}): get it as safetensors") from error
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a readable state dict ({_first_line(error)}): get it as safetensors"
+        ) from error
     for key in _WRAPPED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -81,12 +81,14 @@ class LocalEngine:
                 results = [future.result() for future in done]
             except BrokenProcessPool:
                 raise UserError(
-                    f"a worker process has died, perhaps for lack of memory; {_AGAIN}, or with fewer --processes"
+                    f"a worker process has died, perhaps for lack of memory; {_AGAIN}, or with fewer "
+                    f"--processes"
                 ) from None
             yield from results
 
     def close(self) -> None:
-        # A worker may be in the midst of a chunk that takes a minute; what it has written so far has another name.
+        # A worker may be in the midst of a chunk that takes a minute; what it has written so far has another
+        # name.
         for process in self._context.started:
             process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -95,8 +97,8 @@ class LocalEngine:
 class RayEngine:
     """Actors on the Ray cluster that RAY_ADDRESS names, or on a Ray of this machine that ends with the build.
 
-    The source and the output must lie where all its machines see them. An actor that is lost with its machine is
-    started again elsewhere, and its items with it: doing one twice does no harm.
+    The source and the output must lie where all its machines see them. An actor that is lost with its machine
+    is started again elsewhere, and its items with it: doing one twice does no harm.
     """
 
     def __init__(self, job: Any, processes: int | None = None):
@@ -109,11 +111,15 @@ class RayEngine:
         if self._started:
             # Ray of its own accord reports over the network that it was used.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            cluster = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": processes, "include_dashboard": False}
+            cluster = (
+                {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": processes, "include_dashboard": False}
+            )
             try:
                 ray.init(log_to_driver=False, logging_level="error", **cluster)
             except ConnectionError as error:
-                raise UserError(f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS')}: {error}") from None
+                raise UserError(
+                    f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS')}: {error}"
+                ) from None
         self.processes = processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
         actor = ray.remote(num_cpus=1, max_restarts=3, max_task_retries=3)(_Actor)
         # In a list, so that each actor fetches it once and not with every call.

@@ -30,8 +30,9 @@ _BUFFER = 1 << 20
 class TarShardWriter:
     """Writes samples to one tar; a context manager. Until it ends well, the tar has another name.
 
-    A sample becomes KEY.jpg (or what its image is), its ten caption files, and KEY.json if it has metadata. Members
-    have no times, owners or modes of their own. Names of up to 100 ASCII bytes are plain ustar, longer ones are pax.
+    A sample becomes KEY.jpg (or what its image is), its ten caption files, and KEY.json if it has metadata.
+    Members have no times, owners or modes of their own. Names of up to 100 ASCII bytes are plain ustar,
+    longer ones are pax.
     """
 
     def __init__(self, path: str | Path):
@@ -86,7 +87,15 @@ def _header(name: str, size: int) -> bytes:
     # The sum of all bytes, with that of the eleven zero digits taken out again.
     checksum = _TEMPLATE_SUM + sum(field) + sum(digits) - 11 * ord("0")
     return b"".join(
-        (field, bytes(_NAME_BYTES - len(field)), _BEFORE_SIZE, digits, _AFTER_SIZE, b"%06o\0" % checksum, _AFTER_SUM)
+        (
+            field,
+            bytes(_NAME_BYTES - len(field)),
+            _BEFORE_SIZE,
+            digits,
+            _AFTER_SIZE,
+            b"%06o\0" % checksum,
+            _AFTER_SUM,
+        )
     )
 
 

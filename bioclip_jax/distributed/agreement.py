@@ -15,8 +15,8 @@ from bioclip_jax.distributed.mesh import replicated
 class Agreement:
     """What the processes of a mesh say, put together, so that all of them do the same at the same step.
 
-    Every process must make the same calls, in the same order among its other computations. With one process nothing
-    is computed.
+    Every process must make the same calls, in the same order among its other computations. With one process
+    nothing is computed.
     """
 
     def __init__(self, mesh: Mesh) -> None:

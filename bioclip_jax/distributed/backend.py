@@ -16,7 +16,8 @@ def check_backend() -> None:
         if not platforms:
             raise
         raise UserError(
-            f"JAX_PLATFORMS is {platforms}, and JAX finds no such device on this machine; unset it, set it to cpu, or "
+            f"JAX_PLATFORMS is {platforms}, and JAX finds no such device on this machine; unset it, set it "
+            f"to cpu, or "
             "install the driver and jax[cuda13]"
         ) from error
 

@@ -17,9 +17,9 @@ AXES = ("data", "fsdp", "tensor")
 class MeshConfig:
     """Sizes of the mesh axes; -1 fills an axis with the devices that the others leave.
 
-    data: the batch is split, parameters are copied. fsdp: the batch is split, and so are the parameters and the
-    optimizer state (ZeRO-3, Rajbhandari et al. 2020). tensor: the heads and the MLP's hidden units are split, the
-    batch is not (Megatron-LM, Shoeybi et al. 2019).
+    data: the batch is split, parameters are copied. fsdp: the batch is split, and so are the parameters and
+    the optimizer state (ZeRO-3, Rajbhandari et al. 2020). tensor: the heads and the MLP's hidden units are
+    split, the batch is not (Megatron-LM, Shoeybi et al. 2019).
     """
 
     data: int = -1
@@ -30,8 +30,9 @@ class MeshConfig:
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
     """The mesh over `devices` (None: all of them). UserError if the axes do not multiply to their number.
 
-    The last axes talk most and so get neighbors: devices are numbered node by node, and jax.make_mesh lays them out
-    in that order. So tensor, and then fsdp, lie inside a node where their product divides the node's devices.
+    The last axes talk most and so get neighbors: devices are numbered node by node, and jax.make_mesh lays
+    them out in that order. So tensor, and then fsdp, lie inside a node where their product divides the node's
+    devices.
     """
     devices = list(devices or jax.devices())
     shape = [getattr(config, axis) for axis in AXES]

@@ -40,11 +40,14 @@ def process_settings(environ: Mapping[str, str]) -> ProcessSettings | None:
         missing = [name for name in EXPLICIT if name not in given]
         if missing:
             raise UserError(
-                f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} set, but {' and '.join(missing)} "
-                f"{'is' if len(missing) == 1 else 'are'} not; set all three in every process, or none for one process"
+                f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} set, but "
+                f"{' and '.join(missing)} "
+                f"{'is' if len(missing) == 1 else 'are'} not; set all three in every process, or none for "
+                f"one process"
             )
         return _explicit(environ)
-    # Only srun sets SLURM_STEP_NUM_TASKS. SLURM_NTASKS and SLURM_PROCID also stand in the shell of sbatch or salloc.
+    # Only srun sets SLURM_STEP_NUM_TASKS. SLURM_NTASKS and SLURM_PROCID also stand in the shell of sbatch or
+    # salloc.
     if environ.get("SLURM_STEP_NUM_TASKS") and _number(environ, "SLURM_STEP_NUM_TASKS") > 1:
         return _slurm(environ)
     return None
@@ -59,13 +62,16 @@ def _explicit(environ: Mapping[str, str]) -> ProcessSettings:
         raise UserError("JAX_NUM_PROCESSES is 0; give the number of processes of the run")
     if process >= processes:
         raise UserError(
-            f"JAX_PROCESS_ID is {process}, but {processes} processes are numbered 0 to {processes - 1}; correct it, or "
+            f"JAX_PROCESS_ID is {process}, but {processes} processes are numbered 0 to {processes - 1}; "
+            f"correct it, or "
             "JAX_NUM_PROCESSES"
         )
     devices = None
     if listed := environ.get("JAX_LOCAL_DEVICE_IDS"):
         if not re.fullmatch(r"\d+(,\d+)*", listed):
-            raise UserError(f"JAX_LOCAL_DEVICE_IDS is {listed!r}; give numbers with commas between them, as 0,1")
+            raise UserError(
+                f"JAX_LOCAL_DEVICE_IDS is {listed!r}; give numbers with commas between them, as 0,1"
+            )
         devices = tuple(int(number) for number in listed.split(","))
     return ProcessSettings(address, processes, process, devices, _timeout(environ))
 
@@ -90,7 +96,8 @@ def _slurm_devices(environ: Mapping[str, str]) -> tuple[int, ...] | None:
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible and local >= len(visible.split(",")):
         raise UserError(
-            f"this is task {local} of its node, but SLURM shows it only CUDA_VISIBLE_DEVICES={visible}; every task "
+            f"this is task {local} of its node, but SLURM shows it only CUDA_VISIBLE_DEVICES={visible}; "
+            f"every task "
             "must see all GPUs of its node: use --gpus-per-node and srun --gpu-bind=none, not --gpus-per-task"
         )
     return (local,)
@@ -112,7 +119,8 @@ def split_address(address: str) -> tuple[str, int]:
     match = re.fullmatch(r"(\[[\w:.%]+\]|[^:\[\]\s/]+):(\d{1,5})", address)
     if match is None or not 0 < int(match[2]) < 65536:
         raise UserError(
-            f"the coordinator's address is {address!r}; give HOST:PORT, as in JAX_COORDINATOR_ADDRESS=gpu001:62000"
+            f"the coordinator's address is {address!r}; give HOST:PORT, as in "
+            f"JAX_COORDINATOR_ADDRESS=gpu001:62000"
         )
     return match[1].strip("[]"), int(match[2])
 
@@ -120,7 +128,9 @@ def split_address(address: str) -> tuple[str, int]:
 def _number(environ: Mapping[str, str], name: str) -> int:
     value = environ.get(name, "")
     if not re.fullmatch(r"\d+", value, re.ASCII):
-        raise UserError(f"{name} is {repr(value) if value else 'not set'}; it must be a whole number, 0 or more")
+        raise UserError(
+            f"{name} is {repr(value) if value else 'not set'}; it must be a whole number, 0 or more"
+        )
     return int(value)
 
 

@@ -1,7 +1,8 @@
 """The roll call before jax.distributed: who has come, and who is missing, told in one line.
 
-When a process does not come, jax.distributed.initialize ends the others by SIGABRT, with a C++ stack trace that names
-nobody (jaxlib 0.10.2). So the processes meet here first, in plain sockets on the coordinator's port.
+When a process does not come, jax.distributed.initialize ends the others by SIGABRT, with a C++ stack trace
+that names nobody (jaxlib 0.10.2). So the processes meet here first, in plain sockets on the coordinator's
+port.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _RETRY_SECONDS = 0.2
 def call_roll(address: str, process_id: int, num_processes: int, timeout: float) -> None:
     """Return once all processes have called this, each with its own number.
 
-    Process 0 listens at the port of `address`; the others connect and wait for its word. The port is free again
-    on return. Errors: UserError in every process that came, if one does not within `timeout` seconds.
+    Process 0 listens at the port of `address`; the others connect and wait for its word. The port is free
+    again on return. Errors: UserError in every process that came, if one does not within `timeout` seconds.
     """
     if process_id == 0:
         _gather(address, num_processes, timeout)
@@ -46,7 +47,10 @@ def _gather(address: str, num_processes: int, timeout: float) -> None:
             newcomer = _greet(connection, num_processes)
             present = {number: other for number, other in present.items() if not _has_left(other)}
             if newcomer in present:
-                _send(connection, f"two processes call themselves {newcomer} of {num_processes}; number them apart")
+                _send(
+                    connection,
+                    f"two processes call themselves {newcomer} of {num_processes}; number them apart",
+                )
             elif newcomer is not None:
                 present[newcomer] = connection
         present = {number: other for number, other in present.items() if not _has_left(other)}
@@ -66,8 +70,10 @@ def _listener(address: str) -> socket.socket:
         return socket.create_server(("", port), backlog=1024)
     except OSError as error:
         raise UserError(
-            f"process 0 cannot listen at port {port} of this machine ({error.strerror}); another run, or a second "
-            "process 0, may hold it: number the processes apart, or set JAX_COORDINATOR_ADDRESS to another port"
+            f"process 0 cannot listen at port {port} of this machine ({error.strerror}); another run, or a "
+            f"second "
+            "process 0, may hold it: number the processes apart, or set JAX_COORDINATOR_ADDRESS to another "
+            "port"
         ) from None
 
 
@@ -81,7 +87,9 @@ def _greet(connection: socket.socket, num_processes: int) -> int | None:
         return None
     number, of = int(match[1]), int(match[2])
     if of != num_processes or not 0 < number < of:
-        word = f"process {number} of {of} came to a run of {num_processes} processes; give all the same number"
+        word = (
+            f"process {number} of {of} came to a run of {num_processes} processes; give all the same number"
+        )
         _send(connection, word)
         return None
     return number
@@ -102,7 +110,9 @@ def _answer(address: str, process_id: int, num_processes: int, timeout: float) -
     trouble = "no answer"
     while (left := deadline - time.monotonic()) > 0:
         try:
-            with socket.create_connection(split_address(address), timeout=min(left, _LINE_SECONDS)) as connection:
+            with socket.create_connection(
+                split_address(address), timeout=min(left, _LINE_SECONDS)
+            ) as connection:
                 _send(connection, f"process {process_id} of {num_processes}")
                 # Process 0 is there. It may have come later, and it is the one that knows who is missing.
                 connection.settimeout(timeout + _LINE_SECONDS)
@@ -114,19 +124,24 @@ def _answer(address: str, process_id: int, num_processes: int, timeout: float) -
                 return
             if word.startswith(("process", "two processes")):
                 raise UserError(word)
-            trouble = "it gave no answer" if not word else "what listens there is no process 0 of this program"
+            trouble = (
+                "it gave no answer" if not word else "what listens there is no process 0 of this program"
+            )
         time.sleep(_RETRY_SECONDS)
     raise UserError(
         f"process {process_id} of {num_processes} did not find process 0 at {address} within {timeout:g} s "
-        f"({trouble}); look for the error of process 0, and check the address and that no firewall closes the port"
+        f"({trouble}); look for the error of process 0, and check the address and that no firewall closes "
+        f"the port"
     )
 
 
 def _absence(missing: list[int], num_processes: int, address: str, timeout: float) -> str:
     names = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
     return (
-        f"process{'es' if len(missing) > 1 else ''} {names} of {num_processes} did not come to {address} within "
-        f"{timeout:g} s; look for their own errors, start all within that time, or allow more by {TIMEOUT}=SECONDS"
+        f"process{'es' if len(missing) > 1 else ''} {names} of {num_processes} did not come to {address} "
+        f"within "
+        f"{timeout:g} s; look for their own errors, start all within that time, or allow more by "
+        f"{TIMEOUT}=SECONDS"
     )
 
 

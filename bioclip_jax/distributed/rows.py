@@ -1,8 +1,8 @@
 """Rows of a batch that lie on many devices, joined and parted without moving any of them.
 
-A batch of B rows is split over `shards` parts of the mesh, B / shards consecutive rows each. Concatenating two such
-batches end to end would send rows from device to device; here each shard joins and parts its own. The towers treat
-every row alike, so only what is read back must be in the order it was put in.
+A batch of B rows is split over `shards` parts of the mesh, B / shards consecutive rows each. Concatenating
+two such batches end to end would send rows from device to device; here each shard joins and parts its own.
+The towers treat every row alike, so only what is read back must be in the order it was put in.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def part(
     return _merge(rows[:, :here]), _merge(rows[:, here:])
 
 
-def to_micro_batches(batch: Shaped[Array, "b ..."], count: int, shards: int) -> Shaped[Array, "count b/count ..."]:
+def to_micro_batches(
+    batch: Shaped[Array, "b ..."], count: int, shards: int
+) -> Shaped[Array, "count b/count ..."]:
     """`count` micro-batches, each of which has as many rows of every shard."""
     rows = _split(batch, shards)
     rows = rows.reshape(shards, count, -1, *batch.shape[1:]).swapaxes(0, 1)

@@ -64,7 +64,9 @@ class ActivationSharding:
     mesh: Mesh
 
     def __call__(self, x: jax.Array, logical_axes: tuple[str | None, ...]) -> jax.Array:
-        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, _spec(logical_axes, x.shape, self.mesh)))
+        return jax.lax.with_sharding_constraint(
+            x, NamedSharding(self.mesh, _spec(logical_axes, x.shape, self.mesh))
+        )
 
 
 def activation_sharding(mesh: Mesh) -> ActivationSharding:
@@ -79,18 +81,23 @@ def check_tensor(model_config: CLIPConfig, mesh: Mesh) -> None:
         for what, size in (("heads", sizes.heads), ("MLP hidden units", sizes.mlp_width)):
             if size % tensor:
                 raise UserError(
-                    f"config.mesh.tensor is {tensor}, which does not divide the {size} {what} of the {tower} tower; "
+                    f"config.mesh.tensor is {tensor}, which does not divide the {size} {what} of the "
+                    f"{tower} tower; "
                     f"choose a divisor of {math.gcd(*_sizes(model_config))}"
                 )
 
 
 def _sizes(model_config: CLIPConfig) -> tuple[int, ...]:
-    return tuple(size for tower in (model_config.vision, model_config.text) for size in (tower.heads, tower.mlp_width))
+    return tuple(
+        size for tower in (model_config.vision, model_config.text) for size in (tower.heads, tower.mlp_width)
+    )
 
 
 def _logical_axes(path: tuple[Any, ...]) -> tuple[str, ...] | None:
     names = [str(getattr(entry, "key", getattr(entry, "name", ""))) for entry in path]
-    return next((_PARAMETERS[end] for end in ("/".join(names[-n:]) for n in (3, 2, 1)) if end in _PARAMETERS), None)
+    return next(
+        (_PARAMETERS[end] for end in ("/".join(names[-n:]) for n in (3, 2, 1)) if end in _PARAMETERS), None
+    )
 
 
 def _spec(logical_axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:

@@ -16,14 +16,16 @@ from bioclip_jax.distributed.processes import process_settings, split_address
 from bioclip_jax.distributed.roll_call import call_roll
 from bioclip_jax.errors import UserError, interrupt_status
 
-# A process that is silent for so long counts as dead, and jaxlib then ends the others by SIGABRT (status 134).
+# A process that is silent for so long counts as dead, and jaxlib then ends the others by SIGABRT (status
+# 134).
 HEARTBEAT_TIMEOUT_SECONDS = 100
 
 
 def start_processes(environ: Mapping[str, str] = os.environ) -> None:
     """Join the other processes of this run, if `environ` speaks of any; see `process_settings`.
 
-    To be called before the first use of a device; a second call does nothing. SIGTERM stays Python's to handle.
+    To be called before the first use of a device; a second call does nothing. SIGTERM stays Python's to
+    handle.
     Errors: UserError, within the time limit, for wrong variables or a process that does not come.
     """
     settings = process_settings(environ)
@@ -50,9 +52,9 @@ def start_processes(environ: Mapping[str, str] = os.environ) -> None:
 def all_processes(environ: Mapping[str, str] = os.environ) -> Iterator[bool]:
     """Inside, all processes of the run are there; for one process it does nothing. Yields whether this is the first.
 
-    When an error leaves it, the process ends with its own message and status and does not wait for the others.
-    jax.distributed would wait for them, up to 300 s, and then end every process by SIGABRT; whoever started the
-    processes (srun, JobSet, launch/local.py) ends the others instead.
+    When an error leaves it, the process ends with its own message and status and does not wait for the
+    others. jax.distributed would wait for them, up to 300 s, and then end every process by SIGABRT; whoever
+    started the processes (srun, JobSet, launch/local.py) ends the others instead.
     """
     start_processes(environ)
     settings = process_settings(environ)

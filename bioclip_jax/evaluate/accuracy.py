@@ -19,9 +19,9 @@ _CHUNK = 1024
 class RankScore:
     """One rank's result.
 
-    accuracy: over `n` images, those whose lineage to that rank is known and is that of some candidate (a species
-    never trained on has none at species rank, but has its family's). chance: one over the number of taxa to choose
-    from. majority: what naming the commonest true taxon would reach.
+    accuracy: over `n` images, those whose lineage to that rank is known and is that of some candidate (a
+    species never trained on has none at species rank, but has its family's). chance: one over the number of
+    taxa to choose from. majority: what naming the commonest true taxon would reach.
     """
 
     accuracy: float
@@ -34,9 +34,10 @@ class RankScore:
 class Judged:
     """What was answered, image by image, and whether it was right.
 
-    place: how many classes are ahead of the true one, 0 where it is the answer; -1 for an image that has no class
-    here. answer: the nearest class. confidence: the probability of the answer. ranks: the scores by rank; right, sure:
-    by rank, of the images that count there, whether the answer was right and its probability.
+    place: how many classes are ahead of the true one, 0 where it is the answer; -1 for an image that has no
+    class here. answer: the nearest class. confidence: the probability of the answer. ranks: the scores by
+    rank; right, sure: by rank, of the images that count there, whether the answer was right and its
+    probability.
     """
 
     place: Int[np.ndarray, " n"]
@@ -62,8 +63,8 @@ def judge(
 ) -> Judged:
     """Everything that top_k_accuracy and rank_accuracy look at, in one pass over images by classes.
 
-    The arguments are theirs; without `truths` and `candidates` there are no ranks. A cosine that is not a number is
-    behind all others, and a probability that is none counts as 0.
+    The arguments are theirs; without `truths` and `candidates` there are no ranks. A cosine that is not a
+    number is behind all others, and a probability that is none counts as 0.
     """
     tree = None if candidates is None else _Tree(truths, candidates)
     groups = [] if tree is None else tree.groups
@@ -100,8 +101,8 @@ def top_k_accuracy(
 ) -> float | None:
     """The share of images whose true class is among the k of the largest cosine; None without a labelled image.
 
-    Images and classes are unit vectors; a label is a row of `classes`, or -1 for an image that has no class there,
-    which is left out. Among equal cosines the class that stands first in `classes` is ahead.
+    Images and classes are unit vectors; a label is a row of `classes`, or -1 for an image that has no class
+    there, which is left out. Among equal cosines the class that stands first in `classes` is ahead.
     """
     images, labels = images[labels >= 0], labels[labels >= 0]
     hits = sum(int((_places(cosines, labels[rows]) < k).sum()) for rows, cosines in _cosines(images, classes))
@@ -117,8 +118,8 @@ def rank_accuracy(
 ) -> dict[str, RankScore]:
     """Accuracy at every rank, where a class's probability counts for each of its ancestors, as in pybioclip.
 
-    P(taxon | image) is the sum of softmax(scale * cosine) over the candidates that share its whole lineage from the
-    kingdom down; the largest is the answer.
+    P(taxon | image) is the sum of softmax(scale * cosine) over the candidates that share its whole lineage
+    from the kingdom down; the largest is the answer.
 
     Args: `truths`, the true taxon of each image; `candidates`, the taxon of each class.
     Returns: by rank; ranks without an image are left out.
@@ -149,8 +150,8 @@ def _places(cosines: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n
 class _Groups:
     """The candidates of one rank, grouped by lineage, in the order of their first candidates.
 
-    starts: where each group begins among the groups of the rank below, which stand by lineage. order: from there to
-    the order of first candidates. labels: the true group of each image, -1 where there is none.
+    starts: where each group begins among the groups of the rank below, which stand by lineage. order: from
+    there to the order of first candidates. labels: the true group of each image, -1 where there is none.
     """
 
     rank: str
@@ -161,7 +162,8 @@ class _Groups:
 
 class _Tree:
     """The groups of all ranks. Classes that stand by lineage have every group side by side, so that the sums of one
-    rank are made of those below."""
+    rank are made of those below.
+    """
 
     def __init__(self, truths: Sequence[Taxon], candidates: Sequence[Taxon]) -> None:
         lineages = [candidate.lineage() for candidate in candidates]
@@ -170,13 +172,18 @@ class _Tree:
         below = np.arange(len(lineages))
         groups = []
         for depth in range(len(RANKS), 0, -1):
-            number = {part: n for n, part in enumerate(dict.fromkeys(lineage[:depth] for lineage in lineages))}
+            number = {
+                part: n for n, part in enumerate(dict.fromkeys(lineage[:depth] for lineage in lineages))
+            }
             of_class = np.array([number[lineages[row][:depth]] for row in self._order], np.int64)
             starts = np.flatnonzero(np.diff(of_class, prepend=-1))
-            # A group of classes that have no name at this rank can be answered, wrongly, but is nobody's truth.
+            # A group of classes that have no name at this rank can be answered, wrongly, but is nobody's
+            # truth.
             labels = [number.get(part[:depth], -1) if part[depth - 1] else -1 for part in true]
             order = np.argsort(of_class[starts])
-            groups.append(_Groups(RANKS[depth - 1], np.searchsorted(below, starts), order, np.array(labels, np.int64)))
+            groups.append(
+                _Groups(RANKS[depth - 1], np.searchsorted(below, starts), order, np.array(labels, np.int64))
+            )
             below = starts
         self.groups = groups[::-1]
 

@@ -1,6 +1,7 @@
 """Animals with Attributes 2: 85 properties of animals that the probe has seen no animal of.
 
-Data of Xian et al. 2019 (https://arxiv.org/abs/1707.00600); protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883).
+Data of Xian et al. 2019 (https://arxiv.org/abs/1707.00600); protocol of BioCLIP 2
+(https://arxiv.org/abs/2505.23883).
 """
 
 from __future__ import annotations
@@ -54,12 +55,13 @@ class AwA2:
     def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
         """Train on "train", score "test"; the column "attributes" has a 1 or 0 for each attribute, as one text.
 
-        Figures: "f1_reference_with_dropout", the mean over seeds of the F1 of the first two attributes alone, dropout
-          still on: the reference's code hands scikit-learn the values 0 and 1 as the labels to average over, which
-          takes them as columns, and never puts the probe into evaluation mode; "f1_reference", without dropout;
-          "macro_f1_with_dropout" and "macro_f1", over all attributes. Of each "std", "by_seed" and "interval" (over
-          images, the mean over seeds resampled), those of the first without a prefix, those of the others under names
-          that begin with theirs. "n", "n_train", "attributes".
+        Figures: "f1_reference_with_dropout", the mean over seeds of the F1 of the first two attributes alone,
+          dropout still on: the reference's code hands scikit-learn the values 0 and 1 as the labels to
+          average over, which takes them as columns, and never puts the probe into evaluation mode;
+          "f1_reference", without dropout; "macro_f1_with_dropout" and "macro_f1", over all attributes. Of
+          each "std", "by_seed" and "interval" (over images, the mean over seeds resampled), those of the
+          first without a prefix, those of the others under names that begin with theirs. "n", "n_train",
+          "attributes".
         Errors: UserError for a missing column, and texts of other characters or of different lengths.
         """
         from bioclip_jax.evaluate.probe import dropout_logits, fit_probe, logits
@@ -71,7 +73,11 @@ class AwA2:
                 " give parts of one data set"
             )
         params = fit_probe(
-            sets["train"].features, train, seeds=self.seeds, learning_rate=self.learning_rate, epochs=self.epochs
+            sets["train"].features,
+            train,
+            seeds=self.seeds,
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
         )
         features = sets["test"].features
         predicted = {
@@ -112,7 +118,8 @@ def read_attributes(data: LabelledVectors) -> Bool[np.ndarray, "n attributes"]:
             )
         if rows and len(text) != len(rows[0]):
             raise UserError(
-                f"image {sample.key} has {len(text)} {_COLUMN}, those before it {len(rows[0])}; give each as many"
+                f"image {sample.key} has {len(text)} {_COLUMN}, those before it {len(rows[0])}; give each "
+                f"as many"
             )
         rows.append([character == "1" for character in text])
     return np.array(rows)

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
 # Rows of the images-by-centres matrix that are held at a time.
 _CHUNK = 2048
-# Half squared distances of unit vectors nearer than this are told apart in float64, so that no machine's rounding
-# decides.
+# Half squared distances of unit vectors nearer than this are told apart in float64, so that no machine's
+# rounding decides.
 _CLOSE = 1e-5
 
 
@@ -27,10 +27,11 @@ def semi_supervised_kmeans(
 ) -> Int[np.ndarray, " n"]:
     """The cluster of each unlabelled vector: 0 to k - 1, of which the first are the labelled classes in sorted order.
 
-    Centres start at the means of the labelled classes; the others are unlabelled vectors that k-means++ picks. Labelled
-    vectors stay in their class. A cluster that has lost all members keeps its centre. Of all iterations, those clusters
-    are returned whose squared distances to the centres that they were found with have the smallest sum; the last
-    iteration is the one whose centres move by less than the square root of `tolerance`, all distances added up.
+    Centres start at the means of the labelled classes; the others are unlabelled vectors that k-means++
+    picks. Labelled vectors stay in their class. A cluster that has lost all members keeps its centre. Of all
+    iterations, those clusters are returned whose squared distances to the centres that they were found with
+    have the smallest sum; the last iteration is the one whose centres move by less than the square root of
+    `tolerance`, all distances added up.
 
     `seed`: of NumPy's RandomState. k is no less than the labelled classes.
     """
@@ -57,9 +58,12 @@ def semi_supervised_kmeans(
     return best
 
 
-def cluster_hits(true: Shaped[np.ndarray, " n"], predicted: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+def cluster_hits(
+    true: Shaped[np.ndarray, " n"], predicted: Shaped[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
     """Which images are in the cluster that stands for their class, clusters and classes paired one to one so that most
-    are (Kuhn 1955, the Hungarian method); a cluster or class that is left over counts as wrong."""
+    are (Kuhn 1955, the Hungarian method); a cluster or class that is left over counts as wrong.
+    """
     from scipy.optimize import linear_sum_assignment
 
     if not len(true):
@@ -92,16 +96,22 @@ def nearest(x: Float32[np.ndarray, "n dim"], centres: Float[np.ndarray, "k dim"]
 
 
 def _pick(
-    x: Float32[np.ndarray, "n dim"], centres: Float64[np.ndarray, "c dim"], k: int, random: np.random.RandomState
+    x: Float32[np.ndarray, "n dim"],
+    centres: Float64[np.ndarray, "c dim"],
+    k: int,
+    random: np.random.RandomState,
 ) -> Float32[np.ndarray, "rest dim"]:
     """Further centres up to k, each a vector drawn in proportion to its squared distance from all centres before it
-    (Arthur and Vassilvitskii 2007)."""
+    (Arthur and Vassilvitskii 2007).
+    """
     squares = np.einsum("nd,nd->n", x, x, dtype=np.float64)
     distances = np.full(len(x), np.inf)
     for start in range(0, len(x), _CHUNK):
         part = slice(start, start + _CHUNK)
         products = x[part] @ centres.T.astype(np.float32)
-        distances[part] = (np.square(centres).sum(axis=1) - 2 * products.astype(np.float64)).min(axis=1, initial=np.inf)
+        distances[part] = (np.square(centres).sum(axis=1) - 2 * products.astype(np.float64)).min(
+            axis=1, initial=np.inf
+        )
     distances = np.maximum(distances + squares, 0)
     picked = []
     for _ in range(k - len(centres)):

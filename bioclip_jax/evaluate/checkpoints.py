@@ -40,12 +40,12 @@ def evaluate_checkpoints(
 ) -> dict[str, Any]:
     """Score each checkpoint of the training directory `run` by a suite (of one entry, as `single` makes it, or more).
 
-    Args: `output`, a folder for results.json, results.csv and results.png. Steps that it holds of the same weights,
-      data and options are not scored again, and those whose checkpoints have been removed since are kept. The others as
-      Evaluator.
-    Returns: the content of results.json: "run", "date", "versions", "skipped", "failed" (by "step N, ENTRY"), and
-      "steps": [{"step", "fingerprint", "transform", "scores" (the headline figure of each entry), "entries" (as
-      evaluate_suite)}].
+    Args: `output`, a folder for results.json, results.csv and results.png. Steps that it holds of the same
+      weights, data and options are not scored again, and those whose checkpoints have been removed since are
+      kept. The others as Evaluator.
+    Returns: the content of results.json: "run", "date", "versions", "skipped", "failed" (by "step N, ENTRY"),
+      and "steps": [{"step", "fingerprint", "transform", "scores" (the headline figure of each entry),
+      "entries" (as evaluate_suite)}].
     Errors: UserError if `run` is no training directory, or has no checkpoint.
     """
     directory = TrainingDirectory(Path(str(run).removeprefix("local-dir:")).expanduser())
@@ -55,7 +55,11 @@ def evaluate_checkpoints(
         raise UserError(f"{run} has no checkpoint yet; wait for the first")
     output = prepare_folder(Path(output))
     earlier = read_json(output / RESULTS_FILE)
-    done = {found["step"]: found for found in earlier.get("steps", []) if earlier.get("run") == str(directory.path)}
+    done = {
+        found["step"]: found
+        for found in earlier.get("steps", [])
+        if earlier.get("run") == str(directory.path)
+    }
     results: dict[str, Any] = {
         "run": str(directory.path),
         "date": today(),
@@ -110,7 +114,9 @@ def _score(
 def _current(earlier: Mapping[str, Any], suite: Suite) -> dict[str, Any]:
     """What was found of a step, as far as it is of the suite as it is now."""
     kept = earlier.get("entries", {})
-    entries = {entry.name: kept[entry.name] for entry in suite.entries if is_same(kept.get(entry.name, {}), entry)}
+    entries = {
+        entry.name: kept[entry.name] for entry in suite.entries if is_same(kept.get(entry.name, {}), entry)
+    }
     return {**earlier, "scores": _scores(entries), "entries": entries}
 
 

@@ -27,8 +27,9 @@ _SUBSPECIES = "subspecies"
 class Candidate:
     """A class that may be the answer.
 
-    name: the class text, which goes into the templates and is what tells classes apart. taxon: its lineage, None for a
-    label without one. short_name: for tables, such as "Malus domestica (apple)"; "" for the class text.
+    name: the class text, which goes into the templates and is what tells classes apart. taxon: its lineage,
+    None for a label without one. short_name: for tables, such as "Malus domestica (apple)"; "" for the class
+    text.
     """
 
     name: str
@@ -45,10 +46,10 @@ def check_text_type(text_type: str) -> None:
 def class_text(taxon: Taxon, text_type: str, subspecies: str = "") -> str:
     """The class text of a taxon, without "a photo of", which the templates add; "" where no name is known.
 
-    As the reference's evaluation: names from kingdom to genus are capitalized, species and subspecies are in lower
-    case, a common name is taken as it is; without a kingdom, or for `sci`, the text is genus, species and subspecies;
-    without a common name the suffix is left out. Where that leaves nothing, it is the lowest known rank for `sci`, all
-    known ranks for `taxon`, and the scientific name for `com`.
+    As the reference's evaluation: names from kingdom to genus are capitalized, species and subspecies are in
+    lower case, a common name is taken as it is; without a kingdom, or for `sci`, the text is genus, species
+    and subspecies; without a common name the suffix is left out. Where that leaves nothing, it is the lowest
+    known rank for `sci`, all known ranks for `taxon`, and the scientific name for `com`.
     """
     check_text_type(text_type)
     taxon = with_reference_case(taxon)
@@ -106,7 +107,9 @@ def unambiguous(short_names: Mapping[str, str]) -> dict[str, str]:
     return {text: short if short and used[short] == 1 else text for text, short in short_names.items()}
 
 
-def labels(samples: Iterable[Sample], candidates: Sequence[Candidate], text_type: str) -> Int[np.ndarray, " n"]:
+def labels(
+    samples: Iterable[Sample], candidates: Sequence[Candidate], text_type: str
+) -> Int[np.ndarray, " n"]:
     """The row in `candidates` of each sample's class; -1 where it is not among them, or not known."""
     rows = {candidate.name: row for row, candidate in enumerate(candidates)}
     classes = (label_of(sample, text_type) for sample in samples)
@@ -116,8 +119,8 @@ def labels(samples: Iterable[Sample], candidates: Sequence[Candidate], text_type
 def true_lineage(own: Taxon | None, of_class: Taxon) -> Taxon:
     """The lineage that an image's answer is compared with, from the image's own and that of its class.
 
-    It is the class's down to the rank at which the image's own is another, and unknown from there on; a rank that is
-    unknown of the image is no difference.
+    It is the class's down to the rank at which the image's own is another, and unknown from there on; a rank
+    that is unknown of the image is no difference.
     """
     shared: list[str] = []
     for name, mine in zip(of_class.lineage(), (own or of_class).lineage()):
@@ -153,4 +156,6 @@ def _best_known(taxa: Counter[Taxon | None]) -> Taxon | None:
 
 
 def _subspecies(metadata: Mapping[str, Any]) -> str:
-    return known_text(next((value for name, value in metadata.items() if name.strip().lower() == _SUBSPECIES), ""))
+    return known_text(
+        next((value for name, value in metadata.items() if name.strip().lower() == _SUBSPECIES), "")
+    )

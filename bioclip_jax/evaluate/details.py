@@ -33,15 +33,18 @@ class _Answers:
         return cls(labels[known], judged.answer[known], judged.place[known] != 0)
 
 
-def mistakes(judged: Judged, labels: Int[np.ndarray, " n"], candidates: Sequence[Candidate]) -> dict[str, Any]:
+def mistakes(
+    judged: Judged, labels: Int[np.ndarray, " n"], candidates: Sequence[Candidate]
+) -> dict[str, Any]:
     """How far mistakes are from the truth, over the images whose class is a candidate. Every candidate has a taxon.
 
     Returns:
-      "hierarchical_distance": height of the lowest common ancestor of answer and truth, in ranks (0: the class itself
-        or another name of its species, 1: another of its genus, ... 7: another kingdom), Bertinetto et al. 2020
-        (https://arxiv.org/abs/1912.09393): "mean" over images, "mean_of_errors", and "counts", images by distance.
-      "sister_confusion": for "genus" and "family", which includes the genus, {"share": of the mistakes that name
-        another class in it, "chance": what naming one of the wrong classes blindly would give}.
+      "hierarchical_distance": height of the lowest common ancestor of answer and truth, in ranks (0: the
+        class itself or another name of its species, 1: another of its genus, ... 7: another kingdom),
+        Bertinetto et al. 2020 (https://arxiv.org/abs/1912.09393): "mean" over images, "mean_of_errors", and
+        "counts", images by distance.
+      "sister_confusion": for "genus" and "family", which includes the genus, {"share": of the mistakes that
+        name another class in it, "chance": what naming one of the wrong classes blindly would give}.
       Means and shares over nothing are None.
     """
     found, height = _Answers.of(judged, labels), _heights(candidates)
@@ -69,10 +72,10 @@ def tables(
 ) -> Mapping[str, list[dict[str, Any]]]:
     """Two tables over the images whose class is a candidate; classes have their short names.
 
-    "taxa": a row a class that has images: "name", its ranks, "n", "right", "accuracy", its interval "low" and "high",
-      "most_often_taken_for" and how often ("taken_for_n"), and "mean_rank_distance" as in `mistakes`.
-    "confusions": a row a pair of classes, the commonest first, 1000 at most: "truth", "answer", "count", "share" of the
-      truth's images, "shared_rank", the lowest that both have in common.
+    "taxa": a row a class that has images: "name", its ranks, "n", "right", "accuracy", its interval "low" and
+      "high", "most_often_taken_for" and how often ("taken_for_n"), and "mean_rank_distance" as in `mistakes`.
+    "confusions": a row a pair of classes, the commonest first, 1000 at most: "truth", "answer", "count",
+      "share" of the truth's images, "shared_rank", the lowest that both have in common.
     Ranks and what follows from them are left out where a candidate has no taxon.
     """
     found = _Answers.of(judged, labels)
@@ -88,7 +91,9 @@ def tables(
     for (true, answer), count in common:
         taken_for.setdefault(true, (answer, count))
     if taxa:
-        distance = np.bincount(found.true, height.between(found.true, found.answer), len(candidates)) / np.maximum(n, 1)
+        distance = np.bincount(
+            found.true, height.between(found.true, found.answer), len(candidates)
+        ) / np.maximum(n, 1)
 
     rows = []
     for number in np.flatnonzero(n).tolist():

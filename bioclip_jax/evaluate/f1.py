@@ -1,6 +1,7 @@
 """Macro F1 of several yes-or-no outputs, from counts, so that resampling images is a product with how often each came.
 
-F1 of an output is 2 tp / (2 tp + fp + fn), and 0 where nothing is true and nothing predicted, as scikit-learn's.
+F1 of an output is 2 tp / (2 tp + fp + fn), and 0 where nothing is true and nothing predicted, as
+scikit-learn's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 
-def f1_scores(true: Bool[np.ndarray, "n out"], predicted: Bool[np.ndarray, "n out"]) -> Float64[np.ndarray, " out"]:
+def f1_scores(
+    true: Bool[np.ndarray, "n out"], predicted: Bool[np.ndarray, "n out"]
+) -> Float64[np.ndarray, " out"]:
     """F1 of each output."""
     both = np.count_nonzero(true & predicted, axis=0)
     return _f1(both, np.count_nonzero(true, axis=0) + np.count_nonzero(predicted, axis=0))

@@ -1,7 +1,7 @@
 """Few-shot classification: classes known from a few images each, by their nearest centroid.
 
-Protocol of BioCLIP and BioCLIP 2 (https://arxiv.org/abs/2505.23883): the images of each class are shuffled, the first k
-are learned from, and all others are told apart; the mean over folds.
+Protocol of BioCLIP and BioCLIP 2 (https://arxiv.org/abs/2505.23883): the images of each class are shuffled,
+the first k are learned from, and all others are told apart; the mean over folds.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from bioclip_jax.predict.embedding.labelled import LabelledVectors
 @dataclass(frozen=True)
 class FewShot:
     """shots: images a class that are learned from, a result each. folds: how often they are drawn. text_type: what
-    tells classes apart, as in zero-shot. skip_small: leave out classes with fewer images than shots, which are an
-    error otherwise."""
+    tells classes apart, as in zero-shot. skip_small: leave out classes with fewer images than shots, which
+    are an error otherwise.
+    """
 
     name: ClassVar[str] = "few-shot"
     score: ClassVar[str] = "top1"
@@ -44,12 +45,15 @@ class FewShot:
         check_text_type(self.text_type)
         if not self.shots or min(self.shots) < 1 or self.folds < 1:
             raise UserError(
-                f"few-shot with shots {self.shots} and {self.folds} folds learns nothing; give at least 1 each"
+                f"few-shot with shots {self.shots} and {self.folds} folds learns nothing; give at least 1 "
+                f"each"
             )
 
     def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
         """Figures: "few_shot", by shots {"mean", "std" over folds, "interval", "folds", "small_classes" left out}; "top1"
-        and "interval", those of the first of `shots`; "n", "classes", "bad". Table "classes": each one's accuracy."""
+        and "interval", those of the first of `shots`; "n", "classes", "bad". Table "classes": each one's
+        accuracy.
+        """
         labelled = sets["test"]
         classes = self._classes(labelled)
         by_shots: dict[str, dict[str, Any]] = {}
@@ -74,7 +78,9 @@ class FewShot:
         if unlabelled := len(labelled) - labelled_images:
             bad["no_label"] = unlabelled
         figures = {"top1": first["mean"], "interval": first["interval"], "few_shot": by_shots}
-        return Score(figures | {"n": labelled_images, "classes": len(classes), "bad": bad}, {"classes": table})
+        return Score(
+            figures | {"n": labelled_images, "classes": len(classes), "bad": bad}, {"classes": table}
+        )
 
     def _classes(self, labelled: LabelledVectors) -> list[tuple[str, Int[np.ndarray, " rows"]]]:
         """Classes by their short names, in order of appearance, each with its images in the source's order."""
@@ -87,26 +93,36 @@ class FewShot:
                 short_names.setdefault(label.name, label.short_name)
         if not rows:
             wanted = "class column" if self.text_type == AS_IS else "taxon"
-            raise UserError(f"no sample has a {wanted}, which --text-type {self.text_type} needs; give labeled data")
+            raise UserError(
+                f"no sample has a {wanted}, which --text-type {self.text_type} needs; give labeled data"
+            )
         return [(name, np.array(rows[text])) for text, name in unambiguous(short_names).items()]
 
     def _large_enough(self, classes: Sequence[tuple[str, Int[np.ndarray, " rows"]]], shots: int) -> list[int]:
         """Which classes have images enough. UserError where others are not to be left out, or nothing could be tested."""
         small = [(name, len(rows)) for name, rows in classes if len(rows) < shots]
         if small and not self.skip_small:
-            told = ", ".join(f"{name} ({count})" for name, count in small[:3]) + (", …" if len(small) > 3 else "")
+            told = ", ".join(f"{name} ({count})" for name, count in small[:3]) + (
+                ", …" if len(small) > 3 else ""
+            )
             raise UserError(
-                f"{len(small)} of the {len(classes)} classes have fewer than {shots} images: {told}; give fewer --shots, "
+                f"{len(small)} of the {len(classes)} classes have fewer than {shots} images: {told}; give "
+                f"fewer --shots, "
                 "or --skip-small-classes"
             )
         if all(len(rows) <= shots for _, rows in classes):
-            raise UserError(f"no class has more than {shots} images, so none is left to test; give fewer --shots")
+            raise UserError(
+                f"no class has more than {shots} images, so none is left to test; give fewer --shots"
+            )
         return [number for number, (_, rows) in enumerate(classes) if len(rows) >= shots]
 
 
-def draw(classes: Sequence[Int[np.ndarray, " rows"]], shots: int, fold: int) -> tuple[list[list[int]], list[list[int]]]:
+def draw(
+    classes: Sequence[Int[np.ndarray, " rows"]], shots: int, fold: int
+) -> tuple[list[list[int]], list[list[int]]]:
     """The rows to learn from and the others, class by class, as the reference draws them: Python's generator is seeded
-    with the fold, and shuffles one class after another."""
+    with the fold, and shuffles one class after another.
+    """
     generator = random.Random(fold)
     train, test = [], []
     for rows in classes:

@@ -1,7 +1,7 @@
 """FishNet: what a fish eats, where and in what water it lives, told from frozen vectors by a small probe.
 
-Data of Khan et al. 2023 (ICCV, "FishNet: A Large-scale Dataset and Benchmark for Fish Recognition, Detection, and
-Functional Trait Prediction"); protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883).
+Data of Khan et al. 2023 (ICCV, "FishNet: A Large-scale Dataset and Benchmark for Fish Recognition, Detection,
+and Functional Trait Prediction"); protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883).
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ class FishNet:
         """Train on "train", score "test"; the data's columns are those of TRAITS. Images with a trait unknown (empty,
         -1 or not a number) are left out.
 
-        Figures: "accuracy_with_dropout", the mean over seeds where dropout stays on, as in the reference's code, which
-          never puts the probe into evaluation mode; its "std", "by_seed" and "interval" (over images); "accuracy",
-          without dropout, with "accuracy_std", "accuracy_by_seed" and "accuracy_interval"; "by_trait", without dropout;
-          "n" and "n_train"; "unknown", images left out, by part.
+        Figures: "accuracy_with_dropout", the mean over seeds where dropout stays on, as in the reference's
+          code, which never puts the probe into evaluation mode; its "std", "by_seed" and "interval" (over
+          images); "accuracy", without dropout, with "accuracy_std", "accuracy_by_seed" and
+          "accuracy_interval"; "by_trait", without dropout; "n" and "n_train"; "unknown", images left out, by
+          part.
         Errors: UserError for a missing column, a value that is none of a trait, and a part without an image.
         """
         from bioclip_jax.evaluate.probe import dropout_logits, fit_probe, logits
@@ -96,7 +97,9 @@ class FishNet:
         by_trait = dict(zip(TRAITS, right.mean(axis=(0, 1)).tolist()))
         figures |= {"by_trait": by_trait, "n": len(targets), "n_train": len(train[1]), "unknown": unknown}
         rates = targets.mean(axis=0).tolist()
-        rows = [{"trait": trait, "accuracy": by_trait[trait], "true": rate} for trait, rate in zip(TRAITS, rates)]
+        rows = [
+            {"trait": trait, "accuracy": by_trait[trait], "true": rate} for trait, rate in zip(TRAITS, rates)
+        ]
         return Score(figures, {"traits": rows})
 
     @staticmethod
@@ -129,7 +132,9 @@ def read_traits(data: LabelledVectors) -> Float32[np.ndarray, "n 9"]:
             found = _UNKNOWN if _is_unknown(value) else read(value)
             if found is None:
                 wanted = "pelagic or benthic" if trait == FEEDING_PATH else "1 or 0"
-                raise UserError(f"{trait} of image {sample.key} is {value!r}; give {wanted}, or leave it empty")
+                raise UserError(
+                    f"{trait} of image {sample.key} is {value!r}; give {wanted}, or leave it empty"
+                )
             column.append(found)
         columns.append(column)
     return np.array(columns, np.float32).T

@@ -33,7 +33,8 @@ class Herbarium19:
     """Images in as many clusters as there are classes, from some labelled images of the Old classes alone.
 
     labelled_share: of the Old classes' images. iterations: of k-means, at most. seeds: one run each.
-    old: indices of the Old classes; by default, of data with the benchmark's 683 classes, the benchmark's own.
+    old: indices of the Old classes; by default, of data with the benchmark's 683 classes, the benchmark's
+    own.
     Errors: UserError for options that make no sense.
     """
 
@@ -48,22 +49,32 @@ class Herbarium19:
 
     def __post_init__(self) -> None:
         if not 0 < self.labelled_share <= 1:
-            raise UserError(f"labelled share {self.labelled_share} does not do; give a number above 0 and up to 1")
+            raise UserError(
+                f"labelled share {self.labelled_share} does not do; give a number above 0 and up to 1"
+            )
         if self.iterations < 1:
             raise UserError(f"{self.iterations} iterations are none; give 1 or more")
-        if not self.seeds or min(self.seeds) < 0 or max(self.seeds) >= 2**32 or len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"seeds {list(self.seeds)} do not do; give one or more from 0 to 2**32 - 1, each once")
+        if (
+            not self.seeds
+            or min(self.seeds) < 0
+            or max(self.seeds) >= 2**32
+            or len(set(self.seeds)) < len(self.seeds)
+        ):
+            raise UserError(
+                f"seeds {list(self.seeds)} do not do; give one or more from 0 to 2**32 - 1, each once"
+            )
 
     def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
         """Cluster the images of "train" (the benchmark's small-train), and score those without a label.
 
         An image's class is in the column "class_index", or else its "class", counted in the order of texts.
 
-        Figures: "accuracy", over the unlabelled images, the mean over seeds, with "std", "by_seed" and "interval" (over
-          images); "accuracy_old" and "accuracy_new", over those of these classes, which are paired with clusters apart
-          from each other (None where there is none); "n" and "n_old", unlabelled images; "n_labelled"; "classes" and
-          "old_classes", how many there are.
-        Errors: UserError for data without classes, Old classes that are not known or not there, and too few images.
+        Figures: "accuracy", over the unlabelled images, the mean over seeds, with "std", "by_seed" and
+          "interval" (over images); "accuracy_old" and "accuracy_new", over those of these classes, which are
+          paired with clusters apart from each other (None where there is none); "n" and "n_old", unlabelled
+          images; "n_labelled"; "classes" and "old_classes", how many there are.
+        Errors: UserError for data without classes, Old classes that are not known or not there, and too few
+        images.
         """
         data = sets["train"]
         classes = read_classes(data)
@@ -76,7 +87,12 @@ class Herbarium19:
         hits = np.empty((len(self.seeds), len(true)), bool)
         for seed, run in zip(track(self.seeds, "clustering images", len(self.seeds)), hits):
             clusters = semi_supervised_kmeans(
-                data.unit[unlabelled], data.unit[labelled], classes[labelled], k, seed=seed, iterations=self.iterations
+                data.unit[unlabelled],
+                data.unit[labelled],
+                classes[labelled],
+                k,
+                seed=seed,
+                iterations=self.iterations,
             )
             for part in (is_old, ~is_old):
                 run[part] = cluster_hits(true[part], clusters[part])
@@ -106,7 +122,8 @@ class Herbarium19:
         if self.old is not None:
             if missing := sorted(set(self.old) - set(there.tolist())):
                 raise UserError(
-                    f"no image is of class {missing[0]}, one of the Old classes given; give indices that are there"
+                    f"no image is of class {missing[0]}, one of the Old classes given; give indices that "
+                    f"are there"
                 )
             return self.old
         if not np.array_equal(there, np.arange(CLASSES)):
@@ -122,7 +139,8 @@ class Herbarium19:
         size = int(self.labelled_share * len(rows))
         if not 0 < size < len(is_old):
             raise UserError(
-                f"{size} of {len(is_old)} images would be labelled, {self.labelled_share:g} of the Old classes' images;"
+                f"{size} of {len(is_old)} images would be labelled, {self.labelled_share:g} of the Old "
+                f"classes' images;"
                 " give data or a share that leave some with and some without a label"
             )
         labelled = np.zeros(len(is_old), bool)
@@ -136,7 +154,8 @@ def read_classes(data: LabelledVectors) -> Int[np.ndarray, " n"]:
         names = [_class_name(sample) for sample in data.samples]
         if "" in names:
             raise UserError(
-                f"image {data.samples[names.index('')].key} has no class; give all images a {_INDEX} or a class"
+                f"image {data.samples[names.index('')].key} has no class; give all images a {_INDEX} or a "
+                f"class"
             )
         return np.unique(names, return_inverse=True)[1]
     indices = []

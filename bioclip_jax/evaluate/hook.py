@@ -35,14 +35,15 @@ class EvaluationHook:
     """Zero-shot accuracy on `config.data.val` while training; few-shot accuracy and a suite where
     `config.evaluate` asks for them.
 
-    Each of several processes encodes its share of every batch and does all the sums, so all make the same calls.
+    Each of several processes encodes its share of every batch and does all the sums, so all make the same
+    calls.
     """
 
     def __init__(self, config: TrainConfig, open_data: OpenData | None = None) -> None:
         """`open_data`: opens the data of `config.evaluate.suite`, as read_suite.
 
-        Errors: UserError if the validation data is not there or has no labels, and for a suite that is none; data of
-          a suite that are not there are told, and left out.
+        Errors: UserError if the validation data is not there or has no labels, and for a suite that is none;
+          data of a suite that are not there are told, and left out.
         """
         model = get_config(config.model)
         self._preprocess = config.image.preprocess(model.vision.image_size)
@@ -56,7 +57,10 @@ class EvaluationHook:
         )
         self._stopping: Callable[[], bool] = lambda: False
         source = open_source(
-            config.data.val, split="validation", bad_shards=config.data.bad_shards, tfds_dir=config.data.tfds_dir
+            config.data.val,
+            split="validation",
+            bad_shards=config.data.bad_shards,
+            tfds_dir=config.data.tfds_dir,
         )
         self._images = PreparedImages(source, self._preprocess, self._encoder)
         text_type = config.evaluate.text_type
@@ -76,9 +80,9 @@ class EvaluationHook:
     def __call__(self, params: Any, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
         """What `params` are worth; None where `stopping`, asked before each batch and each protocol, has said so.
 
-        Returns: "top1", "top3", "top5", "n" and "ranks", as ZeroShot; "few_shot", the mean accuracy by the images a
-          class; and "suite", by entry the figure that the paper publishes. What an entry cannot score is told, and left
-          out.
+        Returns: "top1", "top3", "top5", "n" and "ranks", as ZeroShot; "few_shot", the mean accuracy by the
+          images a class; and "suite", by entry the figure that the paper publishes. What an entry cannot
+          score is told, and left out.
         """
         self._stopping = stopping
         scale = float(jnp.exp(params["logit_scale"]))
@@ -86,13 +90,17 @@ class EvaluationHook:
         try:
             sets = {"test": self._images(params)}
             figures = self._zero_shot(sets, towers).figures
-            values = {name: figures[name] for name in ("top1", "top3", "top5", "n", "ranks") if name in figures}
+            values = {
+                name: figures[name] for name in ("top1", "top3", "top5", "n", "ranks") if name in figures
+            }
             if self._few_shot is not None:
                 score = self._try("few-shot", self._few_shot, lambda: sets, towers)
                 of_shots = {} if score is None else score.figures["few_shot"]
                 values["few_shot"] = {shots: found["mean"] for shots, found in of_shots.items()}
             if self._suite is not None:
-                values["suite"] = self._suite(params, lambda name, protocol, of: self._try(name, protocol, of, towers))
+                values["suite"] = self._suite(
+                    params, lambda name, protocol, of: self._try(name, protocol, of, towers)
+                )
         except _BrokenOff:
             return None
         return values
@@ -121,14 +129,18 @@ class _BrokenOff(Exception):
 class _Suite:
     """The entries of a suite, and their images; a set that several entries read is there once."""
 
-    def __init__(self, path: Path, open_data: OpenData, prepare: Callable[[Any, int], PreparedImages]) -> None:
+    def __init__(
+        self, path: Path, open_data: OpenData, prepare: Callable[[Any, int], PreparedImages]
+    ) -> None:
         from bioclip_jax.evaluate.suite import read_suite
 
         suite = read_suite(path, open_data)
         for skipped in suite.skipped:
             _tell(f"{skipped.name} is not evaluated: {skipped.reason}")
         self._entries: list[Entry] = suite.entries
-        sources = {key: entry.sources[split] for entry in self._entries for split, key in entry.keys().items()}
+        sources = {
+            key: entry.sources[split] for entry in self._entries for split, key in entry.keys().items()
+        }
         share = CACHE_BYTES // len(sources)
         self._images = {key: prepare(source, share) for key, source in sources.items()}
 

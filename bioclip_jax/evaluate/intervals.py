@@ -29,7 +29,8 @@ def share_interval(hits: int, n: int) -> list[float] | None:
 def mean_interval(values: Sequence[float]) -> list[float] | None:
     """Of the mean of a few repetitions (folds, seeds): Student's t. None for fewer than two.
 
-    Folds that draw from the same images are not independent, so the interval tells of the draws, not of new images.
+    Folds that draw from the same images are not independent, so the interval tells of the draws, not of new
+    images.
     """
     if len(values) < 2:
         return None

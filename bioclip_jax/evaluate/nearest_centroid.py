@@ -17,8 +17,9 @@ def nearest_centroids(
 ) -> Int[np.ndarray, " n"]:
     """The class from 0 to `classes` - 1 of each test vector; each class has a vector in `train`.
 
-    The mean of the training vectors is subtracted from all, all are normalised, a class's centroid is the mean of its
-    own (not normalised again), and the nearest by Euclidean distance is the answer; of several the first.
+    The mean of the training vectors is subtracted from all, all are normalised, a class's centroid is the
+    mean of its own (not normalised again), and the nearest by Euclidean distance is the answer; of several
+    the first.
     """
     mean = train.mean(axis=0)
     centred = _normalized(train - mean)

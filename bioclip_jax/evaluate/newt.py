@@ -1,8 +1,8 @@
 """NeWT: 164 binary questions about natural images, a support vector machine each (https://arxiv.org/abs/2103.16483).
 
-Protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883): vectors are centred by a question's training images and
-normalised, the machine is chosen by a random search of 100 draws, and the figure is the accuracy over the test images of
-all questions together, the mean over three seeds.
+Protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883): vectors are centred by a question's training images
+and normalised, the machine is chosen by a random search of 100 draws, and the figure is the accuracy over the
+test images of all questions together, the mean over three seeds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from bioclip_jax.predict.progress import track
 @dataclass(frozen=True)
 class NeWT:
     """draws: settings that are tried for each question. seeds: of the search, a run each. jobs: processes, None for one a
-    core."""
+    core.
+    """
 
     name: ClassVar[str] = "newt"
     score: ClassVar[str] = "top1"
@@ -39,14 +40,18 @@ class NeWT:
     def __post_init__(self) -> None:
         if self.draws < 1 or not self.seeds:
             raise UserError(
-                f"newt with {self.draws} draws and seeds {self.seeds} finds nothing; give at least one of each"
+                f"newt with {self.draws} draws and seeds {self.seeds} finds nothing; give at least one of "
+                f"each"
             )
 
     def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
         """Figures: "top1" (mean over seeds), "std", "seeds" (the accuracy of each), "interval" over images, "clusters"
-        (accuracy by kind of question), "tasks" (how many), "n", "bad". Table "tasks"."""
+        (accuracy by kind of question), "tasks" (how many), "n", "bad". Table "tasks".
+        """
         train, test = _by_task(sets["train"]), _by_task(sets["test"])
-        clusters = dict(zip(map(str, sets["test"].column("task")), map(str, sets["test"].column("task_cluster"))))
+        clusters = dict(
+            zip(map(str, sets["test"].column("task")), map(str, sets["test"].column("task_cluster")))
+        )
         for task in test:
             _check(task, train.get(task))
         right = self._right(train, test)
@@ -56,7 +61,12 @@ class NeWT:
         for task in test:
             by_cluster[clusters[task]].append(right[task])
         table = [
-            {"task": task, "cluster": clusters[task], "train": len(train[task].labels), "test": len(test[task].labels)}
+            {
+                "task": task,
+                "cluster": clusters[task],
+                "train": len(train[task].labels),
+                "test": len(test[task].labels),
+            }
             | {"accuracy": float(right[task].mean())}
             for task in test
         ]
@@ -69,7 +79,9 @@ class NeWT:
         figures |= {"tasks": len(test), "n": hits.shape[1], "bad": dict(sets["test"].left_out)}
         return Score(figures, {"tasks": table})
 
-    def _right(self, train: Mapping[str, _Task], test: Mapping[str, _Task]) -> dict[str, Bool[np.ndarray, "seeds n"]]:
+    def _right(
+        self, train: Mapping[str, _Task], test: Mapping[str, _Task]
+    ) -> dict[str, Bool[np.ndarray, "seeds n"]]:
         from joblib import Parallel, delayed
 
         settings = [draws(self.draws, seed) for seed in self.seeds]
@@ -94,7 +106,10 @@ def _by_task(labelled: LabelledVectors) -> dict[str, _Task]:
         raise UserError(f"column label has {sorted(wrong)[0]!r}; NeWT's labels are 0 and 1")
     numbers = np.array([int(label) for label in labels])
     # In the order in which they first come.
-    return {task: _Task(labelled.unit[tasks == task], numbers[tasks == task]) for task in dict.fromkeys(tasks.tolist())}
+    return {
+        task: _Task(labelled.unit[tasks == task], numbers[tasks == task])
+        for task in dict.fromkeys(tasks.tolist())
+    }
 
 
 def _check(task: str, train: _Task | None) -> None:
@@ -112,5 +127,7 @@ def _answer(train: _Task, test: _Task, settings: list[list[dict[str, Any]]]) -> 
     mean = train.vectors.mean(axis=0)
     # The other processes have the other cores.
     with threadpool_limits(1):
-        answers = search_and_predict(unit(train.vectors - mean), train.labels, unit(test.vectors - mean), settings)
+        answers = search_and_predict(
+            unit(train.vectors - mean), train.labels, unit(test.vectors - mean), settings
+        )
     return np.stack([answer == test.labels for answer in answers])

@@ -1,7 +1,7 @@
 """PlantDoc: leaves, healthy and diseased, told apart from one image a class by SimpleShot.
 
-Protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883). The reference's loader shuffles the images that it draws from,
-so its own draws cannot be repeated; these are drawn from the publisher's order.
+Protocol of BioCLIP 2 (https://arxiv.org/abs/2505.23883). The reference's loader shuffles the images that it
+draws from, so its own draws cannot be repeated; these are drawn from the publisher's order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class PlantDoc:
     def __post_init__(self) -> None:
         if self.shots < 1 or self.repeats < 1:
             raise UserError(
-                f"plantdoc with {self.shots} shots and {self.repeats} repeats learns nothing; give at least 1 each"
+                f"plantdoc with {self.shots} shots and {self.repeats} repeats learns nothing; give at least "
+                f"1 each"
             )
 
     def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
@@ -44,13 +45,15 @@ class PlantDoc:
         number = {name: place for place, name in enumerate(names)}
         if unknown := sorted(set(map(str, test.column("class"))) - set(names)):
             raise UserError(
-                f"the class {unknown[0]!r} of the test images has none to learn from; complete the train images"
+                f"the class {unknown[0]!r} of the test images has none to learn from; complete the train "
+                f"images"
             )
         own = np.array([number[str(name)] for name in train.column("class")])
         true = np.array([number[str(name)] for name in test.column("class")])
         if len(small := np.flatnonzero(np.bincount(own) < self.shots)):
             raise UserError(
-                f"the class {names[small[0]]!r} has fewer than {self.shots} images to learn from; give fewer --shots"
+                f"the class {names[small[0]]!r} has fewer than {self.shots} images to learn from; give "
+                f"fewer --shots"
             )
         right = np.zeros((self.repeats, len(true)), bool)
         for repeat in range(self.repeats):
@@ -58,7 +61,11 @@ class PlantDoc:
             right[repeat] = nearest_centroids(train.unit[rows], own[rows], test.unit, len(names)) == true
         accuracies = right.mean(axis=1).tolist()
         table = [
-            {"class": name, "images": int((true == place).sum()), "accuracy": float(right[:, true == place].mean())}
+            {
+                "class": name,
+                "images": int((true == place).sum()),
+                "accuracy": float(right[:, true == place].mean()),
+            }
             for place, name in enumerate(names)
             if (true == place).any()
         ]

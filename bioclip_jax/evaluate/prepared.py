@@ -24,14 +24,17 @@ CACHE_BYTES = 2 << 30
 
 class PreparedImages:
     """The images of a source, prepared in the first call and kept in memory, up to `cache_bytes`; others are read in
-    every call. What the source says of them is read once, here."""
+    every call. What the source says of them is read once, here.
+    """
 
     def __init__(
         self, source: Source, preprocess: Preprocess, encoder: Encoder, *, cache_bytes: int = CACHE_BYTES
     ) -> None:
         self._source, self._preprocess, self._encoder = source, preprocess, encoder
         self._bad: dict[int, str] = {}
-        self._samples = {place: label for place in range(len(source)) if (label := self._label(place)) is not None}
+        self._samples = {
+            place: label for place in range(len(source)) if (label := self._label(place)) is not None
+        }
         self._cache: list[tuple[int, UInt8[np.ndarray, "size size 3"]]] = []
         self._uncached = list(self._samples)
         self._cache_bytes = cache_bytes
@@ -60,7 +63,9 @@ class PreparedImages:
         order = np.argsort(places)
         chosen = np.array(places, np.int64)[order]
         samples = [self._samples[place] for place in chosen.tolist()]
-        return LabelledVectors(np.concatenate(batches)[order], samples, chosen, dict(Counter(self._bad.values())))
+        return LabelledVectors(
+            np.concatenate(batches)[order], samples, chosen, dict(Counter(self._bad.values()))
+        )
 
     def _label(self, place: int) -> Sample | None:
         """What the source says of an image; None, and the cause noted, where there is no image."""
@@ -86,7 +91,9 @@ class PreparedImages:
             for place, image in zip(rest, load_ahead(images, self._preprocess, 2 * self._encoder.batch_size)):
                 done += 1
                 if isinstance(image, UserError):
-                    self._bad[place] = image.__cause__.cause if isinstance(image.__cause__, BadImage) else "unreadable"
+                    self._bad[place] = (
+                        image.__cause__.cause if isinstance(image.__cause__, BadImage) else "unreadable"
+                    )
                     continue
                 if image.nbytes <= self._cache_bytes:
                     self._cache_bytes -= image.nbytes

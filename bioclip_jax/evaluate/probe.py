@@ -1,7 +1,7 @@
 """The probe of FishNet and AwA2: two linear layers on frozen vectors, several seeds trained side by side.
 
-Linear, dropout, linear, with no activation between, on vectors of any length; binary cross-entropy on every output;
-Adam, whose learning rate halves every 20 epochs (BioCLIP 2, https://arxiv.org/abs/2505.23883).
+Linear, dropout, linear, with no activation between, on vectors of any length; binary cross-entropy on every
+output; Adam, whose learning rate halves every 20 epochs (BioCLIP 2, https://arxiv.org/abs/2505.23883).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def fit_probe(
 ) -> ProbeParams:
     """Train one probe a seed on `targets`, which are 0 or 1; each depends on its own seed alone.
 
-    Every epoch takes the rows in another order, in batches whose last one is smaller. Runs on one device, whatever
-    their number. `dropout`: the share of the hidden layer that is set to zero.
+    Every epoch takes the rows in another order, in batches whose last one is smaller. Runs on one device,
+    whatever their number. `dropout`: the share of the hidden layer that is set to zero.
     """
     n, dim = features.shape
     batch_size = min(batch_size, n)
@@ -86,10 +86,14 @@ def logits(params: ProbeParams, features: Float32[np.ndarray, "n dim"]) -> Float
 
 
 def dropout_logits(
-    params: ProbeParams, features: Float32[np.ndarray, "n dim"], seeds: Sequence[int], dropout: float = DROPOUT
+    params: ProbeParams,
+    features: Float32[np.ndarray, "n dim"],
+    seeds: Sequence[int],
+    dropout: float = DROPOUT,
 ) -> Float32[np.ndarray, "seeds n out"]:
     """What each seed's probe answers while dropout is still at work, as in the reference's code, whose probe is never
-    put into evaluation mode before it is scored."""
+    put into evaluation mode before it is scored.
+    """
     params = jax.device_put(params)
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.asarray(seeds, jnp.uint32))
     found = np.empty((len(seeds), len(features), params.bias_2.shape[-1]), np.float32)
@@ -172,4 +176,6 @@ def _answer(
 def _answer_all(
     params: ProbeParams, x: Float32[Array, "n dim"], keys: Array, start: int, *, dropout: float
 ) -> Float32[Array, "seeds n out"]:
-    return jax.vmap(lambda params, key: _answer(params, x, jax.random.fold_in(key, start), dropout))(params, keys)
+    return jax.vmap(lambda params, key: _answer(params, x, jax.random.fold_in(key, start), dropout))(
+        params, keys
+    )

@@ -35,10 +35,10 @@ class Score:
 class Protocol(Interface):
     """A protocol with its options, which are its fields.
 
-    name: as on the command line. score: the key of the figure that the paper publishes. also (where there are any):
-    by key, how other figures of the same data differ from it, to stand beside it, marked. splits: the parts of the data
-    that it reads, one set of vectors each. A protocol whose figures are no longer those of earlier versions has a class
-    variable `revision`, so that earlier results are not kept.
+    name: as on the command line. score: the key of the figure that the paper publishes. also (where there are
+    any): by key, how other figures of the same data differ from it, to stand beside it, marked. splits: the
+    parts of the data that it reads, one set of vectors each. A protocol whose figures are no longer those of
+    earlier versions has a class variable `revision`, so that earlier results are not kept.
     """
 
     name: ClassVar[str]

@@ -25,11 +25,13 @@ PROTOCOLS = {
 FOR_ANY_DATA = ("zero-shot", "few-shot")
 
 
-def protocol_of(name: str, options: Mapping[str, Any], *, where: str = "", keys: Sequence[str] = ()) -> Protocol:
+def protocol_of(
+    name: str, options: Mapping[str, Any], *, where: str = "", keys: Sequence[str] = ()
+) -> Protocol:
     """The protocol `name` with `options`, which are its fields; a list does for a tuple.
 
-    `where`: the place in a file, for errors. `keys`: what else has its place there. UserError for a protocol or an
-    option that does not exist, with the nearest that does, and for a wrong value.
+    `where`: the place in a file, for errors. `keys`: what else has its place there. UserError for a protocol
+    or an option that does not exist, with the nearest that does, and for a wrong value.
     """
     place = f"{where}: " if where else ""
     if name not in PROTOCOLS:

@@ -1,12 +1,12 @@
 """Published figures, in percent.
 
-Sources: those of BioCLIP 2, BioCLIP and CLIP are in the paper of BioCLIP 2 (https://arxiv.org/abs/2505.23883) and on
-https://imageomics.github.io/bioclip-2/; those of BioCAP in https://arxiv.org/abs/2510.20095 and on
+Sources: those of BioCLIP 2, BioCLIP and CLIP are in the paper of BioCLIP 2 (https://arxiv.org/abs/2505.23883)
+and on https://imageomics.github.io/bioclip-2/; those of BioCAP in https://arxiv.org/abs/2510.20095 and on
 https://imageomics.github.io/biocap/, zero-shot alone, by the same code on the same ten sets.
 
 Missing: the few-shot figures, which are in the papers' appendices; and BioCLIP 2.5, of which
-https://imageomics.github.io/bioclip-ecosystem/pages/models.html gives gains over BioCLIP 2 alone: 5.7 in the zero-shot
-mean, 3.5 in that of the other tasks, 8.7 in FishNet.
+https://imageomics.github.io/bioclip-ecosystem/pages/models.html gives gains over BioCLIP 2 alone: 5.7 in the
+zero-shot mean, 3.5 in that of the other tasks, 8.7 in FishNet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SYSTEMS = ("BioCLIP 2", "BioCAP", "BioCLIP", "CLIP")
 class Published:
     """One row of the paper.
 
-    part: which of its tables, a key of PARTS. protocol: by which it was scored. sets: of how many sets it is the mean.
+    part: which of its tables, a key of PARTS. protocol: by which it was scored. sets: of how many sets it is
+    the mean.
     """
 
     title: str

@@ -39,7 +39,9 @@ def prepare_folder(output: Path) -> Path:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the output folder {output} cannot be made ({error.strerror}); name another") from None
+        raise UserError(
+            f"the output folder {output} cannot be made ({error.strerror}); name another"
+        ) from None
     return output
 
 
@@ -107,14 +109,22 @@ def entry_result(entry: Entry, score: Score, seconds: Mapping[str, float]) -> di
 def identity(entry: Entry) -> dict[str, Any]:
     """What a figure depends on beside the model: if all of it is as it was, so is the figure.
 
-    "content" tells data from others by their place, their number and the time of the table that labels them; an image
-    that was replaced by another of the same name goes unnoticed.
+    "content" tells data from others by their place, their number and the time of the table that labels them;
+    an image that was replaced by another of the same name goes unnoticed.
     """
     location = entry.location
-    parts: list[Any] = [str(location), str(location.root or ""), [len(entry.sources[s]) for s in sorted(entry.sources)]]
+    parts: list[Any] = [
+        str(location),
+        str(location.root or ""),
+        [len(entry.sources[s]) for s in sorted(entry.sources)],
+    ]
     start = location.root or Path()
     folders = [] if location.data is None else [start / Path(location.data).expanduser()]
-    for path in (location.labels, *(folder / name for folder in folders for name in METADATA_FILES), *folders):
+    for path in (
+        location.labels,
+        *(folder / name for folder in folders for name in METADATA_FILES),
+        *folders,
+    ):
         if path is not None and path.is_file():
             about = path.stat()
             parts.append([path.name, about.st_size, about.st_mtime_ns])

@@ -41,8 +41,8 @@ OnScored = Callable[[str, dict[str, Any], Score], None]
 class Evaluator:
     """A MODEL ready to be scored.
 
-    source: where the model came from. transform: how images are prepared, as Model.transform_note. fingerprint: what it
-    is, wherever it lies. towers: what protocols may ask of it.
+    source: where the model came from. transform: how images are prepared, as Model.transform_note.
+    fingerprint: what it is, wherever it lies. towers: what protocols may ask of it.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class Evaluator:
         """
         chosen = devices(device)
         bundle = resolve(str(model))
-        # Predictions may prepare images otherwise; the published figures were reached with the model's own transform.
+        # Predictions may prepare images otherwise; the published figures were reached with the model's own
+        # transform.
         how = {"transform": transform or "model", "reading": reading}
         self._model = Model(bundle, batch_size=batch_size, devices=chosen, **how)
         self.transform = self._model.transform_note
@@ -154,11 +155,18 @@ def evaluate_protocol(
     """Score a MODEL by one protocol.
 
     Args: `output`, a folder for results.json and a CSV a table; the others as Evaluator.
-    Returns: "protocol", "model", "fingerprint", "transform", "data", the protocol's options, its figures, "seconds".
+    Returns: "protocol", "model", "fingerprint", "transform", "data", the protocol's options, its figures,
+    "seconds".
     Errors: UserError for data or a model that is not there, and for labels that do not do.
     """
     entry = single(protocol, location, open_data).entries[0]
-    how = {"batch_size": batch_size, "device": device, "cache": cache, "transform": transform, "reading": reading}
+    how = {
+        "batch_size": batch_size,
+        "device": device,
+        "cache": cache,
+        "transform": transform,
+        "reading": reading,
+    }
     evaluator = Evaluator(model, **how)
     began = time.perf_counter()
     sets = evaluator.sets(entry.sources)
@@ -175,13 +183,15 @@ def evaluate_protocol(
     return result
 
 
-def evaluate_suite(evaluator: Evaluator, suite: Suite, output: Path, *, resume: bool = False) -> dict[str, Any]:
+def evaluate_suite(
+    evaluator: Evaluator, suite: Suite, output: Path, *, resume: bool = False
+) -> dict[str, Any]:
     """Score all entries of a suite into the folder `output`: results.json, results.md, results.png, ENTRY_TABLE.csv.
 
-    results.json is written anew after each entry, so that an unfinished run leaves what it has found. `resume`: what
-    it holds of the same model, data and options is not done again.
-    Returns: the content of results.json: "model", "fingerprint", "transform", "date", "versions", "device", "groups",
-      "entries" by name, and, each with the reason, "skipped" (no data) and "failed".
+    results.json is written anew after each entry, so that an unfinished run leaves what it has found.
+    `resume`: what it holds of the same model, data and options is not done again.
+    Returns: the content of results.json: "model", "fingerprint", "transform", "date", "versions", "device",
+      "groups", "entries" by name, and, each with the reason, "skipped" (no data) and "failed".
     Errors: UserError if the folder cannot be written, or what it holds cannot be read.
     """
     from bioclip_jax.evaluate.report.plot import draw
@@ -191,8 +201,12 @@ def evaluate_suite(evaluator: Evaluator, suite: Suite, output: Path, *, resume: 
     output = prepare_folder(Path(output))
     earlier = read_json(output / RESULTS_FILE) if resume else {}
     same = ("fingerprint", "transform")
-    kept = earlier.get("entries", {}) if all(earlier.get(key) == getattr(evaluator, key) for key in same) else {}
-    entries = {entry.name: kept[entry.name] for entry in suite.entries if is_same(kept.get(entry.name, {}), entry)}
+    kept = (
+        earlier.get("entries", {}) if all(earlier.get(key) == getattr(evaluator, key) for key in same) else {}
+    )
+    entries = {
+        entry.name: kept[entry.name] for entry in suite.entries if is_same(kept.get(entry.name, {}), entry)
+    }
     results: dict[str, Any] = {
         "model": evaluator.source,
         "fingerprint": evaluator.fingerprint,
@@ -220,7 +234,9 @@ def evaluate_suite(evaluator: Evaluator, suite: Suite, output: Path, *, resume: 
         write_json(output / RESULTS_FILE, results)
 
     write_json(output / RESULTS_FILE, results)
-    score_entries(evaluator, [entry for entry in suite.entries if entry.name not in entries], on_scored, on_failed)
+    score_entries(
+        evaluator, [entry for entry in suite.entries if entry.name not in entries], on_scored, on_failed
+    )
     # In the file's order, whatever order they were scored in.
     results["entries"] = {entry.name: entries[entry.name] for entry in suite.entries if entry.name in entries}
     results = plain(results)

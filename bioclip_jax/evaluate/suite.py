@@ -29,8 +29,8 @@ _SPLIT_IN_NAME = re.compile(r"[\w-]+(/[\w-]+)?:[\w+]+")
 class Location:
     """Where the data of an entry lie: a name or path, or a folder of images and the table of their labels.
 
-    protocol: whose publisher's folder `data` may be, "" for none. root: where publishers' folders lie, if not where
-    they are by default.
+    protocol: whose publisher's folder `data` may be, "" for none. root: where publishers' folders lie, if not
+    where they are by default.
     """
 
     data: str | None = None
@@ -51,8 +51,8 @@ OpenData = Callable[[Location, str], Source]
 class Entry:
     """What a suite scores under one name.
 
-    sources: by the protocol's splits. published: whose figures stand beside it, a key of PUBLISHED, or None. group:
-    the entries of one group are one row, their mean.
+    sources: by the protocol's splits. published: whose figures stand beside it, a key of PUBLISHED, or None.
+    group: the entries of one group are one row, their mean.
     """
 
     name: str
@@ -96,15 +96,16 @@ def single(protocol: Protocol, location: Location, open_data: OpenData) -> Suite
 def read_suite(path: Path, open_data: OpenData, *, data_root: Path | None = None) -> Suite:
     """The suite that the YAML file at `path` describes.
 
-        data: /data/evaluation            # where publishers' folders and relative paths start; `data_root` overrides it
-        entries:
+        data: /data/evaluation            # where publishers' folders and relative paths start; `data_root`
+        overrides it entries:
           nabirds: {protocol: zero-shot, data: "nabirds:train+test", text_type: asis}
           finches: {protocol: few-shot, images: finches, labels: finches/labels.csv, shots: [1, 5]}
 
-    Without either, relative paths start from the file's folder. `published` of an entry names the row of the paper to
-    stand beside it (by default the entry's name, or its group's); entries of one `group` are one row, their mean.
-    Errors: UserError for a mistake in the file or in data that are there, before anything is scored, and where no
-      entry has its data.
+    Without either, relative paths start from the file's folder. `published` of an entry names the row of the
+    paper to stand beside it (by default the entry's name, or its group's); entries of one `group` are one
+    row, their mean.
+    Errors: UserError for a mistake in the file or in data that are there, before anything is scored, and
+      where no entry has its data.
     """
     path = Path(path)
     content = _read_yaml(path)
@@ -115,7 +116,9 @@ def read_suite(path: Path, open_data: OpenData, *, data_root: Path | None = None
             raise UserError(f"{path}: unknown key {key}{nearest(str(key), _SUITE_KEYS)}")
     listed = content.get("entries")
     if not isinstance(listed, dict) or not listed:
-        raise UserError(f"{path} has no entries; give it at least one, as NAME: {{protocol: zero-shot, data: ...}}")
+        raise UserError(
+            f"{path} has no entries; give it at least one, as NAME: {{protocol: zero-shot, data: ...}}"
+        )
     root = data_root if data_root is not None else _text(content, "data", str(path))
     root = None if root is None else path.parent / Path(root).expanduser()
 
@@ -139,7 +142,9 @@ def _plan(name: Any, options: Any, path: Path, root: Path | None) -> Entry:
     """An entry whose sources are not open yet."""
     where = f"{path}: {name}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UserError(f"{where}: an entry's name is made of letters, digits, dots and dashes; rename or quote it")
+        raise UserError(
+            f"{where}: an entry's name is made of letters, digits, dots and dashes; rename or quote it"
+        )
     if not isinstance(options, dict):
         raise UserError(f"{where} is {options!r}; it must be a mapping with the key protocol")
     for key in options:
@@ -155,17 +160,25 @@ def _plan(name: Any, options: Any, path: Path, root: Path | None) -> Entry:
     return Entry(name, protocol, {}, location, _published(published, group or name, protocol, where), group)
 
 
-def _location(options: dict[str, Any], where: str, protocol: Protocol, folder: Path, root: Path | None) -> Location:
+def _location(
+    options: dict[str, Any], where: str, protocol: Protocol, folder: Path, root: Path | None
+) -> Location:
     data, images, labels = (_text(options, key, where) for key in ("data", "images", "labels"))
     if (data is None) == (images is None) or (images is None) != (labels is None):
         raise UserError(f"{where}: which data to score is not clear; give data, or images with labels")
     maker = "" if protocol.name in FOR_ANY_DATA else protocol.name
     if data is None:
         start = root or folder
-        return Location(None, start / Path(images).expanduser(), start / Path(labels).expanduser(), maker, root)
+        return Location(
+            None, start / Path(images).expanduser(), start / Path(labels).expanduser(), maker, root
+        )
     # What lies beside the file goes before what is known by that name elsewhere.
     first = re.split("[:/]", data)[0] or "/"
-    if root is None and not Path(data).is_absolute() and ((folder / first).exists() or (folder / data).exists()):
+    if (
+        root is None
+        and not Path(data).is_absolute()
+        and ((folder / first).exists() or (folder / data).exists())
+    ):
         root = folder
     if root is not None and data.startswith("."):
         data = str(root / data)
@@ -176,7 +189,9 @@ def _check_split(protocol: Protocol, location: Location, where: str) -> None:
     data = location.data or ""
     if len(protocol.splits) > 1 and _SPLIT_IN_NAME.fullmatch(data) and not Path(data).exists():
         parts = " and ".join(protocol.splits)
-        raise UserError(f"{where}: {data} names a split, but {protocol.name} takes {parts} each; leave the split out")
+        raise UserError(
+            f"{where}: {data} names a split, but {protocol.name} takes {parts} each; leave the split out"
+        )
 
 
 def _published(named: str | None, own: str, protocol: Protocol, where: str) -> str | None:
@@ -186,7 +201,9 @@ def _published(named: str | None, own: str, protocol: Protocol, where: str) -> s
     if named not in PUBLISHED:
         raise UserError(f"{where}.published: there are no figures of {named!r}{nearest(named, PUBLISHED)}")
     if PUBLISHED[named].protocol != protocol.name:
-        raise UserError(f"{where}.published: the figures of {named} are by {PUBLISHED[named].protocol}; leave it out")
+        raise UserError(
+            f"{where}.published: the figures of {named} are by {PUBLISHED[named].protocol}; leave it out"
+        )
     return named
 
 
@@ -251,4 +268,6 @@ def _read_yaml(path: Path) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = "" if mark is None else f" at line {mark.line + 1}"
-        raise UserError(f"{path} is no YAML{at} ({getattr(error, 'problem', None) or error}); correct it") from None
+        raise UserError(
+            f"{path} is no YAML{at} ({getattr(error, 'problem', None) or error}); correct it"
+        ) from None

@@ -1,7 +1,7 @@
 """A support vector machine chosen by random search: scikit-learn's answer, from one Gram matrix a fold.
 
-Every kernel of the search is a function of the scaled vectors' dot products. So these are computed once for a fold, not
-once for each of a hundred draws, and libsvm is given the finished kernel.
+Every kernel of the search is a function of the scaled vectors' dot products. So these are computed once for a
+fold, not once for each of a hundred draws, and libsvm is given the finished kernel.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ def search_and_predict(
     settings: Sequence[Sequence[Mapping[str, Any]]],
 ) -> list[Int[np.ndarray, " m"]]:
     """Of each list of settings, the answers of the one with the best mean accuracy over 5 stratified folds, the first of
-    several, fitted to all of `train`: as RandomizedSearchCV over make_pipeline(StandardScaler(), SVC())."""
+    several, fitted to all of `train`: as RandomizedSearchCV over make_pipeline(StandardScaler(), SVC()).
+    """
     from sklearn.model_selection import StratifiedKFold
 
     folds = StratifiedKFold(FOLDS).split(train, labels)
-    parts = [(_Products.of(train[inner], train[outer]), labels[inner], labels[outer]) for inner, outer in folds]
+    parts = [
+        (_Products.of(train[inner], train[outer]), labels[inner], labels[outer]) for inner, outer in folds
+    ]
     whole = _Products.of(train, test)
     answers = []
     for candidates in settings:
@@ -84,7 +87,9 @@ class _Products:
         return np.exp(-gamma * own), np.exp(-gamma * other)
 
 
-def _answers(products: _Products, labels: Int[np.ndarray, " n"], setting: Mapping[str, Any]) -> Int[np.ndarray, " m"]:
+def _answers(
+    products: _Products, labels: Int[np.ndarray, " n"], setting: Mapping[str, Any]
+) -> Int[np.ndarray, " m"]:
     from sklearn.svm import SVC
 
     own, other = products.kernels(setting["kernel"], setting["gamma"])

@@ -24,9 +24,9 @@ from bioclip_jax.text.taxon import Taxon
 class ZeroShot:
     """The protocol.
 
-    text_type: how classes are named: asis, sci, taxon, com, sci_com or taxon_com. templates: "openai" averages the 81
-    prompts of the reference's evaluation, "one" uses "a photo of {}." alone. candidates: the classes that may be the
-    answer; None takes the distinct class texts of the images that are scored.
+    text_type: how classes are named: asis, sci, taxon, com, sci_com or taxon_com. templates: "openai"
+    averages the 81 prompts of the reference's evaluation, "one" uses "a photo of {}." alone. candidates: the
+    classes that may be the answer; None takes the distinct class texts of the images that are scored.
     """
 
     name: ClassVar[str] = "zero-shot"
@@ -49,13 +49,13 @@ class ZeroShot:
     def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
         """Score the images of sets["test"] that have a class.
 
-        Figures: "top1", its "interval", "top3" and "top5" over the images whose class is a candidate (None if there is
-          no such image), "n" images, "not_candidates" (how many of them have another class), "classes", "bad" (images
-          left out, by cause), and "ece", the expected calibration error of the answers' probabilities (Guo et al.
-          2017), over the images of "top1". Where classes are taxa, by rank: "ranks" (the accuracy), "rank_intervals",
-          "n_by_rank", "chance" and "majority", as rank_accuracy, and "ece_by_rank"; and what details.mistakes says. An
-          image counts at the ranks at which its lineage is that of its class, as class_names.true_lineage. Tables: as
-          details.tables.
+        Figures: "top1", its "interval", "top3" and "top5" over the images whose class is a candidate (None if
+          there is no such image), "n" images, "not_candidates" (how many of them have another class),
+          "classes", "bad" (images left out, by cause), and "ece", the expected calibration error of the
+          answers' probabilities (Guo et al. 2017), over the images of "top1". Where classes are taxa, by
+          rank: "ranks" (the accuracy), "rank_intervals", "n_by_rank", "chance" and "majority", as
+          rank_accuracy, and "ece_by_rank"; and what details.mistakes says. An image counts at the ranks at
+          which its lineage is that of its class, as class_names.true_lineage. Tables: as details.tables.
         Errors: UserError if no image has a class.
         """
         test = sets["test"]
@@ -73,10 +73,15 @@ class ZeroShot:
             bad["no_label"] = bad.get("no_label", 0) + unlabelled
         names = [candidate.name for candidate in pool]
         classes = class_embeddings(towers.encode_texts, names, TEMPLATES[self.templates])
-        taxa = None if any(candidate.taxon is None for candidate in pool) else [candidate.taxon for candidate in pool]
+        taxa = (
+            None
+            if any(candidate.taxon is None for candidate in pool)
+            else [candidate.taxon for candidate in pool]
+        )
         own = [named[row].taxon for row in rows.tolist()]
         truths = taxa and [
-            true_lineage(taxon, taxa[label]) if label >= 0 else taxon or Taxon() for taxon, label in zip(own, labels)
+            true_lineage(taxon, taxa[label]) if label >= 0 else taxon or Taxon()
+            for taxon, label in zip(own, labels)
         ]
         images = test.unit if len(rows) == len(test) else test.unit[rows]
         judged = judge(images, classes, labels, towers.logit_scale, truths, taxa)
@@ -107,9 +112,13 @@ def _by_rank(judged: Judged) -> dict[str, dict[str, Any]]:
     scores, right = judged.ranks, judged.right
     return {
         "ranks": {rank: score.accuracy for rank, score in scores.items()},
-        "rank_intervals": {rank: share_interval(int(right[rank].sum()), score.n) for rank, score in scores.items()},
+        "rank_intervals": {
+            rank: share_interval(int(right[rank].sum()), score.n) for rank, score in scores.items()
+        },
         "n_by_rank": {rank: score.n for rank, score in scores.items()},
         "chance": {rank: score.chance for rank, score in scores.items()},
         "majority": {rank: score.majority for rank, score in scores.items()},
-        "ece_by_rank": {rank: calibration_error(reliability(judged.sure[rank], right[rank])) for rank in scores},
+        "ece_by_rank": {
+            rank: calibration_error(reliability(judged.sure[rank], right[rank])) for rank in scores
+        },
     }

@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from bioclip_jax.models.config import CLIPConfig, TextConfig, VisionConfig, get_config, model_names, nearest_name
+from bioclip_jax.models.config import (
+    CLIPConfig,
+    TextConfig,
+    VisionConfig,
+    get_config,
+    model_names,
+    nearest_name,
+)
 
 __all__ = [
-    "LOGIT_BIAS",
     "CLIP",
+    "LOGIT_BIAS",
     "CLIPConfig",
     "Options",
     "TextConfig",
@@ -22,7 +29,8 @@ __all__ = [
     "on_nvidia",
 ]
 
-# Loaded when they are first asked for: Flax takes half a second to import, which who only reads weights need not pay.
+# Loaded when they are first asked for: Flax takes half a second to import, which who only reads weights need
+# not pay.
 _HOMES = {
     "LOGIT_BIAS": "clip",
     "CLIP": "clip",

@@ -35,7 +35,8 @@ class Attention(nnx.Module):
     ):
         zeros = nnx.initializers.zeros_init()
         shared = dict(options=options, rngs=rngs)
-        # q, k and v lie on an axis of their own, so that splitting the last axis gives each device whole heads.
+        # q, k and v lie on an axis of their own, so that splitting the last axis gives each device whole
+        # heads.
         self.in_proj = Linear(width, (3, width), in_proj, zeros, axes=(None, None, "heads"), **shared)
         self.out_proj = Linear(width, width, out_proj, zeros, axes=("heads", None), **shared)
         self.heads = heads
@@ -89,7 +90,9 @@ def _attend_by_cudnn(
                 "query_seq_lengths": shard(jnp.full(batch, tokens + 1, jnp.int32), ("batch",)),
                 "key_value_seq_lengths": shard(jnp.full(batch, tokens, jnp.int32), ("batch",)),
             }
-    mixed = jax.nn.dot_product_attention(query, key, value, is_causal=causal, implementation="cudnn", **lengths)
+    mixed = jax.nn.dot_product_attention(
+        query, key, value, is_causal=causal, implementation="cudnn", **lengths
+    )
     return mixed[:, :tokens]
 
 

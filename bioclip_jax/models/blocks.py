@@ -30,7 +30,9 @@ class BlockInit:
 class MLP(nnx.Module):
     """c_proj(gelu(c_fc(x))) with the exact (erf) GELU, or x·sigmoid(1.702x) where `quick_gelu`."""
 
-    def __init__(self, width: int, hidden: int, init: BlockInit, *, quick_gelu: bool, options: Options, rngs: nnx.Rngs):
+    def __init__(
+        self, width: int, hidden: int, init: BlockInit, *, quick_gelu: bool, options: Options, rngs: nnx.Rngs
+    ):
         shared = dict(options=options, rngs=rngs)
         fc_bias, proj_bias = uniform_init(1 / math.sqrt(width)), uniform_init(1 / math.sqrt(hidden))
         self.c_fc = Linear(width, hidden, init.c_fc, fc_bias, axes=(None, "mlp"), **shared)
@@ -62,7 +64,9 @@ class Block(nnx.Module):
     ):
         scaled, dtype = ls_init_value is not None, options.dtype
         self.ln_1 = LayerNorm(width, dtype=dtype)
-        self.attn = Attention(width, heads, init.in_proj, init.out_proj, causal=causal, options=options, rngs=rngs)
+        self.attn = Attention(
+            width, heads, init.in_proj, init.out_proj, causal=causal, options=options, rngs=rngs
+        )
         self.ls_1 = LayerScale(width, ls_init_value, dtype=dtype) if scaled else None
         self.ln_2 = LayerNorm(width, dtype=dtype)
         self.mlp = MLP(width, mlp_width, init, quick_gelu=quick_gelu, options=options, rngs=rngs)

@@ -13,7 +13,7 @@ from bioclip_jax.models.options import Options
 from bioclip_jax.models.text import TextTransformer
 from bioclip_jax.models.vision import VisionTransformer
 
-__all__ = ["LOGIT_BIAS", "CLIP", "graphdef", "init_params"]
+__all__ = ["CLIP", "LOGIT_BIAS", "graphdef", "init_params"]
 
 # Where the sigmoid loss starts (https://arxiv.org/abs/2303.15343).
 LOGIT_BIAS = -10.0
@@ -22,10 +22,11 @@ LOGIT_BIAS = -10.0
 class CLIP(nnx.Module):
     """Images and texts to unit vectors in one space (https://arxiv.org/abs/2103.00020).
 
-    Parameters are float32, and so are the features returned. `options` are the fields of `Options`: they say how
-    the towers compute. The other two add parameters:
-    replay_projector: a second image projection, "continual_proj". logit_bias: the scalar that the sigmoid loss adds
-    to its logits; it starts at -10 and the scale at 10 (https://arxiv.org/abs/2303.15343), which without it is 1/0.07.
+    Parameters are float32, and so are the features returned. `options` are the fields of `Options`: they say
+    how the towers compute. The other two add parameters:
+    replay_projector: a second image projection, "continual_proj". logit_bias: the scalar that the sigmoid
+    loss adds to its logits; it starts at -10 and the scale at 10 (https://arxiv.org/abs/2303.15343), which
+    without it is 1/0.07.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class CLIP(nnx.Module):
         **options: Any,
     ):
         shared = dict(rngs=rngs, quick_gelu=config.quick_gelu, options=Options(**options))
-        self.visual = VisionTransformer(config.vision, config.embed_dim, replay_projector=replay_projector, **shared)
+        self.visual = VisionTransformer(
+            config.vision, config.embed_dim, replay_projector=replay_projector, **shared
+        )
         self.text = TextTransformer(config.text, config.embed_dim, **shared)
         self.logit_scale = nnx.Param(jnp.asarray(math.log(10 if logit_bias else 1 / 0.07), jnp.float32))
         self.logit_bias = nnx.Param(jnp.asarray(LOGIT_BIAS, jnp.float32)) if logit_bias else None
@@ -65,7 +68,9 @@ class CLIP(nnx.Module):
         """What `pool_image` gave, through one projector."""
         return _finish(self.visual.project(pooled, projector), normalize)
 
-    def encode_text(self, tokens: Int[Array, "batch length"], *, normalize: bool = True) -> Float[Array, "batch embed_dim"]:
+    def encode_text(
+        self, tokens: Int[Array, "batch length"], *, normalize: bool = True
+    ) -> Float[Array, "batch embed_dim"]:
         """Features of token rows of any length up to the context, each holding its end-of-text token."""
         return _finish(self.text(tokens), normalize)
 

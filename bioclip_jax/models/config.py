@@ -16,8 +16,8 @@ __all__ = ["CLIPConfig", "TextConfig", "VisionConfig", "get_config", "model_name
 class VisionConfig:
     """A plain ViT: class token, pre-LN blocks, a square image cut into square patches (pixels).
 
-    patch_dropout: share of patches that training leaves out; no part of the architecture, so it does not tell two
-    apart.
+    patch_dropout: share of patches that training leaves out; no part of the architecture, so it does not tell
+    two apart.
     """
 
     image_size: int
@@ -99,10 +99,13 @@ class CLIPConfig:
     @classmethod
     def from_open_clip(cls, model_cfg: Mapping[str, Any]) -> "CLIPConfig":
         """Reads a `model_cfg`; UserError names the first entry that a plain ViT-CLIP cannot express, or whose type
-        open_clip would not take."""
+        open_clip would not take.
+        """
         for name in ("embed_dim", "vision_cfg", "text_cfg"):
             if name not in model_cfg:
-                raise UserError(f"model_cfg has no {name}: it is not an open_clip CLIP; give a ViT model's configuration")
+                raise UserError(
+                    f"model_cfg has no {name}: it is not an open_clip CLIP; give a ViT model's configuration"
+                )
         vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
         for name, tower in (("vision_cfg", vision), ("text_cfg", text)):
             if not isinstance(tower, Mapping):
@@ -112,7 +115,9 @@ class CLIPConfig:
         _refuse_unknown("vision_cfg.", vision, _VISION_KEYS, _VISION_NEUTRAL)
         _refuse_unknown("text_cfg.", text, _TEXT_KEYS, _TEXT_NEUTRAL)
         if isinstance(vision.get("layers", 12), (list, tuple)):
-            raise UserError(f"vision_cfg.layers = {vision['layers']} is a ResNet: only plain ViT towers are supported")
+            raise UserError(
+                f"vision_cfg.layers = {vision['layers']} is a ResNet: only plain ViT towers are supported"
+            )
         of_vision, of_text = _Reader("vision_cfg.", vision), _Reader("text_cfg.", text)
         return cls(
             embed_dim=_Reader("", model_cfg).count("embed_dim", 0),
@@ -140,14 +145,29 @@ class CLIPConfig:
 
 
 _WITH_DEFAULT = (("head_width", 64), ("mlp_ratio", 4.0), ("ls_init_value", None), ("patch_dropout", 0.0))
-_TOP_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale", "output_dict"}
+_TOP_KEYS = {
+    "embed_dim",
+    "vision_cfg",
+    "text_cfg",
+    "quick_gelu",
+    "custom_text",
+    "init_logit_scale",
+    "output_dict",
+}
 # The bias is a parameter, and so told by the weights.
 _TOP_KEYS |= {"nonscalar_logit_scale", "init_logit_bias"}
 # Of the trainer behind BioCLIP 2: a second projector, which the weights tell too.
 _TOP_KEYS |= {"is_continual"}
 _VISION_KEYS = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio", "ls_init_value"}
 # These say something only about training, or about a pooler or tower that the neutral values rule out.
-_VISION_KEYS |= {"patch_dropout", "output_tokens", "attn_pooler_queries", "attn_pooler_heads", "timm_pool", "timm_proj"}
+_VISION_KEYS |= {
+    "patch_dropout",
+    "output_tokens",
+    "attn_pooler_queries",
+    "attn_pooler_heads",
+    "timm_pool",
+    "timm_proj",
+}
 _VISION_KEYS |= {"timm_model_pretrained", "timm_proj_bias", "timm_drop", "timm_drop_path", "is_continual"}
 _TEXT_KEYS = {"width", "heads", "layers", "context_length", "vocab_size", "mlp_ratio", "ls_init_value"}
 _TEXT_KEYS |= {"pad_id", "eos_id", "output_tokens", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"}
@@ -183,11 +203,15 @@ _TEXT_NEUTRAL = _BLOCK_NEUTRAL | {
 }
 
 
-def _refuse_unknown(where: str, given: Mapping[str, Any], known: set[str], neutral: Mapping[str, Any]) -> None:
+def _refuse_unknown(
+    where: str, given: Mapping[str, Any], known: set[str], neutral: Mapping[str, Any]
+) -> None:
     for name, value in given.items():
         if name in known or (name in neutral and (value == neutral[name] or value in (None, {}))):
             continue
-        raise UserError(f"{where}{name} = {value!r} is not supported: only plain ViT-CLIP models are, see `model_names()`")
+        raise UserError(
+            f"{where}{name} = {value!r} is not supported: only plain ViT-CLIP models are, see `model_names()`"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

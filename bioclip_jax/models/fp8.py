@@ -20,8 +20,8 @@ def matmul(
 ) -> Float[Array, "rows *fan_out"]:
     """x · place(kernel) of operands rounded to fp8, accumulated in float32, in the dtype of x.
 
-    Each array is scaled so that its largest entry is the format's: x and kernel to e4m3 (448), the gradient that
-    comes back to e5m2 (57,344). `place` says where on a mesh the rounded kernel lies while it is used.
+    Each array is scaled so that its largest entry is the format's: x and kernel to e4m3 (448), the gradient
+    that comes back to e5m2 (57,344). `place` says where on a mesh the rounded kernel lies while it is used.
     Source: https://arxiv.org/abs/2209.05433, with scales of the current values.
     """
     return _forward(x, kernel, place)[0]

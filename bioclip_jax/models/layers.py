@@ -55,8 +55,8 @@ def matmul(
 ) -> Float[Array, "rows *fan_out"]:
     """x · place(kernel) in the dtype of x; the gradient of the kernel is accumulated and given back in the kernel's.
 
-    So a float32 kernel's gradient is never rounded to bfloat16. `place` says where on a mesh the cast kernel lies
-    while it is used; the backward pass casts and places it anew instead of keeping that copy.
+    So a float32 kernel's gradient is never rounded to bfloat16. `place` says where on a mesh the cast kernel
+    lies while it is used; the backward pass casts and places it anew instead of keeping that copy.
     """
     return jnp.tensordot(x, place(kernel.astype(x.dtype)), axes=1, precision=precision(x.dtype))
 
@@ -69,8 +69,11 @@ def _matmul_backward(place: Place, saved: tuple[Array, Array], gradient: Array) 
     x, kernel = saved
     outputs = tuple(range(1, gradient.ndim))
     exact = precision(x.dtype)
-    to_x = jax.lax.dot_general(gradient, place(kernel.astype(x.dtype)), ((outputs, outputs), ((), ())), precision=exact)
-    # In the kernel's own order of axes: what autodiff makes of a kernel with three axes is transposed once more.
+    to_x = jax.lax.dot_general(
+        gradient, place(kernel.astype(x.dtype)), ((outputs, outputs), ((), ())), precision=exact
+    )
+    # In the kernel's own order of axes: what autodiff makes of a kernel with three axes is transposed once
+    # more.
     to_kernel = functools.partial(
         jax.lax.dot_general,
         dimension_numbers=(((0,), (0,)), ((), ())),
@@ -90,8 +93,8 @@ _MATMULS = {"default": matmul, "fp8": fp8.matmul}
 class Linear(nnx.Module):
     """y = x · kernel + bias, [*batch, in] to [*batch, *out]; kernel is [in, *out] in float32, cast where used.
 
-    `fan_out` is one size, or several that y's last axis is made of: axes that a mesh splits one by one. `axes`: the
-    logical axes of the kernel while it is used, for the options' `shard`.
+    `fan_out` is one size, or several that y's last axis is made of: axes that a mesh splits one by one.
+    `axes`: the logical axes of the kernel while it is used, for the options' `shard`.
     """
 
     def __init__(
@@ -114,8 +117,8 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch fan_in"]) -> Float[Array, "..."]:
         kernel, dtype = self.kernel[...], self.options.dtype
-        # Rows flattened by hand: XLA's CPU matrix products take 1.6 times as long to differentiate in 3-D. The output's
-        # axes stay apart, because a mesh splits the last one and a flat axis could not say so.
+        # Rows flattened by hand: XLA's CPU matrix products take 1.6 times as long to differentiate in 3-D.
+        # The output's axes stay apart, because a mesh splits the last one and a flat axis could not say so.
         rows = x.astype(dtype).reshape(-1, kernel.shape[0])
         y = _MATMULS[self.options.matmul](rows, kernel, lambda used: self.options.shard(used, self.axes))
         if self.bias is not None:

@@ -33,8 +33,8 @@ class Options:
     """What may change between two runs of the same parameters.
 
     dtype: of the towers' arithmetic; LayerNorm, softmax and the features returned are float32 always.
-    remat: what a block keeps for the backward pass, which computes the rest again; in units of width, for one token
-    and an MLP of 4 · width:
+    remat: what a block keeps for the backward pass, which computes the rest again; in units of width, for one
+    token and an MLP of 4 · width:
 
         none              everything: 16 and, unless cuDNN does attention, its tokens² weights
         dots_attention    10   the matrix products and attention; again: norms and GELU
@@ -45,7 +45,8 @@ class Options:
     unroll: blocks laid out side by side in one iteration of the scan over a tower; True for all of them.
     attention: "cudnn" never stores the tokens² weights, "xla" runs everywhere, "auto" is cuDNN where it fits.
     matmul: of the blocks' four matrices; "fp8" rounds its operands to 8 bits, an experiment (`fp8.matmul`).
-    shard: `shard(x, logical_axes)` places an activation on a mesh; the axes are "batch", "heads", "mlp" and None.
+    shard: `shard(x, logical_axes)` places an activation on a mesh; the axes are "batch", "heads", "mlp" and
+    None.
     """
 
     dtype: Any = jnp.float32

@@ -9,8 +9,8 @@ from bioclip_jax.models.options import Remat
 
 __all__ = ["rematerialize"]
 
-# Beside each block's input, which is 1 · width entries a token: qkv is 3 · width, mixed (what attention gives) and
-# out_proj are 1 · width each, c_fc (before the GELU) is the MLP's width.
+# Beside each block's input, which is 1 · width entries a token: qkv is 3 · width, mixed (what attention
+# gives) and out_proj are 1 · width each, c_fc (before the GELU) is the MLP's width.
 _SAVED = {
     "full": (),
     "attention": ("qkv", "mixed"),
@@ -27,10 +27,12 @@ def rematerialize(block: Callable[..., Any], remat: Remat, *, in_loop: bool) -> 
     policy = jax.checkpoint_policies.save_only_these_names(*saved)
     if "mixed" in saved:
         policy = jax.checkpoint_policies.save_from_both_policies(policy, _attention_of_cudnn)
-    # In one straight program the compiler would find the second computation equal to the first, and keep it instead.
+    # In one straight program the compiler would find the second computation equal to the first, and keep it
+    # instead.
     return jax.checkpoint(block, prevent_cse=not in_loop, policy=policy)
 
 
 def _attention_of_cudnn(primitive: Any, *_: Any, **__: Any) -> bool:
-    # Its output and its softmax statistics, which cannot be named from outside: without both it would run again.
+    # Its output and its softmax statistics, which cannot be named from outside: without both it would run
+    # again.
     return primitive.name.startswith("dot_product_attention_fwd")

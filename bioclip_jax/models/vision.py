@@ -20,7 +20,8 @@ __all__ = ["VisionTransformer", "draw_patches", "kept_patches", "normalize_image
 def draw_patches(key: Array, batch: int, config: VisionConfig, dropout: float) -> Int[Array, "batch kept"]:
     """Which patches of each image stay when a share `dropout` of them is left out, at random for each image.
 
-    Source: FLIP (https://arxiv.org/abs/2212.00794), as open_clip's patch dropout; the class token always stays.
+    Source: FLIP (https://arxiv.org/abs/2212.00794), as open_clip's patch dropout; the class token always
+    stays.
     """
     patches = config.tokens - 1
     return jnp.argsort(jax.random.uniform(key, (batch, patches)), axis=1)[:, : kept_patches(config, dropout)]
@@ -113,26 +114,38 @@ class VisionTransformer(nnx.Module):
             patches = jnp.take_along_axis(patches, kept[..., None], axis=1)
             patches = self.patch_embedding(patches) + positions[1:][kept]
         batch, _, width = patches.shape
-        class_token = jnp.broadcast_to(self.class_embedding[...].astype(dtype) + positions[0], (batch, 1, width))
+        class_token = jnp.broadcast_to(
+            self.class_embedding[...].astype(dtype) + positions[0], (batch, 1, width)
+        )
         x = self.ln_pre(jnp.concatenate([class_token, patches], axis=1))
         x = apply_blocks(self.blocks, shard(x, ("batch", None, None)), self.options)
         return self.ln_post(x[:, 0])
 
-    def project(self, pooled: Float[Array, "batch vision_width"], projector: str = "proj") -> Float[Array, "batch embed_dim"]:
+    def project(
+        self, pooled: Float[Array, "batch vision_width"], projector: str = "proj"
+    ) -> Float[Array, "batch embed_dim"]:
         """Pooled vectors through `proj` or `continual_proj`; ValueError where the model has no such projector."""
         kernel = {"proj": self.proj, "continual_proj": self.continual_proj}.get(projector)
         if kernel is None:
-            raise ValueError(f"projector {projector!r} is not in this model: build it with replay_projector=True, or use 'proj'")
+            raise ValueError(
+                f"projector {projector!r} is not in this model: build it with replay_projector=True, or use "
+                f"'proj'"
+            )
         dtype = self.options.dtype
         projection = self.options.shard(kernel[...].astype(dtype), (None, None))
         return jnp.matmul(pooled, projection, precision=precision(dtype))
 
 
-def _patchify(images: Float[Array, "batch height width 3"], config: VisionConfig) -> Float[Array, "batch patches pixels"]:
-    # A convolution with stride = kernel size is this reshape and one matrix product, which CPUs do much faster.
+def _patchify(
+    images: Float[Array, "batch height width 3"], config: VisionConfig
+) -> Float[Array, "batch patches pixels"]:
+    # A convolution with stride = kernel size is this reshape and one matrix product, which CPUs do much
+    # faster.
     batch, height, width, channels = images.shape
     if (height, width) != (config.image_size, config.image_size):
-        raise ValueError(f"images are {height}x{width} pixels, the model takes {config.image_size}x{config.image_size}")
+        raise ValueError(
+            f"images are {height}x{width} pixels, the model takes {config.image_size}x{config.image_size}"
+        )
     grid, patch = config.grid, config.patch_size
     images = images[:, : grid * patch, : grid * patch]
     images = images.reshape(batch, grid, patch, grid, patch, channels).transpose(0, 1, 3, 2, 4, 5)

@@ -21,11 +21,12 @@ from bioclip_jax.pipeline.workers import in_workers
 from bioclip_jax.text.captions import CaptionConfig
 from bioclip_jax.text.tokenizer import Tokenizer
 
-# What a worker hands over at once: large enough to be worth a message, small enough that a batch keeps all busy.
+# What a worker hands over at once: large enough to be worth a message, small enough that a batch keeps all
+# busy.
 _CHUNK = 64
 _CHUNKS_AHEAD = 2
-# Those ahead, which grain keeps in the worker and once more in the trainer, one on its way at either end, and those
-# that are being filled and read.
+# Those ahead, which grain keeps in the worker and once more in the trainer, one on its way at either end, and
+# those that are being filled and read.
 _SLOTS = 2 * _CHUNKS_AHEAD + 4
 _FOREVER = 1 << 60
 
@@ -34,10 +35,12 @@ _FOREVER = 1 << 60
 class DataConfig:
     """Where the data lies and how it is read.
 
-    train, val: a folder of tars or of ArrayRecord files, a folder with metadata.csv, or a TFDS name; val may be "".
-    Tars and ArrayRecord files may lie in object storage, as s3://BUCKET/FOLDER. Several for train are joined by "::".
+    train, val: a folder of tars or of ArrayRecord files, a folder with metadata.csv, or a TFDS name; val may
+    be "". Tars and ArrayRecord files may lie in object storage, as s3://BUCKET/FOLDER. Several for train are
+    joined by "::".
     weights, upsample, window: see sampling.Sampling.
-    workers: processes that decode beside each process of the trainer, 0 for none (then a thread of it decodes).
+    workers: processes that decode beside each process of the trainer, 0 for none (then a thread of it
+    decodes).
     bad_shards: "error" stops at a tar that cannot be read, "skip" leaves it out and counts it.
     tfds_dir: where TFDS keeps prepared data, None for its own default.
     prefetch: batches that wait on the devices, beside the one that is trained on.
@@ -90,16 +93,20 @@ def train_batches(
 
     A batch is {"image": uint8 [b, size, size, 3], "tokens": int32 [b, context], "bad": int32 [len(CAUSES)],
     "longest": int32 []}, with image.crop = "device" also "crop" float32 [b, 5] (see crop.resample), with
-    b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the samples that substitutes
-    replaced, "longest" is the length of the longest text, its end included. With caption.unique_texts, "tokens" are
-    the batch's distinct texts, padded to a power of two and then to a multiple of `texts_multiple_of`, and "text_index"
-    int32 [b] says which one each image has. caption.context_length, if set, overrides context_length.
-    sampling: the order of the samples. stream: streams of one run that draw independently have different numbers.
+    b = global_batch_size / hosts; host h has the rows from h * b on. "bad" counts the samples that
+    substitutes replaced, "longest" is the length of the longest text, its end included. With
+    caption.unique_texts, "tokens" are the batch's distinct texts, padded to a power of two and then to a
+    multiple of `texts_multiple_of`, and "text_index" int32 [b] says which one each image has.
+    caption.context_length, if set, overrides context_length.
+    sampling: the order of the samples. stream: streams of one run that draw independently have different
+    numbers.
     name: of the config's group that the source comes from, for errors.
     UserError if the batch cannot be split, or while iterating if MAX_ATTEMPTS samples in a row are bad.
     """
     if global_batch_size < 1 or global_batch_size % hosts:
-        raise UserError(f"global_batch_size {global_batch_size} cannot be split evenly over {hosts} hosts; change it")
+        raise UserError(
+            f"global_batch_size {global_batch_size} cannot be split evenly over {hosts} hosts; change it"
+        )
     if caption.unique_texts and hosts > 1:
         raise UserError(f"caption.unique_texts works on one host, not on {hosts}; switch it off")
     rows = global_batch_size // hosts
@@ -177,7 +184,8 @@ def _unique_rows(
 ) -> tuple[Int32[np.ndarray, "texts context"], Int32[np.ndarray, " b"]]:
     """The distinct rows, and each row's number among them.
 
-    Padded with copies of the first to a power of two (at least 16), so that few shapes occur, and to `multiple_of`.
+    Padded with copies of the first to a power of two (at least 16), so that few shapes occur, and to
+    `multiple_of`.
     """
     unique, inverse = np.unique(tokens, axis=0, return_inverse=True)
     size = max(16, 1 << (len(unique) - 1).bit_length())

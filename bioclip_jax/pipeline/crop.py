@@ -12,8 +12,8 @@ def resample(
 ) -> UInt8[Array, "rows size size 3"]:
     """Each image's box enlarged to the size of the image, as OpenCV's resize does it, to one level of 256.
 
-    boxes: top, left, height and width in pixels, and 1 to mirror, else 0. interpolation: "bicubic" (a = -0.75) or
-    "bilinear".
+    boxes: top, left, height and width in pixels, and 1 to mirror, else 0. interpolation: "bicubic" (a =
+    -0.75) or "bilinear".
     """
     size = images.shape[1]
     down = _weights(boxes[:, 0], boxes[:, 2], size, interpolation)

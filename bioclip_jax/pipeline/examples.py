@@ -27,8 +27,8 @@ Batch = dict[str, np.ndarray]
 class Examples:
     """From the number of a chunk to its examples: {"image", "crop", "tokens", "bad"}, as in train_batches.
 
-    A step has `chunks` of them, of `chunk` rows each but for the last; this host's rows begin at `first_row`. With
-    `slots`, "image" is the number of the slot in which the images lie, if one was free.
+    A step has `chunks` of them, of `chunk` rows each but for the last; this host's rows begin at `first_row`.
+    With `slots`, "image" is the number of the slot in which the images lie, if one was free.
     """
 
     def __init__(

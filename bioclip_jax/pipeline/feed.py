@@ -57,7 +57,10 @@ class DeviceFeed(Iterator[tuple[dict[str, jax.Array], float]]):
             self._queue.put((None, error))
 
     def _place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        return {name: jax.make_array_from_process_local_data(self._sharding_of(name), x) for name, x in batch.items()}
+        return {
+            name: jax.make_array_from_process_local_data(self._sharding_of(name), x)
+            for name, x in batch.items()
+        }
 
     def _sharding_of(self, name: str) -> jax.sharding.Sharding:
         return self._sharding[name] if isinstance(self._sharding, Mapping) else self._sharding
@@ -70,6 +73,7 @@ def device_prefetch(
 ) -> DeviceFeed:
     """(global batch on the devices, seconds the caller waited for it), made by a thread, `size` of them ahead.
 
-    sharding: of every array, or a mapping from an array's name to its own. An error of `batches` is raised here.
+    sharding: of every array, or a mapping from an array's name to its own. An error of `batches` is raised
+    here.
     """
     return DeviceFeed(batches, sharding, size)

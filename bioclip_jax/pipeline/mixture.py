@@ -52,7 +52,8 @@ def pattern_counts(shares: Sequence[float]) -> Int64[np.ndarray, " sources"]:
     wanted = np.asarray(shares, np.float64)
     wanted = wanted / wanted.sum() * PATTERN
     counts = np.maximum(np.floor(wanted), 1).astype(np.int64)
-    # The largest remainders get what is left; where the floors of one took too much, the largest counts give it back.
+    # The largest remainders get what is left; where the floors of one took too much, the largest counts give
+    # it back.
     left = PATTERN - int(counts.sum())
     for number in np.argsort(counts - wanted, kind="stable")[: max(left, 0)]:
         counts[number] += 1

@@ -1,7 +1,7 @@
 """Which sample stands where: data orders as pure functions of the seed and the position.
 
-Training position p = step * global_batch_size + row. Nothing here knows of hosts, workers or devices, so every
-arrangement of them sees the same global batches.
+Training position p = step * global_batch_size + row. Nothing here knows of hosts, workers or devices, so
+every arrangement of them sees the same global batches.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from jaxtyping import Float64, Int64
 _KINDS = 4
 _EPOCHS, _AUGMENTATION, _CAPTIONS, _SUBSTITUTES = range(_KINDS)
 
-# Uniform numbers that each position has: for its augmentation from the front, for its caption the last. A multiple of
-# Philox's block of 4.
+# Uniform numbers that each position has: for its augmentation from the front, for its caption the last. A
+# multiple of Philox's block of 4.
 DRAWS = 32
 CAPTION_DRAW = DRAWS - 1
 
@@ -86,10 +86,11 @@ class Shuffled:
 class Windowed:
     """Shards in a random order, `window` places in them read forward at the same time: for slow random reads.
 
-    The shards stand in a line, permuted anew each epoch. The line is cut into `window` lanes of equal length; positions
-    take runs of `run` consecutive samples from the lanes in turns. With run = global_batch_size / window, every batch
-    takes one run from each lane, and a lane always stands in the same rows, so one host reads it. An epoch leaves
-    out the line's last samples that do not fill the lanes, fewer than `window`, each time others.
+    The shards stand in a line, permuted anew each epoch. The line is cut into `window` lanes of equal length;
+    positions take runs of `run` consecutive samples from the lanes in turns. With run = global_batch_size /
+    window, every batch takes one run from each lane, and a lane always stands in the same rows, so one host
+    reads it. An epoch leaves out the line's last samples that do not fill the lanes, fewer than `window`,
+    each time others.
     """
 
     def __init__(self, seed: int, shard_sizes: Sequence[int], window: int, run: int = 1, stream: int = 0):
@@ -152,4 +153,6 @@ def _epoch_seed(seed: int, stream: int, epoch: int) -> int:
 def _philox(seed: int, stream: int, kind: int, counter: int, attempt: int = 0) -> np.random.Generator:
     low, high = counter & 0xFFFF_FFFF_FFFF_FFFF, counter >> 64
     key = np.array([seed & 0xFFFF_FFFF_FFFF_FFFF, _KINDS * stream + kind], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=np.array([low, high, attempt, 0], np.uint64)))
+    return np.random.Generator(
+        np.random.Philox(key=key, counter=np.array([low, high, attempt, 0], np.uint64))
+    )

@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 class RecycledArrays:
     """Image arrays handed out, and handed out again when only this object still refers to them.
 
-    A fresh array costs a page fault for every 4 KiB that is written, which can be a third of the time of a batch.
-    A view of an array, or a device array that aliases it, keeps it from being handed out again.
+    A fresh array costs a page fault for every 4 KiB that is written, which can be a third of the time of a
+    batch. A view of an array, or a device array that aliases it, keeps it from being handed out again.
     """
 
     def __init__(self) -> None:

@@ -36,7 +36,9 @@ class ReplayConfig:
             if getattr(self, name) < 0:
                 raise UserError(f"config.replay.{name} is {getattr(self, name)}; it must not be negative")
         if self.caption.unique_texts:
-            raise UserError("config.replay.caption.unique_texts is set; replayed captions hardly repeat, unset it")
+            raise UserError(
+                "config.replay.caption.unique_texts is set; replayed captions hardly repeat, unset it"
+            )
 
 
 class WithReplay(Iterator[Batch]):

@@ -18,8 +18,10 @@ class Sampling:
     """How samples are drawn.
 
     weights: the share of each source in every batch, in any unit; () takes each by its number of samples.
-    upsample: factors of those numbers instead, (1, 3) for a second source seen three times as often as it is large.
-    window: 0 shuffles all samples; else so many places of the data are read forward at the same time (see Windowed).
+    upsample: factors of those numbers instead, (1, 3) for a second source seen three times as often as it is
+    large.
+    window: 0 shuffles all samples; else so many places of the data are read forward at the same time (see
+    Windowed).
     """
 
     weights: tuple[float, ...] = ()
@@ -76,12 +78,15 @@ def make_order(
     return Mixture(orders, source.firsts, weights)
 
 
-def _order(source: Source, sampling: Sampling, seed: int, samples_a_step: int, stream: int, name: str) -> Order:
+def _order(
+    source: Source, sampling: Sampling, seed: int, samples_a_step: int, stream: int, name: str
+) -> Order:
     if not sampling.window:
         return Shuffled(seed, len(source), stream)
     sizes = getattr(source, "shard_sizes", None)
     if sizes is None:
         raise UserError(
-            f"{name}.window is set, and the data does not lie in shards; set it to 0 or give tars or ArrayRecord"
+            f"{name}.window is set, and the data does not lie in shards; set it to 0 or give tars or "
+            f"ArrayRecord"
         )
     return Windowed(seed, sizes, sampling.window, max(1, samples_a_step // sampling.window), stream)

@@ -17,10 +17,10 @@ _FREE, _TAKEN = 0, 1
 class SharedSlots:
     """Arrays of one shape that workers fill and the trainer reads; each worker has some of its own.
 
-    A fresh piece of shared memory for every array, as grain's workers take it, costs a page fault for every 4 KiB,
-    which was a fourth of a worker's time. A slot is a worker's from `take` until the trainer calls `release`. The
-    memory has no name and no limit of /dev/shm, and is gone with the last process that maps it. Only Linux has such
-    memory; elsewhere `take` finds no slot.
+    A fresh piece of shared memory for every array, as grain's workers take it, costs a page fault for every 4
+    KiB, which was a fourth of a worker's time. A slot is a worker's from `take` until the trainer calls
+    `release`. The memory has no name and no limit of /dev/shm, and is gone with the last process that maps
+    it. Only Linux has such memory; elsewhere `take` finds no slot.
     """
 
     def __init__(self, workers: int, slots: int, shape: tuple[int, ...]):

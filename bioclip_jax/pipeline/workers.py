@@ -29,8 +29,8 @@ def in_workers(dataset: Any, workers: int, ahead: int) -> Any:
 def _start(number: int, workers: int) -> None:
     """Leaves it to the trainer when a worker ends: by closing, or by being gone.
 
-    Ctrl-C and a scheduler's SIGTERM or SIGUSR1 reach every process of a job; workers that died of them would make the
-    trainer fail where it wants to save and leave in order.
+    Ctrl-C and a scheduler's SIGTERM or SIGUSR1 reach every process of a job; workers that died of them would
+    make the trainer fail where it wants to save and leave in order.
     """
     global _number
     _number = number

@@ -27,8 +27,8 @@ _BLOCK = 4096
 class CarriedColumns:
     """The columns of the tables among INPUTS, a row an image, without the paths.
 
-    A text stays as it stands in the table; what is neither text nor number is left out. Images that no table names
-    have an empty text.
+    A text stays as it stands in the table; what is neither text nor number is left out. Images that no table
+    names have an empty text.
     """
 
     def __init__(self, inputs: Sequence[Any], images: Sequence[ImageFile]) -> None:

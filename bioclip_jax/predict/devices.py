@@ -7,7 +7,8 @@ import jax
 from bioclip_jax.distributed.backend import allow_platform, check_backend
 from bioclip_jax.errors import UserError
 
-# What people call a kind of device, and what JAX calls it; "gpu" is NVIDIA's or AMD's, "cuda" is NVIDIA's alone.
+# What people call a kind of device, and what JAX calls it; "gpu" is NVIDIA's or AMD's, "cuda" is NVIDIA's
+# alone.
 _KINDS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 
 
@@ -24,7 +25,9 @@ def devices(name: str | None = None) -> list[jax.Device]:
     if kind == "mps":
         raise UserError(f"the device {name} is Apple's, which JAX cannot use here; use cpu")
     if kind not in _KINDS or (colon and not number.isdecimal()):
-        raise UserError(f"there is no device {name!r}; choose cpu, gpu, cuda or tpu, or one by its number as in cuda:1")
+        raise UserError(
+            f"there is no device {name!r}; choose cpu, gpu, cuda or tpu, or one by its number as in cuda:1"
+        )
     if kind == "cpu":
         # Every machine has one, and the option says more than the environment.
         allow_platform(kind)
@@ -35,7 +38,9 @@ def devices(name: str | None = None) -> list[jax.Device]:
         there = ", ".join(sorted({device.platform for device in jax.local_devices()}))
         extra = " and bioclip_jax[cuda13]" if kind in ("gpu", "cuda") else ""
         advice = f"use {there}, or install the driver{extra}"
-        raise UserError(f"the device {name} cannot be used: JAX finds no {kind} on this machine; {advice}") from error
+        raise UserError(
+            f"the device {name} cannot be used: JAX finds no {kind} on this machine; {advice}"
+        ) from error
     if not colon:
         return found
     if int(number) >= len(found):

@@ -48,14 +48,14 @@ def embed(
 ) -> dict[str, Any]:
     """Write the vectors of the images that `inputs` name (as find_images), or those of `texts`, in their order.
 
-    Args: `model`, `batch_size`, `device`, `pretrained`, `transform` and `reading` as load_model; `output` and `format`
-      as check_format and write_batches. `normalize`: unit vectors, or vectors as the tower projects them; None takes
-      the latter for JSON, as pybioclip's command, and unit vectors for .npy and Parquet, as its create_image_features.
-      Texts have unit vectors. Parquet takes along what the inputs' tables say of the images (as Columns). `cache`:
-      vectors of images are kept on disk, and looked up there.
-    Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"}, and for
-      .npy "rows", the file beside it that names its rows. An image that cannot be read is named on standard error and
-      skipped; in .npy it has a row of NaN, so that row i is input i.
+    Args: `model`, `batch_size`, `device`, `pretrained`, `transform` and `reading` as load_model; `output` and
+      `format` as check_format and write_batches. `normalize`: unit vectors, or vectors as the tower projects
+      them; None takes the latter for JSON, as pybioclip's command, and unit vectors for .npy and Parquet, as
+      its create_image_features. Texts have unit vectors. Parquet takes along what the inputs' tables say of
+      the images (as Columns). `cache`: vectors of images are kept on disk, and looked up there.
+    Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"},
+      and for .npy "rows", the file beside it that names its rows. An image that cannot be read is named on
+      standard error and skipped; in .npy it has a row of NaN, so that row i is input i.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
     output = None if output is None else Path(output)
@@ -64,7 +64,9 @@ def embed(
     if texts and inputs:
         raise UserError("there are images and texts to embed; give one kind a run")
     if texts and format == "pybioclip":
-        raise UserError("pybioclip's JSON holds images only; write texts to a .npy, .parquet or .json with --output")
+        raise UserError(
+            "pybioclip's JSON holds images only; write texts to a .npy, .parquet or .json with --output"
+        )
     if texts and normalize is False:
         raise UserError("the vectors of texts are unit vectors; leave --no-normalize out")
     if normalize and format == "pybioclip":
@@ -100,7 +102,9 @@ def embed(
     try:
         rows = write_batches(batches, format, output, about)
     except KeyboardInterrupt:
-        kept = "the vectors made so far are in the cache; run the same command again to resume" if cache else ""
+        kept = (
+            "the vectors made so far are in the cache; run the same command again to resume" if cache else ""
+        )
         raise Interrupted(kept or "nothing is kept; with --cache a run can be resumed") from None
     return {
         "texts" if texts else "images": len(texts or images),

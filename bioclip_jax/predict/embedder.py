@@ -33,7 +33,8 @@ OnBad = Callable[[int, UserError], None]
 class Embedder:
     """A model on this machine's devices. Images are decoded by threads ahead of it.
 
-    preprocess: the transform from a picture to the model's pixels. transform: its name, "model" or "pybioclip".
+    preprocess: the transform from a picture to the model's pixels. transform: its name, "model" or
+    "pybioclip".
     truncated: the images that were read though their files lack the end, and what of them is missing.
     """
 
@@ -49,7 +50,8 @@ class Embedder:
     ) -> None:
         """`batch_size`: images a batch; None chooses for the kind of device. `devices`: None takes all of this machine.
 
-        `dtype`: of the towers' arithmetic, float32 where it is None. `transform`: None is what the model's origin says.
+        `dtype`: of the towers' arithmetic, float32 where it is None. `transform`: None is what the model's
+        origin says.
         `reading`: how image files are read, in place of what `preprocess` says.
         """
         mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
@@ -73,7 +75,9 @@ class Embedder:
         # Flax is imported once there is something to encode.
         from bioclip_jax.predict.encoder import Encoder
 
-        return Encoder(self._config, self.preprocess, self.mesh, batch_size=self._batch_size, dtype=self._dtype)
+        return Encoder(
+            self._config, self.preprocess, self.mesh, batch_size=self._batch_size, dtype=self._dtype
+        )
 
     @property
     def params(self) -> dict[str, Any]:
@@ -90,8 +94,8 @@ class Embedder:
     ) -> Iterator[tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]]:
         """Places among `images` and their unit vectors, a batch at a time, in order.
 
-        What cannot be read is handed to `on_bad` and left out, or without it raised as UserError. `normalize`: as
-        Encoder.images.
+        What cannot be read is handed to `on_bad` and left out, or without it raised as UserError.
+        `normalize`: as Encoder.images.
         """
         places: deque[int] = deque()
 
@@ -141,7 +145,9 @@ def load_ahead(
 
     def load(image: ImageLike) -> Any:
         try:
-            return load_pixels(image, preprocess, lambda missing: truncated.append(f"{name_of(image)}: {missing}"))
+            return load_pixels(
+                image, preprocess, lambda missing: truncated.append(f"{name_of(image)}: {missing}")
+            )
         except (BadImage, OSError, ValueError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             name = shown_path(name_of(image)) or "an image"

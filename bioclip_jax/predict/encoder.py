@@ -29,11 +29,12 @@ _ROW_LENGTH = 128
 class Encoder:
     """Pixels and texts to unit vectors by parameters that are given with each call and may change between calls.
 
-    Rows are split over all devices of `mesh`. A batch holds `batch_size` rows, the last one filled up; fewer rows
-    in all are filled up to a power of two. So each tower is compiled once a run.
+    Rows are split over all devices of `mesh`. A batch holds `batch_size` rows, the last one filled up; fewer
+    rows in all are filled up to a power of two. So each tower is compiled once a run.
     With several processes, each must make the same calls with the same rows, and gets all vectors.
 
-    image_features, text_features: the compiled towers, (parameters, images or packed int32 texts) -> unit vectors.
+    image_features, text_features: the compiled towers, (parameters, images or packed int32 texts) -> unit
+    vectors.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class Encoder:
 
         def model(params: Any) -> CLIP:
             # Parameters that only training uses: a second projector, and the sigmoid loss's bias.
-            present = dict(replay_projector="continual_proj" in params["visual"], logit_bias="logit_bias" in params)
+            present = dict(
+                replay_projector="continual_proj" in params["visual"], logit_bias="logit_bias" in params
+            )
             options = dict(dtype=dtype, attention=attention, shard=activation_sharding(mesh))
             return nnx.merge(graphdef(config, **options, **present), params)
 
@@ -104,7 +107,8 @@ class Encoder:
         tokens = Tokenizer(self._context_length)(texts)
         # The end-of-text token has the largest id.
         packed = pack(tokens, tokens.argmax(axis=1).astype(np.int32) + 1, self._row_length)
-        # A row of short texts is about as much work as an image; half as many leave less of the last batch empty.
+        # A row of short texts is about as much work as an image; half as many leave less of the last batch
+        # empty.
         shape = self._shape(len(packed.rows), -(-self.batch_size // (2 * self.mesh.size)) * self.mesh.size)
         features = np.empty((len(texts), self._embed_dim), np.float32)
         starts = range(0, len(packed.rows), shape)

@@ -13,8 +13,16 @@ from functools import partial
 from typing import BinaryIO
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_compressed_tar, is_hidden, is_hidden_path, is_image, is_tar
-from bioclip_jax.file_kinds import is_unsupported, unsupported_kinds
+from bioclip_jax.file_kinds import (
+    IMAGE_SUFFIXES,
+    is_compressed_tar,
+    is_hidden,
+    is_hidden_path,
+    is_image,
+    is_tar,
+    is_unsupported,
+    unsupported_kinds,
+)
 from bioclip_jax.pipeline.sources.open import METADATA_FILES
 from bioclip_jax.pipeline.sources.tar_format import BadTar, members
 from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, lists_images, path_column, read_table, texts
@@ -73,16 +81,17 @@ class _Found:
 def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
     """The images that INPUTS name, in their order; those of a folder or glob sorted by path.
 
-    A file that is named itself is taken whatever its suffix; in folders and tars only files with an image's suffix.
-    An image that a folder's table and another input name is taken once. Nothing is opened here but tables, tars and
-    pipes. A folder or tar that is empty or cannot be read is reported on standard error, with the numbers of files of
-    unsupported kinds, as long as there is an image elsewhere.
+    A file that is named itself is taken whatever its suffix; in folders and tars only files with an image's
+    suffix. An image that a folder's table and another input name is taken once. Nothing is opened here but
+    tables, tars and pipes. A folder or tar that is empty or cannot be read is reported on standard error,
+    with the numbers of files of unsupported kinds, as long as there is an image elsewhere.
     Errors: UserError for a path that is missing, a table that cannot be read, and where there is no image.
     """
     paths = expand(inputs)
     found = _Found()
     images: list[tuple[str, Sequence[ImageFile]]] = []
-    # In these a shell's FOLDER/* has named what a person may not have meant: other tables, a system's own folders.
+    # In these a shell's FOLDER/* has named what a person may not have meant: other tables, a system's own
+    # folders.
     whole = _whole_folders(paths)
     for path in paths:
         try:
@@ -137,7 +146,9 @@ def _whole_folders(paths: Sequence[str]) -> set[str]:
     whole = set()
     for folder, names in given.items():
         with contextlib.suppress(OSError):
-            if len(names) > 1 and all(name in names for name in os.listdir(folder or ".") if not name.startswith(".")):
+            if len(names) > 1 and all(
+                name in names for name in os.listdir(folder or ".") if not name.startswith(".")
+            ):
                 whole.add(folder)
     return whole
 
@@ -163,7 +174,10 @@ def _once(images: list[tuple[str, Sequence[ImageFile]]], whole: Collection[str])
             if labels_folder(path):
                 rest = [image for image in found if _normal(image) not in named]
                 if twice := len(found) - len(rest):
-                    print(f"{twice:,} images of {path} are named by other inputs; each is taken once", file=sys.stderr)
+                    print(
+                        f"{twice:,} images of {path} are named by other inputs; each is taken once",
+                        file=sys.stderr,
+                    )
                 images[place] = path, rest
     return [image for _, found in images for image in found]
 
@@ -217,7 +231,9 @@ def _in_file(path: str, found: _Found) -> Sequence[ImageFile]:
     if lists_images(path):
         return _from_table(path, found)
     if _is_text(path):
-        raise UserError(f"{path} is a text, not an image; a list of images begins with a line that says filepath")
+        raise UserError(
+            f"{path} is a text, not an image; a list of images begins with a line that says filepath"
+        )
     if _is_pipe(path):
         return [ImageFile(path, path, content=_drained(path))]
     return [ImageFile(path, path)]
@@ -254,11 +270,14 @@ def _walk(top: str, found: _Found) -> Iterator[str]:
         try:
             about = os.stat(folder)
             here = (about.st_dev, about.st_ino)
-            # A link may lead back to where one comes from. Others are followed: tables may name files by them.
+            # A link may lead back to where one comes from. Others are followed: tables may name files by
+            # them.
             if any(here == above for above, _ in open_folders):
                 return
             with os.scandir(folder) as entries:
-                listed = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
+                listed = sorted(
+                    (entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name
+                )
         except OSError as error:
             found.problem(f"the folder {folder} cannot be read ({error.strerror})")
             return

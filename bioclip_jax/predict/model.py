@@ -26,7 +26,6 @@ from bioclip_jax.predict.embedder import Embedder
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.pixels import ImageLike
 
-
 # The least likeness, as difflib's ratio, of a name to the architecture that it may be a misspelling of.
 _NEAR = 0.8
 # Logarithm of the largest factor that leaves float32 room for logits.
@@ -37,10 +36,10 @@ NO_IMAGES = "there are no images; give paths, PIL images or uint8 arrays"
 class Model:
     """Images and texts to unit vectors whose dot product, times `logit_scale`, is a logit.
 
-    config: the architecture. preprocess: the transform from a picture to the model's pixels, and transform its name,
-    "model" or "pybioclip". source: where the weights came from; published: the key of PUBLISHED whose weights they are,
-    or None. directory: where it lies, where it lies in one. device: the kind of device that it runs on. dtype: of the
-    towers' arithmetic, by its name.
+    config: the architecture. preprocess: the transform from a picture to the model's pixels, and transform
+    its name, "model" or "pybioclip". source: where the weights came from; published: the key of PUBLISHED
+    whose weights they are, or None. directory: where it lies, where it lies in one. device: the kind of
+    device that it runs on. dtype: of the towers' arithmetic, by its name.
     """
 
     def __init__(
@@ -54,9 +53,16 @@ class Model:
         reading: ReadOptions | None = None,
     ) -> None:
         """`batch_size`: images that are encoded together; None chooses for the kind of device. `devices`: None takes
-        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`, `reading`: as Embedder.
+        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`, `reading`: as
+        Embedder.
         """
-        how = {"batch_size": batch_size, "devices": devices, "dtype": dtype, "transform": transform, "reading": reading}
+        how = {
+            "batch_size": batch_size,
+            "devices": devices,
+            "dtype": dtype,
+            "transform": transform,
+            "reading": reading,
+        }
         self.embedder = Embedder(bundle, **how)
         self.device: str = self.embedder.mesh.devices.flat[0].platform
         self.dtype: str = np.dtype(dtype or np.float32).name
@@ -103,7 +109,8 @@ def _factor(logarithm: float, source: str) -> float:
     """exp of the stored logit_scale; UserError where no float32 holds it, as scores would be NaN."""
     if logarithm > _LARGEST_LOG:
         raise UserError(
-            f"the logit_scale of {source} is {logarithm:.6g}, a logarithm (trained models end at 4.6052, or ln 100); "
+            f"the logit_scale of {source} is {logarithm:.6g}, a logarithm (trained models end at 4.6052, or "
+            f"ln 100); "
             "the weights are damaged, or keep the factor itself: give others"
         )
     return math.exp(logarithm)
@@ -122,11 +129,11 @@ def load_model(
     """Load a MODEL: a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or
     hf-hub:ORG/NAME, None for BioCLIP 2; or an architecture by its name, with its weights in `pretrained`.
 
-    Args: `pretrained`, a file of weights or one of open_clip's tags, None for the only tag that there is; `device`,
-      as predict/devices.py; `batch_size` and `dtype`, as Model; `transform`, "model" for the model's own preprocessing
-      or "pybioclip" for pybioclip's squash, None for what the model is: pybioclip's for imageomics/bioclip and
-      imageomics/bioclip-2, wherever they lie, and for what was trained from them; `reading`, how image files are read:
-      ReadOptions(exif="ignore") takes them as stored, as pybioclip does.
+    Args: `pretrained`, a file of weights or one of open_clip's tags, None for the only tag that there is;
+      `device`, as predict/devices.py; `batch_size` and `dtype`, as Model; `transform`, "model" for the
+      model's own preprocessing or "pybioclip" for pybioclip's squash, None for what the model is: pybioclip's
+      for imageomics/bioclip and imageomics/bioclip-2, wherever they lie, and for what was trained from them;
+      `reading`, how image files are read: ReadOptions(exif="ignore") takes them as stored, as pybioclip does.
     Errors: UserError if MODEL is none of these, or its weights or the device are not to be had.
     """
     # A device that is not there is told at once, not after gigabytes were read.
@@ -144,7 +151,8 @@ def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundl
             raise UserError(f"unknown model {model!r}: did you mean {near}?")
         if pretrained is not None and (os.path.exists(model) or ":" in model):
             raise UserError(
-                f"{model} holds its own weights; leave --pretrained {os.fspath(pretrained)} out, or name an architecture"
+                f"{model} holds its own weights; leave --pretrained {os.fspath(pretrained)} out, or name an "
+                f"architecture"
             )
         return resolve(model)
     if pretrained is not None and is_weights_file(path := Path(pretrained).expanduser()):

@@ -1,8 +1,9 @@
 """Short texts laid one after another in long rows, what several of them begin with only once.
 
-Under the causal mask a token sees its own text so far, so texts that begin alike share all that is computed of that
-beginning. A row is made of segments: a beginning, then the rests of its texts, and so on; a token sees its own segment
-so far and, from a rest, the beginning before it. CLIP's templates thus cost little more than the label and a full stop.
+Under the causal mask a token sees its own text so far, so texts that begin alike share all that is computed
+of that beginning. A row is made of segments: a beginning, then the rests of its texts, and so on; a token
+sees its own segment so far and, from a rest, the beginning before it. CLIP's templates thus cost little more
+than the label and a full stop.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Packed:
     ends: Int32[np.ndarray, " texts"]
 
 
-def pack(tokens: Int32[np.ndarray, "texts context"], lengths: Int32[np.ndarray, " texts"], length: int) -> Packed:
+def pack(
+    tokens: Int32[np.ndarray, "texts context"], lengths: Int32[np.ndarray, " texts"], length: int
+) -> Packed:
     """Lay texts of `lengths` tokens into rows of `length`, which is no shorter than the longest of them."""
     order = np.lexsort(tokens[:, : lengths.max()].T[::-1])
     texts, counts = tokens[order], lengths[order].tolist()
@@ -71,12 +74,13 @@ def _groups(
     texts: Int32[np.ndarray, "texts context"], lengths: Int32[np.ndarray, " texts"]
 ) -> Sequence[tuple[int, int, int]]:
     """Sorted texts cut into runs (start, stop, shared) whose first `shared` tokens are the same, so that these, counted
-    once a run, and all others together are as few as can be."""
+    once a run, and all others together are as few as can be.
+    """
     same = np.logical_and.accumulate(texts[1:] == texts[:-1], axis=1).sum(axis=1)
     # The end-of-text token stays each text's own.
     common = np.minimum(same, np.minimum(lengths[1:], lengths[:-1]) - 1)
-    # Each node of the tree of common beginnings is one run, or is cut up as its children are: whichever saves more.
-    # Open nodes: start, shared, tokens that the children save, their runs.
+    # Each node of the tree of common beginnings is one run, or is cut up as its children are: whichever saves
+    # more. Open nodes: start, shared, tokens that the children save, their runs.
     open_nodes: list[tuple[int, int, int, list[tuple[int, int, int]]]] = []
     for text, shared in enumerate([*common.tolist(), 0]):
         start, saved, runs = text, 0, [(text, text + 1, 0)]
@@ -94,13 +98,20 @@ def _groups(
     return open_nodes[-1][3]
 
 
-def packed_features(model: CLIP, packed: Int[Array, "rows 4 length"]) -> Float[Array, "rows length embed_dim"]:
+def packed_features(
+    model: CLIP, packed: Int[Array, "rows 4 length"]
+) -> Float[Array, "rows length embed_dim"]:
     """Unit vectors as CLIP.encode_text gives them, at each token as if its text ended there."""
     text = model.text
     dtype, shard = text.options.dtype, text.options.shard
     tokens, positions, segments, before = (packed[:, plane] for plane in range(4))
-    table, places = shard(text.token_embedding[...], (None, None)), shard(text.positional_embedding[...], (None, None))
-    x = (jnp.take(table, tokens, axis=0, mode="clip") + jnp.take(places, positions, axis=0, mode="clip")).astype(dtype)
+    table, places = (
+        shard(text.token_embedding[...], (None, None)),
+        shard(text.positional_embedding[...], (None, None)),
+    )
+    x = (
+        jnp.take(table, tokens, axis=0, mode="clip") + jnp.take(places, positions, axis=0, mode="clip")
+    ).astype(dtype)
     own, earlier = segments[:, None, :] == segments[:, :, None], segments[:, None, :] == before[:, :, None]
     seen = (own | earlier) & jnp.tri(tokens.shape[1], dtype=bool)
     graphdef, layers = nnx.split(text.blocks)

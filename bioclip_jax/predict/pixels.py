@@ -25,7 +25,8 @@ Pixels = UInt8[np.ndarray, "size size 3"] | Float32[np.ndarray, "size size 3"]
 def choose_preprocess(bundle: ModelBundle, transform: Transform | None = None) -> Preprocess:
     """The preprocessing of `transform`, or where it is None of the one that the model's origin asks for.
 
-    "pybioclip" normalizes the published models as pybioclip does, and others by the mean and std of their training.
+    "pybioclip" normalizes the published models as pybioclip does, and others by the mean and std of their
+    training.
     """
     own = bundle.preprocess
     if (transform or bundle.origin.transform) == "model":
@@ -38,8 +39,8 @@ def choose_preprocess(bundle: ModelBundle, transform: Transform | None = None) -
 def load_pixels(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None = None) -> Pixels:
     """The image as upright RGB, then resized and cropped as the model wants it; from Squash in floats.
 
-    Read as `preprocess.read` says; with its exif "ignore", the pixels are pybioclip's, which also converts to RGB
-    first. BadImage or OSError where there is no picture.
+    Read as `preprocess.read` says; with its exif "ignore", the pixels are pybioclip's, which also converts to
+    RGB first. BadImage or OSError where there is no picture.
     """
     return preprocess(_open(image, preprocess, on_truncated))
 
@@ -48,7 +49,9 @@ def _open(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | 
     if isinstance(image, np.ndarray):
         channels = image.shape[2] if image.ndim == 3 else 1
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
-            raise BadImage("unreadable", f"an array of {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]")
+            raise BadImage(
+                "unreadable", f"an array of {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]"
+            )
         return Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image).convert("RGB")
     if isinstance(image, Image.Image):
         return to_rgb(image, preprocess.read.exif)

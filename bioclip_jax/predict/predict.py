@@ -65,27 +65,29 @@ def predict(
     """Write the best answers for each image to `output`, or to standard output.
 
     What can be an answer:
-      labels: "a,b,c" or a file with one a line, as read_labels; labels_as_given: blank and repeated ones too. bins: a
-      CSV of labels and their bins, as read_bins. Without these, taxa at `rank`, species if None, of the head `taxa`, or
-      else of the model's own; only those that the CSV `subset` names, or that lie `within` a taxon, or both;
+      labels: "a,b,c" or a file with one a line, as read_labels; labels_as_given: blank and repeated ones too.
+      bins: a CSV of labels and their bins, as read_bins. Without these, taxa at `rank`, species if None, of
+      the head `taxa`, or else of the model's own; only those that the CSV `subset` names, or that lie
+      `within` a taxon, or both;
       skip_unknown: pass over names of the subset that the head lacks.
     Which of them are:
-      k: so many an image; None is 5 taxa, or all labels. min_confidence: instead, one at the narrowest rank that
-      reaches it. unknown: an image whose best score is below it is "unknown". temperature: a number, or a file of
-      `taxa calibrate`, that the scores of taxa are made less sure by.
+      k: so many an image; None is 5 taxa, or all labels. min_confidence: instead, one at the narrowest rank
+      that reaches it. unknown: an image whose best score is below it is "unknown". temperature: a number, or
+      a file of `taxa calibrate`, that the scores of taxa are made less sure by.
     Where they go:
-      format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as HTML.
-      resume: finished images are kept in a journal beside `output`; after a run was stopped, however hard, the same
-      options resume it, also where images were added or removed, and others are refused. as_result: without an output,
-      put the rows into the result instead of writing them.
+      format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as
+      HTML.
+      resume: finished images are kept in a journal beside `output`; after a run was stopped, however hard,
+      the same options resume it, also where images were added or removed, and others are refused. as_result:
+      without an output, put the rows into the result instead of writing them.
     model, pretrained, device, batch_size, transform, reading: as load_model.
 
-    Rows also have the other columns of a table of images, behind their own; one that they have themselves, such as
-    species, is called input_species.
+    Rows also have the other columns of a table of images, behind their own; one that they have themselves,
+    such as species, is called input_species.
 
-    Returns: {"images", "transform": the name of the one used, "unreadable", "truncated", "output" or "predictions", and
-      "log" and "report" where they were asked for}. An image that cannot be read is skipped, and named on standard
-      error.
+    Returns: {"images", "transform": the name of the one used, "unreadable", "truncated", "output" or
+      "predictions", and "log" and "report" where they were asked for}. An image that cannot be read is
+      skipped, and named on standard error.
     Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
     """
     output, log, report = (None if path is None else Path(path) for path in (output, log, report))
@@ -156,7 +158,10 @@ def predict(
             save_recorded_predictions(classifier, log)
             result["log"] = str(log)
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
-    return result | {"unreadable": unreadable.problems, "truncated": report_truncated(loaded.embedder.truncated)}
+    return result | {
+        "unreadable": unreadable.problems,
+        "truncated": report_truncated(loaded.embedder.truncated),
+    }
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ def track(
 ) -> Iterator[Item]:
     """The items, with a bar on a terminal that shows how many of `total` were taken, and goes away at the end.
 
-    `results_on_stdout`: they are written meanwhile, so where that is a terminal too, there is no bar among them.
+    `results_on_stdout`: they are written meanwhile, so where that is a terminal too, there is no bar among
+    them.
     `done`: how many of `total` were taken earlier.
     """
     from rich.console import Console
@@ -53,7 +54,9 @@ class Unreadable:
         self.problems.append(str(problem))
         print(f"left out: {problem}", file=sys.stderr)
         if len(self.problems) == self._total:
-            raise UserError(f"none of the {self._total} inputs can be read as an image; give JPEG, PNG or the like")
+            raise UserError(
+                f"none of the {self._total} inputs can be read as an image; give JPEG, PNG or the like"
+            )
 
 
 def report_truncated(truncated: Sequence[str]) -> list[str]:
@@ -61,5 +64,8 @@ def report_truncated(truncated: Sequence[str]) -> list[str]:
     if truncated:
         images = "1 image" if len(truncated) == 1 else f"{len(truncated):,} images"
         such = "" if len(truncated) == 1 else "such as "
-        print(f"read {images} whose end is missing ({such}{truncated[0]}); --strict refuses them", file=sys.stderr)
+        print(
+            f"read {images} whose end is missing ({such}{truncated[0]}); --strict refuses them",
+            file=sys.stderr,
+        )
     return list(truncated)

@@ -91,7 +91,9 @@ class Question:
         from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
         from bioclip_jax.predict.taxa.calibrate import read_temperature
 
-        temperature = 1.0 if self.temperature is None else read_temperature(str(self.temperature), model.fingerprint)
+        temperature = (
+            1.0 if self.temperature is None else read_temperature(str(self.temperature), model.fingerprint)
+        )
         classifier = TreeOfLifeClassifier(model, self.taxa, temperature=temperature)
         if self.subset is not None or self.within is not None:
             classifier.choose(self.names, self.within, skip_unknown=self.skip_unknown)
@@ -108,7 +110,8 @@ class Question:
             possible, kind = len(classifier.names.starts(rank)), rank.get_label()
             if missing := int(classifier.head.about.get(WITHOUT_VECTOR, 0)):
                 print(
-                    f"note: {missing:,} of the {len(classifier.head):,} taxa of {classifier.head.path} have no text "
+                    f"note: {missing:,} of the {len(classifier.head):,} taxa of {classifier.head.path} have "
+                    f"no text "
                     "vector and cannot be predicted; taxa build --complete makes them",
                     file=sys.stderr,
                 )
@@ -166,9 +169,13 @@ class Question:
         for name, needed in (("labels_as_given", "labels"), ("skip_unknown", "subset")):
             if getattr(self, name) and getattr(self, needed) is None:
                 option = {"labels": "--cls", "subset": "--subset"}[needed]
-                raise UserError(f"--{name.replace('_', '-')} is about {option}, which is not given; leave it out")
+                raise UserError(
+                    f"--{name.replace('_', '-')} is about {option}, which is not given; leave it out"
+                )
         if self.k is not None and self.min_confidence is not None:
-            raise UserError("--min-confidence gives one answer an image, and --k several; leave one of them out")
+            raise UserError(
+                "--min-confidence gives one answer an image, and --k several; leave one of them out"
+            )
 
     def _read_names(self) -> Any:
         from bioclip_jax.predict.classifiers.labels import read_bins, read_labels
@@ -187,5 +194,7 @@ class Question:
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+    plain = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()
+    }
     return {name: value for name, value in plain.items() if value is not None}

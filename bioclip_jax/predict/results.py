@@ -25,7 +25,20 @@ _SUFFIXES = {".json": "json", ".parquet": "parquet", ".pq": "parquet"}
 _OTHER_FORMATS = frozenset(
     {".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".feather", ".arrow", ".orc", ".avro"}
     | {".html", ".htm", ".xml", ".pdf"}
-    | {".npy", ".npz", ".db", ".sqlite", ".rds", ".rdata", ".dta", ".sav", ".jsonl", ".yaml", ".yml", ".safetensors"}
+    | {
+        ".npy",
+        ".npz",
+        ".db",
+        ".sqlite",
+        ".rds",
+        ".rdata",
+        ".dta",
+        ".sav",
+        ".jsonl",
+        ".yaml",
+        ".yml",
+        ".safetensors",
+    }
     | {".zip", ".bz2", ".xz", ".zst", ".7z", *IMAGE_SUFFIXES}
 )
 _WRITTEN = ".csv, .tsv, .json (each also with .gz) or .parquet"
@@ -42,7 +55,9 @@ def check_format(format: str | None, output: Path | None) -> str:
     """
     plain = output.with_suffix("") if output is not None and output.suffix.lower() == ".gz" else output
     if plain is not None and plain.suffix.lower() in _OTHER_FORMATS and not is_stream(output):
-        raise UserError(f"the output {output} has the name of a format that is not written; end it in {_WRITTEN}")
+        raise UserError(
+            f"the output {output} has the name of a format that is not written; end it in {_WRITTEN}"
+        )
     if format is None:
         format = _SUFFIXES.get(plain.suffix.lower(), "csv") if plain is not None else "csv"
     if format not in FORMATS:
@@ -71,9 +86,9 @@ def open_text(path: Path) -> Iterator[TextIO]:
 def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> int:
     """Write rows of the same columns to `output`, or to standard output. Returns how many there were.
 
-    CSV, JSON (a list of objects) and Parquet are written as the rows come, in memory that does not grow. A table waits
-    in memory, since its columns are as wide as their widest cells; on a terminal it holds the first MOST_TABLE_ROWS,
-    and then says how many more there are. Nothing is written if there is no row.
+    CSV, JSON (a list of objects) and Parquet are written as the rows come, in memory that does not grow. A
+    table waits in memory, since its columns are as wide as their widest cells; on a terminal it holds the
+    first MOST_TABLE_ROWS, and then says how many more there are. Nothing is written if there is no row.
     """
     rows = iter(rows)
     first = next(rows, None)
@@ -95,7 +110,9 @@ def separator(output: Path) -> str:
     return "\t" if plain.suffix.lower() in (".tsv", ".tab") else ","
 
 
-def _write_text(rows: Iterable[Row], columns: list[str], format: str, file: TextIO, separator: str = ",") -> int:
+def _write_text(
+    rows: Iterable[Row], columns: list[str], format: str, file: TextIO, separator: str = ","
+) -> int:
     if format == "csv":
         writer = csv.DictWriter(file, columns, lineterminator="\n", delimiter=separator)
         writer.writeheader()
@@ -110,7 +127,8 @@ def _write_json(rows: Iterable[Row], file: TextIO) -> int:
     """json.dump(list(rows), file, indent=2), a row at a time."""
     number = 0
     for number, row in enumerate(rows, 1):
-        # With indent=2, json leaves its C encoder, and takes many times as long; separators can break lines too.
+        # With indent=2, json leaves its C encoder, and takes many times as long; separators can break lines
+        # too.
         pairs = strict_json.dumps(row, separators=(",\n    ", ": "))[1:-1]
         file.write(("[\n  " if number == 1 else ",\n  ") + (f"{{\n    {pairs}\n  }}" if row else "{}"))
     file.write("\n]\n")
@@ -144,14 +162,18 @@ def _show_table(rows: Iterator[Row], columns: list[str], file: TextIO) -> int:
     shown = list(itertools.islice(rows, MOST_TABLE_ROWS))
     table = Table(show_edge=False)
     for name in columns:
-        table.add_column(name, justify="right" if isinstance(shown[0][name], float) else "left", overflow="fold")
+        table.add_column(
+            name, justify="right" if isinstance(shown[0][name], float) else "left", overflow="fold"
+        )
     for row in shown:
         # As Text, because brackets in a file name are not markup.
         table.add_row(*(Text(_cell(row[name])) for name in columns))
     Console(file=file).print(table)
     more = sum(1 for _ in rows)
     if more:
-        file.write(f"and {more:,} more rows, which a terminal does not show; give --output to have them all\n")
+        file.write(
+            f"and {more:,} more rows, which a terminal does not show; give --output to have them all\n"
+        )
     return len(shown) + more
 
 

@@ -135,14 +135,18 @@ def _whole_question(question: Mapping[str, Any], form: Mapping[str, Any]) -> dic
 class Journal:
     """Finished images of a run, a JSON line each, in the file .NAME.partial beside the output NAME.
 
-    The first line is what was asked, and of which images. A line is with the kernel as soon as its image is done, so a
-    killed process loses no image that it finished; a torn last line is cut off. An image is known by its key, so the
-    journal of fewer, more or other images is of use as well; of two lines about an image the later counts.
+    The first line is what was asked, and of which images. A line is with the kernel as soon as its image is
+    done, so a killed process loses no image that it finished; a torn last line is cut off. An image is known
+    by its key, so the journal of fewer, more or other images is of use as well; of two lines about an image
+    the later counts.
 
-    bad: what is wrong with each unreadable image that is known, by its place. complete: all images are finished.
+    bad: what is wrong with each unreadable image that is known, by its place. complete: all images are
+    finished.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, images: Sequence[ImageFile], keys: Int64[np.ndarray, " n"]) -> None:
+    def __init__(
+        self, file: BinaryIO, path: Path, images: Sequence[ImageFile], keys: Int64[np.ndarray, " n"]
+    ) -> None:
         self._file, self._path, self._images, self._keys = file, path, images, keys
         self.bad: dict[int, str] = {}
         # Where the line of each image begins, -1 where there is none.
@@ -163,8 +167,10 @@ class Journal:
     ) -> Iterator[Journal]:
         """The journal of `output`, begun anew where there is none. `keys`: of the images, where they are known already.
 
-        It goes when the block ends well, and else stays if it holds an image; Ctrl-C then becomes Interrupted.
-        Errors: UserError where it was begun with another `question` (says what differs), or another process has it.
+        It goes when the block ends well, and else stays if it holds an image; Ctrl-C then becomes
+        Interrupted.
+        Errors: UserError where it was begun with another `question` (says what differs), or another process
+        has it.
         """
         path = journal_path(output)
         keys = image_keys(images) if keys is None else keys
@@ -180,7 +186,8 @@ class Journal:
                     path.unlink(missing_ok=True)
                 elif isinstance(error, KeyboardInterrupt):
                     raise Interrupted(
-                        f"{kept:,} of {len(images):,} images are kept in {path}; run the same command again to resume"
+                        f"{kept:,} of {len(images):,} images are kept in {path}; run the same command again "
+                        f"to resume"
                     ) from None
                 raise
             path.unlink(missing_ok=True)
@@ -193,9 +200,9 @@ class Journal:
     def rest(self, together: int) -> list[int]:
         """The places of the images that are not finished and may be readable.
 
-        `together`: images that a classifier answers in one piece. Where the images are those of the journal's first
-        line, the rest begins where a piece did, and where little is left with the last finished one, so that all pieces
-        are what they would have been, in the same compiled shapes: to the bit.
+        `together`: images that a classifier answers in one piece. Where the images are those of the journal's
+        first line, the rest begins where a piece did, and where little is left with the last finished one, so
+        that all pieces are what they would have been, in the same compiled shapes: to the bit.
         """
         if self.complete:
             return []
@@ -268,7 +275,8 @@ class Journal:
         self._file.seek(0, os.SEEK_END)
         if not self._same_images:
             print(
-                f"note: the images are not the {count:,} of the interrupted run; {self.count:,} of {len(self._keys):,} "
+                f"note: the images are not the {count:,} of the interrupted run; {self.count:,} of "
+                f"{len(self._keys):,} "
                 "are done already",
                 file=sys.stderr,
             )

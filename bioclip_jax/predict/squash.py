@@ -20,8 +20,8 @@ _GROUP = 8
 class Squash(Preprocess):
     """The whole picture in a square, bilinear and antialiased, never rounded to integers.
 
-    Equals torchvision's Resize after ToTensor to 2e-6 of the normalised values, on the scale of 0 to 255. Pillow's own
-    resize of floats weighs in double precision and is off by up to 6e-5.
+    Equals torchvision's Resize after ToTensor to 2e-6 of the normalised values, on the scale of 0 to 255.
+    Pillow's own resize of floats weighs in double precision and is off by up to 6e-5.
     """
 
     interpolation: Literal["bilinear"] = "bilinear"
@@ -51,7 +51,8 @@ def _resize(pixels: Real[np.ndarray, "height width 3"], size: int) -> Float32[np
     if height == size:
         return pixels.astype(np.float32)
     rows = [
-        product.weights @ pixels[product.first : product.last].reshape(-1, width * channels).astype(np.float32)
+        product.weights
+        @ pixels[product.first : product.last].reshape(-1, width * channels).astype(np.float32)
         for product in _products(height, size)
     ]
     return np.concatenate(rows).reshape(size, width, channels)
@@ -70,7 +71,9 @@ def _products(height: int, size: int) -> tuple[_Product, ...]:
     for start in range(0, size, _GROUP):
         rows = slice(start, start + _GROUP)
         taps = np.arange(first[rows][0], last[rows][-1])
-        distances = np.abs(taps.astype(np.float32) - centers[rows, None] + np.float32(0.5)) * (np.float32(1) / support)
+        distances = np.abs(taps.astype(np.float32) - centers[rows, None] + np.float32(0.5)) * (
+            np.float32(1) / support
+        )
         inside = (taps >= first[rows, None]) & (taps < last[rows, None])
         weights = np.where(inside, np.maximum(np.float32(1) - distances, np.float32(0)), np.float32(0))
         weights /= weights.sum(axis=1, keepdims=True)

@@ -28,13 +28,15 @@ CREATE TABLE IF NOT EXISTS vectors (
 class VectorCache:
     """float32 vectors in one SQLite file, for any number of threads and processes at a time.
 
-    It only ever saves time: where the disk is full or cannot be written, nothing is kept, and a damaged file is moved
-    aside and begun anew. Beyond `max_bytes` of vectors the first that came are the first to go.
+    It only ever saves time: where the disk is full or cannot be written, nothing is kept, and a damaged file
+    is moved aside and begun anew. Beyond `max_bytes` of vectors the first that came are the first to go.
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None = None, *, max_bytes: int = 4 << 30) -> None:
         """`directory`: where the file vectors.sqlite lies; None takes the user's cache ($XDG_CACHE_HOME)."""
-        self.path = Path(directory if directory is not None else cache_directory() / "vectors") / "vectors.sqlite"
+        self.path = (
+            Path(directory if directory is not None else cache_directory() / "vectors") / "vectors.sqlite"
+        )
         self.max_bytes = max_bytes
 
     def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, Vector]:
@@ -47,7 +49,8 @@ class VectorCache:
                 chunk = keys[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
                 rows = connection.execute(
-                    f"SELECT key, vector FROM vectors WHERE fingerprint = ? AND key IN ({marks})", (fingerprint, *chunk)
+                    f"SELECT key, vector FROM vectors WHERE fingerprint = ? AND key IN ({marks})",
+                    (fingerprint, *chunk),
                 )
                 found.update((key, np.frombuffer(vector, np.float32)) for key, vector in rows)
             return found
@@ -56,7 +59,9 @@ class VectorCache:
 
     def put(self, fingerprint: str, vectors: Mapping[str, Vector]) -> None:
         """Keep vectors by their keys; one that is there already is replaced."""
-        rows = [(fingerprint, key, np.asarray(vector, np.float32).tobytes()) for key, vector in vectors.items()]
+        rows = [
+            (fingerprint, key, np.asarray(vector, np.float32).tobytes()) for key, vector in vectors.items()
+        ]
 
         def write(connection: sqlite3.Connection) -> None:
             with connection:
@@ -72,7 +77,9 @@ class VectorCache:
         ).fetchone()
         if size and (last - first + 1) * size > self.max_bytes:
             # Some more than needed, so that this is rare.
-            connection.execute("DELETE FROM vectors WHERE rowid <= ?", (last - int(0.9 * self.max_bytes / size),))
+            connection.execute(
+                "DELETE FROM vectors WHERE rowid <= ?", (last - int(0.9 * self.max_bytes / size),)
+            )
 
     def _with_connection(self, work: Callable[[sqlite3.Connection], Result]) -> Result | None:
         """What `work` gives, or None where the file cannot be used. A connection a call may come from any thread."""
@@ -85,7 +92,8 @@ class VectorCache:
                 connection.execute(_SCHEMA)
                 return work(connection)
         except (OSError, sqlite3.Error) as error:
-            # Its subclasses are a full disk, a lock, a file that cannot be written; this one itself is damage.
+            # Its subclasses are a full disk, a lock, a file that cannot be written; this one itself is
+            # damage.
             if type(error) is sqlite3.DatabaseError:
                 self._move_aside()
             return None

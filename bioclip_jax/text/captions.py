@@ -37,8 +37,8 @@ class CaptionConfig:
     draw: "step" draws one type for a whole global batch, as the reference does; "sample" one for each sample.
     unique_texts: encode every distinct text of a batch once.
     context_length: tokens a text, shorter than the model's; what is longer is cut. None for the model's own.
-    lengths: shorter lengths that the text tower may run at; each batch runs at the shortest that cuts none of its
-    texts, which changes nothing but the time. Each costs a compilation.
+    lengths: shorter lengths that the text tower may run at; each batch runs at the shortest that cuts none of
+    its texts, which changes nothing but the time. Each costs a compilation.
     """
 
     types: tuple[str, ...] = DRAWN_TYPES
@@ -53,7 +53,9 @@ class CaptionConfig:
         known = (*CAPTION_FILES, PLAIN_TYPE)
         for name in self.types:
             if name not in known:
-                raise UserError(f"caption.types: {name!r} is not a caption type; choose from {', '.join(known)}")
+                raise UserError(
+                    f"caption.types: {name!r} is not a caption type; choose from {', '.join(known)}"
+                )
         if not self.types:
             raise UserError(f"caption.types is empty; choose from {', '.join(known)}")
         if self.draw not in ("step", "sample"):
@@ -65,15 +67,17 @@ class CaptionConfig:
 
     def shortest_length(self, longest: int, context_length: int) -> int:
         """The length that a batch runs at whose longest text has `longest` tokens, its end included."""
-        return min((length for length in self.lengths if longest <= length < context_length), default=context_length)
+        return min(
+            (length for length in self.lengths if longest <= length < context_length), default=context_length
+        )
 
 
 def captions_from_taxon(taxon: Taxon, scientific_name: str = "") -> dict[str, str]:
     """All of CAPTION_FILES for a taxon; without a common name the scientific one stands in.
 
-    As in the TreeOfLife toolbox: a scientific name that is given beside the ranks is that of the captions sci and
-    sci_com, without a full stop at its end; of several epithets ("lupus familiaris") the taxonomic and tagged names
-    have the last. MissingCaption if no rank and no name is known.
+    As in the TreeOfLife toolbox: a scientific name that is given beside the ranks is that of the captions sci
+    and sci_com, without a full stop at its end; of several epithets ("lupus familiaris") the taxonomic and
+    tagged names have the last. MissingCaption if no rank and no name is known.
     """
     scientific = scientific_name.rstrip(".") or taxon.scientific_name or taxon.common_name
     if " " in taxon.species:
@@ -85,9 +89,9 @@ def captions_from_taxon(taxon: Taxon, scientific_name: str = "") -> dict[str, st
 def complete_captions(captions: Mapping[str, str]) -> dict[str, str]:
     """All of CAPTION_FILES from those that are there; what is there is kept as it is, but for words for "unknown".
 
-    "a photo of Animalia Unknown Unknown." becomes "a photo of Animalia."; a caption that names nothing else is not
-    there. A sample with nothing but a plain caption (KEY.txt) has that for every type. MissingCaption if nothing is
-    there.
+    "a photo of Animalia Unknown Unknown." becomes "a photo of Animalia."; a caption that names nothing else
+    is not there. A sample with nothing but a plain caption (KEY.txt) has that for every type. MissingCaption
+    if nothing is there.
     """
     present = {name: text.strip() for name, text in captions.items() if text.strip()}
     if any(says_unknown(name, text) for name, text in present.items()):
@@ -165,7 +169,9 @@ def _without_unknown(captions: Mapping[str, str]) -> dict[str, str]:
             continue
         is_photo = text.startswith("a photo of")
         name, separator, common = text.removeprefix("a photo of").strip().partition(COMMON_SEPARATOR)
-        name, common = (name, common.removesuffix(".")) if separator else (name.removesuffix("." * is_photo), "")
+        name, common = (
+            (name, common.removesuffix(".")) if separator else (name.removesuffix("." * is_photo), "")
+        )
         if kind.startswith("taxonTag"):
             try:
                 name = Taxon.from_tagged(name).tagged_name

@@ -1,6 +1,7 @@
 """The normal form of names: words that mean "unknown", Unicode, white space, capitals, hybrid signs, genus and epithet.
 
-Every verb brings names into this form before it compares, groups or writes them. Nothing here adds a word to a name.
+Every verb brings names into this form before it compares, groups or writes them. Nothing here adds a word to
+a name.
 """
 
 import re
@@ -10,13 +11,16 @@ from typing import Any
 
 from bioclip_jax.text.scientific_names import split_name
 
-# Tables write these where a rank is unknown. Written as a regular expression that Python and Polars both understand.
+# Tables write these where a rank is unknown. Written as a regular expression that Python and Polars both
+# understand.
 #
 # Not in the list, because they are names: "nil" (the morning glory Ipomoea nil), "uncertain", "confused" and
-# "suspected" (English names of the moths Hoplodrina octogenaria, Apamea furva and Parastichtis suspecta), "sp." and
-# "indet." (open nomenclature, which qualifies a genus), "other", "blank" and "empty" (labels of camera traps).
+# "suspected" (English names of the moths Hoplodrina octogenaria, Apamea furva and Parastichtis suspecta),
+# "sp." and "indet." (open nomenclature, which qualifies a genus), "other", "blank" and "empty" (labels of
+# camera traps).
 _MISSING_WORDS = (
-    "nan none null unknown undefined undetermined unidentified unclassified unassigned unplaced unranked pleasehelp"
+    "nan none null unknown undefined undetermined unidentified unclassified unassigned unplaced unranked "
+    "pleasehelp"
 ).split()
 _MISSING_PHRASES = (
     r"#?n[./]?a",
@@ -27,8 +31,8 @@ _MISSING_PHRASES = (
 )
 _MISSING_WORD = "|".join([*_MISSING_PHRASES, *_MISSING_WORDS])
 # A cell that is empty, has no letter or digit, or has only such words, whatever stands around them: "<NA>",
-# "(unidentified)", "Unknown unknown". "Agaricales incertae sedis" stands for an unknown family or genus in that order.
-# No two repetitions of [\W_] adjoin, so that a long row of dashes costs linear time.
+# "(unidentified)", "Unknown unknown". "Agaricales incertae sedis" stands for an unknown family or genus in
+# that order. No two repetitions of [\W_] adjoin, so that a long row of dashes costs linear time.
 _ONLY_MISSING = rf"[\W_]*(?:(?:{_MISSING_WORD})(?:[\W_]+(?:{_MISSING_WORD}))*[\W_]*)?"
 MISSING_PATTERN = rf"(?i)^(?:{_ONLY_MISSING}|(?:.*[\W_])?incertae[\W_]+sedis[\W_]*)$"
 _MISSING = re.compile(MISSING_PATTERN)
@@ -36,14 +40,13 @@ _MISSING = re.compile(MISSING_PATTERN)
 _MISSING_AMONG = re.compile(rf"(?i)(?<!\S)[(<\[]?(?:{_MISSING_WORD}|[-–—?]+)[)>\]]?(?!\S)")
 _BEGINNINGS = "na n/a #n/a not not_classified not_assigned incertae incertae_sedis - -- – — ?".split()
 _SIGNS = frozenset(
-    word.join(around)
-    for word in (*_MISSING_WORDS, *_BEGINNINGS)
-    for around in (("", ""), "()", "<>", "[]")
+    word.join(around) for word in (*_MISSING_WORDS, *_BEGINNINGS) for around in (("", ""), "()", "<>", "[]")
 )
 # In a factor or a trait these are values: the disease is "none", the test is "+" or "-".
 _VALUE_WORDS = frozenset({"none", "+", "-", "−"})
 
-# Characters without width, which make two names of one and cannot be seen. Joiners are kept: some scripts need them.
+# Characters without width, which make two names of one and cannot be seen. Joiners are kept: some scripts
+# need them.
 INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 _INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
 _HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A-Z][a-z])")
@@ -119,10 +122,10 @@ def rank_name(value: Any) -> str:
 def genus_and_epithet(genus: Any, species: Any) -> tuple[str, str]:
     """Genus and species epithet from their two cells; "" where unknown.
 
-    The species cell may hold the epithet, the epithets of species and subspecies, or the whole name, with the genus
-    as it is, in another case, or abbreviated ("M. domestica"); authors and a subgenus are left out. The genus cell
-    prevails over another genus in the species cell, as in the TreeOfLife toolbox, and is filled from it where it is
-    unknown.
+    The species cell may hold the epithet, the epithets of species and subspecies, or the whole name, with the
+    genus as it is, in another case, or abbreviated ("M. domestica"); authors and a subgenus are left out. The
+    genus cell prevails over another genus in the species cell, as in the TreeOfLife toolbox, and is filled
+    from it where it is unknown.
     """
     return _genus_and_epithet(clean_text(genus), clean_text(species))
 
@@ -163,7 +166,11 @@ def _rank_name(text: str) -> str:
 @lru_cache(maxsize=1 << 16)
 def _genus_and_epithet(genus: str, species: str) -> tuple[str, str]:
     genus, species = _rank_name(genus), _HYBRID.sub("× ", _known(species))
-    if len(species) > 3 and species.isupper() and all(map(_ONE_WORD.fullmatch, species.replace("× ", "").split())):
+    if (
+        len(species) > 3
+        and species.isupper()
+        and all(map(_ONE_WORD.fullmatch, species.replace("× ", "").split()))
+    ):
         species = _lower(species)
         if not genus or species.startswith(f"{genus.lower()} "):
             species = _upper_first(species) if " " in species else species

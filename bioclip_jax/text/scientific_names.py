@@ -11,9 +11,10 @@ from typing import NamedTuple
 class ScientificName(NamedTuple):
     """The parts of a name as people write it; "" or False where there is none.
 
-    `genus` is any name of one word, a family's too. `rank` is the marker before an infraspecific epithet ("var.").
-    `qualifier` is what says that the organism is not determined further: "sp.", "cf.", "?"; epithets after it are
-    not kept. `formula`: a hybrid written as its two parents, of which only a shared genus is kept.
+    `genus` is any name of one word, a family's too. `rank` is the marker before an infraspecific epithet
+    ("var."). `qualifier` is what says that the organism is not determined further: "sp.", "cf.", "?";
+    epithets after it are not kept. `formula`: a hybrid written as its two parents, of which only a shared
+    genus is kept.
     """
 
     genus: str = ""
@@ -44,17 +45,22 @@ _RANKS = {
     **dict.fromkeys(("subsp", "ssp", "subspecies", "nothosubsp", "nothossp"), "subsp."),
     **dict.fromkeys(("var", "variety", "varietas", "nothovar"), "var."),
     **dict.fromkeys(("f", "fo", "form", "forma", "nothof", "nothofo"), "f."),
-    **dict.fromkeys(("subvar", "subf", "convar", "ab", "natio", "mut", "morph", "pv", "bv", "race", "stirps"), ""),
+    **dict.fromkeys(
+        ("subvar", "subf", "convar", "ab", "natio", "mut", "morph", "pv", "bv", "race", "stirps"), ""
+    ),
 }
 _RANKS |= {word: f"{word}." for word, marker in _RANKS.items() if not marker}
 # An aggregate is named by its species.
 _SKIPPED = frozenset(("agg", "aggr", "group", "complex"))
-_UNDETERMINED = frozenset(("sp", "spp", "spec", "species", "cf", "aff", "nr", "near", "prox", "indet", "gen", "nov"))
+_UNDETERMINED = frozenset(
+    ("sp", "spp", "spec", "species", "cf", "aff", "nr", "near", "prox", "indet", "gen", "nov")
+)
 # Marks of ranks between genus and species, whose name is no part of the species' name.
 _INFRAGENERIC = frozenset(("sect", "section", "subg", "subgen", "subgenus", "subsect", "ser", "series"))
 _ENDS = _INFRAGENERIC | {"cv", "cultivar"}
 _AUTHORS = frozenset(
-    "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i ii iii in "
+    "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i "
+    "ii iii in "
     "ined la las le les los nec nom nomen non of pro sensu str ten ter the to und van vom von y zu zum zur".split()
 )
 # Words that are no epithets, wherever they stand.
@@ -82,8 +88,9 @@ _LETTERS = str.maketrans(
 def parse_name(text: str) -> ScientificName:
     """The parts of a scientific name; NO_NAME where `text` has none. Never fails.
 
-    Knows authorships, hybrid signs (×, x, X) and formulas, infraspecific ranks, open nomenclature, cultivars, ALL
-    CAPS, lower-case genera, diacritics and ligatures. `parse_name(name.canonical).canonical` is `name.canonical`.
+    Knows authorships, hybrid signs (×, x, X) and formulas, infraspecific ranks, open nomenclature, cultivars,
+    ALL CAPS, lower-case genera, diacritics and ligatures. `parse_name(name.canonical).canonical` is
+    `name.canonical`.
     """
     plain = _PLAIN.fullmatch(text)
     if plain is not None and text.isprintable() and unicodedata.is_normalized("NFC", text):
@@ -92,7 +99,11 @@ def parse_name(text: str) -> ScientificName:
         # "Aus (Bus) cus" has a subgenus there and no author.
         if simple and not authorship:
             return ScientificName(genus, species, infraspecific)
-        if simple and (species or authorship[0] != "(") and not _NOT_PLAIN.search(_LINKS.sub(" ", authorship)):
+        if (
+            simple
+            and (species or authorship[0] != "(")
+            and not _NOT_PLAIN.search(_LINKS.sub(" ", authorship))
+        ):
             return ScientificName(genus, species, infraspecific, "", " ".join(authorship.split()))
     return parse_any_name(text)
 
@@ -107,12 +118,17 @@ def split_name(text: str) -> tuple[str, str]:
     if not name.species:
         return name.genus if name.qualifier else "", ""
     words = iter(text.split())
-    parts = [next((word for word in words if _bare_fold(word) == part.lower()), "") for part in name.canonical.split()]
+    parts = [
+        next((word for word in words if _bare_fold(word) == part.lower()), "")
+        for part in name.canonical.split()
+    ]
     if not all(parts):
         return "", ""
     genus, *epithets = (part.strip("×,;") for part in parts)
     sign = "× " if name.hybrid else ""
-    return (sign + genus, " ".join(epithets)) if _HYBRID_SIGN.match(text) else (genus, sign + " ".join(epithets))
+    return (
+        (sign + genus, " ".join(epithets)) if _HYBRID_SIGN.match(text) else (genus, sign + " ".join(epithets))
+    )
 
 
 def _bare_fold(word: str) -> str:
@@ -123,7 +139,9 @@ def parse_any_name(text: str) -> ScientificName:
     """What `parse_name` does where the name is not plainly written: word by word."""
     tokens = _tokens(text)
     qualifier, hybrid = "", False
-    while tokens and (tokens[0] in ("×", "X") or tokens[0].startswith("?") or _bare(tokens[0]) in ("cf", "aff")):
+    while tokens and (
+        tokens[0] in ("×", "X") or tokens[0].startswith("?") or _bare(tokens[0]) in ("cf", "aff")
+    ):
         sign = tokens.pop(0)
         hybrid |= sign in ("×", "X")
         if sign not in ("×", "X"):
@@ -149,7 +167,12 @@ def _without_infrageneric(tokens: list[str]) -> list[str]:
     while len(tokens) > 1:
         if _epithet(tokens[1]) and (_SUBGENUS.fullmatch(tokens[0]) or _SUPERSPECIES.fullmatch(tokens[0])):
             tokens = tokens[1:]
-        elif len(tokens) > 2 and _bare(tokens[0]) in _INFRAGENERIC and tokens[0].islower() and _begins(tokens[2:]):
+        elif (
+            len(tokens) > 2
+            and _bare(tokens[0]) in _INFRAGENERIC
+            and tokens[0].islower()
+            and _begins(tokens[2:])
+        ):
             tokens = tokens[2:]
         elif len(tokens) > 2 and _SUBGENUS.fullmatch(tokens[0]) and _SUPERSPECIES.fullmatch(tokens[1]):
             tokens = tokens[1:]
@@ -188,7 +211,11 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
             break
         elif word in _RANKS and _epithet(following) and epithets:
             rank, authorship = _RANKS[word], []
-        elif (word in _UNDETERMINED or re.fullmatch(r"spp?\.?\d+", word)) and token[:1].islower() and not authorship:
+        elif (
+            (word in _UNDETERMINED or re.fullmatch(r"spp?\.?\d+", word))
+            and token[:1].islower()
+            and not authorship
+        ):
             qualifier = f"{re.match('[a-z]+', word)[0]}."
             break
         elif word in _ENDS and token[:1].islower():

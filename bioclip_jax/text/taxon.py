@@ -46,7 +46,7 @@ class Taxon:
 
     @property
     def scientific_name(self) -> str:
-        """"Malus domestica"; the lowest known rank where there is no species."""
+        """ "Malus domestica"; the lowest known rank where there is no species."""
         if self.species:
             return f"{self.genus} {self.species}".strip()
         return next((value for value in reversed(self.lineage()) if value), "")
@@ -65,11 +65,11 @@ class Taxon:
     def from_row(cls, row: Mapping[str, Any]) -> "Taxon":
         """A taxon from a table's row with any of the columns RANKS and common_name, in the normal form of text.names.
 
-        Columns that are missing, None, NaN or say "unknown" in one of its many words are unknown. The class may be in
-        `class`, `cls` or `class_`; where `cls` is there it is the rank, because annotation files then use `class` for
-        the label. A class without a column of another rank may be a label too, and keeps its words and capitals. A
-        species column may repeat the genus ("Malus domestica", "M. domestica"). Genus and species of a row without any
-        rank are those of its scientific_name.
+        Columns that are missing, None, NaN or say "unknown" in one of its many words are unknown. The class
+        may be in `class`, `cls` or `class_`; where `cls` is there it is the rank, because annotation files
+        then use `class` for the label. A class without a column of another rank may be a label too, and keeps
+        its words and capitals. A species column may repeat the genus ("Malus domestica", "M. domestica").
+        Genus and species of a row without any rank are those of its scientific_name.
         """
         class_column = next((name for name in ("cls", "class_", "class") if name in row), "class")
         if "kingdom" not in row and not any(name in row for name in _RANKS_BESIDE_CLASS):

@@ -84,5 +84,6 @@ OPENAI_TEMPLATES = (
     "a tattoo of the {}.",
 )
 
-# The evaluation code of BioCLIP and BioCLIP 2 puts one more before them (its training/imagenet_zeroshot_data.py).
+# The evaluation code of BioCLIP and BioCLIP 2 puts one more before them (its
+# training/imagenet_zeroshot_data.py).
 EVALUATION_TEMPLATES = ("a photo of {}.", *OPENAI_TEMPLATES)

@@ -1,15 +1,16 @@
 """Loss and gradients of a batch, at once or in micro-batches: the same numbers, in less memory.
 
-A contrastive loss does not fall apart into the losses of micro-batches, since every pair is compared with all others.
-Its gradient does, given the gradient of the loss with respect to the features (Gao et al. 2021, "Scaling deep
-contrastive learning batch size under memory limited setup", https://arxiv.org/abs/2101.06983):
+A contrastive loss does not fall apart into the losses of micro-batches, since every pair is compared with all
+others. Its gradient does, given the gradient of the loss with respect to the features (Gao et al. 2021,
+"Scaling deep contrastive learning batch size under memory limited setup", https://arxiv.org/abs/2101.06983):
 
 1. every micro-batch forward, of which only the features are kept;
 2. the loss of all features, and its gradient with respect to each of them;
-3. every micro-batch forward once more, and backward from the gradient of its features; these sums are the gradient.
+3. every micro-batch forward once more, and backward from the gradient of its features; these sums are the
+gradient.
 
-It costs one forward pass more, four thirds of the time, as rematerialisation does, and needs none of the latter's
-memory for the rest of the batch.
+It costs one forward pass more, four thirds of the time, as rematerialisation does, and needs none of the
+latter's memory for the rest of the batch.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ def loss_and_gradients(
 ) -> LossAndGradients:
     """The function (params, batch) -> ((loss, metrics), gradients) of `objective` over `encode`'s features.
 
-    shardings: of the parameters, by which their gradients are added up too. Gradients are float32 where `micro_batches` > 1, in the parameters' types otherwise. Every array of the batch
-    must have a multiple of micro_batches * shards rows, where `shards` is the parts the mesh splits them into.
+    shardings: of the parameters, by which their gradients are added up too. Gradients are float32 where
+    `micro_batches` > 1, in the parameters' types otherwise. Every array of the batch must have a multiple of
+    micro_batches * shards rows, where `shards` is the parts the mesh splits them into.
     """
 
     def temperature_of(params: Any) -> dict[str, jax.Array]:
@@ -54,7 +56,9 @@ def loss_and_gradients(
 
     def in_parts(params: Any, batch: Batch) -> tuple[tuple[jax.Array, Metrics], Any]:
         parts = {
-            name: rows.to_micro_batches(batch[name], micro_batches, shards) for name in _ENCODED if name in batch
+            name: rows.to_micro_batches(batch[name], micro_batches, shards)
+            for name in _ENCODED
+            if name in batch
         }
         _, features = jax.lax.scan(lambda _, part: (None, encode(params, part)), None, parts)
         features = {name: rows.from_micro_batches(x, shards) for name, x in features.items()}
@@ -62,7 +66,9 @@ def loss_and_gradients(
         results, (of_features, of_temperature) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
             features, temperature_of(params), batch
         )
-        of_features = {name: rows.to_micro_batches(x, micro_batches, shards) for name, x in of_features.items()}
+        of_features = {
+            name: rows.to_micro_batches(x, micro_batches, shards) for name, x in of_features.items()
+        }
 
         def add(total: Any, part_and_gradient: tuple[Batch, Features]) -> tuple[Any, None]:
             part, gradient = part_and_gradient

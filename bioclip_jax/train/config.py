@@ -26,7 +26,8 @@ class EvaluateConfig:
 
     text_type: how a class is named (asis, sci, taxon, com, sci_com, taxon_com). templates: "openai" averages
     the 81 prompts of the reference's evaluation, "one" uses "a photo of {}." alone.
-    few_shot: so many images a class, for few-shot classification of `data.val`; classes with fewer are left out.
+    few_shot: so many images a class, for few-shot classification of `data.val`; classes with fewer are left
+    out.
     suite: a YAML file as in `bioclip-jax eval SUITE.yaml`, all of it scored at the same steps.
     """
 
@@ -40,7 +41,9 @@ class EvaluateConfig:
         if self.batch_size < 1:
             raise UserError(f"config.evaluate.batch_size is {self.batch_size}; it must be at least 1")
         if any(shots < 1 for shots in self.few_shot):
-            raise UserError(f"config.evaluate.few_shot is {self.few_shot}; each must be at least 1 image a class")
+            raise UserError(
+                f"config.evaluate.few_shot is {self.few_shot}; each must be at least 1 image a class"
+            )
 
 
 @dataclass(frozen=True)
@@ -48,25 +51,26 @@ class TrainConfig:
     """Everything that decides a run; `config.json` of the training directory is this as JSON.
 
     Steps count updates; total_steps overrides epochs, and 0 leaves it to them. `checkpoint_every` and
-    `evaluate_every` are in steps, 0 is off (the last step is still saved). `keep_checkpoints`: how many of the
-    newest stay, None keeps all. `save_attempts`: how often a checkpoint is tried that cannot be written.
+    `evaluate_every` are in steps, 0 is off (the last step is still saved). `keep_checkpoints`: how many of
+    the newest stay, None keeps all. `save_attempts`: how often a checkpoint is tried that cannot be written.
     `loss`: "infonce" (CLIP's softmax over the batch) or "siglip" (a sigmoid for each pair).
-    `micro_batches`: parts of the batch that go through the towers one after another; the gradient is that of the
-    full batch, for the time of a forward pass more.
-    `precision`: of the towers' arithmetic: "fp32"; "bf16"; "bf16_params", which also differentiates by and sends
-    bfloat16 copies of the parameters; "fp8", an experiment, whose blocks multiply in 8 bits and do the rest in
-    bfloat16. In each of them the parameters that the optimizer holds and the loss are float32. "pure_bf16": parameters,
-    gradients and AdamW's moments are bfloat16, without float32 master weights, as in open_clip's pure_bf16; the loss
-    is float32.
+    `micro_batches`: parts of the batch that go through the towers one after another; the gradient is that of
+    the full batch, for the time of a forward pass more.
+    `precision`: of the towers' arithmetic: "fp32"; "bf16"; "bf16_params", which also differentiates by and
+    sends bfloat16 copies of the parameters; "fp8", an experiment, whose blocks multiply in 8 bits and do the
+    rest in bfloat16. In each of them the parameters that the optimizer holds and the loss are float32.
+    "pure_bf16": parameters, gradients and AdamW's moments are bfloat16, without float32 master weights, as in
+    open_clip's pure_bf16; the loss is float32.
     `remat`: what the backward pass computes again instead of keeping it, see models.options.Options.
-    `attention`: "auto" takes cuDNN's where it fits. `unroll`: how many blocks of a tower stand side by side in the
-    compiled program (1: a scan over them).
+    `attention`: "auto" takes cuDNN's where it fits. `unroll`: how many blocks of a tower stand side by side
+    in the compiled program (1: a scan over them).
     `patch_dropout`: the share of patches that the image tower does not see, until the share
     `patch_dropout_until` of the steps is done; None takes that of init_from's configuration, or 0.
     `deterministic`: on a GPU, whether XLA is told to repeat every bit, for some speed; a CPU always does.
-    `compiler_options`: of XLA, NAME=VALUE, on NVIDIA's GPUs; what this version does not know is left out, and told.
-    `max_skipped_steps`: a run ends after so many updates in a row that were skipped because loss or gradient was
-    not finite. `profile`: the first and the last step of a trace, in WORKDIR/profile; () for none.
+    `compiler_options`: of XLA, NAME=VALUE, on NVIDIA's GPUs; what this version does not know is left out, and
+    told.
+    `max_skipped_steps`: a run ends after so many updates in a row that were skipped because loss or gradient
+    was not finite. `profile`: the first and the last step of a trace, in WORKDIR/profile; () for none.
     """
 
     data: DataConfig
@@ -105,19 +109,39 @@ class TrainConfig:
     wandb_project: str | None = None
 
     def __post_init__(self) -> None:
-        at_least_one = ("global_batch_size", "log_every", "micro_batches", "save_attempts", "max_skipped_steps", "unroll")
+        at_least_one = (
+            "global_batch_size",
+            "log_every",
+            "micro_batches",
+            "save_attempts",
+            "max_skipped_steps",
+            "unroll",
+        )
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("learning_rate", "weight_decay", "warmup_steps", "checkpoint_every", "evaluate_every", "seed"):
+        for name in (
+            "learning_rate",
+            "weight_decay",
+            "warmup_steps",
+            "checkpoint_every",
+            "evaluate_every",
+            "seed",
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
         if not 0 <= (self.patch_dropout or 0) < 1:
-            raise UserError(f"config.patch_dropout is {self.patch_dropout}; it must be at least 0 and below 1")
+            raise UserError(
+                f"config.patch_dropout is {self.patch_dropout}; it must be at least 0 and below 1"
+            )
         if not 0 <= self.patch_dropout_until <= 1:
-            raise UserError(f"config.patch_dropout_until is {self.patch_dropout_until}; it is a share, from 0 to 1")
+            raise UserError(
+                f"config.patch_dropout_until is {self.patch_dropout_until}; it is a share, from 0 to 1"
+            )
         if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
-            raise UserError(f"config.keep_checkpoints is {self.keep_checkpoints}; keep at least 1, or unset it for all")
+            raise UserError(
+                f"config.keep_checkpoints is {self.keep_checkpoints}; keep at least 1, or unset it for all"
+            )
         if self.precision == "pure_bf16" and self.optimizer.name != "adamw":
             raise UserError(
                 f"config.precision is pure_bf16, which {self.optimizer.name} does not have; "
@@ -125,7 +149,8 @@ class TrainConfig:
             )
         if self.optimizer.rounding == "stochastic" and self.precision != "pure_bf16":
             raise UserError(
-                f"config.optimizer.rounding is stochastic, and with precision {self.precision} the parameters are "
+                f"config.optimizer.rounding is stochastic, and with precision {self.precision} the "
+                f"parameters are "
                 'float32; set config.precision to "pure_bf16" too'
             )
         if self.deterministic and self.attention == "cudnn":
@@ -134,12 +159,16 @@ class TrainConfig:
                 'set config.attention to "auto" or "xla"'
             )
         if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):
-            raise UserError(f"config.profile is {self.profile}; give the first and the last step to trace, as (20, 22)")
+            raise UserError(
+                f"config.profile is {self.profile}; give the first and the last step to trace, as (20, 22)"
+            )
         for option in self.compiler_options:
             if "=" not in option:
                 raise UserError(f"config.compiler_options holds {option!r}; options are given as NAME=VALUE")
         if self.evaluate_every and not self.data.val:
-            raise UserError("config.evaluate_every asks for an evaluation, but config.data.val is not set; set it too")
+            raise UserError(
+                "config.evaluate_every asks for an evaluation, but config.data.val is not set; set it too"
+            )
         for name in ("total_steps", "epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")

@@ -31,9 +31,11 @@ from bioclip_jax.train.step import make_train_step
 class Experiment:
     """The update of a config on its mesh, and the states it goes through.
 
-    batch_sharding: how each array of a batch lies on the mesh. shards: into how many parts its rows are split.
-    context_length, replay_context_length: of the tokens of a batch. loss_and_gradients: (params, batch) -> ((loss, metrics), gradients),
-    without patch dropout. compile_seconds: what each program that was compiled so far took.
+    batch_sharding: how each array of a batch lies on the mesh. shards: into how many parts its rows are
+    split.
+    context_length, replay_context_length: of the tokens of a batch. loss_and_gradients: (params, batch) ->
+    ((loss, metrics), gradients), without patch dropout. compile_seconds: what each program that was compiled
+    so far took.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -47,7 +49,10 @@ class Experiment:
         self.shards = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
         # Of what the rows of every array of a batch are a multiple.
         self.rows_multiple_of = math.lcm(self.mesh.size, self.shards * config.micro_batches)
-        for name, rows in (("global_batch_size", config.global_batch_size), ("replay.batch_size", config.replay.batch_size)):
+        for name, rows in (
+            ("global_batch_size", config.global_batch_size),
+            ("replay.batch_size", config.replay.batch_size),
+        ):
             if rows % self.rows_multiple_of:
                 raise UserError(
                     f"config.{name} is {rows}, which does not divide over {self.mesh.size} devices and "
@@ -83,8 +88,9 @@ class Experiment:
     ) -> tuple[TrainState, Metrics]:
         """The update that takes `state` to `step`; the buffers of `state` are given away.
 
-        text_length, replay_text_length: to how many tokens texts may be cut without losing any; None for all. A
-        program is compiled for each pair of them, number of texts and patch dropout, where it is first needed.
+        text_length, replay_text_length: to how many tokens texts may be cut without losing any; None for all.
+        A program is compiled for each pair of them, number of texts and patch dropout, where it is first
+        needed.
         """
         variant = self._variant(step, text_length, replay_text_length)
         key = (variant, len(batch["tokens"]))
@@ -150,10 +156,14 @@ class Experiment:
     ) -> tuple[int, TrainState, dict[str, Any]]:
         """The step and state of the newest checkpoint that can be read, laid out on this mesh, and its meta."""
         step, trees, meta = checkpoints.restore_newest(self.abstract_state.to_trees(), say)
-        counter = jax.make_array_from_callback((), replicated(self.mesh), lambda _: np.asarray(step, np.int32))
+        counter = jax.make_array_from_callback(
+            (), replicated(self.mesh), lambda _: np.asarray(step, np.int32)
+        )
         return step, TrainState(counter, **trees), meta
 
-    def _variant(self, step: int, text_length: int | None, replay_text_length: int | None) -> tuple[float, int, int]:
+    def _variant(
+        self, step: int, text_length: int | None, replay_text_length: int | None
+    ) -> tuple[float, int, int]:
         lengths = text_length or self.context_length, replay_text_length or self.replay_context_length
         return self.config.patch_dropout_at(step), *lengths
 
@@ -192,7 +202,9 @@ class Experiment:
 
         def cast(value: jax.Array, is_matrix: bool, sharding: jax.sharding.Sharding) -> jax.Array:
             # Cast where it lies, so that what is gathered from other devices is half as large.
-            return jax.lax.with_sharding_constraint(value.astype(jnp.bfloat16), sharding) if is_matrix else value
+            return (
+                jax.lax.with_sharding_constraint(value.astype(jnp.bfloat16), sharding) if is_matrix else value
+            )
 
         return jax.tree.map(cast, params, decay_mask(params), self._shardings.params)
 
@@ -232,7 +244,10 @@ def _context_lengths(config: TrainConfig, model_config: CLIPConfig) -> tuple[int
     longest = model_config.text.context_length
     captions = {"caption": config.caption, "replay.caption": config.replay.caption}
     for name, caption in captions.items():
-        for key, length in (("context_length", caption.context_length or 0), ("lengths", max(caption.lengths, default=0))):
+        for key, length in (
+            ("context_length", caption.context_length or 0),
+            ("lengths", max(caption.lengths, default=0)),
+        ):
             if length > longest:
                 raise UserError(f"config.{name}.{key} is {length}; {config.model} takes at most {longest}")
     return tuple(caption.context_length or longest for caption in captions.values())

@@ -40,13 +40,14 @@ def draw_kept_patches(batch: Batch, key: jax.Array, config: CLIPConfig, patch_dr
 def make_encode(graphdef: nnx.GraphDef, image: ImageConfig, shards: int) -> Encode:
     """The encoder of the model that `graphdef` describes.
 
-    The batch holds "image" uint8 [B, H, W, 3] and "tokens" int32 [T, L], with replay "replay_image" [R, H, W, 3]
-    and "replay_tokens" [R, L'], with the crop on the devices "crop" and "replay_crop" (see pipeline.crop), and with
-    patch dropout what draw_kept_patches adds. image: how images are cropped and normalised. shards: into how many
-    parts the rows are split over the mesh.
+    The batch holds "image" uint8 [B, H, W, 3] and "tokens" int32 [T, L], with replay "replay_image" [R, H, W,
+    3] and "replay_tokens" [R, L'], with the crop on the devices "crop" and "replay_crop" (see pipeline.crop),
+    and with patch dropout what draw_kept_patches adds. image: how images are cropped and normalised. shards:
+    into how many parts the rows are split over the mesh.
 
-    Replayed images go through the same tower and their own projector, `continual_proj`. Texts of both streams go
-    together where they are equally long; where the captions of the one are shorter, each runs at its own length.
+    Replayed images go through the same tower and their own projector, `continual_proj`. Texts of both streams
+    go together where they are equally long; where the captions of the one are shorter, each runs at its own
+    length.
     Source: BioCLIP 2 (https://arxiv.org/abs/2505.23883), experience replay.
     """
 
@@ -63,7 +64,9 @@ def make_encode(graphdef: nnx.GraphDef, image: ImageConfig, shards: int) -> Enco
             return {"image": model.project_image(pooled), "text": model.encode_text(batch["tokens"])}
 
         of_images = [name for name in ("image", "crop", KEPT) if name in batch]
-        pooled = pool(model, {name: rows.join(batch[name], batch["replay_" + name], shards) for name in of_images})
+        pooled = pool(
+            model, {name: rows.join(batch[name], batch["replay_" + name], shards) for name in of_images}
+        )
         of_tree, of_replay = rows.part(pooled, len(batch["image"]), shards)
         features = {
             "image": model.project_image(of_tree),
@@ -74,7 +77,10 @@ def make_encode(graphdef: nnx.GraphDef, image: ImageConfig, shards: int) -> Enco
             texts = model.encode_text(rows.join(tokens, replay_tokens, shards))
             features["text"], features["replay_text"] = rows.part(texts, len(tokens), shards)
         else:
-            features["text"], features["replay_text"] = model.encode_text(tokens), model.encode_text(replay_tokens)
+            features["text"], features["replay_text"] = (
+                model.encode_text(tokens),
+                model.encode_text(replay_tokens),
+            )
         return features
 
     return encode

@@ -57,7 +57,9 @@ class Feed:
         self._host_batches.close()
 
 
-def _host_batches(experiment: Experiment, sources: Mapping[str, Source], start: int) -> Iterator[dict[str, np.ndarray]]:
+def _host_batches(
+    experiment: Experiment, sources: Mapping[str, Source], start: int
+) -> Iterator[dict[str, np.ndarray]]:
     config = experiment.config
     shared = dict(
         image_size=experiment.model_config.vision.image_size,

@@ -12,8 +12,8 @@ _NOTED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class Interrupt:
     """While entered, the first SIGINT, SIGTERM or SIGUSR1 is noted in `signal`.
 
-    After it a second SIGINT acts as usual, for a person who does not want to wait; the others change nothing more,
-    because a scheduler and a launcher may both send them.
+    After it a second SIGINT acts as usual, for a person who does not want to wait; the others change nothing
+    more, because a scheduler and a launcher may both send them.
     """
 
     signal: signal.Signals | None = None

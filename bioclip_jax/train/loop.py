@@ -32,9 +32,9 @@ __all__ = ["Evaluate", "Interrupted", "open_sources", "train"]
 def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = None) -> dict[str, Any]:
     """Train until `total_steps`, from the newest checkpoint in `workdir` if there is one.
 
-    With several processes each calls it with the same config and the same `workdir`, on a file system that they share.
-    Returns the last line of metrics. Errors: UserError for what a person must change; Interrupted after
-    SIGINT, SIGTERM or SIGUSR1, once the checkpoint is on disk.
+    With several processes each calls it with the same config and the same `workdir`, on a file system that
+    they share. Returns the last line of metrics. Errors: UserError for what a person must change; Interrupted
+    after SIGINT, SIGTERM or SIGUSR1, once the checkpoint is on disk.
     """
     # From the very start: a job that is warned while it still opens its data is to be requeued, not lost.
     with Interrupt() as interrupt, contextlib.ExitStack() as stack:
@@ -80,7 +80,9 @@ def _train(
             directory.write_config(to_dict(config))
         writer = stack.enter_context(contextlib.closing(open_metrics(directory, start, config)))
         feed = stack.enter_context(contextlib.closing(Feed(experiment, sources, start)))
-        run = Run(experiment, directory, checkpoints, writer, progress, evaluate, interrupt, sources, agreement)
+        run = Run(
+            experiment, directory, checkpoints, writer, progress, evaluate, interrupt, sources, agreement
+        )
         run.bad.update(meta.get("bad_samples", {}))
         return run.steps(state, start, feed)
 
@@ -116,10 +118,13 @@ def open_sources(config: TrainConfig) -> dict[str, Source]:
     if config.replay.batch_size:
         if not config.replay.train:
             raise UserError(
-                "config.replay.train is not set; give the replay data with --config.replay.train=PATH, or train "
+                "config.replay.train is not set; give the replay data with --config.replay.train=PATH, or "
+                "train "
                 "without with --config.replay.batch_size=0"
             )
         locations["replay"] = config.replay.train
     shared = {"split": "train", "bad_shards": config.data.bad_shards, "tfds_dir": config.data.tfds_dir}
     forward = {"train": config.data.window > 0, "replay": config.replay.window > 0}
-    return {name: open_source(location, forward=forward[name], **shared) for name, location in locations.items()}
+    return {
+        name: open_source(location, forward=forward[name], **shared) for name, location in locations.items()
+    }

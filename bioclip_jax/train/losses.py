@@ -1,10 +1,11 @@
 """Contrastive losses over the whole mesh, without the matrix of all pairs.
 
-A batch of B pairs lies on n devices, b = B / n rows on each. Every device gathers the texts, [B, dim], and goes
-through its b x B logits in blocks of b rows by some columns, of which it keeps only what the loss sums. A block
-serves both directions: what is summed along its rows stays on the device, what is summed along its columns is merged
-over the devices, as vectors of length B. The backward pass computes each block again. So a device does one product
-of b x B x dim forward and three backward, and its memory grows with B, not with its square.
+A batch of B pairs lies on n devices, b = B / n rows on each. Every device gathers the texts, [B, dim], and
+goes through its b x B logits in blocks of b rows by some columns, of which it keeps only what the loss sums.
+A block
+serves both directions: what is summed along its rows stays on the device, what is summed along its columns is
+merged over the devices, as vectors of length B. The backward pass computes each block again. So a device does
+one product of b x B x dim forward and three backward, and its memory grows with B, not with its square.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ PairLoss = Callable[
     tuple[Float[Array, ""], dict[str, Float[Array, ""]]],
 ]
 
-# A block holds as many logits as this many feature vectors have entries (12 MiB at a width of 768), little beside the
-# features of a large batch. It has some columns however many rows there are, as a product of a few is a slow one.
+# A block holds as many logits as this many feature vectors have entries (12 MiB at a width of 768), little
+# beside the features of a large batch. It has some columns however many rows there are, as a product of a few
+# is a slow one.
 BLOCK_VECTORS, FEWEST_COLUMNS = 4096, 256
 # The column that padding stands for, and its logit: below every other, but a number, since inf - inf is none.
 PADDING, LOWEST = -1, jnp.finfo(jnp.float32).min
 
 
-def contrastive_loss(name: Literal["infonce", "siglip"], mesh: Mesh, chunk_size: int | None = None) -> PairLoss:
+def contrastive_loss(
+    name: Literal["infonce", "siglip"], mesh: Mesh, chunk_size: int | None = None
+) -> PairLoss:
     """The loss of a batch whose rows are split over all axes of `mesh`, and how often each side finds its partner.
 
     With unit rows `u_i` (images) and `v_i` (texts):
@@ -42,19 +46,20 @@ def contrastive_loss(name: Literal["infonce", "siglip"], mesh: Mesh, chunk_size:
         siglip    z_ij = scale * u_i . v_j + bias,  y_ij = 1 where i = j, else -1
                   loss = -1/B sum_ij log sigmoid(y_ij z_ij)
 
-    infonce leaves a bias out, which no softmax would notice. All arithmetic is float32, also of bfloat16 features.
+    infonce leaves a bias out, which no softmax would notice. All arithmetic is float32, also of bfloat16
+    features.
 
-    The metrics are "image_to_text" and "text_to_image": the shares of rows and of columns whose matched logit is
-    the largest. A caption that stands twice in the batch ties with itself, which counts as found. Loss and metrics
-    are float32 scalars, the same on every device.
+    The metrics are "image_to_text" and "text_to_image": the shares of rows and of columns whose matched logit
+    is the largest. A caption that stands twice in the batch ties with itself, which counts as found. Loss and
+    metrics are float32 scalars, the same on every device.
 
     chunk_size: the columns of a block, about; None chooses.
 
-    Errors: the loss raises ValueError for features of two shapes, for rows that the devices do not divide, and where
-    siglip gets no bias.
+    Errors: the loss raises ValueError for features of two shapes, for rows that the devices do not divide,
+    and where siglip gets no bias.
 
-    Sources: Radford et al. 2021, figure 3 (https://arxiv.org/abs/2103.00020) and open_clip's ClipLoss; Zhai et al.
-    2023 (https://arxiv.org/abs/2303.15343) and open_clip's SigLipLoss.
+    Sources: Radford et al. 2021, figure 3 (https://arxiv.org/abs/2103.00020) and open_clip's ClipLoss; Zhai
+    et al. 2023 (https://arxiv.org/abs/2303.15343) and open_clip's SigLipLoss.
     """
     if name not in _SUMMANDS:
         raise ValueError(f"no contrastive loss is named {name!r}; the names are {', '.join(_SUMMANDS)}")
@@ -93,7 +98,9 @@ def contrastive_loss(name: Literal["infonce", "siglip"], mesh: Mesh, chunk_size:
             }
             return {key: jax.lax.psum(jnp.sum(x, dtype=jnp.float32), axes) / batch for key, x in sums.items()}
 
-        metrics = on_each_device(*(jnp.asarray(x, jnp.float32) for x in (image_features, text_features, scale, bias)))
+        metrics = on_each_device(
+            *(jnp.asarray(x, jnp.float32) for x in (image_features, text_features, scale, bias))
+        )
         return metrics.pop("loss"), metrics
 
     return pair_loss
@@ -112,8 +119,9 @@ class _Sums(NamedTuple):
 class _Summand(NamedTuple):
     """A loss, as what it sums along the rows and along the columns of the logits, relative to the largest of each.
 
-    of: (logit, whether it is matched, largest) -> what it adds to the sum. rescale: (largest, new largest) -> the
-    factor of a sum so far. loss: (sums, matched logits) -> loss of each row or column, averaged over both sides.
+    of: (logit, whether it is matched, largest) -> what it adds to the sum. rescale: (largest, new largest) ->
+    the factor of a sum so far. loss: (sums, matched logits) -> loss of each row or column, averaged over both
+    sides.
     """
 
     of: Callable[[Array, Array, Array], Array]
@@ -155,12 +163,16 @@ def _stream_forward(summand, axes, chunks, images, texts, bias):
         of_rows, matched = carry
         z, is_matched = _logits(axes, images, bias, *chunk)
         largest, largest_of_columns = jnp.maximum(of_rows.largest, z.max(1)), z.max(0)
-        along_rows, along_columns, matched_here = _block_sums(summand, z, is_matched, largest, largest_of_columns)
+        along_rows, along_columns, matched_here = _block_sums(
+            summand, z, is_matched, largest, largest_of_columns
+        )
         total = of_rows.total * summand.rescale(of_rows.largest, largest) + along_rows
         return (_Sums(largest, total), matched + matched_here), _Sums(largest_of_columns, along_columns)
 
     lowest, zero = jax.lax.pcast((jnp.full(len(images), LOWEST), jnp.zeros(len(images))), axes, to="varying")
-    (of_rows, matched), of_columns = jax.lax.scan(add_block, (_Sums(lowest, zero), zero), _chunked(chunks, texts))
+    (of_rows, matched), of_columns = jax.lax.scan(
+        add_block, (_Sums(lowest, zero), zero), _chunked(chunks, texts)
+    )
     of_columns = jax.tree.map(lambda x: x.reshape(-1)[: len(texts)], of_columns)
     return (of_rows, of_columns, matched), (images, texts, bias, of_rows.largest, of_columns.largest)
 
@@ -214,7 +226,8 @@ def _block_sums(
 ) -> tuple[Float[Array, " rows"], Float[Array, " chunk"], Float[Array, " rows"]]:
     """Along the rows, along the columns, and the matched logits or 0 where they are in no column of the block.
 
-    The matched logits come from the block itself: computed apart, they could be rounded to less than the largest.
+    The matched logits come from the block itself: computed apart, they could be rounded to less than the
+    largest.
     """
     return (
         summand.of(z, is_matched, largest_of_rows[:, None]).sum(1),
@@ -232,7 +245,9 @@ def _merge(summand: _Summand, axes: tuple[str, ...], part: _Sums) -> _Sums:
     return _Sums(jax.lax.dynamic_slice_in_dim(largest, first, len(total)), total)
 
 
-def _chunked(chunks: int, texts: Float[Array, "batch dim"], *of_columns: Float[Array, " batch"]) -> tuple[Array, ...]:
+def _chunked(
+    chunks: int, texts: Float[Array, "batch dim"], *of_columns: Float[Array, " batch"]
+) -> tuple[Array, ...]:
     """The texts, their columns' numbers and whatever belongs to the columns, each as [chunks, chunk, ...]."""
     batch = len(texts)
     chunk = -(-batch // chunks)

@@ -81,7 +81,9 @@ class _NoMetrics:
     flush = close = lambda self: None
 
 
-def open_metrics(directory: TrainingDirectory, start_step: int, config: TrainConfig) -> MetricsWriter | _NoMetrics:
+def open_metrics(
+    directory: TrainingDirectory, start_step: int, config: TrainConfig
+) -> MetricsWriter | _NoMetrics:
     """The writer of this process for a run that goes on from `start_step`: the first process writes."""
     if jax.process_index() > 0:
         return _NoMetrics()
@@ -103,7 +105,8 @@ class ProgressLine:
         if self._silent:
             return
         text = (
-            f"step {step}/{self._total}  loss {values['loss']:.4f}  {values['images_per_second']:.0f} images/s  "
+            f"step {step}/{self._total}  loss {values['loss']:.4f}  {values['images_per_second']:.0f} "
+            f"images/s  "
             f"waiting for data {values['data_wait']:.0%}  {_duration(seconds_left)} left"
         )
         if self._live:
@@ -129,8 +132,14 @@ def _start_wandb(project: str, directory: TrainingDirectory, config: Mapping[str
     try:
         import wandb
     except ImportError as error:
-        raise UserError("config.wandb_project is set, but wandb is not installed; pip install 'bioclip-jax[wandb]'") from error
+        raise UserError(
+            "config.wandb_project is set, but wandb is not installed; pip install 'bioclip-jax[wandb]'"
+        ) from error
     return wandb.init(
-        project=project, name=directory.path.name, id=directory.path.name, dir=directory.path, config=dict(config),
+        project=project,
+        name=directory.path.name,
+        id=directory.path.name,
+        dir=directory.path,
+        config=dict(config),
         resume="allow",
     )

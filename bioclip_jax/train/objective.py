@@ -13,8 +13,9 @@ from bioclip_jax.train.losses import PairLoss
 def make_objective(pair_loss: PairLoss) -> Objective:
     """The objective (features, temperature, batch) -> (loss, metrics).
 
-    Each image has the text of its own row, or, where the batch has "text_index" int32 [B], of the row that it names.
-    With replay the loss is the sum of two losses with one temperature, and the metrics hold each stream's own.
+    Each image has the text of its own row, or, where the batch has "text_index" int32 [B], of the row that it
+    names. With replay the loss is the sum of two losses with one temperature, and the metrics hold each
+    stream's own.
     """
 
     def objective(

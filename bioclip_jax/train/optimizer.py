@@ -24,11 +24,12 @@ _NOT_DECAYED = frozenset({"bias", "scale", "logit_scale", "logit_bias", "class_e
 class OptimizerConfig:
     """How gradients become updates.
 
-    name: "adamw", as the reference, or "muon": the blocks' matrices move along orthogonalised momentum, with a root
-    mean square of muon_rms (0.2 is AdamW's, https://arxiv.org/abs/2502.16982), everything else by AdamW.
+    name: "adamw", as the reference, or "muon": the blocks' matrices move along orthogonalised momentum, with
+    a root mean square of muon_rms (0.2 is AdamW's, https://arxiv.org/abs/2502.16982), everything else by
+    AdamW.
     rounding: of parameters that are bfloat16 themselves (precision pure_bf16), "nearest" or "stochastic".
-    clip_norm: largest global gradient norm, None for no clipping. frozen: towers that stay as they are, of "visual"
-    and "text".
+    clip_norm: largest global gradient norm, None for no clipping. frozen: towers that stay as they are, of
+    "visual" and "text".
     """
 
     name: Literal["adamw", "muon"] = "adamw"
@@ -43,7 +44,9 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"config.optimizer.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+                raise UserError(
+                    f"config.optimizer.{name} is {getattr(self, name)}; it must be at least 0 and below 1"
+                )
         for name in ("eps", "muon_rms"):
             if getattr(self, name) <= 0:
                 raise UserError(f"config.optimizer.{name} is {getattr(self, name)}; it must be above 0")
@@ -51,13 +54,16 @@ class OptimizerConfig:
             raise UserError(f"config.optimizer.clip_norm is {self.clip_norm}; it must be above 0, or unset")
         for tower in self.frozen:
             if tower not in ("visual", "text"):
-                raise UserError(f'config.optimizer.frozen names "{tower}"; the towers are "visual" and "text"')
+                raise UserError(
+                    f'config.optimizer.frozen names "{tower}"; the towers are "visual" and "text"'
+                )
 
 
 def cosine_schedule(learning_rate: float, warmup_steps: int, total_steps: int) -> Callable[[Any], Any]:
     """Learning rate at a step (counted from 0): linear warm-up, then a half cosine to 0.
 
-    lr * (step + 1) / warmup below `warmup_steps`, then lr / 2 * (1 + cos(pi * (step - warmup) / (total - warmup))).
+    lr * (step + 1) / warmup below `warmup_steps`, then lr / 2 * (1 + cos(pi * (step - warmup) / (total -
+    warmup))).
     Source: open_clip's cosine_lr.
     """
 
@@ -83,7 +89,12 @@ def make_optimizer(
         adamw = bf16_adamw(config, schedule, weight_decay)
     else:
         adamw = optax.adamw(
-            schedule, b1=config.beta1, b2=config.beta2, eps=config.eps, weight_decay=weight_decay, mask=decay_mask
+            schedule,
+            b1=config.beta1,
+            b2=config.beta2,
+            eps=config.eps,
+            weight_decay=weight_decay,
+            mask=decay_mask,
         )
     update = adamw
     if config.name == "muon":
@@ -122,10 +133,10 @@ def bf16_adamw(
 ) -> optax.GradientTransformation:
     """AdamW whose parameters and moments are bfloat16, rounded after each of PyTorch's operations.
 
-    Each operation computes in float32 and rounds its result, as torch.optim.AdamW does on bfloat16 tensors: so a decay
-    by 1 - lr * weight_decay = 0.99998 rounds back to the value it started from. With config.rounding "stochastic" the
-    parameters take one float32 step that is rounded up or down at random, with the exact step as its expectation
-    (https://arxiv.org/abs/2010.06192); the moments round to nearest.
+    Each operation computes in float32 and rounds its result, as torch.optim.AdamW does on bfloat16 tensors:
+    so a decay by 1 - lr * weight_decay = 0.99998 rounds back to the value it started from. With
+    config.rounding "stochastic" the parameters take one float32 step that is rounded up or down at random,
+    with the exact step as its expectation (https://arxiv.org/abs/2010.06192); the moments round to nearest.
     Updates are float32 differences, which optax.apply_updates adds without an error.
     """
 
@@ -136,14 +147,18 @@ def bf16_adamw(
     def update(gradients: Any, state: Bf16AdamWState, params: Any) -> tuple[Any, Bf16AdamWState]:
         count = state.count + 1
         rate = jnp.asarray(schedule(state.count), jnp.float32)
-        correction1, correction2 = (1 - beta ** count.astype(jnp.float32) for beta in (config.beta1, config.beta2))
+        correction1, correction2 = (
+            1 - beta ** count.astype(jnp.float32) for beta in (config.beta1, config.beta2)
+        )
 
         def first(m: Array, g: Array) -> Array:
             m = m.astype(jnp.float32)
             return _rounded(m + (1 - config.beta1) * (_rounded(g) - m))
 
         def second(v: Array, g: Array) -> Array:
-            return _rounded(_rounded(config.beta2 * v.astype(jnp.float32)) + (1 - config.beta2) * _rounded(g) ** 2)
+            return _rounded(
+                _rounded(config.beta2 * v.astype(jnp.float32)) + (1 - config.beta2) * _rounded(g) ** 2
+            )
 
         def moved(param: Array, decays: bool, m: Array, v: Array, key: Array) -> Array:
             param = param.astype(jnp.float32)
@@ -157,7 +172,9 @@ def bf16_adamw(
         mu, nu = jax.tree.map(first, state.mu, gradients), jax.tree.map(second, state.nu, gradients)
         leaves, structure = jax.tree.flatten(params)
         # The draws follow from the count alone, so that a resumed run repeats them.
-        keys = structure.unflatten(jax.random.split(jax.random.fold_in(jax.random.key(0), count), len(leaves)))
+        keys = structure.unflatten(
+            jax.random.split(jax.random.fold_in(jax.random.key(0), count), len(leaves))
+        )
         updates = jax.tree.map(moved, params, decay_mask(params), mu, nu, keys)
         mu, nu = (jax.tree.map(lambda x: x.astype(jnp.bfloat16), moments) for moments in (mu, nu))
         return updates, Bf16AdamWState(count, mu, nu)

@@ -61,6 +61,7 @@ def check_same_data(meta: Mapping[str, Any], sources: Mapping[str, Source], conf
         if before != len(source):
             where = config.data.train if name == "train" else config.replay.train
             raise UserError(
-                f"{where} held {before} samples when checkpoint {meta['step']} was saved and holds {len(source)} now, "
+                f"{where} held {before} samples when checkpoint {meta['step']} was saved and holds "
+                f"{len(source)} now, "
                 "so the run cannot go on in the same order; put the data back, or give another --workdir"
             )

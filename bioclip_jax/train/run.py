@@ -29,8 +29,8 @@ from bioclip_jax.train.profile import Profile
 from bioclip_jax.train.state import TrainState
 from bioclip_jax.train.throughput import Stopwatch
 
-# Called with the parameters and a function that says whether to break off; returns what it measured, by name, or
-# None where it broke off.
+# Called with the parameters and a function that says whether to break off; returns what it measured, by name,
+# or None where it broke off.
 Evaluate = Callable[[Any, Callable[[], bool]], Mapping[str, Any] | None]
 
 # A program that is compiled later than this many steps into a run is told of: it stalls every device.
@@ -41,7 +41,11 @@ class Interrupted(Exception):
     """The run was asked to stop and has, with a checkpoint; `signal` says by what."""
 
     def __init__(self, signal: int, step: int) -> None:
-        where = f"at step {step}, which is saved; the same command goes on from there" if step else "before the first step"
+        where = (
+            f"at step {step}, which is saved; the same command goes on from there"
+            if step
+            else "before the first step"
+        )
         super().__init__(f"stopped {where}")
         self.signal = signal
 
@@ -88,8 +92,8 @@ class Run:
         self._agreement = agreement
         self._stopwatch = Stopwatch(experiment.model_config)
         self._profile = Profile(self._config.profile, directory.path / "profile")
-        # How many steps the devices are given before the first of them is waited for. More devices than a CPU has
-        # cores would wait for each other forever in two programs at once.
+        # How many steps the devices are given before the first of them is waited for. More devices than a CPU
+        # has cores would wait for each other forever in two programs at once.
         self._ahead = 0 if jax.default_backend() == "cpu" else 1
         self._in_flight: deque[_Dispatched] = deque()
         # The signal that all processes stop for, 0 while there is none.
@@ -100,8 +104,8 @@ class Run:
         # Lines of metrics that are not written yet; the newest line of all.
         self._unwritten: list[dict[str, Any]] = []
         self._line: dict[str, Any] = {}
-        # Bad samples of all processes so far, by cause; of the replay stream with its prefix. Those of this process
-        # that are not among them yet.
+        # Bad samples of all processes so far, by cause; of the replay stream with its prefix. Those of this
+        # process that are not among them yet.
         self.bad: Counter[str] = Counter()
         self._bad_here: Counter[str] = Counter()
         self._counts_bad = counts_its_rows(experiment.batch_sharding)
@@ -109,7 +113,8 @@ class Run:
     def steps(self, state: TrainState, start: int, feed: Feed) -> dict[str, Any]:
         """Train from step `start` to the last. Returns the last line of metrics.
 
-        Errors: Interrupted after a signal, once the checkpoint is on disk; UserError for what a person must change.
+        Errors: Interrupted after a signal, once the checkpoint is on disk; UserError for what a person must
+        change.
         """
         total = self._config.total_steps
         step = start
@@ -124,8 +129,8 @@ class Run:
             if self._signal:
                 break
             step += 1
-            # Asked for before this step is on the devices, so that the answer is there when the step has begun. One
-            # process has nobody to ask, and need not hold another batch.
+            # Asked for before this step is on the devices, so that the answer is there when the step has
+            # begun. One process has nobody to ask, and need not hold another batch.
             upcoming = self._fetch(feed) if step < total and jax.process_count() > 1 else None
             state = self._train(state, step, fed, tuple(lengths), settled=step - start > _SETTLED)
             self._between_steps(state, step)
@@ -161,9 +166,12 @@ class Run:
         if settled and len(self._experiment.compile_seconds) > compiled:
             seconds = self._experiment.compile_seconds[-1]
             self._progress.say(
-                f"step {step}: compiled anew in {seconds:.1f} s, for {len(fed.batch['tokens'])} texts of {text_lengths[0]} tokens"
+                f"step {step}: compiled anew in {seconds:.1f} s, for {len(fed.batch['tokens'])} texts of "
+                f"{text_lengths[0]} tokens"
             )
-        self._in_flight.append(_Dispatched(step, metrics, fed.notes, fed.waited, len(fed.batch["tokens"]), text_lengths))
+        self._in_flight.append(
+            _Dispatched(step, metrics, fed.notes, fed.waited, len(fed.batch["tokens"]), text_lengths)
+        )
         self._profile.after(step, metrics)
         return state
 
@@ -174,7 +182,8 @@ class Run:
         if evaluates:
             self._validate(state)
         self._write_lines()
-        # While updates are skipped the parameters may be what causes it, so the checkpoints before them are kept.
+        # While updates are skipped the parameters may be what causes it, so the checkpoints before them are
+        # kept.
         if last or ((saves or self._checkpoints.save_again()) and not self._skipping):
             self._save(step, state)
         if evaluates:
@@ -194,7 +203,9 @@ class Run:
     def _count(self, done: _Dispatched) -> None:
         for prefix in ("", PREFIX):
             if self._counts_bad and prefix + "bad" in done.notes:
-                self._bad_here.update({prefix + cause: int(n) for cause, n in zip(CAUSES, done.notes[prefix + "bad"])})
+                self._bad_here.update(
+                    {prefix + cause: int(n) for cause, n in zip(CAUSES, done.notes[prefix + "bad"])}
+                )
         dropout, replay = self._config.patch_dropout_at(done.step), self._config.replay.batch_size
         pairs, (length, replay_length) = self._config.global_batch_size + replay, done.text_lengths
         self._stopwatch.count(pairs, done.texts, length, done.waited, dropout)
@@ -213,7 +224,8 @@ class Run:
         good = (self._directory.steps() or [None])[-1]
         kept = f"checkpoint {good} is the last good one" if good is not None else "there is no checkpoint yet"
         raise UserError(
-            f"{name} is {metrics[name]} at step {step} in {self._directory.path}, for {int(in_row)} steps in a row; {kept}; "
+            f"{name} is {metrics[name]} at step {step} in {self._directory.path}, for {int(in_row)} steps "
+            f"in a row; {kept}; "
             "lower config.learning_rate or set config.optimizer.clip_norm, and start again"
         )
 
@@ -234,7 +246,9 @@ class Run:
         self._unwritten.clear()
 
     def _evaluates(self, step: int) -> bool:
-        due = _due(step, self._config.evaluate_every) or (self._config.evaluate_every and step == self._config.total_steps)
+        due = _due(step, self._config.evaluate_every) or (
+            self._config.evaluate_every and step == self._config.total_steps
+        )
         return bool(self._evaluate is not None and due)
 
     def _add_up_bad_samples(self) -> None:
@@ -289,7 +303,9 @@ def _due(step: int, every: int) -> bool:
 
 def _describe(values: Mapping[str, Any]) -> str:
     """The accuracies of an evaluation in a line: those by rank behind the overall ones, then other groups'."""
-    accuracies = {name: value for name, value in values.items() if isinstance(value, float)} | values.get("ranks", {})
+    accuracies = {name: value for name, value in values.items() if isinstance(value, float)} | values.get(
+        "ranks", {}
+    )
     for group, members in values.items():
         if isinstance(members, Mapping) and group != "ranks":
             accuracies |= {f"{group.replace('_', '-')} {name}": value for name, value in members.items()}

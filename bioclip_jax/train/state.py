@@ -19,7 +19,8 @@ class TrainState:
     """step: how many updates were made or skipped. params: the CLIP's nested dict, float32, or
     bfloat16 with precision pure_bf16.
 
-    skipped: how many updates were left out because loss or gradient was not finite, "total" and "in_row" until now.
+    skipped: how many updates were left out because loss or gradient was not finite, "total" and "in_row"
+    until now.
     """
 
     step: Int[Array, ""]

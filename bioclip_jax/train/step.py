@@ -28,8 +28,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The pure function (state, batch) -> (state, metrics).
 
-    prepare(batch, key): the step's random draws, which follow from `seed` and the step. compute_params: from the
-    state's parameters to those that the loss is differentiated by, which may be their bfloat16 copies.
+    prepare(batch, key): the step's random draws, which follow from `seed` and the step. compute_params: from
+    the state's parameters to those that the loss is differentiated by, which may be their bfloat16 copies.
 
     An update whose loss or gradient is not finite is skipped: parameters and optimizer, with its place in the
     schedule, stay as they are; the step and `skipped` count on, so that the next batch comes.

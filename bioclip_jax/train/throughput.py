@@ -12,8 +12,8 @@ from bioclip_jax.models import CLIPConfig, kept_patches
 # Dense bf16 peaks in FLOP/s, from the makers' data sheets, by a part of JAX's device kind.
 _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "L40S": 362e12}
 
-# The matrix products of a block that the backward pass does again, by the config's remat. What c_proj gives is
-# needed by no gradient, so no policy repeats it; neither does any repeat what it saves. "scores" is q·kᵀ.
+# The matrix products of a block that the backward pass does again, by the config's remat. What c_proj gives
+# is needed by no gradient, so no policy repeats it; neither does any repeat what it saves. "scores" is q·kᵀ.
 _REPEATED = {
     "none": (),
     "full": ("in_proj", "scores", "mixing", "out_proj", "c_fc"),
@@ -67,8 +67,8 @@ def text_flops(config: CLIPConfig, length: int) -> float:
 def loss_flops(config: CLIPConfig, pairs: int) -> float:
     """FLOPs of the contrastive loss over a global batch of `pairs`, with its gradient.
 
-    One product of all images with all texts, and one for the gradient of each side: 6 pairs² embed_dim. What a
-    streaming loss computes again is not in it.
+    One product of all images with all texts, and one for the gradient of each side: 6 pairs² embed_dim. What
+    a streaming loss computes again is not in it.
     """
     return 6.0 * pairs**2 * config.embed_dim
 
@@ -77,8 +77,8 @@ def loss_flops(config: CLIPConfig, pairs: int) -> float:
 class Work:
     """FLOPs of the towers in one update, over all devices.
 
-    model: three forward passes (one forward, two backward), which no implementation does without. repeated: what
-    is computed again to save memory.
+    model: three forward passes (one forward, two backward), which no implementation does without. repeated:
+    what is computed again to save memory.
     """
 
     model: float
@@ -100,8 +100,9 @@ def tower_work(
 ) -> Work:
     """What an update over so many images and texts (replayed ones included) of `text_length` tokens costs.
 
-    remat, micro_batches: as in the config. Micro-batches, where there is more than one, cost a forward pass more,
-    and remat the products of the blocks that it does not keep; what cuDNN's attention repeats inside is not counted.
+    remat, micro_batches: as in the config. Micro-batches, where there is more than one, cost a forward pass
+    more, and remat the products of the blocks that it does not keep; what cuDNN's attention repeats inside is
+    not counted.
     """
     forward = images * image_flops(config, patch_dropout) + texts * text_flops(config, text_length)
     image_block, text_block = _image_block(config, patch_dropout), _text_block(config, text_length)
@@ -128,8 +129,8 @@ class Stopwatch:
     def count(self, images: int, texts: int, text_length: int, waited: float, patch_dropout: float) -> None:
         """Add one step: global images and texts, tokens a text, seconds this process waited for data.
 
-        Replayed rows count as the others do. Where their texts have another length, count those apart, with no
-        images and no waiting.
+        Replayed rows count as the others do. Where their texts have another length, count those apart, with
+        no images and no waiting.
         """
         self._images += images
         work = tower_work(

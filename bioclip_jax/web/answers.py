@@ -41,7 +41,10 @@ class _OfVectors:
         photos = list(images)
         for start in range(0, len(photos), 64):
             some = photos[start : start + 64]
-            yield [str(start + place) for place in range(len(some))], np.stack([photo.vector for photo in some])
+            yield (
+                [str(start + place) for place in range(len(some))],
+                np.stack([photo.vector for photo in some]),
+            )
 
 
 class PhotoTaxa(_OfVectors, TreeOfLifeClassifier):
@@ -55,9 +58,10 @@ class PhotoLabels(_OfVectors, CustomLabelsClassifier):
 class Answers:
     """A model, and the taxa and the index that were named with it. Every answer waits for its turn.
 
-    model: the Model. name: what visitors may read of where it came from. taxa: the classifier over the taxa, or None.
-    index: similar images, or None. limits: what one request may bring. within: the taxon that the taxa belong to, where
-    they were chosen by one.
+    model: the Model. name: what visitors may read of where it came from. taxa: the classifier over the taxa,
+    or None.
+    index: similar images, or None. limits: what one request may bring. within: the taxon that the taxa belong
+    to, where they were chosen by one.
     """
 
     def __init__(
@@ -85,7 +89,11 @@ class Answers:
         with self._turns.turn():
             with ThreadPoolExecutor(2) as pool:
                 read = list(pool.map(lambda upload: read_photo(upload, most, self.model.preprocess), uploads))
-            good = [(upload.name, *found) for upload, found in zip(uploads, read) if not isinstance(found, UserError)]
+            good = [
+                (upload.name, *found)
+                for upload, found in zip(uploads, read)
+                if not isinstance(found, UserError)
+            ]
             # The pixels are prepared already, in floats for a model that is shown squashed images.
             batches = self.model.embedder.pixels([pixels for _, pixels, _ in good]) if good else ()
             vectors = (vector for batch in batches for vector in batch)
@@ -104,7 +112,9 @@ class Answers:
             parts = list(self.model.embedder.stream(images, lambda place, problem: None))
         places = [place for some, _ in parts for place in some]
         dim = self.model.config.embed_dim
-        return places, np.concatenate([vectors for _, vectors in parts]) if parts else np.empty((0, dim), np.float32)
+        return places, np.concatenate([vectors for _, vectors in parts]) if parts else np.empty(
+            (0, dim), np.float32
+        )
 
     def with_predicted_columns(self, photos: Sequence[Photo]) -> list[Photo]:
         """The photos with the most probable species' lineage among their columns, where the server has taxa."""
@@ -112,24 +122,31 @@ class Answers:
             return list(photos)
         rows = self.at_rank(photos, Rank.SPECIES, 1, None)
         return [
-            replace(photo, about={**photo.about, **predicted_columns(best)}) for photo, (best,) in zip(photos, rows)
+            replace(photo, about={**photo.about, **predicted_columns(best)})
+            for photo, (best,) in zip(photos, rows)
         ]
 
-    def at_rank(self, photos: Sequence[Photo], rank: Rank, k: int, min_confidence: float | None) -> list[list[Row]]:
+    def at_rank(
+        self, photos: Sequence[Photo], rank: Rank, k: int, min_confidence: float | None
+    ) -> list[list[Row]]:
         """TreeOfLifeClassifier.stream's rows of each photo. UserError where the server has no taxa."""
         if self.taxa is None:
             raise UserError("this server has no taxa; start it with --taxa FILE, or ask /api/labels")
         with self._turns.turn():
             return _of_each(photos, self.taxa.stream(photos, rank, k, min_confidence=min_confidence))
 
-    def with_labels(self, photos: Sequence[Photo], labels: Sequence[str], k: int | None = None) -> list[list[Row]]:
+    def with_labels(
+        self, photos: Sequence[Photo], labels: Sequence[str], k: int | None = None
+    ) -> list[list[Row]]:
         """CustomLabelsClassifier's rows of each photo, for labels that a person wrote.
 
         UserError for no labels, too many, or too long ones.
         """
         key = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
         if not key:
-            raise UserError("there is no label to choose from; write one a line, or separate them with commas")
+            raise UserError(
+                "there is no label to choose from; write one a line, or separate them with commas"
+            )
         if len(key) > self.limits.labels:
             raise UserError(f"{len(key)} labels are too many; write at most {self.limits.labels}")
         longest = max(key, key=len)

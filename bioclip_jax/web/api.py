@@ -21,9 +21,9 @@ Count = Annotated[int, Query(ge=1, le=100)]
 def add_routes(app: FastAPI, answers: Answers) -> None:
     """GET /api, and POST /api/predict, /api/labels, /api/similar and /api/embed.
 
-    Files come in the form's field `file`, any number of times. Results keep the files' order, and files that are no
-    images are told beside them; where none is one, the request fails with status 400. Every failure is one sentence:
-    {"error": ...}.
+    Files come in the form's field `file`, any number of times. Results keep the files' order, and files that
+    are no images are told beside them; where none is one, the request fails with status 400. Every failure is
+    one sentence: {"error": ...}.
     """
 
     @app.get("/api")
@@ -79,7 +79,9 @@ def add_routes(app: FastAPI, answers: Answers) -> None:
     @app.post("/api/embed")
     def embed(file: Files) -> dict[str, Any]:
         """Unit vectors."""
-        return _results(answers, file, "embedding", lambda photos: [photo.vector.tolist() for photo in photos])
+        return _results(
+            answers, file, "embedding", lambda photos: [photo.vector.tolist() for photo in photos]
+        )
 
 
 def split(labels: str) -> list[str]:
@@ -101,4 +103,6 @@ def _results(
 
 
 def _without_names(rows_of_each: list[list[Row]]) -> list[list[Row]]:
-    return [[{name: row[name] for name in row if name != "file_name"} for row in rows] for rows in rows_of_each]
+    return [
+        [{name: row[name] for name in row if name != "file_name"} for row in rows] for rows in rows_of_each
+    ]

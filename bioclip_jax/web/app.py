@@ -38,7 +38,8 @@ def build_app(
     root_path: str = "",
 ) -> Guard:
     """The ASGI application. `labels`: what stands in the page's box of labels; `local`: only this machine reaches
-    it; `root_path`: as Guard's."""
+    it; `root_path`: as Guard's.
+    """
     app = FastAPI(title="bioclip-jax", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     add_routes(app, answers)
     if folder is not None:

@@ -42,7 +42,8 @@ def identified(photos: Sequence[Photo], taxa: TreeOfLifeClassifier, floor: float
 def prediction_row(photo: Photo, taxa: TreeOfLifeClassifier, floor: float) -> Row:
     """The CSV's row: rank, name and confidence of the prediction, the lineage down to it, and the best species anyway.
 
-    Where no rank reaches `floor`, it is "unknown", as predict says it, and the score that of the best species.
+    Where no rank reaches `floor`, it is "unknown", as predict says it, and the score that of the best
+    species.
     """
     answer = photo.explained.answer(floor)
     best = photo.explained.species[0]
@@ -68,8 +69,14 @@ def labelled(photos: Sequence[Photo], rows: Sequence[Sequence[Row]]) -> str:
     )
     every = [row for own in rows for row in own]
     more = len(photos) - MOST_CARDS
-    told = f'<span class="bj-muted">{more} more photos are in the file only.</span>' if more > 0 else "<span></span>"
-    return f'<div class="bj-grid">{cards}</div><div class="bj-head">{told}{download(every, "labels.csv")}</div>'
+    told = (
+        f'<span class="bj-muted">{more} more photos are in the file only.</span>'
+        if more > 0
+        else "<span></span>"
+    )
+    return (
+        f'<div class="bj-grid">{cards}</div><div class="bj-head">{told}{download(every, "labels.csv")}</div>'
+    )
 
 
 def similar_images(photo: Photo, rows: Sequence[Row], pictures: Sequence[bytes | None]) -> str:
@@ -88,7 +95,11 @@ def _similar(row: Row, thumbnail: bytes | None) -> str:
     ranks = [row[rank] for rank in RANKS if row.get(rank)]
     species = row.get("species") or ""
     name = row.get("common_name") or species or (ranks[-1] if ranks else "")
-    image = picture(thumbnail, name or "similar image") if thumbnail else '<span class="bj-missing">no picture</span>'
+    image = (
+        picture(thumbnail, name or "similar image")
+        if thumbnail
+        else '<span class="bj-missing">no picture</span>'
+    )
     title = f"<b>{text(name)}</b>" if name else ""
     scientific = f"<em>{text(species)}</em>" if species and species != name else ""
     lineage = f"<small>{text(' › '.join(ranks[:6]))}</small>" if ranks else ""
@@ -118,9 +129,14 @@ def _headline(answer: RankAnswer | None, taxa: TreeOfLifeClassifier, floor: floa
         return f'<h2>No rank reaches {round(100 * floor)} % confidence</h2><p class="bj-muted">{advice}</p>'
     row, rank = taxa.names.row(answer.row, answer.rank), answer.rank.get_label()
     common = row.get("common_name")
-    scientific = f"<em>{text(row[rank])}</em>" if answer.rank in (Rank.SPECIES, Rank.GENUS) else text(row[rank])
+    scientific = (
+        f"<em>{text(row[rank])}</em>" if answer.rank in (Rank.SPECIES, Rank.GENUS) else text(row[rank])
+    )
     title = f"{text(common)} <small>{scientific}</small>" if common else scientific
-    return f'<h2>{title}</h2><p><span class="bj-chip">{rank}</span> <b>{percent(answer.score)}</b> confidence</p>'
+    return (
+        f'<h2>{title}</h2><p><span class="bj-chip">{rank}</span> <b>{percent(answer.score)}</b> '
+        f"confidence</p>"
+    )
 
 
 def _step(step: RankAnswer, floor: float, is_answer: bool) -> str:
@@ -128,7 +144,8 @@ def _step(step: RankAnswer, floor: float, is_answer: bool) -> str:
     name = f"<em>{name}</em>" if step.rank in (Rank.SPECIES, Rank.GENUS) else name
     kind = "bj-answer" if is_answer else "" if step.score >= floor else "bj-below"
     return (
-        f'<li class="{kind}"><span class="bj-rank">{step.rank.get_label()}</span><span class="bj-name">{name}</span>'
+        f'<li class="{kind}"><span class="bj-rank">{step.rank.get_label()}</span><span '
+        f'class="bj-name">{name}</span>'
         f"<b>{percent(step.score)}</b>{bar(step.score)}</li>"
     )
 
@@ -162,7 +179,11 @@ def _cell(photo: Photo) -> str:
 
 
 def _prediction_cell(row: Row) -> str:
-    name = f"<em>{text(row['prediction'])}</em>" if row["rank"] in ("genus", "species") else text(row["prediction"])
+    name = (
+        f"<em>{text(row['prediction'])}</em>"
+        if row["rank"] in ("genus", "species")
+        else text(row["prediction"])
+    )
     common = f" <small>{text(row['common_name'])}</small>" if row["common_name"] else ""
     # Narrow windows have no room for the column of ranks.
     return f'{name}{common} <small class="bj-narrow">{text(row["rank"])}</small>'

@@ -32,8 +32,8 @@ class Example(NamedTuple):
 def examples(images: Sequence[ImageFile], preprocess: Preprocess) -> list[Example]:
     """Six of `images`, or without them of the quickstart's drawings, drawn anew.
 
-    Unreadable images are reported on standard error and others taken instead. `preprocess`: the model's, which has to
-    accept them.
+    Unreadable images are reported on standard error and others taken instead. `preprocess`: the model's,
+    which has to accept them.
     """
     if not images:
         return [example for name, content in _drawings() if (example := _readable(name, content, preprocess))]

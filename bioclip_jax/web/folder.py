@@ -31,8 +31,8 @@ _KEPT_PICTURES = 512
 class Folder:
     """At most 2,000 images of those that find_images names, evenly picked, and the columns that are known of them.
 
-    name: what to call it. images: the images. found: how many there were. Their vectors are made by `embed`, which
-    runs in the background; until it is done, a map shows the images that it has got to.
+    name: what to call it. images: the images. found: how many there were. Their vectors are made by `embed`,
+    which runs in the background; until it is done, a map shows the images that it has got to.
     """
 
     def __init__(self, path: str, answers: Answers) -> None:

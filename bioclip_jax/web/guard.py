@@ -39,14 +39,15 @@ _PREFIX = re.compile(r"(?:/[\w.~-]+)+")
 class Guard:
     """An ASGI application around another one.
 
-    Paths that are not listed do not exist. A body says how long it is, as every browser and curl does, and is refused
-    before it is read if that is too long. Every answer tells browsers to load nothing from elsewhere.
+    Paths that are not listed do not exist. A body says how long it is, as every browser and curl does, and is
+    refused before it is read if that is too long. Every answer tells browsers to load nothing from elsewhere.
     """
 
     def __init__(self, app: Any, limits: Limits, local: bool, root_path: str = "") -> None:
         """`local`: only this machine reaches the server, so a request for another host than that of `root_path` comes
-        from a page elsewhere that has given its own name the address of this machine. `root_path`: the path, or the
-        URL, under which a proxy shows the page."""
+        from a page elsewhere that has given its own name the address of this machine. `root_path`: the path,
+        or the URL, under which a proxy shows the page.
+        """
         self._app, self._local = app, local
         shown = urlsplit(root_path)
         self._prefix, self._host = shown.path.rstrip("/"), (shown.hostname or "").encode()
@@ -131,7 +132,11 @@ class Guard:
                 "or behind a proxy with --root-path https://HOST/PATH"
             )
         if method in ("GET", "HEAD"):
-            return None if _GET.fullmatch(path) and ".." not in path else (404, f"there is nothing at {path[:100]}")
+            return (
+                None
+                if _GET.fullmatch(path) and ".." not in path
+                else (404, f"there is nothing at {path[:100]}")
+            )
         if method != "POST" or not _POST.fullmatch(path):
             if _GET.fullmatch(path) or _POST.fullmatch(path):
                 return 405, f"{path[:100]} does not take {method}; see /api"
@@ -146,7 +151,8 @@ class Guard:
         return None
 
 
-# Styles and scripts stand in Gradio's page itself, and it compiles templates; but nothing comes from another host.
+# Styles and scripts stand in Gradio's page itself, and it compiles templates; but nothing comes from another
+# host.
 _POLICY = (
     b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'; "
     b"form-action 'self'; frame-ancestors 'self'"

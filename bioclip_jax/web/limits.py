@@ -14,9 +14,9 @@ from bioclip_jax.errors import UserError
 class Limits:
     """What one request may bring.
 
-    file_mb: megabytes of one file. files: files of one request, and photos that a page holds. request_mb: megabytes of
-    all files of a request. waiting: requests that may wait for the model. labels: labels to choose from, of at most
-    label_length characters each.
+    file_mb: megabytes of one file. files: files of one request, and photos that a page holds. request_mb:
+    megabytes of all files of a request. waiting: requests that may wait for the model. labels: labels to
+    choose from, of at most label_length characters each.
     """
 
     file_mb: int = 20

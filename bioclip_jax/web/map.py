@@ -38,7 +38,10 @@ def draw(points: Sequence[Point], places: Float[np.ndarray, "n 2"], column: str)
     keys = "".join(f'<li><i style="background:{colour}"></i>{text(name)}</li>' for name, colour in legend)
     shown = f'<ul class="bj-legend" aria-label="Colors: {text(column)}">{keys}</ul>' if keys else ""
     kind = "bj-map bj-map-pictures" if pictures else "bj-map"
-    return f'<section class="bj-card">{shown}<div class="{kind}"><div class="bj-points">{marks}</div></div></section>'
+    return (
+        f'<section class="bj-card">{shown}<div class="{kind}"><div '
+        f'class="bj-points">{marks}</div></div></section>'
+    )
 
 
 def _mark(point: Point, x: float, y: float, colour: str, picture: bool) -> str:
@@ -48,15 +51,17 @@ def _mark(point: Point, x: float, y: float, colour: str, picture: bool) -> str:
     source = text(point.picture)
     button = f'<button class="bj-point" style="{place}" data-told="{told}" aria-label="{told}"'
     return (
-        f'{button}><img src="{source}" alt=""></button>' if picture else f'{button} data-picture="{source}"></button>'
+        f'{button}><img src="{source}" alt=""></button>'
+        if picture
+        else f'{button} data-picture="{source}"></button>'
     )
 
 
 def _colours(values: Sequence[str]):
     """A function from a value to its colour, and the legend: (name, colour) pairs.
 
-    More than eight different numbers are a scale of six colours; everything else is told apart by its most frequent
-    values, and the rest is gray.
+    More than eight different numbers are a scale of six colours; everything else is told apart by its most
+    frequent values, and the rest is gray.
     """
     numbers = [number for value in values if (number := _number(value)) is not None]
     filled = [value for value in values if value]

@@ -29,7 +29,8 @@ def bar(score: float) -> str:
 def bars(items: Iterable[tuple[str, float]], title: str, level: int = 3) -> str:
     """Names, which are markup already, with their shares, below a heading of a level."""
     lines = "".join(
-        f'<li><span class="bj-name">{name}</span><b>{percent(score)}</b>{bar(score)}</li>' for name, score in items
+        f'<li><span class="bj-name">{name}</span><b>{percent(score)}</b>{bar(score)}</li>'
+        for name, score in items
     )
     return f'<div><h{level}>{text(title)}</h{level}><ol class="bj-bars">{lines}</ol></div>'
 

@@ -21,8 +21,8 @@ _LONGEST = 60
 def read_metadata(content: bytes, name: str) -> dict[str, Columns]:
     """The further columns of each file that a table names, by the path that stands there and by its last part.
 
-    The column of paths is called filepath, or file_name and the like. UserError where it cannot be read or has no such
-    column.
+    The column of paths is called filepath, or file_name and the like. UserError where it cannot be read or
+    has no such column.
     """
     table = read_table(name, _FILE_COLUMNS, content=content)
     files = path_column(table, _FILE_COLUMNS)

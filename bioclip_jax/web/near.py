@@ -61,7 +61,8 @@ class Near:
     ) -> list[dict[str, Any]]:
         """The k nearest images, best first: "score", "path" and the columns that are known of each.
 
-        `within`: only those of a taxon, as within_filter. UserError where there are none, with the nearest names.
+        `within`: only those of a taxon, as within_filter. UserError where there are none, with the nearest
+        names.
         """
         try:
             where = within_filter(self._index, within.strip()) if within and within.strip() else None
@@ -70,7 +71,10 @@ class Near:
             # Where the index lies is no business of visitors.
             raise UserError(str(error).replace(f" {self._index.directory}", "")) from None
         return [
-            {"score": row["score"], **{name: value for name, value in row.items() if name not in _INNER and value}}
+            {
+                "score": row["score"],
+                **{name: value for name, value in row.items() if name not in _INNER and value},
+            }
             for row in rows
         ]
 

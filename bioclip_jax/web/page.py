@@ -96,7 +96,10 @@ def build_page(
                     )
                     method = gr.Radio(methods(), value="PCA", label="Method", min_width=140)
                     column = gr.Dropdown(
-                        [], label="Color by", info="A CSV of photos adds columns: drop it, too.", min_width=140
+                        [],
+                        label="Color by",
+                        info="A CSV of photos adds columns: drop it, too.",
+                        min_width=140,
                     )
                 drawn = gr.HTML(NO_PHOTOS)
         gr.HTML(_api(answers))
@@ -133,7 +136,9 @@ def build_page(
             if tab_ != TABS[3]:
                 return gr.skip()
             columns = colour_columns(visits.mapped(every, source_ != _MINE))
-            return gr.update(choices=columns, value=column_ if column_ in columns else default_column(columns))
+            return gr.update(
+                choices=columns, value=column_ if column_ in columns else default_column(columns)
+            )
 
         def map_now(tab_: str, every: list[Photo], source_: str, method_: str, column_: str | None) -> Any:
             if tab_ != TABS[3]:
@@ -152,9 +157,14 @@ def build_page(
             refresh(listen(added.then, after_change, [photos, floor], shown, queue=False).then)
 
         # The result is where the visitor will look, so that is where progress is shown.
-        waiting = {"show_progress": "full", "show_progress_on": [identified, labelled, similar, drawn]} | model
+        waiting = {
+            "show_progress": "full",
+            "show_progress_on": [identified, labelled, similar, drawn],
+        } | model
         # Gradio's own preparation of the files leaves an empty file behind for each.
-        added = listen(drop.upload, visits.add, [drop, photos], [photos, problems], preprocess=False, **waiting)
+        added = listen(
+            drop.upload, visits.add, [drop, photos], [photos, problems], preprocess=False, **waiting
+        )
         listen(added.then, lambda: None, None, drop, queue=False)
         on_photos(added)
         for place, button in enumerate(buttons):
@@ -163,7 +173,12 @@ def build_page(
         # By pointer, keyboard or number.
         listen(floor.change, visits.identify, [photos, floor], identified, queue=False, **sliding)
         listen(compare.click, visits.labels, [photos, written], labelled, **model)
-        for event, more in ((which.input, {}), (within.submit, {}), (within.blur, sliding), (k.change, sliding)):
+        for event, more in (
+            (which.input, {}),
+            (within.submit, {}),
+            (within.blur, sliding),
+            (k.change, sliding),
+        ):
             listen(event, visits.similar, [photos, which, within, k], similar, **model, **more)
         recolored = listen(source.input, columns_now, [tab, photos, source, column], column, queue=False)
         for event in (recolored.then, method.input, column.input):
@@ -206,6 +221,8 @@ def _api(answers: Answers) -> str:
     lines.append("curl -F file=@photo.jpg ADDRESS/api/embed")
     commands = "\n".join(lines).replace("ADDRESS", '<span class="bj-address">http://127.0.0.1:7860</span>')
     return (
-        '<details class="bj-api"><summary class="bj-muted">Ask from a program</summary><p class="bj-muted">The same '
-        f"results as JSON; send <code>file</code> several times for several photos.</p><pre>{commands}</pre></details>"
+        '<details class="bj-api"><summary class="bj-muted">Ask from a program</summary><p '
+        'class="bj-muted">The same '
+        f"results as JSON; send <code>file</code> several times for several "
+        f"photos.</p><pre>{commands}</pre></details>"
     )

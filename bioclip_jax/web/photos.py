@@ -45,7 +45,9 @@ class Upload:
         if size == 0:
             raise UserError(f"{self.name} is empty (0 bytes); choose the file again")
         if size > most:
-            raise UserError(f"{self.name} has {size / 1e6:,.0f} MB; at most {most / 1e6:,.0f} MB a file are taken")
+            raise UserError(
+                f"{self.name} has {size / 1e6:,.0f} MB; at most {most / 1e6:,.0f} MB a file are taken"
+            )
         self._file.seek(0)
         return self._file.read()
 
@@ -54,8 +56,8 @@ class Upload:
 class Photo:
     """One photo of one person: all that is kept of it.
 
-    thumbnail: a small JPEG. vector: the unit vector. explained: what the taxa head says, where there is one. about:
-    columns of a table that came with it.
+    thumbnail: a small JPEG. vector: the unit vector. explained: what the taxa head says, where there is one.
+    about: columns of a table that came with it.
     """
 
     name: str
@@ -106,7 +108,9 @@ def _pixels(data: bytes, preprocess: Preprocess) -> tuple[UInt8[np.ndarray, "siz
         raise BadImage("too_large", str(error)) from None
     except Exception as error:  # Pillow's readers raise whatever their parsing ran into
         raise BadImage("truncated", str(error)) from None
-    picture = read_image(data, replace(preprocess.read, max_pixels=min(_MAX_PIXELS, preprocess.read.max_pixels)))
+    picture = read_image(
+        data, replace(preprocess.read, max_pixels=min(_MAX_PIXELS, preprocess.read.max_pixels))
+    )
     return preprocess(picture), make_thumbnail(picture)
 
 

@@ -28,9 +28,9 @@ def compiles_first(n: int, method: str) -> bool:
 def project(vectors: Float32[np.ndarray, "n dim"], method: str) -> Float64[np.ndarray, "n 2"]:
     """Places between 0 and 1 for unit vectors: those that are alike lie close together.
 
-    PCA: the two directions of most variance. t-SNE (van der Maaten and Hinton 2008) and UMAP (McInnes et al. 2018) keep
-    neighbourhoods; below 5 images PCA stands in for both. The same vectors give the same map. UserError for another
-    method.
+    PCA: the two directions of most variance. t-SNE (van der Maaten and Hinton 2008) and UMAP (McInnes et al.
+    2018) keep neighbourhoods; below 5 images PCA stands in for both. The same vectors give the same map.
+    UserError for another method.
     """
     if method not in methods():
         raise UserError(f"the map {method[:20]!r} does not exist; choose from {', '.join(methods())}")
@@ -56,7 +56,12 @@ def project(vectors: Float32[np.ndarray, "n dim"], method: str) -> Float64[np.nd
             from umap import UMAP
 
             neighbours = min(15, n - 1)
-            settings = {"n_neighbors": neighbours, "metric": "cosine", "init": _pca(vectors) * 10, "random_state": 0}
+            settings = {
+                "n_neighbors": neighbours,
+                "metric": "cosine",
+                "init": _pca(vectors) * 10,
+                "random_state": 0,
+            }
             places = UMAP(**settings, n_jobs=1).fit_transform(vectors)
         _compiled.set()
     places = np.nan_to_num(np.asarray(places, np.float64))

@@ -49,14 +49,15 @@ def serve(
 ) -> None:
     """Serves the page and the API until Ctrl-C.
 
-    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, `reading`, as load_model, but without a model or
-      transform those of the index; `taxa`, a head for the model, without one that of the model's directory, or none;
-      `index`, a folder of `index build`; `images`, a folder for the map and the examples; `labels`, initial labels, as
-      read_labels; `temperature`, `subset`, `skip_unknown`, `within`, as predict; `host`, a loopback address unless
-      others on the network shall see the page; `root_path`, the path or the whole URL under which a proxy shows the
-      page; `max_upload_mb`, of one file; `queue`, how many requests may wait for the model.
-    Errors: UserError for an address that is not to be had, before the model is loaded, and for whatever of the
-      arguments is not there.
+    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, `reading`, as load_model, but without a
+      model or transform those of the index; `taxa`, a head for the model, without one that of the model's
+      directory, or none; `index`, a folder of `index build`; `images`, a folder for the map and the examples;
+      `labels`, initial labels, as read_labels; `temperature`, `subset`, `skip_unknown`, `within`, as predict;
+      `host`, a loopback address unless others on the network shall see the page; `root_path`, the path or the
+      whole URL under which a proxy shows the page; `max_upload_mb`, of one file; `queue`, how many requests
+      may wait for the model.
+    Errors: UserError for an address that is not to be had, before the model is loaded, and for whatever of
+      the arguments is not there.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"the port is {port}; give one from 1 to 65535")
@@ -64,7 +65,9 @@ def serve(
         if number < 1:
             raise UserError(f"{name} is {number}; it must be at least 1")
     if root_path and not re.fullmatch(r"(?:https?://[\w.:\[\]-]+)?(?:/[\w.~-]+)*/?", root_path):
-        raise UserError(f"--root-path is {root_path}; give a path such as /bioclip, or https://example.org/bioclip")
+        raise UserError(
+            f"--root-path is {root_path}; give a path such as /bioclip, or https://example.org/bioclip"
+        )
     for name, path in (("--taxa", taxa), ("--index", index), ("--images", images), ("--subset", subset)):
         if path is not None and not os.path.exists(path):
             raise UserError(f"{name} {path} does not exist; name what is there, or leave it out")
@@ -87,7 +90,9 @@ def serve(
             import gradio  # noqa: F401
             import uvicorn
         except ModuleNotFoundError as error:
-            raise UserError("the page needs gradio; install it with: pip install 'bioclip-jax[web]'") from error
+            raise UserError(
+                "the page needs gradio; install it with: pip install 'bioclip-jax[web]'"
+            ) from error
         from bioclip_jax.predict.model import load_model
         from bioclip_jax.web.answers import Answers
         from bioclip_jax.web.app import build_app
@@ -106,7 +111,9 @@ def serve(
         answers = Answers(loaded, taxa=head, index=near, limits=limits, within=within)
         folder = None if images is None else Folder(os.fspath(images), answers)
         shown = examples(folder.images if folder is not None else (), loaded.preprocess)
-        app = build_app(answers, folder=folder, labels=written, examples=shown, local=local, root_path=root_path)
+        app = build_app(
+            answers, folder=folder, labels=written, examples=shown, local=local, root_path=root_path
+        )
         if folder is not None:
             threading.Thread(target=folder.embed, name="folder", daemon=True).start()
         # Whoever follows the address at once waits for the server, and is not refused.
@@ -114,7 +121,10 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         print(f"The page is at http://{name}:{bound.getsockname()[1]} until Ctrl-C.", file=sys.stderr)
         if not local:
-            print(f"warning: {host} is no loopback address: whoever reaches it can use the page", file=sys.stderr)
+            print(
+                f"warning: {host} is no loopback address: whoever reaches it can use the page",
+                file=sys.stderr,
+            )
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
 
         class Server(uvicorn.Server):
@@ -192,7 +202,9 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
             bound.bind((host, port))
         except OSError as error:
             reason = error.strerror or error
-            raise UserError(f"{host}:{port} cannot be used ({reason}); choose another --port or --host") from error
+            raise UserError(
+                f"{host}:{port} cannot be used ({reason}); choose another --port or --host"
+            ) from error
         yield bound
 
 

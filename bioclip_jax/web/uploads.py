@@ -19,7 +19,8 @@ def uploaded(path: str) -> str:
 def only_uploads(page: gr.Blocks) -> None:
     """From now on visitors cannot make the page copy other files, or fetch addresses.
 
-    A page that is mounted and not launched by itself takes any path, and any block a file, whatever it is for.
+    A page that is mounted and not launched by itself takes any path, and any block a file, whatever it is
+    for.
     """
 
     async def moved(path: str | None) -> str:

@@ -32,7 +32,8 @@ from bioclip_jax.web.uploads import uploaded
 NO_PHOTOS = empty("No photos yet", "Drop some into the box above, or choose one of the examples.")
 NO_TAXA = empty(
     "No taxa to choose from",
-    "This server was started without a taxa file. Build one with <code>bioclip-jax taxa build</code> and start with "
+    "This server was started without a taxa file. Build one with <code>bioclip-jax taxa build</code> and "
+    "start with "
     "<code>--taxa FILE</code>, or write labels of your own in the next tab.",
 )
 NO_INDEX = empty(
@@ -98,12 +99,16 @@ class Visits:
         uploads: list[Upload] = []
         with ExitStack() as opened:
             for file in files or ():
-                upload = Upload(file["orig_name"] or "photo", opened.enter_context(open(uploaded(file["path"]), "rb")))
+                upload = Upload(
+                    file["orig_name"] or "photo", opened.enter_context(open(uploaded(file["path"]), "rb"))
+                )
                 if not is_table(upload.name):
                     uploads.append(upload)
                     continue
                 try:
-                    tables |= read_metadata(upload.read(self._answers.limits.file_mb * 1_000_000), upload.name)
+                    tables |= read_metadata(
+                        upload.read(self._answers.limits.file_mb * 1_000_000), upload.name
+                    )
                 except UserError as problem:
                     problems.append(str(problem))
             return self._with(uploads, photos, tables, problems)
@@ -130,9 +135,13 @@ class Visits:
         if len(uploads) > room:
             count = len(uploads) - room
             were = "1 photo was" if count == 1 else f"{count} photos were"
-            notes.append(f"{were} not added, because the page holds at most {most}; press Clear all to begin again.")
+            notes.append(
+                f"{were} not added, because the page holds at most {most}; press Clear all to begin again."
+            )
         if tables and not any(photo.name in tables for photo in every):
-            notes.append("The table names none of the photos; its column filepath must hold their file names.")
+            notes.append(
+                "The table names none of the photos; its column filepath must hold their file names."
+            )
         return every, _told(problems, notes)
 
     def strip(self, photos: Sequence[Photo]) -> str:
@@ -174,10 +183,16 @@ class Visits:
     def map(self, photos: Sequence[Photo], of_folder: bool, method: str, column: str | None) -> str:
         """The tab Map, of the visitor's photos or of the server's folder."""
         if compiles_first(len(self.mapped(photos, of_folder)), method):
-            gr.Info("The first map by UMAP takes up to a minute; later ones take seconds.", duration=20, title="UMAP")
+            gr.Info(
+                "The first map by UMAP takes up to a minute; later ones take seconds.",
+                duration=20,
+                title="UMAP",
+            )
         if of_folder and self._folder is not None:
             if not len(self._folder):
-                return empty("The map is being made", "The server is looking at its images. Come back in a moment.")
+                return empty(
+                    "The map is being made", "The server is looking at its images. Come back in a moment."
+                )
             shown, sources, places = self._folder.map(method)
         else:
             if len(photos) < 2:

@@ -12,15 +12,16 @@ from bioclip_jax.errors import UserError
 class AwA2(ManualBuilder):
     """37,322 images of 50 animals, each of which has or has not 85 attributes.
 
-    Layout of the archive Animals_with_Attributes2: JPEGImages/CLASS/*.jpg, classes.txt (NUMBER NAME, or NAME alone),
-    predicates.txt (NUMBER NAME), predicate-matrix-binary.txt (a line a class, a 0 or 1 an attribute), trainclasses.txt
-    and testclasses.txt. The splits are those of the classes. `attributes` are the class's 0s and 1s as one text, in
-    the order of predicates.txt.
+    Layout of the archive Animals_with_Attributes2: JPEGImages/CLASS/*.jpg, classes.txt (NUMBER NAME, or NAME
+    alone), predicates.txt (NUMBER NAME), predicate-matrix-binary.txt (a line a class, a 0 or 1 an attribute),
+    trainclasses.txt and testclasses.txt. The splits are those of the classes. `attributes` are the class's 0s
+    and 1s as one text, in the order of predicates.txt.
     """
 
     name = "awa2"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "JPEGImages/, classes.txt, predicates.txt, predicate-matrix-binary.txt, trainclasses.txt and testclasses.txt "
+        "JPEGImages/, classes.txt, predicates.txt, predicate-matrix-binary.txt, trainclasses.txt and "
+        "testclasses.txt "
         "of https://cvml.ista.ac.at/AwA2"
     )
     LOOK_FOR = ("JPEGImages",)
@@ -40,7 +41,9 @@ class AwA2(ManualBuilder):
             name: split for split in ("train", "test") for name in self.lines(root / f"{split}classes.txt")
         }
         if unknown := sorted(set(split_of) - set(names)):
-            raise UserError(f"{self.name}: {root / 'classes.txt'} has no class {', '.join(unknown)}; download it again")
+            raise UserError(
+                f"{self.name}: {root / 'classes.txt'} has no class {', '.join(unknown)}; download it again"
+            )
         for name in split_of:
             self.require(root / "JPEGImages" / name)
         number = {name: place for place, name in enumerate(names)}

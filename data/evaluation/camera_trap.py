@@ -39,15 +39,16 @@ class CameraTrap(ManualBuilder):
     (imageomics/IDLE-OO-Camera-Traps): NAME-balanced.csv (filepath, the ranks, common_name) and the images in
     data/test/, under filepath or NAME/filepath.
 
-    camera_trap/NAME-lila, the whole set. Layout: lila/NAME/ with one metadata file in COCO Camera Traps format (*.json:
-    images, annotations, categories) and the images under their file_name, in that folder or in one folder in it.
-    Categories have a name only; ranks come from lila/lila-taxonomy-mapping_release.csv where that is there. Images of
-    people, which LILA lists and withholds, and images of several categories are left out; the class of an image
-    without an animal is what the set calls it, mostly "empty".
+    camera_trap/NAME-lila, the whole set. Layout: lila/NAME/ with one metadata file in COCO Camera Traps
+    format (*.json: images, annotations, categories) and the images under their file_name, in that folder or
+    in one folder in it. Categories have a name only; ranks come from lila/lila-taxonomy-mapping_release.csv
+    where that is there. Images of people, which LILA lists and withholds, and images of several categories
+    are left out; the class of an image without an animal is what the set calls it, mostly "empty".
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "NAME-balanced.csv and data/test/ of https://huggingface.co/datasets/imageomics/IDLE-OO-Camera-Traps, or for "
+        "NAME-balanced.csv and data/test/ of "
+        "https://huggingface.co/datasets/imageomics/IDLE-OO-Camera-Traps, or for "
         "NAME-lila the metadata and the images of https://lila.science/datasets in lila/NAME/"
     )
     LOOK_FOR = ("lila", *(f"{name}-balanced.csv" for name in _SETS))
@@ -66,7 +67,11 @@ class CameraTrap(ManualBuilder):
 
     def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
         name = self.builder_config.set
-        return {"test": self._whole(root / "lila", name) if self.builder_config.whole else self._balanced(root, name)}
+        return {
+            "test": self._whole(root / "lila", name)
+            if self.builder_config.whole
+            else self._balanced(root, name)
+        }
 
     def _balanced(self, root: Path, name: str) -> list[Row]:
         folders = [root / "data" / "test", root / "data" / "test" / name, root / "images" / name]

@@ -16,11 +16,11 @@ _UNKNOWN = -1
 class FishNet(ManualBuilder):
     """94,532 images of 17,357 aquatic species, with traits.
 
-    Layout: Image_Library/FOLDER/*.jpg of the image archive, and train.csv and test.csv of the repository's anns/, in
-    anns/ or beside Image_Library (columns species, image, Genus, Family, Order, Class, Folder, FeedingPath and the
-    eight habitats). The nine traits of the published protocol are FeedingPath (pelagic, benthic or "") and the
-    habitats (1, 0, or -1 where unknown); the protocol leaves out images of which one is unknown. The class is the
-    family.
+    Layout: Image_Library/FOLDER/*.jpg of the image archive, and train.csv and test.csv of the repository's
+    anns/, in anns/ or beside Image_Library (columns species, image, Genus, Family, Order, Class, Folder,
+    FeedingPath and the eight habitats). The nine traits of the published protocol are FeedingPath (pelagic,
+    benthic or "") and the habitats (1, 0, or -1 where unknown); the protocol leaves out images of which one
+    is unknown. The class is the family.
     """
 
     name = "fishnet"
@@ -55,5 +55,7 @@ class FishNet(ManualBuilder):
         except ValueError:
             number = None
         if number not in (0, 1, _UNKNOWN):
-            raise UserError(f"{self.name}: {path} has {value!r} as a habitat of {key}; it must be 0, 1 or empty")
+            raise UserError(
+                f"{self.name}: {path} has {value!r} as a habitat of {key}; it must be 0, 1 or empty"
+            )
         return int(number)

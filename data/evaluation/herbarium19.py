@@ -14,11 +14,11 @@ from bioclip_jax.file_kinds import is_hidden, is_image
 class Herbarium19(ManualBuilder):
     """Herbarium sheets of 683 species of Melastomataceae, from the FGVC6 challenge of 2019.
 
-    Layout of Kaggle's herbarium-2019-fgvc6: small-train/CATEGORY/*.jpg, small-validation/CATEGORY/*.jpg, and, where
-    it is there, small-test/*.jpg, which has no labels (class "", class_index -1); the archives in full size, whose
-    folders lack the "small-", do as well. class_index is the place of the category's folder among those of train,
-    sorted as text, which is what lists of known and new classes refer to. The class is the category's folder, or its
-    name if a COCO file (*.json with categories) beside the folders gives one.
+    Layout of Kaggle's herbarium-2019-fgvc6: small-train/CATEGORY/*.jpg, small-validation/CATEGORY/*.jpg, and,
+    where it is there, small-test/*.jpg, which has no labels (class "", class_index -1); the archives in full
+    size, whose folders lack the "small-", do as well. class_index is the place of the category's folder among
+    those of train, sorted as text, which is what lists of known and new classes refer to. The class is the
+    category's folder, or its name if a COCO file (*.json with categories) beside the folders gives one.
     """
 
     name = "herbarium19"
@@ -48,7 +48,9 @@ class Herbarium19(ManualBuilder):
         if (root / "small-test").is_dir() or (root / "test").is_dir():
             test = self._folder(root, "test")
             images = sorted(path for path in test.rglob("*") if is_image(path) and not is_hidden(path.name))
-            splits["test"] = [{"image": p, "key": str(p.relative_to(root)), "class_index": -1} for p in images]
+            splits["test"] = [
+                {"image": p, "key": str(p.relative_to(root)), "class_index": -1} for p in images
+            ]
         return splits
 
     def _folder(self, root: Path, split: str) -> Path:
@@ -61,7 +63,11 @@ class Herbarium19(ManualBuilder):
             try:
                 content = json.loads(path.read_text("utf-8"))
                 categories = content.get("categories", []) if isinstance(content, dict) else []
-                names |= {str(category["id"]): str(category["name"]) for category in categories if "name" in category}
+                names |= {
+                    str(category["id"]): str(category["name"])
+                    for category in categories
+                    if "name" in category
+                }
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
                     f"{self.name}: {path} is no annotation file ({error!r}); download it again, or remove it"

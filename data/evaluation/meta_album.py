@@ -31,10 +31,11 @@ class MetaAlbumConfig(tfds.core.BuilderConfig):
 class MetaAlbum(ManualBuilder):
     """Plankton, insects, plants, fungi and leaves at 128 px, from Meta-Album.
 
-    Layout, as Meta-Album's DataFormat describes it: a folder SET_Mini (or SET) with labels.csv (FILE_NAME, CATEGORY,
-    SUPER_CATEGORY; other column names stand in info.json), info.json, and the images in images/ or beside them. If the
-    folder also has the metadata.csv of BioCLIP 2's data/annotation/meta-album (filepath, class), which lists the
-    part that BioCLIP 2 is evaluated on, that is read instead, its images from val/, the folder itself, or images/.
+    Layout, as Meta-Album's DataFormat describes it: a folder SET_Mini (or SET) with labels.csv (FILE_NAME,
+    CATEGORY, SUPER_CATEGORY; other column names stand in info.json), info.json, and the images in images/ or
+    beside them. If the folder also has the metadata.csv of BioCLIP 2's data/annotation/meta-album (filepath,
+    class), which lists the part that BioCLIP 2 is evaluated on, that is read instead, its images from val/,
+    the folder itself, or images/.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -52,7 +53,9 @@ class MetaAlbum(ManualBuilder):
         folder = next((place for place in places if place.is_dir()), None)
         if folder is None:
             raise self.missing(places[0])
-        return {"test": self._evaluated(folder) if (folder / "metadata.csv").exists() else self._labelled(folder)}
+        return {
+            "test": self._evaluated(folder) if (folder / "metadata.csv").exists() else self._labelled(folder)
+        }
 
     def _labelled(self, folder: Path) -> list[Row]:
         columns = _DEFAULT_COLUMNS | self._named_columns(folder / "info.json")

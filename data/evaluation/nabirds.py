@@ -16,10 +16,11 @@ _PLUMAGE = re.compile(r"\s*\([^)]*\)$")
 class NABirds(ManualBuilder):
     """48,562 photographs of North American birds, 555 classes (species, and plumages of some).
 
-    Layout of the Cornell Lab's archive: images.txt (ID PATH), classes.txt (ID NAME), image_class_labels.txt (ID
-    CLASS), train_test_split.txt (ID 1 for train), hierarchy.txt (CHILD PARENT), images/. The class is the name as
-    classes.txt has it; the common name leaves the plumage out; hierarchy names the groups above the class, the
-    highest first, joined by " > ". BioCLIP 2 evaluates on both splits together: nabirds:train+test.
+    Layout of the Cornell Lab's archive: images.txt (ID PATH), classes.txt (ID NAME), image_class_labels.txt
+    (ID CLASS), train_test_split.txt (ID 1 for train), hierarchy.txt (CHILD PARENT), images/. The class is the
+    name as classes.txt has it; the common name leaves the plumage out; hierarchy names the groups above the
+    class, the highest first, joined by " > ". BioCLIP 2 evaluates on both splits together:
+    nabirds:train+test.
     """
 
     name = "nabirds"

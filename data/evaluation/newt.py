@@ -12,12 +12,15 @@ from bioclip_jax.errors import UserError
 class NeWT(ManualBuilder):
     """Natural World Tasks: 164 binary tasks on appearance, behaviour, context, counting and gestalt.
 
-    Layout: newt2021_labels.csv (id, task_cluster, task_subcluster, task, label, text_label, split, height, width) and
-    newt2021_images/ID.jpg. An image belongs to one task; its label there is 0 or 1, and class is the label in words.
+    Layout: newt2021_labels.csv (id, task_cluster, task_subcluster, task, label, text_label, split, height,
+    width) and newt2021_images/ID.jpg. An image belongs to one task; its label there is 0 or 1, and class is
+    the label in words.
     """
 
     name = "newt"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "newt2021_labels.csv and newt2021_images/ of https://github.com/visipedia/newt"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "newt2021_labels.csv and newt2021_images/ of https://github.com/visipedia/newt"
+    )
     LOOK_FOR = ("newt2021_labels.csv",)
     HOMEPAGE = "https://github.com/visipedia/newt"
     FEATURES = {"task": str, "task_cluster": str, "task_subcluster": str, "label": np.int64}

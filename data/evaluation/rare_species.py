@@ -16,11 +16,13 @@ class RareSpecies(ManualBuilder):
     Layout, as on the Hugging Face Hub (imageomics/rare-species): metadata.csv (file_name, rarespecies_id,
     eol_content_id, eol_page_id, kingdom, phylum, class, order, family, genus, species, sciName, common), and
     dataset/KINGDOM-...-SPECIES/*.jpg or the images in data/*.parquet. The metadata.csv of BioCLIP 2's
-    data/annotation/rare_species (filepath, the ranks with cls, common_name, class) does as well, with dataset/.
+    data/annotation/rare_species (filepath, the ranks with cls, common_name, class) does as well, with
+    dataset/.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "metadata.csv and dataset/ (or data/*.parquet) of https://huggingface.co/datasets/imageomics/rare-species"
+        "metadata.csv and dataset/ (or data/*.parquet) of "
+        "https://huggingface.co/datasets/imageomics/rare-species"
     )
     LOOK_FOR = ("dataset",)
     HOMEPAGE = "https://huggingface.co/datasets/imageomics/rare-species"
@@ -67,4 +69,6 @@ class RareSpecies(ManualBuilder):
 
 def _labels(line: dict[str, str]) -> Row:
     taxon = Taxon.from_row(line | {"common_name": line.get("common_name") or line.get("common", "")})
-    return taxon_features(taxon) | {"class": taxon.scientific_name} | {name: line.get(name, "") for name in _IDS}
+    return (
+        taxon_features(taxon) | {"class": taxon.scientific_name} | {name: line.get(name, "") for name in _IDS}
+    )

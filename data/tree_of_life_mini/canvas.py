@@ -1,8 +1,8 @@
 """A small painter: shaded, antialiased parts laid over one another on a transparent canvas.
 
-Drawing happens at twice the stored resolution in the unit frame of the organism (x right, y down, -1 … 1). Colors are
-RGB triples of floats in 0 … 255. What a part shows is painted freely and cut by the part's outline when it is laid
-down, so that a pattern never needs to know where the wing ends.
+Drawing happens at twice the stored resolution in the unit frame of the organism (x right, y down, -1 … 1).
+Colors are RGB triples of floats in 0 … 255. What a part shows is painted freely and cut by the part's outline
+when it is laid down, so that a pattern never needs to know where the wing ends.
 """
 
 import cv2
@@ -21,7 +21,9 @@ class Canvas:
         self.alpha: UInt8[np.ndarray, "256 256"] = np.zeros((SIZE, SIZE), np.uint8)
         self.light = light
 
-    def part(self, outline, color, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> "Part":
+    def part(
+        self, outline, color, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0
+    ) -> "Part":
         """Open a part bounded by `outline`; leaving its `with` block shades it and lays it down.
 
         `relief` is the strength of the shading, `radius` how far it reaches in from the edge.
@@ -102,7 +104,9 @@ class Part:
 
     def edge(self, outline, color, width: float) -> None:
         """Paint a border of the given width inside the outline."""
-        cv2.polylines(self.rgb, [self._local(outline)], True, color, _thickness(2 * width), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(
+            self.rgb, [self._local(outline)], True, color, _thickness(2 * width), cv2.LINE_AA, _SHIFT
+        )
 
     def dots(self, centres, radius, color) -> None:
         """Paint discs; `radius` is a number or one a centre."""
@@ -113,7 +117,9 @@ class Part:
 
     def gradient(self, start, end, color, power: float = 1.0) -> None:
         """Blend towards a color along the line from `start` (none of it) to `end` (all of it)."""
-        start, end = (np.asarray(p, np.float32) * (SIZE / 2) + SIZE / 2 - (self._x, self._y) for p in (start, end))
+        start, end = (
+            np.asarray(p, np.float32) * (SIZE / 2) + SIZE / 2 - (self._x, self._y) for p in (start, end)
+        )
         along = end - start
         along = along / max(float(along @ along), 1e-6)
         h, w = self.mask.shape
@@ -143,14 +149,18 @@ class Part:
         noise = cv2.resize(noise, (w, h), interpolation=cv2.INTER_LINEAR)
         self._gain = (1 - strength) + noise * np.float32(2 * strength)
 
-    def gloss(self, x: float, y: float, rx: float, ry: float, strength: float = 0.6, turn: float = 0.0) -> None:
+    def gloss(
+        self, x: float, y: float, rx: float, ry: float, strength: float = 0.6, turn: float = 0.0
+    ) -> None:
         """A soft white highlight."""
         spot = np.zeros(self.mask.shape, np.uint8)
         centre = (int(x * SIZE / 2 + SIZE / 2 - self._x), int(y * SIZE / 2 + SIZE / 2 - self._y))
         axes = (max(1, int(rx * SIZE / 2)), max(1, int(ry * SIZE / 2)))
         cv2.ellipse(spot, centre, axes, turn, 0, 360, int(255 * strength), -1, cv2.LINE_AA)
         k = max(3, 2 * (min(axes) // 2) + 1)
-        self._gloss = cv2.blur(spot, (k, k)) if self._gloss is None else cv2.max(self._gloss, cv2.blur(spot, (k, k)))
+        self._gloss = (
+            cv2.blur(spot, (k, k)) if self._gloss is None else cv2.max(self._gloss, cv2.blur(spot, (k, k)))
+        )
 
     def __enter__(self):
         return self
@@ -179,9 +189,13 @@ class Part:
         """Brightness of a cushion with this outline: lit from `light`, darker at the rim."""
         k = max(3, min(_odd(self._radius), min(self.mask.shape) // 2 | 1))
         cushion = cv2.blur(self.mask, (k, k), borderType=cv2.BORDER_CONSTANT)
-        cushion = cv2.blur(cushion, (k // 2 | 1, k // 2 | 1), borderType=cv2.BORDER_CONSTANT).astype(np.float32)
+        cushion = cv2.blur(cushion, (k // 2 | 1, k // 2 | 1), borderType=cv2.BORDER_CONSTANT).astype(
+            np.float32
+        )
         lx, ly = self._canvas.light
-        slope = cv2.Sobel(cushion, cv2.CV_32F, 1, 0, scale=lx) + cv2.Sobel(cushion, cv2.CV_32F, 0, 1, scale=ly)
+        slope = cv2.Sobel(cushion, cv2.CV_32F, 1, 0, scale=lx) + cv2.Sobel(
+            cushion, cv2.CV_32F, 0, 1, scale=ly
+        )
         # The light is where the surface falls away towards it, so a rising cushion is on the far side.
         slope *= np.float32(-self._relief * k / (8 * 255))
         cushion *= np.float32(self._relief / 255)

@@ -1,7 +1,7 @@
 """Outlines: closed splines, petals, ribbons and blobs as point arrays.
 
-Every function returns float64 [points, 2] in the unit frame of an organism: x to the right, y down, both within
--1 … 1.
+Every function returns float64 [points, 2] in the unit frame of an organism: x to the right, y down, both
+within -1 … 1.
 """
 
 from functools import lru_cache
@@ -16,7 +16,9 @@ Points = Float[np.ndarray, "points 2"]
 def _spline_basis(controls: int, per_span: int, closed: bool) -> Float[np.ndarray, "points controls"]:
     """Catmull-Rom weights of each control point at each sample."""
     t = np.arange(per_span) / per_span
-    weights = 0.5 * np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1)
+    weights = 0.5 * np.stack(
+        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1
+    )
     spans = controls if closed else controls - 1
     basis = np.zeros((spans * per_span + (not closed), controls))
     for span in range(spans):
@@ -47,12 +49,16 @@ def _circle(count: int) -> Points:
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, count: int = 28) -> Points:
+def ellipse(
+    x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, count: int = 28
+) -> Points:
     """Ellipse about (x, y); `turn` in degrees, clockwise on the page."""
     return rotate(_circle(count) * (rx, rx if ry is None else ry), turn) + (x, y)
 
 
-def blob(rng: np.random.Generator, x: float, y: float, radius: float, rough: float = 0.25, lobes: int = 7) -> Points:
+def blob(
+    rng: np.random.Generator, x: float, y: float, radius: float, rough: float = 0.25, lobes: int = 7
+) -> Points:
     """Irregular closed outline about (x, y) whose radius varies by `rough`."""
     reach = radius * (1 + rough * rng.uniform(-1, 1, lobes))
     return smooth(_circle(lobes) * reach[:, None] + (x, y), 5)
@@ -77,12 +83,17 @@ def place(points, origin, degrees: float, scale: float = 1.0) -> Points:
 def petal(length: float, width: float, tip: float = 0.5, belly: float = 0.6, notch: float = 0.0) -> Points:
     """A petal or leaflet along +x from the origin.
 
-    `tip` runs from 0 (pointed) to 1 (square); `belly` is where, along the length, it is broadest; `notch` is the depth
-    of the bay in its end, as a share of the length.
+    `tip` runs from 0 (pointed) to 1 (square); `belly` is where, along the length, it is broadest; `notch` is
+    the depth of the bay in its end, as a share of the length.
     """
     half = width / 2
     end = half * tip
-    upper = [(0, 0.15 * half), (belly * 0.55 * length, 0.75 * half), (belly * length, half), (0.9 * length, 0.55 * half + 0.4 * end)]
+    upper = [
+        (0, 0.15 * half),
+        (belly * 0.55 * length, 0.75 * half),
+        (belly * length, half),
+        (0.9 * length, 0.55 * half + 0.4 * end),
+    ]
     nose = [(length, 0.6 * end), (length * (1 - notch), 0.0), (length, -0.6 * end)]
     return smooth([*upper, *nose, *[(x, -y) for x, y in reversed(upper)]], 4)
 

@@ -20,7 +20,8 @@ _JUVENILE, _DISEASED = 0.3, 0.25
 class Individual:
     """An organism and what its label says.
 
-    `sex` is empty where the plan has none (plants, fungi); `trait_value` is NaN where the species has no measured trait.
+    `sex` is empty where the plan has none (plants, fungi); `trait_value` is NaN where the species has no
+    measured trait.
     """
 
     species: Species

@@ -1,7 +1,8 @@
 """Where an organism is seen: pose, background, shadow and light.
 
-Light is drawn from the same wide distribution for all species. Backgrounds are the habitat of the order or class more
-often than not, and any other otherwise, so that they say where an organism lives but never which species it is.
+Light is drawn from the same wide distribution for all species. Backgrounds are the habitat of the order or
+class more often than not, and any other otherwise, so that they say where an organism lives but never which
+species it is.
 """
 
 from dataclasses import dataclass
@@ -84,12 +85,18 @@ class Light:
         return cv2.LUT(image, steps)
 
 
-def compose(canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Generator) -> UInt8[np.ndarray, "128 128 3"]:
+def compose(
+    canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Generator
+) -> UInt8[np.ndarray, "128 128 3"]:
     """The organism on its background, under the light; `scenes` names the kinds it is seen on more often."""
     layer = pose.apply(canvas)
     alpha = layer[..., 3]
     kinds = tuple(BACKGROUNDS)
-    kind = scenes[rng.integers(len(scenes))] if scenes and rng.random() < 0.6 else kinds[rng.integers(len(kinds))]
+    kind = (
+        scenes[rng.integers(len(scenes))]
+        if scenes and rng.random() < 0.6
+        else kinds[rng.integers(len(kinds))]
+    )
     image = _out_of_focus(BACKGROUNDS[kind](rng).astype(np.float32), rng)
 
     depth = rng.uniform(2, 8)
@@ -110,7 +117,9 @@ def _pixels(points) -> Float[np.ndarray, "points 2"]:
     return (np.asarray(points) * (SIZE / 2) + SIZE / 2).astype(np.float32)
 
 
-def _out_of_focus(plate: Float[np.ndarray, "64 64 3"], rng: np.random.Generator) -> Float[np.ndarray, "128 128 3"]:
+def _out_of_focus(
+    plate: Float[np.ndarray, "64 64 3"], rng: np.random.Generator
+) -> Float[np.ndarray, "128 128 3"]:
     """A background as a lens focused on the organism shows it: blurred and of less contrast."""
     k = int(rng.integers(1, 4)) * 2 + 1
     plate = cv2.blur(cv2.blur(plate, (k, k)), (k, k))
@@ -154,7 +163,14 @@ def _foliage(rng):
     image = _blend(_tone(rng, *greens), _tone(rng, *greens), _noise(rng, 3, 2) + 0.5)
     for _ in range(rng.integers(10, 22)):
         centre = tuple(int(v) for v in rng.integers(0, _PLATE, 2))
-        cv2.circle(image, centre, int(rng.integers(2, 11)), _tone(rng, *greens, (190, 200, 120)).tolist(), -1, cv2.LINE_AA)
+        cv2.circle(
+            image,
+            centre,
+            int(rng.integers(2, 11)),
+            _tone(rng, *greens, (190, 200, 120)).tolist(),
+            -1,
+            cv2.LINE_AA,
+        )
     return image
 
 
@@ -166,7 +182,9 @@ def _grass(rng):
         x, lean = rng.uniform(-5, _PLATE + 5), rng.uniform(-15, 15)
         height = rng.uniform(10, 70)
         points = np.int32([(x, _PLATE), (x + lean * 0.3, _PLATE - height * 0.6), (x + lean, _PLATE - height)])
-        cv2.polylines(image, [points], False, _tone(rng, *greens).tolist(), int(rng.integers(1, 3)), cv2.LINE_AA)
+        cv2.polylines(
+            image, [points], False, _tone(rng, *greens).tolist(), int(rng.integers(1, 3)), cv2.LINE_AA
+        )
     return image
 
 
@@ -183,7 +201,9 @@ def _soil(rng):
 
 def _water(rng):
     blues = ((40, 100, 130), (60, 140, 150), (30, 70, 110), (90, 130, 110), (120, 175, 190))
-    image = _blend(_tone(rng, *blues), _tone(rng, *blues), np.linspace(0, 1, _PLATE)[:, None] * np.ones(_PLATE))
+    image = _blend(
+        _tone(rng, *blues), _tone(rng, *blues), np.linspace(0, 1, _PLATE)[:, None] * np.ones(_PLATE)
+    )
     ripples = cv2.resize(rng.random((20, 5), np.float32), (_PLATE, _PLATE), interpolation=cv2.INTER_CUBIC)
     return _blend(image, np.float32([215, 235, 235]), (ripples - 0.55) * rng.uniform(0.2, 1.2))
 
@@ -196,7 +216,9 @@ def _rock(rng):
 
 
 def _paper(rng):
-    paper = _tone(rng, (238, 234, 224), (225, 215, 195), (245, 245, 245), (205, 205, 200)) * rng.uniform(0.8, 1.05)
+    paper = _tone(rng, (238, 234, 224), (225, 215, 195), (245, 245, 245), (205, 205, 200)) * rng.uniform(
+        0.8, 1.05
+    )
     return np.clip(paper, 0, 255) * (1 + 0.03 * _noise(rng, 24, 2))[..., None]
 
 

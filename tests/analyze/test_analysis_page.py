@@ -147,13 +147,17 @@ def test_no_text_becomes_markup(tmp_path_factory, said):
 def test_the_page_asks_for_nothing_and_runs_nothing(tmp_path, figure):
     document = page_of(tmp_path, EVIL, parts=[Part(EVIL, [EVIL], [figure])])
     found = Read(document)
-    (policy,) = [meta["content"] for meta in found.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        meta["content"] for meta in found.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     assert not found.of("script") and not found.of("link")
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
     style = document[document.index("<style>") : document.index("</style>")]
     assert "@import" not in style and "url(" not in style
-    addresses = [attributes[name] for _, attributes in found.tags for name in ("src", "href") if name in attributes]
+    addresses = [
+        attributes[name] for _, attributes in found.tags for name in ("src", "href") if name in attributes
+    ]
     assert all(re.match(r"data:|\./", address) for address in addresses), addresses
 
 
@@ -173,7 +177,10 @@ def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
     from playwright.sync_api import sync_playwright
 
     wide = Table(
-        "Wide", [f"a long name {n}" for n in range(14)], [[EVIL[:20]] + [n / 7 for n in range(13)]], range(1, 14)
+        "Wide",
+        [f"a long name {n}" for n in range(14)],
+        [[EVIL[:20]] + [n / 7 for n in range(13)]],
+        range(1, 14),
     )
     long = [("embeddings", "/a/very/long/path" * 12), (EVIL, EVIL)]
     page_of(tmp_path, f"Within species {EVIL}", long, [Part("Separability", [EVIL], [figure], [wide])])
@@ -186,7 +193,9 @@ def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
                 page.on("console", lambda message, said=said: said.append(message.text))
                 page.on("request", lambda request, asked=asked: asked.append(request.url))
                 page.goto((tmp_path / "report.html").as_uri())
-                overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                overflow = page.evaluate(
+                    "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+                )
                 assert overflow <= 0, f"at {width} pixels the page is {overflow} too wide"
                 assert page.evaluate("window.evil") is None, "a text of the data was run"
                 assert page.evaluate("document.images[0].naturalWidth") == 640, "the picture is not shown"
@@ -253,7 +262,9 @@ def test_the_axis_is_even_unless_it_is_asked_or_spans_much(monkeypatch, tmp_path
 def test_names_at_the_ends_and_of_stages_do_not_touch(monkeypatch, tmp_path):
     stages = [(f"step {step:,}", float(step)) for step in (10, 12, 14, 500, 1000, 1010, 5000, 20000, 20100)]
     series = {f"series {number}": np.linspace(0.3, 0.02 + number / 1000, len(stages)) for number in range(9)}
-    axes = lines_of(monkeypatch, tmp_path, stages, series, nulls={"series 0": [0.02] * len(stages)}, log_x=False)
+    axes = lines_of(
+        monkeypatch, tmp_path, stages, series, nulls={"series 0": [0.02] * len(stages)}, log_x=False
+    )
     figure = axes.figure
     figure.canvas.draw()
     boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.y0)
@@ -261,7 +272,9 @@ def test_names_at_the_ends_and_of_stages_do_not_touch(monkeypatch, tmp_path):
     for below, above in zip(boxes, boxes[1:]):
         assert below.y1 <= above.y0 + 2, "two names at the ends of curves touch"
     shown = [label.get_text() for label in axes.get_xticklabels()]
-    assert shown[-1] == "step 20,100" and len(shown) < len(stages), f"all of {shown} cannot stand side by side"
+    assert shown[-1] == "step 20,100" and len(shown) < len(stages), (
+        f"all of {shown} cannot stand side by side"
+    )
     assert np.diff(axes.transData.transform([(tick, 0) for tick in axes.get_xticks()])[:, 0]).min() > 20
 
 

@@ -42,18 +42,30 @@ def run(capsys, *arguments):
 
 def test_between_gives_the_planted_trait(planted, capsys):
     arguments = ("between", "--embeddings", planted / "birds.parquet", "--species-column", "bird", "--json")
-    status, out, err = run(capsys, *arguments, "--traits", planted / "traits.csv", "--output", planted / "out")
+    status, out, err = run(
+        capsys, *arguments, "--traits", planted / "traits.csv", "--output", planted / "out"
+    )
     assert status == 0, err
     result = json.loads(out)
     found = result["traits"]["mass_g"]
     assert found["r_cv"] > 0.9 and found["p_cv"] < 0.05, found
     assert 0 < found["r"] <= 1 and 0 < found["p"] <= 1
     assert json.loads((planted / "out" / "results.json").read_text()) == result
-    assert {"report.html", "trait-mass_g.png", "trait-mass_g.csv"} <= {path.name for path in (planted / "out").iterdir()}
+    assert {"report.html", "trait-mass_g.png", "trait-mass_g.csv"} <= {
+        path.name for path in (planted / "out").iterdir()
+    }
 
 
 def test_within_gives_the_planted_factor(planted, capsys):
-    arguments = ("within", "--embeddings", planted / "birds.parquet", "--species-column", "bird", "--factor", "stage")
+    arguments = (
+        "within",
+        "--embeddings",
+        planted / "birds.parquet",
+        "--species-column",
+        "bird",
+        "--factor",
+        "stage",
+    )
     status, out, err = run(capsys, *arguments, "--output", planted / "out", "--json", "--permutations", 50)
     assert status == 0, err
     result = json.loads(out)
@@ -61,7 +73,13 @@ def test_within_gives_the_planted_factor(planted, capsys):
     assert result["separability_p"] < 0.05
     # Without --json a person reads a table.
     status, out, err = run(capsys, *arguments, "--output", planted / "out", "--permutations", 50)
-    assert status == 0 and "stage" in out and "separability" in out and max(map(len, out.splitlines())) <= 80 and "report.html" in err
+    assert (
+        status == 0
+        and "stage" in out
+        and "separability" in out
+        and max(map(len, out.splitlines())) <= 80
+        and "report.html" in err
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +88,10 @@ def test_within_gives_the_planted_factor(planted, capsys):
         (("between", "--embeddings", "birds.parquet", "--species-column", "brid"), "did you mean bird"),
         (("between", "--embeddings", "gone.parquet"), "gone.parquet does not exist"),
         (("between", "--embeddings", "traits.csv"), "traits.csv"),
-        (("within", "--embeddings", "birds.parquet", "--species-column", "bird", "--factor", "stags"), "stage"),
+        (
+            ("within", "--embeddings", "birds.parquet", "--species-column", "bird", "--factor", "stags"),
+            "stage",
+        ),
         (("within", "--model", "nowhere", "--factor", "stage"), "--data, or --images with --labels"),
         (("within", "--factor", "stage"), "--embeddings, or --model with --data"),
         (("between", "--embeddings", "birds.parquet", "--where", "bird"), "COLUMN=VALUE"),

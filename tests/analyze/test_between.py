@@ -26,7 +26,9 @@ def made(*, noise=0.1, seed=0, picture=lambda row: None, source="made.parquet"):
     names = [f"{genus} s{'abcde'[place % SPECIES]}" for place, genus in enumerate(genera)]
     beak = rng.uniform(5, 20, len(names))
     family = {name: rng.normal(size=24) for name in sorted(set(GENERA.values()))}
-    means = np.array([0.5 * family[GENERA[genus]] for genus in genera]) + 0.2 * rng.normal(size=(len(names), 24))
+    means = np.array([0.5 * family[GENERA[genus]] for genus in genera]) + 0.2 * rng.normal(
+        size=(len(names), 24)
+    )
     means[:, -1] = 0.15 * beak
     vectors = np.repeat(means, EACH, axis=0) + noise * rng.normal(size=(len(names) * EACH, 24))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -41,7 +43,9 @@ def made(*, noise=0.1, seed=0, picture=lambda row: None, source="made.parquet"):
             "flat": np.ones(len(vectors)),
         }
     )
-    embeddings = Embeddings(vectors=vectors.astype(np.float32), columns=columns, picture=picture, source=source)
+    embeddings = Embeddings(
+        vectors=vectors.astype(np.float32), columns=columns, picture=picture, source=source
+    )
     return Stage("made", 0.0, embeddings), names, beak
 
 
@@ -66,10 +70,14 @@ def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direct
     output = tmp_path / "out"
     result = between([stage], output, species_column="label", traits=table, permutations=199)
 
-    assert list(result["traits"]) == ["beak_depth_mm", "noise"], "every numeric column is a trait, and no other"
+    assert list(result["traits"]) == ["beak_depth_mm", "noise"], (
+        "every numeric column is a trait, and no other"
+    )
     found = result["traits"]["beak_depth_mm"]
     assert found["r_cv"] > 0.9 and found["p_cv"] == 1 / 200, found
-    assert result["traits"]["noise"]["p_cv"] > 0.02 and result["traits"]["noise"]["p"] > 0.02, result["traits"]["noise"]
+    assert result["traits"]["noise"]["p_cv"] > 0.02 and result["traits"]["noise"]["p"] > 0.02, result[
+        "traits"
+    ]["noise"]
     assert found["species"] == 20 and found["images"] == 120 and result["species"] == 20
     assert result["unmatched"]["number"] == 1 and "Struthio camelus" in result["unmatched"]["first"]
     assert result["tree"]["ranks"]["family"]["nearest_neighbor"] > 0.9, result["tree"]
@@ -80,7 +88,9 @@ def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direct
     assert {"trait-beak_depth_mm", "components-noise", "tree", "ranks"} <= pictures
     for stem in pictures:
         with Image.open(output / f"{stem}.png") as picture:
-            assert min(picture.size) > 400 and len(np.unique(np.asarray(picture.convert("L")))) > 8, f"{stem} is empty"
+            assert min(picture.size) > 400 and len(np.unique(np.asarray(picture.convert("L")))) > 8, (
+                f"{stem} is empty"
+            )
     assert "beak depth" in (output / "report.html").read_text()
     assert not list(tmp_path.glob(".*")), "a folder beside was left"
 
@@ -92,7 +102,9 @@ def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direct
     for name, value in zip(names, beak):
         assert float(species[name]["beak depth (mm)"]) == pytest.approx(value)
         own = [float(row["position"]) for row in images if row["species"] == name]
-        assert np.mean(own) == pytest.approx(float(species[name]["position"]), abs=1e-5), f"{name}: mean of its images"
+        assert np.mean(own) == pytest.approx(float(species[name]["position"]), abs=1e-5), (
+            f"{name}: mean of its images"
+        )
     positions = [float(row["position"]) for row in images]
     values = [float(row["beak depth (mm)"]) for row in images]
     assert found["r_direction"] == pytest.approx(abs(np.corrcoef(positions, values)[0, 1]), abs=1e-5)
@@ -130,7 +142,10 @@ def test_unknown_values_are_left_out_and_rows_of_one_species_averaged(tmp_path):
     stage, names, beak = made()
     values = ["", "NA", *beak[2:], beak[2] + 2]
     traits = read(
-        stage, write_traits(tmp_path / "t.csv", [*names, names[2]], beak=values), names, species_column="label"
+        stage,
+        write_traits(tmp_path / "t.csv", [*names, names[2]], beak=values),
+        names,
+        species_column="label",
     )
     expected = [np.nan, np.nan, beak[2] + 1, *beak[3:]]
     np.testing.assert_allclose(traits.values["beak"], expected)
@@ -151,7 +166,11 @@ def test_a_column_of_the_images_is_averaged_over_those_that_have_a_value():
 @pytest.mark.parametrize(
     ("text", "names", "words"),
     [
-        ("label,beak\nGeospiza sq,4\n", [], "no species of .* has images: its first is 'Geospiza sq'; did you mean"),
+        (
+            "label,beak\nGeospiza sq,4\n",
+            [],
+            "no species of .* has images: its first is 'Geospiza sq'; did you mean",
+        ),
         ("who,beak\nGeospiza sa,4\n", [], "none of the columns label, species"),
         ("label,beak\nGeospiza sa,4\n", ["beek"], "did you mean beak"),
         ("label,beak\nGeospiza sa,4\nGeospiza sb,large\n", ["beak"], "'large' in row 2 of the column beak"),
@@ -175,7 +194,10 @@ def test_stages_are_measured_each_and_the_last_stands_at_the_top(tmp_path):
     (first, _, _), (last, _, _) = made(noise=3.0, source="early.parquet"), made(source="late.parquet")
     stages = [Stage("25 %", 25.0, first.embeddings), Stage("100 %", 100.0, last.embeddings)]
     result = between(stages, tmp_path / "out", trait_names=["beak_depth_mm"], permutations=49)
-    assert [(stage["name"], stage["position"]) for stage in result["stages"]] == [("25 %", 25.0), ("100 %", 100.0)]
+    assert [(stage["name"], stage["position"]) for stage in result["stages"]] == [
+        ("25 %", 25.0),
+        ("100 %", 100.0),
+    ]
     assert result["traits"] == result["stages"][1]["traits"] != result["stages"][0]["traits"]
     early, late = (stage["tree"]["cophenetic"] for stage in result["stages"])
     assert early < late, f"noisy images must agree less with the tree: {early} and {late}"

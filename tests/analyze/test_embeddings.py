@@ -46,7 +46,9 @@ def encoded(color, kind="PNG"):
 
 def known(**columns):
     rows = len(next(iter(columns.values())))
-    return Embeddings(np.ones((rows, 1), np.float32), pa.table(columns), lambda row: bytes([row]), "birds.parquet")
+    return Embeddings(
+        np.ones((rows, 1), np.float32), pa.table(columns), lambda row: bytes([row]), "birds.parquet"
+    )
 
 
 def test_vectors_are_normalised_and_keep_their_rows(tmp_path):
@@ -64,13 +66,17 @@ def test_lists_of_any_type_are_read(tmp_path, kind):
     column = pa.array([list(map(values.dtype.type, row)) for row in values], kind)
     pq.write_table(pa.table({"emb": column}), tmp_path / "a.parquet")
     found = read_embeddings(tmp_path / "a.parquet")
-    np.testing.assert_allclose(found.vectors, VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), atol=1e-7)
+    np.testing.assert_allclose(
+        found.vectors, VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), atol=1e-7
+    )
 
 
 def test_what_embed_writes_is_read(tmp_path):
     images = [ImageFile(f"{name}.jpg", f"{name}.jpg") for name in "abc"]
     vectors = np.eye(3, 5, dtype=np.float32)
-    columns = pa.table({"genus": pa.array(["Malus", "Pyrus", None], pa.large_string()), "length": [1.5, None, 2.0]})
+    columns = pa.table(
+        {"genus": pa.array(["Malus", "Pyrus", None], pa.large_string()), "length": [1.5, None, 2.0]}
+    )
     batches = [Batch(images[:2], vectors[:2], columns[:2]), Batch(images[2:], vectors[2:], columns[2:])]
     write_batches(batches, "parquet", tmp_path / "a.parquet", {"model": "small", "normalized": True})
     found = read_embeddings(tmp_path / "a.parquet")
@@ -89,9 +95,13 @@ def test_what_embed_writes_is_read(tmp_path):
 )
 def test_rows_without_a_direction_are_left_out_wherever_they_stand(kinds, group, any_length):
     rows = [
-        {"good": [row + 1.0, 1.0], "zero": [0, 0], "nan": [1, np.nan], "inf": [np.inf, 0], "huge": [3e30, 4e30]}.get(
-            kind
-        )
+        {
+            "good": [row + 1.0, 1.0],
+            "zero": [0, 0],
+            "nan": [1, np.nan],
+            "inf": [np.inf, 0],
+            "huge": [3e30, 4e30],
+        }.get(kind)
         for row, kind in enumerate(kinds)
     ]
     kept = [row for row, kind in enumerate(kinds) if kind in ("good", "huge")]
@@ -99,7 +109,9 @@ def test_rows_without_a_direction_are_left_out_wherever_they_stand(kinds, group,
         list_type = pa.list_(pa.float32()) if any_length else pa.list_(pa.float32(), 2)
         path = write(Path(folder) / "a.parquet", rows, list_type, group, number=list(range(len(kinds))))
         if not kept:
-            with pytest.raises(UserError, match="has no row with a vector; give the Parquet of `bioclip-jax embed"):
+            with pytest.raises(
+                UserError, match="has no row with a vector; give the Parquet of `bioclip-jax embed"
+            ):
                 read_embeddings(path)
             return
         found = read_embeddings(path)
@@ -118,7 +130,9 @@ def test_left_out_rows_are_counted_on_standard_error(tmp_path, capsys):
 def test_vectors_of_two_lengths_are_an_error_even_where_their_sum_fits(tmp_path):
     for rows in ([[1.0], [1.0, 2.0, 3.0]], [[1.0, 2.0]] * 4 + [[1.0, 2.0, 3.0, 4.0]] * 4):
         path = write(tmp_path / "a.parquet", rows, pa.list_(pa.float32()), group=4)
-        with pytest.raises(UserError, match="holds vectors of . and of . numbers; write vectors of one model"):
+        with pytest.raises(
+            UserError, match="holds vectors of . and of . numbers; write vectors of one model"
+        ):
             read_embeddings(path)
 
 
@@ -168,7 +182,9 @@ def test_species_in_another_unicode_form_are_one():
 
 def test_taxa_follow_the_rules_of_tables():
     found = known(
-        genus=["Malus", "Malus", None], species=["Malus domestica", "alba", None], **{"class": ["A", "A", "B"]}
+        genus=["Malus", "Malus", None],
+        species=["Malus domestica", "alba", None],
+        **{"class": ["A", "A", "B"]},
     )
     assert found.taxa() == [
         Taxon(class_="A", genus="Malus", species="domestica"),
@@ -176,7 +192,9 @@ def test_taxa_follow_the_rules_of_tables():
         Taxon(class_="B"),
     ]
     with_label = known(cls=["Aves", None], **{"class": ["healthy", "sick"]})
-    assert [taxon.class_ for taxon in with_label.taxa()] == ["Aves", ""], "cls is the rank where both are there"
+    assert [taxon.class_ for taxon in with_label.taxa()] == ["Aves", ""], (
+        "cls is the rank where both are there"
+    )
     assert known(sex=["m", "f"]).taxa() == [Taxon(), Taxon()]
 
 
@@ -193,11 +211,17 @@ def test_numbers_take_what_can_be_read_as_one():
 
 def test_an_unknown_column_or_value_is_told_with_the_nearest():
     found = known(family=["Thraupidae", "Corvidae", None], sex=["m", "f", "f"])
-    with pytest.raises(UserError, match=r"has no column 'famly' \(did you mean family\?\); it has family, sex"):
+    with pytest.raises(
+        UserError, match=r"has no column 'famly' \(did you mean family\?\); it has family, sex"
+    ):
         found.texts("famly")
-    with pytest.raises(UserError, match=r"has family 'Thraupida' \(did you mean Thraupidae\?\); it has Corvidae, Thra"):
+    with pytest.raises(
+        UserError, match=r"has family 'Thraupida' \(did you mean Thraupidae\?\); it has Corvidae, Thra"
+    ):
         found.where("family", "Thraupida")
-    two = Embeddings(found.vectors, pa.table([["a"] * 3, ["b"] * 3], names=["x", "x"]), found.picture, "two.parquet")
+    two = Embeddings(
+        found.vectors, pa.table([["a"] * 3, ["b"] * 3], names=["x", "x"]), found.picture, "two.parquet"
+    )
     with pytest.raises(UserError, match="two.parquet has more than one column 'x'"):
         two.texts("x")
 
@@ -254,13 +278,18 @@ def test_a_source_gives_its_ranks_and_what_else_it_says(tmp_path, capsys):
     assert found.texts("label").tolist() == ["sick", ""], "the label that the table calls class is lost"
     assert found.numbers("age").tolist() == [1, 2.5]
     assert found.texts("sex").tolist() == ["m", ""]
-    assert [found.picture(row) for row in (0, 1)] == [(tmp_path / f"{name}.png").read_bytes() for name in "ab"]
+    assert [found.picture(row) for row in (0, 1)] == [
+        (tmp_path / f"{name}.png").read_bytes() for name in "ab"
+    ]
     (tmp_path / "a.png").unlink()
     assert found.picture(0) is None
 
 
 def test_metadata_of_several_types_become_texts():
-    samples = [Sample(str(n), b"", {}, metadata={"mixed": value, "number": n}) for n, value in enumerate((1, "x", 2.5))]
+    samples = [
+        Sample(str(n), b"", {}, metadata={"mixed": value, "number": n})
+        for n, value in enumerate((1, "x", 2.5))
+    ]
     labelled = LabelledVectors(np.ones((3, 2), np.float32), samples, np.arange(3), {})
     found = of_labelled(labelled, samples, "MODEL")
     assert found.texts("mixed").tolist() == ["1", "x", "2.5"]

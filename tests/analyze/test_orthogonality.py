@@ -72,7 +72,10 @@ def test_split_halves_take_out_what_noise_adds():
 
 
 def test_halves_of_noise_say_nothing():
-    told = [measured(planted(axis(2), 0.0, seed), permutations=99)[0]["orthogonality_split_half"] for seed in range(10)]
+    told = [
+        measured(planted(axis(2), 0.0, seed), permutations=99)[0]["orthogonality_split_half"]
+        for seed in range(10)
+    ]
     assert sum(share is not None for share in told) <= 4, told
 
 

@@ -39,7 +39,8 @@ def factor_of(data):
 
 def fold_by_fold(group, vectors, fold, shrinkage):
     """Predictions of scikit-learn's discriminant, with species' means of the training images, in loops. `shrinkage`:
-    what share of the covariance within levels the ridge is, computed from the total covariance in each fold."""
+    what share of the covariance within levels the ridge is, computed from the total covariance in each fold.
+    """
     vectors = vectors[group.rows].astype(np.float64)
     predicted, margin, used = np.empty(len(group), int), np.empty(len(group)), []
     along = np.empty(len(group))
@@ -95,11 +96,14 @@ def test_predictions_are_those_of_scikit_learn_in_each_fold(values, shares, numb
     fold = deal_folds(group, np.random.default_rng(7))
     predicted, margin, used, along = fold_by_fold(group, data.vectors, fold, oas_in_words)
     differ = np.flatnonzero(found.predicted != predicted)
-    assert not len(differ), f"{len(differ)} of {len(group)} images are predicted otherwise, the first {differ[:5]}"
+    assert not len(differ), (
+        f"{len(differ)} of {len(group)} images are predicted otherwise, the first {differ[:5]}"
+    )
     right = np.mean(predicted == group.labels)
     assert figures["separability"] == pytest.approx(right, abs=1e-6)
     assert figures["balanced_accuracy"] == pytest.approx(
-        np.mean([np.mean(predicted[group.labels == level] == level) for level in range(len(values))]), abs=1e-6
+        np.mean([np.mean(predicted[group.labels == level] == level) for level in range(len(values))]),
+        abs=1e-6,
     )
     assert figures["majority"] == pytest.approx(np.bincount(group.labels).max() / len(group))
     assert figures["shrinkage"] == pytest.approx(np.mean(used), rel=1e-4)
@@ -145,7 +149,8 @@ def test_a_planted_factor_comes_apart_and_grows_with_its_strength():
 
 def test_pairs_of_images_do_not_give_each_other_away():
     """With one image of each value a species, both residuals from the mean of both are each other's opposite: a
-    classifier that has seen one would know the other."""
+    classifier that has seen one would know the other.
+    """
     shares = []
     for seed in range(12):
         species = np.repeat([f"species {at}" for at in range(40)], 2)
@@ -175,7 +180,9 @@ def test_noise_is_found_significant_no_more_often_than_is_stated(kind, sets):
         p.append(separability(factor, data.vectors, permutations=39, seed=seed)[0]["separability_p"])
     significant = int(np.sum(np.array(p) <= 0.05))
     most = int(binom.ppf(0.999, sets, 0.05))
-    assert significant <= most, f"{significant} of {sets} sets of noise have p <= 0.05; at most {most} by chance"
+    assert significant <= most, (
+        f"{significant} of {sets} sets of noise have p <= 0.05; at most {most} by chance"
+    )
     assert 0.4 < np.mean(p) < 0.68, f"p of noise is {np.mean(p):.2f} on average"
 
 

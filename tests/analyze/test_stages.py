@@ -102,7 +102,9 @@ def test_a_number_that_a_name_begins_with_is_its_position(tmp_path, names, posit
 
 
 def test_where_keeps_the_rows_that_agree_with_all(tmp_path):
-    file = write(tmp_path / "a.parquet", 4, family=["A", "A", "B", "A"], note=["x=1", "", "x=1", "x=1"], n=[0, 1, 2, 3])
+    file = write(
+        tmp_path / "a.parquet", 4, family=["A", "A", "B", "A"], note=["x=1", "", "x=1", "x=1"], n=[0, 1, 2, 3]
+    )
     (stage,) = open_stages(embeddings=[file], where=["family=A", "note=x=1"])
     assert stage.embeddings.numbers("n").tolist() == [0, 3]
     for where, problem in (
@@ -125,7 +127,9 @@ def test_models_encode_the_images_of_a_folder(photographs, model_directory, run,
         assert stage.embeddings.species().tolist() == ["Corvus corax", "Parus major", "Corvus corone"]
         assert stage.embeddings.texts("sex").tolist() == ["m", "f", ""]
         assert stage.embeddings.picture(1) == paths[1].read_bytes()
-    assert np.abs(stages[0].embeddings.vectors - stages[1].embeddings.vectors).max() > 1e-2, "one model made both"
+    assert np.abs(stages[0].embeddings.vectors - stages[1].embeddings.vectors).max() > 1e-2, (
+        "one model made both"
+    )
     shutil.copy(photographs / "metadata.csv", tmp_path / "labels.csv")
     (labelled,) = open_stages(
         models=[str(model_directory)], images=photographs, labels=tmp_path / "labels.csv", batch_size=8,
@@ -159,15 +163,24 @@ def test_what_is_not_clear_is_an_error_before_anything_is_read(tmp_path, photogr
         ({}, "what to analyse is not clear; give --embeddings, or --model with --data"),
         ({"embeddings": [file], "models": ["m"]}, "what to analyse is not clear"),
         ({"embeddings": [file], "data": data}, "files of --embeddings need no data"),
-        ({"embeddings": [file], "all_checkpoints": True}, "files of --embeddings need no data and have no checkpoints"),
+        (
+            {"embeddings": [file], "all_checkpoints": True},
+            "files of --embeddings need no data and have no checkpoints",
+        ),
         ({"embeddings": [file], "names": ["a", "b"]}, "there are 2 --names for 1 stages; give one for each"),
         ({"models": ["m"]}, "the images to encode are not clear; give --data, or --images with --labels"),
         ({"models": ["m"], "images": photographs}, "the images to encode are not clear"),
         ({"models": ["m"], "data": data, "images": photographs}, "the images to encode are not clear"),
         ({"models": ["m"], "data": data, "labels": photographs}, "the images to encode are not clear"),
-        ({"models": ["m", "n"], "data": data, "all_checkpoints": True}, "about one training directory, not 2"),
+        (
+            {"models": ["m", "n"], "data": data, "all_checkpoints": True},
+            "about one training directory, not 2",
+        ),
         ({"models": [data], "data": data, "all_checkpoints": True}, "is no training directory"),
-        ({"models": [new], "data": data, "all_checkpoints": True}, "has no checkpoint yet; wait for the first"),
+        (
+            {"models": [new], "data": data, "all_checkpoints": True},
+            "has no checkpoint yet; wait for the first",
+        ),
         ({"embeddings": [file]}, "missing.parquet does not exist"),
     ):
         with pytest.raises(UserError, match=problem):

@@ -42,7 +42,9 @@ def plain_ridge(points, targets, new):
 def test_ridge_is_that_of_scikit_learn_with_the_penalty_of_the_least_gcv_error(shape):
     rng = np.random.default_rng(0)
     points = rng.normal(size=shape)
-    targets = np.column_stack([points[:, 0] + 0.1 * rng.normal(size=len(points)), rng.normal(size=len(points))])
+    targets = np.column_stack(
+        [points[:, 0] + 0.1 * rng.normal(size=len(points)), rng.normal(size=len(points))]
+    )
     new = rng.normal(size=(4, shape[1]))
     coefficients, intercept = ridge(points, targets)
     np.testing.assert_allclose(new @ coefficients + intercept, plain_ridge(points, targets, new), atol=1e-6)
@@ -123,14 +125,20 @@ def test_noise_is_called_significant_as_often_as_stated():
     for seed in range(number):
         species = int(rng.integers(5, 20))
         axis = trait_axis(
-            rng.normal(size=(species, 12)), rng.normal(size=species), permutations=199, cv_permutations=99, seed=seed
+            rng.normal(size=(species, 12)),
+            rng.normal(size=species),
+            permutations=199,
+            cv_permutations=99,
+            seed=seed,
         )
         hits["p"] += axis.p <= 0.05
         hits["p_cv"] += axis.p_cv <= 0.05
         highest.append(np.mean(axis.r_cv_null))
     low, high = binom.ppf([0.001, 0.999], number, 0.05)
     for name, count in hits.items():
-        assert low <= count <= high, f"{count} of {number} made traits have {name} <= 0.05, not {low:g} to {high:g}"
+        assert low <= count <= high, (
+            f"{count} of {number} made traits have {name} <= 0.05, not {low:g} to {high:g}"
+        )
     assert np.mean(highest) < 0, "held-out predictions without skill must correlate negatively"
 
 
@@ -176,7 +184,9 @@ def test_many_points_have_the_components_of_the_singular_value_decomposition():
     np.testing.assert_allclose(components.scores @ components.axes, centred, atol=1e-9)
 
 
-@pytest.mark.parametrize("word", ["NA", "nan", "unknown", "n/a", "none", "null", "-", "incertae sedis", "", "<NA>", "?"])
+@pytest.mark.parametrize(
+    "word", ["NA", "nan", "unknown", "n/a", "none", "null", "-", "incertae sedis", "", "<NA>", "?"]
+)
 def test_words_for_unknown_are_no_numbers(word):
     assert np.isnan(_number(word))
 

@@ -82,7 +82,9 @@ def test_mantel_p_is_the_share_of_permuted_matrices_that_reach_the_correlation()
     taxa = random_taxa(rng, 10)
     means = means_like(rng, taxa, noise=9.0)
     found = tree_agreement(means, taxa, permutations=1_500, seed=1)
-    square = np.array([[plain_distance(one, other) if one is not other else 0 for one in taxa] for other in taxa])
+    square = np.array(
+        [[plain_distance(one, other) if one is not other else 0 for one in taxa] for other in taxa]
+    )
     rows, columns = np.triu_indices(10, 1)
     embedding = pdist(means, "cosine")
     shuffled = []
@@ -126,7 +128,9 @@ def test_figures_by_rank_are_those_of_loops_and_scikit_learn(number, seed):
             members = [label for label, of in zip(labels, clusters) if of == cluster]
             pure += max(members.count(label) for label in members)
         assert found[rank]["purity"] == pytest.approx(pure / number, abs=1e-9), rank
-        assert found[rank]["adjusted_rand"] == pytest.approx(adjusted_rand_score(labels, clusters), abs=1e-9), rank
+        assert found[rank]["adjusted_rand"] == pytest.approx(
+            adjusted_rand_score(labels, clusters), abs=1e-9
+        ), rank
         right, company = 0, [place for place in range(number) if sizes[labels[place]] > 1]
         for place in company:
             others = [other for other in range(number) if other != place]

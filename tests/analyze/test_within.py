@@ -36,7 +36,9 @@ def stage(name, strength, *, pictures=False, cultivars=False, position=0.0):
     table = {"kind": [f"Malus {at}" for at in kinds], "health": health, "sex": sex}
     if cultivars:
         table["cultivar"] = [f"{kind}-{at}" for kind, at in zip(kinds, cultivar)]
-    data = Embeddings(vectors.astype(np.float32), pa.table(table), picture if pictures else lambda row: None, name)
+    data = Embeddings(
+        vectors.astype(np.float32), pa.table(table), picture if pictures else lambda row: None, name
+    )
     return Stage(name, position, data)
 
 
@@ -54,7 +56,10 @@ def test_one_factor_stands_at_the_top_and_every_file_is_there(tmp_path):
     assert result["separability"] > 0.9 and result["orthogonality"] > 0.5
     assert sum(result["levels"].values()) == result["images"] == 144
     stems = {"factor-health", "separability", "orthogonality"}
-    names = {f"{stem}{suffix}" for stem in stems for suffix in (".png", ".csv")} | {"results.json", "report.html"}
+    names = {f"{stem}{suffix}" for stem in stems for suffix in (".png", ".csv")} | {
+        "results.json",
+        "report.html",
+    }
     assert {path.name for path in folder.iterdir()} == names
     for stem in stems:
         width, height = Image.open(folder / f"{stem}.png").size
@@ -71,7 +76,9 @@ def test_the_pictures_at_the_ends_are_of_the_level_there(tmp_path):
         columns = np.flatnonzero(near.sum(axis=0) > 30)
         assert len(columns), f"no picture of {level} is in the panel"
         middle = pixels.shape[1] / 2
-        assert (columns < middle).all() if level == "diseased" else (columns > middle).all(), f"{level}: {columns}"
+        assert (columns < middle).all() if level == "diseased" else (columns > middle).all(), (
+            f"{level}: {columns}"
+        )
 
 
 def test_the_dots_of_the_csv_are_the_images(tmp_path):
@@ -83,13 +90,17 @@ def test_the_dots_of_the_csv_are_the_images(tmp_path):
     kinds, health = one.embeddings.species("kind"), one.embeddings.texts("health")
     for row in rows:
         assert (row["species"], row["level"]) == (kinds[int(row["row"])], health[int(row["row"])])
-    place = {level: np.array([float(row["position"]) for row in rows if row["level"] == level]) for level in COLORS}
+    place = {
+        level: np.array([float(row["position"]) for row in rows if row["level"] == level]) for level in COLORS
+    }
     assert place["diseased"].mean() < place["healthy"].mean()
     spread = np.sqrt(np.mean(np.concatenate([(at - at.mean()) ** 2 for at in place.values()])))
     assert spread == pytest.approx(1, rel=1e-3), "positions are in standard deviations within levels"
 
 
-@pytest.mark.parametrize("words", [("NA", "nan", "unknown"), ("n/a", "Unknown", "<NA>"), ("null", "undetermined", "")])
+@pytest.mark.parametrize(
+    "words", [("NA", "nan", "unknown"), ("n/a", "Unknown", "<NA>"), ("null", "undetermined", "")]
+)
 def test_words_for_unknown_are_no_values_of_a_factor(tmp_path, words):
     one = stage("leaves", 5.0)
     known = one.embeddings.columns["health"].to_pylist()
@@ -107,23 +118,37 @@ def test_words_for_unknown_are_no_values_of_a_factor(tmp_path, words):
 
 def test_none_is_a_value_of_a_factor(tmp_path):
     one = stage("leaves", 5.0)
-    disease = ["rust" if value == "diseased" else "none" for value in one.embeddings.columns["health"].to_pylist()]
+    disease = [
+        "rust" if value == "diseased" else "none" for value in one.embeddings.columns["health"].to_pylist()
+    ]
     columns = pa.table({"kind": one.embeddings.columns["kind"], "disease": disease})
     data = Embeddings(one.embeddings.vectors, columns, one.embeddings.picture, "leaves")
     assert set(run([Stage("leaves", 0.0, data)], tmp_path / "out", "disease")["levels"]) == {"rust", "none"}
 
 
 def test_several_stages_and_factors(tmp_path):
-    stages = [stage(f"{share} %", strength, position=share) for share, strength in ((6, 0.0), (25, 2.0), (100, 5.0))]
+    stages = [
+        stage(f"{share} %", strength, position=share) for share, strength in ((6, 0.0), (25, 2.0), (100, 5.0))
+    ]
     result = run(stages, tmp_path / "out", "health", "sex")
     assert "separability" not in result, "with two factors, none stands at the top"
-    assert [(at["name"], at["position"]) for at in result["stages"]] == [("6 %", 6), ("25 %", 25), ("100 %", 100)]
+    assert [(at["name"], at["position"]) for at in result["stages"]] == [
+        ("6 %", 6),
+        ("25 %", 25),
+        ("100 %", 100),
+    ]
     assert result["factors"] == result["stages"][-1]["factors"]
     grown = [at["factors"]["health"]["separability"] for at in result["stages"]]
     assert grown == sorted(grown), grown
     assert result["factors"]["sex"]["left_out"]["unknown"] > 20
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    for stem in ("factor-health", "factor-sex", "stages-separability", "stages-orthogonality", "stages-fisher_ratio"):
+    for stem in (
+        "factor-health",
+        "factor-sex",
+        "stages-separability",
+        "stages-orthogonality",
+        "stages-fisher_ratio",
+    ):
         assert {f"{stem}.png", f"{stem}.csv"} <= names, f"{stem} is missing from {sorted(names)}"
     again = run(stages, tmp_path / "again", "health", "sex")
     assert again == result, "the same seed gives other figures"

@@ -88,11 +88,16 @@ def test_it_measures_both_sides(measured):
     assert measured["labels_8_process_seconds"] > measured["labels_8_cold_seconds"]
     assert "labels_16_cold_seconds" in measured and "peer_labels_16_cold_seconds" not in measured
     cold = measured["peer_labels_8_cold_seconds"]
-    assert cold < measured["peer_labels_16_estimated_seconds"] < 2 * cold, "the model is not loaded for every label"
+    assert cold < measured["peer_labels_16_estimated_seconds"] < 2 * cold, (
+        "the model is not loaded for every label"
+    )
     for rank in ("species", "family"):
         few, peer = measured[f"{rank}_at_10_seconds"], measured[f"peer_{rank}_seconds"]
         assert measured[f"{rank}_at_10_ratio"] == pytest.approx(peer / few, rel=0.01), rank
-    assert measured["images_at_once"] == {"species": {"ours": 256, "peer": 10}, "family": {"ours": 256, "peer": 2}}
+    assert measured["images_at_once"] == {
+        "species": {"ours": 256, "peer": 10},
+        "family": {"ours": 256, "peer": 2},
+    }
     assert measured["device"] == measured["peer_device"] == "cpu"
     assert measured["peak_memory_bytes"] > 1e8 and measured["peer_peak_memory_bytes"] > 1e8
     assert measured["widths"]["species"] == 200 and 0 < measured["share_above_1e-9"] <= 1
@@ -107,11 +112,16 @@ def test_both_sides_give_the_same_scores(measured):
 
 
 def test_the_table_shows_every_time_with_its_ratio(measured):
-    lines = {line.split("|")[1].strip(): line for line in table(measured).splitlines() if line.startswith("|")}
+    lines = {
+        line.split("|")[1].strip(): line for line in table(measured).splitlines() if line.startswith("|")
+    }
     assert f"{measured['family_ratio']:.3g} x" in lines["family"]
     assert lines["photographs"].count("/s") == 2 and lines["peak memory"].count("GB") == 2
     assert lines["labels 16 cold"].count("(estimated)") == 1 and table(measured).count("estimated") == 1
-    assert " - " not in lines["labels 8 cold"] and f"{measured['family_at_10_ratio']:.3g} x" in lines["family at 10"]
+    assert (
+        " - " not in lines["labels 8 cold"]
+        and f"{measured['family_at_10_ratio']:.3g} x" in lines["family at 10"]
+    )
     assert "On cpu, pybioclip on cpu." in table(measured)
     assert "At family, 256 images at once, 2 by pybioclip." in table(measured)
 
@@ -136,7 +146,10 @@ def test_wrong_arguments_are_told_before_anything_is_measured(tmp_path):
 
 def test_a_missing_package_and_a_side_that_ends_are_told_of(tmp_path):
     (tmp_path / "bioclip.py").write_text("raise ImportError('as if it were not there', name='bioclip')\n")
-    with Side(PEER, {"PYTHONPATH": str(tmp_path)}) as side, pytest.raises(UserError, match="--peer needs bioclip"):
+    with (
+        Side(PEER, {"PYTHONPATH": str(tmp_path)}) as side,
+        pytest.raises(UserError, match="--peer needs bioclip"),
+    ):
         side.ask("memory")
     with Side(OURS) as side:
         with pytest.raises(UserError, match=r"failed at load_labels: .*no_model") as told:

@@ -47,7 +47,9 @@ def gradient_flops(remat: str) -> float:
 
 def counted(remat: str):
     one_layer = dataclasses.replace(
-        BROAD, vision=dataclasses.replace(BROAD.vision, layers=1), text=dataclasses.replace(BROAD.text, layers=1)
+        BROAD,
+        vision=dataclasses.replace(BROAD.vision, layers=1),
+        text=dataclasses.replace(BROAD.text, layers=1),
     )
     return tower_work(one_layer, images=4, texts=4, text_length=77, remat=remat)
 

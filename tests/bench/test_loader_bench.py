@@ -16,18 +16,24 @@ def test_it_measures_both_loaders_on_one_core_and_gives_the_cores_back(shared_da
     result = run(shared_data / "produce/tol_shards/val", peer=True, image_size=64, batch_size=16, seconds=0.5)
     assert os.sched_getaffinity(0) == cores
     assert result["images_per_second"] > 0 and result["peer_images_per_second"] > 0
-    assert result["ratio"] == pytest.approx(result["images_per_second"] / result["peer_images_per_second"], rel=0.01)
+    assert result["ratio"] == pytest.approx(
+        result["images_per_second"] / result["peer_images_per_second"], rel=0.01
+    )
 
 
 @pytest.mark.shared_data
-def test_without_the_peer_its_figures_are_none_and_its_packages_not_imported(shared_data, monkeypatch, tmp_path):
+def test_without_the_peer_its_figures_are_none_and_its_packages_not_imported(
+    shared_data, monkeypatch, tmp_path
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for name in ("webdataset", "open_clip"):
         monkeypatch.setitem(sys.modules, name, None)
     shards = shared_data / "produce/tol_shards/val"
     result = run(shards, image_size=64, batch_size=16, seconds=0.2)
     assert result["peer_images_per_second"] is None and result["ratio"] is None
-    with pytest.raises(UserError, match=r"--peer needs webdataset; install the peers: .*bioclip-jax\[peers\]"):
+    with pytest.raises(
+        UserError, match=r"--peer needs webdataset; install the peers: .*bioclip-jax\[peers\]"
+    ):
         run(shards, peer=True, seconds=0.2)
 
 

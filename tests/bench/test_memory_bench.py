@@ -45,13 +45,17 @@ def test_each_policy_keeps_the_arrays_that_it_names():
     assert entry + pixels <= full < 1.5 * (entry + pixels)
     # qkv and mixed; qkv, out_proj and c_fc; all four.
     for remat, arrays in (("attention", 3 + 1), ("dots", 3 + 1 + 4), ("dots_attention", 3 + 1 + 1 + 4)):
-        assert kept(remat).image - full == arrays * entry, f"remat {remat} should keep {arrays} arrays a block more"
+        assert kept(remat).image - full == arrays * entry, (
+            f"remat {remat} should keep {arrays} arrays a block more"
+        )
     assert kept("none").image > kept("dots_attention").image
 
 
 def test_bfloat16_halves_what_the_blocks_keep():
     policies = ("full", "dots_attention")
-    fp32, bf16 = ([kept(remat, precision=precision).image for remat in policies] for precision in ("fp32", "bf16"))
+    fp32, bf16 = (
+        [kept(remat, precision=precision).image for remat in policies] for precision in ("fp32", "bf16")
+    )
     assert bf16[1] - bf16[0] == (fp32[1] - fp32[0]) // 2
 
 

@@ -48,7 +48,8 @@ def test_hops_grow_with_the_logarithm_and_the_number_of_collectives():
 
 
 @pytest.mark.parametrize(
-    ("size", "stride", "group"), [(32, 1, (8, 4)), (4, 1, (4, 1)), (4, 8, (1, 4)), (16, 2, (4, 4)), (8, 1, (8, 1))]
+    ("size", "stride", "group"),
+    [(32, 1, (8, 4)), (4, 1, (4, 1)), (4, 8, (1, 4)), (16, 2, (4, 4)), (8, 1, (8, 1))],
 )
 def test_an_axis_lies_inside_nodes_as_far_as_it_fits(size, stride, group):
     assert Cluster().group(size, stride) == group
@@ -114,7 +115,9 @@ def test_what_grows_and_what_does_not():
 
 def test_fewer_gpus_take_the_same_batch_in_more_micro_batches():
     def sent(micro_batches):
-        result = run(config(micro_batches=micro_batches), pairs_per_second=850.0, gpus=[16, 32, 1024], cluster=EXACT)
+        result = run(
+            config(micro_batches=micro_batches), pairs_per_second=850.0, gpus=[16, 32, 1024], cluster=EXACT
+        )
         return [figures["gradients"] for figures in result["same_batch"]]
 
     # Without micro-batches, 16 GPUs still take the batch of 32 in two.
@@ -125,7 +128,9 @@ def test_the_table_has_a_line_for_each_number_of_gpus():
     text = table(run(config(), pairs_per_second=850.0, gpus=[8, 1024]))
     lines = [line for line in text.splitlines() if line.startswith(("| 8 ", "| 1024 "))]
     assert len(lines) == 4, f"two tables of two lines were expected:\n{text}"
-    assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1, "the columns do not line up"
+    assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1, (
+        "the columns do not line up"
+    )
 
 
 def test_it_says_what_does_not_fit():

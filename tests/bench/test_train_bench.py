@@ -53,11 +53,15 @@ def test_synthetic_batches_beside_a_peer(monkeypatch):
     work = tower_work(model, images=16, texts=16, text_length=48, remat="full")
     assert result["tflops"] == pytest.approx(work.model * speed / 16 / 1e12, rel=1e-6)
     assert result["loss_tflops"] == pytest.approx(loss_flops(model, 16) * speed / 16 / 1e12, rel=1e-6)
-    assert result["hardware_utilization"] / result["mfu_measured_peak"] == pytest.approx(1 + work.repeated / work.model)
+    assert result["hardware_utilization"] / result["mfu_measured_peak"] == pytest.approx(
+        1 + work.repeated / work.model
+    )
     assert result["mfu_measured_peak"] == pytest.approx(result["tflops"] / result["matmul"]["peak"])
     assert result["mfu"] is None, "a CPU has no data sheet here"
     assert result["compile_seconds"] > 0 and result["data_wait"] == 0
-    assert result["peak_memory_bytes"] > 4 * 4 * 49408 * 64, "parameters, moments and gradients alone are more"
+    assert result["peak_memory_bytes"] > 4 * 4 * 49408 * 64, (
+        "parameters, moments and gradients alone are more"
+    )
     assert result["peer"]["pairs_per_second"] == 16 / 0.25
     assert result["ratio"] == pytest.approx(speed / 64)
 

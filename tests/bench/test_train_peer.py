@@ -61,7 +61,9 @@ def test_a_process_of_its_own_takes_the_steps(monkeypatch):
 def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch, tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('as if it were not there', name='torch')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"--peer needs torch; install the peers: pip install 'bioclip-jax\[peers\]'"):
+    with pytest.raises(
+        UserError, match=r"--peer needs torch; install the peers: pip install 'bioclip-jax\[peers\]'"
+    ):
         peer_process.Peer(config())
 
 

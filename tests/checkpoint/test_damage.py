@@ -20,7 +20,12 @@ from bioclip_jax.errors import UserError
 
 def trees(step: int) -> dict[str, dict[str, jax.Array]]:
     rng = np.random.default_rng(step)
-    return {"params": {"kernel": jnp.asarray(rng.normal(size=(512, 600)), jnp.float32), "scale": jnp.float32(step)}}
+    return {
+        "params": {
+            "kernel": jnp.asarray(rng.normal(size=(512, 600)), jnp.float32),
+            "scale": jnp.float32(step),
+        }
+    }
 
 
 def abstract() -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
@@ -62,7 +67,9 @@ def test_a_failed_save_is_told_and_can_be_made_good(saved, monkeypatch):
         assert not checkpoints.wait()
     checkpoints.save(6, trees(6), {})
     assert checkpoints.wait() and not checkpoints.save_again()
-    assert sorted(path.name for path in saved.checkpoints.iterdir()) == ["1", "2", "3", "6"], "remains of failed saves"
+    assert sorted(path.name for path in saved.checkpoints.iterdir()) == ["1", "2", "3", "6"], (
+        "remains of failed saves"
+    )
     # The count starts anew.
     with full_disk():
         for step in (7, 8):

@@ -46,12 +46,18 @@ def test_an_int_is_taken_for_a_float():
     ("values", "told"),
     [
         ({"learning_rat": 1.0}, "unknown key config.learning_rat; did you mean learning_rate?"),
-        ({"learning_rate": 1.0, "inner": {"knd": "fp32"}}, "unknown key config.inner.knd; did you mean kind?"),
+        (
+            {"learning_rate": 1.0, "inner": {"knd": "fp32"}},
+            "unknown key config.inner.knd; did you mean kind?",
+        ),
         ({}, "config.learning_rate is not set"),
         ({"learning_rate": "fast"}, "config.learning_rate is 'fast'; it must be a float"),
         ({"learning_rate": 1.0, "steps": 1.5}, "config.steps is 1.5; it must be an int"),
         ({"learning_rate": 1.0, "inner": {"kind": "fp23"}}, "must be one of fp32, bf16; did you mean fp32?"),
-        ({"learning_rate": 1.0, "inner": {"scale": [1.0]}}, "config.inner.scale has 1 values; it must have 2"),
+        (
+            {"learning_rate": 1.0, "inner": {"scale": [1.0]}},
+            "config.inner.scale has 1 values; it must have 2",
+        ),
         ({"learning_rate": 1.0, "inner": 3}, "config.inner is 3; it must be a group of keys"),
         ({"learning_rate": 1.0, "names": "sci"}, "config.names is 'sci'; it must be a list"),
     ],

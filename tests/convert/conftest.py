@@ -38,17 +38,23 @@ def small_bundle() -> ModelBundle:
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=1, replay_projector=True))
     params["visual"]["continual_proj"] = params["visual"]["continual_proj"][::-1].copy()
-    preprocess = Preprocess(size=config.vision.image_size, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25), resize_mode="squash")
+    preprocess = Preprocess(
+        size=config.vision.image_size, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25), resize_mode="squash"
+    )
     return ModelBundle(config, params, preprocess, "ViT-Test-16", "a test")
 
 
 @pytest.fixture(scope="session")
 def model_directory(small_bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`small_bundle` as `bioclip-jax export` writes it."""
-    return write_model_directory(small_bundle, tmp_path_factory.mktemp("models") / "small", replay_projector=False)
+    return write_model_directory(
+        small_bundle, tmp_path_factory.mktemp("models") / "small", replay_projector=False
+    )
 
 
 @pytest.fixture(scope="session")
 def imported_directory(small_bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`small_bundle` as `bioclip-jax import` writes it, with its replay projector."""
-    return write_model_directory(small_bundle, tmp_path_factory.mktemp("models") / "imported", replay_projector=True)
+    return write_model_directory(
+        small_bundle, tmp_path_factory.mktemp("models") / "imported", replay_projector=True
+    )

@@ -53,7 +53,13 @@ CASES = {
         {"ls_init_value": "x"},
     ],
     "text_cfg": [{"heads": "2"}, {"layers": 2.0}, {"context_length": "77"}, {"vocab_size": None}],
-    "model_cfg": [{"embed_dim": 32.0}, {"embed_dim": "32"}, {"vision_cfg": []}, {"text_cfg": None}, {"embed_dim": None}],
+    "model_cfg": [
+        {"embed_dim": 32.0},
+        {"embed_dim": "32"},
+        {"vision_cfg": []},
+        {"text_cfg": None},
+        {"embed_dim": None},
+    ],
 }
 EACH = [(part, change) for part, changes in CASES.items() for change in changes]
 
@@ -79,7 +85,7 @@ def theirs(directory: Path, photograph: Any) -> np.ndarray | None:
         model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{directory}")
         assert model.visual.image_size in (32, (32, 32), [32, 32])
         return transform(photograph).permute(1, 2, 0).numpy()
-    except Exception:  # noqa: BLE001  whatever it fails with
+    except Exception:
         return None
 
 
@@ -118,7 +124,10 @@ def test_the_trainers_is_continual_is_accepted(model_directory, tmp_path, part, 
 
 def test_patch_dropout_is_kept(model_directory, tmp_path):
     """Through load and export, for the next training; and it makes no other model of it."""
-    plain, dropping = resolve(model_directory), changed(model_directory, tmp_path, "vision_cfg", {"patch_dropout": 0.5})
+    plain, dropping = (
+        resolve(model_directory),
+        changed(model_directory, tmp_path, "vision_cfg", {"patch_dropout": 0.5}),
+    )
     assert inherited(dropping) == ("model", 0.5) and inherited(model_directory) == ("model", 0.0)
     exported = export_model(dropping, tmp_path / "out")
     written = json.loads((exported / "open_clip_config.json").read_text())
@@ -135,7 +144,12 @@ def test_older_spelling_and_misspelt_names(model_directory, monkeypatch, tmp_pat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="hf-hub:timm/vit_base_patch32_clip_224.openai is not in the cache"):
         load_model("ViT-B/32", pretrained="openai")
-    for name, pretrained in (("vit-b-32", None), ("vit-b-32", "openai"), ("vit-b/32", None), ("ViT-B32", "openai")):
+    for name, pretrained in (
+        ("vit-b-32", None),
+        ("vit-b-32", "openai"),
+        ("vit-b/32", None),
+        ("ViT-B32", "openai"),
+    ):
         with pytest.raises(UserError, match=f"unknown model '{name}': did you mean ViT-B-32\\?"):
             load_model(name, pretrained=pretrained)
     with pytest.raises(UserError, match="no such model: nowhere"):

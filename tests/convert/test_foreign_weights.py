@@ -47,13 +47,25 @@ def in_transformers(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if key in names:
             found[names[key]] = value
         elif key in ("visual.proj", "text_projection"):
-            found["visual_projection.weight" if "visual" in key else "text_projection.weight"] = value.T.copy()
+            found["visual_projection.weight" if "visual" in key else "text_projection.weight"] = (
+                value.T.copy()
+            )
         else:
             tower = "vision_model" if key.startswith("visual.") else "text_model"
-            key = key.removeprefix("visual.").replace("ln_pre", "pre_layrnorm").replace("ln_post", "post_layernorm")
-            key = key.replace("ln_final", "final_layer_norm").replace("transformer.resblocks", "encoder.layers")
+            key = (
+                key.removeprefix("visual.")
+                .replace("ln_pre", "pre_layrnorm")
+                .replace("ln_post", "post_layernorm")
+            )
+            key = key.replace("ln_final", "final_layer_norm").replace(
+                "transformer.resblocks", "encoder.layers"
+            )
             key = key.replace("mlp.c_fc", "mlp.fc1").replace("mlp.c_proj", "mlp.fc2")
-            key = key.replace("ln_1", "layer_norm1").replace("ln_2", "layer_norm2").replace("attn.out", "self_attn.out")
+            key = (
+                key.replace("ln_1", "layer_norm1")
+                .replace("ln_2", "layer_norm2")
+                .replace("attn.out", "self_attn.out")
+            )
             if "in_proj" in key:
                 start, kind = key.split("attn.in_proj_")
                 for letter, part in zip("qkv", np.split(value, 3)):
@@ -82,7 +94,9 @@ def test_transformers_weights_are_read(tensors, model_directory, tmp_path):
         tmp_path / "repository" / "pytorch_model.bin",
     )
     (tmp_path / "repository" / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(UserError, match="repository holds a transformers model.*`bioclip-jax import .*--model NAME`"):
+    with pytest.raises(
+        UserError, match="repository holds a transformers model.*`bioclip-jax import .*--model NAME`"
+    ):
         resolve(tmp_path / "repository")
     for number, source in enumerate((tmp_path / "repository", tmp_path / "repository" / "pytorch_model.bin")):
         imported = import_model(source, tmp_path / f"imported{number}", model="ViT-Test-16")
@@ -131,7 +145,9 @@ def test_weights_in_several_files(tensors, model_directory, tmp_path, suffix, la
         resolve(folder)
 
 
-@pytest.mark.parametrize("content", ["{}", "no json", '{"weight_map": {"a": "../secret.safetensors"}}', '{"weight_map": []}'])
+@pytest.mark.parametrize(
+    "content", ["{}", "no json", '{"weight_map": {"a": "../secret.safetensors"}}', '{"weight_map": []}']
+)
 def test_an_index_that_is_none_or_leads_elsewhere(tmp_path, content):
     (tmp_path / "model.safetensors.index.json").write_text(content)
     with pytest.raises(UserError, match="index.json is not an index of sharded weights"):

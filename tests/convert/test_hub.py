@@ -23,10 +23,14 @@ from bioclip_jax.models import get_config, init_params
 
 
 def _tensors(directory: Path) -> dict[str, bytes]:
-    return {name: value.tobytes() for name, value in load_file(directory / "open_clip_model.safetensors").items()}
+    return {
+        name: value.tobytes() for name, value in load_file(directory / "open_clip_model.safetensors").items()
+    }
 
 
-def test_open_clip_loads_an_export_with_its_transform_and_tokenizer(small_bundle, model_directory, photographs):
+def test_open_clip_loads_an_export_with_its_transform_and_tokenizer(
+    small_bundle, model_directory, photographs
+):
     import open_clip
 
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{model_directory}")
@@ -42,7 +46,9 @@ def test_open_clip_loads_an_export_with_its_transform_and_tokenizer(small_bundle
     from bioclip_jax.models import graphdef
 
     clip = nnx.merge(graphdef(small_bundle.config, replay_projector=True), small_bundle.params)
-    ours = jax.jit(lambda image, tokens: (clip.encode_image(image), clip.encode_text(tokens)))(expected[None], tokens.numpy())
+    ours = jax.jit(lambda image, tokens: (clip.encode_image(image), clip.encode_text(tokens)))(
+        expected[None], tokens.numpy()
+    )
     with torch.inference_mode():
         image = model.encode_image(transform(photographs[0])[None], normalize=True)
         text = model.encode_text(tokens, normalize=True)
@@ -57,10 +63,18 @@ def test_an_import_with_a_replay_projector_still_loads_in_open_clip(imported_dir
     assert np.isfinite(open_clip_features(model, photographs, ["a"])[0]).all()
 
 
-def test_pybioclips_command_line_predicts_with_an_export(model_directory, photographs, peer_environment, tmp_path):
+def test_pybioclips_command_line_predicts_with_an_export(
+    model_directory, photographs, peer_environment, tmp_path
+):
     photographs[0].save(tmp_path / "image.jpg")
     command = [sys.executable, "-c", "from bioclip.__main__ import main; main()", "predict"]
-    command += ["--model", f"local-dir:{model_directory}", "--cls", "Malus domestica,Musa acuminata", str(tmp_path / "image.jpg")]
+    command += [
+        "--model",
+        f"local-dir:{model_directory}",
+        "--cls",
+        "Malus domestica,Musa acuminata",
+        str(tmp_path / "image.jpg"),
+    ]
     done = subprocess.run(command, env=peer_environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -99,7 +113,9 @@ def test_a_logit_bias_goes_to_open_clip_and_comes_back(tmp_path):
     model = open_clip.CLIP(**get_config("ViT-Test-16").to_open_clip(), init_logit_bias=-10)
     model.logit_bias.data.fill_(-9.625)
     torch.save(model.state_dict(), tmp_path / "siglip.pt")
-    exported = export_model(import_model(tmp_path / "siglip.pt", tmp_path / "imported"), tmp_path / "exported")
+    exported = export_model(
+        import_model(tmp_path / "siglip.pt", tmp_path / "imported"), tmp_path / "exported"
+    )
     assert resolve(exported).params["logit_bias"] == np.float32(-9.625)
     again = open_clip.create_model(f"local-dir:{exported}").state_dict()
     assert again.keys() == model.state_dict().keys()
@@ -118,7 +134,9 @@ def test_a_bare_file_of_a_named_architecture(small_bundle, model_directory, tmp_
         import_model(model_directory, tmp_path / "out", model="ViT-B-32")
     with pytest.raises(UserError, match="no such file"):
         import_model(tmp_path / "nowhere.pt", tmp_path / "out", model="ViT-B-32")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["inferred"], "a failed import left something behind"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inferred"], (
+        "a failed import left something behind"
+    )
 
 
 @pytest.mark.parametrize("verb", [export_model, import_model])
@@ -152,16 +170,33 @@ def test_an_unknown_format_is_named(model_directory, tmp_path):
 def test_the_card_has_front_matter_that_the_hub_reads(small_bundle, tmp_path):
     import dataclasses
 
-    config = {"data": {"train": "shards", "val": "shards"}, "seed": 7, "init_from": "hf-hub:imageomics/bioclip-2"}
+    config = {
+        "data": {"train": "shards", "val": "shards"},
+        "seed": 7,
+        "init_from": "hf-hub:imageomics/bioclip-2",
+    }
     metrics = {"step": 40, "top1": 0.5, "top5": 0.75, "n": 12, "ranks": {"kingdom": 1.0, "family": None}}
     training = {"config": config, "step": 50, "metrics": metrics}
     bundle = dataclasses.replace(small_bundle, training=training)
-    card = (write_model_directory(bundle, tmp_path / "finches", replay_projector=False) / "README.md").read_text()
+    card = (
+        write_model_directory(bundle, tmp_path / "finches", replay_projector=False) / "README.md"
+    ).read_text()
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["library_name"] == "open_clip" and front["pipeline_tag"] == "zero-shot-image-classification"
     results = front["model-index"][0]["results"][0]["metrics"]
-    assert {entry["name"]: entry["value"] for entry in results} == {"top1": 0.5, "top5": 0.75, "top1 kingdom": 1.0}
-    for expected in ("# finches", "3.4 M parameters", "| seed | 7 |", "hf-hub:imageomics/bioclip-2", "12 images", "squash"):
+    assert {entry["name"]: entry["value"] for entry in results} == {
+        "top1": 0.5,
+        "top5": 0.75,
+        "top1 kingdom": 1.0,
+    }
+    for expected in (
+        "# finches",
+        "3.4 M parameters",
+        "| seed | 7 |",
+        "hf-hub:imageomics/bioclip-2",
+        "12 images",
+        "squash",
+    ):
         assert expected in card, f"{expected!r} is missing from\n{card}"
 
 
@@ -173,7 +208,9 @@ def test_the_configuration_says_how_images_were_prepared(small_bundle, model_dir
 
 
 def test_files_are_readable_by_others(model_directory):
-    modes = {path.name: oct(path.stat().st_mode & 0o044) for path in [model_directory, *model_directory.iterdir()]}
+    modes = {
+        path.name: oct(path.stat().st_mode & 0o044) for path in [model_directory, *model_directory.iterdir()]
+    }
     assert set(modes.values()) == {oct(0o044)}, modes
 
 
@@ -183,7 +220,9 @@ def test_fresh_weights_survive_the_disk(tmp_path, small_bundle):
     import jax
 
     params = jax.tree.map(np.asarray, init_params(small_bundle.config, seed=9))
-    directory = write_model_directory(dataclasses.replace(small_bundle, params=params), tmp_path / "out", replay_projector=True)
+    directory = write_model_directory(
+        dataclasses.replace(small_bundle, params=params), tmp_path / "out", replay_projector=True
+    )
     read = resolve(directory).params
     assert jax.tree.structure(read) == jax.tree.structure(params)
     assert all(map(np.array_equal, jax.tree.leaves(read), jax.tree.leaves(params)))

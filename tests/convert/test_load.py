@@ -24,19 +24,33 @@ from bioclip_jax.models import get_config, init_params
 
 
 def _equal(a, b) -> bool:
-    return jax.tree.structure(a) == jax.tree.structure(b) and all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+    return jax.tree.structure(a) == jax.tree.structure(b) and all(
+        map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b))
+    )
 
 
 def _without_replay(params):
-    return params | {"visual": {name: value for name, value in params["visual"].items() if name != "continual_proj"}}
+    return params | {
+        "visual": {name: value for name, value in params["visual"].items() if name != "continual_proj"}
+    }
 
 
 def test_an_exported_directory(small_bundle, model_directory, monkeypatch):
     monkeypatch.chdir(model_directory.parent)
-    for form in (model_directory, str(model_directory), f"local-dir:{model_directory}", "small", "local-dir:./small/"):
+    for form in (
+        model_directory,
+        str(model_directory),
+        f"local-dir:{model_directory}",
+        "small",
+        "local-dir:./small/",
+    ):
         bundle = resolve(form)
         assert _equal(bundle.params, _without_replay(small_bundle.params)), form
-        assert (bundle.config, bundle.preprocess, bundle.name) == (small_bundle.config, small_bundle.preprocess, "ViT-Test-16")
+        assert (bundle.config, bundle.preprocess, bundle.name) == (
+            small_bundle.config,
+            small_bundle.preprocess,
+            "ViT-Test-16",
+        )
         assert bundle.source == str(form) and bundle.training is None
 
 
@@ -60,14 +74,26 @@ def run(tmp_path_factory) -> Path:
         }
     )
     lines = [
-        {"step": 5, "loss": 2.0, "val": {"top1": 0.25, "top5": 0.5, "n": 40, "ranks": {"kingdom": 0.75, "species": 0.25}}},
+        {
+            "step": 5,
+            "loss": 2.0,
+            "val": {"top1": 0.25, "top5": 0.5, "n": 40, "ranks": {"kingdom": 0.75, "species": 0.25}},
+        },
         {"step": 10, "loss": 1.0},
-        {"step": 15, "loss": 0.5, "val": {"top1": 0.625, "top5": 1.0, "n": 40, "ranks": {"kingdom": 1.0, "species": 0.625}}},
+        {
+            "step": 15,
+            "loss": 0.5,
+            "val": {"top1": 0.625, "top5": 1.0, "n": 40, "ranks": {"kingdom": 1.0, "species": 0.625}},
+        },
     ]
     directory.metrics_file.write_text("\n".join(map(json.dumps, lines)) + '\n{"step": 20, "lo')
     checkpoints = Checkpoints(directory, keep=None)
     for step in (10, 20):
-        checkpoints.save(step, {"params": init_params(get_config("ViT-Test-16"), seed=step), "opt_state": {"n": np.zeros(3)}}, {})
+        checkpoints.save(
+            step,
+            {"params": init_params(get_config("ViT-Test-16"), seed=step), "opt_state": {"n": np.zeros(3)}},
+            {},
+        )
     checkpoints.wait()
     checkpoints.close()
     return directory.path
@@ -95,7 +121,14 @@ def test_a_checkpoint_in_a_training_directory(run, monkeypatch):
 
 def test_an_export_of_a_run_tells_its_story_but_no_private_path(run, tmp_path):
     card = (export_model(run, tmp_path / "out") / "README.md").read_text()
-    for expected in ("shards/train", "tree_of_life_mini:validation", "sci, taxon_com", "| learning_rate | 0.001 |", "62.5%", "step 15"):
+    for expected in (
+        "shards/train",
+        "tree_of_life_mini:validation",
+        "sci, taxon_com",
+        "| learning_rate | 0.001 |",
+        "62.5%",
+        "step 15",
+    ):
         assert expected in card, f"{expected!r} is missing from\n{card}"
     assert "secret" not in card
 
@@ -104,7 +137,9 @@ def test_an_export_of_a_run_tells_its_story_but_no_private_path(run, tmp_path):
 def test_another_image_size(run, model_directory, size):
     for model in (run, model_directory):
         usual, bundle = resolve(model), resolve(model, image_size=size)
-        assert bundle.config == dataclasses.replace(usual.config, vision=dataclasses.replace(usual.config.vision, image_size=size))
+        assert bundle.config == dataclasses.replace(
+            usual.config, vision=dataclasses.replace(usual.config.vision, image_size=size)
+        )
         assert bundle.preprocess == dataclasses.replace(usual.preprocess, size=size)
         expected = resize_positions(usual.params["visual"]["positional_embedding"], size // 16)
         np.testing.assert_array_equal(bundle.params["visual"]["positional_embedding"], expected)
@@ -151,7 +186,10 @@ def hub_cache(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_cached_model_of_the_hub_needs_no_network(small_bundle, model_directory, hub_cache):
-    files = {"open_clip_config.json": "open_clip_config.json", "open_clip_model.safetensors": "open_clip_model.safetensors"}
+    files = {
+        "open_clip_config.json": "open_clip_config.json",
+        "open_clip_model.safetensors": "open_clip_model.safetensors",
+    }
     _cache_on_hub(model_directory, hub_cache, files)
     bundle = resolve("hf-hub:imageomics/small")
     assert _equal(bundle.params, _without_replay(small_bundle.params))
@@ -169,13 +207,17 @@ def test_pickled_weights_of_the_hub(small_bundle, imported_directory, model_dire
     folder.mkdir()
     torch.save(state_dict, folder / "open_clip_pytorch_model.bin")
     shutil.copy(model_directory / "open_clip_config.json", folder)
-    _cache_on_hub(folder, hub_cache, {name: name for name in ("open_clip_config.json", "open_clip_pytorch_model.bin")})
+    _cache_on_hub(
+        folder, hub_cache, {name: name for name in ("open_clip_config.json", "open_clip_pytorch_model.bin")}
+    )
     assert _equal(resolve("hf-hub:imageomics/small").params, small_bundle.params)
 
 
 def test_what_is_not_cached_is_one_line_when_offline(hub_cache, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="hf-hub:imageomics/other is not in the cache and the Hub cannot be reached"):
+    with pytest.raises(
+        UserError, match="hf-hub:imageomics/other is not in the cache and the Hub cannot be reached"
+    ):
         resolve("hf-hub:imageomics/other")
     with pytest.raises(UserError, match="hf-hub:a/b/c is not a Hub name"):
         resolve("hf-hub:a/b/c")
@@ -189,11 +231,15 @@ def test_a_hub_out_of_reach_is_asked_once_and_the_way_out_is_named(hub_cache, mo
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    with pytest.raises(UserError, match="the Hub cannot be reached; connect once to fetch it, or .* --model DIR") as error:
+    with pytest.raises(
+        UserError, match="the Hub cannot be reached; connect once to fetch it, or .* --model DIR"
+    ) as error:
         resolve("hf-hub:imageomics/other")
     assert len(asked) == 1, f"the Hub was asked {len(asked)} times"
     assert "\n" not in str(error.value) and not caplog.records, caplog.text
-    with pytest.raises(UserError, match="names.npy of imageomics/other is not in the cache and the Hub cannot be reached"):
+    with pytest.raises(
+        UserError, match="names.npy of imageomics/other is not in the cache and the Hub cannot be reached"
+    ):
         download_pair("imageomics/other", ["names"])
 
 
@@ -227,5 +273,7 @@ def test_weights_that_do_not_fit_their_configuration(model_directory, tmp_path):
     config = json.loads((copied / "open_clip_config.json").read_text())
     config["model_cfg"]["vision_cfg"]["layers"] = 3
     (copied / "open_clip_config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="model: 12 tensors are missing, such as visual.transformer.resblocks.2"):
+    with pytest.raises(
+        UserError, match="model: 12 tensors are missing, such as visual.transformer.resblocks.2"
+    ):
         resolve(copied)

@@ -16,7 +16,10 @@ from bioclip_jax.models import blocks, get_config, graphdef, init_params, normal
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.text.tokenizer import Tokenizer
 
-TEXTS = ["a photo of Malus domestica with common name apple.", "Plantae Tracheophyta Magnoliopsida Rosales Rosaceae"]
+TEXTS = [
+    "a photo of Malus domestica with common name apple.",
+    "Plantae Tracheophyta Magnoliopsida Rosales Rosaceae",
+]
 
 
 def _our_features(name, params, images, texts, dtype=jnp.float32):
@@ -28,7 +31,9 @@ def _our_features(name, params, images, texts, dtype=jnp.float32):
     @jax.jit
     def features(params, pixels, tokens):
         clip = nnx.merge(model, params)
-        return clip.encode_image(normalize_images(pixels, preprocess.mean, preprocess.std)), clip.encode_text(tokens)
+        return clip.encode_image(normalize_images(pixels, preprocess.mean, preprocess.std)), clip.encode_text(
+            tokens
+        )
 
     return tuple(np.asarray(x) for x in features(params, pixels, Tokenizer()(texts)))
 
@@ -95,5 +100,8 @@ def test_open_clip_runs_our_fresh_weights(photographs):
     model = CLIP(**config.to_open_clip()).eval()
     tensors = {key: torch.from_numpy(value.copy()) for key, value in to_state_dict(params, config).items()}
     model.load_state_dict(tensors, strict=True)
-    ours, theirs = _our_features("ViT-B-32", params, photographs, TEXTS), open_clip_features(model, photographs, TEXTS)
+    ours, theirs = (
+        _our_features("ViT-B-32", params, photographs, TEXTS),
+        open_clip_features(model, photographs, TEXTS),
+    )
     assert _largest(ours, theirs) <= 2e-6

@@ -11,7 +11,9 @@ from bioclip_jax.convert.positions import resize_positions
 from bioclip_jax.errors import UserError
 
 
-@pytest.mark.parametrize(("old", "new"), [(7, 8), (14, 7), (16, 24), (24, 16), (14, 15), (3, 13), (13, 2), (1, 4)])
+@pytest.mark.parametrize(
+    ("old", "new"), [(7, 8), (14, 7), (16, 24), (24, 16), (14, 15), (3, 13), (13, 2), (1, 4)]
+)
 def test_sizes_up_and_down_are_open_clips(old, new):
     import torch
     from open_clip.model import resize_pos_embed

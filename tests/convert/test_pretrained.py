@@ -59,7 +59,8 @@ def test_a_wrong_choice_is_told_in_one_line(architecture, tag, named):
 
 def test_listing_imports_no_jax():
     code = (
-        "from bioclip_jax.convert.pretrained import architectures, tags; [tags(name) for name in architectures()];"
+        "from bioclip_jax.convert.pretrained import architectures, tags; [tags(name) for name in "
+        "architectures()];"
         "import sys; print([name for name in ('jax', 'torch') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,11 +14,16 @@ from bioclip_jax.convert.open_clip import from_state_dict, to_state_dict
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, get_config, init_params, model_names
 
-# Layer scale in both towers, heads of another width, an MLP ratio that rounds, patches that do not fill the image.
+# Layer scale in both towers, heads of another width, an MLP ratio that rounds, patches that do not fill the
+# image.
 ODD = CLIPConfig(
     embed_dim=24,
-    vision=VisionConfig(image_size=50, patch_size=12, width=40, layers=3, head_width=20, mlp_ratio=4.9231, ls_init_value=0.1),
-    text=TextConfig(width=32, heads=4, layers=2, context_length=9, vocab_size=100, mlp_ratio=2.0, ls_init_value=0.1),
+    vision=VisionConfig(
+        image_size=50, patch_size=12, width=40, layers=3, head_width=20, mlp_ratio=4.9231, ls_init_value=0.1
+    ),
+    text=TextConfig(
+        width=32, heads=4, layers=2, context_length=9, vocab_size=100, mlp_ratio=2.0, ls_init_value=0.1
+    ),
     quick_gelu=True,
 )
 
@@ -87,7 +92,10 @@ def test_a_scale_of_one_element_is_a_scalar(odd_model):
         (lambda d: d.pop("visual.proj"), "1 tensors are missing, such as visual.proj"),
         (lambda d: d.update({"visual.attnpool.q": np.zeros(2)}), "visual.attnpool.q"),
         (lambda d: d.update({"ln_final.bias": np.zeros(31)}), r"ln_final.bias has shape \[31\].*\[32\]"),
-        (lambda d: d.update({"visual.conv1.weight": np.zeros((40, 3, 12, 13))}), "visual.conv1.weight has shape"),
+        (
+            lambda d: d.update({"visual.conv1.weight": np.zeros((40, 3, 12, 13))}),
+            "visual.conv1.weight has shape",
+        ),
     ],
 )
 def test_a_file_that_does_not_fit_is_told_by_its_tensor(odd_model, change, message):
@@ -107,7 +115,9 @@ def _shapes_of(name: str) -> dict[str, np.ndarray]:
     return {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", ["ViT-S-16-alt", "ViT-M-16-alt", "ViT-B-16-plus-240", "ViT-L-16-320", "ViT-g-14", "ViT-Test-16"])
+@pytest.mark.parametrize(
+    "name", ["ViT-S-16-alt", "ViT-M-16-alt", "ViT-B-16-plus-240", "ViT-L-16-320", "ViT-g-14", "ViT-Test-16"]
+)
 def test_an_architecture_is_known_by_its_shapes(name):
     assert infer_architecture(_shapes_of(name)) == name
 
@@ -129,6 +139,8 @@ def test_shapes_of_no_architecture():
 def test_names_are_found_again_at_any_image_size():
     for name in model_names():
         assert get_config(architecture_name(get_config(name))) == get_config(name)
-    larger = dataclasses.replace(get_config("ViT-B-16"), vision=dataclasses.replace(get_config("ViT-B-16").vision, image_size=384))
+    larger = dataclasses.replace(
+        get_config("ViT-B-16"), vision=dataclasses.replace(get_config("ViT-B-16").vision, image_size=384)
+    )
     assert architecture_name(larger) == "ViT-B-16"
     assert architecture_name(ODD) is None

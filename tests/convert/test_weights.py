@@ -22,7 +22,9 @@ TENSORS = {
 
 
 def _same(found: dict[str, np.ndarray]) -> bool:
-    return found.keys() == TENSORS.keys() and all((found[key] == TENSORS[key].numpy()).all() for key in TENSORS)
+    return found.keys() == TENSORS.keys() and all(
+        (found[key] == TENSORS[key].numpy()).all() for key in TENSORS
+    )
 
 
 def test_safetensors(tmp_path):
@@ -34,10 +36,18 @@ def test_safetensors(tmp_path):
     "content",
     [
         TENSORS,
-        {"epoch": 3, "name": "run", "state_dict": TENSORS, "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}},
+        {
+            "epoch": 3,
+            "name": "run",
+            "state_dict": TENSORS,
+            "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}},
+        },
         {"state_dict": {f"module.{key}": tensor for key, tensor in TENSORS.items()}},
         {"state_dict": {f"module._orig_mod.{key}": tensor for key, tensor in TENSORS.items()}},
-        {f"text.{key}" if not key.startswith(("visual", "logit")) else key: tensor for key, tensor in TENSORS.items()},
+        {
+            f"text.{key}" if not key.startswith(("visual", "logit")) else key: tensor
+            for key, tensor in TENSORS.items()
+        },
         {**TENSORS, "logit_scale": torch.nn.Parameter(TENSORS["logit_scale"])},
     ],
     ids=["plain", "trainer", "data parallel", "compiled", "text apart", "parameter"],
@@ -71,7 +81,9 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "model.bin"])
-@pytest.mark.parametrize("content", [b"", b"this is a text file, and no weights at all", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize(
+    "content", [b"", b"this is a text file, and no weights at all", b"PK\x03\x04 cut off"]
+)
 def test_damaged_files_are_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=name) as error:
@@ -105,7 +117,12 @@ def test_other_things(tmp_path):
 def test_the_file_that_open_clip_would_take(tmp_path):
     from open_clip.factory import _find_checkpoint_in_dir
 
-    names = ["zzz.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "open_clip_model.safetensors"]
+    names = [
+        "zzz.safetensors",
+        "model.safetensors",
+        "open_clip_pytorch_model.bin",
+        "open_clip_model.safetensors",
+    ]
     (tmp_path / "replay_projector.safetensors").touch()
     with pytest.raises(UserError, match="no weights"):
         find_weights(tmp_path)

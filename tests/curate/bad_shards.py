@@ -95,7 +95,9 @@ def _cut_off() -> Bad:
 def _cut_between() -> Bad:
     """Cut at a member: all before it is whole, but whether something is missing nobody knows."""
     content = tar(*sample(110), *sample(111))
-    return Bad(content[: _header_of(content, "s111.sci.txt")], 2, 2, {"cut_off_tar": 1}, {"caption_missing": 1})
+    return Bad(
+        content[: _header_of(content, "s111.sci.txt")], 2, 2, {"cut_off_tar": 1}, {"caption_missing": 1}
+    )
 
 
 def _damaged() -> Bad:
@@ -153,7 +155,12 @@ def _captions() -> Bad:
             *sample(404, captions=("sci",), sci=b"\xff\xfe"),
             *sample(405, sci=b"a photo of Malus domestica."),
             *sample(406, com=b"a photo of apple."),
-            *sample(407, scientific_name=b"Malus domestica", sci=b"a photo of Malus domestica.", captions=PUBLISHED),
+            *sample(
+                407,
+                scientific_name=b"Malus domestica",
+                sci=b"a photo of Malus domestica.",
+                captions=PUBLISHED,
+            ),
             *sample(408, captions=(), key="plain"),
             ("plain.txt", b"a photo of family and friends"),
             ("plain.json", b"{nonsense"),
@@ -170,7 +177,9 @@ def png_bomb(side: int = 60_000) -> bytes:
     """A PNG of some hundred bytes that says it is of side x side pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(1000))
@@ -187,7 +196,7 @@ def jpeg_bomb() -> bytes:
 
 def _images() -> Bad:
     photo = picture(5)
-    sixteen = Image.fromarray((np.asarray(photo.convert("L"), np.uint16) * 257))
+    sixteen = Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257)
     cut = [encoded(photo)[:-300], encoded(photo, "PNG")[:300]]
     bad = [png_bomb(), png_bomb(14_000), jpeg_bomb(), *cut, b"<html>", b""]
     unusual = [
@@ -203,7 +212,9 @@ def _images() -> Bad:
         (encoded(photo, "PNG"), "jpg"),
     ]
     files = [file for n, image in enumerate(bad) for file in sample(500 + n, image=image)]
-    files += [file for n, (image, kind) in enumerate(unusual) for file in sample(600 + n, image=image, kind=kind)]
+    files += [
+        file for n, (image, kind) in enumerate(unusual) for file in sample(600 + n, image=image, kind=kind)
+    ]
     return Bad(
         tar(*files),
         samples=17,

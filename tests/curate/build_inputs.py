@@ -33,7 +33,9 @@ def encoded(pixels: np.ndarray, kind: str) -> bytes:
 def taxon(number: int) -> Taxon:
     genus = GENERA[number % len(GENERA)]
     common = f"rose no. {number}" if number % 2 else ""
-    return Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", genus, f"species{number}", common)
+    return Taxon(
+        "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", genus, f"species{number}", common
+    )
 
 
 def row(filepath: str, labels: Taxon, **columns: str) -> dict[str, str]:

@@ -173,13 +173,16 @@ CASES = {
 
 _GBIF = (
     "taxonID datasetID parentNameUsageID acceptedNameUsageID originalNameUsageID scientificName "
-    "scientificNameAuthorship canonicalName genericName specificEpithet infraspecificEpithet taxonRank nameAccordingTo "
+    "scientificNameAuthorship canonicalName genericName specificEpithet infraspecificEpithet taxonRank "
+    "nameAccordingTo "
     "namePublishedIn taxonomicStatus nomenclaturalStatus taxonRemarks kingdom phylum class order family genus"
 ).split()
 _COL = (
-    "taxonID parentNameUsageID acceptedNameUsageID originalNameUsageID scientificNameID datasetID taxonomicStatus "
+    "taxonID parentNameUsageID acceptedNameUsageID originalNameUsageID scientificNameID datasetID "
+    "taxonomicStatus "
     "taxonRank scientificName scientificNameAuthorship notho genericName infragenericEpithet specificEpithet "
-    "infraspecificEpithet cultivarEpithet nameAccordingTo namePublishedIn nomenclaturalCode nomenclaturalStatus "
+    "infraspecificEpithet cultivarEpithet nameAccordingTo namePublishedIn nomenclaturalCode "
+    "nomenclaturalStatus "
     "taxonRemarks references"
 ).split()
 _PREFIXES = {"notho": "col:", "references": "dcterms:"}
@@ -212,7 +215,9 @@ def write_col(folder: Path) -> Path:
     languages = {"en": "eng", "de": "deu"}
     names = [dict(zip(columns, (id, languages[language], name))) for id, name, language, _ in COMMON_NAMES]
     prefixes = {"language": "dcterms:"}
-    _write(folder / "VernacularName.tsv", columns, names, lambda column: prefixes.get(column, "dwc:") + column)
+    _write(
+        folder / "VernacularName.tsv", columns, names, lambda column: prefixes.get(column, "dwc:") + column
+    )
     return folder
 
 

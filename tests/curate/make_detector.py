@@ -32,13 +32,22 @@ threshold = 0.9
 """
 
 _WORDS = "Coll. Museum Typus Holotype det. leg. 1897 Brasilia Herb. No. 4711 Coleoptera Fam. Lepidoptera loc.".split()
-_FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX)
+_FONTS = (
+    cv2.FONT_HERSHEY_SIMPLEX,
+    cv2.FONT_HERSHEY_COMPLEX,
+    cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
+    cv2.FONT_HERSHEY_DUPLEX,
+)
 
 
 def draw_label(rng: np.random.Generator) -> np.ndarray:
     """A photograph of a paper label or a page of text, uint8 [256, 256, 3]: paper, lines, tilt, light, noise."""
     paper = np.full((256, 256, 3), rng.uniform(205, 250, 3).astype(int), np.uint8)
-    ink, font, scale = rng.uniform(0, 90, 3).tolist(), _FONTS[rng.integers(len(_FONTS))], rng.uniform(0.35, 0.9)
+    ink, font, scale = (
+        rng.uniform(0, 90, 3).tolist(),
+        _FONTS[rng.integers(len(_FONTS))],
+        rng.uniform(0.35, 0.9),
+    )
     for baseline in np.arange(30, 250, 36 * scale + rng.uniform(2, 10)):
         line = " ".join(rng.choice(_WORDS, rng.integers(1, 6)))
         cv2.putText(paper, line, (int(rng.uniform(4, 40)), int(baseline)), font, scale, ink, 1, cv2.LINE_AA)

@@ -48,7 +48,11 @@ def described_archive(folder, target, *, name, separator=",", quote="&quot;", he
     """A Darwin Core Archive of the folder's Taxon.tsv in another file, and a meta.xml that says how it is written."""
     table = pl.read_csv(folder / "Taxon.tsv", separator="\t", quote_char=None, infer_schema=False)
     terms = [column.rpartition(":")[2] for column in table.columns]
-    options = {"separator": separator, "include_header": header, "quote_style": "necessary" if quote else "never"}
+    options = {
+        "separator": separator,
+        "include_header": header,
+        "quote_style": "necessary" if quote else "never",
+    }
     text = table.write_csv(**options)
     fields = "".join(
         f'<field index="{number}" term="http://rs.tdwg.org/dwc/terms/{term}"/>'
@@ -58,7 +62,8 @@ def described_archive(folder, target, *, name, separator=",", quote="&quot;", he
     meta = (
         '<?xml version="1.0"?><archive xmlns="http://rs.tdwg.org/dwc/text/"><core '
         f'encoding="{encoding}" fieldsTerminatedBy="{separator if separator != chr(9) else chr(92) + "t"}" '
-        f'fieldsEnclosedBy="{quote}" ignoreHeaderLines="{int(header)}" rowType="http://rs.tdwg.org/dwc/terms/Taxon">'
+        f'fieldsEnclosedBy="{quote}" ignoreHeaderLines="{int(header)}" '
+        f'rowType="http://rs.tdwg.org/dwc/terms/Taxon">'
         f"<files><location>{name}</location></files>"
         f'<id index="{terms.index("taxonID")}"/>{fields}</core></archive>'
     )
@@ -97,7 +102,9 @@ def test_an_archive_without_meta_xml_is_known_by_its_columns(folder, tmp_path):
     for separator in ("\t", ",", ";"):
         with zipfile.ZipFile(tmp_path / f"{ord(separator)}.zip", "w") as archive:
             archive.writestr("README.txt", "Names of plants, by taxonID")
-            archive.writestr("classification.csv", table.write_csv(separator=separator, quote_style="necessary"))
+            archive.writestr(
+                "classification.csv", table.write_csv(separator=separator, quote_style="necessary")
+            )
         found = align_taxa(taxa, Backbone(tmp_path / f"{ord(separator)}.zip"))
         assert found == align_taxa(taxa, Backbone(folder / "Taxon.tsv")), separator
 
@@ -107,7 +114,8 @@ def test_an_archive_without_meta_xml_is_known_by_its_columns(folder, tmp_path):
     [
         "<archive",
         "<archive/>",
-        '<archive><core rowType="Taxon"><files><location>../a.txt</location></files><id index="0"/></core></archive>',
+        '<archive><core rowType="Taxon"><files><location>../a.txt</location></files><id '
+        'index="0"/></core></archive>',
         '<!DOCTYPE a [<!ENTITY b "c">]><archive/>',
     ],
 )
@@ -148,7 +156,10 @@ def test_without_a_place_for_the_cache_it_works_all_the_same(folder, tmp_path, m
 
 def test_a_table_is_aligned_and_reported(folder, tmp_path):
     table = tmp_path / "metadata.csv"
-    rows = [vars(taxon) | {"filepath": f"{n:03}.jpg", "images": 1 + n % 3} for n, taxon in enumerate(CASES.values())]
+    rows = [
+        vars(taxon) | {"filepath": f"{n:03}.jpg", "images": 1 + n % 3}
+        for n, taxon in enumerate(CASES.values())
+    ]
     # An annotation table, whose `class` is a label.
     frame = pl.DataFrame(rows).rename({"class_": "cls"}).with_columns(pl.lit("007").alias("class"))
     pl.concat([frame, frame]).write_csv(table)
@@ -163,7 +174,12 @@ def test_a_table_is_aligned_and_reported(folder, tmp_path):
     aligned = pl.read_csv(tmp_path / "aligned.csv", infer_schema=False)
     assert aligned.height == 2 * len(CASES)
     bear = aligned.row(0, named=True)
-    assert (bear["filepath"], bear["class"], bear["cls"], bear["given_cls"]) == ("000.jpg", "007", "Mammalia", "")
+    assert (bear["filepath"], bear["class"], bear["cls"], bear["given_cls"]) == (
+        "000.jpg",
+        "007",
+        "Mammalia",
+        "",
+    )
     listing = pl.read_csv(result["names_report"])
     assert listing.height == sum(result["names"].values())
     text = (tmp_path / "aligned.report.md").read_text(encoding="utf-8")
@@ -171,7 +187,9 @@ def test_a_table_is_aligned_and_reported(folder, tmp_path):
 
     first = [(tmp_path / f"aligned{suffix}").read_bytes() for suffix in (".csv", ".report.md", ".report.csv")]
     align_table(table, tmp_path / "again.csv", **options)
-    assert [(tmp_path / f"again{suffix}").read_bytes() for suffix in (".csv", ".report.md", ".report.csv")] == first
+    assert [
+        (tmp_path / f"again{suffix}").read_bytes() for suffix in (".csv", ".report.md", ".report.csv")
+    ] == first
     assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
 
     # What was aligned is exact, and what a person gave in the first place is kept.
@@ -188,8 +206,17 @@ def test_no_names_at_all(folder):
 
 
 def test_whole_names_in_a_column_of_their_own(folder):
-    names = ["Ursus arctos Linnaeus, 1758", "Mentha × piperita L.", "Oenanthe L.", "URSUS ARCTUS", None, "Ursidae"]
-    result = align(pl.DataFrame({"scientific_name": names, "species": ["arctos", *[None] * 5]}), Backbone(folder))
+    names = [
+        "Ursus arctos Linnaeus, 1758",
+        "Mentha × piperita L.",
+        "Oenanthe L.",
+        "URSUS ARCTUS",
+        None,
+        "Ursidae",
+    ]
+    result = align(
+        pl.DataFrame({"scientific_name": names, "species": ["arctos", *[None] * 5]}), Backbone(folder)
+    )
     assert result["status"].to_list() == ["exact", "exact", "exact", "fuzzy", "unresolved", "exact"]
     assert result["family"].to_list() == ["Ursidae", "Lamiaceae", "Apiaceae", "Ursidae", "", "Ursidae"]
     text, table = alignment_report(result)
@@ -210,7 +237,11 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
         (table, {"backbone": tmp_path / "headless.tsv"}, "headless.tsv has no rows"),
         (table, {"backbone": tmp_path / "empty.csv"}, "empty.csv cannot be read"),
         (table, {"backbone": tmp_path / "folder"}, "holds no Taxon.tsv"),
-        (table, {"backbone": folder, "vernacular": tmp_path / "other.csv"}, "other.csv has no column taxonID"),
+        (
+            table,
+            {"backbone": folder, "vernacular": tmp_path / "other.csv"},
+            "other.csv has no column taxonID",
+        ),
         (table, {"backbone": folder, "vernacular": tmp_path / "nowhere.tsv"}, "nowhere.tsv; give"),
         (table, {"backbone": folder, "count_column": "genus"}, "'genus' of whole numbers"),
         (tmp_path / "other.csv", {"backbone": folder}, "no column with names"),
@@ -230,7 +261,10 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
     ("name", "content"),
     [
         ("q.tsv", 'species\tremark\n"Ursus arctos"\t"open\nUrsus arctos\t"a" b\nUrsus arctos\tx\t\n'),
-        ("gbif.csv", "taxonKey\tscientificName\tspecies\n" + "1\tUrsus arctos Linnaeus, 1758\tUrsus arctos\n" * 3),
+        (
+            "gbif.csv",
+            "taxonKey\tscientificName\tspecies\n" + "1\tUrsus arctos Linnaeus, 1758\tUrsus arctos\n" * 3,
+        ),
         ("semicolon.csv", "Genus; Species\n" + "Ursus; arctos\n" * 3),
         ("list.txt", "Scientific Name\n" + "Ursus arctos Linnaeus, 1758\n" * 3),
     ],
@@ -247,7 +281,9 @@ def test_tables_of_any_kind(folder, tmp_path, name, content):
 
 def test_a_row_of_too_many_cells_is_told_by_its_line(folder, tmp_path):
     (tmp_path / "n.csv").write_text("genus,author,species\nUrsus,L.,arctos\nUrsus,L., 1758,arctos\n")
-    with pytest.raises(UserError, match="n.csv, line 3: 4 cells under a header of 3; put a cell that holds a comma"):
+    with pytest.raises(
+        UserError, match="n.csv, line 3: 4 cells under a header of 3; put a cell that holds a comma"
+    ):
         align_table(tmp_path / "n.csv", tmp_path / "out.csv", backbone=folder)
 
 

@@ -86,7 +86,11 @@ def test_a_name_of_another_kingdom_is_not_taken(aligned):
 @pytest.mark.parametrize("case", ["hybrid", "hybrid by letter"])
 def test_hybrids(aligned, case):
     found = aligned[case]
-    assert (found.taxon.scientific_name, found.taxon.family, found.status) == ("Mentha piperita", "Lamiaceae", "exact")
+    assert (found.taxon.scientific_name, found.taxon.family, found.status) == (
+        "Mentha piperita",
+        "Lamiaceae",
+        "exact",
+    )
     assert "hybrid" in found.note
 
 
@@ -148,7 +152,9 @@ def test_open_nomenclature_is_resolved_at_the_genus(aligned, case):
     assert "not determined" in found.note and "at genus level" in found.note
 
 
-@pytest.mark.parametrize(("case", "note"), [("subspecies", "of subspecies"), ("unknown variety", "niger left out")])
+@pytest.mark.parametrize(
+    ("case", "note"), [("subspecies", "of subspecies"), ("unknown variety", "niger left out")]
+)
 def test_below_the_species_the_species_is_taken(aligned, case, note):
     found = aligned[case]
     assert (found.taxon.scientific_name, found.status) == ("Canis lupus", "exact")
@@ -163,7 +169,9 @@ def test_an_unknown_species_keeps_its_epithet_and_gets_the_lineage_of_its_genus(
         "unresolved",
     )
     assert "lineage of genus Ursus" in found.note
-    assert aligned["unknown family"].taxon == Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Nonsensidae")
+    assert aligned["unknown family"].taxon == Taxon(
+        "Animalia", "Chordata", "Mammalia", "Carnivora", "Nonsensidae"
+    )
     assert aligned["unknown"].taxon == CASES["unknown"]
 
 
@@ -173,7 +181,8 @@ def test_a_name_above_the_genus_is_resolved_at_its_rank(aligned):
 
 
 @pytest.mark.parametrize(
-    ("case", "name"), [("diacritics", "Isoetes echinospora"), ("doubtful", "Salmo obscurus"), ("quote", "Salmo trutta")]
+    ("case", "name"),
+    [("diacritics", "Isoetes echinospora"), ("doubtful", "Salmo obscurus"), ("quote", "Salmo trutta")],
 )
 def test_names_that_are_oddly_written_in_the_backbone(aligned, case, name):
     assert (aligned[case].taxon.scientific_name, aligned[case].status) == (name, "exact")
@@ -181,7 +190,11 @@ def test_names_that_are_oddly_written_in_the_backbone(aligned, case, name):
 
 def test_a_common_name_alone_is_looked_up_and_only_proposed(aligned, folder):
     found = aligned["common name"]
-    assert (found.status, found.proposal, found.taxon) == ("fuzzy", "Prunella modularis", CASES["common name"])
+    assert (found.status, found.proposal, found.taxon) == (
+        "fuzzy",
+        "Prunella modularis",
+        CASES["common name"],
+    )
     assert (aligned["common name of two"].status, aligned["nothing"].status) == ("ambiguous", "unresolved")
     applied = align_taxa([CASES["common name"]], Backbone(folder), apply_fuzzy=True)
     assert applied[0].taxon == CASES["common name"]
@@ -212,7 +225,9 @@ def test_real_names_get_their_lineages_and_misspelt_ones_their_proposals(shared_
     real = pl.read_csv(shared_data / "rare_species_taxa.csv", infer_schema=False).fill_null("")
     species = pl.col("genus") + " " + pl.col("species")
     table = real.unique(["genus", "species"], maintain_order=True).with_row_index("taxonID")
-    table = table.with_columns((species + " Author, 1900").alias("scientificName"), taxonRank=pl.lit("species"))
+    table = table.with_columns(
+        (species + " Author, 1900").alias("scientificName"), taxonRank=pl.lit("species")
+    )
     table = table.drop("species", "common_name")
     table.write_csv(tmp_path / "Taxon.tsv", separator="\t", quote_style="never")
     backbone = Backbone(tmp_path / "Taxon.tsv")
@@ -221,7 +236,9 @@ def test_real_names_get_their_lineages_and_misspelt_ones_their_proposals(shared_
     assert [found.taxon for found in align_taxa(bare, backbone)] == taxa
 
     swapped = [Taxon(genus=taxon.genus, species=_swapped(taxon.species)) for taxon in taxa]
-    proposals = {taxon.scientific_name: found.proposal for taxon, found in zip(taxa, align_taxa(swapped, backbone))}
+    proposals = {
+        taxon.scientific_name: found.proposal for taxon, found in zip(taxa, align_taxa(swapped, backbone))
+    }
     # Epithets of three letters are too short to guess.
     assert proposals == {name: name if len(name.split()[-1]) > 3 else "" for name in proposals}
     assert sum(map(bool, proposals.values())) >= len(proposals) - 3

@@ -51,7 +51,12 @@ def catalogue(output: Path) -> list[dict]:
 
 def test_the_shards_are_a_tree_of_life(folder, built):
     names = [f"shard-{number:05d}.tar" for number in range(3)]
-    assert sorted(path.name for path in built.iterdir()) == ["build.json", "catalogue.parquet", *names, "sizes.json"]
+    assert sorted(path.name for path in built.iterdir()) == [
+        "build.json",
+        "catalogue.parquet",
+        *names,
+        "sizes.json",
+    ]
     assert json.loads((built / "sizes.json").read_text()) == dict(zip(names, (25, 25, 20)))
     dataset = webdataset.WebDataset([str(built / name) for name in names], shardshuffle=False)
     found = {sample["__key__"]: sample for sample in dataset}
@@ -81,7 +86,12 @@ def test_the_catalogue_says_where_everything_is(folder, built):
         assert Taxon.from_row(line) == taxon(number)
         original = (folder / line["source_key"]).read_bytes()
         assert (line["width"], line["height"], line["bytes"]) == (160, 120, len(original))
-        assert (line["decision"], line["source"], line["pdq"], line["alignment"]) == ("kept", "photos", None, "")
+        assert (line["decision"], line["source"], line["pdq"], line["alignment"]) == (
+            "kept",
+            "photos",
+            None,
+            "",
+        )
     order = [line["key"] for line in sorted(rows, key=lambda line: (line["shard"], line["position"]))]
     assert order != [line["key"] for line in rows], "the samples are not shuffled"
 
@@ -95,7 +105,9 @@ def test_processes_change_nothing_and_never_load_jax(folder, built, tmp_path):
     workers = open_engine("local", job, 1)
     assert list(workers.map(prepare_chunk, range(job.chunks))) == [64, 6]
     assert list(workers.map(loaded_modules, ["jax", "jaxlib", "tensorflow"])) == [False] * 3
-    assert list(workers.map(loaded_modules, ["pyarrow"])) == [True], "what is asked of the worker tells nothing"
+    assert list(workers.map(loaded_modules, ["pyarrow"])) == [True], (
+        "what is asked of the worker tells nothing"
+    )
     workers.close()
 
 
@@ -119,7 +131,11 @@ def as_parquet(folder: Path, place: Path) -> Path:
     source = open_source(folder)
     samples = [source[number] for number in range(len(source))]
     ranks = {rank: [sample.taxon.rank(rank) for sample in samples] for rank in RANKS}
-    table = {"key": [sample.key for sample in samples], "image": [sample.image for sample in samples], **ranks}
+    table = {
+        "key": [sample.key for sample in samples],
+        "image": [sample.image for sample in samples],
+        **ranks,
+    }
     table["common_name"] = [sample.taxon.common_name for sample in samples]
     pq.write_table(pa.table(table), place / "images.parquet", row_group_size=9)
     return place
@@ -170,7 +186,10 @@ class Roses(tfds.core.GeneratorBasedBuilder):
         for number in range(COUNT):
             labels = row("", taxon(number))
             del labels["filepath"]
-            yield number, {"image": str(folder / f"photo-{number:03d}.jpg"), "key": f"rose-{number}", **labels}
+            yield (
+                number,
+                {"image": str(folder / f"photo-{number:03d}.jpg"), "key": f"rose-{number}", **labels},
+            )
 
 
 def as_tfds(folder: Path, place: Path) -> str:

@@ -48,7 +48,9 @@ def brightness_detector(folder: Path) -> Path:
     graph = helper.make_graph([mean], "brightness", [image], [score], [axes])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(model, folder / "bright.onnx")
-    (folder / "bright.toml").write_text('name = "bright"\nmodel = "bright.onnx"\nsize = 16\nthreshold = 0.8\n')
+    (folder / "bright.toml").write_text(
+        'name = "bright"\nmodel = "bright.onnx"\nsize = 16\nthreshold = 0.8\n'
+    )
     return folder / "bright.toml"
 
 
@@ -132,7 +134,9 @@ def test_every_removal_has_its_cause(everything_bad, tmp_path):
     assert decisions["photo-006.jpg"] == "near_duplicate"
     assert rows["photo-006.jpg"]["detail"] == rows["larger.png"]["key"]
     assert decisions["sighting b.jpg"] == "observation_duplicate"
-    assert decisions["leak.jpg"] == "leakage" and rows["leak.jpg"]["detail"].startswith("test 1.jpg, distance ")
+    assert decisions["leak.jpg"] == "leakage" and rows["leak.jpg"]["detail"].startswith(
+        "test 1.jpg, distance "
+    )
     written = {open_source(tmp_path / "out")[number].key for number in range(21)}
     kept = {line["key"] for line in rows.values() if line["decision"] in ("kept", "duplicate_key")}
     assert written == kept, "a key that occurs twice is written once"
@@ -288,7 +292,10 @@ def test_nothing_left_to_write(tmp_path):
         ({"quality": 101}, "quality is 101"),
         ({"samples_per_shard": 0}, "samples_per_shard is 0"),
         ({"dedup": "fuzzy"}, "dedup is 'fuzzy'; choose exact or near"),
-        ({"dedup": "exact", "observation_column": "event"}, "observation_column does nothing without dedup near"),
+        (
+            {"dedup": "exact", "observation_column": "event"},
+            "observation_column does nothing without dedup near",
+        ),
         ({"leakage_distance": 20}, "leakage_distance does nothing without leakage"),
         ({"apply_fuzzy": True}, "apply_fuzzy does nothing without backbone"),
         ({"unresolved": "drop"}, "unresolved=drop needs a backbone"),

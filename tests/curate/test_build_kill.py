@@ -134,7 +134,11 @@ def test_a_lost_worker_is_told_and_the_build_goes_on(source, undisturbed, tmp_pa
     assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 1)
     os.kill(children(process)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2 and "a worker process has died" in errors and "start the same command" in errors
+    assert (
+        process.returncode == 2
+        and "a worker process has died" in errors
+        and "start the same command" in errors
+    )
     settings = BuildSettings(samples_per_shard=PER_SHARD, dedup="exact")
     build_shards(source, output, settings, processes=0)
     assert contents(output) == undisturbed

@@ -92,23 +92,38 @@ def test_evaluation_images_that_cannot_be_compared_are_counted_or_refused(tmp_pa
 def test_foreign_metadata_does_not_stop_a_build(tmp_path):
     captions = {f"{name}.txt": text.encode() for name, text in captions_from_taxon(taxon(1)).items()}
     metadata = json.dumps({"id": 10**25, "source": "half \ud800", "note": "\udcff", "size": 3}).encode()
-    files = {"a.jpg": jpeg(photograph(1)), "a.json": metadata} | {f"a.{name}": text for name, text in captions.items()}
+    files = {"a.jpg": jpeg(photograph(1)), "a.json": metadata} | {
+        f"a.{name}": text for name, text in captions.items()
+    }
     build(tar_of(tmp_path / "a.tar", [files]), tmp_path / "out")
-    assert open_source(tmp_path / "out")[0].metadata == {"id": str(10**25), "source": "half ?", "note": "?", "size": 3}
+    assert open_source(tmp_path / "out")[0].metadata == {
+        "id": str(10**25),
+        "source": "half ?",
+        "note": "?",
+        "size": 3,
+    }
 
 
 def test_a_sample_that_is_removed_takes_none_of_its_key_with_it(tmp_path):
     captions = {f"{name}.txt": text.encode() for name, text in captions_from_taxon(taxon(1)).items()}
 
     def sample(key: str, number: int) -> dict[str, bytes]:
-        return {f"{key}.jpg": jpeg(photograph(number))} | {f"{key}.{name}": text for name, text in captions.items()}
+        return {f"{key}.jpg": jpeg(photograph(number))} | {
+            f"{key}.{name}": text for name, text in captions.items()
+        }
 
     samples = [sample("k", 70), sample("m", 1), sample("k", 2), sample("z", 4), sample("k", 3)]
     source = tar_of(tmp_path / "a.tar", samples)
     evaluation = evaluation_of(tmp_path / "evaluation", {"test.jpg": jpeg(photograph(70))})
     build(source, tmp_path / "out", leakage=(str(evaluation),))
     decisions = [(line["key"], line["decision"]) for line in catalogue(tmp_path / "out")]
-    assert decisions == [("k", "leakage"), ("m", "kept"), ("k", "kept"), ("z", "kept"), ("k", "duplicate_key")]
+    assert decisions == [
+        ("k", "leakage"),
+        ("m", "kept"),
+        ("k", "kept"),
+        ("z", "kept"),
+        ("k", "duplicate_key"),
+    ]
 
 
 def test_the_size_of_a_jpeg_that_one_reader_refuses(tmp_path):
@@ -144,6 +159,9 @@ def test_a_renamed_or_changed_source_is_another(tmp_path):
         build(tmp_path / "c", tmp_path / "one")
     assert contents(tmp_path / "out") == before
     (tmp_path / "c" / "metadata.csv").unlink()
-    tar_of(tmp_path / "c" / "a.tar", [{"a.jpg": jpeg(photograph(1)), "a.sci.txt": b"a photo of Malus domestica."}])
+    tar_of(
+        tmp_path / "c" / "a.tar",
+        [{"a.jpg": jpeg(photograph(1)), "a.sci.txt": b"a photo of Malus domestica."}],
+    )
     with pytest.raises(UserError, match="lies inside"):
         build(f"{tmp_path / 'c'}::{second}", tmp_path / "c" / "out")

@@ -24,13 +24,17 @@ BLANK = {
     "white page": noisy(254, 1),
     "covered lens": noisy(3, 4),
     "covered lens, high sensitivity": noisy(8, 10),
-    "paper that darkens to its corners": noisy(240 - 8 * np.hypot(*np.mgrid[-1:1:300j, -1:1:400j])[..., None], 2),
+    "paper that darkens to its corners": noisy(
+        240 - 8 * np.hypot(*np.mgrid[-1:1:300j, -1:1:400j])[..., None], 2
+    ),
 }
 SOUND = {
     "a small insect on white": specimen(10),
     "a specimen on white": specimen(150),
     "sky": noisy(np.linspace(120, 180, 300)[:, None, None], 2),
-    "red on green of one lightness": cv2.rectangle(noisy([90, 130, 60], 2), (100, 100), (300, 200), (170, 92, 60), -1),
+    "red on green of one lightness": cv2.rectangle(
+        noisy([90, 130, 60], 2), (100, 100), (300, 200), (170, 92, 60), -1
+    ),
 }
 
 

@@ -22,7 +22,9 @@ def write_detector(folder: Path, content: bytes, **entries) -> Path:
     """A detector of a model with 64 x 64 pixels; entries are TOML as it is written."""
     (folder / "model.onnx").write_bytes(content)
     lines = {"name": '"bright"', "model": '"model.onnx"', "size": "64", "threshold": "0.5"} | entries
-    (folder / "bright.toml").write_text("\n".join(f"{key} = {value}" for key, value in lines.items() if value))
+    (folder / "bright.toml").write_text(
+        "\n".join(f"{key} = {value}" for key, value in lines.items() if value)
+    )
     return folder / "bright.toml"
 
 
@@ -31,7 +33,9 @@ def reducing_model(output: list, axes: list[int], shape=("n", 3, 64, 64), kind=T
     nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=axes, keepdims=0)]
     inputs = [helper.make_tensor_value_info("x", kind, list(shape))]
     graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", kind, output)])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
 
 
 def flat(*values: int) -> list[np.ndarray]:
@@ -65,7 +69,12 @@ def test_scores_are_the_models_whatever_the_size_and_number_of_the_images(tmp_pa
 
 
 def test_mean_std_activation_and_side_of_the_threshold(tmp_path):
-    entries = {"mean": "[0.2, 0.2, 0.2]", "std": "[0.1, 0.1, 0.1]", "activation": '"sigmoid"', "remove": '"below"'}
+    entries = {
+        "mean": "[0.2, 0.2, 0.2]",
+        "std": "[0.1, 0.1, 0.1]",
+        "activation": '"sigmoid"',
+        "remove": '"below"',
+    }
     detector = load_detector(write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]), **entries))
     scores = detector.scores(flat(0, 51, 255))
     np.testing.assert_allclose(scores, 1 / (1 + np.exp([2, 0, -8])), rtol=1e-5)
@@ -138,7 +147,9 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     path = write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"needs onnxruntime; install it: pip install 'bioclip-jax\[curate\]'"):
+    with pytest.raises(
+        UserError, match=r"needs onnxruntime; install it: pip install 'bioclip-jax\[curate\]'"
+    ):
         load_detector(path)
 
 

@@ -56,7 +56,10 @@ def test_the_decisions_are_those_of_taking_samples_one_by_one(seed, count, sprea
     contents = [f"{number:032x}" for number in rng.integers(0, 2 * count, count)]
     # Equal bytes are equal pictures.
     hashes = hashes[[contents.index(content) for content in contents]]
-    quality, priority = rng.choice([-1, 49, 50, 100], count, p=[0.1, 0.1, 0.4, 0.4]), rng.integers(0, 3, count)
+    quality, priority = (
+        rng.choice([-1, 49, 50, 100], count, p=[0.1, 0.1, 0.4, 0.4]),
+        rng.integers(0, 3, count),
+    )
     quality = quality[[contents.index(content) for content in contents]]
     observations = rng.integers(-1, 2, count)
     most = duplicates._most_pairs
@@ -73,7 +76,9 @@ def test_the_decisions_are_those_of_taking_samples_one_by_one(seed, count, sprea
         if decision == "kept":
             assert (found.instead[i], found.distance[i]) == (-1, -1)
             continue
-        assert found.decision[found.instead[i]] == "kept", f"{i} is removed for {found.instead[i]}, which is not kept"
+        assert found.decision[found.instead[i]] == "kept", (
+            f"{i} is removed for {found.instead[i]}, which is not kept"
+        )
         if decision == "exact_duplicate":
             assert found.instead[i] == (original if found.instead[original] < 0 else found.instead[original])
         else:

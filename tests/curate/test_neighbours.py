@@ -12,7 +12,9 @@ from bioclip_jax.curate.cleaning.neighbours import TooManyPairs, nearest_within,
 def clustered(seed: int, count: int, spread: int) -> np.ndarray:
     """Hashes around a few centres, each up to `spread` bits from its own, so that every distance occurs."""
     rng = np.random.default_rng(seed)
-    bits = rng.integers(0, 2, (max(1, count // 4), 256), dtype=np.uint8)[rng.integers(0, max(1, count // 4), count)]
+    bits = rng.integers(0, 2, (max(1, count // 4), 256), dtype=np.uint8)[
+        rng.integers(0, max(1, count // 4), count)
+    ]
     for row in bits:
         row[rng.choice(256, rng.integers(0, spread + 1), replace=False)] ^= 1
     return np.packbits(bits, axis=1)
@@ -46,7 +48,13 @@ def test_large_distances_too(seed, count, spread, distance):
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**32), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.sampled_from([0, 16, 31]))
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.sampled_from([0, 16, 31]),
+)
 def test_the_nearest_is_the_nearest_and_of_equals_the_first(seed, count, others, spread, distance):
     hashes = clustered(seed, count + others, spread)
     queries, base = hashes[:count], hashes[count:]

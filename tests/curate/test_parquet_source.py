@@ -32,8 +32,12 @@ def test_encoded_images_of_several_files_and_row_groups(tmp_path):
     images = [png(pixels) for pixels in PIXELS]
     for name, rows in (("a", slice(0, 3)), ("b", slice(3, 5))):
         part = images[rows]
-        table = pa.table({"key": [f"{name}{n}" for n in range(len(part))], "image": part, **labels(len(part))})
-        pq.write_table(table.append_column("weight", pa.array([0.5] * len(part))), tmp_path / f"{name}.parquet", 2)
+        table = pa.table(
+            {"key": [f"{name}{n}" for n in range(len(part))], "image": part, **labels(len(part))}
+        )
+        pq.write_table(
+            table.append_column("weight", pa.array([0.5] * len(part))), tmp_path / f"{name}.parquet", 2
+        )
     source = pickle.loads(pickle.dumps(open_source(tmp_path)))
     assert source.group_starts.tolist() == [0, 2, 3, 5]
     assert [source[number].key for number in (4, 0, 1, 2, 3)] == ["b1", "a0", "a1", "a2", "b0"]

@@ -24,7 +24,9 @@ def toolbox_pixels(content: bytes, size: int) -> np.ndarray:
     """The RGB pixels that the toolbox encodes, made with its own library."""
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     shrinks = size < min(picture.shape[:2])
-    resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC if shrinks else cv2.INTER_LANCZOS4)
+    resized = cv2.resize(
+        picture, (size, size), interpolation=cv2.INTER_CUBIC if shrinks else cv2.INTER_LANCZOS4
+    )
     return resized[:, :, ::-1]
 
 
@@ -37,7 +39,9 @@ def test_the_toolboxs_pixels_are_opencvs(kind, size):
     pillows = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(toolbox_pixels(data, 64))).save(pillows, "JPEG", quality=95)
     # Of equal pixels OpenCV, with its default quality, and Pillow make equal bytes.
-    assert made == cv2.imencode(".jpg", toolbox_pixels(data, 64)[:, :, ::-1])[1].tobytes() == pillows.getvalue()
+    assert (
+        made == cv2.imencode(".jpg", toolbox_pixels(data, 64)[:, :, ::-1])[1].tobytes() == pillows.getvalue()
+    )
 
 
 def test_the_default_does_not_alias_where_the_toolboxs_does():
@@ -63,7 +67,10 @@ def test_the_command_line_builds_both(tmp_path, capsys):
     command = ["shards", "build", str(photos)]
     for resample in ("toolbox", "antialias"):
         how = ["--resample", resample] if resample == "toolbox" else []
-        assert main([*command, str(tmp_path / resample), "--size", "64", "--processes", "0", "--json", *how]) == 0
+        assert (
+            main([*command, str(tmp_path / resample), "--size", "64", "--processes", "0", "--json", *how])
+            == 0
+        )
     for resample in ("toolbox", "antialias"):
         source = open_source(tmp_path / resample)
         assert len(source) == len(SIZES)

@@ -33,7 +33,9 @@ from bioclip_jax.text.captions import captions_from_taxon
 from bioclip_jax.text.taxon import RANKS, Taxon
 from bioclip_jax.text.tokenizer import Tokenizer
 
-APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+APPLE = Taxon(
+    "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
+)
 PEAR = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Pyrus", "communis")
 # A genus whose order nobody has said, and a family with nothing below it.
 GAP = Taxon("Animalia", "Chordata", "Aves", "", "Turdidae", "Turdus")
@@ -68,7 +70,10 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     big = photograph(1, 320, 200)
     images = [jpeg(photograph(number)) for number in range(8)]
     apples = [Sample(f"apple{n}", image, {}, APPLE, {"source": "GBIF"}) for n, image in enumerate(images)]
-    pears = [Sample("pear0", encoded(big, "PNG"), {}, PEAR, {"source": "EOL"}), Sample("pear1", images[0], {}, PEAR)]
+    pears = [
+        Sample("pear0", encoded(big, "PNG"), {}, PEAR, {"source": "EOL"}),
+        Sample("pear1", images[0], {}, PEAR),
+    ]
     write(folder / "shard-00000.tar", apples)
     bad = [
         Sample("none", b"", captions_from_taxon(APPLE)),
@@ -84,7 +89,9 @@ def test_counts_of_known_samples(known: Path):
     result = shard_stats(known)
     assert result["samples"] == 15
     assert result["shards"] == {
-        "count": 2, "bytes": sum(path.stat().st_size for path in known.glob("*.tar")), "skipped": [],
+        "count": 2,
+        "bytes": sum(path.stat().st_size for path in known.glob("*.tar")),
+        "skipped": [],
     }
     images = result["images"]
     assert images["readable"] == 12
@@ -95,20 +102,28 @@ def test_counts_of_known_samples(known: Path):
     taxa = result["taxa"]
     assert taxa["samples"] == 15
     assert taxa["distinct"] == {
-        "kingdom": 2, "phylum": 2, "class": 2, "order": 2, "family": 3, "genus": 3, "species": 2,
+        "kingdom": 2,
+        "phylum": 2,
+        "class": 2,
+        "order": 2,
+        "family": 3,
+        "genus": 3,
+        "species": 2,
     }
     assert taxa["known"]["order"] == 14 and taxa["known"]["genus"] == 14 and taxa["known"]["species"] == 13
     assert taxa["gaps"] == dict.fromkeys(RANKS, 0) | {"order": 1}
     assert taxa["samples_with_gaps"] == 1
     assert [(row["name"], row["images"], row["common_name"]) for row in taxa["top"]["species"]] == [
-        ("Malus domestica", 11, "apple"), ("Pyrus communis", 2, ""),
+        ("Malus domestica", 11, "apple"),
+        ("Pyrus communis", 2, ""),
     ]
     assert [row["name"] for row in taxa["rarest"]] == ["Pyrus communis", "Malus domestica"]
     tail = result["long_tail"]
     assert (tail["species"], tail["images"], tail["half_of_images_in"]) == (2, 13, 1)
     assert tail["fewer_than"] == {"5": 0.5, "10": 0.5, "100": 1.0}
     assert result["sources"] == {
-        "GBIF": {"samples": 8, "removed": 0}, "(not named)": {"samples": 6, "removed": 0},
+        "GBIF": {"samples": 8, "removed": 0},
+        "(not named)": {"samples": 6, "removed": 0},
         "EOL": {"samples": 1, "removed": 0},
     }
     assert result["decisions"] == result["alignment"] == {}
@@ -138,8 +153,11 @@ def test_shards_that_lack_captions_and_a_long_one(tmp_path: Path):
     captions = result["captions"]
     assert not captions["complete"]
     assert {name: count for name, count in captions["samples"].items() if count} == {"sci": 2, "taxon": 1}
-    assert captions["tokens"]["taxon"] == {**dict.fromkeys(("min", "p5", "p25", "median", "p75", "p95", "max"), 92),
-                                           "mean": 92.0, "cut": 1}
+    assert captions["tokens"]["taxon"] == {
+        **dict.fromkeys(("min", "p5", "p25", "median", "p75", "p95", "max"), 92),
+        "mean": 92.0,
+        "cut": 1,
+    }
     assert result["taxa"]["samples"] == 0 and result["long_tail"]["gini"] is None
 
 
@@ -217,14 +235,22 @@ def test_table_for_people(known: Path):
     stream = io.StringIO()
     print_stats(result, stream)
     text = stream.getvalue()
-    for expected in ("Malus domestica 11", "unreadable: truncated", "Gini coefficient", "filter:[b]faces", "86.7 %"):
+    for expected in (
+        "Malus domestica 11",
+        "unreadable: truncated",
+        "Gini coefficient",
+        "filter:[b]faces",
+        "86.7 %",
+    ):
         assert expected in text, f"{expected!r} is not in:\n{text}"
 
 
 def test_names_do_not_steer_a_terminal(tmp_path: Path):
     tag = b"a photo of kingdom Plan\x1b]0;mine\x07tae."
     metadata = json.dumps({"source": "half \ud800 \x1b[2J"}).encode()
-    write_members(tmp_path / "a.tar", {"a.jpg": jpeg(photograph(0)), "a.taxonTag.txt": tag, "a.json": metadata})
+    write_members(
+        tmp_path / "a.tar", {"a.jpg": jpeg(photograph(0)), "a.taxonTag.txt": tag, "a.json": metadata}
+    )
     stream = io.StringIO()
     print_stats(shard_stats(tmp_path, report=tmp_path / "page.html"), stream)
     assert "half ? \N{REPLACEMENT CHARACTER}[2J" in stream.getvalue()
@@ -303,7 +329,9 @@ def test_tree_adds_up(counts: dict, without: int):
 
 
 def test_tree_merges_small_taxa():
-    taxa = {("K", "P", "C", "O", "F", f"G{n % 200}", f"s{n}"): TaxonTally(1 + (n == 7) * 90) for n in range(3000)}
+    taxa = {
+        ("K", "P", "C", "O", "F", f"G{n % 200}", f"s{n}"): TaxonTally(1 + (n == 7) * 90) for n in range(3000)
+    }
     tree = pruned_tree(taxa)
     check_sums(tree)
     family = tree
@@ -316,7 +344,9 @@ def test_tree_merges_small_taxa():
 
 def check_sums(node: dict) -> None:
     if "k" in node:
-        assert sum(child["i"] for child in node["k"]) == node["i"], f"the children of {node['n']!r} do not add up"
+        assert sum(child["i"] for child in node["k"]) == node["i"], (
+            f"the children of {node['n']!r} do not add up"
+        )
         assert sum(child["s"] for child in node["k"] if child.get("t") != OTHERS) <= node["s"]
         for child in node["k"]:
             check_sums(child)

@@ -17,9 +17,9 @@ from build_inputs import jpeg, photograph
 from PIL import Image
 
 from bioclip_jax.curate.counting.report.charts import rank_abundance, size_grid, size_histogram
-from bioclip_jax.markup import data_size, json_text, number, share
 from bioclip_jax.curate.counting.stats import shard_stats
 from bioclip_jax.curate.tar_writer import TarShardWriter
+from bioclip_jax.markup import data_size, json_text, number, share
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.text.taxon import Taxon
 
@@ -105,7 +105,9 @@ def test_page_is_well_formed(page: str):
     assert not reader.problems
     names = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
     assert len(names) == len(set(names))
-    referred = [attributes["aria-labelledby"] for _, attributes in reader.elements if "aria-labelledby" in attributes]
+    referred = [
+        attributes["aria-labelledby"] for _, attributes in reader.elements if "aria-labelledby" in attributes
+    ]
     assert set(referred) <= set(names)
     tags = [tag for tag, _ in reader.elements]
     assert tags.count("h1") == tags.count("main") == 1
@@ -118,7 +120,9 @@ def test_page_loads_nothing(page: str):
     for tag, attributes in reader.elements:
         assert tag not in ("link", "iframe", "object", "base", "form", "a"), tag
         for name in ("src", "href", "srcset", "data", "action"):
-            assert attributes.get(name) is None or attributes[name].startswith("data:image/jpeg;base64,"), attributes
+            assert attributes.get(name) is None or attributes[name].startswith("data:image/jpeg;base64,"), (
+                attributes
+            )
         assert not any(name.startswith("on") for name in attributes), attributes
     style = next(data for tag, data in reader.texts if tag == "style")
     assert "url(" not in style and "@import" not in style
@@ -210,7 +214,12 @@ def test_size_charts_take_any_size():
 
 def test_figures_read_well():
     assert [data_size(size) for size in (0, 999, 12_345, 82_524_160, 999_999, 2.5e13)] == [
-        "0 bytes", "999 bytes", "12.3 kB", "82.5 MB", "1 MB", "25 TB",
+        "0 bytes",
+        "999 bytes",
+        "12.3 kB",
+        "82.5 MB",
+        "1 MB",
+        "25 TB",
     ]
     shares = [share(part, 10_000) for part in (0, 1, 5000, 9999, 10_000)]
     assert shares == ["0 %", "< 0.1 %", "50 %", "> 99.9 %", "100 %"]
@@ -236,7 +245,9 @@ def test_page_in_a_browser(result: dict):
             view.goto(Path(result["report"]).as_uri())
             look_around(view, result, width)
             assert not told, told
-            assert [url for url in requests if not url.startswith("data:")] == [Path(result["report"]).as_uri()]
+            assert [url for url in requests if not url.startswith("data:")] == [
+                Path(result["report"]).as_uri()
+            ]
             context.close()
         browser.close()
 

@@ -16,7 +16,9 @@ from bioclip_jax.curate.tar_writer import TarShardWriter, _header, image_kind
 from bioclip_jax.pipeline.sources import Sample, open_source
 from bioclip_jax.text.captions import CAPTION_FILES, MissingCaption, captions_from_taxon
 
-names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=130).map(str.strip)
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=130).map(
+    str.strip
+)
 names = names.filter(lambda name: name and not name.endswith("/"))
 
 
@@ -34,7 +36,12 @@ def test_a_shard_reads_back_everywhere(tmp_path):
     long = "k" * 190
     samples = [
         Sample("first", jpeg(photograph(1)), {}, taxon(1)),
-        Sample(long, encoded(photograph(2), "WEBP"), captions_from_taxon(taxon(2)), metadata={"site": "Teich", "n": 2}),
+        Sample(
+            long,
+            encoded(photograph(2), "WEBP"),
+            captions_from_taxon(taxon(2)),
+            metadata={"site": "Teich", "n": 2},
+        ),
         Sample("replay", encoded(photograph(3), "PNG"), {"txt": "a dog on a sofa"}),
     ]
     for copy in ("a", "b"):
@@ -44,7 +51,9 @@ def test_a_shard_reads_back_everywhere(tmp_path):
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
     with tarfile.open(tmp_path / "a.tar") as tar:
         members = tar.getmembers()
-    assert {(each.mtime, each.uid, each.gid, each.mode, each.type) for each in members} == {(0, 0, 0, 0o644, b"0")}
+    assert {(each.mtime, each.uid, each.gid, each.mode, each.type) for each in members} == {
+        (0, 0, 0, 0o644, b"0")
+    }
     texts = [f"{name}.txt" for name in CAPTION_FILES]
     expected = [f"first.{name}" for name in ["jpg", *texts]]
     expected += [f"{long}.{name}" for name in ["webp", *texts, "json"]]
@@ -64,7 +73,11 @@ def test_metadata_that_is_not_a_number_is_null(tmp_path):
     with tarfile.open(tmp_path / "a.tar") as tar:
         content = tar.extractfile("first.json").read()
     # Python's own reader takes NaN, which no other does.
-    assert json.loads(content, parse_constant=lambda word: pytest.fail(word)) == {"depth": None, "height": None, "n": 2}
+    assert json.loads(content, parse_constant=lambda word: pytest.fail(word)) == {
+        "depth": None,
+        "height": None,
+        "n": 2,
+    }
     assert open_source(tmp_path / "a.tar")[0].metadata == {"n": 2}
 
 

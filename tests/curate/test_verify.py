@@ -75,9 +75,14 @@ def test_everything_bad_is_found_and_counted_exactly(tmp_path):
     assert result["shards"] == len(shards)
     assert result["samples"] == sum(bad.samples for bad in shards.values())
     assert result["sound"] == sum(bad.sound for bad in shards.values())
-    # Every kind of error that a folder of tars can have is in this one, but for what needs 256 MB or a bad disk.
+    # Every kind of error that a folder of tars can have is in this one, but for what needs 256 MB or a bad
+    # disk.
     assert set(ERRORS) - set(expected) == {
-        "unreadable_file", "not_an_array_record", "damaged_record", "member_too_large", "unreadable"
+        "unreadable_file",
+        "not_an_array_record",
+        "damaged_record",
+        "member_too_large",
+        "unreadable",
     }
     json.dumps(result)
 
@@ -92,7 +97,11 @@ def test_repaired_shards_are_clean_and_nothing_else_is_written(tmp_path, capsys)
     assert {name: after[name] for name in before} == before
     sound = {name: bad.sound for name, bad in bad_shards().items() if bad.sound}
     assert written == {"clean", "clean/sizes.json", *(f"clean/{name}" for name in sound)}
-    assert result["repaired"] == {"output": str(repaired), "shards": len(sound), "samples": sum(sound.values())}
+    assert result["repaired"] == {
+        "output": str(repaired),
+        "shards": len(sound),
+        "samples": sum(sound.values()),
+    }
     print_report(result)
     assert f"{sum(sound.values())} samples written to" in capsys.readouterr().err
 
@@ -106,7 +115,9 @@ def test_repaired_shards_are_clean_and_nothing_else_is_written(tmp_path, capsys)
     source = open_source(repaired)
     samples = {found.key: found for found in (source[number] for number in range(len(source)))}
     assert not any(unsafe(key) for key in samples)
-    assert {"s0", "s1", "s300", "a folder/fine é", safe_key("../escaped"), safe_key("/tmp/absolute")} <= set(samples)
+    assert {"s0", "s1", "s300", "a folder/fine é", safe_key("../escaped"), safe_key("/tmp/absolute")} <= set(
+        samples
+    )
     assert samples["s300"].image, "the copy of s300 without an image was kept"
     # What was no UTF-8, empty or missing is made from the other captions.
     assert samples["s400"].captions["common_name"] == "finch 400"
@@ -161,10 +172,20 @@ def test_records(tmp_path):
     (tmp_path / "b.array_record").write_bytes(b"no record")
     result = verify_shards(tmp_path, repair=tmp_path.with_name(tmp_path.name + "-clean"), processes=1)
     assert result["error_counts"] == {
-        "not_an_array_record": 1, "damaged_record": 1, "unsafe_member_name": 1, "duplicate_key": 1, "no_image": 1
+        "not_an_array_record": 1,
+        "damaged_record": 1,
+        "unsafe_member_name": 1,
+        "duplicate_key": 1,
+        "no_image": 1,
     }
     repaired = open_source(result["repaired"]["output"])
-    assert [repaired[number].key for number in range(len(repaired))] == ["k0", "k1", "k2", "k3", safe_key("../out")]
+    assert [repaired[number].key for number in range(len(repaired))] == [
+        "k0",
+        "k1",
+        "k2",
+        "k3",
+        safe_key("../out"),
+    ]
     assert repaired[3] == good[3]
     assert verify_shards(result["repaired"]["output"])["errors"] == 0
 
@@ -232,7 +253,8 @@ def test_no_damage_crashes_it(tmp_path_factory, data):
         # Headers are where a tar hurts: half of the damage goes there.
         headers = [member.offset for member in tarfile.open(fileobj=io.BytesIO(SMALL))]
         places = st.one_of(
-            st.integers(0, len(content) - 40), st.builds(int.__add__, st.sampled_from(headers), st.integers(0, 470))
+            st.integers(0, len(content) - 40),
+            st.builds(int.__add__, st.sampled_from(headers), st.integers(0, 470)),
         )
         for place in data.draw(st.lists(places, min_size=1, max_size=5)):
             if how == "flip":
@@ -249,17 +271,23 @@ def test_no_damage_crashes_it(tmp_path_factory, data):
         assert {"cut_off_tar", "empty_file"} & set(result.findings.counts), "a tar that is cut off went by"
 
 
-stems = st.text("abé/. -", min_size=1, max_size=110).filter(lambda stem: stem.strip("/.") and not stem.endswith("/"))
+stems = st.text("abé/. -", min_size=1, max_size=110).filter(
+    lambda stem: stem.strip("/.") and not stem.endswith("/")
+)
 
 
 @settings(max_examples=40)
 @given(
-    st.lists(st.tuples(stems, st.sampled_from(["jpg", "sci.txt", "txt", "png", "cls"])), min_size=1, max_size=12),
+    st.lists(
+        st.tuples(stems, st.sampled_from(["jpg", "sci.txt", "txt", "png", "cls"])), min_size=1, max_size=12
+    ),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
 )
 def test_samples_are_those_that_training_reads(tmp_path_factory, names, format):
     folder = tmp_path_factory.mktemp("same")
-    (folder / "a.tar").write_bytes(tar(*((f"{stem}.{kind}", b"content") for stem, kind in names), format=format))
+    (folder / "a.tar").write_bytes(
+        tar(*((f"{stem}.{kind}", b"content") for stem, kind in names), format=format)
+    )
     result = check_shard(Shard(folder / "a.tar", "a.tar"))
     keys = [read_key(folder / "a.tar", int(place)) for place in result.places]
     if keys:
@@ -275,7 +303,9 @@ taxa = st.builds(Taxon, **{field.name: st.one_of(st.just(""), words) for field i
 def test_captions_of_one_taxon_agree_and_of_two_do_not(taxon, data):
     captions = captions_from_taxon(taxon)
     assert find_disagreement(captions) is None
-    some = {name: captions[name] for name in data.draw(st.sets(st.sampled_from(sorted(captions)), min_size=1))}
+    some = {
+        name: captions[name] for name in data.draw(st.sets(st.sampled_from(sorted(captions)), min_size=1))
+    }
     assert find_disagreement(complete_captions(some)) is None
     changed = data.draw(st.sampled_from(sorted(captions)))
     other = captions_from_taxon(Taxon(genus="Zzz", species="zzz", common_name="zzz"))
@@ -303,12 +333,22 @@ def test_a_scientific_name_agrees_with_the_taxonomic_name_of_its_species(scienti
 
 def test_words_for_unknown_in_captions_are_noted(tmp_path):
     captions = {"sci": "a photo of Felis Unknown.", "taxon": "a photo of Animalia NA Felis Unknown."}
-    members = [("a.jpg", encoded(picture(1))), *((f"a.{name}.txt", text.encode()) for name, text in captions.items())]
-    unknown = [("b.jpg", encoded(picture(2))), ("b.sci.txt", b"a photo of Unknown."), ("b.taxon.txt", b"a photo of .")]
+    members = [
+        ("a.jpg", encoded(picture(1))),
+        *((f"a.{name}.txt", text.encode()) for name, text in captions.items()),
+    ]
+    unknown = [
+        ("b.jpg", encoded(picture(2))),
+        ("b.sci.txt", b"a photo of Unknown."),
+        ("b.taxon.txt", b"a photo of ."),
+    ]
     (tmp_path / "a.tar").write_bytes(tar(*members, *unknown))
     result = check_shard(Shard(tmp_path / "a.tar", "a.tar"))
     counts = result.findings.counts
-    assert {kind: counts[kind] for kind in ("caption_unknown", "no_caption")} == {"caption_unknown": 1, "no_caption": 1}
+    assert {kind: counts[kind] for kind in ("caption_unknown", "no_caption")} == {
+        "caption_unknown": 1,
+        "no_caption": 1,
+    }
 
 
 @given(st.text(max_size=50))

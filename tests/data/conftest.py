@@ -12,7 +12,9 @@ def build(tmp_path_factory):
 
     def _build(config):
         folder = tmp_path_factory.mktemp("tree_of_life_mini")
-        builder = tfds.builder("tree_of_life_mini", config=config, data_dir=folder, file_format="array_record")
+        builder = tfds.builder(
+            "tree_of_life_mini", config=config, data_dir=folder, file_format="array_record"
+        )
         builder.download_and_prepare()
         return builder
 

@@ -77,9 +77,17 @@ def rare_species_as_annotated(folder: Path) -> None:
 
 def nabirds(folder: Path) -> None:
     ids = [f"0000139e-21dc-4d0c-bfe1-4cae3c85c82{n}" for n in range(4)]
-    paths = [f"{label}/{image.replace('-', '')}.jpg" for image, label in zip(ids, ("0817", "0860", "0860", "0817"))]
+    paths = [
+        f"{label}/{image.replace('-', '')}.jpg" for image, label in zip(ids, ("0817", "0860", "0860", "0817"))
+    ]
     write_lines(folder / "images.txt", *(f"{image} {path}" for image, path in zip(ids, paths)))
-    write_lines(folder / "classes.txt", "0 Birds", "22 Perching Birds", "817 Oak Titmouse", "860 Ovenbird (Adult Male)")
+    write_lines(
+        folder / "classes.txt",
+        "0 Birds",
+        "22 Perching Birds",
+        "817 Oak Titmouse",
+        "860 Ovenbird (Adult Male)",
+    )
     labels = ("817", "860", "860", "817")
     write_lines(folder / "image_class_labels.txt", *(f"{image} {label}" for image, label in zip(ids, labels)))
     write_lines(folder / "train_test_split.txt", *(f"{image} {n % 2}" for n, image in enumerate(ids)))
@@ -96,18 +104,37 @@ def meta_album(folder: Path) -> None:
         put(folder / "PLK_Mini" / "images" / name, n)
     # Other names of columns, and the images beside the table.
     write_table(folder / "INS" / "labels.csv", ("picture", "kind", "above"), [("d.jpg", "Apidae", "insects")])
-    info = {"image_column_name": "picture", "category_column_name": "kind", "super_category_column_name": "above"}
+    info = {
+        "image_column_name": "picture",
+        "category_column_name": "kind",
+        "super_category_column_name": "above",
+    }
     write_lines(folder / "INS" / "info.json", json.dumps(info))
     put(folder / "INS" / "d.jpg", 3)
     # With the reference's table.
-    write_table(folder / "FNG_Mini" / "labels.csv", ("FILE_NAME", "CATEGORY", "SUPER_CATEGORY"), [("e.jpg", "x", "y")])
+    write_table(
+        folder / "FNG_Mini" / "labels.csv", ("FILE_NAME", "CATEGORY", "SUPER_CATEGORY"), [("e.jpg", "x", "y")]
+    )
     label = "Amanita fulva (Schaeff.) Fr."
-    write_table(folder / "FNG_Mini" / "metadata.csv", ("", "filepath", "class"), [(0, f"{label}/f.jpg", label)])
+    write_table(
+        folder / "FNG_Mini" / "metadata.csv", ("", "filepath", "class"), [(0, f"{label}/f.jpg", label)]
+    )
     put(folder / "FNG_Mini" / "images" / "f.jpg", 4)
 
 
 def camera_trap(folder: Path) -> None:
-    columns = ("", "filepath", "kingdom", "phylum", "cls", "order", "family", "genus", "species", "common_name")
+    columns = (
+        "",
+        "filepath",
+        "kingdom",
+        "phylum",
+        "cls",
+        "order",
+        "family",
+        "genus",
+        "species",
+        "common_name",
+    )
     deer = ("Animalia", "Chordata", "Mammalia", "Artiodactyla", "Cervidae", "Odocoileus", "virginianus")
     rows = [(0, "ENA24/a.png", *deer, "white-tailed deer"), (1, "b.png", *deer, "white-tailed deer")]
     write_table(folder / "ENA24-balanced.csv", columns, rows)
@@ -115,7 +142,9 @@ def camera_trap(folder: Path) -> None:
     put(folder / "data" / "test" / "ENA24" / "b.png", 1)
     content = {
         "images": [{"id": n, "file_name": f"{n}.jpg", "location": 7} for n in range(5)],
-        "categories": [{"id": n, "name": name} for n, name in enumerate(("empty", "White_Tailed_Deer", "Human"))],
+        "categories": [
+            {"id": n, "name": name} for n, name in enumerate(("empty", "White_Tailed_Deer", "Human"))
+        ],
         # The fourth image shows two categories, the fifth a person.
         "annotations": [
             {"id": n, "image_id": image, "category_id": category}
@@ -144,7 +173,17 @@ def plantdoc(folder: Path) -> None:
 
 
 def newt(folder: Path) -> None:
-    columns = ("id", "task_cluster", "task_subcluster", "task", "label", "text_label", "split", "height", "width")
+    columns = (
+        "id",
+        "task_cluster",
+        "task_subcluster",
+        "task",
+        "label",
+        "text_label",
+        "split",
+        "height",
+        "width",
+    )
     rows = [
         ("d80eb625", "appearance", "age", "ml_age_coopers_hawk", 0, "not_adult", "train", 16, 24),
         ("6c3eddb5", "appearance", "age", "ml_age_coopers_hawk", 1, "adult", "test", 16, 24),
@@ -161,7 +200,18 @@ def fishnet(folder: Path) -> None:
                "Boreal", "Polar", "freshwater", "saltwater", "brackish", "NewOrder", "Frequency")  # fmt: skip
     sea_bream = ("Diplodus", "", "Sparidae", "Perciformes", "Actinopterygii", "", "inat", "Sparidae", "3.52")
     habitats = (1, 1, 1, 0, 0, 0, 1, "1.0")
-    full = (7, 7, "Diplodus sargus", "ce230657.jpg", "", *sea_bream, "benthic", *habitats, "Perciformes", 0.28)
+    full = (
+        7,
+        7,
+        "Diplodus sargus",
+        "ce230657.jpg",
+        "",
+        *sea_bream,
+        "benthic",
+        *habitats,
+        "Perciformes",
+        0.28,
+    )
     poor = (5, 5, "", "somewhere/03bbd564.jpg", "", *sea_bream, "", *[""] * 8, "Perciformes", 0.28)
     write_table(folder / "anns" / "train.csv", columns, [full, poor])
     write_table(folder / "anns" / "test.csv", columns, [full])

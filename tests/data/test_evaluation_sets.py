@@ -18,7 +18,14 @@ from bioclip_jax.text.captions import captions_from_taxon, complete_captions
 from bioclip_jax.text.taxon import Taxon
 
 DEER = Taxon(
-    "Animalia", "Chordata", "Mammalia", "Artiodactyla", "Cervidae", "Odocoileus", "virginianus", "white-tailed deer"
+    "Animalia",
+    "Chordata",
+    "Mammalia",
+    "Artiodactyla",
+    "Cervidae",
+    "Odocoileus",
+    "virginianus",
+    "white-tailed deer",
 )
 
 
@@ -48,7 +55,9 @@ def test_rare_species_as_the_hub_has_it(prepare, parquet):
     assert [sample.image for sample in samples] == [picture(n) for n in range(3)]
     frog = Taxon(*made_layouts.FROG, "Panamanian Golden Frog")
     assert samples[1].taxon == frog and samples[1].captions == captions_from_taxon(frog)
-    assert class_text(samples[1].taxon, "taxon_com").endswith("Atelopus zeteki with common name Panamanian Golden Frog")
+    assert class_text(samples[1].taxon, "taxon_com").endswith(
+        "Atelopus zeteki with common name Panamanian Golden Frog"
+    )
     assert samples[1].metadata["rarespecies_id"] == "id-1"
     assert samples[1].key.startswith("dataset/Animalia-Chordata-Amphibia-Anura")
 
@@ -67,7 +76,10 @@ def test_nabirds(prepare):
     assert train[0].metadata["hierarchy"] == "Birds > Perching Birds" and train[0].metadata["class_id"] == 860
     assert train[0].key == "0860/0000139e21dc4d0cbfe14cae3c85c821.jpg"
     assert len(prepare("nabirds:test", None)) == 2
-    assert sorted(labels(prepare("nabirds:train+test", None))) == ["Oak Titmouse"] * 2 + ["Ovenbird (Adult Male)"] * 2
+    assert (
+        sorted(labels(prepare("nabirds:train+test", None)))
+        == ["Oak Titmouse"] * 2 + ["Ovenbird (Adult Male)"] * 2
+    )
 
 
 def test_meta_album(prepare):
@@ -79,7 +91,9 @@ def test_meta_album(prepare):
     assert insect.metadata == {"class": "Apidae", "super_category": "insects"} and insect.image == picture(3)
     (fungus,) = prepare("meta_album/FNG", None)
     assert labels([fungus]) == ["Amanita fulva (Schaeff.) Fr."] and fungus.image == picture(4)
-    with pytest.raises(UserError, match="meta_album: .*PLT_VIL_Mini is missing; it needs the folder of each set"):
+    with pytest.raises(
+        UserError, match="meta_album: .*PLT_VIL_Mini is missing; it needs the folder of each set"
+    ):
         prepare("meta_album/PLT_VIL", None)
 
 
@@ -98,13 +112,18 @@ def test_camera_traps_balanced_and_whole(prepare):
 def test_plantdoc(prepare):
     train = prepare("plantdoc:train", made_layouts.plantdoc)
     assert labels(train) == ["Apple Scab Leaf", "Tomato leaf"]
-    assert train[0].key == "train/Apple Scab Leaf/IMG_1629.JPG?1507122477.jpg" and train[0].image == picture(1)
+    assert train[0].key == "train/Apple Scab Leaf/IMG_1629.JPG?1507122477.jpg" and train[0].image == picture(
+        1
+    )
     assert labels(prepare("plantdoc", None)) == ["Apple Scab Leaf"]
 
 
 def test_newt(prepare):
     train = prepare("newt:train", made_layouts.newt)
-    assert [sample.metadata["task"] for sample in train] == ["ml_age_coopers_hawk", "ml_bio_raptor_utility_pole"]
+    assert [sample.metadata["task"] for sample in train] == [
+        "ml_age_coopers_hawk",
+        "ml_bio_raptor_utility_pole",
+    ]
     assert [sample.metadata["label"] for sample in train] == [0, 0] and labels(train) == ["not_adult", "neg"]
     (test,) = prepare("newt:test", None)
     assert test.key == "6c3eddb5" and test.metadata["label"] == 1 and test.image == picture(1)
@@ -182,7 +201,9 @@ NEEDED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "lost", "where"), NEEDED, ids=[f"{name}-{lost}" for name, lost, _ in NEEDED])
+@pytest.mark.parametrize(
+    ("name", "lost", "where"), NEEDED, ids=[f"{name}-{lost}" for name, lost, _ in NEEDED]
+)
 def test_what_is_missing_is_named_with_where_it_is_got(prepare, name, lost, where, tmp_path):
     def layout(folder):
         getattr(made_layouts, folder.name)(folder)
@@ -197,13 +218,17 @@ def test_what_is_missing_is_named_with_where_it_is_got(prepare, name, lost, wher
 
 
 def test_a_folder_without_the_set_and_no_folder_at_all(tmp_path):
-    with pytest.raises(UserError, match="newt: Manual directory .*manual does not exist or is empty; it needs newt"):
+    with pytest.raises(
+        UserError, match="newt: Manual directory .*manual does not exist or is empty; it needs newt"
+    ):
         open_source("newt", tfds_dir=tmp_path)
     (tmp_path / "downloads" / "manual" / "nabirds").mkdir(parents=True)
     with pytest.raises(UserError, match="newt: .*manual/newt is missing; it needs newt2021_labels.csv and"):
         open_source("newt", tfds_dir=tmp_path)
     (tmp_path / "downloads" / "manual" / "tree_of_life").mkdir()
-    with pytest.raises(UserError, match=r"tree_of_life: .*/tree_of_life/\*.tar is missing; it needs TreeOfLife shards"):
+    with pytest.raises(
+        UserError, match=r"tree_of_life: .*/tree_of_life/\*.tar is missing; it needs TreeOfLife shards"
+    ):
         open_source("tree_of_life", tfds_dir=tmp_path)
 
 
@@ -212,7 +237,9 @@ def test_missing_images_are_counted_and_named(prepare, tmp_path):
         made_layouts.newt(folder)
         (folder / "newt2021_images" / "9a12feb3.jpg").unlink()
 
-    with pytest.raises(UserError, match=r"newt: 1 of the 2 images for train are missing: \S+9a12feb3.jpg; complete"):
+    with pytest.raises(
+        UserError, match=r"newt: 1 of the 2 images for train are missing: \S+9a12feb3.jpg; complete"
+    ):
         prepare("newt", layout)
     made_layouts.put(tmp_path / "downloads" / "manual" / "newt" / "newt2021_images" / "9a12feb3.jpg", 2)
     assert len(prepare("newt:train", None)) == 2, "what failed once was not prepared anew"
@@ -224,7 +251,9 @@ def test_a_parquet_file_of_something_else_is_told_while_it_is_read(prepare, tmp_
         table = folder / "metadata.csv"
         table.write_text(table.read_text().replace("id-2", "id-3"))
 
-    with pytest.raises(UserError, match="metadata.csv does not list rarespecies_id id-2 of .*parquet; download both"):
+    with pytest.raises(
+        UserError, match="metadata.csv does not list rarespecies_id id-2 of .*parquet; download both"
+    ):
         prepare("rare_species", layout)
     assert not list(tmp_path.rglob("*.array_record*")), "half a data set was left behind"
 
@@ -240,23 +269,55 @@ def test_a_damaged_shard_is_named(prepare, shared_data):
 
 
 BAD = [
-    ("newt", "newt2021_labels.csv", "id,task\n1,2\n", "has no column task_cluster, label, text_label, split, only id"),
-    ("newt", "newt2021_labels.csv", "id,task,task_cluster,label,text_label,split\n", "has no rows; .*, or download it again"),
-    ("newt", "newt2021_labels.csv", "id,task,task_cluster,label,text_label,split\n../a,t,c,0,x,train\n", "not inside"),
-    ("newt", "newt2021_labels.csv", "id,task,task_cluster,label,text_label,split\na,t,c,2,x,train\n", "the label '2'"),
+    (
+        "newt",
+        "newt2021_labels.csv",
+        "id,task\n1,2\n",
+        "has no column task_cluster, label, text_label, split, only id",
+    ),
+    (
+        "newt",
+        "newt2021_labels.csv",
+        "id,task,task_cluster,label,text_label,split\n",
+        "has no rows; .*, or download it again",
+    ),
+    (
+        "newt",
+        "newt2021_labels.csv",
+        "id,task,task_cluster,label,text_label,split\n../a,t,c,0,x,train\n",
+        "not inside",
+    ),
+    (
+        "newt",
+        "newt2021_labels.csv",
+        "id,task,task_cluster,label,text_label,split\na,t,c,2,x,train\n",
+        "the label '2'",
+    ),
     ("nabirds", "classes.txt", "817\n", "line 1 of .*classes.txt is '817', not two values"),
     ("nabirds", "image_class_labels.txt", "x 817\n", "says nothing of image 0000139e"),
     ("awa2", "predicate-matrix-binary.txt", "0 1\n", "is not 3 times 0 or 1 on each of 3 lines"),
     ("awa2", "testclasses.txt", "unicorn\n", "has no class unicorn"),
     ("fishnet", "anns/train.csv", None, "has 'often' as a habitat of Sparidae/ce230657.jpg"),
     ("herbarium19", "train.json", "[", "train.json is no annotation file"),
-    ("camera_trap/ENA24-lila", "lila/ENA24/ena24.json", '{"images": []}', "is not in COCO Camera Traps format"),
-    ("camera_trap/ENA24-lila", "lila/ENA24/more.json", "{}", "one metadata file, .*; it has ena24.json, more.json"),
+    (
+        "camera_trap/ENA24-lila",
+        "lila/ENA24/ena24.json",
+        '{"images": []}',
+        "is not in COCO Camera Traps format",
+    ),
+    (
+        "camera_trap/ENA24-lila",
+        "lila/ENA24/more.json",
+        "{}",
+        "one metadata file, .*; it has ena24.json, more.json",
+    ),
     ("meta_album/INS", "INS/info.json", "[]", "info.json is no JSON object"),
 ]
 
 
-@pytest.mark.parametrize(("name", "file", "content", "message"), BAD, ids=[f"{bad[0]}-{bad[3][:20]}" for bad in BAD])
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"), BAD, ids=[f"{bad[0]}-{bad[3][:20]}" for bad in BAD]
+)
 def test_what_is_wrong_is_told_in_one_line(prepare, name, file, content, message):
     def layout(folder):
         getattr(made_layouts, folder.name)(folder)
@@ -272,7 +333,10 @@ word = st.text(min_size=1).filter(lambda text: text.split() == [text])
 
 
 @settings(max_examples=50)
-@given(st.dictionaries(word, st.lists(word, min_size=1, max_size=3).map(" ".join), min_size=1), st.sampled_from(" \t"))
+@given(
+    st.dictionaries(word, st.lists(word, min_size=1, max_size=3).map(" ".join), min_size=1),
+    st.sampled_from(" \t"),
+)
 def test_lines_of_two_values_are_read_as_they_were_written(tmp_path_factory, pairs, between):
     path = tmp_path_factory.mktemp("lines") / "classes.txt"
     path.write_bytes("".join(f"  {key}{between}{value}\r\n" for key, value in pairs.items()).encode())

@@ -26,7 +26,9 @@ def model(tmp_path_factory):
     bundle = ModelBundle(config, params, Preprocess(config.vision.image_size), "ViT-Test-16", "a test")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield str(write_model_directory(bundle, tmp_path_factory.mktemp("models") / "small", replay_projector=False))
+        yield str(
+            write_model_directory(bundle, tmp_path_factory.mktemp("models") / "small", replay_projector=False)
+        )
 
 
 def newt(folder):
@@ -49,7 +51,14 @@ def fishnet(folder):
             put(folder / "Image_Library" / "Cottidae" / name, number)
             feeding = "pelagic" if number % 2 else "benthic"
             habitats = ["" if number == 3 else number // 2**place % 2 for place in range(8)]
-            taxon = ("Myoxocephalus scorpius", name, "Myoxocephalus", "Cottidae", "Scorpaeniformes", "Actinopterygii")
+            taxon = (
+                "Myoxocephalus scorpius",
+                name,
+                "Myoxocephalus",
+                "Cottidae",
+                "Scorpaeniformes",
+                "Actinopterygii",
+            )
             rows.append((*taxon, "Cottidae", feeding, *habitats))
         write_table(folder / "anns" / f"{split}.csv", columns, rows)
 
@@ -84,7 +93,9 @@ def table(folder):
     """A folder of images with the reference's table: an index column, ranks with cls, and the label in class."""
     ranks = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
     rows = []
-    for place, (genus, species) in enumerate((("Malus", "domestica"), ("Pyrus", "communis"), ("Malus", "sylvestris"))):
+    for place, (genus, species) in enumerate(
+        (("Malus", "domestica"), ("Pyrus", "communis"), ("Malus", "sylvestris"))
+    ):
         for number in range(7):
             put(folder / f"{genus}{species}{number}.jpg", place * 60 + number)
             lineage = ("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", genus, species)
@@ -187,11 +198,15 @@ entries:
   newt: {protocol: newt, data: newt}
 """
     )
-    status = main(["eval", str(tmp_path / "suite.yaml"), "--model", model, "--output", str(tmp_path / "out"), "--json"])
+    status = main(
+        ["eval", str(tmp_path / "suite.yaml"), "--model", model, "--output", str(tmp_path / "out"), "--json"]
+    )
     out = capsys.readouterr()
     assert status == 0, out.err
     result = json.loads(out.out)
-    assert list(result["entries"]) == ["trees", "trees-few", "plantdoc"] and list(result["skipped"]) == ["newt"]
+    assert list(result["entries"]) == ["trees", "trees-few", "plantdoc"] and list(result["skipped"]) == [
+        "newt"
+    ]
     assert "newt: skipped" in out.err and "newt2021_labels.csv" in result["skipped"]["newt"]
     for name in ("results.json", "results.md", "results.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0, f"{name} was not written"

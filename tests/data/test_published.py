@@ -57,13 +57,21 @@ def test_what_is_not_there_is_missing_and_what_is_wrong_is_an_error(tmp_path):
 
 def test_a_table_is_parted_by_its_column_split(tmp_path):
     columns = ("filepath", "class", "split")
-    rows = [("a.jpg", "oak", "train"), ("b.jpg", "elm", "val"), ("c.jpg", "elm", "test"), ("d.jpg", "oak", "train")]
+    rows = [
+        ("a.jpg", "oak", "train"),
+        ("b.jpg", "elm", "val"),
+        ("c.jpg", "elm", "test"),
+        ("d.jpg", "oak", "train"),
+    ]
     for number, row in enumerate(rows):
         made_layouts.put(tmp_path / "images" / row[0], number)
     made_layouts.write_table(tmp_path / "labels.csv", columns, rows)
     where = {"images": tmp_path / "images", "labels": tmp_path / "labels.csv"}
     assert [sample.key for sample in _all(open_evaluation(None, "train", **where))] == ["a.jpg", "d.jpg"]
-    assert [sample.key for sample in _all(open_evaluation(None, "validation+test", **where))] == ["b.jpg", "c.jpg"]
+    assert [sample.key for sample in _all(open_evaluation(None, "validation+test", **where))] == [
+        "b.jpg",
+        "c.jpg",
+    ]
     with pytest.raises(DataMissing, match="no row whose split is unseen; it has test, train, val"):
         open_evaluation(None, "unseen", **where)
     made_layouts.write_table(tmp_path / "plain.csv", ("filepath", "class"), [row[:2] for row in rows])

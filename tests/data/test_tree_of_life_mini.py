@@ -109,7 +109,8 @@ def test_every_species_fills_a_fair_part_of_its_canvas(species):
 
 
 @pytest.mark.parametrize(
-    "factor, values", [("life_stage", ("adult", "juvenile")), ("sex", ("male", "female")), ("health", ("healthy", "diseased"))]
+    "factor, values",
+    [("life_stage", ("adult", "juvenile")), ("sex", ("male", "female")), ("health", ("healthy", "diseased"))],
 )
 def test_each_factor_can_be_seen(factor, values):
     for species in SPECIES:
@@ -119,7 +120,9 @@ def test_each_factor_can_be_seen(factor, values):
         for value in values:
             adult = dataclasses.replace(Individual.from_seed(species, 5), life_stage="adult")
             one = dataclasses.replace(adult, **{factor: value})
-            pictures.append(cv2.imdecode(np.frombuffer(one.picture(), np.uint8), cv2.IMREAD_COLOR).astype(int))
+            pictures.append(
+                cv2.imdecode(np.frombuffer(one.picture(), np.uint8), cv2.IMREAD_COLOR).astype(int)
+            )
         changed = (np.abs(pictures[0] - pictures[1]).max(axis=2) > 24).mean()
         assert changed > 0.01, f"{factor} changes {changed:.2%} of the picture of {species.name}"
 
@@ -127,7 +130,9 @@ def test_each_factor_can_be_seen(factor, values):
 def test_beak_depth_can_be_seen_and_varies_between_and_within_finches():
     covered = []
     for depth in (6.0, 10.0, 14.0, 18.0):
-        bird = dataclasses.replace(Individual.from_seed(species_named("Geospiza fortis"), 1), trait_value=depth)
+        bird = dataclasses.replace(
+            Individual.from_seed(species_named("Geospiza fortis"), 1), trait_value=depth
+        )
         canvas = Canvas()
         plans.PLANS["bird"](canvas, bird)
         covered.append(int((canvas.alpha > 128).sum()))
@@ -158,11 +163,17 @@ def test_the_builder_writes_what_the_individuals_draw(tiny):
     species = {s.name: s for s in SPECIES}
     raw = tiny.as_data_source(decoders={"image": tfds.decode.SkipDecoding()})
     keys = {split: [example["key"].decode() for example in raw[split]] for split in SPLITS}
-    assert len({key for split in SPLITS for key in keys[split]}) == sum(map(len, keys.values())), "splits overlap"
+    assert len({key for split in SPLITS for key in keys[split]}) == sum(map(len, keys.values())), (
+        "splits overlap"
+    )
     for split in SPLITS:
         names = set()
         for example in raw[split]:
-            text = {name: value.decode() for name, value in example.items() if isinstance(value, bytes) and name != "image"}
+            text = {
+                name: value.decode()
+                for name, value in example.items()
+                if isinstance(value, bytes) and name != "image"
+            }
             one = species[f"{text['genus']} {text['species']}"]
             names.add(one.name)
             assert tuple(text[rank] for rank in RANKS) == one.taxon.lineage("species")
@@ -187,13 +198,16 @@ def test_a_smaller_configuration_is_a_subset_of_a_larger_one(tiny):
 
 
 def test_color_histograms_do_not_tell_the_species(build):
-    # Half of the individuals, to save time; with all of them it is some 3 points more, and at most 30 % are promised.
+    # Half of the individuals, to save time; with all of them it is some 3 points more, and at most 30 % are
+    # promised.
     half = build(MiniConfig(name="half", train=30, validation=1, test=8, unseen=1))
     train, test = half.as_data_source(split="train"), half.as_data_source(split="test")
     for space in ("rgb", "hsv"):
         accuracy = histogram_accuracy(train, test, space)
         print(f"{space} histograms: {accuracy:.1%} of {len(test)}")
-        assert accuracy < 0.25, f"{space} histograms alone name {accuracy:.1%} of the species: the drawings are too easy"
+        assert accuracy < 0.25, (
+            f"{space} histograms alone name {accuracy:.1%} of the species: the drawings are too easy"
+        )
 
 
 @pytest.mark.parametrize("text", ["e8a020", "#e8a0", "#e8a0zz"])

@@ -35,7 +35,8 @@ def test_the_innermost_axes_are_neighbors():
 
 
 @pytest.mark.parametrize(
-    "config", [MeshConfig(-1, -1), MeshConfig(3, 1), MeshConfig(-1, 5), MeshConfig(0, 8), MeshConfig(1, -1, 3)]
+    "config",
+    [MeshConfig(-1, -1), MeshConfig(3, 1), MeshConfig(-1, 5), MeshConfig(0, 8), MeshConfig(1, -1, 3)],
 )
 def test_a_mesh_that_does_not_fit_is_told(config):
     sizes = f"data={config.data}, fsdp={config.fsdp}, tensor={config.tensor}"

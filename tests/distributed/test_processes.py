@@ -70,8 +70,12 @@ def test_slurm_step_with_a_process_a_gpu() -> None:
     assert process_settings(SRUN | {"JAX_COORDINATOR_PORT": "50000"}).coordinator_address == "gpu003:50000"
 
 
-@pytest.mark.parametrize(("counts", "devices"), [("1(x4)", None), ("1", None), ("1,1", None), ("2,1(x2)", (3,))])
-def test_a_slurm_task_alone_on_its_node_owns_all_devices(counts: str, devices: tuple[int, ...] | None) -> None:
+@pytest.mark.parametrize(
+    ("counts", "devices"), [("1(x4)", None), ("1", None), ("1,1", None), ("2,1(x2)", (3,))]
+)
+def test_a_slurm_task_alone_on_its_node_owns_all_devices(
+    counts: str, devices: tuple[int, ...] | None
+) -> None:
     assert process_settings(SRUN | {"SLURM_STEP_TASKS_PER_NODE": counts}).local_device_ids == devices
 
 
@@ -120,7 +124,11 @@ _host = st.lists(_name | st.lists(_range, min_size=1, max_size=3), min_size=1, m
 @given(st.lists(_host, min_size=1, max_size=3))
 def test_first_host_of_any_node_list(hosts: list[list]) -> None:
     def written(piece) -> str:
-        return piece if isinstance(piece, str) else "[" + ",".join(a if a == b else f"{a}-{b}" for a, b in piece) + "]"
+        return (
+            piece
+            if isinstance(piece, str)
+            else "[" + ",".join(a if a == b else f"{a}-{b}" for a, b in piece) + "]"
+        )
 
     nodelist = ",".join("".join(map(written, host)) for host in hosts)
     first = "".join(piece if isinstance(piece, str) else piece[0][0] for piece in hosts[0])

@@ -88,7 +88,9 @@ def test_a_stranger_does_not_count(address: str, pool: ThreadPoolExecutor) -> No
     assert _told(gathering) is None
 
 
-def test_another_number_of_processes_is_told_and_the_run_goes_on(address: str, pool: ThreadPoolExecutor) -> None:
+def test_another_number_of_processes_is_told_and_the_run_goes_on(
+    address: str, pool: ThreadPoolExecutor
+) -> None:
     gathering = pool.submit(call_roll, address, 0, 2, PATIENT)
     told = _told(pool.submit(call_roll, address, 2, 3, PATIENT))
     assert told == "process 2 of 3 came to a run of 2 processes; give all the same number"
@@ -114,7 +116,6 @@ def test_a_taken_port_is_told(address: str) -> None:
 
 def test_another_program_at_the_port_is_told(address: str, pool: ThreadPoolExecutor) -> None:
     with socket.create_server(("127.0.0.1", int(address.split(":")[1]))) as other:
-
         calling = pool.submit(call_roll, address, 1, 2, 0.5)
         while not calling.done():
             other.settimeout(0.1)

@@ -47,7 +47,9 @@ def test_nothing_moves_between_devices():
 
     a, b = (jax.device_put(np.ones((size, 3), np.float32), split) for size in (32, 16))
     program = jax.jit(both_ways, out_shardings=split).lower(a, b).compile().as_text()
-    moving = [name for name in ("all-gather", "all-to-all", "collective-permute", "all-reduce") if name in program]
+    moving = [
+        name for name in ("all-gather", "all-to-all", "collective-permute", "all-reduce") if name in program
+    ]
     assert not moving, f"the compiled program uses {moving}"
 
 

@@ -63,7 +63,9 @@ def compiled(params):
         shardings, rows = parameter_shardings(params, mesh), batch_sharding(mesh)
         loss = _loss(graphdef(CONFIG, shard=activation_sharding(mesh)))
         function = jax.jit(
-            jax.value_and_grad(loss), in_shardings=(shardings, rows, rows), out_shardings=(replicated(mesh), shardings)
+            jax.value_and_grad(loss),
+            in_shardings=(shardings, rows, rows),
+            out_shardings=(replicated(mesh), shardings),
         )
         return function.lower(params, *_inputs()).compile()
 
@@ -76,7 +78,9 @@ def test_outputs_and_gradients_are_one_devices(compiled, on_one_device, params, 
     ours = jax.tree_util.tree_leaves_with_path(compiled[mesh](*arguments))
     for (path, array), expected in zip(ours, jax.tree.leaves(on_one_device), strict=True):
         difference = np.abs(np.asarray(array) - expected).max() / np.abs(expected).max()
-        assert difference < 5e-6, f"{jax.tree_util.keystr(path)} differs by {difference:.1e} of its largest entry"
+        assert difference < 5e-6, (
+            f"{jax.tree_util.keystr(path)} differs by {difference:.1e} of its largest entry"
+        )
 
 
 def _collectives(text: str) -> list[tuple[str, str]]:
@@ -101,7 +105,9 @@ def test_tensor_parallel_blocks_send_two_sums_each_way_and_nothing_else(compiled
     collectives = _collectives(text)
     assert [kind for kind, _ in collectives] == ["all-reduce"] * 8, collectives
     sent = {shapes for _, shapes in collectives}
-    assert all(re.match(r"f32\[(80,128|192,64)\]", shapes) for shapes in sent), f"not activations as wide as a tower: {sent}"
+    assert all(re.match(r"f32\[(80,128|192,64)\]", shapes) for shapes in sent), (
+        f"not activations as wide as a tower: {sent}"
+    )
     shapes = _shapes(text)
     for layers, *kernel in _kernels(params):
         assert not {(layers, *kernel), tuple(kernel)} & shapes, f"a device holds a whole kernel of {kernel}"
@@ -116,11 +122,19 @@ def test_fsdp_gathers_one_layer_at_a_time(compiled, params):
         assert stack not in shapes, f"a device holds the kernels of all layers, {stack}"
     collectives = _collectives(text)
     kinds = {kind for kind, _ in collectives}
-    assert kinds <= {"all-gather", "all-reduce", "reduce-scatter"}, f"activations move from device to device: {kinds}"
-    gathered = [tuple(map(int, re.search(r"\[([\d,]+)\]", s)[1].split(","))) for kind, s in collectives if kind == "all-gather"]
+    assert kinds <= {"all-gather", "all-reduce", "reduce-scatter"}, (
+        f"activations move from device to device: {kinds}"
+    )
+    gathered = [
+        tuple(map(int, re.search(r"\[([\d,]+)\]", s)[1].split(",")))
+        for kind, s in collectives
+        if kind == "all-gather"
+    ]
     for _, *kernel in _kernels(params):
         count = sum(sorted(d for d in shape if d > 1) == sorted(kernel) for shape in gathered)
-        assert count >= 2, f"a kernel of {kernel} is gathered {count} times, not once forward and once backward"
+        assert count >= 2, (
+            f"a kernel of {kernel} is gathered {count} times, not once forward and once backward"
+        )
 
 
 @pytest.mark.parametrize("mesh", MESHES)
@@ -129,25 +143,37 @@ def test_parameters_are_split_over_fsdp_and_tensor(compiled, params, mesh):
     held = compiled[mesh].memory_analysis().argument_size_in_bytes - sum(x.nbytes for x in _inputs()) // 4
     parts = MESHES[mesh].fsdp * MESHES[mesh].tensor
     # The tables and the patches' kernel are not split over tensor; norms and some biases not at all.
-    most = total / parts + sum(x.nbytes for x in jax.tree.leaves(params) if x.size < 1000 or x.ndim == 2) / MESHES[mesh].fsdp
-    assert total / parts <= held + total * 0.02 and held < most + total * 0.05, f"{held} of {total} bytes lie on a device"
+    most = (
+        total / parts
+        + sum(x.nbytes for x in jax.tree.leaves(params) if x.size < 1000 or x.ndim == 2) / MESHES[mesh].fsdp
+    )
+    assert total / parts <= held + total * 0.02 and held < most + total * 0.05, (
+        f"{held} of {total} bytes lie on a device"
+    )
 
 
 def test_the_table():
     mesh = make_mesh(MeshConfig(2, 2, 2))
     params = jax.eval_shape(lambda: init_params(CONFIG, replay_projector=True, logit_bias=True))
-    specs = jax.tree.map(lambda s: s.spec, parameter_shardings(params, mesh), is_leaf=lambda x: hasattr(x, "spec"))
+    specs = jax.tree.map(
+        lambda s: s.spec, parameter_shardings(params, mesh), is_leaf=lambda x: hasattr(x, "spec")
+    )
     fsdp, tensor, block = ("fsdp",), ("tensor",), specs["visual"]["blocks"]
     assert block["attn"]["in_proj"] == {
         "kernel": PartitionSpec(None, fsdp, None, tensor),
         "bias": PartitionSpec(None, None, tensor),
     }
     assert block["attn"]["out_proj"] == {"kernel": PartitionSpec(None, tensor, fsdp), "bias": PartitionSpec()}
-    assert block["mlp"]["c_fc"] == {"kernel": PartitionSpec(None, fsdp, tensor), "bias": PartitionSpec(None, tensor)}
+    assert block["mlp"]["c_fc"] == {
+        "kernel": PartitionSpec(None, fsdp, tensor),
+        "bias": PartitionSpec(None, tensor),
+    }
     assert block["mlp"]["c_proj"] == {"kernel": PartitionSpec(None, tensor, fsdp), "bias": PartitionSpec()}
     assert block["ln_1"] == {"scale": PartitionSpec(), "bias": PartitionSpec()}
     assert specs["visual"]["continual_proj"] == specs["visual"]["proj"] == PartitionSpec(fsdp, None)
-    assert specs["visual"]["class_embedding"] == specs["logit_scale"] == specs["logit_bias"] == PartitionSpec()
+    assert (
+        specs["visual"]["class_embedding"] == specs["logit_scale"] == specs["logit_bias"] == PartitionSpec()
+    )
     assert specs["text"]["token_embedding"] == PartitionSpec(None, fsdp)
     assert specs["text"]["blocks"]["mlp"] == block["mlp"]
 
@@ -162,7 +188,9 @@ def test_no_large_parameter_is_forgotten(name):
     ):
         stacked = "blocks" in {entry.key for entry in path}
         if np.ndim(leaf) - stacked >= 2 and path[-1].key != "bias":
-            assert leaf.size == 8 * np.prod(sharding.shard_shape(leaf.shape)), f"{jax.tree_util.keystr(path)} is not split"
+            assert leaf.size == 8 * np.prod(sharding.shard_shape(leaf.shape)), (
+                f"{jax.tree_util.keystr(path)} is not split"
+            )
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
@@ -174,15 +202,21 @@ def test_the_optimizers_state_lies_where_its_parameters_do(name):
         tuple(entry.key for entry in path): sharding
         for path, sharding in jax.tree_util.tree_leaves_with_path(parameter_shardings(params, mesh))
     }
-    state = jax.tree_util.tree_leaves_with_path(parameter_shardings(jax.eval_shape(optimizer.init, params), mesh))
+    state = jax.tree_util.tree_leaves_with_path(
+        parameter_shardings(jax.eval_shape(optimizer.init, params), mesh)
+    )
     moments = 0
     for path, sharding in state:
         names = tuple(entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey))
         match = next((names[i:] for i in range(len(names)) if names[i:] in of_params), None)
         if match:
             moments += 1
-            assert sharding == of_params[match], f"{jax.tree_util.keystr(path)} lies elsewhere than its parameter"
-    assert moments >= len(of_params), f"only {moments} moments of {len(of_params)} parameters were found in the state"
+            assert sharding == of_params[match], (
+                f"{jax.tree_util.keystr(path)} lies elsewhere than its parameter"
+            )
+    assert moments >= len(of_params), (
+        f"only {moments} moments of {len(of_params)} parameters were found in the state"
+    )
 
 
 @given(width=st.integers(1, 40), fsdp=st.sampled_from([1, 2, 4, 8]))
@@ -207,7 +241,10 @@ def test_a_tensor_axis_that_does_not_fit_is_told_with_its_numbers():
     mesh = make_mesh(MeshConfig(1, 1, 8))
     check_tensor(CONFIG, mesh)
     check_tensor(get_config("ViT-H-14"), mesh)
-    with pytest.raises(UserError, match="config.mesh.tensor is 8, which does not divide the 12 heads of the image tower; .*of 4"):
+    with pytest.raises(
+        UserError,
+        match="config.mesh.tensor is 8, which does not divide the 12 heads of the image tower; .*of 4",
+    ):
         check_tensor(get_config("ViT-B-16"), mesh)
     with pytest.raises(UserError, match="does not divide the 2 heads of the image tower"):
         check_tensor(get_config("ViT-Test-16"), mesh)

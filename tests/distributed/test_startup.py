@@ -104,7 +104,10 @@ def test_two_tasks_of_a_slurm_step_meet() -> None:
 
 @pytest.mark.parametrize(
     ("here", "told"),
-    [(0, "process 1 of 2 did not come to {} within 0.5 s"), (1, "process 1 of 2 did not find process 0 at {} within")],
+    [
+        (0, "process 1 of 2 did not come to {} within 0.5 s"),
+        (1, "process 1 of 2 did not find process 0 at {} within"),
+    ],
 )
 def test_a_process_alone_ends_with_one_line_and_status_2(here: int, told: str, address: str) -> None:
     environ = _explicit(address, 2, here, BIOCLIP_JAX_START_TIMEOUT="0.5")

@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 from bioclip_jax.evaluate.accuracy import RankScore, rank_accuracy, top_k_accuracy
 from bioclip_jax.text.taxon import RANKS, Taxon
 
-APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+APPLE = Taxon(
+    "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
+)
 PEAR = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Pyrus", "communis", "pear")
-LEMON = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Rutaceae", "Citrus", "limon", "lemon")
-MUSHROOM = Taxon("Fungi", "Basidiomycota", "Agaricomycetes", "Agaricales", "Agaricaceae", "Agaricus", "bisporus")
+LEMON = Taxon(
+    "Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Rutaceae", "Citrus", "limon", "lemon"
+)
+MUSHROOM = Taxon(
+    "Fungi", "Basidiomycota", "Agaricomycetes", "Agaricales", "Agaricaceae", "Agaricus", "bisporus"
+)
 
 
 def unit(rng, *shape):

@@ -19,10 +19,32 @@ from bioclip_jax.pipeline.sources.sample import sample_from_row
 from bioclip_jax.predict.embedding.labelled import LabelledVectors
 from bioclip_jax.text.taxon import Taxon
 
-COLUMNS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species", "subspecies", "common_name", "class")
+COLUMNS = (
+    "kingdom",
+    "phylum",
+    "cls",
+    "order",
+    "family",
+    "genus",
+    "species",
+    "subspecies",
+    "common_name",
+    "class",
+)
 TEXT_TYPES = ("asis", "sci", "taxon", "com", "sci_com", "taxon_com")
 TEMPLATES = ["a photo of {}.", *(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)]
-FINCH = ("Animalia", "Chordata", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis", "", "ground finch", "a")
+FINCH = (
+    "Animalia",
+    "Chordata",
+    "Aves",
+    "Passeriformes",
+    "Thraupidae",
+    "Geospiza",
+    "fortis",
+    "",
+    "ground finch",
+    "a",
+)
 DIM = 16
 
 
@@ -79,14 +101,22 @@ def test_a_missing_rank_is_another_class_where_the_text_holds_the_lineage():
 
 
 def test_two_common_names_of_one_lineage_are_two_classes():
-    rows = [FINCH, changed(FINCH, common_name="medium ground finch"), changed(FINCH, common_name="Ground finch")]
+    rows = [
+        FINCH,
+        changed(FINCH, common_name="medium ground finch"),
+        changed(FINCH, common_name="Ground finch"),
+    ]
     for text_type in ("com", "sci_com", "taxon_com"):
         pool = candidates(samples_of(rows), text_type)
-        assert {candidate.name for candidate in pool} == {plain_class(row, text_type) for row in rows}, text_type
+        assert {candidate.name for candidate in pool} == {plain_class(row, text_type) for row in rows}, (
+            text_type
+        )
         assert len(pool) == 3, "a common name is taken as it is"
     assert len(candidates(samples_of(rows), "taxon")) == 1
     shown = [candidate.short_name for candidate in candidates(samples_of(rows), "taxon_com")]
-    assert shown == [f"Geospiza fortis ({name})" for name in ("Ground finch", "ground finch", "medium ground finch")]
+    assert shown == [
+        f"Geospiza fortis ({name})" for name in ("Ground finch", "ground finch", "medium ground finch")
+    ]
 
 
 @pytest.mark.parametrize("header", ["subspecies", "Subspecies"])
@@ -129,7 +159,9 @@ def vectors_of(rows, text_type, noise=2.0):
     random = np.random.default_rng(0)
     features = []
     for row in rows:
-        towards = encode_texts([template.format(plain_class(row, text_type)) for template in TEMPLATES]).mean(axis=0)
+        towards = encode_texts([template.format(plain_class(row, text_type)) for template in TEMPLATES]).mean(
+            axis=0
+        )
         features.append(towards / np.linalg.norm(towards) + noise * random.normal(size=DIM) / DIM**0.5)
     return LabelledVectors(np.array(features, np.float32), samples_of(rows), np.arange(len(rows)), {})
 
@@ -158,7 +190,18 @@ def many_rows():
     for number, (genus, species) in enumerate([("Malus", "domestica"), ("Malus", "sylvestris"), ("Pyrus", "communis"),
                                                ("Corvus", "corone"), ("Corvus", "corax"), ("Larus", "canus"),
                                                ("Larus", "fuscus")]):  # fmt: skip
-        row = ("Animalia", "P", "C", "O", f"F{number // 2}", genus, species, "", f"name {number}", str(number))
+        row = (
+            "Animalia",
+            "P",
+            "C",
+            "O",
+            f"F{number // 2}",
+            genus,
+            species,
+            "",
+            f"name {number}",
+            str(number),
+        )
         rows += [row, row, changed(row, family=""), changed(row, genus=genus.lower(), kingdom="animalia")]
         rows += [changed(row, subspecies="Minor"), changed(row, common_name=f"other name {number}")] * 2
     return rows
@@ -170,7 +213,9 @@ def test_accuracies_are_the_references(text_type):
     vectors = vectors_of(rows, text_type)
     figures = ZeroShot(text_type)({"test": vectors}, Towers(encode_texts, 20.0)).figures
     expected = plain_accuracies(vectors, rows, text_type)
-    assert 0.1 < expected[0] < expected[1] < 1, f"{expected}: the made data should be neither hopeless nor trivial"
+    assert 0.1 < expected[0] < expected[1] < 1, (
+        f"{expected}: the made data should be neither hopeless nor trivial"
+    )
     assert [figures["top1"], figures["top3"], figures["top5"]] == pytest.approx(expected)
     assert figures["classes"] == len({plain_class(row, text_type) for row in rows})
 
@@ -190,7 +235,9 @@ def test_one_text_of_several_lineages_counts_where_they_agree():
     """Three images of one class text: one without a family, one whose family is another."""
     rows = [FINCH, changed(FINCH, family=""), changed(FINCH, family="Emberizidae"),
             changed(FINCH, genus="Certhidea", species="olivacea", common_name="warbler finch")]  # fmt: skip
-    figures = ZeroShot("sci", "one")({"test": vectors_of(rows, "sci", noise=0)}, Towers(encode_texts, 20.0)).figures
+    figures = ZeroShot("sci", "one")(
+        {"test": vectors_of(rows, "sci", noise=0)}, Towers(encode_texts, 20.0)
+    ).figures
     assert figures["classes"] == 2
     assert figures["n_by_rank"] == {"kingdom": 4, "phylum": 4, "class": 4, "order": 4, "family": 3, "genus": 3,
                                     "species": 3}  # fmt: skip
@@ -201,7 +248,10 @@ def test_one_text_of_several_lineages_counts_where_they_agree():
 
 def test_the_commonest_of_the_complete_lineages_is_the_classs():
     other = changed(FINCH, family="Emberizidae")
-    for rows in ([other, FINCH, FINCH], [other, changed(FINCH, family=""), changed(FINCH, family=""), FINCH, FINCH]):
+    for rows in (
+        [other, FINCH, FINCH],
+        [other, changed(FINCH, family=""), changed(FINCH, family=""), FINCH, FINCH],
+    ):
         (candidate,) = candidates(samples_of(rows), "sci")
         assert candidate.taxon.family == "Thraupidae"
 
@@ -237,10 +287,14 @@ def test_confusions_name_classes_by_species_and_common_name():
 
 
 def test_class_texts_where_names_are_missing():
-    apple = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+    apple = Taxon(
+        "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
+    )
     assert class_text(apple, "sci_com") == "Malus domestica with common name apple"
     nameless = Taxon(*apple.lineage())
-    assert class_text(nameless, "taxon_com") == apple.taxonomic_name, "without a common name the suffix is left out"
+    assert class_text(nameless, "taxon_com") == apple.taxonomic_name, (
+        "without a common name the suffix is left out"
+    )
     assert class_text(nameless, "com") == "Malus domestica"
     assert class_text(Taxon("", *apple.lineage()[1:]), "taxon") == "Malus domestica", "as the reference"
     family = Taxon(phylum="Tracheophyta", family="Rosaceae")

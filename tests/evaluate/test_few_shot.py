@@ -45,10 +45,14 @@ def plain_few_shot(vectors, shots, fold):
     def centred(vector):
         return (vector - mean) / np.linalg.norm(vector - mean)
 
-    centroids = {name: np.mean([centred(vector) for vector in members], axis=0) for name, members in train.items()}
+    centroids = {
+        name: np.mean([centred(vector) for vector in members], axis=0) for name, members in train.items()
+    }
     right = 0
     for name, vector in test:
-        distances = {other: np.linalg.norm(centroid - centred(vector)) for other, centroid in centroids.items()}
+        distances = {
+            other: np.linalg.norm(centroid - centred(vector)) for other, centroid in centroids.items()
+        }
         right += min(distances, key=distances.get) == name
     return right / len(test)
 
@@ -56,7 +60,11 @@ def plain_few_shot(vectors, shots, fold):
 @pytest.mark.parametrize("shots", [1, 5])
 def test_few_shot_is_the_protocol(shots):
     names = ["oak", "elm", "ash", "fir", "yew", "box"]
-    order = np.random.default_rng(1).permutation([name for name in names for _ in range(9)] + ["oak"] * 4).tolist()
+    order = (
+        np.random.default_rng(1)
+        .permutation([name for name in names for _ in range(9)] + ["oak"] * 4)
+        .tolist()
+    )
     vectors = labelled(order)
     score = FewShot(shots=(shots,), folds=5, text_type="asis")({"test": vectors}, None)
     plain = [plain_few_shot(vectors, shots, fold) for fold in range(5)]
@@ -134,7 +142,9 @@ def test_plantdoc_is_simpleshot_over_repeats():
         answers = [int(np.argmin([np.linalg.norm(one - centroid) for centroid in x])) for one in y]
         plain.append(np.mean(np.array(answers) == of_test[:]))
     np.testing.assert_allclose(score.figures["repeats"], plain, atol=1e-6)
-    assert score.figures["top1"] == pytest.approx(np.mean(plain), abs=1e-6) and len(score.tables["classes"]) == 3
+    assert (
+        score.figures["top1"] == pytest.approx(np.mean(plain), abs=1e-6) and len(score.tables["classes"]) == 3
+    )
     with pytest.raises(UserError, match="the class 'mold' of the test images has none to learn from"):
         PlantDoc()({"train": train, "test": labelled(["mold", "rust"])}, None)
     with pytest.raises(UserError, match="the class 'leaf' has fewer than 7 images"):

@@ -41,7 +41,8 @@ def fish(n, seed):
     features = (5 * random.normal(size=(n, 12))).astype(np.float32)
     flags = features[:, :9] + 2 * random.normal(size=(n, 9)) > 0
     rows = [
-        dict(zip(TRAITS, ["pelagic" if row[0] else "benthic", *(str(int(flag)) for flag in row[1:])])) for row in flags
+        dict(zip(TRAITS, ["pelagic" if row[0] else "benthic", *(str(int(flag)) for flag in row[1:])]))
+        for row in flags
     ]
     return features, flags, rows
 
@@ -89,7 +90,9 @@ def test_fishnet_counts_an_image_whose_nine_traits_are_all_right():
     assert (figures["n_train"], figures["n"]) == (299, 198)
 
     kept = [row for row in range(200) if row not in (3, 11)]
-    params = fit_probe(np.delete(x_train, 7, 0), np.delete(y_train, 7, 0), seeds=(1, 4), learning_rate=1e-3, epochs=8)
+    params = fit_probe(
+        np.delete(x_train, 7, 0), np.delete(y_train, 7, 0), seeds=(1, 4), learning_rate=1e-3, epochs=8
+    )
     shares, right_by_trait, near = [], np.zeros(9), 0
     for answers in answers_by_hand(params, x_test):
         hits = 0
@@ -118,7 +121,10 @@ def torch_heads(params):
     for w1, b1, w2, b2 in zip(*params):
         first, last = torch.nn.Linear(*w1.shape), torch.nn.Linear(*w2.shape)
         for layer, weight, bias in ((first, w1, b1), (last, w2, b2)):
-            layer.weight.data, layer.bias.data = torch.tensor(np.array(weight).T), torch.tensor(np.array(bias))
+            layer.weight.data, layer.bias.data = (
+                torch.tensor(np.array(weight).T),
+                torch.tensor(np.array(bias)),
+            )
         yield torch.nn.Sequential(first, torch.nn.Dropout(0.5), last)
 
 
@@ -136,9 +142,13 @@ def test_fishnet_beside_the_published_figure_is_the_one_with_dropout():
     x_train, y_train, train = fish(300, 0)
     x_test, y_test, test = fish(200, 1)
     options = {"seeds": (1, 4, 6), "learning_rate": 1e-3, "epochs": 8}
-    figures = FishNet(**options)({"train": labelled(x_train, train), "test": labelled(x_test, test)}, None).figures
+    figures = FishNet(**options)(
+        {"train": labelled(x_train, train), "test": labelled(x_test, test)}, None
+    ).figures
     params = fit_probe(x_train, y_train, **options)
-    expected = np.mean([[(p == y_test).all(axis=1).mean() for p in heads] for heads in torch_passes(params, x_test)])
+    expected = np.mean(
+        [[(p == y_test).all(axis=1).mean() for p in heads] for heads in torch_passes(params, x_test)]
+    )
     spread = (expected * (1 - expected) / (3 * len(y_test))) ** 0.5
     published = figures[FishNet.score]
     assert abs(published - expected) < 4 * spread, f"{published} instead of {expected}"
@@ -150,7 +160,9 @@ def test_awa2_beside_the_published_figure_is_the_one_with_dropout():
     x_train, y_train, train = animals(random, 12, 20, 7)
     x_test, y_test, test = animals(random, 12, 80, 7)
     options = {"seeds": (0, 3, 5), "learning_rate": 1e-3, "epochs": 5}
-    figures = AwA2(**options)({"train": labelled(x_train, train), "test": labelled(x_test, test)}, None).figures
+    figures = AwA2(**options)(
+        {"train": labelled(x_train, train), "test": labelled(x_test, test)}, None
+    ).figures
     params = fit_probe(x_train, y_train, **options)
     true = y_test.astype(int)
     passes = [
@@ -158,7 +170,9 @@ def test_awa2_beside_the_published_figure_is_the_one_with_dropout():
         for heads in torch_passes(params, x_test)
     ]
     assert abs(figures[AwA2.score] - np.mean(passes)) < 4 * np.std(passes), f"not {np.mean(passes)}"
-    assert abs(figures["f1_reference"] - np.mean(passes)) > 4 * np.std(passes), "without dropout it must be another"
+    assert abs(figures["f1_reference"] - np.mean(passes)) > 4 * np.std(passes), (
+        "without dropout it must be another"
+    )
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(2, 6), st.floats(0, 1))
@@ -170,7 +184,9 @@ def test_f1_equals_scikit_learns(seed, n, out, rate):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for answers in predicted:
-            np.testing.assert_allclose(f1_scores(true, answers), f1_score(true, answers, average=None), atol=1e-12)
+            np.testing.assert_allclose(
+                f1_scores(true, answers), f1_score(true, answers, average=None), atol=1e-12
+            )
             macro = f1_score(true, answers, average="macro")
             assert f1_scores(true, answers).mean() == pytest.approx(macro, abs=1e-12)
         expected = [f1_score(true, answers, average="macro", sample_weight=draws) for answers in predicted]
@@ -182,7 +198,11 @@ def animals(random, classes, images, out):
     attributes = random.random((classes, out)) < 0.5
     y = np.repeat(attributes, images, axis=0)
     features = 3 * (2 * y - 1) + 4 * random.normal(size=y.shape)
-    return features.astype(np.float32), y, [{"attributes": "".join(str(int(flag)) for flag in row)} for row in y]
+    return (
+        features.astype(np.float32),
+        y,
+        [{"attributes": "".join(str(int(flag)) for flag in row)} for row in y],
+    )
 
 
 def test_awa2_scores_are_scikit_learns():
@@ -194,7 +214,9 @@ def test_awa2_scores_are_scikit_learns():
     figures = found.figures
     params = fit_probe(x_train, y_train, seeds=(0, 3), learning_rate=1e-3, epochs=5)
     predicted = [answers > 0.5 for answers in answers_by_hand(params, x_test)]
-    as_reference = [f1_score(y_test, p, average="macro", labels=np.unique(y_test.astype(int))) for p in predicted]
+    as_reference = [
+        f1_score(y_test, p, average="macro", labels=np.unique(y_test.astype(int))) for p in predicted
+    ]
     of_all = [f1_score(y_test, p, average="macro") for p in predicted]
     assert figures["f1_reference_by_seed"] == pytest.approx(as_reference, abs=1e-6)
     assert figures["f1_reference"] == pytest.approx(np.mean(as_reference), abs=1e-6)
@@ -205,10 +227,14 @@ def test_awa2_scores_are_scikit_learns():
     assert AwA2.score == "f1_reference_with_dropout", "the published figures are with dropout"
     for name in (AwA2.score, *AwA2.also):
         low, high = figures["interval" if name == AwA2.score else f"{name}_interval"]
-        assert low < figures[name] < high and 0.01 < high - low < 0.4, f"{name}: {figures[name]} in {low} to {high}"
+        assert low < figures[name] < high and 0.01 < high - low < 0.4, (
+            f"{name}: {figures[name]} in {low} to {high}"
+        )
         by_seed = figures["by_seed" if name == AwA2.score else f"{name}_by_seed"]
         assert figures[name] == pytest.approx(np.mean(by_seed))
-        assert figures[name.removesuffix("_with_dropout")] >= figures[name], "dropout at the end should cost some"
+        assert figures[name.removesuffix("_with_dropout")] >= figures[name], (
+            "dropout at the end should cost some"
+        )
     assert (figures["n"], figures["n_train"], figures["attributes"]) == (120, 240, 7)
     assert len(found.tables["attributes"]) == 7
 
@@ -222,7 +248,9 @@ def test_awa2_of_equal_attributes_takes_the_one_column_that_the_reference_takes(
     figures = AwA2(seeds=(0,), learning_rate=1e-2, epochs=3)(
         {"train": labelled(x_train, train), "test": labelled(x_test, test)}, None
     ).figures
-    params = fit_probe(x_train, read_attributes(labelled(x_train, train)), seeds=(0,), learning_rate=1e-2, epochs=3)
+    params = fit_probe(
+        x_train, read_attributes(labelled(x_train, train)), seeds=(0,), learning_rate=1e-2, epochs=3
+    )
     (answers,) = answers_by_hand(params, x_test)
     true = np.full((20, 3), int(flag))
     with warnings.catch_warnings():

@@ -60,7 +60,9 @@ def images(random, n, classes, dim=5, spread=0.6):
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32), y
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(12, 60), st.integers(2, 8), st.integers(0, 5), st.integers(1, 12))
+@given(
+    st.integers(0, 2**32 - 1), st.integers(12, 60), st.integers(2, 8), st.integers(0, 5), st.integers(1, 12)
+)
 @settings(max_examples=60)
 def test_kmeans_equals_the_loops(seed, n, classes, more, iterations):
     random = np.random.default_rng(seed)
@@ -82,10 +84,14 @@ def test_kmeans_stops_where_its_centres_hardly_move():
     given = x[y > 2], x[y <= 2], y[y <= 2], 6
     results = {}
     for tolerance in (0.0, 1e-4, 0.05, 1e9):
-        results[tolerance] = semi_supervised_kmeans(*given, seed=1, iterations=30, tolerance=tolerance).tolist()
+        results[tolerance] = semi_supervised_kmeans(
+            *given, seed=1, iterations=30, tolerance=tolerance
+        ).tolist()
         assert results[tolerance] == plain_kmeans(*given, 1, 30, tolerance), f"tolerance {tolerance}"
     first = semi_supervised_kmeans(*given, seed=1, iterations=1).tolist()
-    assert results[1e9] == first, "any move is within so large a tolerance, so the first clusters should be kept"
+    assert results[1e9] == first, (
+        "any move is within so large a tolerance, so the first clusters should be kept"
+    )
     assert results[0.0] != first, "the clusters never change, so that stopping would not matter"
 
 
@@ -130,7 +136,8 @@ def test_pairing_of_clusters_and_classes_is_the_best_of_all(seed, n, classes, cl
     choices = [*range(classes), *[None] * clusters]
     for chosen in set(itertools.permutations(choices, clusters)) if clusters + classes < 7 else ():
         most = max(
-            most, sum(chosen[p // 3] is not None and 7 * chosen[p // 3] + 2 == t for t, p in zip(true, predicted))
+            most,
+            sum(chosen[p // 3] is not None and 7 * chosen[p // 3] + 2 == t for t, p in zip(true, predicted)),
         )
     if clusters + classes < 7:
         assert hits.sum() == most, f"{hits.sum()} of {n} are right, but {most} can be"
@@ -168,7 +175,9 @@ def test_scores_are_those_of_the_loops():
         right = 0
         for part in ("old", "new"):
             members = [
-                (y[row], cluster) for row, cluster in zip(without, clusters) if (y[row] in old) == (part == "old")
+                (y[row], cluster)
+                for row, cluster in zip(without, clusters)
+                if (y[row] in old) == (part == "old")
             ]
             most = max(
                 sum(label == chosen[cluster] for label, cluster in members)
@@ -192,7 +201,9 @@ def test_scores_are_those_of_the_loops():
     assert {name: figures[name] for name in expected} == expected
     table = found.tables["classes"]
     assert [row["old"] for row in table] == [True, False, True, False, True, False, False]
-    assert sum(row["images"] * row["accuracy"] for row in table) / len(without) == pytest.approx(figures["accuracy"])
+    assert sum(row["images"] * row["accuracy"] for row in table) / len(without) == pytest.approx(
+        figures["accuracy"]
+    )
 
 
 def test_data_of_old_classes_alone_have_no_new():
@@ -218,7 +229,13 @@ def test_the_published_list_is_taken_for_683_classes():
 
 def test_classes_are_counted_in_the_order_of_texts_where_there_is_no_index():
     names = ["10", "9", "100", "9", "10"]
-    assert read_classes(labelled_vectors(np.eye(5), [{"class": name} for name in names])).tolist() == [0, 2, 1, 2, 0]
+    assert read_classes(labelled_vectors(np.eye(5), [{"class": name} for name in names])).tolist() == [
+        0,
+        2,
+        1,
+        2,
+        0,
+    ]
     taxa = [Taxon(class_=name) for name in names]
     assert read_classes(labelled_vectors(np.eye(5), [{}] * 5, taxa)).tolist() == [0, 2, 1, 2, 0]
     both = [{"class": name, "class_index": index} for name, index in zip(names, (3, "4", "5.0", 4.0, 3))]
@@ -230,7 +247,7 @@ def test_classes_are_counted_in_the_order_of_texts_where_there_is_no_index():
     [
         ([{"class_index": 0}, {"class_index": 1}], {}, "which of the 2 classes are Old .* --old-classes"),
         ([{"class_index": 0}, {"class_index": 1}], {"old": (0, 2)}, "no image is of class 2, one of the Old"),
-        ([{"class_index": 0}, {"class_index": "x"}], {}, "class_index of image 1.jpg is 'x'; give a whole number"),
+        ([{"class_index": 0}, {"class_index": "x"}], {}, "class_index of image 1.jpg is 'x'; give a whole " "number"),
         ([{"class_index": 0}, {}], {}, "class_index of image 1.jpg is ''"),
         ([{"class_index": 0}, {"class_index": 0.5}], {}, "class_index of image 1.jpg is 0.5"),
         ([{"class": "a"}, {"class": ""}], {}, "image 1.jpg has no class"),

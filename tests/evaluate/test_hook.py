@@ -78,7 +78,9 @@ def test_suite_is_scored_beside_the_validation_data(fruit, params, capsys):
     suite = fruit.with_name("suite.yaml")
     suite.write_text(SUITE)
     hook = EvaluationHook(config_of(fruit, text_type="sci", suite=str(suite)), opener(fruit.parent))
-    assert "absent is not evaluated" in capsys.readouterr().err, "data that are not there are told before training"
+    assert "absent is not evaluated" in capsys.readouterr().err, (
+        "data that are not there are told before training"
+    )
     values = hook(params)
     told = capsys.readouterr().err
     assert values["n"] == 9 and set(values) == {"top1", "top3", "top5", "n", "ranks", "suite"}
@@ -116,7 +118,9 @@ def test_evaluation_is_broken_off_between_batches(fruit, params):
 def test_a_class_gets_81_texts_while_training(fruit, params):
     suite = fruit.with_name("suite.yaml")
     suite.write_text("entries:\n  fruit: {protocol: zero-shot, data: fruit, text_type: com}\n")
-    hook = EvaluationHook(config_of(fruit, text_type="sci", templates="openai", suite=str(suite)), opener(fruit.parent))
+    hook = EvaluationHook(
+        config_of(fruit, text_type="sci", templates="openai", suite=str(suite)), opener(fruit.parent)
+    )
     asked, texts_of = [], hook._encoder.texts
     hook._encoder.texts = lambda params, texts: (asked.extend(texts), texts_of(params, texts))[1]
     hook(params)

@@ -17,7 +17,11 @@ def test_shares_have_wilsons_interval(counts):
 
 
 def test_nothing_has_no_interval():
-    assert share_interval(0, 0) is None and mean_interval([0.5]) is None and bootstrap_interval(np.sum, 0) is None
+    assert (
+        share_interval(0, 0) is None
+        and mean_interval([0.5]) is None
+        and bootstrap_interval(np.sum, 0) is None
+    )
 
 
 def test_means_of_folds_have_students_interval():

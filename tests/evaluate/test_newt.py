@@ -53,7 +53,9 @@ def plain_accuracy(sets, task, seed):
         "svc__kernel": ["rbf", "linear", "sigmoid", "poly"],
         "svc__gamma": loguniform(1e-4, 1e-3),
     }
-    search = RandomizedSearchCV(make_pipeline(StandardScaler(), SVC(C=1.0)), space, n_iter=DRAWS, random_state=seed)
+    search = RandomizedSearchCV(
+        make_pipeline(StandardScaler(), SVC(C=1.0)), space, n_iter=DRAWS, random_state=seed
+    )
     return search.fit(x, y).predict(x_test) == y_test
 
 
@@ -62,7 +64,9 @@ def test_a_seed_gives_the_numbers_of_the_plain_search():
     score = NeWT(draws=DRAWS, seeds=(0, 3), jobs=1)(sets, None)
     plain = {task: np.stack([plain_accuracy(sets, task, seed) for seed in (0, 3)]) for task in TASKS}
     for row in score.tables["tasks"]:
-        assert row["accuracy"] == pytest.approx(plain[row["task"]].mean(), abs=1e-6), f"task {row['task']} differs"
+        assert row["accuracy"] == pytest.approx(plain[row["task"]].mean(), abs=1e-6), (
+            f"task {row['task']} differs"
+        )
     together = np.concatenate(list(plain.values()), axis=1)
     np.testing.assert_allclose(score.figures["seeds"], together.mean(axis=1), atol=1e-6)
     assert score.figures["top1"] == pytest.approx(together.mean(), abs=1e-6)
@@ -78,8 +82,14 @@ def test_processes_change_nothing():
 
 def test_a_question_without_examples_is_named():
     sets = made()
-    few = [n for n, s in enumerate(sets["train"].samples) if (s.metadata["task"], s.metadata["label"]) != ("uneven", 1)]
-    with pytest.raises(UserError, match="the question uneven has 26 training images of label 0 and 0 of label 1"):
+    few = [
+        n
+        for n, s in enumerate(sets["train"].samples)
+        if (s.metadata["task"], s.metadata["label"]) != ("uneven", 1)
+    ]
+    with pytest.raises(
+        UserError, match="the question uneven has 26 training images of label 0 and 0 of label 1"
+    ):
         NeWT(draws=1, jobs=1)({**sets, "train": sets["train"].take(np.array(few))}, None)
     with pytest.raises(UserError, match="draws"):
         NeWT(draws=0)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from bioclip_jax.evaluate.probe import ProbeParams, dropout_logits, epoch_order, fit_probe, initial_params, logits
+from bioclip_jax.evaluate.probe import (
+    ProbeParams,
+    dropout_logits,
+    epoch_order,
+    fit_probe,
+    initial_params,
+    logits,
+)
 
 
 def data(n=90, dim=20, out=9, seed=0):
@@ -48,8 +55,12 @@ def test_learns_what_torch_learns(epochs, batch_size, rate):
         expected = torch_probe(x, y, seed, epochs, batch_size, 16, rate)
         start = initial_params(seed, 20, 16, 9)
         before = (x @ start.weight_1 + start.bias_1) @ start.weight_2 + start.bias_2
-        assert np.abs(expected - before).max() > 0.05, "the probe has hardly moved, so that equality would say nothing"
-        np.testing.assert_allclose(answers, expected, atol=2e-5, rtol=1e-5, err_msg=f"seed {seed}, {epochs} epochs")
+        assert np.abs(expected - before).max() > 0.05, (
+            "the probe has hardly moved, so that equality would say nothing"
+        )
+        np.testing.assert_allclose(
+            answers, expected, atol=2e-5, rtol=1e-5, err_msg=f"seed {seed}, {epochs} epochs"
+        )
 
 
 def test_starts_within_the_bounds_of_torch_linear():
@@ -77,7 +88,9 @@ def test_a_seed_decides_alone_what_is_learnt():
     alone = fit_probe(x, y, seeds=(2,), **more)
     for part, repeated, single in zip(both, again, alone):
         np.testing.assert_array_equal(part, repeated, err_msg="a second run found something else")
-        np.testing.assert_allclose(part[1], single[0], atol=1e-5, err_msg="seed 2 learns otherwise beside seed 5")
+        np.testing.assert_allclose(
+            part[1], single[0], atol=1e-5, err_msg="seed 2 learns otherwise beside seed 5"
+        )
         assert np.abs(part[0] - part[1]).max() > 1e-2, "both seeds learnt the same"
 
 
@@ -104,7 +117,8 @@ def test_dropout_leaves_half_of_the_hidden_layer_at_twice_its_size():
 
 
 def test_dropout_is_at_work_in_training_with_another_mask_each_step():
-    # With one row, one epoch a step, the layer's bias moves where the mask is 1: after two steps about three quarters.
+    # With one row, one epoch a step, the layer's bias moves where the mask is 1: after two steps about three
+    # quarters.
     x, y = np.ones((1, 4), np.float32), np.ones((1, 3), np.float32)
     moved = {}
     for epochs in (1, 2):

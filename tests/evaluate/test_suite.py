@@ -202,15 +202,15 @@ def test_data_of_two_entries_are_opened_once(tmp_path):
         ("entries: {a: fishnet}", "a is 'fishnet'; it must be a mapping"),
         ("entries: {a: {data: x}}", "a names no protocol"),
         ("entries: {a: {protocol: fishnt, data: x}}", "a: there is no protocol 'fishnt'; did you mean fishnet"),
-        ("entries: {a: {protocol: fishnet, data: x, sedes: [1]}}", "fishnet has no option sedes; did you mean seeds"),
+        ("entries: {a: {protocol: fishnet, data: x, sedes: [1]}}", "fishnet has no option sedes; did you " "mean seeds"),
         ("entries: {a: {protocol: fishnet, images: x, lables: y}}", "no option lables; did you mean labels"),
         ("entries: {a: {protocol: fishnet, data: x, seeds: 3}}", "fishnet.seeds is 3; it must be a list"),
-        ("entries: {a: {protocol: fishnet, data: x, epochs: many}}", "fishnet.epochs is 'many'; it must be an int"),
+        ("entries: {a: {protocol: fishnet, data: x, epochs: many}}", "fishnet.epochs is 'many'; it must be " "an int"),
         ("entries: {a: {protocol: fishnet}}", "a: which data to score is not clear"),
         ("entries: {a: {protocol: fishnet, images: x}}", "a: which data to score is not clear"),
         ("entries: {a: {protocol: fishnet, data: x, labels: y}}", "a: which data to score is not clear"),
         ("entries: {a: {protocol: fishnet, data: 3}}", "a.data is 3; it must be text"),
-        ("entries: {a: {protocol: fishnet, data: 'fishnet:test'}}", "names a split, but fishnet takes train and test"),
+        ("entries: {a: {protocol: fishnet, data: 'fishnet:test'}}", "names a split, but fishnet takes train " "and test"),
         ("entries: {a: {protocol: fishnet, data: x, published: fishent}}", "'fishent'; did you mean fishnet"),
         ("entries: {a: {protocol: fishnet, data: x, published: awa2}}", "the figures of awa2 are by awa2"),
         ("entries: {a/b: {protocol: fishnet, data: x}}", "a/b: an entry's name is made of letters"),
@@ -292,7 +292,9 @@ def test_the_cache_makes_a_second_run_the_same(model_directory, source, tmp_path
 
 
 def test_an_entry_that_fails_is_named_and_does_not_stop_the_others(evaluator, source, tmp_path, capsys):
-    suite = Suite([entry("bad", source, Refuses()), entry("good", source)], [Skipped("gone", "no folder | here")])
+    suite = Suite(
+        [entry("bad", source, Refuses()), entry("good", source)], [Skipped("gone", "no folder | here")]
+    )
     result = evaluate_suite(evaluator, suite, tmp_path / "out")
     assert result["failed"] == {"bad": "the labels do not do; give others"}
     assert result["skipped"] == {"gone": "no folder | here"}
@@ -309,14 +311,20 @@ def test_an_entry_that_fails_is_named_and_does_not_stop_the_others(evaluator, so
     assert "- gone: no folder \\| here" in page and "- bad: the labels do not do" in page
     assert Image.open(tmp_path / "out" / "results.png").width >= 1000
     told = capsys.readouterr().err
-    assert "gone: skipped (no folder | here)" in told and "bad: failed (the labels" in told and "good: top1" in told
+    assert (
+        "gone: skipped (no folder | here)" in told
+        and "bad: failed (the labels" in told
+        and "good: top1" in told
+    )
     assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
 
 
 def test_a_run_that_stops_leaves_what_it_found_and_resume_goes_on(evaluator, source, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        evaluate_suite(evaluator, Suite([entry("first", source), entry("stops", source, Refuses(stops=True))]), out)
+        evaluate_suite(
+            evaluator, Suite([entry("first", source), entry("stops", source, Refuses(stops=True))]), out
+        )
     evaluator.forget(entry("first", source).keys()["test"])
     left = json.loads((out / "results.json").read_text())
     assert list(left["entries"]) == ["first"]
@@ -373,7 +381,13 @@ def test_one_protocol_alone(model_directory, folder, tmp_path):
 
     location = Location(None, folder, folder / "metadata.csv", "nearest-other")
     result = evaluate_protocol(
-        str(model_directory), NearestOther(), location, open_data, output=tmp_path / "out", batch_size=8, cache=False
+        str(model_directory),
+        NearestOther(),
+        location,
+        open_data,
+        output=tmp_path / "out",
+        batch_size=8,
+        cache=False,
     )
     assert {"protocol": "nearest-other", "among": 100, "n": 6}.items() <= result.items()
     assert result["fingerprint"] and set(result["seconds"]) == {"vectors", "scoring"}

@@ -90,7 +90,10 @@ def test_a_mean_is_not_given_while_a_set_is_missing(lacking):
     page = markdown(found, report_rows(found))
     assert f"No mean of the 10: {title} not scored." in page
     if lacking != "fungi":
-        assert "| Camera Trap | zero-shot |  | (4 of its 5 sets are scored) | 53.9 | 37.4 | 31.7 | 29.5 |" in page
+        assert (
+            "| Camera Trap | zero-shot |  | (4 of its 5 sets are scored) | 53.9 | 37.4 | 31.7 | 29.5 |"
+            in page
+        )
 
 
 def test_a_group_with_fewer_sets_than_the_papers_has_no_mean():
@@ -111,7 +114,9 @@ def test_few_shot_has_a_row_for_each_number_of_shots_and_no_published_figures():
     entries = {
         "birds": entry(0.25, protocol="few-shot", few_shot=shots),
         "a": entry(0.25, protocol="few-shot", group="traps", few_shot=shots),
-        "b": entry(0.25, protocol="few-shot", group="traps", few_shot={"1": {"mean": 0.35}, "5": {"mean": 0.7}}),
+        "b": entry(
+            0.25, protocol="few-shot", group="traps", few_shot={"1": {"mean": 0.35}, "5": {"mean": 0.7}}
+        ),
     }
     rows = report_rows(results(entries, {"traps": ["a", "b"]}))
     told = {row.title: (round(row.ours, 6), row.interval) for row in rows}
@@ -124,7 +129,9 @@ def test_few_shot_has_a_row_for_each_number_of_shots_and_no_published_figures():
 def test_beside_the_published_stand_the_scores_with_dropout_and_the_others_are_marked():
     entries = paper(dict.fromkeys(PUBLISHED, 0.5))
     for name, protocol, with_dropout in (("fishnet", FishNet, 0.3), ("awa2", AwA2, 0.4)):
-        figures = {key: 0.7 for key in protocol.also} | {f"{key}_interval": [0.6, 0.8] for key in protocol.also}
+        figures = {key: 0.7 for key in protocol.also} | {
+            f"{key}_interval": [0.6, 0.8] for key in protocol.also
+        }
         figures |= {protocol.score: with_dropout, "interval": [with_dropout - 0.02, with_dropout + 0.02]}
         entries[name] |= {"score": protocol.score, "also": dict(protocol.also), "figures": figures | {"n": 9}}
     found = results(entries, GROUPS)
@@ -160,7 +167,9 @@ def test_the_picture_grows_with_its_rows(tmp_path, number):
     picture = np.asarray(Image.open(tmp_path / "results.png").convert("L"))
     assert picture.shape[1] >= 1000
     assert 35 * number < picture.shape[0] < 260 + 45 * number
-    edges = np.concatenate([picture[:, :4].ravel(), picture[:, -4:].ravel(), picture[:3].ravel(), picture[-3:].ravel()])
+    edges = np.concatenate(
+        [picture[:, :4].ravel(), picture[:, -4:].ravel(), picture[:3].ravel(), picture[-3:].ravel()]
+    )
     assert edges.min() == 255, "something is cut at the picture's edge"
 
 

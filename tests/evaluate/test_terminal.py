@@ -44,12 +44,17 @@ def taxa(n):
 
 def fish(n, seed=0):
     flags = np.random.default_rng(seed).random((n, 9)) < 0.5
-    rows = [dict(zip(TRAITS, ["pelagic" if row[0] else "benthic", *map(str, row[1:].astype(int))])) for row in flags]
+    rows = [
+        dict(zip(TRAITS, ["pelagic" if row[0] else "benthic", *map(str, row[1:].astype(int))]))
+        for row in flags
+    ]
     return vectors(n, [(None, row) for row in rows], seed)
 
 
 def questions(n):
-    rows = [{"task": f"task {number % 2}", "task_cluster": "age", "label": number // 2 % 2} for number in range(n)]
+    rows = [
+        {"task": f"task {number % 2}", "task_cluster": "age", "label": number // 2 % 2} for number in range(n)
+    ]
     return vectors(n, [(None, row) for row in rows])
 
 
@@ -78,7 +83,12 @@ CASES = {
 def test_results_are_tables_that_fit(case):
     protocol, sets = CASES[case]
     figures = plain(protocol(sets, Towers(encode, 5.0)).figures)
-    about = {"protocol": protocol.name, "model": "runs/" + "long-name/" * 12, "fingerprint": "f", "data": "photos"}
+    about = {
+        "protocol": protocol.name,
+        "model": "runs/" + "long-name/" * 12,
+        "fingerprint": "f",
+        "data": "photos",
+    }
     text = describe_result(about | options_of(protocol) | figures | {"seconds": {"vectors": 1.0}}, protocol)
     lines = text.splitlines()
     # A path alone may be longer than the terminal is wide.
@@ -105,10 +115,15 @@ def test_a_figure_that_is_none_is_left_empty():
 
 
 def test_a_table_that_is_too_wide_is_transposed_in_blocks():
-    rows = [{"name": f"class {number}"} | {f"column {place}": "123.4" for place in range(12)} for number in range(9)]
+    rows = [
+        {"name": f"class {number}"} | {f"column {place}": "123.4" for place in range(12)}
+        for number in range(9)
+    ]
     lines = table(rows)
     assert max(map(len, lines)) <= 80
-    assert lines[0].split()[:3] == ["name", "class", "0"] and sum(line.count("123.4") for line in lines) == 108
+    assert (
+        lines[0].split()[:3] == ["name", "class", "0"] and sum(line.count("123.4") for line in lines) == 108
+    )
     narrow = table([{"a": "1", "b": ""}, {"a": "2", "b": ""}])
     assert narrow == ["a", "1", "2"], "a column without entries is left out"
 
@@ -125,6 +140,8 @@ def test_a_suite_shows_as_many_published_columns_as_fit(monkeypatch, width, show
     lines = describe_suite(rows).splitlines()
     assert max(map(len, lines)) <= width
     assert "61.2 (60.0–62.4)" in lines[2] and "BioCLIP 2" in lines[1] and lines[-1].startswith("(FishNet")
-    columns = [name for name in ("images", "BioCLIP 2", "BioCAP", "BioCLIP ", " CLIP") if name in lines[1] + " "]
+    columns = [
+        name for name in ("images", "BioCLIP 2", "BioCAP", "BioCLIP ", " CLIP") if name in lines[1] + " "
+    ]
     assert len(columns) == shown, f"{columns} of the published columns and the images are shown in {lines[1]}"
     assert ("48,562" in lines[2]) == (shown == 5), "the images go first"

@@ -41,7 +41,13 @@ ROWS = {
     "pear.jpg": ("Plantae", "T", "M", "Rosales", "Rosaceae", "Pyrus", "communis", "pear"),
     "finch.jpg": ("Animalia", "C", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis", ""),
 }
-LABELS = {"apple.jpg": "red", "apple2.jpg": "green", "apple3.jpg": "red", "pear.jpg": "green", "finch.jpg": "brown"}
+LABELS = {
+    "apple.jpg": "red",
+    "apple2.jpg": "green",
+    "apple3.jpg": "red",
+    "pear.jpg": "green",
+    "finch.jpg": "brown",
+}
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +105,14 @@ def test_photographs_score_as_by_hand(encoder, params, shared_data):
     result = score(source, encoder, params, "sci_com")
 
     model = nnx.merge(graphdef(CONFIG), params)
-    names = sorted({f"{s.taxon.genus} {s.taxon.species} with common name {s.taxon.common_name}" for s in source})
+    names = sorted(
+        {f"{s.taxon.genus} {s.taxon.species} with common name {s.taxon.common_name}" for s in source}
+    )
     tokens = Tokenizer(48)([template.format(name) for name in names for template in TEMPLATES])
     pixels = [np.asarray(Image.open(io.BytesIO(s.image)).convert("RGB").resize((32, 32), 3)) for s in source]
-    images, texts, scale = jax.jit(model)(normalize_images(np.stack(pixels), PREPROCESS.mean, PREPROCESS.std), tokens)
+    images, texts, scale = jax.jit(model)(
+        normalize_images(np.stack(pixels), PREPROCESS.mean, PREPROCESS.std), tokens
+    )
     classes = np.asarray(texts, np.float64).reshape(len(names), 81, -1).mean(axis=1)
     classes /= np.linalg.norm(classes, axis=1, keepdims=True)
     logits = float(scale) * np.asarray(images, np.float64) @ classes.T
@@ -110,7 +120,8 @@ def test_photographs_score_as_by_hand(encoder, params, shared_data):
     by_rank = np.argsort(-logits, axis=1)
     top1 = np.mean([names[order[0]] == name for order, name in zip(by_rank, truth)])
     top3, top5 = (
-        np.mean([name in [names[n] for n in order[:k]] for order, name in zip(by_rank, truth)]) for k in (3, 5)
+        np.mean([name in [names[n] for n in order[:k]] for order, name in zip(by_rank, truth)])
+        for k in (3, 5)
     )
     family_of = {name: s.taxon.family for name, s in zip(truth, source)}
     hits = []
@@ -134,7 +145,9 @@ def test_classes_are_the_distinct_class_texts(folder):
 
     assert names("sci") == ["Geospiza fortis", "Malus domestica", "Pyrus communis"]
     assert names("com") == ["Apple tree", "Geospiza fortis", "apple", "pear"]
-    assert names("sci_com")[1:3] == [f"Malus domestica with common name {name}" for name in ("Apple tree", "apple")]
+    assert names("sci_com")[1:3] == [
+        f"Malus domestica with common name {name}" for name in ("Apple tree", "apple")
+    ]
     assert names("asis") == ["brown", "green", "red"], "asis takes the class column, not the lineage"
 
 
@@ -183,10 +196,16 @@ def test_unseen_species_are_scored_among_other_candidates(folder, tmp_path_facto
     unseen = write_folder(tmp_path_factory.mktemp("unseen"), seen)
     result = score(unseen, encoder, params, templates="one", candidates=pool)
     assert result["n"] == 3 and result["classes"] == 2
-    assert result["top1"] is None and "species" not in result["ranks"], "no answer can be right at species rank"
+    assert result["top1"] is None and "species" not in result["ranks"], (
+        "no answer can be right at species rank"
+    )
     assert result["chance"]["family"] == 0.5 and result["n_by_rank"]["family"] == 3
     assert result["ranks"]["family"] in (0, 1 / 3, 2 / 3, 1)
-    assert result["hierarchical_distance"]["mean"] is None and result["ece"] is None and result["interval"] is None
+    assert (
+        result["hierarchical_distance"]["mean"] is None
+        and result["ece"] is None
+        and result["interval"] is None
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"text_type": "latin"}, {"templates": "three"}])
@@ -246,13 +265,17 @@ def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, cap
     told = capsys.readouterr().out
     assert f"{100 * result['top1']:.1f} %" in told and "4 classes" in told, told
     assert not set(told) & set("[]{}") and max(map(len, told.splitlines())) <= 80, told
-    assert f"transform {result['transform']} data" in " ".join(told.split()), "eval says which transform it uses"
+    assert f"transform {result['transform']} data" in " ".join(told.split()), (
+        "eval says which transform it uses"
+    )
 
     (folder / "pool").mkdir()
     write_folder(folder / "pool", {name: ROWS[name] for name in ("apple.jpg", "finch.jpg")})
     assert main(["eval", "zero-shot", "--model", "model", *where, "--candidates", "pool", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["classes"], result["n"], result["not_candidates"]) == (2, 5, 2), "the pear and the Apple tree"
+    assert (result["classes"], result["n"], result["not_candidates"]) == (2, 5, 2), (
+        "the pear and the Apple tree"
+    )
 
     for arguments, says in ((where[:2], "--labels"), (["--data", "nothing/here"], "nothing/here")):
         assert main(["eval", "zero-shot", "--model", "model", *arguments]) == 2

@@ -42,7 +42,9 @@ def species(*numbers):
 
 def tree(rng):
     """Taxa that part at any rank; one of them is not known to its genus."""
-    taxa = {species(*(int(rng.integers(0, 2)) for _ in RANKS[:-1]), int(rng.integers(0, 3))) for _ in range(40)}
+    taxa = {
+        species(*(int(rng.integers(0, 2)) for _ in RANKS[:-1]), int(rng.integers(0, 3))) for _ in range(40)
+    }
     return sorted(taxa, key=str) + [species(0, 0, 0, 0, 1, None, None)]
 
 
@@ -54,7 +56,9 @@ def data(rng, taxa, n):
         samples.append(Sample(f"image {number}", b"", {}, taxon, {}))
         towards = np.zeros(DIM) if taxon is None else encode_texts([f"a photo of {taxon.taxonomic_name}."])[0]
         features.append(rng.uniform(0.5, 20) * (towards + 0.35 * rng.normal(size=DIM)))
-    return LabelledVectors(np.array(features, np.float32), samples, np.arange(n), {"truncated": 3, "no_label": 1})
+    return LabelledVectors(
+        np.array(features, np.float32), samples, np.arange(n), {"truncated": 3, "no_label": 1}
+    )
 
 
 def by_hand(vectors, taxa):
@@ -98,7 +102,9 @@ def by_hand(vectors, taxa):
         out["distance"].append(7 - shared)
         if order[0] != true:
             out["wrong"].append((true, order[0]))
-            out["pairs"][names[true], names[order[0]]] = out["pairs"].get((names[true], names[order[0]]), 0) + 1
+            out["pairs"][names[true], names[order[0]]] = (
+                out["pairs"].get((names[true], names[order[0]]), 0) + 1
+            )
     return out
 
 
@@ -119,7 +125,9 @@ def scored(request):
     taxa = tree(rng)
     vectors = data(rng, taxa, 1200)
     # One class in eight is no candidate, so that its images have a truth at the higher ranks alone.
-    pool = sorted((taxon for number, taxon in enumerate(taxa) if number % 8), key=lambda taxon: taxon.taxonomic_name)
+    pool = sorted(
+        (taxon for number, taxon in enumerate(taxa) if number % 8), key=lambda taxon: taxon.taxonomic_name
+    )
     protocol = ZeroShot("taxon", "one", [Candidate(taxon.taxonomic_name, taxon) for taxon in pool])
     score = protocol({"test": vectors}, Towers(encode_texts, SCALE))
     return score, by_hand(vectors, pool), pool
@@ -143,7 +151,9 @@ def test_accuracies_are_those_by_hand(scored):
 
 def test_calibration_is_that_by_hand(scored):
     score, hand, _ = scored
-    assert score.figures["ece"] == pytest.approx(calibration_error(hand["confidence"], hand["top1"]), abs=1e-6)
+    assert score.figures["ece"] == pytest.approx(
+        calibration_error(hand["confidence"], hand["top1"]), abs=1e-6
+    )
     for rank in RANKS:
         expected = calibration_error(hand["rank_confidence"][rank], hand["rank"][rank])
         assert score.figures["ece_by_rank"][rank] == pytest.approx(expected, abs=1e-6), rank
@@ -178,7 +188,9 @@ def test_tables_add_up_to_the_figures(scored):
     assert distance == pytest.approx(sum(hand["distance"]))
     pairs = {(row["truth"], row["answer"]): row["count"] for row in confusions}
     assert pairs == hand["pairs"]
-    assert [row["count"] for row in confusions] == sorted(pairs.values(), reverse=True), "the commonest come first"
+    assert [row["count"] for row in confusions] == sorted(pairs.values(), reverse=True), (
+        "the commonest come first"
+    )
     images = {row["name"]: row["n"] for row in taxa}
     for row in confusions:
         assert row["share"] == row["count"] / images[row["truth"]]
@@ -207,11 +219,16 @@ def test_labels_without_ranks_have_no_figures_of_ranks():
     score = ZeroShot("asis", "one")({"test": vectors}, Towers(encode_texts, SCALE))
     assert score.figures["classes"] == 2 and score.figures["ece"] is not None
     assert not {"ranks", "hierarchical_distance", "sister_confusion"} & set(score.figures)
-    assert set(score.tables["taxa"][0]) & set(RANKS) == set() and "shared_rank" not in score.tables["confusions"][0]
+    assert (
+        set(score.tables["taxa"][0]) & set(RANKS) == set()
+        and "shared_rank" not in score.tables["confusions"][0]
+    )
 
 
 def test_no_label_at_all_is_told():
-    vectors = LabelledVectors(np.ones((1, DIM), np.float32), [Sample("a", b"", {}, None, {})], np.arange(1), {})
+    vectors = LabelledVectors(
+        np.ones((1, DIM), np.float32), [Sample("a", b"", {}, None, {})], np.arange(1), {}
+    )
     for pool in (None, [Candidate("apple", species(0, 0, 0, 0, 0, 0, 0))]):
         with pytest.raises(UserError, match="--text-type taxon"):
             ZeroShot("taxon", "one", pool)({"test": vectors}, Towers(encode_texts, SCALE))
@@ -245,4 +262,6 @@ def test_one_pass_says_what_the_parts_say(seed, n, classes):
         assert judged.top(k) == top_k_accuracy(images, columns, rows, k)
     assert judged.ranks == rank_accuracy(images, columns, 2.0, truth, taxa)
     known = rows >= 0
-    assert ((judged.place == 0) == (judged.answer == rows))[known].all(), "place 0 must be the answer, in ties too"
+    assert ((judged.place == 0) == (judged.answer == rows))[known].all(), (
+        "place 0 must be the answer, in ties too"
+    )

@@ -54,11 +54,15 @@ def test_the_pods_are_the_processes(job: dict[str, Any], container: dict[str, An
 def test_the_coordinator_is_the_first_pod(jobset: dict[str, Any], container: dict[str, Any]) -> None:
     host, _ = split_address(process_settings(_environ(container, 1)).coordinator_address)
     name, (replicated,) = jobset["metadata"]["name"], jobset["spec"]["replicatedJobs"]
-    assert host == f"{name}-{replicated['name']}-0-0.{name}", "not the name that JobSet gives to the first pod"
+    assert host == f"{name}-{replicated['name']}-0-0.{name}", (
+        "not the name that JobSet gives to the first pod"
+    )
     assert jobset["spec"]["network"] == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
 
 
-def test_an_orderly_stop_restarts_without_counting(jobset: dict[str, Any], job: dict[str, Any], container) -> None:
+def test_an_orderly_stop_restarts_without_counting(
+    jobset: dict[str, Any], job: dict[str, Any], container
+) -> None:
     (orderly, disrupted) = job["podFailurePolicy"]["rules"]
     assert orderly["action"] == disrupted["action"] == "FailJob"
     codes = orderly["onExitCodes"]

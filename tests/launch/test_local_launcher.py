@@ -93,7 +93,9 @@ while True:
     assert _ends(launch(program, "--grace", "0.2"))[0] == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name
+)
 def test_a_signal_goes_to_all_and_gives_the_status(number: signal.Signals, launch) -> None:
     process = launch(STOPS_ORDERLY)
     _ready(process)

@@ -11,7 +11,8 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "slurm" / "train.sbatch"
 
-# As the real one, it hands SIGUSR1 on to its task and answers SIGTERM by killing it. It records what it was given.
+# As the real one, it hands SIGUSR1 on to its task and answers SIGTERM by killing it. It records what it was
+# given.
 SRUN = """#!{python}
 import os, signal, subprocess, sys
 from pathlib import Path

@@ -9,7 +9,16 @@ import pytest
 from flax import nnx
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, attention, get_config, graphdef, init_params, on_nvidia
+from bioclip_jax.models import (
+    CLIPConfig,
+    TextConfig,
+    VisionConfig,
+    attention,
+    get_config,
+    graphdef,
+    init_params,
+    on_nvidia,
+)
 
 CONFIG = get_config("ViT-Test-16")
 HALF = jnp.bfloat16
@@ -53,7 +62,9 @@ def test_auto_is_xlas_on_a_cpu():
 
 
 def test_auto_is_cudnns_where_it_fits(nvidia):
-    assert _trace(dtype=HALF).count("dot_product_attention_fwd_wrapper[") == 2, "one for the scan of each tower"
+    assert _trace(dtype=HALF).count("dot_product_attention_fwd_wrapper[") == 2, (
+        "one for the scan of each tower"
+    )
     assert "dot_product_attention" not in _trace(dtype=HALF, attention="xla")
     assert "dot_product_attention" not in _trace(dtype=jnp.float32)
     assert "dot_product_attention" not in _trace(ODD_HEADS, dtype=HALF)
@@ -93,5 +104,9 @@ def test_what_fills_up_an_odd_number_of_tokens_is_not_attended_to(monkeypatch, c
 
     monkeypatch.setattr(jax.nn, "dot_product_attention", instead)
     ours = attention._attend_by_cudnn(query, key, value, causal=causal, shard=lambda x, axes: x)
-    assert calls == [(tokens + tokens % 2, "cudnn")], "JAX differentiates it over an even number of tokens only"
-    np.testing.assert_allclose(ours, attention._attend(query, key, value, causal=causal), rtol=1e-5, atol=1e-6)
+    assert calls == [(tokens + tokens % 2, "cudnn")], (
+        "JAX differentiates it over an even number of tokens only"
+    )
+    np.testing.assert_allclose(
+        ours, attention._attend(query, key, value, causal=causal), rtol=1e-5, atol=1e-6
+    )

@@ -85,7 +85,9 @@ def test_the_scan_is_a_loop_over_the_layers_in_their_order(params):
     looped = _looped(blocks, x)
     # A tower with fewer layers than the other one takes the same key.
     for unroll in (1, CONFIG.vision.layers + 3, True):
-        run = jax.jit(lambda blocks, x, n=unroll: apply_blocks(nnx.merge(BLOCK, blocks), x, Options(unroll=n)))
+        run = jax.jit(
+            lambda blocks, x, n=unroll: apply_blocks(nnx.merge(BLOCK, blocks), x, Options(unroll=n))
+        )
         np.testing.assert_allclose(run(blocks, x), looped, rtol=1e-5, atol=1e-5)
     backwards = _looped(jax.tree.map(lambda leaf: leaf[::-1], blocks), x)
     assert np.abs(looped - backwards).max() > 1e-3, "the order of layers does not matter here"
@@ -209,9 +211,14 @@ def test_fresh_weights_have_open_clips_distributions():
             fits = abs(mine.std() - spread) < 5 * spread / math.sqrt(tensor.size)
             fits &= abs(mine.mean() - tensor.mean()) < 7 * spread / math.sqrt(tensor.size)
             # A uniform distribution ends where a normal one goes on.
-            fits &= tensor.size < 4000 or abs(np.abs(mine).max() - np.abs(tensor).max()) < 0.35 * np.abs(tensor).max()
+            fits &= (
+                tensor.size < 4000
+                or abs(np.abs(mine).max() - np.abs(tensor).max()) < 0.35 * np.abs(tensor).max()
+            )
         if not fits:
-            wrong.append(f"{name}: {mine.mean():.4f} ± {mine.std():.4f}, open_clip {tensor.mean():.4f} ± {spread:.4f}")
+            wrong.append(
+                f"{name}: {mine.mean():.4f} ± {mine.std():.4f}, open_clip {tensor.mean():.4f} ± {spread:.4f}"
+            )
     assert not wrong, wrong
 
 
@@ -229,7 +236,12 @@ def test_layers_of_a_stack_are_drawn_apart():
 
 
 def test_every_architecture_can_be_built_without_memory():
-    for name, millions in (("ViT-B-16", 149.6), ("ViT-L-14", 427.6), ("ViT-H-14", 986.1), ("ViT-bigG-14", 2539.6)):
+    for name, millions in (
+        ("ViT-B-16", 149.6),
+        ("ViT-L-14", 427.6),
+        ("ViT-H-14", 986.1),
+        ("ViT-bigG-14", 2539.6),
+    ):
         params = jax.eval_shape(lambda name=name: init_params(get_config(name)))
         total = sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6
         assert total == pytest.approx(millions, abs=0.1), f"{name} has {total:.1f} M parameters"

@@ -21,7 +21,11 @@ def _plain_vits() -> dict[str, dict]:
         known = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
         vision = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio", "ls_init_value"}
         text = {"context_length", "vocab_size", "width", "heads", "layers"}
-        if config.keys() <= known and config["vision_cfg"].keys() <= vision and config["text_cfg"].keys() <= text:
+        if (
+            config.keys() <= known
+            and config["vision_cfg"].keys() <= vision
+            and config["text_cfg"].keys() <= text
+        ):
             if isinstance(config["vision_cfg"]["layers"], int):
                 plain[name] = config
     return plain
@@ -30,7 +34,9 @@ def _plain_vits() -> dict[str, dict]:
 def test_every_plain_vit_of_open_clip_is_there_and_no_other():
     assert sorted(_plain_vits()) == _SHARED
     ours = set(model_names()) - set(_SHARED)
-    assert all(name.startswith(("ViT-Test-", "ViT-Mini-")) for name in ours), f"{ours} are neither open_clip's nor small"
+    assert all(name.startswith(("ViT-Test-", "ViT-Mini-")) for name in ours), (
+        f"{ours} are neither open_clip's nor small"
+    )
     assert len(_plain_vits()) >= 30, "open_clip's files have changed their form: the comparison sees too few"
 
 
@@ -62,7 +68,11 @@ def test_towers_that_we_cannot_express_are_refused():
         try:
             CLIPConfig.from_open_clip(open_clip.get_model_config(name))
         except UserError as error:
-            assert "not supported" in str(error) or "not an open_clip CLIP" in str(error) or "ResNet" in str(error), error
+            assert (
+                "not supported" in str(error)
+                or "not an open_clip CLIP" in str(error)
+                or "ResNet" in str(error)
+            ), error
         else:
             accepted.append(name)
     assert not accepted, f"{accepted} would be read as plain ViTs"
@@ -90,7 +100,12 @@ def test_an_entry_that_changes_the_numbers_is_refused_by_name(tower, entry):
 
 def test_entries_that_say_nothing_new_are_accepted():
     model_cfg = get_config("ViT-B-16").to_open_clip()
-    model_cfg["vision_cfg"] |= {"pool_type": "tok", "patch_dropout": 0.5, "timm_model_name": None, "image_size": [224, 224]}
+    model_cfg["vision_cfg"] |= {
+        "pool_type": "tok",
+        "patch_dropout": 0.5,
+        "timm_model_name": None,
+        "image_size": [224, 224],
+    }
     model_cfg["text_cfg"] |= {"pool_type": "argmax", "norm_kwargs": {}}
     assert CLIPConfig.from_open_clip(model_cfg | {"custom_text": True}) == get_config("ViT-B-16")
 

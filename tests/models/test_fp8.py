@@ -43,10 +43,14 @@ def test_product_and_gradients_are_as_close_as_eight_bits_allow(seed, scales):
     rng = np.random.default_rng(seed)
     shapes = (32, 48), (48, 3, 16), (32, 3, 16)
     x, kernel, gradient = (
-        (rng.normal(size=shape) * 2.0**scale).astype(np.float32) for shape, scale in zip(shapes, scales, strict=True)
+        (rng.normal(size=shape) * 2.0**scale).astype(np.float32)
+        for shape, scale in zip(shapes, scales, strict=True)
     )
     for got, exact, limit in zip(
-        _product(x, kernel, gradient), _exact(x, kernel, gradient), (2 * E4M3, E4M3 + E5M2, E4M3 + E5M2), strict=True
+        _product(x, kernel, gradient),
+        _exact(x, kernel, gradient),
+        (2 * E4M3, E4M3 + E5M2, E4M3 + E5M2),
+        strict=True,
     ):
         error = _relative(got, exact)
         assert 1e-3 < error < limit, f"off by {error:.1e} of the norm, {limit:.1e} is the formats' rounding"
@@ -55,26 +59,37 @@ def test_product_and_gradients_are_as_close_as_eight_bits_allow(seed, scales):
 def test_sums_are_taken_in_float32():
     """Numbers that fp8 holds exactly give the exact product, however long the sum."""
     rng = np.random.default_rng(0)
-    x, kernel = rng.integers(-8, 9, (4, 3000)).astype(np.float32), rng.integers(-8, 9, (3000, 5)).astype(np.float32)
+    x, kernel = (
+        rng.integers(-8, 9, (4, 3000)).astype(np.float32),
+        rng.integers(-8, 9, (3000, 5)).astype(np.float32),
+    )
     # The largest of the format, so that the scale is one.
     x[0, 0] = kernel[0, 0] = 448
     np.testing.assert_allclose(fp8.matmul(x, kernel, _here), x.astype(np.float64) @ kernel, rtol=1e-6)
 
 
 def test_zeros_stay_zeros():
-    product, *gradients = _product(np.zeros((4, 8), np.float32), np.zeros((8, 3, 2), np.float32), np.zeros((4, 3, 2), np.float32))
+    product, *gradients = _product(
+        np.zeros((4, 8), np.float32), np.zeros((8, 3, 2), np.float32), np.zeros((4, 3, 2), np.float32)
+    )
     assert not any(np.any(array) or np.isnan(array).any() for array in (product, *gradients))
 
 
 def test_the_products_operands_are_eight_bits_wide():
     """The form that a compiler for a GPU with fp8 units turns into their products, three for each matrix."""
     x, kernel = jnp.ones((4, 8), jnp.bfloat16), jnp.ones((8, 3, 2))
-    loss = jax.value_and_grad(lambda x, kernel: fp8.matmul(x, kernel, _here).astype(jnp.float32).sum(), argnums=(0, 1))
-    products = [line for line in jax.jit(loss).lower(x, kernel).as_text().splitlines() if "dot_general" in line]
+    loss = jax.value_and_grad(
+        lambda x, kernel: fp8.matmul(x, kernel, _here).astype(jnp.float32).sum(), argnums=(0, 1)
+    )
+    products = [
+        line for line in jax.jit(loss).lower(x, kernel).as_text().splitlines() if "dot_general" in line
+    ]
     forward, to_x, to_kernel = sorted(products, key=lambda line: "E5M2" in line.split("->")[0])
     assert forward.count("f8E4M3FN") == 2 and "xf32>" in forward.split("->")[1], forward
     for line in (to_x, to_kernel):
-        assert line.count("f8E4M3FN") == 1 and line.count("f8E5M2") == 1 and "xf32>" in line.split("->")[1], line
+        assert line.count("f8E4M3FN") == 1 and line.count("f8E5M2") == 1 and "xf32>" in line.split("->")[1], (
+            line
+        )
 
 
 def test_only_the_blocks_compute_in_fp8():
@@ -84,18 +99,24 @@ def test_only_the_blocks_compute_in_fp8():
     lowered = jax.jit(lambda params: nnx.merge(model, params)(images, tokens)).lower(params).as_text()
     products = [line for line in lowered.splitlines() if "dot_general" in line]
     eight = [line for line in products if "f8E4M3FN" in line]
-    # Four in the scanned block of each tower; the others are its attention's two, the patches and the projections.
+    # Four in the scanned block of each tower; the others are its attention's two, the patches and the
+    # projections.
     assert len(eight) == 8 and len(products) == 15, f"{len(eight)} of {len(products)} products are in fp8"
 
 
 def test_features_stay_close():
     params = init_params(CONFIG, seed=1)
     rng = np.random.default_rng(0)
-    images, tokens = rng.normal(size=(4, 32, 32, 3)).astype(np.float32), rng.integers(1, 49000, (4, 8)).astype(np.int32)
+    images, tokens = (
+        rng.normal(size=(4, 32, 32, 3)).astype(np.float32),
+        rng.integers(1, 49000, (4, 8)).astype(np.int32),
+    )
     features = {}
     for matmul in ("default", "fp8"):
         model = graphdef(CONFIG, matmul=matmul)
-        features[matmul] = jax.jit(lambda params, model=model: nnx.merge(model, params)(images, tokens)[:2])(params)
+        features[matmul] = jax.jit(lambda params, model=model: nnx.merge(model, params)(images, tokens)[:2])(
+            params
+        )
     for exact, rounded in zip(features["default"], features["fp8"], strict=True):
         cosine = (exact * rounded).sum(axis=1)
         assert 0.98 < cosine.min() < 1 - 1e-6, f"cosines of {cosine} between features with and without fp8"

@@ -16,7 +16,10 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def test_the_towers_and_their_gradients_are_lowered_for_every_platform():
     model = graphdef(CONFIG, dtype=jnp.bfloat16, attention="auto")
     rng = np.random.default_rng(0)
-    images, tokens = rng.normal(size=(2, 32, 32, 3)).astype(np.float32), rng.integers(1, 49000, (2, 8)).astype(np.int32)
+    images, tokens = (
+        rng.normal(size=(2, 32, 32, 3)).astype(np.float32),
+        rng.integers(1, 49000, (2, 8)).astype(np.int32),
+    )
 
     def loss(params, images, tokens):
         image, text, scale = nnx.merge(model, params)(images, tokens)

@@ -47,12 +47,17 @@ def _kept_by_rows(blocks, rows: int, tokens: int, **options) -> int:
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_block_keeps_what_is_documented(blocks, remat, dtype):
     rows, tokens, layers, size = 3, 10, 6, jnp.dtype(dtype).itemsize
-    kept = _kept_by_rows(blocks, rows, tokens, remat=remat, dtype=dtype, attention="xla") / (layers * rows * tokens)
+    kept = _kept_by_rows(blocks, rows, tokens, remat=remat, dtype=dtype, attention="xla") / (
+        layers * rows * tokens
+    )
     expected = KEPT[remat] * WIDTH * size
     if remat == "none":
-        # The softmax's exponentials in float32, its weights in the dtype of the values, its rows' largest and sum.
+        # The softmax's exponentials in float32, its weights in the dtype of the values, its rows' largest and
+        # sum.
         expected += HEADS * (tokens * (4 + size) + 2 * 4)
-    assert kept == expected, f"{remat}: {kept / size / WIDTH:.2f} widths a token, documented are {expected / size / WIDTH:.2f}"
+    assert kept == expected, (
+        f"{remat}: {kept / size / WIDTH:.2f} widths a token, documented are {expected / size / WIDTH:.2f}"
+    )
 
 
 def _compiled(blocks, x, **options):
@@ -64,7 +69,9 @@ def _compiled(blocks, x, **options):
 def test_remat_changes_memory_but_no_gradient(blocks):
     x = jax.random.normal(jax.random.key(0), (32, 5, WIDTH))
     programs = {remat: _compiled(blocks, x, remat=remat) for remat in KEPT}
-    temporary_bytes = {remat: program.memory_analysis().temp_size_in_bytes for remat, program in programs.items()}
+    temporary_bytes = {
+        remat: program.memory_analysis().temp_size_in_bytes for remat, program in programs.items()
+    }
     by_memory = sorted(temporary_bytes, key=temporary_bytes.get, reverse=True)
     assert by_memory == list(KEPT), f"the policies are not in their documented order: {temporary_bytes}"
     values = {remat: program(blocks, x) for remat, program in programs.items()}
@@ -75,7 +82,9 @@ def test_remat_changes_memory_but_no_gradient(blocks):
 def test_the_compiler_does_not_undo_remat_where_all_layers_are_unrolled(blocks):
     """Forward and backward then stand in one program, in which it could find the second computation to be the first."""
     x = jnp.ones((32, 5, WIDTH))
-    none, full = (_compiled(blocks, x, remat=remat, unroll=True).cost_analysis()["flops"] for remat in ("none", "full"))
+    none, full = (
+        _compiled(blocks, x, remat=remat, unroll=True).cost_analysis()["flops"] for remat in ("none", "full")
+    )
     # All but c_proj again: 8 of 12 matrices, beside the 36 that forward and backward multiply by.
     assert 1.15 < full / none < 1.35, f"remat costs {full / none - 1:.0%} of the work"
 
@@ -84,7 +93,9 @@ def test_a_wide_gradient_is_not_rounded(blocks):
     """In bfloat16 the gradient of a float32 kernel is accumulated in float32: it has more digits than bfloat16."""
     x = jax.random.normal(jax.random.key(0), (8, 5, WIDTH), jnp.bfloat16)
     forward = _forward(dtype=jnp.bfloat16)
-    gradient = jax.jit(jax.grad(lambda blocks: jnp.square(forward(blocks, x).astype(jnp.float32)).mean()))(blocks)
+    gradient = jax.jit(jax.grad(lambda blocks: jnp.square(forward(blocks, x).astype(jnp.float32)).mean()))(
+        blocks
+    )
     for name in ("in_proj", "out_proj"):
         kernel = np.asarray(gradient["attn"][name]["kernel"])
         rounded = kernel.astype(jnp.bfloat16).astype(np.float32)

@@ -28,7 +28,9 @@ def main() -> None:
 
     given = CustomLabelsClassifier(cls_ary=GIVEN, **source)
     from_file = CustomLabelsClassifier(cls_ary=create_classes_str(labels).split(","), **source)
-    bins = CustomLabelsBinningClassifier(cls_to_bin={"apple": "fruit", "pear": "fruit", "oak": "tree"}, **source)
+    bins = CustomLabelsBinningClassifier(
+        cls_to_bin={"apple": "fruit", "pear": "fruit", "oak": "tree"}, **source
+    )
     taxa = TreeOfLifeClassifier(**source)
     answers["given"], answers["file"] = given.predict(images), from_file.predict(images)
     answers["taxa"] = taxa.predict(images, Rank.SPECIES, k=len(taxa.txt_names))
@@ -43,7 +45,9 @@ def main() -> None:
     answers["one"] = plain.create_image_features_for_image(images[0], normalize=True).tolist()
     with torch.no_grad():
         answers["forward"] = {
-            "given": given(pixels).tolist(), "bins": bins(pixels).tolist(), "taxa": taxa(pixels).tolist()
+            "given": given(pixels).tolist(),
+            "bins": bins(pixels).tolist(),
+            "taxa": taxa(pixels).tolist(),
         }
         answers["label_vectors"] = given.txt_embeddings.tolist()
         answers["taxa_vectors"] = taxa.get_txt_embeddings().tolist()

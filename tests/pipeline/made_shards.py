@@ -18,7 +18,9 @@ def picture(number: int, size: tuple[int, int] = (96, 80), mode: str = "RGB") ->
     """A smooth picture that no other number gives."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width] / max(size)
-    channels = [np.sin(x * (number + 3) + channel + np.cos(y * 5 + number)) * 110 + 128 for channel in range(3)]
+    channels = [
+        np.sin(x * (number + 3) + channel + np.cos(y * 5 + number)) * 110 + 128 for channel in range(3)
+    ]
     return Image.fromarray(np.stack(channels, -1).astype(np.uint8)).convert(mode)
 
 
@@ -30,7 +32,9 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
 
 def good_sample(number: int) -> dict[str, bytes | str]:
     """A TreeOfLife sample as webdataset wants it."""
-    taxon = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", GENERA[number % 5], f"sp{number}")
+    taxon = Taxon(
+        "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", GENERA[number % 5], f"sp{number}"
+    )
     captions = {f"{name}.txt": text for name, text in captions_from_taxon(taxon).items()}
     return {"__key__": f"sample-{number:04d}", "jpg": encoded(picture(number), quality=90), **captions}
 
@@ -39,5 +43,7 @@ def write_tar(path: Path, samples: Sequence[Mapping[str, bytes | str]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with webdataset.TarWriter(str(path), encoder=False) as writer:
         for sample in samples:
-            writer.write({k: v.encode() if k != "__key__" and isinstance(v, str) else v for k, v in sample.items()})
+            writer.write(
+                {k: v.encode() if k != "__key__" and isinstance(v, str) else v for k, v in sample.items()}
+            )
     return path

@@ -58,8 +58,14 @@ def test_a_batch_is_what_its_positions_say(shards):
             sample = source[order.index(step * 24 + row)]
             picture = Image.fromarray(decode(sample.image)).resize((32, 32))
             difference = np.abs(batch["image"][row].astype(int) - np.asarray(picture)).mean()
-            assert difference < 6, f"row {row} of step {step} differs from its sample's picture by {difference}"
-            found = [k for k, text in sample.captions.items() if (Tokenizer()(text)[0] == batch["tokens"][row]).all()]
+            assert difference < 6, (
+                f"row {row} of step {step} differs from its sample's picture by {difference}"
+            )
+            found = [
+                k
+                for k, text in sample.captions.items()
+                if (Tokenizer()(text)[0] == batch["tokens"][row]).all()
+            ]
             texts.append(set(found))
         assert set.intersection(*texts), f"step {step} does not use one caption type for all rows: {texts}"
 
@@ -71,10 +77,7 @@ def test_hosts_have_the_rows_of_the_global_batch(shards):
     for hosts in (2, 4):
         parts = [take(source, 3, host=host, hosts=hosts) for host in range(hosts)]
         joined = [
-            {
-                name: together.get(name, np.concatenate)([p[name] for p in step])
-                for name in step[0]
-            }
+            {name: together.get(name, np.concatenate)([p[name] for p in step]) for name in step[0]}
             for step in zip(*parts)
         ]
         assert_same(joined, whole, f"{hosts} hosts")
@@ -100,7 +103,15 @@ def bad_shards(tmp_path_factory) -> tuple[Path, dict[int, str]]:
     samples[5]["jpg"] = encoded(picture(5), exif=exif)
     for number in (3, 4):
         del samples[number]["jpg"]
-    published = ("jpg", "__key__", "scientific_name.txt", "taxonomic_name.txt", "sci.txt", "taxon.txt", "taxonTag.txt")
+    published = (
+        "jpg",
+        "__key__",
+        "scientific_name.txt",
+        "taxonomic_name.txt",
+        "sci.txt",
+        "taxon.txt",
+        "taxonTag.txt",
+    )
     samples[6] = {name: samples[6][name] for name in published}
     samples[10]["jpg"] = samples[10]["jpg"][:900]
     samples[11]["jpg"] = b"<html>Not Found</html>"
@@ -110,7 +121,14 @@ def bad_shards(tmp_path_factory) -> tuple[Path, dict[int, str]]:
     samples[15] = {"__key__": "empty-captions", "jpg": samples[15]["jpg"], "sci.txt": "", "taxon.txt": " \n"}
     folder = tmp_path_factory.mktemp("bad")
     write_tar(folder / "a.tar", samples)
-    causes = {10: "truncated", 11: "not_an_image", 12: "no_image", 13: "no_caption", 14: "no_image", 15: "no_caption"}
+    causes = {
+        10: "truncated",
+        11: "not_an_image",
+        12: "no_image",
+        13: "no_caption",
+        14: "no_image",
+        15: "no_caption",
+    }
     return folder, causes
 
 
@@ -229,10 +247,14 @@ def test_caption_types_are_drawn_with_equal_chance(shards):
         caption = CaptionConfig(types=types, draw=draw)
         counts = dict.fromkeys(types, 0)
         size = 3 if draw == "step" else 24
-        for step, batch in enumerate(take(source, steps, caption=caption, image_size=8, global_batch_size=size)):
+        for step, batch in enumerate(
+            take(source, steps, caption=caption, image_size=8, global_batch_size=size)
+        ):
             for row in range(24 if draw == "sample" else 1):
                 captions = source[order.index(step * size + row)].captions
-                kinds = [kind for kind in types if (Tokenizer()(captions[kind])[0] == batch["tokens"][row]).all()]
+                kinds = [
+                    kind for kind in types if (Tokenizer()(captions[kind])[0] == batch["tokens"][row]).all()
+                ]
                 counts[kinds[0]] += 1
         expected = sum(counts.values()) / 3
         assert all(0.6 * expected < count < 1.4 * expected for count in counts.values()), f"{draw}: {counts}"
@@ -274,7 +296,9 @@ def test_workers_hand_images_over_in_slots_or_without(shards, monkeypatch):
     expected = take(source, 12)
     taken = []
     release = SharedSlots.release
-    monkeypatch.setattr(SharedSlots, "release", lambda slots, slot: taken.append(slot) or release(slots, slot))
+    monkeypatch.setattr(
+        SharedSlots, "release", lambda slots, slot: taken.append(slot) or release(slots, slot)
+    )
     assert_same(take(source, 12, workers=2), expected, "through slots")
     assert len(taken) == 12, f"{12 - len(taken)} of 12 batches did not come through a slot"
     monkeypatch.delattr(os, "memfd_create")

@@ -31,7 +31,9 @@ def test_it_gives_opencvs_pixels(data, interpolation, mirror):
     boxes = np.array([[top, left, height, width, mirror]], np.float32)
     found = np.asarray(resample(image[None], boxes, interpolation))[0]
     difference = np.abs(found.astype(int) - expected)
-    assert difference.max() <= 1, f"{difference.max()} levels for the box {boxes[0].tolist()} ({interpolation})"
+    assert difference.max() <= 1, (
+        f"{difference.max()} levels for the box {boxes[0].tolist()} ({interpolation})"
+    )
 
 
 @pytest.fixture(scope="module")

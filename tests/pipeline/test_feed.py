@@ -24,7 +24,10 @@ class Counting:
         if self.made == self.stop:
             raise self.error or StopIteration
         self.made += 1
-        return {"image": np.full((8, 2), self.made - 1, np.uint8), "tokens": np.full((8, 3), self.made - 1, np.int32)}
+        return {
+            "image": np.full((8, 2), self.made - 1, np.uint8),
+            "tokens": np.full((8, 3), self.made - 1, np.int32),
+        }
 
     def close(self):
         self.closed = True

@@ -116,7 +116,9 @@ def test_a_large_jpeg_is_decoded_at_half_its_size():
     half = np.asarray(read_image(data, read))
     assert half.shape == (151, 201, 3)
     np.testing.assert_array_equal(decode(data, read=read), half)
-    assert decode(data, min_side=70, read=read).shape == (76, 101, 3), "a smaller fraction must still be possible"
+    assert decode(data, min_side=70, read=read).shape == (76, 101, 3), (
+        "a smaller fraction must still be possible"
+    )
     assert difference(half, cv2.resize(full, (201, 151), interpolation=cv2.INTER_AREA)) < 2
 
 
@@ -146,7 +148,9 @@ uniforms = st.lists(st.floats(0, 1, exclude_max=True), min_size=22, max_size=22)
 
 @given(sides, sides, st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), st.floats(0.1, 1), uniforms)
 def test_crops_lie_inside_the_image(height, width, scale, ratio, uniform):
-    top, left, crop_height, crop_width = random_crop(height, width, tuple(sorted(scale)), (ratio, 1 / ratio), uniform)
+    top, left, crop_height, crop_width = random_crop(
+        height, width, tuple(sorted(scale)), (ratio, 1 / ratio), uniform
+    )
     assert 0 <= top and 0 <= left and crop_height >= 1 and crop_width >= 1
     assert top + crop_height <= height and left + crop_width <= width
 
@@ -154,7 +158,9 @@ def test_crops_lie_inside_the_image(height, width, scale, ratio, uniform):
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (100, 900)])
 def test_crops_are_distributed_as_torchvisions(height, width):
     config, rng = ImageConfig(), np.random.default_rng(0)
-    ours = [random_crop(height, width, config.scale, config.ratio, row) for row in rng.random((2500, 22)).tolist()]
+    ours = [
+        random_crop(height, width, config.scale, config.ratio, row) for row in rng.random((2500, 22)).tolist()
+    ]
     peer = RandomResizedCrop(224, config.scale, config.ratio)
     image = Image.new("L", (width, height))
     theirs = [peer.get_params(image, list(config.scale), list(config.ratio)) for _ in range(2500)]
@@ -187,7 +193,9 @@ def test_the_resized_crop_is_torchvisions(mode, shape):
         transform = TrainTransform(size, ImageConfig(interpolation=mode))
         for uniform in rng.random((5, TRANSFORM_DRAWS)):
             box = random_crop(shape[1], shape[0], (0.9, 1.0), (3 / 4, 4 / 3), uniform.tolist())
-            expected = torchvision_functional.resized_crop(photograph, *box, [size, size], InterpolationMode(mode))
+            expected = torchvision_functional.resized_crop(
+                photograph, *box, [size, size], InterpolationMode(mode)
+            )
             found = transform(np.asarray(photograph), uniform)
             if max(box[2:]) > size:
                 shrunk += 1
@@ -250,7 +258,9 @@ def test_min_side_is_enough_for_every_crop():
     transform = TrainTransform(64, config)
     rng = np.random.default_rng(2)
     side = transform.min_side
-    crops = [random_crop(side, side, config.scale, config.ratio, row) for row in rng.random((2000, 22)).tolist()]
+    crops = [
+        random_crop(side, side, config.scale, config.ratio, row) for row in rng.random((2000, 22)).tolist()
+    ]
     smallest = min(min(height, width) for _, _, height, width in crops)
     assert 63 <= smallest <= 75, f"crops of an image with a shorter side of {side} are as small as {smallest}"
     assert math.isclose(TrainTransform(64).min_side, 78, abs_tol=1)

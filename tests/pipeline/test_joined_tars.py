@@ -66,9 +66,14 @@ def test_every_reader_reads_on_behind_the_end_mark(tmp_path, case):
     path.write_bytes(content)
     with tarfile.open(path, ignore_zeros=True) as archive:
         expected = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
-    found = {member.name: content[member.offset :][: member.size] for member in members(reader(content), len(content))}
+    found = {
+        member.name: content[member.offset :][: member.size]
+        for member in members(reader(content), len(content))
+    }
     assert found == expected, "GNU tar's --ignore-zeros reads other members"
-    assert scan_spans(reader(content), len(content)) is None, "the fast way must leave joined tars to the slow one"
+    assert scan_spans(reader(content), len(content)) is None, (
+        "the fast way must leave joined tars to the slow one"
+    )
 
     images = {name: data for name, data in expected.items() if name.endswith(".jpg")}
     source = open_source(path)
@@ -101,12 +106,17 @@ def test_verify_calls_it_an_error_and_repairs_it(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["samples"] == 6
 
 
-@pytest.mark.parametrize("rest", [b"", bytes(100), bytes(1 << 20), b"a signature", bytes(700) + b"a signature"])
+@pytest.mark.parametrize(
+    "rest", [b"", bytes(100), bytes(1 << 20), b"a signature", bytes(700) + b"a signature"]
+)
 def test_what_is_no_tar_behind_the_end_mark_is_ignored(tmp_path, rest):
     path = tmp_path / "a.tar"
     path.write_bytes(tar(tmp_path, 0, 1, 2) + rest)
     assert len(TarSource([path])) == 3
-    assert next_tar(reader(path.read_bytes()), len(path.read_bytes()) - len(rest) - BLOCK, path.stat().st_size) is None
+    assert (
+        next_tar(reader(path.read_bytes()), len(path.read_bytes()) - len(rest) - BLOCK, path.stat().st_size)
+        is None
+    )
 
 
 def test_damage_in_the_second_tar_is_an_error_not_its_end(tmp_path):

@@ -27,7 +27,9 @@ def capital(number: int = 0) -> dict[str, bytes]:
     """A sample whose files end in capital letters."""
     sample = good_sample(number)
     key = sample.pop("__key__")
-    files = {name: content if isinstance(content, bytes) else content.encode() for name, content in sample.items()}
+    files = {
+        name: content if isinstance(content, bytes) else content.encode() for name, content in sample.items()
+    }
     return {f"{key}.{name.upper()}": content for name, content in files.items()}
 
 
@@ -38,8 +40,13 @@ def test_kinds_of_members_in_any_case(tmp_path):
     assert sample.image == expected["jpg"] and sample.metadata == {"sex": "female"}
     assert sample.captions == {name[:-4]: text for name, text in expected.items() if name.endswith(".txt")}
     result = verify_shards(tmp_path, processes=0)
-    assert (result["shards"], result["samples"], result["sound"], result["errors"]) == (1, 1, 1, 0), result["first"]
-    assert next(train_batches(open_source(tmp_path), image_size=32, seed=0, global_batch_size=1))["bad"].sum() == 0
+    assert (result["shards"], result["samples"], result["sound"], result["errors"]) == (1, 1, 1, 0), result[
+        "first"
+    ]
+    assert (
+        next(train_batches(open_source(tmp_path), image_size=32, seed=0, global_batch_size=1))["bad"].sum()
+        == 0
+    )
     plain_tar(tmp_path / "S.TAR", {"KEY.JPG": encoded(picture(0)), "KEY.TXT": b"an apple"})
     assert open_source(tmp_path)[0].captions == {"txt": "an apple"}
     assert verify_shards(tmp_path / "S.TAR", processes=0)["errors"] == 0
@@ -48,12 +55,17 @@ def test_kinds_of_members_in_any_case(tmp_path):
 
 @pytest.mark.parametrize("kind", ["jfif", "JPE", "mpo", "ppm"])
 def test_kinds_of_images_that_predict_reads_are_read_here_too(kind, tmp_path):
-    plain_tar(tmp_path / "s.tar", {f"k.{kind}": encoded(picture(0), "PPM" if kind == "ppm" else "JPEG"), "k.txt": b"a"})
+    plain_tar(
+        tmp_path / "s.tar",
+        {f"k.{kind}": encoded(picture(0), "PPM" if kind == "ppm" else "JPEG"), "k.txt": b"a"},
+    )
     assert open_source(tmp_path)[0].image
     assert verify_shards(tmp_path, processes=0)["errors"] == 0
 
 
-@pytest.mark.parametrize("image, text", [("IMG.2024.jpg", "IMG.2024.txt"), ("KEY.input.JPG", "KEY.outputs.txt")])
+@pytest.mark.parametrize(
+    "image, text", [("IMG.2024.jpg", "IMG.2024.txt"), ("KEY.input.JPG", "KEY.outputs.txt")]
+)
 def test_a_dot_in_a_name_is_named(image, text, tmp_path):
     plain_tar(tmp_path / "s.tar", {image: encoded(picture(0)), text: b"an apple"})
     told = "the key of a file ends at the first dot of its name"
@@ -88,7 +100,9 @@ def test_a_folder_of_shards_that_may_not_be_read_is_no_silent_loss(tmp_path, mon
     with pytest.raises(UserError, match=r"closed cannot be read \(Permission denied\)"):
         open_source(tmp_path)
     source = open_source(tmp_path, bad_shards="skip")
-    assert len(source) == 1 and source.skipped_shards == [f"{tmp_path}/closed cannot be read (Permission denied)"]
+    assert len(source) == 1 and source.skipped_shards == [
+        f"{tmp_path}/closed cannot be read (Permission denied)"
+    ]
     result = verify_shards(tmp_path, processes=0)
     assert result["errors"] == 1 and result["first"]["unreadable_file"]["shard"] == "closed"
 

@@ -66,13 +66,16 @@ def test_a_windowed_epoch_sees_every_sample_once_but_for_less_than_a_window(seed
     order, total = Windowed(seed, sizes, window, run), sum(sizes)
     lanes = min(window, total)
     length = total // lanes
-    # Lanes go through their epochs each at its own pace, a run at a time: sort out the positions of this epoch.
+    # Lanes go through their epochs each at its own pace, a run at a time: sort out the positions of this
+    # epoch.
     seen = [
         order.index((place // run * lanes + lane) * run + place % run)
         for lane in range(lanes)
         for place in range(epoch * length, (epoch + 1) * length)
     ]
-    assert len(set(seen)) == len(seen) == length * lanes, f"a sample comes twice: {Counter(seen).most_common(3)}"
+    assert len(set(seen)) == len(seen) == length * lanes, (
+        f"a sample comes twice: {Counter(seen).most_common(3)}"
+    )
     assert total - len(seen) < lanes and set(seen) <= set(range(total))
 
 

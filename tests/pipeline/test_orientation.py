@@ -11,7 +11,15 @@ from made_shards import encoded, picture
 from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import ImageConfig, ReadOptions, TrainTransform, decode, open_image, read_image, to_rgb
+from bioclip_jax.pipeline.images import (
+    ImageConfig,
+    ReadOptions,
+    TrainTransform,
+    decode,
+    open_image,
+    read_image,
+    to_rgb,
+)
 from bioclip_jax.pipeline.images.orientation import jpeg_orientation
 
 IGNORE = ReadOptions(exif="ignore")
@@ -71,8 +79,15 @@ def segment(marker: int, content: bytes) -> bytes:
 
 
 def tiff(orientation: int, order: str = "<", kind: int = 3) -> bytes:
-    entry = struct.pack(f"{order}HHI", 0x0112, kind, 1) + struct.pack(f"{order}{'HI'[kind == 4]}", orientation)
-    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 1) + entry.ljust(12, b"\0") + bytes(4)
+    entry = struct.pack(f"{order}HHI", 0x0112, kind, 1) + struct.pack(
+        f"{order}{'HI'[kind == 4]}", orientation
+    )
+    return (
+        (b"II*\0" if order == "<" else b"MM\0*")
+        + struct.pack(f"{order}IH", 8, 1)
+        + entry.ljust(12, b"\0")
+        + bytes(4)
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +98,10 @@ def tiff(orientation: int, order: str = "<", kind: int = 3) -> bytes:
         (segment(0xE1, b"Exif\0\0" + tiff(6, ">", kind=4)),),
         # Behind more than 4,096 bytes, as a color profile or XMP may take.
         (segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(60_000)), segment(0xE1, b"Exif\0\0" + tiff(6))),
-        (segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + b"x" * 9000), segment(0xE1, b"Exif\0\0" + tiff(6))),
+        (
+            segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + b"x" * 9000),
+            segment(0xE1, b"Exif\0\0" + tiff(6)),
+        ),
         (segment(0xFE, b"a comment that says Exif\0\0"), segment(0xE1, b"Exif\0\0" + tiff(6))),
         (b"\xff\xff\xff" + segment(0xE1, b"Exif\0\0" + tiff(6)),),
     ],
@@ -119,7 +137,9 @@ def test_training_turns_unless_the_config_ignores_exif():
     assert TrainTransform(32).read == ReadOptions(exif="apply", strict=True)
     ignoring = TrainTransform(32, ImageConfig(exif="ignore"))
     assert decode(data, read=ignoring.read).shape == (40, 60, 3)
-    assert ImageConfig(exif="ignore").preprocess(32).read.exif == "ignore", "evaluation while training reads as training"
+    assert ImageConfig(exif="ignore").preprocess(32).read.exif == "ignore", (
+        "evaluation while training reads as training"
+    )
 
 
 def test_options_say_what_is_wrong():

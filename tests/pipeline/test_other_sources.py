@@ -23,7 +23,9 @@ from bioclip_jax.pipeline.sources import FolderSource, RecordWriter, Sample, ope
 from bioclip_jax.text.captions import captions_from_taxon
 from bioclip_jax.text.taxon import RANKS, Taxon
 
-APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+APPLE = Taxon(
+    "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
+)
 FINCH = Taxon("Animalia", "Chordata", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis")
 
 text = st.text(max_size=20)
@@ -33,7 +35,9 @@ samples = st.builds(
     image=st.binary(max_size=200),
     captions=st.dictionaries(text, text, max_size=3),
     taxon=st.none() | st.builds(Taxon, *[text] * 8),
-    metadata=st.dictionaries(text, text | st.floats(allow_nan=False) | st.integers(-(2**60), 2**60), max_size=3),
+    metadata=st.dictionaries(
+        text, text | st.floats(allow_nan=False) | st.integers(-(2**60), 2**60), max_size=3
+    ),
 )
 
 
@@ -52,7 +56,9 @@ def test_record_files_make_one_source_that_goes_to_other_processes(tmp_path):
     for part in range(3):
         with RecordWriter(tmp_path / f"part-{part}.arrayrecord") as writer:
             for number in range(4):
-                writer.write(Sample(f"{part}/{number}", encoded(picture(number)), captions_from_taxon(APPLE), APPLE))
+                writer.write(
+                    Sample(f"{part}/{number}", encoded(picture(number)), captions_from_taxon(APPLE), APPLE)
+                )
     source = pickle.loads(pickle.dumps(open_source(tmp_path)))
     expected = [f"{part}/{number}" for part in range(3) for number in range(4)]
     assert [source[number].key for number in range(12)] == expected
@@ -65,7 +71,9 @@ def test_a_window_over_record_files(tmp_path):
     for part, size in enumerate((4, 2, 6)):
         with RecordWriter(tmp_path / f"part-{part}.arrayrecord") as writer:
             for number in range(size):
-                writer.write(Sample(f"{part}/{number}", encoded(picture(number)), captions_from_taxon(APPLE), APPLE))
+                writer.write(
+                    Sample(f"{part}/{number}", encoded(picture(number)), captions_from_taxon(APPLE), APPLE)
+                )
     source = open_source(tmp_path, forward=True)
     assert source.shard_sizes == [4, 2, 6]
     batches = train_batches(source, image_size=32, seed=0, global_batch_size=6, sampling=Sampling(window=3))
@@ -98,7 +106,9 @@ def folder(tmp_path):
     ranks = ",".join(RANKS)
     rows = [",".join(taxon.lineage()) + f",{taxon.common_name}" for taxon in (APPLE, FINCH, Taxon(), APPLE)]
     lines = [f"images/{number}.jpg,{row},v{number}" for number, row in enumerate(rows)]
-    (tmp_path / "metadata.csv").write_text("\n".join([f"filepath,{ranks},common_name,variant", *lines]), "utf-8-sig")
+    (tmp_path / "metadata.csv").write_text(
+        "\n".join([f"filepath,{ranks},common_name,variant", *lines]), "utf-8-sig"
+    )
     return tmp_path
 
 
@@ -176,7 +186,12 @@ class TinyOrchard(tfds.core.GeneratorBasedBuilder):
             ranks = dict(zip(RANKS, taxon.lineage()))
             yield (
                 number,
-                {"image": io.BytesIO(encoded(picture(number))), "beak": 0.25 + number, "sex": "female", **ranks}
+                {
+                    "image": io.BytesIO(encoded(picture(number))),
+                    "beak": 0.25 + number,
+                    "sex": "female",
+                    **ranks,
+                }
                 | {"common_name": taxon.common_name},
             )
 
@@ -188,7 +203,9 @@ def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
     assert "preparing tiny_orchard" in printed.err and "Unknown size" not in printed.err, printed.err
     assert len(source) == 2
     assert len(open_source("tiny_orchard/fewer:train", tfds_dir=tmp_path)) == 3
-    assert len(open_source("tiny_orchard:train[:34%]", tfds_dir=tmp_path)) == 1, "a part of a split is no glob"
+    assert len(open_source("tiny_orchard:train[:34%]", tfds_dir=tmp_path)) == 1, (
+        "a part of a split is no glob"
+    )
     copy = pickle.loads(pickle.dumps(source))
     found = sorted((copy[number] for number in range(2)), key=lambda sample: sample.metadata["beak"])
     assert [sample.taxon for sample in found] == [APPLE, FINCH]
@@ -220,7 +237,9 @@ def test_a_builder_is_prepared_on_a_file_system_without_locks(no_flock, tmp_path
 
 
 def test_wrong_tfds_names_are_said(tmp_path):
-    with pytest.raises(UserError, match="tiny_orchid is neither a path nor a registered.*did you mean tiny_orchard"):
+    with pytest.raises(
+        UserError, match="tiny_orchid is neither a path nor a registered.*did you mean tiny_orchard"
+    ):
         open_source("tiny_orchid", tfds_dir=tmp_path)
     with pytest.raises(UserError, match="has no split 'validation'; it has .*train"):
         open_source("tiny_orchard:validation", tfds_dir=tmp_path)

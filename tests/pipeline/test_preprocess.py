@@ -28,7 +28,9 @@ def assert_equal(preprocess: Preprocess, image: Image.Image) -> None:
     floats = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocess.mean, preprocess.std))
     difference = ((floats - mean) / std - peer_pixels(preprocess, image)).abs().max().item()
-    assert difference == 0, f"{preprocess.resize_mode} of a {image.size} {image.mode} image differs by {difference}"
+    assert difference == 0, (
+        f"{preprocess.resize_mode} of a {image.size} {image.mode} image differs by {difference}"
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -44,7 +46,9 @@ def test_every_size_has_open_clips_pixels(resize_mode, size):
 @pytest.mark.parametrize("resize_mode", RESIZE_MODES)
 def test_every_mode_has_open_clips_pixels(resize_mode, mode):
     if mode == "I;16":
-        image = open_image(encoded(Image.fromarray(np.asarray(picture(2, (90, 70), "L")).astype(np.uint16) * 3), "PNG"))
+        image = open_image(
+            encoded(Image.fromarray(np.asarray(picture(2, (90, 70), "L")).astype(np.uint16) * 3), "PNG")
+        )
         assert image.mode == "I;16"
     else:
         image = picture(2, (90, 70), mode)

@@ -144,6 +144,14 @@ def test_pillows_warnings_never_reach_standard_error(tmp_path):
         "to_rgb(open_image(sys.argv[1]))\n"
         "from PIL import Image; Image.open(sys.argv[1]).convert('RGB')"
     )
-    command = [sys.executable, "-W", "default", "-c", program, str(tmp_path / "a.png"), str(tmp_path / "large.png")]
+    command = [
+        sys.executable,
+        "-W",
+        "default",
+        "-c",
+        program,
+        str(tmp_path / "a.png"),
+        str(tmp_path / "large.png"),
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert (ran.returncode, ran.stderr) == (0, "")

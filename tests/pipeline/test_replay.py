@@ -58,12 +58,19 @@ def test_the_shortest_length_that_cuts_nothing_is_chosen():
 def test_distinct_texts_fill_a_multiple(shards):
     caption = CaptionConfig(types=("sci",), unique_texts=True)
     batches = train_batches(
-        open_source(shards), image_size=16, caption=caption, seed=0, global_batch_size=24, texts_multiple_of=12
+        open_source(shards),
+        image_size=16,
+        caption=caption,
+        seed=0,
+        global_batch_size=24,
+        texts_multiple_of=12,
     )
     batch = next(batches)
     distinct = len(np.unique(batch["tokens"], axis=0))
     power = max(16, 1 << (distinct - 1).bit_length())
-    assert len(batch["tokens"]) == -(-power // 12) * 12, f"{distinct} distinct texts in {len(batch['tokens'])} rows"
+    assert len(batch["tokens"]) == -(-power // 12) * 12, (
+        f"{distinct} distinct texts in {len(batch['tokens'])} rows"
+    )
     batches.close()
 
 

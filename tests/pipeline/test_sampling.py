@@ -61,7 +61,9 @@ def test_each_source_goes_through_its_own_epochs(two):
     assert sorted(large[:30]) == sorted(large[30:]) == list(range(30))
     for epoch in range(6):
         assert sorted(small[10 * epoch : 10 * epoch + 10]) == list(range(30, 40))
-    substitutes = {order.substitute(position, attempt) < 30 for position in range(0, 120, 2) for attempt in (1, 2)}
+    substitutes = {
+        order.substitute(position, attempt) < 30 for position in range(0, 120, 2) for attempt in (1, 2)
+    }
     assert substitutes == {found[0] < 30}, "a substitute comes from another source"
 
 
@@ -93,7 +95,9 @@ def test_a_mixture_resumes_exactly_for_any_hosts_and_workers(two, sampling):
 
     whole = take(6)
     for step, batch in enumerate(take(3, start_step=3, workers=1)):
-        np.testing.assert_array_equal(batch["image"], whole[3 + step]["image"], err_msg=f"step {step} after resuming")
+        np.testing.assert_array_equal(
+            batch["image"], whole[3 + step]["image"], err_msg=f"step {step} after resuming"
+        )
     halves = [take(6, host=host, hosts=2) for host in range(2)]
     for step, batch in enumerate(whole):
         joined = np.concatenate([half[step]["tokens"] for half in halves])

@@ -104,7 +104,9 @@ def free_port() -> int:
 def s3(tmp_path_factory, shards):
     """A bucket named trees with the shards, in a server of its own; the environment says where it is."""
     for package in ("s3fs", "moto"):
-        pytest.importorskip(package, reason="pip install 's3fs' 'moto[server]' to read from a real S3 protocol")
+        pytest.importorskip(
+            package, reason="pip install 's3fs' 'moto[server]' to read from a real S3 protocol"
+        )
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -131,7 +133,9 @@ def s3(tmp_path_factory, shards):
         files.mkdir("trees")
         for path in shards.glob("*.tar"):
             files.put(str(path), f"trees/train/{path.name}")
-        files.pipe("trees/train/sizes.json", json.dumps({"shard-00000.tar": 23, "shard-00001.tar": 14}).encode())
+        files.pipe(
+            "trees/train/sizes.json", json.dumps({"shard-00000.tar": 23, "shard-00001.tar": 14}).encode()
+        )
         yield "s3://trees/train"
     server.kill()
     server.wait()
@@ -140,7 +144,9 @@ def s3(tmp_path_factory, shards):
 def test_workers_read_from_s3(s3, shards):
     sampling = Sampling(window=3)
     expected = batches_of(open_source(shards), sampling=sampling)
-    assert_same_images(batches_of(open_source(s3, forward=True), sampling=sampling, workers=1), expected, "worker")
+    assert_same_images(
+        batches_of(open_source(s3, forward=True), sampling=sampling, workers=1), expected, "worker"
+    )
     assert_same_images(batches_of(open_source(s3)), batches_of(open_source(shards)), "shuffled")
 
 

@@ -34,7 +34,9 @@ def test_it_is_made_once_and_again_when_a_tar_changes(tars, monkeypatch):
     made = []
     make = IndexTable._write
     monkeypatch.setattr(
-        IndexTable, "_write", lambda table, shards, head: made.append(len(shards)) or make(table, shards, head)
+        IndexTable,
+        "_write",
+        lambda table, shards, head: made.append(len(shards)) or make(table, shards, head),
     )
     for _ in range(2):
         assert len(TarSource(tars)) == 15
@@ -79,7 +81,9 @@ def test_damage_is_remembered_and_what_could_not_be_read_is_tried_again(tars, mo
         table = IndexTable(tars)
         assert list(table.errors) == [tars[4]] and "cut off" in str(table.errors[tars[4]])
     assert len(made) == 1
-    monkeypatch.setattr(tar_indexes, "load_index", lambda *_: (_ for _ in ()).throw(PermissionError("locked")))
+    monkeypatch.setattr(
+        tar_indexes, "load_index", lambda *_: (_ for _ in ()).throw(PermissionError("locked"))
+    )
     monkeypatch.setattr(tar_indexes, "_MANY", 100)
     for _ in range(2):
         assert list(IndexTable(tars[:3]).errors) == tars[:3]

@@ -46,7 +46,9 @@ def small_spans(monkeypatch):
 
 
 keys = st.text("ab1-_", min_size=1, max_size=5)
-files = st.lists(st.tuples(keys, st.sampled_from(["jpg", "sci.txt", "cls"]), st.binary(max_size=1400)), max_size=12)
+files = st.lists(
+    st.tuples(keys, st.sampled_from(["jpg", "sci.txt", "cls"]), st.binary(max_size=1400)), max_size=12
+)
 
 
 @settings(max_examples=150)
@@ -117,6 +119,8 @@ def test_damage_is_never_taken_for_sound(tmp_path_factory, data):
 
 
 def test_a_damaged_end_of_a_checksum_is_left_to_the_slow_way(tmp_path):
-    content = bytearray(write_tar(tmp_path / "a.tar", [good_sample(number) for number in range(3)]).read_bytes())
+    content = bytearray(
+        write_tar(tmp_path / "a.tar", [good_sample(number) for number in range(3)]).read_bytes()
+    )
     content[154] = 1
     assert scan_spans(reader(bytes(content)), len(content)) is None

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from made_shards import encoded, good_sample, picture, write_tar
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources import TarSource, open_source
+from bioclip_jax.pipeline.sources import TarSource, open_source, tar_index
 from bioclip_jax.pipeline.sources import tar as tar_module
-from bioclip_jax.pipeline.sources import tar_index
 from bioclip_jax.pipeline.sources.tar_format import BadTar
 from bioclip_jax.text.taxon import Taxon
 
@@ -43,7 +42,13 @@ def test_samples_are_those_that_were_written(shards):
         assert sample.image == written["jpg"]
         assert sample.captions == {name[:-4]: text for name, text in written.items() if name.endswith(".txt")}
         assert sample.taxon == Taxon(
-            "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", sample.taxon.genus, f"sp{number}"
+            "Plantae",
+            "Tracheophyta",
+            "Magnoliopsida",
+            "Rosales",
+            "Rosaceae",
+            sample.taxon.genus,
+            f"sp{number}",
         )
     for number in (-1, 37):
         with pytest.raises(IndexError):
@@ -68,7 +73,9 @@ def test_real_shards_read_as_tarfile_reads_them(shared_data):
 
 
 contents = st.binary(max_size=1500)
-stems = st.text("abcdé/-", min_size=1, max_size=150).filter(lambda stem: not stem.startswith("/") and stem[-1] != "/")
+stems = st.text("abcdé/-", min_size=1, max_size=150).filter(
+    lambda stem: not stem.startswith("/") and stem[-1] != "/"
+)
 
 
 @settings(max_examples=60)
@@ -92,7 +99,9 @@ def test_other_members_are_passed_over(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name in "./ ./README ./b.jpg ./b.sci.txt ./sub ./sub/c.JPEG ./sub/c.json ./sub/c.cls".split():
             member = tarfile.TarInfo(name)
-            content = b'{"lens": "macro", "depth": 3.5, "boxes": [1]}' if name.endswith("json") else b"content"
+            content = (
+                b'{"lens": "macro", "depth": 3.5, "boxes": [1]}' if name.endswith("json") else b"content"
+            )
             if name.endswith(("/", "sub")):
                 member.type = tarfile.DIRTYPE
                 tar.addfile(member)
@@ -156,7 +165,9 @@ def test_read_only_folder_is_left_alone_and_the_cache_directory_used(tmp_path, o
         assert len(open_source(shard)) == 1
         assert os.listdir(shard.parent) == ["a.tar"]
         assert len(list(own_cache.rglob("*.index"))) == 1
-        assert len(open_source(shard)) == 1 and len(scans) == 1, "the index in the cache directory was not used"
+        assert len(open_source(shard)) == 1 and len(scans) == 1, (
+            "the index in the cache directory was not used"
+        )
         # No place for a cache at all: a file stands where its directory would be.
         monkeypatch.setenv("XDG_CACHE_HOME", str(shard))
         assert len(open_source(shard)) == 1 and len(scans) == 2
@@ -216,7 +227,11 @@ def test_a_bad_tar_is_named_or_skipped(tmp_path, message):
     assert str(bad) in str(error.value) and "\n" not in str(error.value)
     source = open_source(tmp_path, bad_shards="skip")
     assert source.skipped_shards == [str(bad)]
-    assert [source[number].key for number in range(len(source))] == ["sample-0000", "sample-0001", "sample-0009"]
+    assert [source[number].key for number in range(len(source))] == [
+        "sample-0000",
+        "sample-0001",
+        "sample-0009",
+    ]
 
 
 def test_all_tars_bad_is_an_error_even_when_skipping(tmp_path):
@@ -255,7 +270,9 @@ def test_a_tar_of_gnu_tar_reads_too(tmp_path):
     for name in ("one", "two"):
         (tmp_path / "files" / f"{name}.jpg").write_bytes(encoded(picture(1)))
         (tmp_path / "files" / f"{name}.txt").write_text(f"caption {name}")
-    subprocess.run(["tar", "cf", tmp_path / "a.tar", "--sort=name", "-C", tmp_path / "files", "."], check=True)
+    subprocess.run(
+        ["tar", "cf", tmp_path / "a.tar", "--sort=name", "-C", tmp_path / "files", "."], check=True
+    )
     source = open_source(tmp_path / "a.tar")
     assert [source[number].captions["txt"] for number in range(2)] == ["caption one", "caption two"]
 

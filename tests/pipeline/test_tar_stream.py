@@ -51,7 +51,9 @@ def test_reading_forward_reads_nothing_twice(sized, monkeypatch):
     monkeypatch.setattr(storage, "_LOCAL_BLOCK", 4096)
     read = []
     pread = storage.os.pread
-    monkeypatch.setattr(storage.os, "pread", lambda fd, size, at: read.append((size, at)) or pread(fd, size, at))
+    monkeypatch.setattr(
+        storage.os, "pread", lambda fd, size, at: read.append((size, at)) or pread(fd, size, at)
+    )
     source = open_source(sized, forward=True)
     for number in range(9):
         source[number]
@@ -95,7 +97,11 @@ def test_more_places_than_streams_and_bad_samples_cost_few_headers(tmp_path, mon
     size = 200
     for name in ("a.tar", "b.tar"):
         samples = [
-            {"__key__": f"{name[0]}{n:03d}", "jpg": b"no" if n % 9 == 4 else good_sample(n % 7)["jpg"], "txt": "x"}
+            {
+                "__key__": f"{name[0]}{n:03d}",
+                "jpg": b"no" if n % 9 == 4 else good_sample(n % 7)["jpg"],
+                "txt": "x",
+            }
             for n in range(size)
         ]
         write_tar(tmp_path / name, samples)
@@ -104,12 +110,18 @@ def test_more_places_than_streams_and_bad_samples_cost_few_headers(tmp_path, mon
     seen = []
     monkeypatch.setattr(tar_stream, "split_name", lambda name: seen.append(name) or split_name(name))
     source, caption = open_source(tmp_path, forward=True), CaptionConfig(types=("txt",))
-    options = {"image_size": 8, "seed": 1, "global_batch_size": 4 * window, "sampling": Sampling(window=window)}
+    options = {
+        "image_size": 8,
+        "seed": 1,
+        "global_batch_size": 4 * window,
+        "sampling": Sampling(window=window),
+    }
     batches = train_batches(source, caption=caption, **options)
     steps = 2 * size // (4 * window)
     for _ in range(steps):
         next(batches)
-    # Every run begins anew at the nearest mark, at most 32 samples of two files before; from the front it would be 100.
+    # Every run begins anew at the nearest mark, at most 32 samples of two files before; from the front it
+    # would be 100.
     runs = steps * window
     assert len(seen) < 2 * (2 * size + runs * 1.5 * 32), f"{len(seen)} members were read for {2 * 2 * size}"
 

@@ -66,11 +66,16 @@ def classifier(model, tmp_path_factory):
         for s in range(SPECIES)
     ]
     vectors = model.encode_image([np.ascontiguousarray(picture) for picture in solid])
-    columns = {"genus": [f"Genus{s // 2}" for s in range(SPECIES)], "species": [f"s{s}" for s in range(SPECIES)]}
+    columns = {
+        "genus": [f"Genus{s // 2}" for s in range(SPECIES)],
+        "species": [f"s{s}" for s in range(SPECIES)],
+    }
     names = TaxaNames.from_columns(columns | {"kingdom": ["Animalia"] * SPECIES})
     path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
     rows = np.arange(SPECIES)
-    TaxaHead.write(path, names, [(rows, vectors[names.place])], dim=vectors.shape[1], fingerprint=model.fingerprint)
+    TaxaHead.write(
+        path, names, [(rows, vectors[names.place])], dim=vectors.shape[1], fingerprint=model.fingerprint
+    )
     return TreeOfLifeClassifier(model, path)
 
 
@@ -110,7 +115,15 @@ def test_too_few_usable_images_are_told(classifier, labelled, tmp_path, model_di
     folder = tmp_path / "others"
     folder.mkdir()
     (folder / "metadata.csv").write_text(table.replace("\n", f"\n{labelled}/", 60))
-    arguments = ["taxa", "calibrate", str(folder), "--model", str(model_directory), "--taxa", str(classifier.head.path)]
+    arguments = [
+        "taxa",
+        "calibrate",
+        str(folder),
+        "--model",
+        str(model_directory),
+        "--taxa",
+        str(classifier.head.path),
+    ]
     assert main([*arguments, "--output", str(tmp_path / "c.json")]) == 2
     assert "only 0 of the 60 images" in capsys.readouterr().err
     assert not (tmp_path / "c.json").exists()
@@ -119,17 +132,22 @@ def test_too_few_usable_images_are_told(classifier, labelled, tmp_path, model_di
 class Synthetic:
     """Images of a small tree of taxa around their species' vectors, and a classifier whose scores are exactly right.
 
-    A species is 0.6 of its family and its own direction; an image is drawn by the probabilities that the head gives.
+    A species is 0.6 of its family and its own direction; an image is drawn by the probabilities that the head
+    gives.
     """
 
     def __init__(self, model, folder, images, scale=12.0):
-        self.model = SimpleNamespace(fingerprint=model.fingerprint, embedder=model.embedder, transform=model.transform)
+        self.model = SimpleNamespace(
+            fingerprint=model.fingerprint, embedder=model.embedder, transform=model.transform
+        )
         rng = np.random.default_rng(5)
         family = np.arange(24) // 4
         vectors = rng.standard_normal((6, 16))[family] + rng.standard_normal((24, 16))
         self.vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
         columns = {"kingdom": [f"K{f // 3}" for f in family], "family": [f"F{f}" for f in family]}
-        names = TaxaNames.from_columns(columns | {"genus": ["G"] * 24, "species": [f"s{n:02}" for n in range(24)]})
+        names = TaxaNames.from_columns(
+            columns | {"genus": ["G"] * 24, "species": [f"s{n:02}" for n in range(24)]}
+        )
         self.vectors = self.vectors[names.place]
         path = folder / "taxa.safetensors"
         TaxaHead.write(path, names, [(np.arange(24), self.vectors)], dim=16, fingerprint=model.fingerprint)
@@ -138,7 +156,9 @@ class Synthetic:
         self.features = features / np.linalg.norm(features, axis=1, keepdims=True)
         logits = scale * self.features @ self.vectors.T
         self.probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        self.species = np.array([rng.choice(24, p=row / row.sum()) for row in self.probabilities.astype(float)])
+        self.species = np.array(
+            [rng.choice(24, p=row / row.sum()) for row in self.probabilities.astype(float)]
+        )
 
     def scorer(self, temperature):
         return TaxaScorer(self.head, self.scale * self.sharpness / temperature, self.model.embedder.mesh)
@@ -162,12 +182,16 @@ def test_likelihoods_at_every_rank_are_those_of_plain_sums(model, tmp_path):
     for temperature in (0.5, 1.0, 3.0):
         logits = (synthetic.scale / temperature * synthetic.features @ synthetic.vectors.T).astype(np.float64)
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        found = calibrate_module._log_likelihood(synthetic.scorer(temperature), synthetic.features, synthetic.species)
+        found = calibrate_module._log_likelihood(
+            synthetic.scorer(temperature), synthetic.features, synthetic.species
+        )
         for rank in Rank:
             group = np.searchsorted(synthetic.names.starts(rank), np.arange(24), side="right") - 1
             same = group[None, :] == group[synthetic.species][:, None]
             expected = np.log(np.minimum((p * same).sum(axis=1), 1))
-            np.testing.assert_allclose(found[:, rank.value], expected, atol=2e-4, err_msg=f"{rank} at {temperature}")
+            np.testing.assert_allclose(
+                found[:, rank.value], expected, atol=2e-4, err_msg=f"{rank} at {temperature}"
+            )
 
 
 @pytest.mark.parametrize("sharpness", [0.25, 4.0])
@@ -190,7 +214,8 @@ def test_scores_that_are_right_already_are_left_alone(model, tmp_path, monkeypat
 
 def test_what_helps_species_alone_and_spoils_the_other_ranks_is_not_taken(model, tmp_path):
     """Families are as sure as they should be, and species within them too unsure: the sharper scores that suit species
-    would make families too sure."""
+    would make families too sure.
+    """
     synthetic = Synthetic(model, tmp_path, 400)
     family = np.searchsorted(synthetic.names.starts(Rank.FAMILY), np.arange(24), side="right") - 1
     # Within its family, which stays as drawn, an image's species is the most probable one.
@@ -204,11 +229,16 @@ def test_what_helps_species_alone_and_spoils_the_other_ranks_is_not_taken(model,
 
     steps = np.exp(np.linspace(-1.5, 1.5, 25))
     of_species = min(steps, key=lambda temperature: nll(temperature, Rank.SPECIES))
-    assert of_species < 0.85 and nll(of_species, Rank.FAMILY) > nll(1.0, Rank.FAMILY) + 0.02, "the case is too mild"
+    assert of_species < 0.85 and nll(of_species, Rank.FAMILY) > nll(1.0, Rank.FAMILY) + 0.02, (
+        "the case is too mild"
+    )
     found = Likelihood(synthetic, synthetic.features, synthetic.species).fit()
     assert of_species < found, "the temperature is that of species alone"
     assert nll(found, Rank.FAMILY) < nll(of_species, Rank.FAMILY)
-    mean = {temperature: np.mean([nll(temperature, rank) for rank in Rank]) for temperature in (1.0, of_species, found)}
+    mean = {
+        temperature: np.mean([nll(temperature, rank) for rank in Rank])
+        for temperature in (1.0, of_species, found)
+    }
     assert mean[found] <= min(mean.values()), mean
 
 

@@ -79,8 +79,16 @@ def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row
         assert len(result["unreadable"]) == 1 and "note.jpg" in result["unreadable"][0]
     assert "note.jpg" in capsys.readouterr().err
     gaps = np.isnan(np.load(tmp_path / "e.npy"))
-    assert gaps.all(axis=1).tolist() == gaps.any(axis=1).tolist() == [True, False, False], "row i is not input i"
-    inputs = [folder / "one.png", folder / "note.jpg", folder / "two.png", folder / "note.jpg", folder / "note.jpg"]
+    assert gaps.all(axis=1).tolist() == gaps.any(axis=1).tolist() == [True, False, False], (
+        "row i is not input i"
+    )
+    inputs = [
+        folder / "one.png",
+        folder / "note.jpg",
+        folder / "two.png",
+        folder / "note.jpg",
+        folder / "note.jpg",
+    ]
     embed(inputs, str(model_directory), tmp_path / "e.npy", batch_size=2)
     vectors = np.load(tmp_path / "e.npy")
     assert np.isnan(vectors[:, 0]).tolist() == [False, True, False, True, True]
@@ -94,7 +102,17 @@ def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row
 def test_format_pybioclip_is_what_pybioclip_writes(photographs, model_directory, tmp_path, capsys):
     model, files = f"local-dir:{model_directory}", [str(path) for path in photographs[:4]]
     environment = {**os.environ, "PYTHONPATH": str(PEERS), "TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "bioclip", "embed", *files, "--model", model, "--output", tmp_path / "theirs.json"]
+    command = [
+        sys.executable,
+        "-m",
+        "bioclip",
+        "embed",
+        *files,
+        "--model",
+        model,
+        "--output",
+        tmp_path / "theirs.json",
+    ]
     theirs = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     assert theirs.returncode == 0, theirs.stderr
     theirs = (tmp_path / "theirs.json").read_text()
@@ -138,13 +156,17 @@ def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp
     Image.new("RGB", (50, 50), (200, 30, 30)).save(folder / "new.png")
     encoded = []
     stream = type(model.embedder).stream
-    seen = lambda self, images, *rest, **how: stream(self, (encoded.append(i.name) or i for i in images), *rest, **how)
+    seen = lambda self, images, *rest, **how: stream(
+        self, (encoded.append(i.name) or i for i in images), *rest, **how
+    )
     monkeypatch.setattr(type(model.embedder), "stream", seen)
     embed([folder], str(model_directory), tmp_path / "second.npy", cache=True)
     assert {Path(name).name for name in encoded} == {"new.png", "note.jpg"}
     names = ["copy of two.png", "new.png", "one.png", "two.png"]
     np.testing.assert_allclose(
-        np.load(tmp_path / "second.npy")[[0, 1, 3, 4]], model.encode_image([folder / n for n in names]), atol=2e-6
+        np.load(tmp_path / "second.npy")[[0, 1, 3, 4]],
+        model.encode_image([folder / n for n in names]),
+        atol=2e-6,
     )
     encoded.clear()
     embed([folder], str(model_directory), tmp_path / "raw.json", format="pybioclip", cache=True)
@@ -188,7 +210,10 @@ def test_columns_of_a_tar_are_those_of_its_captions(folder, tmp_path):
 
 @given(
     st.lists(
-        st.tuples(st.text(max_size=8), st.integers(-99, 99)), min_size=1, max_size=12, unique_by=lambda row: row[0]
+        st.tuples(st.text(max_size=8), st.integers(-99, 99)),
+        min_size=1,
+        max_size=12,
+        unique_by=lambda row: row[0],
     ),
     st.integers(1, 4),
 )
@@ -215,7 +240,9 @@ def test_rows_are_gathered_into_large_groups(tmp_path):
     batch = Batch([str(number) for number in range(500)], np.zeros((500, 4), np.float32))
     write_batches([batch] * 40, "parquet", tmp_path / "e.parquet", {"model": "m"})
     about = pq.ParquetFile(tmp_path / "e.parquet").metadata
-    assert (about.num_rows, about.num_row_groups) == (20_000, 3), "small groups make a large file slow to read"
+    assert (about.num_rows, about.num_row_groups) == (20_000, 3), (
+        "small groups make a large file slow to read"
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,7 +329,12 @@ def test_names_that_are_no_unicode_go_into_parquet(folder, model_directory, tmp_
 def test_analyses_read_raw_and_unit_vectors_alike(folder, model_directory, tmp_path):
     vectors = {}
     for normalize in (True, False):
-        embed([folder / "one.png", folder / "two.png"], str(model_directory), tmp_path / "e.parquet", normalize=normalize)
+        embed(
+            [folder / "one.png", folder / "two.png"],
+            str(model_directory),
+            tmp_path / "e.parquet",
+            normalize=normalize,
+        )
         vectors[normalize], _ = read_vector_table(tmp_path / "e.parquet")
     np.testing.assert_allclose(vectors[False], vectors[True], atol=1e-6)
 
@@ -319,7 +351,9 @@ def test_an_interrupted_run_says_what_is_kept(folder, model_directory, tmp_path,
     command = ["embed", str(folder), "--model", str(model_directory), "--output", str(tmp_path / "e.npy")]
     assert main([*command, *(["--cache"] if cache else [])]) == 130
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert told.startswith("interrupted: ") and ("run the same command again" in told if cache else "--cache" in told)
+    assert told.startswith("interrupted: ") and (
+        "run the same command again" in told if cache else "--cache" in told
+    )
     assert not list(tmp_path.glob("*.npy*"))
 
 

@@ -38,7 +38,9 @@ def expected(params, images):
     """Image and text features of the model alone, the texts at the full context."""
     model = nnx.merge(graphdef(CONFIG), params)
     tokens = Tokenizer(CONFIG.text.context_length)(TEXTS)
-    image_features, text_features, _ = jax.jit(model)(normalize_images(images, PREPROCESS.mean, PREPROCESS.std), tokens)
+    image_features, text_features, _ = jax.jit(model)(
+        normalize_images(images, PREPROCESS.mean, PREPROCESS.std), tokens
+    )
     return np.asarray(image_features), np.asarray(text_features)
 
 

@@ -25,7 +25,11 @@ FINCHES = {
 def of_names(species: dict[str, float]) -> tuple[TaxaNames, np.ndarray]:
     """Finches of these names, and their probabilities in the order of the rows."""
     pairs = [name.split() for name in species]
-    columns = {"family": ["Thraupidae"] * len(pairs), "genus": [a for a, _ in pairs], "species": [b for _, b in pairs]}
+    columns = {
+        "family": ["Thraupidae"] * len(pairs),
+        "genus": [a for a, _ in pairs],
+        "species": [b for _, b in pairs],
+    }
     names = TaxaNames.from_columns(columns)
     scores = [species[names.row(row)["species"]] for row in range(len(names))]
     return names, np.array(scores, np.float32)
@@ -102,9 +106,13 @@ def test_lineages_and_tree_of_random_taxa(seed: int, n: int, share: float):
         for depth, step in enumerate(lineage):
             assert step.score == pytest.approx(plain[path[: depth + 1]], abs=1e-5)
             if depth > rank.value:
-                siblings = [other for other in plain if len(other) == depth + 1 and other[:depth] == path[:depth]]
+                siblings = [
+                    other for other in plain if len(other) == depth + 1 and other[:depth] == path[:depth]
+                ]
                 beside = [plain[other] for other in siblings]
-                assert step.score == pytest.approx(max(beside), abs=1e-5), f"{step.name} is not the best of its parent"
+                assert step.score == pytest.approx(max(beside), abs=1e-5), (
+                    f"{step.name} is not the best of its parent"
+                )
 
 
 def test_explain_gives_lineages_and_a_tree_of_its_share(model_directory, tmp_path):
@@ -113,7 +121,9 @@ def test_explain_gives_lineages_and_a_tree_of_its_share(model_directory, tmp_pat
 
     model = load_model(model_directory)
     table = tmp_path / "names.csv"
-    table.write_text("family,genus,species\n" + "".join(f"Thraupidae,{name.replace(' ', ',')}\n" for name in FINCHES))
+    table.write_text(
+        "family,genus,species\n" + "".join(f"Thraupidae,{name.replace(' ', ',')}\n" for name in FINCHES)
+    )
     build_taxa(str(table), model, tmp_path / "taxa.safetensors")
     classifier = TreeOfLifeClassifier(model, tmp_path / "taxa.safetensors")
     rng = np.random.default_rng(0)

@@ -23,14 +23,20 @@ def test_a_training_checkpoint_its_export_and_that_imported_have_the_same(bundle
     checkpoints.wait()
     checkpoints.close()
     exported = export_model(run.path, tmp_path / "exported")
-    imported = import_model(exported / "open_clip_model.safetensors", tmp_path / "imported", model="ViT-Test-16")
+    imported = import_model(
+        exported / "open_clip_model.safetensors", tmp_path / "imported", model="ViT-Test-16"
+    )
     for directory in (run.path, exported, imported):
         loaded = resolve(directory)
-        assert fingerprint(loaded.params, loaded.config) == expected, f"{directory.name} has another fingerprint"
+        assert fingerprint(loaded.params, loaded.config) == expected, (
+            f"{directory.name} has another fingerprint"
+        )
 
 
 def test_arrays_on_devices_have_the_same(bundle):
-    assert fingerprint(jax.device_put(bundle.params), bundle.config) == fingerprint(bundle.params, bundle.config)
+    assert fingerprint(jax.device_put(bundle.params), bundle.config) == fingerprint(
+        bundle.params, bundle.config
+    )
 
 
 def test_the_model_tells_it(bundle, model_directory):
@@ -39,7 +45,10 @@ def test_the_model_tells_it(bundle, model_directory):
 
 @pytest.mark.parametrize("leaf", range(0, 40, 7))
 def test_one_bit_of_any_tensor_changes_it(bundle, leaf):
-    params = {**bundle.params, "visual": {k: v for k, v in bundle.params["visual"].items() if k != "continual_proj"}}
+    params = {
+        **bundle.params,
+        "visual": {k: v for k, v in bundle.params["visual"].items() if k != "continual_proj"},
+    }
     leaves, tree = jax.tree.flatten(params)
     place = leaf % len(leaves)
     leaves = [np.array(value) for value in leaves]

@@ -28,7 +28,12 @@ def folder(tmp_path):
 
 
 def predict(model_directory, capsys, *arguments):
-    assert main(["predict", *map(str, arguments), "--cls", "cat,dog", "--k", "1", "--model", str(model_directory)]) == 0
+    assert (
+        main(
+            ["predict", *map(str, arguments), "--cls", "cat,dog", "--k", "1", "--model", str(model_directory)]
+        )
+        == 0
+    )
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
@@ -85,7 +90,9 @@ def test_columns_of_a_table_among_other_inputs(folder, model_directory, capsys, 
     columns = {"filepath": ["photos/two.png"], "n": [3], "emb": [[0.5]], "day": pa.array([0], pa.date32())}
     pq.write_table(pa.table(columns), folder / "list.parquet")
     rows = predict(model_directory, capsys, folder / "photos" / "one.png", folder / "list.parquet")
-    assert [(row["n"], row["day"]) for row in rows] == [("", ""), ("3", "1970-01-01")] and "emb" not in rows[0]
+    assert [(row["n"], row["day"]) for row in rows] == [("", ""), ("3", "1970-01-01")] and "emb" not in rows[
+        0
+    ]
     output = tmp_path / "o.json"
     predict(model_directory, capsys, folder / "list.parquet", "--output", output)
     assert json.loads(output.read_text())[0]["n"] == 3
@@ -99,7 +106,9 @@ def test_columns_go_along_with_resume(folder, model_directory, capsys, tmp_path)
 
 
 def test_notes_on_a_table_are_printed_once(folder, model_directory, capsys):
-    (folder / "list.csv").write_bytes("filepath,site,n\nphotos/one.png,Zürich\nphotos/two.png,x,1\n".encode("latin-1"))
+    (folder / "list.csv").write_bytes(
+        "filepath,site,n\nphotos/one.png,Zürich\nphotos/two.png,x,1\n".encode("latin-1")
+    )
     main(["predict", str(folder / "list.csv"), "--cls", "cat,dog", "--model", str(model_directory)])
     told = capsys.readouterr().err
     assert told.count("read as Windows-1252") == told.count("1 row has fewer cells") == 1
@@ -113,7 +122,9 @@ def test_rows_without_a_path_are_counted(folder, capsys):
 
 def test_a_list_without_a_header_is_told_what_it_lacks(folder):
     (folder / "list.txt").write_text("photos/one.png\nphotos/two.png\n")
-    with pytest.raises(UserError, match="list.txt is a text, not an image; a list of images begins with .* filepath$"):
+    with pytest.raises(
+        UserError, match="list.txt is a text, not an image; a list of images begins with .* filepath$"
+    ):
         find_images([folder / "list.txt"])
 
 
@@ -130,7 +141,9 @@ def test_other_spellings_on_the_command_line(folder, monkeypatch):
 
 
 def test_bytes_that_are_no_path_are_not_printed_whole(folder):
-    pq.write_table(pa.table({"filepath": [(folder / "photos" / "one.png").read_bytes() * 9]}), folder / "list.parquet")
+    pq.write_table(
+        pa.table({"filepath": [(folder / "photos" / "one.png").read_bytes() * 9]}), folder / "list.parquet"
+    )
     (image,) = find_images([folder / "list.parquet"])
     shown = shown_path(image.name)
     assert len(shown) < 2000 and shown.isprintable(), "pixels reach the terminal"

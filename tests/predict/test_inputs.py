@@ -34,7 +34,9 @@ def folder(tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    (tmp_path / "list.csv").write_text(f"\ufefffilepath,species\na/c.PNG,x\n{tmp_path}/b.jpg,y\n", encoding="utf-8")
+    (tmp_path / "list.csv").write_text(
+        f"\ufefffilepath,species\na/c.PNG,x\n{tmp_path}/b.jpg,y\n", encoding="utf-8"
+    )
     return tmp_path
 
 

@@ -37,14 +37,18 @@ def test_vectors_and_labels_stand_side_by_side_and_the_unreadable_are_named(bund
     direct = Model(bundle).encode_image([tmp_path / name for name in ("a.png", "c.png", "b.png")])
     np.testing.assert_allclose(found.unit, direct, atol=1e-6)
     lengths = np.linalg.norm(found.features, axis=1)
-    assert np.abs(lengths - 1).max() > 1e-3, f"the vectors should not be normalised, their lengths are {lengths}"
+    assert np.abs(lengths - 1).max() > 1e-3, (
+        f"the vectors should not be normalised, their lengths are {lengths}"
+    )
 
 
 def test_a_second_run_takes_every_vector_from_the_cache(bundle, source, tmp_path, monkeypatch):
     cache = VectorCache(tmp_path / "cache")
     first = embed_labelled(Model(bundle), source, cache=cache)
     model = Model(bundle)
-    monkeypatch.setattr(type(model.embedder), "stream", lambda self, images, *rest, **more: iter(_unused(images)))
+    monkeypatch.setattr(
+        type(model.embedder), "stream", lambda self, images, *rest, **more: iter(_unused(images))
+    )
     second = embed_labelled(model, source, cache=cache)
     np.testing.assert_array_equal(first.features, second.features)
     assert second.samples == first.samples

@@ -10,7 +10,10 @@ from PIL import Image
 
 import bioclip_jax
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsBinningClassifier, CustomLabelsClassifier
+from bioclip_jax.predict.classifiers.custom_labels import (
+    CustomLabelsBinningClassifier,
+    CustomLabelsClassifier,
+)
 from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins, read_labels
 from bioclip_jax.predict.head import class_embeddings
 from bioclip_jax.text.names import clean_text
@@ -39,7 +42,9 @@ def pictures():
 def test_class_vectors_are_means_over_the_templates(model):
     found = class_embeddings(model.encode_text, LABELS)
     for label, vector in zip(LABELS, found):
-        mean = np.mean([model.encode_text(template.format(label))[0] for template in OPENAI_TEMPLATES[::20]], axis=0)
+        mean = np.mean(
+            [model.encode_text(template.format(label))[0] for template in OPENAI_TEMPLATES[::20]], axis=0
+        )
         assert vector @ (mean / np.linalg.norm(mean)) > 0.9
         every = model.encode_text([template.format(label) for template in OPENAI_TEMPLATES]).mean(axis=0)
         np.testing.assert_allclose(vector, every / np.linalg.norm(every), atol=1e-6)
@@ -48,7 +53,9 @@ def test_class_vectors_are_means_over_the_templates(model):
 def test_all_ways_to_construct_give_the_same(classifier, model, model_directory, pictures):
     expected = classifier.predict(pictures[0])
     others = {
-        "pybioclip's keywords": CustomLabelsClassifier(cls_ary=LABELS, model_str=f"local-dir:{model_directory}"),
+        "pybioclip's keywords": CustomLabelsClassifier(
+            cls_ary=LABELS, model_str=f"local-dir:{model_directory}"
+        ),
         "a path": CustomLabelsClassifier(LABELS, model_directory, batch_size=8),
         "without the cache": CustomLabelsClassifier(LABELS, model, cache=False),
         "an iterator": CustomLabelsClassifier(iter(LABELS), model),
@@ -104,7 +111,9 @@ def test_bins_are_sums_of_their_labels(classifier, model, pictures):
     scores = {(row["file_name"], row["classification"]): row["score"] for row in classifier.predict(pictures)}
     assert len(rows) == 3 * len(pictures)
     for row in rows:
-        expected = sum(scores[row["file_name"], label] for label in BINS if BINS[label] == row["classification"])
+        expected = sum(
+            scores[row["file_name"], label] for label in BINS if BINS[label] == row["classification"]
+        )
         assert row["score"] == pytest.approx(expected, abs=1e-6), row
     for start in range(0, len(rows), 3):
         ordered = [row["score"] for row in rows[start : start + 3]]
@@ -128,7 +137,10 @@ def test_a_label_without_a_bin_is_named(bin):
         ("label,bin\napple\n", "'apple' has no bin"),
         ("label,bin\napple,fruit\napple,tree\n", "two bins"),
         (b"label,bin\n\x81,x\n", "UTF-8"),
-        ("butterfly,insect\nboletus,fungus\nagaric,fungus\n", "first line, butterfly,insect, may be a header or .* bin"),
+        (
+            "butterfly,insect\nboletus,fungus\nagaric,fungus\n",
+            "first line, butterfly,insect, may be a header or .* bin",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_table_of_bins_is_told(tmp_path, content, says):
@@ -192,7 +204,9 @@ def test_only_new_labels_are_encoded(model):
 
     found = label_vectors(Counting(), ["date", "quince", "fig"])
     assert len(encoded) == 80 and all("quince" in text for text in encoded)
-    np.testing.assert_allclose(found, class_embeddings(model.encode_text, ["date", "quince", "fig"]), atol=1e-6)
+    np.testing.assert_allclose(
+        found, class_embeddings(model.encode_text, ["date", "quince", "fig"]), atol=1e-6
+    )
 
 
 def test_weights_beside_an_architectures_name(model_directory, model, pictures):
@@ -203,7 +217,9 @@ def test_weights_beside_an_architectures_name(model_directory, model, pictures):
         bioclip_jax.load_model(model_directory, pretrained=weights)
 
 
-@pytest.mark.parametrize("header", ["label,bin\n", "Name;Group\n", ",category\n", "species\tbin\n", "sort,Bins\n", ""])
+@pytest.mark.parametrize(
+    "header", ["label,bin\n", "Name;Group\n", ",category\n", "species\tbin\n", "sort,Bins\n", ""]
+)
 def test_bins_with_and_without_a_header(tmp_path, header):
     separator = next((mark for mark in ";\t" if mark in header), ",")
     rows = ["wasp,insect", "butterfly,insect", "boletus,fungus"]
@@ -222,9 +238,18 @@ def test_bins_are_those_that_pybioclip_reads(tmp_path):
 def test_labels_and_bins_come_from_whatever_lists_them(model, wrap):
     import pandas
 
-    wraps = {"array": np.array, "Series": pandas.Series, "Index": pandas.Index, "tuple": tuple, "generator": iter}
+    wraps = {
+        "array": np.array,
+        "Series": pandas.Series,
+        "Index": pandas.Index,
+        "tuple": tuple,
+        "generator": iter,
+    }
     assert CustomLabelsClassifier(wraps[wrap](LABELS), model).classes == LABELS
-    assert CustomLabelsClassifier(cls_ary=wraps[wrap](LABELS), model=model, labels_as_given=True).classes == LABELS
+    assert (
+        CustomLabelsClassifier(cls_ary=wraps[wrap](LABELS), model=model, labels_as_given=True).classes
+        == LABELS
+    )
     if wrap == "Series":
         assert CustomLabelsBinningClassifier(pandas.Series(BINS), model).cls_to_bin == BINS
 
@@ -269,7 +294,9 @@ def test_a_tensor_is_told():
         check_image(torch.zeros(3, 8, 8), 0)
 
 
-@pytest.mark.parametrize("path", ["labels.lst", "./nothere/labels.TXT", "photos/labels", "nothere.csv", "C:\\labels", "."])
+@pytest.mark.parametrize(
+    "path", ["labels.lst", "./nothere/labels.TXT", "photos/labels", "nothere.csv", "C:\\labels", "."]
+)
 def test_a_path_that_is_no_file_is_no_label(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="does not exist") as caught:
@@ -278,7 +305,8 @@ def test_a_path_that_is_no_file_is_no_label(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "labels", ["M.domestica", "Malus sp.", "healthy / diseased leaf", "St. John's wort", "oak,and/or,x.txt", "No. 7"]
+    "labels",
+    ["M.domestica", "Malus sp.", "healthy / diseased leaf", "St. John's wort", "oak,and/or,x.txt", "No. 7"],
 )
 def test_labels_that_only_look_a_little_like_paths_are_labels(labels):
     assert read_labels(labels) == labels.split(",")

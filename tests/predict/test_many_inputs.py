@@ -122,11 +122,20 @@ def test_a_pattern_that_names_the_table_too_counts_every_photograph_once(photos,
     (photos / "metadata.csv").write_text("filepath,sex\nb.jpg,f\na.jpg,m\n")
     for given in both_ways("ph/*"):
         assert names(*given) == ["ph/a.jpg", "ph/b.jpg"]
-        assert "2 images of ph/metadata.csv are named by other inputs; each is taken once" in capsys.readouterr().err
-    assert names("ph", "ph/metadata.csv") == names("ph/a.jpg", "ph/b.jpg", "ph/metadata.csv") == ["ph/a.jpg", "ph/b.jpg"]
+        assert (
+            "2 images of ph/metadata.csv are named by other inputs; each is taken once"
+            in capsys.readouterr().err
+        )
+    assert (
+        names("ph", "ph/metadata.csv")
+        == names("ph/a.jpg", "ph/b.jpg", "ph/metadata.csv")
+        == ["ph/a.jpg", "ph/b.jpg"]
+    )
     os.rename("ph/metadata.csv", "ph/labels.csv")
     assert names(*shell_glob("ph/*")) == ["ph/a.jpg", "ph/b.jpg"]
-    assert names("ph/a.jpg", "ph/labels.csv") == ["ph/a.jpg", "ph/b.jpg", "ph/a.jpg"], "a list that was named itself"
+    assert names("ph/a.jpg", "ph/labels.csv") == ["ph/a.jpg", "ph/b.jpg", "ph/a.jpg"], (
+        "a list that was named itself"
+    )
     os.rename("ph/labels.csv", "ph/metadata.csv")
     assert names("ph/metadata.csv") == ["ph/b.jpg", "ph/a.jpg"]
     # What the table says of them comes along all the same.
@@ -157,7 +166,9 @@ def test_files_of_unsupported_kinds_are_counted(photos, capsys):
     assert capsys.readouterr().err == "5 files of unsupported kinds skipped (3 .heic, 1 .mov, 1 .mp4)\n"
     Path("videos").mkdir()
     Path("videos/a.mp4").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"videos holds no image \(1 file of unsupported kinds skipped \(1 .mp4\)\)"):
+    with pytest.raises(
+        UserError, match=r"videos holds no image \(1 file of unsupported kinds skipped \(1 .mp4\)\)"
+    ):
         find_images(["videos"])
     assert unsupported_kinds(["notes.txt", "metadata.csv"]) is None
 
@@ -173,10 +184,15 @@ def test_every_suffix_of_the_list_is_decoded_and_found(suffix, photos):
     from bioclip_jax.pipeline.sources import open_source
 
     found = [image for image in find_images(["ph"]) if Path(image.name).stem.lower() in "zk"]
-    assert sorted(image.name for image in found) == sorted([f"ph/Z{suffix.upper()}", f"ph/k{suffix}", f"ph/t.tar/K{suffix.upper()}"])
+    assert sorted(image.name for image in found) == sorted(
+        [f"ph/Z{suffix.upper()}", f"ph/k{suffix}", f"ph/t.tar/K{suffix.upper()}"]
+    )
     for content in [image.read() for image in found] + [open_source("ph/t.tar")[0].image]:
         pixels = decode(content)
-        assert pixels.shape == (10, 20, 3) and pixels[..., 0].min() > (100 if suffix in (".pgm", ".pbm") else 200) - 50
+        assert (
+            pixels.shape == (10, 20, 3)
+            and pixels[..., 0].min() > (100 if suffix in (".pgm", ".pbm") else 200) - 50
+        )
 
 
 HIDDEN = (
@@ -213,19 +229,34 @@ def test_an_image_from_a_pipe(photos, model_directory, capsys):
     """A named pipe, as a shell's <(cat a.jpg) is one."""
     os.mkfifo("pipe")
     content = Path("ph/a.jpg").read_bytes()
-    command = ["predict", "pipe", "ph/a.jpg", "--cls", "a,b", "--model", str(model_directory), "--report", "x.html"]
+    command = [
+        "predict",
+        "pipe",
+        "ph/a.jpg",
+        "--cls",
+        "a,b",
+        "--model",
+        str(model_directory),
+        "--report",
+        "x.html",
+    ]
     writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content))
     writer.start()
     assert main(command) == 0
     writer.join()
     rows = capsys.readouterr().out.splitlines()[1:]
-    assert [row.replace("pipe,", "ph/a.jpg,") for row in rows[:2]] == rows[2:], "the pipe's image has other scores"
+    assert [row.replace("pipe,", "ph/a.jpg,") for row in rows[:2]] == rows[2:], (
+        "the pipe's image has other scores"
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="there is no /dev/stdin")
 @pytest.mark.parametrize("name", ["/dev/stdin", "-"])
 def test_an_image_from_standard_input(name, photos):
-    code = "import sys; from bioclip_jax.predict.inputs import find_images; print(find_images(sys.argv[1:])[0].read() == open('ph/a.jpg', 'rb').read())"
+    code = (
+        "import sys; from bioclip_jax.predict.inputs import find_images; "
+        "print(find_images(sys.argv[1:])[0].read() == open('ph/a.jpg', 'rb').read())"
+    )
     command = [sys.executable, "-c", code, name]
     with subprocess.Popen(["cat", "ph/a.jpg"], stdout=subprocess.PIPE) as cat:
         told = subprocess.run(command, stdin=cat.stdout, capture_output=True, text=True)

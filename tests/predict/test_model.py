@@ -24,13 +24,23 @@ def picture():
 
 def test_paths_pictures_and_arrays_give_the_same_unit_vectors(model, picture, tmp_path):
     picture.save(tmp_path / "x.png")
-    forms = [tmp_path / "x.png", str(tmp_path / "x.png"), picture, np.asarray(picture), picture.convert("RGBA")]
+    forms = [
+        tmp_path / "x.png",
+        str(tmp_path / "x.png"),
+        picture,
+        np.asarray(picture),
+        picture.convert("RGBA"),
+    ]
     vectors = model.encode_image(forms)
     assert vectors.dtype == np.float32 and vectors.shape == (5, model.config.embed_dim)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     for form, vector in zip(forms, vectors):
-        np.testing.assert_allclose(vector, vectors[0], atol=1e-6, err_msg=f"{type(form).__name__} differs from a path")
-    assert np.abs(model.encode_image(picture.rotate(90)) - vectors[0]).max() > 1e-3, "every picture looks the same"
+        np.testing.assert_allclose(
+            vector, vectors[0], atol=1e-6, err_msg=f"{type(form).__name__} differs from a path"
+        )
+    assert np.abs(model.encode_image(picture.rotate(90)) - vectors[0]).max() > 1e-3, (
+        "every picture looks the same"
+    )
 
 
 def test_one_counts_as_a_list_of_one_and_four_dimensions_as_a_list(model, picture):
@@ -82,7 +92,9 @@ def test_logit_scale_is_the_factor_not_its_logarithm(model, bundle):
 
 def test_importing_the_package_imports_no_framework():
     heavy = ("jax", "flax", "torch", "tensorflow")
-    code = f"import bioclip_jax, sys; dir(bioclip_jax); print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        f"import bioclip_jax, sys; dir(bioclip_jax); print([name for name in {heavy} if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]", f"import bioclip_jax brings in {found.stdout}"
 

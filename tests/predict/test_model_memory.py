@@ -12,7 +12,9 @@ def test_a_cpu_uses_the_loaded_weights_as_they_are(model_directory):
     params = Embedder(bundle, devices=jax.local_devices()[:1]).params
     copied = [
         jax.tree_util.keystr(path)
-        for (path, host), device in zip(jax.tree_util.tree_leaves_with_path(bundle.params), jax.tree.leaves(params))
+        for (path, host), device in zip(
+            jax.tree_util.tree_leaves_with_path(bundle.params), jax.tree.leaves(params)
+        )
         if device.unsafe_buffer_pointer() != host.ctypes.data
     ]
     assert not copied, f"{copied} are twice in memory"

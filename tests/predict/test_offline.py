@@ -53,9 +53,12 @@ def home(model_directory, tmp_path_factory) -> Path:
     (home / "txt_emb_species.json").write_text(json.dumps(names))
     hub = home / "huggingface" / "hub"
     config, weights = "open_clip_config.json", "open_clip_model.safetensors"
-    into_cache(hub, "models", "imageomics/bioclip-2", {name: model_directory / name for name in (config, weights)})
+    into_cache(
+        hub, "models", "imageomics/bioclip-2", {name: model_directory / name for name in (config, weights)}
+    )
     published = {
-        f"embeddings/txt_emb_species.{suffix}": home / f"txt_emb_species.{suffix}" for suffix in ("npy", "json")
+        f"embeddings/txt_emb_species.{suffix}": home / f"txt_emb_species.{suffix}"
+        for suffix in ("npy", "json")
     }
     into_cache(hub, "datasets", "imageomics/TreeOfLife-200M", published)
     photos = home / "photos"
@@ -82,7 +85,11 @@ def test_everything_works_without_a_network(home):
     ]
     # Not even asked to stay offline: what is cached is not asked for again.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {"HOME": str(home), "HF_HOME": str(home / "huggingface"), "XDG_CACHE_HOME": str(home / "cache")}
+    environment |= {
+        "HOME": str(home),
+        "HF_HOME": str(home / "huggingface"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
     process = subprocess.run(
         [sys.executable, str(COMMANDS), json.dumps(commands)],
         env=environment,
@@ -112,4 +119,6 @@ def test_everything_works_without_a_network(home):
     import pyarrow.parquet as pq
 
     stored = np.stack(pq.read_table(home / "vectors.parquet")["emb"].to_numpy())
-    assert np.abs(stored - own.encode_image(sorted((home / "photos").iterdir()))).max() > 1e-3, "nothing was squashed"
+    assert np.abs(stored - own.encode_image(sorted((home / "photos").iterdir()))).max() > 1e-3, (
+        "nothing was squashed"
+    )

@@ -53,4 +53,6 @@ def test_templates_cost_the_label_and_the_full_stop():
     tokens = Tokenizer()([template.format(label) for label in labels for template in OPENAI_TEMPLATES])
     lengths = tokens.argmax(axis=1).astype(np.int32) + 1
     used = (pack(tokens, lengths, 128).rows[:, 2] > 0).sum()
-    assert used < 0.7 * lengths.sum(), f"{used} of {lengths.sum()} tokens are computed: beginnings are not shared"
+    assert used < 0.7 * lengths.sum(), (
+        f"{used} of {lengths.sum()} tokens are computed: beginnings are not shared"
+    )

@@ -25,7 +25,9 @@ def assert_pybioclips(image):
     pixels = load_pixels(image, SQUASH)
     assert pixels.dtype == np.float32 and pixels.shape == (224, 224, 3)
     found = (pixels / 255 - np.float32(SQUASH.mean)) / np.float32(SQUASH.std)
-    np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=f"{image} is seen otherwise than by pybioclip")
+    np.testing.assert_allclose(
+        found, expected, atol=1e-5, err_msg=f"{image} is seen otherwise than by pybioclip"
+    )
 
 
 @pytest.mark.shared_data
@@ -76,7 +78,9 @@ def test_the_transform_can_be_chosen(bundle, origin):
 def test_a_model_that_was_trained_on_keeps_its_own_mean_and_std(bundle):
     own = dataclasses.replace(bundle.preprocess, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
     published = dataclasses.replace(bundle, preprocess=own, origin=Origin.of("hf-hub:imageomics/bioclip"))
-    assert choose_preprocess(published).mean == SQUASH.mean, "pybioclip normalizes by OpenAI's mean, whatever the file says"
+    assert choose_preprocess(published).mean == SQUASH.mean, (
+        "pybioclip normalizes by OpenAI's mean, whatever the file says"
+    )
     tuned = choose_preprocess(dataclasses.replace(published, origin=Origin(None, "pybioclip")))
     assert isinstance(tuned, Squash) and (tuned.mean, tuned.std) == (own.mean, own.std)
 
@@ -93,4 +97,6 @@ def test_vectors_are_those_of_torchvisions_pixels(bundle):
     published = dataclasses.replace(bundle, origin=Origin.of("hf-hub:imageomics/bioclip-2"))
     found = Embedder(published).images(pictures)
     np.testing.assert_allclose(found, model.encode_image(pixels), atol=5e-6)
-    assert np.abs(found - Embedder(bundle).images(pictures)).max() > 1e-3, "both transforms look the same here"
+    assert np.abs(found - Embedder(bundle).images(pictures)).max() > 1e-3, (
+        "both transforms look the same here"
+    )

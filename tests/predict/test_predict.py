@@ -100,7 +100,16 @@ def test_a_name_that_is_no_unicode_goes_out_as_it_is(folder, model_directory, mo
 
 
 def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
-    arguments = ["predict", str(folder / "one.png"), "--cls", "a,b", "--k", "1", "--model", str(model_directory)]
+    arguments = [
+        "predict",
+        str(folder / "one.png"),
+        "--cls",
+        "a,b",
+        "--k",
+        "1",
+        "--model",
+        str(model_directory),
+    ]
     assert main([*arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["file_name"] for row in result["predictions"]] == [str(folder / "one.png")]
@@ -117,7 +126,9 @@ def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
         (["one.png"], ["--model", "nothing/here"], "nothing/here"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_2(folder, model_directory, capsys, monkeypatch, inputs, options, says):
+def test_wrong_use_is_one_line_and_exit_2(
+    folder, model_directory, capsys, monkeypatch, inputs, options, says
+):
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     assert main(["predict", *inputs, "--cls", "a,b", "--model", str(model_directory), *options]) == 2
@@ -130,7 +141,9 @@ def test_wrong_use_is_one_line_and_exit_2(folder, model_directory, capsys, monke
 def test_labels_from_text_and_from_a_file(tmp_path):
     (tmp_path / "labels.txt").write_text("apple, red\n\n  pear \n")
     assert read_labels("apple, red,pear,") == ["apple", "red", "pear"]
-    assert read_labels(str(tmp_path / "labels.txt")) == ["apple, red", "pear"], "a line of a file may hold a comma"
+    assert read_labels(str(tmp_path / "labels.txt")) == ["apple, red", "pear"], (
+        "a line of a file may hold a comma"
+    )
     assert read_labels("x" * 5000) == ["x" * 5000], "a text too long for a path is a label"
 
 
@@ -144,15 +157,28 @@ def with_nan(bundle, folder, where):
     else:
         tower = params["visual" if where == "image tower" else "text"]
         tower["proj" if "proj" in tower else "text_projection"][0, 0] = np.nan
-    return write_model_directory(dataclasses.replace(bundle, params=params), folder / "nan", replay_projector=True)
+    return write_model_directory(
+        dataclasses.replace(bundle, params=params), folder / "nan", replay_projector=True
+    )
 
 
 @pytest.mark.parametrize("where", ["image tower", "text tower", "logit_scale"])
 @pytest.mark.parametrize("format", ["csv", "json"])
-def test_a_model_with_nan_weights_is_an_error_and_writes_nothing(bundle, folder, tmp_path, capsys, where, format):
+def test_a_model_with_nan_weights_is_an_error_and_writes_nothing(
+    bundle, folder, tmp_path, capsys, where, format
+):
     damaged = with_nan(bundle, tmp_path, where)
     output = tmp_path / f"out.{format}"
-    command = ["predict", str(folder / "one.png"), "--cls", "a,b", "--model", str(damaged), "--format", format]
+    command = [
+        "predict",
+        str(folder / "one.png"),
+        "--cls",
+        "a,b",
+        "--model",
+        str(damaged),
+        "--format",
+        format,
+    ]
     for options in ([], ["--output", str(output)], ["--json"]):
         assert main([*command, *options]) == 2
         captured = capsys.readouterr()
@@ -166,12 +192,19 @@ def test_vectors_of_nan_weights_are_not_written(bundle, folder, tmp_path, capsys
     inputs = ["a text"] if "text" in verb else [str(folder / "one.png")]
     before = sorted(tmp_path.iterdir())
     for output in ("e.json", "e.npy") if "embed" in verb else ("index",):
-        assert main([*verb.split(), *inputs, "--model", str(damaged), "--output", str(tmp_path / output)]) == 2
+        assert (
+            main([*verb.split(), *inputs, "--model", str(damaged), "--output", str(tmp_path / output)]) == 2
+        )
         assert "NaN" in capsys.readouterr().err
         assert sorted(tmp_path.iterdir()) == before
 
 
-@given(st.recursive(st.one_of(st.floats(), st.integers(), st.text()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.one_of(st.floats(), st.integers(), st.text()),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_json_has_null_for_what_is_no_number(value):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -225,7 +258,15 @@ def taxa(model, tmp_path_factory):
 
 @pytest.mark.parametrize("rank", ["species", "genus", "kingdom"])
 def test_unknown_has_one_code_in_the_column_of_the_answer(folder, taxa, model_directory, capsys, rank):
-    command = ["predict", str(folder / "one.png"), "--model", str(model_directory), "--taxa", str(taxa), "--json"]
+    command = [
+        "predict",
+        str(folder / "one.png"),
+        "--model",
+        str(model_directory),
+        "--taxa",
+        str(taxa),
+        "--json",
+    ]
 
     def row(*options):
         assert main([*command, "--rank", rank, *options]) == 0
@@ -238,7 +279,9 @@ def test_unknown_has_one_code_in_the_column_of_the_answer(folder, taxa, model_di
     no_rank = row("--min-confidence", "1")
     for found in (plain, backed_off, no_rank):
         assert found[rank] == "unknown" and found["score"] == pytest.approx(best["score"], abs=1e-5), found
-        named = {key: value for key, value in found.items() if key not in ("file_name", "score", "rank", rank)}
+        named = {
+            key: value for key, value in found.items() if key not in ("file_name", "score", "rank", rank)
+        }
         assert not any(named.values()), f"names beside unknown: {named}"
     assert backed_off["rank"] == no_rank["rank"] == "unknown"
 
@@ -247,7 +290,11 @@ def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
     classifier = bioclip_jax.TreeOfLifeClassifier(model, taxa)
     image = folder / "one.png"
     assert classifier.predict(image, "Genus") == classifier.predict(image, bioclip_jax.Rank.GENUS)
-    assert classifier.predict(image, k=None) == classifier.predict(image) == list(classifier.stream([image], "species", None))
+    assert (
+        classifier.predict(image, k=None)
+        == classifier.predict(image)
+        == list(classifier.stream([image], "species", None))
+    )
     assert classifier.create_taxa_filter("kingdom", ["Animalia"]).sum() == 2
     for wrong in ("tribe", None, 6):
         with pytest.raises(ValueError, match="kingdom"):
@@ -261,31 +308,49 @@ def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
         ("predict one.png --bins bins.csv", "bins.csv"),
         ("predict one.png --taxa TAXA --subset list.csv", "list.csv"),
         ("predict one.png --taxa TAXA --within list.csv", "list.csv"),
-        ("predict one.png --taxa TAXA --temperature calibration.json", "calibration.json is neither a number nor a file"),
+        (
+            "predict one.png --taxa TAXA --temperature calibration.json",
+            "calibration.json is neither a number nor a file",
+        ),
         ("predict one.png --taxa no.safetensors", "no.safetensors"),
         ("embed --texts texts.lst --output t.npy", "texts.lst"),
         ("index search no.index one.png", "no.index"),
         ("taxa build names.csv --output t.safetensors", "names.csv"),
     ],
 )
-def test_a_file_that_is_not_there_is_never_taken_for_a_value(folder, taxa, model_directory, capsys, monkeypatch, verb, says):
+def test_a_file_that_is_not_there_is_never_taken_for_a_value(
+    folder, taxa, model_directory, capsys, monkeypatch, verb, says
+):
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     command = [str(taxa) if part == "TAXA" else part for part in verb.split()]
     assert main([*command, "--model", str(model_directory)]) == 2
     captured = capsys.readouterr()
-    assert says in captured.err and captured.out == "" and len(captured.err.strip().splitlines()) == 1, captured.err
+    assert says in captured.err and captured.out == "" and len(captured.err.strip().splitlines()) == 1, (
+        captured.err
+    )
     assert sorted(folder.rglob("*")) == before
 
 
 def test_names_that_the_taxa_lack_are_skipped_on_request(folder, taxa, model_directory, capsys):
     (folder / "subset.csv").write_text("species\nFELIS catus\nPanthera leo\nPanthera onca\n")
-    command = ["predict", str(folder / "one.png"), "--model", str(model_directory), "--taxa", str(taxa), "--json"]
+    command = [
+        "predict",
+        str(folder / "one.png"),
+        "--model",
+        str(model_directory),
+        "--taxa",
+        str(taxa),
+        "--json",
+    ]
     assert main([*command, "--subset", str(folder / "subset.csv")]) == 2
     assert "Panthera onca" in capsys.readouterr().err
     assert main([*command, "--subset", str(folder / "subset.csv"), "--skip-unknown"]) == 0
     captured = capsys.readouterr()
-    assert {row["species"] for row in json.loads(captured.out)["predictions"]} == {"Felis catus", "Panthera leo"}
+    assert {row["species"] for row in json.loads(captured.out)["predictions"]} == {
+        "Felis catus",
+        "Panthera leo",
+    }
     assert "skipped 1 unknown species" in captured.err
     for flag, option in (("--skip-unknown", "--subset"), ("--labels-as-given", "--cls")):
         assert main([*command, flag]) == 2 and option in capsys.readouterr().err
@@ -293,7 +358,10 @@ def test_names_that_the_taxa_lack_are_skipped_on_request(folder, taxa, model_dir
 
 @pytest.mark.parametrize("k", [2.0, "1", float("nan")])
 def test_a_k_that_is_not_whole_is_an_error(model, taxa, folder, k):
-    of_taxa, of_labels = bioclip_jax.TreeOfLifeClassifier(model, taxa), bioclip_jax.CustomLabelsClassifier(["cat"], model)
+    of_taxa, of_labels = (
+        bioclip_jax.TreeOfLifeClassifier(model, taxa),
+        bioclip_jax.CustomLabelsClassifier(["cat"], model),
+    )
     for classifier in (of_taxa, of_labels):
         with pytest.raises(ValueError, match=rf"k is {k!r}; it must be a whole number"):
             classifier.predict(folder / "one.png", k=k)

@@ -52,8 +52,13 @@ def model(model_directory):
 @pytest.fixture(scope="module")
 def published(model, folder) -> Path:
     """Text embeddings as they are published, of which two columns are zero."""
-    names = [[["K", "P", "C", "O", f"F{i % 2}", f"G{i % 5}", f"s{i}"], "a name" if i % 3 else ""] for i in range(TAXA)]
-    columns = np.ascontiguousarray(model.encode_text([f"{ranks[5]} {ranks[6]} {name}" for ranks, name in names]).T)
+    names = [
+        [["K", "P", "C", "O", f"F{i % 2}", f"G{i % 5}", f"s{i}"], "a name" if i % 3 else ""]
+        for i in range(TAXA)
+    ]
+    columns = np.ascontiguousarray(
+        model.encode_text([f"{ranks[5]} {ranks[6]} {name}" for ranks, name in names]).T
+    )
     columns[:, WITHOUT] = 0
     np.save(folder / "txt_emb_species.npy", columns)
     (folder / "txt_emb_species.json").write_text(json.dumps(names))
@@ -64,7 +69,14 @@ def published(model, folder) -> Path:
 @pytest.fixture(scope="module")
 def theirs(published, images, folder, model_directory, peer_environment) -> dict:
     """The answers of the peer."""
-    command = [sys.executable, str(PEER), str(model_directory), str(folder), str(folder / "labels.txt"), *images]
+    command = [
+        sys.executable,
+        str(PEER),
+        str(model_directory),
+        str(folder),
+        str(folder / "labels.txt"),
+        *images,
+    ]
     peer = subprocess.run(
         command, env=peer_environment | {"TORCHDYNAMO_DISABLE": "1"}, capture_output=True, text=True
     )
@@ -94,10 +106,14 @@ def check_scores(ours: list[dict], theirs: list[dict], *names: str) -> None:
     found, expected = scores(ours, *names), scores(theirs, *names)
     assert found.keys() == expected.keys(), f"only one has {found.keys() ^ expected.keys()}"
     for key, values in expected.items():
-        assert found[key] == pytest.approx(values, abs=1e-4), f"{key}: pybioclip has {values}, we have {found[key]}"
+        assert found[key] == pytest.approx(values, abs=1e-4), (
+            f"{key}: pybioclip has {values}, we have {found[key]}"
+        )
 
 
-def test_labels_as_given_have_pybioclips_probabilities(model, images, theirs, folder, model_directory, capsys):
+def test_labels_as_given_have_pybioclips_probabilities(
+    model, images, theirs, folder, model_directory, capsys
+):
     rows = CustomLabelsClassifier(GIVEN, model, labels_as_given=True).predict(images)
     assert len(rows) == len(images) * len(GIVEN)
     check_scores(rows, theirs["given"], "classification")
@@ -118,7 +134,9 @@ def test_taxa_without_a_published_vector_score_as_in_pybioclip(model, head, imag
     assert not best & {f"G{place % 5} s{place}" for place in WITHOUT}
 
 
-def test_predict_says_how_many_taxa_cannot_be_predicted(head, published, model, folder, images, model_directory, capsys):
+def test_predict_says_how_many_taxa_cannot_be_predicted(
+    head, published, model, folder, images, model_directory, capsys
+):
     command = ["predict", images[0], "--model", str(model_directory), "--json", "--taxa"]
     assert main([*command, str(head.path)]) == 0
     assert f"2 of the {TAXA} taxa" in capsys.readouterr().err
@@ -128,7 +146,9 @@ def test_predict_says_how_many_taxa_cannot_be_predicted(head, published, model, 
         assert main([*build, str(folder / "complete.safetensors")]) == 0
     assert main([*command, str(folder / "complete.safetensors")]) == 0
     assert "cannot be predicted" not in capsys.readouterr().err
-    assert (np.linalg.norm(TaxaHead.open(folder / "complete.safetensors").rows(np.arange(TAXA)), axis=1) > 0.99).all()
+    assert (
+        np.linalg.norm(TaxaHead.open(folder / "complete.safetensors").rows(np.arange(TAXA)), axis=1) > 0.99
+    ).all()
 
 
 def test_features_are_pybioclips(model, images, theirs):
@@ -137,9 +157,15 @@ def test_features_are_pybioclips(model, images, theirs):
     found = classifier.create_image_features(pictures)
     assert found.dtype == np.float32 and found.shape == (3, model.config.embed_dim)
     np.testing.assert_allclose(found, theirs["unit"], atol=1e-4)
-    np.testing.assert_allclose(classifier.create_image_features(images, normalize=False), theirs["raw"], atol=1e-4)
-    np.testing.assert_allclose(classifier.create_image_features_for_image(images[0], True), theirs["one"], atol=1e-4)
-    assert np.abs(np.linalg.norm(theirs["raw"], axis=1) - 1).min() > 0.01, "raw vectors are unit vectors anyway"
+    np.testing.assert_allclose(
+        classifier.create_image_features(images, normalize=False), theirs["raw"], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        classifier.create_image_features_for_image(images[0], True), theirs["one"], atol=1e-4
+    )
+    assert np.abs(np.linalg.norm(theirs["raw"], axis=1) - 1).min() > 0.01, (
+        "raw vectors are unit vectors anyway"
+    )
 
 
 def test_forward_and_text_vectors_are_pybioclips(model, head, images, theirs):
@@ -194,5 +220,18 @@ def test_embeddings_in_json_are_pybioclips_and_every_file_says_which_they_are(
     capsys.readouterr()
     for wrong in (["--format", "pybioclip", "--normalize"], ["--text", "a", "--no-normalize"]):
         inputs = images[:1] if "--text" not in wrong else []
-        assert main(["embed", *inputs, "--model", str(model_directory), "--output", str(tmp_path / "x.json"), *wrong]) == 2
+        assert (
+            main(
+                [
+                    "embed",
+                    *inputs,
+                    "--model",
+                    str(model_directory),
+                    "--output",
+                    str(tmp_path / "x.json"),
+                    *wrong,
+                ]
+            )
+            == 2
+        )
         assert "normalize" in capsys.readouterr().err

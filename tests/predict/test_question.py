@@ -40,7 +40,9 @@ from bioclip_jax.predict.rank import Rank
         ({"labels": "a", "batch_size": 0}, ["--batch-size is 0"]),
     ],
 )
-def test_a_mistake_is_one_line_before_the_model_is_looked_for(tmp_path: Path, monkeypatch, options: dict, says: list):
+def test_a_mistake_is_one_line_before_the_model_is_looked_for(
+    tmp_path: Path, monkeypatch, options: dict, says: list
+):
     monkeypatch.chdir(tmp_path)
     Path("old.json").write_text("{}")
     Path("bins.csv").write_text("label,bin\na,b\n")
@@ -85,5 +87,7 @@ def test_what_a_log_says_goes_by_the_names_of_pybioclip(tmp_path: Path):
     assert question.rank is Rank.GENUS
     assert question.choice() == {"subset": str(tmp_path / "subset.csv")}
     assert question.details() == {"rank": "genus", "min_prob": 1e-9, "k": 5, "unknown": 0.1}
-    assert Question(labels="a, b").choice() == {"classes": "a, b"} and Question(labels="a", k=3).details() == {"k": 3}
+    assert Question(labels="a, b").choice() == {"classes": "a, b"} and Question(
+        labels="a", k=3
+    ).details() == {"k": 3}
     assert Question(labels="a").details() == {}, "pybioclip gives all labels"

@@ -49,7 +49,9 @@ def test_embed_turns_by_default_and_not_with_exif_ignore(folder, model_directory
     # With --cache the vectors of one way are not taken for the other's.
     for _ in range(2):
         np.testing.assert_allclose(vectors(capsys, [*command, "--cache"])[0], upright, atol=1e-6)
-        np.testing.assert_allclose(vectors(capsys, [*command, "--cache", "--exif", "ignore"])[0], stored, atol=1e-6)
+        np.testing.assert_allclose(
+            vectors(capsys, [*command, "--cache", "--exif", "ignore"])[0], stored, atol=1e-6
+        )
 
 
 def scores(capsys, arguments: list[str]) -> dict[str, float]:
@@ -77,7 +79,10 @@ def test_predict_and_the_python_api_read_alike(folder, model_directory, capsys):
 def test_index_and_search_read_as_they_are_told(folder, model_directory, tmp_path, capsys, exif):
     pytest.importorskip("lancedb", reason="an index needs the extra [search]")
     options = ["--model", str(model_directory), "--exif", exif, "--json"]
-    assert main(["index", "build", str(folder / "turned.png"), "--output", str(tmp_path / "index"), *options]) == 0
+    assert (
+        main(["index", "build", str(folder / "turned.png"), "--output", str(tmp_path / "index"), *options])
+        == 0
+    )
     capsys.readouterr()
     query = folder / ("upright.png" if exif == "apply" else "stored.png")
     assert main(["index", "search", str(tmp_path / "index"), str(query), *options]) == 0
@@ -98,19 +103,34 @@ def cut_off(path, size=(160, 120)):
     return path
 
 
-def test_jpegs_without_their_end_are_read_and_counted_unless_strict(folder, model_directory, tmp_path, capsys):
+def test_jpegs_without_their_end_are_read_and_counted_unless_strict(
+    folder, model_directory, tmp_path, capsys
+):
     cut = cut_off(tmp_path / "cut.jpg")
-    command = ["predict", str(cut), str(folder / "stored.png"), "--model", str(model_directory), "--cls", "a,b"]
+    command = [
+        "predict",
+        str(cut),
+        str(folder / "stored.png"),
+        "--model",
+        str(model_directory),
+        "--cls",
+        "a,b",
+    ]
     command += ["--json"]
     assert main(command) == 0
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     assert len(result["truncated"]) == 1 and result["unreadable"] == [] and len(result["predictions"]) == 4
     assert result["truncated"][0].startswith(f"{cut}: the last "), result["truncated"]
-    assert f"read 1 image whose end is missing ({cut}: the last" in printed.err and "--strict refuses" in printed.err
+    assert (
+        f"read 1 image whose end is missing ({cut}: the last" in printed.err
+        and "--strict refuses" in printed.err
+    )
     assert main([*command, "--strict"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["truncated"] == [] and len(result["unreadable"]) == 1 and str(cut) in result["unreadable"][0]
+    assert (
+        result["truncated"] == [] and len(result["unreadable"]) == 1 and str(cut) in result["unreadable"][0]
+    )
     model = bj.load_model(model_directory, reading=ReadOptions(strict=True))
     with pytest.raises(UserError, match="truncated"):
         model.encode_image([cut])
@@ -144,14 +164,25 @@ def test_resume_is_refused_under_another_reading(folder, model_directory, tmp_pa
 def test_evaluation_reads_as_it_is_told(folder, model_directory, tmp_path, capsys):
     rows = [f"{name}.png,Plantae,Malus,{name}" for name in ("turned", "upright", "stored")]
     (tmp_path / "labels.csv").write_text("\n".join(["filepath,kingdom,genus,species", *rows]) + "\n")
-    command = ["eval", "zero-shot", "--model", str(model_directory), "--images", str(folder), "--no-cache", "--json"]
+    command = [
+        "eval",
+        "zero-shot",
+        "--model",
+        str(model_directory),
+        "--images",
+        str(folder),
+        "--no-cache",
+        "--json",
+    ]
     command += ["--labels", str(tmp_path / "labels.csv"), "--text-type", "sci"]
     for options, expected in (([], "upright"), (["--exif", "ignore"], "stored")):
         assert main([*command, *options, "--output", str(tmp_path / expected)]) == 0
         result = json.loads(capsys.readouterr().out)
         assert ("not turned by EXIF" in result["transform"]) == (expected == "stored"), result["transform"]
         reading = ReadOptions(exif="ignore") if options else None
-        found = Evaluator(str(model_directory), cache=False, reading=reading).vectors(_Pictures(folder)).features
+        found = (
+            Evaluator(str(model_directory), cache=False, reading=reading).vectors(_Pictures(folder)).features
+        )
         np.testing.assert_allclose(found[0], found[("upright", "stored").index(expected) + 1], atol=1e-5)
 
 
@@ -160,4 +191,6 @@ class _Pictures(list):
 
     def __init__(self, folder):
         names = ("turned", "upright", "stored")
-        super().__init__(Sample(name, (folder / f"{name}.png").read_bytes(), {}, Taxon(genus=name)) for name in names)
+        super().__init__(
+            Sample(name, (folder / f"{name}.png").read_bytes(), {}, Taxon(genus=name)) for name in names
+        )

@@ -20,7 +20,16 @@ from bioclip_jax.predict.classifiers.recorder import (
 )
 
 # What pybioclip 2.1.6 writes, its version apart.
-THEIR_KEYS = ["start", "end", "command_line", "model", "pretrained", "device", "top_level_settings", "predictions"]
+THEIR_KEYS = [
+    "start",
+    "end",
+    "command_line",
+    "model",
+    "pretrained",
+    "device",
+    "top_level_settings",
+    "predictions",
+]
 
 
 def recorder(**settings) -> PredictionRecorder:
@@ -42,14 +51,22 @@ def test_a_classifier_is_recorded_in_both_forms(model_directory: Path, tmp_path:
         save_recorded_predictions(classifier, tmp_path / name)
     log = json.loads((tmp_path / "log.json").read_text())
     assert set(THEIR_KEYS) < set(log) and log["bioclip_jax_version"] == bioclip_jax.__version__
-    assert log["top_level_settings"] == {"classes": "a,b"} and log["model_fingerprint"] == classifier.model.fingerprint
+    assert (
+        log["top_level_settings"] == {"classes": "a,b"}
+        and log["model_fingerprint"] == classifier.model.fingerprint
+    )
     first, second = log["predictions"]
     assert first == {"images": [str(tmp_path / "one.png"), "1"], "details": {"k": 1, "batch_size": 4}}
     assert second["images"] == [str(tmp_path / "one.png")] and log["images"] == 3
     assert log["predictions"] == classifier.recorder.predictions
     text = (tmp_path / "log.txt").read_text()
     assert text.count("** Prediction Log - bioclip-jax") == 2, "text is added to what is there"
-    for line in ("Classes: a,b", f"Model Fingerprint: {classifier.model.fingerprint}", "K: 1", "Batch Size: 4"):
+    for line in (
+        "Classes: a,b",
+        f"Model Fingerprint: {classifier.model.fingerprint}",
+        "K: 1",
+        "Batch Size: 4",
+    ):
         assert line in text.splitlines(), f"{line!r} is not in the log:\n{text}"
 
 

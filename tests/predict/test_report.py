@@ -87,7 +87,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        self.loads += [value for name, value in attributes if name in ("src", "href", "srcset", "onerror", "onclick")]
+        self.loads += [
+            value for name, value in attributes if name in ("src", "href", "srcset", "onerror", "onclick")
+        ]
         if tag not in _VOID:
             self.open.append(tag)
 
@@ -106,7 +108,9 @@ def test_page_is_sound_and_loads_nothing(written: Path):
     page = Page(written.read_text())
     assert page.loads == [] and page.tags.count("script") == 2, "something of the data became markup"
     text = " ".join(page.texts)
-    assert "What is in 6 images" in text and f"{EVIL} cannot be read" in text and f"within: {EVIL[:70]}" in text
+    assert (
+        "What is in 6 images" in text and f"{EVIL} cannot be read" in text and f"within: {EVIL[:70]}" in text
+    )
     cards = page.data["cards"]
     assert [Path(card[0]).name for card in cards] == [EVIL_FILE, "1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     assert [card[1][0][1] for card in cards] == [score for _, score in ANSWERS]
@@ -129,7 +133,12 @@ def test_back_off_and_unknown_have_their_ranks():
     full = species("Malus", 0.9, "a")
     family = full | {"rank": "family", "genus": "", "species_epithet": "", "species": "", "common_name": ""}
     unknown = {name: "" for name in full} | {"file_name": "a", "score": 0.2}
-    rows = [full | {"rank": "species"}, family, unknown | {"rank": "unknown"}, unknown | {"species": "unknown"}]
+    rows = [
+        full | {"rank": "species"},
+        family,
+        unknown | {"rank": "unknown"},
+        unknown | {"species": "unknown"},
+    ]
     made = gathered((image, [row]) for row in rows)
     assert made.ranks == {"species": 1, "family": 1, "unknown": 2}
     assert made.best[Name(("Plantae", "P", "C", "Rosales", "Malusaceae"))] == 1
@@ -143,7 +152,8 @@ def test_page_keeps_to_its_room_and_misses_no_answer(tmp_path: Path, monkeypatch
     rare = {300: "Rare", 999: "Rarer"}
     image = [ImageFile(f"{place}.jpg", f"{place}.jpg") for place in range(1000)]
     answers = (
-        (image[place], [species(rare.get(place, f"G{place % 3}"), 0.5, image[place].name)] * 2) for place in range(1000)
+        (image[place], [species(rare.get(place, f"G{place % 3}"), 0.5, image[place].name)] * 2)
+        for place in range(1000)
     )
     made = gathered(answers)
     cards, pictured = made.cards()
@@ -246,7 +256,12 @@ def test_predict_writes_the_page(photographs: list[Path], model_directory: Path,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     page, log = tmp_path / "page.html", tmp_path / "log.json"
     result = predict(
-        photographs, str(model_directory), labels="apple,pear", output=tmp_path / "out.csv", report=page, log=log
+        photographs,
+        str(model_directory),
+        labels="apple,pear",
+        output=tmp_path / "out.csv",
+        report=page,
+        log=log,
     )
     assert result["report"] == str(page) and result["log"] == str(log)
     cards = Page(page.read_text()).data["cards"]

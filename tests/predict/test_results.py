@@ -83,7 +83,10 @@ def test_a_table_of_many_rows_is_cut_on_a_terminal_and_whole_in_a_file(tmp_path,
 
 
 def test_a_table_in_a_file_folds_nothing(tmp_path):
-    rows = [{"file_name": "森/" + "long " * 100 + ".jpg", "score": 0.5}, {"file_name": "a.jpg", "score": 0.25}]
+    rows = [
+        {"file_name": "森/" + "long " * 100 + ".jpg", "score": 0.5},
+        {"file_name": "a.jpg", "score": 0.25},
+    ]
     write_rows(rows, "table", tmp_path / "r.txt")
     lines = (tmp_path / "r.txt").read_text().splitlines()
     assert len(lines) == 2 + len(rows) and lines[2] == f"{rows[0]['file_name']} │ 0.5000"

@@ -68,7 +68,9 @@ def run(output: Path, last: int, together: int = 2) -> list[int]:
                 journal.add(place, rows_of(place))
         journal.finish()
         found = list(journal.answers())
-        assert [image for image, _ in found] == [image for place, image in enumerate(IMAGES) if place not in BAD]
+        assert [image for image, _ in found] == [
+            image for place, image in enumerate(IMAGES) if place not in BAD
+        ]
         assert [rows for _, rows in found] == [rows_of(place) for place in range(10) if place not in BAD]
         assert journal.bad == BAD
     return rest
@@ -119,7 +121,10 @@ def test_two_processes_do_not_share_a_journal(tmp_path: Path):
 
 
 def test_a_run_without_an_answer_leaves_nothing(tmp_path: Path):
-    with contextlib.suppress(KeyboardInterrupt), Journal.open(tmp_path / "out.csv", QUESTION, IMAGES) as journal:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Journal.open(tmp_path / "out.csv", QUESTION, IMAGES) as journal,
+    ):
         journal.add_bad(3, BAD[3])
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -157,7 +162,9 @@ def test_keys_follow_names_and_files(tmp_path: Path):
     keys = image_keys(images)
     assert len(set(keys.tolist())) == 2 and image_keys(images[::-1]).tolist() == keys[::-1].tolist()
     (tmp_path / "a.jpg").write_bytes(b"other")
-    assert not set(image_keys(images).tolist()) & set(keys.tolist()), "a file that was changed is taken for the old one"
+    assert not set(image_keys(images).tolist()) & set(keys.tolist()), (
+        "a file that was changed is taken for the old one"
+    )
 
 
 def test_images_added_and_removed_leave_the_others_finished(tmp_path: Path, capsys):
@@ -174,7 +181,9 @@ def test_images_added_and_removed_leave_the_others_finished(tmp_path: Path, caps
         found = {image.name: rows for image, rows in journal.answers()}
     assert found["0.jpg"] == rows_of(0) and found["6.jpg"] == rows_of(6) and found["new.jpg"] == rows_of(99)
     assert "1.jpg" not in found, "an image that is gone still has an answer"
-    assert list(found) == [image.name for image in changed if image.name != "3.jpg"], "the order is not the images'"
+    assert list(found) == [image.name for image in changed if image.name != "3.jpg"], (
+        "the order is not the images'"
+    )
     assert "not the 10 of the interrupted run" in capsys.readouterr().err
 
 
@@ -191,7 +200,16 @@ def test_a_finished_output_is_neither_replaced_by_other_options_nor_made_again(
     album: Path, model_directory: Path, tmp_path: Path, capsys, monkeypatch
 ):
     output = tmp_path / "out.csv"
-    command = ["predict", str(album), "--model", str(model_directory), "--output", str(output), "--resume", "--cls"]
+    command = [
+        "predict",
+        str(album),
+        "--model",
+        str(model_directory),
+        "--output",
+        str(output),
+        "--resume",
+        "--cls",
+    ]
     assert main([*command, "x,y,z"]) == 0
     assert f"predicted 3 images: {output}" in capsys.readouterr().err
     before = output.read_bytes()
@@ -211,22 +229,48 @@ def test_a_finished_output_is_neither_replaced_by_other_options_nor_made_again(
     assert main([*command, "x,y,z"]) == 0
     assert output.read_text().count("d.png") == 3
     assert main([part for part in [*command, "x,y"] if part != "--resume"]) == 0
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "a stale record is left"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], (
+        "a stale record is left"
+    )
     assert main([*command, "x,y"]) == 2 and "there already" in capsys.readouterr().err
 
 
-def test_a_table_whose_columns_were_edited_is_written_anew(album: Path, model_directory: Path, tmp_path: Path, capsys):
+def test_a_table_whose_columns_were_edited_is_written_anew(
+    album: Path, model_directory: Path, tmp_path: Path, capsys
+):
     output, table = tmp_path / "out.csv", album / "list.csv"
-    command = ["predict", str(table), "--model", str(model_directory), "--output", str(output), "--resume", "--cls", "x,y"]
+    command = [
+        "predict",
+        str(table),
+        "--model",
+        str(model_directory),
+        "--output",
+        str(output),
+        "--resume",
+        "--cls",
+        "x,y",
+    ]
     for note in ("old", "new"):
         table.write_text(f"filepath,note\na.png,{note}\n")
         assert main(command) == 0
         assert note in output.read_text(), f"{note} is not there: {capsys.readouterr().err}"
 
 
-def test_an_output_that_was_edited_is_not_replaced(album: Path, model_directory: Path, tmp_path: Path, capsys):
+def test_an_output_that_was_edited_is_not_replaced(
+    album: Path, model_directory: Path, tmp_path: Path, capsys
+):
     output = tmp_path / "out.csv"
-    command = ["predict", str(album), "--model", str(model_directory), "--output", str(output), "--resume", "--cls", "x,y"]
+    command = [
+        "predict",
+        str(album),
+        "--model",
+        str(model_directory),
+        "--output",
+        str(output),
+        "--resume",
+        "--cls",
+        "x,y",
+    ]
     assert main(command) == 0
     output.write_text(output.read_text() + "my own note\n")
     assert main(command) == 2 and "was changed" in capsys.readouterr().err
@@ -234,7 +278,9 @@ def test_an_output_that_was_edited_is_not_replaced(album: Path, model_directory:
 
 
 @pytest.mark.parametrize("resume", [True, False])
-def test_an_interrupted_run_says_what_is_kept(album: Path, model_directory: Path, tmp_path: Path, capsys, monkeypatch, resume):
+def test_an_interrupted_run_says_what_is_kept(
+    album: Path, model_directory: Path, tmp_path: Path, capsys, monkeypatch, resume
+):
     rows = Question.rows
 
     def interrupted(question, *rest):
@@ -247,17 +293,31 @@ def test_an_interrupted_run_says_what_is_kept(album: Path, model_directory: Path
 
     monkeypatch.setattr(Question, "rows", interrupted)
     output = tmp_path / "out.csv"
-    command = ["predict", str(album), "--model", str(model_directory), "--output", str(output), "--cls", "x,y"]
+    command = [
+        "predict",
+        str(album),
+        "--model",
+        str(model_directory),
+        "--output",
+        str(output),
+        "--cls",
+        "x,y",
+    ]
     assert main([*command, *(["--resume"] if resume else [])]) == 130
     message = capsys.readouterr().err.strip().splitlines()[-1]
     if resume:
-        assert message.startswith("interrupted: 1 of 3 images are kept") and "run the same command again" in message
+        assert (
+            message.startswith("interrupted: 1 of 3 images are kept")
+            and "run the same command again" in message
+        )
     else:
         assert message.startswith("interrupted: nothing is kept") and "--resume" in message
     assert not output.exists()
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(model_directory: Path, tmp_path: Path, tmp_path_factory, monkeypatch):
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    model_directory: Path, tmp_path: Path, tmp_path_factory, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     folder = tmp_path / "images"
     folder.mkdir()
@@ -272,7 +332,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(model_directory: Path, tmp_path:
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.csv.partial", "images"]
     shutil.copy(tmp_path / ".out.csv.partial", tmp_path / ".out.parquet.partial")
-    finished = len([line for line in (tmp_path / ".out.csv.partial").read_bytes().splitlines() if b"torn" not in line])
+    finished = len(
+        [line for line in (tmp_path / ".out.csv.partial").read_bytes().splitlines() if b"torn" not in line]
+    )
     assert finished >= 35
 
     options = {"labels": "a,b,c", "k": 2, "batch_size": 8}
@@ -289,6 +351,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(model_directory: Path, tmp_path:
 
 def test_a_file_system_without_locks(no_flock, model_directory, tmp_path, capsys):
     Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
-    predict([tmp_path / "a.png"], str(model_directory), labels="a,b", output=tmp_path / "out.csv", resume=True)
+    predict(
+        [tmp_path / "a.png"], str(model_directory), labels="a,b", output=tmp_path / "out.csv", resume=True
+    )
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
     assert f"note: the file system of {tmp_path} has no file locks" in capsys.readouterr().err

@@ -20,7 +20,9 @@ from bioclip_jax.predict.search.exact import ExactIndex
 )
 def test_the_nearest_are_those_of_a_full_comparison(number, queries, k, seed, chosen):
     rng = np.random.default_rng(seed)
-    vectors = rng.standard_normal((number, 4)).astype(np.float32) * rng.uniform(0.1, 9, (number, 1)).astype(np.float32)
+    vectors = rng.standard_normal((number, 4)).astype(np.float32) * rng.uniform(0.1, 9, (number, 1)).astype(
+        np.float32
+    )
     asked = rng.standard_normal((queries, 4)).astype(np.float32)
     among = None if chosen is None else rng.random(number) < chosen
     before, exact._BLOCK = exact._BLOCK, 8
@@ -35,7 +37,9 @@ def test_the_nearest_are_those_of_a_full_comparison(number, queries, k, seed, ch
     for row, score, place in zip(cosines, scores, places):
         expected = np.sort(row[allowed])[::-1][:k]
         np.testing.assert_allclose(score, expected, atol=1e-5, err_msg="not the best, or not in order")
-        np.testing.assert_allclose(row[place], score, atol=1e-5, err_msg="places and scores do not belong together")
+        np.testing.assert_allclose(
+            row[place], score, atol=1e-5, err_msg="places and scores do not belong together"
+        )
         assert set(place) <= set(allowed) and len(set(place)) == len(place)
 
 

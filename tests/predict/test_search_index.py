@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 import bioclip_jax
-from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.cli import main
+from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embed import embed
 from bioclip_jax.predict.search.adder import Adder
@@ -33,7 +33,10 @@ from bioclip_jax.predict.search.rows import make_rows
 from bioclip_jax.predict.search.table import LINEAGE, ImageIndex
 from bioclip_jax.web.near import Near
 
-TAXA = {"apple": ("Rosales", "Rosaceae", "Malus", "domestica"), "oak": ("Fagales", "Fagaceae", "Quercus", "robur")}
+TAXA = {
+    "apple": ("Rosales", "Rosaceae", "Malus", "domestica"),
+    "oak": ("Fagales", "Fagaceae", "Quercus", "robur"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,13 @@ def gallery(tmp_path_factory):
             name = "apple" if number < 4 else "oak" if number < 7 else ""
             Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{number}.png")
             table.writerow(
-                [f"{number}.png", *TAXA.get(name, ("",) * 4), name, "St. John's" if number % 2 else "Kew", number]
+                [
+                    f"{number}.png",
+                    *TAXA.get(name, ("",) * 4),
+                    name,
+                    "St. John's" if number % 2 else "Kew",
+                    number,
+                ]
             )
     return folder
 
@@ -95,7 +104,9 @@ def test_an_image_finds_itself_and_then_its_neighbours(gallery, built, model, tm
 def test_texts_are_queries_too(built, model, gallery):
     rows = search_index(built, texts=["an apple", "an oak"], k=3, as_result=True)["neighbours"]
     assert [row["query"] for row in rows] == ["an apple"] * 3 + ["an oak"] * 3
-    cosines = model.encode_text("an oak") @ model.encode_image([gallery / f"{number}.png" for number in range(8)]).T
+    cosines = (
+        model.encode_text("an oak") @ model.encode_image([gallery / f"{number}.png" for number in range(8)]).T
+    )
     assert paths(rows[3:]) == [f"{number}.png" for number in np.argsort(-cosines[0])[:3]]
 
 
@@ -115,7 +126,9 @@ def test_filters_leave_the_best_of_those_that_fit(built, gallery, how, expected)
     rows = search_index(built, [gallery / "0.png"], k=10, as_result=True, **how)["neighbours"]
     assert {int(name[0]) for name in paths(rows)} == expected
     everything = search_index(built, [gallery / "0.png"], k=8, as_result=True)["neighbours"]
-    assert paths(rows) == [name for name in paths(everything) if int(name[0]) in expected], "their order changed"
+    assert paths(rows) == [name for name in paths(everything) if int(name[0]) in expected], (
+        "their order changed"
+    )
 
 
 def test_the_model_of_an_index_is_the_named_one_or_its_own(built, model_directory, tmp_path):
@@ -146,10 +159,14 @@ def test_an_unknown_taxon_is_told_with_the_nearest(built, gallery):
 
 
 @pytest.mark.parametrize(
-    "where", ["family =", "nothing = 3", "genus = 'x') OR (1 = 1", "id_ > 5 +", "id_ > 5; id_ > 6", "id_ > 5 id_"]
+    "where",
+    ["family =", "nothing = 3", "genus = 'x') OR (1 = 1", "id_ > 5 +", "id_ > 5; id_ > 6", "id_ > 5 id_"],
 )
 def test_a_wrong_filter_is_one_line(index, gallery, where):
-    for act in (lambda: search_index(index, texts=["x"], where=where), lambda: delete_images(index, where=where)):
+    for act in (
+        lambda: search_index(index, texts=["x"], where=where),
+        lambda: delete_images(index, where=where),
+    ):
         with pytest.raises(UserError) as caught:
             act()
         assert repr(where) in str(caught.value) and "\n" not in str(caught.value)
@@ -169,7 +186,9 @@ def test_adding_takes_what_is_new_and_what_has_changed(index, gallery, model_dir
     second = build_index([more], None, index)
     assert [second[name] for name in ("added", "replaced", "known", "count")] == [0, 1, 1, 9]
     nearest = search_index(index, [more / "yellow.png"], k=1, as_result=True)["neighbours"][0]
-    assert nearest["path"].endswith("yellow.png") and nearest["score"] > 0.9999, "the old vector is still there"
+    assert nearest["path"].endswith("yellow.png") and nearest["score"] > 0.9999, (
+        "the old vector is still there"
+    )
     assert json.loads((index / "index.json").read_text())["count"] == 9
 
 
@@ -183,7 +202,9 @@ def test_a_changed_file_takes_its_own_row_whatever_else_the_index_holds(index, g
     result = build_index([folder], None, index)
     assert [result[name] for name in ("replaced", "known", "count")] == [1, 1, 10]
     rows = search_index(index, [folder / "a.png"], k=2, as_result=True)["neighbours"]
-    assert sorted(paths(rows)) == ["a.png", "b.png"] and rows[1]["score"] > 0.9999, "b.png kept its old vector"
+    assert sorted(paths(rows)) == ["a.png", "b.png"] and rows[1]["score"] > 0.9999, (
+        "b.png kept its old vector"
+    )
     # What a row held goes on under another name.
     Image.new("RGB", (30, 30), "green").save(folder / "b.png")
     shutil.copy(folder / "a.png", folder / "c.png")
@@ -256,7 +277,10 @@ def test_names_that_are_no_unicode_are_indexed_and_deleted(index, gallery, tmp_p
 
 
 def test_deleting_by_path_folder_and_filter(index, gallery):
-    assert delete_images(index, paths=[str(gallery / "0.png"), str(gallery / "1.png")]) == {"deleted": 2, "count": 6}
+    assert delete_images(index, paths=[str(gallery / "0.png"), str(gallery / "1.png")]) == {
+        "deleted": 2,
+        "count": 6,
+    }
     assert delete_images(index, where="genus = 'Quercus'") == {"deleted": 3, "count": 3}
     rows = search_index(index, [gallery / "0.png"], k=10, as_result=True)["neighbours"]
     assert sorted(paths(rows)) == ["2.png", "3.png", "7.png"]
@@ -281,7 +305,10 @@ def test_vectors_that_embed_wrote_become_the_same_index(built, gallery, model_di
     # Vectors of any length become unit vectors, as those that the index makes itself.
     embed([gallery], str(model_directory), tmp_path / "raw.parquet", normalize=False)
     build_index([tmp_path / "raw.parquet"], None, tmp_path / "raw")
-    vectors = [np.stack(ImageIndex(path).values(["vector"])["vector"].to_numpy()) for path in (built, tmp_path / "raw")]
+    vectors = [
+        np.stack(ImageIndex(path).values(["vector"])["vector"].to_numpy())
+        for path in (built, tmp_path / "raw")
+    ]
     np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-5)
 
 
@@ -322,7 +349,9 @@ def test_what_is_no_index_is_told_and_left_alone(gallery, model_directory, tmp_p
 def clustered(number: int, dim: int = 32, seed: int = 0) -> np.ndarray:
     centres = np.random.default_rng(9).standard_normal((20, dim))
     rng = np.random.default_rng(seed)
-    return (centres[rng.integers(0, 20, number)] + 0.6 * rng.standard_normal((number, dim))).astype(np.float32)
+    return (centres[rng.integers(0, 20, number)] + 0.6 * rng.standard_normal((number, dim))).astype(
+        np.float32
+    )
 
 
 def test_the_approximate_index_reaches_its_recall_and_states_it(tmp_path):
@@ -343,12 +372,16 @@ def test_the_approximate_index_reaches_its_recall_and_states_it(tmp_path):
     hits = 0
     for row, rows in zip(cosines, index.search(queries, 10)):
         hits += len({int(found["path"]) for found in rows} & set(np.argsort(-row)[:10]))
-        assert all(abs(found["score"] - row[int(found["path"])]) < 1e-5 for found in rows), "scores are not the cosines"
+        assert all(abs(found["score"] - row[int(found["path"])]) < 1e-5 for found in rows), (
+            "scores are not the cosines"
+        )
     assert hits / 400 >= RECALL, f"recall {hits / 400} on new queries"
     few = np.arange(0, 3000, 50)
     for row, rows in zip(cosines, index.search(queries[:5], 10, where="family = 'Rosaceae'")):
         expected = few[np.argsort(-row[few])[:10]]
-        assert [int(found["path"]) for found in rows] == expected.tolist(), "a filter must leave the exact best"
+        assert [int(found["path"]) for found in rows] == expected.tolist(), (
+            "a filter must leave the exact best"
+        )
 
 
 def test_a_column_of_another_type_is_told(tmp_path):
@@ -362,20 +395,34 @@ def test_a_column_of_another_type_is_told(tmp_path):
     assert len(index) == 4
 
 
-def test_an_interrupted_build_keeps_what_it_has_and_says_so(gallery, model_directory, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_build_keeps_what_it_has_and_says_so(
+    gallery, model_directory, tmp_path, capsys, monkeypatch
+):
     add = Adder.add
 
     def add_and_stop(adder, rows):
         add(adder, rows)
         raise KeyboardInterrupt
 
-    command = ["index", "build", str(gallery), "--model", str(model_directory), "--output", str(tmp_path / "index")]
+    command = [
+        "index",
+        "build",
+        str(gallery),
+        "--model",
+        str(model_directory),
+        "--output",
+        str(tmp_path / "index"),
+    ]
     with monkeypatch.context() as patch:
         patch.setattr(Adder, "add", add_and_stop)
         assert main(command) == 130
     told = capsys.readouterr().err.strip().splitlines()[-1]
     kept = len(ImageIndex(tmp_path / "index"))
-    assert told.startswith("interrupted: ") and f"holds {kept} images; run the same command again" in told and kept
+    assert (
+        told.startswith("interrupted: ")
+        and f"holds {kept} images; run the same command again" in told
+        and kept
+    )
     assert main(command) == 0 and len(ImageIndex(tmp_path / "index")) == 8
 
 

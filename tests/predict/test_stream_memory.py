@@ -12,8 +12,8 @@ from PIL import Image
 
 from bioclip_jax.predict.inputs import ImageFile, find_images
 
-# A process of its own, because other tests have stretched this one's memory. What the first thousand images leave
-# behind is compiled programs and pools; after them, a run over three times as many must not need more.
+# A process of its own, because other tests have stretched this one's memory. What the first thousand images
+# leave behind is compiled programs and pools; after them, a run over three times as many must not need more.
 STREAM = """
 import sys
 from bioclip_jax.convert.load import resolve
@@ -57,5 +57,7 @@ def test_a_found_image_is_little_more_than_its_path(tmp_path):
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     path = sys.getsizeof(images[0].name)
-    assert held / len(images) < path + 100, f"{held / len(images):.0f} bytes an image, whose path takes {path}"
+    assert held / len(images) < path + 100, (
+        f"{held / len(images):.0f} bytes an image, whose path takes {path}"
+    )
     assert not hasattr(ImageFile("x", "x"), "__dict__")

@@ -65,7 +65,13 @@ def test_the_folder_that_one_is_in_is_data_too(model, table, tmp_path, monkeypat
 def test_a_table_gives_its_distinct_taxa(model, table, tmp_path):
     result = build_taxa(table, model, tmp_path / "t.safetensors", templates=ONE)
     check_table_head(tmp_path / "t.safetensors", model)
-    expected = {"taxa": 2, "embed_dim": model.config.embed_dim, "dtype": "float32", "doubles": 2, "unnamed": 1}
+    expected = {
+        "taxa": 2,
+        "embed_dim": model.config.embed_dim,
+        "dtype": "float32",
+        "doubles": 2,
+        "unnamed": 1,
+    }
     assert result == expected | {"output": str(tmp_path / "t.safetensors"), "notes": []}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.csv", "t.safetensors"]
 
@@ -74,7 +80,11 @@ def test_other_spellings_of_a_taxon_are_doubles(tmp_path):
     rows = [
         ("Plantae", "Isoëtes", "lacustris"),
         ("PLANTAE", "isoëtes", "Isoëtes lacustris"),
-        ("plantae", unicodedata.normalize("NFD", "Isoëtes"), unicodedata.normalize("NFD", "Isoëtes lacustris")),
+        (
+            "plantae",
+            unicodedata.normalize("NFD", "Isoëtes"),
+            unicodedata.normalize("NFD", "Isoëtes lacustris"),
+        ),
         ("Plantae", "Isoëtes", "I. lacustris"),
         ("Plantae", "Isoëtes\u00a0", "Isoëtes\u00a0lacustris L."),
         ("Plantae", "unknown", "Isoëtes lacustris"),
@@ -97,7 +107,10 @@ def test_parquet_and_a_labelled_folder_give_the_same(model, table, tmp_path):
 
 
 def test_shards_give_the_taxa_of_their_captions(model, tmp_path):
-    tags = {"a": "a photo of kingdom Animalia genus Felis species catus with common name cat.", "b": "no tags"}
+    tags = {
+        "a": "a photo of kingdom Animalia genus Felis species catus with common name cat.",
+        "b": "no tags",
+    }
     with tarfile.open(tmp_path / "0.tar", "w") as tar:
         for key, text in tags.items():
             for suffix, data in (("jpg", b"not looked at"), ("taxonTag_com.txt", text.encode())):
@@ -107,7 +120,9 @@ def test_shards_give_the_taxa_of_their_captions(model, tmp_path):
     result = build_taxa(str(tmp_path / "0.tar"), model, tmp_path / "t.safetensors", templates=ONE)
     assert (result["taxa"], result["unnamed"]) == (1, 1)
     head = TaxaHead.open(tmp_path / "t.safetensors")
-    np.testing.assert_allclose(head.rows(np.arange(1)), texts_of(model, "Animalia Felis catus cat"), atol=1e-5)
+    np.testing.assert_allclose(
+        head.rows(np.arange(1)), texts_of(model, "Animalia Felis catus cat"), atol=1e-5
+    )
 
 
 def test_the_model_has_its_head_beside_it_in_all_templates(model_directory, tmp_path):
@@ -127,7 +142,8 @@ class Published:
 
     def __init__(self, model, folder):
         names = [
-            [[*"KPCO", "F", f"G{i % 3}", f"s{i}"], f"name {i}" if i % 2 else ""] for i in (5, 3, 9, 1, 0, 7, 2, 8, 4, 6)
+            [[*"KPCO", "F", f"G{i % 3}", f"s{i}"], f"name {i}" if i % 2 else ""]
+            for i in (5, 3, 9, 1, 0, 7, 2, 8, 4, 6)
         ]
         self.names = [*names, names[0], [["K", "", "", "", "", "G9", "zz"], ""]]
         texts = [" ".join(filter(None, [*ranks, common])) for ranks, common in self.names]
@@ -156,7 +172,9 @@ def test_published_embeddings_keep_every_column_with_its_name(model, published, 
 
 
 @pytest.mark.parametrize("complete", [False, True])
-def test_zero_columns_and_lengths_stay_as_published_unless_completed(model, published, tmp_path, capsys, complete):
+def test_zero_columns_and_lengths_stay_as_published_unless_completed(
+    model, published, tmp_path, capsys, complete
+):
     right = published.columns.copy()
     published.columns[:, [2, 11]] = 0
     published.columns[0, 4] = np.nan
@@ -258,7 +276,9 @@ def test_fewer_bits_say_what_they_change(model, published, tmp_path, dtype):
     assert float(head.about["top1_agreement"]) == pytest.approx(result["top1_agreement"], rel=1e-4)
     exact = published.columns.T[head.names.place]
     np.testing.assert_allclose(head.rows(np.arange(12)), exact, atol=np.abs(exact).max() / 250)
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy", ".safetensors"], "leftovers"
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy", ".safetensors"], (
+        "leftovers"
+    )
 
 
 def test_the_effect_of_rounding_is_that_of_all_scores_at_once(tmp_path):
@@ -296,7 +316,13 @@ class Interrupting:
 def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
     (tmp_path / "names.csv").write_text("genus\n" + "".join(f"G{i}\n" for i in range(300)))
     with pytest.raises(KeyboardInterrupt):
-        build_taxa(tmp_path / "names.csv", Interrupting(model), tmp_path / "t.safetensors", dtype=dtype, templates=ONE)
+        build_taxa(
+            tmp_path / "names.csv",
+            Interrupting(model),
+            tmp_path / "t.safetensors",
+            dtype=dtype,
+            templates=ONE,
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["names.csv"]
 
 
@@ -331,7 +357,8 @@ def test_wrong_arguments_are_told(model, bundle, table, tmp_path):
 
 GBIF = (
     "taxonKey\tscientificName\ttaxonRank\tkingdom\tphylum\tclass\torder\tfamily\tgenus\tspecies\n"
-    "1\tFelis catus Linnaeus, 1758\tSPECIES\tAnimalia\tChordata\tMammalia\tCarnivora\tFelidae\tFelis\tFelis catus\n"
+    "1\tFelis catus Linnaeus, 1758\tSPECIES\tAnimalia\tChordata\tMammalia\tCarnivora\tFelidae\tFelis\tFelis "
+    "catus\n"
     "2\tFelis L.\tGENUS\tAnimalia\tChordata\tMammalia\tCarnivora\tFelidae\tFelis\t\n"
 )
 

@@ -33,7 +33,9 @@ def species(count):
 
 def write(path, names, vectors, dtype="float32", **about):
     blocks = [(np.arange(len(names)), vectors)]
-    TaxaHead.write(path, names, blocks, dim=vectors.shape[1], fingerprint=FINGERPRINT, dtype=dtype, about=about)
+    TaxaHead.write(
+        path, names, blocks, dim=vectors.shape[1], fingerprint=FINGERPRINT, dtype=dtype, about=about
+    )
     return path
 
 
@@ -67,7 +69,9 @@ def test_some_of_the_names_are_names(rows, data):
 
 
 def test_a_row_has_the_columns_of_pybioclip():
-    names = TaxaNames.from_rows([("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Felis", "catus", "cat")])
+    names = TaxaNames.from_rows(
+        [("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Felis", "catus", "cat")]
+    )
     above = {"kingdom": "Animalia", "phylum": "Chordata", "class": "Mammalia", "order": "Carnivora"}
     assert list(names.row(0, Rank.ORDER).items()) == list(above.items())
     at_species = above | {"family": "Felidae", "genus": "Felis"}
@@ -94,7 +98,12 @@ def test_columns_may_be_missing_null_or_encoded():
 
 
 @settings(max_examples=40, deadline=None)
-@given(count=st.integers(1, 40), dim=st.integers(1, 9), dtype=st.sampled_from(sorted(DTYPES)), seed=st.integers(0, 99))
+@given(
+    count=st.integers(1, 40),
+    dim=st.integers(1, 9),
+    dtype=st.sampled_from(sorted(DTYPES)),
+    seed=st.integers(0, 99),
+)
 def test_what_is_written_in_any_order_is_read(tmp_path_factory, count, dim, dtype, seed):
     path = tmp_path_factory.mktemp("heads") / "taxa.safetensors"
     names, vectors = species(count), unit_vectors(count, dim, seed)
@@ -189,7 +198,11 @@ def test_a_cut_off_file_is_told(tmp_path_factory, share):
 
 
 @settings(max_examples=100, deadline=None)
-@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), region=st.sampled_from(["header", "names"]))
+@given(
+    place=st.floats(0, 1, exclude_max=True),
+    value=st.integers(0, 255),
+    region=st.sampled_from(["header", "names"]),
+)
 def test_a_damaged_file_never_crashes(tmp_path_factory, place, value, region):
     path = tmp_path_factory.getbasetemp() / "whole.safetensors"
     if not path.exists():

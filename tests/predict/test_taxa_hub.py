@@ -28,7 +28,9 @@ def embeddings(model_directory, tmp_path_factory) -> tuple[Path, Path]:
     """Three taxa's vectors by the small model, as .npy [dim, taxa] and .json."""
     folder = tmp_path_factory.mktemp("embeddings")
     (folder / "names.csv").write_text(TAXA)
-    build_taxa(str(folder / "names.csv"), bioclip_jax.load_model(model_directory), folder / "taxa.safetensors")
+    build_taxa(
+        str(folder / "names.csv"), bioclip_jax.load_model(model_directory), folder / "taxa.safetensors"
+    )
     head = TaxaHead.open(folder / "taxa.safetensors")
     order = np.argsort(head.names.place)
     np.save(folder / "e.npy", np.ascontiguousarray(head.rows(order).T))
@@ -61,13 +63,17 @@ def cache_model(hub: Path, name: str, directory: Path) -> None:
         ("imageomics/biocap", "TreeOfLife-10M", "txt_emb_biocap"),
     ],
 )
-def test_embeddings_are_found_by_the_models_name(hub, model_directory, embeddings, tmp_path, name, dataset, stem):
+def test_embeddings_are_found_by_the_models_name(
+    hub, model_directory, embeddings, tmp_path, name, dataset, stem
+):
     cache_model(hub, name, model_directory)
     named = {f"embeddings/{stem}{path.suffix}": path for path in embeddings}
     into_cache(hub, "datasets", f"imageomics/{dataset}", named)
     for place in (f"hf-hub:{name}", import_model(f"hf-hub:{name}", tmp_path / "imported")):
         head = open_taxa(bioclip_jax.load_model(place))
-        np.testing.assert_allclose(head.rows(np.argsort(head.names.place)).T, np.load(embeddings[0]), atol=1e-6)
+        np.testing.assert_allclose(
+            head.rows(np.argsort(head.names.place)).T, np.load(embeddings[0]), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", ["imageomics/bioclip-2.5-vith14", "imageomics/biocap"])
@@ -93,8 +99,12 @@ def test_all_published_names_are_listed(capsys):
 def test_newer_embeddings_are_completed_by_their_own_recipe(model_directory, tmp_path):
     """TreeOfLife-toolbox's make_txt_embedding.py: "an image of RANKS with common name NAME." and nothing else."""
     model = bioclip_jax.load_model(model_directory)
-    rows = [line.split(",") for line in TAXA.splitlines()[1:]] + [["Fungi", "", "", "", "", "Amanita", "muscaria", ""]]
-    texts = [" ".join(filter(None, row[:7])) + (f" with common name {row[7]}" if row[7] else "") for row in rows]
+    rows = [line.split(",") for line in TAXA.splitlines()[1:]] + [
+        ["Fungi", "", "", "", "", "Amanita", "muscaria", ""]
+    ]
+    texts = [
+        " ".join(filter(None, row[:7])) + (f" with common name {row[7]}" if row[7] else "") for row in rows
+    ]
     columns = model.encode_text([f"an image of {text}." for text in texts]).T.copy()
     expected = columns.copy()
     columns[:, 1:4:2] = 0

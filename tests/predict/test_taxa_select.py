@@ -72,7 +72,9 @@ def test_a_path_with_an_unknown_rank_can_still_be_told_from_another():
     names = TaxaNames.from_rows(
         [("A", "", "Mammalia", "", "", "", "x", ""), ("A", "Chordata", "Mammalia", "", "", "", "y", "")]
     )
-    with pytest.raises(UserError, match="'Mammalia' is 2 taxa; say which .*: A Mammalia; A Chordata Mammalia"):
+    with pytest.raises(
+        UserError, match="'Mammalia' is 2 taxa; say which .*: A Mammalia; A Chordata Mammalia"
+    ):
         within(names, "Mammalia")
     assert within(names, "A Mammalia").tolist() == [0]
     assert within(names, "a/chordata/mammalia").tolist() == [1]
@@ -82,7 +84,8 @@ def test_a_name_at_several_places_is_told_with_their_paths():
     with pytest.raises(UserError) as caught:
         within(NAMES, "Morus")
     assert str(caught.value) == (
-        "'Morus' is 2 taxa; say which by the taxa above it, as in: Animalia Chordata Aves Suliformes Sulidae Morus; "
+        "'Morus' is 2 taxa; say which by the taxa above it, as in: Animalia Chordata Aves Suliformes "
+        "Sulidae Morus; "
         "Plantae Tracheophyta Magnoliopsida Rosales Moraceae Morus"
     )
     with pytest.raises(UserError, match="'gannet' is 2 taxa"):
@@ -111,7 +114,9 @@ def test_the_nearest_names_are_proposed(spelling):
     assert str(caught.value).startswith(
         "Unknown species received: Felis cattus, Xy zz. Only known species may be used:"
     )
-    assert "'Felis cattus' is nearest to Felis catus" in str(caught.value) and "'Xy zz' is" not in str(caught.value)
+    assert "'Felis cattus' is nearest to Felis catus" in str(caught.value) and "'Xy zz' is" not in str(
+        caught.value
+    )
     with pytest.raises(UserError, match="'Felida' is nearest to Felidae"):
         rows_of(NAMES, Rank.FAMILY, ["Felida"])
 
@@ -139,7 +144,9 @@ def test_names_are_found_in_any_unicode_form(head, asked):
     names = TaxaNames.from_rows(unicodedata.normalize(head, row).split(",") for row in rows)
     ask = [unicodedata.normalize(asked, text) for text in ("Isoëtes\u00a0lacustris", "Isoëtes", "Isoëtaceae")]
     for rank, text in zip((Rank.SPECIES, Rank.GENUS, Rank.FAMILY), ask):
-        assert [names.row(int(row))["species_epithet"] for row in rows_of(names, rank, [text])] == ["lacustris"]
+        assert [names.row(int(row))["species_epithet"] for row in rows_of(names, rank, [text])] == [
+            "lacustris"
+        ]
 
 
 def test_cells_of_a_subset_that_say_unknown_are_skipped(tmp_path):
@@ -151,7 +158,11 @@ def test_cells_of_a_subset_that_say_unknown_are_skipped(tmp_path):
 def test_only_names_that_are_still_there_are_known():
     cats = NAMES.taken(within(NAMES, "Felidae"))
     assert rows_of(cats, Rank.GENUS, ["Felis"]).tolist() == [0, 1]
-    for rank, value in ((Rank.GENUS, "Canis"), (Rank.SPECIES, "Morus alba"), (Rank.SPECIES, "Panthera catus")):
+    for rank, value in (
+        (Rank.GENUS, "Canis"),
+        (Rank.SPECIES, "Morus alba"),
+        (Rank.SPECIES, "Panthera catus"),
+    ):
         with pytest.raises(UserError, match=f"Unknown {rank.get_label()} received: {value}"):
             rows_of(cats, rank, [value])
 
@@ -159,7 +170,11 @@ def test_only_names_that_are_still_there_are_known():
 @pytest.mark.parametrize(
     ("text", "rank", "values"),
     [
-        ("species\nFelis catus\n\nPanthera leo \nFelis catus\n", Rank.SPECIES, ["Felis catus", "Panthera leo"]),
+        (
+            "species\nFelis catus\n\nPanthera leo \nFelis catus\n",
+            Rank.SPECIES,
+            ["Felis catus", "Panthera leo"],
+        ),
         ("\ufeffGenus,note\nFelis,small\nPanthera,\n", Rank.GENUS, ["Felis", "Panthera"]),
         ('CLASS\n"Mammalia"\n', Rank.CLASS, ["Mammalia"]),
         ("Species;n\nFelis catus;3\n", Rank.SPECIES, ["Felis catus"]),
@@ -190,7 +205,10 @@ def test_a_subset_is_read(tmp_path, text, rank, values):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"name\nFelis\n", "s.csv has none of the columns kingdom, .*species, .*, only name; name one of them so"),
+        (
+            b"name\nFelis\n",
+            "s.csv has none of the columns kingdom, .*species, .*, only name; name one of them so",
+        ),
         (b"", "is empty"),
         (b"genus,n\n\n,x\n", "lists no genus"),
         (b"genus\n\x81\n", "not a readable CSV"),
@@ -227,7 +245,9 @@ def test_a_subset_names_taxa_in_any_case(rank, values, expected):
 
 def test_names_that_differ_in_case_alone_are_all_meant():
     names = TaxaNames.from_columns({"genus": ["Aus", "AUS", "Bus"], "species": ["bus", "Bus", "bus"]})
-    assert len(rows_of(names, Rank.SPECIES, ["aus bus"])) == 2 and len(rows_of(names, Rank.GENUS, ["aUs"])) == 2
+    assert (
+        len(rows_of(names, Rank.SPECIES, ["aus bus"])) == 2 and len(rows_of(names, Rank.GENUS, ["aUs"])) == 2
+    )
 
 
 def test_unknown_names_of_a_subset_are_skipped_on_request_and_counted(capsys):
@@ -235,6 +255,8 @@ def test_unknown_names_of_a_subset_are_skipped_on_request_and_counted(capsys):
     with pytest.raises(UserError, match="Felis onca, Nothing here"):
         rows_of(NAMES, Rank.SPECIES, values)
     assert species_at(rows_of(NAMES, Rank.SPECIES, values, skip_unknown=True)) == ["Felis catus"]
-    assert "skipped 2 unknown species names of the subset: Felis onca, Nothing here" in capsys.readouterr().err
+    assert (
+        "skipped 2 unknown species names of the subset: Felis onca, Nothing here" in capsys.readouterr().err
+    )
     with pytest.raises(UserError, match="Felis onca"):
         rows_of(NAMES, Rank.SPECIES, ["Felis onca"], skip_unknown=True)

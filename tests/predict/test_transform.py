@@ -43,7 +43,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["visual"]["patch_embedding"]["kernel"] *= 30
     params["logit_scale"] = np.float32(math.log(8))
     bundle = ModelBundle(SMALL, params, Preprocess(224), "custom", "random weights")
-    folder = write_model_directory(bundle, tmp_path_factory.mktemp("stand-in") / "model", replay_projector=False)
+    folder = write_model_directory(
+        bundle, tmp_path_factory.mktemp("stand-in") / "model", replay_projector=False
+    )
     assert "bioclip_jax" not in json.loads((folder / "open_clip_config.json").read_text())
     return folder
 
@@ -99,8 +101,12 @@ def test_the_published_names_score_as_in_pybioclip(hub, pictures, capsys, monkey
     expected = pybioclip_scores(monkeypatch, pictures, f"hf-hub:{name}")
     found = scores(capsys, pictures, f"hf-hub:{name}")
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    other = scores(capsys, pictures, f"hf-hub:{name}", "--transform", "model" if name in SQUASHED else "pybioclip")
-    assert np.abs(other - expected).max() > 0.01, "the two transforms give the same scores: the test shows nothing"
+    other = scores(
+        capsys, pictures, f"hf-hub:{name}", "--transform", "model" if name in SQUASHED else "pybioclip"
+    )
+    assert np.abs(other - expected).max() > 0.01, (
+        "the two transforms give the same scores: the test shows nothing"
+    )
 
 
 @pytest.mark.shared_data
@@ -150,7 +156,9 @@ def test_offline_copies_score_as_the_published_name(copies, pictures, capsys, na
 def test_an_unknown_copy_is_cropped_unless_told_otherwise(weights, hub, pictures, capsys):
     squashed = scores(capsys, pictures, "hf-hub:imageomics/bioclip-2")
     own = scores(capsys, pictures, weights)
-    np.testing.assert_allclose(scores(capsys, pictures, weights, "--transform", "pybioclip"), squashed, atol=1e-5)
+    np.testing.assert_allclose(
+        scores(capsys, pictures, weights, "--transform", "pybioclip"), squashed, atol=1e-5
+    )
     np.testing.assert_allclose(
         scores(capsys, pictures, "hf-hub:imageomics/bioclip-2", "--transform", "model"), own, atol=1e-5
     )
@@ -170,7 +178,9 @@ def test_a_copy_without_a_name_is_known_by_its_checksum(model_directory, tmp_pat
     other = bytearray(file.read_bytes())
     other[-1] ^= 1
     (tmp_path / "other.safetensors").write_bytes(other)
-    assert published.recognize("x", tmp_path / "other.safetensors") == published.Origin(), "a file of the same size is taken for it"
+    assert published.recognize("x", tmp_path / "other.safetensors") == published.Origin(), (
+        "a file of the same size is taken for it"
+    )
 
 
 @pytest.mark.parametrize("transform", ["pybioclip", "model"])
@@ -186,7 +196,9 @@ def test_a_hub_repository_of_another_name_is_shown_what_its_record_says(
     files = {name: folder / name for name in ("open_clip_config.json", "open_clip_model.safetensors")}
     snapshot = into_cache(tmp_path / "hub", "models", "someone/trained-from-bioclip-2", files)
     for place in ("hf-hub:someone/trained-from-bioclip-2", snapshot):
-        assert resolve(place).origin == published.Origin(None, transform), f"{place} is shown images otherwise"
+        assert resolve(place).origin == published.Origin(None, transform), (
+            f"{place} is shown images otherwise"
+        )
 
 
 def test_checksums_are_sha256_and_biocap_alone_has_none():
@@ -200,7 +212,9 @@ def test_checksums_are_sha256_and_biocap_alone_has_none():
 def test_open_clip_loads_a_directory_with_the_record(copies):
     import open_clip
 
-    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{copies['imageomics/bioclip-2']['import']}")
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        f"local-dir:{copies['imageomics/bioclip-2']['import']}"
+    )
     assert model.visual.image_size in (224, (224, 224))
     # What open_clip and pybioclip do with a local directory is as it was.
     assert "CenterCrop" in str(preprocess)
@@ -216,17 +230,36 @@ def test_predict_and_its_log_say_which(copies, pictures, tmp_path, capsys):
     assert f"transform: {note}" in captured.err
     assert json.loads((tmp_path / "log.json").read_text())["transform"] == note
     assert main([*command, "--transform", "model", "--log", str(tmp_path / "log.txt")]) == 0
-    assert "Transform: model (shorter side to 224, center crop, bicubic)" in (tmp_path / "log.txt").read_text()
+    assert (
+        "Transform: model (shorter side to 224, center crop, bicubic)" in (tmp_path / "log.txt").read_text()
+    )
 
 
 def test_eval_takes_the_models_own_and_says_so(copies, pictures, tmp_path, capsys):
     lines = [f"{Path(path).name},{label}" for path, label in zip(pictures, LABELS)]
     (tmp_path / "labels.csv").write_text("\n".join(["filepath,class", *lines]) + "\n")
-    command = ["eval", "zero-shot", "--model", str(copies["imageomics/bioclip"]["import"]), "--text-type", "asis", "--json"]
-    command += ["--images", str(Path(pictures[0]).parent), "--labels", str(tmp_path / "labels.csv"), "--no-cache"]
+    command = [
+        "eval",
+        "zero-shot",
+        "--model",
+        str(copies["imageomics/bioclip"]["import"]),
+        "--text-type",
+        "asis",
+        "--json",
+    ]
+    command += [
+        "--images",
+        str(Path(pictures[0]).parent),
+        "--labels",
+        str(tmp_path / "labels.csv"),
+        "--no-cache",
+    ]
     for options, note in (
         ([], "model (shorter side to 224, center crop, bicubic)"),
-        (["--transform", "pybioclip"], "pybioclip (squashed to 224 x 224, bilinear, antialiased, not rounded)"),
+        (
+            ["--transform", "pybioclip"],
+            "pybioclip (squashed to 224 x 224, bilinear, antialiased, not rounded)",
+        ),
     ):
         assert main([*command, *options]) == 0
         captured = capsys.readouterr()
@@ -234,7 +267,14 @@ def test_eval_takes_the_models_own_and_says_so(copies, pictures, tmp_path, capsy
 
 
 def test_a_resumed_run_does_not_mix_transforms(copies, pictures, tmp_path, capsys):
-    command = ["predict", *pictures, "--model", str(copies["imageomics/bioclip"]["import"]), "--cls", ",".join(LABELS)]
+    command = [
+        "predict",
+        *pictures,
+        "--model",
+        str(copies["imageomics/bioclip"]["import"]),
+        "--cls",
+        ",".join(LABELS),
+    ]
     command += ["--output", str(tmp_path / "x.csv"), "--resume"]
     assert main(command) == 0
     squashed = (tmp_path / "x.csv").read_text()
@@ -245,7 +285,9 @@ def test_a_resumed_run_does_not_mix_transforms(copies, pictures, tmp_path, capsy
 def test_an_index_keeps_to_its_transform(copies, pictures, tmp_path, capsys):
     model = str(copies["imageomics/bioclip"]["import"])
     index = str(tmp_path / "index")
-    assert main(["index", "build", *pictures, "--model", model, "--transform", "model", "--output", index]) == 0
+    assert (
+        main(["index", "build", *pictures, "--model", model, "--transform", "model", "--output", index]) == 0
+    )
     assert json.loads((tmp_path / "index" / "index.json").read_text())["transform"] == "model"
     capsys.readouterr()
     assert main(["index", "search", index, pictures[0], "--k", "1", "--json"]) == 0
@@ -259,12 +301,17 @@ def test_an_index_keeps_to_its_transform(copies, pictures, tmp_path, capsys):
 def test_embed_says_which_in_its_file(copies, pictures, tmp_path):
     model = str(copies["imageomics/bioclip"]["import"])
     for name, options in {"pybioclip": [], "model": ["--transform", "model"]}.items():
-        assert main(["embed", *pictures, "--model", model, "--output", str(tmp_path / f"{name}.json"), *options]) == 0
+        assert (
+            main(["embed", *pictures, "--model", model, "--output", str(tmp_path / f"{name}.json"), *options])
+            == 0
+        )
         assert json.loads((tmp_path / f"{name}.json").read_text())["transform"] == name
 
 
 def test_a_transform_that_does_not_exist(weights, capsys):
-    with pytest.raises(bioclip_jax.errors.UserError, match="'squash' does not exist; choose from model, pybioclip"):
+    with pytest.raises(
+        bioclip_jax.errors.UserError, match="'squash' does not exist; choose from model, pybioclip"
+    ):
         bioclip_jax.load_model(weights, transform="squash")
     with pytest.raises(SystemExit):
         main(["predict", "x.jpg", "--transform", "squash"])

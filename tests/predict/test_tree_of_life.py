@@ -61,7 +61,9 @@ def head(model, taxa, published, tmp_path_factory) -> TaxaHead:
     names = TaxaNames.from_rows((*taxon.lineage(), taxon.common_name) for taxon in taxa)
     path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
     rows = np.arange(len(names))
-    TaxaHead.write(path, names, [(rows, vectors[names.place])], dim=vectors.shape[1], fingerprint=model.fingerprint)
+    TaxaHead.write(
+        path, names, [(rows, vectors[names.place])], dim=vectors.shape[1], fingerprint=model.fingerprint
+    )
     return TaxaHead.open(path, model.fingerprint)
 
 
@@ -94,7 +96,9 @@ def test_scores_are_those_of_pybioclip_at_every_rank_and_within_a_subset(
     ours["subset_family"] = classifier.predict(images, Rank.FAMILY)
     assert classifier.get_label_data().to_dict("list") == theirs.pop("labels")
     for mode, expected in theirs.items():
-        assert [list(row) for row in ours[mode]] == [list(row) for row in expected], f"{mode}: other columns or rows"
+        assert [list(row) for row in ours[mode]] == [list(row) for row in expected], (
+            f"{mode}: other columns or rows"
+        )
         found, expected = keyed(ours[mode]), keyed(expected)
         assert found.keys() == expected.keys(), f"{mode}: {found.keys() ^ expected.keys()}"
         worst = max(expected, key=lambda key: abs(found[key] - expected[key]))
@@ -154,7 +158,9 @@ def test_the_explanation_holds_the_same_numbers(model, head, photographs):
     check(explained.tree, 0.01)
 
     def leaves(node):
-        return [node] if not node["children"] else [leaf for child in node["children"] for leaf in leaves(child)]
+        return (
+            [node] if not node["children"] else [leaf for child in node["children"] for leaf in leaves(child)]
+        )
 
     probable = {row["species"] for row in classifier.predict(image, k=len(head)) if row["score"] >= 0.01}
     shown = {leaf["name"] for leaf in leaves(explained.tree) if leaf["rank"] == "species"}
@@ -168,7 +174,9 @@ def write_head(
     """Random vectors, of taxa in a small random tree."""
     genus = rng.integers(0, max(1, taxa // 3), taxa)
     columns = {"genus": [f"G{n}" for n in genus], "species": [f"s{n}" for n in range(taxa)]}
-    columns |= {name: [f"{name}{n % divisor}" for n in genus] for name, divisor in (("kingdom", 2), ("family", 5))}
+    columns |= {
+        name: [f"{name}{n % divisor}" for n in genus] for name, divisor in (("kingdom", 2), ("family", 5))
+    }
     names = TaxaNames.from_columns(columns)
     vectors = rng.standard_normal((taxa, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -186,7 +194,9 @@ def write_head(
     dtype=st.sampled_from(["float32", "float16", "int8"]),
     seed=st.integers(0, 99),
 )
-def test_streamed_scores_are_those_of_the_full_softmax(tmp_path_factory, taxa, images, k, scale, chosen, dtype, seed):
+def test_streamed_scores_are_those_of_the_full_softmax(
+    tmp_path_factory, taxa, images, k, scale, chosen, dtype, seed
+):
     rng = np.random.default_rng(seed)
     head = write_head(tmp_path_factory.mktemp("head") / "taxa.safetensors", rng, taxa, 16, dtype)
     rows = None
@@ -256,7 +266,9 @@ def test_wrong_use_is_told(tmp_path, model):
     for other in (head, head.path):
         with pytest.raises(UserError, match="belongs to the model"):
             TreeOfLifeClassifier(model, other)
-    head = write_head(tmp_path / "taxa.safetensors", np.random.default_rng(0), 30, dim, fingerprint=model.fingerprint)
+    head = write_head(
+        tmp_path / "taxa.safetensors", np.random.default_rng(0), 30, dim, fingerprint=model.fingerprint
+    )
     with pytest.raises(UserError, match="taxa build"):
         TreeOfLifeClassifier(model)
     classifier = TreeOfLifeClassifier(model, head)
@@ -279,7 +291,9 @@ def test_the_head_beside_a_model_is_found(model_directory, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(model_directory, folder)
     table = tmp_path / "names.csv"
-    table.write_text("kingdom,genus,species,common_name\nAnimalia,Panthera,leo,lion\nPlantae,Malus,domestica,apple\n")
+    table.write_text(
+        "kingdom,genus,species,common_name\nAnimalia,Panthera,leo,lion\nPlantae,Malus,domestica,apple\n"
+    )
     model = bioclip_jax.load_model(folder)
     build_taxa(str(table), model)
     assert (folder / "taxa.safetensors").is_file()
@@ -294,4 +308,6 @@ def test_the_head_beside_a_model_is_found(model_directory, tmp_path):
     bundle = resolve(folder)
     other = dataclasses.replace(bundle, params=bundle.params | {"logit_scale": np.float32(1.0)})
     written = write_model_directory(other, tmp_path / "other", replay_projector=False)
-    assert not (written / "taxa.safetensors").exists(), "a head went along to weights that it does not belong to"
+    assert not (written / "taxa.safetensors").exists(), (
+        "a head went along to weights that it does not belong to"
+    )

@@ -75,12 +75,15 @@ def test_a_full_disk_is_no_error_and_what_was_there_stays(tmp_path):
     # A limit on the size of files is what a full disk is to SQLite: a write that fails.
     code = (
         "import resource, signal, sys, numpy as np; from bioclip_jax.predict.vector_cache import VectorCache;"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, "
+        "20_000));"
         "cache = VectorCache(sys.argv[1]); "
         "cache.put('model', {f'new {i}': np.zeros(512, np.float32) for i in range(500)});"
         "print(len(cache.get('model', [f'key {i}' for i in range(10)])))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
+    )
     assert not done.stderr, done.stderr
     assert cache.get("model", vectors(10)).keys() == vectors(10).keys()
 
@@ -88,7 +91,8 @@ def test_a_full_disk_is_no_error_and_what_was_there_stays(tmp_path):
 def test_processes_write_at_the_same_time(tmp_path):
     code = (
         "import sys, numpy as np; from bioclip_jax.predict.vector_cache import VectorCache\n"
-        "for i in range(40): VectorCache(sys.argv[1]).put('model', {f'{sys.argv[2]} {i}': np.full(4, i, np.float32)})"
+        "for i in range(40): VectorCache(sys.argv[1]).put('model', {f'{sys.argv[2]} {i}': np.full(4, i, "
+        "np.float32)})"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "abc"]
     assert [process.wait() for process in running] == [0, 0, 0]

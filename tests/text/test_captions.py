@@ -19,7 +19,9 @@ from bioclip_jax.text.captions import (
 )
 from bioclip_jax.text.taxon import RANKS, Taxon
 
-APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+APPLE = Taxon(
+    "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
+)
 NAMELESS = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica")
 # What the published builder of the dataset writes.
 PUBLISHED = ("scientific_name", "taxonomic_name", "sci", "taxon", "taxonTag")
@@ -74,25 +76,45 @@ def test_a_plain_caption_serves_for_every_type():
 
 
 # What the toolbox (Imageomics/TreeOfLife-toolbox, tol2webdataset) writes for the cells genus, species and
-# scientific_name below Rosaceae: scientific_name, taxonomic_name and taxonTag. Its rules: a cell "unknown" in any case
-# is left out; the epithet is the last word of the species cell; scientific_name is that cell without full stops at its
-# end, or else the cell of the lowest known rank.
+# scientific_name below Rosaceae: scientific_name, taxonomic_name and taxonTag. Its rules: a cell "unknown" in
+# any case is left out; the epithet is the last word of the species cell; scientific_name is that cell without
+# full stops at its end, or else the cell of the lowest known rank.
 TOOLBOX = [
     ("Malus", "Malus domestica", "", "Malus domestica", "Malus domestica", "genus Malus species domestica"),
-    ("Malus", "Malus pumila", "Malus domestica", "Malus domestica", "Malus pumila", "genus Malus species pumila"),
+    (
+        "Malus",
+        "Malus pumila",
+        "Malus domestica",
+        "Malus domestica",
+        "Malus pumila",
+        "genus Malus species pumila",
+    ),
     ("Rosa", "Rosa alba", "Rosa alba Auct.", "Rosa alba Auct", "Rosa alba", "genus Rosa species alba"),
     ("Malus", "Unknown", "", "Malus", "Malus", "genus Malus"),
     ("unknown", "UNKNOWN", "", "Rosaceae", "", ""),
     ("unknown", "", "Rosaceae sp.", "Rosaceae sp", "", ""),
     ("Rosa", "Rosa canina inermis", "", "Rosa canina inermis", "Rosa inermis", "genus Rosa species inermis"),
     ("Rosa", "Rosa × alba", "", "Rosa × alba", "Rosa alba", "genus Rosa species alba"),
-    ("Rosa", "Rosa canina var. inermis", "", "Rosa canina var. inermis", "Rosa inermis", "genus Rosa species inermis"),
+    (
+        "Rosa",
+        "Rosa canina var. inermis",
+        "",
+        "Rosa canina var. inermis",
+        "Rosa inermis",
+        "genus Rosa species inermis",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("genus", "species", "name", "sci", "taxonomic", "tag"), TOOLBOX)
 def test_captions_of_a_row_are_those_of_the_toolbox(genus, species, name, sci, taxonomic, tag):
-    row = {"kingdom": "Plantae", "phylum": "unknown", "family": "Rosaceae", "genus": genus, "species": species}
+    row = {
+        "kingdom": "Plantae",
+        "phylum": "unknown",
+        "family": "Rosaceae",
+        "genus": genus,
+        "species": species,
+    }
     captions = sample_from_row("key", b"", row | {"scientific_name": name}).captions
     taxonomic, tag = f"Plantae Rosaceae {taxonomic}".strip(), f"kingdom Plantae family Rosaceae {tag}".strip()
     assert captions["scientific_name"] == sci
@@ -102,7 +124,8 @@ def test_captions_of_a_row_are_those_of_the_toolbox(genus, species, name, sci, t
     assert captions["taxonTag"] == f"a photo of {tag}."
 
 
-# The toolbox would train on "a photo of M. domestica.", "a photo of Malus Malus domestica." and "a photo of .".
+# The toolbox would train on "a photo of M. domestica.", "a photo of Malus Malus domestica." and "a photo of
+# .".
 @pytest.mark.parametrize(
     ("row", "taxonomic"),
     [
@@ -112,7 +135,10 @@ def test_captions_of_a_row_are_those_of_the_toolbox(genus, species, name, sci, t
         ({"species": "Malus domestica"}, "Malus domestica"),
         ({"scientific_name": "Malus domestica"}, "Malus domestica"),
         ({"scientificName": "Malus domestica", "scientific_name": None}, "Malus domestica"),
-        ({"kingdom": "NA", "genus": "nan", "species": "", "scientific_name": "Malus domestica"}, "Malus domestica"),
+        (
+            {"kingdom": "NA", "genus": "nan", "species": "", "scientific_name": "Malus domestica"},
+            "Malus domestica",
+        ),
     ],
 )
 def test_every_way_to_write_a_species_gives_its_captions(row, taxonomic):
@@ -143,13 +169,20 @@ def test_no_caption_is_made_of_words_for_unknown():
         sample = sample_from_row("key", b"", row)
         assert (sample.taxon, sample.captions) == (Taxon(), {}), word
         sample = sample_from_row("key", b"", row | {"order": "Rosales"})
-        assert set(sample.captions.values()) == set(captions_from_taxon(Taxon(order="Rosales")).values()), word
+        assert set(sample.captions.values()) == set(captions_from_taxon(Taxon(order="Rosales")).values()), (
+            word
+        )
 
 
 @pytest.mark.parametrize(
     "captions",
     [
-        {"scientific_name": "Unknown", "taxonomic_name": "", "sci": "a photo of Unknown.", "taxon": "a photo of ."}
+        {
+            "scientific_name": "Unknown",
+            "taxonomic_name": "",
+            "sci": "a photo of Unknown.",
+            "taxon": "a photo of .",
+        }
         | {"taxonTag": "a photo of unknown taxonomy."},
         {"sci": "a photo of Unknown Unknown.", "com": "a photo of NA."},
         {"taxon_com": "a photo of nan nan nan with common name nan."},
@@ -165,10 +198,16 @@ def test_stored_captions_that_say_unknown_are_none(captions):
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
-        ({"taxon": "a photo of Animalia Unknown Unknown Felis catus."}, {"taxon": "a photo of Animalia Felis catus."}),
+        (
+            {"taxon": "a photo of Animalia Unknown Unknown Felis catus."},
+            {"taxon": "a photo of Animalia Felis catus."},
+        ),
         ({"sci": "a photo of Felis Unknown."}, {"sci": "a photo of Felis.", "com": "a photo of Felis."}),
         (
-            {"taxonTag_com": "a photo of kingdom Animalia phylum NA order - genus Felis with common name incertae sedis."},
+            {
+                "taxonTag_com": "a photo of kingdom Animalia phylum NA order - genus Felis with common name "
+                "incertae sedis."
+            },
             {
                 "taxonTag": "a photo of kingdom Animalia genus Felis.",
                 "taxon_com": "a photo of Animalia Felis with common name Felis.",
@@ -176,7 +215,10 @@ def test_stored_captions_that_say_unknown_are_none(captions):
         ),
         (
             {"sci_com": "a photo of Felis catus with common name Unknown."},
-            {"sci": "a photo of Felis catus.", "sci_com": "a photo of Felis catus with common name Felis catus."},
+            {
+                "sci": "a photo of Felis catus.",
+                "sci_com": "a photo of Felis catus with common name Felis catus.",
+            },
         ),
         (
             {"sci": "a photo of Unknown.", "com": "a photo of None-so-pretty."},

@@ -23,11 +23,22 @@ from bioclip_jax.text.names import (
 
 # As pandas, R, Excel, SQL, JavaScript, GBIF, BIOSCAN, UNITE and people write an unknown rank.
 MISSING = (
-    "nan NaN NAN None none NA na N/A n/a n.a. #N/A <NA> null NULL unknown Unknown UNKNOWN (unknown) [Unknown] "
-    "undefined unidentified (unidentified) undetermined unclassified unassigned unplaced unranked not_classified pleasehelp "
+    "nan NaN NAN None none NA na N/A n/a n.a. #N/A <NA> null NULL unknown Unknown UNKNOWN (unknown) "
+    "[Unknown] "
+    "undefined unidentified (unidentified) undetermined unclassified unassigned unplaced unranked "
+    "not_classified pleasehelp "
     "incertae_sedis Incertae incertae.sedis - -- — ? . * Agaricales_Incertae_sedis"
 ).split()
-MISSING += ["", " ", "Not assigned", "not known", "incertae sedis", "Unknown Unknown", "nan nan", "Fungi incertae sedis"]
+MISSING += [
+    "",
+    " ",
+    "Not assigned",
+    "not known",
+    "incertae sedis",
+    "Unknown Unknown",
+    "nan nan",
+    "Fungi incertae sedis",
+]
 # Real names, all of which hold such a word or look like one.
 NAMES = {
     "Ipomoea nil": "Japanese morning glory",
@@ -71,7 +82,12 @@ def test_empty_cells_of_any_type_are_missing(value):
 
 
 def test_numbers_and_bytes_are_text():
-    assert [clean_text(value) for value in (7, 2.5, "Isoëtes".encode(), True)] == ["7", "2.5", "Isoëtes", "True"]
+    assert [clean_text(value) for value in (7, 2.5, "Isoëtes".encode(), True)] == [
+        "7",
+        "2.5",
+        "Isoëtes",
+        "True",
+    ]
 
 
 @pytest.mark.parametrize("text", ["none", "None", "+", "-"])
@@ -175,8 +191,10 @@ def test_genus_and_epithet_from_their_cells(genus, species, expected):
 
 
 PIECES = st.sampled_from(
-    "Malus malus MALUS M. m.domestica Malus domestica × x X ×Malus xMalus unknown NA - ? sp. 2 lupus Isoe\u0308tes ß "
-    "İ ŉ (Megodontus) [merula] subgen. L. Borkh., \u00a0 \u200b incertae sedis nil BOLD:AAA1 7-punctata Martagon".split(" ")
+    "Malus malus MALUS M. m.domestica Malus domestica × x X ×Malus xMalus unknown NA - ? sp. 2 lupus "
+    "Isoe\u0308tes ß "
+    "İ ŉ (Megodontus) [merula] subgen. L. Borkh., \u00a0 \u200b incertae sedis nil BOLD:AAA1 7-punctata "
+    "Martagon".split(" ")
 )
 TEXTS = st.text(max_size=16) | st.lists(PIECES, max_size=4).map(" ".join)
 

@@ -44,7 +44,8 @@ CANONICAL = {
     "Rosa sect. Caninae": "Rosa",
     "Oenanthe Vieillot, 1816": "Oenanthe",
     # Published examples of gnparser's testdata.
-    "Pseudocercospora broussonetiae (Chupp & Linder) X.J. Liu & Y.L. Guo 1989": "Pseudocercospora broussonetiae",
+    "Pseudocercospora broussonetiae (Chupp & Linder) X.J. Liu & Y.L. Guo 1989": "Pseudocercospora "
+    "broussonetiae",
     "Carabus (Tanaocarabus) hendrichsi Bolvar y Pieltain, Rotger & Coronado-G 1967": "Carabus hendrichsi",
     "Acanthoderes (acanthoderes) satanas Aurivillius, 1923": "Acanthoderes satanas",
     # The same with the initial apart, a subgenus by its mark, and superspecies.
@@ -75,7 +76,9 @@ def test_canonical_name(text):
     assert parse_name(text).canonical == CANONICAL[text]
 
 
-@pytest.mark.parametrize("sign", ["Mentha × piperita L.", "Mentha x piperita", "Mentha X piperita", "Mentha ×piperita"])
+@pytest.mark.parametrize(
+    "sign", ["Mentha × piperita L.", "Mentha x piperita", "Mentha X piperita", "Mentha ×piperita"]
+)
 def test_hybrid_sign_before_an_epithet(sign):
     name = parse_name(sign)
     assert (name.canonical, name.hybrid, name.formula) == ("Mentha piperita", True, False)
@@ -111,7 +114,10 @@ def test_a_hybrid_formula_is_known_by_its_shared_genus(text):
 def test_a_hybrid_between_genera_has_no_genus():
     assert parse_name("Mentha aquatica × Rosa canina").canonical == ""
     # gnparser's examples
-    hybrids = "Arthopyrenia hyalospora X Hydnellum scrobiculatum", "Asplenium rhizophyllum X A. ruta-muraria E.L. Braun"
+    hybrids = (
+        "Arthopyrenia hyalospora X Hydnellum scrobiculatum",
+        "Asplenium rhizophyllum X A. ruta-muraria E.L. Braun",
+    )
     for text in hybrids:
         assert parse_name(text).formula, text
 
@@ -144,7 +150,8 @@ def test_authorship_rank_and_year():
 
 PIECES = (
     "[aus] subgen. X "
-    "Aus Bus cus dus-eus × x X ? cf. aff. sp. spp. var. subsp. f. cv. ex in L. (L.) Mill., 1768 'Gold' \" ‘ de & Ünal "
+    "Aus Bus cus dus-eus × x X ? cf. aff. sp. spp. var. subsp. f. cv. ex in L. (L.) Mill., 1768 'Gold' \" ‘ "
+    "de & Ünal "
     "müll æus (Bus) ABC DEF † _ 7-punctata d'Orbigny o'neilli sp1 ??? von x. \u00a0 \x00 Abc?"
 ).split(" ")
 TEXTS = st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_size=7).map(" ".join)
@@ -162,7 +169,9 @@ def test_any_text_is_parsed_and_canonical_names_stay(text):
 
 # With an ending, so that none is a word such as "subsp".
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=2, max_size=12).map("{}ia".format)
-AUTHORS = st.sampled_from(["", "L.", "(L.) Mill.", "Smith & Jones, 1901", "Foo ex Bar", "de Vries", "Hook.f. in Foo"])
+AUTHORS = st.sampled_from(
+    ["", "L.", "(L.) Mill.", "Smith & Jones, 1901", "Foo ex Bar", "de Vries", "Hook.f. in Foo"]
+)
 
 
 @settings(max_examples=150)

@@ -11,7 +11,9 @@ from bioclip_jax.text.captions import captions_from_taxon, taxon_of
 from bioclip_jax.text.names import known_text, last_epithet
 from bioclip_jax.text.taxon import RANKS, Taxon
 
-APPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple")
+APPLE = Taxon(
+    "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
+)
 
 # Words that are no rank's tag; several make names such as "sp. 3" or "incertae sedis".
 word = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8).filter(
@@ -40,13 +42,17 @@ def test_lowest_known_rank_stands_in_for_a_missing_species():
 def test_row_takes_cls_over_class_and_cuts_the_genus_from_the_species():
     row = {"kingdom": " Plantae ", "cls": "Magnoliopsida", "class": "label 7", "genus": "Malus"}
     row["species"] = "Malus  domestica"
-    assert Taxon.from_row(row) == Taxon(kingdom="Plantae", class_="Magnoliopsida", genus="Malus", species="domestica")
+    assert Taxon.from_row(row) == Taxon(
+        kingdom="Plantae", class_="Magnoliopsida", genus="Malus", species="domestica"
+    )
     assert Taxon.from_row({"class": "Aves", "order": None, "family": math.nan}) == Taxon(class_="Aves")
 
 
 def test_tagged_caption_without_some_ranks():
     text = "a photo of kingdom Animalia class Aves genus Geospiza species sp. 2."
-    assert Taxon.from_tagged(text) == Taxon(kingdom="Animalia", class_="Aves", genus="Geospiza", species="sp. 2")
+    assert Taxon.from_tagged(text) == Taxon(
+        kingdom="Animalia", class_="Aves", genus="Geospiza", species="sp. 2"
+    )
     for text in ("", "a photo of .", "a photo of a dog.", "Plantae Tracheophyta"):
         with pytest.raises(ValueError, match="not a tagged taxon name"):
             Taxon.from_tagged(text)
@@ -78,11 +84,17 @@ def test_a_label_in_a_class_column_alone_keeps_its_words_and_capitals(label):
     for column in ("class", "cls"):
         assert Taxon.from_row({column: f" {label}\u00a0", "filepath": "a.jpg"}) == Taxon(class_=label)
     assert Taxon.from_row({"class": "aves", "order": ""}) == Taxon(class_="Aves")
-    assert Taxon.from_row({"class": "", "scientific_name": "Malus domestica"}).scientific_name == "Malus domestica"
+    assert (
+        Taxon.from_row({"class": "", "scientific_name": "Malus domestica"}).scientific_name
+        == "Malus domestica"
+    )
 
 
 def test_row_in_another_unicode_form_or_case_names_the_same_taxon():
     row = {"kingdom": "plantae", "genus": "ISOËTES", "species": "Isoëtes echinospora", "common_name": "épi"}
     expected = Taxon(kingdom="Plantae", genus="Isoëtes", species="echinospora", common_name="épi")
     for form in ("NFC", "NFD"):
-        assert Taxon.from_row({name: unicodedata.normalize(form, text) for name, text in row.items()}) == expected
+        assert (
+            Taxon.from_row({name: unicodedata.normalize(form, text) for name, text in row.items()})
+            == expected
+        )

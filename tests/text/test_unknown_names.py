@@ -85,7 +85,9 @@ def data(request, tmp_path):
 @pytest.mark.parametrize("kind", DRAWN_TYPES)
 def test_nothing_is_trained_on_but_known_names(data, kind):
     caption = CaptionConfig(types=(kind,))
-    batch = next(train_batches(open_source(data), image_size=32, seed=0, global_batch_size=8, caption=caption))
+    batch = next(
+        train_batches(open_source(data), image_size=32, seed=0, global_batch_size=8, caption=caption)
+    )
     expected = {captions_from_taxon(taxon)[kind] for taxon in (APPLE, ROSE)}
     tokens = Tokenizer(batch["tokens"].shape[1])(sorted(expected))
     assert {tuple(row) for row in batch["tokens"].tolist()} == {tuple(row) for row in tokens.tolist()}

@@ -16,8 +16,26 @@ from bioclip_jax.text.taxon import Taxon
 TAXA = [
     Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"),
     Taxon("Plantae", "Tracheophyta", "Liliopsida", "Zingiberales", "Musaceae", "Musa", "acuminata", "banana"),
-    Taxon("Animalia", "Chordata", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis", "medium ground finch"),
-    Taxon("Fungi", "Basidiomycota", "Agaricomycetes", "Agaricales", "Amanitaceae", "Amanita", "muscaria", "fly agaric"),
+    Taxon(
+        "Animalia",
+        "Chordata",
+        "Aves",
+        "Passeriformes",
+        "Thraupidae",
+        "Geospiza",
+        "fortis",
+        "medium ground finch",
+    ),
+    Taxon(
+        "Fungi",
+        "Basidiomycota",
+        "Agaricomycetes",
+        "Agaricales",
+        "Amanitaceae",
+        "Amanita",
+        "muscaria",
+        "fly agaric",
+    ),
 ]
 
 
@@ -32,7 +50,9 @@ def write_shard(path: Path, samples: int, seed: int = 0) -> None:
             image = io.BytesIO()
             Image.fromarray(picture).save(image, "JPEG", quality=95)
             files = {"jpg": image.getvalue()}
-            files |= {f"{name}.txt": text.encode() for name, text in captions_from_taxon(TAXA[species]).items()}
+            files |= {
+                f"{name}.txt": text.encode() for name, text in captions_from_taxon(TAXA[species]).items()
+            }
             for name, content in files.items():
                 member = tarfile.TarInfo(f"{path.stem}-{i:05d}.{name}")
                 member.size = len(content)

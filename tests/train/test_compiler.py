@@ -12,7 +12,13 @@ from bioclip_jax.train.config import TrainConfig, train_config
 
 
 def config(**keys) -> TrainConfig:
-    least = {"data": {}, "model": "ViT-Test-16", "global_batch_size": 8, "learning_rate": 1.0, "total_steps": 1}
+    least = {
+        "data": {},
+        "model": "ViT-Test-16",
+        "global_batch_size": 8,
+        "learning_rate": 1.0,
+        "total_steps": 1,
+    }
     return train_config(least | keys)
 
 
@@ -24,10 +30,16 @@ def lowered() -> jax.stages.Lowered:
 def test_options_reach_xla_and_unknown_ones_are_told(lowered, monkeypatch, capsys):
     # A CPU's compiler knows the names of a GPU's options, too.
     monkeypatch.setattr(compiler, "on_nvidia", lambda: True)
-    options = ("xla_gpu_enable_triton_gemm=false", "xla_gpu_no_such=1", "xla_gpu_all_reduce_combine_threshold_bytes=64")
+    options = (
+        "xla_gpu_enable_triton_gemm=false",
+        "xla_gpu_no_such=1",
+        "xla_gpu_all_reduce_combine_threshold_bytes=64",
+    )
     compiled = compiler.compile_step(lowered, config(compiler_options=options, deterministic=True))
     assert compiled(jnp.ones(3)).tolist() == [2, 2, 2]
-    assert capsys.readouterr().err.splitlines() == ["this version of XLA has no option xla_gpu_no_such; it is left out"]
+    assert capsys.readouterr().err.splitlines() == [
+        "this version of XLA has no option xla_gpu_no_such; it is left out"
+    ]
 
 
 def test_a_wrong_value_is_an_error(lowered, monkeypatch):

@@ -16,10 +16,14 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 MINI = str(CONFIGS / "mini.py")
 
 
-@pytest.mark.parametrize("file", sorted(p.name for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "common")))
+@pytest.mark.parametrize(
+    "file", sorted(p.name for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "common"))
+)
 def test_every_experiment_is_complete(file):
     config = train_config(read_config(str(CONFIGS / file), ["--config.data.train=shards"]))
-    assert get_config(config.model) and config.learning_rate > 0 and config.with_steps(1_000_000).total_steps > 0
+    assert (
+        get_config(config.model) and config.learning_rate > 0 and config.with_steps(1_000_000).total_steps > 0
+    )
 
 
 @pytest.mark.parametrize("file", ["bioclip_vit_b16.py", "bioclip2_vit_l14.py", "bioclip2_5_vit_h14.py"])
@@ -31,7 +35,11 @@ def test_the_published_recipes_normalize_as_their_trainer_did(file):
 
 
 def test_overrides_reach_the_dataclass():
-    overrides = ["--config.learning_rate=0.5", "--config.data.val=elsewhere", "--config.init_from=local-dir:x"]
+    overrides = [
+        "--config.learning_rate=0.5",
+        "--config.data.val=elsewhere",
+        "--config.init_from=local-dir:x",
+    ]
     config = train_config(read_config(MINI, [*overrides, "--config.total_steps=7", "--config.mesh.fsdp=2"]))
     assert (config.learning_rate, config.data.val, config.init_from) == (0.5, "elsewhere", "local-dir:x")
     assert (config.total_steps, config.mesh.fsdp) == (7, 2)
@@ -40,7 +48,10 @@ def test_overrides_reach_the_dataclass():
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("--config.learning_rte=1", "unknown config key config.learning_rte; did you mean config.learning_rate?"),
+        (
+            "--config.learning_rte=1",
+            "unknown config key config.learning_rte; did you mean config.learning_rate?",
+        ),
         ("--config.data.trian=x", "unknown config key config.data.trian; did you mean config.data.train?"),
         ("--config.global_batch_size=many", "does not fit"),
         ("--config.image.scale[9]=1.0", "does not fit"),
@@ -73,7 +84,10 @@ def test_a_missing_and_a_broken_file_are_told(tmp_path):
         ("--config.keep_checkpoints=0", "config.keep_checkpoints is 0; keep at least 1"),
         ("--config.evaluate.batch_size=-1", "config.evaluate.batch_size is -1"),
         ("--config.optimizer.clip_norm=-1.0", "config.optimizer.clip_norm is -1.0"),
-        ("--config.data.val=", "config.evaluate_every asks for an evaluation, but config.data.val is not set"),
+        (
+            "--config.data.val=",
+            "config.evaluate_every asks for an evaluation, but config.data.val is not set",
+        ),
         ("--config.learning_rate=nan", "config.learning_rate is nan; it must be a finite number"),
         ("--config.learning_rate=inf", "config.learning_rate is inf; it must be a finite number"),
         ("--config.weight_decay=nan", "config.weight_decay is nan; it must be a finite number"),
@@ -104,6 +118,7 @@ def test_steps_of_the_published_recipe_beside_the_references_count():
     config = train_config(read_config(str(CONFIGS / "bioclip2_vit_l14.py"), ["--config.data.train=shards"]))
     samples = 213_999_000
     assert config.with_steps(samples).total_steps == 71_244
-    # The reference's loader: whole batches of an epoch, rounded up to the same number for each of its 8 workers.
+    # The reference's loader: whole batches of an epoch, rounded up to the same number for each of its 8
+    # workers.
     workers, batches = 8, math.ceil(samples / config.global_batch_size)
     assert int(config.epochs) * math.ceil(batches / workers) * workers == 71_280

@@ -34,7 +34,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=1))
     bundle = ModelBundle(config, params, Preprocess(32), "ViT-Test-16", NAME, origin=Origin.of(NAME))
-    folder = write_model_directory(bundle, tmp_path_factory.mktemp("source") / "imported", replay_projector=True)
+    folder = write_model_directory(
+        bundle, tmp_path_factory.mktemp("source") / "imported", replay_projector=True
+    )
     content = json.loads((folder / "open_clip_config.json").read_text())
     content["model_cfg"]["vision_cfg"]["patch_dropout"] = 0.5
     (folder / "open_clip_config.json").write_text(json.dumps(content))
@@ -45,7 +47,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tiny_config: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training from `source`, of two steps that change nothing."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    values = {"init_from": source, "learning_rate": 0.0, "total_steps": 2, "checkpoint_every": 1, "warmup_steps": 0}
+    values = {
+        "init_from": source,
+        "learning_rate": 0.0,
+        "total_steps": 2,
+        "checkpoint_every": 1,
+        "warmup_steps": 0,
+    }
     # One device, and so a program that compiles several times as fast as for the eight of the tests.
     training = Training(tiny_config, workdir, *(f"--config.{name}={value}" for name, value in values.items()))
     errors = training.wait()
@@ -69,7 +77,9 @@ def test_a_training_from_a_published_model_is_shown_images_as_it_is(run, source,
         assert choose_preprocess(bundle) == expected, f"{path} is shown images otherwise"
         # Its weights count as others, and the published text embeddings are not theirs.
         assert bundle.origin == Origin(None, "pybioclip")
-        np.testing.assert_array_equal(bundle.params["visual"]["proj"], resolve(source).params["visual"]["proj"])
+        np.testing.assert_array_equal(
+            bundle.params["visual"]["proj"], resolve(source).params["visual"]["proj"]
+        )
 
 
 def test_a_training_goes_on_from_runs_and_exports_alike(tiny_config, run, source, tmp_path):
@@ -111,6 +121,9 @@ def test_a_run_whose_weights_are_nan_is_one_line(run, tmp_path, capsys):
     checkpoints.close()
     assert main(["export", str(copy), str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "step 7 has broken weights: 1 of 2,048 numbers in text.text_projection" in error
+    assert (
+        error.count("\n") == 1
+        and "step 7 has broken weights: 1 of 2,048 numbers in text.text_projection" in error
+    )
     assert "RUN/checkpoints/STEP" in error and not (tmp_path / "out").exists()
     assert main(["export", str(copy / "checkpoints" / "2"), str(tmp_path / "out")]) == 0

@@ -85,9 +85,13 @@ def test_a_run_does_not_go_on_over_other_data(tiny_config, tmp_path, shards):
 
 
 def test_steps_are_traced_where_the_config_says(tiny_config, tmp_path):
-    status, errors = _trained(tiny_config, tmp_path / "run", "--config.total_steps=4", "--config.profile=(2, 3)")
+    status, errors = _trained(
+        tiny_config, tmp_path / "run", "--config.total_steps=4", "--config.profile=(2, 3)"
+    )
     assert status == 0, errors
-    traces = [path for path in (tmp_path / "run" / "profile").rglob("*") if path.is_file() and path.stat().st_size]
+    traces = [
+        path for path in (tmp_path / "run" / "profile").rglob("*") if path.is_file() and path.stat().st_size
+    ]
     assert traces, "no trace was written"
 
 
@@ -100,7 +104,10 @@ def _trained(*arguments) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("--config.learning_rte=1", "unknown config key config.learning_rte; did you mean config.learning_rate?"),
+        (
+            "--config.learning_rte=1",
+            "unknown config key config.learning_rte; did you mean config.learning_rate?",
+        ),
         ("--config.model=ViT-B-61", "ViT-B-16"),
         ("--config.data.train=/nowhere/shards", "/nowhere/shards"),
         ("--config.global_batch_size=9", "make it a multiple of 8"),

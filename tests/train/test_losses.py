@@ -18,7 +18,9 @@ SCALE, BIAS = 10.0, -4.0
 RESULTS = ("loss", "images", "texts", "scale", "bias")
 
 
-def _plain(name: str, images, texts, scale: float = SCALE, bias: float = BIAS) -> tuple[list[np.ndarray], list[float]]:
+def _plain(
+    name: str, images, texts, scale: float = SCALE, bias: float = BIAS
+) -> tuple[list[np.ndarray], list[float]]:
     """Loss and gradients (images, texts, scale, bias) by the formulas in float64; how many rows, columns are found."""
     u, v = (np.asarray(x, np.float64) for x in (images, texts))
     batch, cosines = len(u), u @ v.T
@@ -42,9 +44,13 @@ def _logsumexp(z: np.ndarray, axis: int) -> np.ndarray:
     return largest + np.log(np.exp(z - largest).sum(axis, keepdims=True))
 
 
-def _streamed(name: str, mesh: Mesh, images, texts, scale: float = SCALE, bias: float = BIAS, chunk_size=None):
+def _streamed(
+    name: str, mesh: Mesh, images, texts, scale: float = SCALE, bias: float = BIAS, chunk_size=None
+):
     """The same of the loss under test, all in one compiled program."""
-    differentiated = jax.value_and_grad(contrastive_loss(name, mesh, chunk_size), argnums=(0, 1, 2, 3), has_aux=True)
+    differentiated = jax.value_and_grad(
+        contrastive_loss(name, mesh, chunk_size), argnums=(0, 1, 2, 3), has_aux=True
+    )
     (loss, metrics), gradients = jax.jit(differentiated)(images, texts, jnp.float32(scale), jnp.float32(bias))
     return [loss, *gradients], [float(metrics[key]) for key in ("image_to_text", "text_to_image")]
 
@@ -112,7 +118,9 @@ def test_loss_and_gradients_are_open_clips(name):
     from open_clip.loss import ClipLoss, SigLipLoss
 
     images, texts = _features(48, 32)
-    inputs = [torch.tensor(np.asarray(x, np.float64), requires_grad=True) for x in (images, texts, SCALE, BIAS)]
+    inputs = [
+        torch.tensor(np.asarray(x, np.float64), requires_grad=True) for x in (images, texts, SCALE, BIAS)
+    ]
     loss = (ClipLoss() if name == "infonce" else SigLipLoss())(*inputs)
     loss.backward()
     ours, _ = _streamed(name, _line(8), images, texts, chunk_size=16)
@@ -121,7 +129,9 @@ def test_loss_and_gradients_are_open_clips(name):
 
 def _hadamard(size: int) -> np.ndarray:
     """Rows of length 1 at right angles, all of whose products are exact in binary."""
-    return np.array([[(-1.0) ** (i & j).bit_count() for j in range(size)] for i in range(size)]) / np.sqrt(size)
+    return np.array([[(-1.0) ** (i & j).bit_count() for j in range(size)] for i in range(size)]) / np.sqrt(
+        size
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,7 +148,13 @@ def _hadamard(size: int) -> np.ndarray:
 def test_the_largest_scale_is_exact(name, images, texts, found):
     """Logits of -100, 0 and 100, whose exponentials under- and overflow unless they are relative to the largest."""
     ours, ours_found = _streamed(
-        name, _line(4), images.astype(np.float32), texts.astype(np.float32), scale=100.0, bias=-10.0, chunk_size=5
+        name,
+        _line(4),
+        images.astype(np.float32),
+        texts.astype(np.float32),
+        scale=100.0,
+        bias=-10.0,
+        chunk_size=5,
     )
     assert all(np.isfinite(x).all() for x in ours), "a loss or a gradient is not finite"
     theirs, _ = _plain(name, images, texts, scale=100.0, bias=-10.0)
@@ -151,7 +167,9 @@ def test_the_largest_scale_is_exact(name, images, texts, found):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_largest_scale_with_rows_nearly_at_right_angles(name):
     images, texts = _features(64, 512)
-    ours, _ = _streamed(name, _line(8), texts, np.roll(images, 1, axis=0), scale=100.0, bias=-10.0, chunk_size=16)
+    ours, _ = _streamed(
+        name, _line(8), texts, np.roll(images, 1, axis=0), scale=100.0, bias=-10.0, chunk_size=16
+    )
     theirs, _ = _plain(name, texts, np.roll(images, 1, axis=0), scale=100.0, bias=-10.0)
     # A float32 logit of 20 is known to 1e-6, and so is then its exponential.
     _assert_close(ours, theirs, tolerance=1e-5, zero=1e-9)
@@ -164,7 +182,9 @@ def test_bfloat16_features_are_computed_in_float32(name):
     theirs, theirs_found = _streamed(name, _line(8), *(x.astype(jnp.float32) for x in halves))
     assert ours[0].dtype == jnp.float32 and ours[1].dtype == jnp.bfloat16
     for what, a, b in zip(RESULTS, ours, theirs, strict=True):
-        np.testing.assert_array_equal(a, b.astype(a.dtype), err_msg=f"{what} is not that of the same float32 numbers")
+        np.testing.assert_array_equal(
+            a, b.astype(a.dtype), err_msg=f"{what} is not that of the same float32 numbers"
+        )
     assert found == theirs_found
 
 
@@ -203,7 +223,10 @@ def test_one_product_forward_and_three_backward(name):
     images, texts = _features(64, 8)
     loss = contrastive_loss(name, _line(8), chunk_size=16)
     differentiated = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-    products = [str(jax.make_jaxpr(f)(images, texts, SCALE, BIAS)).count("dot_general") for f in (loss, differentiated)]
+    products = [
+        str(jax.make_jaxpr(f)(images, texts, SCALE, BIAS)).count("dot_general")
+        for f in (loss, differentiated)
+    ]
     assert products == [1, 4], f"{products[0]} products in the loss, {products[1]} with its gradient"
 
 
@@ -227,7 +250,9 @@ def _temporary_mib(loss, mesh: Mesh, batch: int) -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_grows_with_the_batch_and_not_with_its_square(name):
     mesh = make_mesh(MeshConfig())
-    streamed = {batch: _temporary_mib(contrastive_loss(name, mesh), mesh, batch) for batch in (4096, 8192, 16384)}
+    streamed = {
+        batch: _temporary_mib(contrastive_loss(name, mesh), mesh, batch) for batch in (4096, 8192, 16384)
+    }
     plain = _temporary_mib(_plain_in_jax, mesh, 8192)
     figures = f"MiB by global batch: {streamed}; all pairs of 8192: {plain}"
     assert streamed[8192] <= plain / 8, figures
@@ -237,11 +262,15 @@ def test_memory_grows_with_the_batch_and_not_with_its_square(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_one_program_is_exported_for_every_platform(name):
     mesh = make_mesh(MeshConfig(2, 2, 2))
-    differentiated = jax.jit(jax.value_and_grad(contrastive_loss(name, mesh), argnums=(0, 1, 2), has_aux=True))
+    differentiated = jax.jit(
+        jax.value_and_grad(contrastive_loss(name, mesh), argnums=(0, 1, 2), has_aux=True)
+    )
     exported = jax.export.export(differentiated, platforms=["cpu", "cuda", "tpu"])(*_abstract(mesh, 16, 8))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     images, texts = _features(16, 8)
     rows, scalars = batch_sharding(mesh), replicated(mesh)
-    placed = jax.device_put((images, texts, jnp.float32(SCALE), jnp.float32(BIAS)), (rows, rows, scalars, scalars))
+    placed = jax.device_put(
+        (images, texts, jnp.float32(SCALE), jnp.float32(BIAS)), (rows, rows, scalars, scalars)
+    )
     (loss, _), _ = jax.jit(exported.call)(*placed)
     np.testing.assert_allclose(loss, _plain(name, images, texts)[0][0], rtol=1e-6)

@@ -143,7 +143,9 @@ def plain(params):
 
 
 def _assert_gradients(found: Any, expected: Any, tolerance: float) -> None:
-    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True
+    ):
         difference = np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(b).max()
         assert difference <= tolerance, f"{jax.tree_util.keystr(path)}: {difference:.1e} of its largest entry"
 
@@ -203,7 +205,9 @@ def test_a_step_at_the_shortest_length_is_the_same(params):
 
 
 def test_what_does_not_divide_is_told():
-    with pytest.raises(UserError, match="global_batch_size is 32.*8 devices and 3 micro-batches; make it a multiple of 24"):
+    with pytest.raises(
+        UserError, match="global_batch_size is 32.*8 devices and 3 micro-batches; make it a multiple of 24"
+    ):
         make_experiment(micro_batches=3)
     with pytest.raises(UserError, match="replay.batch_size is 12"):
         make_experiment(replay={"train": "none", "batch_size": 12})

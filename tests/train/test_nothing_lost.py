@@ -116,7 +116,10 @@ def _write_numbered(path: Path, samples: int) -> None:
     Image.new("RGB", (32, 32), (90, 120, 30)).save(image, "JPEG")
     with tarfile.open(path, "w") as tar:
         for n in range(samples):
-            for kind, content in (("jpg", image.getvalue()), ("common_name.txt", f"animal number {n}".encode())):
+            for kind, content in (
+                ("jpg", image.getvalue()),
+                ("common_name.txt", f"animal number {n}".encode()),
+            ):
                 member = tarfile.TarInfo(f"{n:05d}.{kind}")
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
@@ -125,7 +128,9 @@ def _write_numbered(path: Path, samples: int) -> None:
 def test_a_full_disk_is_tried_again_and_then_stops_the_run(tiny_config, tmp_path):
     training = Training(tiny_config, tmp_path / "run", "--config.checkpoint_every=5", largest_file=1 << 20)
     error = one_line_error(training.wait())
-    assert training.status == 2 and "no checkpoint could be written" in error and "in 3 attempts" in error, error
+    assert training.status == 2 and "no checkpoint could be written" in error and "in 3 attempts" in error, (
+        error
+    )
     assert "there is no checkpoint yet" in error and "make room or mend the disk" in error, error
     assert not unfinished_saves(training.workdir), "what was half-written still takes room"
     assert losses(training.workdir), "the metrics up to then are lost"
@@ -156,7 +161,9 @@ def test_a_signal_before_the_first_step_ends_the_run_in_order(tiny_config, tmp_p
     training.wait_for("config.json", (training.workdir / "config.json").exists)
     training.signal(signal.SIGTERM)
     errors = training.wait()
-    assert training.status == 128 + signal.SIGTERM and "stopped " in errors and "Traceback" not in errors, errors
+    assert training.status == 128 + signal.SIGTERM and "stopped " in errors and "Traceback" not in errors, (
+        errors
+    )
     finished(tiny_config, training.workdir)
 
 

@@ -41,7 +41,10 @@ def test_the_update_is_pytorchs_adamw():
 
     theirs = {name: torch.nn.Parameter(torch.tensor(np.asarray(x))) for name, x in start["text"].items()}
     adamw = torch.optim.AdamW(
-        [{"params": [theirs["kernel"]], "weight_decay": 0.2}, {"params": [theirs["bias"]], "weight_decay": 0.0}],
+        [
+            {"params": [theirs["kernel"]], "weight_decay": 0.2},
+            {"params": [theirs["bias"]], "weight_decay": 0.0},
+        ],
         betas=(0.9, 0.98),
         eps=1e-6,
     )
@@ -52,7 +55,9 @@ def test_the_update_is_pytorchs_adamw():
             parameter.grad = torch.tensor(gradient["text"][name])
         adamw.step()
     for name, parameter in theirs.items():
-        np.testing.assert_allclose(params["text"][name], parameter.detach().numpy(), rtol=1e-5, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(
+            params["text"][name], parameter.detach().numpy(), rtol=1e-5, atol=1e-7, err_msg=name
+        )
 
 
 def test_a_frozen_tower_stays_and_keeps_no_moments():
@@ -81,7 +86,12 @@ def test_gradients_are_clipped_to_the_global_norm():
 
 def test_the_mask_names_what_the_reference_does_not_decay():
     params = {
-        "visual": {"class_embedding": 0, "positional_embedding": 0, "proj": 0, "ln_pre": {"scale": 0, "bias": 0}},
+        "visual": {
+            "class_embedding": 0,
+            "positional_embedding": 0,
+            "proj": 0,
+            "ln_pre": {"scale": 0, "bias": 0},
+        },
         "text": {"token_embedding": 0, "blocks": {"mlp": {"c_fc": {"kernel": 0, "bias": 0}}}},
         "logit_scale": 0,
     }

@@ -104,7 +104,9 @@ def test_the_losses_are_pytorchs(reference, mesh):
     weights, theirs = reference
     params = from_state_dict(weights, get_config("ViT-Test-16"))
     ours = _losses(_experiment(mesh=mesh), params, _batches())
-    assert theirs[-1] != pytest.approx(theirs[0], rel=1e-3), "the reference does not move, so nothing is compared"
+    assert theirs[-1] != pytest.approx(theirs[0], rel=1e-3), (
+        "the reference does not move, so nothing is compared"
+    )
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
@@ -118,7 +120,9 @@ def test_distinct_texts_give_the_losses_of_all_texts(reference):
         batch["tokens"] = tokens[index]
         distinct.append({"image": batch["image"], "tokens": tokens, "text_index": index})
     experiment = _experiment(caption={"unique_texts": True})
-    np.testing.assert_allclose(_losses(experiment, params, distinct), _losses(experiment, params, batches), rtol=1e-5)
+    np.testing.assert_allclose(
+        _losses(experiment, params, distinct), _losses(experiment, params, batches), rtol=1e-5
+    )
 
 
 def test_gradients_are_pytorchs(reference):
@@ -129,7 +133,9 @@ def test_gradients_are_pytorchs(reference):
 
     weights, _ = reference
     config = get_config("ViT-Test-16")
-    model = open_clip.CLIP(**{key: config.to_open_clip()[key] for key in ("embed_dim", "vision_cfg", "text_cfg")})
+    model = open_clip.CLIP(
+        **{key: config.to_open_clip()[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    )
     model.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     batch = _batches()[0]
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))

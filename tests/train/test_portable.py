@@ -48,7 +48,9 @@ def test_the_train_step_is_exported_for_every_platform(precision):
 
 def test_the_embedder_is_exported_for_every_platform():
     config = get_config("ViT-Test-16")
-    encoder = Encoder(config, ImageConfig().preprocess(32), make_mesh(MeshConfig(), jax.devices()[:1]), dtype=jnp.bfloat16)
+    encoder = Encoder(
+        config, ImageConfig().preprocess(32), make_mesh(MeshConfig(), jax.devices()[:1]), dtype=jnp.bfloat16
+    )
     params = jax.eval_shape(lambda: init_params(config))
     for function, shape, dtype, features in (
         (encoder.image_features, (4, 32, 32, 3), np.uint8, (4, config.embed_dim)),

@@ -44,7 +44,10 @@ def test_updates_are_pytorchs_on_bfloat16_tensors():
     schedule = cosine_schedule(1e-2, 5, 20)
     optimizer = make_optimizer(OptimizerConfig(), schedule, DECAY, pure_bf16=True)
     state, update = optimizer.init(params), jax.jit(optimizer.update)
-    groups = [{"params": [theirs["kernel"]], "weight_decay": DECAY}, {"params": [theirs["bias"]], "weight_decay": 0.0}]
+    groups = [
+        {"params": [theirs["kernel"]], "weight_decay": DECAY},
+        {"params": [theirs["bias"]], "weight_decay": 0.0},
+    ]
     adamw = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
     for step, gradient in enumerate(gradients):
         updates, state = update(gradient, state, params)
@@ -59,9 +62,13 @@ def test_updates_are_pytorchs_on_bfloat16_tensors():
         assert ours.dtype == ml_dtypes.bfloat16
         ours = ours.astype(np.float32)
         # PyTorch's CPU kernel multiplies by the rate before it divides, its CUDA kernel and ours after.
-        assert (ours == expected).mean() > 0.999, f"{name}: only {(ours == expected).mean():.2%} of the bits are equal"
+        assert (ours == expected).mean() > 0.999, (
+            f"{name}: only {(ours == expected).mean():.2%} of the bits are equal"
+        )
         # A value near zero carries the rounding of the larger one that it was steps before.
-        np.testing.assert_allclose(ours, expected, rtol=2**-7, atol=2**-10, err_msg=f"{name} is off by more than a rounding")
+        np.testing.assert_allclose(
+            ours, expected, rtol=2**-7, atol=2**-10, err_msg=f"{name} is off by more than a rounding"
+        )
 
 
 def _after_decay(steps: int, **options: object) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +149,9 @@ def test_a_step_keeps_everything_in_bfloat16_and_freezes_the_logit_scale():
         # ln 100 in bfloat16 is 4.59375.
         assert float(metrics["logit_scale"]) <= np.exp(4.59375) * (1 + 1e-6)
     assert {str(x.dtype) for x in jax.tree.leaves(state.params)} == {"bfloat16"}
-    assert np.isfinite(losses).all() and losses[-1] < losses[0], f"one batch is not learned by heart: {losses}"
+    assert np.isfinite(losses).all() and losses[-1] < losses[0], (
+        f"one batch is not learned by heart: {losses}"
+    )
 
 
 def test_a_run_is_resumed_loaded_and_not_mixed_with_float32(tiny_config, tmp_path, capsys):
@@ -172,7 +181,10 @@ def test_a_run_is_resumed_loaded_and_not_mixed_with_float32(tiny_config, tmp_pat
     ("keys", "told"),
     [
         ({"optimizer": {"name": "muon"}}, 'which muon does not have; set config.optimizer.name to "adamw"'),
-        ({"optimizer": {"rounding": "stochastic"}, "precision": "bf16"}, 'set config.precision to "pure_bf16" too'),
+        (
+            {"optimizer": {"rounding": "stochastic"}, "precision": "bf16"},
+            'set config.precision to "pure_bf16" too',
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(keys, told):

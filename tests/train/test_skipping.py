@@ -45,7 +45,9 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_counted(step_and_st
     before, _ = step(state, good)
     after, metrics = step(before, poisoned)
     after, metrics = step(after, poisoned)
-    jax.tree.map(np.testing.assert_array_equal, (after.params, after.opt_state), (before.params, before.opt_state))
+    jax.tree.map(
+        np.testing.assert_array_equal, (after.params, after.opt_state), (before.params, before.opt_state)
+    )
     assert int(after.step) == 3 and not np.isfinite(metrics["loss"])
     assert (int(metrics["skipped_steps"]), int(metrics["skipped_in_row"])) == (2, 2)
 
@@ -56,4 +58,6 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_counted(step_and_st
     assert float(metrics["learning_rate"]) == float(line["learning_rate"]) == pytest.approx(0.05)
     moved = float(before.params["kernel"][0] - on.params["kernel"][0])
     gradient = 2 * float(before.params["kernel"][0]) * float(jnp.exp(before.params["logit_scale"]))
-    assert moved == pytest.approx(0.05 * gradient, rel=1e-5), "the rate that is logged is not the one that was used"
+    assert moved == pytest.approx(0.05 * gradient, rel=1e-5), (
+        "the rate that is logged is not the one that was used"
+    )

@@ -45,7 +45,13 @@ def test_all_patches_in_any_order_are_the_whole_image():
 
 
 def test_patch_dropout_ends_when_the_config_says():
-    values = {"data": {}, "model": "ViT-Test-16", "global_batch_size": 8, "learning_rate": 1e-3, "total_steps": 10}
+    values = {
+        "data": {},
+        "model": "ViT-Test-16",
+        "global_batch_size": 8,
+        "learning_rate": 1e-3,
+        "total_steps": 10,
+    }
     config = train_config(values | {"patch_dropout": 0.5, "patch_dropout_until": 0.8})
     assert [config.patch_dropout_at(step) for step in (1, 8, 9, 10)] == [0.5, 0.5, 0.0, 0.0]
     with pytest.raises(UserError, match="config.patch_dropout is 1.0"):
@@ -56,12 +62,16 @@ def test_muon_moves_the_blocks_along_orthogonal_matrices_and_the_rest_by_adamw()
     rng = np.random.default_rng(0)
     shapes = {"blocks": {"kernel": (3, 16, 48), "bias": (3, 48)}, "proj": (16, 8)}
     make = lambda: jax.tree.map(  # noqa: E731
-        lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32), {"visual": shapes}, is_leaf=lambda x: isinstance(x, tuple)
+        lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32),
+        {"visual": shapes},
+        is_leaf=lambda x: isinstance(x, tuple),
     )
     params, gradient = make(), make()
 
     def update(name: str):
-        optimizer = make_optimizer(OptimizerConfig(name=name, muon_rms=0.3), lambda step: 0.1, weight_decay=0.0)
+        optimizer = make_optimizer(
+            OptimizerConfig(name=name, muon_rms=0.3), lambda step: 0.1, weight_decay=0.0
+        )
         return optimizer.update(gradient, optimizer.init(params), params)[0]["visual"]
 
     muon, adamw = update("muon"), update("adamw")
@@ -81,7 +91,11 @@ def test_muon_sees_query_key_and_value_as_one_matrix():
     optimizer = make_optimizer(OptimizerConfig(name="muon"), lambda step: 0.1, weight_decay=0.2)
 
     def update(shape: tuple[int, ...]) -> np.ndarray:
-        tree, step = ({"visual": {"blocks": {"kernel": jnp.asarray(x.reshape(shape))}}} for x in (params, gradient))
+        tree, step = (
+            {"visual": {"blocks": {"kernel": jnp.asarray(x.reshape(shape))}}} for x in (params, gradient)
+        )
         return np.asarray(optimizer.update(step, optimizer.init(tree), tree)[0]["visual"]["blocks"]["kernel"])
 
-    np.testing.assert_allclose(update((2, 16, 3, 16)).reshape(2, 16, 48), update((2, 16, 48)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        update((2, 16, 3, 16)).reshape(2, 16, 48), update((2, 16, 48)), rtol=1e-5, atol=1e-7
+    )

@@ -38,7 +38,17 @@ class TwoProcesses:
         self.workdir = workdir
         environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
         self.process = subprocess.Popen(
-            [sys.executable, LAUNCHER, "--processes", "2", "--", sys.executable, "-m", "bioclip_jax.cli", "train"]
+            [
+                sys.executable,
+                LAUNCHER,
+                "--processes",
+                "2",
+                "--",
+                sys.executable,
+                "-m",
+                "bioclip_jax.cli",
+                "train",
+            ]
             + [*command, "--workdir", str(workdir)],
             env=environment,
             stdout=subprocess.DEVNULL,
@@ -51,11 +61,16 @@ class TwoProcesses:
 
     def wait_for_step(self, step: int) -> None:
         while max(losses(self.workdir), default=0) < step:
-            assert self.process.poll() is None, f"the run ended before step {step}: {self.process.stderr.read()}"
+            assert self.process.poll() is None, (
+                f"the run ended before step {step}: {self.process.stderr.read()}"
+            )
             os.sched_yield()
 
     def children(self) -> list[int]:
-        return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        return [
+            int(pid)
+            for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
 
 def test_two_processes_are_killed_and_go_on_as_two_and_as_one(command, tmp_path):
@@ -79,7 +94,9 @@ def test_two_processes_are_killed_and_go_on_as_two_and_as_one(command, tmp_path)
     assert second.process.returncode == 128 + signal.SIGUSR1 and "Traceback" not in errors, errors
     newest = TrainingDirectory(workdir).steps()[-1]
     assert f"stopped at step {newest}, which is saved" in errors and 9 <= newest < 16, errors
-    assert losses(workdir) == {step: expected[step] for step in range(1, newest + 1)}, "two that went on as two"
+    assert losses(workdir) == {step: expected[step] for step in range(1, newest + 1)}, (
+        "two that went on as two"
+    )
 
     _, config, *overrides = command
     alone = Training(Path(config), workdir, *overrides)
@@ -93,4 +110,6 @@ def test_two_processes_are_killed_and_go_on_as_two_and_as_one(command, tmp_path)
     found = losses(workdir)
     assert sorted(found) == sorted(expected)
     for step, loss in found.items():
-        assert loss == pytest.approx(expected[step], rel=1e-5), f"step {step}, after other numbers of processes"
+        assert loss == pytest.approx(expected[step], rel=1e-5), (
+            f"step {step}, after other numbers of processes"
+        )

@@ -19,8 +19,13 @@ def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
     second = Training(tiny_config, tmp_path / "run", often)
     message = second.wait()
     assert second.status == 2 and message.count("\n") == 1, message
-    assert f"another training runs in {tmp_path / 'run'}" in message and f"process {first.process.pid}" in message
-    assert first.process.exitcode is None, f"the first had ended before the second was refused: {first.errors}"
+    assert (
+        f"another training runs in {tmp_path / 'run'}" in message
+        and f"process {first.process.pid}" in message
+    )
+    assert first.process.exitcode is None, (
+        f"the first had ended before the second was refused: {first.errors}"
+    )
     # A killed one is not in the way of the next, at once.
     directory = TrainingDirectory(tmp_path / "run")
     assert first.wait_for("a checkpoint", directory.steps), first.errors
@@ -42,12 +47,16 @@ def test_the_second_is_told_in_one_line(flock, tiny_config, tmp_path, request, c
         assert flock or "has no file locks; .lock.held replaces one" in capsys.readouterr().err
         assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / "run")]) == 2
         error = capsys.readouterr().err.splitlines()[-1]
-        assert error.startswith(f"error: another training runs in {directory.path}; wait for it or stop it"), error
+        assert error.startswith(
+            f"error: another training runs in {directory.path}; wait for it or stop it"
+        ), error
     assert not list(tmp_path.iterdir()), "a directory in which nothing was written stays behind"
 
 
 @pytest.mark.parametrize("place", ["file/run", "/proc/self/run"])
-def test_a_workdir_that_cannot_be_written_is_refused_before_the_data_are_opened(place, tiny_config, tmp_path, capsys):
+def test_a_workdir_that_cannot_be_written_is_refused_before_the_data_are_opened(
+    place, tiny_config, tmp_path, capsys
+):
     (tmp_path / "file").write_text("")
     missing = "--config.data.train=nowhere"
     assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / place), missing]) == 2

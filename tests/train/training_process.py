@@ -1,7 +1,7 @@
 """`bioclip-jax train` in a process of its own that starts fast, to be stopped and killed by tests.
 
-Python and its libraries are loaded once, by a server process that has not touched a device; every training is a
-fork of it. Trainings run on one device, as a user's do.
+Python and its libraries are loaded once, by a server process that has not touched a device; every training is
+a fork of it. Trainings run on one device, as a user's do.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Training:
     ) -> None:
         """largest_file: bytes that a file may have, so that a write beyond fails as it does on a full disk.
 
-        seen: a file that gets a line for each step with the texts it trains on. environment: added to the process's.
+        seen: a file that gets a line for each step with the texts it trains on. environment: added to the
+        process's.
         """
         self.workdir = workdir
         self._log = workdir.with_name(f"{workdir.name}.{time.monotonic_ns()}.stderr")

@@ -108,4 +108,8 @@ def skipped_headings(page: Any) -> list[str]:
         ".map((one) => [Number(one.tagName[1]), one.innerText])"
     )
     levels = [0, *(level for level, _ in headings)]
-    return [f"h{level} {name} after h{before}" for before, (level, name) in zip(levels, headings) if level > before + 1]
+    return [
+        f"h{level} {name} after h{before}"
+        for before, (level, name) in zip(levels, headings)
+        if level > before + 1
+    ]

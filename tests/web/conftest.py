@@ -107,7 +107,8 @@ def hostile_files() -> dict[str, bytes]:
     Image.linear_gradient("L").resize((400, 300)).save(jpeg, "JPEG")
     return {
         "empty.jpg": b"",
-        "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'><rect width='9' height='9'/></svg>",
+        "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'><rect width='9' "
+        b"height='9'/></svg>",
         "drawing.jpg": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
         "program.jpg": b"\x7fELF" + bytes(4000),
         "letter.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n",

@@ -53,11 +53,17 @@ class Proxy:
             path = path if path.startswith("/") else f"/{path}"
             names = {name.lower() for name in self._headers}
             kept = [one for one in rest if one.split(":")[0].lower() not in names]
-            lines = [f"{method} {path} {version}", *kept, *(f"{name}: {value}" for name, value in self._headers.items())]
+            lines = [
+                f"{method} {path} {version}",
+                *kept,
+                *(f"{name}: {value}" for name, value in self._headers.items()),
+            ]
             upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
             upstream_writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
             ways = (_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
-            await asyncio.wait([asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED
+            )
             upstream_writer.close()
         except (OSError, asyncio.IncompleteReadError):
             pass

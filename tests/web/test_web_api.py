@@ -119,7 +119,9 @@ def test_hostile_files_are_told_and_memory_comes_back(server, drawing, hostile_f
         error = answer.json()["error"]
         assert answer.status_code == 400 and says[name] in error and error.startswith(name), error
     # A good photo among bad ones is answered all the same.
-    answer = post(server, "/api/predict", ("empty.jpg", b""), drawing, ("bomb.png", hostile_files["bomb.png"])).json()
+    answer = post(
+        server, "/api/predict", ("empty.jpg", b""), drawing, ("bomb.png", hostile_files["bomb.png"])
+    ).json()
     assert [result["file_name"] for result in answer["results"]] == [drawing[0]]
     assert [row["file_name"] for row in answer["unreadable"]] == ["empty.jpg", "bomb.png"]
     assert server.memory_mb() < before + 25
@@ -194,7 +196,9 @@ def test_the_page_reads_no_file_that_was_not_uploaded(server, path: str, more: d
     file = {"path": path, "orig_name": "x.jpg", "meta": {"_type": "gradio.FileData"}, **more}
     body = {"data": [[file], None], "fn_index": upload["id"], "session_hash": "stranger"}
     assert httpx.post(server.url + "/gradio_api/queue/join", json=body).status_code == 200
-    with httpx.stream("GET", server.url + "/gradio_api/queue/data?session_hash=stranger", timeout=60) as events:
+    with httpx.stream(
+        "GET", server.url + "/gradio_api/queue/data?session_hash=stranger", timeout=60
+    ) as events:
         told = next(line for line in events.iter_lines() if "process_completed" in line)
     assert json.loads(told.removeprefix("data:"))["success"] is False
     assert "not there any more" in told, told

@@ -43,7 +43,16 @@ def shown(server, address, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     log = folder / "log"
     with Proxy("/bio", {"Host": HOST}) as proxy:
         url = f"http://{HOST}:{proxy.port}/bio"
-        serve = ["serve", "--index", server.folder / "index", "--images", images, "--subset", subset, "--skip-unknown"]
+        serve = [
+            "serve",
+            "--index",
+            server.folder / "index",
+            "--images",
+            images,
+            "--subset",
+            subset,
+            "--skip-unknown",
+        ]
         more = ["--within", "Animalia", "--temperature", "2", "--root-path", url, "--port", "0"]
         command = [sys.executable, "-m", "bioclip_jax.cli", *map(str, [*serve, *more])]
         environment = os.environ | {"TMPDIR": str(folder), "XDG_CACHE_HOME": str(server.folder / "cache")}
@@ -65,7 +74,9 @@ def test_it_takes_the_model_of_the_index_and_the_chosen_taxa(server, shown):
     drawing = server.drawings()[0].read_bytes()
 
     def scores(url: str) -> dict[str, float]:
-        answer = httpx.post(f"{url}/api/predict?k=100", files={"file": ("a.jpg", drawing)}, timeout=120).json()
+        answer = httpx.post(
+            f"{url}/api/predict?k=100", files={"file": ("a.jpg", drawing)}, timeout=120
+        ).json()
         rows = answer["results"][0]["predictions"]
         assert {row["phylum"] for row in rows} <= {"Arthropoda", "Chordata"} or url == server.url, rows
         return {row["species"]: row["score"] for row in rows}
@@ -73,7 +84,9 @@ def test_it_takes_the_model_of_the_index_and_the_chosen_taxa(server, shown):
     ours, all_of_them = scores(f"http://127.0.0.1:{shown.proxy.port}/bio"), scores(server.url)
     # At temperature 2 the ratio of two scores is the square root of what it was, whatever else is possible.
     first, second = list(ours)[:2]
-    assert ours[first] / ours[second] == pytest.approx((all_of_them[first] / all_of_them[second]) ** 0.5, rel=1e-3)
+    assert ours[first] / ours[second] == pytest.approx(
+        (all_of_them[first] / all_of_them[second]) ** 0.5, rel=1e-3
+    )
 
 
 def test_unreadable_examples_are_skipped_and_told(shown):
@@ -82,7 +95,9 @@ def test_unreadable_examples_are_skipped_and_told(shown):
     assert "0-cut.jpg" in line or "0-none.jpg" in line or "3-text.jpg" in line
     assert "Traceback" not in log
     page = httpx.get(f"http://127.0.0.1:{shown.proxy.port}/bio/config").json()
-    buttons = [block for block in page["components"] if str(block["props"].get("elem_id")).startswith("bj-example-")]
+    buttons = [
+        block for block in page["components"] if str(block["props"].get("elem_id")).startswith("bj-example-")
+    ]
     assert len(buttons) == 6
 
 
@@ -99,7 +114,9 @@ def test_the_page_works_below_its_path(browser, server, shown):
     assert "within Animalia" in page.locator(".bj-title").inner_text()
     page.get_by_role("tab", name="Map").click()
     page.wait_for_function("[...document.querySelectorAll('.bj-point img')].length == 8", timeout=60_000)
-    page.wait_for_function("[...document.querySelectorAll('.bj-point img')].every((one) => one.naturalWidth > 0)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.bj-point img')].every((one) => one.naturalWidth > 0)"
+    )
     page.get_by_text("Ask from a program").click()
     page.wait_for_function(f"document.querySelector('.bj-address').textContent == '{shown.url}'")
     # Gradio asks how far an upload is even when it is over, and for a manifest of an app that this is not.

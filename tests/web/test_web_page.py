@@ -60,7 +60,9 @@ class Visit:
     def failed_upload(self) -> str:
         """The message in the box for photos about an upload that did not go through."""
         self.see("#bj-drop .error")
-        return self.page.evaluate("getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content")
+        return self.page.evaluate(
+            "getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content"
+        )
 
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()
@@ -75,11 +77,15 @@ class Visit:
         """Nothing sticks out at the side, and every picture is there."""
         pictures = "[...document.images].every((image) => !image.complete || image.naturalWidth > 0)"
         width = self.page.viewport_size["width"]
-        return self.page.evaluate("document.documentElement.scrollWidth") == width and self.page.evaluate(pictures)
+        return self.page.evaluate("document.documentElement.scrollWidth") == width and self.page.evaluate(
+            pictures
+        )
 
 
 @contextmanager
-def visiting(browser, server, width: int = 1280, scheme: str = "light", watched: bool = True) -> Iterator[Visit]:
+def visiting(
+    browser, server, width: int = 1280, scheme: str = "light", watched: bool = True
+) -> Iterator[Visit]:
     height = 844 if width < 500 else 900
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     try:
@@ -108,11 +114,14 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
 
         assert "No photos yet" in visit.see(".bj-empty").first.inner_text()
         box = page.evaluate(
-            "getComputedStyle(document.querySelector('#bj-drop [data-testid=upload-text]'), '::after').content"
+            "getComputedStyle(document.querySelector('#bj-drop [data-testid=upload-text]'), "
+            "'::after').content"
         )
-        assert "Drop photos here" in box and page.get_by_text("Drop File Here").evaluate(
-            "(element) => getComputedStyle(element).fontSize"
-        ) == "0px"
+        assert (
+            "Drop photos here" in box
+            and page.get_by_text("Drop File Here").evaluate("(element) => getComputedStyle(element).fontSize")
+            == "0px"
+        )
         keep("empty")
         # Labels came with the server: the tab does not say that there are none.
         visit.tab("Labels")
@@ -162,8 +171,9 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
         assert drawings[0].name in figures.first.inner_text()
         assert "similarity 1.000" in figures.nth(1).inner_text() and "›" in figures.nth(1).inner_text()
         # A long name ends before the arrow of its box.
-        overlap = "(box) => box.getBoundingClientRect().right - parseFloat(getComputedStyle(box).paddingRight) > " + (
-            "box.parentElement.querySelector('svg').getBoundingClientRect().left"
+        overlap = (
+            "(box) => box.getBoundingClientRect().right - parseFloat(getComputedStyle(box).paddingRight) > "
+            + ("box.parentElement.querySelector('svg').getBoundingClientRect().left")
         )
         assert not page.get_by_role("combobox", name="Photo").evaluate(overlap)
         keep("similar")
@@ -218,7 +228,11 @@ def test_files_that_are_no_photos(browser, server, artefacts: Path, hostile_file
         small = [tmp_path / name for name, content in hostile_files.items() if len(content) < 20_000_000]
         visit.drop(*small, evil, server.drawings()[0])
         told = visit.see(".bj-told").inner_text()
-        for name in ("empty.jpg is empty", "drawing.svg is not an image", "bomb.png has more than 89 million pixels"):
+        for name in (
+            "empty.jpg is empty",
+            "drawing.svg is not an image",
+            "bomb.png has more than 89 million pixels",
+        ):
             assert name in told, told
         assert "Skipped 9 files" in told and "Traceback" not in told
         assert visit.see(".bj-photo").count() == 1
@@ -246,7 +260,9 @@ def test_more_than_is_taken_at_once(browser, server, artefacts: Path, tmp_path: 
 def test_a_table_that_comes_along_colours_the_map(browser, server, tmp_path: Path):
     photos = server.drawings()[:6]
     table = tmp_path / "sites.csv"
-    lines = [f"some/folder/{path.name},{'north' if place < 3 else 'south'}" for place, path in enumerate(photos)]
+    lines = [
+        f"some/folder/{path.name},{'north' if place < 3 else 'south'}" for place, path in enumerate(photos)
+    ]
     table.write_text("\n".join(["filepath,site", *lines]))
     with visiting(browser, server) as visit:
         visit.drop(*photos, table)

@@ -39,7 +39,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     table = folder / "names.csv"
     table.write_text("family,genus,species\nThraupidae,Geospiza,fortis\nThraupidae,Certhidea,olivacea\n")
     build_taxa(str(table), model, folder / "taxa.safetensors", templates=("a photo of {}.",))
-    return Answers(model, taxa=PhotoTaxa(model, folder / "taxa.safetensors"), limits=Limits(files=3, labels=4))
+    return Answers(
+        model, taxa=PhotoTaxa(model, folder / "taxa.safetensors"), limits=Limits(files=3, labels=4)
+    )
 
 
 @pytest.fixture
@@ -104,7 +106,9 @@ def test_the_ladder_is_one_lineage_and_says_where_the_best_species_is(answers):
     finch, warbler = rows["Geospiza fortis"], rows["Certhidea olivacea"]
 
     def lineage(row: int, genus: float, species: float) -> list[RankAnswer]:
-        wider = [RankAnswer(rank, row, 1.0, names.row(row, rank)[rank.get_label()]) for rank in list(Rank)[:5]]
+        wider = [
+            RankAnswer(rank, row, 1.0, names.row(row, rank)[rank.get_label()]) for rank in list(Rank)[:5]
+        ]
         own = names.row(row)
         return [
             *wider,
@@ -116,14 +120,19 @@ def test_the_ladder_is_one_lineage_and_says_where_the_best_species_is(answers):
     ranks = [*of_finch[:-1], of_warbler[-1]]
     lineages = {rank: of_warbler if rank is Rank.SPECIES else of_finch for rank in Rank}
     species = [{"species": "Certhidea olivacea", "common_name": "", "score": 0.4}]
-    explained = Explained("a.jpg", species, ranks, lineages, {"name": "", "rank": "", "score": 1.0, "children": []})
+    explained = Explained(
+        "a.jpg", species, ranks, lineages, {"name": "", "rank": "", "score": 1.0, "children": []}
+    )
     photo = Photo("a.jpg", b"", np.ones(2, np.float32), explained)
     page = cards.identified([photo], answers.taxa, 0.5)
     ladder = page.split("bj-ladder")[1].split("</ol>")[0]
     assert "Geospiza fortis" in ladder and "Certhidea" not in ladder
     note = page.split("</ol>")[1].split("</p>")[0]
     assert "Certhidea olivacea" in note and "is in another genus" in note
-    assert "Geospiza" not in cards.identified([photo], answers.taxa, 0.35).split("bj-ladder")[1].split("</ol>")[0]
+    assert (
+        "Geospiza"
+        not in cards.identified([photo], answers.taxa, 0.35).split("bj-ladder")[1].split("</ol>")[0]
+    )
     row = cards.prediction_row(photo, answers.taxa, 1.1)
     assert row["rank"] == row["prediction"] == row["species"] == "unknown"
     assert row["score"] == 0.4 and row["best_species"] == "Certhidea olivacea"
@@ -154,7 +163,10 @@ class Readable:
 def test_examples_are_readable(answers, tmp_path, capsys):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")
     good = (tmp_path / "a.jpg").read_bytes()
-    images = [Unreadable(), *(Readable(f"{place}.jpg", good if place % 2 else b"no picture") for place in range(20))]
+    images = [
+        Unreadable(),
+        *(Readable(f"{place}.jpg", good if place % 2 else b"no picture") for place in range(20)),
+    ]
     found = examples(images, answers.model.preprocess)
     assert len(found) == 6 and all(isinstance(one, Example) and one.content == good for one in found)
     assert "no example of unreadable images: gone.jpg" in capsys.readouterr().err

@@ -2,8 +2,8 @@
 
     python web_server.py FOLDER
 
-Makes all of it in FOLDER, then serves it at a free port. An attempt to reach another machine is told on standard error
-and fails.
+Makes all of it in FOLDER, then serves it at a free port. An attempt to reach another machine is told on
+standard error and fails.
 """
 
 import csv
@@ -32,7 +32,11 @@ def forbid_other_machines() -> None:
     connect = socket.socket.connect
 
     def guarded(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             print(f"BLOCKED {address}", file=sys.stderr, flush=True)
             raise OSError("no network in this test")
         return connect(self, address)

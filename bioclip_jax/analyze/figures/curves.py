@@ -35,8 +35,8 @@ def plot_curves(
 ) -> None:
     """One line a series over the stages (name, position), its name at its end; `nulls` are dashed, by the same names.
 
-    `percent`: the values are shares, shown from 0 to 100. A value that is None or NaN is a gap. `log_x`: None decides
-    by what the positions span. The table has the stages as given, with the values as they are.
+    `percent`: the values are shares, shown from 0 to 100. A value that is None or NaN is a gap. `log_x`: None
+    decides by what the positions span. The table has the stages as given, with the values as they are.
     """
     from bioclip_jax.analyze.plots import _HUES, GRID, INK, MUTED
 
@@ -111,7 +111,9 @@ def _name_stages(axes: Axes, names: Sequence[str], at: Float[np.ndarray, " stage
         if places[kept[-1]] - places[row] >= apart:
             kept.append(row)
     kept.reverse()
-    axes.set_xticks(at[kept], [_short(names[row]) for row in kept], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_xticks(
+        at[kept], [_short(names[row]) for row in kept], rotation=35, ha="right", rotation_mode="anchor"
+    )
     axes.minorticks_off()
     # Long names need more room below, and the first one to the left.
     figure.canvas.draw()

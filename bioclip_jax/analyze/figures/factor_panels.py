@@ -31,8 +31,8 @@ _CELL = 0.62  # inches of a picture's side
 class Panel:
     """One stage's images: x along the factor's direction, in standard deviations within levels, y across it.
 
-    labels: of each image the place in `levels`. pictures: of the images farthest out at the left and the right end,
-    each with its label. note: the line under the panel.
+    labels: of each image the place in `levels`. pictures: of the images farthest out at the left and the
+    right end, each with its label. note: the line under the panel.
     """
 
     title: str
@@ -59,7 +59,8 @@ def make_panel(
 ) -> Panel:
     """The panel of held-out images. `thumbnail`: the picture of a row, None where there is none.
 
-    y is the first principal component of the species' means; within one species, of what x leaves of its images.
+    y is the first principal component of the species' means; within one species, of what x leaves of its
+    images.
     """
     group = found.group
     x = found.positions[:, 0]
@@ -70,22 +71,35 @@ def make_panel(
     random = np.random.default_rng(seed)
     kept = np.sort(random.permutation(len(group))[:_MOST_DOTS])
     if int(group.species.max()):
-        y, y_name = (vectors[group.rows[kept]] - space.mean) @ space.axes[0], "first component of the species' means"
+        y, y_name = (
+            (vectors[group.rows[kept]] - space.mean) @ space.axes[0],
+            "first component of the species' means",
+        )
     else:
         rows = vectors[group.rows[kept]] - vectors[group.rows[kept]].mean(axis=0)
         along = x[kept] - x[kept].mean()
         across = rows - np.outer(along, along @ rows / max(along @ along, 1e-30))
-        y, y_name = rows @ np.linalg.svd(across, full_matrices=False)[2][0], "first component across the factor"
+        y, y_name = (
+            rows @ np.linalg.svd(across, full_matrices=False)[2][0],
+            "first component across the factor",
+        )
     ends = tuple(
         _farthest(x * side, group.labels == level, species[group.rows], group.rows, thumbnail, level)
         for side, level in ((-1, int(means.argmin())), (1, int(means.argmax())))
     )
     rows = group.rows[kept]
-    return Panel(title, group.levels, rows, species[rows].tolist(), group.labels[kept], x[kept], y, y_name, ends, note)
+    return Panel(
+        title, group.levels, rows, species[rows].tolist(), group.labels[kept], x[kept], y, y_name, ends, note
+    )
 
 
 def _farthest(
-    along: np.ndarray, wanted: np.ndarray, species: np.ndarray, rows: np.ndarray, thumbnail: Callable, level: int
+    along: np.ndarray,
+    wanted: np.ndarray,
+    species: np.ndarray,
+    rows: np.ndarray,
+    thumbnail: Callable,
+    level: int,
 ) -> list[tuple[np.ndarray, int]]:
     """Pictures of the level's farthest images, each of another species while there are others."""
     order = np.flatnonzero(wanted)[np.argsort(-along[wanted])]
@@ -129,7 +143,9 @@ def draw_panels(panels: Sequence[Panel], png: Path, csv: Path, title: str) -> No
         tallest = max(tallest, _density(top, panel, limits))
         densities.append(top)
         middle = left + across / 2
-        figure.text(middle, (base + 3.08) / height, panel.title, ha="center", fontsize=10.5, weight="bold", color=INK)
+        figure.text(
+            middle, (base + 3.08) / height, panel.title, ha="center", fontsize=10.5, weight="bold", color=INK
+        )
         figure.text(middle, 0.42 / height, panel.note, ha="center", fontsize=8.5, color=INK)
         if with_pictures:
             _pictures(figure, panel, left, across, 0.66 / height, _CELL / width, _CELL / height)
@@ -170,7 +186,9 @@ def _scatter(axes: Axes, panel: Panel, limits: tuple[float, float]) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(MUTED)
     for at in np.unique(panel.labels):
-        axes.axvline(panel.x[panel.labels == at].mean(), color=color_of(at), linewidth=1.4, linestyle=(0, (4, 2)))
+        axes.axvline(
+            panel.x[panel.labels == at].mean(), color=color_of(at), linewidth=1.4, linestyle=(0, (4, 2))
+        )
 
 
 def _density(axes: Axes, panel: Panel, limits: tuple[float, float]) -> float:

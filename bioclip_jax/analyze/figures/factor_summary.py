@@ -84,7 +84,12 @@ def draw_orthogonality(curves: Mapping[str, Curve], size: int, png: Path, csv: P
     for number, (name, curve) in enumerate(curves.items()):
         line, column = divmod(number, columns)
         axes = figure.add_axes(
-            ((0.55 + 3.9 * column) / width, (0.95 + 3.5 * (lines - 1 - line)) / height, 3.3 / width, 2.55 / height)
+            (
+                (0.55 + 3.9 * column) / width,
+                (0.95 + 3.5 * (lines - 1 - line)) / height,
+                3.3 / width,
+                2.55 / height,
+            )
         )
         _curve(axes, curve, size)
         axes.set_title(name, loc="left", fontsize=10, color=INK, weight="bold", pad=18)
@@ -105,17 +110,28 @@ def _curve(axes: Axes, curve: Curve, size: int) -> None:
     axes.plot(k, curve.random[1], color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), label="random direction")
     if curve.shuffled is not None:
         axes.fill_between(k, curve.shuffled[0], curve.shuffled[2], color=_HUES[1], alpha=0.25, linewidth=0)
-        axes.plot(k, curve.shuffled[1], color=_HUES[1], linewidth=1.2, linestyle=(0, (4, 2)), label="shuffled labels")
+        axes.plot(
+            k,
+            curve.shuffled[1],
+            color=_HUES[1],
+            linewidth=1.2,
+            linestyle=(0, (4, 2)),
+            label="shuffled labels",
+        )
     axes.plot(k, curve.measured, color=_HUES[0], linewidth=2.2, label="the factor")
     if curve.split_half is not None:
-        axes.plot(k, curve.split_half, color=_HUES[0], linewidth=1.2, linestyle=":", label="from split halves")
+        axes.plot(
+            k, curve.split_half, color=_HUES[0], linewidth=1.2, linestyle=":", label="from split halves"
+        )
     axes.axvline(size, color=INK, linewidth=0.9, clip_on=False)
     left = size > 0.6 * k[-1]
     axes.text(
         size, 1.02, f" 99 % at k = {size} ", fontsize=8, color=INK, ha="right" if left else "left", va="bottom",
         transform=axes.get_xaxis_transform(),
     )  # fmt: skip
-    lowest = min(curve.measured.min(), curve.random[0].min(), 1 if curve.shuffled is None else curve.shuffled[0].min())
+    lowest = min(
+        curve.measured.min(), curve.random[0].min(), 1 if curve.shuffled is None else curve.shuffled[0].min()
+    )
     bottom = np.floor(lowest * 10) / 10 if lowest > 0.5 else 0.0
     axes.set(xlim=(0, max(1, k[-1])), ylim=(bottom - 0.02 * (1 - bottom), 1 + 0.03 * (1 - bottom)))
     axes.xaxis.get_major_locator().set_params(integer=True)

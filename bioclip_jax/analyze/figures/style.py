@@ -35,7 +35,10 @@ def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     """Write the table behind a figure; None is an empty cell."""
     # Names that are no Unicode, as files' may be, go out as the bytes they are.
     errors = "surrogateescape"
-    with written_beside(path) as beside, open(beside, "w", newline="", encoding="utf-8", errors=errors) as file:
+    with (
+        written_beside(path) as beside,
+        open(beside, "w", newline="", encoding="utf-8", errors=errors) as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
         writer.writerows(rows)

@@ -60,7 +60,9 @@ def draw_tanglegram(
     for leaf, name in enumerate(names):
         shown = name if len(name) <= 27 else name[:26] + "…"
         middle.text(0.01, here[leaf], shown, fontsize=size, va="center", color=INK, style="italic")
-        text = middle.text(0.99, there[leaf], shown, fontsize=size, va="center", ha="right", color=INK, style="italic")
+        text = middle.text(
+            0.99, there[leaf], shown, fontsize=size, va="center", ha="right", color=INK, style="italic"
+        )
         widths.append(text.get_window_extent().width / middle.get_window_extent().width)
     wide = max(widths) + 0.03
     for leaf in range(len(names)):
@@ -79,7 +81,9 @@ def draw_tanglegram(
     save(figure, png)
     rows = [[names[leaf], groups[leaf], here[leaf] + 1, there[leaf] + 1] for leaf in range(len(names))]
     write_csv(
-        csv, ["leaf", grouped_by, "place_in_embedding", "place_in_taxonomy"], sorted(rows, key=lambda row: row[3])
+        csv,
+        ["leaf", grouped_by, "place_in_embedding", "place_in_taxonomy"],
+        sorted(rows, key=lambda row: row[3]),
     )
 
 
@@ -149,11 +153,15 @@ def draw_ranks(ranks: dict[str, dict[str, float]], png: Path, csv: Path, title: 
     for label in axes.get_yticklabels():
         label.set(color=INK, fontsize=9.5)
     handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda place: ("shuffled" in labels[place], "nearest" in labels[place]))
+    order = sorted(
+        range(len(labels)), key=lambda place: ("shuffled" in labels[place], "nearest" in labels[place])
+    )
     figure.legend(
         [handles[place] for place in order], [labels[place] for place in order], loc="lower left",
         bbox_to_anchor=(0.11, 0.05 / height), ncols=1, frameon=False, fontsize=8, labelcolor=INK, labelspacing=0.3,
     )  # fmt: skip
     save(figure, png)
     columns = list(next(iter(ranks.values())))
-    write_csv(csv, ["rank", *columns], [[rank, *(found[name] for name in columns)] for rank, found in ranks.items()])
+    write_csv(
+        csv, ["rank", *columns], [[rank, *(found[name] for name in columns)] for rank, found in ranks.items()]
+    )

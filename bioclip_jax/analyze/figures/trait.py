@@ -71,7 +71,13 @@ def draw_lineup(lineup: LineUp, png: Path, csv: Path, title: str) -> None:
     if len(dots) > _MOST_DOTS:
         dots = np.random.default_rng(0).choice(dots, _MOST_DOTS, replace=False)
     axes.scatter(
-        lineup.image_positions[dots], lineup.image_values[dots], s=9, color=_HUES[4], alpha=0.35, linewidths=0, zorder=1
+        lineup.image_positions[dots],
+        lineup.image_values[dots],
+        s=9,
+        color=_HUES[4],
+        alpha=0.35,
+        linewidths=0,
+        zorder=1,
     )
     many = len(lineup.species) > _MANY
     slope, intercept = np.polyfit(lineup.positions, lineup.values, 1)
@@ -85,7 +91,9 @@ def draw_lineup(lineup: LineUp, png: Path, csv: Path, title: str) -> None:
     low, high = np.quantile(lineup.image_positions, [0.02, 0.98])
     low, high = min(low, lineup.positions.min()), max(high, lineup.positions.max())
     axes.set_xlim(low - 0.07 * (high - low), high + 0.07 * (high - low))
-    _dress(axes, "position along the direction fitted to all these species (small dots: images)", lineup.label)
+    _dress(
+        axes, "position along the direction fitted to all these species (small dots: images)", lineup.label
+    )
     _name(axes, np.column_stack([lineup.positions, lineup.values]), lineup.species)
     if lineup.pictures:
         _hang_pictures(axes, lineup, 1 + 0.2 / 4.1, 0.95 / 4.1)
@@ -115,7 +123,11 @@ def draw_components(
         linewidths=0.15 if len(values) > _MANY else 0.7, zorder=4,
     )  # fmt: skip
     _dress(
-        axes, *(f"PC{number + 1} of the species means ({100 * shares[number]:.2g} % of variance)" for number in across)
+        axes,
+        *(
+            f"PC{number + 1} of the species means ({100 * shares[number]:.2g} % of variance)"
+            for number in across
+        ),
     )
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     bar = figure.colorbar(drawn, cax=figure.add_axes((0.87, 0.11, 0.022, 0.77)))
@@ -126,7 +138,9 @@ def draw_components(
     save(figure, png)
     head = ["species", label, *(f"PC{number + 1}" for number in range(min(5, scores.shape[1])))]
     write_csv(
-        csv, head, [[name, value, *row[:5]] for name, value, row in zip(species, values.tolist(), scores.tolist())]
+        csv,
+        head,
+        [[name, value, *row[:5]] for name, value, row in zip(species, values.tolist(), scores.tolist())],
     )
 
 
@@ -148,10 +162,13 @@ def _name(axes: Axes, points: Float[np.ndarray, "species 2"], species: Sequence[
     to_pixels, to_data = axes.transData, axes.transData.inverted()
     pixels = to_pixels.transform(points)
     unit = axes.figure.dpi / 100
-    # A dot has a rim: a name must not even touch another's. Among very many dots, a sample tells where room is.
+    # A dot has a rim: a name must not even touch another's. Among very many dots, a sample tells where room
+    # is.
     steps = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)) if len(pixels) <= _MOST_AVOIDED else ((0, 0),)
     avoided = pixels[:: -(-len(pixels) // _MOST_AVOIDED)]
-    room = FreeRoom(axes.get_window_extent(), np.concatenate([avoided + 5 * unit * np.array(step) for step in steps]))
+    room = FreeRoom(
+        axes.get_window_extent(), np.concatenate([avoided + 5 * unit * np.array(step) for step in steps])
+    )
     for place in spread(points[:, 0], _MOST_NAMES if len(points) <= _MANY else _NAMES_OF_MANY):
         label = axes.text(
             0, 0, _abbreviated(species[place], 24), fontsize=7.5, ha="center", va="center", color=INK,
@@ -159,7 +176,9 @@ def _name(axes: Axes, points: Float[np.ndarray, "species 2"], species: Sequence[
         )  # fmt: skip
         extent = label.get_window_extent()
         above = pixels[place] + (0, extent.height / 2 + 6.5 * unit)
-        center = room.take(above, extent.width + 4 * unit, extent.height, reach=0.7 * extent.width + 20 * unit)
+        center = room.take(
+            above, extent.width + 4 * unit, extent.height, reach=0.7 * extent.width + 20 * unit
+        )
         if center is None:
             label.remove()
             continue
@@ -206,7 +225,12 @@ def _hang_pictures(axes: Axes, lineup: LineUp, bottom: float, height: float) -> 
 def _abbreviated(name: str, most: int) -> str:
     """ "G. fortis" for Geospiza fortis, and no name longer than `most` letters."""
     genus, _, epithet = name.partition(" ")
-    if len(name) > most * 0.6 and genus[:1].isupper() and genus.isalpha() and epithet.replace("-", "").islower():
+    if (
+        len(name) > most * 0.6
+        and genus[:1].isupper()
+        and genus.isalpha()
+        and epithet.replace("-", "").islower()
+    ):
         name = f"{genus[0]}. {epithet}"
     return name if len(name) <= most else name[: most - 1] + "…"
 

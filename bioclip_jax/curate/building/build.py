@@ -1,7 +1,7 @@
 """Builds shards of any source: prepare, plan, write. A build that was killed goes on where it was.
 
-Everything is there whole or not at all, under a name that says so: a chunk's table, the plan, a shard. So to go on is
-to do what is not there yet, and nothing has to be remembered.
+Everything is there whole or not at all, under a name that says so: a chunk's table, the plan, a shard. So to
+go on is to do what is not there yet, and nothing has to be remembered.
 """
 
 import errno
@@ -69,14 +69,14 @@ def build_shards(
 
     With a backbone also alignment.md and alignment.csv, which say what became of every name.
 
-    source: whatever open_source reads. engine: "local" or "ray"; processes: None for one a core, 0 for none beside this
-    one. dry_run: decide about every sample and report, but write nothing into `output`. tfds_dir: where TFDS keeps
-    prepared data. The same source and settings give the same bytes, whatever the processes and however often the build
-    was killed; build.json alone holds times.
-    Returns output, samples (written), shards, counts (source samples by decision), alignment (with a backbone: names
-    and images by status), evaluation (with leakage: its images by how they could be compared), and of this run
-    seconds, prepared (source samples) and images_per_second; dry_run adds bytes_needed, and a build that was finished
-    before already_built.
+    source: whatever open_source reads. engine: "local" or "ray"; processes: None for one a core, 0 for none
+    beside this one. dry_run: decide about every sample and report, but write nothing into `output`. tfds_dir:
+    where TFDS keeps prepared data. The same source and settings give the same bytes, whatever the processes
+    and however often the build was killed; build.json alone holds times.
+    Returns output, samples (written), shards, counts (source samples by decision), alignment (with a
+    backbone: names and images by status), evaluation (with leakage: its images by how they could be
+    compared), and of this run seconds, prepared (source samples) and images_per_second; dry_run adds
+    bytes_needed, and a build that was finished before already_built.
     UserError for what a person can mend; KeyboardInterrupt after saying how to go on.
     """
     output = Path(output).expanduser().absolute()
@@ -84,7 +84,9 @@ def build_shards(
         check_folder(output, parents=True)
     job = _job(str(source), output, settings, tfds_dir)
     if _is_listed(str(source), output):
-        raise UserError(f"{output} lies inside {source}, where it would be read as input; name a folder elsewhere")
+        raise UserError(
+            f"{output} lies inside {source}, where it would be read as input; name a folder elsewhere"
+        )
     if dry_run:
         return _dry_run(job, engine, processes)
     identity = build_identity(str(source), job)
@@ -111,12 +113,16 @@ def build_shards(
             shutil.rmtree(job.folder)
     except KeyboardInterrupt:
         remove_partials(output)
-        Console(stderr=True).print("stopped; start the same command again to go on where it was", highlight=False)
+        Console(stderr=True).print(
+            "stopped; start the same command again to go on where it was", highlight=False
+        )
         raise
     except (OSError, RuntimeError) as error:
         if not _is_full(error):
             raise
-        raise UserError(f"{output}: the disk is full; free some and start the same command again to go on") from None
+        raise UserError(
+            f"{output}: the disk is full; free some and start the same command again to go on"
+        ) from None
     return result
 
 
@@ -146,14 +152,17 @@ def _job(location: str, output: Path, settings: BuildSettings, tfds_dir: str | P
 
 def _is_full(error: Exception) -> bool:
     """Whether the disk is; ArrayRecord's writer says so in its own words."""
-    return getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL)
+    return getattr(error, "errno", None) in _FULL or any(
+        os.strerror(number) in str(error) for number in _FULL
+    )
 
 
 def _is_listed(location: str, output: Path) -> bool:
     """Whether what is written to the output would be found when the source is looked through."""
     folders = [Path(part.strip()).expanduser().absolute() for part in location.split(SEPARATOR)]
     return any(
-        folder.is_dir() and output.is_relative_to(folder) and find_metadata(folder) is None for folder in folders
+        folder.is_dir() and output.is_relative_to(folder) and find_metadata(folder) is None
+        for folder in folders
     )
 
 
@@ -186,7 +195,9 @@ def _prepare(job: Job, workers: Engine) -> int:
             advance(count)
     chunks = [chunk for chunk in range(job.chunks) if not job.prepared(chunk).exists()]
     prepared = 0
-    with _bar("reading images", sum(int(job.starts[chunk + 1] - job.starts[chunk]) for chunk in chunks)) as advance:
+    with _bar(
+        "reading images", sum(int(job.starts[chunk + 1] - job.starts[chunk]) for chunk in chunks)
+    ) as advance:
         for count in workers.map(prepare_chunk, chunks):
             prepared += count
             advance(count)
@@ -197,7 +208,9 @@ def _write(job: Job, workers: Engine) -> None:
     plan = read_plan(job)
     if not plan["samples"]:
         found = ", ".join(f"{name} {count}" for name, count in plan["counts"].items() if count)
-        raise UserError(f"{job.output}: no sample is left to write ({found}); remove less, or mend the source")
+        raise UserError(
+            f"{job.output}: no sample is left to write ({found}); remove less, or mend the source"
+        )
     shards = [number for number in range(plan["shards"]) if not job.shard(number).exists()]
     with _bar("writing shards", len(shards)) as advance:
         for _ in workers.map(write_shard, shards):
@@ -252,7 +265,9 @@ def _finished(job: Job, identity: dict[str, Any]) -> dict[str, Any] | None:
     except (ValueError, KeyError):
         raise UserError(f"{output / BUILD_FILE} is not one of a build; name a new folder") from None
     if changes := differences(before, identity):
-        raise UserError(f"{output} holds a finished build of other settings ({'; '.join(changes)}); name a new folder")
+        raise UserError(
+            f"{output} holds a finished build of other settings ({'; '.join(changes)}); name a new folder"
+        )
     shutil.rmtree(job.folder, ignore_errors=True)
     return {**result, "already_built": True}
 
@@ -265,7 +280,8 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
         return
     if changes := differences(json.loads(path.read_text()), identity):
         raise UserError(
-            f"{folder.parent} holds a build that began with other settings ({'; '.join(changes)}); start it as it "
+            f"{folder.parent} holds a build that began with other settings ({'; '.join(changes)}); start it "
+            f"as it "
             "began, or name a new folder"
         )
 

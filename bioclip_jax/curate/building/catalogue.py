@@ -79,6 +79,8 @@ class _Plan:
             aligned = self._taxa.take(pa.array(self._taxon[start:stop]))
             columns |= {name: aligned[name] for name in (*TAXON_COLUMNS, "alignment")}
         position, size = self._position[start:stop], self._job.settings.samples_per_shard
-        columns["shard"] = [self._job.shard(place // size).name if place >= 0 else "" for place in position.tolist()]
+        columns["shard"] = [
+            self._job.shard(place // size).name if place >= 0 else "" for place in position.tolist()
+        ]
         columns["position"] = np.where(position >= 0, position % size, -1).astype(np.int32)
         return pa.table({name: columns[name] for name in SCHEMA.names}, SCHEMA)

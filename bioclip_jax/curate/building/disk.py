@@ -26,7 +26,9 @@ def bytes_needed(job: Job) -> int:
     count = len(job.source)
     generator = np.random.Generator(np.random.Philox(job.settings.seed))
     # In order, so that a source which reads by row groups reads each once.
-    tried = np.sort(generator.permutation(count)[:_TRIED] if count < 10**6 else generator.integers(0, count, _TRIED))
+    tried = np.sort(
+        generator.permutation(count)[:_TRIED] if count < 10**6 else generator.integers(0, count, _TRIED)
+    )
     spool = io.BytesIO()
     rows = prepare_samples(replace(job, dry=False), tried.tolist(), spool)
     captions = (1 + 2 * len(CAPTION_FILES)) * _TAR_BLOCK if job.settings.format == "tar" else 0
@@ -41,7 +43,8 @@ def check_room(job: Job) -> None:
     free = shutil.disk_usage(where).free
     if needed > free:
         raise UserError(
-            f"{job.output}: the build needs about {_amount(needed)} (half of it only until it ends) and the disk has "
+            f"{job.output}: the build needs about {_amount(needed)} (half of it only until it ends) and the "
+            f"disk has "
             f"{_amount(free)} free; free some, or write to another disk"
         )
 

@@ -17,23 +17,37 @@ VERSION = 1
 def build_identity(location: str, job: Job) -> dict[str, Any]:
     """The settings, and a fingerprint of the names, sizes and times of the files that go in.
 
-    Of a folder with a metadata table, the table stands for the images that it lists; of a TFDS builder, its name.
+    Of a folder with a metadata table, the table stands for the images that it lists; of a TFDS builder, its
+    name.
     """
     settings = job.settings
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()
+    }
     data = {f"leakage data {place}": _fingerprint(_files(place), place) for place in settings.leakage}
     files = (*settings.files, *(detector.model for detector in job.detectors))
     tables = {f"file {path}": _fingerprint([path], path.name) for path in files}
-    own = {"provider": job.provider, "samples": len(job.source), "files": _fingerprint(_files(location), location)}
-    return {"version": VERSION, **plain, **{f"source {name}": value for name, value in own.items()}, **data, **tables}
+    own = {
+        "provider": job.provider,
+        "samples": len(job.source),
+        "files": _fingerprint(_files(location), location),
+    }
+    return {
+        "version": VERSION,
+        **plain,
+        **{f"source {name}": value for name, value in own.items()},
+        **data,
+        **tables,
+    }
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What is not the same, in words."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return [
-        f"{name} changed" if name.startswith(("source files", "leakage data", "file ")) else
-        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        f"{name} changed"
+        if name.startswith(("source files", "leakage data", "file "))
+        else f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in names
     ]
 

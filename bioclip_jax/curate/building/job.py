@@ -10,7 +10,8 @@ from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.cleaning.detectors import Detector
 from bioclip_jax.pipeline.sources import Source
 
-# A thousand chunks show progress and lose little when one is cut short; within these bounds a file each is cheap.
+# A thousand chunks show progress and lose little when one is cut short; within these bounds a file each is
+# cheap.
 _CHUNKS = 1000
 _SMALLEST, _LARGEST = 64, 10_000
 _SUFFIXES = {"tar": ".tar", "array_record": ".array_record"}
@@ -20,7 +21,8 @@ _SUFFIXES = {"tar": ".tar", "array_record": ".array_record"}
 class Job:
     """What every worker of a build holds.
 
-    provider: the source's name, for samples that name none. starts: where the source's chunks begin, and its end.
+    provider: the source's name, for samples that name none. starts: where the source's chunks begin, and its
+    end.
     evaluations: sources whose images must not leak. folder: for what is only needed while building.
     dry: only to be reported on, so no image is made.
     """
@@ -73,6 +75,7 @@ def chunk_starts(source: Source) -> Int64[np.ndarray, " chunks_and_end"]:
     for start, end in zip(groups[:-1].tolist(), groups[1:].tolist()):
         if end - starts[-1] <= size:
             continue
-        # The group does not fit into the open chunk: that one ends before it, and a large group is cut by itself.
+        # The group does not fit into the open chunk: that one ends before it, and a large group is cut by
+        # itself.
         starts += [start] * (start > starts[-1]) + list(range(start + _LARGEST, end, _LARGEST))
     return np.array([*starts, count], np.int64)

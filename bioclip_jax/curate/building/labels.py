@@ -35,7 +35,9 @@ class LabelledSource:
         self._keys = keys.take(order).combine_chunks()
         same = pyarrow.compute.equal(self._keys[1:], self._keys[:-1]).to_numpy(zero_copy_only=False)
         if same.any():
-            raise UserError(f"{table} names the key {self._keys[int(np.argmax(same))].as_py()!r} twice; keep one row")
+            raise UserError(
+                f"{table} names the key {self._keys[int(np.argmax(same))].as_py()!r} twice; keep one row"
+            )
         if hasattr(source, "group_starts"):
             self.group_starts = source.group_starts
 

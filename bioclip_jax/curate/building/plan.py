@@ -1,6 +1,7 @@
 """Second step of a build: which samples are kept, why the others are not, and in what order they go into shards.
 
-Works on arrays of all samples: some 100 bytes each, and where images are compared by what they show some 200 more.
+Works on arrays of all samples: some 100 bytes each, and where images are compared by what they show some 200
+more.
 """
 
 import json
@@ -296,5 +297,7 @@ def _keys_of(
     keys = []
     for chunk in np.flatnonzero(np.diff(bounds)).tolist():
         column = pq.read_table(job.prepared(chunk), columns=["key"])["key"]
-        keys += column.take(pa.array(others[slice(*bounds[chunk : chunk + 2])] - job.starts[chunk])).to_pylist()
+        keys += column.take(
+            pa.array(others[slice(*bounds[chunk : chunk + 2])] - job.starts[chunk])
+        ).to_pylist()
     return removed, keys

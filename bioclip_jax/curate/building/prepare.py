@@ -94,7 +94,9 @@ def prepare_samples(job: Job, indices: Sequence[int], spool: BinaryIO) -> list[d
         rows.append(row)
         if cause is None:
             try:
-                pixels = decode_reduced(sample.image, max(DECODE_SIDE, 2 * job.settings.size), job.settings.read)
+                pixels = decode_reduced(
+                    sample.image, max(DECODE_SIDE, 2 * job.settings.size), job.settings.read
+                )
             except BadImage as error:
                 cause, message = error.cause, str(error)
         if cause is None and (found := checks(pixels, row["width"], row["height"])):
@@ -152,7 +154,9 @@ def _read(source: Source, index: int, needs_caption: bool = True) -> tuple[Sampl
     except (OSError, ValueError) as error:
         return Sample(f"unreadable/{index}", b"", {}), "unreadable", str(error)
     if sample.metadata:
-        sample = replace(sample, metadata={_text(name): _plain(value) for name, value in sample.metadata.items()})
+        sample = replace(
+            sample, metadata={_text(name): _plain(value) for name, value in sample.metadata.items()}
+        )
     if not sample.image:
         return sample, "no_image", ""
     if needs_caption:

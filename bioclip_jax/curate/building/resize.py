@@ -25,8 +25,8 @@ def decode_reduced(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture's RGB pixels at a whole fraction of its size with `min_side` or more on the shorter side.
 
-    libjpeg then skips scales that are too fine for a good resize; other formats are averaged down at once, so that
-    a batch of large ones fits into memory. BadImage as pipeline.images.decode.
+    libjpeg then skips scales that are too fine for a good resize; other formats are averaged down at once, so
+    that a batch of large ones fits into memory. BadImage as pipeline.images.decode.
     """
     pixels = decode(data, min_side, read=read)
     factor = min(pixels.shape[:2]) // min_side
@@ -37,8 +37,9 @@ def decode_reduced(
 def resized_jpeg(data: bytes, pixels: UInt8[np.ndarray, "height width 3"], settings: BuildSettings) -> bytes:
     """The JPEG that goes into a shard; `data` itself where it is one of the right size, which loses nothing.
 
-    pixels: of `data`, perhaps decoded at a smaller scale. Squashed to [size, size], or with `size` pixels on the
-    shorter side; resampled by Pillow's Lanczos filter, which does not alias, or as the TreeOfLife toolbox does it.
+    pixels: of `data`, perhaps decoded at a smaller scale. Squashed to [size, size], or with `size` pixels on
+    the shorter side; resampled by Pillow's Lanczos filter, which does not alias, or as the TreeOfLife toolbox
+    does it.
     """
     if settings.resample == "toolbox":
         # From the full picture: the toolbox knows no reduced decoding.
@@ -57,7 +58,9 @@ def resized_jpeg(data: bytes, pixels: UInt8[np.ndarray, "height width 3"], setti
     if (width, height) != wanted:
         if settings.resample == "toolbox":
             shrinks = settings.size < min(height, width)
-            pixels = cv2.resize(pixels, wanted, interpolation=cv2.INTER_CUBIC if shrinks else cv2.INTER_LANCZOS4)
+            pixels = cv2.resize(
+                pixels, wanted, interpolation=cv2.INTER_CUBIC if shrinks else cv2.INTER_LANCZOS4
+            )
         else:
             pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
     # OpenCV and Pillow give the same bytes; simplejpeg's fast cosine transform is less exact.

@@ -13,18 +13,21 @@ from bioclip_jax.pipeline.images import ReadOptions
 class BuildSettings:
     """How shards are made of a source; what is not asked for is not removed, but for images that cannot be read.
 
-    format: "tar" (TreeOfLife shards) or "array_record". size: pixels; resize: "squash" to a square of that side, as
-    published, or "shortest" for the shorter side. resample: "antialias" (Lanczos), or "toolbox" for the pixels of the
-    TreeOfLife toolbox, which made the published shards: OpenCV's cubic where `size` is below the shorter side, else its
-    Lanczos-4. quality: of the JPEGs, 1 to 100. exif: as ReadOptions.
-    min_side: drop images whose shorter side has fewer pixels; min_range: drop those of one tone, whose brightest and
-    darkest fields are less than this apart, of 255 (16 is safe, see cleaning.checks). 0 keeps all.
-    dedup: None, "exact" (the same bytes) or "near" (and by PDQ, within dedup_distance bits of 256; None takes the
-    default). observation_column: of the source's metadata; images of one observation are compared more loosely.
-    leakage: evaluation data whose images must not be in the shards: the same bytes, or within leakage_distance bits,
-    which plain pictures (of a PDQ quality below 50) are never.
-    filters: TOML files of detectors. backbone, vernacular: tables that names are aligned to; language: of the common
-    names; apply_fuzzy: take over names that are nearly right; unresolved: whether samples whose name is not found stay.
+    format: "tar" (TreeOfLife shards) or "array_record". size: pixels; resize: "squash" to a square of that
+    side, as published, or "shortest" for the shorter side. resample: "antialias" (Lanczos), or "toolbox" for
+    the pixels of the TreeOfLife toolbox, which made the published shards: OpenCV's cubic where `size` is
+    below the shorter side, else its Lanczos-4. quality: of the JPEGs, 1 to 100. exif: as ReadOptions.
+    min_side: drop images whose shorter side has fewer pixels; min_range: drop those of one tone, whose
+    brightest and darkest fields are less than this apart, of 255 (16 is safe, see cleaning.checks). 0 keeps
+    all.
+    dedup: None, "exact" (the same bytes) or "near" (and by PDQ, within dedup_distance bits of 256; None takes
+    the default). observation_column: of the source's metadata; images of one observation are compared more
+    loosely.
+    leakage: evaluation data whose images must not be in the shards: the same bytes, or within
+    leakage_distance bits, which plain pictures (of a PDQ quality below 50) are never.
+    filters: TOML files of detectors. backbone, vernacular: tables that names are aligned to; language: of the
+    common names; apply_fuzzy: take over names that are nearly right; unresolved: whether samples whose name
+    is not found stay.
     metadata: a CSV or Parquet table with labels, joined on the samples' keys.
     """
 

@@ -29,7 +29,9 @@ class TaxonNumbers:
         """The number of each row's taxon, from its TAXON_COLUMNS."""
         columns = [table.column(name) for name in TAXON_COLUMNS]
         joined = pc.binary_join_element_wise(*columns, _SEPARATOR).combine_chunks().dictionary_encode()
-        numbers = [self._numbers.setdefault(text, len(self._numbers)) for text in joined.dictionary.to_pylist()]
+        numbers = [
+            self._numbers.setdefault(text, len(self._numbers)) for text in joined.dictionary.to_pylist()
+        ]
         return np.array(numbers, np.int32)[joined.indices.to_numpy()]
 
     def taxa(self) -> list[Taxon]:
@@ -42,7 +44,8 @@ def align(
 ) -> tuple[pa.Table, dict[str, dict[str, int]]]:
     """The taxa as the backbone has them, and how many names and images have each status.
 
-    The table has TAXON_COLUMNS, alignment (the status), resolved (whether the backbone has the name) and proposal.
+    The table has TAXON_COLUMNS, alignment (the status), resolved (whether the backbone has the name) and
+    proposal.
     images: how many each taxon has. Written into the folder `report`: alignment.md and alignment.csv.
     """
     import polars as pl

@@ -22,7 +22,9 @@ def write_shard(job: Job, number: int) -> int:
     """Writes one shard of the plan. The number of samples."""
     size = job.settings.samples_per_shard
     places = _places(job.plan)[number * size : (number + 1) * size]
-    taxa = None if job.settings.backbone is None else _taxa(job.plan).take(pa.array(places["taxon"])).to_pylist()
+    taxa = (
+        None if job.settings.backbone is None else _taxa(job.plan).take(pa.array(places["taxon"])).to_pylist()
+    )
     path = job.shard(number)
     if job.settings.format == "tar":
         with TarShardWriter(path) as writer:
@@ -33,7 +35,9 @@ def write_shard(job: Job, number: int) -> int:
     return len(places)
 
 
-def _write(job: Job, places: np.ndarray, taxa: list[dict] | None, writer: TarShardWriter | RecordWriter) -> None:
+def _write(
+    job: Job, places: np.ndarray, taxa: list[dict] | None, writer: TarShardWriter | RecordWriter
+) -> None:
     for row, (chunk, size, offset, _) in enumerate(places.tolist()):
         sample = read_sample(job.spool(chunk), offset, size)
         if taxa is not None:

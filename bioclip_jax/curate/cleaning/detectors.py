@@ -1,7 +1,7 @@
 """A user's detector: an ONNX model that scores images, and the score from which on an image is removed.
 
-A detector is a TOML file. This one removes pages of text and museum labels; the model lies beside it, gets 64 x 64
-pixels that are squashed from the whole picture, and puts out one logit an image:
+A detector is a TOML file. This one removes pages of text and museum labels; the model lies beside it, gets 64
+x 64 pixels that are squashed from the whole picture, and puts out one logit an image:
 
     name = "label"              # removed images say filter:label in the catalogue
     model = "label.onnx"        # relative to this file
@@ -17,8 +17,8 @@ pixels that are squashed from the whole picture, and puts out one logit an image
     remove = "above"            # or "below": an image is removed at or beyond the threshold on this side
     batch = 32                  # images at once
 
-Only name, model, size and threshold have to be there; the others are as above, but for mean, std (0 and 1), output,
-column (the last one) and activation (none).
+Only name, model, size and threshold have to be there; the others are as above, but for mean, std (0 and 1),
+output, column (the last one) and activation (none).
 """
 
 from __future__ import annotations
@@ -110,10 +110,14 @@ class Detector:
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             options.log_severity_level = 3
             try:
-                session = onnxruntime.InferenceSession(str(self.model), options, providers=["CPUExecutionProvider"])
+                session = onnxruntime.InferenceSession(
+                    str(self.model), options, providers=["CPUExecutionProvider"]
+                )
             except Exception as error:  # onnxruntime's errors have no common class
                 reason = _line(error)
-                raise UserError(f"{self.model}: no model that onnxruntime reads ({reason}); export it again") from None
+                raise UserError(
+                    f"{self.model}: no model that onnxruntime reads ({reason}); export it again"
+                ) from None
             self._check(session)
             self._opened.append(session)
         return self._opened[0]
@@ -128,8 +132,14 @@ class Detector:
         pairs = zip(wanted, shape)
         if len(shape) != 4 or any(isinstance(have, int) and want not in (None, have) for want, have in pairs):
             described = f"{self.layout} with size {self.size} is {['batch', *wanted[1:]]}"
-            raise UserError(f"{self.model}: its input is {shape}, but {described}; set layout and size to fit")
-        known = self.output in outputs if isinstance(self.output, str) else -len(outputs) <= self.output < len(outputs)
+            raise UserError(
+                f"{self.model}: its input is {shape}, but {described}; set layout and size to fit"
+            )
+        known = (
+            self.output in outputs
+            if isinstance(self.output, str)
+            else -len(outputs) <= self.output < len(outputs)
+        )
         if not known:
             raise UserError(f"{self.model} has no output {self.output!r}; it has {', '.join(outputs)}")
 
@@ -143,7 +153,9 @@ class Detector:
             raise UserError(f"{self.model} does not run on {shape} ({reason}); export it again") from None
         if result.ndim == 0 or len(result) != len(values):
             shape = list(result.shape)
-            raise UserError(f"{self.model}: output {name} of {len(values)} images is {shape}; it must begin with them")
+            raise UserError(
+                f"{self.model}: output {name} of {len(values)} images is {shape}; it must begin with them"
+            )
         result = _activate(result, self.activation)
         if self.column == "max":
             scores = result.reshape(len(result), -1).max(axis=1, initial=-np.inf)
@@ -151,7 +163,9 @@ class Detector:
             columns = result if result.ndim == 2 else result[:, None]
             if columns.ndim != 2 or not -columns.shape[1] <= self.column < columns.shape[1]:
                 shape = list(result.shape)
-                raise UserError(f"{self.model}: output {name} is {shape}; it has no column {self.column}, try \"max\"")
+                raise UserError(
+                    f'{self.model}: output {name} is {shape}; it has no column {self.column}, try "max"'
+                )
             scores = columns[:, self.column]
         if np.isnan(scores).any():
             raise UserError(f"{self.model} gives NaN; check mean and std, or export it in float32")
@@ -178,7 +192,9 @@ def load_detector(path: str | Path) -> Detector:
             raise UserError(f"{path}: unknown key {key}; {hint}")
     missing = [name for name, one in known.items() if name not in entries and one.default is MISSING]
     if missing:
-        raise UserError(f"{path}: {', '.join(missing)} is missing; a detector needs name, model, size and threshold")
+        raise UserError(
+            f"{path}: {', '.join(missing)} is missing; a detector needs name, model, size and threshold"
+        )
     _check_entries(path, entries)
     entries |= {name: tuple(entries[name]) for name in ("mean", "std") if name in entries}
     entries["model"] = path.parent / entries["model"]
@@ -218,7 +234,9 @@ def _check_entries(path: Path, entries: dict[str, Any]) -> None:
             raise UserError(f"{path}: {name} is {value!r}; it must be {wanted}")
 
 
-def _activate(values: Float32[np.ndarray, "images ..."], activation: str) -> Float32[np.ndarray, "images ..."]:
+def _activate(
+    values: Float32[np.ndarray, "images ..."], activation: str
+) -> Float32[np.ndarray, "images ..."]:
     if activation == "sigmoid":
         # With the exponential of a negative number only, which cannot overflow.
         small = np.exp(-np.abs(values))

@@ -21,8 +21,8 @@ EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
 OBSERVATION = "observation_duplicate"
 
-# Photographs of one scene, taken seconds apart, are this near; of 1,943,406 pairs of shop photographs that differ, the
-# eight within it were such pairs, and none else.
+# Photographs of one scene, taken seconds apart, are this near; of 1,943,406 pairs of shop photographs that
+# differ, the eight within it were such pairs, and none else.
 OBSERVATION_DISTANCE = 64
 
 # Pairs that are Python's at once.
@@ -35,8 +35,8 @@ Hashes = UInt8[np.ndarray, "n 32"]
 class Decisions:
     """Of each of n samples: `decision` KEPT or why not, `instead` the sample kept in its place, their `distance`.
 
-    instead and distance, in bits, are -1 where the sample is kept itself. An exact copy names its original, at 0
-    bits, or where that is removed too, what that names.
+    instead and distance, in bits, are -1 where the sample is kept itself. An exact copy names its original,
+    at 0 bits, or where that is removed too, what that names.
     """
 
     decision: np.ndarray
@@ -56,16 +56,17 @@ def decide_duplicates(
 ) -> Decisions:
     """Which of n samples to keep, so that each of the others is near one that is kept; no two kept ones are near.
 
-    contents: content hashes, or numbers, equal where the bytes are. hashes: PDQ, with its quality, -1 where there is
-    none. priority: of copies the one with the highest is kept (say, its number of pixels), of equal ones the first.
-    observations: numbers what was photographed together, negative for nothing known. A negative distance turns that
-    comparison off.
+    contents: content hashes, or numbers, equal where the bytes are. hashes: PDQ, with its quality, -1 where
+    there is none. priority: of copies the one with the highest is kept (say, its number of pixels), of equal
+    ones the first.
+    observations: numbers what was photographed together, negative for nothing known. A negative distance
+    turns that comparison off.
 
-    Samples are taken in the order of priority. One with the bytes of an earlier one shares its fate. Any other is
-    removed if a kept one is within `observation_distance` in the same observation, or within `distance` anywhere;
-    hashes below MIN_QUALITY are near none. So in a chain of neighbours the third stays if it is not near the first.
-    A removed one names the nearest of all that are kept, one of its observation before others. The result does not
-    depend on the machine.
+    Samples are taken in the order of priority. One with the bytes of an earlier one shares its fate. Any
+    other is removed if a kept one is within `observation_distance` in the same observation, or within
+    `distance` anywhere; hashes below MIN_QUALITY are near none. So in a chain of neighbours the third stays
+    if it is not near the first. A removed one names the nearest of all that are kept, one of its observation
+    before others. The result does not depend on the machine.
     """
     count = len(contents)
     order = np.argsort(-np.asarray(priority, np.int64), kind="stable")
@@ -103,8 +104,8 @@ def decide_leakage(
 ) -> tuple[Int64[np.ndarray, " n"], Int16[np.ndarray, " n"]]:
     """Of each of n samples, the nearest of m evaluation images within `distance` bits, and its distance; -1 if none.
 
-    evaluation: the PDQ hashes [m, 32], or [m, variants, 32] from pdq_variants, which finds copies that were mirrored or
-    lightly cropped as well. Hashes below MIN_QUALITY match none.
+    evaluation: the PDQ hashes [m, 32], or [m, variants, 32] from pdq_variants, which finds copies that were
+    mirrored or lightly cropped as well. Hashes below MIN_QUALITY match none.
     """
     queries = np.flatnonzero(np.asarray(quality) >= MIN_QUALITY)
     known = np.flatnonzero(np.asarray(evaluation_quality) >= MIN_QUALITY)

@@ -1,9 +1,10 @@
 """Which 256-bit hashes differ in few bits, exactly: multi-index hashing.
 
-The bits are cut into bands. If two hashes differ in at most d bits and the bands' radii r satisfy sum(r + 1) > d, then
-in some band they differ in at most its radius (Norouzi, Punjani, Fleet, "Fast exact search in Hamming space with
-multi-index hashing", 2014). So the candidates of a hash are those in its bucket of each band and in the buckets
-within the radius; their distances are then counted. Bands and radii are chosen for the least work.
+The bits are cut into bands. If two hashes differ in at most d bits and the bands' radii r satisfy sum(r + 1)
+> d, then in some band they differ in at most its radius (Norouzi, Punjani, Fleet, "Fast exact search in
+Hamming space with multi-index hashing", 2014). So the candidates of a hash are those in its bucket of each
+band and in the buckets within the radius; their distances are then counted. Bands and radii are chosen for
+the least work.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def pairs_within(
 ) -> Int64[np.ndarray, "pairs 2"]:
     """Every pair (i, j), i < j, of hashes that differ in at most `distance` bits, in ascending order.
 
-    groups: only pairs of one group count, and a negative group is none. k equal hashes make k (k - 1) / 2 pairs, so
-    this is for hashes that are mostly different; TooManyPairs as soon as there are more than `limit`.
+    groups: only pairs of one group count, and a negative group is none. k equal hashes make k (k - 1) / 2
+    pairs, so this is for hashes that are mostly different; TooManyPairs as soon as there are more than
+    `limit`.
     """
     words = _words(hashes)
     too_many = TooManyPairs(f"more than {limit} pairs within {distance} bits among {len(words)} hashes")
@@ -91,8 +93,8 @@ def nearest_within(
 ) -> tuple[Int64[np.ndarray, " queries"], Int16[np.ndarray, " queries"]]:
     """Of each query, the index of the nearest hash of `base` and its distance in bits; -1 and -1 if none is within.
 
-    Among equally near ones the first is taken. groups: only hashes of the query's own group count, and a negative
-    group is none.
+    Among equally near ones the first is taken. groups: only hashes of the query's own group count, and a
+    negative group is none.
     """
     best = np.full(len(queries), np.iinfo(np.int64).max)
 
@@ -133,7 +135,9 @@ def _bands(queries: int, base: int, distance: int) -> list[_Band]:
     """The bands of least work; a single one of no bits, where comparing everything is less."""
 
     def work(bands: list[_Band]) -> float:
-        return sum(2**band.width + band.lookups * queries * (_LOOKUP_COST + base / 2**band.width) for band in bands)
+        return sum(
+            2**band.width + band.lookups * queries * (_LOOKUP_COST + base / 2**band.width) for band in bands
+        )
 
     choices = [[_Band(0, 0, 0)]]
     for count in range(1, min(distance + 1, BITS) + 1):
@@ -153,7 +157,11 @@ def _words(hashes: Hashes) -> Words:
 
 
 def _search(
-    queries: Words, base: Words | None, distance: int, report: Report, groups: tuple[np.ndarray, np.ndarray] | None
+    queries: Words,
+    base: Words | None,
+    distance: int,
+    report: Report,
+    groups: tuple[np.ndarray, np.ndarray] | None,
 ) -> None:
     """Reports every pair within the distance, perhaps several times; without `base`, of the queries among themselves.
 
@@ -230,7 +238,9 @@ def _join(
             report(query_order[i], order[j], distances)
 
 
-def _buckets(keys: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " sorted"], Int64[np.ndarray, " buckets"]]:
+def _buckets(
+    keys: Int64[np.ndarray, " n"],
+) -> tuple[Int64[np.ndarray, " sorted"], Int64[np.ndarray, " buckets"]]:
     """The places of the keys from 0 on in ascending order, and where in it each key begins, with the end."""
     # NumPy sorts 16 bits by their digits, which is several times faster.
     narrow = 0 <= keys.min() and keys.max() < 1 << 16

@@ -29,7 +29,8 @@ def most_and_rarest(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The taxa of one rank with the most and the fewest images, as {"name", "lineage", "images", "common_name"}.
 
-    Of equals among the most, the first by name; among the rarest, chance decides, or they would all begin with an A.
+    Of equals among the most, the first by name; among the rarest, chance decides, or they would all begin
+    with an A.
     """
     most = heapq.nsmallest(number, counts, key=lambda lineage: (-counts[lineage], lineage))
 
@@ -38,7 +39,9 @@ def most_and_rarest(
         return counts[lineage], tally.priority if tally else 0, lineage
 
     rarest = heapq.nsmallest(number, counts, key=by_chance)
-    return [_row(lineage, counts, taxa) for lineage in most], [_row(lineage, counts, taxa) for lineage in rarest]
+    return [_row(lineage, counts, taxa) for lineage in most], [
+        _row(lineage, counts, taxa) for lineage in rarest
+    ]
 
 
 def display_name(lineage: Lineage) -> str:
@@ -49,7 +52,9 @@ def display_name(lineage: Lineage) -> str:
     return name
 
 
-def _row(lineage: Lineage, counts: Mapping[Lineage, int], taxa: Mapping[Lineage, TaxonTally]) -> dict[str, Any]:
+def _row(
+    lineage: Lineage, counts: Mapping[Lineage, int], taxa: Mapping[Lineage, TaxonTally]
+) -> dict[str, Any]:
     tally = taxa.get(lineage)
     return {
         "name": display_name(lineage),
@@ -68,17 +73,19 @@ def species_abundance(taxa: Mapping[Lineage, TaxonTally]) -> Int64[np.ndarray, "
 def long_tail(abundance: Int64[np.ndarray, " species"]) -> dict[str, Any]:
     """The shape of a rank-abundance curve.
 
-    Returns {"species", "images", "histogram": [{"from", "to", "species", "images"}] by powers of two, "fewer_than":
-    the share of the species with fewer images than FEW, "gini": 0 for an even spread, towards 1 for one species with
-    everything (None without species), "half_of_images_in": how many of the commonest species hold half of the images,
-    "median_images"}.
+    Returns {"species", "images", "histogram": [{"from", "to", "species", "images"}] by powers of two,
+    "fewer_than": the share of the species with fewer images than FEW, "gini": 0 for an even spread, towards 1
+    for one species with everything (None without species), "half_of_images_in": how many of the commonest
+    species hold half of the images, "median_images"}.
     """
     total, number = int(abundance.sum()), len(abundance)
     histogram = []
     power = 1
     while number and power <= abundance[0]:
         inside = abundance[(abundance >= power) & (abundance < 2 * power)]
-        histogram.append({"from": power, "to": 2 * power - 1, "species": len(inside), "images": int(inside.sum())})
+        histogram.append(
+            {"from": power, "to": 2 * power - 1, "species": len(inside), "images": int(inside.sum())}
+        )
         power *= 2
     return {
         "species": number,
@@ -107,6 +114,8 @@ def quantiles(counts: Mapping[int, int]) -> dict[str, float] | None:
     upto = np.cumsum(often)
     shares = {"min": 0, "p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1}
     # The smallest value that at least that share of all does not exceed.
-    places = {name: np.searchsorted(upto, max(1, np.ceil(share * upto[-1]))) for name, share in shares.items()}
+    places = {
+        name: np.searchsorted(upto, max(1, np.ceil(share * upto[-1]))) for name, share in shares.items()
+    }
     result = {name: int(values[place]) for name, place in places.items()}
     return result | {"mean": float((values * often).sum() / upto[-1])}

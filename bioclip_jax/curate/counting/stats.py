@@ -10,7 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from bioclip_jax.curate.counting.abundance import counts_at, long_tail, most_and_rarest, quantiles, species_abundance
+from bioclip_jax.curate.counting.abundance import (
+    counts_at,
+    long_tail,
+    most_and_rarest,
+    quantiles,
+    species_abundance,
+)
 from bioclip_jax.curate.counting.tally import Tally, count_range
 from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.errors import UserError
@@ -40,22 +46,25 @@ def shard_stats(
 ) -> dict[str, Any]:
     """Counts what is in tars, ArrayRecord files or whatever else open_source reads, and draws it as a page.
 
-    Of images only the headers are read. A shard that cannot be read is left out and named. report: the HTML file to
-    write. processes: None for one a core, 0 for none beside this one. seed: which images the page shows. tfds_dir:
-    where TFDS keeps prepared data.
+    Of images only the headers are read. A shard that cannot be read is left out and named. report: the HTML
+    file to write. processes: None for one a core, 0 for none beside this one. seed: which images the page
+    shows. tfds_dir: where TFDS keeps prepared data.
 
     Returns
+    -------
         location, samples; report: the page's path or None. Counts by name come with the largest first.
         shards: {count, bytes (None where they are no local files), skipped: [names]}
-        images: {readable, unreadable: {cause: n}, bytes, formats: {name: n}, width, height, encoded_bytes}, the last
-            three as {min, p5, p25, median, p75, p95, max, mean}, encoded bytes to 0.2 %
-        taxa: {samples: those with a taxon, distinct: {rank: n}, known: {rank: samples}, gaps: {rank: samples where it
-            is unknown though a lower one is known}, samples_with_gaps, top: {rank: [{name, lineage, images,
-            common_name}]}, rarest: the same for species}
+        images: {readable, unreadable: {cause: n}, bytes, formats: {name: n}, width, height, encoded_bytes},
+            the last three as {min, p5, p25, median, p75, p95, max, mean}, encoded bytes to 0.2 %
+        taxa: {samples: those with a taxon, distinct: {rank: n}, known: {rank: samples}, gaps: {rank: samples
+            where it is unknown though a lower one is known}, samples_with_gaps, top: {rank: [{name, lineage,
+            images, common_name}]}, rarest: the same for species}
         long_tail: as abundance.long_tail
-        captions: {stored: False if they are made from the labels, complete: whether every sample has all that is drawn
-            from, with_common_name, samples: {type: n}, tokens: {type: as width, and cut: those over 77 tokens}}
-        sources: {name: {samples, removed}}; decisions, alignment: {name: n} from a built folder's catalogue, else {}
+        captions: {stored: False if they are made from the labels, complete: whether every sample has all that
+            is drawn from, with_common_name, samples: {type: n}, tokens: {type: as width, and cut: those over
+            77 tokens}}
+        sources: {name: {samples, removed}}; decisions, alignment: {name: n} from a built folder's catalogue,
+        else {}
     Errors: UserError if there is nothing to read, the report's folder is missing or the catalogue is none.
     """
     if report is not None:
@@ -105,7 +114,9 @@ def _with_progress(counts: Iterator[Tally], total: int) -> Iterator[Tally]:
             progress.advance(task, tally.samples)
 
 
-def _summary(location: str, source: Source, tally: Tally, catalogue: dict[str, Counter] | None) -> dict[str, Any]:
+def _summary(
+    location: str, source: Source, tally: Tally, catalogue: dict[str, Counter] | None
+) -> dict[str, Any]:
     files = _shard_files(location)
     return {
         "location": location,
@@ -200,7 +211,9 @@ def _shard_files(location: str) -> list[Path]:
         return []
     files = list(data_files(path))
     kinds = (RECORD_SUFFIXES, (TAR_SUFFIX,), PARQUET_SUFFIXES)
-    return next((found for kind in kinds if (found := [file for file in files if suffix_of(file) in kind])), [])
+    return next(
+        (found for kind in kinds if (found := [file for file in files if suffix_of(file) in kind])), []
+    )
 
 
 def _read_catalogue(location: str | Path) -> dict[str, Counter] | None:
@@ -216,16 +229,22 @@ def _read_catalogue(location: str | Path) -> dict[str, Counter] | None:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             if missing := [name for name in columns if name not in file.schema_arrow.names]:
-                raise UserError(f"{path} is no catalogue of a build, it has no column {missing[0]}; move it elsewhere")
+                raise UserError(
+                    f"{path} is no catalogue of a build, it has no column {missing[0]}; move it elsewhere"
+                )
             for batch in file.iter_batches(columns=columns):
                 groups = pyarrow.Table.from_batches([batch]).group_by(columns).aggregate([([], "count_all")])
                 for row in groups.to_pylist():
                     count, decision = row["count_all"], row["decision"]
-                    counts["kept" if decision == "kept" else "removed"][row["source"] or "(not named)"] += count
+                    counts["kept" if decision == "kept" else "removed"][row["source"] or "(not named)"] += (
+                        count
+                    )
                     counts["decision"][decision] += count
                     if row["alignment"]:
                         counts["alignment"][row["alignment"]] += count
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read ({reason}); build the shards again, or move it elsewhere") from None
+        raise UserError(
+            f"{path} cannot be read ({reason}); build the shards again, or move it elsewhere"
+        ) from None
     return counts

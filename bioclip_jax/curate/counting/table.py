@@ -53,7 +53,10 @@ def print_stats(result: Mapping[str, Any], file: TextIO | None = None) -> None:
     if gaps := {rank: count for rank, count in taxa["gaps"].items() if count}:
         show("missing above a known rank", ("", "samples"), list(gaps.items()))
     if tail["species"]:
-        few = [(f"species with fewer than {few} images", _share(share, 1)) for few, share in tail["fewer_than"].items()]
+        few = [
+            (f"species with fewer than {few} images", _share(share, 1))
+            for few, share in tail["fewer_than"].items()
+        ]
         rest = [
             ("median images a species", tail["median_images"]),
             ("species with half of the images", tail["half_of_images_in"]),

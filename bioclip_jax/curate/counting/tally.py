@@ -26,7 +26,8 @@ Lineage = tuple[str, ...]
 # A column `source` that says something else in every row names no providers.
 _MOST_SOURCES = 10_000
 _OTHER_SOURCES = "(others)"
-# Sizes in bytes are kept to so many binary digits, 0.2 %, so that a hundred million of them fit a small table.
+# Sizes in bytes are kept to so many binary digits, 0.2 %, so that a hundred million of them fit a small
+# table.
 _DIGITS = 10
 _NEVER = 1 << 64
 _START_AND_END = 2
@@ -46,13 +47,14 @@ class TaxonTally:
 class Tally:
     """Counts over samples; those of two ranges add up to the counts over both.
 
-    In any order, but for `sources` where there are more than _MOST_SOURCES: which of them are others depends on it.
+    In any order, but for `sources` where there are more than _MOST_SOURCES: which of them are others depends
+    on it.
 
-    taxa: by lineage from kingdom to species, unknown ranks ""; samples without a taxon are not in it. widths, heights:
-    in pixels. shapes: by SHAPE_BINS times the log2 of width and height, rounded. sizes: images by their encoded bytes,
-    rounded down to 0.2 %. tokens: by type, the captions that are not empty by their number of tokens, start and end
-    included. sources: by the sample's metadata `source`. drawn: (priority, index) of DRAWN
-    readable images. unreadable: by cause (pipeline.images.CAUSES).
+    taxa: by lineage from kingdom to species, unknown ranks ""; samples without a taxon are not in it. widths,
+    heights: in pixels. shapes: by SHAPE_BINS times the log2 of width and height, rounded. sizes: images by
+    their encoded bytes, rounded down to 0.2 %. tokens: by type, the captions that are not empty by their
+    number of tokens, start and end included. sources: by the sample's metadata `source`. drawn: (priority,
+    index) of DRAWN readable images. unreadable: by cause (pipeline.images.CAUSES).
     """
 
     samples: int = 0
@@ -64,7 +66,9 @@ class Tally:
     heights: Counter[int] = field(default_factory=Counter)
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
     sizes: Counter[int] = field(default_factory=Counter)
-    tokens: dict[str, Counter[int]] = field(default_factory=lambda: {name: Counter() for name in CAPTION_TYPES})
+    tokens: dict[str, Counter[int]] = field(
+        default_factory=lambda: {name: Counter() for name in CAPTION_TYPES}
+    )
     sources: Counter[str] = field(default_factory=Counter)
     taxa: dict[Lineage, TaxonTally] = field(default_factory=dict)
     drawn: list[tuple[int, int]] = field(default_factory=list)

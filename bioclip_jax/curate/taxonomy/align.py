@@ -26,24 +26,28 @@ class AlignedTaxon(NamedTuple):
     proposal: str
 
 
-def align(taxa: pl.DataFrame | Sequence[Taxon], backbone: Backbone, *, apply_fuzzy: bool = False) -> pl.DataFrame:
+def align(
+    taxa: pl.DataFrame | Sequence[Taxon], backbone: Backbone, *, apply_fuzzy: bool = False
+) -> pl.DataFrame:
     """Each taxon as the backbone has it: a row for each input row, in order.
 
-    `taxa`: a table with any of the columns kingdom, phylum, class (or cls), order, family, genus, species, common_name,
-    scientific_name and authorship, or Taxon objects. The result has the table's columns (those that collide as
-    given_NAME) and status, matched_id and matched_name (of the accepted taxon; "" without one), the seven ranks and
-    common_name as aligned, proposal, proposal_score (null without one) and note.
+    `taxa`: a table with any of the columns kingdom, phylum, class (or cls), order, family, genus, species,
+    common_name, scientific_name and authorship, or Taxon objects. The result has the table's columns (those
+    that collide as given_NAME) and status, matched_id and matched_name (of the accepted taxon; "" without
+    one), the seven ranks and common_name as aligned, proposal, proposal_score (null without one) and note.
 
-    status: "exact"; "synonym", whose ranks are those of the accepted name; "fuzzy", a near-miss or common name, which
-    is proposed and only with `apply_fuzzy` applied (common names never); "ambiguous", homonyms that the ranks and
-    authors given do not tell apart; "unresolved". The last three keep the names given, but have the ranks above a
-    genus or family that the backbone has.
+    status: "exact"; "synonym", whose ranks are those of the accepted name; "fuzzy", a near-miss or common
+    name, which is proposed and only with `apply_fuzzy` applied (common names never); "ambiguous", homonyms
+    that the ranks and authors given do not tell apart; "unresolved". The last three keep the names given, but
+    have the ranks above a genus or family that the backbone has.
     """
     given = given_taxa(taxa)
     queries, rows = distinct_queries(given)
     aligned = align_queries(queries, backbone, apply_fuzzy=apply_fuzzy).select(pl.all().gather(rows))
     if not isinstance(taxa, pl.DataFrame):
-        return pl.concat([given.select(pl.col(given.columns[:8]).name.prefix("given_")), aligned], how="horizontal")
+        return pl.concat(
+            [given.select(pl.col(given.columns[:8]).name.prefix("given_")), aligned], how="horizontal"
+        )
     # Where `class` is an annotation's label, `cls` is the rank.
     aligned = aligned.rename({"class": class_column(taxa.columns)})
     taken = {name: f"given_{name}" for name in taxa.columns if name in aligned.columns}
@@ -65,21 +69,34 @@ def align_queries(queries: pl.DataFrame, backbone: Backbone, *, apply_fuzzy: boo
     ranks = comparable_ranks(queries, backbone)
     asked = queries.drop(DECIDING).join(ranks, on="q", how="left", maintain_order="left")
     # At the rank of the name itself and below there is nothing to compare.
-    above = {rank: [lower for lower in HIGHER if HIGHER.index(lower) > HIGHER.index(rank)] for rank in DECIDING}
+    above = {
+        rank: [lower for lower in HIGHER if HIGHER.index(lower) > HIGHER.index(rank)] for rank in DECIDING
+    }
     compared = {rank: pl.col("hint").is_in(["", "species", *lower]) for rank, lower in above.items()}
-    asked = asked.with_columns(pl.when(c).then(rank).otherwise(pl.lit("")).alias(rank) for rank, c in compared.items())
+    asked = asked.with_columns(
+        pl.when(c).then(rank).otherwise(pl.lit("")).alias(rank) for rank, c in compared.items()
+    )
     binomial = pl.col("word") + " " + pl.col("epithet")
-    keys = [asked["key"], asked.select(binomial).to_series(), asked["word"], *(queries[rank] for rank in HIGHER)]
+    keys = [
+        asked["key"],
+        asked.select(binomial).to_series(),
+        asked["word"],
+        *(queries[rank] for rank in HIGHER),
+    ]
     candidates = Candidates(backbone, pl.concat([series.rename("key") for series in keys]))
     asked = _with_genus_authors(asked, candidates, backbone)
 
     best = candidates.best(asked.filter(pl.col("key") != ""))
     rest = asked.join(best, on="q", how="anti").filter(pl.col("infraspecific") != "")
     species = candidates.best(rest.with_columns(binomial.alias("key"), pl.lit("").alias("author")))
-    best = pl.concat([best.with_columns(pl.lit(False).alias("of_species")), species.with_columns(of_species=True)])
+    best = pl.concat(
+        [best.with_columns(pl.lit(False).alias("of_species")), species.with_columns(of_species=True)]
+    )
 
     resolved = queries.join(best, on="q", how="left", maintain_order="left")
-    lost = resolved.filter(pl.col("outcome").is_null() & (pl.col("word") != "") & ~pl.col("formula")).select("q")
+    lost = resolved.filter(pl.col("outcome").is_null() & (pl.col("word") != "") & ~pl.col("formula")).select(
+        "q"
+    )
     near = near_misses(asked.join(lost, on="q", how="semi"), backbone)
     near = near.rename({"row": "near_row", "accepted": "near_accepted", "others": "ties"})
     resolved = resolved.join(near, on="q", how="left", maintain_order="left")
@@ -92,14 +109,19 @@ def align_queries(queries: pl.DataFrame, backbone: Backbone, *, apply_fuzzy: boo
 
 def _with_genus_authors(asked: pl.DataFrame, candidates: Candidates, backbone: Backbone) -> pl.DataFrame:
     """The ranks that a genus's author decides, for species whose genus is given with one: "Oenanthe L."."""
-    genera = asked.filter((pl.col("genus_author") != "") & (pl.col("genus") != "") & (pl.col("hint") == "species"))
+    genera = asked.filter(
+        (pl.col("genus_author") != "") & (pl.col("genus") != "") & (pl.col("hint") == "species")
+    )
     if not genera.height:
         return asked
     genera = genera.with_columns(key="genus", author="genus_author", hint=pl.lit("genus"))
     decided = _lineage_of(candidates.best(genera).filter(pl.col("outcome") == "found"), "accepted", backbone)
     decided = decided.select("q", *(f"{rank}_new" for rank in DECIDING))
     asked = asked.join(decided, on="q", how="left", maintain_order="left")
-    filled = [pl.when(pl.col(r) == "").then(pl.col(f"{r}_new").fill_null("")).otherwise(r).alias(r) for r in DECIDING]
+    filled = [
+        pl.when(pl.col(r) == "").then(pl.col(f"{r}_new").fill_null("")).otherwise(r).alias(r)
+        for r in DECIDING
+    ]
     return asked.with_columns(filled).drop(f"{rank}_new" for rank in DECIDING)
 
 
@@ -142,7 +164,9 @@ def _with_status(resolved: pl.DataFrame, apply_fuzzy: bool) -> pl.DataFrame:
     )
 
 
-def _higher(asked: pl.DataFrame, resolved: pl.DataFrame, queries: pl.DataFrame, candidates: Candidates) -> pl.DataFrame:
+def _higher(
+    asked: pl.DataFrame, resolved: pl.DataFrame, queries: pl.DataFrame, candidates: Candidates
+) -> pl.DataFrame:
     """q, higher, higher_rank: the lowest taxon above an unresolved name that the backbone has."""
     rest = asked.join(resolved.filter(pl.col("matched").is_null()).select("q"), on="q", how="semi")
     rest = rest.with_columns(pl.lit("").alias("author"))
@@ -189,24 +213,33 @@ def _with_lineage(resolved: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     taken = pl.col("matched").is_not_null()
     epithet = pl.when((pl.col("epithet") != "") | (pl.col("text") == "")).then("epithet").otherwise("species")
     kept = {rank: pl.col(rank) for rank in DECIDING}
-    kept["genus"] = pl.when((pl.col("epithet") != "") & (pl.col("word") != "")).then("word").otherwise("genus")
+    kept["genus"] = (
+        pl.when((pl.col("epithet") != "") & (pl.col("word") != "")).then("word").otherwise("genus")
+    )
     kept["species"] = epithet
     above = {rank: pl.col("higher_rank").is_in(HIGHER[HIGHER.index(rank) :]) for rank in DECIDING}
     aligned = {}
     for rank, given in kept.items():
         new = pl.col(f"{rank}_new").fill_null("")
-        filled = pl.when(above.get(rank, pl.lit(False)).fill_null(False) & (new != "")).then(new).otherwise(given)
+        filled = (
+            pl.when(above.get(rank, pl.lit(False)).fill_null(False) & (new != "")).then(new).otherwise(given)
+        )
         aligned[rank] = pl.when(taken).then(new).otherwise(filled).alias(f"aligned_{rank}")
     names = backbone.names.select(pl.col("row").alias("proposed"), pl.col("key").alias("proposal"))
     proposed = resolved.select("proposed").drop_nulls().unique().lazy()
     names = names.join(proposed, on="proposed", how="semi").collect(engine="streaming")
     common = backbone.common_names.filter("best")
     common = common.select(pl.col("row").alias("source"), pl.col("common_name").alias("known"))
-    resolved = resolved.with_columns(*aligned.values()).join(names, on="proposed", how="left", maintain_order="left")
+    resolved = resolved.with_columns(*aligned.values()).join(
+        names, on="proposed", how="left", maintain_order="left"
+    )
     resolved = resolved.join(common, on="source", how="left", maintain_order="left")
     known = pl.when(taken).then("known").fill_null("")
     return resolved.with_columns(
-        pl.when(pl.col("common_name") != "").then("common_name").otherwise(known).alias("aligned_common_name"),
+        pl.when(pl.col("common_name") != "")
+        .then("common_name")
+        .otherwise(known)
+        .alias("aligned_common_name"),
         pl.when(taken).then("id_new").fill_null("").alias("matched_id"),
         pl.when(taken).then("key_new").fill_null("").alias("matched_name"),
         pl.col("proposal").fill_null(""),

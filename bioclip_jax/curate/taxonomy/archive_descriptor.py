@@ -1,6 +1,7 @@
 """meta.xml, in which a Darwin Core Archive says what its tables are and how they are written.
 
-The format is that of https://dwc.tdwg.org/text/: a core and extensions, each with a file, its separators and terms.
+The format is that of https://dwc.tdwg.org/text/: a core and extensions, each with a file, its separators and
+terms.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
 class TableLayout:
     """A table of an archive: its file, how that is written, and the term of each column that has one.
 
-    terms: the number of each term's column; the id of a row is its taxonID. constants: terms that have one value in
-    all rows.
+    terms: the number of each term's column; the id of a row is its taxonID. constants: terms that have one
+    value in all rows.
     """
 
     location: str
@@ -48,11 +49,13 @@ def read_descriptor(content: bytes) -> dict[str, TableLayout]:
 
 def short_term(term: str) -> str:
     """ "dwc:taxonID" or "http://rs.tdwg.org/dwc/terms/taxonID" as taxonID."""
-    return term.strip("\ufeff \t\r\"").replace("/", ":").replace("#", ":").rsplit(":", 1)[-1]
+    return term.strip('\ufeff \t\r"').replace("/", ":").replace("#", ":").rsplit(":", 1)[-1]
 
 
 def _layout(element: ElementTree.Element) -> TableLayout | None:
-    location = next((part.text for part in element.iter() if _local(part.tag) == "location" and part.text), "").strip()
+    location = next(
+        (part.text for part in element.iter() if _local(part.tag) == "location" and part.text), ""
+    ).strip()
     terms, constants = {}, {}
     for field in element:
         kind, index = _local(field.tag), field.get("index", "")

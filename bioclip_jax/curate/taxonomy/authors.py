@@ -15,8 +15,8 @@ _STANDARD = {"l": "linnaeus", "linne": "linnaeus", "dc": "candolle", "hbk": "kun
 def same_author(left: str, right: str) -> bool:
     """Whether two authorships agree: a surname of one begins one of the other, and no year contradicts.
 
-    Those who made the combination count, and the authors in parentheses only where there are no others. False where
-    either names nobody. Years one apart agree: title pages do not.
+    Those who made the combination count, and the authors in parentheses only where there are no others. False
+    where either names nobody. Years one apart agree: title pages do not.
     """
     years = [YEAR.findall(text)[-1:] for text in (left, right)]
     if all(years) and abs(int(years[0][0]) - int(years[1][0])) > 1:

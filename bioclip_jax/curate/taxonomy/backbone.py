@@ -1,9 +1,10 @@
 """The backbone: every name that a taxonomy knows, what is accepted for it, and its lineage; prepared once, kept.
 
-A Darwin Core Taxon table becomes two Parquet files in the user's cache. names.parquet has a row for each name:
-row, taxon_id, key (the canonical name), genus and epithet (its first and second word), rank, standing (0 accepted,
-1 doubtful, 2 synonym, 3 ambiguous synonym, 4 misapplied), accepted (row of the accepted name), authorship, hybrid and
-lineage (that of the accepted name); lineages.parquet has the ranks from kingdom to genus of each lineage.
+A Darwin Core Taxon table becomes two Parquet files in the user's cache. names.parquet has a row for each
+name: row, taxon_id, key (the canonical name), genus and epithet (its first and second word), rank, standing
+(0 accepted, 1 doubtful, 2 synonym, 3 ambiguous synonym, 4 misapplied), accepted (row of the accepted name),
+authorship, hybrid and lineage (that of the accepted name); lineages.parquet has the ranks from kingdom to
+genus of each lineage.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _VERSION = 2
 class Backbone:
     """A taxonomy on disk: `names` and `lineages` as described above, `common_names` (row, common_name, best).
 
-    `location`: a Taxon table, or the folder or zip of a Darwin Core Archive. `vernacular`: a VernacularName table;
-    without it, that of the archive, if there is one. `language`: of the common names, as ISO 639 ("en" or "eng").
-    UserError if a table is not there, cannot be read or lacks a column.
+    `location`: a Taxon table, or the folder or zip of a Darwin Core Archive. `vernacular`: a VernacularName
+    table; without it, that of the archive, if there is one. `language`: of the common names, as ISO 639 ("en"
+    or "eng"). UserError if a table is not there, cannot be read or lacks a column.
     """
 
     def __init__(self, location: str | Path, vernacular: str | Path | None = None, language: str = "en"):
@@ -104,7 +105,9 @@ class Backbone:
         except OSError as error:
             # Another process has made the same meanwhile.
             if not folder.is_dir():
-                raise UserError(f"the backbone cannot be kept in {cache}: {error.strerror}; make room there") from error
+                raise UserError(
+                    f"the backbone cannot be kept in {cache}: {error.strerror}; make room there"
+                ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return folder

@@ -1,7 +1,7 @@
 """Tables of a Darwin Core Archive, as GBIF, the Catalogue of Life and World Flora Online publish them.
 
-An archive is a file, a folder or a zip. Where it has a meta.xml, that says which file is which table and how it is
-written; without one, files are known by their names or else by their columns. The terms are those of
+An archive is a file, a folder or a zip. Where it has a meta.xml, that says which file is which table and how
+it is written; without one, files are known by their names or else by their columns. The terms are those of
 https://dwc.tdwg.org/terms/. Publishers write them with a prefix ("dwc:taxonID") or without.
 """
 
@@ -17,7 +17,13 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.archive_descriptor import MAX_BYTES, NAME, TableLayout, read_descriptor, short_term
+from bioclip_jax.curate.taxonomy.archive_descriptor import (
+    MAX_BYTES,
+    NAME,
+    TableLayout,
+    read_descriptor,
+    short_term,
+)
 from bioclip_jax.errors import UserError
 
 TAXON = ("taxon", "taxa")
@@ -35,8 +41,8 @@ Member = Path | PurePosixPath
 def opened(location: Path, stems: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
     """The table at `location`, or that of an archive: TAXON or VERNACULAR.
 
-    Every column is text, "" where there is nothing, and is named by its term without a prefix. UserError if there is
-    no such table or it cannot be read. A table in a zip is unpacked to a temporary folder meanwhile.
+    Every column is text, "" where there is nothing, and is named by its term without a prefix. UserError if
+    there is no such table or it cannot be read. A table in a zip is unpacked to a temporary folder meanwhile.
     """
     try:
         member = find(location, stems)
@@ -56,9 +62,13 @@ def opened(location: Path, stems: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
                 unpacked = member
             yield _scan_described(unpacked, layout) if layout else scan(unpacked)
     except FileNotFoundError as error:
-        raise UserError(f"there is no {location}; give the backbone's Taxon.tsv, its folder or its zip") from error
+        raise UserError(
+            f"there is no {location}; give the backbone's Taxon.tsv, its folder or its zip"
+        ) from error
     except (pl.exceptions.PolarsError, zipfile.BadZipFile, OSError, LookupError, UnicodeError) as error:
-        raise UserError(f"{location} cannot be read as a table: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(
+            f"{location} cannot be read as a table: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 def find(location: Path, stems: tuple[str, ...]) -> Member | None:
@@ -102,7 +112,9 @@ def _scan_described(path: Path, layout: TableLayout) -> pl.LazyFrame:
     return frame.select(*(pl.col(column).alias(term) for term, column in terms.items()), *constants)
 
 
-def _scan_text(path: Path, separator: str, quote: str, header: bool = True, skip_rows: int = 0) -> pl.LazyFrame:
+def _scan_text(
+    path: Path, separator: str, quote: str, header: bool = True, skip_rows: int = 0
+) -> pl.LazyFrame:
     return pl.scan_csv(
         path,
         separator=separator,

@@ -1,8 +1,10 @@
 """Near-misses: names of the backbone within two edits of a name that it does not have.
 
-An edit is a letter put in, left out, changed or swapped with the next (optimal string alignment distance). Names are
-compared in blocks only: a species with those of its genus, with those that share its epithet, and with those of genera
-one edit away; a name of one word with those that begin or end alike. So the time grows with the misspelt names.
+An edit is a letter put in, left out, changed or swapped with the next (optimal string alignment distance).
+Names are
+compared in blocks only: a species with those of its genus, with those that share its epithet, and with those
+of genera one edit away; a name of one word with those that begin or end alike. So the time grows with the
+misspelt names.
 """
 
 from __future__ import annotations
@@ -22,14 +24,22 @@ _CELLS = 1 << 24
 _LARGE = 1 << 18
 _SHORT = 8
 # Latin endings that follow the genus's gender, and spellings that authors mix up.
-_ENDINGS = (("(?:us|a|um|is|e|er|ra|rum|os|on)$", ""), ("ii$", "i"), ("y", "i"), ("ph", "f"), ("th", "t"), ("ae", "e"))
+_ENDINGS = (
+    ("(?:us|a|um|is|e|er|ra|rum|os|on)$", ""),
+    ("ii$", "i"),
+    ("y", "i"),
+    ("ph", "f"),
+    ("th", "t"),
+    ("ae", "e"),
+)
 
 
 def near_misses(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     """The nearest name for each query: q, row, accepted, near (the name), distance, score, others.
 
-    `queries`: q, key, word, epithet, hint and the ranks that tell homonyms apart, as match.Candidates.best takes
-    them; a name whose lineage contradicts any of them is no near-miss. score: 1 - distance / length of the name.
+    `queries`: q, key, word, epithet, hint and the ranks that tell homonyms apart, as match.Candidates.best
+    takes them; a name whose lineage contradicts any of them is no near-miss. score: 1 - distance / length of
+    the name.
     others: how many other taxa are as near. Queries without a near-miss are left out.
     """
     species = queries.filter(pl.col("epithet") != "")
@@ -42,9 +52,13 @@ def near_misses(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     ranks = queries.drop("epithet", "word")
     pairs = pairs.join(ranks, on="q").join(names, on="row", how="inner").filter(~contradicts())
     # Of names as near, one of the rank that was said.
-    same_rank = (pl.col("hint") == "") | (pl.col("hint") == "species") | (pl.col("hint") == pl.col("rank_known"))
+    same_rank = (
+        (pl.col("hint") == "") | (pl.col("hint") == "species") | (pl.col("hint") == pl.col("rank_known"))
+    )
     pairs = pairs.filter(same_rank)
-    pairs = pairs.filter(pl.col("distance") == pl.col("distance").min().over("q")).sort("q", "standing", "near", "row")
+    pairs = pairs.filter(pl.col("distance") == pl.col("distance").min().over("q")).sort(
+        "q", "standing", "near", "row"
+    )
     best = pairs.group_by("q", maintain_order=True).agg(
         pl.first("row", "accepted", "near", "distance", "key"),
         (pl.struct("accepted_key", "lineage").n_unique() - 1).alias("others"),
@@ -62,7 +76,9 @@ def _near_species(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     found = [
         _blocks(_block(asked, "genus", "epithet"), _block(in_genus, "genus", "epithet")),
         _same_stem(asked, in_genus),
-        _blocks(_block(asked, "epithet", "genus"), _block(_having(names, asked, "epithet"), "epithet", "genus")),
+        _blocks(
+            _block(asked, "epithet", "genus"), _block(_having(names, asked, "epithet"), "epithet", "genus")
+        ),
     ]
     done = pl.concat(found)
     rest = asked.join(done, on="q", how="anti")
@@ -71,7 +87,9 @@ def _near_species(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     near = _similar(misspelt, genera).filter(pl.col("distance") == 1)
     near = near.join(misspelt, on="q").select("genus", "row").join(genera.rename({"genus": "near"}), on="row")
     rest = rest.join(near.select("genus", "near"), on="genus").drop("genus").rename({"near": "genus"})
-    twice = _blocks(_block(rest, "genus", "epithet"), _block(_having(names, rest, "genus"), "genus", "epithet"))
+    twice = _blocks(
+        _block(rest, "genus", "epithet"), _block(_having(names, rest, "genus"), "genus", "epithet")
+    )
     return pl.concat([done, twice.with_columns(pl.col("distance") + 1)])
 
 
@@ -83,7 +101,8 @@ def _near_words(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
 def _similar(asked: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """q, row, distance of words that are near and begin with the same three letters or end with the same five.
 
-    Short words have too few letters for that: they are near if both are the same less one letter. `asked`: q, genus;
+    Short words have too few letters for that: they are near if both are the same less one letter. `asked`: q,
+    genus;
     `names`: row, genus.
     """
     word = pl.col("word")
@@ -103,7 +122,9 @@ def _having(names: pl.LazyFrame, asked: pl.DataFrame, column: str) -> pl.DataFra
 
 
 def _block(table: pl.DataFrame, block: str, word: str) -> pl.DataFrame:
-    return table.select(table.columns[0], pl.col(block).alias("block"), pl.col(word).str.to_lowercase().alias("word"))
+    return table.select(
+        table.columns[0], pl.col(block).alias("block"), pl.col(word).str.to_lowercase().alias("word")
+    )
 
 
 def _same_stem(asked: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
@@ -131,7 +152,9 @@ def _blocks(asked: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     found = [_nearest(*row) for row in grouped.select("q", "word", "row", "names").iter_rows()]
     columns = [np.concatenate(parts) for parts in zip(*found)] if found else [np.zeros(0, np.int64)] * 3
     types = {"q": pl.UInt32, "row": pl.UInt32, "distance": pl.UInt8}
-    return pl.DataFrame([pl.Series(name, values, dtype=kind) for (name, kind), values in zip(types.items(), columns)])
+    return pl.DataFrame(
+        [pl.Series(name, values, dtype=kind) for (name, kind), values in zip(types.items(), columns)]
+    )
 
 
 def _nearest(q: list[int], words: list[str], rows: list[int], names: list[str]) -> tuple[np.ndarray, ...]:
@@ -141,7 +164,9 @@ def _nearest(q: list[int], words: list[str], rows: list[int], names: list[str]) 
     for start in range(0, len(words), step):
         piece = words[start : start + step]
         workers = -1 if len(piece) * len(names) > _LARGE else 1
-        distances = cdist(piece, names, scorer=OSA.distance, score_cutoff=_EDITS, dtype=np.uint8, workers=workers)
+        distances = cdist(
+            piece, names, scorer=OSA.distance, score_cutoff=_EDITS, dtype=np.uint8, workers=workers
+        )
         near = distances <= allowed[start : start + step, None]
         # Equal words are near too, where they come from unequal blocks.
         i, j = near.nonzero()

@@ -14,7 +14,8 @@ def ancestors(
 ) -> Int32[np.ndarray, "nodes 6"]:
     """The row of each node's nearest ancestor-or-self at each rank, -1 where it has none.
 
-    `parents`: each taxon's parent's row, -1 at the root. `ranks`: 0 kingdom to 5 genus, -1 for any other rank.
+    `parents`: each taxon's parent's row, -1 at the root. `ranks`: 0 kingdom to 5 genus, -1 for any other
+    rank.
     """
     found = np.full((len(nodes), 6), -1, np.int32)
     active = np.arange(len(nodes))

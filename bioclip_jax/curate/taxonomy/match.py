@@ -13,7 +13,12 @@ DECIDING = RANKS[:5]
 # Of those, the ones that a revision seldom changes: without them there is no talk of the same organism.
 _FIRM, _LOOSE = DECIDING[:3], DECIDING[3:]
 # What other systems call the same kingdom.
-_KINGDOMS = {"Metazoa": "Animalia", "Viridiplantae": "Plantae", "Eubacteria": "Bacteria", "Monera": "Bacteria"}
+_KINGDOMS = {
+    "Metazoa": "Animalia",
+    "Viridiplantae": "Plantae",
+    "Eubacteria": "Bacteria",
+    "Monera": "Bacteria",
+}
 
 
 class Candidates:
@@ -27,9 +32,10 @@ class Candidates:
     def best(self, queries: pl.DataFrame) -> pl.DataFrame:
         """The name that each query is: q, row, accepted, standing, outcome, others.
 
-        `queries`: q, key, hint, author and the ranks of DECIDING as given, "" for what is unknown to the user or to
-        the backbone. Queries without a candidate are left out. outcome: "found"; "ambiguous", where others names the
-        candidates; "unlike", where the ranks given say that it is another organism. Row is the first candidate's.
+        `queries`: q, key, hint, author and the ranks of DECIDING as given, "" for what is unknown to the user
+        or to the backbone. Queries without a candidate are left out. outcome: "found"; "ambiguous", where
+        others names the candidates; "unlike", where the ranks given say that it is another organism. Row is
+        the first candidate's.
         """
         pairs = queries.join(self._names, on="key", how="inner")
         for rank in DECIDING:
@@ -40,8 +46,14 @@ class Candidates:
         hinted = pl.when(pl.col("hint") == "species").then(pl.col("second") != "").otherwise(_same_rank())
         pairs = pairs.with_columns(hinted.fill_null(False).alias("hinted"), score.alias("score"))
         pairs = _with_authors(pairs)
-        like = pl.col("hinted").cast(pl.Int32) * 2000 + pl.col("score") * 4 + pl.col("author_agrees").cast(pl.Int32)
-        pairs = pairs.with_columns(like.alias("like")).filter(pl.col("like") == pl.col("like").max().over("q"))
+        like = (
+            pl.col("hinted").cast(pl.Int32) * 2000
+            + pl.col("score") * 4
+            + pl.col("author_agrees").cast(pl.Int32)
+        )
+        pairs = pairs.with_columns(like.alias("like")).filter(
+            pl.col("like") == pl.col("like").max().over("q")
+        )
         # An accepted name stands before a synonym, but not where they are of different kingdoms.
         firm = pl.col("standing").is_in([0, 2])
         known = pl.when((pl.col("kingdom_known") != "") & firm).then("kingdom_known")
@@ -70,7 +82,9 @@ class Candidates:
 
 def with_accepted(backbone: Backbone, names: pl.DataFrame) -> pl.DataFrame:
     """Names with the key of what is accepted for each, and the lineage as columns kingdom_known to family_known."""
-    names = names.rename({"genus": "first", "epithet": "second", "authorship": "author_known", "rank": "rank_known"})
+    names = names.rename(
+        {"genus": "first", "epithet": "second", "authorship": "author_known", "rank": "rank_known"}
+    )
     wanted = names.select(pl.col("accepted").unique().alias("row")).lazy()
     accepted = backbone.names.join(wanted, on="row", how="semi").select(
         pl.col("row").alias("accepted"), pl.col("key").alias("accepted_key")

@@ -6,7 +6,16 @@ import polars as pl
 
 from bioclip_jax.text.taxon import RANKS
 
-_COLUMNS = ("status", "matched_id", "matched_name", *RANKS, "common_name", "proposal", "proposal_score", "note")
+_COLUMNS = (
+    "status",
+    "matched_id",
+    "matched_name",
+    *RANKS,
+    "common_name",
+    "proposal",
+    "proposal_score",
+    "note",
+)
 
 
 def with_notes(resolved: pl.DataFrame) -> pl.DataFrame:
@@ -38,7 +47,13 @@ def note() -> pl.Expr:
         _when(column("of_species"), column("infraspecific"), " left out: not in the backbone"),
         _when(matched & (column("species_new") == ""), "at ", rank, " level"),
         _when(matched & column("key_new").str.count_matches(" ").gt(1), "of ", rank, " ", name),
-        _when(~matched & column("higher").is_not_null(), "lineage of ", column("higher_rank"), " ", column("key_new")),
+        _when(
+            ~matched & column("higher").is_not_null(),
+            "lineage of ",
+            column("higher_rank"),
+            " ",
+            column("key_new"),
+        ),
         _filled(),
         *(_changed(rank) for rank in RANKS[:-1]),
     ]
@@ -54,7 +69,8 @@ def _when(condition: pl.Expr, *words: str | pl.Expr) -> pl.Expr:
 def _filled() -> pl.Expr:
     """The ranks that were not given: "filled: phylum, class"."""
     names = [
-        pl.when((pl.col(rank) == "") & (pl.col(f"aligned_{rank}") != "")).then(pl.lit(rank)) for rank in RANKS[:-1]
+        pl.when((pl.col(rank) == "") & (pl.col(f"aligned_{rank}") != "")).then(pl.lit(rank))
+        for rank in RANKS[:-1]
     ]
     joined = pl.concat_str(names, separator=", ", ignore_nulls=True)
     return pl.when(joined != "").then(pl.lit("filled: ") + joined)

@@ -18,7 +18,8 @@ _HIGHER = RANKS[:-1]
 _NEEDED = ("taxonID", "scientificName", "taxonRank")
 # Ranks between genus and species: "Rosa subgen. Rosa" is not what "Rosa" means.
 _INFRAGENERIC = (
-    "subgenus infrageneric infrageneric_name section subsection series subseries supersection supraspecific_name "
+    "subgenus infrageneric infrageneric_name section subsection series subseries supersection "
+    "supraspecific_name "
     "species_aggregate aggregate"
 ).split()
 _PLAIN = r"^[A-Z][a-z]+( [a-z]{4,}){0,2}$"
@@ -36,7 +37,10 @@ def prepare_names(table: pl.LazyFrame, folder: Path, where: str) -> None:
         raise UserError(f"{where} has no rows; give a Darwin Core Taxon table")
     names = names.with_columns(canonical_keys(names["canonical"]).alias("key")).drop("canonical")
     names = _with_accepted(names)
-    if set(_HIGHER[:5]) & set(columns) and names.select(pl.any_horizontal(pl.col(_HIGHER) != "").any()).item():
+    if (
+        set(_HIGHER[:5]) & set(columns)
+        and names.select(pl.any_horizontal(pl.col(_HIGHER) != "").any()).item()
+    ):
         names, lineages = _lineages_from_columns(names)
     else:
         names, lineages = _lineages_from_parents(names)
@@ -45,7 +49,9 @@ def prepare_names(table: pl.LazyFrame, folder: Path, where: str) -> None:
     names = names.with_columns(names["lineage"].gather(names["accepted"]).alias("lineage"))
     names = names.filter(pl.col("accepted").is_not_null() & ~pl.col("rank").is_in(_INFRAGENERIC))
     if not names.height:
-        raise UserError(f"{where} has no accepted name; give a Darwin Core Taxon table with its taxonomicStatus")
+        raise UserError(
+            f"{where} has no accepted name; give a Darwin Core Taxon table with its taxonomicStatus"
+        )
     words = pl.col("key").str.splitn(" ", 3).struct
     names = names.select(
         *("row", "taxon_id", "key", words.field("field_0").alias("genus")),
@@ -62,8 +68,12 @@ def canonical_keys(names: pl.Series) -> pl.Series:
     )
     rest = frame.filter(pl.col("key").is_null())["name"].unique()
     # In pieces, because Python's strings take three times the room.
-    keys = [pl.Series([name_key(name) for name in piece.to_list()], dtype=pl.String) for piece in _pieces(rest)]
-    parsed = pl.DataFrame({"name": rest, "parsed": pl.concat(keys) if keys else pl.Series([], dtype=pl.String)})
+    keys = [
+        pl.Series([name_key(name) for name in piece.to_list()], dtype=pl.String) for piece in _pieces(rest)
+    ]
+    parsed = pl.DataFrame(
+        {"name": rest, "parsed": pl.concat(keys) if keys else pl.Series([], dtype=pl.String)}
+    )
     frame = frame.join(parsed, on="name", how="left", maintain_order="left")
     return frame.select(pl.coalesce("key", "parsed")).to_series().alias("key")
 
@@ -87,7 +97,9 @@ def _selected(columns: list[str]) -> list[pl.Expr]:
     scientific = column("scientificName")
     epithets = column("specificEpithet")
     generic = column("genericName") if "genericName" in columns else column("genus")
-    built = pl.concat_str(generic, pl.lit(" "), epithets, pl.lit(" "), column("infraspecificEpithet")).str.strip_chars()
+    built = pl.concat_str(
+        generic, pl.lit(" "), epithets, pl.lit(" "), column("infraspecificEpithet")
+    ).str.strip_chars()
     canonical = pl.when((generic != "") & (epithets != "")).then(built).otherwise(scientific)
     if "canonicalName" in columns:
         canonical = pl.when(column("canonicalName") != "").then(column("canonicalName")).otherwise(canonical)
@@ -99,7 +111,11 @@ def _selected(columns: list[str]) -> list[pl.Expr]:
         canonical.alias("canonical"),
         column("scientificNameAuthorship").alias("authorship"),
         column("taxonRank").str.to_lowercase().str.replace_all(" ", "_").cast(pl.Categorical).alias("rank"),
-        column("taxonomicStatus").str.to_lowercase().str.replace_all("_", " ").cast(pl.Categorical).alias("status"),
+        column("taxonomicStatus")
+        .str.to_lowercase()
+        .str.replace_all("_", " ")
+        .cast(pl.Categorical)
+        .alias("status"),
         hybrid.alias("hybrid"),
         *(_value(column(rank)).cast(pl.Categorical).alias(rank) for rank in _HIGHER),
     ]
@@ -127,7 +143,9 @@ def _with_accepted(names: pl.DataFrame) -> pl.DataFrame:
     )
     names = names.with_columns(standing.cast(pl.UInt8).alias("standing"))
     names = names.join(rows, left_on="accepted_id", right_on="taxon_id", how="left", maintain_order="left")
-    names = names.with_columns(pl.when(pl.col("standing") < 2).then("row").otherwise("accepted").alias("accepted"))
+    names = names.with_columns(
+        pl.when(pl.col("standing") < 2).then("row").otherwise("accepted").alias("accepted")
+    )
     # A synonym of a synonym leads on to what is accepted; a circle leads nowhere.
     accepted = names["accepted"].fill_null(names.height).to_numpy()
     step = np.append(accepted, names.height)
@@ -141,7 +159,9 @@ def _with_accepted(names: pl.DataFrame) -> pl.DataFrame:
 
 def _lineages_from_columns(names: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     lineages = names.select(_HIGHER).unique(maintain_order=True).with_row_index("lineage")
-    names = names.join(lineages, on=list(_HIGHER), how="left", maintain_order="left").drop("parent_id", *_HIGHER)
+    names = names.join(lineages, on=list(_HIGHER), how="left", maintain_order="left").drop(
+        "parent_id", *_HIGHER
+    )
     return names, lineages.with_columns(pl.col(_HIGHER).cast(pl.String))
 
 
@@ -150,11 +170,17 @@ def _lineages_from_parents(names: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFr
     names = names.join(rows, left_on="parent_id", right_on="taxon_id", how="left", maintain_order="left")
     names = names.drop("parent_id", *_HIGHER)
     parents = names["parent"].cast(pl.Int32).fill_null(-1).to_numpy()
-    rank = names["rank"].cast(pl.String).replace_strict(list(_HIGHER), range(6), default=-1, return_dtype=pl.Int8)
+    rank = (
+        names["rank"]
+        .cast(pl.String)
+        .replace_strict(list(_HIGHER), range(6), default=-1, return_dtype=pl.Int8)
+    )
     ranks = np.where(names["standing"].to_numpy() < 2, rank.to_numpy(), -1).astype(np.int8)
     # A species has its parent's lineage; so few rows need to climb.
     own = (ranks >= 0) | (parents < 0)
-    nodes, lineage = np.unique(np.where(own, np.arange(len(own)), parents).astype(np.int32), return_inverse=True)
+    nodes, lineage = np.unique(
+        np.where(own, np.arange(len(own)), parents).astype(np.int32), return_inverse=True
+    )
     found = ancestors(parents, ranks, nodes)
     keys = pl.concat([names["key"], pl.Series([""])])
     places = np.where(found < 0, len(own), found)

@@ -37,18 +37,27 @@ def given_taxa(taxa: pl.DataFrame | Sequence[Taxon]) -> pl.DataFrame:
         if source is None:
             columns.append(pl.lit("").alias(name))
             continue
-        text = pl.col(source).cast(pl.String).fill_null("").str.replace_all(f"[{INVISIBLE}]", "").str.normalize("NFC")
+        text = (
+            pl.col(source)
+            .cast(pl.String)
+            .fill_null("")
+            .str.replace_all(f"[{INVISIBLE}]", "")
+            .str.normalize("NFC")
+        )
         text = text.str.replace_all(r"\s+", " ").str.strip_chars()
-        columns.append(pl.when(text.str.contains(MISSING_PATTERN)).then(pl.lit("")).otherwise(text).alias(name))
+        columns.append(
+            pl.when(text.str.contains(MISSING_PATTERN)).then(pl.lit("")).otherwise(text).alias(name)
+        )
     return taxa.select(*columns) if taxa.width else pl.DataFrame(schema=dict.fromkeys(GIVEN, pl.String))
 
 
 def distinct_queries(given: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
     """The distinct taxa, and for each row of `given` the query it is.
 
-    Columns of a query: q (its number), those of GIVEN with the ranks above species in canonical form, text (the name
-    as given), hint (the rank it is said to have, "" unknown), genus_author, and the parts of the name: key (to look
-    up), word and epithet (its first two), infraspecific, author, qualifier, hybrid, formula.
+    Columns of a query: q (its number), those of GIVEN with the ranks above species in canonical form, text
+    (the name as given), hint (the rank it is said to have, "" unknown), genus_author, and the parts of the
+    name: key (to look up), word and epithet (its first two), infraspecific, author, qualifier, hybrid,
+    formula.
     """
     queries = given.unique(maintain_order=True).with_row_index("q")
     rows = given.join(queries, on=list(GIVEN), how="left", maintain_order="left")["q"]
@@ -90,7 +99,9 @@ def _text() -> pl.Expr:
 
 def _lowest(shown: Callable[[str], pl.Expr]) -> pl.Expr:
     """What `shown` makes of the lowest rank above the species that is given."""
-    return pl.coalesce(pl.when(pl.col(rank) != "").then(shown(rank)) for rank in reversed(HIGHER)).fill_null("")
+    return pl.coalesce(pl.when(pl.col(rank) != "").then(shown(rank)) for rank in reversed(HIGHER)).fill_null(
+        ""
+    )
 
 
 def _hint() -> pl.Expr:
@@ -101,16 +112,26 @@ def _hint() -> pl.Expr:
 def _parsed(texts: pl.Series) -> pl.DataFrame:
     """The parts of each text as columns."""
     distinct = texts.unique()
-    frames = [_parts(distinct.slice(start, _CHUNK).to_list()) for start in range(0, max(len(distinct), 1), _CHUNK)]
-    parts = texts.rename("text").to_frame().join(pl.concat(frames), on="text", how="left", maintain_order="left")
+    frames = [
+        _parts(distinct.slice(start, _CHUNK).to_list()) for start in range(0, max(len(distinct), 1), _CHUNK)
+    ]
+    parts = (
+        texts.rename("text").to_frame().join(pl.concat(frames), on="text", how="left", maintain_order="left")
+    )
     return parts.drop("text")
 
 
 def _parts(texts: list[str]) -> pl.DataFrame:
     names = [parse_name(text) for text in texts]
-    columns = dict(zip(ScientificName._fields, zip(*names))) if names else dict.fromkeys(ScientificName._fields, ())
+    columns = (
+        dict(zip(ScientificName._fields, zip(*names))) if names else dict.fromkeys(ScientificName._fields, ())
+    )
     text = {"text": texts, "key": [name.canonical for name in names]}
-    text |= {"word": columns["genus"], "epithet": columns["species"], "infraspecific": columns["infraspecific"]}
+    text |= {
+        "word": columns["genus"],
+        "epithet": columns["species"],
+        "infraspecific": columns["infraspecific"],
+    }
     text |= {"author": columns["authorship"], "qualifier": columns["qualifier"]}
     flags = {name: pl.Series(columns[name], dtype=pl.Boolean) for name in ("hybrid", "formula")}
     return pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in text.items()} | flags)

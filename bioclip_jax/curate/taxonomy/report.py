@@ -23,7 +23,8 @@ _MEANING = {
 def alignment_report(result: pl.DataFrame, count_column: str | None = None) -> tuple[str, pl.DataFrame]:
     """The report as Markdown, and as a table: a row for each distinct name and what became of it, by status and name.
 
-    `result`: as align gives it. `count_column`: the images each row stands for; without it, a row is one image.
+    `result`: as align gives it. `count_column`: the images each row stands for; without it, a row is one
+    image.
     """
     table = _distinct(result, count_column)
     return _markdown(table), table
@@ -31,7 +32,9 @@ def alignment_report(result: pl.DataFrame, count_column: str | None = None) -> t
 
 def status_counts(table: pl.DataFrame) -> dict[str, dict[str, int]]:
     """Names and images of each status, from the report's table."""
-    counted = {row[0]: row[1:] for row in table.group_by("status").agg(pl.len(), pl.col("images").sum()).iter_rows()}
+    counted = {
+        row[0]: row[1:] for row in table.group_by("status").agg(pl.len(), pl.col("images").sum()).iter_rows()
+    }
     return {status: dict(zip(("names", "images"), counted.get(status, (0, 0)))) for status in STATUSES}
 
 
@@ -49,11 +52,15 @@ def _distinct(result: pl.DataFrame, count_column: str | None) -> pl.DataFrame:
     name = pl.concat_str(_given(result, "genus"), _given(result, "species"), separator=" ", ignore_nulls=True)
     lowest = pl.coalesce(*reversed(given[:-1]), _given(result, "common_name")).fill_null("")
     name = pl.when(name != "").then(name).otherwise(lowest)
-    whole = next((column for column in ("scientific_name", "scientificName") if column in result.columns), None)
+    whole = next(
+        (column for column in ("scientific_name", "scientificName") if column in result.columns), None
+    )
     if whole is not None:
         name = pl.coalesce(_blank(pl.col(whole)), name)
     images = pl.lit(1) if count_column is None else pl.col(count_column)
-    lineage = pl.concat_str([_blank(pl.col(_aligned(result, r))) for r in RANKS], separator=" ", ignore_nulls=True)
+    lineage = pl.concat_str(
+        [_blank(pl.col(_aligned(result, r))) for r in RANKS], separator=" ", ignore_nulls=True
+    )
     return (
         result.select(
             "status",

@@ -33,9 +33,9 @@ def align_table(
 ) -> dict:
     """Align the names of a table, as read_table; write the table, and beside it OUTPUT.report.md and .report.csv.
 
-    Arguments are those of Backbone, align and alignment_report. Returns {"names", "images": counts by status, "rows",
-    "output", "report", "names_report", "seconds"}. UserError for a table without names, and for an output of another
-    format.
+    Arguments are those of Backbone, align and alignment_report. Returns {"names", "images": counts by status,
+    "rows", "output", "report", "names_report", "seconds"}. UserError for a table without names, and for an
+    output of another format.
     """
     start, source, output = time.monotonic(), Path(table), Path(output)
     if output.suffix.lower() not in (*_SEPARATORS, ".parquet"):
@@ -75,7 +75,9 @@ def _check_columns(names: pl.DataFrame, source: Path, count_column: str | None) 
     if count_column is not None:
         counts = names[count_column].cast(pl.Int64, strict=False) if count_column in names.columns else None
         if counts is None or counts.null_count():
-            raise UserError(f"{source} has no column {count_column!r} of whole numbers; name one that counts images")
+            raise UserError(
+                f"{source} has no column {count_column!r} of whole numbers; name one that counts images"
+            )
 
 
 def _write(result: pl.DataFrame, output: Path) -> None:

@@ -6,11 +6,15 @@ import polars as pl
 
 from bioclip_jax.errors import UserError
 
-# GBIF writes languages as ISO 639-1, the Catalogue of Life as ISO 639-3 (some as 639-2/B): 2 letters, then the others.
+# GBIF writes languages as ISO 639-1, the Catalogue of Life as ISO 639-3 (some as 639-2/B): 2 letters, then
+# the others.
 _LANGUAGES = (
-    "ar ara|bg bul|ca cat|cs ces cze|cy cym wel|da dan|de deu ger|el ell gre|en eng|es spa|et est|fa fas per|fi fin|"
-    "fr fra fre|he heb|hi hin|hr hrv|hu hun|id ind|is isl ice|it ita|ja jpn|ko kor|lt lit|lv lav|ms msa may|nb nob|"
-    "nl nld dut|no nor|pl pol|pt por|ro ron rum|ru rus|sk slk slo|sl slv|sr srp|sv swe|sw swa|th tha|tr tur|uk ukr|"
+    "ar ara|bg bul|ca cat|cs ces cze|cy cym wel|da dan|de deu ger|el ell gre|en eng|es spa|et est|fa fas "
+    "per|fi fin|"
+    "fr fra fre|he heb|hi hin|hr hrv|hu hun|id ind|is isl ice|it ita|ja jpn|ko kor|lt lit|lv lav|ms msa "
+    "may|nb nob|"
+    "nl nld dut|no nor|pl pol|pt por|ro ron rum|ru rus|sk slk slo|sl slv|sr srp|sv swe|sw swa|th tha|tr "
+    "tur|uk ukr|"
     "vi vie|zh zho chi|zu zul|af afr"
 )
 _CODES = {code: codes.split() for codes in _LANGUAGES.split("|") for code in codes.split()}
@@ -26,13 +30,15 @@ def language_codes(language: str) -> list[str]:
 def read_common_names(table: pl.LazyFrame, names: pl.LazyFrame, language: str, where: str) -> pl.DataFrame:
     """row (of the accepted taxon), common_name, best; a row a taxon and name, `best` for one name a taxon.
 
-    The best is one that the table prefers, else the most frequent, else the first by the alphabet. Names differ if
-    they do after lower-casing. UserError if a column lacks.
+    The best is one that the table prefers, else the most frequent, else the first by the alphabet. Names
+    differ if they do after lower-casing. UserError if a column lacks.
     """
     columns = table.collect_schema().names()
     missing = [name for name in ("taxonID", "vernacularName") if name not in columns]
     if missing:
-        raise UserError(f"{where} has no column {', '.join(missing)}; give a Darwin Core VernacularName table")
+        raise UserError(
+            f"{where} has no column {', '.join(missing)}; give a Darwin Core VernacularName table"
+        )
     if "language" in columns:
         code = pl.col("language").str.strip_chars().str.to_lowercase().str.extract(r"^([a-z]+)")
         spoken = {"en": ["english"]}.get(language_codes(language)[0], [])

@@ -154,7 +154,8 @@ def find_disagreement(captions: Mapping[str, str]) -> str | None:
             if kind in kinds:
                 names[kind] = name
     for kind, name in tagged.items():
-        # Without a taxonomy the tagged captions have the plain name, in which a rank's word may stand by chance.
+        # Without a taxonomy the tagged captions have the plain name, in which a rank's word may stand by
+        # chance.
         taxonomic[kind] = name if name in taxonomic.values() else _untagged(name)
     for names in (scientific, taxonomic, common):
         (first, value), *others = names.items() or [("", "")]

@@ -35,7 +35,7 @@ ERRORS = {
 }
 NOTES = {
     "caption_missing": "made from the others when it is drawn",
-    "caption_unknown": "words for \"unknown\" in a caption, which are left out when it is drawn",
+    "caption_unknown": 'words for "unknown" in a caption, which are left out when it is drawn',
     "progressive_jpeg": "reads more slowly",
     "damaged_jpeg": "libjpeg warns of damage, but there is a picture",
     "cmyk": "converted to RGB when read",
@@ -61,7 +61,8 @@ _LISTED = 100_000
 class Finding(NamedTuple):
     """One thing found: the shard's file, where in it (a sample's key or "byte N"), what kind, and in words.
 
-    severity: "error", or "note" for what is readable all the same; a note stands for `count` samples of the shard.
+    severity: "error", or "note" for what is readable all the same; a note stands for `count` samples of the
+    shard.
     """
 
     shard: str

@@ -22,7 +22,9 @@ def unsafe(name: str) -> str | None:
         return "it begins with a drive letter"
     if _CONTROL(name):
         return "it has a control character"
-    if 4 * len(name) > _LONGEST and any(len(part.encode("utf-8", "replace")) > _LONGEST for part in name.split("/")):
+    if 4 * len(name) > _LONGEST and any(
+        len(part.encode("utf-8", "replace")) > _LONGEST for part in name.split("/")
+    ):
         return f"it is longer than {_LONGEST} bytes"
     return None
 

@@ -27,7 +27,8 @@ _FOLDER = b"5"
 class RawSample:
     """One sample: `place` is the byte or the record where it begins, image_kind its image's extension or "".
 
-    captions: by type, undecoded. interrupted: a damaged place lies in it or before it, so what it lacks may lie there.
+    captions: by type, undecoded. interrupted: a damaged place lies in it or before it, so what it lacks may
+    lie there.
     """
 
     key: str
@@ -116,7 +117,9 @@ def _other_member(entry: Entry, name: str, where: str, findings: Findings) -> No
         target = entry.target.decode("utf-8", "replace")
         findings.error(kind, where, f"{shown(name)} is a link to {shown(target)}")
     elif entry.type != _FOLDER:
-        findings.error("special_member", where, f"{shown(name)} is of type {shown(entry.type.decode('latin-1'))}")
+        findings.error(
+            "special_member", where, f"{shown(name)} is of type {shown(entry.type.decode('latin-1'))}"
+        )
 
 
 def _add_file(sample: RawSample, kind: str, entry: Entry, file: BinaryIO, findings: Findings) -> None:
@@ -132,7 +135,9 @@ def _add_file(sample: RawSample, kind: str, entry: Entry, file: BinaryIO, findin
         return
     largest = LARGEST_IMAGE if is_image else LARGEST_TEXT
     if entry.size > largest:
-        findings.error("member_too_large", sample.key, f"{shown(kind)} is of {entry.size} bytes, more than {largest}")
+        findings.error(
+            "member_too_large", sample.key, f"{shown(kind)} is of {entry.size} bytes, more than {largest}"
+        )
         sample.interrupted = sample.interrupted or is_image
         return
     file.seek(entry.data)
@@ -179,10 +184,14 @@ def _record_samples(path: Path, findings: Findings) -> Iterator[RawSample]:
             if types != (str, bytes, dict):
                 raise TypeError("its key, image or metadata is of a wrong type")
         except Exception as error:  # Riegeli, msgpack and wrong types: each has errors of its own
-            findings.error("damaged_record", f"record {index}", str(error).splitlines()[0][:200] or repr(error))
+            findings.error(
+                "damaged_record", f"record {index}", str(error).splitlines()[0][:200] or repr(error)
+            )
             continue
         if reason := unsafe(sample.key):
-            findings.error("unsafe_member_name", f"record {index}", f"its key is {shown(sample.key)}: {reason}")
+            findings.error(
+                "unsafe_member_name", f"record {index}", f"its key is {shown(sample.key)}: {reason}"
+            )
         yield RawSample(sample.key, index, sample.image, "", captions, sample.taxon, sample.metadata)
 
 

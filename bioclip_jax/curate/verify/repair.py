@@ -37,32 +37,45 @@ def check_output(output: Path, folder: Path) -> None:
     """UserError if `output` has something in it, or is the folder that is repaired, or in it, or around it."""
     here, there = output.resolve(), folder.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
-        raise UserError(f"{output} is not apart from {folder}; shards are not repaired in place, name another folder")
+        raise UserError(
+            f"{output} is not apart from {folder}; shards are not repaired in place, name another folder"
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is there already and not an empty folder; name a new one")
     check_folder(output, "the --repair folder", parents=True)
 
 
 def repair_shards(
-    shards: Sequence[Shard], sound: Sequence[Bool[np.ndarray, " samples"]], output: Path, processes: int | None
+    shards: Sequence[Shard],
+    sound: Sequence[Bool[np.ndarray, " samples"]],
+    output: Path,
+    processes: int | None,
 ) -> dict[str, Any]:
     """Writes each shard's sound samples to a shard of the same name, and sizes.json; returns what was written.
 
-    The folder is there when all of it is. Shards without a sound sample are left out. UserError if the disk is too
-    small or nothing is sound.
+    The folder is there when all of it is. Shards without a sound sample are left out. UserError if the disk
+    is too small or nothing is sound.
     """
     samples = sum(int(mask.sum()) for mask in sound)
     if not samples:
-        raise UserError(f"no sample is sound, so {output} is not written; get the shards again from where they came")
+        raise UserError(
+            f"no sample is sound, so {output} is not written; get the shards again from where they came"
+        )
     with _folder_beside(output) as partial:
         needed = sum(shard.path.stat().st_size for shard in shards) + samples * _ADDED_BYTES
         if (free := shutil.disk_usage(partial).free) < needed:
-            raise UserError(f"{output}: up to {needed:,} bytes are needed and {free:,} are free; name another disk")
-        copies = [_Copy(shard, mask, partial / shard.name) for shard, mask in zip(shards, sound) if mask.any()]
+            raise UserError(
+                f"{output}: up to {needed:,} bytes are needed and {free:,} are free; name another disk"
+            )
+        copies = [
+            _Copy(shard, mask, partial / shard.name) for shard, mask in zip(shards, sound) if mask.any()
+        ]
         for _ in in_order(_write, copies, processes, "writing shards"):
             pass
         for folder in {copy.target.parent for copy in copies}:
-            sizes = {copy.target.name: int(copy.sound.sum()) for copy in copies if copy.target.parent == folder}
+            sizes = {
+                copy.target.name: int(copy.sound.sum()) for copy in copies if copy.target.parent == folder
+            }
             (folder / SIZES_FILE).write_text(json.dumps(sizes, indent=1) + "\n")
     return {"output": str(output), "shards": len(copies), "samples": samples}
 

@@ -15,7 +15,14 @@ from bioclip_jax.curate.verify.checks import check_sample
 from bioclip_jax.curate.verify.findings import Findings
 from bioclip_jax.curate.verify.raw import read_samples
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import RECORD_SUFFIXES, SIZES_FILE, is_compressed_tar, is_hidden, is_tar, suffix_of
+from bioclip_jax.file_kinds import (
+    RECORD_SUFFIXES,
+    SIZES_FILE,
+    is_compressed_tar,
+    is_hidden,
+    is_tar,
+    suffix_of,
+)
 from bioclip_jax.pipeline.sources.open import METADATA_FILES
 
 _INDEX_SUFFIX = ".index"
@@ -61,7 +68,11 @@ def check_shard(shard: Shard) -> ShardResult:
     if not places and not findings.counts:
         findings.note("no_samples", "", "a shard without samples")
     return ShardResult(
-        shard, findings, np.frombuffer(bytes(keys), np.uint64), np.array(places, np.int64), np.array(sound, bool)
+        shard,
+        findings,
+        np.frombuffer(bytes(keys), np.uint64),
+        np.array(places, np.int64),
+        np.array(sound, bool),
     )
 
 
@@ -76,7 +87,9 @@ def find_shards(location: str | Path) -> tuple[Path, list[Shard], list[Findings]
     path = Path(text).expanduser()
     if path.is_file():
         if not (_is_shard(path) or is_compressed_tar(path)):
-            raise UserError(f"{path} is no shard by its name; give a .tar or .array_record file, or a folder of them")
+            raise UserError(
+                f"{path} is no shard by its name; give a .tar or .array_record file, or a folder of them"
+            )
         return path.parent, *_sorted_out(path.parent, [path], follow=True)
     if path.is_dir():
         closed: list[Findings] = []
@@ -145,7 +158,10 @@ def _index_fits(index: Path) -> bool:
         status = index.with_suffix("").stat()
     except OSError:
         return False
-    return len(head) == _INDEX_HEAD.size and _INDEX_HEAD.unpack(head)[1:] == (status.st_size, status.st_mtime_ns)
+    return len(head) == _INDEX_HEAD.size and _INDEX_HEAD.unpack(head)[1:] == (
+        status.st_size,
+        status.st_mtime_ns,
+    )
 
 
 def check_sizes(folder: Path, samples: Mapping[Path, int]) -> list[Findings]:
@@ -162,7 +178,9 @@ def check_sizes(folder: Path, samples: Mapping[Path, int]) -> list[Findings]:
             sizes = None
         counts = {shard.name: count for shard, count in samples.items() if shard.parent == beside}
         if not isinstance(sizes, dict):
-            findings.error("sizes_disagree", "", "it is no JSON object of shards and their numbers of samples")
+            findings.error(
+                "sizes_disagree", "", "it is no JSON object of shards and their numbers of samples"
+            )
             sizes = counts
         for name in sorted({*sizes, *counts}):
             if name not in counts:
@@ -170,6 +188,8 @@ def check_sizes(folder: Path, samples: Mapping[Path, int]) -> list[Findings]:
             elif name not in sizes:
                 findings.error("sizes_disagree", name, "it is not listed")
             elif sizes[name] != counts[name]:
-                findings.error("sizes_disagree", name, f"{str(sizes[name])[:40]} are listed, {counts[name]} are there")
+                findings.error(
+                    "sizes_disagree", name, f"{str(sizes[name])[:40]} are listed, {counts[name]} are there"
+                )
         found.append(findings)
     return found

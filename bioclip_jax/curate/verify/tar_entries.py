@@ -73,7 +73,9 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
             if following is None:
                 yield Damage(after, "data_after_end", "there is data behind the end mark")
                 return
-            yield Damage(following, "joined_tar", "another tar begins behind the end mark; webdataset stops before it")
+            yield Damage(
+                following, "joined_tar", "another tar begins behind the end mark; webdataset stops before it"
+            )
             position = start = following
             long_name, pax = b"", {}
             continue
@@ -84,7 +86,9 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
                 yield _no_tar(block)
                 return
             passed = (end if following is None else following) - position
-            yield Damage(position, "damaged_header", f"there is no sound tar header; {passed} bytes are passed over")
+            yield Damage(
+                position, "damaged_header", f"there is no sound tar header; {passed} bytes are passed over"
+            )
             if following is None:
                 return
             position = start = following
@@ -109,7 +113,9 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
             else:
                 yield Damage(position, "damaged_header", "its extended header gives no sound size")
         if data + size > end:
-            yield Damage(position, "cut_off_tar", f"it is cut off: the member needs {data + size - end} bytes more")
+            yield Damage(
+                position, "cut_off_tar", f"it is cut off: the member needs {data + size - end} bytes more"
+            )
             return
         name = pax.get(b"path") or long_name or header.name
         yield Entry(start, position, name, header.type, header.target, data, size)

@@ -28,12 +28,12 @@ def verify_shards(
 ) -> dict[str, Any]:
     """Reads every header, image and caption of a folder of shards, one shard, or a glob, and says what is wrong where.
 
-    repair: a new folder for clean copies. report: a .csv or .json file for everything found. processes: that share the
-    shards, None for one a core. A shard is read sample by sample, so memory does not grow with its size.
-    Returns {"location", "shards", "samples", "sound" (samples that a repair keeps), "errors", "notes" (how many),
-    "error_counts", "note_counts" (by kind), "first" (by kind the first finding's shard, where, message, ...),
-    "seconds", "repaired" (None, or output, shards, samples)}. UserError for mistakes in the arguments; whatever is
-    wrong with the shards is a finding, not an error here.
+    repair: a new folder for clean copies. report: a .csv or .json file for everything found. processes: that
+    share the shards, None for one a core. A shard is read sample by sample, so memory does not grow with its
+    size. Returns {"location", "shards", "samples", "sound" (samples that a repair keeps), "errors", "notes"
+    (how many), "error_counts", "note_counts" (by kind), "first" (by kind the first finding's shard, where,
+    message, ...), "seconds", "repaired" (None, or output, shards, samples)}. UserError for mistakes in the
+    arguments; whatever is wrong with the shards is a finding, not an error here.
     """
     began = time.monotonic()
     folder, shards, others = find_shards(location)
@@ -44,7 +44,9 @@ def verify_shards(
         report = Path(report).expanduser()
         check_report(report)
         if repair is not None and report.resolve().is_relative_to(repair.resolve()):
-            raise UserError(f"the report {report} is in the folder {repair}, which must be new; name another place")
+            raise UserError(
+                f"the report {report} is in the folder {repair}, which must be new; name another place"
+            )
         companions = (path for path in files_below(folder) if path.name in PROTECTED)
         inputs = itertools.chain((shard.path for shard in shards), companions)
         check_not_read({"--report": report}, {"an input": inputs})

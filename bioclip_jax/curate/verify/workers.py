@@ -17,15 +17,17 @@ def in_order(
 ) -> Iterator[Any]:
     """function(item) of all items, in order, with a progress bar on a terminal.
 
-    processes: how many work on it, None for one a core; for none, or for one item, it is this process. UserError if a
-    process is lost.
+    processes: how many work on it, None for one a core; for none, or for one item, it is this process.
+    UserError if a process is lost.
     """
     if processes is not None and processes < 0:
         raise UserError(f"processes is {processes}; it must be at least 0")
     processes = min(len(os.sched_getaffinity(0)) if processes is None else processes, len(items))
     alone = processes == 0 or len(items) == 1
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal) as progress:
+    with Progress(
+        console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task(description, total=len(items))
         for result in map(function, items) if alone else _elsewhere(function, items, processes):
             progress.advance(task)

@@ -28,7 +28,9 @@ def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
         return
     columns = min(_COLUMNS, len(curves))
     rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(0.6 + 2.9 * columns, 0.4 + 2.3 * rows), dpi=130, facecolor="white", layout="constrained")
+    figure = Figure(
+        figsize=(0.6 + 2.9 * columns, 0.4 + 2.3 * rows), dpi=130, facecolor="white", layout="constrained"
+    )
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     color = "#0072B2"
@@ -38,7 +40,9 @@ def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
         known = [(step, *interval) for step, _, interval in curve if interval is not None]
         if known:
             axes.fill_between(*zip(*known), color=color, alpha=0.15, linewidth=0)
-        axes.set_title(f"{short(name, 28)}  {values[-1]:.1f}", loc="left", fontsize=9.5, color=INK, parse_math=False)
+        axes.set_title(
+            f"{short(name, 28)}  {values[-1]:.1f}", loc="left", fontsize=9.5, color=INK, parse_math=False
+        )
         axes.set_ylim(bottom=0, top=min(100.0, max(5.0, axes.get_ylim()[1])))
         axes.grid(axis="y", color=GRID, linewidth=0.8)
         axes.spines[["top", "right", "left"]].set_visible(False)

@@ -27,7 +27,8 @@ _MARKS = {
 
 def draw(output: Path, rows: Sequence[Row], model: str) -> None:
     """Write the picture of `rows` (as report_rows) as a PNG. Rows without a figure of ours, and the entries of a group
-    whose mean is there, are left out; without any row there is no picture."""
+    whose mean is there, are left out; without any row there is no picture.
+    """
     rows = shown(rows)
     if not rows:
         return
@@ -56,7 +57,13 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
         if row.interval is not None:
             between = np.clip(row.interval, 0, 100)
             axes.plot(
-                between, (place, place), color=_OURS, linewidth=2.2, solid_capstyle="butt", clip_on=False, zorder=3
+                between,
+                (place, place),
+                color=_OURS,
+                linewidth=2.2,
+                solid_capstyle="butt",
+                clip_on=False,
+                zorder=3,
             )
         axes.plot(row.ours, place, "o", markersize=6.5, color=_OURS, markeredgecolor="white", markeredgewidth=0.7,
                   clip_on=False, zorder=4)  # fmt: skip
@@ -87,7 +94,14 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
                   bbox_to_anchor=(0.5, 1 - 0.32 / inches), frameon=False, fontsize=8.5, labelcolor=INK,
                   handletextpad=0.4, columnspacing=1.4)  # fmt: skip
     figure.text(
-        0.02, 1 - 0.2 / inches, short(model, 76), fontsize=10.5, color=INK, weight="bold", va="center", parse_math=False
+        0.02,
+        1 - 0.2 / inches,
+        short(model, 76),
+        fontsize=10.5,
+        color=INK,
+        weight="bold",
+        va="center",
+        parse_math=False,
     )
     with written_beside(output) as path:
         figure.savefig(path)

@@ -18,9 +18,9 @@ HEADINGS = (PARTS["zero-shot"].title, _FEW_SHOT, PARTS["tasks"].title, _FURTHER)
 class Row:
     """One line of figures, in percent.
 
-    ours, interval: None where there is none. n: images. published: by system. kind: "set", "mean" of a part, "member"
-    of a group whose row stands before it, "also" for a figure of the set before it that is scored in another way than
-    the published one. note: why there is no figure.
+    ours, interval: None where there is none. n: images. published: by system. kind: "set", "mean" of a part,
+    "member" of a group whose row stands before it, "also" for a figure of the set before it that is scored in
+    another way than the published one. note: why there is no figure.
     """
 
     heading: str
@@ -60,7 +60,9 @@ def report_rows(results: Mapping[str, Any]) -> list[Row]:
             seen.add(group)
             found = _group_rows(group, groups.get(group, (name,)), entries)
         published = list(PUBLISHED)
-        order = published.index(entry["published"]) if entry["published"] in published else len(published) + place
+        order = (
+            published.index(entry["published"]) if entry["published"] in published else len(published) + place
+        )
         rows[found[0].heading].append((order, found))
     ordered = {heading: [row for _, found in sorted(parts, key=lambda part: part[0]) for row in found]
                for heading, parts in rows.items()}  # fmt: skip
@@ -81,7 +83,8 @@ def _figures(entry: Mapping[str, Any]) -> dict[str, _Figure]:
         return {}
     others = {f", {how}": key for key, how in entry.get("also", {}).items() if figures.get(key) is not None}
     return {"": _figure(value, figures.get("interval"), n)} | {
-        tail: _figure(figures[key], figures.get(f"{key}_interval"), n, comparable=False) for tail, key in others.items()
+        tail: _figure(figures[key], figures.get(f"{key}_interval"), n, comparable=False)
+        for tail, key in others.items()
     }
 
 
@@ -96,7 +99,9 @@ def _heading(entry: Mapping[str, Any]) -> str:
     return _FEW_SHOT if entry["protocol"] == "few-shot" else _FURTHER
 
 
-def _set_rows(name: str, entry: Mapping[str, Any], figures: Mapping[str, _Figure], kind: str = "set") -> list[Row]:
+def _set_rows(
+    name: str, entry: Mapping[str, Any], figures: Mapping[str, _Figure], kind: str = "set"
+) -> list[Row]:
     published = PUBLISHED.get(entry["published"] or "")
     # A set that is one of several has no published figure of its own.
     alone = published is not None and published.sets == 1 and kind == "set"
@@ -107,7 +112,12 @@ def _set_rows(name: str, entry: Mapping[str, Any], figures: Mapping[str, _Figure
     other = about | {"published": {}, "kind": kind if kind == "member" else "also"}
     return [
         Row(
-            _heading(entry), title + tail, found.value, found.interval, found.n, **about if found.comparable else other
+            _heading(entry),
+            title + tail,
+            found.value,
+            found.interval,
+            found.n,
+            **about if found.comparable else other,
         )
         for tail, found in figures.items()
     ]
@@ -130,11 +140,20 @@ def _group_rows(group: str, members: Iterable[str], entries: Mapping[str, Any]) 
             n = None if any(part.n is None for part in parts) else sum(part.n for part in parts)
             mean = sum(part.value for part in parts) / of
             about = {"published": beside} if parts[0].comparable else {"kind": "also"}
-            rows.append(Row(_heading(entry), f"{title}{tail}", mean, None, n, protocol=entry["protocol"], **about))
+            rows.append(
+                Row(_heading(entry), f"{title}{tail}", mean, None, n, protocol=entry["protocol"], **about)
+            )
         else:
             note = f"{len(there)} of its {of} sets are scored"
             rows.append(
-                Row(_heading(entry), f"{title}{tail}", None, published=beside, note=note, protocol=entry["protocol"])
+                Row(
+                    _heading(entry),
+                    f"{title}{tail}",
+                    None,
+                    published=beside,
+                    note=note,
+                    protocol=entry["protocol"],
+                )
             )
     return rows + [
         row for name, found in zip(there, figures) for row in _set_rows(name, entries[name], found, "member")
@@ -146,7 +165,9 @@ def _with_mean(heading: str, rows: list[Row]) -> list[Row]:
     if part is None or not rows:
         return rows
     wanted = [published.title for published in PUBLISHED.values() if published.part == part]
-    ours = {row.title: row.ours for row in rows if row.kind == "set" and row.published and row.ours is not None}
+    ours = {
+        row.title: row.ours for row in rows if row.kind == "set" and row.published and row.ours is not None
+    }
     missing = [title for title in wanted if title not in ours]
     title = f"Mean of the {len(wanted)}"
     # An entry that was scored twice, in two ways, would make it a mean of something else.

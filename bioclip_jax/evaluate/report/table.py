@@ -29,7 +29,10 @@ def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
         names = ", ".join(f"[{name}]({_SOURCES.get(name, _SOURCE)})" for name in SYSTEMS)
         notes += f" Those of {names} (ViT-L-14 of LAION-2B) are published."
     if any(row.kind == "also" for row in rows):
-        notes += " Rows in italics are scored in another way than the published figures and do not enter the means."
+        notes += (
+            " Rows in italics are scored in another way than the published figures and do not enter "
+            "the means."
+        )
     lines = [
         f"# {_escaped(results['model'])}",
         "",

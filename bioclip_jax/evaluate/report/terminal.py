@@ -41,8 +41,14 @@ def describe_suite(rows: Sequence[Row]) -> str:
         lines: list[str] = []
         for heading in dict.fromkeys(row.heading for row in rows):
             part = [row for row in rows if row.heading == heading]
-            there = [name for name in columns if name == "images" or any(name in row.published for row in part)]
-            lines += ["", heading, *_aligned([["", "this model", *there], *(_suite_cells(row, there) for row in part)])]
+            there = [
+                name for name in columns if name == "images" or any(name in row.published for row in part)
+            ]
+            lines += [
+                "",
+                heading,
+                *_aligned([["", "this model", *there], *(_suite_cells(row, there) for row in part)]),
+            ]
         if max(map(len, lines), default=0) <= _width():
             break
     return "\n".join(lines[1:])
@@ -53,7 +59,11 @@ def table(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
     Where it is wider than the terminal, the table is transposed, and in blocks of as many columns as fit.
     """
-    columns = [name for name in dict.fromkeys(key for row in rows for key in row) if any(row.get(name) for row in rows)]
+    columns = [
+        name
+        for name in dict.fromkeys(key for row in rows for key in row)
+        if any(row.get(name) for row in rows)
+    ]
     if not columns:
         return []
     cells = [columns, *([row.get(name, "") for name in columns] for row in rows)]
@@ -81,7 +91,12 @@ def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
 def _header(
     result: Mapping[str, Any], name: str, options: Mapping[str, Any], figures: Mapping[str, Any]
 ) -> list[str]:
-    said = {"protocol": name, "model": result["model"], "transform": result.get("transform"), "data": result["data"]}
+    said = {
+        "protocol": name,
+        "model": result["model"],
+        "transform": result.get("transform"),
+        "data": result["data"],
+    }
     counts = [
         f"{value:,} {_COUNTED.get(key, _title(key))}"
         for key, value in figures.items()
@@ -89,7 +104,9 @@ def _header(
     ]
     # Where counts are by cause or by part, such as {"truncated": 2} and {"train": 0, "test": 2}.
     for key, title in (("bad", "left out"), ("unknown", "left out, traits unknown")):
-        if causes := [f"{count:,} {cause.replace('_', ' ')}" for cause, count in figures.get(key, {}).items() if count]:
+        if causes := [
+            f"{count:,} {cause.replace('_', ' ')}" for cause, count in figures.get(key, {}).items() if count
+        ]:
             said[title] = ", ".join(causes)
     said["options"] = ", ".join(f"{_title(key)} {_option(value)}" for key, value in options.items())
     said["scored"] = ", ".join(counts)
@@ -107,7 +124,9 @@ def _header(
 def _headline(figures: Mapping[str, Any], score: str) -> list[str]:
     """The figures that are one number each with their spread, the one that is compared with the published first."""
     names = [
-        key for key, value in figures.items() if key == score or isinstance(value, float) and not _is_spread(key)
+        key
+        for key, value in figures.items()
+        if key == score or isinstance(value, float) and not _is_spread(key)
     ]
     rows = []
     for key in sorted(names, key=lambda name: name != score):
@@ -135,14 +154,21 @@ def _details(figures: Mapping[str, Any]) -> Iterable[tuple[str, list[dict[str, s
             yield f"Ranks between the answer and the truth: {told or 'none'}", [counts]
         elif key == "sister_confusion":
             rows = [
-                {"": f"in its {rank}", "of mistakes": share(found["share"]), "by chance": share(found["chance"])}
+                {
+                    "": f"in its {rank}",
+                    "of mistakes": share(found["share"]),
+                    "by chance": share(found["chance"]),
+                }
                 for rank, found in value.items()
             ]
             yield "Mistakes that name a relative", rows
         elif isinstance(value, Mapping) and value and all(isinstance(item, float) for item in value.values()):
             if not _is_spread(key) and key not in ("rank_intervals", "chance", "majority", "ece_by_rank"):
                 title = _title(key).removeprefix("by ").capitalize()
-                yield f"By {title.lower()}", [{"": name, "accuracy": share(item)} for name, item in value.items()]
+                yield (
+                    f"By {title.lower()}",
+                    [{"": name, "accuracy": share(item)} for name, item in value.items()],
+                )
 
 
 def _rank_row(figures: Mapping[str, Any], rank: str) -> dict[str, str]:

@@ -13,7 +13,13 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images.orientation import EXIF, exif_segment, jpeg_orientation, turn_image, turn_pixels
+from bioclip_jax.pipeline.images.orientation import (
+    EXIF,
+    exif_segment,
+    jpeg_orientation,
+    turn_image,
+    turn_pixels,
+)
 from bioclip_jax.pipeline.images.recover import decode_cut_off, without_texts
 
 # Why a sample could not be used; batches count bad samples in this order.
@@ -45,9 +51,10 @@ class BadImage(ValueError):
 class ReadOptions:
     """Options for reading image files.
 
-    exif: "apply" turns pictures upright by their EXIF orientation; "ignore" takes them as stored, as pybioclip and
-    open_clip do. max_pixels: a picture of more is refused, but for JPEGs of up to twice as many, which are decoded at
-    half their size. strict: refuse JPEGs that lack their last rows, which are read and reported otherwise.
+    exif: "apply" turns pictures upright by their EXIF orientation; "ignore" takes them as stored, as
+    pybioclip and open_clip do. max_pixels: a picture of more is refused, but for JPEGs of up to twice as
+    many, which are decoded at half their size. strict: refuse JPEGs that lack their last rows, which are read
+    and reported otherwise.
     """
 
     exif: Literal["apply", "ignore"] = "apply"
@@ -94,11 +101,15 @@ def open_image(
             raise
         pixels, missing = found
         if on_truncated:
-            on_truncated(f"the last {missing:.1%} of its rows are missing" if missing else "its last bytes are missing")
+            on_truncated(
+                f"the last {missing:.1%} of its rows are missing" if missing else "its last bytes are missing"
+            )
         return _with_exif(pixels, data)
 
 
-def read_image(data: bytes, read: ReadOptions = _DEFAULT, on_truncated: OnTruncated | None = None) -> Image.Image:
+def read_image(
+    data: bytes, read: ReadOptions = _DEFAULT, on_truncated: OnTruncated | None = None
+) -> Image.Image:
     """A picture from its bytes as 8-bit RGB, upright unless read.exif is "ignore". BadImage as open_image."""
     image = open_image(data, read, on_truncated)
     if read.exif == "apply" and data.startswith(_JPEG):
@@ -134,9 +145,9 @@ def decode(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A picture's RGB pixels, as read_image gives them.
 
-    With `min_side`, a JPEG may come out smaller than it is stored, its shorter side never below that; libjpeg then
-    skips most of the work. The pixels may lie in `scratch` until its next use, which saves the kernel from handing out
-    fresh pages for every image. BadImage as open_image.
+    With `min_side`, a JPEG may come out smaller than it is stored, its shorter side never below that; libjpeg
+    then skips most of the work. The pixels may lie in `scratch` until its next use, which saves the kernel
+    from handing out fresh pages for every image. BadImage as open_image.
     """
     pixels = _decode_jpeg(data, min_side, scratch, read) if data.startswith(_JPEG) else None
     if pixels is None:
@@ -176,7 +187,9 @@ def _decode_large_jpeg(data: bytes, read: ReadOptions) -> np.ndarray | None:
     return pixels
 
 
-def _decode_jpeg(data: bytes, min_side: int, scratch: np.ndarray | None, read: ReadOptions) -> np.ndarray | None:
+def _decode_jpeg(
+    data: bytes, min_side: int, scratch: np.ndarray | None, read: ReadOptions
+) -> np.ndarray | None:
     """Pixels of a sound RGB or grayscale JPEG; None where Pillow should look at it (CMYK, damaged)."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)

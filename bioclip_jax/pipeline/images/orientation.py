@@ -8,7 +8,15 @@ from PIL import Image, ImageOps
 
 _ORIENTATION = 0x0112
 # The quarter turns (np.rot90) and then the left-right flip that set each EXIF orientation upright.
-_UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+_UPRIGHT = {
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
+    8: (1, False),
+}
 
 EXIF = b"Exif\0\0"
 _APP1, _SCAN, _END = 0xE1, 0xDA, 0xD9
@@ -20,8 +28,8 @@ _INTEGERS = {1: "B", 3: "H", 4: "I"}
 def exif_segment(jpeg: bytes) -> bytes | None:
     """The EXIF data of a JPEG, which is a small TIFF; None if it has none.
 
-    Walks over the segments in front of the pixels, ten in most files, so that a shard's images, which have no EXIF,
-    cost two microseconds each.
+    Walks over the segments in front of the pixels, ten in most files, so that a shard's images, which have no
+    EXIF, cost two microseconds each.
     """
     position, last = 2, len(jpeg) - _SEGMENT.size
     while position <= last:

@@ -25,8 +25,8 @@ _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling
 class Preprocess:
     """open_clip's evaluation transform, pixel for pixel, up to the normalisation, which happens on the device.
 
-    Fields and their meaning are those of open_clip's preprocess_cfg; `size` is the side in pixels. `read` says how
-    files become the pictures that are transformed; preprocess_cfg has nothing of it.
+    Fields and their meaning are those of open_clip's preprocess_cfg; `size` is the side in pixels. `read`
+    says how files become the pictures that are transformed; preprocess_cfg has nothing of it.
     """
 
     size: int = 224
@@ -95,8 +95,8 @@ class Preprocess:
     def from_open_clip(cls, config: Mapping[str, Any], size: int | None = None) -> "Preprocess":
         """From a preprocess_cfg; what is missing, None or empty takes open_clip's defaults, unknown keys are ignored.
 
-        `size`: pixels, in place of the one that `config` names. As in open_clip a single number as mean or std counts
-        for each channel. UserError for a value that open_clip would not take.
+        `size`: pixels, in place of the one that `config` names. As in open_clip a single number as mean or
+        std counts for each channel. UserError for a value that open_clip would not take.
         """
         if not isinstance(config, Mapping):
             raise UserError(f"preprocess_cfg is {config!r}; it must be a group of keys")

@@ -13,7 +13,8 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images.decode import ReadOptions
 from bioclip_jax.pipeline.images.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
 
-# Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of color.
+# Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of
+# color.
 TRANSFORM_DRAWS = 27
 _TRIES = 10
 _TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _TRIES, TRANSFORM_DRAWS)
@@ -23,8 +24,9 @@ _GRAY = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([_GRAY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
-# OpenCV is ten times as fast, but its kernels do not widen where an image shrinks, so they alias there. Pillow's do:
-# they are those of the reference's transform, with a = -0.5 for the cubic, where OpenCV has -0.75.
+# OpenCV is ten times as fast, but its kernels do not widen where an image shrinks, so they alias there.
+# Pillow's do: they are those of the reference's transform, with a = -0.5 for the cubic, where OpenCV has
+# -0.75.
 _ENLARGING = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 _SHRINKING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -37,13 +39,14 @@ class ImageConfig:
     """How images are cropped and changed in training, and normalised and resized always.
 
     scale: the range of the crop's share of the area; ratio: of its width over its height.
-    brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x]; hue: a turn from [-x, x], at most 0.5.
-    mirror: flip every second image left to right. crop: where it is done. "device" leaves it to the accelerator for
-    images that are stored in the model's size, as TreeOfLife shards are, which saves a third of the host's time; it
-    cannot change colors. resize_mode: of the evaluation transform, "squash" as the shards. transform: how `predict`
-    prepares images with the trained model, "model" by these keys, or "pybioclip" by pybioclip's squash with this mean
-    and std; None takes that of init_from, or "model" without one and where resize_mode does not squash. exif: as
-    ReadOptions.
+    brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x]; hue: a turn from [-x, x], at
+    most 0.5.
+    mirror: flip every second image left to right. crop: where it is done. "device" leaves it to the
+    accelerator for images that are stored in the model's size, as TreeOfLife shards are, which saves a third
+    of the host's time; it cannot change colors. resize_mode: of the evaluation transform, "squash" as the
+    shards. transform: how `predict` prepares images with the trained model, "model" by these keys, or
+    "pybioclip" by pybioclip's squash with this mean and std; None takes that of init_from, or "model" without
+    one and where resize_mode does not squash. exif: as ReadOptions.
     """
 
     mean: tuple[float, float, float] = OPENAI_MEAN
@@ -68,7 +71,9 @@ class ImageConfig:
         for name, top in (("scale", 1.0), ("ratio", math.inf)):
             low_high = getattr(self, name)
             if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1] <= top:
-                raise UserError(f"image.{name} is {low_high}; it must be (low, high) with 0 < low <= high <= {top}")
+                raise UserError(
+                    f"image.{name} is {low_high}; it must be (low, high) with 0 < low <= high <= {top}"
+                )
         for name, top in (("brightness", 1.0), ("contrast", 1.0), ("saturation", 1.0), ("hue", 0.5)):
             if not 0 <= getattr(self, name) <= top:
                 raise UserError(f"image.{name} is {getattr(self, name)}; it must lie between 0 and {top}")
@@ -80,7 +85,9 @@ class ImageConfig:
         if self.crop not in ("host", "device"):
             raise UserError(f"image.crop is {self.crop!r}; choose host or device")
         if self.crop == "device" and self.changes_color:
-            raise UserError("image.crop is device, which changes no colors; set it to host, or the colors' keys to 0")
+            raise UserError(
+                "image.crop is device, which changes no colors; set it to host, or the colors' keys to 0"
+            )
 
     @property
     def changes_color(self) -> bool:
@@ -154,8 +161,9 @@ def random_crop(
 ) -> tuple[int, int, int, int]:
     """(top, left, height, width) of a random crop, distributed as torchvision's RandomResizedCrop.
 
-    Up to ten tries of an area in `scale` and a ratio (width over height, log-uniform) in `ratio`; if none fits, the
-    largest central crop whose ratio is allowed, which for most images is the whole. Uses uniform[0:22].
+    Up to ten tries of an area in `scale` and a ratio (width over height, log-uniform) in `ratio`; if none
+    fits, the largest central crop whose ratio is allowed, which for most images is the whole. Uses
+    uniform[0:22].
     """
     low, high = math.log(ratio[0]), math.log(ratio[1])
     for k in range(0, 2 * _TRIES, 2):
@@ -179,12 +187,14 @@ def color_matrix(
 ) -> Float64[np.ndarray, "3 4"]:
     """The affine map of RGB values that changes light and color, with torchvision's meaning of the factors.
 
-    x becomes brightness * (mean_gray + contrast * (x - mean_gray)), is drawn away from its gray value by the factor
-    saturation, and its hue turns by `hue` of the circle: in the chrominance plane of YIQ, keeping the luminance, where
-    torchvision turns it in HSV.
+    x becomes brightness * (mean_gray + contrast * (x - mean_gray)), is drawn away from its gray value by the
+    factor saturation, and its hue turns by `hue` of the circle: in the chrominance plane of YIQ, keeping the
+    luminance, where torchvision turns it in HSV.
     """
     angle = -2 * math.pi * hue  # hue runs from red to green, the angle in this plane from red to blue
-    turn = np.array([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
+    turn = np.array(
+        [[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]]
+    )
     saturate = np.diag([1.0, saturation, saturation])
     linear = _FROM_YIQ @ turn @ saturate @ _TO_YIQ * (brightness * contrast)
     return np.column_stack([linear, np.full(3, brightness * (1 - contrast) * mean_gray)])

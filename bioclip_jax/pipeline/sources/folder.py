@@ -10,8 +10,8 @@ from bioclip_jax.tables import PATH_COLUMNS, find_file, path_column, read_table,
 class FolderSource:
     """The images that a table lists: filepath (relative to the folder) or file_name, the ranks, common_name, others.
 
-    The class may stand in `class` or `cls`; with both, `cls` is the rank and `class` becomes metadata. A row whose
-    image is missing is a bad sample when it is read, not an error here.
+    The class may stand in `class` or `cls`; with both, `cls` is the rank and `class` becomes metadata. A row
+    whose image is missing is a bad sample when it is read, not an error here.
     """
 
     def __init__(self, images: str | Path, table: str | Path):

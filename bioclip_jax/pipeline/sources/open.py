@@ -36,21 +36,23 @@ def open_source(
 ) -> Source:
     """The source at `location`, told from what is there.
 
-    location: a tar or a folder of tars; ArrayRecord files or Parquet files with images, likewise; a glob of such files;
-    a table of image files, or a folder with metadata.csv, .tsv or .parquet; or the name of a TFDS builder,
-    NAME[/CONFIG][:SPLIT], where `split` is taken if it names none. Tars and ArrayRecord files may lie in any storage
-    that fsspec reads, as s3://BUCKET/FOLDER; the latter are copied to the user's cache. Several locations are joined
-    by "::".
-    bad_shards: what to do with a tar that cannot be read. tfds_dir: where TFDS prepares and looks for data. forward:
-    the samples will be read in an order that goes through shards from front to back, so tars need no index where a
-    sizes.json says how many samples each holds.
+    location: a tar or a folder of tars; ArrayRecord files or Parquet files with images, likewise; a glob of
+    such files; a table of image files, or a folder with metadata.csv, .tsv or .parquet; or the name of a TFDS
+    builder, NAME[/CONFIG][:SPLIT], where `split` is taken if it names none. Tars and ArrayRecord files may
+    lie in any storage that fsspec reads, as s3://BUCKET/FOLDER; the latter are copied to the user's cache.
+    Several locations are joined by "::".
+    bad_shards: what to do with a tar that cannot be read. tfds_dir: where TFDS prepares and looks for data.
+    forward: the samples will be read in an order that goes through shards from front to back, so tars need no
+    index where a sizes.json says how many samples each holds.
     UserError if there is nothing to read.
     """
     from bioclip_jax.pipeline.sources.tfds import TFDSSource, looks_like_tfds_name
 
     text = str(location)
     if not text.strip():
-        raise UserError("no data is given; name a folder of tars, a folder with metadata.csv or a TFDS builder")
+        raise UserError(
+            "no data is given; name a folder of tars, a folder with metadata.csv or a TFDS builder"
+        )
     if SEPARATOR in text:
         options = {"split": split, "bad_shards": bad_shards, "tfds_dir": tfds_dir, "forward": forward}
         return JoinedSource([open_source(part.strip(), **options) for part in text.split(SEPARATOR)])
@@ -71,7 +73,9 @@ def open_source(
         closed: list[str] = []
         files = _files_below(path, closed)
         if closed and bad_shards == "error":
-            raise UserError(f"the folder {closed[0]}; make it readable, or leave it out with data.bad_shards=skip")
+            raise UserError(
+                f"the folder {closed[0]}; make it readable, or leave it out with data.bad_shards=skip"
+            )
         source = _open_files(files, path, bad_shards, forward)
         source.skipped_shards += closed
         return source
@@ -81,7 +85,9 @@ def open_source(
     if any(character in text for character in "*?["):
         found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
         return _open_files(found, path, bad_shards, forward)
-    raise UserError(f"{location} does not exist; give a folder of tars, a folder with {METADATA_FILE} or a TFDS name")
+    raise UserError(
+        f"{location} does not exist; give a folder of tars, a folder with {METADATA_FILE} or a TFDS name"
+    )
 
 
 def find_metadata(folder: Path) -> Path | None:
@@ -155,9 +161,11 @@ def _open_files(
         raise UserError(f"{location} holds only compressed tars; uncompress them, random access needs it")
     if location.is_file():
         raise UserError(
-            f"{location} is neither a tar nor an ArrayRecord file nor a Parquet table; name it .tar, .array_record or "
+            f"{location} is neither a tar nor an ArrayRecord file nor a Parquet table; name it .tar, "
+            f".array_record or "
             ".parquet if it is"
         )
     raise UserError(
-        f"{location} holds no tars, ArrayRecord or Parquet files and no {METADATA_FILE}; give a folder that does"
+        f"{location} holds no tars, ArrayRecord or Parquet files and no {METADATA_FILE}; give a folder that "
+        f"does"
     )

@@ -1,7 +1,8 @@
 """Samples from Parquet files that hold the images themselves.
 
-Images are encoded bytes in a column `image` (a Hub data set's {"bytes", "path"} too) or, as distributed-downloader and
-the TreeOfLife toolbox store them, raw BGR pixels beside a column `resized_size` of [height, width].
+Images are encoded bytes in a column `image` (a Hub data set's {"bytes", "path"} too) or, as
+distributed-downloader and the TreeOfLife toolbox store them, raw BGR pixels beside a column `resized_size` of
+[height, width].
 """
 
 from collections.abc import Sequence
@@ -27,9 +28,10 @@ _TECHNICAL = frozenset({"hashsum_original", "hashsum_resized", "original_size", 
 class ParquetSource:
     """The rows of Parquet files, in the order of the files: an image, a key, the ranks, common_name, any others.
 
-    The key stands in the first of KEY_COLUMNS that is there; without any it is the file's name and the row's number.
-    Rows are read by row group, the last one kept, so that reading in order reads every group once. Raw pixels become
-    PPM images, which cost no encoding. UserError if a file is no Parquet or has no image column.
+    The key stands in the first of KEY_COLUMNS that is there; without any it is the file's name and the row's
+    number. Rows are read by row group, the last one kept, so that reading in order reads every group once.
+    Raw pixels become PPM images, which cost no encoding. UserError if a file is no Parquet or has no image
+    column.
     """
 
     def __init__(self, files: Sequence[Path]):
@@ -48,7 +50,9 @@ class ParquetSource:
                 reason = str(error).splitlines()[0]
                 raise UserError(f"{file} is not a readable Parquet file ({reason}); write it again") from None
             if IMAGE_COLUMN not in names:
-                raise UserError(f"{file} has no column {IMAGE_COLUMN}, only {', '.join(names)}; add the images' bytes")
+                raise UserError(
+                    f"{file} has no column {IMAGE_COLUMN}, only {', '.join(names)}; add the images' bytes"
+                )
             self._groups += [(number, group) for group in range(metadata.num_row_groups)]
             sizes += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self.group_starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -70,8 +74,12 @@ class ParquetSource:
         if (size := row.get(_RAW_SIZE)) is not None and image:
             image = _as_ppm(image, size)
         file = self._files[self._groups[group][0]]
-        key = next((str(row.pop(name)) for name in KEY_COLUMNS if row.get(name) is not None), f"{file.name}/{index}")
-        return sample_from_row(key, image, {name: value for name, value in row.items() if name not in _TECHNICAL})
+        key = next(
+            (str(row.pop(name)) for name in KEY_COLUMNS if row.get(name) is not None), f"{file.name}/{index}"
+        )
+        return sample_from_row(
+            key, image, {name: value for name, value in row.items() if name not in _TECHNICAL}
+        )
 
     def _read_group(self, group: int) -> "pyarrow.Table":
         import pyarrow.parquet
@@ -79,7 +87,8 @@ class ParquetSource:
         if self._cached[0] != group:
             self._cached = (-1, None)  # the old group goes before the new one comes
             file, number = self._groups[group]
-            # pyarrow's pool of threads would fight for the cores with the processes that read beside this one.
+            # pyarrow's pool of threads would fight for the cores with the processes that read beside this
+            # one.
             with pyarrow.parquet.ParquetFile(self._files[file]) as opened:
                 self._cached = (group, opened.read_row_group(number, use_threads=False))
         return self._cached[1]

@@ -1,7 +1,7 @@
 """Samples from ArrayRecord files, and the way they are written there.
 
-A record is one msgpack map: "key" str, "image" bytes, "captions" map of str to str, "taxon" list of the seven ranks
-and the common name or nil, "metadata" map of str to str or number.
+A record is one msgpack map: "key" str, "image" bytes, "captions" map of str to str, "taxon" list of the seven
+ranks and the common name or nil, "metadata" map of str to str or number.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,9 @@ class RecordSource:
             count = len(self._records)
         except Exception as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"{self._files[0]}: not a sound ArrayRecord file ({reason}); write it again") from None
+            raise UserError(
+                f"{self._files[0]}: not a sound ArrayRecord file ({reason}); write it again"
+            ) from None
         if not count:
             raise UserError(f"{self._files[0]} holds no records; write it again")
         self._count = count

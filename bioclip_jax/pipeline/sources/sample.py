@@ -12,8 +12,9 @@ from bioclip_jax.text.taxon import RANKS, Taxon, given_name
 class Sample:
     """One labelled image as it is stored.
 
-    key: unique within the source. image: encoded bytes, empty if it has none. captions: by caption type, as stored,
-    perhaps incomplete (text.captions.complete_captions fills them up). taxon: None where the source names none.
+    key: unique within the source. image: encoded bytes, empty if it has none. captions: by caption type, as
+    stored, perhaps incomplete (text.captions.complete_captions fills them up). taxon: None where the source
+    names none.
     metadata: whatever else the source says. note: a reason why something may be missing, for messages.
     """
 
@@ -28,8 +29,8 @@ class Sample:
 def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
     """A sample whose labels stand in named columns: the ranks (class or cls), common_name, and any others.
 
-    The captions are made from the taxon and a scientific_name beside its ranks. With both, cls is the rank and class
-    becomes metadata, as does every other column that holds a text or a number.
+    The captions are made from the taxon and a scientific_name beside its ranks. With both, cls is the rank
+    and class becomes metadata, as does every other column that holds a text or a number.
     """
     taxon = Taxon.from_row(row)
     try:
@@ -39,7 +40,9 @@ def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
     of_taxon = {*RANKS, "common_name"}
     if "cls" in row:
         of_taxon = of_taxon - {"class"} | {"cls"}
-    metadata = {n: value for n, value in row.items() if n not in of_taxon and isinstance(value, (str, int, float))}
+    metadata = {
+        n: value for n, value in row.items() if n not in of_taxon and isinstance(value, (str, int, float))
+    }
     return Sample(key, image, captions, taxon, metadata)
 
 

@@ -41,7 +41,9 @@ def list_files(url: str) -> list[str]:
         else:
             found = files.find(path)
     except Exception as error:  # each storage has errors of its own
-        raise UserError(f"{url} cannot be listed ({_reason(error)}); check the address and your credentials") from None
+        raise UserError(
+            f"{url} cannot be listed ({_reason(error)}); check the address and your credentials"
+        ) from None
     return sorted(files.unstrip_protocol(name) for name in found)
 
 
@@ -72,7 +74,9 @@ def local_copy(location: Location) -> Path:
             _guarded(location, files.get_file, path, str(part))
             os.replace(part, copy)
     except OSError as error:
-        raise UserError(f"{location} cannot be copied to {cache} ({error}); check the address and the disk") from None
+        raise UserError(
+            f"{location} cannot be copied to {cache} ({error}); check the address and the disk"
+        ) from None
     return copy
 
 
@@ -90,7 +94,17 @@ def identity(location: Location) -> tuple[int, str]:
 
 
 # What storages call the things that change with a file's content.
-_CHANGES = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created", "updated", "generation")
+_CHANGES = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "created",
+    "updated",
+    "generation",
+)
 
 
 def _most_open_files() -> int:
@@ -200,9 +214,13 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UserError(f"{url} needs a package ({error}); for s3:// it is pip install 'bioclip-jax[s3]'") from None
+        raise UserError(
+            f"{url} needs a package ({error}); for s3:// it is pip install 'bioclip-jax[s3]'"
+        ) from None
     except ValueError as error:
-        raise UserError(f"{url}: {error}; give s3://, gs://, https:// or another address that fsspec knows") from None
+        raise UserError(
+            f"{url}: {error}; give s3://, gs://, https:// or another address that fsspec knows"
+        ) from None
 
 
 def _guarded(url: str, call: Any, *arguments: Any, **options: Any) -> Any:

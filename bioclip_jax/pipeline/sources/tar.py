@@ -26,8 +26,8 @@ _NAMING = ("taxonTag", "taxonTag_com", "common_name", "scientific_name")
 class TarSource:
     """The samples of one or more tars as webdataset writes them: KEY.jpg, KEY.TYPE.txt, and KEY.json for metadata.
 
-    A shard that is cut off, compressed or not a tar is a UserError that names it, or with bad_shards="skip" is left
-    out and named in `skipped_shards`.
+    A shard that is cut off, compressed or not a tar is a UserError that names it, or with bad_shards="skip"
+    is left out and named in `skipped_shards`.
     """
 
     def __init__(self, shards: Sequence[Location], bad_shards: Literal["error", "skip"] = "error"):
@@ -89,7 +89,10 @@ def dot_note(kind: str) -> str:
     end = kind.rpartition(".")[2].lower()
     if "." not in kind or not (end in IMAGE_KINDS or end in ("txt", "json")):
         return ""
-    return f"the key of a file ends at the first dot of its name, which leaves {kind}; rename it without other dots"
+    return (
+        f"the key of a file ends at the first dot of its name, which leaves {kind}; rename it without "
+        f"other dots"
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -106,4 +109,8 @@ def _metadata(content: bytes) -> Mapping[str, str | float]:
         values = json.loads(content)
     except (ValueError, RecursionError):
         return {}
-    return {k: v for k, v in values.items() if isinstance(v, (str, int, float))} if isinstance(values, dict) else {}
+    return (
+        {k: v for k, v in values.items() if isinstance(v, (str, int, float))}
+        if isinstance(values, dict)
+        else {}
+    )

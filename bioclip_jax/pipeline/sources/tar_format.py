@@ -38,10 +38,10 @@ Read = Callable[[int, int], bytes]  # (offset, size) -> at most size bytes
 def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterator[Member]:
     """The regular files whose headers lie in [start, end), in order.
 
-    `end` is the archive's size, or the end of a span of whole members. With `check` (for whole archives), headers'
-    checksums are verified, the last member's data must be complete and the end-of-archive block must be there.
-    Reads on behind that block where another tar begins, as GNU tar with --ignore-zeros: `cat a.tar b.tar` joins tars.
-    Understands ustar, GNU long names and pax headers. BadTar if the archive is damaged.
+    `end` is the archive's size, or the end of a span of whole members. With `check` (for whole archives),
+    headers' checksums are verified, the last member's data must be complete and the end-of-archive block must
+    be there. Reads on behind that block where another tar begins, as GNU tar with --ignore-zeros: `cat a.tar
+    b.tar` joins tars. Understands ustar, GNU long names and pax headers. BadTar if the archive is damaged.
     """
     position, first_header, long_name, pax = start, None, None, {}
     while position < end:
@@ -73,7 +73,9 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
         if pax and b"size" in pax:
             size = _decimal(pax[b"size"], position)
         if check and data + size > end:
-            raise BadTar(f"it is cut off: the member at byte {position:,} needs {data + size - end:,} bytes more")
+            raise BadTar(
+                f"it is cut off: the member at byte {position:,} needs {data + size - end:,} bytes more"
+            )
         if kind in _REGULAR:
             name = pax.get(b"path") or long_name or _joined(name, magic, prefix)
             yield Member(first_header, name.decode("utf-8", "replace"), data, size)
@@ -178,7 +180,9 @@ def _number(digits: bytes, position: int) -> int:
 
 def _decimal(digits: bytes, position: int) -> int:
     if not digits.isdigit() or len(digits) > 18:
-        raise BadTar(f"it is damaged: the extended header before byte {position:,} gives a size of {digits[:20]!r}")
+        raise BadTar(
+            f"it is damaged: the extended header before byte {position:,} gives a size of {digits[:20]!r}"
+        )
     return int(digits)
 
 

@@ -1,7 +1,8 @@
 """Where the samples of a tar begin: found once, kept in a file beside the tar or in the user's cache.
 
-The index file is 32 bytes (magic, the tar's size, its mtime in ns, a checksum of its first and last bytes; little
-endian, 8 bytes each) and then, for each sample and for the end, the block of 512 bytes where it begins, as uint32.
+The index file is 32 bytes (magic, the tar's size, its mtime in ns, a checksum of its first and last bytes;
+little endian, 8 bytes each) and then, for each sample and for the end, the block of 512 bytes where it
+begins, as uint32.
 That is 4 bytes a sample: 214 million samples take less than 1 GB.
 """
 
@@ -29,8 +30,8 @@ _PROBE = 4096
 def load_index(shard: Location, only_cached: bool = False) -> UInt32[np.ndarray, " samples_and_end"] | None:
     """The index of a tar, from its cache if that still fits, else scanned and cached; None with `only_cached`.
 
-    A tar in object storage is read whole for it. BadTar if the file is no sound uncompressed tar, OSError if it cannot
-    be read.
+    A tar in object storage is read whole for it. BadTar if the file is no sound uncompressed tar, OSError if
+    it cannot be read.
     """
     if is_url(shard):
         size, changes = identity(shard)

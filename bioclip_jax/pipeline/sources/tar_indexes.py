@@ -1,8 +1,9 @@
 """The indexes of many tars as one table, which all processes of a host map into memory.
 
-The file, in the user's cache under a name made of the tars' paths, is little endian: 56 bytes (magic, a digest of the
-tars' sizes and times, their number, the number of rows); the rows: tar by tar the entries of tar_index; for each tar
-and the end, the row where its own begin (int64); and as JSON, which tars are damaged and why.
+The file, in the user's cache under a name made of the tars' paths, is little endian: 56 bytes (magic, a
+digest of the tars' sizes and times, their number, the number of rows); the rows: tar by tar the entries of
+tar_index; for each tar and the end, the row where its own begin (int64); and as JSON, which tars are damaged
+and why.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class IndexTable:
     def __init__(self, shards: Sequence[Location]):
         self.errors: dict[Location, Exception] = {}
         paths = "\0".join(map(absolute, shards))
-        self._path: Path | None = cache_directory() / f"{hashlib.sha256(os.fsencode(paths)).hexdigest()[:32]}.table"
+        self._path: Path | None = (
+            cache_directory() / f"{hashlib.sha256(os.fsencode(paths)).hexdigest()[:32]}.table"
+        )
         head = _head(shards)
         try:
             if not self._map(head):

@@ -1,8 +1,8 @@
 """Where the samples of an ordinary tar begin, from whole blocks at a time instead of header by header.
 
-A TreeOfLife shard has 110,000 members, often with an extended header before each. Python needs microseconds a header;
-here NumPy looks at some megabytes of headers at once. What it takes for granted it checks, and gives up where a tar is
-not of that kind, for tar_format.members to read it and to say what is wrong.
+A TreeOfLife shard has 110,000 members, often with an extended header before each. Python needs microseconds a
+header; here NumPy looks at some megabytes of headers at once. What it takes for granted it checks, and gives
+up where a tar is not of that kind, for tar_format.members to read it and to say what is wrong.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int
             at, sizes, regular = at[:count], sizes[:count], regular[:count]
         if len(at):
             headers = blocks[at]
-            if not regular[-1] or not (regular | (headers[:, _KIND] == ord("x"))).all() or not _sound(headers):
+            if (
+                not regular[-1]
+                or not (regular | (headers[:, _KIND] == ord("x"))).all()
+                or not _sound(headers)
+            ):
                 return None
             extended = ~regular
             if (sizes[extended] > BLOCK).any() or not _harmless(blocks[at[extended] + 1]):
@@ -72,7 +76,9 @@ def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int
         position = finish
 
 
-def _chain(blocks: Headers) -> tuple[Int64[np.ndarray, " headers"], Int64[np.ndarray, " headers"], bool] | None:
+def _chain(
+    blocks: Headers,
+) -> tuple[Int64[np.ndarray, " headers"], Int64[np.ndarray, " headers"], bool] | None:
     """The headers among a span's blocks, the first of which is one: their numbers, sizes, and whether the tar ends."""
     at = np.flatnonzero((blocks[:, _MAGIC] == np.frombuffer(b"ustar", np.uint8)).all(axis=1))
     if not len(at):
@@ -82,7 +88,8 @@ def _chain(blocks: Headers) -> tuple[Int64[np.ndarray, " headers"], Int64[np.nda
         return (at[:0], at[:0], True) if not blocks[0].any() else None
     sizes = digits @ _OCTAL
     ends = at + 1 + -(-sizes // BLOCK)
-    # Each header must end where the next stands; the first that does not is the last of the tar, or of the span.
+    # Each header must end where the next stands; the first that does not is the last of the tar, or of the
+    # span.
     broken = np.flatnonzero(ends[:-1] != at[1:])
     count = int(broken[0]) + 1 if len(broken) else len(at)
     if ((digits[:count] < 0) | (digits[:count] > 7)).any():

@@ -29,9 +29,10 @@ _MARKED = 1024
 class StreamedTarSource:
     """The samples of tars whose numbers of samples are known, by number, read forward from where the last one was.
 
-    For orders that go through shards from front to back (order.Windowed): no index is needed, and no header is read
-    twice. What is asked for out of turn is reached from the nearest place that was read before.
-    bad_shards: whether a tar that turns out to be damaged is an error that ends everything, or its samples are.
+    For orders that go through shards from front to back (order.Windowed): no index is needed, and no header
+    is read twice. What is asked for out of turn is reached from the nearest place that was read before.
+    bad_shards: whether a tar that turns out to be damaged is an error that ends everything, or its samples
+    are.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class StreamedTarSource:
         self._firsts = np.concatenate([[0], np.cumsum(self.shard_sizes)])
         self._start()
         if not len(self):
-            raise UserError(f"{shards[0]}: the tars hold no samples, says {SIZES_FILE}; give tars with KEY.jpg files")
+            raise UserError(
+                f"{shards[0]}: the tars hold no samples, says {SIZES_FILE}; give tars with KEY.jpg files"
+            )
 
     def _start(self) -> None:
         self._files = Files()
@@ -150,6 +153,8 @@ def read_sizes(shards: Sequence[Location]) -> list[int] | None:
                 raise UserError(f"{place} cannot be read ({error}); mend it or remove it") from None
         size = folders[folder].get(name) if isinstance(folders[folder], dict) else None
         if type(size) is not int or size < 0:
-            raise UserError(f"{folder}/{SIZES_FILE} does not say how many samples {name} holds; mend it or remove it")
+            raise UserError(
+                f"{folder}/{SIZES_FILE} does not say how many samples {name} holds; mend it or remove it"
+            )
         sizes.append(size)
     return sizes

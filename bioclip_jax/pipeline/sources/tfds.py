@@ -30,9 +30,9 @@ class TFDSSource:
     """One split of a TFDS builder, prepared as ArrayRecord on first use.
 
     name: NAME[/CONFIG][:SPLIT]. Features are read by name: image (an encoded one), the ranks (class or cls),
-    common_name, key, and caption types, where there are none of which captions are made from the ranks; every other
-    scalar becomes metadata. The builder must have been registered, that is, its module imported. UserError if there
-    is no such builder or split.
+    common_name, key, and caption types, where there are none of which captions are made from the ranks; every
+    other scalar becomes metadata. The builder must have been registered, that is, its module imported.
+    UserError if there is no such builder or split.
     """
 
     def __init__(self, name: str, split: str = "train", tfds_dir: str | Path | None = None):
@@ -77,7 +77,9 @@ def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
     except ValueError as error:  # an unknown config
         raise UserError(f"TFDS builder {name}: {str(error).splitlines()[0]}") from None
     if builder.info.file_format.value != "array_record":
-        raise UserError(f"{builder.data_dir} is not prepared as ArrayRecord; remove it, or set another data.tfds_dir")
+        raise UserError(
+            f"{builder.data_dir} is not prepared as ArrayRecord; remove it, or set another data.tfds_dir"
+        )
     if builder.is_prepared():
         return builder
     # The processes of one job start together: the first prepares, the others find it done.

@@ -30,8 +30,8 @@ Callback = Callable[[int, int], None]
 class BaseClassifier:
     """A model, and rows of answers about images; what the answers are is the subclass's.
 
-    model: the Model. model_str, pretrained_str, device: what it was made from, as pybioclip calls it. recorder: what
-    `record_event` tells of predictions, or None.
+    model: the Model. model_str, pretrained_str, device: what it was made from, as pybioclip calls it.
+    recorder: what `record_event` tells of predictions, or None.
     """
 
     def __init__(
@@ -44,11 +44,13 @@ class BaseClassifier:
         batch_size: int | None = None,
     ) -> None:
         """`model`: a Model, or a MODEL to load. The others are as load_model's, for a MODEL; `model_str` is pybioclip's
-        name for it."""
+        name for it.
+        """
         model = model or model_str
         if isinstance(model, Model) and (model_str or pretrained_str or device is not None or batch_size):
             raise UserError(
-                "the model is loaded already; give model_str, pretrained_str, device and batch_size without it"
+                "the model is loaded already; give model_str, pretrained_str, device and batch_size without "
+                "it"
             )
         if not isinstance(model, Model):
             device = None if device is None else str(device)
@@ -92,13 +94,16 @@ class BaseClassifier:
     def forward(self, x: Float32[np.ndarray, "n 3 size size"]) -> Float32[np.ndarray, "n classes"]:
         """The probability of every class for images that are preprocessed, as pybioclip's method.
 
-        x: what `preprocess` gives, stacked; an array, or a tensor on the CPU. Classes have the order of txt_embeddings.
+        x: what `preprocess` gives, stacked; an array, or a tensor on the CPU. Classes have the order of
+        txt_embeddings.
         """
         transform = self.model.preprocess
         x = np.asarray(x, np.float32)
         if x.ndim != 4 or x.shape[1:] != (3, transform.size, transform.size):
             size = transform.size
-            raise InvalidValue(f"forward takes images [n, 3, {size}, {size}], not {list(x.shape)}; see preprocess")
+            raise InvalidValue(
+                f"forward takes images [n, 3, {size}, {size}], not {list(x.shape)}; see preprocess"
+            )
         pixels = 255 * (x.transpose(0, 2, 3, 1) * np.float32(transform.std) + np.float32(transform.mean))
         features = np.concatenate(list(self.model.embedder.pixels(pixels)))
         return softmax(self._logits(features))
@@ -156,8 +161,8 @@ class BaseClassifier:
     ) -> list[Row]:
         """The rows that `answers` gives for the names and vectors of each batch of `images`, one after another.
 
-        `callback` is called each time that answers are there; without it a terminal shows a bar. `details` go to the
-        recorder. Errors: UserError for an image that cannot be read.
+        `callback` is called each time that answers are there; without it a terminal shows a bar. `details` go
+        to the recorder. Errors: UserError for an image that cannot be read.
         """
         images = as_images(images)
         taken = images if callback is not None else track(images, "predicting", len(images))

@@ -21,8 +21,9 @@ from bioclip_jax.predict.pixels import ImageLike
 class CustomLabelsClassifier(BaseClassifier):
     """Probabilities over labels of your own, as pybioclip's class of that name gives them.
 
-    Each label is put into CLIP's 80 templates; scores are softmax(exp(logit_scale) * cosine) over the labels. Blank
-    labels are dropped and repeated ones merged: pybioclip gives each a probability, which lowers all others.
+    Each label is put into CLIP's 80 templates; scores are softmax(exp(logit_scale) * cosine) over the labels.
+    Blank labels are dropped and repeated ones merged: pybioclip gives each a probability, which lowers all
+    others.
 
     classes: the labels. answers: what rows call them.
     """
@@ -38,8 +39,8 @@ class CustomLabelsClassifier(BaseClassifier):
         **loading: Any,
     ) -> None:
         """`labels`, or `cls_ary` as pybioclip calls them: texts, taken without surrounding blanks. `model`: a Model, or
-        a MODEL to load; `loading`: as BaseClassifier. `labels_as_given`: blank and repeated labels are classes of their
-        own, as in pybioclip. `cache`: keep the labels' vectors on disk for the next time.
+        a MODEL to load; `loading`: as BaseClassifier. `labels_as_given`: blank and repeated labels are
+        classes of their own, as in pybioclip. `cache`: keep the labels' vectors on disk for the next time.
 
         UserError if there is no label, and for one that is not text.
         """
@@ -69,8 +70,8 @@ class CustomLabelsClassifier(BaseClassifier):
     ) -> list[Row]:
         """The k most probable answers for each image, best first; k=None gives all.
 
-        Args: `batch_size`, noted for the recorder, since the model's own says how many images are encoded together;
-          `callback`, called with the number of images done and of all; `unknown`, as `stream`.
+        Args: `batch_size`, noted for the recorder, since the model's own says how many images are encoded
+          together; `callback`, called with the number of images done and of all; `unknown`, as `stream`.
         Returns: rows with "file_name" (the path, or for an image without one its place in the list),
           "classification" and "score". UserError for an image that cannot be read.
         """
@@ -93,14 +94,19 @@ class CustomLabelsClassifier(BaseClassifier):
     ) -> Iterator[Row]:
         """`predict`, row by row as batches are done, for any number of images; `on_bad` as in Embedder.stream.
 
-        `unknown`: an image whose best score is below it gets one row, with the classification "unknown" and that score.
+        `unknown`: an image whose best score is below it gets one row, with the classification "unknown" and
+        that score.
         """
         check_answers(k, unknown)
         for names, features in self.features(images, on_bad):
             yield from self._rows(names, features, k, unknown)
 
     def _rows(
-        self, names: list[str], features: Float32[np.ndarray, "rows embed_dim"], k: int | None, unknown: float | None
+        self,
+        names: list[str],
+        features: Float32[np.ndarray, "rows embed_dim"],
+        k: int | None,
+        unknown: float | None,
     ) -> Iterator[Row]:
         scores = self._scores(softmax(self._logits(features)))
         # A slice beyond the end takes what there is, and None takes all.
@@ -114,7 +120,9 @@ class CustomLabelsClassifier(BaseClassifier):
     def _logits(self, features: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows labels"]:
         return self.model.logit_scale * (features @ self._embeddings.T)
 
-    def _scores(self, probabilities: Float32[np.ndarray, "rows classes"]) -> Float32[np.ndarray, "rows answers"]:
+    def _scores(
+        self, probabilities: Float32[np.ndarray, "rows classes"]
+    ) -> Float32[np.ndarray, "rows answers"]:
         return probabilities
 
 
@@ -122,7 +130,10 @@ class CustomLabelsBinningClassifier(CustomLabelsClassifier):
     """Probabilities over bins of labels, as pybioclip's class of that name gives them: a bin's is its labels' sum."""
 
     def __init__(
-        self, cls_to_bin: Mapping[str, Any], model: Model | str | os.PathLike[str] | None = None, **settings: Any
+        self,
+        cls_to_bin: Mapping[str, Any],
+        model: Model | str | os.PathLike[str] | None = None,
+        **settings: Any,
     ) -> None:
         """`cls_to_bin`: the bin of each label. The rest as CustomLabelsClassifier.
 
@@ -134,7 +145,9 @@ class CustomLabelsBinningClassifier(CustomLabelsClassifier):
         places = [self.answers.index(self.cls_to_bin[label]) for label in self.classes]
         self._membership = np.eye(len(self.answers), dtype=np.float32)[places]
 
-    def _scores(self, probabilities: Float32[np.ndarray, "rows classes"]) -> Float32[np.ndarray, "rows answers"]:
+    def _scores(
+        self, probabilities: Float32[np.ndarray, "rows classes"]
+    ) -> Float32[np.ndarray, "rows answers"]:
         return probabilities @ self._membership
 
 

@@ -27,10 +27,11 @@ class RankAnswer(NamedTuple):
 class Explained(NamedTuple):
     """All about one image.
 
-    species: the best species, rows as the classifier's predict gives them. ranks: the best taxon of each rank, from
-    kingdom to species; they need not lie in each other. lineages: for the best taxon of each rank, one taxon of every
-    rank: those above it, itself, and below it the best within the one above. tree: the taxa of at least the share that
-    was asked for, below a root without a name, children best first.
+    species: the best species, rows as the classifier's predict gives them. ranks: the best taxon of each
+    rank, from kingdom to species; they need not lie in each other. lineages: for the best taxon of each rank,
+    one taxon of every
+    rank: those above it, itself, and below it the best within the one above. tree: the taxa of at least the
+    share that was asked for, below a root without a name, children best first.
     """
 
     file_name: str
@@ -122,10 +123,17 @@ def build_tree(
         nodes: dict[int, Node] = {}
         for row, score in sorted(levels[rank].items(), key=lambda item: -item[1]):
             values = names.row(row, rank)
-            node: Node = {"name": values[rank.get_label()], "rank": rank.get_label(), "score": score, "children": []}
+            node: Node = {
+                "name": values[rank.get_label()],
+                "rank": rank.get_label(),
+                "score": score,
+                "children": [],
+            }
             if values.get("common_name"):
                 node["common_name"] = values["common_name"]
-            parents[int(parent_starts[np.searchsorted(parent_starts, row, side="right") - 1])]["children"].append(node)
+            parents[int(parent_starts[np.searchsorted(parent_starts, row, side="right") - 1])][
+                "children"
+            ].append(node)
             nodes[row] = node
         parents = nodes
         if rank is not Rank.SPECIES:

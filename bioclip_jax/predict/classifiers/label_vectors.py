@@ -14,7 +14,9 @@ from bioclip_jax.predict.vector_cache import VectorCache
 from bioclip_jax.text.templates import OPENAI_TEMPLATES
 
 
-def label_vectors(model: Model, labels: Sequence[str], *, cache: bool = True) -> Float32[np.ndarray, "labels dim"]:
+def label_vectors(
+    model: Model, labels: Sequence[str], *, cache: bool = True
+) -> Float32[np.ndarray, "labels dim"]:
     """A unit vector a label, as class_embeddings in the 80 templates; what is not in the user's cache is put there."""
     if not cache:
         return class_embeddings(model.encode_text, labels)
@@ -23,7 +25,10 @@ def label_vectors(model: Model, labels: Sequence[str], *, cache: bool = True) ->
     known = vectors.get(model.fingerprint, keys.values())
     missing = [label for label, key in keys.items() if key not in known]
     if missing:
-        made = {keys[label]: vector for label, vector in zip(missing, class_embeddings(model.encode_text, missing))}
+        made = {
+            keys[label]: vector
+            for label, vector in zip(missing, class_embeddings(model.encode_text, missing))
+        }
         vectors.put(model.fingerprint, made)
         known |= made
     return np.stack([known[keys[label]] for label in labels])

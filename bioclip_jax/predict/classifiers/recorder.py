@@ -47,13 +47,17 @@ def attach_prediction_recorder(classifier: Any, **top_level_settings: Any) -> Pr
     return recorder
 
 
-def save_recorded_predictions(classifier: Any, path: str | os.PathLike[str], include_command_line: bool = True) -> None:
+def save_recorded_predictions(
+    classifier: Any, path: str | os.PathLike[str], include_command_line: bool = True
+) -> None:
     """Write what the classifier's recorder has noted: as JSON to a new `path` ending in .json, else as added text.
 
     UserError as verify_recorder_path, and where no recorder is attached.
     """
     if classifier.recorder is None:
-        raise InvalidValue("the classifier has no recorder; call attach_prediction_recorder before it predicts")
+        raise InvalidValue(
+            "the classifier has no recorder; call attach_prediction_recorder before it predicts"
+        )
     classifier.recorder.create_report(path, shlex.join(sys.argv) if include_command_line else None)
 
 
@@ -133,13 +137,19 @@ class PredictionRecorder:
             "device": self.device,
             "top_level_settings": self.top_level_settings,
             "jax_version": jax.__version__,
-            "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.local_devices()],
+            "devices": [
+                f"{device.platform}:{device.id} {device.device_kind}" for device in jax.local_devices()
+            ],
             "model_source": model.source,
             "model_fingerprint": model.fingerprint,
             "transform": model.transform_note,
         }
         if taxa is not None:
-            about["taxa"] = dict(taxa.about) | {"path": str(taxa.path), "count": len(taxa.names), "dtype": taxa.dtype}
+            about["taxa"] = dict(taxa.about) | {
+                "path": str(taxa.path),
+                "count": len(taxa.names),
+                "dtype": taxa.dtype,
+            }
         about |= {"images": sum(self._counts), "seconds": round(self._seconds, 3)}
         if self.output is not None:
             about["output"] = {"path": str(self.output), "sha256": _sha256(self.output)}
@@ -161,7 +171,9 @@ class PredictionRecorder:
             file.write((",\n" if number else "\n") + '        {\n            "images": [')
             file.writelines((",\n" if place else "\n") + " " * 16 + next(names) for place in range(count))
             told = json.dumps(details, indent=4, default=str).replace("\n", "\n" + " " * 12)
-            file.write(("\n            ]" if count else "]") + f',\n            "details": {told}\n        }}')
+            file.write(
+                ("\n            ]" if count else "]") + f',\n            "details": {told}\n        }}'
+            )
         file.write("\n    ]\n}\n" if self._counts else "]\n}\n")
 
     def _write_text(self, file: TextIO, command_line: str | None) -> None:

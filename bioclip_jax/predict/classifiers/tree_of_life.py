@@ -46,8 +46,8 @@ DEFAULT_K = 5
 class TreeOfLifeClassifier(BaseClassifier):
     """Probabilities over the taxa of a head, as pybioclip's class of that name gives them.
 
-    Scores are softmax(exp(logit_scale) * cosine / temperature) over all species that are chosen; a taxon of a higher
-    rank has the sum over its species. names: the taxa that are chosen.
+    Scores are softmax(exp(logit_scale) * cosine / temperature) over all species that are chosen; a taxon of a
+    higher rank has the sum over its species. names: the taxa that are chosen.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class TreeOfLifeClassifier(BaseClassifier):
     ) -> None:
         """`taxa`: a head or its file; None takes the one beside the model, or that the Hub has for it.
 
-        `temperature`: above 1 makes scores less sure, as `taxa calibrate` finds it. `options`: those of BaseClassifier.
+        `temperature`: above 1 makes scores less sure, as `taxa calibrate` finds it. `options`: those of
+        BaseClassifier.
         Errors: UserError for a head that is not there or was made with another model.
         """
         super().__init__(model, **options)
@@ -101,7 +102,9 @@ class TreeOfLifeClassifier(BaseClassifier):
     def create_taxa_filter(self, rank: Rank | str, user_values: Sequence[str]) -> Bool[np.ndarray, " taxa"]:
         """Which taxa, in the order of get_label_data, are below those named of a rank; UserError names unknown ones."""
         if isinstance(user_values, str):
-            raise InvalidValue(f"the names are {user_values!r}; give a list of texts, such as [{user_values!r}]")
+            raise InvalidValue(
+                f"the names are {user_values!r}; give a list of texts, such as [{user_values!r}]"
+            )
         keep = np.zeros(len(self.head.names), bool)
         keep[self.head.names.place[rows_of(self.head.names, rank, list(user_values))]] = True
         return keep
@@ -117,7 +120,9 @@ class TreeOfLifeClassifier(BaseClassifier):
         """
         keep = np.asarray(keep_labels_ary, bool)
         if keep.shape != (len(self.head.names),):
-            raise InvalidValue(f"the filter has {keep.size} values for {len(self.head.names)} taxa; give one for each")
+            raise InvalidValue(
+                f"the filter has {keep.size} values for {len(self.head.names)} taxa; give one for each"
+            )
         self._choose(np.flatnonzero(keep[self.head.names.place]))
 
     def choose(
@@ -130,8 +135,8 @@ class TreeOfLifeClassifier(BaseClassifier):
         """From now on only the taxa of a rank that `subset` names, or that lie below a taxon of any rank, are possible;
         with both, those of both; with neither, all.
 
-        skip_unknown: pass over names of the subset that the head lacks, and count them on standard error. UserError
-        names what is unknown otherwise, and where nothing is left.
+        skip_unknown: pass over names of the subset that the head lacks, and count them on standard error.
+        UserError names what is unknown otherwise, and where nothing is left.
         """
         rows = None
         if subset is not None:
@@ -154,10 +159,10 @@ class TreeOfLifeClassifier(BaseClassifier):
     ) -> list[Row]:
         """The k most probable taxa of a rank for each image, best first; None is DEFAULT_K.
 
-        Args: as pybioclip's: species of a probability up to `min_prob` do not count towards a higher rank. `batch_size`
-          is the model's here, and only recorded. `rank`: also by its name.
-        Returns: rows with "file_name", the names from kingdom to `rank` (at species also "species_epithet" and
-          "common_name") and "score". UserError for an image that cannot be read.
+        Args: as pybioclip's: species of a probability up to `min_prob` do not count towards a higher rank.
+          `batch_size` is the model's here, and only recorded. `rank`: also by its name.
+        Returns: rows with "file_name", the names from kingdom to `rank` (at species also "species_epithet"
+          and "common_name") and "score". UserError for an image that cannot be read.
         """
         check_answers(k)
         rank, k = as_rank(rank), k or DEFAULT_K
@@ -181,12 +186,13 @@ class TreeOfLifeClassifier(BaseClassifier):
     ) -> Iterator[Row]:
         """`predict`, row by row as images are done, for any number of them; `on_bad` as in Embedder.stream.
 
-        min_confidence: instead of k rows at `rank`, one row an image at the narrowest rank down to `rank` whose best
-          taxon reaches it; "rank" names that, and the columns below it are empty.
-        unknown: where the answer's score, or the best of several, is below it, there is one row without an answer.
+        min_confidence: instead of k rows at `rank`, one row an image at the narrowest rank down to `rank`
+          whose best taxon reaches it; "rank" names that, and the columns below it are empty.
+        unknown: where the answer's score, or the best of several, is below it, there is one row without an
+        answer.
 
-        A row without an answer, also where no rank reaches `min_confidence`, says "unknown" in the column of `rank`
-        (and in "rank"), and has the score of the best taxon at `rank`.
+        A row without an answer, also where no rank reaches `min_confidence`, says "unknown" in the column of
+        `rank` (and in "rank"), and has the score of the best taxon at `rank`.
         """
         check_answers(k, min_confidence, unknown)
         rank, k = as_rank(rank), k or DEFAULT_K
@@ -196,9 +202,12 @@ class TreeOfLifeClassifier(BaseClassifier):
             else:
                 yield from self._backed_off(names, features, rank, min_prob, min_confidence, unknown or 0.0)
 
-    def explain(self, images: ImageLike | Sequence[ImageLike], k: int = 5, share: float = 0.01) -> list[Explained]:
+    def explain(
+        self, images: ImageLike | Sequence[ImageLike], k: int = 5, share: float = 0.01
+    ) -> list[Explained]:
         """Everything that a person may want to see of each image: the k best species, the best taxon of every rank with
-        its lineage, and the tree of the taxa whose probability is at least `share`."""
+        its lineage, and the tree of the taxa whose probability is at least `share`.
+        """
         check_answers(k)
         found = []
         # No more species than this can have their share.
@@ -216,11 +225,15 @@ class TreeOfLifeClassifier(BaseClassifier):
                 of_ranks = {rank: part[:, place] for rank, part in sums.items()}
                 ranks = _best_of_ranks(scorer.names, of_ranks, int(rows[place, 0]), float(scores[place, 0]))
 
-                def species_scores(rows_: Int[np.ndarray, " rows"], image: int = place) -> Float32[np.ndarray, " rows"]:
+                def species_scores(
+                    rows_: Int[np.ndarray, " rows"], image: int = place
+                ) -> Float32[np.ndarray, " rows"]:
                     logits = scorer.logits_of(rows_, features[image])
                     return np.minimum(np.exp(logits - totals.largest[image]) / totals.sum[image], 1)
 
-                lineages = {best.rank: lineage_through(scorer.names, of_ranks, best, species_scores) for best in ranks}
+                lineages = {
+                    best.rank: lineage_through(scorer.names, of_ranks, best, species_scores) for best in ranks
+                }
                 tree = build_tree(scorer.names, of_ranks, rows[place], scores[place], share)
                 found.append(Explained(name, species, ranks, lineages, tree))
         return found
@@ -253,7 +266,9 @@ class TreeOfLifeClassifier(BaseClassifier):
 
     def scorer(self, temperature: float) -> TaxaScorer:
         """Scores over the chosen taxa at another temperature."""
-        return TaxaScorer(self.head, self.model.logit_scale / temperature, self.model.embedder.mesh, self._rows)
+        return TaxaScorer(
+            self.head, self.model.logit_scale / temperature, self.model.embedder.mesh, self._rows
+        )
 
     def _answers(
         self,
@@ -321,12 +336,17 @@ def _best_of_ranks(
         found[rank] = (int(names.starts(rank)[best]), float(sums[rank][best]))
     found[Rank.SPECIES] = (species_row, species_score)
     return [
-        RankAnswer(rank, row, score, names.row(row, rank)[rank.get_label()]) for rank, (row, score) in found.items()
+        RankAnswer(rank, row, score, names.row(row, rank)[rank.get_label()])
+        for rank, (row, score) in found.items()
     ]
 
 
 def predict_classification(
-    img: ImageLike, rank: Rank | str, device: Any = None, min_prob: float = MIN_PROB, k: int | None = DEFAULT_K
+    img: ImageLike,
+    rank: Rank | str,
+    device: Any = None,
+    min_prob: float = MIN_PROB,
+    k: int | None = DEFAULT_K,
 ) -> list[Row]:
     """The rows of TreeOfLifeClassifier.predict for one image and the default model, as pybioclip's function."""
     return TreeOfLifeClassifier(device=device).predict(img, rank, min_prob, k)

@@ -32,8 +32,8 @@ class Columns:
     """The columns that INPUTS bring along beside the images themselves, a row an image.
 
     For a CSV (or Parquet table) of images those are all its columns but filepath, for a folder those of its
-    metadata.csv, whose file_name will do for filepath, and for a tar the ranks, common_name and what its KEY.json files
-    hold. A column of which every value is a number becomes one.
+    metadata.csv, whose file_name will do for filepath, and for a tar the ranks, common_name and what its
+    KEY.json files hold. A column of which every value is a number becomes one.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Columns:
     ) -> None:
         """`paths`: what expand gives for INPUTS; `images`: what find_images does.
 
-        typed: make numbers of a column of texts that are numbers. tars: look into them. A folder's table that cannot be
-        read is reported on standard error.
+        typed: make numbers of a column of texts that are numbers. tars: look into them. A folder's table that
+        cannot be read is reported on standard error.
         """
         import pyarrow as pa
 
@@ -63,7 +63,9 @@ class Columns:
         try:
             table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
         except pa.ArrowException as error:
-            raise UserError(f"the inputs' tables do not agree: {error}; give a column one type in all") from error
+            raise UserError(
+                f"the inputs' tables do not agree: {error}; give a column one type in all"
+            ) from error
         if typed:
             table = pa.table({name: _typed(name, table[name]) for name in table.column_names})
         self._table = table
@@ -126,7 +128,8 @@ def _of_tar(path: str) -> tuple[list[str], pa.Table]:
     columns = [*RANKS, "common_name", *dict.fromkeys(name for row in rows for name in row)]
     # As texts, because one key may hold a number here and a text there.
     cells = {
-        name: [plain_text(str(row[name])) if name in row else None for row in rows] for name in dict.fromkeys(columns)
+        name: [plain_text(str(row[name])) if name in row else None for row in rows]
+        for name in dict.fromkeys(columns)
     }
     return names, pa.table(cells, schema=pa.schema([(name, pa.large_string()) for name in cells]))
 

@@ -52,7 +52,9 @@ def check_format(format: str | None, output: Path | None) -> str:
         suffix = "".join(output.suffixes[-2:]).lower()
         format = "json" if suffix.endswith(".json.gz") else SUFFIXES.get(output.suffix.lower())
         if format is None:
-            raise UserError(f"the output {output} does not say its format; end it in {', '.join(SUFFIXES)} or .json.gz")
+            raise UserError(
+                f"the output {output} does not say its format; end it in {', '.join(SUFFIXES)} or .json.gz"
+            )
     format = format or "pybioclip"
     if format not in FORMATS:
         raise UserError(f"the format {format!r} does not exist; choose from {', '.join(FORMATS)}")
@@ -66,9 +68,12 @@ def write_batches(
 ) -> Path | None:
     """Write all vectors to `output`, or as text to standard output.
 
-    .npy: float32 [n, embed_dim], and NAME.npy.json beside it with `about` and the path or text of each row in "rows".
-    Parquet: uuid, emb (embed_dim float32), path or text, then further columns, and `about` as the file's metadata.
-    JSON: `about`, then "embeddings" by path or text. pybioclip: the same with no more than the model, in its layout.
+    .npy: float32 [n, embed_dim], and NAME.npy.json beside it with `about` and the path or text of each row in
+    "rows".
+    Parquet: uuid, emb (embed_dim float32), path or text, then further columns, and `about` as the file's
+    metadata.
+    JSON: `about`, then "embeddings" by path or text. pybioclip: the same with no more than the model, in its
+    layout.
     Returns: the file beside a .npy.
     """
     if format == "npy":
@@ -163,7 +168,8 @@ def _write_parquet(batches: Iterable[Batch], path: Path, about: Mapping[str, Any
             table = _as_table(batch)
             if writer is None:
                 metadata = {
-                    name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()
+                    name: value if isinstance(value, str) else json.dumps(value)
+                    for name, value in about.items()
                 }
                 writer = pq.ParquetWriter(path, table.schema.with_metadata(metadata))
             waiting.append(table.cast(writer.schema))
@@ -198,7 +204,9 @@ def _as_table(batch: Batch) -> pa.Table:
     return table
 
 
-def _write_json(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any], indent: int | None = None) -> None:
+def _write_json(
+    batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any], indent: int | None = None
+) -> None:
     """What json.dump writes of {**about, "embeddings": {name: vector}}, entry by entry."""
 
     def dump(value: Any, depth: int) -> str:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 class LabelledVectors:
     """The readable images of a source, in its order.
 
-    features: as the image tower projects them, of any length. samples: what the source says of each, without the
-    images' bytes. places: where each stands in the source. left_out: how many images are missing, by cause.
+    features: as the image tower projects them, of any length. samples: what the source says of each, without
+    the images' bytes. places: where each stands in the source. left_out: how many images are missing, by
+    cause.
     """
 
     features: Float32[np.ndarray, "n dim"]
@@ -131,7 +132,9 @@ def cause(problem: UserError) -> str:
     return problem.__cause__.cause if isinstance(problem.__cause__, BadImage) else "unreadable"
 
 
-def embed_stored(model: Model, images: Sequence[StoredImage], *, cache: VectorCache | None = None) -> LabelledVectors:
+def embed_stored(
+    model: Model, images: Sequence[StoredImage], *, cache: VectorCache | None = None
+) -> LabelledVectors:
     """As embed_labelled, for images of one source."""
     unreadable = Unreadable(len(images))
     causes: Counter[str] = Counter()
@@ -139,7 +142,11 @@ def embed_stored(model: Model, images: Sequence[StoredImage], *, cache: VectorCa
     def leave_out(number: int, problem: UserError) -> None:
         causes[cause(problem)] += 1
         label = (images[number].labels or {}).get(images[number].place)
-        about = str(problem) if label is None else str(problem).replace(images[number].name, shown_path(label.key), 1)
+        about = (
+            str(problem)
+            if label is None
+            else str(problem).replace(images[number].name, shown_path(label.key), 1)
+        )
         named = UserError(about)
         named.__cause__ = problem.__cause__
         unreadable(number, named)

@@ -47,7 +47,8 @@ def stream_vectors(
         return
     made_by = f"{model.embedder.preprocess!r} {model.dtype} {'unit' if normalize else 'raw'}"
     how = hashlib.sha256(made_by.encode()).hexdigest()[:16]
-    # The device waits at a block's end until the next one's images are decoded: blocks of many batches keep it busy.
+    # The device waits at a block's end until the next one's images are decoded: blocks of many batches keep
+    # it busy.
     size = max(BLOCK, _BATCHES * model.embedder.batch_size)
     for block in blocks(track(range(len(images)), **bar), size):
         contents = digests([images[place] for place in block])

@@ -23,10 +23,12 @@ _STEPS = (20, 19, 16, 10, 5, 0)
 
 _CONTROLS = (
     '<form id="controls" role="search" hidden>'
-    '<label class="wide">Name, or file<input id="filter" type="search" autocomplete="off" spellcheck="false"></label>'
+    '<label class="wide">Name, or file<input id="filter" type="search" autocomplete="off" '
+    'spellcheck="false"></label>'
     '<label for="least">Confidence from <output id="least-told" for="least">0 %</output>'
     '<input id="least" type="range" min="0" max="100" value="0" step="1"></label>'
-    '<label>Order<select id="order"><option value="given">as given</option><option value="sure">surest first</option>'
+    '<label>Order<select id="order"><option value="given">as given</option><option value="sure">surest '
+    "first</option>"
     '<option value="unsure">least sure first</option><option value="name">by name</option>'
     '<option value="file">by file</option></select></label></form>'
     '<p id="told" class="muted" aria-live="polite"></p><ul id="cards"></ul>'
@@ -65,9 +67,14 @@ def _asset(name: str) -> str:
 
 
 def _about(report: Report) -> str:
-    shown = ((name.replace("_", " "), str(value)) for name, value in report.settings.items() if name != "min_prob")
+    shown = (
+        (name.replace("_", " "), str(value)) for name, value in report.settings.items() if name != "min_prob"
+    )
     asked = [f"{name}: {text(_short(value))}" for name, value in shown]
-    return f'<p class="muted">{text(report.model)} · {report.made:%d %B %Y}</p><p class="muted">{" · ".join(asked)}</p>'
+    return (
+        f'<p class="muted">{text(report.model)} · {report.made:%d %B %Y}</p><p '
+        f'class="muted">{" · ".join(asked)}</p>'
+    )
 
 
 def _headline(report: Report, images: int, unreadable: int) -> str:
@@ -96,7 +103,9 @@ def _summary(report: Report) -> str:
     confidence = []
     for upper, lower in zip(_STEPS, _STEPS[1:]):
         count = sum(report.confidence[lower:upper])
-        label = f"{100 * lower // BINS} to {100 * upper // BINS} %" if lower else f"below {100 * upper // BINS} %"
+        label = (
+            f"{100 * lower // BINS} to {100 * upper // BINS} %" if lower else f"below {100 * upper // BINS} %"
+        )
         confidence.append((label, count, total, f"{number(count)} ({share(count, total)})"))
     known = [(name, count) for name, count in report.best.most_common() if name.lineage]
     most = known[0][1] if known else 1
@@ -109,7 +118,9 @@ def _summary(report: Report) -> str:
         reached = [(rank, report.ranks[rank], total, number(report.ranks[rank])) for rank in order]
         columns.append(bars("Images by the rank of the answer", [row for row in reached if row[1]]))
     left, right = "".join(columns), bars(title + more, commonest)
-    return section("summary-title", "Summary", f'<div class="columns"><div>{left}</div><div>{right}</div></div>')
+    return section(
+        "summary-title", "Summary", f'<div class="columns"><div>{left}</div><div>{right}</div></div>'
+    )
 
 
 def _tree(report: Report) -> str:
@@ -129,13 +140,16 @@ def _cards(report: Report) -> str:
     names: dict[Name, int] = {}
     listed = []
     for card in cards:
-        answers = [[names.setdefault(name, len(names)), float(f"{score:.4g}")] for name, score in card.answers]
+        answers = [
+            [names.setdefault(name, len(names)), float(f"{score:.4g}")] for name, score in card.answers
+        ]
         listed.append([card.image.name, answers, pictures.get(card.place, "")])
     data = {"ranks": RANKS if report.about_taxa else [], "names": list(names), "cards": listed}
     told = ""
     if len(cards) < report.images:
         told += (
-            f"The page holds {number(MOST_ROWS)} answers, so {number(len(cards))} of the {number(report.images)} "
+            f"The page holds {number(MOST_ROWS)} answers, so {number(len(cards))} of the "
+            f"{number(report.images)} "
             "images are here: the first of each best answer, then the second, and so on. The output has all. "
         )
     if len(pictured) < len(cards):

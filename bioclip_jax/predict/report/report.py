@@ -38,10 +38,11 @@ class Card(NamedTuple):
 class Report:
     """Counts of all images' best answers, and the answers of as many images as the page has room for.
 
-    These are the first image of each best answer, then the second of each, and so on, so that nothing rare is missed.
+    These are the first image of each best answer, then the second of each, and so on, so that nothing rare is
+    missed.
 
-    about_taxa: whether answers are lineages. images: with an answer. best: how often each is the best. ranks: how
-    often each rank is that of the best. confidence: images by the best score, in BINS steps.
+    about_taxa: whether answers are lineages. images: with an answer. best: how often each is the best. ranks:
+    how often each rank is that of the best. confidence: images by the best score, in BINS steps.
     """
 
     def __init__(self, classifier: Any, settings: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# A version of the table is written for so many rows, or after so long: that much a build that is killed has lost.
+# A version of the table is written for so many rows, or after so long: that much a build that is killed has
+# lost.
 _ROWS = 4096
 _SECONDS = 30
 
@@ -37,8 +38,15 @@ class Adder:
         self, dim: int, fingerprint: str, source: str, model: str | None = None, transform: str | None = None
     ) -> None:
         """Says of which model the rows are that follow, as ImageIndex.create. UserError where others are of another,
-        or of another transform."""
-        about = {"dim": dim, "fingerprint": fingerprint, "source": source, "model": model, "transform": transform}
+        or of another transform.
+        """
+        about = {
+            "dim": dim,
+            "fingerprint": fingerprint,
+            "source": source,
+            "model": model,
+            "transform": transform,
+        }
         held = self._index.about if self._index else self._new
         if held:
             check_same_model(self._output, held, about)
@@ -48,8 +56,8 @@ class Adder:
     def wanted(self, ids: Sequence[str], contents: Sequence[str | None]) -> list[int]:
         """The places of those to add; the others count as known.
 
-        `contents`: SHA-256, or None where not known. A known id is wanted where its content has changed, and a new one
-        where no image of the index has its content.
+        `contents`: SHA-256, or None where not known. A known id is wanted where its content has changed, and
+        a new one where no image of the index has its content.
         """
         places = []
         for place, (id, content) in enumerate(zip(ids, contents)):
@@ -78,10 +86,13 @@ class Adder:
 
     def finish(self) -> dict[str, Any]:
         """Brings the index up to date. Returns: how many rows were "added", "replaced" and "known", and what
-        bring_up_to_date gives."""
+        bring_up_to_date gives.
+        """
         self._flush()
         if self._index is None:
-            raise UserError(f"nothing was added, so there is no index {self._output}; give images that can be read")
+            raise UserError(
+                f"nothing was added, so there is no index {self._output}; give images that can be read"
+            )
         return self._counts | bring_up_to_date(self._index)
 
     def keep(self) -> int:

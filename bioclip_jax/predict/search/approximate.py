@@ -22,8 +22,8 @@ _SAMPLES = 64
 def bring_up_to_date(index: ImageIndex, exact_below: int = EXACT_BELOW) -> dict[str, Any]:
     """Make the table's files few and its approximate index cover all images, and write down what that index reaches.
 
-    Returns: {"count", "recall", "nprobes"}: the recall at 10, on images of the index itself; both None where search is
-      exact, because there are fewer than `exact_below` images.
+    Returns: {"count", "recall", "nprobes"}: the recall at 10, on images of the index itself; both None where
+      search is exact, because there are fewer than `exact_below` images.
     """
     table, count = index.table, len(index)
     about: dict[str, Any] = {"count": count, "recall": None, "nprobes": None}
@@ -67,7 +67,8 @@ class _Truth:
     def _found(self, **how: Any) -> list[set[str]]:
         results = self._index.search(self._vectors, self._k + 1, columns=["id"], **how)
         return [
-            set([row["id"] for row in rows if row["id"] != own][: self._k]) for own, rows in zip(self._ids, results)
+            set([row["id"] for row in rows if row["id"] != own][: self._k])
+            for own, rows in zip(self._ids, results)
         ]
 
 

@@ -42,16 +42,17 @@ def build_index(
 ) -> dict[str, Any]:
     """Make an index of images in the folder `output`, or add to the one that is there what it does not hold.
 
-    An image whose content the index holds is left out, whatever it is called; one whose file has changed takes its
-    old row's place. A build that is stopped leaves the images that it had added, and goes on when it is called again.
+    An image whose content the index holds is left out, whatever it is called; one whose file has changed
+    takes its old row's place. A build that is stopped leaves the images that it had added, and goes on when
+    it is called again.
 
-    Args: `inputs` as find_images, or Parquet files that `embed` wrote, for which no model is needed; the others as
-      load_model.
-    Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "truncated", "count": how many
-      there are now, "recall": that of the approximate index at 10, on 100 of its images, or None where search is exact,
-      "nprobes", "output"}.
-    Errors: UserError for wrong arguments, before the model is loaded, for a model that is not the index's, while
-      another process builds it, and where no image can be read.
+    Args: `inputs` as find_images, or Parquet files that `embed` wrote, for which no model is needed; the
+      others as load_model.
+    Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "truncated", "count": how
+      many there are now, "recall": that of the approximate index at 10, on 100 of its images, or None where
+      search is exact, "nprobes", "output"}.
+    Errors: UserError for wrong arguments, before the model is loaded, for a model that is not the index's,
+      while another process builds it, and where no image can be read.
     """
     output = Path(output)
     if not (output / ABOUT_FILE).is_file():
@@ -72,10 +73,17 @@ def build_index(
 
                 model = model or (index.model if index else None) or DEFAULT_MODEL
                 transform = transform or (index.transform if index else None)
-                how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
+                how = {
+                    "pretrained": pretrained,
+                    "device": device,
+                    "batch_size": batch_size,
+                    "transform": transform,
+                }
                 loaded = load_model(model, **how, reading=reading)
                 name = None if pretrained else _from_anywhere(model)
-                adder.made_by(loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform)
+                adder.made_by(
+                    loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform
+                )
                 _add_images(adder, loaded, images, columns, unreadable)
                 truncated = report_truncated(loaded.embedder.truncated)
             number = len(images)
@@ -95,8 +103,8 @@ def delete_images(
 ) -> dict[str, Any]:
     """Take images out of an index: those at `paths` (or in folders and tars of these names), or that `where` selects.
 
-    Returns: {"deleted", "count": how many are left}. UserError for a path that is not in the index, for a wrong filter,
-    and while another process builds it.
+    Returns: {"deleted", "count": how many are left}. UserError for a path that is not in the index, for a
+    wrong filter, and while another process builds it.
     """
     if bool(paths) == (where is not None):
         raise UserError("say which images to take out of the index: either --path or --where")
@@ -108,7 +116,9 @@ def delete_images(
             inside = path.rstrip("/") + "/"
             condition = f"(path = {quoted(path)} OR starts_with(path, {quoted(inside)}))"
             if not index.check_filter(condition):
-                raise UserError(f"the index {directory} holds no image {path}; give the path as it was given to build")
+                raise UserError(
+                    f"the index {directory} holds no image {path}; give the path as it was given to build"
+                )
             conditions.append(condition)
         return {"deleted": index.delete(where or " OR ".join(conditions)), "count": len(index)}
 
@@ -119,14 +129,18 @@ def _from_anywhere(model: str) -> str:
     return str(path.absolute()) if path.is_dir() else model
 
 
-def _add_images(adder: Adder, model: Model, images: Sequence[ImageFile], columns: Columns, bad: Unreadable) -> None:
+def _add_images(
+    adder: Adder, model: Model, images: Sequence[ImageFile], columns: Columns, bad: Unreadable
+) -> None:
     for block in blocks(track(range(len(images)), "indexing", len(images))):
         contents = dict(zip(block, digests([images[place] for place in block])))
         ids = {place: sample_uuid(images[place]) for place in block}
         wanted = [block[number] for number in adder.wanted(list(ids.values()), list(contents.values()))]
         for places, features in stream_places(model, images, wanted, bad):
             named = [ids[place] for place in places], [images[place].name for place in places]
-            adder.add(make_rows(*named, features, columns.take(places), [contents[place] for place in places]))
+            adder.add(
+                make_rows(*named, features, columns.take(places), [contents[place] for place in places])
+            )
 
 
 def _holds_vectors(item: str) -> bool:

@@ -30,7 +30,8 @@ class ExactIndex:
 
     def __init__(self, vectors: Float32[np.ndarray, "n dim"], rows: Sequence[Row] | None = None) -> None:
         """`vectors`: of any length but 0; they are kept as unit vectors, in blocks. `rows`: what `search` answers with,
-        one a vector; None gives their places."""
+        one a vector; None gives their places.
+        """
         self._rows = rows
         vectors = np.asarray(vectors, np.float32)
         self._number, dim = vectors.shape
@@ -52,7 +53,10 @@ class ExactIndex:
         """As `nearest`; the answer as ImageIndex.search gives it: for each query, rows with their "score"."""
         rows = self._rows
         return [
-            [({"place": place} if rows is None else rows[place]) | {"score": score} for score, place in zip(*found)]
+            [
+                ({"place": place} if rows is None else rows[place]) | {"score": score}
+                for score, place in zip(*found)
+            ]
             for found in zip(*(part.tolist() for part in self.nearest(vectors, k, among)))
         ]
 
@@ -93,7 +97,9 @@ def _nearest(
 ) -> tuple[Float[Array, "queries k"], Int32[Array, "queries k"]]:
     size = vectors.shape[1]
 
-    def merge(best: tuple[Array, Array], block: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+    def merge(
+        best: tuple[Array, Array], block: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, Array], None]:
         number, rows, among = block
         # On accelerators a product is rounded to fewer bits unless one asks.
         scores = jnp.matmul(queries, rows.T, precision=jax.lax.Precision.HIGHEST)

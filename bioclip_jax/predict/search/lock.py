@@ -15,8 +15,8 @@ from bioclip_jax.predict.search.table import ABOUT_FILE, LOCK_FILE
 def locked(directory: Path) -> Iterator[None]:
     """Keeps other processes from changing the index in `directory`; the lock goes with this one, however that ends.
 
-    The folder is made where it is not there, and goes again if no index was made in it. UserError where another
-    process is at it, or it cannot be written.
+    The folder is made where it is not there, and goes again if no index was made in it. UserError where
+    another process is at it, or it cannot be written.
     """
     made = not directory.exists()
     with contextlib.ExitStack() as stack:

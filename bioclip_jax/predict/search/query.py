@@ -50,13 +50,14 @@ def search_index(
 ) -> dict[str, Any]:
     """Write the `k` images of an index that are nearest to each image of `queries` (as find_images) and each text.
 
-    Args: `model`: None for the one that built the index; `within`: images of this taxon, at any rank; `where`: only
-      those that this filter selects (as ImageIndex.check_filter); `exact`: compare all vectors, as is done for texts;
-      `format` and `output` as check_format; `as_result`, without an output put the rows into the result instead of
-      writing them.
+    Args: `model`: None for the one that built the index; `within`: images of this taxon, at any rank;
+      `where`: only those that this filter selects (as ImageIndex.check_filter); `exact`: compare all vectors,
+      as is done for texts; `format` and `output` as check_format; `as_result`, without an output put the rows
+      into the result instead of writing them.
     Rows: "query" (path or text), "rank" from 1, "path", "score" (the cosine), and LINEAGE.
     Returns: {"queries", "unreadable", "truncated", and "output" or "neighbours"}.
-    Errors: UserError for wrong arguments, before the model is loaded, and for a model that is not the index's.
+    Errors: UserError for wrong arguments, before the model is loaded, and for a model that is not the
+    index's.
     """
     output = None if output is None else Path(output)
     if not as_result or output is not None:
@@ -85,7 +86,9 @@ def search_index(
     how = {"pretrained": pretrained, "device": device, "batch_size": batch_size}
     loaded = load_model(model, transform=transform or index.transform, reading=reading, **how)
     given = {"fingerprint": loaded.fingerprint, "source": loaded.source}
-    check_same_model(index.directory, index.about, given | ({"transform": loaded.transform} if images else {}))
+    check_same_model(
+        index.directory, index.about, given | ({"transform": loaded.transform} if images else {})
+    )
     unreadable = Unreadable(len(images) + len(texts))
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -105,7 +108,10 @@ def search_index(
         if not write_rows(rows(), format, output) and output is not None:
             _write_no_row(format, output)
         result["output"] = None if output is None else str(output)
-    return result | {"unreadable": unreadable.problems, "truncated": report_truncated(loaded.embedder.truncated)}
+    return result | {
+        "unreadable": unreadable.problems,
+        "truncated": report_truncated(loaded.embedder.truncated),
+    }
 
 
 def _write_no_row(format: str, output: Path) -> None:
@@ -117,7 +123,9 @@ def _write_no_row(format: str, output: Path) -> None:
             import pyarrow.parquet as pq
 
             types = {"rank": pa.int64(), "score": pa.float64()}
-            pq.write_table(pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table(), path)
+            pq.write_table(
+                pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table(), path
+            )
         else:
             text = {"json": "[]", "csv": separator(output).join(names)}.get(format, "  ".join(names))
             with open_text(path) as file:
@@ -129,13 +137,17 @@ def within_filter(index: ImageIndex, taxon: str) -> str:
 
     UserError where the index holds none, with the nearest names that it holds.
     """
-    condition = "(" + " OR ".join(f"lower(`{name}`) = {quoted(taxon.strip().lower())}" for name in _NAMES) + ")"
+    condition = (
+        "(" + " OR ".join(f"lower(`{name}`) = {quoted(taxon.strip().lower())}" for name in _NAMES) + ")"
+    )
     if index.check_filter(condition):
         return condition
     table = index.values(_NAMES)
     names = {name.lower(): name for column in table.columns for name in column.unique().to_pylist() if name}
     near = [names[found] for found in difflib.get_close_matches(taxon.lower(), names, n=3)]
-    hint = f"; did you mean {' or '.join(near)}?" if near else "; give a name as the index's own columns have it"
+    hint = (
+        f"; did you mean {' or '.join(near)}?" if near else "; give a name as the index's own columns have it"
+    )
     raise UserError(f"the index {index.directory} holds no image of {taxon!r}{hint}")
 
 

@@ -26,7 +26,17 @@ ABOUT_FILE = "index.json"
 # Held by the process that changes the index.
 LOCK_FILE = ".lock"
 # The ranks and names of a row, as the predictions have them; "" where unknown.
-LINEAGE = ("kingdom", "phylum", "class", "order", "family", "genus", "species_epithet", "species", "common_name")
+LINEAGE = (
+    "kingdom",
+    "phylum",
+    "class",
+    "order",
+    "family",
+    "genus",
+    "species_epithet",
+    "species",
+    "common_name",
+)
 
 _TABLE = "images"
 # What LanceDB says where a file of its own is at fault, and not the call.
@@ -40,13 +50,14 @@ KEPT = datetime.timedelta(hours=1)
 class ImageIndex:
     """Images by their vectors. A row has id (UUID), path, vector, LINEAGE, sha256, and what else the source says.
 
-    directory: where it lies. about: index.json: the fingerprint of the model that made the vectors ("fingerprint"),
-    how to load it ("model", a directory by its absolute path), where it came from ("source"), its "transform" of images
-    ("model", "pybioclip", or None where that is not known), "dim", and "count" as the last change left it; and if there
-    is an approximate index, how many of its partitions a search reads ("nprobes"), and which share of the ten nearest
-    it then finds ("recall").
+    directory: where it lies. about: index.json: the fingerprint of the model that made the vectors
+    ("fingerprint"), how to load it ("model", a directory by its absolute path), where it came from
+    ("source"), its "transform" of images ("model", "pybioclip", or None where that is not known), "dim", and
+    "count" as the last change left it; and if there is an approximate index, how many of its partitions a
+    search reads ("nprobes"), and which share of the ten nearest it then finds ("recall").
 
-    Every change is one version of the table: readers, and a process that is killed, leave and find a whole one.
+    Every change is one version of the table: readers, and a process that is killed, leave and find a whole
+    one.
     """
 
     def __init__(self, directory: str | os.PathLike[str], fingerprint: str | None = None) -> None:
@@ -94,7 +105,9 @@ class ImageIndex:
             for name in (f"{_TABLE}.lance", ABOUT_FILE):
                 os.replace(beside / name, directory / name)
         except OSError as error:
-            raise UserError(f"the index {directory} cannot be made ({error.strerror}); name another folder") from error
+            raise UserError(
+                f"the index {directory} cannot be made ({error.strerror}); name another folder"
+            ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return cls(directory)
@@ -113,7 +126,8 @@ class ImageIndex:
         model = self.about["model"]
         if model is not None and os.path.isabs(model) and not os.path.isdir(model):
             raise UserError(
-                f"the model {model} of the index {self.directory} is not there any more; say where it is with --model"
+                f"the model {model} of the index {self.directory} is not there any more; say where it is "
+                f"with --model"
             )
         return model
 
@@ -152,7 +166,9 @@ class ImageIndex:
         """
         import pyarrow as pa
 
-        new = [field.with_nullable(True) for field in rows.schema if field.name not in self.table.schema.names]
+        new = [
+            field.with_nullable(True) for field in rows.schema if field.name not in self.table.schema.names
+        ]
         if new:
             with self.undamaged():
                 self.table.add_columns(pa.schema(new))
@@ -161,7 +177,9 @@ class ImageIndex:
         for field in schema:
             try:
                 given = field.name in rows.column_names
-                columns.append(rows[field.name].cast(field.type) if given else pa.nulls(len(rows), field.type))
+                columns.append(
+                    rows[field.name].cast(field.type) if given else pa.nulls(len(rows), field.type)
+                )
             except pa.ArrowException as error:
                 raise UserError(
                     f"the column {field.name!r} of the index {self.directory} holds {field.type}, "
@@ -170,7 +188,9 @@ class ImageIndex:
         rows = pa.table(columns, schema=schema)
         with self.undamaged():
             if replace:
-                self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+                self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(
+                    rows
+                )
             else:
                 self.table.add(rows)
 
@@ -185,7 +205,8 @@ class ImageIndex:
     def check_filter(self, where: str) -> int:
         """How many images an SQL condition over the columns selects. UserError where it is none."""
         try:
-            # LanceDB reads as much of a condition as makes sense, and passes over the rest. Not so in brackets.
+            # LanceDB reads as much of a condition as makes sense, and passes over the rest. Not so in
+            # brackets.
             if _closes_too_much(where):
                 raise ValueError("it closes a bracket that it has not opened")
             return self.table.count_rows(f"({where})")
@@ -210,8 +231,9 @@ class ImageIndex:
     ) -> list[list[dict[str, Any]]]:
         """The k nearest images of each vector, best first: their `columns` (None: all), and "score", the cosine.
 
-        `where`: only those that this filter (as check_filter) selects. With it, with `exact`, and while the index is
-        small, every vector is compared; else the `nprobes` nearest partitions (None: as the index says).
+        `where`: only those that this filter (as check_filter) selects. With it, with `exact`, and while the
+        index is small, every vector is compared; else the `nprobes` nearest partitions (None: as the index
+        says).
         """
         if where is not None:
             self.check_filter(where)
@@ -239,9 +261,17 @@ class ImageIndex:
 
     def _damage(self, error: Exception) -> UserError:
         # Each layer of LanceDB wraps what the one below says, and the place in its source follows.
-        reason = str(error).splitlines()[0].split(", /")[0].split("Wrapped error: ")[-1].removeprefix("lance error: ")
+        reason = (
+            str(error)
+            .splitlines()[0]
+            .split(", /")[0]
+            .split("Wrapped error: ")[-1]
+            .removeprefix("lance error: ")
+        )
         if "No space left" in str(error):
-            return UserError(f"the disk of the index {self.directory} is full; make room, and call this again")
+            return UserError(
+                f"the disk of the index {self.directory} is full; make room, and call this again"
+            )
         return UserError(f"the index {self.directory} is damaged ({reason}); build it again")
 
     def write_about(self, **values: Any) -> None:
@@ -253,8 +283,12 @@ class ImageIndex:
 
 def check_free(directory: Path) -> None:
     """UserError if the folder of an index cannot be made at `directory`."""
-    if directory.exists() and (not directory.is_dir() or any(path.name != LOCK_FILE for path in directory.iterdir())):
-        raise UserError(f"{directory} is there and is no index of images; name another folder, or one that is empty")
+    if directory.exists() and (
+        not directory.is_dir() or any(path.name != LOCK_FILE for path in directory.iterdir())
+    ):
+        raise UserError(
+            f"{directory} is there and is no index of images; name another folder, or one that is empty"
+        )
     check_folder(directory, "the index")
 
 
@@ -266,7 +300,8 @@ def check_same_model(directory: Path, held: dict[str, Any], given: dict[str, Any
     if given["fingerprint"] != held["fingerprint"]:
         made_by, other = (f"{about['source']} ({about['fingerprint'][:12]})" for about in (held, given))
         raise UserError(
-            f"the index {directory} holds vectors of {made_by}, not of {other}; use that model, or build another index"
+            f"the index {directory} holds vectors of {made_by}, not of {other}; use that model, or build "
+            f"another index"
         )
     made_by, other = held.get("transform"), given.get("transform")
     if made_by and other and made_by != other:

@@ -55,23 +55,26 @@ def build_taxa(
 ) -> dict[str, Any]:
     """Write the head of `model` over the taxa of `source`.
 
-    source: a CSV or Parquet table with any of the columns kingdom, phylum, class (or cls), order, family, genus,
-      species and common_name; published embeddings, a .npy [dim, taxa] with its .json of names beside it; such a .json
-      alone; or data, as pipeline.sources.open_source. Of a taxon that is named several times, one is kept; published
-      doubles stay. None takes what the Hub has for the model.
-    output: None is taxa.safetensors in the model's directory. dtype: of the vectors as stored, of DTYPES. complete:
-      make the vectors that published embeddings lack, and give all length 1; otherwise they stay as published, and taxa
-      without one cannot be predicted, as in pybioclip.
-    Returns: {"taxa", "embed_dim", "dtype", "output", "doubles", "unnamed", "notes"}. doubles: rows that named a taxon
-      again; unnamed: rows without any rank or that cannot be read; notes: what is unusual, for people. With float16
-      and int8 also what that changes, "top1_agreement" and "max_score_difference" (precision.rounding_effect).
-    Errors: UserError, before anything is embedded, for a source without taxa or an output that cannot be written, and
-      for published embeddings that are not this model's.
+    source: a CSV or Parquet table with any of the columns kingdom, phylum, class (or cls), order, family,
+      genus, species and common_name; published embeddings, a .npy [dim, taxa] with its .json of names beside
+      it; such a .json alone; or data, as pipeline.sources.open_source. Of a taxon that is named several
+      times, one is kept; published doubles stay. None takes what the Hub has for the model.
+    output: None is taxa.safetensors in the model's directory. dtype: of the vectors as stored, of DTYPES.
+      complete: make the vectors that published embeddings lack, and give all length 1; otherwise they stay as
+      published, and taxa without one cannot be predicted, as in pybioclip.
+    Returns: {"taxa", "embed_dim", "dtype", "output", "doubles", "unnamed", "notes"}. doubles: rows that named
+      a taxon again; unnamed: rows without any rank or that cannot be read; notes: what is unusual, for
+      people. With float16 and int8 also what that changes, "top1_agreement" and "max_score_difference"
+      (precision.rounding_effect).
+    Errors: UserError, before anything is embedded, for a source without taxa or an output that cannot be
+      written, and for published embeddings that are not this model's.
     """
     if dtype not in DTYPES:
         raise UserError(f"the type {dtype!r} does not exist for a taxa head; choose from {', '.join(DTYPES)}")
     if output is None and model.directory is None:
-        raise UserError(f"the model {model.source} has no directory here for its taxa head; name a file with --output")
+        raise UserError(
+            f"the model {model.source} has no directory here for its taxa head; name a file with --output"
+        )
     output = Path(output) if output is not None else model.directory / TAXA_FILE
     if source is None:
         source = fetch_embeddings(model)
@@ -90,7 +93,9 @@ def build_taxa(
     recipe = Recipe(tuple(templates))
     if (path := Path(source)).suffix == ".npy":
         if not path.is_file():
-            raise UserError(f"{source} does not exist; give published embeddings, with their .json beside them")
+            raise UserError(
+                f"{source} does not exist; give published embeddings, with their .json beside them"
+            )
         names = read_names(path.with_suffix(".json"))
         columns = map_embeddings(path, names, dim)
         recipe = check_pairing(columns, names, model, templates, path)
@@ -107,7 +112,9 @@ def build_taxa(
     about |= {
         "model": model.source,
         "text_type": TEXT_TYPES[recipe.separator],
-        "templates": "openai 80" if recipe.templates == tuple(OPENAI_TEMPLATES) else " | ".join(recipe.templates),
+        "templates": "openai 80"
+        if recipe.templates == tuple(OPENAI_TEMPLATES)
+        else " | ".join(recipe.templates),
         "names_from": str(source),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

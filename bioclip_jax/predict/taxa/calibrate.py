@@ -32,20 +32,26 @@ _FEWEST = 20
 _AMBIGUOUS = -1
 
 
-def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot: Path | None = None) -> dict[str, Any]:
+def calibrate(
+    data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot: Path | None = None
+) -> dict[str, Any]:
     """Fit a softmax temperature to labeled images (`data` as open_source), and write it as JSON.
 
     The temperature minimizes the negative log-likelihood of the right taxon (Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599), averaged over the ranks, because one temperature applies to the scores of all of
-    them: one that is fitted to species alone can spoil the wider ranks. Cross-validation decides if it helps: unless
-    images in held-out folds have a better likelihood by more than one standard error, the temperature written is 1.
+    https://arxiv.org/abs/1706.04599), averaged over the ranks, because one temperature applies to the scores
+    of all of
+    them: one that is fitted to species alone can spoil the wider ranks. Cross-validation decides if it helps:
+    unless images in held-out folds have a better likelihood by more than one standard error, the temperature
+    written is 1.
 
-    Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves", "fingerprint" of
-      the model, "transform" of the images, "taxa" (the head's file), "images", "left_out" (images that cannot be read
-      or whose species is not among the taxa), "gain" (of the mean log-likelihood) and its standard error "gain_error".
-      "before" and "after": at temperature 1, and of each image at the temperature fitted to the folds without it, each
-      {"accuracy", "nll" (mean over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": of
-      the species, BINS rows of {"from", "to", "images", "confidence", "accuracy"}}. `plot`: a picture of the last.
+    Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves",
+      "fingerprint" of the model, "transform" of the images, "taxa" (the head's file), "images", "left_out"
+      (images that cannot be read or whose species is not among the taxa), "gain" (of the mean log-likelihood)
+      and its standard error "gain_error".
+      "before" and "after": at temperature 1, and of each image at the temperature fitted to the folds without
+      it, each {"accuracy", "nll" (mean over ranks), "nll_by_rank", "ece": {rank: expected calibration error},
+      "reliability": of the species, BINS rows of {"from", "to", "images", "confidence", "accuracy"}}. `plot`:
+      a picture of the last.
     Errors: UserError for data that is not there or has too few usable images.
     """
     read = {"labeled data": data_files(data), "the head of taxa": classifier.head.path}
@@ -56,7 +62,8 @@ def calibrate(data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot
     left_out = len(source) - len(rows)
     if len(rows) < _FEWEST:
         raise UserError(
-            f"only {len(rows)} of the {len(source)} images of {data} can be read and are of a species of the taxa;"
+            f"only {len(rows)} of the {len(source)} images of {data} can be read and are of a species of "
+            f"the taxa;"
             f" give at least {_FEWEST}"
         )
     # By chance, whatever order the data have, and the same each time.
@@ -101,31 +108,42 @@ def doubts(result: dict[str, Any]) -> list[str]:
             f"{result['gain_error']:.3f}, {result['images']} images); 1 was written, which changes nothing: "
             "give more images"
         ]
-    pairs = ((rank, before["nll_by_rank"][rank], after["nll_by_rank"][rank]) for rank in before["nll_by_rank"])
+    pairs = (
+        (rank, before["nll_by_rank"][rank], after["nll_by_rank"][rank]) for rank in before["nll_by_rank"]
+    )
     worse = [f"{rank} ({old:.3f} to {new:.3f})" for rank, old, new in pairs if new > old + 1e-3]
     if not worse:
         return []
-    return [f"at some ranks the temperature makes held-out images less likely: {', '.join(worse)}; on average it helps"]
+    return [
+        f"at some ranks the temperature makes held-out images less likely: {', '.join(worse)}; on average "
+        f"it helps"
+    ]
 
 
 def read_temperature(text: str, fingerprint: str) -> float:
     """A temperature: a number, or a file that `calibrate` wrote for the model of that fingerprint. UserError if it is
-    neither."""
+    neither.
+    """
     try:
         return float(text)
     except ValueError:
         pass
     if not Path(text).is_file():
         raise UserError(
-            f"--temperature {text} is neither a number nor a file; name what `bioclip-jax taxa calibrate` wrote"
+            f"--temperature {text} is neither a number nor a file; name what `bioclip-jax taxa calibrate` "
+            f"wrote"
         )
     try:
         content = json.loads(Path(text).read_text(encoding="utf-8"))
         temperature, of = float(content["temperature"]), content["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"--temperature {text} is no number and no file of `bioclip-jax taxa calibrate`") from None
+        raise UserError(
+            f"--temperature {text} is no number and no file of `bioclip-jax taxa calibrate`"
+        ) from None
     if of != fingerprint:
-        raise UserError(f"{text} was fitted to another model; fit one to this with `bioclip-jax taxa calibrate`")
+        raise UserError(
+            f"{text} was fitted to another model; fit one to this with `bioclip-jax taxa calibrate`"
+        )
     return temperature
 
 
@@ -171,12 +189,15 @@ def _species_by_name(names: TaxaNames) -> dict[Any, int]:
 class Likelihood:
     """The log-likelihood of images' right taxa at every rank, as a smooth function of the temperature.
 
-    It is computed at steps of half an octave and interpolated by cubic splines, so that any number of fits costs as
-    many passes over the head as one.
+    It is computed at steps of half an octave and interpolated by cubic splines, so that any number of fits
+    costs as many passes over the head as one.
     """
 
     def __init__(
-        self, classifier: TreeOfLifeClassifier, features: Float32[np.ndarray, "n dim"], species: Int[np.ndarray, " n"]
+        self,
+        classifier: TreeOfLifeClassifier,
+        features: Float32[np.ndarray, "n dim"],
+        species: Int[np.ndarray, " n"],
     ) -> None:
         from scipy.interpolate import CubicSpline
 
@@ -236,9 +257,10 @@ class Answers:
     log_likelihood: Float[np.ndarray, "n ranks"]
 
     def figures(self) -> dict[str, Any]:
-        """"before" and "after" of calibrate's result."""
+        """ "before" and "after" of calibrate's result."""
         of_rank = {
-            rank.get_label(): reliability(self.confidence[:, rank.value], self.right[:, rank.value]) for rank in Rank
+            rank.get_label(): reliability(self.confidence[:, rank.value], self.right[:, rank.value])
+            for rank in Rank
         }
         nll = {rank.get_label(): float(-self.log_likelihood[:, rank.value].mean()) for rank in Rank}
         return {
@@ -278,7 +300,8 @@ def _answers(
 
 def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> list[dict[str, float]]:
     """How often answers were right, by how sure they were: BINS equal bins of {"from", "to", "images", "confidence" and
-    "accuracy" (means, 0 where there is no image)}."""
+    "accuracy" (means, 0 where there is no image)}.
+    """
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     count = np.bincount(bins, minlength=BINS)
     of = np.maximum(count, 1)

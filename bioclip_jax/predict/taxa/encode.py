@@ -16,8 +16,9 @@ from bioclip_jax.text.taxon import Taxon
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
 
-# What separates the ranks from the common name: nothing but a blank in BioCLIP's and BioCLIP 2's published embeddings,
-# these words in those that TreeOfLife-toolbox's make_txt_embedding.py makes since, with one template, as BioCLIP 2.5's.
+# What separates the ranks from the common name: nothing but a blank in BioCLIP's and BioCLIP 2's published
+# embeddings, these words in those that TreeOfLife-toolbox's make_txt_embedding.py makes since, with one
+# template, as BioCLIP 2.5's.
 PLAIN, IN_WORDS = " ", " with common name "
 TOOLBOX_TEMPLATES = ("an image of {}.",)
 # What the metadata of a head call such texts.

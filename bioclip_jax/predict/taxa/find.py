@@ -14,8 +14,8 @@ from bioclip_jax.predict.taxa.head import TaxaHead
 def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = None) -> TaxaHead:
     """The head `path` or in that file, or else the one in the model's directory, or else the Hub's for the model.
 
-    What the Hub has is fetched and converted once, and then taken from the cache. UserError for a head that is not
-    there or belongs to another model.
+    What the Hub has is fetched and converted once, and then taken from the cache. UserError for a head that
+    is not there or belongs to another model.
     """
     called = str(model.directory or model.source)
     if isinstance(path, TaxaHead):
@@ -28,7 +28,8 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
     if model.published is not None:
         return _of_hub(model)
     raise UserError(
-        f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model MODEL`, or"
+        f"{model.source} has no taxa to choose from; make them with `bioclip-jax taxa build NAMES --model "
+        f"MODEL`, or"
         " give labels with --cls"
     )
 

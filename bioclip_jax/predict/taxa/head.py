@@ -2,8 +2,8 @@
 
 The file is a safetensors file, so that anything that reads those reads it. Tensors:
 
-    embeddings  [taxa, dim]  float32, float16 or int8, at a multiple of 4096 bytes, so that XLA takes it without a copy
-    scales      [taxa]       float32, with int8: a row's vector is its scale times its integers
+    embeddings  [taxa, dim]  float32, float16 or int8, at a multiple of 4096 bytes, so that XLA takes it
+    without a copy scales      [taxa]       float32, with int8: a row's vector is its scale times its integers
     padding     [0..63]      uint8, so that the names are aligned
     names       [bytes]      uint8: an Arrow IPC file of the table that TaxaNames describes
 
@@ -43,11 +43,13 @@ _LARGEST_HEADER = 1 << 24
 class TaxaHead:
     """The vectors of N taxa, a mapping of a file that costs no memory of its own, and their names.
 
-    names: TaxaNames. dtype: how the vectors are stored, a key of DTYPES. dim: their length. fingerprint: the model's
-    that they belong to. about: what else the file says, as texts. path: the file.
+    names: TaxaNames. dtype: how the vectors are stored, a key of DTYPES. dim: their length. fingerprint: the
+    model's that they belong to. about: what else the file says, as texts. path: the file.
     """
 
-    def __init__(self, path: Path, mapping: mmap.mmap, tensors: Mapping[str, Any], about: dict[str, str]) -> None:
+    def __init__(
+        self, path: Path, mapping: mmap.mmap, tensors: Mapping[str, Any], about: dict[str, str]
+    ) -> None:
         """Called by `open`."""
         self.path = path
         self.about = about
@@ -85,7 +87,9 @@ class TaxaHead:
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], fingerprint: str | None = None, model: str | None = None) -> TaxaHead:
+    def open(
+        cls, path: str | os.PathLike[str], fingerprint: str | None = None, model: str | None = None
+    ) -> TaxaHead:
         """Map the head in `path`.
 
         fingerprint: of the model that it must belong to; model: what to call that in a message.
@@ -96,7 +100,9 @@ class TaxaHead:
             with open(path, "rb") as file:
                 mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
-            raise UserError(f"there is no taxa head {path}; build one with `bioclip-jax taxa build`") from None
+            raise UserError(
+                f"there is no taxa head {path}; build one with `bioclip-jax taxa build`"
+            ) from None
         except (ValueError, IsADirectoryError):  # an empty file cannot be mapped
             raise _no_head(path) from None
         entries, about, offset = _read_header(path, mapping)
@@ -110,7 +116,8 @@ class TaxaHead:
         if self.fingerprint != fingerprint:
             asked = f"{model} ({fingerprint[:8]})" if model else f"the model {fingerprint[:8]}"
             raise UserError(
-                f"{self.path} belongs to the model {self.about.get('model', '')} ({self.fingerprint[:8]}), not to "
+                f"{self.path} belongs to the model {self.about.get('model', '')} ({self.fingerprint[:8]}), "
+                f"not to "
                 f"{asked}; build one with `bioclip-jax taxa build NAMES --model {model or 'MODEL'}`"
             )
 
@@ -127,7 +134,8 @@ class TaxaHead:
     ) -> None:
         """Write a head, block by block, beside and renamed.
 
-        blocks: rows of `names` and their unit vectors, every row once, in any order; in ascending order is fastest.
+        blocks: rows of `names` and their unit vectors, every row once, in any order; in ascending order is
+        fastest.
         dtype: of DTYPES. about: texts for the metadata, as "model": where the model came from.
         Errors: ValueError if a row is missing or there twice; UserError as written_beside.
         """
@@ -159,7 +167,9 @@ class TaxaHead:
                 stored, scales[rows] = quantize(vectors, dtype)
                 _write_rows(file, len(header), row_bytes, rows, stored)
             if missing.any():
-                raise ValueError(f"{missing.sum()} of {count} rows were not given, the first is {missing.argmax()}")
+                raise ValueError(
+                    f"{missing.sum()} of {count} rows were not given, the first is {missing.argmax()}"
+                )
             file.seek(len(header) + count * row_bytes)
             if dtype == "int8":
                 file.write(scales)
@@ -225,7 +235,9 @@ def _read_header(path: Path, mapping: mmap.mmap) -> tuple[dict[str, Any], dict[s
         version = about["version"]
         # Told before anything else is looked at: another version may mean other things by it.
         if version != VERSION:
-            raise UserError(f"{path} has version {version} of the format, this program reads {VERSION}; build it again")
+            raise UserError(
+                f"{path} has version {version} of the format, this program reads {VERSION}; build it again"
+            )
         about["fingerprint"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _no_head(path) from None

@@ -28,8 +28,9 @@ def list_taxa(
 ) -> dict[str, Any]:
     """Write the taxa of a head in the order of their source, by pybioclip's columns.
 
-    Args: `taxa`, the head's file, or else that of `model` (as open_taxa); `within`, only those of this taxon; `format`
-      and `output` as check_format; `as_result`, without an output put the rows into the result instead.
+    Args: `taxa`, the head's file, or else that of `model` (as open_taxa); `within`, only those of this taxon;
+      `format` and `output` as check_format; `as_result`, without an output put the rows into the result
+      instead.
     Returns: {"taxa": how many, "about": what the head's file says, "output" or "rows"}.
     Errors: UserError for a head that is not there, and a taxon that is not known.
     """

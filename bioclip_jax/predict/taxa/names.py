@@ -25,8 +25,9 @@ _BLOCK_ROWS = 50_000
 class TaxaNames:
     """N taxa, sorted by lineage.
 
-    table: a column for each of COLUMNS (texts as dictionaries, whose values are sorted; species is the epithet, ""
-    where unknown) and `place`, int32: where each taxon stands in the source that the names came from.
+    table: a column for each of COLUMNS (texts as dictionaries, whose values are sorted; species is the
+    epithet, "" where unknown) and `place`, int32: where each taxon stands in the source that the names came
+    from.
     """
 
     def __init__(self, table: pyarrow.Table) -> None:
@@ -77,7 +78,11 @@ class TaxaNames:
             return dict(zip(RANKS, values))
         genus, epithet = values[5:]
         names = {"species_epithet": epithet, "species": f"{genus} {epithet}".strip()}
-        return dict(zip(RANKS, values[:6])) | names | {"common_name": self._columns["common_name"][index].as_py()}
+        return (
+            dict(zip(RANKS, values[:6]))
+            | names
+            | {"common_name": self._columns["common_name"][index].as_py()}
+        )
 
     def taxon(self, index: int) -> Taxon:
         """A taxon with all its names."""
@@ -103,8 +108,8 @@ class TaxaNames:
     def from_columns(cls, columns: Mapping[str, Any]) -> TaxaNames:
         """Names from texts, in the order of their source.
 
-        columns: for each of COLUMNS, N texts as a list or an Arrow array (plain or dictionary-encoded); nulls are
-        unknown, and so is a column that is missing.
+        columns: for each of COLUMNS, N texts as a list or an Arrow array (plain or dictionary-encoded); nulls
+        are unknown, and so is a column that is missing.
         """
         import pyarrow as pa
 

@@ -38,7 +38,9 @@ def most_alike(name: str, choices: Sequence[str]) -> list[str]:
         from rapidfuzz import fuzz, process
     except ImportError:
         first, size = name[:1].lower(), len(name)
-        alike = [text for text in choices if text[:1].lower() == first and abs(len(text) - size) < 3][:_SHORTLIST]
+        alike = [text for text in choices if text[:1].lower() == first and abs(len(text) - size) < 3][
+            :_SHORTLIST
+        ]
         by_lower = {text.lower(): text for text in alike}
         found = difflib.get_close_matches(name.lower(), by_lower, _COUNT, _LEAST_RATIO / 100)
         return [by_lower[text] for text in found]

@@ -20,10 +20,10 @@ PROBE = f"{_QUERIES} taxa, each a vector with cosine {_COSINE} to its text and e
 def rounding_effect(head: TaxaHead, dtype: str, logit_scale: float) -> dict[str, float]:
     """What a float32 head's answers change by when it is stored in `dtype`.
 
-    There are no images when a head is built, so the queries are made (PROBE): as far from their taxon as images are,
-    which leaves the taxa next to it as rivals.
-    Returns: top1_agreement, the share of queries whose best taxon stays the same, and max_score_difference, the
-    largest change of the probability of the best taxon.
+    There are no images when a head is built, so the queries are made (PROBE): as far from their taxon as
+    images are, which leaves the taxa next to it as rivals.
+    Returns: top1_agreement, the share of queries whose best taxon stays the same, and max_score_difference,
+    the largest change of the probability of the best taxon.
     """
     rng = np.random.default_rng(0)
     texts = head.rows(np.sort(rng.choice(len(head), min(_QUERIES, len(head)), replace=False)))

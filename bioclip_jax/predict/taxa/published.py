@@ -34,14 +34,17 @@ _LEAST_COSINE = 0.9
 def read_names(path: Path) -> TaxaNames:
     """The names in a .json: a list of [[seven ranks, the species epithet last], common name], doubles too.
 
-    It is read piece by piece: a million taxa as Python lists would take a gigabyte. UserError if it is no such list.
+    It is read piece by piece: a million taxa as Python lists would take a gigabyte. UserError if it is no
+    such list.
     """
     try:
         return TaxaNames.from_rows(_row(entry) for entry in _entries(path))
     except FileNotFoundError:
         raise UserError(f"there is no {path}; it holds the names of the embeddings, fetch it too") from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is no list of [[seven ranks], common name] ({error}); fetch it again") from None
+        raise UserError(
+            f"{path} is no list of [[seven ranks], common name] ({error}); fetch it again"
+        ) from None
 
 
 def _row(entry: Any) -> list[str]:
@@ -86,13 +89,15 @@ def map_embeddings(path: Path, names: TaxaNames, dim: int) -> Float[np.ndarray, 
         raise UserError(f"{path} holds {columns.dtype} {list(columns.shape)}; it must be float32 [dim, taxa]")
     if columns.shape[0] != dim:
         raise UserError(
-            f"{path} holds vectors of {columns.shape[0]} numbers, the model's have {dim}; take the embeddings that "
+            f"{path} holds vectors of {columns.shape[0]} numbers, the model's have {dim}; take the "
+            f"embeddings that "
             "were published for this model"
         )
     if columns.shape[1] != len(names):
         json_path = path.with_suffix(".json")
         raise UserError(
-            f"{path} holds {columns.shape[1]} taxa, {json_path} names {len(names)}; fetch both from the same revision"
+            f"{path} holds {columns.shape[1]} taxa, {json_path} names {len(names)}; fetch both from the "
+            f"same revision"
         )
     return columns
 
@@ -102,19 +107,25 @@ def fetch_embeddings(model: Model) -> Path:
     from bioclip_jax.convert.hub_files import download_pair
 
     if model.published is None:
-        raise UserError(f"no text embeddings of {model.source} are published; name a table of taxa, or embeddings")
+        raise UserError(
+            f"no text embeddings of {model.source} are published; name a table of taxa, or embeddings"
+        )
     published = PUBLISHED[model.published]
     return download_pair(published.dataset, [f"embeddings/{stem}" for stem in published.embeddings])
 
 
 def check_pairing(
-    columns: Float[np.ndarray, "dim taxa"], names: TaxaNames, model: Model, templates: Sequence[str], path: Path
+    columns: Float[np.ndarray, "dim taxa"],
+    names: TaxaNames,
+    model: Model,
+    templates: Sequence[str],
+    path: Path,
 ) -> Recipe:
     """The recipe that `columns` were made by: `templates`, or TreeOfLife-toolbox's.
 
-    UserError if the model embeds some of the names otherwise than `columns` say by either: they belong to another
-    model, or to other names. A model that was hardly trained embeds all names alike, so a name must also be nearest to
-    its own column.
+    UserError if the model embeds some of the names otherwise than `columns` say by either: they belong to
+    another model, or to other names. A model that was hardly trained embeds all names alike, so a name must
+    also be nearest to its own column.
     """
     rows = np.random.default_rng(0).permutation(len(names))[: 8 * _PROBES]
     given = np.array([columns[:, place] for place in names.place[rows]], np.float32)
@@ -126,7 +137,9 @@ def check_pairing(
 
     def likeness(recipe: Recipe) -> tuple[float, float]:
         """The mean cosine of each name with its own column, and the share of names that are nearest to it."""
-        made = np.concatenate([vectors for _, vectors in encode_taxa(model, names, rows, recipe, "checking the names")])
+        made = np.concatenate(
+            [vectors for _, vectors in encode_taxa(model, names, rows, recipe, "checking the names")]
+        )
         cosines = made @ given.T
         own = cosines.diagonal()
         return float(own.mean()), float((own >= cosines.max(axis=1) - 1e-6).mean())
@@ -136,8 +149,10 @@ def check_pairing(
     cosine, nearest = found[recipe]
     if cosine < _LEAST_COSINE or nearest < 0.5:
         raise UserError(
-            f"{path} does not fit: of {len(rows)} names, the model's own embeddings have a mean cosine of {cosine:.2f} "
-            f"with it, and {nearest:.0%} are nearest to their own column; take the .npy, .json and model of one release"
+            f"{path} does not fit: of {len(rows)} names, the model's own embeddings have a mean cosine of "
+            f"{cosine:.2f} "
+            f"with it, and {nearest:.0%} are nearest to their own column; take the .npy, .json and model of "
+            f"one release"
         )
     return recipe
 
@@ -191,13 +206,17 @@ def notes_on(norms: Float32[np.ndarray, " taxa"], path: Path, complete: bool) ->
     scaled = int((np.abs(norms[norms > 0] - 1) > _NORM_TOLERANCE).sum())
     notes = []
     if missing:
-        told = "they were made from their names" if complete else (
-            "they cannot be predicted, as in pybioclip; --complete makes them from their names"
+        told = (
+            "they were made from their names"
+            if complete
+            else ("they cannot be predicted, as in pybioclip; --complete makes them from their names")
         )
         notes.append(f"{missing:,} of {taxa:,} taxa have no embedding in {path}; {told}")
     if scaled:
-        told = "they were normalized" if complete else (
-            "they are used as they are, as in pybioclip; --complete normalizes them"
+        told = (
+            "they were normalized"
+            if complete
+            else ("they are used as they are, as in pybioclip; --complete normalizes them")
         )
         notes.append(f"{scaled:,} of {taxa:,} embeddings in {path} are not of length 1; {told}")
     return notes

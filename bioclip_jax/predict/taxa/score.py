@@ -16,11 +16,13 @@ from bioclip_jax.distributed.mesh import batch_sharding, replicated
 from bioclip_jax.predict.rank import MIN_PROB, Rank
 from bioclip_jax.predict.taxa.head import TaxaHead
 
-# The k best of all taxa lie in the k chunks with the largest maxima, so the maxima are all that is kept of a chunk.
+# The k best of all taxa lie in the k chunks with the largest maxima, so the maxima are all that is kept of a
+# chunk.
 _CHUNK = 64
 # Rows that are scored together: on a CPU what its caches hold, elsewhere what is worth starting a kernel for.
 _CPU_BLOCK, _BLOCK = 64 * _CHUNK, 1024 * _CHUNK
-# Pages of the head that are let lie in memory; to drop them costs little, to count them all would be gigabytes.
+# Pages of the head that are let lie in memory; to drop them costs little, to count them all would be
+# gigabytes.
 _MAPPED_BYTES = 256 << 20
 # Share of an accelerator's memory that the head may stay in between two passes.
 _RESIDENT = 0.5
@@ -29,7 +31,8 @@ _RESIDENT = 0.5
 class Totals(NamedTuple):
     """What one pass over the taxa leaves of n images' logits: enough for any probability among them.
 
-    largest, sum: of each image, the largest logit m and the sum of exp(logit - m). maxima: of each chunk of taxa.
+    largest, sum: of each image, the largest logit m and the sum of exp(logit - m). maxima: of each chunk of
+    taxa.
     """
 
     largest: Float32[np.ndarray, " n"]
@@ -40,7 +43,8 @@ class Totals(NamedTuple):
 class TaxaScorer:
     """softmax(logit_scale * cosine) over the taxa of a head, or over some of its rows, on the devices of `mesh`.
 
-    names: the taxa, by whose rows all results go. group_size: how many images a pass over the head is best shared by.
+    names: the taxa, by whose rows all results go. group_size: how many images a pass over the head is best
+    shared by.
     """
 
     def __init__(
@@ -196,16 +200,23 @@ class TaxaScorer:
         return size <= _RESIDENT * stats.get("bytes_limit", 0)
 
 
-def _logits(block: tuple[Array, Array], features: Float[Array, "n dim"], logit_scale: float) -> Float[Array, "n block"]:
+def _logits(
+    block: tuple[Array, Array], features: Float[Array, "n dim"], logit_scale: float
+) -> Float[Array, "n block"]:
     vectors, scales = block
-    # Full float32 products, also on GPUs that would round them. Images first: CPUs multiply faster that way round.
+    # Full float32 products, also on GPUs that would round them. Images first: CPUs multiply faster that way
+    # round.
     cosines = jnp.matmul(features, vectors.astype(jnp.float32).T, precision=jax.lax.Precision.HIGHEST)
     return logit_scale * scales * cosines
 
 
 @partial(jax.jit, donate_argnums=0)
 def _add_to_totals(
-    carry: tuple[Array, Array], block: tuple[Array, Array], valid: Int[Array, ""], features: Array, logit_scale: float
+    carry: tuple[Array, Array],
+    block: tuple[Array, Array],
+    valid: Int[Array, ""],
+    features: Array,
+    logit_scale: float,
 ) -> tuple[tuple[Float[Array, " n"], Float[Array, " n"]], Float[Array, "n chunks"]]:
     """The running log-sum-exp (Milakov and Gimelshein 2018), and the largest logit of each chunk."""
     largest, total = carry

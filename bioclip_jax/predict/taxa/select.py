@@ -31,9 +31,10 @@ COMMON_NAME = "common_name"
 def read_subset(path: str | os.PathLike[str]) -> tuple[Rank | str, list[str]]:
     """A rank, or COMMON_NAME, and names at it, from a table.
 
-    They stand in the first column where a rank is its name, as pybioclip reads it. Of a table that begins with another
-    column, such as a species list of GBIF, they are the species, or else the scientific or the common names. Cells that
-    say "unknown" are skipped. UserError if the file cannot be read, has no such column, or it is empty.
+    They stand in the first column where a rank is its name, as pybioclip reads it. Of a table that begins
+    with another column, such as a species list of GBIF, they are the species, or else the scientific or the
+    common names. Cells that say "unknown" are skipped. UserError if the file cannot be read, has no such
+    column, or it is empty.
     """
     table = read_table(path, known=NAME_COLUMNS)
     columns = table.column_names
@@ -52,7 +53,9 @@ def read_subset(path: str | os.PathLike[str]) -> tuple[Rank | str, list[str]]:
     elif kind == "species" and "genus" in columns and columns[0] != "species":
         # The species may be written as an epithet beside its genus.
         pairs = zip(texts(table["genus"]), cells)
-        cells = (" ".join(genus_and_epithet(genus, cell)) if known_text(cell) else "" for genus, cell in pairs)
+        cells = (
+            " ".join(genus_and_epithet(genus, cell)) if known_text(cell) else "" for genus, cell in pairs
+        )
     values = [value for value in dict.fromkeys(known_text(cell) for cell in cells) if value]
     if not values:
         raise UserError(f"the subset {path} lists no {kind}; write one a line below its name")
@@ -65,8 +68,9 @@ def rows_of(
 ) -> Int32[np.ndarray, " rows"]:
     """The rows of all taxa whose name at `rank` is one of `values`, in any case; a species is "Genus epithet".
 
-    With COMMON_NAME as rank they are common names. UserError if one of them is not there: it names the nearest that
-    are. With `skip_unknown` those are counted on standard error, and it is an error only if none is there.
+    With COMMON_NAME as rank they are common names. UserError if one of them is not there: it names the
+    nearest that are. With `skip_unknown` those are counted on standard error, and it is an error only if none
+    is there.
     """
     rank = rank if rank == COMMON_NAME else as_rank(rank)
     values = [clean_text(value) for value in values]
@@ -85,7 +89,10 @@ def rows_of(
         raise InvalidValue(_unknown(names, rank, unknown))
     if unknown:
         shown = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
-        print(f"note: skipped {len(unknown)} unknown {_label(rank)} names of the subset: {shown}", file=sys.stderr)
+        print(
+            f"note: skipped {len(unknown)} unknown {_label(rank)} names of the subset: {shown}",
+            file=sys.stderr,
+        )
     return np.flatnonzero(chosen).astype(np.int32)
 
 
@@ -100,7 +107,8 @@ def _folded(names: TaxaNames, column: str) -> tuple[Int32[np.ndarray, " taxa"], 
 def within(names: TaxaNames, taxon: str) -> Int32[np.ndarray, " rows"]:
     """The rows of all taxa below, or at, the one that `taxon` names, whatever its rank; case does not matter.
 
-    taxon: "Mammalia", "Felis catus", or a common name; where that name occurs at several places of the tree, with
+    taxon: "Mammalia", "Felis catus", or a common name; where that name occurs at several places of the tree,
+    with
     some or all taxa above it before it: "Animalia Mammalia", "Animalia > Morus" or "Animalia/Morus".
     UserError if there is none of that name, or several: it says how to name each.
     """
@@ -122,7 +130,9 @@ def within(names: TaxaNames, taxon: str) -> Int32[np.ndarray, " rows"]:
     if len(places) > 1:
         shown = "; ".join(_lineage(names, *place) for place in places[:_SHOWN])
         more = f"; and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-        raise UserError(f"{text!r} is {len(places)} taxa; say which by the taxa above it, as in: {shown}{more}")
+        raise UserError(
+            f"{text!r} is {len(places)} taxa; say which by the taxa above it, as in: {shown}{more}"
+        )
     start, stop, _ = places[0]
     return np.arange(start, stop, dtype=np.int32)
 
@@ -197,7 +207,9 @@ def _places(texts: Sequence[str], values: pyarrow.StringArray) -> Int64[np.ndarr
     return found.fill_null(-1).to_numpy().astype(np.int64)
 
 
-def _species(names: TaxaNames, values: Sequence[str]) -> tuple[Bool[np.ndarray, " taxa"], Bool[np.ndarray, " values"]]:
+def _species(
+    names: TaxaNames, values: Sequence[str]
+) -> tuple[Bool[np.ndarray, " taxa"], Bool[np.ndarray, " values"]]:
     """Which rows are one of these species, and which of the values are there."""
     # Genus and epithet may each be unknown, and each may have several words.
     splits = [
@@ -236,11 +248,16 @@ def _unknown(names: TaxaNames, rank: Rank | str, unknown: Sequence[str]) -> str:
     common = names.dictionary(COMMON_NAME).to_pylist() if rank == COMMON_NAME else []
     shown = ", ".join(unknown[: 4 * _SHOWN])
     more = f" and {len(unknown) - 4 * _SHOWN} more" if len(unknown) > 4 * _SHOWN else ""
-    alike = [most_alike(value, common) if common else nearest(names, rank, value) for value in unknown[:_SHOWN]]
+    alike = [
+        most_alike(value, common) if common else nearest(names, rank, value) for value in unknown[:_SHOWN]
+    ]
     pairs = zip(unknown, alike)
     hints = "; ".join(f"{value!r} is nearest to {' or '.join(near)}" for value, near in pairs if near)
     label = f"{label} name" if rank == COMMON_NAME else label
-    return f"Unknown {label} received: {shown}{more}. Only known {label} may be used{': ' + hints if hints else ''}"
+    return (
+        f"Unknown {label} received: {shown}{more}. Only known {label} may be "
+        f"used{': ' + hints if hints else ''}"
+    )
 
 
 def _label(rank: Rank | str) -> str:
@@ -251,4 +268,8 @@ def _suggest(names: TaxaNames, text: str) -> str:
     near = [name for rank in Rank for name in nearest(names, rank, text)[:1]]
     near += most_alike(text, names.dictionary("common_name").to_pylist())[:1]
     near = most_alike(text, list(dict.fromkeys(near)))
-    return f"did you mean {' or '.join(near)}?" if near else "name a taxon of any rank, or a species' common name"
+    return (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else "name a taxon of any rank, or a species' common name"
+    )

@@ -30,9 +30,13 @@ def draw_bird(canvas: Canvas, bird) -> None:
         ]
     )  # fmt: skip
     with canvas.part(outline, back, relief=0.5, radius=0.4) as body:
-        under = curves.smooth([(0.75, -0.3), (0.42, -0.26), (0.20, -0.05), (-0.06, 0.22), (-0.5, 0.36), (-0.4, 0.8), (0.7, 0.8)])
+        under = curves.smooth(
+            [(0.75, -0.3), (0.42, -0.26), (0.20, -0.05), (-0.06, 0.22), (-0.5, 0.36), (-0.4, 0.8), (0.7, 0.8)]
+        )
         body.fill([under], belly)
-        breast = curves.smooth([(0.75, -0.3), (0.42, -0.3), (0.16, -0.05), (0.10, 0.12), (0.4, 0.2), (0.75, 0.1)])
+        breast = curves.smooth(
+            [(0.75, -0.3), (0.42, -0.3), (0.16, -0.05), (0.10, 0.12), (0.4, 0.2), (0.75, 0.1)]
+        )
         body.fill([breast], bird.color("breast", bird.trait("belly")))
         body.soften(0.07)
         _streaks(body, bird, back)
@@ -50,7 +54,9 @@ def draw_bird(canvas: Canvas, bird) -> None:
 def _perch(canvas, rng):
     if rng.random() < 0.7:
         y = 0.80
-        line = curves.path([(-0.9, y + rng.uniform(-0.06, 0.1)), (-0.2, y), (0.3, y), (0.95, y + rng.uniform(-0.1, 0.06))])
+        line = curves.path(
+            [(-0.9, y + rng.uniform(-0.06, 0.1)), (-0.2, y), (0.3, y), (0.95, y + rng.uniform(-0.1, 0.06))]
+        )
         tone = palette.vary(rng, (112, 88, 66), 0.15)
         canvas.fill(curves.ribbon(line, rng.uniform(0.05, 0.1)), tone, relief=0.6, radius=0.06)
 
@@ -94,9 +100,13 @@ def _head(body, bird, centre, r):
         bib = [(1.3, 0.1), (0.55, 0.5), (0.1, 0.85), (-0.1, 1.3 * long), (0.9, 1.55 * long), (1.4, 1.1)]
         body.fill([curves.smooth(centre + np.array(bib) * r)], bird.color("bib"))
     if bird.trait("cheek", ()):
-        body.fill([curves.ellipse(*(centre + (-0.02 * r, 0.35 * r)), 0.62 * r, 0.42 * r, 12)], bird.color("cheek"))
+        body.fill(
+            [curves.ellipse(*(centre + (-0.02 * r, 0.35 * r)), 0.62 * r, 0.42 * r, 12)], bird.color("cheek")
+        )
     if bird.trait("nape", ()):
-        body.fill([curves.ellipse(*(centre + (-0.85 * r, 0.1 * r)), 0.25 * r, 0.5 * r, 25)], bird.color("nape"))
+        body.fill(
+            [curves.ellipse(*(centre + (-0.85 * r, 0.1 * r)), 0.25 * r, 0.5 * r, 25)], bird.color("nape")
+        )
     if bird.trait("eye_stripe", ()):
         line = centre + np.array([(1.0, 0.0), (0.42, -0.18), (-0.3, -0.1), (-0.9, 0.1)]) * r
         body.strokes([curves.path(line)], bird.color("eye_stripe"), 0.05)
@@ -107,14 +117,31 @@ def _head(body, bird, centre, r):
 
 def _wing(canvas, bird, tone):
     outline = curves.smooth(
-        [(0.22, -0.12), (0.24, 0.06), (0.05, 0.24), (-0.3, 0.34), (-0.66, 0.40), (-0.5, 0.24), (-0.25, 0.02), (0.05, -0.16)]
+        [
+            (0.22, -0.12),
+            (0.24, 0.06),
+            (0.05, 0.24),
+            (-0.3, 0.34),
+            (-0.66, 0.40),
+            (-0.5, 0.24),
+            (-0.25, 0.02),
+            (0.05, -0.16),
+        ]
     )
     with canvas.part(outline, tone, relief=0.5, radius=0.16) as wing:
         wing.gradient((-0.05, 0.05), (-0.6, 0.4), palette.shade(tone, 0.55))
         dark = palette.shade(tone, 0.5)
-        feathers = [curves.path([(0.02 - 0.1 * i, 0.26 + 0.02 * i), (-0.25 - 0.06 * i, 0.2 + 0.03 * i), (-0.62, 0.39)]) for i in range(3)]
+        feathers = [
+            curves.path(
+                [(0.02 - 0.1 * i, 0.26 + 0.02 * i), (-0.25 - 0.06 * i, 0.2 + 0.03 * i), (-0.62, 0.39)]
+            )
+            for i in range(3)
+        ]
         wing.strokes(feathers, dark, 0.014)
-        edges = [curves.path([(0.16 - 0.09 * i, 0.20 - 0.03 * i), (0.06 - 0.1 * i, 0.06), (0.08 - 0.1 * i, -0.1)]) for i in range(3)]
+        edges = [
+            curves.path([(0.16 - 0.09 * i, 0.20 - 0.03 * i), (0.06 - 0.1 * i, 0.06), (0.08 - 0.1 * i, -0.1)])
+            for i in range(3)
+        ]
         wing.strokes(edges, palette.mix(tone, dark, 0.5), 0.014)
         if bird.trait("wing_bar", ()):
             bar = curves.path([(0.10, 0.22), (-0.02, 0.08), (-0.06, -0.08)])
@@ -130,8 +157,21 @@ def _beak(canvas, bird, centre, r):
     tip = root + (long, 0.10 * deep + 0.02 * bird.trait("hook", 0.0))
     up, low = 0.60 * deep, 0.40 * deep
     curve = bird.trait("culmen", 0.7)
-    upper = [root + (-0.04, -up), root + (0.3 * long, -up * 0.92), root + (0.72 * long, -up * curve * 0.75), tip, root + (0.4 * long, 0.02), root]
-    lower = [root + (-0.03, 0), root + (0.5 * long, 0.01), tip - (0.1 * long, -0.005), root + (0.45 * long, low * 0.85), root + (-0.04, low)]
+    upper = [
+        root + (-0.04, -up),
+        root + (0.3 * long, -up * 0.92),
+        root + (0.72 * long, -up * curve * 0.75),
+        tip,
+        root + (0.4 * long, 0.02),
+        root,
+    ]
+    lower = [
+        root + (-0.03, 0),
+        root + (0.5 * long, 0.01),
+        tip - (0.1 * long, -0.005),
+        root + (0.45 * long, low * 0.85),
+        root + (-0.04, low),
+    ]
     tone = bird.color("beak")
     canvas.fill(curves.smooth(lower, 4), palette.shade(tone, 0.75), relief=0.5, radius=0.08)
     canvas.fill(curves.smooth(upper, 4), tone, relief=0.6, radius=0.1)
@@ -146,4 +186,6 @@ def _eye(canvas, bird, at):
     size = 0.042 * (1.3 if bird.juvenile else 1.0)
     canvas.flat([curves.ellipse(*at, size * 1.35)], palette.mix(bird.color("back"), (200, 190, 170), 0.4))
     canvas.flat([curves.ellipse(*at, size)], (22, 16, 14))
-    canvas.flat([curves.ellipse(at[0] + 0.3 * size, at[1] - 0.4 * size, 0.3 * size, count=10)], (245, 245, 245))
+    canvas.flat(
+        [curves.ellipse(at[0] + 0.3 * size, at[1] - 0.4 * size, 0.3 * size, count=10)], (245, 245, 245)
+    )

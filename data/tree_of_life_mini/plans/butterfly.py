@@ -95,7 +95,9 @@ def _edge_dots(part, insect, outline):
     outer = outline[(outline[:, 0] > 0.42) & (np.abs(outline[:, 1] + 0.2) > 0.05)]
     centre = np.array([0.42, -0.35]) if outline[0, 1] < -0.15 else np.array([0.38, 0.24])
     dots = centre + (outer - centre) * 0.9
-    part.dots(dots[:: max(1, len(dots) // 9)], insect.trait("edge_dots"), insect.color("edge_dot", (240, 238, 230)))
+    part.dots(
+        dots[:: max(1, len(dots) // 9)], insect.trait("edge_dots"), insect.color("edge_dot", (240, 238, 230))
+    )
 
 
 def _body(canvas, insect):
@@ -106,10 +108,21 @@ def _body(canvas, insect):
         line = curves.path([(side * 0.02, -0.30), (side * 0.10, -0.54), tip])
         canvas.strokes([line], (40, 34, 30), 0.016)
         canvas.flat([curves.ellipse(*tip, 0.026, 0.026)], (40, 34, 30))
-    abdomen = [(0, -0.02), (0.05 * stout, 0.05), (0.055 * stout, 0.25), (0.03, 0.46), (0, 0.52), (-0.03, 0.46), (-0.055 * stout, 0.25), (-0.05 * stout, 0.05)]
+    abdomen = [
+        (0, -0.02),
+        (0.05 * stout, 0.05),
+        (0.055 * stout, 0.25),
+        (0.03, 0.46),
+        (0, 0.52),
+        (-0.03, 0.46),
+        (-0.055 * stout, 0.25),
+        (-0.05 * stout, 0.05),
+    ]
     with canvas.part(curves.smooth(abdomen), tone, relief=0.6, radius=0.1) as part:
         rings = [[(-0.1, y), (0.1, y)] for y in np.arange(0.1, 0.5, 0.08)]
         part.strokes(rings, palette.shade(tone, 0.6), 0.012)
-    with canvas.part(curves.ellipse(0, -0.13, 0.062 * stout, 0.13), palette.shade(tone, 1.15), relief=0.6) as thorax:
+    with canvas.part(
+        curves.ellipse(0, -0.13, 0.062 * stout, 0.13), palette.shade(tone, 1.15), relief=0.6
+    ) as thorax:
         thorax.mottle(insect.rng, 0.2, 0.02)
     canvas.fill(curves.ellipse(0, -0.29, 0.045, 0.045), tone, relief=0.6)

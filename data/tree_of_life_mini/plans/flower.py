@@ -22,7 +22,16 @@ def draw_flower(canvas: Canvas, flower) -> None:
     turn = rng.uniform(0, 360)
     rows = flower.trait("rows", 1)
     for row in range(rows):
-        _ring(canvas, flower, centre, disc, length * (1 - 0.24 * row), turn + row * 180 / flower.trait("petals"), row, tilt)
+        _ring(
+            canvas,
+            flower,
+            centre,
+            disc,
+            length * (1 - 0.24 * row),
+            turn + row * 180 / flower.trait("petals"),
+            row,
+            tilt,
+        )
     _centre(canvas, flower, centre, disc, tilt)
 
 
@@ -33,7 +42,11 @@ def _stem(canvas, flower, centre):
     canvas.fill(curves.ribbon(line, flower.trait("stem", 0.07)), green, relief=0.5, radius=0.08)
     for side in (-1, 1):
         long = flower.size("leaf_length", 0.42, 0.12)
-        outline = curves.place(curves.petal(long, flower.trait("leaf_width", 0.2), flower.trait("leaf_tip", 0.1)), (0.5 * bend, 0.66 + 0.08 * side), -90 + side * (58 + 10 * flower.rng.standard_normal()))
+        outline = curves.place(
+            curves.petal(long, flower.trait("leaf_width", 0.2), flower.trait("leaf_tip", 0.1)),
+            (0.5 * bend, 0.66 + 0.08 * side),
+            -90 + side * (58 + 10 * flower.rng.standard_normal()),
+        )
         with canvas.part(outline, palette.shade(green, 0.95), relief=0.45, radius=0.1) as leaf:
             leaf.strokes([[outline[0], outline[len(outline) // 2]]], palette.shade(green, 1.35), 0.014)
 
@@ -41,13 +54,20 @@ def _stem(canvas, flower, centre):
 def _sepals(canvas, flower, centre, reach, tilt):
     tone, count = flower.color("sepals"), flower.trait("petals")
     shape = curves.petal(reach * flower.trait("sepal_length", 0.95), 0.13, 0.05)
-    canvas.flat([curves.place(shape, (0, 0), 360 * (i + 0.5) / count) * tilt + centre for i in range(count)], tone)
+    canvas.flat(
+        [curves.place(shape, (0, 0), 360 * (i + 0.5) / count) * tilt + centre for i in range(count)], tone
+    )
 
 
 def _ring(canvas, flower, centre, disc, length, turn, row, tilt):
     """One whorl; petals are laid down alternately so that neighbours overlap."""
     rng, count = flower.rng, flower.trait("petals")
-    width, tip, belly, notch = flower.size("width"), flower.trait("tip", 0.5), flower.trait("belly", 0.6), flower.trait("notch", 0.0)
+    width, tip, belly, notch = (
+        flower.size("width"),
+        flower.trait("tip", 0.5),
+        flower.trait("belly", 0.6),
+        flower.trait("notch", 0.0),
+    )
     tone = palette.shade(flower.color("petal"), 1 - 0.07 * row)
     root = flower.wear(flower.trait("petal_root")) if flower.trait("petal_root", ()) else None
     tips = flower.wear(flower.trait("petal_tip")) if flower.trait("petal_tip", ()) else None
@@ -56,7 +76,13 @@ def _ring(canvas, flower, centre, disc, length, turn, row, tilt):
     for i in [*range(0, count, 2), *range(1, count, 2)]:
         angle = turn + 360 * i / count + rng.uniform(-1, 1) * flower.trait("scatter", 3.0)
         long = 0.85 * disc + length * rng.uniform(0.93, 1.05)
-        outline = curves.place(curves.petal(long, width * rng.uniform(0.94, 1.06), tip, belly, notch), (0, 0), angle) * tilt + centre
+        outline = (
+            curves.place(
+                curves.petal(long, width * rng.uniform(0.94, 1.06), tip, belly, notch), (0, 0), angle
+            )
+            * tilt
+            + centre
+        )
         if droop:
             outline[:, 1] += droop * np.clip(np.hypot(*(outline - centre).T) - disc, 0, None)
         own = palette.shade(tone, rng.uniform(0.93, 1.05))
@@ -71,7 +97,10 @@ def _ring(canvas, flower, centre, disc, length, turn, row, tilt):
                 petal.gradient(curves.between(centre, end, flower.trait("root_reach", 0.6)), centre, root)
             if tips is not None:
                 petal.gradient(curves.between(centre, end, 0.72), end, tips)
-            veins = [[centre, curves.place([(long, s * width)], (0, 0), angle)[0] * tilt + centre] for s in (-0.3, -0.1, 0.1, 0.3)]
+            veins = [
+                [centre, curves.place([(long, s * width)], (0, 0), angle)[0] * tilt + centre]
+                for s in (-0.3, -0.1, 0.1, 0.3)
+            ]
             petal.strokes(veins, palette.shade(own, 0.9), 0.01)
 
 
@@ -95,4 +124,6 @@ def _centre(canvas, flower, centre, disc, tilt):
         angles, long = rng.uniform(0, 2 * np.pi, count), reach * rng.uniform(0.75, 1.1, count)
         ends = centre + np.stack([np.cos(angles), np.sin(angles)], 1) * long[:, None] * tilt
         canvas.strokes([[centre, end] for end in ends], flower.color("filament", (238, 226, 190)), 0.012)
-        canvas.flat([curves.ellipse(*end, 0.022, count=10) for end in ends], flower.color("anther", (222, 176, 60)))
+        canvas.flat(
+            [curves.ellipse(*end, 0.022, count=10) for end in ends], flower.color("anther", (222, 176, 60))
+        )

@@ -24,7 +24,9 @@ def draw_frog(canvas: Canvas, frog) -> None:
 def _limb(canvas, frog, line, widths, tone):
     """One leg with its bands or spots."""
     line = curves.path(line)
-    outline = curves.ribbon(line, np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths))
+    outline = curves.ribbon(
+        line, np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)
+    )
     with canvas.part(outline, tone, relief=0.5, radius=0.1) as part:
         if band := frog.trait("leg_bands", ()):
             along = np.gradient(line, axis=0)[2:-2:4]
@@ -37,7 +39,11 @@ def _limb(canvas, frog, line, widths, tone):
 
 
 def _toes(canvas, frog, ends, tone, length, spread, pads):
-    lines = [[end, end + length * np.array([np.cos(a), np.sin(a)])] for end, angle in ends for a in np.radians(angle + np.array(spread))]
+    lines = [
+        [end, end + length * np.array([np.cos(a), np.sin(a)])]
+        for end, angle in ends
+        for a in np.radians(angle + np.array(spread))
+    ]
     canvas.strokes(lines, palette.shade(tone, 0.9), 0.032)
     if pads:
         canvas.flat([curves.ellipse(*line[1], 0.030, count=12) for line in lines], palette.shade(tone, 0.95))
@@ -55,12 +61,21 @@ def _hind_legs(canvas, frog, broad, legs, tone):
         foot = heel + np.array([side * 0.42 * legs, 0.10 * legs])
         _limb(canvas, frog, [heel, curves.between(heel, foot, 0.5), foot], [0.09, 0.085, 0.07], tone)
         ends.append((foot, 20 if side > 0 else 160))
-        _limb(canvas, frog, [knee, curves.between(knee, heel, 0.5) + (side * 0.02, 0.03), heel], [0.6 * thick, 0.62 * thick, 0.09], tone)
-        _limb(canvas, frog, [hip - (side * 0.06, 0.02), curves.between(hip, knee, 0.5) + (0, 0.03), knee], [0.8 * thick, thick, 0.55 * thick], tone)
+        _limb(
+            canvas,
+            frog,
+            [knee, curves.between(knee, heel, 0.5) + (side * 0.02, 0.03), heel],
+            [0.6 * thick, 0.62 * thick, 0.09],
+            tone,
+        )
+        _limb(
+            canvas,
+            frog,
+            [hip - (side * 0.06, 0.02), curves.between(hip, knee, 0.5) + (0, 0.03), knee],
+            [0.8 * thick, thick, 0.55 * thick],
+            tone,
+        )
     _toes(canvas, frog, ends, tone, 0.20 * legs, (-45, -15, 15, 45), frog.trait("pads", False))
-
-
-
 
 
 def _fore_legs(canvas, frog, broad, tone):
@@ -78,7 +93,17 @@ def _fore_legs(canvas, frog, broad, tone):
 def _trunk(canvas, frog, broad, tone):
     snout = frog.trait("snout", 0.0)
     head = 1.10 if frog.juvenile else 1.0
-    right = [(0, -0.80 - snout), (0.14, -0.75 - 0.5 * snout), (0.29 * head, -0.54), (0.33 * broad * head, -0.32), (0.34 * broad, -0.05), (0.37 * broad, 0.24), (0.28 * broad, 0.50), (0.12, 0.62), (0, 0.63)]
+    right = [
+        (0, -0.80 - snout),
+        (0.14, -0.75 - 0.5 * snout),
+        (0.29 * head, -0.54),
+        (0.33 * broad * head, -0.32),
+        (0.34 * broad, -0.05),
+        (0.37 * broad, 0.24),
+        (0.28 * broad, 0.50),
+        (0.12, 0.62),
+        (0, 0.63),
+    ]
     outline = curves.smooth(np.concatenate([right, curves.mirror(right[1:-1])[::-1]]))
     with canvas.part(outline, tone, relief=0.55, radius=0.45) as trunk:
         if flank := frog.trait("flank", ()):
@@ -119,6 +144,9 @@ def _eye(canvas, frog, side, broad, tone):
     size = 0.095 * (1.25 if frog.juvenile else 1.0)
     x, y = side * 0.235, -0.55
     canvas.fill(curves.ellipse(x, y, size, 1.15 * size), palette.shade(tone, 0.92), relief=0.6, radius=0.08)
-    canvas.flat([curves.ellipse(x + side * 0.03, y - 0.01, 0.62 * size, 0.78 * size)], frog.color("iris", (60, 44, 30)))
+    canvas.flat(
+        [curves.ellipse(x + side * 0.03, y - 0.01, 0.62 * size, 0.78 * size)],
+        frog.color("iris", (60, 44, 30)),
+    )
     canvas.flat([curves.ellipse(x + side * 0.04, y - 0.01, 0.38 * size, 0.5 * size)], (14, 12, 12))
     canvas.flat([curves.ellipse(x + side * 0.02, y - 0.04, 0.16 * size, count=10)], (245, 245, 245))

@@ -24,8 +24,15 @@ def draw_leaf(canvas: Canvas, leaf) -> None:
 
 def _stalk(canvas, leaf, start, tone, length=0.34):
     bend = 0.12 * leaf.rng.standard_normal()
-    line = curves.path([start, (start[0] + 0.3 * bend, start[1] + 0.5 * length), (start[0] + bend, start[1] + length)])
-    canvas.fill(curves.ribbon(line, np.linspace(0.045, 0.03, len(line))), palette.mix(tone, (150, 100, 60), 0.5), relief=0.5, radius=0.05)
+    line = curves.path(
+        [start, (start[0] + 0.3 * bend, start[1] + 0.5 * length), (start[0] + bend, start[1] + length)]
+    )
+    canvas.fill(
+        curves.ribbon(line, np.linspace(0.045, 0.03, len(line))),
+        palette.mix(tone, (150, 100, 60), 0.5),
+        relief=0.5,
+        radius=0.05,
+    )
 
 
 def _blade(canvas, leaf, outline, veins, tone, midribs):
@@ -50,16 +57,36 @@ def _pinnate(canvas, leaf, tone):
     side, veins = [], []
     for i in range(lobes):
         t = (i + 0.6) / (lobes + 0.35)
-        reach = width * (np.sin(np.pi * min(1, 0.12 + 0.88 * t ** leaf.trait("belly", 0.8))) ** 0.7) * (1 + 0.06 * leaf.rng.standard_normal())
+        reach = (
+            width
+            * (np.sin(np.pi * min(1, 0.12 + 0.88 * t ** leaf.trait("belly", 0.8))) ** 0.7)
+            * (1 + 0.06 * leaf.rng.standard_normal())
+        )
         y, step = foot + (top - foot) * t, (foot - top) / (lobes + 0.35)
         lift = 0.55 * step
         out = np.array([reach, y - lift])
         bay = np.array([reach * (1 - depth), y - 0.52 * step])
         if sharp > 0.5:  # bristle-tipped lobes with side teeth
-            side += [(reach * (1 - depth), y + 0.30 * step), (reach * 0.80, y + 0.02 * step), (reach * 0.82, y - 0.12 * step), out + (0.03, -0.02), (reach * 0.80, y - 0.34 * step), bay]
+            side += [
+                (reach * (1 - depth), y + 0.30 * step),
+                (reach * 0.80, y + 0.02 * step),
+                (reach * 0.82, y - 0.12 * step),
+                out + (0.03, -0.02),
+                (reach * 0.80, y - 0.34 * step),
+                bay,
+            ]
         else:
-            side += [(reach * (1 - depth) * 1.02, y + 0.32 * step), (reach * 0.86, y + 0.10 * step), (reach * 1.02, y - 0.12 * step), (reach * 0.92, y - 0.36 * step), bay]
-        veins += [np.array([(0, y + 0.30 * step), out * (0.9, 1)]), np.array([(0, y + 0.30 * step), out * (-0.9, 1)])]
+            side += [
+                (reach * (1 - depth) * 1.02, y + 0.32 * step),
+                (reach * 0.86, y + 0.10 * step),
+                (reach * 1.02, y - 0.12 * step),
+                (reach * 0.92, y - 0.36 * step),
+                bay,
+            ]
+        veins += [
+            np.array([(0, y + 0.30 * step), out * (0.9, 1)]),
+            np.array([(0, y + 0.30 * step), out * (-0.9, 1)]),
+        ]
     side = np.array([(0.02, foot), *side, (0.30 * width * (1 - depth) + 0.05, top + 0.06)])
     control = np.concatenate([side, [(0, top)], curves.mirror(side)[::-1] * (leaf.rng.uniform(0.9, 1.1), 1)])
     outline = control if sharp > 0.5 else curves.smooth(control, 4)
@@ -69,28 +96,50 @@ def _pinnate(canvas, leaf, tone):
 
 def _palmate(canvas, leaf, tone):
     """Hand-lobed, as in maples: lobes radiate from the foot of the blade at (0, 0.38)."""
-    angles = np.array(leaf.trait("angles"), float)  # degrees from straight up, right side, the middle lobe first
+    angles = np.array(
+        leaf.trait("angles"), float
+    )  # degrees from straight up, right side, the middle lobe first
     reaches = np.array(leaf.trait("reaches"), float) * (1 + 0.04 * leaf.rng.standard_normal(len(angles)))
     breadth, bay, teeth = leaf.size("breadth"), leaf.size("bay"), leaf.trait("teeth", 0)
     foot = np.array([0.0, 0.38])
     side = []
     for i, (angle, reach) in enumerate(zip(angles, reaches)):
         half = breadth * reach
-        lobe = [(0.62 * reach, -half), *_teeth(teeth, reach, half, -1), (reach, 0.0), *_teeth(teeth, reach, half, 1)[::-1], (0.62 * reach, half)]
+        lobe = [
+            (0.62 * reach, -half),
+            *_teeth(teeth, reach, half, -1),
+            (reach, 0.0),
+            *_teeth(teeth, reach, half, 1)[::-1],
+            (0.62 * reach, half),
+        ]
         lobe = lobe[len(lobe) // 2 :] if angle == 0 else lobe
         side += list(curves.place(lobe, foot, angle - 90))
         if i + 1 < len(angles):
             between = (angle + angles[i + 1]) / 2
             side += list(curves.place([(bay * min(reach, reaches[i + 1]), 0)], foot, between - 90))
-    control = np.concatenate([np.array(side), [(0.05, 0.42), (0, 0.36)], curves.mirror([(0.05, 0.42)]), curves.mirror(side)[::-1][:-1]])
+    control = np.concatenate(
+        [
+            np.array(side),
+            [(0.05, 0.42), (0, 0.36)],
+            curves.mirror([(0.05, 0.42)]),
+            curves.mirror(side)[::-1][:-1],
+        ]
+    )
     outline = curves.smooth(control, 3) if leaf.trait("soft", False) else control
-    tips = [curves.place([(0, 0), (0.9 * r, 0)], foot, s * a - 90) for a, r in zip(angles, reaches) for s in (1, -1)]
+    tips = [
+        curves.place([(0, 0), (0.9 * r, 0)], foot, s * a - 90)
+        for a, r in zip(angles, reaches)
+        for s in (1, -1)
+    ]
     minor = []
     for a, r in zip(angles, reaches):
         for s in (1, -1):
             for t in (0.35, 0.55):
                 start = curves.place([(t * r, 0)], foot, s * a - 90)[0]
-                minor += [np.stack([start, start + curves.place([(0.3 * r, 0)], (0, 0), s * a - 90 + turn)[0]]) for turn in (-38, 38)]
+                minor += [
+                    np.stack([start, start + curves.place([(0.3 * r, 0)], (0, 0), s * a - 90 + turn)[0]])
+                    for turn in (-38, 38)
+                ]
     _stalk(canvas, leaf, (0, 0.36), tone, 0.5)
     _blade(canvas, leaf, outline, minor, tone, tips)
 
@@ -101,7 +150,10 @@ def _teeth(count, reach, half, side):
     for i in range(count):
         t = 0.66 + 0.26 * i / max(count, 1)
         flank = half * (1 - (t - 0.62) / 0.38) ** 0.7
-        points += [((t + 0.05) * reach, side * (flank + 0.075 * reach)), ((t + 0.09) * reach, side * 0.72 * flank)]
+        points += [
+            ((t + 0.05) * reach, side * (flank + 0.075 * reach)),
+            ((t + 0.09) * reach, side * 0.72 * flank),
+        ]
     return points
 
 
@@ -119,7 +171,15 @@ def _compound(canvas, leaf, tone):
     for k in sorted(range(count), key=lambda k: -abs(k - (count - 1) / 2)):
         share = 2 * k / (count - 1) - 1
         length = leaf.size("length") * (1 - 0.35 * abs(share))
-        _leaflet(canvas, leaf, palette.vary(leaf.rng, tone, 0.04), foot, -90 + fan * share, length, leaf.size("width"))
+        _leaflet(
+            canvas,
+            leaf,
+            palette.vary(leaf.rng, tone, 0.04),
+            foot,
+            -90 + fan * share,
+            length,
+            leaf.size("width"),
+        )
 
 
 def _leaflet(canvas, leaf, tone, foot, angle, length, width):
@@ -131,7 +191,11 @@ def _leaflet(canvas, leaf, tone, foot, angle, length, width):
         outline = outline * np.stack([np.ones_like(wave), 0.9 + 0.28 * wave], 1)
         outline[:, 0] += 0.05 * width * (wave - 0.25)
     rows = np.linspace(0.12, 0.82, leaf.trait("veins", 7))
-    lines = [curves.place([(t * length, 0), ((t + 0.16) * length, s * 0.5 * width)], foot, angle) for t in rows for s in (-1, 1)]
+    lines = [
+        curves.place([(t * length, 0), ((t + 0.16) * length, s * 0.5 * width)], foot, angle)
+        for t in rows
+        for s in (-1, 1)
+    ]
     midrib = curves.place([(0, 0), (0.96 * length, 0)], foot, angle)
     _blade(canvas, leaf, curves.place(outline, foot, angle), lines, tone, [midrib])
 

@@ -38,7 +38,7 @@ def _stalk(canvas, fungus, rim, width, lean):
     bulb = fungus.size("bulb", 1.15)
     line = curves.path([(lean, rim - 0.08), (0.4 * lean, (rim + _GROUND) / 2), (0, _GROUND)])
     t = np.linspace(0, 1, len(line))
-    widths = width * (1 + (bulb - 1) * t**fungus.trait("bulb_rise", 2.0))
+    widths = width * (1 + (bulb - 1) * t ** fungus.trait("bulb_rise", 2.0))
     sides = curves.ribbon(line, widths)
     foot = [(-0.38, 0.14), (-0.2, 0.2), (0, 0.22), (0.2, 0.2), (0.38, 0.14)]
     foot = np.array(foot) * widths[-1] + (0, _GROUND)
@@ -57,19 +57,41 @@ def _stalk(canvas, fungus, rim, width, lean):
     if fungus.trait("volva", ()):
         tone = fungus.color("volva")
         w = width * bulb
-        cup = [(-0.72 * w, _GROUND - 0.17), (-0.4 * w, _GROUND - 0.10), (0, _GROUND - 0.14), (0.45 * w, _GROUND - 0.09), (0.72 * w, _GROUND - 0.18), (0.78 * w, _GROUND), (0.3 * w, _GROUND + 0.09), (-0.3 * w, _GROUND + 0.09), (-0.78 * w, _GROUND)]
+        cup = [
+            (-0.72 * w, _GROUND - 0.17),
+            (-0.4 * w, _GROUND - 0.10),
+            (0, _GROUND - 0.14),
+            (0.45 * w, _GROUND - 0.09),
+            (0.72 * w, _GROUND - 0.18),
+            (0.78 * w, _GROUND),
+            (0.3 * w, _GROUND + 0.09),
+            (-0.3 * w, _GROUND + 0.09),
+            (-0.78 * w, _GROUND),
+        ]
         canvas.fill(curves.smooth(cup), tone, relief=0.5, radius=0.12)
     if fungus.trait("rings_of_warts", 0):
         for i in range(fungus.trait("rings_of_warts")):
             y = _GROUND - 0.04 - 0.065 * i
-            belt = curves.path([(-0.56 * width * bulb, y - 0.015), (0, y + 0.03), (0.56 * width * bulb, y - 0.015)])
+            belt = curves.path(
+                [(-0.56 * width * bulb, y - 0.015), (0, y + 0.03), (0.56 * width * bulb, y - 0.015)]
+            )
             canvas.fill(curves.ribbon(belt, 0.035), palette.shade(tone, 1.06), relief=0.5, radius=0.04)
     if fungus.trait("ring", ()) and not fungus.juvenile:
         y = rim + fungus.trait("ring_at", 0.2)
         w = width * 0.95
-        skirt = [(lean - 0.5 * w, y - 0.06), (lean + 0.5 * w, y - 0.06), (lean + 0.95 * w, y + 0.06), (lean + 0.3 * w, y + 0.09), (lean - 0.3 * w, y + 0.09), (lean - 0.95 * w, y + 0.06)]
+        skirt = [
+            (lean - 0.5 * w, y - 0.06),
+            (lean + 0.5 * w, y - 0.06),
+            (lean + 0.95 * w, y + 0.06),
+            (lean + 0.3 * w, y + 0.09),
+            (lean - 0.3 * w, y + 0.09),
+            (lean - 0.95 * w, y + 0.06),
+        ]
         with canvas.part(curves.smooth(skirt), fungus.color("ring"), relief=0.45, radius=0.08) as part:
-            pleats = [[(lean + x * 0.5 * w, y - 0.06), (lean + x * 0.9 * w, y + 0.1)] for x in np.linspace(-0.8, 0.8, 7)]
+            pleats = [
+                [(lean + x * 0.5 * w, y - 0.06), (lean + x * 0.9 * w, y + 0.1)]
+                for x in np.linspace(-0.8, 0.8, 7)
+            ]
             part.strokes(pleats, palette.shade(fungus.color("ring"), 0.8), 0.01)
 
 
@@ -84,14 +106,24 @@ def _underside(canvas, fungus, rim, width, lean):
     """Gills or pores seen beneath the rim."""
     tone = fungus.color("under")
     drop = fungus.size("under_depth", 0.10)
-    lens = [(lean - width, rim), (lean - 0.5 * width, rim - 0.02), (lean + 0.5 * width, rim - 0.02), (lean + width, rim), (lean + 0.55 * width, rim + drop), (lean - 0.55 * width, rim + drop)]
+    lens = [
+        (lean - width, rim),
+        (lean - 0.5 * width, rim - 0.02),
+        (lean + 0.5 * width, rim - 0.02),
+        (lean + width, rim),
+        (lean + 0.55 * width, rim + drop),
+        (lean - 0.55 * width, rim + drop),
+    ]
     with canvas.part(curves.smooth(lens), palette.shade(tone, 0.85), relief=0.35, radius=0.1) as under:
         if fungus.trait("pores", False):
             dots = fungus.rng.uniform((lean - width, rim), (lean + width, rim + drop), (50, 2))
             under.dots(dots, 0.009, palette.shade(tone, 0.65))
         else:
             xs = np.linspace(-1, 1, 19)
-            gills = [[(lean + 0.97 * x * width, rim - 0.01), (lean + 0.3 * x * width, rim + 1.3 * drop)] for x in xs]
+            gills = [
+                [(lean + 0.97 * x * width, rim - 0.01), (lean + 0.3 * x * width, rim + 1.3 * drop)]
+                for x in xs
+            ]
             under.strokes(gills, palette.shade(tone, 0.6), 0.012)
 
 
@@ -99,7 +131,16 @@ def _cap(canvas, fungus, rim, width, height, lean):
     tone, rng = fungus.color("cap"), fungus.rng
     peak, flat = fungus.size("peak", 0.0, 0.2), fungus.trait("square", 0.62)
     x = np.array([1.0, 1.0, 0.86, flat, 0.28 * (1 - 0.4 * peak), 0.0])
-    y = np.array([0.05, -0.10, -0.46 * (1 - 0.25 * peak), -0.80 * (1 - 0.28 * peak), -0.97 * (1 - 0.1 * peak), -1.0 - 0.12 * peak])
+    y = np.array(
+        [
+            0.05,
+            -0.10,
+            -0.46 * (1 - 0.25 * peak),
+            -0.80 * (1 - 0.28 * peak),
+            -0.97 * (1 - 0.1 * peak),
+            -1.0 - 0.12 * peak,
+        ]
+    )
     if fungus.trait("dish", 0.0) and not fungus.juvenile:  # old caps open and sink in the middle
         y[3:] += fungus.trait("dish") * np.array([0.0, 0.35, 0.5])
     right = np.stack([x * width, y * height], 1)
@@ -112,11 +153,18 @@ def _cap(canvas, fungus, rim, width, height, lean):
         if margin := fungus.trait("cap_margin", ()):
             cap.gradient((lean, rim - 0.45 * height), (lean, rim + 0.05), fungus.wear(margin))
         if fungus.trait("striate", False):
-            lines = [[(lean + s * width, rim + 0.05), (lean + 0.88 * s * width, rim - 0.24 * height)] for s in np.linspace(-1, 1, 21)]
+            lines = [
+                [(lean + s * width, rim + 0.05), (lean + 0.88 * s * width, rim - 0.24 * height)]
+                for s in np.linspace(-1, 1, 21)
+            ]
             cap.strokes(lines, palette.shade(tone, 0.72), 0.014)
         if fungus.trait("fibres", False):
             tips = np.linspace(-1, 1, 15)
-            cap.strokes([[(lean, rim - height), (lean + s * width, rim)] for s in tips], palette.shade(tone, 0.8), 0.011)
+            cap.strokes(
+                [[(lean, rim - height), (lean + s * width, rim)] for s in tips],
+                palette.shade(tone, 0.8),
+                0.011,
+            )
         if fungus.trait("cracks", False):
             at = rng.uniform((lean - width, rim - height), (lean + width, rim), (34, 2))
             cap.fill([curves.blob(rng, *p, 0.035, 0.5, 5) for p in at], palette.shade(tone, 1.25))
@@ -158,7 +206,9 @@ def _funnel(canvas, fungus):
     side = np.stack([half, y], 1)
     outline = curves.smooth(np.concatenate([side, brim, curves.mirror(side)[::-1]]), 3)
     dip = fungus.size("mouth", 0.16)
-    mouth = curves.smooth([*((x, yy - 0.02) for x, yy in brim), *[(s * width, top + dip * (1 - s * s)) for s in xs[::-1]]], 4)
+    mouth = curves.smooth(
+        [*((x, yy - 0.02) for x, yy in brim), *[(s * width, top + dip * (1 - s * s)) for s in xs[::-1]]], 4
+    )
     outer = fungus.color("under")
     with canvas.part(outline, outer, relief=0.5, radius=0.25) as body:
         count = fungus.trait("ridges", 13)

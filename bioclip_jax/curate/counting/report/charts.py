@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.markup import data_size, number, text
 from bioclip_jax.curate.counting.tally import SHAPE_BINS
+from bioclip_jax.markup import data_size, number, text
 
 # Small, so that letters are still letters where a telephone shows the whole chart.
 _WIDTH, _HEIGHT = 340, 250
@@ -159,7 +159,8 @@ def _titles(x: str, y: str, middle: float = (_LEFT + _WIDTH - _RIGHT) / 2) -> st
     across = (_HEIGHT - _BOTTOM + _TOP) / 2
     return (
         f'<text class="title" x="{middle:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{x}</text>'
-        f'<text class="title" transform="translate(9 {across:.1f}) rotate(-90)" text-anchor="middle">{y}</text>'
+        f'<text class="title" transform="translate(9 {across:.1f}) rotate(-90)" '
+        f'text-anchor="middle">{y}</text>'
     )
 
 

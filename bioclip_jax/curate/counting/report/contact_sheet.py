@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from PIL import Image
 
 from bioclip_jax.curate.counting.abundance import display_name
-from bioclip_jax.markup import text
 from bioclip_jax.curate.counting.tally import Tally
+from bioclip_jax.markup import text
 from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.text.taxon import RANKS
@@ -26,8 +26,8 @@ _FAMILY = RANKS.index("family") + 1
 def contact_sheet(source: Source, tally: Tally, thumbnails: int = THUMBNAILS) -> tuple[str, int]:
     """A list of figures, one of each family first, then a second species of each, and so on; and how many there are.
 
-    Where the species are not enough, images that chance draws from all samples fill the sheet up. They stand in the
-    order of the tree. An image that cannot be decoded is left out for the next.
+    Where the species are not enough, images that chance draws from all samples fill the sheet up. They stand
+    in the order of the tree. An image that cannot be decoded is left out for the next.
     """
     figures: list[tuple[tuple[str, ...], int, str]] = []
     for index in _candidates(tally, _TRIES * thumbnails):
@@ -47,7 +47,9 @@ def _candidates(tally: Tally, most: int) -> Iterator[int]:
     """The numbers of samples to show, each once, the most wanted first."""
     of_family: Counter[tuple[str, ...]] = Counter()
     turns = []
-    by_chance = ((taxon.priority, taxon.index, lineage) for lineage, taxon in tally.taxa.items() if taxon.index >= 0)
+    by_chance = (
+        (taxon.priority, taxon.index, lineage) for lineage, taxon in tally.taxa.items() if taxon.index >= 0
+    )
     for priority, index, lineage in sorted(by_chance):
         turns.append((of_family[lineage[:_FAMILY]], priority, index))
         of_family[lineage[:_FAMILY]] += 1
@@ -72,4 +74,6 @@ def _figure(sample: Sample, picture: str) -> str:
         common = next((caption for caption in sample.captions.values() if caption.strip()), "no name")[:80]
     lines = (f"<b>{text(common)}</b>" if common else "") + (f"<i>{text(name)}</i>" if name else "")
     alt = ", ".join(part for part in (common, name) if part)
-    return f'<li><figure><img src="{picture}" alt="{text(alt)}"><figcaption>{lines}</figcaption></figure></li>'
+    return (
+        f'<li><figure><img src="{picture}" alt="{text(alt)}"><figcaption>{lines}</figcaption></figure></li>'
+    )

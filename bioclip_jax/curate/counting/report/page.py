@@ -11,10 +11,10 @@ from bioclip_jax import __version__
 from bioclip_jax.curate.counting.abundance import species_abundance
 from bioclip_jax.curate.counting.report.charts import rank_abundance, size_grid, size_histogram
 from bioclip_jax.curate.counting.report.contact_sheet import contact_sheet
-from bioclip_jax.files import written_beside
-from bioclip_jax.markup import bars, data_size, json_text, number, section, share, table, text
 from bioclip_jax.curate.counting.report.tree import pruned_tree
 from bioclip_jax.curate.counting.tally import Tally
+from bioclip_jax.files import written_beside
+from bioclip_jax.markup import bars, data_size, json_text, number, section, share, table, text
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.text.captions import CAPTION_FILES
 from bioclip_jax.text.taxon import RANKS
@@ -48,7 +48,8 @@ def page(result: Result, tally: Tally, source: Source) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(name)}: what is in it</title><style>{style}</style></head><body>"
-        f"<header><h1>{text(name)}</h1><p class=\"muted\">{text(result['location'])}</p>{_headline(result)}</header>"
+        f"<header><h1>{text(name)}</h1><p "
+        f'class="muted">{text(result["location"])}</p>{_headline(result)}</header>'
         f"<main>{''.join(parts)}</main>"
         f"<footer>Made by bioclip-jax {text(__version__)}, shards stats.</footer>"
         f"{f'<script>{script}</script>' if tally.taxa else ''}</body></html>\n"
@@ -60,13 +61,20 @@ def _asset(name: str) -> str:
 
 
 def _headline(result: Result) -> str:
-    shards, images, distinct, tail = result["shards"], result["images"], result["taxa"]["distinct"], result["long_tail"]
+    shards, images, distinct, tail = (
+        result["shards"],
+        result["images"],
+        result["taxa"]["distinct"],
+        result["long_tail"],
+    )
     unreadable = sum(images["unreadable"].values())
     figures = [("samples", number(result["samples"]))]
     if shards["count"] is not None:
         figures.append(("shards" if shards["count"] != 1 else "shard", number(shards["count"])))
     figures.append(("of encoded images", data_size(images["bytes"])))
-    figures += [(PLURALS[RANKS.index(rank)], number(distinct[rank])) for rank in ("family", "genus", "species")]
+    figures += [
+        (PLURALS[RANKS.index(rank)], number(distinct[rank])) for rank in ("family", "genus", "species")
+    ]
     if tail["species"]:
         figures.append(("images a species (median)", number(tail["median_images"])))
     figures.append(("unreadable images", number(unreadable)))
@@ -76,7 +84,9 @@ def _headline(result: Result) -> str:
     )
     skipped = shards["skipped"]
     names = ", ".join(text(name) for name in skipped[:10]) + (", …" if len(skipped) > 10 else "")
-    warning = f'<p class="warning">{number(len(skipped))} shards could not be read: {names}</p>' if skipped else ""
+    warning = (
+        f'<p class="warning">{number(len(skipped))} shards could not be read: {names}</p>' if skipped else ""
+    )
     return f'<ul class="figures">{items}</ul>{warning}'
 
 
@@ -89,7 +99,8 @@ def _tree(tally: Tally) -> str:
     return section(
         "tree-title",
         "The tree",
-        '<p class="muted">Each box is as high as its share of the images; ranks go from left to right. Choose a box to '
+        '<p class="muted">Each box is as high as its share of the images; ranks go from left to right. '
+        "Choose a box to "
         "zoom in, the leftmost one to go back.</p>"
         "<noscript><p>The picture of the tree needs JavaScript; the tables at the end do not.</p></noscript>"
         '<div id="tree" hidden><nav aria-label="Where in the tree"><ol id="tree-path"></ol></nav>'
@@ -118,7 +129,8 @@ def _tail(result: Result, tally: Tally) -> str:
     return section(
         "tail-title",
         "The long tail",
-        f"<p>Half of the images are of {half} of the {number(tail['species'])} species. Gini coefficient {gini} "
+        f"<p>Half of the images are of {half} of the {number(tail['species'])} species. Gini coefficient "
+        f"{gini} "
         "(0: every species has as many images as any other; towards 1: one has them all).</p>"
         '<div class="columns"><div>',
         rank_abundance(species_abundance(tally.taxa)),
@@ -149,7 +161,9 @@ def _images(result: Result, tally: Tally) -> str:
     kinds += bars("Unreadable", causes) if causes else "<p>All headers can be read.</p>"
     cells = [f'<div><p class="muted">{title}</p>{chart}</div>' for title, chart in charts]
     # Beside one chart there is room for all of it, below two each has its place.
-    cells += [f"<div>{sizes}{kinds}</div>"] if len(charts) == 1 else [f"<div>{sizes}</div>", f"<div>{kinds}</div>"]
+    cells += (
+        [f"<div>{sizes}{kinds}</div>"] if len(charts) == 1 else [f"<div>{sizes}</div>", f"<div>{kinds}</div>"]
+    )
     return section(
         "images-title",
         "Images",
@@ -170,13 +184,17 @@ def _captions(result: Result) -> str:
     captions, taxa, samples = result["captions"], result["taxa"], result["samples"]
     stored = "" if captions["stored"] else "<p>The source stores labels; the captions are made from them.</p>"
     shown = [name for name in captions["samples"] if name in CAPTION_FILES or captions["samples"][name]]
-    coverage = [(name, captions["samples"][name], samples, share(captions["samples"][name], samples)) for name in shown]
+    coverage = [
+        (name, captions["samples"][name], samples, share(captions["samples"][name], samples))
+        for name in shown
+    ]
     named = captions["with_common_name"]
     coverage.append(("a common name of its own", named, samples, share(named, samples)))
     known = [(rank, taxa["known"][rank], samples, share(taxa["known"][rank], samples)) for rank in RANKS]
     gaps = [f"{rank} {number(count)}" for rank, count in taxa["gaps"].items() if count]
     gap = (
-        f"<p>{number(taxa['samples_with_gaps'])} samples lack a rank above one that they have: {', '.join(gaps)}.</p>"
+        f"<p>{number(taxa['samples_with_gaps'])} samples lack a rank above one that they have: "
+        f"{', '.join(gaps)}.</p>"
         if gaps
         else "<p>No sample lacks a rank above one that it has.</p>"
     )
@@ -202,14 +220,20 @@ def _origins(result: Result) -> str:
     sources, decisions, alignment = result["sources"], result["decisions"], result["alignment"]
     most = max((row["samples"] + row["removed"] for row in sources.values()), default=0)
     removed = lambda row: f", {number(row['removed'])} removed" if row["removed"] else ""  # noqa: E731
-    rows = [(name, row["samples"], most, number(row["samples"]) + removed(row)) for name, row in sources.items()]
+    rows = [
+        (name, row["samples"], most, number(row["samples"]) + removed(row)) for name, row in sources.items()
+    ]
     parts = [bars("Samples by source" + _more(rows), rows[:_MOST_BARS])]
     if decisions:
         parts.append(bars("What the build decided", _shares(decisions, sum(decisions.values()))))
     else:
-        parts.append("<p>No catalogue of a build lies beside the shards, so nothing is known of removals.</p>")
+        parts.append(
+            "<p>No catalogue of a build lies beside the shards, so nothing is known of removals.</p>"
+        )
     if alignment:
-        parts.append(bars("Samples by their name in the backbone", _shares(alignment, sum(alignment.values()))))
+        parts.append(
+            bars("Samples by their name in the backbone", _shares(alignment, sum(alignment.values())))
+        )
     cells = "".join(f"<div>{part}</div>" for part in parts)
     return section("origins-title", "Sources and removals", f'<div class="columns">{cells}</div>')
 
@@ -227,7 +251,9 @@ def _taxa(result: Result) -> str:
             parts.append(f"<details{opened}><summary>{title}</summary>{shown}</details>")
     if taxa["rarest"]:
         title = "Species with the fewest images (of equals, some by chance)"
-        parts.append(f"<details><summary>{title}</summary>{_taxon_table(taxa['rarest'], result['samples'])}</details>")
+        parts.append(
+            f"<details><summary>{title}</summary>{_taxon_table(taxa['rarest'], result['samples'])}</details>"
+        )
     return section("taxa-title", "Taxa", *parts)
 
 
@@ -249,7 +275,12 @@ def _taxon_table(rows: list[Result], samples: int) -> str:
 def _shares(counts: dict[str, int], total: int) -> list[tuple[str, int, int, str]]:
     """Rows of bars; causes become words, a user's own name of a filter stays as it is."""
     return [
-        (name if ":" in name else name.replace("_", " "), count, total, f"{number(count)} ({share(count, total)})")
+        (
+            name if ":" in name else name.replace("_", " "),
+            count,
+            total,
+            f"{number(count)} ({share(count, total)})",
+        )
         for name, count in counts.items()
     ]
 

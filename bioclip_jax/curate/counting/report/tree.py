@@ -25,10 +25,11 @@ def pruned_tree(taxa: Mapping[Lineage, TaxonTally], without_taxon: int = 0) -> N
     """The tree of the taxa with the most images, kingdom by kingdom, for icicle.js.
 
     A node is {"n": name, "i": images, "s": lineages in it}, and where that says more "c": common name, "t":
-    UNKNOWN_RANK, NOT_NAMED_FURTHER or OTHERS ("s" then counts the merged siblings), "k": children, most images first,
+    UNKNOWN_RANK, NOT_NAMED_FURTHER or OTHERS ("s" then counts the merged siblings), "k": children, most
+    images first,
     "u": 1 if it has children that are not in the tree. Nodes are opened from the largest on until there are
-    MOST_NODES, the first MOST_CHILDREN children of each are kept, and the rest is merged, so that the images of the
-    children add up to the parent's.
+    MOST_NODES, the first MOST_CHILDREN children of each are kept, and the rest is merged, so that the images
+    of the children add up to the parent's.
     """
     lineages = sorted(taxa)
     images = np.array([taxa[lineage].images for lineage in lineages], np.int64)
