@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MOST_WORKERS = 4
 
 
-def between(
+def analyze_between(
     stages: Sequence[Stage],
     output: Path,
     *,

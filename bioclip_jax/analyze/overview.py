@@ -29,7 +29,7 @@ _MOST_IMAGES = 2000
 _THUMBNAIL_PIXELS = 96
 
 
-def overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str, Any]:
+def write_overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str, Any]:
     """Draw the training curve of a run and the map of its embeddings of `data` (as open_source; split "test").
 
     A MODEL that is no training directory has no curve: then the map stands alone. Of more than 2,000 images,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bioclip_jax.analyze.stages import Stage
 
 
-def within(
+def analyze_within(
     stages: Sequence[Stage],
     output: Path,
     *,

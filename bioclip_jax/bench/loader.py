@@ -28,7 +28,7 @@ from bioclip_jax.text.tokenizer import Tokenizer
 _TURNS = 5
 
 
-def run(
+def measure_loader(
     shards: str | Path,
     *,
     peer: bool = False,

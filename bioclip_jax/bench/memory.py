@@ -20,7 +20,7 @@ from bioclip_jax.train.experiment import Experiment
 DEVICE_BYTES = 80e9
 
 
-def run(config: TrainConfig, *, devices: int) -> dict[str, Any]:
+def measure_memory(config: TrainConfig, *, devices: int) -> dict[str, Any]:
     """The memory of one of `devices` devices during an update of `config`. Nothing is trained or allocated.
 
     Returns, in bytes of one device: "analytic", what device_memory counts, with its "total" and whether that
@@ -59,7 +59,7 @@ def run(config: TrainConfig, *, devices: int) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def memory_table(result: dict[str, Any]) -> str:
     """The result of `run` as Markdown, in GB of 1e9 bytes."""
 
     def rows(sizes: dict[str, int]) -> list[tuple[str, str]]:

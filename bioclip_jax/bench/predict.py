@@ -19,7 +19,7 @@ PARTS = ("labels", "taxa", "folders", "memory")
 TAXA = 867_455
 
 
-def run(
+def measure_prediction(
     model: str = "ViT-B-16",
     *,
     peer: bool = False,

@@ -137,9 +137,11 @@ class Tasks:
 
     def run_verb(self, inputs: str, model: str, folder: str, output: str) -> dict[str, Any]:
         """The verb predict over a folder's images, and the memory afterwards."""
-        from bioclip_jax.predict.predict import predict
+        from bioclip_jax.predict.predict import predict_files
 
-        predict([inputs], model, taxa=Path(folder) / "taxa.safetensors", output=Path(output), as_result=True)
+        predict_files(
+            [inputs], model, taxa=Path(folder) / "taxa.safetensors", output=Path(output), as_result=True
+        )
         return memory()
 
     def memory(self) -> dict[str, int]:

@@ -31,7 +31,7 @@ def short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def table(result: dict[str, Any]) -> str:
+def prediction_table(result: dict[str, Any]) -> str:
     """The times as a Markdown table for people: of ours, of the peer, and how many times as long that takes."""
     rows, peered = [], "peer_device" in result
     for key, value in result.items():

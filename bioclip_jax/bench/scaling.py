@@ -154,7 +154,7 @@ def step(job: Job, cluster: Cluster, gpus: int) -> Step:
     )
 
 
-def run(
+def model_scaling(
     config: TrainConfig,
     *,
     pairs_per_second: float,
@@ -210,7 +210,7 @@ def _figures(job: Job, cluster: Cluster, gpus: int) -> dict[str, Any]:
     return figures | asdict(cost)
 
 
-def table(result: dict[str, Any]) -> str:
+def scaling_table(result: dict[str, Any]) -> str:
     """The result of `run` as two Markdown tables."""
     titles = {
         "same_rows": "The rows of a GPU stay the same:",

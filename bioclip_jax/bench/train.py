@@ -37,7 +37,7 @@ _PACKAGES = ("bioclip-jax", "jax", "jaxlib", "flax", "optax")
 _LONGEST_CAPTION = 39
 
 
-def run(
+def measure_training(
     config: TrainConfig, *, steps: int = 20, peer: bool = False, data: str | None = None
 ) -> dict[str, Any]:
     """Trains `steps` steps of the config after a warm-up, from random weights, and says how fast that was.

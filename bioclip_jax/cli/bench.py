@@ -17,52 +17,54 @@ from bioclip_jax.cli.options import (
 
 
 def bench_loader(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.loader import run
+    from bioclip_jax.bench.loader import measure_loader
 
-    result = run(arguments.shards, peer=arguments.peer, workers=arguments.workers, window=arguments.window)
+    result = measure_loader(
+        arguments.shards, peer=arguments.peer, workers=arguments.workers, window=arguments.window
+    )
     if not arguments.json:
         print_result(result)
     return result
 
 
 def bench_train(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.train import run
+    from bioclip_jax.bench.train import measure_training
     from bioclip_jax.distributed.startup import all_processes
 
     config = experiment_config(arguments)
     register_datasets()
     with all_processes() as first:
-        result = run(config, steps=arguments.steps, peer=arguments.peer, data=arguments.data)
+        result = measure_training(config, steps=arguments.steps, peer=arguments.peer, data=arguments.data)
     if first and not arguments.json:
         print_result(result)
     return result if first else None
 
 
 def bench_memory(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.memory import run, table
+    from bioclip_jax.bench.memory import measure_memory, memory_table
 
-    result = run(experiment_config(arguments), devices=arguments.devices)
+    result = measure_memory(experiment_config(arguments), devices=arguments.devices)
     if not arguments.json:
-        print(table(result))
+        print(memory_table(result))
     return result
 
 
 def bench_scaling(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.scaling import GPUS, run, table
+    from bioclip_jax.bench.scaling import GPUS, model_scaling, scaling_table
 
-    result = run(
+    result = model_scaling(
         experiment_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus or GPUS
     )
     if not arguments.json:
-        print(table(result))
+        print(scaling_table(result))
     return result
 
 
 def bench_predict(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.predict import run
-    from bioclip_jax.bench.predict_result import table
+    from bioclip_jax.bench.predict import measure_prediction
+    from bioclip_jax.bench.predict_result import prediction_table
 
-    result = run(
+    result = measure_prediction(
         arguments.model,
         peer=arguments.peer,
         full=arguments.full,
@@ -74,7 +76,7 @@ def bench_predict(arguments: argparse.Namespace) -> Result:
         **({"parts": arguments.parts} if arguments.parts else {}),
     )
     if not arguments.json:
-        print(table(result))
+        print(prediction_table(result))
     return result
 
 

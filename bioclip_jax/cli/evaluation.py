@@ -132,11 +132,11 @@ def _running(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def analyze_overview(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.analyze.overview import overview
+    from bioclip_jax.analyze.overview import write_overview
 
     register_datasets()
     check_output(arguments.output)
-    return overview(arguments.model, arguments.data, arguments.output)
+    return write_overview(arguments.model, arguments.data, arguments.output)
 
 
 def _analyzed(arguments: argparse.Namespace) -> Reads:
@@ -153,9 +153,9 @@ def _analyzed(arguments: argparse.Namespace) -> Reads:
 
 
 def analyze_between(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.analyze.between import between
+    from bioclip_jax.analyze.between import analyze_between
 
-    result = between(
+    result = analyze_between(
         _stages(arguments),
         arguments.output,
         species_column=arguments.species_column,
@@ -180,9 +180,9 @@ def analyze_between(arguments: argparse.Namespace) -> Result:
 
 
 def analyze_within(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.analyze.within import within
+    from bioclip_jax.analyze.within import analyze_within
 
-    result = within(
+    result = analyze_within(
         _stages(arguments),
         arguments.output,
         factors=arguments.factor,
@@ -227,13 +227,13 @@ def _figure(value: Any) -> str:
 
 def _told(arguments: argparse.Namespace, result: dict[str, Any], told: dict[str, Any]) -> Result:
     if not arguments.json:
-        from bioclip_jax.evaluate.report.terminal import table
+        from bioclip_jax.evaluate.report.terminal import format_table
 
         cells = [
             {"": name} | {title: _figure(value) for title, value in found.items()}
             for name, found in told.items()
         ]
-        print("\n".join(table(cells)))
+        print("\n".join(format_table(cells)))
     print(
         f"wrote {arguments.output}/report.html, results.json, and a PNG and a CSV a figure", file=sys.stderr
     )

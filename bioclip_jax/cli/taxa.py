@@ -62,7 +62,7 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.pipeline.sources.open import data_files
     from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
     from bioclip_jax.predict.model import load_model
-    from bioclip_jax.predict.taxa.calibrate import calibrate, doubts
+    from bioclip_jax.predict.taxa.calibrate import calibrate_temperature, doubts
 
     register_datasets()
     read = {"labeled data": data_files(arguments.data), "the head of taxa": arguments.taxa}
@@ -70,7 +70,7 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
     check_suffix(arguments.output, (".json",))
     check_suffix(arguments.plot, (".png", ".pdf", ".svg"), "the plot")
     classifier = TreeOfLifeClassifier(load_model(arguments.model, **running(arguments)), arguments.taxa)
-    result = calibrate(arguments.data, classifier, arguments.output, plot=arguments.plot)
+    result = calibrate_temperature(arguments.data, classifier, arguments.output, plot=arguments.plot)
     if not arguments.json:
         figures = {name: value for name, value in result.items() if name not in ("before", "after")}
         for time in ("before", "after"):

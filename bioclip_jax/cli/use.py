@@ -31,9 +31,9 @@ from bioclip_jax.text.taxon import RANKS
 
 
 def predict(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.predict import predict
+    from bioclip_jax.predict.predict import predict_files
 
-    result = predict(
+    result = predict_files(
         arguments.inputs,
         arguments.model,
         rank=arguments.rank,
@@ -61,7 +61,7 @@ def predict(arguments: argparse.Namespace) -> Result:
 
 
 def embed(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.embed import embed
+    from bioclip_jax.predict.embed import embed_files
     from bioclip_jax.predict.embedding.texts import read_texts
 
     if arguments.json and arguments.output is None:
@@ -71,7 +71,7 @@ def embed(arguments: argparse.Namespace) -> Result:
         )
     check_outputs({"--output": arguments.output}, {"--texts": arguments.texts})
     texts = [*(arguments.text or []), *(read_texts(arguments.texts) if arguments.texts else [])]
-    result = embed(
+    result = embed_files(
         arguments.inputs,
         arguments.model,
         arguments.output,
@@ -101,10 +101,10 @@ def models(arguments: argparse.Namespace) -> Result:
 
 
 def serve(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.web.serve import serve
+    from bioclip_jax.web.serve import serve_page
 
     register_datasets()
-    return serve(
+    return serve_page(
         arguments.model,
         taxa=arguments.taxa,
         index=arguments.index,

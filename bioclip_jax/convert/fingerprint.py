@@ -18,7 +18,7 @@ __all__ = ["fingerprint", "named_tensors"]
 _TRAINING_ONLY = ("visual.continual_proj",)
 
 
-def fingerprint(params: Mapping[str, Any], config: CLIPConfig) -> str:
+def weights_fingerprint(params: Mapping[str, Any], config: CLIPConfig) -> str:
     """A hex digest of 64 digits, the same for a training checkpoint, its export, and that imported again.
 
     SHA-256 over the configuration and, for each tensor by name, its shape and the SHA-256 of its float32

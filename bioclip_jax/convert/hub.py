@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from bioclip_jax.convert.card import model_card
-from bioclip_jax.convert.fingerprint import fingerprint
+from bioclip_jax.convert.fingerprint import weights_fingerprint
 from bioclip_jax.convert.load import (
     CONFIG_FILE,
     RECORD_KEY,
@@ -113,7 +113,9 @@ def _copy_taxa(bundle: ModelBundle, output: Path) -> None:
         return
     try:
         with safe_open(taxa, "numpy") as head:
-            belongs = (head.metadata() or {}).get("fingerprint") == fingerprint(bundle.params, bundle.config)
+            belongs = (head.metadata() or {}).get("fingerprint") == weights_fingerprint(
+                bundle.params, bundle.config
+            )
     except SafetensorError:
         belongs = False
     # A head of other weights, such as of another step, would only be refused.

@@ -29,7 +29,7 @@ from bioclip_jax.evaluate.results import (
 from bioclip_jax.evaluate.suite import Entry, Location, OpenData, Suite, single
 from bioclip_jax.pipeline.images import ReadOptions
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.predict.devices import devices
+from bioclip_jax.predict.devices import local_devices
 from bioclip_jax.predict.embedding.labelled import LabelledVectors, embed_labelled
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.vector_cache import VectorCache
@@ -60,7 +60,7 @@ class Evaluator:
 
         UserError if MODEL is none, or there is no such device.
         """
-        chosen = devices(device)
+        chosen = local_devices(device)
         bundle = resolve(str(model))
         # Predictions may prepare images otherwise; the published figures were reached with the model's own
         # transform.

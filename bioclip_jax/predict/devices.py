@@ -12,7 +12,7 @@ from bioclip_jax.errors import UserError
 _KINDS = ("cpu", "gpu", "cuda", "rocm", "tpu")
 
 
-def devices(name: str | None = None) -> list[jax.Device]:
+def local_devices(name: str | None = None) -> list[jax.Device]:
     """This machine's devices of the kind `name`, all of them; of None, the best kind there is.
 
     `name`: cpu, gpu, cuda, rocm or tpu, or one device of a kind by its number, such as cuda:1; a

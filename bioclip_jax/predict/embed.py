@@ -31,7 +31,7 @@ _Vectors = tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]
 _TEXTS = 4096
 
 
-def embed(
+def embed_files(
     inputs: Sequence[str | os.PathLike[str]],
     model: str | None = None,
     output: Path | None = None,

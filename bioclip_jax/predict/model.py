@@ -21,7 +21,7 @@ from bioclip_jax.convert.weights import is_weights_file
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.models import CLIPConfig, model_names, nearest_name
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
-from bioclip_jax.predict.devices import devices
+from bioclip_jax.predict.devices import local_devices
 from bioclip_jax.predict.embedder import Embedder
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.pixels import ImageLike
@@ -82,9 +82,9 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """What the weights and the architecture are, wherever they lie: see convert/fingerprint.py."""
-        from bioclip_jax.convert.fingerprint import fingerprint
+        from bioclip_jax.convert.fingerprint import weights_fingerprint
 
-        return fingerprint(self.embedder.params, self.config)
+        return weights_fingerprint(self.embedder.params, self.config)
 
     def encode_image(self, images: ImageLike | Sequence[ImageLike]) -> Float32[np.ndarray, "n embed_dim"]:
         """Unit vectors of images: paths, PIL images or uint8 arrays [height, width, 3]; one counts as a list of one.
@@ -137,7 +137,7 @@ def load_model(
     Errors: UserError if MODEL is none of these, or its weights or the device are not to be had.
     """
     # A device that is not there is told at once, not after gigabytes were read.
-    chosen = devices(device)
+    chosen = local_devices(device)
     if transform not in (None, *TRANSFORMS):
         raise UserError(f"the transform {transform!r} does not exist; choose from {', '.join(TRANSFORMS)}")
     bundle = _bundle(os.fspath(model or DEFAULT_MODEL), pretrained)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
 
 
-def predict(
+def predict_files(
     inputs: Sequence[str | os.PathLike[str]],
     model: str,
     *,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bioclip_jax.web.near import Near
 
 
-def serve(
+def serve_page(
     model: str | os.PathLike[str] | None = None,
     *,
     taxa: str | os.PathLike[str] | None = None,

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from bioclip_jax.analyze.between import between
+from bioclip_jax.analyze.between import analyze_between
 from bioclip_jax.analyze.embeddings import Embeddings
 from bioclip_jax.analyze.stages import Stage
 from bioclip_jax.analyze.trait_values import read_traits
@@ -68,7 +68,7 @@ def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direct
         remark=["x"] * (len(names) + 1),
     )
     output = tmp_path / "out"
-    result = between([stage], output, species_column="label", traits=table, permutations=199)
+    result = analyze_between([stage], output, species_column="label", traits=table, permutations=199)
 
     assert list(result["traits"]) == ["beak_depth_mm", "noise"], (
         "every numeric column is a trait, and no other"
@@ -112,11 +112,13 @@ def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direct
 
 def test_a_column_of_the_images_is_a_trait_and_others_are_left_out_by_name(tmp_path, capsys):
     stage, _, _ = made()
-    result = between([stage], tmp_path / "out", trait_names=["beak_depth_mm", "flat"], permutations=99)
+    result = analyze_between(
+        [stage], tmp_path / "out", trait_names=["beak_depth_mm", "flat"], permutations=99
+    )
     assert result["traits"]["beak_depth_mm"]["r_cv"] > 0.9
     assert "same value" in result["left_out"]["flat"] and "flat" in capsys.readouterr().err
     with pytest.raises(UserError, match="the trait flat .* same value"):
-        between([stage], tmp_path / "none", trait_names=["flat"], permutations=9)
+        analyze_between([stage], tmp_path / "none", trait_names=["flat"], permutations=9)
     assert not (tmp_path / "none").exists(), "a run that fails must leave nothing"
 
 
@@ -182,7 +184,7 @@ def test_a_mistake_in_the_table_is_told_and_nothing_written(tmp_path, text, name
     stage, _, _ = made()
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match=words) as problem:
-        between(
+        analyze_between(
             [stage], tmp_path / "out", species_column="label", traits=tmp_path / "t.csv", trait_names=names,
             permutations=9,
         )  # fmt: skip
@@ -193,7 +195,7 @@ def test_a_mistake_in_the_table_is_told_and_nothing_written(tmp_path, text, name
 def test_stages_are_measured_each_and_the_last_stands_at_the_top(tmp_path):
     (first, _, _), (last, _, _) = made(noise=3.0, source="early.parquet"), made(source="late.parquet")
     stages = [Stage("25 %", 25.0, first.embeddings), Stage("100 %", 100.0, last.embeddings)]
-    result = between(stages, tmp_path / "out", trait_names=["beak_depth_mm"], permutations=49)
+    result = analyze_between(stages, tmp_path / "out", trait_names=["beak_depth_mm"], permutations=49)
     assert [(stage["name"], stage["position"]) for stage in result["stages"]] == [
         ("25 %", 25.0),
         ("100 %", 100.0),
@@ -211,7 +213,7 @@ def test_pictures_of_species_are_shown_where_they_are_to_be_had(tmp_path):
         return file.read_bytes() if row % 5 else b"no picture"
 
     stage, _, _ = made(picture=encoded)
-    between([stage], tmp_path / "out", trait_names=["beak_depth_mm"], permutations=9)
+    analyze_between([stage], tmp_path / "out", trait_names=["beak_depth_mm"], permutations=9)
     with Image.open(tmp_path / "out" / "trait-beak_depth_mm.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     pink = int((np.abs(pixels - (250, 0, 200)).max(axis=1) < 12).sum())
@@ -220,11 +222,11 @@ def test_pictures_of_species_are_shown_where_they_are_to_be_had(tmp_path):
 
 def test_without_traits_the_tree_alone_is_measured_and_without_ranks_nothing(tmp_path):
     stage, _, _ = made()
-    result = between([stage], tmp_path / "out", permutations=9)
+    result = analyze_between([stage], tmp_path / "out", permutations=9)
     assert result["traits"] == {} and result["tree"]["species"] == 20
     bare = Embeddings(
         vectors=stage.embeddings.vectors, columns=stage.embeddings.columns.select(["label"]), picture=lambda row: None,
         source="bare.parquet",
     )  # fmt: skip
     with pytest.raises(UserError, match="bare.parquet has no ranks"):
-        between([Stage("bare", 0.0, bare)], tmp_path / "bare", species_column="label", permutations=9)
+        analyze_between([Stage("bare", 0.0, bare)], tmp_path / "bare", species_column="label", permutations=9)

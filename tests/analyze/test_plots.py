@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from bioclip_jax.analyze.overview import draw_overview, map_points, overview
+from bioclip_jax.analyze.overview import draw_overview, map_points, write_overview
 from bioclip_jax.analyze.plots import FreeRoom, family_colors, plot_training_curve, smooth
 from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.convert.load import ModelBundle
@@ -134,9 +134,9 @@ def test_overview_of_a_model_and_data_with_a_bad_image(tmp_path, capsys):
         rows.append(f"{number}.png,Animalia,Family{number % 2},G,s{number % 3}")
     (data / "3.png").write_text("no picture")
     (data / "metadata.csv").write_text("\n".join(rows))
-    result = overview(str(model), str(data), tmp_path / "map.png")
+    result = write_overview(str(model), str(data), tmp_path / "map.png")
     assert result == {"images": 8, "families": 2, "output": str(tmp_path / "map.png")}
     assert Image.open(tmp_path / "map.png").format == "PNG"
     assert "cannot be read" in capsys.readouterr().err
     with pytest.raises(UserError, match="map.jpg"):
-        overview(str(model), str(data), tmp_path / "map.jpg")
+        write_overview(str(model), str(data), tmp_path / "map.jpg")

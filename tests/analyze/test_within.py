@@ -11,7 +11,7 @@ from PIL import Image
 
 from bioclip_jax.analyze.embeddings import Embeddings
 from bioclip_jax.analyze.stages import Stage
-from bioclip_jax.analyze.within import within
+from bioclip_jax.analyze.within import analyze_within
 from bioclip_jax.errors import UserError
 
 COLORS = {"diseased": (190, 120, 30), "healthy": (40, 150, 60)}
@@ -43,7 +43,7 @@ def stage(name, strength, *, pictures=False, cultivars=False, position=0.0):
 
 
 def run(stages, folder, *factors, **options):
-    return within(stages, folder, factors=factors, species_column="kind", permutations=19, **options)
+    return analyze_within(stages, folder, factors=factors, species_column="kind", permutations=19, **options)
 
 
 def test_one_factor_stands_at_the_top_and_every_file_is_there(tmp_path):
@@ -182,7 +182,9 @@ def test_factors_of_like_names_have_their_own_files(tmp_path):
 )
 def test_a_mistake_is_told_and_nothing_is_written(tmp_path, factors, options, message):
     with pytest.raises(UserError, match=message):
-        within([stage("leaves", 1.0)], tmp_path / "out", factors=factors, species_column="kind", **options)
+        analyze_within(
+            [stage("leaves", 1.0)], tmp_path / "out", factors=factors, species_column="kind", **options
+        )
     assert not list(tmp_path.iterdir())
 
 

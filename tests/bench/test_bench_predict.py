@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.bench.predict import PARTS, run
+from bioclip_jax.bench.predict import PARTS, measure_prediction
 from bioclip_jax.bench.predict_material import many_names
-from bioclip_jax.bench.predict_result import difference, table
+from bioclip_jax.bench.predict_result import difference, prediction_table
 from bioclip_jax.bench.predict_sides import OURS, PEER, Side
 from bioclip_jax.bench.synthetic_taxa import SyntheticTaxa
 from bioclip_jax.errors import UserError
@@ -67,7 +67,7 @@ def test_differences_are_found_where_the_answers_differ():
 @pytest.fixture(scope="module")
 def measured() -> dict:
     few = {"taxa_count": 200, "many_labels": 16, "photographs": 8, "memory_images": (10, 20)}
-    return run("ViT-Test-16", peer=True, **few)
+    return measure_prediction("ViT-Test-16", peer=True, **few)
 
 
 def test_it_measures_both_sides(measured):
@@ -113,34 +113,39 @@ def test_both_sides_give_the_same_scores(measured):
 
 def test_the_table_shows_every_time_with_its_ratio(measured):
     lines = {
-        line.split("|")[1].strip(): line for line in table(measured).splitlines() if line.startswith("|")
+        line.split("|")[1].strip(): line
+        for line in prediction_table(measured).splitlines()
+        if line.startswith("|")
     }
     assert f"{measured['family_ratio']:.3g} x" in lines["family"]
     assert lines["photographs"].count("/s") == 2 and lines["peak memory"].count("GB") == 2
-    assert lines["labels 16 cold"].count("(estimated)") == 1 and table(measured).count("estimated") == 1
+    assert (
+        lines["labels 16 cold"].count("(estimated)") == 1
+        and prediction_table(measured).count("estimated") == 1
+    )
     assert (
         " - " not in lines["labels 8 cold"]
         and f"{measured['family_at_10_ratio']:.3g} x" in lines["family at 10"]
     )
-    assert "On cpu, pybioclip on cpu." in table(measured)
-    assert "At family, 256 images at once, 2 by pybioclip." in table(measured)
+    assert "On cpu, pybioclip on cpu." in prediction_table(measured)
+    assert "At family, 256 images at once, 2 by pybioclip." in prediction_table(measured)
 
 
 def test_wrong_arguments_are_told_before_anything_is_measured(tmp_path):
     with pytest.raises(UserError, match=rf"no part heads; choose from {', '.join(PARTS)}"):
-        run(parts=["heads"])
+        measure_prediction(parts=["heads"])
     with pytest.raises(UserError, match="3 taxa are too few"):
-        run(taxa_count=3)
+        measure_prediction(taxa_count=3)
     with pytest.raises(UserError, match="holds no image"):
-        run(images=str(tmp_path))
+        measure_prediction(images=str(tmp_path))
     (tmp_path / "a.jpg").write_text("no picture")
     with pytest.raises(UserError, match="a.jpg cannot be read"):
-        run(images=str(tmp_path))
+        measure_prediction(images=str(tmp_path))
     for cosine in (0, 1, float("nan")):
         with pytest.raises(UserError, match=f"image cosine is {cosine}"):
-            run(image_cosine=cosine)
+            measure_prediction(image_cosine=cosine)
     with pytest.raises(UserError, match="100000 labels are too many"):
-        run(many_labels=100_000)
+        measure_prediction(many_labels=100_000)
     assert len(set(many_names(2_000))) == 2_000
 
 

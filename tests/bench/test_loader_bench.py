@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bioclip_jax.bench.loader import run
+from bioclip_jax.bench.loader import measure_loader
 from bioclip_jax.errors import UserError
 
 
@@ -13,7 +13,9 @@ from bioclip_jax.errors import UserError
 def test_it_measures_both_loaders_on_one_core_and_gives_the_cores_back(shared_data, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cores = os.sched_getaffinity(0)
-    result = run(shared_data / "produce/tol_shards/val", peer=True, image_size=64, batch_size=16, seconds=0.5)
+    result = measure_loader(
+        shared_data / "produce/tol_shards/val", peer=True, image_size=64, batch_size=16, seconds=0.5
+    )
     assert os.sched_getaffinity(0) == cores
     assert result["images_per_second"] > 0 and result["peer_images_per_second"] > 0
     assert result["ratio"] == pytest.approx(
@@ -29,15 +31,15 @@ def test_without_the_peer_its_figures_are_none_and_its_packages_not_imported(
     for name in ("webdataset", "open_clip"):
         monkeypatch.setitem(sys.modules, name, None)
     shards = shared_data / "produce/tol_shards/val"
-    result = run(shards, image_size=64, batch_size=16, seconds=0.2)
+    result = measure_loader(shards, image_size=64, batch_size=16, seconds=0.2)
     assert result["peer_images_per_second"] is None and result["ratio"] is None
     with pytest.raises(
         UserError, match=r"--peer needs webdataset; install the peers: .*bioclip-jax\[peers\]"
     ):
-        run(shards, peer=True, seconds=0.2)
+        measure_loader(shards, peer=True, seconds=0.2)
 
 
 def test_the_peer_reads_only_tars(tmp_path):
     (tmp_path / "metadata.csv").write_text("filepath,genus\na.jpg,Malus\n")
     with pytest.raises(UserError, match="the peer reads only tars"):
-        run(tmp_path, peer=True)
+        measure_loader(tmp_path, peer=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioclip_jax.bench.scaling import EPOCHS, GPUS, IMAGES, Cluster, Job, run, step, table
+from bioclip_jax.bench.scaling import EPOCHS, GPUS, IMAGES, Cluster, Job, model_scaling, scaling_table, step
 from bioclip_jax.distributed.mesh import MeshConfig
 from bioclip_jax.errors import UserError
 from bioclip_jax.train.config import train_config
@@ -91,14 +91,14 @@ def test_hiding_helps_and_no_gpu_beats_one_alone(gpus, parts, fsdp):
 
 def test_the_recipe_takes_three_days_where_the_sending_is_free():
     free = dataclasses.replace(EXACT, nvlink=1e18, network=1e18, fp32=1e30)
-    at_32 = run(config(), pairs_per_second=850.0, gpus=[32], cluster=free)["same_batch"][0]
+    at_32 = model_scaling(config(), pairs_per_second=850.0, gpus=[32], cluster=free)["same_batch"][0]
     seconds = IMAGES * EPOCHS / 90_112 * 100_352 / (32 * 850.0)
     assert at_32["days_exposed"] == pytest.approx(seconds / 86_400, rel=1e-6) == pytest.approx(3.04, abs=0.01)
     assert at_32["pairs_per_second_exposed"] == pytest.approx(850.0, rel=1e-6)
 
 
 def test_what_grows_and_what_does_not():
-    result = run(config(), pairs_per_second=850.0)
+    result = model_scaling(config(), pairs_per_second=850.0)
     rows, batch = result["same_rows"], result["same_batch"]
     at_32 = rows[2]
     assert at_32 == batch[2], "at the GPUs that the batch is for, both tables are the same"
@@ -115,7 +115,7 @@ def test_what_grows_and_what_does_not():
 
 def test_fewer_gpus_take_the_same_batch_in_more_micro_batches():
     def sent(micro_batches):
-        result = run(
+        result = model_scaling(
             config(micro_batches=micro_batches), pairs_per_second=850.0, gpus=[16, 32, 1024], cluster=EXACT
         )
         return [figures["gradients"] for figures in result["same_batch"]]
@@ -125,7 +125,7 @@ def test_fewer_gpus_take_the_same_batch_in_more_micro_batches():
 
 
 def test_the_table_has_a_line_for_each_number_of_gpus():
-    text = table(run(config(), pairs_per_second=850.0, gpus=[8, 1024]))
+    text = scaling_table(model_scaling(config(), pairs_per_second=850.0, gpus=[8, 1024]))
     lines = [line for line in text.splitlines() if line.startswith(("| 8 ", "| 1024 "))]
     assert len(lines) == 4, f"two tables of two lines were expected:\n{text}"
     assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1, (
@@ -135,6 +135,6 @@ def test_the_table_has_a_line_for_each_number_of_gpus():
 
 def test_it_says_what_does_not_fit():
     with pytest.raises(UserError, match="fsdp=8, tensor=1, which does not divide 12 GPUs; change --gpus"):
-        run(config(mesh={"data": -1, "fsdp": 8}), pairs_per_second=850.0, gpus=[12])
+        model_scaling(config(mesh={"data": -1, "fsdp": 8}), pairs_per_second=850.0, gpus=[12])
     with pytest.raises(UserError, match="--pairs-per-second is 0"):
-        run(config(), pairs_per_second=0.0)
+        model_scaling(config(), pairs_per_second=0.0)

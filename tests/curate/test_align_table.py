@@ -11,7 +11,7 @@ import pytest
 from made_backbone import BEAR, CASES, write_col, write_gbif
 
 import bioclip_jax.curate.taxonomy
-from bioclip_jax.curate.taxonomy.align import align, align_taxa
+from bioclip_jax.curate.taxonomy.align import align_names, align_taxa
 from bioclip_jax.curate.taxonomy.backbone import Backbone
 from bioclip_jax.curate.taxonomy.report import alignment_report
 from bioclip_jax.curate.taxonomy.table import align_table
@@ -202,7 +202,7 @@ def test_a_table_is_aligned_and_reported(folder, tmp_path):
 
 def test_no_names_at_all(folder):
     assert align_taxa([], Backbone(folder)) == []
-    assert align(pl.DataFrame({"genus": []}), Backbone(folder)).height == 0
+    assert align_names(pl.DataFrame({"genus": []}), Backbone(folder)).height == 0
 
 
 def test_whole_names_in_a_column_of_their_own(folder):
@@ -214,7 +214,7 @@ def test_whole_names_in_a_column_of_their_own(folder):
         None,
         "Ursidae",
     ]
-    result = align(
+    result = align_names(
         pl.DataFrame({"scientific_name": names, "species": ["arctos", *[None] * 5]}), Backbone(folder)
     )
     assert result["status"].to_list() == ["exact", "exact", "exact", "fuzzy", "unresolved", "exact"]

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from made_backbone import BEAR, CASES, write_col, write_gbif
 
-from bioclip_jax.curate.taxonomy.align import align, align_taxa
+from bioclip_jax.curate.taxonomy.align import align_names, align_taxa
 from bioclip_jax.curate.taxonomy.backbone import Backbone
 from bioclip_jax.text.taxon import Taxon
 
@@ -123,7 +123,9 @@ def test_a_near_miss_keeps_to_the_ranks_given(aligned):
 
 
 def test_a_near_miss_is_applied_when_asked_for(folder):
-    (found,) = align(pl.DataFrame([vars(CASES["misspelt"])]), Backbone(folder), apply_fuzzy=True).to_dicts()
+    (found,) = align_names(
+        pl.DataFrame([vars(CASES["misspelt"])]), Backbone(folder), apply_fuzzy=True
+    ).to_dicts()
     assert (found["status"], found["species"], found["matched_id"]) == ("fuzzy", "arctos", "101")
     assert found["proposal_score"] == pytest.approx(1 - 1 / len("Ursus arctus"), abs=0.001)
     assert found["given_species"] == "arctus" and "applied" in found["note"]

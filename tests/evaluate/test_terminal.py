@@ -14,7 +14,7 @@ from bioclip_jax.evaluate.plantdoc import PlantDoc
 from bioclip_jax.evaluate.protocol import Towers
 from bioclip_jax.evaluate.protocols import options_of
 from bioclip_jax.evaluate.report.rows import Row
-from bioclip_jax.evaluate.report.terminal import describe_result, describe_suite, table
+from bioclip_jax.evaluate.report.terminal import describe_result, describe_suite, format_table
 from bioclip_jax.evaluate.results import plain
 from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import Sample
@@ -111,7 +111,7 @@ def test_a_figure_that_is_none_is_left_empty():
     result = {"model": "m", "data": "d", "top1": None, "interval": None, "n": 3, "not_candidates": 3}
     text = describe_result(result, protocol)
     assert "None" not in text and "3 images, 3 of other classes" in text
-    assert "top-1   none" in text and table([]) == []
+    assert "top-1   none" in text and format_table([]) == []
 
 
 def test_a_table_that_is_too_wide_is_transposed_in_blocks():
@@ -119,12 +119,12 @@ def test_a_table_that_is_too_wide_is_transposed_in_blocks():
         {"name": f"class {number}"} | {f"column {place}": "123.4" for place in range(12)}
         for number in range(9)
     ]
-    lines = table(rows)
+    lines = format_table(rows)
     assert max(map(len, lines)) <= 80
     assert (
         lines[0].split()[:3] == ["name", "class", "0"] and sum(line.count("123.4") for line in lines) == 108
     )
-    narrow = table([{"a": "1", "b": ""}, {"a": "2", "b": ""}])
+    narrow = format_table([{"a": "1", "b": ""}, {"a": "2", "b": ""}])
     assert narrow == ["a", "1", "2"], "a column without entries is left out"
 
 

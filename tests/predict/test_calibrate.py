@@ -21,7 +21,7 @@ from bioclip_jax.predict.taxa import calibrate as calibrate_module
 from bioclip_jax.predict.taxa.calibrate import (
     BINS,
     Likelihood,
-    calibrate,
+    calibrate_temperature,
     calibration_error,
     doubts,
     read_temperature,
@@ -80,7 +80,9 @@ def classifier(model, tmp_path_factory):
 
 
 def test_the_temperature_makes_the_right_species_likelier(classifier, labelled, tmp_path):
-    result = calibrate(str(labelled), classifier, tmp_path / "calibration.json", plot=tmp_path / "plot.png")
+    result = calibrate_temperature(
+        str(labelled), classifier, tmp_path / "calibration.json", plot=tmp_path / "plot.png"
+    )
     assert result["transform"] == classifier.model.transform == "model"
     assert json.loads((tmp_path / "calibration.json").read_text()) == result
     assert Image.open(tmp_path / "plot.png").size > (400, 200)
@@ -172,7 +174,7 @@ def calibrated(synthetic, tmp_path, monkeypatch):
     monkeypatch.setattr(calibrate_module, "data_files", lambda *_: [])
     monkeypatch.setattr(calibrate_module, "model_files", lambda *_: [])
     synthetic.model.directory = None
-    result = calibrate("synthetic", synthetic, tmp_path / "c.json")
+    result = calibrate_temperature("synthetic", synthetic, tmp_path / "c.json")
     assert json.loads((tmp_path / "c.json").read_text())["temperature"] == result["temperature"]
     return result
 

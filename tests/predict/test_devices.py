@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.devices import devices
+from bioclip_jax.predict.devices import local_devices
 from bioclip_jax.predict.embedder import Embedder
 
 
 def test_kinds_and_numbers():
     here = jax.local_devices()
-    assert devices() == devices("cpu") == devices("CPU") == here
-    assert devices("cpu:0") == here[:1] and devices("cpu:7") == here[7:]
+    assert local_devices() == local_devices("cpu") == local_devices("CPU") == here
+    assert local_devices("cpu:0") == here[:1] and local_devices("cpu:7") == here[7:]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_kinds_and_numbers():
 )
 def test_what_is_not_there_is_told_in_one_line(name, told):
     with pytest.raises(UserError) as caught:
-        devices(name)
+        local_devices(name)
     assert told in str(caught.value) and name in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -43,7 +43,7 @@ def test_what_is_not_there_is_told_in_one_line(name, told):
 def test_vectors_are_the_same_on_one_device_and_on_eight(bundle, number):
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (32, 40, 3), np.uint8) for _ in range(number)]
-    one, eight = (Embedder(bundle, batch_size=8, devices=devices(name)) for name in ("cpu:3", "cpu"))
+    one, eight = (Embedder(bundle, batch_size=8, devices=local_devices(name)) for name in ("cpu:3", "cpu"))
     assert one.mesh.size == 1 and eight.mesh.size == 8
     assert {array.device for array in jax.tree.leaves(one.params)} == {jax.local_devices()[3]}
     np.testing.assert_allclose(one.images(pictures), eight.images(pictures), atol=2e-6)

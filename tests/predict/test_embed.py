@@ -23,7 +23,7 @@ import bioclip_jax
 from bioclip_jax.analyze.vector_table import read_vector_table
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.embed import embed
+from bioclip_jax.predict.embed import embed_files
 from bioclip_jax.predict.embedding.columns import Columns
 from bioclip_jax.predict.embedding.formats import Batch, sample_uuid, write_batches
 from bioclip_jax.predict.embedding.texts import read_texts
@@ -54,7 +54,7 @@ def test_images_have_the_same_unit_vectors_in_every_format(folder, model, model_
     inputs = [folder / "one.png", folder / "two.png"]
     expected = model.encode_image(inputs)
     for name in ("e.npy", "e.parquet", "e.json"):
-        result = embed(inputs, str(model_directory), tmp_path / name, normalize=True)
+        result = embed_files(inputs, str(model_directory), tmp_path / name, normalize=True)
         assert (result["images"], result["embed_dim"], result["unreadable"]) == (2, expected.shape[1], [])
     vectors = np.load(tmp_path / "e.npy")
     assert vectors.dtype == np.float32
@@ -75,7 +75,7 @@ def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row
     folder, model_directory, tmp_path, capsys
 ):
     for name in ("e.npy", "e.parquet", "e.json"):
-        result = embed([folder], str(model_directory), tmp_path / name)
+        result = embed_files([folder], str(model_directory), tmp_path / name)
         assert len(result["unreadable"]) == 1 and "note.jpg" in result["unreadable"][0]
     assert "note.jpg" in capsys.readouterr().err
     gaps = np.isnan(np.load(tmp_path / "e.npy"))
@@ -89,7 +89,7 @@ def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row
         folder / "note.jpg",
         folder / "note.jpg",
     ]
-    embed(inputs, str(model_directory), tmp_path / "e.npy", batch_size=2)
+    embed_files(inputs, str(model_directory), tmp_path / "e.npy", batch_size=2)
     vectors = np.load(tmp_path / "e.npy")
     assert np.isnan(vectors[:, 0]).tolist() == [False, True, False, True, True]
     rows = json.loads((tmp_path / "e.npy.json").read_text())["rows"]
@@ -116,7 +116,7 @@ def test_format_pybioclip_is_what_pybioclip_writes(photographs, model_directory,
     theirs = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     assert theirs.returncode == 0, theirs.stderr
     theirs = (tmp_path / "theirs.json").read_text()
-    embed(files, model, tmp_path / "ours.json", format="pybioclip")
+    embed_files(files, model, tmp_path / "ours.json", format="pybioclip")
     ours = (tmp_path / "ours.json").read_text()
     expected, found = json.loads(theirs), json.loads(ours)
     assert list(found) == list(expected) and found["model"] == expected["model"]
@@ -127,7 +127,7 @@ def test_format_pybioclip_is_what_pybioclip_writes(photographs, model_directory,
     lengths = np.linalg.norm(list(found["embeddings"].values()), axis=1)
     assert np.abs(lengths - 1).max() > 0.01, "the vectors are normalised, and pybioclip's are not"
     assert ours == json.dumps(found, indent=4), "the layout is not pybioclip's"
-    embed(files[:1], model)
+    embed_files(files[:1], model)
     assert list(json.loads(capsys.readouterr().out)["embeddings"]) == files[:1], (
         "without an output it is standard output"
     )
@@ -140,7 +140,7 @@ def test_texts_in_every_format(model, model_directory, tmp_path):
     texts = read_texts(tmp_path / "texts.txt")
     assert texts == ["a photo of an apple", "Quercus robur, \u201coak\u201d"]
     for name in ("t.npy", "t.parquet", "t.json"):
-        assert embed([], str(model_directory), tmp_path / name, texts=texts)["texts"] == 2
+        assert embed_files([], str(model_directory), tmp_path / name, texts=texts)["texts"] == 2
     vectors = np.load(tmp_path / "t.npy")
     np.testing.assert_allclose(vectors, model.encode_text(texts), atol=2e-6)
     table = pq.read_table(tmp_path / "t.parquet")
@@ -151,7 +151,7 @@ def test_texts_in_every_format(model, model_directory, tmp_path):
 
 def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    embed([folder], str(model_directory), tmp_path / "first.npy", cache=True)
+    embed_files([folder], str(model_directory), tmp_path / "first.npy", cache=True)
     shutil.copy(folder / "two.png", folder / "copy of two.png")
     Image.new("RGB", (50, 50), (200, 30, 30)).save(folder / "new.png")
     encoded = []
@@ -160,7 +160,7 @@ def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp
         self, (encoded.append(i.name) or i for i in images), *rest, **how
     )
     monkeypatch.setattr(type(model.embedder), "stream", seen)
-    embed([folder], str(model_directory), tmp_path / "second.npy", cache=True)
+    embed_files([folder], str(model_directory), tmp_path / "second.npy", cache=True)
     assert {Path(name).name for name in encoded} == {"new.png", "note.jpg"}
     names = ["copy of two.png", "new.png", "one.png", "two.png"]
     np.testing.assert_allclose(
@@ -169,7 +169,7 @@ def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp
         atol=2e-6,
     )
     encoded.clear()
-    embed([folder], str(model_directory), tmp_path / "raw.json", format="pybioclip", cache=True)
+    embed_files([folder], str(model_directory), tmp_path / "raw.json", format="pybioclip", cache=True)
     assert len(encoded) == 5, "unit vectors were taken for un-normalised ones"
 
 
@@ -178,7 +178,7 @@ def test_columns_of_tables_travel_into_parquet(folder, model_directory, tmp_path
         "filepath,species,sex,mass,code,note\none.png,domestica,m,2.5,007,\nnote.jpg,x,y,1,1,\ntwo.png,robur,f,,010,seen\n"
     )
     for inputs in ([folder], [folder / "metadata.csv"]):
-        embed(inputs, str(model_directory), tmp_path / "e.parquet")
+        embed_files(inputs, str(model_directory), tmp_path / "e.parquet")
         table = pq.read_table(tmp_path / "e.parquet")
         rows = table.drop_columns(["uuid", "emb", "path"]).to_pylist()
         assert rows == [
@@ -260,7 +260,7 @@ def test_rows_are_gathered_into_large_groups(tmp_path):
 def test_wrong_use_is_told_before_a_model_is_loaded(folder, monkeypatch, arguments, says):
     monkeypatch.chdir(folder)
     with pytest.raises(UserError, match=says):
-        embed(**{"inputs": ["one.png"], "model": "no model", **arguments})
+        embed_files(**{"inputs": ["one.png"], "model": "no model", **arguments})
     assert sorted(path.name for path in folder.iterdir()) == ["note.jpg", "one.png", "two.png"]
 
 
@@ -322,14 +322,14 @@ def test_a_folders_table_may_say_file_name_or_nothing_of_use(folder, capsys):
 def test_names_that_are_no_unicode_go_into_parquet(folder, model_directory, tmp_path):
     odd = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")
     shutil.copy(folder / "one.png", odd)
-    embed([odd], str(model_directory), tmp_path / "e.parquet")
+    embed_files([odd], str(model_directory), tmp_path / "e.parquet")
     assert pq.read_table(tmp_path / "e.parquet")["path"].to_pylist() == [f"{folder}/caf?.png"]
 
 
 def test_analyses_read_raw_and_unit_vectors_alike(folder, model_directory, tmp_path):
     vectors = {}
     for normalize in (True, False):
-        embed(
+        embed_files(
             [folder / "one.png", folder / "two.png"],
             str(model_directory),
             tmp_path / "e.parquet",
@@ -373,7 +373,7 @@ def test_paths_of_a_parquet_table_may_be_bytes_or_numbers(folder, model_director
     for number, name in enumerate(("one.png", "two.png"), 1):
         (folder / str(number)).write_bytes((folder / name).read_bytes())
     pq.write_table(pa.table({"filepath": names, "sex": ["f", "m"]}), folder / "list.parquet")
-    embed([folder / "list.parquet"], str(model_directory), tmp_path / "e.parquet")
+    embed_files([folder / "list.parquet"], str(model_directory), tmp_path / "e.parquet")
     table = pq.read_table(tmp_path / "e.parquet")
     expected = ["1", "2"] if kind == "number" else ["one.png", "two.png"]
     assert [os.path.basename(path) for path in table["path"].to_pylist()] == expected

@@ -7,14 +7,14 @@ import pytest
 import bioclip_jax
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.convert.fingerprint import fingerprint
+from bioclip_jax.convert.fingerprint import weights_fingerprint
 from bioclip_jax.convert.hub import export_model, import_model
 from bioclip_jax.convert.load import resolve
 from bioclip_jax.models import get_config
 
 
 def test_a_training_checkpoint_its_export_and_that_imported_have_the_same(bundle, tmp_path):
-    expected = fingerprint(bundle.params, bundle.config)
+    expected = weights_fingerprint(bundle.params, bundle.config)
     assert len(expected) == 64 and int(expected, 16)
     run = TrainingDirectory(tmp_path / "run")
     run.write_config({"model": "ViT-Test-16", "data": {"train": "shards"}})
@@ -28,19 +28,21 @@ def test_a_training_checkpoint_its_export_and_that_imported_have_the_same(bundle
     )
     for directory in (run.path, exported, imported):
         loaded = resolve(directory)
-        assert fingerprint(loaded.params, loaded.config) == expected, (
+        assert weights_fingerprint(loaded.params, loaded.config) == expected, (
             f"{directory.name} has another fingerprint"
         )
 
 
 def test_arrays_on_devices_have_the_same(bundle):
-    assert fingerprint(jax.device_put(bundle.params), bundle.config) == fingerprint(
+    assert weights_fingerprint(jax.device_put(bundle.params), bundle.config) == weights_fingerprint(
         bundle.params, bundle.config
     )
 
 
 def test_the_model_tells_it(bundle, model_directory):
-    assert bioclip_jax.load_model(model_directory).fingerprint == fingerprint(bundle.params, bundle.config)
+    assert bioclip_jax.load_model(model_directory).fingerprint == weights_fingerprint(
+        bundle.params, bundle.config
+    )
 
 
 @pytest.mark.parametrize("leaf", range(0, 40, 7))
@@ -54,11 +56,11 @@ def test_one_bit_of_any_tensor_changes_it(bundle, leaf):
     leaves = [np.array(value) for value in leaves]
     leaves[place].reshape(-1).view(np.uint32)[-1] ^= 1
     changed = jax.tree.unflatten(tree, leaves)
-    assert fingerprint(changed, bundle.config) != fingerprint(params, bundle.config)
+    assert weights_fingerprint(changed, bundle.config) != weights_fingerprint(params, bundle.config)
 
 
 def test_the_replay_projector_does_not_count_and_the_architecture_does(bundle):
     visual = {**bundle.params["visual"], "continual_proj": bundle.params["visual"]["continual_proj"] + 1}
-    expected = fingerprint(bundle.params, bundle.config)
-    assert fingerprint({**bundle.params, "visual": visual}, bundle.config) == expected
-    assert fingerprint(bundle.params, get_config("ViT-B-16")) != expected
+    expected = weights_fingerprint(bundle.params, bundle.config)
+    assert weights_fingerprint({**bundle.params, "visual": visual}, bundle.config) == expected
+    assert weights_fingerprint(bundle.params, get_config("ViT-B-16")) != expected

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.rank import Rank
 
@@ -47,7 +47,7 @@ def test_a_mistake_is_one_line_before_the_model_is_looked_for(
     Path("old.json").write_text("{}")
     Path("bins.csv").write_text("label,bin\na,b\n")
     with pytest.raises(UserError) as told:
-        predict(["no.jpg"], "no model", **options)
+        predict_files(["no.jpg"], "no model", **options)
     message = str(told.value)
     assert all(part in message for part in says) and "\n" not in message, message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bins.csv", "old.json"]
@@ -76,7 +76,7 @@ def test_nothing_that_is_read_is_written_over(tmp_path: Path, monkeypatch):
         (labels | {"output": "link.txt", "log": "labels.txt"}, ["--output", "--log"]),
     ):
         with pytest.raises(UserError) as told:
-            predict(["list.csv"], "no model", **options)
+            predict_files(["list.csv"], "no model", **options)
         assert all(part in str(told.value) for part in says), f"{options}: {told.value}"
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 

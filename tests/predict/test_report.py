@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.report import Report, report, write_page
 from bioclip_jax.predict.report import tree as tree_module
 from bioclip_jax.predict.report.report import Name
@@ -255,7 +255,7 @@ def look_around(view, width: int) -> None:
 def test_predict_writes_the_page(photographs: list[Path], model_directory: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     page, log = tmp_path / "page.html", tmp_path / "log.json"
-    result = predict(
+    result = predict_files(
         photographs,
         str(model_directory),
         labels="apple,pear",

@@ -19,7 +19,7 @@ from PIL import Image
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.predict import predict
+from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.results import write_rows
 from bioclip_jax.predict.resume import Journal, by_image, image_keys, mentions
@@ -149,7 +149,7 @@ def test_an_image_that_is_named_twice_in_a_row_is_two(model_directory: Path, tmp
     for resume in (False, True):
         output = tmp_path / f"{resume}.csv"
         options = {"labels": "a,b,c", "batch_size": 8, "output": output, "report": page, "resume": resume}
-        predict([image, image], str(model_directory), **options)
+        predict_files([image, image], str(model_directory), **options)
         assert output.read_text().count(image) == 2 * 3
         data = page.read_text().split('id="data">')[1].split("</script>")[0]
         assert [len(answers) for _, answers, _ in json.loads(data)["cards"]] == [3, 3], "the two are one card"
@@ -338,11 +338,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert finished >= 35
 
     options = {"labels": "a,b,c", "k": 2, "batch_size": 8}
-    undisturbed = predict([folder], str(model_directory), as_result=True, **options)
+    undisturbed = predict_files([folder], str(model_directory), as_result=True, **options)
     assert len(undisturbed["predictions"]) == 2 * 43
     for suffix in ("csv", "parquet"):
         whole, resumed = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
-        result = predict([folder], str(model_directory), output=resumed, resume=True, **options)
+        result = predict_files([folder], str(model_directory), output=resumed, resume=True, **options)
         assert result["unreadable"] == undisturbed["unreadable"] and len(result["unreadable"]) == 2
         write_rows(undisturbed["predictions"], suffix, whole)
         assert resumed.read_bytes() == whole.read_bytes(), f"the {suffix} of the resumed run differs"
@@ -351,7 +351,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 
 def test_a_file_system_without_locks(no_flock, model_directory, tmp_path, capsys):
     Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
-    predict(
+    predict_files(
         [tmp_path / "a.png"], str(model_directory), labels="a,b", output=tmp_path / "out.csv", resume=True
     )
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3

@@ -23,7 +23,7 @@ import bioclip_jax
 from bioclip_jax.cli import main
 from bioclip_jax.convert.hub import write_model_directory
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.embed import embed
+from bioclip_jax.predict.embed import embed_files
 from bioclip_jax.predict.search.adder import Adder
 from bioclip_jax.predict.search.approximate import RECALL, bring_up_to_date
 from bioclip_jax.predict.search.build import build_index, delete_images
@@ -291,7 +291,7 @@ def test_deleting_by_path_folder_and_filter(index, gallery):
 
 
 def test_vectors_that_embed_wrote_become_the_same_index(built, gallery, model_directory, tmp_path):
-    embed([gallery], str(model_directory), tmp_path / "e.parquet")
+    embed_files([gallery], str(model_directory), tmp_path / "e.parquet")
     shutil.copy(tmp_path / "e.parquet", tmp_path / "e.PARQUET")
     result = build_index([f"{tmp_path}/*.PARQUET"], None, tmp_path / "index")
     assert (result["added"], result["count"]) == (8, 8)
@@ -303,7 +303,7 @@ def test_vectors_that_embed_wrote_become_the_same_index(built, gallery, model_di
     found = search_index(tmp_path / "index", [gallery / "5.png"], str(model_directory), **ask)["neighbours"]
     assert found == search_index(built, [gallery / "5.png"], **ask)["neighbours"]
     # Vectors of any length become unit vectors, as those that the index makes itself.
-    embed([gallery], str(model_directory), tmp_path / "raw.parquet", normalize=False)
+    embed_files([gallery], str(model_directory), tmp_path / "raw.parquet", normalize=False)
     build_index([tmp_path / "raw.parquet"], None, tmp_path / "raw")
     vectors = [
         np.stack(ImageIndex(path).values(["vector"])["vector"].to_numpy())
@@ -322,7 +322,7 @@ def test_another_models_vectors_are_refused(index, gallery, bundle, tmp_path):
     ):
         with pytest.raises(UserError, match="holds vectors of .*, not of "):
             act()
-    embed([gallery / "0.png"], str(other), tmp_path / "e.parquet")
+    embed_files([gallery / "0.png"], str(other), tmp_path / "e.parquet")
     with pytest.raises(UserError, match="holds vectors of .*, not of "):
         build_index([tmp_path / "e.parquet"], None, index)
     assert len(ImageIndex(index)) == 8

@@ -30,7 +30,7 @@ from bioclip_jax.web.markup import download, failed, percent, sentence
 from bioclip_jax.web.metadata import colour_columns, default_column, read_metadata
 from bioclip_jax.web.photos import Photo, Upload, clean_name, read_photo
 from bioclip_jax.web.projection import compiles_first, methods, project
-from bioclip_jax.web.serve import is_loopback, serve
+from bioclip_jax.web.serve import is_loopback, serve_page
 
 
 @given(st.text(max_size=300))
@@ -243,20 +243,20 @@ def test_mistakes_of_who_starts_it_are_told_before_the_model_is_loaded(tmp_path)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UserError, match="cannot be used.*choose another --port"):
-            serve("no model", port=taken.getsockname()[1])
+            serve_page("no model", port=taken.getsockname()[1])
     with pytest.raises(UserError, match="the port is 70000"):
-        serve("no model", port=70000)
+        serve_page("no model", port=70000)
     with pytest.raises(UserError, match="--max-upload-mb is 0"):
-        serve("no model", max_upload_mb=0)
+        serve_page("no model", max_upload_mb=0)
     for root_path in ("bio", "ftp://a/b", "/a b", "https://", "/a//b"):
         with pytest.raises(UserError, match="--root-path is"):
-            serve("no model", root_path=root_path)
+            serve_page("no model", root_path=root_path)
     with pytest.raises(UserError, match="--skip-unknown is about --subset, which is not given"):
-        serve("no model", skip_unknown=True)
+        serve_page("no model", skip_unknown=True)
     with pytest.raises(UserError, match="--subset .* does not exist"):
-        serve("no model", subset=tmp_path / "none.csv")
+        serve_page("no model", subset=tmp_path / "none.csv")
     with pytest.raises(UserError, match="--index .* does not exist"):
-        serve("no model", index=tmp_path / "none")
+        serve_page("no model", index=tmp_path / "none")
 
 
 def upload(image: Image.Image, **options) -> Upload:

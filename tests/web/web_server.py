@@ -25,7 +25,7 @@ from bioclip_jax.predict.model import load_model
 from bioclip_jax.predict.search.build import build_index
 from bioclip_jax.predict.taxa.build import build_taxa
 from bioclip_jax.text.taxon import RANKS
-from bioclip_jax.web.serve import serve
+from bioclip_jax.web.serve import serve_page
 
 
 def forbid_other_machines() -> None:
@@ -81,4 +81,6 @@ if __name__ == "__main__":
     forbid_other_machines()
     at = Path(sys.argv[1])
     make_all(at)
-    serve(at / "small", index=at / "index", images=at / "drawings", labels="bird,flower", port=0, queue=16)
+    serve_page(
+        at / "small", index=at / "index", images=at / "drawings", labels="bird,flower", port=0, queue=16
+    )

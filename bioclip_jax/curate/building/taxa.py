@@ -50,7 +50,7 @@ def align(
     """
     import polars as pl
 
-    from bioclip_jax.curate.taxonomy.align import align as align_names
+    from bioclip_jax.curate.taxonomy.align import align_names
     from bioclip_jax.curate.taxonomy.report import write_report
 
     given = pl.DataFrame([taxon_row(taxon) for taxon in taxa]).with_columns(images=pl.Series(images))

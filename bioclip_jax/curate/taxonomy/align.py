@@ -26,7 +26,7 @@ class AlignedTaxon(NamedTuple):
     proposal: str
 
 
-def align(
+def align_names(
     taxa: pl.DataFrame | Sequence[Taxon], backbone: Backbone, *, apply_fuzzy: bool = False
 ) -> pl.DataFrame:
     """Each taxon as the backbone has it: a row for each input row, in order.
@@ -59,7 +59,7 @@ def align(
 
 def align_taxa(taxa: Sequence[Taxon], backbone: Backbone, *, apply_fuzzy: bool = False) -> list[AlignedTaxon]:
     """The same for Taxon objects, in order; those of equal content are looked up once."""
-    result = align(taxa, backbone, apply_fuzzy=apply_fuzzy)
+    result = align_names(taxa, backbone, apply_fuzzy=apply_fuzzy)
     columns = (*RANKS, "common_name", "status", "note", "proposal")
     return [AlignedTaxon(Taxon(*row[:8]), *row[8:]) for row in result.select(columns).iter_rows()]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.align import align
+from bioclip_jax.curate.taxonomy.align import align_names
 from bioclip_jax.curate.taxonomy.backbone import Backbone
 from bioclip_jax.curate.taxonomy.queries import AUTHORSHIP_COLUMNS, GIVEN
 from bioclip_jax.curate.taxonomy.report import write_report
@@ -49,7 +49,7 @@ def align_table(
         tell("reading the backbone (the first time takes longest)")
         taxonomy = Backbone(backbone, vernacular, language)
         tell(f"aligning {names.height:,} rows")
-        result = align(names, taxonomy, apply_fuzzy=apply_fuzzy)
+        result = align_names(names, taxonomy, apply_fuzzy=apply_fuzzy)
         tell("writing")
         _write(result, output)
         counts = write_report(result, report, listing, count_column)

@@ -30,7 +30,7 @@ def describe_result(result: Mapping[str, Any], protocol: Protocol) -> str:
     lines = _header(result, protocol.name, options, figures)
     lines += ["", *_headline(figures, protocol.score)]
     for title, rows in _details(figures):
-        lines += ["", title, *table(rows)]
+        lines += ["", title, *format_table(rows)]
     return "\n".join(lines)
 
 
@@ -54,7 +54,7 @@ def describe_suite(rows: Sequence[Row]) -> str:
     return "\n".join(lines[1:])
 
 
-def table(rows: Sequence[Mapping[str, str]]) -> list[str]:
+def format_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Lines of a table whose first column is aligned left and all others right; columns with no entry are left out.
 
     Where it is wider than the terminal, the table is transposed, and in blocks of as many columns as fit.
@@ -138,7 +138,7 @@ def _headline(figures: Mapping[str, Any], score: str) -> list[str]:
         row["std"] = _number(figures.get(prefix + "std"))
         row["runs"] = " ".join(_number(value) for value in repeated or ())
         rows.append(row)
-    return table(rows)
+    return format_table(rows)
 
 
 def _details(figures: Mapping[str, Any]) -> Iterable[tuple[str, list[dict[str, str]]]]:

@@ -32,7 +32,7 @@ _FEWEST = 20
 _AMBIGUOUS = -1
 
 
-def calibrate(
+def calibrate_temperature(
     data: str, classifier: TreeOfLifeClassifier, output: Path, *, plot: Path | None = None
 ) -> dict[str, Any]:
     """Fit a softmax temperature to labeled images (`data` as open_source), and write it as JSON.
