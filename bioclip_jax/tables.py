@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from bioclip_jax.delimited import COMPRESSED_SUFFIXES, DAMAGED, fold_name, read_delimited
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
-from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS
+from bioclip_jax.text import NAME_COLUMNS, RANKS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict, config_dict
 
-from bioclip_jax.train.config import TrainConfig
+from bioclip_jax.train import TrainConfig
 
 
 def defaults() -> ConfigDict:

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import is_hidden_path, is_image
 from bioclip_jax.tables import read_table, table_rows
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
 
 # The class is `cls`, as in the reference's tables, because `class` is the label.
 RANK_FEATURES = tuple("cls" if rank == "class" else rank for rank in RANKS)

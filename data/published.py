@@ -8,9 +8,14 @@ import tensorflow_datasets as tfds
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row
 from bioclip_jax.errors import DataMissing, UserError
-from bioclip_jax.pipeline.sources import FolderSource, Sample, Source, open_source
-from bioclip_jax.pipeline.sources.open import find_metadata
-from bioclip_jax.pipeline.sources.sample import sample_from_row
+from bioclip_jax.pipeline.sources import (
+    FolderSource,
+    Sample,
+    Source,
+    find_metadata,
+    open_source,
+    sample_from_row,
+)
 
 # What a table calls the part of the data that a row belongs to.
 SPLIT_COLUMN = "split"

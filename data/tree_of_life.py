@@ -5,9 +5,8 @@ from pathlib import Path
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row, taxon_features
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.text.captions import CAPTION_FILES, MissingCaption, complete_captions
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.pipeline.sources import Sample
+from bioclip_jax.text import CAPTION_FILES, MissingCaption, Taxon, complete_captions
 
 _FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 

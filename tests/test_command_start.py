@@ -18,13 +18,12 @@ from PIL import Image
 
 import bioclip_jax
 from bioclip_jax.cli import main
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.files import cache_directory
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources.storage import Files
-from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict import ImageFile
 
 PACKAGE = Path(bioclip_jax.__file__).parent
 

@@ -1,0 +1,14 @@
+"""Explain the embedding space: traits and taxonomy between species, factors within them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "between": ["analyze_between"],
+        "overview": ["write_overview"],
+        "plots": ["GRID", "INK", "MUTED"],
+        "stages": ["open_stages"],
+        "within": ["analyze_within"],
+    },
+)

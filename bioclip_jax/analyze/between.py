@@ -13,18 +13,19 @@ import numpy as np
 from jaxtyping import Float
 
 from bioclip_jax import strict_json
-from bioclip_jax.analyze.folder import written_together
-from bioclip_jax.analyze.species import Species
-from bioclip_jax.analyze.trait_values import Traits, read_traits
-from bioclip_jax.analyze.traits import TraitAxis, image_places, trait_axis
-from bioclip_jax.analyze.tree_agreement import tree_agreement
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import Reads, check_folder
-from bioclip_jax.predict.progress import track
+from bioclip_jax.predict import track
+
+from .folder import written_together
+from .species import Species
+from .trait_values import Traits, read_traits
+from .traits import TraitAxis, image_places, trait_axis
+from .tree_agreement import tree_agreement
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.embeddings import Embeddings
-    from bioclip_jax.analyze.stages import Stage
+    from .embeddings import Embeddings
+    from .stages import Stage
 
 _MOST_WORKERS = 4
 
@@ -171,8 +172,8 @@ def _write(
     permutations: int,
     reads: Reads,
 ) -> None:
-    from bioclip_jax.analyze.between_report import parts_of
-    from bioclip_jax.analyze.page import write_page
+    from .between_report import parts_of
+    from .page import write_page
 
     about = [
         ("embeddings", ", ".join(dict.fromkeys(stage.embeddings.source for stage in stages))),

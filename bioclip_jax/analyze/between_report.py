@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from bioclip_jax.analyze.page import Figure, Part, Table
-from bioclip_jax.analyze.trait_values import Traits, label_of
-from bioclip_jax.analyze.traits import TraitAxis, image_places
-from bioclip_jax.analyze.tree_report import drawn, p_value, tree_part
+from .page import Figure, Part, Table
+from .trait_values import Traits, label_of
+from .traits import TraitAxis, image_places
+from .tree_report import drawn, p_value, tree_part
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.embeddings import Embeddings
-    from bioclip_jax.analyze.species import Species
+    from .embeddings import Embeddings
+    from .species import Species
 
 # Of a species with more images, a picture is looked for among so many.
 _CANDIDATES = 200
@@ -66,7 +66,7 @@ def _trait_part(
     species: Species,
     known: Traits,
 ) -> Part:
-    from bioclip_jax.analyze.figures.trait import MOST_PICTURES, LineUp, draw_components, draw_lineup, spread
+    from bioclip_jax.analyze.figures import MOST_PICTURES, LineUp, draw_components, draw_lineup, spread
 
     has = np.flatnonzero(np.isfinite(known.values[name]))
     values, names = known.values[name][has], [species.names[place] for place in has]
@@ -137,7 +137,7 @@ def _picture(
     embeddings: Embeddings, rows: np.ndarray, mean: Float[np.ndarray, " dim"]
 ) -> UInt8[np.ndarray, "side side 3"] | None:
     """The readable image of `rows` nearest to `mean`, of the three nearest."""
-    from bioclip_jax.analyze.pictures import thumbnail
+    from .pictures import thumbnail
 
     rows = rows[:_CANDIDATES]
     nearest = np.argsort(-(embeddings.vectors[rows] @ mean.astype(np.float32)), kind="stable")
@@ -150,7 +150,7 @@ def _picture(
 
 
 def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure]:
-    from bioclip_jax.analyze.figures.curves import plot_curves
+    from bioclip_jax.analyze.figures import plot_curves
 
     along = [(stage["name"], stage["position"]) for stage in stages]
     found = []

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from bioclip_jax.analyze.vector_table import normalized, read_picture, read_vector_table
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.names import clean_text, is_missing, known_text, known_value
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon, clean_text, is_missing, known_text, known_value
+
+from .vector_table import normalized, read_picture, read_vector_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from bioclip_jax.pipeline.sources import Source
-    from bioclip_jax.predict.embedding.labelled import LabelledVectors
-    from bioclip_jax.predict.vector_cache import VectorCache
+    from bioclip_jax.predict import VectorCache
+    from bioclip_jax.predict.embedding import LabelledVectors
 
 # Where a table keeps what a Taxon is made of.
 _TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
@@ -160,9 +160,9 @@ def of_source(
     An image that cannot be read is named on standard error and left out. UserError if none is left, or MODEL
     is none.
     """
-    from bioclip_jax.convert.load import resolve
-    from bioclip_jax.predict.embedding.labelled import embed_labelled
-    from bioclip_jax.predict.model import Model
+    from bioclip_jax.convert import resolve
+    from bioclip_jax.predict import Model
+    from bioclip_jax.predict.embedding import embed_labelled
 
     bundle = resolve(model)
     loaded = Model(bundle, batch_size=batch_size, transform="model")

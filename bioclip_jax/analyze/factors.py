@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64, Int, UInt16
 from bioclip_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.embeddings import Embeddings
+    from .embeddings import Embeddings
 
 # Fewer images of a value than these say little of where its mean lies, over all species and in one.
 FEWEST_OF_A_VALUE, FEWEST_IN_A_SPECIES = 10, 5

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from bioclip_jax.analyze.factors import Factor, Group, chunks, level_sums, species_sums
+from .factors import Factor, Group, chunks, level_sums, species_sums
 
 # Of the variance of the species' means, the share that the species' subspace holds.
 HELD = 0.99

@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from bioclip_jax.analyze.plots import INK, plot_embedding_map, plot_training_curve
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.convert.load import resolve
+from bioclip_jax.checkpoint import TrainingDirectory
+from bioclip_jax.convert import resolve
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_output, written_beside
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.predict.embedder import Embedder
-from bioclip_jax.predict.pixels import load_pixels
-from bioclip_jax.predict.progress import track
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.predict import Embedder, load_pixels, track
+from bioclip_jax.text import Taxon
+
+from .plots import INK, plot_embedding_map, plot_training_curve
 
 # More images than these make no better map, and t-SNE takes minutes.
 _MOST_IMAGES = 2000

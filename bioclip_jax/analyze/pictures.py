@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bioclip_jax.pipeline.images import BadImage, Preprocess
-from bioclip_jax.predict.pixels import load_pixels
+from bioclip_jax.predict import load_pixels
 
 
 def thumbnail(content: bytes, pixels: int = 96) -> UInt8[np.ndarray, "pixels pixels 3"] | None:

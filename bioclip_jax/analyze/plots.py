@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.transforms import Bbox
 
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 # Okabe and Ito's colors, which stay apart in every common color blindness; black is kept for text.

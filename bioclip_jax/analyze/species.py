@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from bioclip_jax.analyze.components import group_means
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
+
+from .components import group_means
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.embeddings import Embeddings
+    from .embeddings import Embeddings
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bioclip_jax.analyze.embeddings import Embeddings, of_source, read_embeddings
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.errors import UserError
+
+from .embeddings import Embeddings, of_source, read_embeddings
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.sources import Source
@@ -128,7 +129,7 @@ def _source(data: str | None, images: Path | None, labels: Path | None) -> Sourc
 
 
 def _encoded(models: Sequence[str], source: Source, batch_size: int | None) -> list[Embeddings]:
-    from bioclip_jax.predict.vector_cache import VectorCache
+    from bioclip_jax.predict import VectorCache
 
     # One model at a time on the device; what is cached is not encoded again.
     return [of_source(model, source, batch_size=batch_size, cache=VectorCache()) for model in models]

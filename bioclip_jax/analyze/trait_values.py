@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.names import clean_text, is_missing, known_text
+from bioclip_jax.text import clean_text, is_missing, known_text
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.embeddings import Embeddings
+    from .embeddings import Embeddings
 
 # Columns that name the species of a row, the first that is there.
 _NAMED_BY = ("species", "scientific_name", "name")

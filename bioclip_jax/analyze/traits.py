@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from bioclip_jax.analyze.components import Components, principal_components
 from bioclip_jax.errors import UserError
 
+from .components import Components, principal_components
+
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.embeddings import Embeddings
-    from bioclip_jax.analyze.species import Species
-    from bioclip_jax.analyze.trait_values import Traits
+    from .embeddings import Embeddings
+    from .species import Species
+    from .trait_values import Traits
 
 MOST_COMPONENTS = 5
 FEWEST_SPECIES = 4

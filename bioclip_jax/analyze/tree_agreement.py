@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from bioclip_jax.analyze.dendrogram import average_linkage, cut
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
+
+from .dendrogram import average_linkage, cut
 
 # The pairs of so many species fit in memory, and their permutations in a minute.
 MOST_SPECIES = 3_000

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioclip_jax.analyze.page import Figure, Part, Table
-from bioclip_jax.analyze.tree_agreement import MOST_SPECIES, cosine_distances, taxonomy
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
+
+from .page import Figure, Part, Table
+from .tree_agreement import MOST_SPECIES, cosine_distances, taxonomy
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.species import Species
+    from .species import Species
 
 _MOST_LEAVES = 60
 _MOST_GROUPS = 14
@@ -21,7 +22,7 @@ _MOST_GROUPS = 14
 
 def tree_part(tree: dict[str, Any], folder: Path, species: Species) -> Part:
     """The part on the tree of life; its figures are drawn into `folder`. `tree`: as tree_agreement returns it."""
-    from bioclip_jax.analyze.figures.tanglegram import draw_ranks
+    from bioclip_jax.analyze.figures import draw_ranks
 
     figures = []
     leaves = _leaves(species)
@@ -116,8 +117,9 @@ def _tanglegram(
     tree: dict[str, Any],
     folder: Path,
 ) -> Figure:
-    from bioclip_jax.analyze.dendrogram import average_linkage, tree_of_lineages, tree_of_linkage, untangle
-    from bioclip_jax.analyze.figures.tanglegram import draw_tanglegram
+    from bioclip_jax.analyze.figures import draw_tanglegram
+
+    from .dendrogram import average_linkage, tree_of_lineages, tree_of_linkage, untangle
 
     depth = RANKS.index(rank)
     lineages = taxonomy(taxa)[:, :depth] if depth else np.zeros((len(taxa), 1), np.int64)

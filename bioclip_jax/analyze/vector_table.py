@@ -20,7 +20,7 @@ from bioclip_jax.tables import find_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bioclip_jax.predict.inputs import ImageFile
+    from bioclip_jax.predict import ImageFile
 
 _VECTORS = "emb"
 _ADVICE = "give the Parquet of `bioclip-jax embed IMAGES --output FILE.parquet`"
@@ -138,6 +138,6 @@ def read_picture(paths: Sequence[str | None], row: int, folder: Path) -> bytes |
 
 @lru_cache(maxsize=64)
 def _members(tar: str) -> dict[str, ImageFile]:
-    from bioclip_jax.predict.inputs import find_images
+    from bioclip_jax.predict import find_images
 
     return {image.name[len(tar) + 1 :]: image for image in find_images([tar])}

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax import strict_json
-from bioclip_jax.analyze.factors import Factor, read_factor
-from bioclip_jax.analyze.folder import written_together
-from bioclip_jax.analyze.orthogonality import Curve, SpeciesSpace, orthogonality, species_space
-from bioclip_jax.analyze.separability import separability
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import Reads, check_folder
-from bioclip_jax.predict.progress import track
+from bioclip_jax.predict import track
+
+from .factors import Factor, read_factor
+from .folder import written_together
+from .orthogonality import Curve, SpeciesSpace, orthogonality, species_space
+from .separability import separability
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.figures.factor_panels import Panel
-    from bioclip_jax.analyze.stages import Stage
+    from bioclip_jax.analyze.figures import Panel
+
+    from .stages import Stage
 
 
 def analyze_within(
@@ -107,8 +109,9 @@ def _panel(
     figured: dict[str, Any],
     seed: int,
 ) -> Panel:
-    from bioclip_jax.analyze.figures.factor_panels import make_panel
-    from bioclip_jax.analyze.pictures import thumbnail
+    from bioclip_jax.analyze.figures import make_panel
+
+    from .pictures import thumbnail
 
     def picture(row: int) -> np.ndarray | None:
         content = stage.embeddings.picture(row)
@@ -136,8 +139,8 @@ def _write(
     permutations: int,
     reads: Reads,
 ) -> None:
-    from bioclip_jax.analyze.page import write_page
-    from bioclip_jax.analyze.within_report import parts_of
+    from .page import write_page
+    from .within_report import parts_of
 
     about = [
         ("embeddings", ", ".join(dict.fromkeys(stage.embeddings.source for stage in stages))),

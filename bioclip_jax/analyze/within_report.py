@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.analyze.page import Figure, Part, Table
+from .page import Figure, Part, Table
 
 if TYPE_CHECKING:
-    from bioclip_jax.analyze.figures.factor_panels import Panel
-    from bioclip_jax.analyze.orthogonality import Curve
+    from bioclip_jax.analyze.figures import Panel
+
+    from .orthogonality import Curve
 
 _LISTED = 30
 
@@ -20,8 +21,7 @@ def parts_of(
     result: dict[str, Any], folder: Path, panels: dict[str, list[Panel]], curves: dict[str, Curve]
 ) -> list[Part]:
     """The report's parts; their figures are drawn into `folder`. `result`: as `within` returns it."""
-    from bioclip_jax.analyze.figures.factor_panels import draw_panels
-    from bioclip_jax.analyze.figures.factor_summary import draw_orthogonality, draw_separability
+    from bioclip_jax.analyze.figures import draw_orthogonality, draw_panels, draw_separability
 
     last = result["factors"]
 
@@ -81,7 +81,7 @@ _STAGES_TEXT = "Each measure at each stage, and what labels shuffled within spec
 
 
 def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure]:
-    from bioclip_jax.analyze.figures.curves import plot_curves
+    from bioclip_jax.analyze.figures import plot_curves
 
     along = [(stage["name"], stage["position"]) for stage in stages]
     found = []

@@ -1,0 +1,15 @@
+"""Benchmarks: training, loading, prediction, memory and scaling, each beside a peer or a ceiling."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "loader": ["measure_loader"],
+        "memory": ["measure_memory", "memory_table"],
+        "predict": ["measure_prediction"],
+        "predict_result": ["prediction_table"],
+        "scaling": ["GPUS", "model_scaling", "scaling_table"],
+        "train": ["measure_training"],
+    },
+)

@@ -14,15 +14,13 @@ import numpy as np
 import psutil
 import simplejpeg
 
-from bioclip_jax.bench.torchvision import import_torchvision
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.batches import train_batches
+from bioclip_jax.pipeline import Order, Sampling, make_order, train_batches
 from bioclip_jax.pipeline.images import ImageConfig
-from bioclip_jax.pipeline.order import Order
-from bioclip_jax.pipeline.sampling import Sampling, make_order
 from bioclip_jax.pipeline.sources import Source, open_source
-from bioclip_jax.text.captions import DRAWN_TYPES
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import DRAWN_TYPES, Tokenizer
+
+from .torchvision import import_torchvision
 
 # Timed in turns, so that a busy machine slows all loaders alike.
 _TURNS = 5

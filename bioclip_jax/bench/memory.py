@@ -9,12 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bioclip_jax.bench.memory_model import device_memory
-from bioclip_jax.bench.tables import markdown
 from bioclip_jax.errors import UserError
-from bioclip_jax.train.compiler import compile_step
-from bioclip_jax.train.config import TrainConfig
-from bioclip_jax.train.experiment import Experiment
+from bioclip_jax.train import Experiment, TrainConfig, compile_step
+
+from .memory_model import device_memory
+from .tables import markdown
 
 # Of an H100 SXM, in bytes (NVIDIA H100 Tensor Core GPU data sheet).
 DEVICE_BYTES = 80e9

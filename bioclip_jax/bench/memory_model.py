@@ -16,9 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from bioclip_jax.models import CLIPConfig, graphdef, init_params, kept_patches
-from bioclip_jax.train.config import TrainConfig
-from bioclip_jax.train.experiment import Experiment
-from bioclip_jax.train.features import make_encode
+from bioclip_jax.train import Experiment, TrainConfig, make_encode
 
 # A block of the loss's logits, their exponentials, and the gradients of both: some 16 MiB each.
 _LOSS_BLOCK = 4 * 2**24

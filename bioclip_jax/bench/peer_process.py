@@ -9,7 +9,7 @@ from typing import Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config
-from bioclip_jax.train.config import TrainConfig
+from bioclip_jax.train import TrainConfig
 
 
 class Peer:

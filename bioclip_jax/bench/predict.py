@@ -9,10 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.bench.predict_material import check_photographs, make_photographs, many_names, photographs_in
-from bioclip_jax.bench.predict_parts import PREDICTED, Bench, folders, labels, make_model, memory, step, taxa
-from bioclip_jax.bench.predict_sides import OURS, PEER
 from bioclip_jax.errors import UserError
+
+from .predict_material import check_photographs, make_photographs, many_names, photographs_in
+from .predict_parts import PREDICTED, Bench, folders, labels, make_model, memory, step, taxa
+from .predict_sides import OURS, PEER
 
 PARTS = ("labels", "taxa", "folders", "memory")
 # As many as are published for BioCLIP 2.

@@ -10,7 +10,7 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, decode
-from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict import find_images
 
 FEW_NAMES = ["oak", "daisy", "fox", "heron", "salmon", "beetle", "fern", "toadstool"]
 _MORE = ["maple", "lily", "wolf", "owl", "trout", "moth", "moss", "newt", "frog", "crab", "spider", "snail"]

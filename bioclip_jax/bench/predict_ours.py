@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.bench.predict_sides import memory, serve, since_start, timed
-from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsClassifier
-from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
-from bioclip_jax.predict.model import load_model
-from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict import Rank, load_model
+from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+
+from .predict_sides import memory, serve, since_start, timed
 
 _BLOCK = 8192
 # Images whose probabilities of all taxa are looked at.
@@ -34,8 +33,7 @@ class Tasks:
         """A model directory with random weights and the largest logit_scale that training allows, 100."""
         import jax
 
-        from bioclip_jax.convert.hub import write_model_directory
-        from bioclip_jax.convert.load import ModelBundle
+        from bioclip_jax.convert import ModelBundle, write_model_directory
         from bioclip_jax.models import get_config, init_params
         from bioclip_jax.pipeline.images import Preprocess
 
@@ -50,8 +48,7 @@ class Tasks:
 
     def export(self, model: str, output: str) -> dict[str, Any]:
         """Any MODEL as a directory that both sides read."""
-        from bioclip_jax.convert.hub import write_model_directory
-        from bioclip_jax.convert.load import resolve
+        from bioclip_jax.convert import resolve, write_model_directory
 
         write_model_directory(resolve(model), Path(output), replay_projector=False)
         return {}
@@ -65,9 +62,9 @@ class Tasks:
         Returns {"share": of the taxa that have a probability above 1e-9, mean of a few images; "widths": how
         many lineages each rank has}.
         """
-        from bioclip_jax.bench.synthetic_taxa import SyntheticTaxa
-        from bioclip_jax.predict.taxa.head import TaxaHead
-        from bioclip_jax.predict.taxa.published import read_names
+        from bioclip_jax.predict.taxa import TaxaHead, read_names
+
+        from .synthetic_taxa import SyntheticTaxa
 
         loaded, place = load_model(model), Path(folder)
         taxa = SyntheticTaxa(count, loaded.config.embed_dim)
@@ -106,7 +103,7 @@ class Tasks:
 
     def open_head(self) -> dict[str, Any]:
         """The head once more, without the model."""
-        from bioclip_jax.predict.taxa.head import TaxaHead
+        from bioclip_jax.predict.taxa import TaxaHead
 
         return _timed(lambda: TreeOfLifeClassifier(self._model, TaxaHead.open(self._head)))[1]
 
@@ -131,13 +128,13 @@ class Tasks:
         return clock
 
     def subset(self, path: str) -> dict[str, Any]:
-        from bioclip_jax.predict.taxa.select import read_subset
+        from bioclip_jax.predict.taxa import read_subset
 
         return _timed(lambda: self._classifier.choose(read_subset(path)))[1]
 
     def run_verb(self, inputs: str, model: str, folder: str, output: str) -> dict[str, Any]:
         """The verb predict over a folder's images, and the memory afterwards."""
-        from bioclip_jax.predict.predict import predict_files
+        from bioclip_jax.predict import predict_files
 
         predict_files(
             [inputs], model, taxa=Path(folder) / "taxa.safetensors", output=Path(output), as_result=True

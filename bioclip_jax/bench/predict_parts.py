@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.bench.predict_material import FEW_NAMES
-from bioclip_jax.bench.predict_result import Clock, clocks, difference, medians, short
-from bioclip_jax.bench.predict_sides import OURS, PEER, Side
 from bioclip_jax.models import model_names
+
+from .predict_material import FEW_NAMES
+from .predict_result import Clock, clocks, difference, medians, short
+from .predict_sides import OURS, PEER, Side
 
 # How many photographs are predicted for their answers.
 PREDICTED = 16

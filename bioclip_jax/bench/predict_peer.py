@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.bench.predict_sides import memory, serve, since_start, timed
-from bioclip_jax.bench.torchvision import import_torchvision
 from bioclip_jax.errors import UserError
+
+from .predict_sides import memory, serve, since_start, timed
+from .torchvision import import_torchvision
 
 
 class Tasks:

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bioclip_jax.bench.tables import markdown
 from bioclip_jax.errors import UserError
+
+from .tables import markdown
 
 Clock = dict[str, float]
 

@@ -25,11 +25,12 @@ from typing import Any
 
 import jax
 
-from bioclip_jax.bench.tables import markdown
-from bioclip_jax.distributed.mesh import MeshConfig
+from bioclip_jax.distributed import MeshConfig
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
-from bioclip_jax.train.config import TrainConfig
+from bioclip_jax.train import TrainConfig
+
+from .tables import markdown
 
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
 # TreeOfLife-200M and the epochs of BioCLIP 2, https://arxiv.org/abs/2505.23883.

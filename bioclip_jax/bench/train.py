@@ -16,19 +16,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bioclip_jax.bench.cold_cache import cold_cache
-from bioclip_jax.bench.matmul import fastest, measured_peak
-from bioclip_jax.bench.peer_process import Peer
-from bioclip_jax.bench.train_peer import WARM_UP_STEPS
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import kept_patches
-from bioclip_jax.pipeline.replay import PREFIX
+from bioclip_jax.pipeline import PREFIX
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.train.config import TrainConfig
-from bioclip_jax.train.experiment import Experiment
-from bioclip_jax.train.feed import Fed, Feed
-from bioclip_jax.train.loop import open_sources
-from bioclip_jax.train.throughput import Work, loss_flops, peak_flops, tower_work
+from bioclip_jax.train import (
+    Experiment,
+    Fed,
+    Feed,
+    TrainConfig,
+    Work,
+    loss_flops,
+    open_sources,
+    peak_flops,
+    tower_work,
+)
+
+from .cold_cache import cold_cache
+from .matmul import fastest, measured_peak
+from .peer_process import Peer
+from .train_peer import WARM_UP_STEPS
 
 # Ours and the peer's take turns, so that a busy machine slows both alike.
 _TURNS = 5

@@ -28,7 +28,7 @@ def main() -> None:
     try:
         import torch
 
-        from bioclip_jax.bench.torchvision import import_torchvision
+        from .torchvision import import_torchvision
 
         import_torchvision()
         import open_clip

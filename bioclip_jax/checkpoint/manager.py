@@ -16,9 +16,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from bioclip_jax.checkpoint.checksum import checksums
-from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.errors import UserError
+
+from .checksum import checksums
+from .layout import TrainingDirectory
 
 PyTree = Any
 

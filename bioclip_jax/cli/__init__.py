@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 from bioclip_jax import __version__, strict_json
 from bioclip_jax.cli import bench, evaluation, index, models, shards, taxa, use
-from bioclip_jax.cli.options import Parser
 from bioclip_jax.errors import Terminated, UserError, interrupt_status
 from bioclip_jax.files import cache_directory
+
+from .options import Parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bioclip_jax.cli.options import (
+from .options import (
     Result,
     add_configured,
     add_verb,
@@ -17,7 +17,7 @@ from bioclip_jax.cli.options import (
 
 
 def bench_loader(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.loader import measure_loader
+    from bioclip_jax.bench import measure_loader
 
     result = measure_loader(
         arguments.shards, peer=arguments.peer, workers=arguments.workers, window=arguments.window
@@ -28,8 +28,8 @@ def bench_loader(arguments: argparse.Namespace) -> Result:
 
 
 def bench_train(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.train import measure_training
-    from bioclip_jax.distributed.startup import all_processes
+    from bioclip_jax.bench import measure_training
+    from bioclip_jax.distributed import all_processes
 
     config = experiment_config(arguments)
     register_datasets()
@@ -41,7 +41,7 @@ def bench_train(arguments: argparse.Namespace) -> Result:
 
 
 def bench_memory(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.memory import measure_memory, memory_table
+    from bioclip_jax.bench import measure_memory, memory_table
 
     result = measure_memory(experiment_config(arguments), devices=arguments.devices)
     if not arguments.json:
@@ -50,7 +50,7 @@ def bench_memory(arguments: argparse.Namespace) -> Result:
 
 
 def bench_scaling(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.scaling import GPUS, model_scaling, scaling_table
+    from bioclip_jax.bench import GPUS, model_scaling, scaling_table
 
     result = model_scaling(
         experiment_config(arguments), pairs_per_second=arguments.pairs_per_second, gpus=arguments.gpus or GPUS
@@ -61,8 +61,7 @@ def bench_scaling(arguments: argparse.Namespace) -> Result:
 
 
 def bench_predict(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.bench.predict import measure_prediction
-    from bioclip_jax.bench.predict_result import prediction_table
+    from bioclip_jax.bench import measure_prediction, prediction_table
 
     result = measure_prediction(
         arguments.model,

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import (
+from bioclip_jax.errors import UserError
+from bioclip_jax.files import Reads, check_folder, check_output
+
+from .options import (
     MODEL,
     Result,
     add_reading,
@@ -20,8 +23,6 @@ from bioclip_jax.cli.options import (
     reading,
     register_datasets,
 )
-from bioclip_jax.errors import UserError
-from bioclip_jax.files import Reads, check_folder, check_output
 
 # What the parser calls a suite, which people name by its file alone: eval SUITE.yaml.
 _SUITE = "suite"
@@ -46,10 +47,8 @@ def open_data(location: Any, split: str) -> Any:
 
 
 def eval_protocol(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.evaluate.protocols import protocol_of
-    from bioclip_jax.evaluate.results import check_results_folder
-    from bioclip_jax.evaluate.suite import Location, single
-    from bioclip_jax.pipeline.sources.open import data_files
+    from bioclip_jax.evaluate import Location, check_results_folder, protocol_of, single
+    from bioclip_jax.pipeline.sources import data_files
 
     images, labels = arguments.images, arguments.labels
     if (arguments.data is None) == (images is None) or (images is None) != (labels is None):
@@ -65,13 +64,13 @@ def eval_protocol(arguments: argparse.Namespace) -> Result:
     protocol = protocol_of(arguments.protocol, options)
     if arguments.all_checkpoints:
         return _all_checkpoints(arguments, single(protocol, location, open_data))
-    from bioclip_jax.evaluate.run import evaluate_protocol
+    from bioclip_jax.evaluate import evaluate_protocol
 
     result = evaluate_protocol(
         arguments.model, protocol, location, open_data, output=arguments.output, **_running(arguments)
     )
     if not arguments.json:
-        from bioclip_jax.evaluate.report.terminal import describe_result
+        from bioclip_jax.evaluate.report import describe_result
 
         print(describe_result(result, protocol))
     if arguments.output is not None:
@@ -80,21 +79,19 @@ def eval_protocol(arguments: argparse.Namespace) -> Result:
 
 
 def eval_suite(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.evaluate.results import check_results_folder
-    from bioclip_jax.evaluate.suite import read_suite
+    from bioclip_jax.evaluate import check_results_folder, read_suite
 
     check_results_folder(arguments.output)
     register_datasets()
     suite = read_suite(arguments.suite, open_data, data_root=arguments.data_root)
     if arguments.all_checkpoints:
         return _all_checkpoints(arguments, suite)
-    from bioclip_jax.evaluate.run import Evaluator, evaluate_suite
+    from bioclip_jax.evaluate import Evaluator, evaluate_suite
 
     evaluator = Evaluator(arguments.model, **_running(arguments))
     result = evaluate_suite(evaluator, suite, arguments.output, resume=arguments.resume)
     if not arguments.json and result["entries"]:
-        from bioclip_jax.evaluate.report.rows import report_rows
-        from bioclip_jax.evaluate.report.terminal import describe_suite
+        from bioclip_jax.evaluate.report import describe_suite, report_rows
 
         print(describe_suite(report_rows(result)))
     print(f"wrote {arguments.output}/results.json, results.md, results.png", file=sys.stderr)
@@ -102,7 +99,7 @@ def eval_suite(arguments: argparse.Namespace) -> Result:
 
 
 def _all_checkpoints(arguments: argparse.Namespace, suite: Any) -> Result:
-    from bioclip_jax.evaluate.checkpoints import evaluate_checkpoints
+    from bioclip_jax.evaluate import evaluate_checkpoints
 
     if arguments.output is None:
         raise UserError("--all-checkpoints writes a table and curves; name a folder for them with --output")
@@ -118,9 +115,9 @@ def _suite_status(result: dict[str, Any] | None) -> int:
 
 def _candidates(data: str, text_type: str) -> Any:
     """The classes of `data`, as a protocol takes them."""
-    from bioclip_jax.evaluate.class_names import candidates
+    from bioclip_jax.evaluate import candidates
     from bioclip_jax.pipeline.sources import open_source
-    from bioclip_jax.predict.embedding.labelled import read_labels
+    from bioclip_jax.predict.embedding import read_labels
 
     return candidates(read_labels(open_source(data, split="train")), text_type)
 
@@ -132,7 +129,7 @@ def _running(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def analyze_overview(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.analyze.overview import write_overview
+    from bioclip_jax.analyze import write_overview
 
     register_datasets()
     check_output(arguments.output)
@@ -141,7 +138,7 @@ def analyze_overview(arguments: argparse.Namespace) -> Result:
 
 def _analyzed(arguments: argparse.Namespace) -> Reads:
     """The files that an analysis reads."""
-    from bioclip_jax.pipeline.sources.open import data_files
+    from bioclip_jax.pipeline.sources import data_files
 
     return {
         "what --traits name": getattr(arguments, "traits", None),
@@ -153,7 +150,7 @@ def _analyzed(arguments: argparse.Namespace) -> Reads:
 
 
 def analyze_between(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.analyze.between import analyze_between
+    from bioclip_jax.analyze import analyze_between
 
     result = analyze_between(
         _stages(arguments),
@@ -180,7 +177,7 @@ def analyze_between(arguments: argparse.Namespace) -> Result:
 
 
 def analyze_within(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.analyze.within import analyze_within
+    from bioclip_jax.analyze import analyze_within
 
     result = analyze_within(
         _stages(arguments),
@@ -204,7 +201,7 @@ def analyze_within(arguments: argparse.Namespace) -> Result:
 
 
 def _stages(arguments: argparse.Namespace) -> Any:
-    from bioclip_jax.analyze.stages import open_stages
+    from bioclip_jax.analyze import open_stages
 
     check_folder(arguments.output)
     register_datasets()
@@ -227,7 +224,7 @@ def _figure(value: Any) -> str:
 
 def _told(arguments: argparse.Namespace, result: dict[str, Any], told: dict[str, Any]) -> Result:
     if not arguments.json:
-        from bioclip_jax.evaluate.report.terminal import format_table
+        from bioclip_jax.evaluate.report import format_table
 
         cells = [
             {"": name} | {title: _figure(value) for title, value in found.items()}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import (
+from .options import (
     Result,
     add_inputs,
     add_model,
@@ -23,7 +23,7 @@ from bioclip_jax.cli.options import (
 
 
 def index_build(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.search.build import build_index
+    from bioclip_jax.predict.search import build_index
 
     result = build_index(arguments.inputs, arguments.model, arguments.output, **running(arguments))
     if not arguments.json:
@@ -33,7 +33,7 @@ def index_build(arguments: argparse.Namespace) -> Result:
 
 
 def index_search(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.search.query import search_index
+    from bioclip_jax.predict.search import search_index
 
     result = search_index(
         arguments.index,
@@ -54,7 +54,7 @@ def index_search(arguments: argparse.Namespace) -> Result:
 
 
 def index_delete(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.search.build import delete_images
+    from bioclip_jax.predict.search import delete_images
 
     result = delete_images(arguments.index, paths=arguments.path or [], where=arguments.where)
     if not arguments.json:

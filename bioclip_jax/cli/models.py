@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import (
+from .options import (
     MODEL,
     Result,
     add_configured,
@@ -18,8 +18,8 @@ from bioclip_jax.cli.options import (
 
 
 def train(arguments: argparse.Namespace) -> Result | int:
-    from bioclip_jax.distributed.startup import all_processes
-    from bioclip_jax.train.loop import Interrupted, train
+    from bioclip_jax.distributed import all_processes
+    from bioclip_jax.train import Interrupted, train
 
     config = experiment_config(arguments)
     register_datasets()
@@ -37,14 +37,15 @@ def _validation(config: Any) -> Any:
     """The evaluation while training, or None where the config asks for none."""
     if not config.evaluate_every:
         return None
-    from bioclip_jax.cli.evaluation import open_data
-    from bioclip_jax.evaluate.hook import EvaluationHook
+    from bioclip_jax.evaluate import EvaluationHook
+
+    from .evaluation import open_data
 
     return EvaluationHook(config, open_data)
 
 
 def export(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.convert.hub import export_model
+    from bioclip_jax.convert import export_model
 
     path = export_model(arguments.model, arguments.output, format=arguments.format)
     print(
@@ -55,7 +56,7 @@ def export(arguments: argparse.Namespace) -> Result:
 
 
 def import_(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.convert.hub import import_model
+    from bioclip_jax.convert import import_model
 
     path = import_model(arguments.source, arguments.output, model=arguments.model)
     print(f"wrote {path}; give it as MODEL, or as config.init_from", file=sys.stderr)

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bioclip_jax.convert.pretrained import DEFAULT_MODEL
-from bioclip_jax.convert.published import TRANSFORMS
-from bioclip_jax.predict.results import FORMATS
+from bioclip_jax.convert import DEFAULT_MODEL, TRANSFORMS
+from bioclip_jax.predict import FORMATS
 
 # A result as one JSON object, or text for a person.
 Result = dict[str, Any] | None
@@ -177,8 +176,7 @@ def non_negative(text: str) -> int:
 
 def experiment_config(arguments: argparse.Namespace) -> Any:
     """The TrainConfig of --config and the overrides behind it."""
-    from bioclip_jax.train.config import train_config
-    from bioclip_jax.train.flags import read_config
+    from bioclip_jax.train import read_config, train_config
 
     return train_config(read_config(arguments.config, arguments.rest))
 

@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import Result, add_verb, non_negative, positive, print_result, register_datasets
+from .options import Result, add_verb, non_negative, positive, print_result, register_datasets
 
 
 def build(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.building.build import build_shards
-    from bioclip_jax.curate.building.settings import BuildSettings
+    from bioclip_jax.curate.building import BuildSettings, build_shards
 
     register_datasets()
     settings = {name: getattr(arguments, name) for name in BuildSettings.__dataclass_fields__}
@@ -30,7 +29,7 @@ def build(arguments: argparse.Namespace) -> Result:
 
 
 def align(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.taxonomy.table import align_table
+    from bioclip_jax.curate.taxonomy import align_table
 
     result = align_table(
         arguments.table,
@@ -58,8 +57,7 @@ def verify(arguments: argparse.Namespace) -> Result:
 
 
 def stats(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.counting.stats import shard_stats
-    from bioclip_jax.curate.counting.table import print_stats
+    from bioclip_jax.curate.counting import print_stats, shard_stats
 
     register_datasets()
     result = shard_stats(

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import (
+from bioclip_jax.files import check_outputs, check_suffix
+
+from .options import (
     MODEL,
     Result,
     add_model,
@@ -22,13 +24,12 @@ from bioclip_jax.cli.options import (
     running,
     tell_done,
 )
-from bioclip_jax.files import check_outputs, check_suffix
 
 
 def taxa_build(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.pipeline.sources.open import data_files
-    from bioclip_jax.predict.model import load_model
-    from bioclip_jax.predict.taxa.build import build_taxa
+    from bioclip_jax.pipeline.sources import data_files
+    from bioclip_jax.predict import load_model
+    from bioclip_jax.predict.taxa import build_taxa
 
     register_datasets()
     # Before the model is loaded, which may take minutes.
@@ -44,7 +45,7 @@ def taxa_build(arguments: argparse.Namespace) -> Result:
 
 
 def taxa_list(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.taxa.listing import list_taxa
+    from bioclip_jax.predict.taxa import list_taxa
 
     result = list_taxa(
         arguments.model,
@@ -59,10 +60,10 @@ def taxa_list(arguments: argparse.Namespace) -> Result:
 
 
 def taxa_calibrate(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.pipeline.sources.open import data_files
-    from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
-    from bioclip_jax.predict.model import load_model
-    from bioclip_jax.predict.taxa.calibrate import calibrate_temperature, doubts
+    from bioclip_jax.pipeline.sources import data_files
+    from bioclip_jax.predict import load_model
+    from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
+    from bioclip_jax.predict.taxa import calibrate_temperature, doubts
 
     register_datasets()
     read = {"labeled data": data_files(arguments.data), "the head of taxa": arguments.taxa}

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.cli.options import (
+from bioclip_jax.convert import DEFAULT_MODEL
+from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_outputs
+from bioclip_jax.text import RANKS
+
+from .options import (
     Result,
     add_inputs,
     add_model,
@@ -24,14 +29,10 @@ from bioclip_jax.cli.options import (
     running,
     tell_done,
 )
-from bioclip_jax.convert.pretrained import DEFAULT_MODEL
-from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_outputs
-from bioclip_jax.text.taxon import RANKS
 
 
 def predict(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.predict import predict_files
+    from bioclip_jax.predict import predict_files
 
     result = predict_files(
         arguments.inputs,
@@ -61,8 +62,8 @@ def predict(arguments: argparse.Namespace) -> Result:
 
 
 def embed(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict.embed import embed_files
-    from bioclip_jax.predict.embedding.texts import read_texts
+    from bioclip_jax.predict import embed_files
+    from bioclip_jax.predict.embedding import read_texts
 
     if arguments.json and arguments.output is None:
         raise UserError(
@@ -86,8 +87,7 @@ def embed(arguments: argparse.Namespace) -> Result:
 
 
 def models(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.convert.pretrained import tags
-    from bioclip_jax.convert.published import PUBLISHED
+    from bioclip_jax.convert import PUBLISHED, tags
     from bioclip_jax.models import get_config, model_names
 
     if arguments.model:
@@ -101,7 +101,7 @@ def models(arguments: argparse.Namespace) -> Result:
 
 
 def serve(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.web.serve import serve_page
+    from bioclip_jax.web import serve_page
 
     register_datasets()
     return serve_page(

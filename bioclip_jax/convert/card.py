@@ -7,7 +7,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from bioclip_jax import __version__
-from bioclip_jax.convert.load import ModelBundle
+
+from .load import ModelBundle
 
 __all__ = ["model_card"]
 

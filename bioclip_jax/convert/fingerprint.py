@@ -12,7 +12,7 @@ import numpy as np
 
 from bioclip_jax.models import CLIPConfig
 
-__all__ = ["fingerprint", "named_tensors"]
+__all__ = ["weights_fingerprint", "named_tensors"]
 
 # What only training uses, and an export leaves out.
 _TRAINING_ONLY = ("visual.continual_proj",)

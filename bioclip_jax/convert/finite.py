@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.convert.fingerprint import named_tensors
 from bioclip_jax.errors import UserError
+
+from .fingerprint import named_tensors
 
 __all__ = ["check_finite", "is_finite"]
 

@@ -11,9 +11,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from bioclip_jax.convert.card import model_card
-from bioclip_jax.convert.fingerprint import weights_fingerprint
-from bioclip_jax.convert.load import (
+from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_folder
+from bioclip_jax.models import get_config
+
+from .card import model_card
+from .fingerprint import weights_fingerprint
+from .load import (
     CONFIG_FILE,
     RECORD_KEY,
     ModelBundle,
@@ -21,12 +25,9 @@ from bioclip_jax.convert.load import (
     resolve,
     resolve_weights_file,
 )
-from bioclip_jax.convert.open_clip import to_state_dict
-from bioclip_jax.convert.published import Origin
-from bioclip_jax.convert.weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file
-from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_folder
-from bioclip_jax.models import get_config
+from .open_clip import to_state_dict
+from .published import Origin
+from .weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file
 
 __all__ = ["WEIGHTS_FILE", "export_model", "import_model", "write_model_directory"]
 

@@ -11,18 +11,18 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from bioclip_jax.checkpoint.config import build
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.convert.finite import check_finite
-from bioclip_jax.convert.infer import architecture_name, infer_architecture
-from bioclip_jax.convert.open_clip import from_state_dict
-from bioclip_jax.convert.positions import resize_positions
-from bioclip_jax.convert.published import PUBLISHED, Origin, Transform, recognize
-from bioclip_jax.convert.weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file, read_state_dict
+from bioclip_jax.checkpoint import TrainingDirectory, build
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import files_below
 from bioclip_jax.models import CLIPConfig, get_config
 from bioclip_jax.pipeline.images import ImageConfig, Preprocess
+
+from .finite import check_finite
+from .infer import architecture_name, infer_architecture
+from .open_clip import from_state_dict
+from .positions import resize_positions
+from .published import PUBLISHED, Origin, Transform, recognize
+from .weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file, read_state_dict
 
 __all__ = [
     "CONFIG_FILE",
@@ -173,7 +173,7 @@ class _Files(NamedTuple):
 def _locate(model: str | Path) -> _Run | _Files:
     text = str(model)
     if text.startswith("hf-hub:"):
-        from bioclip_jax.convert.hub_files import download
+        from .hub_files import download
 
         return _Files(text, *download(text.removeprefix("hf-hub:"), CONFIG_FILE), None)
     path = Path(text.removeprefix("local-dir:")).expanduser().absolute()
@@ -192,7 +192,7 @@ def _locate(model: str | Path) -> _Run | _Files:
 
 def _from_training(place: _Run, image_size: int | None) -> ModelBundle:
     # Orbax takes half a second to import, the Hub's library a quarter.
-    from bioclip_jax.checkpoint.manager import restore_params
+    from bioclip_jax.checkpoint import restore_params
 
     directory = TrainingDirectory(place.path)
     settings = directory.read_config()

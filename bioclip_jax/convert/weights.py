@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
-from bioclip_jax.convert.transformers import from_transformers, is_transformers
 from bioclip_jax.errors import UserError
+
+from .transformers import from_transformers, is_transformers
 
 __all__ = [
     "PICKLES",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bioclip_jax import strict_json
 from bioclip_jax.files import written_beside
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.text.captions import PLAIN_TYPE, captions_from_taxon, complete_captions
+from bioclip_jax.pipeline.sources import Sample
+from bioclip_jax.text import PLAIN_TYPE, captions_from_taxon, complete_captions
 
 # How image files begin, and the extension that says so in a shard.
 _KINDS = (

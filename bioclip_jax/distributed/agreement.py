@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bioclip_jax.distributed.mesh import replicated
+from .mesh import replicated
 
 
 class Agreement:

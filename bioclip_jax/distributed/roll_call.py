@@ -12,8 +12,9 @@ import re
 import socket
 import time
 
-from bioclip_jax.distributed.processes import TIMEOUT, split_address
 from bioclip_jax.errors import UserError
+
+from .processes import TIMEOUT, split_address
 
 _GO = "all are here"
 # Time for a line to cross the network once a connection stands.

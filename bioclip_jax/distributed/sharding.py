@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bioclip_jax.distributed.mesh import replicated
 from bioclip_jax.errors import UserError
 
+from .mesh import replicated
+
 if TYPE_CHECKING:
-    from bioclip_jax.models.config import CLIPConfig
+    from bioclip_jax.models import CLIPConfig
 
 # The mesh axes of a logical axis. A logical axis that is not here, or None, is not split.
 RULES = {

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 
 import jax
 
-from bioclip_jax.distributed.backend import check_backend
-from bioclip_jax.distributed.processes import process_settings, split_address
-from bioclip_jax.distributed.roll_call import call_roll
 from bioclip_jax.errors import UserError, interrupt_status
+
+from .backend import check_backend
+from .processes import process_settings, split_address
+from .roll_call import call_roll
 
 # A process that is silent for so long counts as dead, and jaxlib then ends the others by SIGABRT (status
 # 134).

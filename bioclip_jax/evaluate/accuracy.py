@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from bioclip_jax.predict.head import softmax
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.predict import softmax
+from bioclip_jax.text import RANKS, Taxon
 
 # Rows of the images-by-classes matrix that are held at a time.
 _CHUNK = 1024

@@ -15,11 +15,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.f1 import f1_scores, resampled_macro_f1
-from bioclip_jax.evaluate.fishnet import check_probe_options
-from bioclip_jax.evaluate.intervals import bootstrap_interval
-from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.predict.embedding import LabelledVectors
+
+from .f1 import f1_scores, resampled_macro_f1
+from .fishnet import check_probe_options
+from .intervals import bootstrap_interval
+from .protocol import Score, Towers
 
 _COLUMN = "attributes"
 # Of the logit, not of the probability: the published figure was reached with this.
@@ -64,7 +65,7 @@ class AwA2:
           "attributes".
         Errors: UserError for a missing column, and texts of other characters or of different lengths.
         """
-        from bioclip_jax.evaluate.probe import dropout_logits, fit_probe, logits
+        from .probe import dropout_logits, fit_probe, logits
 
         train, true = (read_attributes(sets[split]) for split in self.splits)
         if train.shape[1] != true.shape[1]:

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.convert.published import Transform
+from bioclip_jax.checkpoint import TrainingDirectory
+from bioclip_jax.convert import Transform
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.protocol import Score
-from bioclip_jax.evaluate.results import (
+from bioclip_jax.pipeline.images import ReadOptions
+from bioclip_jax.predict import VectorCache
+
+from .protocol import Score
+from .results import (
     RESULTS_FILE,
     is_same,
     plain,
@@ -21,10 +24,8 @@ from bioclip_jax.evaluate.results import (
     write_json,
     write_table,
 )
-from bioclip_jax.evaluate.run import Evaluator, score_entries, today
-from bioclip_jax.evaluate.suite import Suite
-from bioclip_jax.pipeline.images import ReadOptions
-from bioclip_jax.predict.vector_cache import VectorCache
+from .run import Evaluator, score_entries, today
+from .suite import Suite
 
 
 def evaluate_checkpoints(
@@ -125,7 +126,7 @@ def _scores(entries: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _write(output: Path, results: Mapping[str, Any]) -> None:
-    from bioclip_jax.evaluate.report.curves import draw_curves
+    from bioclip_jax.evaluate.report import draw_curves
 
     write_json(output / RESULTS_FILE, results)
     rows, curves = [], {}

@@ -13,9 +13,7 @@ from jaxtyping import Int
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.text.names import known_text
-from bioclip_jax.text.taxon import COMMON_SEPARATOR, Taxon
-from bioclip_jax.text.templates import EVALUATION_TEMPLATES
+from bioclip_jax.text import COMMON_SEPARATOR, EVALUATION_TEMPLATES, Taxon, known_text
 
 AS_IS = "asis"
 TEXT_TYPES = (AS_IS, "sci", "taxon", "com", "sci_com", "taxon_com")

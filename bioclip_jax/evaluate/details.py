@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from bioclip_jax.evaluate.accuracy import Judged
-from bioclip_jax.evaluate.class_names import Candidate
-from bioclip_jax.evaluate.intervals import share_interval
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
+
+from .accuracy import Judged
+from .class_names import Candidate
+from .intervals import share_interval
 
 # Pairs that are listed.
 _MOST_CONFUSIONS = 1000

@@ -16,11 +16,12 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.class_names import AS_IS, check_text_type, label_of, unambiguous
-from bioclip_jax.evaluate.intervals import mean_interval
-from bioclip_jax.evaluate.nearest_centroid import nearest_centroids
-from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.predict.embedding import LabelledVectors
+
+from .class_names import AS_IS, check_text_type, label_of, unambiguous
+from .intervals import mean_interval
+from .nearest_centroid import nearest_centroids
+from .protocol import Score, Towers
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.intervals import share_interval
-from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.predict.embedding import LabelledVectors
+
+from .intervals import share_interval
+from .protocol import Score, Towers
 
 FEEDING_PATH = "FeedingPath"
 TRAITS = (
@@ -69,7 +70,7 @@ class FishNet:
           part.
         Errors: UserError for a missing column, a value that is none of a trait, and a part without an image.
         """
-        from bioclip_jax.evaluate.probe import dropout_logits, fit_probe, logits
+        from .probe import dropout_logits, fit_probe, logits
 
         parts, unknown = {}, {}
         for split in self.splits:

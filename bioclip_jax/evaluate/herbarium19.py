@@ -14,14 +14,15 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.category_discovery import cluster_hits, semi_supervised_kmeans
-from bioclip_jax.evaluate.herbarium19_classes import CLASSES, OLD
-from bioclip_jax.evaluate.intervals import share_interval
-from bioclip_jax.evaluate.protocol import Score, Towers
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.predict.progress import track
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.predict import track
+from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.text import Taxon
+
+from .category_discovery import cluster_hits, semi_supervised_kmeans
+from .herbarium19_classes import CLASSES, OLD
+from .intervals import share_interval
+from .protocol import Score, Towers
 
 _INDEX = "class_index"
 # Which images are labelled is part of the benchmark, the same in every run.

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from bioclip_jax.distributed.mesh import make_mesh
+from bioclip_jax.distributed import make_mesh
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate import class_names
-from bioclip_jax.evaluate.prepared import CACHE_BYTES, PreparedImages
-from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.models import get_config
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.predict.encoder import Encoder
-from bioclip_jax.train.config import TrainConfig
+from bioclip_jax.predict import Encoder
+from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.train import TrainConfig
+
+from .prepared import CACHE_BYTES, PreparedImages
+from .protocol import Score, Towers
+from .zero_shot import ZeroShot
 
 if TYPE_CHECKING:
-    from bioclip_jax.evaluate.protocol import Protocol
-    from bioclip_jax.evaluate.suite import Entry, OpenData
+    from .protocol import Protocol
+    from .suite import Entry, OpenData
 
 # Vectors by split, which are encoded when they are asked for.
 Sets = Callable[[], dict[str, LabelledVectors]]
@@ -132,7 +133,7 @@ class _Suite:
     def __init__(
         self, path: Path, open_data: OpenData, prepare: Callable[[Any, int], PreparedImages]
     ) -> None:
-        from bioclip_jax.evaluate.suite import read_suite
+        from .suite import read_suite
 
         suite = read_suite(path, open_data)
         for skipped in suite.skipped:
@@ -168,7 +169,7 @@ class _Suite:
 
 
 def _few_shot(shots: tuple[int, ...], text_type: str) -> Protocol:
-    from bioclip_jax.evaluate.few_shot import FewShot
+    from .few_shot import FewShot
 
     return FewShot(shots=shots, text_type=text_type, skip_small=True)
 

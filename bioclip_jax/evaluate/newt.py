@@ -16,11 +16,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.intervals import share_interval
-from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.evaluate.svm import FOLDS, draws, search_and_predict
-from bioclip_jax.predict.embedding.labelled import LabelledVectors, unit
-from bioclip_jax.predict.progress import track
+from bioclip_jax.predict import track
+from bioclip_jax.predict.embedding import LabelledVectors, unit
+
+from .intervals import share_interval
+from .protocol import Score, Towers
+from .svm import FOLDS, draws, search_and_predict
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from jaxtyping import UInt8
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess
 from bioclip_jax.pipeline.sources import Sample, Source
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.predict.progress import track
+from bioclip_jax.predict import track
+from bioclip_jax.predict.embedding import LabelledVectors
 
 if TYPE_CHECKING:
-    from bioclip_jax.predict.encoder import Encoder
+    from bioclip_jax.predict import Encoder
 
 CACHE_BYTES = 2 << 30
 
@@ -81,7 +81,7 @@ class PreparedImages:
 
     def _prepared(self) -> Iterator[tuple[int, UInt8[np.ndarray, "size size 3"]]]:
         """Places and pixels: those in memory, then those that are read again, or now for the first time."""
-        from bioclip_jax.predict.embedder import load_ahead
+        from bioclip_jax.predict import load_ahead
 
         yield from self._cache
         rest, self._uncached = self._uncached, []

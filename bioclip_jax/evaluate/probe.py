@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Float32, Int32
 
-from bioclip_jax.predict.progress import track
+from bioclip_jax.predict import track
 
 BATCH_SIZE = 256
 HIDDEN = 512

@@ -10,7 +10,7 @@ from typing import Protocol as Interface
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.predict.embedding import LabelledVectors
 
 
 @dataclass(frozen=True)

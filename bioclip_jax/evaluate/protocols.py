@@ -7,9 +7,10 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bioclip_jax.checkpoint.config import build, nearest
+from bioclip_jax.checkpoint import build, nearest
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.protocol import Protocol
+
+from .protocol import Protocol
 
 # Imported when asked for: what one protocol needs should not slow another down.
 PROTOCOLS = {

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.protocol import Score
-from bioclip_jax.evaluate.protocols import options_of
-from bioclip_jax.evaluate.suite import Entry
 from bioclip_jax.files import Reads, check_folder, check_not_read, written_beside
-from bioclip_jax.pipeline.sources.open import METADATA_FILES
+from bioclip_jax.pipeline.sources import METADATA_FILES
+
+from .protocol import Score
+from .protocols import options_of
+from .suite import Entry
 
 RESULTS_FILE = "results.json"
 

@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.convert.load import resolve
-from bioclip_jax.convert.published import Transform
+from bioclip_jax.convert import Transform, resolve
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.protocol import Protocol, Score, Towers
-from bioclip_jax.evaluate.protocols import options_of
-from bioclip_jax.evaluate.results import (
+from bioclip_jax.pipeline.images import ReadOptions
+from bioclip_jax.pipeline.sources import Source
+from bioclip_jax.predict import Model, VectorCache, local_devices
+from bioclip_jax.predict.embedding import LabelledVectors, embed_labelled
+
+from .protocol import Protocol, Score, Towers
+from .protocols import options_of
+from .results import (
     RESULTS_FILE,
     entry_result,
     is_same,
@@ -26,13 +30,7 @@ from bioclip_jax.evaluate.results import (
     write_json,
     write_tables,
 )
-from bioclip_jax.evaluate.suite import Entry, Location, OpenData, Suite, single
-from bioclip_jax.pipeline.images import ReadOptions
-from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.predict.devices import local_devices
-from bioclip_jax.predict.embedding.labelled import LabelledVectors, embed_labelled
-from bioclip_jax.predict.model import Model
-from bioclip_jax.predict.vector_cache import VectorCache
+from .suite import Entry, Location, OpenData, Suite, single
 
 # Told of each entry that was scored, with its tables.
 OnScored = Callable[[str, dict[str, Any], Score], None]
@@ -194,9 +192,7 @@ def evaluate_suite(
       "groups", "entries" by name, and, each with the reason, "skipped" (no data) and "failed".
     Errors: UserError if the folder cannot be written, or what it holds cannot be read.
     """
-    from bioclip_jax.evaluate.report.plot import draw
-    from bioclip_jax.evaluate.report.rows import report_rows
-    from bioclip_jax.evaluate.report.table import write_markdown
+    from bioclip_jax.evaluate.report import draw, report_rows, write_markdown
 
     output = prepare_folder(Path(output))
     earlier = read_json(output / RESULTS_FILE) if resume else {}

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.checkpoint.config import nearest
+from bioclip_jax.checkpoint import nearest
 from bioclip_jax.errors import DataMissing, UserError
-from bioclip_jax.evaluate.protocol import Protocol
-from bioclip_jax.evaluate.protocols import FOR_ANY_DATA, PROTOCOLS, protocol_of
-from bioclip_jax.evaluate.published import PUBLISHED
-from bioclip_jax.pipeline.sources.sample import Source
+from bioclip_jax.pipeline.sources import Source
+
+from .protocol import Protocol
+from .protocols import FOR_ANY_DATA, PROTOCOLS, protocol_of
+from .published import PUBLISHED
 
 _SUITE_KEYS = ("data", "entries")
 _ENTRY_KEYS = ("protocol", "data", "images", "labels", "published", "group")

@@ -10,14 +10,15 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate import class_names
-from bioclip_jax.evaluate.accuracy import Judged, judge
-from bioclip_jax.evaluate.class_names import TEMPLATES, Candidate, true_lineage
-from bioclip_jax.evaluate.details import mistakes, tables
-from bioclip_jax.evaluate.intervals import share_interval
-from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.predict.head import class_embeddings
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.predict import class_embeddings
+from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.text import Taxon
+
+from .accuracy import Judged, judge
+from .class_names import TEMPLATES, Candidate, true_lineage
+from .details import mistakes, tables
+from .intervals import share_interval
+from .protocol import Score, Towers
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class ZeroShot:
 
 
 def _overall(judged: Judged) -> dict[str, Any]:
-    from bioclip_jax.predict.taxa.calibrate import calibration_error, reliability
+    from bioclip_jax.predict.taxa import calibration_error, reliability
 
     known = judged.place >= 0
     right = judged.place[known] == 0
@@ -107,7 +108,7 @@ def _overall(judged: Judged) -> dict[str, Any]:
 
 
 def _by_rank(judged: Judged) -> dict[str, dict[str, Any]]:
-    from bioclip_jax.predict.taxa.calibrate import calibration_error, reliability
+    from bioclip_jax.predict.taxa import calibration_error, reliability
 
     scores, right = judged.ranks, judged.right
     return {

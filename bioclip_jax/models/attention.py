@@ -9,9 +9,10 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.models.layers import Initializer, Linear
-from bioclip_jax.models.options import Implementation, Options, Shard, precision
-from bioclip_jax.models.platform import on_nvidia
+
+from .layers import Initializer, Linear
+from .options import Implementation, Options, Shard, precision
+from .platform import on_nvidia
 
 __all__ = ["Attention"]
 

@@ -9,10 +9,10 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from bioclip_jax.models.attention import Attention
-from bioclip_jax.models.layers import Initializer, LayerNorm, LayerScale, Linear, gelu, uniform_init
-from bioclip_jax.models.options import Options
-from bioclip_jax.models.remat import rematerialize
+from .attention import Attention
+from .layers import Initializer, LayerNorm, LayerScale, Linear, gelu, uniform_init
+from .options import Options
+from .remat import rematerialize
 
 __all__ = ["Block", "BlockInit", "apply_blocks", "stack_blocks"]
 

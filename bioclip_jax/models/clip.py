@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from bioclip_jax.models.config import CLIPConfig
-from bioclip_jax.models.options import Options
-from bioclip_jax.models.text import TextTransformer
-from bioclip_jax.models.vision import VisionTransformer
+from .config import CLIPConfig
+from .options import Options
+from .text import TextTransformer
+from .vision import VisionTransformer
 
 __all__ = ["CLIP", "LOGIT_BIAS", "graphdef", "init_params"]
 

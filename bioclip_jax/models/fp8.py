@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bioclip_jax.models.options import Place
+from .options import Place
 
 __all__ = ["matmul"]
 

@@ -11,7 +11,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from bioclip_jax.models import fp8
-from bioclip_jax.models.options import Options, Place, precision
+
+from .options import Options, Place, precision
 
 __all__ = ["Initializer", "LayerNorm", "LayerScale", "Linear", "gelu", "matmul", "uniform_init"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from bioclip_jax.models.options import Remat
+from .options import Remat
 
 __all__ = ["rematerialize"]
 

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from bioclip_jax.models.blocks import Block, BlockInit, apply_blocks, stack_blocks
-from bioclip_jax.models.config import TextConfig
-from bioclip_jax.models.layers import LayerNorm
-from bioclip_jax.models.options import Options, precision
+from .blocks import Block, BlockInit, apply_blocks, stack_blocks
+from .config import TextConfig
+from .layers import LayerNorm
+from .options import Options, precision
 
 __all__ = ["TextTransformer"]
 

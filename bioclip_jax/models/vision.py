@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
-from bioclip_jax.models.blocks import Block, BlockInit, apply_blocks, stack_blocks
-from bioclip_jax.models.config import VisionConfig
-from bioclip_jax.models.layers import LayerNorm, Linear, uniform_init
-from bioclip_jax.models.options import Options, precision
+from .blocks import Block, BlockInit, apply_blocks, stack_blocks
+from .config import VisionConfig
+from .layers import LayerNorm, Linear, uniform_init
+from .options import Options, precision
 
 __all__ = ["VisionTransformer", "draw_patches", "kept_patches", "normalize_images"]
 

@@ -10,16 +10,16 @@ import numpy as np
 from jaxtyping import Int32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.examples import Batch, Examples
 from bioclip_jax.pipeline.images import ImageConfig, TrainTransform
-from bioclip_jax.pipeline.order import Draws
-from bioclip_jax.pipeline.recycled import RecycledArrays
-from bioclip_jax.pipeline.sampling import Sampling, make_order
-from bioclip_jax.pipeline.slots import SharedSlots
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.pipeline.workers import in_workers
-from bioclip_jax.text.captions import CaptionConfig
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import CaptionConfig, Tokenizer
+
+from .examples import Batch, Examples
+from .order import Draws
+from .recycled import RecycledArrays
+from .sampling import Sampling, make_order
+from .slots import SharedSlots
+from .workers import in_workers
 
 # What a worker hands over at once: large enough to be worth a message, small enough that a batch keeps all
 # busy.

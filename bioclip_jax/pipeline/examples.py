@@ -7,13 +7,13 @@ from jaxtyping import Float32, Int32, UInt8
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import CAUSES, BadImage, TrainTransform, decode
-from bioclip_jax.pipeline.order import CAPTION_DRAW, Draws, Order
-from bioclip_jax.pipeline.recycled import RecycledArrays
-from bioclip_jax.pipeline.slots import SharedSlots
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.pipeline.workers import worker_number
-from bioclip_jax.text.captions import CaptionConfig, MissingCaption, complete_captions, says_unknown
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import CaptionConfig, MissingCaption, Tokenizer, complete_captions, says_unknown
+
+from .order import CAPTION_DRAW, Draws, Order
+from .recycled import RecycledArrays
+from .slots import SharedSlots
+from .workers import worker_number
 
 # Bad samples in a row at one position after which something else must be wrong.
 MAX_ATTEMPTS = 100

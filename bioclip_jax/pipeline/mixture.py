@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.pipeline.order import Order
+from .order import Order
 
 # Positions after which the pattern of sources repeats; shares are rounded to one in so many.
 PATTERN = 4096

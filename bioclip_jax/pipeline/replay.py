@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.batches import TrainBatches
-from bioclip_jax.pipeline.examples import Batch
-from bioclip_jax.text.captions import PLAIN_TYPE, CaptionConfig
+from bioclip_jax.text import PLAIN_TYPE, CaptionConfig
+
+from .batches import TrainBatches
+from .examples import Batch
 
 PREFIX = "replay_"
 # Of the seed's random streams: the tree of life has stream 0.

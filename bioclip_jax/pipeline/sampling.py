@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.mixture import Mixture, pattern_counts
-from bioclip_jax.pipeline.order import Order, Shuffled, Windowed
 from bioclip_jax.pipeline.sources import JoinedSource, Source
+
+from .mixture import Mixture, pattern_counts
+from .order import Order, Shuffled, Windowed
 
 # The parts of a mixture draw from streams of their own, so far apart that a run's other streams stay free.
 _STREAMS_APART = 16

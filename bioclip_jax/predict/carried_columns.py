@@ -7,16 +7,17 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.predict.embedding.columns import Columns
-from bioclip_jax.predict.inputs import ImageFile, expand
+from bioclip_jax.predict.embedding import Columns
 from bioclip_jax.tables import lists_images
+
+from .inputs import ImageFile, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pyarrow as pa
 
-    from bioclip_jax.predict.resume import Answer
+    from .resume import Answer
 
 # Before the name of a column that a result has too.
 _PREFIX = "input_"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from bioclip_jax.distributed.backend import allow_platform, check_backend
+from bioclip_jax.distributed import allow_platform, check_backend
 from bioclip_jax.errors import UserError
 
 # What people call a kind of device, and what JAX calls it; "gpu" is NVIDIA's or AMD's, "cuda" is NVIDIA's

@@ -11,18 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.convert.load import model_files
+from bioclip_jax.convert import model_files
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_output
-from bioclip_jax.predict.embedding.columns import Columns
-from bioclip_jax.predict.embedding.formats import Batch, check_format, rows_path, write_batches
-from bioclip_jax.predict.embedding.stream import stream_vectors
-from bioclip_jax.predict.inputs import ImageFile, expand, find_images
-from bioclip_jax.predict.progress import Unreadable, report_truncated
+from bioclip_jax.predict.embedding import (
+    Batch,
+    Columns,
+    check_format,
+    rows_path,
+    stream_vectors,
+    write_batches,
+)
+
+from .inputs import ImageFile, expand, find_images
+from .progress import Unreadable, report_truncated
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
-    from bioclip_jax.predict.model import Model
+
+    from .model import Model
 
 # Places among the images, and their vectors.
 _Vectors = tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]
@@ -84,7 +91,7 @@ def embed_files(
     columns = Columns(paths, images) if images and format == "parquet" else None
 
     # JAX is loaded once there is something to do.
-    from bioclip_jax.predict.model import load_model
+    from .model import load_model
 
     how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
     loaded = load_model(model, **how, reading=reading)
@@ -128,7 +135,7 @@ def _of_images(
 ) -> Iterator[Batch]:
     vectors = None
     if cache:
-        from bioclip_jax.predict.vector_cache import VectorCache
+        from .vector_cache import VectorCache
 
         vectors = VectorCache()
     streamed = stream_vectors(model, images, unreadable, vectors, **how)

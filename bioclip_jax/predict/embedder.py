@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.convert.load import ModelBundle
-from bioclip_jax.convert.published import Transform
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh, replicated
+from bioclip_jax.convert import ModelBundle, Transform
+from bioclip_jax.distributed import MeshConfig, make_mesh, replicated
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, ReadOptions
-from bioclip_jax.predict.pixels import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
 from bioclip_jax.tables import shown_path
 
+from .pixels import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
+
 if TYPE_CHECKING:
-    from bioclip_jax.predict.encoder import Encoder
+    from .encoder import Encoder
 
 # Called with the place of an image among the inputs and what is wrong with it.
 OnBad = Callable[[int, UserError], None]
@@ -73,7 +73,7 @@ class Embedder:
     @cached_property
     def _encoder(self) -> Encoder:
         # Flax is imported once there is something to encode.
-        from bioclip_jax.predict.encoder import Encoder
+        from .encoder import Encoder
 
         return Encoder(
             self._config, self.preprocess, self.mesh, batch_size=self._batch_size, dtype=self._dtype

@@ -14,13 +14,13 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Float32
 
-from bioclip_jax.distributed.mesh import batch_sharding
-from bioclip_jax.distributed.sharding import activation_sharding
+from bioclip_jax.distributed import activation_sharding, batch_sharding
 from bioclip_jax.models import CLIP, CLIPConfig, graphdef, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.predict.packed_texts import pack, packed_features
-from bioclip_jax.predict.pixels import Pixels
-from bioclip_jax.predict.progress import track
+
+from .packed_texts import pack, packed_features
+from .pixels import Pixels
+from .progress import track
 
 # Tokens in a row of texts: long rows repeat fewer beginnings, and attention's share grows with their square.
 _ROW_LENGTH = 128
@@ -102,7 +102,7 @@ class Encoder:
         if not len(texts):
             return np.empty((0, self._embed_dim), np.float32)
         # Its libraries take a while to import, and who has the texts' vectors already never needs them.
-        from bioclip_jax.text.tokenizer import Tokenizer
+        from bioclip_jax.text import Tokenizer
 
         tokens = Tokenizer(self._context_length)(texts)
         # The end-of-text token has the largest id.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.text.templates import OPENAI_TEMPLATES
+from bioclip_jax.text import OPENAI_TEMPLATES
 
 # Classes whose texts are encoded together.
 _CHUNK = 512

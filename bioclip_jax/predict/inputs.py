@@ -23,8 +23,7 @@ from bioclip_jax.file_kinds import (
     is_unsupported,
     unsupported_kinds,
 )
-from bioclip_jax.pipeline.sources.open import METADATA_FILES
-from bioclip_jax.pipeline.sources.tar_format import BadTar, members
+from bioclip_jax.pipeline.sources import METADATA_FILES, BadTar, members
 from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, lists_images, path_column, read_table, texts
 
 STDIN = "/dev/stdin"

@@ -14,17 +14,24 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
-from bioclip_jax.convert.pretrained import DEFAULT_MODEL, repository
-from bioclip_jax.convert.published import TRANSFORMS, Transform
-from bioclip_jax.convert.weights import is_weights_file
+from bioclip_jax.convert import (
+    DEFAULT_MODEL,
+    TRANSFORMS,
+    ModelBundle,
+    Transform,
+    is_weights_file,
+    repository,
+    resolve,
+    resolve_weights_file,
+)
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.models import CLIPConfig, model_names, nearest_name
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
-from bioclip_jax.predict.devices import local_devices
-from bioclip_jax.predict.embedder import Embedder
-from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.pixels import ImageLike
+
+from .devices import local_devices
+from .embedder import Embedder
+from .inputs import ImageFile
+from .pixels import ImageLike
 
 # The least likeness, as difflib's ratio, of a name to the architecture that it may be a misspelling of.
 _NEAR = 0.8
@@ -82,7 +89,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """What the weights and the architecture are, wherever they lie: see convert/fingerprint.py."""
-        from bioclip_jax.convert.fingerprint import weights_fingerprint
+        from bioclip_jax.convert import weights_fingerprint
 
         return weights_fingerprint(self.embedder.params, self.config)
 

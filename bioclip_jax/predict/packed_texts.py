@@ -17,8 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Int32
 
-from bioclip_jax.models import CLIP
-from bioclip_jax.models.options import precision
+from bioclip_jax.models import CLIP, precision
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from bioclip_jax.convert.load import ModelBundle
-from bioclip_jax.convert.published import Transform
-from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image, to_rgb
-from bioclip_jax.pipeline.images.decode import OnTruncated
-from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.squash import Squash
+from bioclip_jax.convert import ModelBundle, Transform
+from bioclip_jax.pipeline.images import BadImage, OnTruncated, Preprocess, read_image, to_rgb
+
+from .inputs import ImageFile
+from .squash import Squash
 
 # A path, the encoded bytes, a picture, or its uint8 pixels [height, width(, 3)].
 ImageLike = str | os.PathLike | ImageFile | bytes | Image.Image | UInt8[np.ndarray, "height width *channels"]

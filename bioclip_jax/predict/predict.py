@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.convert.load import model_files
+from bioclip_jax.convert import model_files
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_outputs, is_stream
-from bioclip_jax.predict.carried_columns import CarriedColumns
-from bioclip_jax.predict.inputs import ImageFile, find_images
-from bioclip_jax.predict.progress import Unreadable, report_truncated, track
-from bioclip_jax.predict.question import Question
-from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.results import check_format, write_rows
-from bioclip_jax.predict.resume import (
+
+from .carried_columns import CarriedColumns
+from .inputs import ImageFile, find_images
+from .progress import Unreadable, report_truncated, track
+from .question import Question
+from .rank import Rank
+from .results import check_format, write_rows
+from .resume import (
     Answer,
     Journal,
     by_image,
@@ -108,8 +109,9 @@ def predict_files(
     check_not_read({"--output": output, "--log": log, "--report": report}, read)
 
     # JAX is loaded once there is something to do.
-    from bioclip_jax.predict.classifiers.recorder import attach_prediction_recorder, save_recorded_predictions
-    from bioclip_jax.predict.model import load_model
+    from bioclip_jax.predict.classifiers import attach_prediction_recorder, save_recorded_predictions
+
+    from .model import load_model
 
     how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
     loaded = load_model(model, **how, reading=reading)
@@ -176,7 +178,7 @@ def _check_files(output: Path | None, log: Path | None, report: Path | None, res
     """UserError where a file cannot be written, before anything is read."""
     check_outputs({"--output": output, "--log": log, "--report": report})
     if log is not None:
-        from bioclip_jax.predict.classifiers.recorder import verify_recorder_path
+        from bioclip_jax.predict.classifiers import verify_recorder_path
 
         verify_recorder_path(log)
     if report is not None and report.suffix.lower() not in (".html", ".htm"):

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
-from bioclip_jax.predict.resume import Row
+
+from .inputs import ImageFile
+from .rank import MIN_PROB, Rank, as_rank
+from .resume import Row
 
 if TYPE_CHECKING:
-    from bioclip_jax.predict.classifiers.base import BaseClassifier
-    from bioclip_jax.predict.model import Model
+    from bioclip_jax.predict.classifiers import BaseClassifier
+
+    from .model import Model
 
 PathLike = str | os.PathLike[str]
 
@@ -81,15 +83,15 @@ class Question:
     def classifier(self, model: Model) -> BaseClassifier:
         """The classifier that answers it."""
         if self.labels is not None:
-            from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsClassifier
+            from bioclip_jax.predict.classifiers import CustomLabelsClassifier
 
             return CustomLabelsClassifier(self.names, model, labels_as_given=self.labels_as_given)
         if self.bins is not None:
-            from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsBinningClassifier
+            from bioclip_jax.predict.classifiers import CustomLabelsBinningClassifier
 
             return CustomLabelsBinningClassifier(self.names, model)
-        from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
-        from bioclip_jax.predict.taxa.calibrate import read_temperature
+        from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
+        from bioclip_jax.predict.taxa import read_temperature
 
         temperature = (
             1.0 if self.temperature is None else read_temperature(str(self.temperature), model.fingerprint)
@@ -104,7 +106,7 @@ class Question:
         if not self.about_taxa:
             possible, kind = len(classifier.answers), "label" if self.bins is None else "bin"
         else:
-            from bioclip_jax.predict.taxa.head import WITHOUT_VECTOR
+            from bioclip_jax.predict.taxa import WITHOUT_VECTOR
 
             rank = self.rank or Rank.SPECIES
             possible, kind = len(classifier.names.starts(rank)), rank.get_label()
@@ -178,7 +180,7 @@ class Question:
             )
 
     def _read_names(self) -> Any:
-        from bioclip_jax.predict.classifiers.labels import read_bins, read_labels
+        from bioclip_jax.predict.classifiers import read_bins, read_labels
 
         if self.labels is not None:
             return read_labels(self.labels, as_given=self.labels_as_given)
@@ -187,7 +189,7 @@ class Question:
         if self.taxa is not None and not Path(self.taxa).is_file():
             raise UserError(f"the taxa {self.taxa} are not there; make them with `bioclip-jax taxa build`")
         if self.subset is not None:
-            from bioclip_jax.predict.taxa.select import read_subset
+            from bioclip_jax.predict.taxa import read_subset
 
             return read_subset(self.subset)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from bioclip_jax.errors import InvalidValue
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 # Species of no higher probability do not count towards a higher rank, as in pybioclip.
 MIN_PROB = 1e-9

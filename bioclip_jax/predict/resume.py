@@ -19,7 +19,8 @@ from jaxtyping import Int64
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import write_text
 from bioclip_jax.locks import lock
-from bioclip_jax.predict.inputs import ImageFile
+
+from .inputs import ImageFile
 
 Row = Mapping[str, Any]
 # An image and the rows about it, best first.

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.names import has_missing_word, known_text, last_epithet, without_missing_words
-from bioclip_jax.text.taxon import COMMON_SEPARATOR, PREFIX, RANKS, Taxon
+
+from .names import has_missing_word, known_text, last_epithet, without_missing_words
+from .taxon import COMMON_SEPARATOR, PREFIX, RANKS, Taxon
 
 CAPTION_FILES = (
     "scientific_name",

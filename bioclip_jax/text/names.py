@@ -9,7 +9,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
-from bioclip_jax.text.scientific_names import split_name
+from .scientific_names import split_name
 
 # Tables write these where a rank is unknown. Written as a regular expression that Python and Polars both
 # understand.

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from bioclip_jax.text.names import clean_text, genus_and_epithet, known_text, rank_name
-from bioclip_jax.text.scientific_names import split_name
+from .names import clean_text, genus_and_epithet, known_text, rank_name
+from .scientific_names import split_name
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 

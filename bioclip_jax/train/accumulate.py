@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from bioclip_jax.distributed import rows
-from bioclip_jax.train.features import Batch, Encode, Features
+
+from .features import Batch, Encode, Features
 
 Metrics = dict[str, Any]
 # (features, temperature, batch) -> (loss, metrics); temperature: the parameters outside the towers.

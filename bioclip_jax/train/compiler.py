@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
-from bioclip_jax.models.platform import on_nvidia
-from bioclip_jax.train.config import TrainConfig
+from bioclip_jax.models import on_nvidia
+
+from .config import TrainConfig
 
 _TRUTH = {"true": True, "false": False}
 _UNKNOWN = re.compile(r"No such compile option: '([^']+)'")

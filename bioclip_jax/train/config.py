@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from bioclip_jax.checkpoint.config import build
-from bioclip_jax.distributed.mesh import MeshConfig
+from bioclip_jax.checkpoint import build
+from bioclip_jax.distributed import MeshConfig
 from bioclip_jax.errors import UserError
-from bioclip_jax.models.options import Implementation, Remat
-from bioclip_jax.pipeline.batches import DataConfig
+from bioclip_jax.models import Implementation, Remat
+from bioclip_jax.pipeline import DataConfig, ReplayConfig
 from bioclip_jax.pipeline.images import ImageConfig
-from bioclip_jax.pipeline.replay import ReplayConfig
-from bioclip_jax.text.captions import CaptionConfig
-from bioclip_jax.train.optimizer import OptimizerConfig
+from bioclip_jax.text import CaptionConfig
+
+from .optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True)

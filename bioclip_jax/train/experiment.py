@@ -11,21 +11,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.distributed.mesh import batch_sharding, make_mesh, replicated
-from bioclip_jax.distributed.sharding import activation_sharding, check_tensor, parameter_shardings
+from bioclip_jax.checkpoint import Checkpoints
+from bioclip_jax.distributed import (
+    activation_sharding,
+    batch_sharding,
+    check_tensor,
+    make_mesh,
+    parameter_shardings,
+    replicated,
+)
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import LOGIT_BIAS, CLIPConfig, get_config, graphdef, init_params
-from bioclip_jax.pipeline.replay import PREFIX
-from bioclip_jax.train.accumulate import Metrics, loss_and_gradients
-from bioclip_jax.train.compiler import compile_step
-from bioclip_jax.train.config import TrainConfig
-from bioclip_jax.train.features import Batch, draw_kept_patches, make_encode
-from bioclip_jax.train.losses import contrastive_loss
-from bioclip_jax.train.objective import make_objective
-from bioclip_jax.train.optimizer import cosine_schedule, decay_mask, make_optimizer
-from bioclip_jax.train.state import TrainState, init_state
-from bioclip_jax.train.step import make_train_step
+from bioclip_jax.pipeline import PREFIX
+
+from .accumulate import Metrics, loss_and_gradients
+from .compiler import compile_step
+from .config import TrainConfig
+from .features import Batch, draw_kept_patches, make_encode
+from .losses import contrastive_loss
+from .objective import make_objective
+from .optimizer import cosine_schedule, decay_mask, make_optimizer
+from .state import TrainState, init_state
+from .step import make_train_step
 
 
 class Experiment:
@@ -220,7 +227,7 @@ class Experiment:
 
     def _imported(self, name: str) -> Any:
         # Brings the Hub's client along, which only this needs.
-        from bioclip_jax.convert.load import resolve
+        from bioclip_jax.convert import resolve
 
         bundle = resolve(name, image_size=self.model_config.vision.image_size)
         if bundle.config != self.model_config:

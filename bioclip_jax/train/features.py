@@ -10,7 +10,7 @@ from flax import nnx
 
 from bioclip_jax.distributed import rows
 from bioclip_jax.models import CLIP, CLIPConfig, draw_patches, normalize_images
-from bioclip_jax.pipeline.crop import resample
+from bioclip_jax.pipeline import resample
 from bioclip_jax.pipeline.images import ImageConfig
 
 Batch = dict[str, jax.Array]

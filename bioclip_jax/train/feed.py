@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from bioclip_jax.distributed.rows import rows_of_process
-from bioclip_jax.pipeline.batches import train_batches
-from bioclip_jax.pipeline.feed import device_prefetch
-from bioclip_jax.pipeline.replay import PREFIX, REPLAY_STREAM, WithReplay
-from bioclip_jax.pipeline.sampling import Sampling
+from bioclip_jax.distributed import rows_of_process
+from bioclip_jax.pipeline import PREFIX, REPLAY_STREAM, Sampling, WithReplay, device_prefetch, train_batches
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.train.experiment import Experiment
+
+from .experiment import Experiment
 
 # What stays on the host.
 _NOTES = ("bad", "longest")

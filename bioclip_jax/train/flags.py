@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from bioclip_jax.checkpoint.config import nearest
+from bioclip_jax.checkpoint import nearest
 from bioclip_jax.errors import UserError
 
 

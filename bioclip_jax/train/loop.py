@@ -10,21 +10,19 @@ from typing import Any
 
 import jax
 
-from bioclip_jax.checkpoint.config import to_dict
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.distributed.agreement import Agreement
-from bioclip_jax.distributed.startup import is_first_process
+from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory, to_dict
+from bioclip_jax.distributed import Agreement, is_first_process
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sampling import epoch_samples
+from bioclip_jax.pipeline import epoch_samples
 from bioclip_jax.pipeline.sources import Source, open_source
-from bioclip_jax.train.config import TrainConfig
-from bioclip_jax.train.experiment import Experiment
-from bioclip_jax.train.feed import Feed
-from bioclip_jax.train.interrupt import Interrupt
-from bioclip_jax.train.metrics import ProgressLine, open_metrics
-from bioclip_jax.train.resume import check_same_data, check_same_run
-from bioclip_jax.train.run import Evaluate, Interrupted, Run, lacks_evaluation
+
+from .config import TrainConfig
+from .experiment import Experiment
+from .feed import Feed
+from .interrupt import Interrupt
+from .metrics import ProgressLine, open_metrics
+from .resume import check_same_data, check_same_run
+from .run import Evaluate, Interrupted, Run, lacks_evaluation
 
 __all__ = ["Evaluate", "Interrupted", "open_sources", "train"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import jax
 
-from bioclip_jax.checkpoint.config import to_dict
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory, to_dict
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import write_text
-from bioclip_jax.train.config import TrainConfig
+
+from .config import TrainConfig
 
 
 class MetricsWriter:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from bioclip_jax.train.accumulate import Metrics, Objective
-from bioclip_jax.train.features import Batch, Features
-from bioclip_jax.train.losses import PairLoss
+from .accumulate import Metrics, Objective
+from .features import Batch, Features
+from .losses import PairLoss
 
 
 def make_objective(pair_loss: PairLoss) -> Objective:

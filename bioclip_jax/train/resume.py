@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bioclip_jax.checkpoint.config import to_dict
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory, to_dict
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.train.config import TrainConfig
+
+from .config import TrainConfig
 
 # What the checkpoint's arrays or the order of the data depend on.
 _KEPT = (

@@ -11,23 +11,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from bioclip_jax.checkpoint.config import to_dict
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.distributed.agreement import Agreement
-from bioclip_jax.distributed.rows import counts_its_rows
+from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory, to_dict
+from bioclip_jax.distributed import Agreement, counts_its_rows
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline import PREFIX
 from bioclip_jax.pipeline.images import CAUSES
-from bioclip_jax.pipeline.replay import PREFIX
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.train.config import TrainConfig
-from bioclip_jax.train.experiment import Experiment
-from bioclip_jax.train.feed import Fed, Feed
-from bioclip_jax.train.interrupt import Interrupt
-from bioclip_jax.train.metrics import MetricsWriter, ProgressLine
-from bioclip_jax.train.profile import Profile
-from bioclip_jax.train.state import TrainState
-from bioclip_jax.train.throughput import Stopwatch
+
+from .config import TrainConfig
+from .experiment import Experiment
+from .feed import Fed, Feed
+from .interrupt import Interrupt
+from .metrics import MetricsWriter, ProgressLine
+from .profile import Profile
+from .state import TrainState
+from .throughput import Stopwatch
 
 # Called with the parameters and a function that says whether to break off; returns what it measured, by name,
 # or None where it broke off.

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bioclip_jax.train.accumulate import LossAndGradients, Metrics
-from bioclip_jax.train.features import Batch
-from bioclip_jax.train.state import TrainState
+from .accumulate import LossAndGradients, Metrics
+from .features import Batch
+from .state import TrainState
 
 MAX_LOG_SCALE = math.log(100.0)
 

@@ -13,15 +13,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.classifiers.custom_labels import CustomLabelsClassifier
-from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
-from bioclip_jax.predict.embedder import OnBad
-from bioclip_jax.predict.model import Model
-from bioclip_jax.predict.pixels import ImageLike
-from bioclip_jax.predict.rank import Rank
-from bioclip_jax.web.limits import Limits, Turns
-from bioclip_jax.web.metadata import predicted_columns
-from bioclip_jax.web.photos import Photo, Upload, read_photo
+from bioclip_jax.predict import ImageLike, Model, OnBad, Rank
+from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+
+from .limits import Limits, Turns
+from .metadata import predicted_columns
+from .photos import Photo, Upload, read_photo
 
 Row = dict[str, Any]
 

@@ -9,10 +9,11 @@ from fastapi import FastAPI, File, Form, Query, UploadFile
 
 from bioclip_jax import __version__
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.rank import Rank
-from bioclip_jax.text.taxon import RANKS
-from bioclip_jax.web.answers import Answers, Row
-from bioclip_jax.web.photos import Photo, Upload
+from bioclip_jax.predict import Rank
+from bioclip_jax.text import RANKS
+
+from .answers import Answers, Row
+from .photos import Photo, Upload
 
 Files = Annotated[list[UploadFile], File()]
 Count = Annotated[int, Query(ge=1, le=100)]

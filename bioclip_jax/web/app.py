@@ -14,15 +14,16 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.web.answers import Answers
-from bioclip_jax.web.api import add_routes
-from bioclip_jax.web.examples import Example
-from bioclip_jax.web.folder import Folder
-from bioclip_jax.web.guard import Guard
-from bioclip_jax.web.limits import Busy
-from bioclip_jax.web.look import css, head, theme
-from bioclip_jax.web.page import build_page
-from bioclip_jax.web.uploads import only_uploads
+
+from .answers import Answers
+from .api import add_routes
+from .examples import Example
+from .folder import Folder
+from .guard import Guard
+from .limits import Busy
+from .look import css, head, theme
+from .page import build_page
+from .uploads import only_uploads
 
 # Visitors whose photos are kept at a time; the one who was here longest ago is forgotten first.
 _VISITORS = 256

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bioclip_jax.markup import text
-from bioclip_jax.predict.classifiers.base import UNKNOWN
-from bioclip_jax.predict.classifiers.explanation import Explained, Node, RankAnswer
-from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
-from bioclip_jax.predict.rank import Rank
-from bioclip_jax.text.taxon import RANKS
-from bioclip_jax.web.markup import bar, bars, download, empty, percent, picture, species_name, table
-from bioclip_jax.web.photos import Photo
+from bioclip_jax.predict import Rank
+from bioclip_jax.predict.classifiers import UNKNOWN, Explained, Node, RankAnswer, TreeOfLifeClassifier
+from bioclip_jax.text import RANKS
+
+from .markup import bar, bars, download, empty, percent, picture, species_name, table
+from .photos import Photo
 
 Row = dict[str, Any]
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.web.photos import Upload, read_photo
+from bioclip_jax.predict import ImageFile
+
+from .photos import Upload, read_photo
 
 _COUNT = 6
 # An individual that is in none of the quickstart's splits.

@@ -13,13 +13,14 @@ from jaxtyping import Float64
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, open_image
-from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict import find_images
 from bioclip_jax.tables import is_table
-from bioclip_jax.web.answers import Answers
-from bioclip_jax.web.limits import Busy
-from bioclip_jax.web.metadata import Columns, read_metadata
-from bioclip_jax.web.photos import Photo, make_thumbnail
-from bioclip_jax.web.projection import project
+
+from .answers import Answers
+from .limits import Busy
+from .metadata import Columns, read_metadata
+from .photos import Photo, make_thumbnail
+from .projection import project
 
 # A map of more points shows a person no more, and t-SNE takes minutes.
 MOST_IMAGES = 2000

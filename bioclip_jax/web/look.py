@@ -8,9 +8,9 @@ from importlib import resources
 
 import gradio as gr
 
-from bioclip_jax.web.examples import Example
-from bioclip_jax.web.limits import Limits
-from bioclip_jax.web.photos import data_url
+from .examples import Example
+from .limits import Limits
+from .photos import data_url
 
 # Fonts of the reader's system: none is fetched.
 _LETTERS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")

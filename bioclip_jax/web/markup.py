@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bioclip_jax.markup import text
-from bioclip_jax.web.photos import data_url
+
+from .photos import data_url
 
 
 def percent(score: float) -> str:

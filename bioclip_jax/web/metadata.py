@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bioclip_jax.tables import path_column, read_table, texts
-from bioclip_jax.text.taxon import RANKS
-from bioclip_jax.web.photos import Photo
+from bioclip_jax.text import RANKS
+
+from .photos import Photo
 
 Columns = Mapping[str, str]
 

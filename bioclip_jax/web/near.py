@@ -12,12 +12,12 @@ from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, open_image
-from bioclip_jax.predict.search.query import within_filter
-from bioclip_jax.predict.search.table import ImageIndex, check_same_model
-from bioclip_jax.web.photos import make_thumbnail
+from bioclip_jax.predict.search import ImageIndex, check_same_model, within_filter
+
+from .photos import make_thumbnail
 
 if TYPE_CHECKING:
-    from bioclip_jax.predict.model import Model
+    from bioclip_jax.predict import Model
 
 # What is of use to the index only.
 _INNER = ("id", "sha256")

@@ -8,13 +8,14 @@ from typing import Any
 import gradio as gr
 
 from bioclip_jax.markup import text
-from bioclip_jax.web.answers import Answers
-from bioclip_jax.web.examples import Example
-from bioclip_jax.web.folder import Folder
-from bioclip_jax.web.metadata import colour_columns, default_column
-from bioclip_jax.web.photos import Photo
-from bioclip_jax.web.projection import methods
-from bioclip_jax.web.visits import NO_INDEX, NO_PHOTOS, NO_TAXA, Visits, told
+
+from .answers import Answers
+from .examples import Example
+from .folder import Folder
+from .metadata import colour_columns, default_column
+from .photos import Photo
+from .projection import methods
+from .visits import NO_INDEX, NO_PHOTOS, NO_TAXA, Visits, told
 
 TABS = ("Identify", "Labels", "Similar", "Map")
 _MINE = "Your photos"

@@ -16,9 +16,8 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image
-from bioclip_jax.pipeline.images.recover import without_texts
-from bioclip_jax.predict.classifiers.explanation import Explained
+from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image, without_texts
+from bioclip_jax.predict.classifiers import Explained
 
 # Pillow reads more, some of it through programs of the system (EPS through Ghostscript).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")

@@ -15,14 +15,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.web.limits import Limits
+
+from .limits import Limits
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
-    from bioclip_jax.predict.model import Model
-    from bioclip_jax.predict.rank import Rank
-    from bioclip_jax.web.answers import PhotoTaxa
-    from bioclip_jax.web.near import Near
+    from bioclip_jax.predict import Model, Rank
+
+    from .answers import PhotoTaxa
+    from .near import Near
 
 
 def serve_page(
@@ -75,12 +76,12 @@ def serve_page(
         raise UserError("--skip-unknown is about --subset, which is not given; leave it out")
     written: list[str] = []
     if labels is not None:
-        from bioclip_jax.predict.classifiers.labels import read_labels
+        from bioclip_jax.predict.classifiers import read_labels
 
         written = read_labels(labels)
     selection = None
     if subset is not None:
-        from bioclip_jax.predict.taxa.select import read_subset
+        from bioclip_jax.predict.taxa import read_subset
 
         selection = read_subset(subset)
     limits = Limits(file_mb=max_upload_mb, request_mb=10 * max_upload_mb, waiting=queue)
@@ -93,11 +94,12 @@ def serve_page(
             raise UserError(
                 "the page needs gradio; install it with: pip install 'bioclip-jax[web]'"
             ) from error
-        from bioclip_jax.predict.model import load_model
-        from bioclip_jax.web.answers import Answers
-        from bioclip_jax.web.app import build_app
-        from bioclip_jax.web.examples import examples
-        from bioclip_jax.web.folder import Folder
+        from bioclip_jax.predict import load_model
+
+        from .answers import Answers
+        from .app import build_app
+        from .examples import examples
+        from .folder import Folder
 
         near = _index(index)
         if model is None and near is not None:
@@ -146,8 +148,9 @@ def _taxa(
     skip_unknown: bool,
 ) -> PhotoTaxa | None:
     """The chosen taxa of a file, or without one those of the model; None, and a warning, where it has none."""
-    from bioclip_jax.predict.taxa.calibrate import read_temperature
-    from bioclip_jax.web.answers import PhotoTaxa
+    from bioclip_jax.predict.taxa import read_temperature
+
+    from .answers import PhotoTaxa
 
     degrees = 1.0 if temperature is None else read_temperature(str(temperature), model.fingerprint)
     try:
@@ -166,7 +169,7 @@ def _taxa(
 def _index(directory: str | os.PathLike[str] | None) -> Near | None:
     if directory is None:
         return None
-    from bioclip_jax.web.near import Near
+    from .near import Near
 
     return Near(directory)
 

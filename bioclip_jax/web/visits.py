@@ -17,17 +17,18 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.markup import text
 from bioclip_jax.tables import is_table
 from bioclip_jax.web import cards
-from bioclip_jax.web.answers import Answers
-from bioclip_jax.web.api import split
-from bioclip_jax.web.examples import Example
-from bioclip_jax.web.folder import Folder
-from bioclip_jax.web.map import Point, draw
-from bioclip_jax.web.markup import empty, failed, picture, sentence
-from bioclip_jax.web.metadata import Columns, read_metadata
-from bioclip_jax.web.near import thumbnail_of
-from bioclip_jax.web.photos import Photo, Upload, data_url
-from bioclip_jax.web.projection import compiles_first, project
-from bioclip_jax.web.uploads import uploaded
+
+from .answers import Answers
+from .api import split
+from .examples import Example
+from .folder import Folder
+from .map import Point, draw
+from .markup import empty, failed, picture, sentence
+from .metadata import Columns, read_metadata
+from .near import thumbnail_of
+from .photos import Photo, Upload, data_url
+from .projection import compiles_first, project
+from .uploads import uploaded
 
 NO_PHOTOS = empty("No photos yet", "Drop some into the box above, or choose one of the examples.")
 NO_TAXA = empty(

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row, first_file, taxon_features
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
 
 _SETS = {
     "desert-lion": "desert-lion-conservation-camera-traps",

@@ -7,7 +7,7 @@ import numpy as np
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row, first_file, taxon_features
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 _HABITATS = ("Tropical", "Temperate", "Subtropical", "Boreal", "Polar", "freshwater", "saltwater", "brackish")
 _UNKNOWN = -1

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row, first_file, images_by_name
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.names import known_text
+from bioclip_jax.text import known_text
 
 _SETS = {
     "PLK": "Plankton",

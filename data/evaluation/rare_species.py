@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row, first_file, images_by_name, taxon_features
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 _IDS = ("rarespecies_id", "eol_content_id", "eol_page_id")
 

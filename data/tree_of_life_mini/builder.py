@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from bioclip_jax.datasets.tree_of_life_mini import tree
 from bioclip_jax.datasets.tree_of_life_mini.individual import Individual
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 _FIRST_NUMBER = {"train": 0, "validation": 2000, "test": 4000, "unseen": 6000}
 _THREADS = 2

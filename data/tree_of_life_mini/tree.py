@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from bioclip_jax.datasets.tree_of_life_mini import palette
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ from bioclip_jax.analyze.embeddings import Embeddings, of_labelled, read_embeddi
 from bioclip_jax.analyze.pictures import thumbnail
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import FolderSource, Sample
-from bioclip_jax.predict.embedding.formats import Batch, write_batches
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.predict import ImageFile
+from bioclip_jax.predict.embedding import Batch, LabelledVectors, write_batches
+from bioclip_jax.text import Taxon
 
 VECTORS = np.array([[3, 4, 0], [0, 0, 2], [1, 1, 1], [-5, 0, 0]], np.float32)
 

@@ -12,12 +12,11 @@ from PIL import Image
 
 from bioclip_jax.analyze.overview import draw_overview, map_points, write_overview
 from bioclip_jax.analyze.plots import FreeRoom, family_colors, plot_training_curve, smooth
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 
 def clusters(families: int, each: int, seed: int = 0):

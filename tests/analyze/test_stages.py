@@ -10,14 +10,12 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.analyze.stages import open_stages
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
+from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.predict.model import load_model
+from bioclip_jax.predict import load_model
 
 CONFIG = get_config("ViT-Test-16")
 

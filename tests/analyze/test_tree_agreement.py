@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from bioclip_jax.analyze.dendrogram import average_linkage, cut, tree_of_lineages, tree_of_linkage, untangle
 from bioclip_jax.analyze.tree_agreement import cosine_distances, taxonomy, tree_agreement
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
 
 
 def random_taxa(rng, number):

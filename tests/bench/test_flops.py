@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from bioclip_jax.models import get_config, graphdef, init_params
-from bioclip_jax.models.options import Remat
+from bioclip_jax.models import Remat, get_config, graphdef, init_params
 from bioclip_jax.train.throughput import Stopwatch, image_flops, loss_flops, text_flops, tower_work
 
 # Wide and long enough for the matrix products to be nearly all of the work.

@@ -8,8 +8,7 @@ import pytest
 from bioclip_jax.bench import memory, memory_model
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config
-from bioclip_jax.train.config import train_config
-from bioclip_jax.train.experiment import Experiment
+from bioclip_jax.train import Experiment, train_config
 
 
 def config(**values):

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_jax.bench.scaling import EPOCHS, GPUS, IMAGES, Cluster, Job, model_scaling, scaling_table, step
-from bioclip_jax.distributed.mesh import MeshConfig
+from bioclip_jax.distributed import MeshConfig
 from bioclip_jax.errors import UserError
-from bioclip_jax.train.config import train_config
+from bioclip_jax.train import train_config
 
 VIT_L_14 = dict(parameters=428e6, embed_dim=768, tokens=257, width=1024, layers=24)
 RECIPE = Job(batch=90_112, replay=10_240, pairs_per_second=850.0, **VIT_L_14)

@@ -8,8 +8,7 @@ import pytest
 from bioclip_jax.bench import matmul, train
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config
-from bioclip_jax.train.config import train_config
-from bioclip_jax.train.throughput import loss_flops, tower_work
+from bioclip_jax.train import loss_flops, tower_work, train_config
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import torch
 
 from bioclip_jax.bench import peer_process, train_peer
 from bioclip_jax.errors import UserError
-from bioclip_jax.train.config import train_config
+from bioclip_jax.train import train_config
 
 
 def config(**values):

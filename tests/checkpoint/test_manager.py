@@ -9,8 +9,7 @@ import pytest
 
 from bioclip_jax.checkpoint.layout import TrainingDirectory
 from bioclip_jax.checkpoint.manager import Checkpoints, restore_params
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
-from bioclip_jax.distributed.sharding import parameter_shardings
+from bioclip_jax.distributed import MeshConfig, make_mesh, parameter_shardings
 from bioclip_jax.errors import UserError
 
 

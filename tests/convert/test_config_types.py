@@ -13,7 +13,7 @@ import pytest
 from bioclip_jax.convert.hub import export_model
 from bioclip_jax.convert.load import inherited, resolve
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.model import load_model
+from bioclip_jax.predict import load_model
 
 CASES = {
     "preprocess_cfg": [

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints
+from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
 from bioclip_jax.convert.hub import export_model
 from bioclip_jax.convert.hub_files import download_pair
 from bioclip_jax.convert.load import resolve

@@ -14,7 +14,7 @@ from open_clip_peer import numpy_state_dict, open_clip_features, telling_open_cl
 from bioclip_jax.convert.open_clip import from_state_dict, state_dict_items, to_state_dict
 from bioclip_jax.models import blocks, get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import Tokenizer
 
 TEXTS = [
     "a photo of Malus domestica with common name apple.",

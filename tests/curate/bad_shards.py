@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bioclip_jax.text.captions import CAPTION_FILES, captions_from_taxon
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import CAPTION_FILES, Taxon, captions_from_taxon
 
 Files = list[tuple[str, bytes]]
 

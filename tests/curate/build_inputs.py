@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
 
 GENERA = ("Malus", "Pyrus", "Prunus", "Sorbus", "Rosa", "Rubus")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
 

@@ -16,7 +16,7 @@ from bioclip_jax.curate.taxonomy.backbone import Backbone
 from bioclip_jax.curate.taxonomy.report import alignment_report
 from bioclip_jax.curate.taxonomy.table import align_table
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 
 @pytest.fixture(scope="module", params=["gbif", "col"])

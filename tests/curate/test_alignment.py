@@ -6,7 +6,7 @@ from made_backbone import BEAR, CASES, write_col, write_gbif
 
 from bioclip_jax.curate.taxonomy.align import align_names, align_taxa
 from bioclip_jax.curate.taxonomy.backbone import Backbone
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 
 @pytest.fixture(scope="module", params=["gbif", "col"])

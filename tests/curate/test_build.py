@@ -24,8 +24,7 @@ from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.engines import open_engine
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.pipeline.sources import RecordWriter, Sample, TarSource, open_source
-from bioclip_jax.text.captions import CAPTION_FILES, captions_from_taxon
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import CAPTION_FILES, RANKS, Taxon, captions_from_taxon
 
 COUNT = 70  # two chunks
 

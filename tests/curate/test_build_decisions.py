@@ -21,8 +21,7 @@ from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample, open_source
-from bioclip_jax.text.captions import captions_from_taxon
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon, captions_from_taxon
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from bioclip_jax.curate.building.resize import image_size
 from bioclip_jax.curate.building.settings import BuildSettings
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.text.captions import captions_from_taxon
+from bioclip_jax.text import captions_from_taxon
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from PIL import Image
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import decode
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
 
 FOX = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Vulpes", "vulpes", "red fox")
 PIXELS = np.random.default_rng(7).integers(0, 256, (5, 24, 40, 3), dtype=np.uint8)

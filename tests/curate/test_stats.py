@@ -29,9 +29,7 @@ from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, open_source
-from bioclip_jax.text.captions import captions_from_taxon
-from bioclip_jax.text.taxon import RANKS, Taxon
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import RANKS, Taxon, Tokenizer, captions_from_taxon
 
 APPLE = Taxon(
     "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"

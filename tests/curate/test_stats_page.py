@@ -21,7 +21,7 @@ from bioclip_jax.curate.counting.stats import shard_stats
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.markup import data_size, json_text, number, share
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"&amp;"

@@ -14,7 +14,7 @@ from bioclip_jax.curate.building.job import chunk_starts
 from bioclip_jax.curate.building.prepare import shard_key
 from bioclip_jax.curate.tar_writer import TarShardWriter, _header, image_kind
 from bioclip_jax.pipeline.sources import Sample, open_source
-from bioclip_jax.text.captions import CAPTION_FILES, MissingCaption, captions_from_taxon
+from bioclip_jax.text import CAPTION_FILES, MissingCaption, captions_from_taxon
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=130).map(
     str.strip

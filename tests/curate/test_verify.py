@@ -23,12 +23,10 @@ from bioclip_jax.curate.verify.names import safe_key, unsafe
 from bioclip_jax.curate.verify.raw import read_key
 from bioclip_jax.curate.verify.shards import Shard, check_shard
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.batches import train_batches
+from bioclip_jax.pipeline import train_batches
 from bioclip_jax.pipeline.images import CAUSES
 from bioclip_jax.pipeline.sources import RecordWriter, Sample, open_source
-from bioclip_jax.text.captions import captions_from_taxon, complete_captions
-from bioclip_jax.text.names import known_text
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon, captions_from_taxon, complete_captions, known_text
 
 
 @pytest.fixture(autouse=True)

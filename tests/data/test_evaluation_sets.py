@@ -14,8 +14,7 @@ import bioclip_jax.datasets
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.class_names import class_text
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.text.captions import captions_from_taxon, complete_captions
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon, captions_from_taxon, complete_captions
 
 DEER = Taxon(
     "Animalia",

@@ -9,8 +9,7 @@ import pytest
 from made_layouts import picture, put, write_lines, write_table
 
 from bioclip_jax.cli import main
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 

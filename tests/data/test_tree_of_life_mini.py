@@ -15,8 +15,7 @@ from color_baseline import histogram_accuracy
 from bioclip_jax.datasets.tree_of_life_mini import MiniConfig, palette, plans, tree
 from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 from bioclip_jax.datasets.tree_of_life_mini.individual import Individual
-from bioclip_jax.text.captions import captions_from_taxon
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS, captions_from_taxon
 
 SPECIES = tree.species()
 SPLITS = ("train", "validation", "test", "unseen")

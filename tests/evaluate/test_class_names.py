@@ -14,10 +14,9 @@ from bioclip_jax.evaluate.class_names import candidates, class_text, label_of, l
 from bioclip_jax.evaluate.few_shot import FewShot
 from bioclip_jax.evaluate.protocol import Towers
 from bioclip_jax.evaluate.zero_shot import ZeroShot
-from bioclip_jax.pipeline.sources import FolderSource
-from bioclip_jax.pipeline.sources.sample import sample_from_row
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.pipeline.sources import FolderSource, sample_from_row
+from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.text import Taxon
 
 COLUMNS = (
     "kingdom",

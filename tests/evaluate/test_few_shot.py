@@ -13,7 +13,7 @@ from bioclip_jax.evaluate.few_shot import FewShot, draw
 from bioclip_jax.evaluate.nearest_centroid import nearest_centroids
 from bioclip_jax.evaluate.plantdoc import PlantDoc
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.predict.embedding import LabelledVectors
 
 DIM = 12
 

@@ -15,7 +15,7 @@ from bioclip_jax.evaluate.f1 import f1_scores, resampled_macro_f1
 from bioclip_jax.evaluate.fishnet import TRAITS, FishNet, read_traits
 from bioclip_jax.evaluate.probe import fit_probe
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.predict.embedding import LabelledVectors
 
 ALL = dict(zip(TRAITS, ["pelagic", "1", 0, 1.0, "0", "1.0", "0.0", 1, 0]))
 

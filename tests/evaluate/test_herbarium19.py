@@ -12,8 +12,8 @@ from bioclip_jax.evaluate.category_discovery import cluster_hits, nearest, semi_
 from bioclip_jax.evaluate.herbarium19 import Herbarium19, read_classes
 from bioclip_jax.evaluate.herbarium19_classes import OLD
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.text import Taxon
 
 
 def plain_kmeans(unlabelled, labelled, labels, k, seed, iterations=10, tolerance=1e-4):

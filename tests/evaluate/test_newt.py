@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.newt import NeWT
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
+from bioclip_jax.predict.embedding import LabelledVectors
 
 DRAWS = 12
 DIM = 40

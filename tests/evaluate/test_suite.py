@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle, resolve
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
+from bioclip_jax.convert import ModelBundle, resolve, write_model_directory
+from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.errors import DataMissing, UserError
 from bioclip_jax.evaluate.checkpoints import evaluate_checkpoints
 from bioclip_jax.evaluate.protocol import Score, Towers
@@ -27,10 +25,8 @@ from bioclip_jax.evaluate.suite import Entry, Location, Skipped, Suite, read_sui
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import FolderSource, Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.predict.encoder import Encoder
-from bioclip_jax.predict.pixels import load_pixels
-from bioclip_jax.predict.vector_cache import VectorCache
+from bioclip_jax.predict import Encoder, VectorCache, load_pixels
+from bioclip_jax.predict.embedding import LabelledVectors
 
 CONFIG = get_config("ViT-Test-16")
 SUITE_FILE = Path(__file__).resolve().parents[2] / "configs" / "bioclip2.yaml"

@@ -18,8 +18,8 @@ from bioclip_jax.evaluate.report.terminal import describe_result, describe_suite
 from bioclip_jax.evaluate.results import plain
 from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.text import Taxon
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,8 @@ from flax import nnx
 from PIL import Image
 
 from bioclip_jax.cli import main
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
-from bioclip_jax.distributed.sharding import parameter_shardings
+from bioclip_jax.convert import ModelBundle, write_model_directory
+from bioclip_jax.distributed import MeshConfig, make_mesh, parameter_shardings
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.class_names import candidates
 from bioclip_jax.evaluate.hook import EvaluationHook
@@ -25,9 +23,9 @@ from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import FolderSource, open_source
-from bioclip_jax.predict.encoder import Encoder
-from bioclip_jax.text.tokenizer import Tokenizer
-from bioclip_jax.train.config import train_config
+from bioclip_jax.predict import Encoder
+from bioclip_jax.text import Tokenizer
+from bioclip_jax.train import train_config
 
 CONFIG = get_config("ViT-Test-16")
 PREPROCESS = Preprocess(CONFIG.vision.image_size, resize_mode="squash")

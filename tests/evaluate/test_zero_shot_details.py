@@ -14,8 +14,8 @@ from bioclip_jax.evaluate.details import tables
 from bioclip_jax.evaluate.protocol import Towers
 from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding.labelled import LabelledVectors
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.text import RANKS, Taxon
 
 DIM = 12
 SCALE = 9.0

@@ -8,8 +8,7 @@ import numpy as np
 import webdataset
 from PIL import Image
 
-from bioclip_jax.text.captions import captions_from_taxon
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon, captions_from_taxon
 
 GENERA = ("Malus", "Pyrus", "Prunus", "Citrus", "Rosa")
 

@@ -22,8 +22,7 @@ from bioclip_jax.pipeline.order import Shuffled
 from bioclip_jax.pipeline.sampling import Sampling
 from bioclip_jax.pipeline.slots import SharedSlots
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.text.captions import CaptionConfig
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import CaptionConfig, Tokenizer
 
 # Only the whole image has all of its area.
 WHOLE = ImageConfig(scale=(1.0, 1.0))

@@ -14,7 +14,7 @@ from bioclip_jax.pipeline.sources import TarSource, open_source
 from bioclip_jax.pipeline.sources.tar_format import BLOCK, members, next_tar
 from bioclip_jax.pipeline.sources.tar_scan import scan_spans
 from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource
-from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict import find_images
 
 
 def reader(content: bytes):

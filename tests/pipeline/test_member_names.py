@@ -11,7 +11,7 @@ import pytest
 from made_shards import encoded, good_sample, picture
 from test_tar_source import plain_tar
 
-from bioclip_jax.curate.counting.stats import shard_stats
+from bioclip_jax.curate.counting import shard_stats
 from bioclip_jax.curate.verify import verify_shards
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches

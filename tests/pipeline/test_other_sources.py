@@ -20,8 +20,7 @@ from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import CAUSES, decode
 from bioclip_jax.pipeline.sampling import Sampling
 from bioclip_jax.pipeline.sources import FolderSource, RecordWriter, Sample, open_source
-from bioclip_jax.text.captions import captions_from_taxon
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon, captions_from_taxon
 
 APPLE = Taxon(
     "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"

@@ -10,7 +10,7 @@ from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.order import Draws, Shuffled
 from bioclip_jax.pipeline.replay import REPLAY_STREAM, ReplayConfig, WithReplay
 from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.text.captions import CaptionConfig
+from bioclip_jax.text import CaptionConfig
 
 
 def test_both_streams_are_what_each_is_alone(shards):

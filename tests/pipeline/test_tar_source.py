@@ -17,7 +17,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import TarSource, open_source, tar_index
 from bioclip_jax.pipeline.sources import tar as tar_module
 from bioclip_jax.pipeline.sources.tar_format import BadTar
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 
 def plain_tar(path: Path, files: dict[str, bytes], format: int = tarfile.PAX_FORMAT) -> Path:

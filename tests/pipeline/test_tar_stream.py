@@ -18,7 +18,7 @@ from bioclip_jax.pipeline.sampling import Sampling
 from bioclip_jax.pipeline.sources import open_source, storage, tar_stream
 from bioclip_jax.pipeline.sources.tar_format import split_name
 from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource
-from bioclip_jax.text.captions import CaptionConfig
+from bioclip_jax.text import CaptionConfig
 
 
 @pytest.fixture(scope="module")

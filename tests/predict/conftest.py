@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.encoder import Encoder
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import Tokenizer
 
 CONFIG = get_config("ViT-Test-16")
 PREPROCESS = Preprocess(CONFIG.vision.image_size, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))

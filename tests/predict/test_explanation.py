@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bioclip_jax import Rank, TreeOfLifeClassifier
 from bioclip_jax.predict.classifiers.explanation import RankAnswer, build_tree, lineage_through
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 FINCHES = {
     "Geospiza fortis": 0.21,

@@ -5,11 +5,8 @@ import numpy as np
 import pytest
 
 import bioclip_jax
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints
-from bioclip_jax.convert.fingerprint import weights_fingerprint
-from bioclip_jax.convert.hub import export_model, import_model
-from bioclip_jax.convert.load import resolve
+from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
+from bioclip_jax.convert import export_model, import_model, resolve, weights_fingerprint
 from bioclip_jax.models import get_config
 
 

@@ -16,8 +16,7 @@ from bioclip_jax.predict.classifiers.custom_labels import (
 )
 from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins, read_labels
 from bioclip_jax.predict.head import class_embeddings
-from bioclip_jax.text.names import clean_text
-from bioclip_jax.text.templates import OPENAI_TEMPLATES
+from bioclip_jax.text import OPENAI_TEMPLATES, clean_text
 
 LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
 BINS = {"apple": "fruit", "a ripe banana": "fruit", "Solanum lycopersicum": "berry", "mushroom": "fungus"}

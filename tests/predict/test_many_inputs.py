@@ -180,7 +180,7 @@ def test_every_suffix_of_the_list_is_decoded_and_found(suffix, photos):
     os.rename(photos / f"z{suffix}", photos / f"Z{suffix.upper()}")
     Image.new("RGB", (20, 10), "red").save(photos / f"k{suffix}")
     make_tar(photos / "t.tar", **{f"K{suffix.upper()}": (photos / f"k{suffix}").read_bytes()})
-    from bioclip_jax.pipeline.images.decode import decode
+    from bioclip_jax.pipeline.images.decoding import decode
     from bioclip_jax.pipeline.sources import open_source
 
     found = [image for image in find_images(["ph"]) if Path(image.name).stem.lower() in "zk"]

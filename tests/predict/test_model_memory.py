@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from bioclip_jax.convert.load import resolve
+from bioclip_jax.convert import resolve
 from bioclip_jax.predict.embedder import Embedder
 
 

@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.predict.packed_texts import pack
-from bioclip_jax.text.templates import OPENAI_TEMPLATES
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import OPENAI_TEMPLATES, Tokenizer
 
 END = 9
 # Few ids, so that texts begin alike; 0 is a token, and the padding.

@@ -18,7 +18,7 @@ from PIL import Image
 import bioclip_jax
 from bioclip_jax import strict_json
 from bioclip_jax.cli import main
-from bioclip_jax.convert.hub import write_model_directory
+from bioclip_jax.convert import write_model_directory
 from bioclip_jax.predict import results
 from bioclip_jax.predict.classifiers.labels import read_labels
 from bioclip_jax.predict.taxa.build import build_taxa

@@ -11,11 +11,11 @@ from PIL import Image, ImageOps
 import bioclip_jax as bj
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.run import Evaluator
+from bioclip_jax.evaluate import Evaluator
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict.pixels import load_pixels
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 EXIF = Image.Exif()
 EXIF[0x0112] = 6

@@ -21,7 +21,7 @@ from PIL import Image
 
 import bioclip_jax
 from bioclip_jax.cli import main
-from bioclip_jax.convert.hub import write_model_directory
+from bioclip_jax.convert import write_model_directory
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embed import embed_files
 from bioclip_jax.predict.search.adder import Adder

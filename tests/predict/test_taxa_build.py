@@ -18,7 +18,7 @@ from bioclip_jax.predict.taxa.build import _names_in, build_taxa
 from bioclip_jax.predict.taxa.head import WITHOUT_VECTOR, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.precision import rounding_effect
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 # One prompt in place of 80, for tests that are not about them.
 ONE = ("a photo of {}.",)

@@ -10,7 +10,7 @@ import pytest
 from hub_cache import into_cache
 
 import bioclip_jax
-from bioclip_jax.convert.hub import import_model
+from bioclip_jax.convert import import_model
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.taxa.build import build_taxa
 from bioclip_jax.predict.taxa.find import open_taxa

@@ -17,9 +17,15 @@ from PIL import Image
 
 import bioclip_jax
 from bioclip_jax.cli import main
-from bioclip_jax.convert import published
-from bioclip_jax.convert.hub import export_model, import_model, write_model_directory
-from bioclip_jax.convert.load import ModelBundle, resolve, resolve_weights_file
+from bioclip_jax.convert import (
+    ModelBundle,
+    export_model,
+    import_model,
+    published,
+    resolve,
+    resolve_weights_file,
+    write_model_directory,
+)
 from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.pixels import choose_preprocess

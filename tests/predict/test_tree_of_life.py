@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 import bioclip_jax
 from bioclip_jax import Rank, TreeOfLifeClassifier
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.classifiers.explanation import RankAnswer, backed_off
 from bioclip_jax.predict.taxa.build import build_taxa
 from bioclip_jax.predict.taxa.head import TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.score import TaxaScorer, largest
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "tree_of_life_peer.py"
 
@@ -301,8 +301,7 @@ def test_the_head_beside_a_model_is_found(model_directory, tmp_path):
     rows = TreeOfLifeClassifier(model_str=str(folder)).predict(image)
     assert {row["common_name"] for row in rows} == {"lion", "apple"} and rows[0]["file_name"] == "0"
     # It goes along to where the model goes, but not to other weights.
-    from bioclip_jax.convert.hub import export_model, write_model_directory
-    from bioclip_jax.convert.load import resolve
+    from bioclip_jax.convert import export_model, resolve, write_model_directory
 
     assert TreeOfLifeClassifier(export_model(folder, tmp_path / "export")).predict(image) == rows
     bundle = resolve(folder)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.sample import sample_from_row
+from bioclip_jax.pipeline.sources import sample_from_row
 from bioclip_jax.text.captions import (
     CAPTION_FILES,
     CaptionConfig,

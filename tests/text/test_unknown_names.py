@@ -9,10 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.evaluate.class_names import candidates
-from bioclip_jax.pipeline.batches import train_batches
+from bioclip_jax.curate.building import BuildSettings, build_shards
+from bioclip_jax.evaluate import candidates
+from bioclip_jax.pipeline import train_batches
 from bioclip_jax.pipeline.images import CAUSES
 from bioclip_jax.pipeline.sources import RecordWriter, open_source
 from bioclip_jax.predict.taxa.build import _names_in

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioclip_jax.text.captions import captions_from_taxon
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon, captions_from_taxon
 
 TAXA = [
     Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"),

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from training_process import Training
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints
+from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
 from bioclip_jax.cli import main
-from bioclip_jax.convert.hub import export_model, write_model_directory
-from bioclip_jax.convert.load import ModelBundle, resolve
+from bioclip_jax.convert import ModelBundle, export_model, resolve, write_model_directory
 from bioclip_jax.convert.published import Origin
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from training_process import Training, losses
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.cli import main
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, Mesh
 
-from bioclip_jax.distributed.mesh import MeshConfig, batch_sharding, make_mesh, replicated
+from bioclip_jax.distributed import MeshConfig, batch_sharding, make_mesh, replicated
 from bioclip_jax.train.losses import contrastive_loss
 
 NAMES = ["infonce", "siglip"]

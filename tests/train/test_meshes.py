@@ -11,10 +11,10 @@ import pytest
 from flax import nnx
 
 from bioclip_jax.convert.open_clip import from_state_dict, to_state_dict
-from bioclip_jax.distributed.mesh import make_mesh
+from bioclip_jax.distributed import make_mesh
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import Tokenizer
 from bioclip_jax.train import experiment as experiment_module
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.experiment import Experiment

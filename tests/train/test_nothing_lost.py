@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from training_process import Training, losses, one_line_error
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import restore_params
+from bioclip_jax.checkpoint import TrainingDirectory, restore_params
 from bioclip_jax.text.tokenizer import END, Tokenizer
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.flags import read_config

@@ -10,7 +10,7 @@ import pytest
 
 from bioclip_jax.convert.open_clip import from_state_dict
 from bioclip_jax.models import get_config
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.text import Tokenizer
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.experiment import Experiment
 

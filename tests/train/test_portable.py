@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from jax import export
 
-from bioclip_jax.distributed.mesh import MeshConfig, make_mesh
+from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import ImageConfig
-from bioclip_jax.predict.encoder import Encoder
+from bioclip_jax.predict import Encoder
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.experiment import Experiment
 

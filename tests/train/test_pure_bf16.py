@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from training_process import Training
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.cli import main
-from bioclip_jax.convert.load import resolve
+from bioclip_jax.convert import resolve
 from bioclip_jax.errors import UserError
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.experiment import Experiment

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from training_process import Training, losses
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory
 
 LAUNCHER = Path(__file__).parents[2] / "launch" / "local.py"
 OVERRIDES = (

@@ -7,7 +7,7 @@ import signal
 import pytest
 from training_process import Training, losses
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.cli import main
 
 

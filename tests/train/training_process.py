@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bioclip_jax.checkpoint.layout import TrainingDirectory
+from bioclip_jax.checkpoint import TrainingDirectory
 
 _PRELOADED = [
     "bioclip_jax.cli",

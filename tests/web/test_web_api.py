@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 
 def post(server, path: str, *files: tuple[str, bytes], **data) -> httpx.Response:

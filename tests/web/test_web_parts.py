@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert import ModelBundle
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
-from bioclip_jax.predict.model import Model
+from bioclip_jax.predict import Model
 
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 

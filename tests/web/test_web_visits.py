@@ -11,9 +11,9 @@ from PIL import Image
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 
 from bioclip_jax import load_model
-from bioclip_jax.predict.classifiers.explanation import Explained, RankAnswer
-from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.taxa.build import build_taxa
+from bioclip_jax.predict import Rank
+from bioclip_jax.predict.classifiers import Explained, RankAnswer
+from bioclip_jax.predict.taxa import build_taxa
 from bioclip_jax.web import cards, visits
 from bioclip_jax.web.answers import Answers, PhotoTaxa
 from bioclip_jax.web.examples import Example, examples
@@ -26,8 +26,7 @@ from bioclip_jax.web.visits import Visits
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     import jax
 
-    from bioclip_jax.convert.hub import write_model_directory
-    from bioclip_jax.convert.load import ModelBundle
+    from bioclip_jax.convert import ModelBundle, write_model_directory
     from bioclip_jax.models import get_config, init_params
     from bioclip_jax.pipeline.images import Preprocess
 
@@ -188,7 +187,7 @@ def test_options_for_taxa_need_taxa(answers, capsys):
 def test_the_model_of_an_index(answers, tmp_path):
     pytest.importorskip("lancedb", reason="similar images need the extra [search]")
     from bioclip_jax.errors import UserError
-    from bioclip_jax.predict.search.table import ImageIndex
+    from bioclip_jax.predict.search import ImageIndex
     from bioclip_jax.web.near import Near
 
     about = {"fingerprint": answers.model.fingerprint, "source": "small"}

@@ -15,16 +15,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from bioclip_jax.convert.hub import write_model_directory
-from bioclip_jax.convert.load import ModelBundle
+from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.datasets.tree_of_life_mini.individual import Individual
 from bioclip_jax.datasets.tree_of_life_mini.tree import species
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.predict.model import load_model
-from bioclip_jax.predict.search.build import build_index
-from bioclip_jax.predict.taxa.build import build_taxa
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.predict import load_model
+from bioclip_jax.predict.search import build_index
+from bioclip_jax.predict.taxa import build_taxa
+from bioclip_jax.text import RANKS
 from bioclip_jax.web.serve import serve_page
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from bioclip_jax.analyze.figures.style import new_figure, save, write_csv
+from .style import new_figure, save, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

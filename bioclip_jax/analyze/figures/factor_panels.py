@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from bioclip_jax.analyze.figures.style import new_figure, save, write_csv
 from bioclip_jax.analyze.plots import _HUES, GRID, INK, MUTED
+
+from .style import new_figure, save, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

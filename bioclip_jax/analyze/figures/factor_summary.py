@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioclip_jax.analyze.figures.style import new_figure, save, write_csv
 from bioclip_jax.analyze.plots import _HUES, GRID, INK, MUTED
+
+from .style import new_figure, save, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from bioclip_jax.analyze.dendrogram import Node
-from bioclip_jax.analyze.figures.style import new_figure, save, write_csv
 from bioclip_jax.analyze.plots import INK, MUTED, family_colors
+
+from .style import new_figure, save, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

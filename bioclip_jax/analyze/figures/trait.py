@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from bioclip_jax.analyze.figures.style import new_figure, save, write_csv
 from bioclip_jax.analyze.plots import _HALO, _HUES, GRID, INK, MUTED, FreeRoom
+
+from .style import new_figure, save, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

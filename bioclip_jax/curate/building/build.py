@@ -27,26 +27,25 @@ from rich.progress import (
 )
 
 import bioclip_jax
-from bioclip_jax.curate.building.catalogue import write_catalogue
-from bioclip_jax.curate.building.disk import bytes_needed, check_room
-from bioclip_jax.curate.building.identity import build_identity, differences
-from bioclip_jax.curate.building.job import Job, chunk_starts
-from bioclip_jax.curate.building.labels import LabelledSource
-from bioclip_jax.curate.building.plan import make_plan, read_plan
-from bioclip_jax.curate.building.prepare import hash_evaluation, prepare_chunk
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.curate.building.spool import close_spools
-from bioclip_jax.curate.building.taxa import REPORT_FILES, open_backbone
-from bioclip_jax.curate.building.write import close_plan, write_shard
-from bioclip_jax.curate.cleaning.detectors import load_detector
+from bioclip_jax.curate.cleaning import load_detector
 from bioclip_jax.curate.engines import Engine, open_engine
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import SIZES_FILE
 from bioclip_jax.files import check_folder, remove_partials, written_beside
 from bioclip_jax.locks import lock
-from bioclip_jax.pipeline.sources import open_source
-from bioclip_jax.pipeline.sources.joined import SEPARATOR
-from bioclip_jax.pipeline.sources.open import find_metadata
+from bioclip_jax.pipeline.sources import SEPARATOR, find_metadata, open_source
+
+from .catalogue import write_catalogue
+from .disk import bytes_needed, check_room
+from .identity import build_identity, differences
+from .job import Job, chunk_starts
+from .labels import LabelledSource
+from .plan import make_plan, read_plan
+from .prepare import hash_evaluation, prepare_chunk
+from .settings import BuildSettings
+from .spool import close_spools
+from .taxa import REPORT_FILES, open_backbone
+from .write import close_plan, write_shard
 
 WORK_FOLDER = ".build"
 BUILD_FILE = "build.json"

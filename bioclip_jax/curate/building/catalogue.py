@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from bioclip_jax.curate.building.job import Job
-from bioclip_jax.curate.building.plan import TAXA_FILE, read_plan
-from bioclip_jax.curate.building.taxa import TAXON_COLUMNS
 from bioclip_jax.files import written_beside
+
+from .job import Job
+from .plan import TAXA_FILE, read_plan
+from .taxa import TAXON_COLUMNS
 
 CATALOGUE_FILE = "catalogue.parquet"
 # Rows of a row group: readers skip by groups, and writing holds one in memory.

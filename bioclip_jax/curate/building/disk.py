@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bioclip_jax.curate.building.job import Job
-from bioclip_jax.curate.building.prepare import prepare_samples
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.captions import CAPTION_FILES
+from bioclip_jax.text import CAPTION_FILES
+
+from .job import Job
+from .prepare import prepare_samples
 
 # Images that are processed to learn how large they come out.
 _TRIED = 32

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.curate.building.job import Job
-from bioclip_jax.pipeline.sources.joined import SEPARATOR
-from bioclip_jax.pipeline.sources.open import find_metadata
+from bioclip_jax.pipeline.sources import SEPARATOR, find_metadata
+
+from .job import Job
 
 # Raised when the same settings give other bytes than before.
 VERSION = 1

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.curate.cleaning.detectors import Detector
+from bioclip_jax.curate.cleaning import Detector
 from bioclip_jax.pipeline.sources import Source
+
+from .settings import BuildSettings
 
 # A thousand chunks show progress and lose little when one is cut short; within these bounds a file each is
 # cheap.

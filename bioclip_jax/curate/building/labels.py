@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources import Sample, Source
-from bioclip_jax.pipeline.sources.parquet import KEY_COLUMNS
-from bioclip_jax.pipeline.sources.sample import sample_from_row
+from bioclip_jax.pipeline.sources import KEY_COLUMNS, Sample, Source, sample_from_row
 from bioclip_jax.tables import read_table, table_row
 
 

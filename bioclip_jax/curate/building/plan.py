@@ -17,12 +17,13 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int16, Int32, Int64, UInt8
 
-from bioclip_jax.curate.building.job import Job
-from bioclip_jax.curate.building.prepare import HASHED_SCHEMA
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.curate.building.taxa import TaxonNumbers, align
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL
+
+from .job import Job
+from .prepare import HASHED_SCHEMA
+from .settings import BuildSettings
+from .taxa import TaxonNumbers, align
 
 KEPT = "kept"
 TAXA_FILE = "taxa.arrow"
@@ -189,8 +190,7 @@ def _remove_leaks(samples: _Samples, job: Job) -> dict[str, int]:
 
     Errors: UserError if none of an evaluation's images can be read.
     """
-    from bioclip_jax.curate.cleaning.duplicates import decide_leakage
-    from bioclip_jax.curate.cleaning.hashes import MIN_QUALITY
+    from bioclip_jax.curate.cleaning import MIN_QUALITY, decide_leakage
 
     tables = []
     for number, place in enumerate(job.settings.leakage):
@@ -230,7 +230,7 @@ def _remove_leaks(samples: _Samples, job: Job) -> dict[str, int]:
 
 
 def _remove_duplicates(samples: _Samples, settings: BuildSettings) -> None:
-    from bioclip_jax.curate.cleaning.duplicates import (
+    from bioclip_jax.curate.cleaning import (
         EXACT,
         NEAR,
         OBSERVATION,

@@ -12,15 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bioclip_jax.curate.building.job import Job
-from bioclip_jax.curate.building.resize import decode_reduced, image_size, resized_jpeg
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.curate.building.spool import append_sample
-from bioclip_jax.curate.building.taxa import TAXON_COLUMNS, taxon_row
-from bioclip_jax.curate.cleaning.checks import ImageChecks
-from bioclip_jax.curate.cleaning.detectors import Detector
-from bioclip_jax.curate.cleaning.hashes import (
+from bioclip_jax.curate.cleaning import (
     DECODE_SIDE,
+    Detector,
+    ImageChecks,
     content_hash,
     pdq,
     pdq_variants,
@@ -28,12 +23,18 @@ from bioclip_jax.curate.cleaning.hashes import (
 from bioclip_jax.files import written_beside
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
-from bioclip_jax.text.captions import (
+from bioclip_jax.text import (
     MissingCaption,
+    Taxon,
     captions_from_taxon,
     complete_captions,
 )
-from bioclip_jax.text.taxon import Taxon
+
+from .job import Job
+from .resize import decode_reduced, image_size, resized_jpeg
+from .settings import BuildSettings
+from .spool import append_sample
+from .taxa import TAXON_COLUMNS, taxon_row
 
 # Images that are in memory at once, and that a detector sees at once.
 _BATCH = 32

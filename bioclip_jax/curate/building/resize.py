@@ -6,10 +6,9 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode
-from bioclip_jax.pipeline.images.header import image_header
-from bioclip_jax.pipeline.images.orientation import exif_segment
+from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode, exif_segment, image_header
+
+from .settings import BuildSettings
 
 
 def image_size(data: bytes) -> tuple[int, int]:

@@ -6,8 +6,7 @@ import weakref
 from pathlib import Path
 from typing import BinaryIO
 
-from bioclip_jax.pipeline.sources.records import pack_sample, unpack_sample
-from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.pipeline.sources import Sample, pack_sample, unpack_sample
 
 _OPEN_FILES = 256
 

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int32, Int64
 
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
+
+from .settings import BuildSettings
 
 if TYPE_CHECKING:
-    from bioclip_jax.curate.taxonomy.backbone import Backbone
+    from bioclip_jax.curate.taxonomy import Backbone
 
 TAXON_COLUMNS = (*RANKS, "common_name")
 REPORT_FILES = ("alignment.md", "alignment.csv")
@@ -50,8 +51,7 @@ def align(
     """
     import polars as pl
 
-    from bioclip_jax.curate.taxonomy.align import align_names
-    from bioclip_jax.curate.taxonomy.report import write_report
+    from bioclip_jax.curate.taxonomy import align_names, write_report
 
     given = pl.DataFrame([taxon_row(taxon) for taxon in taxa]).with_columns(images=pl.Series(images))
     result = align_names(given, open_backbone(settings), apply_fuzzy=settings.apply_fuzzy)
@@ -66,7 +66,7 @@ def align(
 
 def open_backbone(settings: BuildSettings) -> "Backbone":
     """The backbone that the settings name; UserError if its tables cannot be read."""
-    from bioclip_jax.curate.taxonomy.backbone import Backbone
+    from bioclip_jax.curate.taxonomy import Backbone
 
     vernacular = settings.vernacular and Path(settings.vernacular).expanduser()
     return Backbone(Path(settings.backbone).expanduser(), vernacular, settings.language)

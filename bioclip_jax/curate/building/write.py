@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 
-from bioclip_jax.curate.building.job import Job
-from bioclip_jax.curate.building.plan import TAXA_FILE
-from bioclip_jax.curate.building.spool import read_sample
-from bioclip_jax.curate.building.taxa import TAXON_COLUMNS
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.files import written_beside
 from bioclip_jax.pipeline.sources import RecordWriter, Sample
-from bioclip_jax.text.captions import captions_from_taxon
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon, captions_from_taxon
+
+from .job import Job
+from .plan import TAXA_FILE
+from .spool import read_sample
+from .taxa import TAXON_COLUMNS
 
 
 def write_shard(job: Job, number: int) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int16, Int64, UInt8
 
-from bioclip_jax.curate.cleaning.hashes import MIN_QUALITY
-from bioclip_jax.curate.cleaning.neighbours import (
+from .hashes import MIN_QUALITY
+from .neighbours import (
     DISTANCE,
     TooManyPairs,
     nearest_within,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from bioclip_jax.curate.counting.tally import Lineage, TaxonTally
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
+
+from .tally import Lineage, TaxonTally
 
 FEW = (5, 10, 100)
 

@@ -10,22 +10,28 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from bioclip_jax.curate.counting.abundance import (
+from bioclip_jax.curate.engines import open_engine
+from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, TAR_SUFFIX, suffix_of
+from bioclip_jax.files import check_not_read, check_output
+from bioclip_jax.pipeline.sources import (
+    RecordSource,
+    Source,
+    TarSource,
+    data_files,
+    find_metadata,
+    open_source,
+)
+from bioclip_jax.text import DRAWN_TYPES, RANKS
+
+from .abundance import (
     counts_at,
     long_tail,
     most_and_rarest,
     quantiles,
     species_abundance,
 )
-from bioclip_jax.curate.counting.tally import Tally, count_range
-from bioclip_jax.curate.engines import open_engine
-from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, TAR_SUFFIX, suffix_of
-from bioclip_jax.files import check_not_read, check_output
-from bioclip_jax.pipeline.sources import RecordSource, Source, TarSource, open_source
-from bioclip_jax.pipeline.sources.open import data_files, find_metadata
-from bioclip_jax.text.captions import DRAWN_TYPES
-from bioclip_jax.text.taxon import RANKS
+from .tally import Tally, count_range
 
 CATALOGUE = "catalogue.parquet"
 CONTEXT_LENGTH = 77

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 _TOP = 5
 _MOST_SOURCES = 15

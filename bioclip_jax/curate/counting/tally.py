@@ -8,12 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bioclip_jax.pipeline.images import BadImage
-from bioclip_jax.pipeline.images.header import image_header
-from bioclip_jax.pipeline.sources.sample import Sample, Source
-from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE
-from bioclip_jax.text.taxon import Taxon
-from bioclip_jax.text.tokenizer import Tokenizer
+from bioclip_jax.pipeline.images import BadImage, image_header
+from bioclip_jax.pipeline.sources import Sample, Source
+from bioclip_jax.text import CAPTION_FILES, PLAIN_TYPE, Taxon, Tokenizer
 
 CAPTION_TYPES = (*CAPTION_FILES, PLAIN_TYPE)
 # Samples that are drawn by chance, over whatever taxa they are of.

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.backbone import Backbone
-from bioclip_jax.curate.taxonomy.fuzzy import near_misses
-from bioclip_jax.curate.taxonomy.match import DECIDING, Candidates, comparable_ranks
-from bioclip_jax.curate.taxonomy.notes import with_notes
-from bioclip_jax.curate.taxonomy.queries import HIGHER, class_column, distinct_queries, given_taxa
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
+
+from .backbone import Backbone
+from .fuzzy import near_misses
+from .match import DECIDING, Candidates, comparable_ranks
+from .notes import with_notes
+from .queries import HIGHER, class_column, distinct_queries, given_taxa
 
 STATUSES = ("exact", "synonym", "fuzzy", "ambiguous", "unresolved")
 

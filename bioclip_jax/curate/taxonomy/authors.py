@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bioclip_jax.text.scientific_names import YEAR, fold
+from bioclip_jax.text import YEAR, fold
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _LINKS = frozenset("ex in et al and de la le du da van von der den di fil f nom auct non sensu emend".split())

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.darwin_core import TAXON, VERNACULAR, find, opened
-from bioclip_jax.curate.taxonomy.prepare import prepare_names
-from bioclip_jax.curate.taxonomy.vernacular import language_codes, read_common_names
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import cache_directory
+
+from .darwin_core import TAXON, VERNACULAR, find, opened
+from .prepare import prepare_names
+from .vernacular import language_codes, read_common_names
 
 # Of the prepared tables; another number rebuilds them.
 _VERSION = 2

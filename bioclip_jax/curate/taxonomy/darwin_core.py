@@ -17,14 +17,15 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.archive_descriptor import (
+from bioclip_jax.errors import UserError
+
+from .archive_descriptor import (
     MAX_BYTES,
     NAME,
     TableLayout,
     read_descriptor,
     short_term,
 )
-from bioclip_jax.errors import UserError
 
 TAXON = ("taxon", "taxa")
 VERNACULAR = ("vernacularname", "vernacularnames", "vernacular")

@@ -14,8 +14,8 @@ import polars as pl
 from rapidfuzz.distance import OSA
 from rapidfuzz.process import cdist
 
-from bioclip_jax.curate.taxonomy.backbone import Backbone
-from bioclip_jax.curate.taxonomy.match import contradicts, with_accepted
+from .backbone import Backbone
+from .match import contradicts, with_accepted
 
 _EDITS = 2
 # Cells of a distance matrix at a time, a byte each.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.authors import same_author
-from bioclip_jax.curate.taxonomy.backbone import Backbone
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
+
+from .authors import same_author
+from .backbone import Backbone
 
 # The ranks that tell homonyms apart, the strongest first.
 DECIDING = RANKS[:5]

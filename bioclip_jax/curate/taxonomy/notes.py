@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 _COLUMNS = (
     "status",

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.lineage import ancestors
 from bioclip_jax.errors import UserError
-from bioclip_jax.text.names import MISSING_PATTERN
-from bioclip_jax.text.scientific_names import fold, parse_name
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import MISSING_PATTERN, RANKS, fold, parse_name
+
+from .lineage import ancestors
 
 _HIGHER = RANKS[:-1]
 _NEEDED = ("taxonID", "scientificName", "taxonRank")

@@ -6,10 +6,18 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.prepare import canonical_keys
-from bioclip_jax.text.names import INVISIBLE, MISSING_PATTERN
-from bioclip_jax.text.scientific_names import ScientificName, fold, parse_name
-from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS, Taxon
+from bioclip_jax.text import (
+    INVISIBLE,
+    MISSING_PATTERN,
+    NAME_COLUMNS,
+    RANKS,
+    ScientificName,
+    Taxon,
+    fold,
+    parse_name,
+)
+
+from .prepare import canonical_keys
 
 HIGHER = RANKS[:-1]
 GIVEN = (*RANKS, "common_name", "scientific_name", "authorship")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.align import STATUSES
 from bioclip_jax.files import write_text, written_beside
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
+
+from .align import STATUSES
 
 _LISTED = 200
 _MEANING = {

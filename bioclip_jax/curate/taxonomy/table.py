@@ -9,14 +9,15 @@ from pathlib import Path
 
 import polars as pl
 
-from bioclip_jax.curate.taxonomy.align import align_names
-from bioclip_jax.curate.taxonomy.backbone import Backbone
-from bioclip_jax.curate.taxonomy.queries import AUTHORSHIP_COLUMNS, GIVEN
-from bioclip_jax.curate.taxonomy.report import write_report
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, files_below, written_beside
 from bioclip_jax.tables import TAXON_COLUMNS, read_table
-from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS
+from bioclip_jax.text import NAME_COLUMNS, RANKS
+
+from .align import align_names
+from .backbone import Backbone
+from .queries import AUTHORSHIP_COLUMNS, GIVEN
+from .report import write_report
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 

@@ -1,6 +1,11 @@
 """Verify shards: read everything, say what is wrong where, and write clean copies."""
 
-from bioclip_jax.curate.verify.report import print_report
-from bioclip_jax.curate.verify.verify import verify_shards
+import lazy_loader
 
-__all__ = ["print_report", "verify_shards"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "report": ["print_report"],
+        "verify": ["verify_shards"],
+    },
+)

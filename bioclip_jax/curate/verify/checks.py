@@ -7,15 +7,23 @@ from functools import cache
 import simplejpeg
 from PIL import Image
 
-from bioclip_jax.curate.verify.findings import Findings
-from bioclip_jax.curate.verify.names import safe_key, shown
-from bioclip_jax.curate.verify.raw import RawSample
-from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode
-from bioclip_jax.pipeline.images.recover import without_texts
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE, MissingCaption, complete_captions
-from bioclip_jax.text.scientific_names import fold, parse_name
-from bioclip_jax.text.taxon import COMMON_SEPARATOR, PREFIX, Taxon
+from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode, without_texts
+from bioclip_jax.pipeline.sources import Sample
+from bioclip_jax.text import (
+    CAPTION_FILES,
+    COMMON_SEPARATOR,
+    PLAIN_TYPE,
+    PREFIX,
+    MissingCaption,
+    Taxon,
+    complete_captions,
+    fold,
+    parse_name,
+)
+
+from .findings import Findings
+from .names import safe_key, shown
+from .raw import RawSample
 
 _SCIENTIFIC = ("scientific_name", "sci", "sci_com")
 _TAXONOMIC = ("taxonomic_name", "taxon", "taxon_com")

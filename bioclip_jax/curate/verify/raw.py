@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bioclip_jax.curate.verify.findings import NOTES, Findings
-from bioclip_jax.curate.verify.names import shown, unsafe
-from bioclip_jax.curate.verify.tar_entries import Damage, Entry, entries
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import RECORD_SUFFIXES, suffix_of
-from bioclip_jax.pipeline.sources.tar import CAPTION_KINDS, IMAGE_KINDS, dot_note
-from bioclip_jax.pipeline.sources.tar_format import split_name
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.pipeline.sources import CAPTION_KINDS, IMAGE_KINDS, dot_note, split_name
+from bioclip_jax.text import Taxon
+
+from .findings import NOTES, Findings
+from .names import shown, unsafe
+from .tar_entries import Damage, Entry, entries
 
 # One sample is in memory at a time, and no member of it that is larger than this.
 LARGEST_IMAGE = 256 << 20
@@ -57,7 +57,7 @@ def read_samples(path: Path, findings: Findings) -> Iterator[RawSample]:
 def read_key(path: Path, place: int) -> str:
     """The key of the sample that begins at `place`. OSError or ValueError if it is not there any more."""
     if is_records(path):
-        from bioclip_jax.pipeline.sources.records import RecordSource
+        from bioclip_jax.pipeline.sources import RecordSource
 
         return RecordSource([path])[place].key
     with path.open("rb") as file:
@@ -166,7 +166,7 @@ def _metadata(content: bytes, key: str, findings: Findings) -> Mapping[str, Any]
 
 
 def _record_samples(path: Path, findings: Findings) -> Iterator[RawSample]:
-    from bioclip_jax.pipeline.sources.records import RecordSource
+    from bioclip_jax.pipeline.sources import RecordSource
 
     if not path.stat().st_size:
         findings.error("empty_file", "byte 0", "it is empty")

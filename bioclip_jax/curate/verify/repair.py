@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Bool
 
 from bioclip_jax.curate.tar_writer import TarShardWriter
-from bioclip_jax.curate.verify.checks import clean_sample
-from bioclip_jax.curate.verify.findings import Findings
-from bioclip_jax.curate.verify.raw import is_records, read_samples
-from bioclip_jax.curate.verify.shards import SIZES_FILE, Shard
-from bioclip_jax.curate.verify.workers import in_order
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_folder
+
+from .checks import clean_sample
+from .findings import Findings
+from .raw import is_records, read_samples
+from .shards import SIZES_FILE, Shard
+from .workers import in_order
 
 # Completing captions adds ten members to a sample; most shards have them already.
 _ADDED_BYTES = 10 * 1024
@@ -83,7 +84,7 @@ def repair_shards(
 def _write(copy: _Copy) -> None:
     copy.target.parent.mkdir(parents=True, exist_ok=True)
     if is_records(copy.shard.path):
-        from bioclip_jax.pipeline.sources.records import RecordWriter
+        from bioclip_jax.pipeline.sources import RecordWriter
 
         writer = RecordWriter(copy.target)
     else:

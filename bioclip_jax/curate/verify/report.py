@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from bioclip_jax.curate.verify.findings import ERRORS, NOTES, Finding, Findings
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_output, written_beside
+
+from .findings import ERRORS, NOTES, Finding, Findings
 
 SUFFIXES = (".csv", ".json")
 

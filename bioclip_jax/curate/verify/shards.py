@@ -11,9 +11,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
-from bioclip_jax.curate.verify.checks import check_sample
-from bioclip_jax.curate.verify.findings import Findings
-from bioclip_jax.curate.verify.raw import read_samples
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import (
     RECORD_SUFFIXES,
@@ -23,7 +20,11 @@ from bioclip_jax.file_kinds import (
     is_tar,
     suffix_of,
 )
-from bioclip_jax.pipeline.sources.open import METADATA_FILES
+from bioclip_jax.pipeline.sources import METADATA_FILES
+
+from .checks import check_sample
+from .findings import Findings
+from .raw import read_samples
 
 _INDEX_SUFFIX = ".index"
 # What builders and readers leave beside shards, and what people write about them.

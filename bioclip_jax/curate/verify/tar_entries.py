@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from bioclip_jax.pipeline.sources.tar_format import BLOCK
+from bioclip_jax.pipeline.sources import BLOCK
 
 # name, size, checksum, type, link target, magic, prefix
 _HEADER = struct.Struct("100s24x12s12x8s1s100s6s82x155s12x")

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.curate.verify.findings import ERRORS, Findings
-from bioclip_jax.curate.verify.names import shown
-from bioclip_jax.curate.verify.raw import read_key
-from bioclip_jax.curate.verify.repair import check_output, repair_shards
-from bioclip_jax.curate.verify.report import Tally, check_report, findings_file
-from bioclip_jax.curate.verify.shards import PROTECTED, ShardResult, check_shard, check_sizes, find_shards
-from bioclip_jax.curate.verify.workers import in_order
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_not_read, files_below
+
+from .findings import ERRORS, Findings
+from .names import shown
+from .raw import read_key
+from .repair import check_output, repair_shards
+from .report import Tally, check_report, findings_file
+from .shards import PROTECTED, ShardResult, check_shard, check_sizes, find_shards
+from .workers import in_order
 
 
 def verify_shards(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bioclip_jax.evaluate.report.plot import short
 from bioclip_jax.files import written_beside
+
+from .plot import short
 
 # By step: the score and its interval, in percent.
 Curve = Sequence[tuple[int, float, tuple[float, float] | None]]
@@ -21,7 +22,7 @@ def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    from bioclip_jax.analyze.plots import GRID, INK, MUTED
+    from bioclip_jax.analyze import GRID, INK, MUTED
 
     curves = {name: sorted(curve) for name, curve in curves.items() if curve}
     if not curves:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from bioclip_jax.evaluate.published import SYSTEMS
-from bioclip_jax.evaluate.report.rows import Row
 from bioclip_jax.files import written_beside
+
+from .rows import Row
 
 _WIDTH, _DPI = 7.6, 140
 _ROW = 0.27  # inches
@@ -37,7 +38,7 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from bioclip_jax.analyze.plots import GRID, INK, MUTED
+    from bioclip_jax.analyze import GRID, INK, MUTED
 
     places, headings, height = _places(rows)
     top, bottom = 0.75, 0.6

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.evaluate.published import SYSTEMS
-from bioclip_jax.evaluate.report.rows import Row
 from bioclip_jax.files import written_beside
+
+from .rows import Row
 
 _SOURCES = {"BioCAP": "https://arxiv.org/abs/2510.20095"}
 _SOURCE = "https://arxiv.org/abs/2505.23883"

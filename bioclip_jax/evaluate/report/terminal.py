@@ -10,8 +10,9 @@ from typing import Any
 from bioclip_jax.evaluate.protocol import Protocol
 from bioclip_jax.evaluate.protocols import options_of
 from bioclip_jax.evaluate.published import SYSTEMS
-from bioclip_jax.evaluate.report.plot import short
-from bioclip_jax.evaluate.report.rows import Row
+
+from .plot import short
+from .rows import Row
 
 _GAP = "  "
 _TITLES = {"top1": "top-1", "top3": "top-3", "top5": "top-5", "ece": "calibration error"}

@@ -4,29 +4,25 @@ Training, evaluation and prediction all turn a picture upright by its EXIF orien
 to 8; ReadOptions(exif="ignore") takes pictures as they are stored, as the peers do.
 """
 
-from bioclip_jax.pipeline.images.decode import (
-    CAUSES,
-    BadImage,
-    ReadOptions,
-    decode,
-    open_image,
-    read_image,
-    to_rgb,
-)
-from bioclip_jax.pipeline.images.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
-from bioclip_jax.pipeline.images.training import ImageConfig, TrainTransform
+import lazy_loader
 
-__all__ = [
-    "CAUSES",
-    "OPENAI_MEAN",
-    "OPENAI_STD",
-    "BadImage",
-    "ImageConfig",
-    "Preprocess",
-    "ReadOptions",
-    "TrainTransform",
-    "decode",
-    "open_image",
-    "read_image",
-    "to_rgb",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "decoding": [
+            "BadImage",
+            "CAUSES",
+            "OnTruncated",
+            "ReadOptions",
+            "decode",
+            "open_image",
+            "read_image",
+            "to_rgb",
+        ],
+        "header": ["image_header"],
+        "orientation": ["exif_segment"],
+        "preprocess": ["OPENAI_MEAN", "OPENAI_STD", "Preprocess"],
+        "recover": ["without_texts"],
+        "training": ["ImageConfig", "TrainTransform"],
+    },
+)

@@ -5,8 +5,8 @@ import io
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from bioclip_jax.pipeline.images.decode import MAGIC, BadImage, ReadOptions
-from bioclip_jax.pipeline.images.recover import without_texts
+from .decoding import MAGIC, BadImage, ReadOptions
+from .recover import without_texts
 
 _LIMITS = ReadOptions()
 

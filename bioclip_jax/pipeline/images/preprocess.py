@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images.decode import BadImage, ReadOptions
+
+from .decoding import BadImage, ReadOptions
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -10,8 +10,9 @@ from jaxtyping import Float64, UInt8
 from PIL import Image
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images.decode import ReadOptions
-from bioclip_jax.pipeline.images.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
+
+from .decoding import ReadOptions
+from .preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
 
 # Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of
 # color.

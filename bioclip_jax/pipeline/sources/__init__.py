@@ -1,19 +1,17 @@
 """Where samples come from: tars, ArrayRecord files, a TFDS builder, or a folder with a metadata CSV."""
 
-from bioclip_jax.pipeline.sources.folder import FolderSource
-from bioclip_jax.pipeline.sources.joined import JoinedSource
-from bioclip_jax.pipeline.sources.open import open_source
-from bioclip_jax.pipeline.sources.records import RecordSource, RecordWriter
-from bioclip_jax.pipeline.sources.sample import Sample, Source
-from bioclip_jax.pipeline.sources.tar import TarSource
+import lazy_loader
 
-__all__ = [
-    "FolderSource",
-    "JoinedSource",
-    "RecordSource",
-    "RecordWriter",
-    "Sample",
-    "Source",
-    "TarSource",
-    "open_source",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "folder": ["FolderSource"],
+        "joined": ["JoinedSource", "SEPARATOR"],
+        "open": ["METADATA_FILES", "data_files", "find_metadata", "open_source"],
+        "parquet": ["KEY_COLUMNS"],
+        "records": ["RecordSource", "RecordWriter", "pack_sample", "unpack_sample"],
+        "sample": ["Sample", "Source", "sample_from_row"],
+        "tar": ["CAPTION_KINDS", "IMAGE_KINDS", "TarSource", "dot_note", "make_sample"],
+        "tar_format": ["BLOCK", "BadTar", "members", "split_name"],
+    },
+)

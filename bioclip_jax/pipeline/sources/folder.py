@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
 from bioclip_jax.tables import PATH_COLUMNS, find_file, path_column, read_table, table_row, texts
+
+from .sample import Sample, sample_from_row
 
 
 class FolderSource:

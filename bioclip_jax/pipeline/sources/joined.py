@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from bioclip_jax.pipeline.sources.sample import Sample, Source
+from .sample import Sample, Source
 
 # Between locations, as open_clip has it between shards of several data sets.
 SEPARATOR = "::"

@@ -16,10 +16,11 @@ from bioclip_jax.file_kinds import (
     is_tar,
     suffix_of,
 )
-from bioclip_jax.pipeline.sources.joined import SEPARATOR, JoinedSource
-from bioclip_jax.pipeline.sources.sample import Source
-from bioclip_jax.pipeline.sources.storage import Location, is_url, list_files, local_copy
 from bioclip_jax.tables import is_table
+
+from .joined import SEPARATOR, JoinedSource
+from .sample import Source
+from .storage import Location, is_url, list_files, local_copy
 
 METADATA_FILE = "metadata.csv"
 # What labels the images of a folder: the first that is there.
@@ -46,7 +47,7 @@ def open_source(
     index where a sizes.json says how many samples each holds.
     UserError if there is nothing to read.
     """
-    from bioclip_jax.pipeline.sources.tfds import TFDSSource, looks_like_tfds_name
+    from .tfds import TFDSSource, looks_like_tfds_name
 
     text = str(location)
     if not text.strip():
@@ -61,13 +62,13 @@ def open_source(
     path = Path(text).expanduser()
     if path.is_file():
         if is_table(path) and suffix_of(path) not in PARQUET_SUFFIXES:
-            from bioclip_jax.pipeline.sources.folder import FolderSource
+            from .folder import FolderSource
 
             return FolderSource(path.parent, path)
         return _open_files([path], path, bad_shards, forward)
     if path.is_dir():
         if table := find_metadata(path):
-            from bioclip_jax.pipeline.sources.folder import FolderSource
+            from .folder import FolderSource
 
             return FolderSource(path, table)
         closed: list[str] = []
@@ -106,7 +107,7 @@ def data_files(location: str | Path) -> Iterator[Path]:
         if table is not None:
             yield table
             if is_table(table):
-                from bioclip_jax.pipeline.sources.folder import FolderSource
+                from .folder import FolderSource
 
                 with contextlib.suppress(UserError):
                     yield from FolderSource(table.parent, table).files()
@@ -141,12 +142,12 @@ def _open_files(
 ) -> Source:
     files = [file for file in files if not is_hidden(str(file).rpartition("/")[2])]
     if records := [file for file in files if suffix_of(str(file)) in RECORD_SUFFIXES]:
-        from bioclip_jax.pipeline.sources.records import RecordSource
+        from .records import RecordSource
 
         return RecordSource([local_copy(file) for file in records])
     if tars := [file for file in files if is_tar(str(file))]:
-        from bioclip_jax.pipeline.sources.tar import TarSource
-        from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource, read_sizes
+        from .tar import TarSource
+        from .tar_stream import StreamedTarSource, read_sizes
 
         if forward and (sizes := read_sizes(tars)) is not None:
             return StreamedTarSource(tars, sizes, bad_shards)
@@ -154,7 +155,7 @@ def _open_files(
     if is_url(location):
         raise UserError(f"{location} holds no tars and no ArrayRecord files; give a folder that does")
     if tables := [file for file in files if suffix_of(file) in PARQUET_SUFFIXES]:
-        from bioclip_jax.pipeline.sources.parquet import ParquetSource
+        from .parquet import ParquetSource
 
         return ParquetSource(tables)
     if any(map(is_compressed_tar, files)):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
 from bioclip_jax.tables import table_row
+
+from .sample import Sample, sample_from_row
 
 if TYPE_CHECKING:
     import pyarrow

@@ -12,8 +12,9 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
+
+from .sample import Sample
 
 
 class RecordSource:

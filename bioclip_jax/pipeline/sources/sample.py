@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bioclip_jax.text.captions import MissingCaption, captions_from_taxon
-from bioclip_jax.text.taxon import RANKS, Taxon, given_name
+from bioclip_jax.text import RANKS, MissingCaption, Taxon, captions_from_taxon, given_name
 
 
 @dataclass(frozen=True, slots=True)

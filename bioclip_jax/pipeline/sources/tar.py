@@ -9,12 +9,12 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.pipeline.sources.storage import Files, Location
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, parse_sample
-from bioclip_jax.pipeline.sources.tar_indexes import IndexTable
-from bioclip_jax.text.captions import CAPTION_FILES, PLAIN_TYPE, taxon_of
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import CAPTION_FILES, PLAIN_TYPE, Taxon, taxon_of
+
+from .sample import Sample
+from .storage import Files, Location
+from .tar_format import BLOCK, parse_sample
+from .tar_indexes import IndexTable
 
 # What follows the key in the names of images, and of captions with their types, in lower case.
 IMAGE_KINDS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)

@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Int64, UInt32
 
 from bioclip_jax.files import cache_directory as user_cache
-from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, absolute, identity, is_url
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, Read, members, split_name
-from bioclip_jax.pipeline.sources.tar_scan import scan_spans
+
+from .storage import Files, ForwardReader, Location, absolute, identity, is_url
+from .tar_format import BLOCK, BadTar, Read, members, split_name
+from .tar_scan import scan_spans
 
 # Also the version: indexes up to BJTARIX2 ended at the first of several joined tars.
 _MAGIC = b"BJTARIX3"

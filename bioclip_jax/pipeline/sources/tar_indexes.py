@@ -26,9 +26,9 @@ from jaxtyping import Int64, UInt32
 from rich.console import Console
 from rich.progress import track
 
-from bioclip_jax.pipeline.sources.storage import Location, absolute, identity
-from bioclip_jax.pipeline.sources.tar_format import BadTar
-from bioclip_jax.pipeline.sources.tar_index import cache_directory, load_index
+from .storage import Location, absolute, identity
+from .tar_format import BadTar
+from .tar_index import cache_directory, load_index
 
 _MAGIC = b"BJTARIX4"
 _HEAD = 56

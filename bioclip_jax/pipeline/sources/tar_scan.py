@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, Read, next_tar
+from .tar_format import BLOCK, Read, next_tar
 
 _SPAN = 16 << 20
 # With fewer headers in a span than this, hopping from header to header reads far less.

@@ -13,10 +13,11 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import SIZES_FILE
-from bioclip_jax.pipeline.sources.sample import Sample
-from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, identity, is_url, read_file
-from bioclip_jax.pipeline.sources.tar import make_sample
-from bioclip_jax.pipeline.sources.tar_format import BadTar, members, split_name
+
+from .sample import Sample
+from .storage import Files, ForwardReader, Location, identity, is_url, read_file
+from .tar import make_sample
+from .tar_format import BadTar, members, split_name
 
 # Places that one process reads at: each keeps a block, in object storage two.
 _STREAMS = 128

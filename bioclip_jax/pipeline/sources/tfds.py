@@ -13,8 +13,9 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.locks import locked
-from bioclip_jax.pipeline.sources.sample import Sample, sample_from_row
-from bioclip_jax.text.captions import CAPTION_FILES
+from bioclip_jax.text import CAPTION_FILES
+
+from .sample import Sample, sample_from_row
 
 # A common name by itself is part of the taxon.
 _STORED_CAPTIONS = tuple(name for name in CAPTION_FILES if name != "common_name")

@@ -1,0 +1,15 @@
+"""Classifiers over the tree of life, custom labels and bins, with pybioclip's interface."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["BaseClassifier", "UNKNOWN"],
+        "custom_labels": ["CustomLabelsBinningClassifier", "CustomLabelsClassifier"],
+        "explanation": ["Explained", "Node", "RankAnswer"],
+        "labels": ["read_bins", "read_labels"],
+        "recorder": ["attach_prediction_recorder", "save_recorded_predictions", "verify_recorder_path"],
+        "tree_of_life": ["TreeOfLifeClassifier"],
+    },
+)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.predict.classifiers.base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
-from bioclip_jax.predict.classifiers.label_vectors import label_vectors
-from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, label_texts
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.head import softmax
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.pixels import ImageLike
+
+from .base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
+from .label_vectors import label_vectors
+from .labels import checked_bins, distinct_labels, label_texts
 
 
 class CustomLabelsClassifier(BaseClassifier):

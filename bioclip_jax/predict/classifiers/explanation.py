@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa import TaxaNames
 
 # {"name", "rank", "score", "children"}, and "common_name" for a species that has one.
 Node = dict[str, Any]

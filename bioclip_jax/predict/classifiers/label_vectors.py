@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from bioclip_jax.predict.head import class_embeddings
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.vector_cache import VectorCache
-from bioclip_jax.text.templates import OPENAI_TEMPLATES
+from bioclip_jax.text import OPENAI_TEMPLATES
 
 
 def label_vectors(

@@ -11,8 +11,7 @@ from typing import Any
 
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.tables import fold_name, read_table, texts
-from bioclip_jax.text.names import clean_text
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS, clean_text
 
 # How people head the two columns of --bins.
 _LABEL_HEADERS = frozenset(

@@ -11,29 +11,35 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from bioclip_jax.errors import InvalidValue, UserError
-from bioclip_jax.predict.classifiers.base import (
+from bioclip_jax.predict.embedder import OnBad
+from bioclip_jax.predict.model import Model, as_images
+from bioclip_jax.predict.pixels import ImageLike
+from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
+from bioclip_jax.predict.taxa import (
+    TaxaHead,
+    TaxaNames,
+    TaxaScorer,
+    largest,
+    open_taxa,
+    read_subset,
+    rows_of,
+    within,
+)
+
+from .base import (
     UNKNOWN,
     BaseClassifier,
     Callback,
     Row,
     check_answers,
 )
-from bioclip_jax.predict.classifiers.explanation import (
+from .explanation import (
     Explained,
     RankAnswer,
     backed_off,
     build_tree,
     lineage_through,
 )
-from bioclip_jax.predict.embedder import OnBad
-from bioclip_jax.predict.model import Model, as_images
-from bioclip_jax.predict.pixels import ImageLike
-from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
-from bioclip_jax.predict.taxa.find import open_taxa
-from bioclip_jax.predict.taxa.head import TaxaHead
-from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.score import TaxaScorer, largest
-from bioclip_jax.predict.taxa.select import read_subset, rows_of, within
 
 if TYPE_CHECKING:
     import pandas

@@ -13,13 +13,11 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import is_hidden_path, is_image
-from bioclip_jax.pipeline.sources.open import METADATA_FILES
-from bioclip_jax.pipeline.sources.tar import make_sample
-from bioclip_jax.pipeline.sources.tar_format import members, split_name
+from bioclip_jax.pipeline.sources import METADATA_FILES, make_sample, members, split_name
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import plain_text
 from bioclip_jax.tables import PATH_COLUMNS, lists_images, path_column, read_table, texts
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,10 +16,11 @@ from jaxtyping import Float32, Int
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
-from bioclip_jax.predict.embedding.stream import stream_vectors
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import Unreadable, report_truncated
 from bioclip_jax.tables import shown_path
+
+from .stream import stream_vectors
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model

@@ -1,6 +1,11 @@
 """Predictions as one web page that needs nothing but itself."""
 
-from bioclip_jax.predict.report.page import write_page
-from bioclip_jax.predict.report.report import Report
+import lazy_loader
 
-__all__ = ["Report", "write_page"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "page": ["write_page"],
+        "report": ["Report"],
+    },
+)

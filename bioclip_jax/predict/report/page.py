@@ -11,10 +11,11 @@ from pathlib import Path
 from bioclip_jax import __version__
 from bioclip_jax.files import written_beside
 from bioclip_jax.markup import bars, json_text, number, section, share, text
-from bioclip_jax.predict.report.report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
-from bioclip_jax.predict.report.thumbnails import thumbnails
-from bioclip_jax.predict.report.tree import tree
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
+
+from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
+from .thumbnails import thumbnails
+from .tree import tree
 
 _MOST_BARS = 10
 _MOST_UNREADABLE = 1_000

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.resume import Answer, Row
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 MOST_ROWS = 20_000
 MOST_THUMBNAILS = 500

@@ -6,8 +6,9 @@ import heapq
 from collections.abc import Mapping
 
 from bioclip_jax.markup import number, share, text
-from bioclip_jax.predict.report.report import Name
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
+
+from .report import Name
 
 MOST_NODES = 2_000
 # Where so few taxa hold most of the images, the tree is open from the start.

@@ -1,1 +1,12 @@
 """Similar images: an index on disk over LanceDB, and exact search on the device for small sets."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "build": ["build_index", "delete_images"],
+        "query": ["search_index", "within_filter"],
+        "table": ["ImageIndex", "check_same_model"],
+    },
+)

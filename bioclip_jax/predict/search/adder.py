@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.search.approximate import bring_up_to_date
-from bioclip_jax.predict.search.table import ImageIndex, check_same_model
+
+from .approximate import bring_up_to_date
+from .table import ImageIndex, check_same_model
 
 if TYPE_CHECKING:
     import pyarrow as pa

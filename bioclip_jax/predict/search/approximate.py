@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.predict.search.table import KEPT, ImageIndex
+from .table import KEPT, ImageIndex
 
 # With fewer images, comparing all of them takes some tens of milliseconds, and nothing is missed.
 EXACT_BELOW = 20_000

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.convert.pretrained import DEFAULT_MODEL
+from bioclip_jax.convert import DEFAULT_MODEL
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
-from bioclip_jax.predict.embedding.columns import Columns
-from bioclip_jax.predict.embedding.formats import sample_uuid
-from bioclip_jax.predict.embedding.labelled import unit
-from bioclip_jax.predict.embedding.stream import blocks, digests, stream_places
+from bioclip_jax.predict.embedding import Columns, blocks, digests, sample_uuid, stream_places, unit
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import Unreadable, report_truncated, track
-from bioclip_jax.predict.search.adder import Adder
-from bioclip_jax.predict.search.lock import locked
-from bioclip_jax.predict.search.rows import make_rows
-from bioclip_jax.predict.search.table import ABOUT_FILE, ImageIndex, check_free, quoted
+
+from .adder import Adder
+from .lock import locked
+from .rows import make_rows
+from .table import ABOUT_FILE, ImageIndex, check_free, quoted
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.locks import lock
-from bioclip_jax.predict.search.table import ABOUT_FILE, LOCK_FILE
+
+from .table import ABOUT_FILE, LOCK_FILE
 
 
 @contextlib.contextmanager

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.convert.load import model_files
+from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_not_read, check_output, files_below, written_beside
-from bioclip_jax.predict.embedding.stream import blocks
+from bioclip_jax.predict.embedding import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import Unreadable, report_truncated, track
 from bioclip_jax.predict.results import check_format, open_text, separator, write_rows
-from bioclip_jax.predict.search.table import LINEAGE, ImageIndex, check_same_model, quoted
+
+from .table import LINEAGE, ImageIndex, check_same_model, quoted
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions

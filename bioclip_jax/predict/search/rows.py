@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.predict.results import plain_text
-from bioclip_jax.predict.search.table import LINEAGE
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
+
+from .table import LINEAGE
 
 if TYPE_CHECKING:
     import pyarrow as pa

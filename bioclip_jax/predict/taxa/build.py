@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioclip_jax.convert.load import model_files
-from bioclip_jax.convert.weights import TAXA_FILE
+from bioclip_jax.convert import TAXA_FILE, model_files
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.progress import track
-from bioclip_jax.predict.taxa.encode import TEXT_TYPES, Recipe, encode_taxa
-from bioclip_jax.predict.taxa.head import DTYPES, WITHOUT_VECTOR, Block, TaxaHead
-from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.precision import PROBE, rounding_effect
-from bioclip_jax.predict.taxa.published import (
+from bioclip_jax.tables import is_table, read_table, table_rows
+from bioclip_jax.text import NAME_COLUMNS, OPENAI_TEMPLATES, RANKS, Taxon, taxon_of, without_author
+
+from .encode import TEXT_TYPES, Recipe, encode_taxa
+from .head import DTYPES, WITHOUT_VECTOR, Block, TaxaHead
+from .names import TaxaNames
+from .precision import PROBE, rounding_effect
+from .published import (
     check_pairing,
     column_norms,
     completed_blocks,
@@ -31,11 +33,6 @@ from bioclip_jax.predict.taxa.published import (
     published_blocks,
     read_names,
 )
-from bioclip_jax.tables import is_table, read_table, table_rows
-from bioclip_jax.text.captions import taxon_of
-from bioclip_jax.text.names import without_author
-from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS, Taxon
-from bioclip_jax.text.templates import OPENAI_TEMPLATES
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -78,7 +75,7 @@ def build_taxa(
     output = Path(output) if output is not None else model.directory / TAXA_FILE
     if source is None:
         source = fetch_embeddings(model)
-    from bioclip_jax.pipeline.sources.open import data_files
+    from bioclip_jax.pipeline.sources import data_files
 
     names_files = list(data_files(source))
     if Path(source).suffix == ".npy":
@@ -155,7 +152,7 @@ def _stored(head: TaxaHead) -> Iterator[Block]:
 
 def _names_in(source: str) -> tuple[TaxaNames, dict[str, int]]:
     """The distinct taxa of a table, a .json of names or data, and how many rows named none or one again."""
-    from bioclip_jax.pipeline.sources.open import find_metadata
+    from bioclip_jax.pipeline.sources import find_metadata
 
     path = Path(source).expanduser()
     if path.suffix == ".json":
@@ -198,7 +195,7 @@ def _table_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _sample_taxa(source: str) -> Iterator[Taxon]:
     """The taxa of data, from what labels its samples, or else their tagged captions."""
-    from bioclip_jax.pipeline.sources.open import open_source
+    from bioclip_jax.pipeline.sources import open_source
 
     samples = open_source(source)
     for index in track(range(len(samples)), "reading names", len(samples)):

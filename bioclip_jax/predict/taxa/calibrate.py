@@ -12,16 +12,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from bioclip_jax import strict_json
-from bioclip_jax.convert.load import model_files
+from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, write_text
-from bioclip_jax.pipeline.sources import Source, open_source
-from bioclip_jax.pipeline.sources.open import data_files
-from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
+from bioclip_jax.pipeline.sources import Source, data_files, open_source
+from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.score import TaxaScorer
+
+from .names import TaxaNames
+from .score import TaxaScorer
 
 BINS = 15
 FOLDS = 5
@@ -92,7 +92,7 @@ def calibrate_temperature(
     }
     write_text(output, strict_json.dumps(result, indent=2) + "\n")
     if plot is not None:
-        from bioclip_jax.predict.taxa.reliability_plot import draw
+        from .reliability_plot import draw
 
         draw(result, plot)
     return result

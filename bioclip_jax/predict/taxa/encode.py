@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Int
 
 from bioclip_jax.predict.progress import track
-from bioclip_jax.predict.taxa.head import Block
-from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.text.taxon import Taxon
+from bioclip_jax.text import Taxon
+
+from .head import Block
+from .names import TaxaNames
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from bioclip_jax.convert.weights import TAXA_FILE
+from bioclip_jax.convert import TAXA_FILE
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import cache_directory
 from bioclip_jax.predict.model import Model
-from bioclip_jax.predict.taxa.head import TaxaHead
+
+from .head import TaxaHead
 
 
 def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = None) -> TaxaHead:
@@ -37,7 +38,7 @@ def open_taxa(model: Model, path: TaxaHead | str | os.PathLike[str] | None = Non
 def _of_hub(model: Model) -> TaxaHead:
     cached = cache_directory() / "taxa" / f"{model.fingerprint}.published.safetensors"
     if not cached.is_file():
-        from bioclip_jax.predict.taxa.build import build_taxa
+        from .build import build_taxa
 
         cached.parent.mkdir(parents=True, exist_ok=True)
         build_taxa(None, model, cached)

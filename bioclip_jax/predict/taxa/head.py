@@ -24,7 +24,8 @@ from jaxtyping import Float32, Int, Shaped
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import written_beside
-from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
+
+from .names import COLUMNS, TaxaNames
 
 FORMAT = "bioclip_jax taxa"
 VERSION = "1"

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.convert.load import model_files
-from bioclip_jax.convert.weights import TAXA_FILE
+from bioclip_jax.convert import TAXA_FILE, model_files
 from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.results import check_format, write_rows
-from bioclip_jax.predict.taxa.head import TaxaHead
-from bioclip_jax.predict.taxa.select import within as rows_within
+
+from .head import TaxaHead
+from .select import within as rows_within
 
 _BLOCK = 10_000
 
@@ -60,6 +60,7 @@ def _open(model: str | None, taxa: str | os.PathLike[str] | None) -> TaxaHead:
     if taxa is not None:
         return TaxaHead.open(taxa)
     from bioclip_jax.predict.model import load_model
-    from bioclip_jax.predict.taxa.find import open_taxa
+
+    from .find import open_taxa
 
     return open_taxa(load_model(model))

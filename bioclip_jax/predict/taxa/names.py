@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.text.taxon import RANKS, Taxon
+from bioclip_jax.text import RANKS, Taxon
 
 if TYPE_CHECKING:
     import pyarrow

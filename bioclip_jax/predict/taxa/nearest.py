@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
+
+from .names import COLUMNS, TaxaNames
 
 _COUNT = 3
 # Per cent of equal letters, below which a name is another one.

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from bioclip_jax.predict.progress import track
-from bioclip_jax.predict.taxa.head import TaxaHead, quantize
+
+from .head import TaxaHead, quantize
 
 _QUERIES = 256
 # Of an image and the text of its own taxon, in models of this kind.

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from bioclip_jax.convert.published import PUBLISHED
+from bioclip_jax.convert import PUBLISHED
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.progress import track
-from bioclip_jax.predict.taxa.encode import TOOLBOX, Recipe, encode_taxa
-from bioclip_jax.predict.taxa.head import Block
-from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
+
+from .encode import TOOLBOX, Recipe, encode_taxa
+from .head import Block
+from .names import COLUMNS, TaxaNames
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -104,7 +105,7 @@ def map_embeddings(path: Path, names: TaxaNames, dim: int) -> Float[np.ndarray, 
 
 def fetch_embeddings(model: Model) -> Path:
     """The published text embeddings of a model, fetched with their names. UserError where none are published."""
-    from bioclip_jax.convert.hub_files import download_pair
+    from bioclip_jax.convert import download_pair
 
     if model.published is None:
         raise UserError(

@@ -12,9 +12,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int
 
-from bioclip_jax.distributed.mesh import batch_sharding, replicated
+from bioclip_jax.distributed import batch_sharding, replicated
 from bioclip_jax.predict.rank import MIN_PROB, Rank
-from bioclip_jax.predict.taxa.head import TaxaHead
+
+from .head import TaxaHead
 
 # The k best of all taxa lie in the k chunks with the largest maxima, so the maxima are all that is kept of a
 # chunk.

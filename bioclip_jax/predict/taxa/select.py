@@ -13,11 +13,11 @@ from jaxtyping import Bool, Int32, Int64
 
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.rank import Rank, as_rank
-from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
-from bioclip_jax.predict.taxa.nearest import most_alike, nearest
 from bioclip_jax.tables import read_table, texts
-from bioclip_jax.text.names import clean_text, genus_and_epithet, known_text, without_author
-from bioclip_jax.text.taxon import NAME_COLUMNS, RANKS
+from bioclip_jax.text import NAME_COLUMNS, RANKS, clean_text, genus_and_epithet, known_text, without_author
+
+from .names import COLUMNS, TaxaNames
+from .nearest import most_alike, nearest
 
 if TYPE_CHECKING:
     import pyarrow

@@ -1,5 +1,10 @@
 """The statistics of a set of shards as one web page that needs nothing but itself."""
 
-from bioclip_jax.curate.counting.report.page import write_report
+import lazy_loader
 
-__all__ = ["write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "page": ["write_report"],
+    },
+)

@@ -12,7 +12,7 @@ from bioclip_jax.curate.counting.tally import Tally
 from bioclip_jax.markup import text
 from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.pipeline.sources import Sample, Source
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 THUMBNAILS = 60
 # Twice what the page shows, for the screens that have such pixels.

@@ -9,15 +9,15 @@ from typing import Any
 
 from bioclip_jax import __version__
 from bioclip_jax.curate.counting.abundance import species_abundance
-from bioclip_jax.curate.counting.report.charts import rank_abundance, size_grid, size_histogram
-from bioclip_jax.curate.counting.report.contact_sheet import contact_sheet
-from bioclip_jax.curate.counting.report.tree import pruned_tree
 from bioclip_jax.curate.counting.tally import Tally
 from bioclip_jax.files import written_beside
 from bioclip_jax.markup import bars, data_size, json_text, number, section, share, table, text
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.text.captions import CAPTION_FILES
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import CAPTION_FILES, RANKS
+
+from .charts import rank_abundance, size_grid, size_histogram
+from .contact_sheet import contact_sheet
+from .tree import pruned_tree
 
 PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
 _MOST_BARS = 30

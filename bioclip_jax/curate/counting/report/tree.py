@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_jax.curate.counting.tally import Lineage, TaxonTally
-from bioclip_jax.text.taxon import RANKS
+from bioclip_jax.text import RANKS
 
 # What keeps the page below 3 MB with a million taxa, and every row of a full parent as high as its name.
 MOST_NODES = 30_000

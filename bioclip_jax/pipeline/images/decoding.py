@@ -13,14 +13,15 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images.orientation import (
+
+from .orientation import (
     EXIF,
     exif_segment,
     jpeg_orientation,
     turn_image,
     turn_pixels,
 )
-from bioclip_jax.pipeline.images.recover import decode_cut_off, without_texts
+from .recover import decode_cut_off, without_texts
 
 # Why a sample could not be used; batches count bad samples in this order.
 CAUSES = ("no_image", "no_caption", "not_an_image", "truncated", "too_large", "unreadable")
