@@ -1,0 +1,1 @@
+"""Build, align, verify and describe training shards."""

@@ -6,10 +6,19 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "base": ["BaseClassifier", "UNKNOWN"],
-        "custom_labels": ["CustomLabelsBinningClassifier", "CustomLabelsClassifier"],
+        "custom_labels": [
+            "CustomLabelsBinningClassifier",
+            "CustomLabelsClassifier",
+            "predict_classifications_from_list",
+        ],
         "explanation": ["Explained", "Node", "RankAnswer"],
         "labels": ["read_bins", "read_labels"],
-        "recorder": ["attach_prediction_recorder", "save_recorded_predictions", "verify_recorder_path"],
-        "tree_of_life": ["TreeOfLifeClassifier"],
+        "recorder": [
+            "PredictionRecorder",
+            "attach_prediction_recorder",
+            "save_recorded_predictions",
+            "verify_recorder_path",
+        ],
+        "tree_of_life": ["TreeOfLifeClassifier", "predict_classification"],
     },
 )
