@@ -1,11 +1,13 @@
-"""Pieces of a page: escaped text, figures as people write them, tables, bars."""
+"""Markup built in Python, for the pages that are not templates yet; formats come from the room html."""
 
 import html
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+from bioclip_jax.html import data_size, number, share
+
+__all__ = ["bars", "data_size", "json_text", "number", "section", "share", "table", "text"]
 
 
 def text(value: Any) -> str:
@@ -17,35 +19,6 @@ def json_text(value: Any) -> str:
     """JSON that can stand inside a script element, whatever texts are in it."""
     plain = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return plain.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def number(value: float) -> str:
-    """12,345 or 12.3."""
-    return (
-        f"{value:,.1f}"
-        if isinstance(value, float) and value < 100 and value != int(value)
-        else f"{round(value):,}"
-    )
-
-
-def data_size(size: float) -> str:
-    """82.5 MB."""
-    unit = 0
-    while size >= 999.5 and unit < len(_UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.3g} {_UNITS[unit]}" if unit else f"{size:,.0f} bytes"
-
-
-def share(part: float, whole: float) -> str:
-    """12.3 %; never 0 or 100 where it is a little more or less."""
-    if not whole:
-        return "–"
-    percent = 100 * part / whole
-    if 0 < percent < 0.1:
-        return "< 0.1 %"
-    if 99.9 < percent < 100:
-        return "> 99.9 %"
-    return f"{percent:.1f} %".replace(".0 %", " %")
 
 
 def section(identifier: str, title: str, *parts: str) -> str:
@@ -76,7 +49,8 @@ def table(
         for row in rows
     )
     heading = f"<caption>{text(caption)}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{heading}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    grid = f"{heading}<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table>{grid}</table></div>'
 
 
 def bars(caption: str, rows: Iterable[tuple[str, float, float, str]]) -> str:

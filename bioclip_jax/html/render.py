@@ -1,0 +1,67 @@
+"""Rendering of the templates in templates/: whole pages, and macros for parts of them.
+
+Every value is escaped unless it is markupsafe.Markup, and an undefined variable is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from bioclip_jax import __version__
+from bioclip_jax.files import written_beside
+
+from . import formats
+
+
+def render_page(template: str, **context: Any) -> str:
+    """Render a page of templates/, which holds its style, script and images and loads nothing else."""
+    return _environment().get_template(template).render(context)
+
+
+def write_page(path: Path, template: str, **context: Any) -> None:
+    """Write a page atomically. Names that are not valid Unicode, as of files, appear with backslashes.
+
+    Raises UserError if the folder is missing.
+    """
+    with written_beside(Path(path)) as partial:
+        partial.write_text(render_page(template, **context), encoding="utf-8", errors="backslashreplace")
+
+
+def macros(template: str) -> Any:
+    """Return a template's macros as attributes; each returns Markup: `macros("macros.html").bars(...)`."""
+    return _environment().get_template(template).module
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    for name in ("count_of", "data_size", "data_url", "number", "share"):
+        environment.filters[name] = getattr(formats, name)
+    environment.filters["sha256"] = _sha256
+    environment.globals |= {"asset": _asset, "version": __version__}
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    """Text of a style sheet or script of templates/, which is trusted."""
+    environment = _environment()
+    return Markup(environment.loader.get_source(environment, name)[0])
+
+
+def _sha256(script: str) -> str:
+    """Digest of a script as a Content-Security-Policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
