@@ -92,13 +92,13 @@ def test_devices_that_are_not_there_are_one_line_and_the_cpu_still_works(platfor
     config = PACKAGE.parent / "configs" / "mini.py"
     code = f"""
 from bioclip_jax.cli import main
-from bioclip_jax.predict.devices import devices
+from bioclip_jax.predict import local_devices
 assert main(["train", "--config", {str(config)!r}, "--workdir", {str(tmp_path / "run")!r}]) == 2
 try:
-    devices()
+    local_devices()
 except Exception as error:
     print(type(error).__name__)
-print(devices("cpu")[0].platform)
+print(local_devices("cpu")[0].platform)
 """
     environment = os.environ | {"JAX_PLATFORMS": platforms}
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

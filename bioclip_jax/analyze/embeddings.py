@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bioclip_jax.pipeline.sources import Source
     from bioclip_jax.predict import VectorCache
-    from bioclip_jax.predict.embedding import LabelledVectors
+    from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 # Where a table keeps what a Taxon is made of.
 _TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
@@ -162,14 +162,14 @@ def of_source(
     """
     from bioclip_jax.convert import resolve
     from bioclip_jax.predict import Model
-    from bioclip_jax.predict.embedding import embed_labelled
+    from bioclip_jax.predict.embedding import embed_labeled
 
     bundle = resolve(model)
     loaded = Model(bundle, batch_size=batch_size, transform="model")
-    return of_labelled(embed_labelled(loaded, source, cache=cache), source, model)
+    return of_labelled(embed_labeled(loaded, source, cache=cache), source, model)
 
 
-def of_labelled(labelled: LabelledVectors, source: Source, name: str) -> Embeddings:
+def of_labelled(labelled: LabeledEmbeddings, source: Source, name: str) -> Embeddings:
     """Vectors of a source's images: the columns are the ranks, common_name, and what else the source says of each.
 
     A label that the source calls by a rank's name is in the column label.
@@ -180,7 +180,7 @@ def of_labelled(labelled: LabelledVectors, source: Source, name: str) -> Embeddi
     if not usable.all():
         print(f"left out: {int((~usable).sum()):,} images without a usable vector", file=sys.stderr)
     rows = np.flatnonzero(usable)
-    samples, places = [labelled.samples[row] for row in rows], labelled.places[rows].tolist()
+    samples, places = [labelled.samples[row] for row in rows], labelled.indices[rows].tolist()
     if not samples:
         raise UserError(f"no image has a usable vector of {name}; give another model or other images")
     taxa = [sample.taxon or Taxon() for sample in samples]

@@ -117,9 +117,9 @@ def _candidates(data: str, text_type: str) -> Any:
     """The classes of `data`, as a protocol takes them."""
     from bioclip_jax.evaluate import candidates
     from bioclip_jax.pipeline.sources import open_source
-    from bioclip_jax.predict.embedding import read_labels
+    from bioclip_jax.predict.embedding import read_samples
 
-    return candidates(read_labels(open_source(data, split="train")), text_type)
+    return candidates(read_samples(open_source(data, split="train")), text_type)
 
 
 def _running(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -62,8 +62,7 @@ def predict(arguments: argparse.Namespace) -> Result:
 
 
 def embed(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.predict import embed_files
-    from bioclip_jax.predict.embedding import read_texts
+    from bioclip_jax.predict import embed_files, read_texts
 
     if arguments.json and arguments.output is None:
         raise UserError(

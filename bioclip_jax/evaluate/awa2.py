@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 from .f1 import f1_scores, resampled_macro_f1
 from .fishnet import check_probe_options
@@ -53,7 +53,7 @@ class AwA2:
     def __post_init__(self) -> None:
         check_probe_options(self.seeds, self.learning_rate, self.epochs)
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Train on "train", score "test"; the column "attributes" has a 1 or 0 for each attribute, as one text.
 
         Figures: "f1_reference_with_dropout", the mean over seeds of the F1 of the first two attributes alone,
@@ -107,7 +107,7 @@ class AwA2:
         return Score(figures, {"attributes": rows})
 
 
-def read_attributes(data: LabelledVectors) -> Bool[np.ndarray, "n attributes"]:
+def read_attributes(data: LabeledEmbeddings) -> Bool[np.ndarray, "n attributes"]:
     """The attributes of each image. UserError as AwA2."""
     rows = []
     for sample, value in zip(data.samples, data.column(_COLUMN)):

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 from .class_names import AS_IS, check_text_type, label_of, unambiguous
 from .intervals import mean_interval
@@ -50,7 +50,7 @@ class FewShot:
                 f"each"
             )
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Figures: "few_shot", by shots {"mean", "std" over folds, "interval", "folds", "small_classes" left out}; "top1"
         and "interval", those of the first of `shots`; "n", "classes", "bad". Table "classes": each one's
         accuracy.
@@ -75,7 +75,7 @@ class FewShot:
                     table[number][f"accuracy_{shots}"] = float(hits / tested)
         first = by_shots[str(self.shots[0])]
         labelled_images = sum(len(rows) for _, rows in classes)
-        bad = dict(labelled.left_out)
+        bad = dict(labelled.skipped)
         if unlabelled := len(labelled) - labelled_images:
             bad["no_label"] = unlabelled
         figures = {"top1": first["mean"], "interval": first["interval"], "few_shot": by_shots}
@@ -83,7 +83,7 @@ class FewShot:
             figures | {"n": labelled_images, "classes": len(classes), "bad": bad}, {"classes": table}
         )
 
-    def _classes(self, labelled: LabelledVectors) -> list[tuple[str, Int[np.ndarray, " rows"]]]:
+    def _classes(self, labelled: LabeledEmbeddings) -> list[tuple[str, Int[np.ndarray, " rows"]]]:
         """Classes by their short names, in order of appearance, each with its images in the source's order."""
         rows: defaultdict[str, list[int]] = defaultdict(list)
         short_names: dict[str, str] = {}

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 from .intervals import share_interval
 from .protocol import Score, Towers
@@ -59,7 +59,7 @@ class FishNet:
     def __post_init__(self) -> None:
         check_probe_options(self.seeds, self.learning_rate, self.epochs)
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Train on "train", score "test"; the data's columns are those of TRAITS. Images with a trait unknown (empty,
         -1 or not a number) are left out.
 
@@ -120,7 +120,7 @@ def check_probe_options(seeds: tuple[int, ...], learning_rate: float, epochs: in
         raise UserError(f"{epochs} epochs are none; give 1 or more")
 
 
-def read_traits(data: LabelledVectors) -> Float32[np.ndarray, "n 9"]:
+def read_traits(data: LabeledEmbeddings) -> Float32[np.ndarray, "n 9"]:
     """The traits of each image, in the order of TRAITS: 1, 0, or -1 where it is unknown.
 
     UserError for a missing column, and a value that is none of the trait.

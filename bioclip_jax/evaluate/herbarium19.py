@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict import track
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
 
 from .category_discovery import cluster_hits, semi_supervised_kmeans
@@ -65,7 +65,7 @@ class Herbarium19:
                 f"seeds {list(self.seeds)} do not do; give one or more from 0 to 2**32 - 1, each once"
             )
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Cluster the images of "train" (the benchmark's small-train), and score those without a label.
 
         An image's class is in the column "class_index", or else its "class", counted in the order of texts.
@@ -149,7 +149,7 @@ class Herbarium19:
         return labelled
 
 
-def read_classes(data: LabelledVectors) -> Int[np.ndarray, " n"]:
+def read_classes(data: LabeledEmbeddings) -> Int[np.ndarray, " n"]:
     """Each image's class, as Herbarium19 reads it. UserError where an image has none."""
     if not any(_INDEX in sample.metadata for sample in data.samples):
         names = [_class_name(sample) for sample in data.samples]

@@ -17,7 +17,7 @@ from bioclip_jax.evaluate import class_names
 from bioclip_jax.models import get_config
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.predict import Encoder
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.train import TrainConfig
 
 from .prepared import CACHE_BYTES, PreparedImages
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .suite import Entry, OpenData
 
 # Vectors by split, which are encoded when they are asked for.
-Sets = Callable[[], dict[str, LabelledVectors]]
+Sets = Callable[[], dict[str, LabeledEmbeddings]]
 
 
 class EvaluationHook:
@@ -148,12 +148,12 @@ class _Suite:
     def __call__(self, params: Any, score: Callable[..., Score | None]) -> dict[str, float]:
         """By entry, the figure that the paper publishes."""
         values: dict[str, float] = {}
-        vectors: dict[Hashable, LabelledVectors] = {}
+        vectors: dict[Hashable, LabeledEmbeddings] = {}
         waiting = Counter(key for entry in self._entries for key in entry.keys().values())
         for entry in self._entries:
             keys = entry.keys()
 
-            def sets(keys: dict[str, Hashable] = keys) -> dict[str, LabelledVectors]:
+            def sets(keys: dict[str, Hashable] = keys) -> dict[str, LabeledEmbeddings]:
                 for key in keys.values():
                     if key not in vectors:
                         vectors[key] = self._images[key](params)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Int
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import track
-from bioclip_jax.predict.embedding import LabelledVectors, unit
+from bioclip_jax.predict.embedding import LabeledEmbeddings, unit
 
 from .intervals import share_interval
 from .protocol import Score, Towers
@@ -45,7 +45,7 @@ class NeWT:
                 f"each"
             )
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Figures: "top1" (mean over seeds), "std", "seeds" (the accuracy of each), "interval" over images, "clusters"
         (accuracy by kind of question), "tasks" (how many), "n", "bad". Table "tasks".
         """
@@ -77,7 +77,7 @@ class NeWT:
         figures["clusters"] = {
             name: float(np.concatenate(parts, axis=1).mean()) for name, parts in sorted(by_cluster.items())
         }
-        figures |= {"tasks": len(test), "n": hits.shape[1], "bad": dict(sets["test"].left_out)}
+        figures |= {"tasks": len(test), "n": hits.shape[1], "bad": dict(sets["test"].skipped)}
         return Score(figures, {"tasks": table})
 
     def _right(
@@ -100,7 +100,7 @@ class _Task:
     labels: Int[np.ndarray, " n"]
 
 
-def _by_task(labelled: LabelledVectors) -> dict[str, _Task]:
+def _by_task(labelled: LabeledEmbeddings) -> dict[str, _Task]:
     tasks = np.array(list(map(str, labelled.column("task"))))
     labels = labelled.column("label")
     if wrong := {str(label) for label in labels} - {"0", "1"}:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 from .intervals import mean_interval
 from .nearest_centroid import nearest_centroids
@@ -39,7 +39,7 @@ class PlantDoc:
                 f"1 each"
             )
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Figures: "top1" (mean over repeats), "std", "interval", "repeats", "n", "classes", "bad". Table "classes"."""
         train, test = sets["train"], sets["test"]
         names = sorted(set(map(str, train.column("class"))))
@@ -72,7 +72,7 @@ class PlantDoc:
         ]
         figures = {"top1": float(np.mean(accuracies)), "std": float(np.std(accuracies))}
         figures |= {"interval": mean_interval(accuracies), "repeats": accuracies}
-        figures |= {"n": len(test), "classes": len(names), "bad": dict(test.left_out)}
+        figures |= {"n": len(test), "classes": len(names), "bad": dict(test.skipped)}
         return Score(figures, {"classes": table})
 
 

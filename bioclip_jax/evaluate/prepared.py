@@ -14,7 +14,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.predict import track
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 if TYPE_CHECKING:
     from bioclip_jax.predict import Encoder
@@ -44,7 +44,7 @@ class PreparedImages:
         """What the source says of its images, those included that turn out not to be pictures."""
         return list(self._samples.values())
 
-    def __call__(self, params: Any) -> LabelledVectors:
+    def __call__(self, params: Any) -> LabeledEmbeddings:
         """The vectors of the readable images by `params` (the CLIP's parameters, on the encoder's mesh).
 
         Errors: UserError if no image can be read.
@@ -63,7 +63,7 @@ class PreparedImages:
         order = np.argsort(places)
         chosen = np.array(places, np.int64)[order]
         samples = [self._samples[place] for place in chosen.tolist()]
-        return LabelledVectors(
+        return LabeledEmbeddings(
             np.concatenate(batches)[order], samples, chosen, dict(Counter(self._bad.values()))
         )
 
@@ -85,10 +85,10 @@ class PreparedImages:
 
         yield from self._cache
         rest, self._uncached = self._uncached, []
-        images = (self._read(place) for place in track(rest, "encoding images", len(rest)))
+        images = ((place, self._read(place)) for place in track(rest, "encoding images", len(rest)))
         done = 0
         try:
-            for place, image in zip(rest, load_ahead(images, self._preprocess, 2 * self._encoder.batch_size)):
+            for place, image in load_ahead(images, self._preprocess, 2 * self._encoder.batch_size):
                 done += 1
                 if isinstance(image, UserError):
                     self._bad[place] = (

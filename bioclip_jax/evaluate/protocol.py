@@ -10,7 +10,7 @@ from typing import Protocol as Interface
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,6 @@ class Protocol(Interface):
     score: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Figures of `sets`, which are there for each of `splits`. UserError for labels that do not do."""
         ...

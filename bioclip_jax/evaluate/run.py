@@ -15,7 +15,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import ReadOptions
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.predict import Model, VectorCache, local_devices
-from bioclip_jax.predict.embedding import LabelledVectors, embed_labelled
+from bioclip_jax.predict.embedding import LabeledEmbeddings, embed_labeled
 
 from .protocol import Protocol, Score, Towers
 from .protocols import options_of
@@ -67,7 +67,7 @@ class Evaluator:
         self.transform = self._model.transform_note
         print(f"transform: {self.transform}", file=sys.stderr)
         self._cache = (VectorCache() if cache is True else cache) or None
-        self._sets: dict[Hashable, LabelledVectors] = {}
+        self._sets: dict[Hashable, LabeledEmbeddings] = {}
         self.source, self.device = bundle.source, self._model.device
         self.towers = Towers(self._model.encode_text, self._model.logit_scale)
 
@@ -75,15 +75,15 @@ class Evaluator:
     def fingerprint(self) -> str:
         return self._model.fingerprint
 
-    def vectors(self, source: Source, key: Hashable = None) -> LabelledVectors:
+    def vectors(self, source: Source, key: Hashable = None) -> LabeledEmbeddings:
         """The vectors of a source, kept under `key` until `forget`, where one is given.
 
         UserError if no image can be read.
         """
         if key is None:
-            return embed_labelled(self._model, source, cache=self._cache)
+            return embed_labeled(self._model, source, cache=self._cache)
         if key not in self._sets:
-            self._sets[key] = embed_labelled(self._model, source, cache=self._cache)
+            self._sets[key] = embed_labeled(self._model, source, cache=self._cache)
         return self._sets[key]
 
     def forget(self, key: Hashable) -> None:
@@ -98,7 +98,7 @@ class Evaluator:
 
     def sets(
         self, sources: Mapping[str, Source], keys: Mapping[str, Hashable] | None = None
-    ) -> dict[str, LabelledVectors]:
+    ) -> dict[str, LabeledEmbeddings]:
         """The vectors of `sources`, by split."""
         return {split: self.vectors(source, (keys or {}).get(split)) for split, source in sources.items()}
 

@@ -11,7 +11,7 @@ import numpy as np
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate import class_names
 from bioclip_jax.predict import class_embeddings
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
 
 from .accuracy import Judged, judge
@@ -47,7 +47,7 @@ class ZeroShot:
         if self.candidates is not None and not self.candidates:
             raise UserError("there is no class to choose from; give candidates that have labels")
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         """Score the images of sets["test"] that have a class.
 
         Figures: "top1", its "interval", "top3" and "top5" over the images whose class is a candidate (None if
@@ -69,7 +69,7 @@ class ZeroShot:
             )
         samples = [test.samples[row] for row in rows.tolist()]
         labels = class_names.labels(samples, pool, self.text_type)
-        bad = dict(test.left_out)
+        bad = dict(test.skipped)
         if unlabelled := len(named) - len(rows):
             bad["no_label"] = bad.get("no_label", 0) + unlabelled
         names = [candidate.name for candidate in pool]

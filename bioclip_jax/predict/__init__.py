@@ -5,18 +5,17 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "devices": ["local_devices"],
-        "embed": ["embed_files"],
+        "embed": ["embed_files", "read_texts"],
         "embedder": ["Embedder", "OnBad", "load_ahead"],
         "encoder": ["Encoder"],
-        "head": ["class_embeddings", "softmax"],
         "inputs": ["ImageFile", "find_images"],
-        "model": ["Model", "load_model"],
-        "pixels": ["ImageLike", "load_pixels"],
+        "model": ["Model", "load_model", "local_devices"],
         "predict": ["predict_files"],
+        "preprocess": ["ImageLike", "load_pixels"],
         "progress": ["track"],
         "rank": ["Rank"],
         "results": ["FORMATS"],
         "vector_cache": ["VectorCache"],
+        "zero_shot": ["class_embeddings", "softmax"],
     },
 )

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.predict.embedding import Columns
+from bioclip_jax.predict.embedding import ImageMetadata
 from bioclip_jax.tables import lists_images
 
 from .inputs import ImageFile, expand
@@ -36,7 +36,7 @@ class CarriedColumns:
         """`images`: what find_images gives for `inputs`."""
         self._images = images
         paths = [path for path in expand(inputs) if not os.path.isdir(path) and lists_images(path)]
-        columns = Columns(paths, images, typed=False, tars=False) if paths else None
+        columns = ImageMetadata(paths, images, typed=False, tars=False) if paths else None
         self._table = None if columns is None else _plain_columns(columns.take(range(len(images))))
 
     def digest(self) -> str:

@@ -16,7 +16,7 @@ from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.predict.embedding import (
     Batch,
-    Columns,
+    ImageMetadata,
     check_format,
     rows_path,
     stream_vectors,
@@ -24,7 +24,7 @@ from bioclip_jax.predict.embedding import (
 )
 
 from .inputs import ImageFile, expand, find_images
-from .progress import Unreadable, report_truncated
+from .progress import FailureLog, report_truncated
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
@@ -59,7 +59,7 @@ def embed_files(
       `format` as check_format and write_batches. `normalize`: unit vectors, or vectors as the tower projects
       them; None takes the latter for JSON, as pybioclip's command, and unit vectors for .npy and Parquet, as
       its create_image_features. Texts have unit vectors. Parquet takes along what the inputs' tables say of
-      the images (as Columns). `cache`: vectors of images are kept on disk, and looked up there.
+      the images (as ImageMetadata). `cache`: vectors of images are kept on disk, and looked up there.
     Returns: {"images" or "texts": how many, "embed_dim", "normalized", "output", "unreadable", "truncated"},
       and for .npy "rows", the file beside it that names its rows. An image that cannot be read is named on
       standard error and skipped; in .npy it has a row of NaN, so that row i is input i.
@@ -88,14 +88,14 @@ def embed_files(
     read["part of the model"] = model_files(model)
     beside = rows_path(output) if format == "npy" else None
     check_not_read({"--output": output, "the names of the rows": beside}, read)
-    columns = Columns(paths, images) if images and format == "parquet" else None
+    columns = ImageMetadata(paths, images) if images and format == "parquet" else None
 
     # JAX is loaded once there is something to do.
     from .model import load_model
 
     how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
     loaded = load_model(model, **how, reading=reading)
-    unreadable = Unreadable(len(images))
+    unreadable = FailureLog(len(images))
     if texts:
         batches = _of_texts(loaded, texts)
     else:
@@ -127,8 +127,8 @@ def embed_files(
 def _of_images(
     model: Model,
     images: Sequence[ImageFile],
-    unreadable: Unreadable,
-    columns: Columns | None,
+    unreadable: FailureLog,
+    columns: ImageMetadata | None,
     cache: bool,
     format: str,
     how: dict[str, bool],
@@ -163,3 +163,17 @@ def _of_texts(model: Model, texts: Sequence[str]) -> Iterator[Batch]:
     for start in range(0, len(texts), _TEXTS):
         chunk = list(texts[start : start + _TEXTS])
         yield Batch(chunk, model.encode_text(chunk))
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a text file, blank ones left out. UserError if it cannot be read or has none."""
+    try:
+        texts = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+    except FileNotFoundError:
+        raise UserError(f"the file of texts {path} does not exist; give one with a text a line") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"the file of texts {path} is not UTF-8 text; write one text a line") from error
+    texts = [text for text in texts if text]
+    if not texts:
+        raise UserError(f"the file of texts {path} holds no text; write one a line")
+    return texts

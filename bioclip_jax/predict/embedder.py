@@ -1,4 +1,4 @@
-"""Images and texts to unit vectors."""
+"""Embed images and texts as unit vectors, with images decoded ahead of the device by a thread pool."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, ReadOptions
 from bioclip_jax.tables import shown_path
 
-from .pixels import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
+from .preprocess import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
 
 if TYPE_CHECKING:
     from .encoder import Encoder
 
-# Called with the place of an image among the inputs and what is wrong with it.
+# Called with the index of an unreadable image and the error.
 OnBad = Callable[[int, UserError], None]
+# Image indices, and one vector for each.
+Embedded = tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]
 
 
 class Embedder:
-    """A model on this machine's devices. Images are decoded by threads ahead of it.
+    """A model on this machine's devices.
 
-    preprocess: the transform from a picture to the model's pixels. transform: its name, "model" or
-    "pybioclip".
-    truncated: the images that were read though their files lack the end, and what of them is missing.
+    preprocess: PIL image -> the model's pixels. transform: its name, "model" or "pybioclip".
+    truncated: images that were read although their files are cut off, each with what is missing.
     """
 
     def __init__(
@@ -48,35 +49,35 @@ class Embedder:
         transform: Transform | None = None,
         reading: ReadOptions | None = None,
     ) -> None:
-        """`batch_size`: images a batch; None chooses for the kind of device. `devices`: None takes all of this machine.
+        """Place the parameters on the devices.
 
-        `dtype`: of the towers' arithmetic, float32 where it is None. `transform`: None is what the model's
-        origin says.
-        `reading`: how image files are read, in place of what `preprocess` says.
+        batch_size: None chooses by device kind. devices: None means all local ones. dtype: compute dtype of
+        the towers, None means float32. transform: None follows the model's origin. reading: overrides how
+        `preprocess` reads image files.
         """
-        mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
-        self.mesh = mesh
+        self.mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
         self.transform: Transform = transform or bundle.origin.transform
         self.preprocess: Preprocess = choose_preprocess(bundle, transform)
         if reading is not None:
             self.preprocess = replace(self.preprocess, read=reading)
         self.truncated: list[str] = []
-        self._config, self._batch_size, self._dtype = bundle.config, batch_size, dtype or jnp.float32
-        self._params = jax.device_put(bundle.params, replicated(mesh))
+        self.dtype: str = np.dtype(dtype or jnp.float32).name
+        self._config, self._batch_size = bundle.config, batch_size
+        self._params = jax.device_put(bundle.params, replicated(self.mesh))
         self.embed_dim = bundle.config.embed_dim
 
     @property
     def batch_size(self) -> int:
-        """Images that go through the model at once."""
+        """Images per forward pass."""
         return self._encoder.batch_size
 
     @cached_property
     def _encoder(self) -> Encoder:
-        # Flax is imported once there is something to encode.
+        # Importing Flax takes a while, so it waits until there is something to encode.
         from .encoder import Encoder
 
         return Encoder(
-            self._config, self.preprocess, self.mesh, batch_size=self._batch_size, dtype=self._dtype
+            self._config, self.preprocess, self.mesh, batch_size=self._batch_size, dtype=jnp.dtype(self.dtype)
         )
 
     @property
@@ -85,67 +86,77 @@ class Embedder:
         return self._params
 
     def images(self, images: Sequence[ImageLike]) -> Float32[np.ndarray, "n embed_dim"]:
-        """Unit vectors of images. UserError for one that cannot be read."""
+        """Return the unit vectors of images. Raises UserError if one is unreadable."""
         parts = [features for _, features in self.stream(images)]
         return np.concatenate(parts) if parts else np.empty((0, self.embed_dim), np.float32)
 
     def stream(
         self, images: Iterable[ImageLike], on_bad: OnBad | None = None, *, normalize: bool = True
-    ) -> Iterator[tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]]:
-        """Places among `images` and their unit vectors, a batch at a time, in order.
+    ) -> Iterator[Embedded]:
+        """Yield image indices and unit vectors in order, one batch at a time; see stream_indexed."""
+        return self.stream_indexed(enumerate(images), on_bad, normalize=normalize)
 
-        What cannot be read is handed to `on_bad` and left out, or without it raised as UserError.
-        `normalize`: as Encoder.images.
+    def stream_indexed(
+        self, images: Iterable[tuple[int, ImageLike]], on_bad: OnBad | None = None, *, normalize: bool = True
+    ) -> Iterator[Embedded]:
+        """Yield the indices of (index, image) pairs and their unit vectors in order, one batch at a time.
+
+        Unreadable images are passed to `on_bad` and skipped; without it they raise UserError. normalize:
+        False returns the image tower's projections, as Encoder.images.
         """
-        places: deque[int] = deque()
+        indices: deque[int] = deque()
 
         def pixels() -> Iterator[Pixels]:
-            loaded = load_ahead(images, self.preprocess, 2 * self._encoder.batch_size, self.truncated)
-            for place, result in enumerate(loaded):
-                if isinstance(result, np.ndarray):
-                    places.append(place)
-                    yield result
+            ahead = 2 * self._encoder.batch_size
+            for index, loaded in load_ahead(images, self.preprocess, ahead, self.truncated):
+                if isinstance(loaded, np.ndarray):
+                    indices.append(index)
+                    yield loaded
                 elif on_bad is None:
-                    raise result
+                    raise loaded
                 else:
-                    on_bad(place, result)
+                    on_bad(index, loaded)
 
         for features in self.pixels(pixels(), normalize=normalize):
-            yield [places.popleft() for _ in range(len(features))], features
+            yield [indices.popleft() for _ in range(len(features))], features
 
     def pixels(
         self, pixels: Iterable[Pixels], *, normalize: bool = True
     ) -> Iterator[Float32[np.ndarray, "rows embed_dim"]]:
-        """As Encoder.images, for what `preprocess` gives. UserError where the weights give no finite vectors."""
+        """Encode preprocessed images, as Encoder.images. Raises UserError for non-finite vectors."""
         for features in self._encoder.images(self._params, pixels, normalize=normalize):
-            yield _finite(features)
+            yield _check_finite(features)
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
-        """Unit vectors of texts. UserError where the weights give no finite vectors."""
-        return _finite(self._encoder.texts(self._params, texts))
+        """Return the unit vectors of texts. Raises UserError for non-finite vectors."""
+        return _check_finite(self._encoder.texts(self._params, texts))
 
 
-def _finite(features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+def _check_finite(features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
     if not np.isfinite(features).all():
         raise UserError(
             "the model's vectors hold NaN or infinity: its weights are damaged or its training diverged; "
-            "take an earlier checkpoint, or fetch the weights again"
+            "use an earlier checkpoint, or download the weights again"
         )
     return features
 
 
 def load_ahead(
-    images: Iterable[ImageLike], preprocess: Preprocess, ahead: int, truncated: list[str] | None = None
-) -> Iterator[Pixels | UserError]:
-    """Each image's pixels, in order, or what is wrong with it; at most `ahead` wait in memory.
+    images: Iterable[tuple[int, ImageLike]],
+    preprocess: Preprocess,
+    ahead: int,
+    truncated: list[str] | None = None,
+) -> Iterator[tuple[int, Pixels | UserError]]:
+    """Decode (index, image) pairs in a thread pool: yield indices with pixels or an error, in order.
 
-    Images that are read though their files lack the end are added to `truncated`.
+    At most `ahead` images wait in memory. Images whose files are cut off but readable are added to
+    `truncated`.
     """
     truncated = [] if truncated is None else truncated
 
-    def load(image: ImageLike) -> Any:
+    def load(index: int, image: ImageLike) -> tuple[int, Pixels | UserError]:
         try:
-            return load_pixels(
+            return index, load_pixels(
                 image, preprocess, lambda missing: truncated.append(f"{name_of(image)}: {missing}")
             )
         except (BadImage, OSError, ValueError, MemoryError) as error:
@@ -156,13 +167,13 @@ def load_ahead(
                 advice = "make it smaller, or raise the limit with --max-pixels"
             problem = UserError(f"{name} cannot be read ({reason}); {advice}")
             problem.__cause__ = error
-            return problem
+            return index, problem
 
     pending: deque[Future] = deque()
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         try:
-            for image in images:
-                pending.append(pool.submit(load, image))
+            for index, image in images:
+                pending.append(pool.submit(load, index, image))
                 if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:

@@ -19,7 +19,7 @@ from bioclip_jax.models import CLIP, CLIPConfig, graphdef, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 
 from .packed_texts import pack, packed_features
-from .pixels import Pixels
+from .preprocess import Pixels
 from .progress import track
 
 # Tokens in a row of texts: long rows repeat fewer beginnings, and attention's share grows with their square.

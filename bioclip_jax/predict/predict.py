@@ -16,7 +16,7 @@ from bioclip_jax.files import check_not_read, check_outputs, is_stream
 
 from .carried_columns import CarriedColumns
 from .inputs import ImageFile, find_images
-from .progress import Unreadable, report_truncated, track
+from .progress import FailureLog, report_truncated, track
 from .question import Question
 from .rank import Rank
 from .results import check_format, write_rows
@@ -118,7 +118,7 @@ def predict_files(
     classifier = question.classifier(loaded)
     question.warn(classifier)
     recorder = attach_prediction_recorder(classifier, **question.choice()) if log else None
-    unreadable = Unreadable(len(images))
+    unreadable = FailureLog(len(images))
     to_stdout = output is None and not as_result
     result: dict[str, Any] = {"images": len(images), "transform": loaded.transform}
     with contextlib.ExitStack() as stack:
@@ -191,7 +191,7 @@ def _answers(
     question: Question,
     classifier: Any,
     images: Sequence[ImageFile],
-    unreadable: Unreadable,
+    unreadable: FailureLog,
     *,
     results_on_stdout: bool = False,
 ) -> Iterator[Answer]:
@@ -202,7 +202,7 @@ def _answers(
 
 
 def _resumed(
-    question: Question, classifier: Any, images: Sequence[ImageFile], unreadable: Unreadable, journal: Journal
+    question: Question, classifier: Any, images: Sequence[ImageFile], unreadable: FailureLog, journal: Journal
 ) -> Iterator[Answer]:
     """Finishes the journal, and then gives the answers that are in it."""
     rest = journal.rest(classifier.images_together)

@@ -1,4 +1,4 @@
-"""What a person sees while many images go by: a bar on standard error, and a line for each that cannot be read."""
+"""Progress bars and reports of unreadable images, on standard error."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ Item = TypeVar("Item")
 def track(
     items: Iterable[Item], description: str, total: int, *, results_on_stdout: bool = False, done: int = 0
 ) -> Iterator[Item]:
-    """The items, with a bar on a terminal that shows how many of `total` were taken, and goes away at the end.
+    """Yield the items, with a transient progress bar if standard error is a terminal.
 
-    `results_on_stdout`: they are written meanwhile, so where that is a terminal too, there is no bar among
-    them.
-    `done`: how many of `total` were taken earlier.
+    results_on_stdout: results are printed meanwhile, so if standard output is a terminal too, no bar is
+    drawn among them. done: the part of `total` that an earlier run finished.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Rich would send standard output to its own console, and results would never reach their pipe.
+    # Rich redirects standard output to its own console by default, and results would miss their pipe.
     with Progress(
         *columns,
         console=console,
@@ -33,26 +32,29 @@ def track(
         redirect_stdout=False,
         disable=not console.is_terminal or (results_on_stdout and sys.stdout.isatty()),
     ) as progress:
-        # Rich's own track() ends at the items of this run, without those that were done before.
+        # Rich's own track() would end at this run's items and ignore `done`.
         task = progress.add_task(description, total=total, completed=done)
         for item in items:
             yield item
             progress.advance(task)
 
 
-class Unreadable:
-    """Names the images that cannot be read, one line each on standard error, and goes on with the others."""
+class FailureLog:
+    """Report each unreadable image in one line on standard error; called with its index and the error.
+
+    problems: the messages so far.
+    """
 
     def __init__(self, total: int) -> None:
-        """`total`: how many images there are; where none of them can be read, that is an error."""
+        """total: number of inputs. If none of them is readable, the last call raises UserError."""
         self._total = total
         self.problems: list[str] = []
 
-    def __call__(self, place: int, problem: UserError) -> None:
+    def __call__(self, index: int, problem: UserError) -> None:
         if self._total == 1:
             raise problem
         self.problems.append(str(problem))
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"skipped: {problem}", file=sys.stderr)
         if len(self.problems) == self._total:
             raise UserError(
                 f"none of the {self._total} inputs can be read as an image; give JPEG, PNG or the like"
@@ -60,7 +62,7 @@ class Unreadable:
 
 
 def report_truncated(truncated: Sequence[str]) -> list[str]:
-    """The images that were read though their files lack the end; how many, and the first, go to standard error."""
+    """Report the number of truncated images and the first of them on standard error; return all."""
     if truncated:
         images = "1 image" if len(truncated) == 1 else f"{len(truncated):,} images"
         such = "" if len(truncated) == 1 else "such as "

@@ -19,7 +19,7 @@ from bioclip_jax.analyze.pictures import thumbnail
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import FolderSource, Sample
 from bioclip_jax.predict import ImageFile
-from bioclip_jax.predict.embedding import Batch, LabelledVectors, write_batches
+from bioclip_jax.predict.embedding import Batch, LabeledEmbeddings, write_batches
 from bioclip_jax.text import Taxon
 
 VECTORS = np.array([[3, 4, 0], [0, 0, 2], [1, 1, 1], [-5, 0, 0]], np.float32)
@@ -268,7 +268,7 @@ def test_a_source_gives_its_ranks_and_what_else_it_says(tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     source = FolderSource(tmp_path, tmp_path / "labels.csv")
     vectors = np.array([[2, 0], [0, 3], [0, 0]], np.float32)
-    labelled = LabelledVectors(vectors, [source[place] for place in (0, 2, 3)], np.array([0, 2, 3]), {})
+    labelled = LabeledEmbeddings(vectors, [source[place] for place in (0, 2, 3)], np.array([0, 2, 3]), {})
     found = of_labelled(labelled, source, "MODEL")
     assert "left out: 1 images without a usable vector" in capsys.readouterr().err
     np.testing.assert_array_equal(found.vectors, [[1, 0], [0, 1]])
@@ -289,7 +289,7 @@ def test_metadata_of_several_types_become_texts():
         Sample(str(n), b"", {}, metadata={"mixed": value, "number": n})
         for n, value in enumerate((1, "x", 2.5))
     ]
-    labelled = LabelledVectors(np.ones((3, 2), np.float32), samples, np.arange(3), {})
+    labelled = LabeledEmbeddings(np.ones((3, 2), np.float32), samples, np.arange(3), {})
     found = of_labelled(labelled, samples, "MODEL")
     assert found.texts("mixed").tolist() == ["1", "x", "2.5"]
     assert found.numbers("number").tolist() == [0, 1, 2]

@@ -160,7 +160,7 @@ def test_an_unreadable_image_and_a_missing_one_are_named_and_left_out(model, tmp
     assert main([*arguments, "--model", model, "--json"]) == 0
     out = capsys.readouterr()
     assert json.loads(out.out)["n"] == 19
-    named = [line for line in out.err.splitlines() if line.startswith("left out: ")]
+    named = [line for line in out.err.splitlines() if line.startswith("skipped: ")]
     assert len(named) == 2 and "Malusdomestica0.jpg" in named[0] and "Pyruscommunis1.jpg" in named[1], out.err
 
 

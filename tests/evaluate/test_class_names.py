@@ -15,7 +15,7 @@ from bioclip_jax.evaluate.few_shot import FewShot
 from bioclip_jax.evaluate.protocol import Towers
 from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import FolderSource, sample_from_row
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
 
 COLUMNS = (
@@ -162,7 +162,7 @@ def vectors_of(rows, text_type, noise=2.0):
             axis=0
         )
         features.append(towards / np.linalg.norm(towards) + noise * random.normal(size=DIM) / DIM**0.5)
-    return LabelledVectors(np.array(features, np.float32), samples_of(rows), np.arange(len(rows)), {})
+    return LabeledEmbeddings(np.array(features, np.float32), samples_of(rows), np.arange(len(rows)), {})
 
 
 def plain_accuracies(vectors, rows, text_type):

@@ -13,7 +13,7 @@ from bioclip_jax.evaluate.few_shot import FewShot, draw
 from bioclip_jax.evaluate.nearest_centroid import nearest_centroids
 from bioclip_jax.evaluate.plantdoc import PlantDoc
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 DIM = 12
 
@@ -25,7 +25,7 @@ def labelled(classes, seed=0, spread=1.2):
     features = np.array([centres[name] + spread * generator.normal(size=DIM) for name in classes])
     features *= generator.uniform(0.5, 3, (len(classes), 1))
     samples = [Sample(f"image {n}", b"", {}, None, {"class": name}) for n, name in enumerate(classes)]
-    return LabelledVectors(features.astype(np.float32), samples, np.arange(len(classes)), {})
+    return LabeledEmbeddings(features.astype(np.float32), samples, np.arange(len(classes)), {})
 
 
 def plain_few_shot(vectors, shots, fold):

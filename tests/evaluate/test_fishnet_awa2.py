@@ -15,14 +15,14 @@ from bioclip_jax.evaluate.f1 import f1_scores, resampled_macro_f1
 from bioclip_jax.evaluate.fishnet import TRAITS, FishNet, read_traits
 from bioclip_jax.evaluate.probe import fit_probe
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 ALL = dict(zip(TRAITS, ["pelagic", "1", 0, 1.0, "0", "1.0", "0.0", 1, 0]))
 
 
 def labelled(features, rows):
     samples = [Sample(f"{n}.jpg", b"", {}, None, row) for n, row in enumerate(rows)]
-    return LabelledVectors(np.asarray(features, np.float32), samples, np.arange(len(samples)), {})
+    return LabeledEmbeddings(np.asarray(features, np.float32), samples, np.arange(len(samples)), {})
 
 
 def of_rows(*rows):

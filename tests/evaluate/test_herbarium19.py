@@ -12,7 +12,7 @@ from bioclip_jax.evaluate.category_discovery import cluster_hits, nearest, semi_
 from bioclip_jax.evaluate.herbarium19 import Herbarium19, read_classes
 from bioclip_jax.evaluate.herbarium19_classes import OLD
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
 
 
@@ -153,7 +153,7 @@ def test_pairing_of_no_image_is_empty():
 
 def labelled_vectors(x, rows, taxa=None):
     samples = [Sample(f"{n}.jpg", b"", {}, taxa[n] if taxa else None, row) for n, row in enumerate(rows)]
-    return LabelledVectors(np.asarray(x, np.float32), samples, np.arange(len(samples)), {})
+    return LabeledEmbeddings(np.asarray(x, np.float32), samples, np.arange(len(samples)), {})
 
 
 def test_scores_are_those_of_the_loops():

@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.newt import NeWT
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 DRAWS = 12
 DIM = 40
@@ -34,7 +34,9 @@ def made(seed=0):
     for split, (vectors, samples) in parts.items():
         order = generator.permutation(len(samples))
         features = np.concatenate(vectors).astype(np.float32)[order]
-        sets[split] = LabelledVectors(features, [samples[row] for row in order], np.arange(len(samples)), {})
+        sets[split] = LabeledEmbeddings(
+            features, [samples[row] for row in order], np.arange(len(samples)), {}
+        )
     return sets
 
 

@@ -26,7 +26,7 @@ from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import FolderSource, Sample
 from bioclip_jax.predict import Encoder, VectorCache, load_pixels
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 CONFIG = get_config("ViT-Test-16")
 SUITE_FILE = Path(__file__).resolve().parents[2] / "configs" / "bioclip2.yaml"
@@ -42,7 +42,7 @@ class NearestOther:
 
     among: int = 100
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         found = sets["test"]
         labels = found.column("color")[: self.among]
         cosines = found.unit[: self.among] @ found.unit[: self.among].T - 2 * np.eye(len(labels))
@@ -59,7 +59,7 @@ class Refuses:
 
     stops: bool = False
 
-    def __call__(self, sets: Mapping[str, LabelledVectors], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
         if self.stops:
             raise KeyboardInterrupt
         raise UserError("the labels do not do; give others")

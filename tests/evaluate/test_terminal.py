@@ -18,7 +18,7 @@ from bioclip_jax.evaluate.report.terminal import describe_result, describe_suite
 from bioclip_jax.evaluate.results import plain
 from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
 
 
@@ -30,7 +30,7 @@ def eighty_columns(monkeypatch):
 def vectors(n, rows, seed=0):
     features = np.random.default_rng(seed).normal(size=(n, 8)).astype(np.float32)
     samples = [Sample(str(number), b"", {}, taxon, dict(row)) for number, (taxon, row) in enumerate(rows)]
-    return LabelledVectors(features, samples, np.arange(n), {"truncated": 2, "not_an_image": 1})
+    return LabeledEmbeddings(features, samples, np.arange(n), {"truncated": 2, "not_an_image": 1})
 
 
 def labels(n, classes=3):

@@ -14,7 +14,7 @@ from bioclip_jax.evaluate.details import tables
 from bioclip_jax.evaluate.protocol import Towers
 from bioclip_jax.evaluate.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.embedding import LabelledVectors
+from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import RANKS, Taxon
 
 DIM = 12
@@ -56,7 +56,7 @@ def data(rng, taxa, n):
         samples.append(Sample(f"image {number}", b"", {}, taxon, {}))
         towards = np.zeros(DIM) if taxon is None else encode_texts([f"a photo of {taxon.taxonomic_name}."])[0]
         features.append(rng.uniform(0.5, 20) * (towards + 0.35 * rng.normal(size=DIM)))
-    return LabelledVectors(
+    return LabeledEmbeddings(
         np.array(features, np.float32), samples, np.arange(n), {"truncated": 3, "no_label": 1}
     )
 
@@ -213,7 +213,7 @@ def test_shared_rank_is_the_lowest_known_to_both():
 
 def test_labels_without_ranks_have_no_figures_of_ranks():
     samples = [Sample(str(number), b"", {}, None, {"class": "ab"[number % 2]}) for number in range(6)]
-    vectors = LabelledVectors(
+    vectors = LabeledEmbeddings(
         np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32), samples, np.arange(6), {}
     )
     score = ZeroShot("asis", "one")({"test": vectors}, Towers(encode_texts, SCALE))
@@ -226,7 +226,7 @@ def test_labels_without_ranks_have_no_figures_of_ranks():
 
 
 def test_no_label_at_all_is_told():
-    vectors = LabelledVectors(
+    vectors = LabeledEmbeddings(
         np.ones((1, DIM), np.float32), [Sample("a", b"", {}, None, {})], np.arange(1), {}
     )
     for pool in (None, [Candidate("apple", species(0, 0, 0, 0, 0, 0, 0))]):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.devices import local_devices
 from bioclip_jax.predict.embedder import Embedder
+from bioclip_jax.predict.model import local_devices
 
 
 def test_kinds_and_numbers():

@@ -23,10 +23,9 @@ import bioclip_jax
 from bioclip_jax.analyze.vector_table import read_vector_table
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.embed import embed_files
-from bioclip_jax.predict.embedding.columns import Columns
+from bioclip_jax.predict.embed import embed_files, read_texts
 from bioclip_jax.predict.embedding.formats import Batch, sample_uuid, write_batches
-from bioclip_jax.predict.embedding.texts import read_texts
+from bioclip_jax.predict.embedding.metadata import ImageMetadata
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
@@ -200,7 +199,7 @@ def test_columns_of_a_tar_are_those_of_its_captions(folder, tmp_path):
             file.add(tmp_path / "member", f"{UUID}.{kind}")
         file.add(folder / "two.png", "unlabelled.png")
     images = find_images([tar])
-    columns = Columns([str(tar)], images)
+    columns = ImageMetadata([str(tar)], images)
     labelled, unlabelled = columns.take([0, 1]).to_pylist()
     assert labelled["kingdom"] == "Plantae" and labelled["species"] == "domestica"
     assert (labelled["elevation"], labelled["place"]) == (120, "Kew")
@@ -284,13 +283,13 @@ def test_tables_that_do_not_agree_are_told(folder, tmp_path):
         pq.write_table(pa.table({"filepath": ["one.png"], "x": value}), tmp_path / f"{name}.parquet")
     images = [ImageFile("one.png", "one.png")]
     with pytest.raises(UserError, match="agree"):
-        Columns([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")], images)
+        ImageMetadata([str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")], images)
 
 
 def columns_of(*inputs):
     paths = expand(inputs)
     images = find_images(paths)
-    return Columns(paths, images).take(range(len(images)))
+    return ImageMetadata(paths, images).take(range(len(images)))
 
 
 def test_numbers_that_name_something_keep_all_their_digits(folder):

@@ -15,7 +15,7 @@ from bioclip_jax.predict.classifiers.custom_labels import (
     CustomLabelsClassifier,
 )
 from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins, read_labels
-from bioclip_jax.predict.head import class_embeddings
+from bioclip_jax.predict.zero_shot import class_embeddings
 from bioclip_jax.text import OPENAI_TEMPLATES, clean_text
 
 LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
@@ -199,9 +199,9 @@ def test_only_new_labels_are_encoded(model):
             encoded.extend(texts)
             return model.encode_text(texts)
 
-    from bioclip_jax.predict.classifiers.label_vectors import label_vectors
+    from bioclip_jax.predict.zero_shot import label_embeddings
 
-    found = label_vectors(Counting(), ["date", "quince", "fig"])
+    found = label_embeddings(Counting(), ["date", "quince", "fig"])
     assert len(encoded) == 80 and all("quince" in text for text in encoded)
     np.testing.assert_allclose(
         found, class_embeddings(model.encode_text, ["date", "quince", "fig"]), atol=1e-6

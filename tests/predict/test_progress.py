@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.progress import Unreadable
+from bioclip_jax.predict.progress import FailureLog
 
 CODE = """
 import sys
@@ -57,10 +57,10 @@ def test_a_resumed_bar_ends_at_the_full_count():
 
 
 def test_unreadable_images_are_named_and_counted_until_none_is_left(capsys):
-    unreadable = Unreadable(2)
-    unreadable(0, UserError("a.jpg cannot be read"))
-    assert capsys.readouterr().err == "left out: a.jpg cannot be read\n"
+    failures = FailureLog(2)
+    failures(0, UserError("a.jpg cannot be read"))
+    assert capsys.readouterr().err == "skipped: a.jpg cannot be read\n"
     with pytest.raises(UserError, match="none of the 2"):
-        unreadable(1, UserError("b.jpg cannot be read"))
+        failures(1, UserError("b.jpg cannot be read"))
     with pytest.raises(UserError, match="only.jpg"):
-        Unreadable(1)(0, UserError("only.jpg cannot be read"))
+        FailureLog(1)(0, UserError("only.jpg cannot be read"))

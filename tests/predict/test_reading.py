@@ -14,7 +14,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate import Evaluator
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 from bioclip_jax.pipeline.sources import Sample
-from bioclip_jax.predict.pixels import load_pixels
+from bioclip_jax.predict.preprocess import load_pixels
 from bioclip_jax.text import Taxon
 
 EXIF = Image.Exif()

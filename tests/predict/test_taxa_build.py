@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.head import class_embeddings
 from bioclip_jax.predict.model import Model, load_model
 from bioclip_jax.predict.taxa.build import _names_in, build_taxa
 from bioclip_jax.predict.taxa.head import WITHOUT_VECTOR, TaxaHead
 from bioclip_jax.predict.taxa.names import TaxaNames
 from bioclip_jax.predict.taxa.precision import rounding_effect
+from bioclip_jax.predict.zero_shot import class_embeddings
 from bioclip_jax.text import Taxon
 
 # One prompt in place of 80, for tests that are not about them.

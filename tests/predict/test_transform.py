@@ -28,7 +28,7 @@ from bioclip_jax.convert import (
 )
 from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, init_params
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.predict.pixels import choose_preprocess
+from bioclip_jax.predict.preprocess import choose_preprocess
 
 LABELS = ["Malus domestica", "Musa acuminata", "Solanum lycopersicum"]
 SQUASHED = ("imageomics/bioclip", "imageomics/bioclip-2")

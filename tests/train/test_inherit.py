@@ -17,8 +17,7 @@ from bioclip_jax.convert import ModelBundle, export_model, resolve, write_model_
 from bioclip_jax.convert.published import Origin
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.predict.pixels import choose_preprocess
-from bioclip_jax.predict.squash import Squash
+from bioclip_jax.predict.preprocess import Squash, choose_preprocess
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.flags import read_config
 from bioclip_jax.train.loop import _inherit

@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.predict.embedder import OnBad
-from bioclip_jax.predict.head import softmax
 from bioclip_jax.predict.model import Model
-from bioclip_jax.predict.pixels import ImageLike
+from bioclip_jax.predict.preprocess import ImageLike
+from bioclip_jax.predict.zero_shot import label_embeddings, softmax
 
 from .base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
-from .label_vectors import label_vectors
 from .labels import checked_bins, distinct_labels, label_texts
 
 
@@ -49,7 +48,7 @@ class CustomLabelsClassifier(BaseClassifier):
         self.classes = label_texts(given) if labels_as_given else distinct_labels(given)
         super().__init__(model, **loading)
         self.answers: list[Any] = self.classes
-        self._embeddings = label_vectors(self.model, self.classes, cache=cache)
+        self._embeddings = label_embeddings(self.model, self.classes, cache=cache)
 
     @property
     def txt_embeddings(self) -> Float32[np.ndarray, "dim labels"]:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from bioclip_jax import __version__
 from bioclip_jax.errors import InvalidValue
 from bioclip_jax.files import check_output
-from bioclip_jax.predict.pixels import ImageLike, name_of
+from bioclip_jax.predict.preprocess import ImageLike, name_of
 
 # A list of a million names is 100 MB; as JSON it takes the disk's room and none in memory.
 _IN_MEMORY = 1 << 20

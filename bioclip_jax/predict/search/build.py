@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from bioclip_jax.convert import DEFAULT_MODEL
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
-from bioclip_jax.predict.embedding import Columns, blocks, digests, sample_uuid, stream_places, unit
+from bioclip_jax.predict.embedding import ImageMetadata, blocks, digests, sample_uuid, unit
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
-from bioclip_jax.predict.progress import Unreadable, report_truncated, track
+from bioclip_jax.predict.progress import FailureLog, report_truncated, track
 
 from .adder import Adder
 from .lock import locked
@@ -59,8 +59,8 @@ def build_index(
     tables = [path for path in paths if _holds_vectors(path)]
     files = [path for path in paths if path not in tables]
     images = find_images(files) if files else []
-    columns = Columns(files, images)
-    unreadable = Unreadable(len(images))
+    columns = ImageMetadata(files, images)
+    unreadable = FailureLog(len(images))
     with locked(output):
         index = ImageIndex(output) if (output / ABOUT_FILE).is_file() else None
         adder, truncated = Adder(output, index), []
@@ -128,13 +128,14 @@ def _from_anywhere(model: str) -> str:
 
 
 def _add_images(
-    adder: Adder, model: Model, images: Sequence[ImageFile], columns: Columns, bad: Unreadable
+    adder: Adder, model: Model, images: Sequence[ImageFile], columns: ImageMetadata, bad: FailureLog
 ) -> None:
     for block in blocks(track(range(len(images)), "indexing", len(images))):
         contents = dict(zip(block, digests([images[place] for place in block])))
         ids = {place: sample_uuid(images[place]) for place in block}
         wanted = [block[number] for number in adder.wanted(list(ids.values()), list(contents.values()))]
-        for places, features in stream_places(model, images, wanted, bad):
+        chosen = ((place, images[place]) for place in wanted)
+        for places, features in model.embedder.stream_indexed(chosen, bad):
             named = [ids[place] for place in places], [images[place].name for place in places]
             adder.add(
                 make_rows(*named, features, columns.take(places), [contents[place] for place in places])

@@ -17,7 +17,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_not_read, check_output, files_below, written_beside
 from bioclip_jax.predict.embedding import blocks
 from bioclip_jax.predict.inputs import find_images
-from bioclip_jax.predict.progress import Unreadable, report_truncated, track
+from bioclip_jax.predict.progress import FailureLog, report_truncated, track
 from bioclip_jax.predict.results import check_format, open_text, separator, write_rows
 
 from .table import LINEAGE, ImageIndex, check_same_model, quoted
@@ -90,7 +90,7 @@ def search_index(
     check_same_model(
         index.directory, index.about, given | ({"transform": loaded.transform} if images else {})
     )
-    unreadable = Unreadable(len(images) + len(texts))
+    unreadable = FailureLog(len(images) + len(texts))
 
     def rows() -> Iterator[dict[str, Any]]:
         how = {"k": k, "where": " AND ".join(conditions) or None, "columns": ["path", *LINEAGE]}
@@ -153,7 +153,7 @@ def within_filter(index: ImageIndex, taxon: str) -> str:
 
 
 def _vectors(
-    model: Model, images: Sequence[Any], texts: Sequence[str], unreadable: Unreadable, to_stdout: bool
+    model: Model, images: Sequence[Any], texts: Sequence[str], unreadable: FailureLog, to_stdout: bool
 ) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"], bool]]:
     """Names and vectors of the queries, images first, and whether they are texts."""
     if images:

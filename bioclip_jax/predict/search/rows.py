@@ -29,7 +29,7 @@ def make_rows(
     columns: pa.Table,
     sha256: Sequence[str | None] | None = None,
 ) -> pa.Table:
-    """Rows of an ImageIndex; `columns` as Columns.take gives them.
+    """Rows of an ImageIndex; `columns` as ImageMetadata.take gives them.
 
     The lineage is read from the ranks and common_name as Taxon.from_row does. The other columns stay as they
     are; one whose name the index itself uses gets "_" behind it, and so does a class that is no rank, beside

@@ -49,7 +49,7 @@ def encode_taxa(
     model: Model, names: TaxaNames, rows: Int[np.ndarray, " n"], recipe: Recipe, description: str
 ) -> Iterator[Block]:
     """The unit vectors of these rows' taxa: the mean of their texts in all templates, in blocks, with a bar."""
-    from bioclip_jax.predict.head import class_embeddings
+    from bioclip_jax.predict.zero_shot import class_embeddings
 
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     for chunk in track(chunks, description, len(chunks)):

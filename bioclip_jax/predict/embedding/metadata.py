@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TEXTS = frozenset({*RANKS, "cls", "class_", "common_name"})
 
 
-class Columns:
+class ImageMetadata:
     """The columns that INPUTS bring along beside the images themselves, a row an image.
 
     For a CSV (or Parquet table) of images those are all its columns but filepath, for a folder those of its

@@ -14,8 +14,7 @@ from torchvision import transforms
 from bioclip_jax.convert.published import Origin
 from bioclip_jax.models import graphdef
 from bioclip_jax.predict.embedder import Embedder
-from bioclip_jax.predict.pixels import choose_preprocess, load_pixels
-from bioclip_jax.predict.squash import Squash
+from bioclip_jax.predict.preprocess import Squash, choose_preprocess, load_pixels
 
 SQUASH = Squash(224)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import FolderSource
-from bioclip_jax.predict.embedding.labelled import embed_labelled
+from bioclip_jax.predict.embedding.labeled_embeddings import embed_labeled
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.vector_cache import VectorCache
 
@@ -26,14 +26,14 @@ def source(tmp_path):
 
 
 def test_vectors_and_labels_stand_side_by_side_and_the_unreadable_are_named(bundle, source, tmp_path, capsys):
-    found = embed_labelled(Model(bundle), source)
+    found = embed_labeled(Model(bundle), source)
     assert [sample.key for sample in found.samples] == ["a.png", "c.png", "b.png"]
-    assert found.places.tolist() == [0, 3, 4]
+    assert found.indices.tolist() == [0, 3, 4]
     assert found.column("health") == ["healthy", "diseased", ""]
-    assert found.left_out == {"not_an_image": 1, "no_image": 1}
+    assert found.skipped == {"not_an_image": 1, "no_image": 1}
     named = capsys.readouterr().err
-    assert "left out: broken.jpg cannot be read" in named
-    assert "left out: gone.jpg cannot be read (it is missing)" in named
+    assert "skipped: broken.jpg cannot be read" in named
+    assert "skipped: gone.jpg cannot be read (it is missing)" in named
     direct = Model(bundle).encode_image([tmp_path / name for name in ("a.png", "c.png", "b.png")])
     np.testing.assert_allclose(found.unit, direct, atol=1e-6)
     lengths = np.linalg.norm(found.features, axis=1)
@@ -44,26 +44,26 @@ def test_vectors_and_labels_stand_side_by_side_and_the_unreadable_are_named(bund
 
 def test_a_second_run_takes_every_vector_from_the_cache(bundle, source, tmp_path, monkeypatch):
     cache = VectorCache(tmp_path / "cache")
-    first = embed_labelled(Model(bundle), source, cache=cache)
+    first = embed_labeled(Model(bundle), source, cache=cache)
     model = Model(bundle)
     monkeypatch.setattr(
-        type(model.embedder), "stream", lambda self, images, *rest, **more: iter(_unused(images))
+        type(model.embedder), "stream_indexed", lambda self, images, *rest, **more: iter(_unused(images))
     )
-    second = embed_labelled(model, source, cache=cache)
+    second = embed_labeled(model, source, cache=cache)
     np.testing.assert_array_equal(first.features, second.features)
     assert second.samples == first.samples
 
 
 def _unused(images):
-    for image in images:
-        # Those that cannot be read are tried again.
+    for _, image in images:
+        # Unreadable images are tried again.
         assert image.name in ("image 1", "image 2"), f"{image.name} is encoded again"
     return []
 
 
 def test_an_unknown_column_is_told_with_the_nearest(bundle, source):
     with pytest.raises(UserError, match="no column 'helth'; did you mean health"):
-        embed_labelled(Model(bundle), source).column("helth")
+        embed_labeled(Model(bundle), source).column("helth")
 
 
 def test_a_source_without_a_readable_image_is_an_error(bundle, tmp_path):
@@ -72,4 +72,4 @@ def test_a_source_without_a_readable_image_is_an_error(bundle, tmp_path):
     (tmp_path / "a.jpg").write_bytes(stream.getvalue()[:20])
     (tmp_path / "labels.csv").write_text("filepath,genus\na.jpg,Malus\nb.jpg,Malus\n")
     with pytest.raises(UserError, match="none of the 2 inputs can be read"):
-        embed_labelled(Model(bundle), FolderSource(tmp_path, tmp_path / "labels.csv"))
+        embed_labeled(Model(bundle), FolderSource(tmp_path, tmp_path / "labels.csv"))
