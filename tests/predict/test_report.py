@@ -1,4 +1,4 @@
-"""The page of predictions: one sound file that loads nothing, whatever the data hold, and works in a browser."""
+"""The page of predictions: well-formed, self-contained, free of injected markup, and usable in a browser."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bioclip_jax.html import macros
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.report import Report, report, write_page
-from bioclip_jax.predict.report import tree as tree_module
+from bioclip_jax.predict.report import page as page_module
+from bioclip_jax.predict.report.page import SIDE, taxon_tree, thumbnails
 from bioclip_jax.predict.report.report import Name
-from bioclip_jax.predict.report.thumbnails import SIDE, thumbnails
 from bioclip_jax.predict.resume import Answer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -30,8 +31,8 @@ EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil
 EVIL_FILE = "<script>window.evil = 1<\\script><img src=x onerror='window.evil = 1'>.jpg"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 _VOID = {"meta", "img", "br", "input"}
-# About each image: its genus, and how sure that is.
-ANSWERS = [("Malus", 0.97), ("Malus", 0.62), ("Pyrus", 0.41), ("Vaccinium", 0.88), (EVIL, 0.08)]
+# Genus and confidence of each image's best prediction.
+PREDICTIONS = [("Malus", 0.97), ("Malus", 0.62), ("Pyrus", 0.41), ("Vaccinium", 0.88), (EVIL, 0.08)]
 
 
 def species(genus: str, score: float, file: str) -> dict:
@@ -44,23 +45,23 @@ def species(genus: str, score: float, file: str) -> dict:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photographs")
     random = np.random.default_rng(0)
-    for place in range(len(ANSWERS)):
+    for index in range(len(PREDICTIONS)):
         pixels = np.kron(random.integers(0, 256, (6, 9, 3), np.uint8), np.ones((40, 40, 1), np.uint8))
-        Image.fromarray(pixels).save(folder / (f"{place}.jpg" if place else EVIL_FILE))
+        Image.fromarray(pixels).save(folder / (f"{index}.jpg" if index else EVIL_FILE))
     return folder
 
 
-def answers_of(folder: Path) -> Iterator[Answer]:
-    for place, (genus, score) in enumerate(ANSWERS):
-        path = str(folder / (f"{place}.jpg" if place else EVIL_FILE))
+def predictions_of(folder: Path) -> Iterator[Answer]:
+    for index, (genus, score) in enumerate(PREDICTIONS):
+        path = str(folder / (f"{index}.jpg" if index else EVIL_FILE))
         others = [species(f"Other{number}", (1 - score) / 2**number, path) for number in range(1, 8)]
         yield ImageFile(path, path), [species(genus, score, path), *others]
 
 
-def gathered(answers: Iterator[Answer], **settings) -> Report:
+def report_of(predictions: Iterator[Answer], **settings) -> Report:
     classifier = SimpleNamespace(model_str=EVIL, model=SimpleNamespace(fingerprint="f00d" * 16))
     made = Report(classifier, {"rank": "species", "k": 8} | settings)
-    passed = list(made.watch(answers))
+    passed = list(made.watch(predictions))
     assert all(rows for _, rows in passed)
     return made
 
@@ -68,12 +69,12 @@ def gathered(answers: Iterator[Answer], **settings) -> Report:
 @pytest.fixture(scope="module")
 def written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
-    write_page(gathered(answers_of(folder), within=EVIL), path, 6, [f"{EVIL} cannot be read"])
+    write_page(report_of(predictions_of(folder), within=EVIL), path, 6, [f"{EVIL} cannot be read"])
     return path
 
 
 class Page(HTMLParser):
-    """Every element closed where it should be; the texts, the data, and what would be fetched."""
+    """Texts, data and addresses of a page; nesting must be sound."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -104,31 +105,36 @@ class Page(HTMLParser):
         return next(json.loads(script) for script in self.scripts if script.startswith("{"))
 
 
-def test_page_is_sound_and_loads_nothing(written: Path):
+def test_page_is_well_formed_and_self_contained(written: Path):
     page = Page(written.read_text())
-    assert page.loads == [] and page.tags.count("script") == 2, "something of the data became markup"
+    assert page.loads == [] and page.tags.count("script") == 2, "data became markup"
     text = " ".join(page.texts)
     assert (
         "What is in 6 images" in text and f"{EVIL} cannot be read" in text and f"within: {EVIL[:70]}" in text
     )
     cards = page.data["cards"]
     assert [Path(card[0]).name for card in cards] == [EVIL_FILE, "1.jpg", "2.jpg", "3.jpg", "4.jpg"]
-    assert [card[1][0][1] for card in cards] == [score for _, score in ANSWERS]
+    assert [card[1][0][1] for card in cards] == [score for _, score in PREDICTIONS]
     lineage, common = page.data["names"][cards[4][1][0][0]]
     assert lineage[-1] == f"{EVIL} alba" and common == f"white {EVIL}" and len(lineage) == 7
 
 
 def test_summary_counts_every_image(folder: Path, written: Path):
-    made = gathered(answers_of(folder))
+    made = report_of(predictions_of(folder))
     assert sum(made.confidence) == made.images == 5 and made.ranks == {"species": 5}
     assert sum(made.confidence[16:]) == 2
     assert sorted(made.best.values()) == [1, 1, 1, 2]
     page = written.read_text()
-    for shown in ("95 to 100 %", "1 (20 %)", "40 %</b><span>are 80 % sure or more", "4</b><span>genera"):
+    for shown in (
+        "95 to 100 %",
+        "1 (20 %)",
+        "40 %</b><span>have at least 80 % confidence",
+        "4</b><span>genera",
+    ):
         assert shown in page, f"{shown!r} is not on the page"
 
 
-def test_back_off_and_unknown_have_their_ranks():
+def test_back_off_and_unknown_are_counted_by_rank():
     image = ImageFile("a", "a")
     full = species("Malus", 0.9, "a")
     family = full | {"rank": "family", "genus": "", "species_epithet": "", "species": "", "common_name": ""}
@@ -139,42 +145,43 @@ def test_back_off_and_unknown_have_their_ranks():
         unknown | {"rank": "unknown"},
         unknown | {"species": "unknown"},
     ]
-    made = gathered((image, [row]) for row in rows)
+    made = report_of((image, [row]) for row in rows)
     assert made.ranks == {"species": 1, "family": 1, "unknown": 2}
     assert made.best[Name(("Plantae", "P", "C", "Rosales", "Malusaceae"))] == 1
     labels = [{"file_name": "a", "classification": label, "score": 0.5} for label in ("x", "unknown")]
-    assert set(gathered((image, [row]) for row in labels).best) == {Name(("x",)), Name(())}
+    assert set(report_of((image, [row]) for row in labels).best) == {Name(("x",)), Name(())}
 
 
-def test_page_keeps_to_its_room_and_misses_no_answer(tmp_path: Path, monkeypatch):
+def test_cards_are_limited_but_include_every_prediction(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(report, "MOST_ROWS", 40)
     monkeypatch.setattr(report, "MOST_THUMBNAILS", 5)
     rare = {300: "Rare", 999: "Rarer"}
-    image = [ImageFile(f"{place}.jpg", f"{place}.jpg") for place in range(1000)]
-    answers = (
-        (image[place], [species(rare.get(place, f"G{place % 3}"), 0.5, image[place].name)] * 2)
-        for place in range(1000)
+    image = [ImageFile(f"{index}.jpg", f"{index}.jpg") for index in range(1000)]
+    predictions = (
+        (image[index], [species(rare.get(index, f"G{index % 3}"), 0.5, image[index].name)] * 2)
+        for index in range(1000)
     )
-    made = gathered(answers)
+    made = report_of(predictions)
     cards, pictured = made.cards()
     assert len(cards) == 20 and len(pictured) == 5 and made.images == sum(made.best.values()) == 1000
-    assert [card.place for card in cards] == sorted(card.place for card in cards)
-    assert {0, 1, 2, 300, 999} == pictured, "the first of each answer has a picture"
+    assert [card.index for card in cards] == sorted(card.index for card in cards)
+    assert {0, 1, 2, 300, 999} == pictured, "the first image of each prediction has a picture"
     write_page(made, tmp_path / "page.html", 1000, [])
     assert "20 of the 1,000 images are here" in " ".join(Page((tmp_path / "page.html").read_text()).texts)
 
 
-def test_tree_adds_up_and_says_what_it_leaves_out(monkeypatch):
+def test_tree_counts_taxa_and_hides_the_rarest(monkeypatch):
     best = {Name(("K", "P", f"C{number}"), ""): number for number in range(1, 10)}
-    whole = tree_module.tree(best)
+    draw = macros("macros.html").tree
+    whole = draw(taxon_tree(best))
     assert whole.count("<details") == 2 and whole.count('class="leaf"') == 9 and "45</span>" in whole
-    monkeypatch.setattr(tree_module, "MOST_NODES", 5)
-    part = tree_module.tree(best)
+    monkeypatch.setattr(page_module, "MOST_NODES", 5)
+    part = draw(taxon_tree(best))
     assert part.count('class="leaf"') == 3 and "and 6 more" in part and "C9" in part and ">C1<" not in part
     Page(part)
 
 
-def test_thumbnails_are_small_upright_and_whole(folder: Path, tmp_path: Path):
+def test_thumbnails_are_small_upright_and_uncropped(folder: Path, tmp_path: Path):
     turned = Image.new("RGB", (600, 300), "red")
     exif = turned.getexif()
     exif[0x0112] = 6
@@ -191,7 +198,7 @@ def _bytes(url: str) -> bytes:
     return base64.b64decode(url.split(",", 1)[1])
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not opened in a browser")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_page_in_a_browser(written: Path, tmp_path: Path):
     from playwright.sync_api import sync_playwright
 
@@ -199,24 +206,24 @@ def test_page_in_a_browser(written: Path, tmp_path: Path):
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for width, scheme in ((390, "dark"), (1280, "light")):
-            told: list[str] = []
+            console: list[str] = []
             requests: list[str] = []
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
             view = context.new_page()
-            view.on("console", lambda message: told.append(message.text))
-            view.on("pageerror", lambda error: told.append(str(error)))
-            view.on("request", lambda request: requests.append(request.url))
+            view.on("console", lambda message, console=console: console.append(message.text))
+            view.on("pageerror", lambda error, console=console: console.append(str(error)))
+            view.on("request", lambda request, requests=requests: requests.append(request.url))
             view.goto(written.as_uri())
             look_around(view, width)
             view.screenshot(path=artefacts / f"predict-report-{width}.png", full_page=True)
-            assert not told, told
+            assert not console, console
             assert [url for url in requests if not url.startswith("data:")] == [written.as_uri()]
             context.close()
         browser.close()
 
 
 def look_around(view, width: int) -> None:
-    """Filters, sorts and opens the tree by keyboard; nothing sticks out, and no name has run as a program."""
+    """Filter, sort and open the tree by keyboard; no overflow, and no name has run as a script."""
     assert view.evaluate("document.documentElement.scrollWidth") == width
     assert view.evaluate("window.evil") is None
     cards = view.locator(".card")
@@ -226,20 +233,20 @@ def look_around(view, width: int) -> None:
     def best() -> list[str]:
         return view.locator(".card .first .name").all_inner_texts()
 
-    view.get_by_label("Order").select_option("unsure")
+    view.get_by_label("Order").select_option("lowest")
     assert best()[:2] == [f"{EVIL} alba", "Pyrus alba"]
-    view.get_by_label("Order").select_option("sure")
+    view.get_by_label("Order").select_option("highest")
     assert best()[:2] == ["Malus alba", "Vaccinium alba"]
-    view.get_by_label("Name, or file").fill("ERICALES")
-    view.locator("#told", has_text="1 of 5 images").wait_for()
+    view.get_by_label("Name or file").fill("ERICALES")
+    view.locator("#status", has_text="1 of 5 images").wait_for()
     assert best() == ["Vaccinium alba"]
-    view.get_by_label("Name, or file").fill("")
+    view.get_by_label("Name or file").fill("")
     slider = view.get_by_label("Confidence from")
     slider.focus()
     slider.press("End")
-    view.locator("#told", has_text="0 of 5 images").wait_for()
+    view.locator("#status", has_text="0 of 5 images").wait_for()
     slider.fill("60")
-    view.locator("#told", has_text="3 of 5 images").wait_for()
+    view.locator("#status", has_text="3 of 5 images").wait_for()
     slider.fill("0")
     view.locator(".card").nth(4).wait_for()
     assert view.locator(".card details summary").first.inner_text() == "3 more"

@@ -1,182 +1,194 @@
-"""The page's HTML: what Report has gathered, for people to look at."""
+"""The page of a Report: its template's context, with the tree of taxa and the thumbnails."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Sequence
-from importlib import resources
+import heapq
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from bioclip_jax import __version__
-from bioclip_jax.files import written_beside
-from bioclip_jax.markup import bars, json_text, number, section, share, text
+from bioclip_jax import html
+from bioclip_jax.html import number, share, thumbnail_url
+from bioclip_jax.pipeline.images import BadImage, decode
+from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.progress import track
 from bioclip_jax.text import RANKS
 
 from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
-from .thumbnails import thumbnails
-from .tree import tree
 
+SIDE = 168
+MOST_NODES = 2_000
 _MOST_BARS = 10
 _MOST_UNREADABLE = 1_000
-# The summary's steps of confidence, of the BINS that were counted.
-_STEPS = (20, 19, 16, 10, 5, 0)
+# The summary's limits of confidence, in bins.
+_LIMITS = (20, 19, 16, 10, 5, 0)
+# A node with at most so many children is open from the start, if its parent is.
+_OPEN_CHILDREN = 3
 
-_CONTROLS = (
-    '<form id="controls" role="search" hidden>'
-    '<label class="wide">Name, or file<input id="filter" type="search" autocomplete="off" '
-    'spellcheck="false"></label>'
-    '<label for="least">Confidence from <output id="least-told" for="least">0 %</output>'
-    '<input id="least" type="range" min="0" max="100" value="0" step="1"></label>'
-    '<label>Order<select id="order"><option value="given">as given</option><option value="sure">surest '
-    "first</option>"
-    '<option value="unsure">least sure first</option><option value="name">by name</option>'
-    '<option value="file">by file</option></select></label></form>'
-    '<p id="told" class="muted" aria-live="polite"></p><ul id="cards"></ul>'
-    '<button id="more" type="button" hidden></button>'
-    "<noscript><p>The answers of each image need JavaScript; the figures and the tree do not.</p></noscript>"
-)
+Lineage = tuple[str, ...]
+# Label, value, value of a full bar, text.
+_Bar = tuple[str, float, float, str]
 
 
 def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str]) -> None:
-    """Write the page; `images`: how many there were, `unreadable`: what is wrong with those that gave no answer."""
-    with written_beside(path) as beside:
-        beside.write_text(page(report, images, unreadable), encoding="utf-8", errors="backslashreplace")
-
-
-def page(report: Report, images: int, unreadable: Sequence[str]) -> str:
-    """One document that loads nothing. Nothing of the data becomes markup or is run."""
-    style, script = _asset("page.css"), _asset("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # Whatever the data hold, a browser runs this one script and asks no other machine for anything.
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    parts = (_summary(report), _tree(report), _cards(report), _unreadable(unreadable))
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{number(images)} images: what is in them</title><style>{style}</style></head><body>"
-        f"<header><h1>What is in {_plural(images, 'image')}</h1>{_about(report)}"
-        f"{_headline(report, images, len(unreadable))}</header><main>{''.join(parts)}</main>"
-        f"<footer>Made by bioclip-jax {text(__version__)} on {report.made:%d %B %Y at %H:%M}. "
-        f"Model {text(report.fingerprint[:12])}.</footer><script>{script}</script></body></html>\n"
+    """Write the page. images: number of inputs. unreadable: a message for each image without a prediction."""
+    data, notice = _cards(report)
+    known = [(name, count) for name, count in report.best.most_common() if name.lineage]
+    several = len(known) > _MOST_BARS
+    html.write_page(
+        path,
+        "predictions.html",
+        images=images,
+        model=report.model,
+        fingerprint=report.fingerprint,
+        made=report.made,
+        settings=[
+            (name.replace("_", " "), str(value))
+            for name, value in report.settings.items()
+            if name != "min_prob"
+        ],
+        figures=_headline(report, images, len(unreadable)),
+        predicted=report.images,
+        by_confidence=_by_confidence(report),
+        by_rank=_by_rank(report) if len(report.ranks) > 1 else [],
+        most_frequent=[
+            (_display_name(name), count, known[0][1], number(count)) for name, count in known[:_MOST_BARS]
+        ],
+        most_frequent_title=(
+            f"Most frequent predictions (the first {_MOST_BARS} of {number(len(known))})"
+            if several
+            else "Images by prediction"
+        ),
+        taxa=taxon_tree(dict(known)) if report.taxonomic and known else None,
+        data=data,
+        notice=notice,
+        unreadable=unreadable[:_MOST_UNREADABLE],
+        more_unreadable=len(unreadable) - _MOST_UNREADABLE,
     )
 
 
-def _asset(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")
-
-
-def _about(report: Report) -> str:
-    shown = (
-        (name.replace("_", " "), str(value)) for name, value in report.settings.items() if name != "min_prob"
-    )
-    asked = [f"{name}: {text(_short(value))}" for name, value in shown]
-    return (
-        f'<p class="muted">{text(report.model)} · {report.made:%d %B %Y}</p><p '
-        f'class="muted">{" · ".join(asked)}</p>'
-    )
-
-
-def _headline(report: Report, images: int, unreadable: int) -> str:
+def _headline(report: Report, images: int, unreadable: int) -> list[tuple[str, str]]:
     names = [name for name in report.best if name.lineage]
     figures = [("images" if images != 1 else "image", number(images))]
-    if report.about_taxa:
+    if report.taxonomic:
         for rank, plural in (("family", "families"), ("genus", "genera"), ("species", "species")):
             depth = RANKS.index(rank) + 1
-            if found := len({name.lineage[:depth] for name in names if len(name.lineage) >= depth}):
-                figures.append((plural, number(found)))
+            if count := len({name.lineage[:depth] for name in names if len(name.lineage) >= depth}):
+                figures.append((plural, number(count)))
     else:
-        figures.append(("different answers", number(len(names))))
-    sure = sum(report.confidence[BINS * 4 // 5 :])
-    figures.append(("are 80 % sure or more", share(sure, report.images)))
+        figures.append(("different labels", number(len(names))))
+    confident = sum(report.confidence[BINS * 4 // 5 :])
+    figures.append(("have at least 80 % confidence", share(confident, report.images)))
     if unknown := report.best[Name(())]:
         figures.append(("unknown", number(unknown)))
     figures.append(("unreadable", number(unreadable)))
-    items = "".join(f"<li><b>{value}</b><span>{label}</span></li>" for label, value in figures)
-    return f'<ul class="figures">{items}</ul>'
+    return figures
 
 
-def _summary(report: Report) -> str:
-    if not report.images:
-        return section("summary-title", "Summary", "<p>No image has an answer.</p>")
-    total = report.images
-    confidence = []
-    for upper, lower in zip(_STEPS, _STEPS[1:]):
+def _by_confidence(report: Report) -> list[_Bar]:
+    rows = []
+    for upper, lower in zip(_LIMITS, _LIMITS[1:]):
         count = sum(report.confidence[lower:upper])
-        label = (
-            f"{100 * lower // BINS} to {100 * upper // BINS} %" if lower else f"below {100 * upper // BINS} %"
-        )
-        confidence.append((label, count, total, f"{number(count)} ({share(count, total)})"))
-    known = [(name, count) for name, count in report.best.most_common() if name.lineage]
-    most = known[0][1] if known else 1
-    commonest = [(_spoken(name), count, most, number(count)) for name, count in known[:_MOST_BARS]]
-    title = "The commonest answers" if len(known) > _MOST_BARS else "Images by answer"
-    more = f" (the first {_MOST_BARS} of {number(len(known))})" if len(known) > _MOST_BARS else ""
-    columns = [bars("Images by how sure the best answer is", confidence)]
-    if len(report.ranks) > 1:
-        order = [*reversed(RANKS), UNKNOWN]
-        reached = [(rank, report.ranks[rank], total, number(report.ranks[rank])) for rank in order]
-        columns.append(bars("Images by the rank of the answer", [row for row in reached if row[1]]))
-    left, right = "".join(columns), bars(title + more, commonest)
-    return section(
-        "summary-title", "Summary", f'<div class="columns"><div>{left}</div><div>{right}</div></div>'
-    )
+        limit = f"{100 * upper // BINS} %"
+        label = f"{100 * lower // BINS} to {limit}" if lower else f"below {limit}"
+        rows.append((label, count, report.images, f"{number(count)} ({share(count, report.images)})"))
+    return rows
 
 
-def _tree(report: Report) -> str:
-    if not report.about_taxa or not any(name.lineage for name in report.best):
-        return ""
-    known = {name: count for name, count in report.best.items() if name.lineage}
-    told = '<p class="muted">The best answer of each image; a bar is a share of all of them.</p>'
-    return section("tree-title", "The tree", told, tree(known))
+def _by_rank(report: Report) -> list[_Bar]:
+    ranks = (rank for rank in [*reversed(RANKS), UNKNOWN] if report.ranks[rank])
+    return [(rank, report.ranks[rank], report.images, number(report.ranks[rank])) for rank in ranks]
 
 
-def _cards(report: Report) -> str:
+def _cards(report: Report) -> tuple[dict[str, Any], str]:
+    """Return the script's data (ranks, names, cards), and a notice if images or pictures are missing."""
     cards, pictured = report.cards()
-    if not cards:
-        return ""
-    shown = [card for card in cards if card.place in pictured]
-    pictures = dict(zip((card.place for card in shown), thumbnails([card.image for card in shown])))
+    shown = [card for card in cards if card.index in pictured]
+    pictures = dict(zip((card.index for card in shown), thumbnails([card.image for card in shown])))
     names: dict[Name, int] = {}
     listed = []
     for card in cards:
-        answers = [
-            [names.setdefault(name, len(names)), float(f"{score:.4g}")] for name, score in card.answers
+        predictions = [
+            [names.setdefault(name, len(names)), float(f"{score:.4g}")] for name, score in card.predictions
         ]
-        listed.append([card.image.name, answers, pictures.get(card.place, "")])
-    data = {"ranks": RANKS if report.about_taxa else [], "names": list(names), "cards": listed}
-    told = ""
+        listed.append([card.image.name, predictions, pictures.get(card.index, "")])
+    notices = []
     if len(cards) < report.images:
-        told += (
-            f"The page holds {number(MOST_ROWS)} answers, so {number(len(cards))} of the "
-            f"{number(report.images)} "
-            "images are here: the first of each best answer, then the second, and so on. The output has all. "
+        notices.append(
+            f"The page holds {number(MOST_ROWS)} predictions, so {number(len(cards))} of the "
+            f"{number(report.images)} images are here: the first of each best prediction, then the second, "
+            "and so on. The output has all."
         )
     if len(pictured) < len(cards):
-        told += f"{number(MOST_THUMBNAILS)} have a picture, chosen the same way."
-    told = f'<p class="notice">{told}</p>' if told else ""
-    script = f'<script type="application/json" id="data">{json_text(data)}</script>'
-    return section("cards-title", "Image by image", told, _CONTROLS, script)
+        notices.append(f"{number(MOST_THUMBNAILS)} have a picture, chosen the same way.")
+    data = {"ranks": RANKS if report.taxonomic else [], "names": list(names), "cards": listed}
+    return data, " ".join(notices)
 
 
-def _unreadable(problems: Sequence[str]) -> str:
-    if not problems:
+def thumbnails(images: Sequence[ImageFile]) -> list[str]:
+    """Return a JPEG data URL of each image, upright and uncropped; "" if it cannot be read any more."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(track(pool.map(_thumbnail, images), "making thumbnails", len(images)))
+
+
+def _thumbnail(image: ImageFile) -> str:
+    try:
+        return thumbnail_url(decode(image.read(), min_side=SIDE), SIDE)
+    except (BadImage, OSError, ValueError, MemoryError):
         return ""
-    items = "".join(f"<li>{text(problem)}</li>" for problem in problems[:_MOST_UNREADABLE])
-    more = len(problems) - _MOST_UNREADABLE
-    more = f"<p>and {number(more)} more, which the command's own result names</p>" if more > 0 else ""
-    return section("unreadable-title", "Left out", f'<ul class="problems">{items}</ul>{more}')
 
 
-def _spoken(name: Name) -> str:
+@dataclass
+class TaxonNode:
+    """A taxon of the tree. hidden: number of children without a node. open: unfolded from the start."""
+
+    name: str
+    rank: str
+    common_name: str
+    images: int
+    children: list[TaxonNode] = field(default_factory=list)
+    hidden: int = 0
+    open: bool = False
+
+
+def taxon_tree(best: Mapping[Name, int]) -> TaxonNode:
+    """Build the tree of predictions, most images first, from images by prediction.
+
+    Of more than MOST_NODES taxa, those with the fewest images are only counted, in their parent's `hidden`.
+    Returns: the root, a node without a name.
+    """
+    counts: Counter[Lineage] = Counter()
+    common_names: dict[Lineage, str] = {}
+    for name, images in best.items():
+        for depth in range(1, len(name.lineage) + 1):
+            counts[name.lineage[:depth]] += images
+        common_names[name.lineage] = name.common_name
+    root = TaxonNode("", "", "", sum(best.values()), open=True)
+    nodes: dict[Lineage, TaxonNode] = {(): root}
+    # A parent has at least as many images as a child and is shorter, so it always comes first.
+    for lineage in heapq.nsmallest(MOST_NODES, counts, key=lambda key: (-counts[key], len(key), key)):
+        node = TaxonNode(lineage[-1], RANKS[len(lineage) - 1], common_names.get(lineage, ""), counts[lineage])
+        nodes[lineage] = node
+        nodes[lineage[:-1]].children.append(node)
+    for lineage in counts.keys() - nodes.keys():
+        if lineage[:-1] in nodes:
+            nodes[lineage[:-1]].hidden += 1
+    _unfold(root)
+    return root
+
+
+def _unfold(node: TaxonNode) -> None:
+    """Open the tree from its root as far as few taxa hold most of the images."""
+    for child in node.children:
+        child.open = len(child.children) <= _OPEN_CHILDREN
+        if child.open:
+            _unfold(child)
+
+
+def _display_name(name: Name) -> str:
     last = next((part for part in reversed(name.lineage) if part), "no name")
-    return f"{name.common} ({last})" if name.common else last
-
-
-def _short(value: str) -> str:
-    return value if len(value) <= 80 else value[:79] + "…"
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{number(count)} {word}{'' if count == 1 else 's'}"
+    return f"{name.common_name} ({last})" if name.common_name else last

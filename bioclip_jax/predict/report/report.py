@@ -1,4 +1,4 @@
-"""What the page is made from, gathered while predictions go by, in memory that does not grow with them."""
+"""Statistics for the page, collected from a stream of predictions in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,77 +14,77 @@ from bioclip_jax.text import RANKS
 
 MOST_ROWS = 20_000
 MOST_THUMBNAILS = 500
-# Confidences are counted in steps of 5 %.
+# Confidences are counted in bins of 5 %.
 BINS = 20
 
 UNKNOWN = "unknown"
 
 
 class Name(NamedTuple):
-    """What an answer is: the names from kingdom down, or a label alone; empty for "unknown". common: common name."""
+    """A predicted taxon, names from kingdom down, or a single label; an empty lineage for "unknown"."""
 
     lineage: tuple[str, ...]
-    common: str = ""
+    common_name: str = ""
 
 
 class Card(NamedTuple):
-    """One image and its answers, best first."""
+    """One image with its predictions, best first; index: its number in the stream."""
 
-    place: int
+    index: int
     image: ImageFile
-    answers: list[tuple[Name, float]]
+    predictions: list[tuple[Name, float]]
 
 
 class Report:
-    """Counts of all images' best answers, and the answers of as many images as the page has room for.
+    """Counts over all images, and the predictions of as many images as the page has room for.
 
-    These are the first image of each best answer, then the second of each, and so on, so that nothing rare is
-    missed.
+    Cards are the first image of each best prediction, then the second of each, and so on, so that no rare
+    prediction is missed.
 
-    about_taxa: whether answers are lineages. images: with an answer. best: how often each is the best. ranks:
-    how often each rank is that of the best. confidence: images by the best score, in BINS steps.
+    taxonomic: predictions are lineages, not labels. images: number with a prediction. best: images by best
+    prediction. ranks: images by its rank. confidence: images by its score, in BINS bins.
     """
 
     def __init__(self, classifier: Any, settings: dict[str, Any]) -> None:
-        """`settings`: what was asked, as the page shows it."""
+        """`settings`: the command's options, as the page shows them."""
         self.model: str = classifier.model_str
         self.fingerprint: str = classifier.model.fingerprint
         self.settings = settings
-        self.about_taxa = "rank" in settings
+        self.taxonomic = "rank" in settings
         self.made = datetime.now()
         self.images = 0
         self.best: Counter[Name] = Counter()
         self.ranks: Counter[str] = Counter()
         self.confidence = [0] * BINS
         self._rows = 0
-        # A heap whose first is the card that is missed least.
+        # A heap with the most dispensable card first.
         self._cards: list[tuple[int, int, Card]] = []
 
-    def watch(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        """The answers, counted as they go by."""
-        for answer in answers:
-            self._add(*answer)
-            yield answer
+    def watch(self, predictions: Iterable[Answer]) -> Iterator[Answer]:
+        """Yield the predictions unchanged, counting them."""
+        for prediction in predictions:
+            self._add(*prediction)
+            yield prediction
 
     def cards(self) -> tuple[list[Card], set[int]]:
-        """The images that the page has room for, in their order; and the places of those that it has a picture of."""
+        """Return the cards in stream order, and the indices of those that get a thumbnail."""
         wanted = sorted(self._cards, reverse=True)
-        pictured = {card.place for *_, card in wanted[:MOST_THUMBNAILS]}
+        pictured = {card.index for *_, card in wanted[:MOST_THUMBNAILS]}
         return sorted(card for *_, card in wanted), pictured
 
     def _add(self, image: ImageFile, rows: Sequence[Row]) -> None:
         name, score = _name(rows[0]), rows[0]["score"]
         self.confidence[min(BINS - 1, int(score * BINS))] += 1
-        if self.about_taxa:
+        if self.taxonomic:
             self.ranks[RANKS[len(name.lineage) - 1] if name.lineage else UNKNOWN] += 1
-        turn = (-self.best[name], -self.images)
+        priority = (-self.best[name], -self.images)
         full = self._rows + len(rows) > MOST_ROWS and self._cards
-        if not full or turn > self._cards[0][:2]:
+        if not full or priority > self._cards[0][:2]:
             card = Card(self.images, image, [(_name(row), row["score"]) for row in rows])
-            heapq.heappush(self._cards, (*turn, card))
+            heapq.heappush(self._cards, (*priority, card))
             self._rows += len(rows)
         while self._rows > MOST_ROWS and len(self._cards) > 1:
-            self._rows -= len(heapq.heappop(self._cards)[-1].answers)
+            self._rows -= len(heapq.heappop(self._cards)[-1].predictions)
         self.best[name] += 1
         self.images += 1
 
@@ -95,7 +95,7 @@ def _name(row: Row) -> Name:
     lineage = [row[rank] for rank in RANKS if rank in row]
     if row.get("rank") == UNKNOWN or (lineage[-1] == UNKNOWN and not any(lineage[:-1])):
         return Name(())
-    # Below the rank that was reached, the columns are empty; a gap above it stays a gap.
+    # Columns below the predicted rank are empty; a gap above it stays a gap.
     while lineage and not lineage[-1]:
         lineage.pop()
     return Name(tuple(lineage), row.get("common_name") or "")

@@ -1,50 +1,50 @@
-// Image by image: a card each, filtered and sorted here, some dozens at a time.
+// A card for each image, filtered and sorted in the browser and drawn some dozens at a time.
 "use strict";
 (() => {
   const source = document.getElementById("data");
   if (!source) return;
   const { ranks, names, cards } = JSON.parse(source.textContent);
-  const AT_ONCE = 48, OPEN_ANSWERS = 5;
-  const find = (id) => document.getElementById(id);
-  const [list, told, more, filter, least, order] = ["cards", "told", "more", "filter", "least", "order"].map(find);
-  const searched = cards.map(([file, answers]) => words([file, ...names[answers[0][0]].flat()].join(" ")));
-  let chosen = [], drawn = 0, waiting = 0;
+  const AT_ONCE = 48, MOST_OPEN = 5;
+  const byId = (id) => document.getElementById(id);
+  const [list, status, more, filter, least, order] = ["cards", "status", "more", "filter", "least", "order"].map(byId);
+  const searched = cards.map(([file, predictions]) => plain([file, ...names[predictions[0][0]].flat()].join(" ")));
+  let chosen = [], drawn = 0, timer = 0;
 
-  find("controls").hidden = false;
-  find("controls").addEventListener("submit", (event) => event.preventDefault());
-  filter.addEventListener("input", soon);
-  least.addEventListener("input", soon);
+  byId("controls").hidden = false;
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  filter.addEventListener("input", chooseSoon);
+  least.addEventListener("input", chooseSoon);
   order.addEventListener("change", choose);
   more.addEventListener("click", () => {
     const first = drawn;
     draw();
     list.children[first].focus();
   });
-  // A browser that goes back to the page has kept what was typed.
+  // Browsers restore the controls on "back", without an event of theirs.
   addEventListener("pageshow", choose);
   choose();
 
-  function soon() {
-    find("least-told").textContent = `${least.value}\u00a0%`;
-    clearTimeout(waiting);
-    waiting = setTimeout(choose, 120);
+  function chooseSoon() {
+    byId("least-value").textContent = `${least.value}\u00a0%`;
+    clearTimeout(timer);
+    timer = setTimeout(choose, 120);
   }
 
   function choose() {
-    find("least-told").textContent = `${least.value}\u00a0%`;
-    const parts = words(filter.value).split(/\s+/).filter(Boolean);
-    chosen = cards.map((_, place) => place).filter((place) =>
-      score(place) >= least.value / 100 && parts.every((part) => searched[place].includes(part)));
+    byId("least-value").textContent = `${least.value}\u00a0%`;
+    const words = plain(filter.value).split(/\s+/).filter(Boolean);
+    chosen = [...cards.keys()].filter((index) =>
+      score(index) >= least.value / 100 && words.every((word) => searched[index].includes(word)));
     const by = {
-      sure: (a, b) => score(b) - score(a),
-      unsure: (a, b) => score(a) - score(b),
+      highest: (a, b) => score(b) - score(a),
+      lowest: (a, b) => score(a) - score(b),
       name: (a, b) => compare(title(best(a)), title(best(b))) || score(b) - score(a),
       file: (a, b) => compare(cards[a][0], cards[b][0]),
     }[order.value];
     if (by) chosen.sort(by);
     list.replaceChildren();
     drawn = 0;
-    told.textContent = chosen.length === cards.length ? "" :
+    status.textContent = chosen.length === cards.length ? "" :
       `${count(chosen.length)} of ${count(cards.length)} ${cards.length === 1 ? "image" : "images"}`;
     draw();
   }
@@ -56,8 +56,8 @@
     more.textContent = `Show more (${count(chosen.length - drawn)} left)`;
   }
 
-  function card(place) {
-    const [file, answers, picture] = cards[place];
+  function card(index) {
+    const [file, predictions, picture] = cards[index];
     const item = make("li", "card");
     item.tabIndex = -1;
     const frame = make("div", "frame");
@@ -69,20 +69,21 @@
       frame.append(image);
     }
     const body = make("div", "body");
-    const [first, ...others] = answers.slice(0, OPEN_ANSWERS).map(([name, sure]) => answer(names[name], sure));
+    const drawAll = (some) => some.map(([name, confidence]) => prediction(names[name], confidence));
+    const [first, ...others] = drawAll(predictions.slice(0, MOST_OPEN));
     first.classList.add("first");
     body.append(first);
-    const lineage = above(best(place));
+    const lineage = above(best(index));
     if (lineage) body.append(make("p", "lineage", lineage));
     if (others.length) {
       const rest = make("div", "others");
       rest.append(...others);
       body.append(rest);
     }
-    if (answers.length > OPEN_ANSWERS) {
+    if (predictions.length > MOST_OPEN) {
       const rest = make("details");
-      rest.append(make("summary", "", `${count(answers.length - OPEN_ANSWERS)} more`));
-      rest.append(...answers.slice(OPEN_ANSWERS).map(([name, sure]) => answer(names[name], sure)));
+      rest.append(make("summary", "", `${count(predictions.length - MOST_OPEN)} more`));
+      rest.append(...drawAll(predictions.slice(MOST_OPEN)));
       body.append(rest);
     }
     const path = make("p", "file", file.split("/").pop());
@@ -92,37 +93,37 @@
     return item;
   }
 
-  function answer(name, sure) {
-    const box = make("div", "answer");
+  function prediction(name, confidence) {
+    const box = make("div", "prediction");
     const words = make("div", "words");
     const [lineage, common] = name;
-    const latin = ranks.length && lineage.length >= 6;
-    const known = make(latin ? "em" : "span", lineage.length ? "name" : "name muted", title(name));
+    const italic = ranks.length && lineage.length >= 6;
+    const scientific = make(italic ? "em" : "span", lineage.length ? "name" : "name muted", title(name));
     const both = make("span", "names");
     if (common) both.append(make("b", "common", common), " ");
-    both.append(known);
+    both.append(scientific);
     if (ranks.length && lineage.length && lineage.length < ranks.length) {
       both.append(" ", make("span", "rank", ranks[lineage.length - 1]));
     }
-    words.append(both, make("span", "percent", percent(sure)));
-    const bar = make("div", `meter ${sure >= 0.8 ? "sure" : sure >= 0.5 ? "fair" : "unsure"}`);
+    words.append(both, make("span", "percent", percent(confidence)));
+    const bar = make("div", `meter ${confidence >= 0.8 ? "high" : confidence >= 0.5 ? "medium" : "low"}`);
     const fill = make("i");
-    fill.style.width = `${Math.max(1, 100 * sure)}%`;
+    fill.style.width = `${Math.max(1, 100 * confidence)}%`;
     bar.append(fill);
     box.append(words, bar);
     return box;
   }
 
-  function best(place) { return names[cards[place][1][0][0]]; }
+  function best(index) { return names[cards[index][1][0][0]]; }
 
-  function score(place) { return cards[place][1][0][1]; }
+  function score(index) { return cards[index][1][0][1]; }
 
   function title([lineage]) {
     for (let depth = lineage.length; depth--;) if (lineage[depth]) return lineage[depth];
     return "unknown";
   }
 
-  // The genus is in a species' name already.
+  // The lineage down to the family: a species' name has the genus already.
   function above([lineage]) { return lineage.slice(0, Math.min(5, lineage.length - 1)).filter(Boolean).join(" › "); }
 
   function percent(value) {
@@ -131,7 +132,7 @@
     return `${(100 * value).toFixed(1)} %`;
   }
 
-  function words(value) { return value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase(); }
+  function plain(value) { return value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase(); }
 
   function compare(a, b) { return a.localeCompare(b, "en", { numeric: true }); }
 
