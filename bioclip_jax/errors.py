@@ -1,23 +1,25 @@
-"""The one error that is meant for a person."""
+"""Errors that the command line prints in one line, and the spelling hints in their messages."""
+
+from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake of the caller, told in one line: what, where, what to do.
+    """A mistake of the caller, as one line: what, where, what to do.
 
     The command line prints it as `error: ...` and exits with status 2, without a traceback.
     """
 
 
 class InvalidValue(UserError, ValueError):
-    """A UserError where pybioclip's functions of the same names raise a ValueError, so that its callers catch it."""
+    """A UserError that is a ValueError too, which callers of pybioclip's functions catch."""
 
 
 class DataMissing(UserError):
-    """Data that are not where they were said to be: a suite goes on without them."""
+    """The data of an evaluation are missing; a suite skips it."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with what is kept and how to resume as its text, which the command line prints."""
+    """Ctrl-C; its text, which the command line prints, names what is kept and how to resume."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -25,12 +27,30 @@ class Terminated(KeyboardInterrupt):
 
 
 def interrupt_status(error: BaseException | None) -> int:
-    """The exit status of an interrupted command: 143 if SIGTERM is behind `error`, else 130.
-
-    A verb may have replaced the interrupt by one that says what is kept.
-    """
+    """Return the exit status of an interrupted command: 143 if SIGTERM is behind `error`, else 130."""
+    # A verb may have re-raised SIGTERM as an Interrupted that names what is kept.
     while error is not None:
         if isinstance(error, Terminated):
             return 143
         error = error.__context__
     return 130
+
+
+def closest(name: str, known: Iterable[str], *, n: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return up to `n` entries of `known` spelled like `name` in any case, best first.
+
+    cutoff: the least difflib ratio.
+    """
+    import difflib
+
+    by_lower = {str(text).lower(): str(text) for text in known}
+    return [by_lower[text] for text in difflib.get_close_matches(str(name).lower(), by_lower, n, cutoff)]
+
+
+def did_you_mean(
+    name: str, known: Iterable[str], otherwise: str = "", *, n: int = 1, cutoff: float = 0.6
+) -> str:
+    """Return "; did you mean X?" to end a message with; "; `otherwise`" if nothing is spelled like `name`."""
+    near = closest(name, known, n=n, cutoff=cutoff)
+    hint = f"did you mean {' or '.join(near)}?" if near else otherwise
+    return f"; {hint}" if hint else ""

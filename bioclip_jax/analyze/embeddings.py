@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, closest
 from bioclip_jax.text import RANKS, Taxon, clean_text, is_missing, known_text, known_value
 
 from .vector_table import normalized, read_picture, read_vector_table
@@ -209,5 +208,5 @@ def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = closest(name, known)
     return f" (did you mean {near[0]}?)" if near and near[0] != name else ""

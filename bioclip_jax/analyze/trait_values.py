@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, closest, did_you_mean
 from bioclip_jax.text import clean_text, is_missing, known_text
 
 if TYPE_CHECKING:
@@ -173,14 +172,13 @@ def _group_mean(
 
 
 def _no_column(name: str, columns: dict[str, list[Any]], table: Path) -> str:
-    near = difflib.get_close_matches(name, columns, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(columns)}"
-    return f"neither {table} nor the embeddings have a column of numbers {name}; {hint}"
+    hint = did_you_mean(name, columns, f"it has {', '.join(columns)}")
+    return f"neither {table} nor the embeddings have a column of numbers {name}{hint}"
 
 
 def _nearest(name: str, species: Sequence[str]) -> str:
     plain = {_plain(other): other for other in species}
-    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.75)
+    near = closest(_plain(name), plain, cutoff=0.75)
     return plain[near[0]] if near else ""
 
 

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": ["build", "nearest", "to_dict"],
+        "config": ["build", "to_dict"],
         "layout": ["TrainingDirectory"],
         "manager": ["Checkpoints", "restore_params"],
     },

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, did_you_mean
 
 T = TypeVar("T")
-
-
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """A hint `; did you mean X?` for a misspelt name, or the empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> T:
@@ -31,7 +24,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> 
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
-            raise UserError(f"unknown key {where}.{key}{nearest(key, fields)}")
+            raise UserError(f"unknown key {where}.{key}{did_you_mean(key, fields)}")
     arguments = {}
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -81,7 +74,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value not in arguments:
             known = ", ".join(str(a) for a in arguments)
             raise UserError(
-                f"{where} is {value!r}; it must be one of {known}{nearest(str(value), map(str, arguments))}"
+                f"{where} is {value!r}; it must be one of {known}{did_you_mean(value, arguments)}"
             )
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

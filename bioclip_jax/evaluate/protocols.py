@@ -7,8 +7,8 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bioclip_jax.checkpoint import build, nearest
-from bioclip_jax.errors import UserError
+from bioclip_jax.checkpoint import build
+from bioclip_jax.errors import UserError, did_you_mean
 
 from .protocol import Protocol
 
@@ -36,14 +36,14 @@ def protocol_of(
     """
     place = f"{where}: " if where else ""
     if name not in PROTOCOLS:
-        hint = nearest(str(name), PROTOCOLS) or f"; choose from {', '.join(PROTOCOLS)}"
+        hint = did_you_mean(name, PROTOCOLS, f"choose from {', '.join(PROTOCOLS)}")
         raise UserError(f"{place}there is no protocol {name!r}{hint}")
     module, attribute = PROTOCOLS[name]
     protocol = getattr(importlib.import_module(module), attribute)
     known = [item.name for item in dataclasses.fields(protocol)]
     for key in options:
         if key not in known:
-            hint = nearest(key, (*known, *keys)) or f"; it has {', '.join(known) or 'none'}"
+            hint = did_you_mean(key, (*known, *keys), f"it has {', '.join(known) or 'none'}")
             raise UserError(f"{place}{name} has no option {key}{hint}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     try:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.checkpoint import nearest
-from bioclip_jax.errors import DataMissing, UserError
+from bioclip_jax.errors import DataMissing, UserError, did_you_mean
 from bioclip_jax.pipeline.sources import Source
 
 from .protocol import Protocol
@@ -114,7 +113,7 @@ def read_suite(path: Path, open_data: OpenData, *, data_root: Path | None = None
         raise UserError(f"{path} is no suite; it needs a mapping with the key entries")
     for key in content:
         if key not in _SUITE_KEYS:
-            raise UserError(f"{path}: unknown key {key}{nearest(str(key), _SUITE_KEYS)}")
+            raise UserError(f"{path}: unknown key {key}{did_you_mean(key, _SUITE_KEYS)}")
     listed = content.get("entries")
     if not isinstance(listed, dict) or not listed:
         raise UserError(
@@ -200,7 +199,9 @@ def _published(named: str | None, own: str, protocol: Protocol, where: str) -> s
     if named is None:
         return own if own in PUBLISHED and PUBLISHED[own].protocol == protocol.name else None
     if named not in PUBLISHED:
-        raise UserError(f"{where}.published: there are no figures of {named!r}{nearest(named, PUBLISHED)}")
+        raise UserError(
+            f"{where}.published: there are no figures of {named!r}{did_you_mean(named, PUBLISHED)}"
+        )
     if PUBLISHED[named].protocol != protocol.name:
         raise UserError(
             f"{where}.published: the figures of {named} are by {PUBLISHED[named].protocol}; leave it out"

@@ -1,15 +1,14 @@
 """Architectures by their open_clip names, with open_clip's numbers."""
 
 import dataclasses
-import difflib
 import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, did_you_mean
 
-__all__ = ["CLIPConfig", "TextConfig", "VisionConfig", "get_config", "model_names", "nearest_name"]
+__all__ = ["CLIPConfig", "TextConfig", "VisionConfig", "get_config", "model_names"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,13 +323,6 @@ def model_names() -> tuple[str, ...]:
     return (*_ARCHITECTURES, *_SMALL)
 
 
-def nearest_name(name: str, cutoff: float) -> str | None:
-    """The architecture most like a misspelled name, whatever its case; None where difflib's ratio is below `cutoff`."""
-    known = {known.lower(): known for known in model_names()}
-    close = difflib.get_close_matches(name.replace("/", "-").lower(), known, n=1, cutoff=cutoff)
-    return known[close[0]] if close else None
-
-
 @functools.cache
 def get_config(name: str) -> CLIPConfig:
     """The architecture of that name, "ViT-B/32" being "ViT-B-32"; UserError names the nearest where there is none."""
@@ -338,7 +330,7 @@ def get_config(name: str) -> CLIPConfig:
     if name in _SMALL:
         return _SMALL[name]
     if name not in _ARCHITECTURES:
-        raise UserError(f"unknown model {name!r}: did you mean {nearest_name(name, cutoff=0.0)}?")
+        raise UserError(f"unknown model {name!r}{did_you_mean(name, model_names(), cutoff=0.0)}")
     tower, patch_size, image_size, text_width, text_layers = _ARCHITECTURES[name]
     width, layers, head_width, mlp_ratio = _VISION[tower]
     ls_init_value = 1e-4 if name == "ViT-M-16-alt" else None

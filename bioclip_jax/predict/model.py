@@ -25,8 +25,8 @@ from bioclip_jax.convert import (
     resolve_weights_file,
 )
 from bioclip_jax.distributed import allow_platform, check_backend
-from bioclip_jax.errors import InvalidValue, UserError
-from bioclip_jax.models import CLIPConfig, model_names, nearest_name
+from bioclip_jax.errors import InvalidValue, UserError, did_you_mean
+from bioclip_jax.models import CLIPConfig, model_names
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 
 from .embedder import Embedder
@@ -156,8 +156,10 @@ def load_model(
 
 def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundle:
     if model.replace("/", "-") not in model_names() or os.path.isdir(model):
-        if not os.path.exists(model) and (near := nearest_name(model, cutoff=_NEAR)):
-            raise UserError(f"unknown model {model!r}: did you mean {near}?")
+        if not os.path.exists(model) and (
+            hint := did_you_mean(model.replace("/", "-"), model_names(), cutoff=_NEAR)
+        ):
+            raise UserError(f"unknown model {model!r}{hint}")
         if pretrained is not None and (os.path.exists(model) or ":" in model):
             raise UserError(
                 f"{model} holds its own weights; leave --pretrained {os.fspath(pretrained)} out, or name an "

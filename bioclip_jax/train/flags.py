@@ -10,8 +10,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from bioclip_jax.checkpoint import nearest
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, did_you_mean
 
 
 def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
             raise UserError(f"unknown option {override}; keys of the config are set with --config.KEY=VALUE")
         key = re.split(r"[=\[]", override.removeprefix("--"), maxsplit=1)[0]
         if key not in known:
-            raise UserError(f"unknown config key {key}{nearest(key, known)}")
+            raise UserError(f"unknown config key {key}{did_you_mean(key, known)}")
     try:
         return _parse(file, overrides).to_dict()
     except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -150,7 +150,7 @@ def test_older_spelling_and_misspelt_names(model_directory, monkeypatch, tmp_pat
         ("vit-b/32", None),
         ("ViT-B32", "openai"),
     ):
-        with pytest.raises(UserError, match=f"unknown model '{name}': did you mean ViT-B-32\\?"):
+        with pytest.raises(UserError, match=f"unknown model '{name}'; did you mean ViT-B-32\\?"):
             load_model(name, pretrained=pretrained)
     with pytest.raises(UserError, match="no such model: nowhere"):
         load_model("nowhere")

@@ -23,7 +23,6 @@ output, column (the last one) and activation (none).
 
 from __future__ import annotations
 
-import difflib
 import operator
 import tomllib
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.pipeline.images import Preprocess
 
 # In the catalogue, before a detector's name.
@@ -187,9 +186,8 @@ def load_detector(path: str | Path) -> Detector:
     known = {one.name: one for one in fields(Detector) if not one.name.startswith("_")}
     for key in entries:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"a detector has {', '.join(known)}"
-            raise UserError(f"{path}: unknown key {key}; {hint}")
+            hint = did_you_mean(key, known, f"a detector has {', '.join(known)}")
+            raise UserError(f"{path}: unknown key {key}{hint}")
     missing = [name for name, one in known.items() if name not in entries and one.default is MISSING]
     if missing:
         raise UserError(

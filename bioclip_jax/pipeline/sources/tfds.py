@@ -1,7 +1,6 @@
 """Samples from a TFDS builder, read without TensorFlow."""
 
 import contextlib
-import difflib
 import io
 import re
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.locks import locked
 from bioclip_jax.text import CAPTION_FILES
 
@@ -109,5 +108,4 @@ def _hint(name: str) -> str:
 
     name = name.partition("/")[0]
     known = tfds.list_builders(with_community_datasets=False)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else "; give a path or import the module that registers it"
+    return did_you_mean(name, known, "give a path or import the module that registers it")

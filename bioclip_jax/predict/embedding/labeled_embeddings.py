@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.predict.inputs import ImageFile
@@ -56,9 +55,8 @@ class LabeledEmbeddings:
         values = [sample.metadata.get(name, "") for sample in self.samples]
         if not any(name in sample.metadata for sample in self.samples):
             known = sorted({key for sample in self.samples for key in sample.metadata})
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
-            raise UserError(f"the data have no column {name!r}; {hint}")
+            hint = did_you_mean(name, known, f"there is {', '.join(known) or 'none'}")
+            raise UserError(f"the data have no column {name!r}{hint}")
         return values
 
     def take(self, rows: Int[np.ndarray, " rows"]) -> LabeledEmbeddings:

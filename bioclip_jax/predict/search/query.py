@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.convert import model_files
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.files import check_not_read, check_output, files_below, written_beside
 from bioclip_jax.predict.embedding import blocks
 from bioclip_jax.predict.inputs import find_images
@@ -144,11 +143,8 @@ def within_filter(index: ImageIndex, taxon: str) -> str:
     if index.check_filter(condition):
         return condition
     table = index.values(_NAMES)
-    names = {name.lower(): name for column in table.columns for name in column.unique().to_pylist() if name}
-    near = [names[found] for found in difflib.get_close_matches(taxon.lower(), names, n=3)]
-    hint = (
-        f"; did you mean {' or '.join(near)}?" if near else "; give a name as the index's own columns have it"
-    )
+    names = [name for column in table.columns for name in column.unique().to_pylist() if name]
+    hint = did_you_mean(taxon, names, "give a name as the index's own columns have it", n=3)
     raise UserError(f"the index {index.directory} holds no image of {taxon!r}{hint}")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 
+from bioclip_jax.errors import closest
 from bioclip_jax.predict.rank import Rank
 
 from .names import COLUMNS, TaxaNames
@@ -42,9 +42,7 @@ def most_alike(name: str, choices: Sequence[str]) -> list[str]:
         alike = [text for text in choices if text[:1].lower() == first and abs(len(text) - size) < 3][
             :_SHORTLIST
         ]
-        by_lower = {text.lower(): text for text in alike}
-        found = difflib.get_close_matches(name.lower(), by_lower, _COUNT, _LEAST_RATIO / 100)
-        return [by_lower[text] for text in found]
+        return closest(name, alike, n=_COUNT, cutoff=_LEAST_RATIO / 100)
     found = process.extract(
         name.lower(), choices, scorer=fuzz.ratio, processor=str.lower, limit=_COUNT, score_cutoff=_LEAST_RATIO
     )
