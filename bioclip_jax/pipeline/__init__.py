@@ -5,11 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "batches": ["DataConfig", "train_batches"],
+        "batches": ["DataConfig", "PREFIX", "REPLAY_STREAM", "ReplayConfig", "WithReplay", "train_batches"],
         "crop": ["resample"],
         "feed": ["device_prefetch"],
         "order": ["Order"],
-        "replay": ["PREFIX", "REPLAY_STREAM", "ReplayConfig", "WithReplay"],
         "sampling": ["Sampling", "epoch_samples", "make_order"],
     },
 )

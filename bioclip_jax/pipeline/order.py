@@ -1,7 +1,7 @@
-"""Which sample stands where: data orders as pure functions of the seed and the position.
+"""Data orders: the sample at each training position, as pure functions of seed and position.
 
-Training position p = step * global_batch_size + row. Nothing here knows of hosts, workers or devices, so
-every arrangement of them sees the same global batches.
+Training position p = step * global_batch_size + row. Hosts, workers and devices do not enter, so any number
+of them sees the same global batches, and a run resumes exactly on another machine shape.
 """
 
 from collections.abc import Sequence
@@ -13,84 +13,85 @@ import numpy as np
 from grain.experimental import index_shuffle
 from jaxtyping import Float64, Int64
 
-# Every kind of decision draws from its own sequence of a counter-based generator.
+# Each kind of random decision has its own Philox key.
 _KINDS = 4
 _EPOCHS, _AUGMENTATION, _CAPTIONS, _SUBSTITUTES = range(_KINDS)
 
-# Uniform numbers that each position has: for its augmentation from the front, for its caption the last. A
-# multiple of Philox's block of 4.
+# Uniform numbers per position, a multiple of Philox's block of 4. Augmentation uses them from the front, the
+# caption type uses the last.
 DRAWS = 32
 CAPTION_DRAW = DRAWS - 1
 
-# index_shuffle walks through 65,536 numbers at least until it meets one that is below the number of samples.
+# index_shuffle permutes at least 65,536 numbers and walks until it meets one below the number of samples;
+# below that size a stored permutation is faster.
 _SMALL = 1 << 16
 
-# A whole shard may be bad: so many substitutes of the windowed order come from the sample's own.
+# Substitutes of the windowed order that come from the sample's own shard, before the shard is taken for bad.
 _NEAR = 8
+
+# Length of the mixture's repeating pattern of sources; shares are rounded to multiples of 1 / PATTERN.
+PATTERN = 4096
 
 
 class Order(Protocol):
-    """Says which sample each position has."""
+    """A mapping from training positions to samples."""
 
     def index(self, position: int) -> int:
-        """The number of the sample at a position."""
+        """Index of the sample at a position."""
         ...
 
     def substitute(self, position: int, attempt: int) -> int:
-        """The sample that takes a bad one's place, for attempt 1, 2, ..."""
+        """Index of the sample that replaces a bad one, for attempt 1, 2, ..."""
         ...
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of every position for a seed.
-
-    stream: streams of one run that draw independently of each other have different numbers.
-    """
+    """Random numbers of every position for a seed; different `stream` numbers draw independently."""
 
     seed: int
     stream: int = 0
 
     def uniforms(self, position: int, count: int) -> Float64[np.ndarray, "count draws"]:
-        """DRAWS numbers in [0, 1) for each of `count` positions from `position` on."""
-        # One Philox counter gives four numbers, so a position's own begin at its own counter.
+        """Draw DRAWS numbers in [0, 1) for each of `count` positions starting at `position`."""
+        # One Philox counter gives four numbers, so each position starts at its own counter.
         return _philox(self.seed, self.stream, _AUGMENTATION, position * (DRAWS // 4)).random((count, DRAWS))
 
     def caption_draw(self, step: int) -> float:
-        """The number in [0, 1) that draws a whole step's caption type."""
+        """Draw the number in [0, 1) that selects the caption type of a whole step."""
         return _philox(self.seed, self.stream, _CAPTIONS, step).random()
 
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Epoch by epoch another permutation of all samples, each sample as likely at any place."""
+    """A full shuffle: each epoch is another permutation of all samples."""
 
     seed: int
     samples: int
     stream: int = 0
 
     def index(self, position: int) -> int:
-        """The sample at a position."""
-        epoch, place = divmod(position, self.samples)
+        """Index of the sample at a position."""
+        epoch, offset = divmod(position, self.samples)
         if self.samples <= _SMALL:
-            return int(_permutation(self.seed, self.stream, epoch, self.samples)[place])
+            return int(_permutation(self.seed, self.stream, epoch, self.samples)[offset])
         return index_shuffle(
-            place, max_index=self.samples - 1, seed=_epoch_seed(self.seed, self.stream, epoch), rounds=4
+            offset, max_index=self.samples - 1, seed=_epoch_seed(self.seed, self.stream, epoch), rounds=4
         )
 
     def substitute(self, position: int, attempt: int) -> int:
-        """Any sample."""
+        """Index of a uniformly drawn sample."""
         return int(_philox(self.seed, self.stream, _SUBSTITUTES, position, attempt).integers(self.samples))
 
 
 class Windowed:
-    """Shards in a random order, `window` places in them read forward at the same time: for slow random reads.
+    """Shards in random order, read sequentially at `window` offsets at once, for slow random reads.
 
-    The shards stand in a line, permuted anew each epoch. The line is cut into `window` lanes of equal length;
-    positions take runs of `run` consecutive samples from the lanes in turns. With run = global_batch_size /
-    window, every batch takes one run from each lane, and a lane always stands in the same rows, so one host
-    reads it. An epoch leaves out the line's last samples that do not fill the lanes, fewer than `window`,
-    each time others.
+    Each epoch permutes the shards and concatenates them into a line of samples, which is cut into `window`
+    lanes of equal length; positions take runs of `run` consecutive samples from the lanes in turn. With run =
+    global_batch_size / window, every batch takes one run from each lane, and a lane always fills the same
+    rows, so one host reads it. The last samples of the line that do not fill the lanes, fewer than `window`,
+    are skipped, different ones each epoch.
     """
 
     def __init__(self, seed: int, shard_sizes: Sequence[int], window: int, run: int = 1, stream: int = 0):
@@ -103,18 +104,18 @@ class Windowed:
 
     @property
     def samples(self) -> int:
-        """Of all shards."""
+        """Number of samples in all shards."""
         return int(self._firsts[-1])
 
     def index(self, position: int) -> int:
-        """The sample at a position."""
-        number, place = divmod(position, self._run)
-        turn, lane = divmod(number, self._window)
-        epoch, place = divmod(turn * self._run + place, self._lane_length)
-        return self._at(epoch, lane * self._lane_length + place)
+        """Index of the sample at a position."""
+        run, offset = divmod(position, self._run)
+        turn, lane = divmod(run, self._window)
+        epoch, offset = divmod(turn * self._run + offset, self._lane_length)
+        return self._index_in_line(epoch, lane * self._lane_length + offset)
 
     def substitute(self, position: int, attempt: int) -> int:
-        """The samples behind it in its shard, then those at its place in the lanes behind: all about to be read."""
+        """Index of a sample that is read soon: the next in the shard, then those of the next lanes."""
         if attempt > _NEAR:
             return self.index(position + (attempt - _NEAR) * self._run)
         index = self.index(position)
@@ -122,15 +123,14 @@ class Windowed:
         first, end = int(self._firsts[shard]), int(self._firsts[shard + 1])
         return first + (index - first + attempt) % (end - first)
 
-    def _at(self, epoch: int, place: int) -> int:
-        """The sample at a place of an epoch's line."""
+    def _index_in_line(self, epoch: int, offset: int) -> int:
         shards, ends = self._line(epoch)
-        number = int(np.searchsorted(ends, place, "right"))
+        number = int(np.searchsorted(ends, offset, "right"))
         shard = int(shards[number])
-        return int(self._firsts[shard + 1]) - (int(ends[number]) - place)
+        return int(self._firsts[shard + 1]) - (int(ends[number]) - offset)
 
     def _line(self, epoch: int) -> tuple[Int64[np.ndarray, " shards"], Int64[np.ndarray, " shards"]]:
-        """The shards in an epoch's order, and the place in the line behind each."""
+        """An epoch's permuted shards, and the end offset of each in the line."""
         if epoch not in self._lines:
             if len(self._lines) > 2:
                 self._lines.clear()
@@ -139,9 +139,60 @@ class Windowed:
         return self._lines[epoch]
 
 
+class Mixture:
+    """Interleaved orders of several sources, in which any range of positions holds each source by its share.
+
+    The position within a source is the number of earlier positions of that source, so each source has its own
+    epochs.
+    """
+
+    def __init__(self, orders: Sequence[Order], firsts: Sequence[int], shares: Sequence[float]):
+        """firsts: index of each source's first sample in a ConcatSource. shares: in any unit."""
+        self._orders, self._firsts = list(orders), list(firsts)
+        self._counts = pattern_counts(shares)
+        # Evenly spaced slots for each source, half a step from the pattern's ends; ties go to the first
+        # source.
+        times = np.concatenate([(np.arange(count) + 0.5) / count for count in self._counts])
+        owners = np.repeat(np.arange(len(self._counts)), self._counts)
+        self._pattern = owners[np.argsort(times, kind="stable")]
+        self._ranks = np.zeros(PATTERN, np.int64)
+        for source, count in enumerate(self._counts):
+            self._ranks[self._pattern == source] = np.arange(count)
+
+    def index(self, position: int) -> int:
+        """Index in the ConcatSource of the sample at a position."""
+        source, own_position = self._locate(position)
+        return self._firsts[source] + self._orders[source].index(own_position)
+
+    def substitute(self, position: int, attempt: int) -> int:
+        """Index of a substitute from the same source."""
+        source, own_position = self._locate(position)
+        return self._firsts[source] + self._orders[source].substitute(own_position, attempt)
+
+    def _locate(self, position: int) -> tuple[int, int]:
+        """The source of a position, and the number of earlier positions of that source."""
+        block, slot = divmod(position, PATTERN)
+        source = int(self._pattern[slot])
+        return source, block * int(self._counts[source]) + int(self._ranks[slot])
+
+
+def pattern_counts(shares: Sequence[float]) -> Int64[np.ndarray, " sources"]:
+    """Apportion the PATTERN slots to shares by largest remainder, at least one slot each."""
+    wanted = np.asarray(shares, np.float64)
+    wanted = wanted / wanted.sum() * PATTERN
+    counts = np.maximum(np.floor(wanted), 1).astype(np.int64)
+    # The minimum of one slot may have taken too many, which the largest counts give back.
+    left = PATTERN - int(counts.sum())
+    for source in np.argsort(counts - wanted, kind="stable")[: max(left, 0)]:
+        counts[source] += 1
+    for _ in range(max(-left, 0)):
+        counts[np.argmax(counts)] -= 1
+    return counts
+
+
 @lru_cache(maxsize=32)
 def _permutation(seed: int, stream: int, epoch: int, count: int) -> Int64[np.ndarray, " count"]:
-    # Sorted by raw numbers, whose sequence NumPy keeps from version to version, unlike its permutations.
+    # NumPy keeps the sequence of raw numbers from version to version, but not that of its permutations.
     return np.argsort(_philox(seed, stream, _EPOCHS, epoch).bit_generator.random_raw(count), kind="stable")
 
 

@@ -1,28 +1,25 @@
-"""The order in which a config wants its data, for one source or for several."""
+"""Choice of the data order from a config: shuffled or windowed, from one source or a mixture of several."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources import JoinedSource, Source
+from bioclip_jax.pipeline.sources import ConcatSource, Source
 
-from .mixture import Mixture, pattern_counts
-from .order import Order, Shuffled, Windowed
+from .order import Mixture, Order, Shuffled, Windowed, pattern_counts
 
-# The parts of a mixture draw from streams of their own, so far apart that a run's other streams stay free.
-_STREAMS_APART = 16
+# Distance between the streams of a mixture's sources, large enough to leave a run's other streams free.
+_STREAM_STRIDE = 16
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How samples are drawn.
+    """Sampling options, keys of the config's data group.
 
-    weights: the share of each source in every batch, in any unit; () takes each by its number of samples.
-    upsample: factors of those numbers instead, (1, 3) for a second source seen three times as often as it is
-    large.
-    window: 0 shuffles all samples; else so many places of the data are read forward at the same time (see
-    Windowed).
+    weights: share of each source in every batch, in any unit; () weighs sources by their number of samples.
+    upsample: factors on the number of samples instead; (1, 3) repeats the second source three times an epoch.
+    window: 0 shuffles all samples; otherwise the number of offsets read sequentially at once (see Windowed).
     """
 
     weights: tuple[float, ...] = ()
@@ -39,17 +36,14 @@ class Sampling:
                 raise UserError(f"data.{name} is {getattr(self, name)}; each must be above 0")
 
 
-def shares(source: Source, sampling: Sampling) -> tuple[float, ...]:
-    """Of each part of the source, how often its samples come in relation to the others'.
-
-    Errors: UserError if `sampling` speaks of another number of sources.
-    """
-    parts = source.sources if isinstance(source, JoinedSource) else [source]
+def _shares(source: Source, sampling: Sampling) -> tuple[float, ...]:
+    """Relative frequency of each part of the source. UserError if `sampling` has another number of them."""
+    parts = source.sources if isinstance(source, ConcatSource) else [source]
     for name in ("weights", "upsample"):
-        given = getattr(sampling, name)
-        if given and len(given) != len(parts):
+        values = getattr(sampling, name)
+        if values and len(values) != len(parts):
             raise UserError(
-                f"data.{name} has {len(given)} values for {len(parts)} sources in data.train; give one each"
+                f"data.{name} has {len(values)} values for {len(parts)} sources in data.train; give one each"
             )
     if sampling.weights:
         return sampling.weights
@@ -57,37 +51,37 @@ def shares(source: Source, sampling: Sampling) -> tuple[float, ...]:
 
 
 def epoch_samples(source: Source, sampling: Sampling) -> int:
-    """Samples that count as one epoch: all that there are, upsampled ones as often as they are to come."""
-    return round(sum(shares(source, sampling))) if sampling.upsample else len(source)
+    """Number of samples in one epoch, upsampled sources counted with their factors."""
+    return round(sum(_shares(source, sampling))) if sampling.upsample else len(source)
 
 
 def make_order(
     source: Source, sampling: Sampling, seed: int, global_batch_size: int, stream: int = 0, name: str = "data"
 ) -> Order:
-    """The order of a source's samples.
+    """Build the order of a source's samples.
 
-    name: of the config's group, for errors: UserError if a window is asked for and the source has no shards.
+    name: the config group, for errors. Raises UserError if a window is set and the source has no shards.
     """
-    weights = shares(source, sampling)
-    if not isinstance(source, JoinedSource):
-        return _order(source, sampling, seed, global_batch_size, stream, name)
-    counts = pattern_counts(weights)
+    shares = _shares(source, sampling)
+    if not isinstance(source, ConcatSource):
+        return _single_order(source, sampling, seed, global_batch_size, stream, name)
+    counts = pattern_counts(shares)
     orders = []
     for number, (part, count) in enumerate(zip(source.sources, counts)):
-        samples_a_step = round(global_batch_size * count / counts.sum())
-        orders.append(_order(part, sampling, seed, samples_a_step, stream + _STREAMS_APART * number, name))
-    return Mixture(orders, source.firsts, weights)
+        samples_per_step = round(global_batch_size * count / counts.sum())
+        own_stream = stream + _STREAM_STRIDE * number
+        orders.append(_single_order(part, sampling, seed, samples_per_step, own_stream, name))
+    return Mixture(orders, source.firsts, shares)
 
 
-def _order(
-    source: Source, sampling: Sampling, seed: int, samples_a_step: int, stream: int, name: str
+def _single_order(
+    source: Source, sampling: Sampling, seed: int, samples_per_step: int, stream: int, name: str
 ) -> Order:
     if not sampling.window:
         return Shuffled(seed, len(source), stream)
     sizes = getattr(source, "shard_sizes", None)
     if sizes is None:
         raise UserError(
-            f"{name}.window is set, and the data does not lie in shards; set it to 0 or give tars or "
-            f"ArrayRecord"
+            f"{name}.window is set, but the data has no shards; set it to 0 or give tars or ArrayRecord"
         )
-    return Windowed(seed, sizes, sampling.window, max(1, samples_a_step // sampling.window), stream)
+    return Windowed(seed, sizes, sampling.window, max(1, samples_per_step // sampling.window), stream)

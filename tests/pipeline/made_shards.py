@@ -1,6 +1,7 @@
 """Small tars of real JPEGs, of good samples and bad ones."""
 
 import io
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -45,4 +46,14 @@ def write_tar(path: Path, samples: Sequence[Mapping[str, bytes | str]]) -> Path:
             writer.write(
                 {k: v.encode() if k != "__key__" and isinstance(v, str) else v for k, v in sample.items()}
             )
+    return path
+
+
+def plain_tar(path: Path, files: dict[str, bytes], format: int = tarfile.PAX_FORMAT) -> Path:
+    """Write a tar of these files without webdataset."""
+    with tarfile.open(path, "w", format=format) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
     return path

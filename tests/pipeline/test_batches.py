@@ -16,11 +16,11 @@ from PIL import Image
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline import batches as batches_module
 from bioclip_jax.pipeline.batches import DataConfig, train_batches
-from bioclip_jax.pipeline.examples import MAX_ATTEMPTS
+from bioclip_jax.pipeline.buffers import SharedBuffers
 from bioclip_jax.pipeline.images import CAUSES, ImageConfig, decode
+from bioclip_jax.pipeline.make_example import MAX_ATTEMPTS
 from bioclip_jax.pipeline.order import Shuffled
 from bioclip_jax.pipeline.sampling import Sampling
-from bioclip_jax.pipeline.slots import SharedSlots
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text import CaptionConfig, Tokenizer
 
@@ -294,9 +294,9 @@ def test_workers_hand_images_over_in_slots_or_without(shards, monkeypatch):
     source = open_source(shards)
     expected = take(source, 12)
     taken = []
-    release = SharedSlots.release
+    release = SharedBuffers.release
     monkeypatch.setattr(
-        SharedSlots, "release", lambda slots, slot: taken.append(slot) or release(slots, slot)
+        SharedBuffers, "release", lambda slots, slot: taken.append(slot) or release(slots, slot)
     )
     assert_same(take(source, 12, workers=2), expected, "through slots")
     assert len(taken) == 12, f"{12 - len(taken)} of 12 batches did not come through a slot"

@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from made_shards import encoded, good_sample, picture
-from test_tar_source import plain_tar
+from made_shards import encoded, good_sample, picture, plain_tar
 
 from bioclip_jax.curate.counting import shard_stats
 from bioclip_jax.curate.verify import verify_shards

@@ -15,8 +15,7 @@ from made_shards import encoded, picture
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode, open_image, read_image
-from bioclip_jax.pipeline.images.header import image_header
+from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode, image_header, open_image, read_image
 
 PICTURE = picture(1, (320, 240))
 STRICT = ReadOptions(strict=True)

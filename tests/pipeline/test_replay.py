@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.batches import train_batches
+from bioclip_jax.pipeline.batches import REPLAY_STREAM, ReplayConfig, WithReplay, train_batches
 from bioclip_jax.pipeline.order import Draws, Shuffled
-from bioclip_jax.pipeline.replay import REPLAY_STREAM, ReplayConfig, WithReplay
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text import CaptionConfig
 

@@ -10,8 +10,7 @@ from made_shards import good_sample, write_tar
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import DataConfig, train_batches
-from bioclip_jax.pipeline.mixture import PATTERN, Mixture, pattern_counts
-from bioclip_jax.pipeline.order import Shuffled
+from bioclip_jax.pipeline.order import PATTERN, Mixture, Shuffled, pattern_counts
 from bioclip_jax.pipeline.sampling import Sampling, epoch_samples, make_order
 from bioclip_jax.pipeline.sources import open_source
 
@@ -116,7 +115,7 @@ def test_what_does_not_fit_is_said(two, tmp_path):
         DataConfig(window=-1)
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "metadata.csv").write_text("filepath,genus\na.png,Malus\n")
-    with pytest.raises(UserError, match="data does not lie in shards"):
+    with pytest.raises(UserError, match="the data has no shards"):
         make_order(open_source(tmp_path), Sampling(window=4), 0, 8)
     with pytest.raises(UserError, match="nothing/here"):
         open_source(f"{two}::nothing/here")

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_shards import good_sample, write_tar
 
-from bioclip_jax.pipeline.sources import tar_scan
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, BadTar, members, split_name
-from bioclip_jax.pipeline.sources.tar_scan import scan_spans
+from bioclip_jax.pipeline.sources.tar import scan
+from bioclip_jax.pipeline.sources.tar.format import BLOCK, BadTar, members, split_name
+from bioclip_jax.pipeline.sources.tar.scan import scan_spans
 
 
 def reader(content: bytes):
@@ -41,8 +41,8 @@ def archive(files: list[tuple[str, bytes]], format: int, mtime: float) -> bytes:
 @pytest.fixture
 def small_spans(monkeypatch):
     """Spans of some headers only, so that a small tar has several."""
-    monkeypatch.setattr(tar_scan, "_SPAN", 12 * BLOCK)
-    monkeypatch.setattr(tar_scan, "_FEW", 1)
+    monkeypatch.setattr(scan, "_SPAN", 12 * BLOCK)
+    monkeypatch.setattr(scan, "_FEW", 1)
 
 
 keys = st.text("ab1-_", min_size=1, max_size=5)
@@ -60,8 +60,8 @@ files = st.lists(
 )
 def test_it_finds_what_reading_every_header_finds(files, format, mtime, span):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tar_scan, "_SPAN", span * BLOCK)
-        patch.setattr(tar_scan, "_FEW", 1)
+        patch.setattr(scan, "_SPAN", span * BLOCK)
+        patch.setattr(scan, "_FEW", 1)
         content = archive([(f"{key}.{kind}", data) for key, kind, data in files], format, mtime)
         found = scan_spans(reader(content), len(content))
     assert found is not None, "an ordinary tar was left to the slow way"
@@ -75,7 +75,7 @@ def test_real_shards_go_the_fast_way(shards, small_spans):
         found = scan_spans(reader(content), len(content))
         # A picture fills a span of this size, so it gives up or is right.
         assert found is None or (found[0].tolist(), found[1]) == header_by_header(content)
-    tar_scan._SPAN = 1 << 20
+    scan._SPAN = 1 << 20
     found = scan_spans(reader(content), len(content))
     assert found is not None and (found[0].tolist(), found[1]) == header_by_header(content)
 

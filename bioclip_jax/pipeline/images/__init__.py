@@ -1,7 +1,7 @@
-"""Images: bytes of any kind to pixels, the random training crop, and open_clip's evaluation transform.
+"""Images: decoding, the random training crop, and open_clip's evaluation transform.
 
-Training, evaluation and prediction all turn a picture upright by its EXIF orientation and scale 16-bit pixels
-to 8; ReadOptions(exif="ignore") takes pictures as they are stored, as the peers do.
+Training, evaluation and prediction all rotate images upright by their EXIF orientation and scale 16-bit
+pixels to 8 bits; ReadOptions(exif="ignore") reads images as stored, as the peers do.
 """
 
 import lazy_loader
@@ -15,11 +15,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "OnTruncated",
             "ReadOptions",
             "decode",
+            "image_header",
             "open_image",
             "read_image",
             "to_rgb",
         ],
-        "header": ["image_header"],
         "orientation": ["exif_segment"],
         "preprocess": ["OPENAI_MEAN", "OPENAI_STD", "Preprocess"],
         "recover": ["without_texts"],

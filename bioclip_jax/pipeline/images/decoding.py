@@ -14,34 +14,28 @@ from PIL import Image, UnidentifiedImageError
 
 from bioclip_jax.errors import UserError
 
-from .orientation import (
-    EXIF,
-    exif_segment,
-    jpeg_orientation,
-    turn_image,
-    turn_pixels,
-)
+from .orientation import EXIF, exif_segment, jpeg_orientation, turn_image, turn_pixels
 from .recover import decode_cut_off, without_texts
 
-# Why a sample could not be used; batches count bad samples in this order.
+# Causes of bad samples, in the order in which batches count them.
 CAUSES = ("no_image", "no_caption", "not_an_image", "truncated", "too_large", "unreadable")
 
-# Where Pillow, and with it pybioclip, refuses an image as a decompression bomb.
+# Pillow's limit, and so pybioclip's, beyond which an image is refused as a decompression bomb.
 MAX_PIXELS = 178_956_970
 
-# How JPEG, PNG, GIF and WebP files begin, even those that are cut off before they can be told otherwise.
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
+# First bytes of JPEG, PNG, GIF and WebP files, which identify even a truncated header.
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 
-# Pillow's warnings name its own files; what matters about an image is reported as a BadImage.
+# Pillow's warnings name its own source files; relevant problems are reported as BadImage.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Called with what is missing of an image that is read all the same.
+# Called with a description of the missing part of a truncated image that is read nevertheless.
 OnTruncated = Callable[[str], None]
 
 
 class BadImage(ValueError):
-    """Bytes that give no picture; `cause` is one of CAUSES, or "too_thin" from Preprocess."""
+    """Bytes that cannot be decoded to an image; `cause` is in CAUSES, or "too_thin" from Preprocess."""
 
     def __init__(self, cause: str, message: str):
         super().__init__(message)
@@ -52,10 +46,10 @@ class BadImage(ValueError):
 class ReadOptions:
     """Options for reading image files.
 
-    exif: "apply" turns pictures upright by their EXIF orientation; "ignore" takes them as stored, as
-    pybioclip and open_clip do. max_pixels: a picture of more is refused, but for JPEGs of up to twice as
-    many, which are decoded at half their size. strict: refuse JPEGs that lack their last rows, which are read
-    and reported otherwise.
+    exif: "apply" rotates images upright by their EXIF orientation; "ignore" reads them as stored, as
+    pybioclip and open_clip do. max_pixels: larger images are refused, except JPEGs of up to twice as many
+    pixels, which are decoded at half their size. strict: refuse JPEGs without their last rows, which are
+    otherwise read and reported.
     """
 
     exif: Literal["apply", "ignore"] = "apply"
@@ -69,7 +63,7 @@ class ReadOptions:
             raise UserError(f"max_pixels is {self.max_pixels!r}; give a whole number of pixels above 0")
 
     def check_size(self, width: int, height: int, is_jpeg: bool = False) -> None:
-        """BadImage for a picture of too many pixels."""
+        """Raise BadImage if the image has too many pixels."""
         if width * height > self.max_pixels * (2 if is_jpeg else 1):
             raise BadImage("too_large", f"{width} x {height} pixels are more than {self.max_pixels:,}")
 
@@ -80,16 +74,16 @@ _DEFAULT = ReadOptions()
 def open_image(
     data: bytes | str | Path, read: ReadOptions = _DEFAULT, on_truncated: OnTruncated | None = None
 ) -> Image.Image:
-    """A picture from its bytes or its path, fully read, as stored: neither turned by EXIF nor converted.
+    """Decode an image from its bytes or path as stored: neither rotated by EXIF nor converted.
 
-    BadImage if it is none, is damaged or is too large; OSError if the path cannot be read.
+    Raises BadImage if it is not an image, damaged or too large; OSError if the path cannot be read.
     """
     data = Path(data).read_bytes() if isinstance(data, (str, Path)) else data
     is_jpeg = data.startswith(_JPEG)
     if is_jpeg and (reduced := _decode_large_jpeg(data, read)) is not None:
         return _with_exif(reduced, data)
     if read.max_pixels > MAX_PIXELS:
-        # Pillow has one limit for the whole process; it is only ever raised, because a user asks for it.
+        # Pillow has one limit per process, so it is raised on request and never lowered.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, read.max_pixels)
     try:
         return _load(data, read)
@@ -98,9 +92,9 @@ def open_image(
             raise
         if data.startswith(_PNG) and (plain := without_texts(data)) != data:
             return _load(plain, read)
-        if not is_jpeg or read.strict or (found := decode_cut_off(data)) is None:
+        if not is_jpeg or read.strict or (decoded := decode_cut_off(data)) is None:
             raise
-        pixels, missing = found
+        pixels, missing = decoded
         if on_truncated:
             on_truncated(
                 f"the last {missing:.1%} of its rows are missing" if missing else "its last bytes are missing"
@@ -111,24 +105,25 @@ def open_image(
 def read_image(
     data: bytes, read: ReadOptions = _DEFAULT, on_truncated: OnTruncated | None = None
 ) -> Image.Image:
-    """A picture from its bytes as 8-bit RGB, upright unless read.exif is "ignore". BadImage as open_image."""
+    """Decode an image as 8-bit RGB, upright unless read.exif is "ignore". Raises BadImage as open_image."""
     image = open_image(data, read, on_truncated)
     if read.exif == "apply" and data.startswith(_JPEG):
-        # Pillow would parse all of the EXIF.
-        orientation = jpeg_orientation(data)
-        return to_rgb(image, "ignore") if orientation == 1 else _turned(to_rgb(image, "ignore"), orientation)
+        # Pillow would parse the whole EXIF segment.
+        orientation, image = jpeg_orientation(data), to_rgb(image, "ignore")
+        return image if orientation == 1 else Image.fromarray(turn_pixels(np.asarray(image), orientation))
     return to_rgb(image, read.exif)
 
 
 def to_rgb(image: Image.Image, exif: Literal["apply", "ignore"] = "apply") -> Image.Image:
-    """An image of any mode as 8-bit RGB, upright unless `exif` is "ignore"; the image itself where it is that already.
+    """Convert an image of any mode to 8-bit RGB, upright unless `exif` is "ignore".
 
-    Transparency is dropped, 16-bit and float values are scaled to 8 bits. BadImage if its file is damaged.
+    Returns the image itself if it needs no conversion. Drops transparency, scales 16-bit and float values to
+    8 bits. Raises BadImage if its file is damaged.
     """
     try:
-        # Pillow turns TIFFs itself while it loads them.
+        # Pillow rotates TIFFs itself while loading them.
         image.load()
-    except Exception as error:  # Pillow's readers raise whatever their parsing ran into
+    except Exception as error:  # Pillow's readers raise errors of any type
         raise BadImage("truncated", f"damaged image: {error}") from None
     if exif == "apply":
         image = turn_image(image)
@@ -144,11 +139,11 @@ def decode(
     scratch: UInt8[np.ndarray, " bytes"] | None = None,
     read: ReadOptions = _DEFAULT,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture's RGB pixels, as read_image gives them.
+    """Decode an image to RGB pixels, equal to read_image's.
 
-    With `min_side`, a JPEG may come out smaller than it is stored, its shorter side never below that; libjpeg
-    then skips most of the work. The pixels may lie in `scratch` until its next use, which saves the kernel
-    from handing out fresh pages for every image. BadImage as open_image.
+    With `min_side`, a JPEG may be decoded at a reduced size, its shorter side at least that; libjpeg then
+    skips most of the work. The pixels may be in `scratch` until its next use, which avoids page faults for
+    every image. Raises BadImage as open_image.
     """
     pixels = _decode_jpeg(data, min_side, scratch, read) if data.startswith(_JPEG) else None
     if pixels is None:
@@ -156,16 +151,34 @@ def decode(
     return turn_pixels(pixels, jpeg_orientation(data)) if read.exif == "apply" else pixels
 
 
-def _load(data: bytes, read: ReadOptions) -> Image.Image:
+def image_header(data: bytes) -> tuple[str, int, int]:
+    """Pillow's name of the format, width and height, from the header. Raises BadImage if it has none."""
+    if not data:
+        raise BadImage("no_image", "there are no bytes")
+    if data.startswith(_JPEG) and (size := _jpeg_size(data)) is not None:
+        kind, (width, height) = "JPEG", size
+    else:
+        image = _open(without_texts(data) if data.startswith(_PNG) else data)
+        kind, width, height = image.format or "unknown", image.width, image.height
+    _DEFAULT.check_size(width, height, is_jpeg=kind == "JPEG")
+    return kind, width, height
+
+
+def _open(data: bytes) -> Image.Image:
+    """Parse an image's header."""
     try:
-        image = Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from None
     except UnidentifiedImageError:
-        cause = "truncated" if data.startswith(MAGIC) else "not_an_image"
-        raise BadImage(cause, f"{len(data)} bytes are no image of a known format") from None
-    except Exception as error:  # Pillow's readers raise whatever their parsing ran into
+        cause = "truncated" if data.startswith(_MAGIC) else "not_an_image"
+        raise BadImage(cause, f"{len(data)} bytes are not an image of a known format") from None
+    except Exception as error:  # Pillow's readers raise errors of any type
         raise BadImage("truncated", f"damaged image: {error}") from None
+
+
+def _load(data: bytes, read: ReadOptions) -> Image.Image:
+    image = _open(data)
     read.check_size(image.width, image.height)
     try:
         image.load()
@@ -175,23 +188,29 @@ def _load(data: bytes, read: ReadOptions) -> Image.Image:
 
 
 def _decode_large_jpeg(data: bytes, read: ReadOptions) -> np.ndarray | None:
-    """Pixels of a JPEG that is larger than max_pixels, at half its size; None for one that is not."""
-    try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:  # damage that Pillow will name
-        return None
-    if width * height <= read.max_pixels:
+    """Pixels at half size of a JPEG larger than max_pixels; None for a smaller one."""
+    size = _jpeg_size(data)
+    if size is None or size[0] * size[1] <= read.max_pixels:
         return None
     pixels = _decode_jpeg(data, 0, None, read)
     if pixels is None:
-        raise BadImage("too_large", f"{width} x {height} pixels are more than {read.max_pixels:,}")
+        raise BadImage("too_large", f"{size[0]} x {size[1]} pixels are more than {read.max_pixels:,}")
     return pixels
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height; None if the header is damaged, which Pillow then reports."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return width, height
 
 
 def _decode_jpeg(
     data: bytes, min_side: int, scratch: np.ndarray | None, read: ReadOptions
 ) -> np.ndarray | None:
-    """Pixels of a sound RGB or grayscale JPEG; None where Pillow should look at it (CMYK, damaged)."""
+    """Pixels of an intact RGB or grayscale JPEG; None if Pillow has to read it (CMYK, damaged)."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
         read.check_size(width, height, is_jpeg=True)
@@ -210,19 +229,15 @@ def _decode_jpeg(
 
 
 def _with_exif(pixels: np.ndarray, jpeg: bytes) -> Image.Image:
-    """Pixels that were decoded without Pillow, with the EXIF that Pillow would have read."""
+    """An image of pixels decoded without Pillow, with the file's EXIF as Pillow attaches it."""
     image = Image.fromarray(pixels)
     if (segment := exif_segment(jpeg)) is not None:
         image.info["exif"] = EXIF + segment
     return image
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    return Image.fromarray(turn_pixels(np.asarray(image), orientation))
-
-
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Images of integers or floats scaled to 8 bits, where Pillow's own conversion would clip them at 255."""
+    """Scale integer and float images to 8 bits; Pillow's own conversion would clip them at 255."""
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.nan_to_num(np.asarray(image, dtype=np.float64))

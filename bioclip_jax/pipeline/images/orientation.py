@@ -1,4 +1,4 @@
-"""EXIF orientation: finding it at little cost, and turning pixels upright."""
+"""EXIF orientation: a fast parser, and the rotation of pixels."""
 
 import struct
 
@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 _ORIENTATION = 0x0112
-# The quarter turns (np.rot90) and then the left-right flip that set each EXIF orientation upright.
+# Quarter turns (np.rot90), then a left-right flip, that correct each EXIF orientation.
 _UPRIGHT = {
     2: (0, True),
     3: (2, False),
@@ -21,22 +21,22 @@ _UPRIGHT = {
 EXIF = b"Exif\0\0"
 _APP1, _SCAN, _END = 0xE1, 0xDA, 0xD9
 _SEGMENT = struct.Struct(">BBH")
-# TIFF's types of whole numbers: byte, short, long.
+# TIFF's integer types: byte, short, long.
 _INTEGERS = {1: "B", 3: "H", 4: "I"}
 
 
 def exif_segment(jpeg: bytes) -> bytes | None:
-    """The EXIF data of a JPEG, which is a small TIFF; None if it has none.
+    """The EXIF data of a JPEG, a small TIFF; None if it has none.
 
-    Walks over the segments in front of the pixels, ten in most files, so that a shard's images, which have no
-    EXIF, cost two microseconds each.
+    Skips over the segments before the pixels, ten in most files, which takes two microseconds for a shard's
+    images without EXIF.
     """
     position, last = 2, len(jpeg) - _SEGMENT.size
     while position <= last:
         mark, kind, length = _SEGMENT.unpack_from(jpeg, position)
         if mark != 0xFF or kind in (_SCAN, _END):
             return None
-        if kind == 0xFF:  # any number of these may fill the space before a segment
+        if kind == 0xFF:  # padding before a segment
             position += 1
             continue
         if kind == _APP1 and jpeg.startswith(EXIF, position + 4):
@@ -46,7 +46,7 @@ def exif_segment(jpeg: bytes) -> bytes | None:
 
 
 def jpeg_orientation(jpeg: bytes) -> int:
-    """The EXIF orientation of a JPEG, 1 to 8; 1 (upright) where it says none."""
+    """The EXIF orientation of a JPEG, 1 to 8; 1 (upright) by default."""
     tiff = exif_segment(jpeg)
     if tiff is None:
         return 1
@@ -61,13 +61,13 @@ def jpeg_orientation(jpeg: bytes) -> int:
             if tag == _ORIENTATION and kind in _INTEGERS:
                 (value,) = struct.unpack_from(f"{order}{_INTEGERS[kind]}", tiff, entry + 8)
                 return value if value in _UPRIGHT else 1
-    except struct.error:  # broken EXIF does not make a bad picture
+    except struct.error:  # damaged EXIF does not make a bad image
         pass
     return 1
 
 
 def turn_pixels(pixels: UInt8[np.ndarray, "height width 3"], orientation: int) -> UInt8[np.ndarray, "..."]:
-    """Pixels of that EXIF orientation, upright."""
+    """Rotate pixels of that EXIF orientation upright."""
     if orientation not in _UPRIGHT:
         return pixels
     turns, flip = _UPRIGHT[orientation]
@@ -76,10 +76,10 @@ def turn_pixels(pixels: UInt8[np.ndarray, "height width 3"], orientation: int) -
 
 
 def turn_image(image: Image.Image) -> Image.Image:
-    """A loaded image, upright; the image itself where its EXIF does not turn it."""
+    """Rotate a loaded image upright; returns the image itself if its EXIF does not rotate it."""
     try:
         if image.getexif().get(_ORIENTATION, 1) not in _UPRIGHT:
             return image
         return ImageOps.exif_transpose(image)
-    except Exception:  # broken EXIF does not make a bad picture, whatever Pillow's parser runs into
+    except Exception:  # damaged EXIF does not make a bad image, and Pillow's parser raises errors of any type
         return image

@@ -16,7 +16,7 @@ from .decoding import BadImage, ReadOptions
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
-# A hundred times as wide as high, at 336 pixels.
+# Pixels of an intermediate image, about a 100:1 aspect ratio at 336 pixels.
 _MOST_RESIZED = 12_000_000
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -24,10 +24,10 @@ _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling
 
 @dataclass(frozen=True)
 class Preprocess:
-    """open_clip's evaluation transform, pixel for pixel, up to the normalisation, which happens on the device.
+    """open_clip's evaluation transform, pixel for pixel, except normalization, which runs on the device.
 
-    Fields and their meaning are those of open_clip's preprocess_cfg; `size` is the side in pixels. `read`
-    says how files become the pictures that are transformed; preprocess_cfg has nothing of it.
+    Fields are those of open_clip's preprocess_cfg, `size` the side in pixels. `read` are the options for
+    reading files, which preprocess_cfg lacks.
     """
 
     size: int = 224
@@ -44,9 +44,9 @@ class Preprocess:
         check_image_fields(self)
 
     def __call__(self, image: Image.Image) -> UInt8[np.ndarray, "size size 3"]:
-        """The pixels that the model sees, before normalisation. The conversion to RGB comes last, as in open_clip.
+        """Transform an image to the model's input before normalization. Converts to RGB last, as open_clip.
 
-        BadImage for a picture so thin that it would fill memory once its shortest side is `size` pixels.
+        Raises BadImage if the image is too thin to be resized to a shorter side of `size` pixels.
         """
         width, height = image.size
         if self.resize_mode == "squash":
@@ -83,21 +83,21 @@ class Preprocess:
         return image.crop((left, top, left + self.size, top + self.size))
 
     def describe(self) -> str:
-        """The transform in words, for a log."""
-        ways = {
+        """Describe the transform for a log."""
+        descriptions = {
             "squash": f"squashed to {self.size} x {self.size}",
             "shortest": f"shorter side to {self.size}, center crop",
             "longest": f"longer side to {self.size}, padded",
         }
         exif = ", not turned by EXIF" if self.read.exif == "ignore" else ""
-        return f"{ways[self.resize_mode]}, {self.interpolation}{exif}"
+        return f"{descriptions[self.resize_mode]}, {self.interpolation}{exif}"
 
     @classmethod
     def from_open_clip(cls, config: Mapping[str, Any], size: int | None = None) -> "Preprocess":
-        """From a preprocess_cfg; what is missing, None or empty takes open_clip's defaults, unknown keys are ignored.
+        """Build from a preprocess_cfg. Missing, None or empty values take open_clip's defaults.
 
-        `size`: pixels, in place of the one that `config` names. As in open_clip a single number as mean or
-        std counts for each channel. UserError for a value that open_clip would not take.
+        Unknown keys are ignored. `size` overrides that of `config`. As in open_clip, a single number as mean
+        or std applies to each channel. Raises UserError for a value that open_clip would refuse.
         """
         if not isinstance(config, Mapping):
             raise UserError(f"preprocess_cfg is {config!r}; it must be a group of keys")
@@ -147,6 +147,7 @@ def _channels(name: str, value: Any) -> tuple[float, ...]:
 
 
 def check_image_fields(config: Any) -> None:
+    """Raise UserError if mean, std, interpolation or resize_mode of a config is invalid."""
     for name in ("mean", "std"):
         if len(getattr(config, name)) != 3:
             raise UserError(f"image.{name} is {getattr(config, name)}; it must be three numbers")

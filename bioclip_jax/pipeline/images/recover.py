@@ -1,4 +1,4 @@
-"""Image files that Pillow refuses though they hold a picture: PNGs with long texts, JPEGs that lack their end."""
+"""Recover images that Pillow refuses: PNGs with long text chunks, truncated JPEGs."""
 
 import re
 import struct
@@ -7,7 +7,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
-# Rows that may be missing at the lower edge of a JPEG that is read all the same, as a share of all.
+# Largest share of missing rows at the bottom of a truncated JPEG that is still read.
 MOST_MISSING = 0.1
 
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
@@ -16,13 +16,13 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SCAN, _END = 0xDA, 0xD9
 _FRAMES = {0xC0, 0xC1, 0xC2}
 _PROGRESSIVE = 0xC2
-# Libjpeg fills what is missing with this gray.
+# Libjpeg fills missing pixels with this gray.
 _FILL = 128
 _EDGE = 8
 
 
 def without_texts(png: bytes) -> bytes:
-    """A PNG without its texts and its color profile, which change no pixel. Pillow refuses those above 1 MB."""
+    """Strip a PNG's texts and color profile, which change no pixel; Pillow refuses those above 1 MB."""
     kept, position = [_PNG_HEAD], len(_PNG_HEAD)
     while position + 8 <= len(png):
         length, kind = struct.unpack_from(">I4s", png, position)
@@ -34,24 +34,24 @@ def without_texts(png: bytes) -> bytes:
 
 
 def decode_cut_off(jpeg: bytes) -> tuple[UInt8[np.ndarray, "height width 3"], float] | None:
-    """The pixels of a JPEG that lacks its end, and the share of its rows that are gray for that.
+    """Pixels of a truncated JPEG, and the share of its rows that are missing (gray).
 
-    None if more than MOST_MISSING of them are, or if a progressive JPEG lacks whole scans.
+    None if that is more than MOST_MISSING, or if a progressive JPEG lacks whole scans.
     """
     try:
         if not _has_all_scans(jpeg):
             return None
         pixels = simplejpeg.decode_jpeg(jpeg, "RGB", strict=False)
-    except (ValueError, IndexError, struct.error):  # damage in front of the pixels, too
+    except (ValueError, IndexError, struct.error):  # also damaged before the pixels
         return None
-    # Decoding ends somewhere in a row of blocks, of which the right edge is gray then.
+    # Decoding ends within a row of blocks, whose right edge is then gray.
     gray = (pixels[:, -_EDGE:] == _FILL).all(axis=(1, 2))[::-1]
     missing = float((len(gray) if gray.all() else int(gray.argmin())) / len(gray))
     return (pixels, missing) if missing <= MOST_MISSING else None
 
 
 def _has_all_scans(jpeg: bytes) -> bool:
-    """True if the last scan of every component has begun: of a progressive JPEG, the one with the finest detail."""
+    """True if the last scan of every component, that with the finest detail, has begun."""
     complete: dict[int, set[int]] = {}
     progressive, position = False, 2
     while match := _MARKER.search(jpeg, position):
@@ -72,5 +72,5 @@ def _has_all_scans(jpeg: bytes) -> bool:
                 for name in names:
                     complete.setdefault(name, set()).update(range(first, last + 1))
         position = start + length
-    wanted = set(range(64)) if progressive else {0}
-    return bool(complete) and all(wanted <= found for found in complete.values())
+    required = set(range(64)) if progressive else {0}
+    return bool(complete) and all(required <= coefficients for coefficients in complete.values())

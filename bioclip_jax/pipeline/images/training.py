@@ -1,4 +1,4 @@
-"""The training crop: its place, its resampling, and the changes of color that a config may ask for."""
+"""Training augmentation: random resized crop, mirroring and color jitter."""
 
 import math
 from dataclasses import dataclass
@@ -14,40 +14,39 @@ from bioclip_jax.errors import UserError
 from .decoding import ReadOptions
 from .preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
 
-# Uniform numbers that one image uses: ten tries of area and ratio, the place, the mirror, four changes of
-# color.
+# Uniform numbers per image: ten attempts at area and ratio, the crop's position, the mirror, four color
+# changes.
 TRANSFORM_DRAWS = 27
-_TRIES = 10
-_TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _TRIES, TRANSFORM_DRAWS)
+_ATTEMPTS = 10
+_TOP, _LEFT, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(2 * _ATTEMPTS, TRANSFORM_DRAWS)
 
-# Luminance and the two chrominances of NTSC; saturation scales the latter, which leaves gray unchanged.
+# NTSC's luminance and two chrominances; scaling the latter changes the saturation and leaves gray unchanged.
 _GRAY = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([_GRAY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
-# OpenCV is ten times as fast, but its kernels do not widen where an image shrinks, so they alias there.
-# Pillow's do: they are those of the reference's transform, with a = -0.5 for the cubic, where OpenCV has
-# -0.75.
+# OpenCV is ten times as fast, but its kernels do not widen when an image shrinks, so they alias. Pillow's do,
+# and are those of the reference's transform: cubic with a = -0.5, not OpenCV's -0.75.
 _ENLARGING = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 _SHRINKING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-# A single small image gains nothing from OpenCV's threads, and the pipeline's workers already fill the cores.
+# OpenCV's threads do not speed up one small image, and the pipeline's workers already use all cores.
 cv2.setNumThreads(0)
 
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """How images are cropped and changed in training, and normalised and resized always.
+    """Augmentation in training, normalization, and the evaluation transform.
 
-    scale: the range of the crop's share of the area; ratio: of its width over its height.
-    brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x]; hue: a turn from [-x, x], at
-    most 0.5.
-    mirror: flip every second image left to right. crop: where it is done. "device" leaves it to the
-    accelerator for images that are stored in the model's size, as TreeOfLife shards are, which saves a third
-    of the host's time; it cannot change colors. resize_mode: of the evaluation transform, "squash" as the
-    shards. transform: how `predict` prepares images with the trained model, "model" by these keys, or
-    "pybioclip" by pybioclip's squash with this mean and std; None takes that of init_from, or "model" without
-    one and where resize_mode does not squash. exif: as ReadOptions.
+    scale: range of the crop's share of the area. ratio: range of its width over its height.
+    brightness, contrast, saturation: x draws a factor from [1 - x, 1 + x]. hue: x draws a rotation from
+    [-x, x], at most 0.5. mirror: flip half of the images left to right.
+    crop: "host", or "device" to crop on the accelerator images stored at the model's size, as in TreeOfLife
+    shards, which saves a third of the host's time but cannot change colors.
+    resize_mode: of the evaluation transform; "squash" as the shards. transform: preprocessing of `predict`
+    with the trained model, "model" by these keys or "pybioclip" by pybioclip's squash with this mean and std;
+    None takes that of init_from, or "model" without init_from or if resize_mode is not "squash". exif: as
+    ReadOptions.
     """
 
     mean: tuple[float, float, float] = OPENAI_MEAN
@@ -77,7 +76,7 @@ class ImageConfig:
                 )
         for name, top in (("brightness", 1.0), ("contrast", 1.0), ("saturation", 1.0), ("hue", 0.5)):
             if not 0 <= getattr(self, name) <= top:
-                raise UserError(f"image.{name} is {getattr(self, name)}; it must lie between 0 and {top}")
+                raise UserError(f"image.{name} is {getattr(self, name)}; it must be between 0 and {top}")
 
         if self.transform not in (None, "model", "pybioclip"):
             raise UserError(f"image.transform is {self.transform!r}; choose model or pybioclip")
@@ -92,7 +91,7 @@ class ImageConfig:
 
     @property
     def changes_color(self) -> bool:
-        """True where brightness, contrast, saturation or hue is changed."""
+        """True if brightness, contrast, saturation or hue is changed."""
         return bool(self.brightness or self.contrast or self.saturation or self.hue)
 
     def preprocess(self, size: int) -> Preprocess:
@@ -104,24 +103,24 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """The training crop of an image to [size, size], decided by TRANSFORM_DRAWS uniform numbers in [0, 1)."""
+    """Augment an image to [size, size], as a function of TRANSFORM_DRAWS uniform numbers in [0, 1)."""
 
     size: int
     config: ImageConfig = ImageConfig()
 
     @property
     def read(self) -> ReadOptions:
-        """Options for reading images: a sample that is cut off is replaced, among millions of others."""
+        """Options for reading images; truncated ones are refused, as other samples can replace them."""
         return ReadOptions(exif=self.config.exif, strict=True)
 
     @property
     def min_side(self) -> int:
-        """The shorter side, in pixels, below which an image would have to be enlarged for some crop."""
+        """Shorter side in pixels of the smallest image that no crop has to enlarge."""
         low, high = self.config.ratio
         return math.ceil(self.size / math.sqrt(self.config.scale[0] * min(low, 1 / high, 1.0)))
 
     def box(self, draws: Float64[np.ndarray, " draws"]) -> tuple[int, int, int, int, bool]:
-        """The crop of an image of [size, size] as top, left, height, width, and whether to mirror it."""
+        """The crop of an image of [size, size]: top, left, height, width, and True to mirror it."""
         uniform = draws.tolist()
         crop = random_crop(self.size, self.size, self.config.scale, self.config.ratio, uniform)
         return *crop, self.config.mirror and uniform[_MIRROR] < 0.5
@@ -132,7 +131,7 @@ class TrainTransform:
         draws: Float64[np.ndarray, " draws"],
         out: UInt8[np.ndarray, "size size 3"] | None = None,
     ) -> UInt8[np.ndarray, "size size 3"]:
-        """The transformed image, written to `out` if given."""
+        """Augment the image, into `out` if given."""
         config, uniform = self.config, draws.tolist()
         height, width = image.shape[:2]
         top, left, crop_height, crop_width = random_crop(height, width, config.scale, config.ratio, uniform)
@@ -162,12 +161,12 @@ def random_crop(
 ) -> tuple[int, int, int, int]:
     """(top, left, height, width) of a random crop, distributed as torchvision's RandomResizedCrop.
 
-    Up to ten tries of an area in `scale` and a ratio (width over height, log-uniform) in `ratio`; if none
-    fits, the largest central crop whose ratio is allowed, which for most images is the whole. Uses
+    Makes up to ten attempts at an area in `scale` and a log-uniform ratio (width over height) in `ratio`; if
+    none fits, returns the largest center crop of an allowed ratio, for most images the whole. Uses
     uniform[0:22].
     """
     low, high = math.log(ratio[0]), math.log(ratio[1])
-    for k in range(0, 2 * _TRIES, 2):
+    for k in range(0, 2 * _ATTEMPTS, 2):
         area = height * width * (scale[0] + (scale[1] - scale[0]) * uniform[k])
         aspect = math.exp(low + (high - low) * uniform[k + 1])
         crop_width, crop_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
@@ -186,16 +185,16 @@ def random_crop(
 def color_matrix(
     brightness: float, contrast: float, saturation: float, hue: float, mean_gray: float
 ) -> Float64[np.ndarray, "3 4"]:
-    """The affine map of RGB values that changes light and color, with torchvision's meaning of the factors.
+    """The affine map of RGB values for a color jitter, with torchvision's meaning of the factors.
 
-    x becomes brightness * (mean_gray + contrast * (x - mean_gray)), is drawn away from its gray value by the
-    factor saturation, and its hue turns by `hue` of the circle: in the chrominance plane of YIQ, keeping the
-    luminance, where torchvision turns it in HSV.
+    x becomes brightness * (mean_gray + contrast * (x - mean_gray)), its difference from gray is scaled by
+    saturation, and its hue rotates by `hue` turns. The rotation is in the chrominance plane of YIQ, which
+    keeps the luminance; torchvision's is in HSV.
     """
     angle = -2 * math.pi * hue  # hue runs from red to green, the angle in this plane from red to blue
-    turn = np.array(
+    rotate = np.array(
         [[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]]
     )
     saturate = np.diag([1.0, saturation, saturation])
-    linear = _FROM_YIQ @ turn @ saturate @ _TO_YIQ * (brightness * contrast)
+    linear = _FROM_YIQ @ rotate @ saturate @ _TO_YIQ * (brightness * contrast)
     return np.column_stack([linear, np.full(3, brightness * (1 - contrast) * mean_gray)])

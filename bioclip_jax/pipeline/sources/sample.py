@@ -1,7 +1,9 @@
-"""A sample, and what every source of samples can do."""
+"""A sample, the protocol of its sources, and the concatenation of several sources."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Protocol
 
 from bioclip_jax.text import RANKS, MissingCaption, Taxon, captions_from_taxon, given_name
@@ -9,12 +11,12 @@ from bioclip_jax.text import RANKS, MissingCaption, Taxon, captions_from_taxon, 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled image as it is stored.
+    """One labeled image as stored.
 
-    key: unique within the source. image: encoded bytes, empty if it has none. captions: by caption type, as
-    stored, perhaps incomplete (text.captions.complete_captions fills them up). taxon: None where the source
-    names none.
-    metadata: whatever else the source says. note: a reason why something may be missing, for messages.
+    key: unique within the source. image: encoded bytes, empty if missing. captions: by caption type, as
+    stored, maybe incomplete (see text.complete_captions). taxon: None if unknown. metadata: all other
+    columns.
+    note: a reason why something may be missing, for messages.
     """
 
     key: str
@@ -26,32 +28,53 @@ class Sample:
 
 
 def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
-    """A sample whose labels stand in named columns: the ranks (class or cls), common_name, and any others.
+    """Build a sample from named columns: the ranks (class or cls), common_name, and any others.
 
-    The captions are made from the taxon and a scientific_name beside its ranks. With both, cls is the rank
-    and class becomes metadata, as does every other column that holds a text or a number.
+    Captions are made from the taxon and the column scientific_name. With both cls and class, cls is the rank
+    and class becomes metadata, as does every other column of texts or numbers.
     """
     taxon = Taxon.from_row(row)
     try:
         captions = captions_from_taxon(taxon, given_name(row))
     except MissingCaption:
         captions = {}
-    of_taxon = {*RANKS, "common_name"}
+    taxon_columns = {*RANKS, "common_name"}
     if "cls" in row:
-        of_taxon = of_taxon - {"class"} | {"cls"}
+        taxon_columns = taxon_columns - {"class"} | {"cls"}
     metadata = {
-        n: value for n, value in row.items() if n not in of_taxon and isinstance(value, (str, int, float))
+        name: value
+        for name, value in row.items()
+        if name not in taxon_columns and isinstance(value, (str, int, float))
     }
     return Sample(key, image, captions, taxon, metadata)
 
 
 class Source(Protocol):
-    """Samples by number. A source can be pickled, and reads from any number of processes at once."""
+    """Samples by index. A source can be pickled, and reads from any number of processes at once."""
 
     skipped_shards: list[str]
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample; OSError or ValueError if its shard cannot be read there any more."""
+        """The sample. Raises OSError or ValueError if its shard cannot be read any more."""
         ...
+
+
+class ConcatSource:
+    """Several sources concatenated. firsts: index of each source's first sample, and the total."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self.sources = list(sources)
+        self.skipped_shards = [shard for source in sources for shard in source.skipped_shards]
+        self.firsts = [0, *accumulate(map(len, sources))]
+
+    def __len__(self) -> int:
+        return self.firsts[-1]
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample. Raises the errors of its source."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        number = bisect_right(self.firsts, index) - 1
+        return self.sources[number][index - self.firsts[number]]

@@ -1,4 +1,4 @@
-"""Files on this machine or in object storage, read at an offset."""
+"""Read local files and object storage at an offset or sequentially."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from typing import Any
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import cache_directory
 
-# A path of this machine, or a URL such as s3://BUCKET/KEY.
+# A local path, or a URL such as s3://BUCKET/KEY.
 Location = Path | str
 
 _LOCAL_BLOCK = 256 << 10
-# A request to object storage takes some ten milliseconds however much it asks for.
+# A request to object storage takes about ten milliseconds, however small.
 _REMOTE_BLOCK = 1 << 20
 
 
 def is_url(location: Location) -> bool:
-    """Whether the location is in a storage that fsspec reads, not a path of this machine."""
+    """True for a URL that fsspec reads, False for a local path."""
     return isinstance(location, str) and "://" in location
 
 
 def absolute(location: Location) -> str:
-    """The location as it is called from everywhere."""
+    """The location independent of the working directory."""
     return location if is_url(location) else os.path.abspath(location)
 
 
 def list_files(url: str) -> list[str]:
-    """The files under a URL, or that match it, or the one it names, in order. UserError if it cannot be read."""
+    """Sorted files under a URL, or matching its glob. Raises UserError if it cannot be listed."""
     files, path = _filesystem(url)
     try:
         if any(character in path for character in "*?["):
-            found = files.glob(path)
+            names = files.glob(path)
         else:
-            found = files.find(path)
-    except Exception as error:  # each storage has errors of its own
+            names = files.find(path)
+    except Exception as error:  # each storage has its own errors
         raise UserError(
             f"{url} cannot be listed ({_reason(error)}); check the address and your credentials"
         ) from None
-    return sorted(files.unstrip_protocol(name) for name in found)
+    return sorted(files.unstrip_protocol(name) for name in names)
 
 
 def read_file(location: Location) -> bytes:
-    """The whole file; OSError if it cannot be read."""
+    """Content of the whole file. Raises OSError if it cannot be read."""
     if not is_url(location):
         return Path(location).read_bytes()
     files, path = _filesystem(location)
@@ -56,9 +56,9 @@ def read_file(location: Location) -> bytes:
 
 
 def local_copy(location: Location) -> Path:
-    """The file itself, or its copy in the user's cache, made where it is missing or out of date.
+    """A local path of the file: itself, or an up-to-date copy in the user's cache.
 
-    Errors: UserError if it cannot be copied.
+    Raises UserError if it cannot be copied.
     """
     if not is_url(location):
         return Path(location)
@@ -69,7 +69,7 @@ def local_copy(location: Location) -> Path:
         copy = cache / f"{name}-{path.rpartition('/')[2]}"
         if not copy.exists():
             cache.mkdir(parents=True, exist_ok=True)
-            # Processes that copy the same file at the same time do not write into each other's.
+            # Processes that copy the same file at once must not share a partial file.
             part = cache / f"{copy.name}.{os.getpid()}.part"
             _guarded(location, files.get_file, path, str(part))
             os.replace(part, copy)
@@ -81,19 +81,19 @@ def local_copy(location: Location) -> Path:
 
 
 def identity(location: Location) -> tuple[int, str]:
-    """The file's size and what changes when its content does; OSError if it is not there."""
+    """File size, and a fingerprint that changes with the content. Raises OSError if it does not exist."""
     if not is_url(location):
         status = os.stat(location)
-        # The time of change cannot be set back, as the time of modification can.
+        # ctime as well, because mtime can be set back.
         return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"
     files, path = _filesystem(location)
     info = _guarded(location, files.info, path)
     if info.get("size") is None:
-        raise OSError(f"{location}: the server does not say how large it is")
+        raise OSError(f"{location}: the server does not report its size")
     return int(info["size"]), repr(sorted((k, str(v)) for k, v in info.items() if k in _CHANGES))
 
 
-# What storages call the things that change with a file's content.
+# Storages' names of the attributes that change with a file's content.
 _CHANGES = (
     "ETag",
     "etag",
@@ -108,7 +108,7 @@ _CHANGES = (
 
 
 def _most_open_files() -> int:
-    """Half of what the system lets this process open, at most 4,096."""
+    """Half of this process's limit on open files, at most 4,096."""
     try:
         import resource
     except ImportError:  # Windows, where C's limit is 512
@@ -118,21 +118,21 @@ def _most_open_files() -> int:
 
 
 class Files:
-    """Files for reading at an offset, the least recently used closed first. Pickles without the open ones."""
+    """LRU cache of files open for reading at an offset. Pickles as an empty cache."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, _File] = OrderedDict()
         self._capacity = _most_open_files()
 
     def read(self, location: Location, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes; OSError if there are not so many any more."""
+        """Exactly `size` bytes. Raises OSError if the file has become shorter."""
         data = self.read_up_to(location, offset, size)
         if len(data) < size:
             raise OSError(f"{location} has been cut off since it was indexed")
         return data
 
     def read_up_to(self, location: Location, offset: int, size: int) -> bytes:
-        """`size` bytes, fewer at the file's end; OSError if it cannot be read."""
+        """`size` bytes, fewer at the file's end. Raises OSError if it cannot be read."""
         if is_url(location):
             files, path = _filesystem(location)
             return _guarded(location, files.cat_file, path, start=offset, end=offset + size)
@@ -141,7 +141,7 @@ class Files:
         except KeyError:
             file = _File(location)
         self._open[location] = file
-        # Dropping the reference closes the file, unless another thread is reading from it at this moment.
+        # Dropping the reference closes the file, unless another thread is reading from it.
         while len(self._open) > self._capacity:
             self._open.popitem(last=False)
         return os.pread(file.descriptor, size, offset)
@@ -154,7 +154,7 @@ class Files:
 
 
 class ForwardReader:
-    """A file that is read from front to back in blocks, in object storage one block ahead."""
+    """A file read sequentially in blocks, prefetching one block from object storage."""
 
     def __init__(self, files: Files, location: Location, end: int) -> None:
         self._files, self._location, self._end = files, location, end
@@ -164,17 +164,17 @@ class ForwardReader:
         self._next: tuple[int, Future[bytes]] | None = None
 
     def read(self, offset: int, size: int) -> bytes:
-        """At most `size` bytes, fewer at the file's end; OSError if it cannot be read."""
+        """At most `size` bytes, fewer at the file's end. Raises OSError if it cannot be read."""
         size = min(size, max(0, self._end - offset))
         first = offset - self._start
         if not size or (0 <= first and first + size <= len(self._data)):
             return self._data[first : first + size] if size else b""
         if 0 <= first <= len(self._data):
-            # What is left of the block, and the next one.
-            left, at = self._data[first:], self._start + len(self._data)
+            # Keep the rest of the block and append the next one.
+            rest, end = self._data[first:], self._start + len(self._data)
         else:
-            left, at = b"", offset
-        self._start, self._data = offset, left + self._fetch(at, max(self._block, size - len(left)))
+            rest, end = b"", offset
+        self._start, self._data = offset, rest + self._fetch(end, max(self._block, size - len(rest)))
         return self._data[:size]
 
     def _fetch(self, offset: int, size: int) -> bytes:
@@ -192,7 +192,7 @@ class ForwardReader:
         self._next = None
         if ahead < self._end:
             size = min(self._block, self._end - ahead)
-            self._next = ahead, _ahead().submit(self._files.read_up_to, self._location, ahead, size)
+            self._next = ahead, _prefetch_pool().submit(self._files.read_up_to, self._location, ahead, size)
         return data
 
 
@@ -203,8 +203,8 @@ class _File:
 
 
 @lru_cache(maxsize=1)
-def _ahead() -> ThreadPoolExecutor:
-    """Threads that wait for object storage, the same for all files of a process."""
+def _prefetch_pool() -> ThreadPoolExecutor:
+    """Threads that prefetch from object storage, shared by all files of the process."""
     return ThreadPoolExecutor(16, "read_ahead")
 
 
@@ -224,7 +224,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 
 def _guarded(url: str, call: Any, *arguments: Any, **options: Any) -> Any:
-    """The call's result; whatever goes wrong in a storage is an OSError."""
+    """Return the call's result, with any storage error as an OSError."""
     try:
         return call(*arguments, **options)
     except OSError:

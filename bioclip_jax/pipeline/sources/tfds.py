@@ -1,4 +1,4 @@
-"""Samples from a TFDS builder, read without TensorFlow."""
+"""Samples of a TFDS builder, read without TensorFlow."""
 
 import contextlib
 import io
@@ -16,23 +16,24 @@ from bioclip_jax.text import CAPTION_FILES
 
 from .sample import Sample, sample_from_row
 
-# A common name by itself is part of the taxon.
+# A common name alone belongs to the taxon.
 _STORED_CAPTIONS = tuple(name for name in CAPTION_FILES if name != "common_name")
 _NAME = re.compile(r"([A-Za-z]\w*)((?:/[\w.=,-]+)?)(?::([\w\[\]%:+-]+))?")
 
 
 def looks_like_tfds_name(text: str) -> bool:
-    """Whether `text` has the form NAME[/CONFIG][:SPLIT]."""
+    """True if `text` has the form NAME[/CONFIG][:SPLIT]."""
     return _NAME.fullmatch(text) is not None
 
 
 class TFDSSource:
     """One split of a TFDS builder, prepared as ArrayRecord on first use.
 
-    name: NAME[/CONFIG][:SPLIT]. Features are read by name: image (an encoded one), the ranks (class or cls),
-    common_name, key, and caption types, where there are none of which captions are made from the ranks; every
-    other scalar becomes metadata. The builder must have been registered, that is, its module imported.
-    UserError if there is no such builder or split.
+    name: NAME[/CONFIG][:SPLIT]. Features are read by name: image (encoded), the ranks (class or cls),
+    common_name, key, and caption types; without the latter, captions are made from the ranks. Every other
+    scalar becomes metadata. The builder must be registered, that is, its module imported.
+
+    Raises UserError if there is no such builder or split.
     """
 
     def __init__(self, name: str, split: str = "train", tfds_dir: str | Path | None = None):
@@ -82,14 +83,14 @@ def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
         )
     if builder.is_prepared():
         return builder
-    # The processes of one job start together: the first prepares, the others find it done.
+    # The processes of one job start together; the first prepares the data for all.
     root = Path(builder.data_dir).parent
     root.mkdir(parents=True, exist_ok=True)
     print(f"preparing {name} in {builder.data_dir}", file=sys.stderr)
     if not sys.stderr.isatty():
-        # Its bars fill a log file with a line a second.
+        # TFDS's progress bars would add a line a second to a log file.
         tfds.disable_progress_bar()
-    # What TFDS prints to stdout, where a command's result goes, are sizes that it does not know.
+    # TFDS prints "Unknown size" to stdout, which is reserved for a command's result.
     with locked(root / ".prepare.lock", None), contextlib.redirect_stdout(io.StringIO()):
         builder = tfds.builder(name, data_dir=directory, file_format="array_record")
         builder.download_and_prepare(file_format="array_record")
@@ -97,7 +98,7 @@ def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """TFDS's bytes as text, and its zero-dimensional values as Python's."""
+    """Convert bytes to text and zero-dimensional arrays to Python scalars."""
     if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0:
         value = value.item()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""Samples from ArrayRecord files, and the way they are written there.
+"""Read and write samples as ArrayRecord files.
 
 A record is one msgpack map: "key" str, "image" bytes, "captions" map of str to str, "taxon" list of the seven
 ranks and the common name or nil, "metadata" map of str to str or number.
@@ -18,7 +18,7 @@ from .sample import Sample
 
 
 class RecordSource:
-    """The samples of ArrayRecord files that RecordWriter wrote, in the order of the files."""
+    """Samples of ArrayRecord files written by RecordWriter, in the order of the files."""
 
     def __init__(self, files: Sequence[Path]):
         self.skipped_shards: list[str] = []
@@ -39,7 +39,7 @@ class RecordSource:
         return self._count
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample; ValueError if the record is not one of RecordWriter's."""
+        """The sample. Raises ValueError if the record is not one of RecordWriter's."""
         try:
             return unpack_sample(self._records[index])
         # The reader raises RuntimeError for a damaged file.
@@ -48,7 +48,7 @@ class RecordSource:
 
     @property
     def shard_sizes(self) -> list[int]:
-        """Samples in each file."""
+        """Number of samples in each file."""
         return [_records_in(file) for file in self._files]
 
 
@@ -61,13 +61,14 @@ def _records_in(file: str) -> int:
 
 
 class RecordWriter:
-    """Writes samples to one ArrayRecord file; a context manager."""
+    """Context manager that writes samples to one ArrayRecord file."""
 
     def __init__(self, path: str | Path):
-        # One record a group: a random read then decompresses nothing but its own sample.
+        # With one record per group, a random read decompresses only its own sample.
         self._writer = ArrayRecordWriter(str(path), "group_size:1")
 
     def write(self, sample: Sample) -> None:
+        """Append a sample."""
         self._writer.write(pack_sample(sample))
 
     def __enter__(self) -> "RecordWriter":
@@ -78,7 +79,7 @@ class RecordWriter:
 
 
 def pack_sample(sample: Sample) -> bytes:
-    """The record of a sample."""
+    """Serialize a sample to a record."""
     return msgpack.packb(
         {
             "key": sample.key,
@@ -91,11 +92,11 @@ def pack_sample(sample: Sample) -> bytes:
 
 
 def unpack_sample(record: bytes) -> Sample:
-    """The sample of a record; ValueError if it is none."""
+    """Deserialize a record. Raises ValueError if it is not a sample."""
     fields = msgpack.unpackb(record)
     try:
         taxon = fields["taxon"]
         taxon = Taxon(*taxon) if taxon else None
         return Sample(fields["key"], fields["image"], fields["captions"], taxon, fields["metadata"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"it is no sample: {error!r}") from None
+        raise ValueError(f"it is not a sample: {error!r}") from None

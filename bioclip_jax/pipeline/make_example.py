@@ -1,4 +1,4 @@
-"""Examples of a training step: samples decoded, cropped and tokenised, bad ones replaced. What a worker runs."""
+"""Decode, crop and tokenize samples into training examples and replace bad samples; runs in the workers."""
 
 from collections import Counter
 
@@ -10,25 +10,24 @@ from bioclip_jax.pipeline.images import CAUSES, BadImage, TrainTransform, decode
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.text import CaptionConfig, MissingCaption, Tokenizer, complete_captions, says_unknown
 
+from .buffers import BufferPool, SharedBuffers
 from .order import CAPTION_DRAW, Draws, Order
-from .recycled import RecycledArrays
-from .slots import SharedSlots
-from .workers import worker_number
+from .workers import worker_index
 
-# Bad samples in a row at one position after which something else must be wrong.
+# Consecutive bad samples at one position after which the cause must be elsewhere, such as in the config.
 MAX_ATTEMPTS = 100
 
-# Room for one decoded image of up to 1,024 x 1,024 pixels.
+# Bytes for one decoded image of up to 1,024 x 1,024 pixels.
 _SCRATCH = 3 << 20
 
 Batch = dict[str, np.ndarray]
 
 
-class Examples:
-    """From the number of a chunk to its examples: {"image", "crop", "tokens", "bad"}, as in train_batches.
+class MakeExamples:
+    """Map the number of a chunk to its examples: {"image", "crop", "tokens", "bad"}, as in train_batches.
 
-    A step has `chunks` of them, of `chunk` rows each but for the last; this host's rows begin at `first_row`.
-    With `slots`, "image" is the number of the slot in which the images lie, if one was free.
+    A step has `chunks` chunks of `chunk` rows, the last one maybe smaller; this host's rows start at
+    `first_row`. With `buffers`, "image" is the slot of the buffer that holds the images, if one was free.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Examples:
         rows: int,
         chunk: int,
         name: str,
-        slots: SharedSlots | None,
+        buffers: SharedBuffers | None,
     ):
         self.name = name
         self.source = source
@@ -59,14 +58,15 @@ class Examples:
         self.rows = rows
         self.chunk = chunk
         self.chunks = -(-rows // chunk)
-        self.slots = slots
+        self.buffers = buffers
         self._scratch = None
-        self._images = RecycledArrays()
+        self._images = BufferPool()
 
     def __getstate__(self):
         return self.__dict__ | {"_scratch": None}
 
     def __call__(self, number: int) -> Batch:
+        """Make the examples of a chunk."""
         if self._scratch is None:
             self._scratch = np.empty(_SCRATCH, np.uint8)
         step, part = divmod(number, self.chunks)
@@ -74,7 +74,7 @@ class Examples:
         count = min(self.chunk, self.rows - start)
         first = step * self.global_batch_size + self.first_row + start
         size = self.transform.size
-        slot = self.slots and self.slots.take(worker_number())
+        slot = self.buffers and self.buffers.take(worker_index())
         images = slot[1][:count] if slot else self._images.take((count, size, size, 3))
         batch = {
             "image": slot[0] if slot else images,
@@ -89,59 +89,61 @@ class Examples:
             caption_draws = [self.draws.caption_draw(step)] * count
         types = self.caption.types
         for row in range(count):
-            kind = types[int(caption_draws[row] * len(types))]
+            caption_type = types[int(caption_draws[row] * len(types))]
             crop = batch["crop"][row] if self.on_device else None
-            self._fill(first + row, kind, draws[row], images[row], crop, batch["tokens"][row], batch["bad"])
+            self._fill(
+                first + row, caption_type, draws[row], images[row], crop, batch["tokens"][row], batch["bad"]
+            )
         return batch
 
     def _fill(
         self,
         position: int,
-        kind: str,
+        caption_type: str,
         draws: np.ndarray,
         image: UInt8[np.ndarray, "size size 3"],
         crop: Float32[np.ndarray, "5"] | None,
         tokens: Int32[np.ndarray, " context"],
         bad: Int32[np.ndarray, " causes"],
     ) -> None:
-        """Puts the position's example into `image`, `crop` and `tokens`, a substitute's if its own sample is bad."""
+        """Write the position's example, or a substitute's, into `image`, `crop` and `tokens`."""
         causes = Counter()
         for attempt in range(MAX_ATTEMPTS):
             index = self.order.substitute(position, attempt) if attempt else self.order.index(position)
-            cause, reason = self._try(index, kind, draws, image, crop, tokens)
+            cause, reason = self._try(index, caption_type, draws, image, crop, tokens)
             if cause is None:
                 for name, count in causes.items():
                     bad[CAUSES.index(name)] += count
                 return
             causes[cause] += 1
-        found = ", ".join(f"{cause} {count}" for cause, count in causes.most_common())
+        counts = ", ".join(f"{cause} {count}" for cause, count in causes.most_common())
         raise UserError(
-            f"{MAX_ATTEMPTS} samples in a row are bad ({found}; the last: {reason}); "
+            f"{MAX_ATTEMPTS} samples in a row are bad ({counts}; the last: {reason}); "
             f"check {self.name}.train and its caption types"
         )
 
     def _try(
         self,
         index: int,
-        kind: str,
+        caption_type: str,
         draws: np.ndarray,
         image: np.ndarray,
         crop: np.ndarray | None,
         tokens: np.ndarray,
     ) -> tuple[str | None, str]:
-        """Makes the example of one sample; the cause if it cannot be made, and the reason in words."""
+        """Make the example of one sample; return cause and message if it is bad, else (None, "")."""
         try:
             sample = self.source[index]
-            text = sample.captions.get(kind, "")
-            if not text or text.isspace() or says_unknown(kind, text):
-                text = complete_captions(sample.captions)[kind]
+            text = sample.captions.get(caption_type, "")
+            if not text or text.isspace() or says_unknown(caption_type, text):
+                text = complete_captions(sample.captions)[caption_type]
             if not sample.image:
                 return "no_image", f"{sample.key} has no image{_because(sample.note)}"
             self._make_image(sample.image, draws, image, crop)
         except BadImage as error:
             return error.cause, f"{sample.key}: {error}"
         except (MissingCaption, KeyError):
-            return "no_caption", f"{sample.key} has no caption {kind}{_because(sample.note)}"
+            return "no_caption", f"{sample.key} has no caption {caption_type}{_because(sample.note)}"
         except (OSError, ValueError) as error:
             return "unreadable", str(error)
         self.tokenizer.write(text, tokens)
@@ -159,7 +161,7 @@ class Examples:
             if not shared:
                 image[:] = pixels
         else:
-            # Of another size: cropped here, and left whole there.
+            # An image of another size is cropped here, and its box on the device is the whole result.
             self.transform(pixels.copy() if shared else pixels, draws, out=image)
             crop[:] = (0, 0, *image.shape[:2], False)
 

@@ -219,7 +219,7 @@ def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
 def test_processes_that_start_together_prepare_a_builder_once(tmp_path):
     code = """
         import sys
-        import test_other_sources  # registers the builder
+        import test_sources  # registers the builder
         from bioclip_jax.pipeline.sources import open_source
         print(len(open_source("tiny_orchard:train", tfds_dir=sys.argv[1])))
     """

@@ -1,9 +1,8 @@
-"""The indexes of many tars as one table, which all processes of a host map into memory.
+"""The indexes of many tars in one table, memory-mapped by all processes of a host.
 
-The file, in the user's cache under a name made of the tars' paths, is little endian: 56 bytes (magic, a
-digest of the tars' sizes and times, their number, the number of rows); the rows: tar by tar the entries of
-tar_index; for each tar and the end, the row where its own begin (int64); and as JSON, which tars are damaged
-and why.
+The file is in the user's cache under a hash of the tars' paths. Little endian: 56 bytes (magic, a digest of
+the tars' sizes and times, number of tars, number of rows); the rows, the index entries tar by tar; the first
+row of each tar and the end (int64); and the damaged tars with their reasons, as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,21 +24,22 @@ from jaxtyping import Int64, UInt32
 from rich.console import Console
 from rich.progress import track
 
-from .storage import Location, absolute, identity
-from .tar_format import BadTar
-from .tar_index import cache_directory, load_index
+from bioclip_jax.pipeline.sources.storage import Location, absolute, identity
+
+from .format import BadTar
+from .index import cache_directory, load_index, replaced
 
 _MAGIC = b"BJTARIX4"
 _HEAD = 56
-# Tars that one process indexes before it reports, and from how many on other processes are worth their start.
+# Tars per task of an indexing process, and the number of tars up to which this process indexes alone.
 _BATCH = 32
 _MANY = 8
 
 
 class IndexTable:
-    """Where the samples of many tars begin. Pickles as the name of its file, where that could be written.
+    """Start blocks of the samples of many tars. Pickles as the path of its file if that could be written.
 
-    errors: by tar, why it could not be indexed; such a tar counts as empty.
+    errors: the exception of each tar that could not be indexed, which counts as empty.
     """
 
     def __init__(self, shards: Sequence[Location]):
@@ -62,31 +61,26 @@ class IndexTable:
             self._starts = np.frombuffer(memory.getvalue(), "<u4", int(self._firsts[-1]), _HEAD)
 
     def _write(self, shards: Sequence[Location], head: bytes) -> None:
-        """Write the table beside its place and rename it. OSError where that cannot be."""
+        """Write the table atomically. Raises OSError if the cache is not writable."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".table-", delete=False) as file:
-            try:
-                firsts = self._fill(file, shards)
-                if not all(isinstance(error, BadTar) for error in self.errors.values()):
-                    # A file that could not be read may be readable next time: no head will be like this one.
-                    head = _MAGIC + os.urandom(len(head) - len(_MAGIC) - 8) + head[-8:]
-                file.seek(0)
-                file.write(head + firsts[-1:].tobytes())
-                file.flush()
-                os.replace(file.name, self._path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with replaced(self._path) as file:
+            firsts = self._fill(file, shards)
+            if not all(isinstance(error, BadTar) for error in self.errors.values()):
+                # An unreadable file may be readable next time, so a random digest keeps the table from reuse.
+                head = _MAGIC + os.urandom(len(head) - len(_MAGIC) - 8) + head[-8:]
+            file.seek(0)
+            file.write(head + firsts[-1:].tobytes())
 
     def _fill(self, file: BinaryIO, shards: Sequence[Location]) -> Int64[np.ndarray, " shards_and_end"]:
-        """Write all but the head to the file; where each tar's rows begin."""
+        """Write everything but the head, and return each tar's first row."""
         file.seek(_HEAD)
         self.errors.clear()
         lengths, reasons = [0], []
-        found = _indexes(shards)
+        indexes = _indexes(shards)
         if len(shards) > _MANY:
-            found = track(found, "indexing shards", len(shards), console=Console(stderr=True), transient=True)
-        for number, (shard, index) in enumerate(zip(shards, found)):
+            console = Console(stderr=True)
+            indexes = track(indexes, "indexing shards", len(shards), console=console, transient=True)
+        for number, (shard, index) in enumerate(zip(shards, indexes)):
             if isinstance(index, Exception):
                 self.errors[shard] = index
                 reasons.append((number, str(index)))
@@ -98,19 +92,19 @@ class IndexTable:
         return firsts
 
     def _reasons(self) -> list[tuple[int, str]]:
-        """The numbers of the tars that could not be indexed, and why, from the file."""
+        """Read from the file the numbers of the damaged tars and the reasons."""
         with open(self._path, "rb") as file:
             file.seek(_HEAD + self._starts.nbytes + self._firsts.nbytes)
             return json.loads(file.read())
 
     @property
     def firsts(self) -> Int64[np.ndarray, " shards_and_end"]:
-        """The row where each tar's begin: one more than it has samples."""
+        """First row of each tar, which has one row more than samples."""
         return self._firsts
 
     @property
     def starts(self) -> UInt32[np.ndarray, " rows"]:
-        """Row by row the block of 512 bytes where a sample begins, or where a tar's last one ends."""
+        """First 512-byte block of each sample, and the end block of each tar's last one."""
         return self._starts
 
     def __getstate__(self):
@@ -125,14 +119,14 @@ class IndexTable:
             self._map(None)
 
     def _map(self, head: bytes | None) -> bool:
-        """Map the file, if its head is `head`, or in any case for None; whether that was so."""
+        """Map the file and return True if it is complete and its head is `head`; None accepts any head."""
         try:
             with open(self._path, "rb") as file:
                 if head is not None and file.read(len(head)) != head:
                     return False
                 file.seek(_HEAD - 16)
                 count, rows = np.fromfile(file, "<i8", 2)
-                # There is always a row, since every tar has an end.
+                # There is at least one row, since every tar has an end.
                 self._starts = np.memmap(file, "<u4", "r", offset=_HEAD, shape=(int(rows),))
                 file.seek(_HEAD + 4 * int(rows))
                 self._firsts = np.fromfile(file, "<i8", int(count) + 1)
@@ -144,7 +138,7 @@ class IndexTable:
 
 
 def _head(shards: Sequence[Location]) -> bytes:
-    """How the table of these tars, as they are now, begins."""
+    """Head of the table of these tars in their present state, without the number of rows."""
     digest = hashlib.sha256()
     with ThreadPoolExecutor(16) as pool:
         for size, changes in pool.map(_identity_or_none, shards):
@@ -160,36 +154,37 @@ def _identity_or_none(shard: Location) -> tuple[int, str]:
 
 
 def _indexes(shards: Sequence[Location]) -> Iterator[np.ndarray | Exception]:
-    """Each tar's index, or why there is none; what is not cached, from as many processes as there are processors."""
+    """Yield each tar's index or exception; what is not cached is built by one process per core."""
     if len(shards) <= _MANY:
         yield from map(_try_index, shards)
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(cores) as pool:
         try:
-            for batch in pool.map(_batch, [shards[at : at + _BATCH] for at in range(0, len(shards), _BATCH)]):
+            batches = [shards[start : start + _BATCH] for start in range(0, len(shards), _BATCH)]
+            for batch in pool.map(_batch, batches):
                 yield from batch
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _batch(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
-    found = {shard: _try_index(shard, only_cached=True) for shard in shards}
-    if missing := [shard for shard, index in found.items() if index is None]:
-        found |= zip(missing, _in_process(missing))
-    return [found[shard] for shard in shards]
+    indexes = {shard: _try_index(shard, only_cached=True) for shard in shards}
+    if missing := [shard for shard, index in indexes.items() if index is None]:
+        indexes |= zip(missing, _in_process(missing))
+    return [indexes[shard] for shard in shards]
 
 
 def _in_process(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
-    # A plain command: multiprocessing would run the user's own script again, which may not be made for it.
+    # A plain command, because multiprocessing would import the user's script again, guarded or not.
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
     process = subprocess.run(command, input=pickle.dumps(list(shards)), capture_output=True)
-    # Slower, but here too, where such a process cannot be.
+    # If the process cannot run, index in this one.
     return [_try_index(shard) for shard in shards] if process.returncode else pickle.loads(process.stdout)
 
 
 def serve() -> None:
-    """Index the tars that standard input names, as _in_process asks for it."""
+    """Index the tars named on standard input; the process that _in_process starts."""
     sys.stdout.buffer.write(pickle.dumps([_try_index(shard) for shard in pickle.load(sys.stdin.buffer)]))
 
 

@@ -1,8 +1,8 @@
-"""Where the samples of an ordinary tar begin, from whole blocks at a time instead of header by header.
+"""Vectorized scan of ordinary tars for the offsets of their samples.
 
-A TreeOfLife shard has 110,000 members, often with an extended header before each. Python needs microseconds a
-header; here NumPy looks at some megabytes of headers at once. What it takes for granted it checks, and gives
-up where a tar is not of that kind, for tar_format.members to read it and to say what is wrong.
+A TreeOfLife shard has 110,000 members, often with an extended header before each. Python takes microseconds
+per header; here NumPy parses several megabytes of headers at once. Every assumption is checked, and any other
+tar is left to format.members, which also reports damage.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from .tar_format import BLOCK, Read, next_tar
+from .format import BLOCK, Read, next_tar
 
 _SPAN = 16 << 20
-# With fewer headers in a span than this, hopping from header to header reads far less.
+# With fewer headers in a span, seeking from header to header reads far less.
 _FEW = 64
 
 _NAME = slice(0, 100)
@@ -28,22 +28,22 @@ Headers = UInt8[np.ndarray, "headers 512"]
 
 
 def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int] | None:
-    """The offsets at which the samples of a tar of `end` bytes begin, and where the last one ends; None if in doubt.
+    """Start offsets of the samples of a tar of `end` bytes, and the end of the last; None if in doubt.
 
-    For single tars of regular files and extended headers without names or sizes, whose names have no folder.
+    Supports single tars of regular files and extended headers without names or sizes, in no folder.
     """
     starts, last_key, position, finish = [], b"", 0, 0
     while True:
         span = read(position, min(_SPAN, end - position))
         blocks = np.frombuffer(span, np.uint8, len(span) // BLOCK * BLOCK).reshape(-1, BLOCK)
-        found = _chain(blocks)
-        if found is None:
+        chain = _header_chain(blocks)
+        if chain is None:
             return None
-        at, sizes, ended = found
+        at, sizes, ended = chain
         regular = blocks[at, _KIND] == ord("0")
         files = np.flatnonzero(regular)
         if not ended:
-            # Extended headers behind the last file belong to one that the next span shows.
+            # Extended headers after the last file belong to a file in the next span.
             count = int(files[-1]) + 1 if len(files) else 0
             at, sizes, regular = at[:count], sizes[:count], regular[:count]
         if len(at):
@@ -51,7 +51,7 @@ def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int
             if (
                 not regular[-1]
                 or not (regular | (headers[:, _KIND] == ord("x"))).all()
-                or not _sound(headers)
+                or not _valid(headers)
             ):
                 return None
             extended = ~regular
@@ -62,9 +62,9 @@ def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int
             if keys is None:
                 return None
             new = _new_samples(names, keys, last_key)
-            # A member begins with the extended headers that follow the file before it.
-            begins = np.concatenate([[0], files[:-1] + 1])
-            starts.append(position + at[begins[new]] * BLOCK)
+            # A member starts with the extended headers that follow the previous file.
+            first_headers = np.concatenate([[0], files[:-1] + 1])
+            starts.append(position + at[first_headers[new]] * BLOCK)
             last_key = names[-1, : keys[-1]].tobytes()
             finish = position + (int(at[-1]) + 1 + -(-int(sizes[-1]) // BLOCK)) * BLOCK
         if ended:
@@ -76,10 +76,13 @@ def scan_spans(read: Read, end: int) -> tuple[Int64[np.ndarray, " samples"], int
         position = finish
 
 
-def _chain(
+def _header_chain(
     blocks: Headers,
 ) -> tuple[Int64[np.ndarray, " headers"], Int64[np.ndarray, " headers"], bool] | None:
-    """The headers among a span's blocks, the first of which is one: their numbers, sizes, and whether the tar ends."""
+    """Indexes and member sizes of the headers among a span's blocks, and True if the tar ends in the span.
+
+    The first block must be a header. None if in doubt.
+    """
     at = np.flatnonzero((blocks[:, _MAGIC] == np.frombuffer(b"ustar", np.uint8)).all(axis=1))
     if not len(at):
         return (at, at, True) if len(blocks) and not blocks[0].any() else None
@@ -88,8 +91,7 @@ def _chain(
         return (at[:0], at[:0], True) if not blocks[0].any() else None
     sizes = digits @ _OCTAL
     ends = at + 1 + -(-sizes // BLOCK)
-    # Each header must end where the next stands; the first that does not is the last of the tar, or of the
-    # span.
+    # Each member must end at the next header; the first that does not is the last of the tar or of the span.
     broken = np.flatnonzero(ends[:-1] != at[1:])
     count = int(broken[0]) + 1 if len(broken) else len(at)
     if ((digits[:count] < 0) | (digits[:count] > 7)).any():
@@ -100,8 +102,8 @@ def _chain(
     return (at[:count], sizes[:count], True) if not blocks[end].any() else None
 
 
-def _sound(headers: Headers) -> bool:
-    """Whether every checksum is right, and every name stands in its own header."""
+def _valid(headers: Headers) -> bool:
+    """True if every checksum is correct and every name is within its own header."""
     stored = headers[:, _CHECKSUM]
     digits = stored[:, :6].astype(np.int64) - ord("0")
     if ((digits < 0) | (digits > 7)).any() or headers[:, _PREFIX].any():
@@ -113,13 +115,13 @@ def _sound(headers: Headers) -> bool:
 
 
 def _harmless(contents: UInt8[np.ndarray, "n 512"]) -> bool:
-    """Whether extended headers say nothing of names and sizes."""
+    """True if extended headers contain no names and no sizes."""
     content = contents.tobytes()
     return b"path=" not in content and b"size=" not in content
 
 
 def _key_lengths(names: UInt8[np.ndarray, "files 100"]) -> Int64[np.ndarray, " files"] | None:
-    """Of each name, the length up to its first dot; None where a name has none, begins with one or has a folder."""
+    """Length of each name up to its first dot; None if a name has no key or a folder."""
     dots = names == ord(".")
     lengths = dots.argmax(axis=1)
     if (names == ord("/")).any() or (lengths == 0).any() or (names[:, -1] != 0).any():
@@ -130,7 +132,7 @@ def _key_lengths(names: UInt8[np.ndarray, "files 100"]) -> Int64[np.ndarray, " f
 def _new_samples(
     names: UInt8[np.ndarray, "files 100"], keys: Int64[np.ndarray, " files"], last_key: bytes
 ) -> Bool[np.ndarray, " files"]:
-    """Of each file, whether its key is another than that of the file before; `last_key` is before the first."""
+    """True for each file whose key differs from the previous file's; `last_key` precedes the first."""
     same = (names[1:] == names[:-1]) | (np.arange(names.shape[1]) >= keys[1:, None])
     new = np.ones(len(names), bool)
     new[1:] = (keys[1:] != keys[:-1]) | ~same.all(axis=1)

@@ -11,9 +11,9 @@ from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.sources import TarSource, open_source
-from bioclip_jax.pipeline.sources.tar_format import BLOCK, members, next_tar
-from bioclip_jax.pipeline.sources.tar_scan import scan_spans
-from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource
+from bioclip_jax.pipeline.sources.tar import StreamingTarSource
+from bioclip_jax.pipeline.sources.tar.format import BLOCK, members, next_tar
+from bioclip_jax.pipeline.sources.tar.scan import scan_spans
 from bioclip_jax.predict import find_images
 
 
@@ -80,7 +80,7 @@ def test_every_reader_reads_on_behind_the_end_mark(tmp_path, case):
     assert [source[number].image for number in range(len(source))] == list(images.values())
     assert all(len(source[number].captions) == 10 for number in range(len(source)))
     assert [image.read() for image in find_images([path])] == list(images.values()), "predict and embed"
-    streamed = StreamedTarSource([path], [len(images)])
+    streamed = StreamingTarSource([path], [len(images)])
     assert [streamed[number].image for number in range(len(images))] == list(images.values())
 
 

@@ -5,11 +5,11 @@ import pickle
 import jax
 import numpy as np
 
-from bioclip_jax.pipeline.recycled import RecycledArrays
+from bioclip_jax.pipeline.buffers import BufferPool
 
 
 def test_a_held_array_is_never_handed_out_again():
-    arrays = RecycledArrays()
+    arrays = BufferPool()
     first = arrays.take((2, 3))
     view = first[1:]
     second = arrays.take((2, 3))
@@ -22,7 +22,7 @@ def test_a_held_array_is_never_handed_out_again():
 
 
 def test_a_device_array_keeps_what_it_was_made_from():
-    arrays = RecycledArrays()
+    arrays = BufferPool()
     kept = []
     for value in range(8):
         batch = arrays.take((64, 64))
@@ -33,6 +33,6 @@ def test_a_device_array_keeps_what_it_was_made_from():
 
 
 def test_a_worker_begins_with_its_own():
-    arrays = RecycledArrays()
+    arrays = BufferPool()
     arrays.take((2, 3))
     assert pickle.loads(pickle.dumps(arrays))._arrays == []

@@ -1,9 +1,4 @@
-"""Samples from Parquet files that hold the images themselves.
-
-Images are encoded bytes in a column `image` (a Hub data set's {"bytes", "path"} too) or, as
-distributed-downloader and the TreeOfLife toolbox store them, raw BGR pixels beside a column `resized_size` of
-[height, width].
-"""
+"""Samples from tables: image files that a table lists, and Parquet files that hold the images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.tables import table_row
+from bioclip_jax.tables import PATH_COLUMNS, find_file, path_column, read_table, table_row, texts
 
 from .sample import Sample, sample_from_row
 
@@ -22,17 +17,55 @@ if TYPE_CHECKING:
 IMAGE_COLUMN = "image"
 KEY_COLUMNS = ("key", "uuid", "filepath", "id")
 _RAW_SIZE = "resized_size"
-# What the downloader notes of the transfer; it labels nothing.
+# The downloader's records of the transfer, which label nothing.
 _TECHNICAL = frozenset({"hashsum_original", "hashsum_resized", "original_size", _RAW_SIZE, "is_license_full"})
 
 
-class ParquetSource:
-    """The rows of Parquet files, in the order of the files: an image, a key, the ranks, common_name, any others.
+class FolderSource:
+    """Images that a table lists: filepath (relative to the folder) or file_name, ranks, common_name, others.
 
-    The key stands in the first of KEY_COLUMNS that is there; without any it is the file's name and the row's
-    number. Rows are read by row group, the last one kept, so that reading in order reads every group once.
-    Raw pixels become PPM images, which cost no encoding. UserError if a file is no Parquet or has no image
-    column.
+    The rank class is in column `class` or `cls`; with both, `cls` is the rank and `class` becomes metadata. A
+    missing image makes a bad sample when it is read, not an error here.
+    """
+
+    def __init__(self, images: str | Path, table: str | Path):
+        self.skipped_shards: list[str] = []
+        self._images = Path(images)
+        self._table = read_table(table, PATH_COLUMNS)
+        self._path_column = path_column(self._table)
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def column(self, name: str) -> list[Any] | None:
+        """One column of the table, None if it has no such column."""
+        return self._table[name].to_pylist() if name in self._table.column_names else None
+
+    def files(self) -> list[Path]:
+        """The images that the table lists, existing or not."""
+        return [self._images / path for path in texts(self._table[self._path_column])]
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample; its image is empty if the file is missing."""
+        row = table_row(self._table, index)
+        path = texts(self._table[self._path_column].slice(index, 1))[0]
+        row.pop(self._path_column)
+        try:
+            image = Path(find_file(self._images, path)).read_bytes()
+        except (FileNotFoundError, IsADirectoryError):
+            image = b""
+        return sample_from_row(path, image, row)
+
+
+class ParquetSource:
+    """Rows of Parquet files in the order of the files: an image, a key, ranks, common_name, any others.
+
+    Images are encoded bytes in a column `image` (a Hub data set's {"bytes", "path"} too) or, as
+    distributed-downloader and the TreeOfLife toolbox store them, raw BGR pixels beside a column
+    `resized_size` of [height, width]; raw pixels become PPM images, which cost no encoding. The key is the
+    first of KEY_COLUMNS that exists, else the file's name and the row number. Row groups are read whole and
+    the last one is cached, so sequential reads load each group once. Raises UserError if a file is not
+    Parquet or has no image column.
     """
 
     def __init__(self, files: Sequence[Path]):
@@ -65,7 +98,7 @@ class ParquetSource:
         return int(self.group_starts[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample; ValueError or OSError if its file has changed or cannot be read any more."""
+        """The sample. Raises ValueError or OSError if its file has changed or cannot be read any more."""
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         group = int(np.searchsorted(self.group_starts, index, "right")) - 1
@@ -86,10 +119,9 @@ class ParquetSource:
         import pyarrow.parquet
 
         if self._cached[0] != group:
-            self._cached = (-1, None)  # the old group goes before the new one comes
+            self._cached = (-1, None)  # frees the old group before the new one is read
             file, number = self._groups[group]
-            # pyarrow's pool of threads would fight for the cores with the processes that read beside this
-            # one.
+            # pyarrow's thread pool would compete for cores with the other reading processes.
             with pyarrow.parquet.ParquetFile(self._files[file]) as opened:
                 self._cached = (group, opened.read_row_group(number, use_threads=False))
         return self._cached[1]
@@ -99,7 +131,7 @@ class ParquetSource:
 
 
 def _as_ppm(pixels: bytes, size: Sequence[int]) -> bytes:
-    """Raw BGR pixels as an RGB image file; bytes that do not fit the size are an encoded image and stay."""
+    """Encode raw BGR pixels as PPM; bytes of another length are an encoded image, returned as is."""
     if len(size) != 2 or len(pixels) != size[0] * size[1] * 3:
         return pixels
     height, width = size

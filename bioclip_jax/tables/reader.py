@@ -1,4 +1,4 @@
-"""The one reader of tables (CSV, TSV, semicolons, Parquet), as columns: a million rows cost what their text does."""
+"""Read tables of any format as Arrow columns, and resolve the image paths in their cells."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bioclip_jax.delimited import COMPRESSED_SUFFIXES, DAMAGED, fold_name, read_delimited
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.text import NAME_COLUMNS, RANKS
+
+from .delimited import ChooseColumns, fold_name, read_delimited
+from .encoding import COMPRESSED_SUFFIXES, DAMAGED
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
-# Columns that name an image file, the first that is there; Camtrap DP calls it filePath.
+# Columns of image paths, in order of preference; Camtrap DP has filePath.
 PATH_COLUMNS = ("filepath", "file_name")
 TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
 _LONGEST_SHOWN = 300
-# Names that are found whatever their case and the blanks around them.
+# Columns that are recognized whatever their case and surrounding blanks.
 _KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS, *NAME_COLUMNS)
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
-    """True for the name of a table: .csv, .tsv or .tab, also compressed, or Parquet; case does not matter."""
+    """True for the name of a table: .csv, .tsv or .tab, maybe compressed, or Parquet, in any case."""
     name = os.fspath(path).lower()
     if name.endswith(COMPRESSED_SUFFIXES):
         return name.rpartition(".")[0].endswith(TEXT_SUFFIXES)
@@ -36,7 +38,7 @@ def is_table(path: str | os.PathLike[str]) -> bool:
 
 
 def lists_images(path: str | os.PathLike[str]) -> bool:
-    """True for the name of a table, and for a .txt file with one of PATH_COLUMNS in its header."""
+    """True for the name of a table, or a .txt file with one of PATH_COLUMNS in its header."""
     if is_table(path) or not os.fspath(path).lower().endswith(".txt"):
         return is_table(path)
     try:
@@ -56,50 +58,51 @@ def read_table(
     content: bytes | None = None,
     quiet: bool = False,
 ) -> pa.Table:
-    """The table in a delimited text (every value a text) or a Parquet file (whose types stay).
+    """Read a delimited text (all values as texts) or a Parquet file (types preserved).
 
-    What it is, its compression, encoding and separator are told from the content. Names of columns lose the
-    blanks around them; those of `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS are found
-    whatever their case, and are spelled so in the result.
+    Format, compression, encoding and separator are detected from the content. Column names are stripped;
+    those in `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS match in any case and take that
+    spelling in the result.
 
-    required: columns of which one must be there. only: columns to read, all if None. keep_unnamed: columns
-    without a
-    name become "Unnamed: 0", counted from the left, as pandas calls them, instead of being left out.
-    has_header: if not, the first line of a text is a row too, and columns are called "0", "1" and so on.
-    content: the table itself, of which `path` is the name. quiet: print no notes, because they were printed
-    when it was read before.
-    Errors: UserError if it cannot be read, has none of `required`, one of the names twice, or no rows.
+    required: columns of which at least one must exist. only: columns to read, None for all. keep_unnamed:
+    name
+    columns without a name "Unnamed: 0" by their index, as pandas, instead of dropping them. has_header: if
+    False, the first line is a row too and columns are named "0", "1", ... content: the bytes of the table,
+    with `path` only as its name. quiet: print no notes, because an earlier read printed them.
+
+    Raises UserError if it cannot be read, has none of `required`, one of the names twice, or no rows.
     """
     names = dict.fromkeys([*required, *known, *_KNOWN])
-    wanted = " or ".join(required[:2])
 
-    def columns(header: Sequence[str]) -> list[str | None]:
+    def choose_columns(header: Sequence[str]) -> list[str | None]:
         if not has_header:
-            return [str(place) for place in range(len(header))]
-        found = _column_names(header, names, str(path), keep_unnamed)
+            return [str(index) for index in range(len(header))]
+        columns = _column_names(header, names, str(path), keep_unnamed)
         if not any(header):
             raise UserError(f"{path} is empty; give a CSV, TSV or Parquet table with a header")
-        if required and not any(name in found for name in required):
-            have = ", ".join(filter(None, header))
+        if required and not any(name in columns for name in required):
             none = (
-                f"none of the columns {', '.join(required)}" if len(required) > 2 else f"no column {wanted}"
+                f"none of the columns {', '.join(required)}"
+                if len(required) > 2
+                else f"no column {' or '.join(required)}"
             )
-            raise UserError(f"{path} has {none}, only {have}; add it")
-        return [name if only is None or name in only else None for name in found]
+            raise UserError(f"{path} has {none}, only {', '.join(filter(None, header))}; add it")
+        return [name if only is None or name in only else None for name in columns]
 
-    def opened() -> BinaryIO:
+    def open_content() -> BinaryIO:
         return open(path, "rb") if content is None else io.BytesIO(content)
 
     try:
         if content is None and not os.path.isfile(path):
-            with open(path, "rb") as file:  # a pipe can be read once
+            with open(path, "rb") as file:  # a pipe can be read only once
                 content = file.read()
-        with opened() as file:
+        with open_content() as file:
             is_parquet = file.read(4) == b"PAR1" or str(path).lower().endswith(PARQUET_SUFFIXES)
         if is_parquet:
-            table = _read_parquet(opened, str(path), columns)
+            table = _read_parquet(open_content, str(path), choose_columns)
         else:
-            table = read_delimited(opened, str(path), columns, map(fold_name, names), has_header, quiet)
+            known_names = map(fold_name, names)
+            table = read_delimited(open_content, str(path), choose_columns, known_names, has_header, quiet)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a CSV, TSV or Parquet table") from None
     except (OSError, *DAMAGED) as error:
@@ -111,18 +114,18 @@ def read_table(
 
 
 def table_row(table: pa.Table, number: int) -> dict[str, Any]:
-    """One row by its columns' names."""
+    """One row as a dict by column name."""
     return {name: column[number].as_py() for name, column in zip(table.column_names, table.columns)}
 
 
 def table_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows by their columns' names, a few thousand in memory at once."""
+    """Iterate over rows as dicts by column name, a few thousand in memory at once."""
     for batch in table.to_batches(max_chunksize=8192):
         yield from batch.to_pylist()
 
 
 def texts(column: pa.ChunkedArray) -> list[str]:
-    """A column's values as texts, bytes decoded as the names of files are; "" for null."""
+    """A column's values as strings, bytes decoded as file names, null as ""."""
     import pyarrow as pa
 
     if pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
@@ -137,10 +140,7 @@ def path_column(table: pa.Table, named_by: Sequence[str] = PATH_COLUMNS) -> str:
 
 
 def shown_path(path: str) -> str:
-    """A path as a message shows it: in quotes where one could not see a blank at the end of one of its parts.
-
-    Of a long one, which may be no path at all, the beginning.
-    """
+    """Format a path for a message: quoted if a part starts or ends in a blank, and shortened if very long."""
     if len(path) > _LONGEST_SHOWN:
         return f"{path[:_LONGEST_SHOWN]!r}... ({len(path):,} characters)"
     has_blanks = any(part != part.strip() for part in re.split(r"[/\\]", path))
@@ -148,57 +148,58 @@ def shown_path(path: str) -> str:
 
 
 def find_file(folder: str | os.PathLike[str], cell: str) -> str:
-    """The file that a table's cell names, relative to `folder`.
+    """Path of the file in a table's cell, relative to `folder`.
 
-    Of a path at which there is nothing, other spellings are tried: without the blanks around it, with
-    backslashes as separators, and each part in Unicode's composed (NFC) and decomposed (NFD) form. Where none
-    is there, the path as it stands.
+    If it does not exist, other spellings are tried: stripped, with backslashes as separators, and each part
+    in Unicode's composed (NFC) and decomposed (NFD) form. If none exists, returns the path as written.
     """
     path = os.path.join(folder, cell)
-    # Only these can be spelled in another way; of all others a million rows cost no look at the disk.
+    # Plain ASCII paths have no other spelling, so most tables need no access to the disk here.
     if cell.isascii() and "\\" not in cell and cell == cell.strip() or os.path.lexists(path):
         return path
     stripped = cell.strip()
     for spelling in dict.fromkeys([cell, stripped, cell.replace("\\", "/"), stripped.replace("\\", "/")]):
-        if found := _with_forms(folder, spelling):
-            return found
+        if existing := _existing_form(folder, spelling):
+            return existing
     return path
 
 
-def _with_forms(folder: str | os.PathLike[str], spelling: str) -> str | None:
-    """The path with each part in the form that is on the disk; None where one is in none."""
+def _existing_form(folder: str | os.PathLike[str], spelling: str) -> str | None:
+    """The path with each part in the Unicode form that exists on disk; None if a part does not exist."""
     path = os.fspath(folder)
     if os.path.isabs(spelling):
         path = os.sep
     for part in spelling.split("/"):
         forms = dict.fromkeys([part, unicodedata.normalize("NFC", part), unicodedata.normalize("NFD", part)])
-        tried = (os.path.join(path, form) for form in forms)
-        if (found := next(filter(os.path.lexists, tried), None)) is None:
+        candidates = (os.path.join(path, form) for form in forms)
+        path = next(filter(os.path.lexists, candidates), None)
+        if path is None:
             return None
-        path = found
     return path
 
 
 def _column_names(
     header: Sequence[str], known: Collection[str], path: str, keep_unnamed: bool
 ) -> list[str | None]:
-    """Each cell of the header as a column's name; None for one without a name."""
+    """Column names of a header's cells; None for one without a name."""
     exact = Counter(header)
     folded = Counter(fold_name(cell) for cell in header if cell not in known)
     names: list[str | None] = []
     used: set[str] = set()
     canonical = {fold_name(name): name for name in reversed(list(known))}
-    for place, cell in enumerate(header):
+    for index, cell in enumerate(header):
         name = cell
         if not cell:
-            name = f"Unnamed: {place}" if keep_unnamed else None
+            name = f"Unnamed: {index}" if keep_unnamed else None
         elif cell in known:
             if exact[cell] > 1:
                 raise UserError(f"{path} has {exact[cell]} columns {cell}; rename all but one")
-        elif (spelled := canonical.get(fold_name(cell))) is not None and spelled not in exact:
+        elif (known_name := canonical.get(fold_name(cell))) is not None and known_name not in exact:
             if folded[fold_name(cell)] > 1:
-                raise UserError(f"{path} has {folded[fold_name(cell)]} columns {spelled}; rename all but one")
-            name = spelled
+                raise UserError(
+                    f"{path} has {folded[fold_name(cell)]} columns {known_name}; rename all but one"
+                )
+            name = known_name
         number = 1
         while name is not None and name in used:
             name, number = f"{cell}.{number}", number + 1
@@ -208,22 +209,26 @@ def _column_names(
     return names
 
 
-def _read_parquet(opened: Any, path: str, columns: Any) -> pa.Table:
-    """The chosen columns, with 64-bit offsets, so that one of more than 2 GiB is one piece too."""
+def _read_parquet(
+    open_content: Callable[[], BinaryIO],
+    path: str,
+    choose_columns: ChooseColumns,
+) -> pa.Table:
+    """Read the chosen columns with 64-bit offsets, so that columns over 2 GiB are one chunk."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with opened() as source, pq.ParquetFile(source) as file:
+        with open_content() as source, pq.ParquetFile(source) as file:
             header = file.schema_arrow.names
-            names = dict(zip(header, columns([name.strip() for name in header])))
+            names = dict(zip(header, choose_columns([name.strip() for name in header])))
             chosen = (
                 None if None not in names.values() else [old for old, new in names.items() if new is not None]
             )
             table = file.read(columns=chosen)
-        # A column "a" brings along one that is called "a.b".
+        # Reading a column "a" also reads one named "a.b".
         table = table.select(
-            [place for place, name in enumerate(table.column_names) if names[name] is not None]
+            [index for index, name in enumerate(table.column_names) if names[name] is not None]
         )
         table = table.rename_columns([names[name] for name in table.column_names])
         return table.cast(

@@ -15,9 +15,9 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
 from bioclip_jax.pipeline.images import CAUSES
 from bioclip_jax.pipeline.sampling import Sampling
-from bioclip_jax.pipeline.sources import open_source, storage, tar_stream
-from bioclip_jax.pipeline.sources.tar_format import split_name
-from bioclip_jax.pipeline.sources.tar_stream import StreamedTarSource
+from bioclip_jax.pipeline.sources import open_source, storage
+from bioclip_jax.pipeline.sources.tar import StreamingTarSource, streaming
+from bioclip_jax.pipeline.sources.tar.format import split_name
 from bioclip_jax.text import CaptionConfig
 
 
@@ -32,9 +32,9 @@ def sized(tmp_path_factory) -> Path:
 
 
 def test_it_is_taken_for_forward_reading_where_sizes_are_known(sized, shards):
-    assert isinstance(open_source(sized, forward=True), StreamedTarSource)
-    assert not isinstance(open_source(sized), StreamedTarSource)
-    assert not isinstance(open_source(shards, forward=True), StreamedTarSource), "there is no sizes.json"
+    assert isinstance(open_source(sized, forward=True), StreamingTarSource)
+    assert not isinstance(open_source(sized), StreamingTarSource)
+    assert not isinstance(open_source(shards, forward=True), StreamingTarSource), "there is no sizes.json"
 
 
 @settings(max_examples=40)
@@ -106,9 +106,9 @@ def test_more_places_than_streams_and_bad_samples_cost_few_headers(tmp_path, mon
         ]
         write_tar(tmp_path / name, samples)
     (tmp_path / "sizes.json").write_text(json.dumps({"a.tar": size, "b.tar": size}))
-    monkeypatch.setattr(tar_stream, "_STREAMS", 2)
+    monkeypatch.setattr(streaming, "_STREAMS", 2)
     seen = []
-    monkeypatch.setattr(tar_stream, "split_name", lambda name: seen.append(name) or split_name(name))
+    monkeypatch.setattr(streaming, "split_name", lambda name: seen.append(name) or split_name(name))
     source, caption = open_source(tmp_path, forward=True), CaptionConfig(types=("txt",))
     options = {
         "image_size": 8,
@@ -145,8 +145,8 @@ def test_sizes_that_do_not_fit_are_said(tmp_path):
     write_tar(tmp_path / "a.tar", [good_sample(0)])
     for sizes in ("no json", "[1]", '{"b.tar": 1}', '{"a.tar": "1"}', '{"a.tar": -1}'):
         (tmp_path / "sizes.json").write_text(sizes)
-        with pytest.raises(UserError, match="sizes.json (cannot be read|does not say).*mend it or remove it"):
+        with pytest.raises(UserError, match="sizes.json (cannot be read|does not give).*fix it or remove it"):
             open_source(tmp_path, forward=True)
     (tmp_path / "sizes.json").write_text('{"a.tar": 0}')
-    with pytest.raises(UserError, match="hold no samples, says sizes.json"):
+    with pytest.raises(UserError, match="hold no samples according to sizes.json"):
         open_source(tmp_path, forward=True)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from made_shards import good_sample, write_tar
 
-from bioclip_jax.pipeline.sources import TarSource, tar_indexes
-from bioclip_jax.pipeline.sources.tar_format import BadTar
-from bioclip_jax.pipeline.sources.tar_index import load_index
-from bioclip_jax.pipeline.sources.tar_indexes import IndexTable
+from bioclip_jax.pipeline.sources import TarSource
+from bioclip_jax.pipeline.sources.tar import index_table
+from bioclip_jax.pipeline.sources.tar.format import BadTar
+from bioclip_jax.pipeline.sources.tar.index import load_index
+from bioclip_jax.pipeline.sources.tar.index_table import IndexTable
 
 
 @pytest.fixture
@@ -82,22 +83,22 @@ def test_damage_is_remembered_and_what_could_not_be_read_is_tried_again(tars, mo
         assert list(table.errors) == [tars[4]] and "cut off" in str(table.errors[tars[4]])
     assert len(made) == 1
     monkeypatch.setattr(
-        tar_indexes, "load_index", lambda *_: (_ for _ in ()).throw(PermissionError("locked"))
+        index_table, "load_index", lambda *_: (_ for _ in ()).throw(PermissionError("locked"))
     )
-    monkeypatch.setattr(tar_indexes, "_MANY", 100)
+    monkeypatch.setattr(index_table, "_MANY", 100)
     for _ in range(2):
         assert list(IndexTable(tars[:3]).errors) == tars[:3]
     assert len(made) == 3, "a file that could not be read was not tried again"
 
 
 def test_a_process_that_fails_is_made_up_for(tars, monkeypatch):
-    monkeypatch.setattr(tar_indexes.sys, "executable", "/bin/false")
+    monkeypatch.setattr(index_table.sys, "executable", "/bin/false")
     assert len(TarSource(tars)) == 15
 
 
 def test_indexing_imports_nothing_heavy():
     code = (
-        "import sys, bioclip_jax.pipeline.sources.tar_indexes; "
+        "import sys, bioclip_jax.pipeline.sources.tar.index_table; "
         "print([name for name in ('jax', 'torch', 'grain') if name in sys.modules])"
     )
-    assert os.popen(f'{tar_indexes.sys.executable} -c "{code}"').read().strip() == "[]"
+    assert os.popen(f'{index_table.sys.executable} -c "{code}"').read().strip() == "[]"

@@ -11,22 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_shards import encoded, good_sample, picture, write_tar
+from made_shards import encoded, good_sample, picture, plain_tar, write_tar
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.sources import TarSource, open_source, tar_index
-from bioclip_jax.pipeline.sources import tar as tar_module
-from bioclip_jax.pipeline.sources.tar_format import BadTar
+from bioclip_jax.pipeline.sources import TarSource, open_source
+from bioclip_jax.pipeline.sources.tar import index as tar_index
+from bioclip_jax.pipeline.sources.tar.format import BadTar, parse_sample
 from bioclip_jax.text import Taxon
-
-
-def plain_tar(path: Path, files: dict[str, bytes], format: int = tarfile.PAX_FORMAT) -> Path:
-    with tarfile.open(path, "w", format=format) as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
 
 
 def index_file(shard: Path) -> Path:
@@ -329,7 +320,7 @@ def test_no_damage_breaks_the_reading(shards, place, noise):
     span = bytearray((shards / "shard-00000.tar").read_bytes()[:20_480])
     span[place : place + len(noise)] = noise
     try:
-        tar_module.parse_sample(bytes(span))
+        parse_sample(bytes(span))
     except BadTar:
         pass
 

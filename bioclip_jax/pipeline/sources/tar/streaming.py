@@ -1,4 +1,4 @@
-"""Samples from tars that are read forward, without an index."""
+"""Sequential access to the samples of tars, without an index."""
 
 from __future__ import annotations
 
@@ -13,33 +13,32 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import SIZES_FILE
+from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, identity, is_url, read_file
 
-from .sample import Sample
-from .storage import Files, ForwardReader, Location, identity, is_url, read_file
-from .tar import make_sample
-from .tar_format import BadTar, members, split_name
+from .format import BadTar, members, split_name
+from .random_access import make_sample
 
-# Places that one process reads at: each keeps a block, in object storage two.
+# Open streams per process; each buffers one block, two from object storage.
 _STREAMS = 128
-# Of so many samples, the place of one is remembered, so that going back there reads few headers.
+# Samples between remembered offsets, so that seeking back parses few headers.
 _MARK_EVERY = 32
-# Shards whose marks are kept.
+# Shards whose remembered offsets are kept.
 _MARKED = 1024
 
 
-class StreamedTarSource:
-    """The samples of tars whose numbers of samples are known, by number, read forward from where the last one was.
+class StreamingTarSource:
+    """Samples of tars of known sizes by index, read from the position of the previous sample.
 
-    For orders that go through shards from front to back (order.Windowed): no index is needed, and no header
-    is read twice. What is asked for out of turn is reached from the nearest place that was read before.
-    bad_shards: whether a tar that turns out to be damaged is an error that ends everything, or its samples
-    are.
+    For orders that read shards front to back (order.Windowed): needs no index and parses no header twice. A
+    sample out of turn is reached from the nearest remembered offset before it. bad_shards: "error" raises
+    UserError when a tar turns out to be damaged, "skip" makes its remaining samples bad.
     """
 
     def __init__(
         self, shards: Sequence[Location], sizes: Sequence[int], bad_shards: Literal["error", "skip"] = "error"
     ):
-        """sizes: of each shard, how many samples it holds."""
+        """sizes: number of samples in each shard."""
         self.skipped_shards: list[str] = []
         self.shards = list(shards)
         self.shard_sizes = np.asarray(sizes, np.int64)
@@ -48,23 +47,24 @@ class StreamedTarSource:
         self._start()
         if not len(self):
             raise UserError(
-                f"{shards[0]}: the tars hold no samples, says {SIZES_FILE}; give tars with KEY.jpg files"
+                f"{shards[0]}: the tars hold no samples according to {SIZES_FILE}; give tars with KEY.jpg "
+                f"files"
             )
 
     def _start(self) -> None:
         self._files = Files()
-        # By shard and the number of the sample that comes next.
+        # By shard and the number of the next sample.
         self._streams: OrderedDict[tuple[int, int], Iterator[Sample]] = OrderedDict()
-        # By shard: numbers of samples, and the bytes where they begin.
+        # By shard: sample numbers, and their byte offsets.
         self._marks: OrderedDict[int, tuple[list[int], list[int]]] = OrderedDict()
-        # From which sample on a shard cannot be read, and why.
+        # By shard: the first sample that cannot be read, and the reason.
         self._broken: dict[int, tuple[int, str]] = {}
 
     def __len__(self) -> int:
         return int(self._firsts[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample; OSError or ValueError if its shard cannot be read that far, UserError if that is to end all."""
+        """The sample. Raises OSError, ValueError or (see bad_shards) UserError if it cannot be read."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         shard = int(np.searchsorted(self._firsts, index, "right")) - 1
@@ -85,22 +85,22 @@ class StreamedTarSource:
                 return sample
         message = f"shard {self.shards[shard]}: {self._broken[shard][1]}"
         if self._bad_shards == "error":
-            raise UserError(f"{message}; replace it, or read over it with data.bad_shards=skip")
+            raise UserError(f"{message}; replace it, or skip the damaged part with data.bad_shards=skip")
         raise ValueError(message)
 
     def _samples(self, shard: int, first: int) -> Iterator[Sample]:
-        """A tar's samples from number `first` on. BadTar where it is damaged, OSError where it cannot be read."""
+        """Iterate over samples from number `first`. Raises BadTar if damaged, OSError if unreadable."""
         location = self.shards[shard]
         end, _ = identity(location)
         reader = ForwardReader(self._files, location, end)
-        numbers, places = self._marks.setdefault(shard, ([0], [0]))
+        numbers, offsets = self._marks.setdefault(shard, ([0], [0]))
         self._marks.move_to_end(shard)
         if len(self._marks) > _MARKED:
             self._marks.popitem(last=False)
         near = bisect_right(numbers, first) - 1
-        number, start = numbers[near] - 1, places[near]
+        number, start = numbers[near] - 1, offsets[near]
         if not start:
-            # What is no tar at all is told so.
+            # The checks of the first header report a file that is not a tar at all.
             next(members(reader.read, end), None)
         key, content = None, {}
         for member in members(reader.read, end, start, check=False):
@@ -113,7 +113,7 @@ class StreamedTarSource:
                 number, key, content = number + 1, parts[0], {}
                 if number % _MARK_EVERY == 0 and number > numbers[-1]:
                     numbers.append(number)
-                    places.append(member.start)
+                    offsets.append(member.start)
             if number >= first:
                 data = reader.read(member.offset, member.size)
                 if len(data) < member.size:
@@ -123,39 +123,39 @@ class StreamedTarSource:
             yield make_sample(key, content)
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in _OF_PROCESS}
+        return {name: value for name, value in self.__dict__.items() if name not in _PROCESS_STATE}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._start()
 
 
-_OF_PROCESS = ("_files", "_streams", "_marks", "_broken")
+_PROCESS_STATE = ("_files", "_streams", "_marks", "_broken")
 
 
 def read_sizes(shards: Sequence[Location]) -> list[int] | None:
-    """The shards' numbers of samples from the sizes.json beside each; None if one is missing or does not name them.
+    """Number of samples of each shard from the sizes.json beside it; None if a sizes.json is missing.
 
-    Errors: UserError if one is there and cannot be read.
+    Raises UserError if one is damaged or lacks a shard.
     """
     folders: dict[str, dict] = {}
     sizes = []
     for shard in shards:
         folder, _, name = str(shard).rpartition("/")
         if folder not in folders:
-            place = f"{folder}/{SIZES_FILE}" if folder else SIZES_FILE
+            path = f"{folder}/{SIZES_FILE}" if folder else SIZES_FILE
             try:
-                folders[folder] = json.loads(read_file(place))
+                folders[folder] = json.loads(read_file(path))
             except FileNotFoundError:
                 if is_url(str(shard)):
-                    print(f"there is no {place}: all tars are read once, for an index", file=sys.stderr)
+                    print(f"{path} does not exist: reading all tars once to index them", file=sys.stderr)
                 return None
             except (OSError, ValueError) as error:
-                raise UserError(f"{place} cannot be read ({error}); mend it or remove it") from None
+                raise UserError(f"{path} cannot be read ({error}); fix it or remove it") from None
         size = folders[folder].get(name) if isinstance(folders[folder], dict) else None
         if type(size) is not int or size < 0:
             raise UserError(
-                f"{folder}/{SIZES_FILE} does not say how many samples {name} holds; mend it or remove it"
+                f"{folder}/{SIZES_FILE} does not give the number of samples of {name}; fix it or remove it"
             )
         sizes.append(size)
     return sizes

@@ -1,4 +1,4 @@
-"""Samples from uncompressed tars, by number."""
+"""Random access to the samples of uncompressed tars."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,25 +9,25 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES
+from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.pipeline.sources.storage import Files, Location
 from bioclip_jax.text import CAPTION_FILES, PLAIN_TYPE, Taxon, taxon_of
 
-from .sample import Sample
-from .storage import Files, Location
-from .tar_format import BLOCK, parse_sample
-from .tar_indexes import IndexTable
+from .format import BLOCK, parse_sample
+from .index_table import IndexTable
 
-# What follows the key in the names of images, and of captions with their types, in lower case.
+# Member kinds (the part of a name after the key, in lower case) of images, and of captions with their types.
 IMAGE_KINDS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 CAPTION_KINDS = {PLAIN_TYPE: PLAIN_TYPE} | {f"{name}.txt".lower(): name for name in CAPTION_FILES}
-# The captions that a taxon is read from.
+# Captions that contain the taxon.
 _NAMING = ("taxonTag", "taxonTag_com", "common_name", "scientific_name")
 
 
 class TarSource:
-    """The samples of one or more tars as webdataset writes them: KEY.jpg, KEY.TYPE.txt, and KEY.json for metadata.
+    """Samples of tars as webdataset writes them: KEY.jpg, KEY.TYPE.txt, and KEY.json for metadata.
 
-    A shard that is cut off, compressed or not a tar is a UserError that names it, or with bad_shards="skip"
-    is left out and named in `skipped_shards`.
+    A shard that is cut off, compressed or not a tar raises a UserError, or with bad_shards="skip" is skipped
+    and listed in `skipped_shards`.
     """
 
     def __init__(self, shards: Sequence[Location], bad_shards: Literal["error", "skip"] = "error"):
@@ -36,7 +36,7 @@ class TarSource:
         for shard, error in self._table.errors.items():
             if bad_shards == "error":
                 raise UserError(
-                    f"shard {shard}: {_reason(error)}; replace it, or leave it out with data.bad_shards=skip"
+                    f"shard {shard}: {_reason(error)}; replace it, or skip it with data.bad_shards=skip"
                 )
             self.skipped_shards.append(str(shard))
         # A tar has one row more than samples.
@@ -52,7 +52,7 @@ class TarSource:
         return int(self._firsts[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample; OSError or ValueError if the shard has changed or cannot be read any more."""
+        """The sample. Raises OSError or ValueError if the shard has changed or cannot be read any more."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         shard = int(np.searchsorted(self._firsts, index, "right")) - 1
@@ -68,7 +68,7 @@ class TarSource:
 
 
 def make_sample(key: str, files: Mapping[str, bytes]) -> Sample:
-    """The sample that a tar's members with one key make; `files` by what follows the key."""
+    """Build a sample from the contents of a tar's members with one key, by kind."""
     image, captions, metadata, note = b"", {}, {}, ""
     for kind, content in files.items():
         folded = kind.lower()
@@ -85,13 +85,13 @@ def make_sample(key: str, files: Mapping[str, bytes]) -> Sample:
 
 
 def dot_note(kind: str) -> str:
-    """The reason why a member's kind, such as "2024.jpg" of IMG.2024.jpg, is unknown; "" if it is not for a dot."""
+    """Explain a kind that is unknown because of a dot, such as "2024.jpg" of IMG.2024.jpg; else return ""."""
     end = kind.rpartition(".")[2].lower()
     if "." not in kind or not (end in IMAGE_KINDS or end in ("txt", "json")):
         return ""
     return (
-        f"the key of a file ends at the first dot of its name, which leaves {kind}; rename it without "
-        f"other dots"
+        f"the key of a file ends at the first dot of its name, which leaves {kind}; "
+        "rename it without other dots"
     )
 
 

@@ -1,4 +1,4 @@
-"""The tar format, as far as random access needs it: where the members lie, and which belong to one sample."""
+"""Tar headers and members, and the grouping of members into samples."""
 
 import re
 import struct
@@ -10,7 +10,7 @@ BLOCK = 512
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 # name, size, kind, magic, prefix
 _HEADER = struct.Struct("100s24x12s20xs100x6s82x155s12x")
-# An extended header with nothing but times, which webdataset writes before every member.
+# Webdataset writes an extended header with only times before every member.
 _HARMLESS_PAX = re.compile(rb"(?:\d+ [acm]time=[\d.]+\n)*").fullmatch
 _OCTAL = re.compile(rb"[0-7]+").fullmatch
 _PAX_RECORD = re.compile(rb"\d+ ([^=]+)=")
@@ -20,7 +20,7 @@ _CHUNK = 64 << 10
 
 
 class BadTar(ValueError):
-    """A file that is no sound, uncompressed tar; the message says what is wrong with it."""
+    """The file is not an undamaged, uncompressed tar; the message gives the reason."""
 
 
 class Member(NamedTuple):
@@ -36,12 +36,13 @@ Read = Callable[[int, int], bytes]  # (offset, size) -> at most size bytes
 
 
 def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterator[Member]:
-    """The regular files whose headers lie in [start, end), in order.
+    """Iterate over the regular files whose headers are in [start, end), in order.
 
     `end` is the archive's size, or the end of a span of whole members. With `check` (for whole archives),
-    headers' checksums are verified, the last member's data must be complete and the end-of-archive block must
-    be there. Reads on behind that block where another tar begins, as GNU tar with --ignore-zeros: `cat a.tar
-    b.tar` joins tars. Understands ustar, GNU long names and pax headers. BadTar if the archive is damaged.
+    header checksums, the completeness of the last member and the end-of-archive block are verified. Continues
+    after that block if another tar follows, as GNU tar with --ignore-zeros, so the result of `cat a.tar
+    b.tar` is read whole. Supports ustar, GNU long names and pax headers. Raises BadTar if the archive is
+    damaged.
     """
     position, first_header, long_name, pax = start, None, None, {}
     while position < end:
@@ -77,7 +78,7 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
                 f"it is cut off: the member at byte {position:,} needs {data + size - end:,} bytes more"
             )
         if kind in _REGULAR:
-            name = pax.get(b"path") or long_name or _joined(name, magic, prefix)
+            name = pax.get(b"path") or long_name or _full_name(name, magic, prefix)
             yield Member(first_header, name.decode("utf-8", "replace"), data, size)
         position, first_header, long_name, pax = data + -(-size // BLOCK) * BLOCK, None, None, {}
     if check:
@@ -85,7 +86,7 @@ def members(read: Read, end: int, start: int = 0, check: bool = True) -> Iterato
 
 
 def next_tar(read: Read, position: int, end: int) -> int | None:
-    """The offset of the tar that begins behind the end-of-archive block at `position`; None if none does."""
+    """Offset of the tar after the end-of-archive block at `position`, or None."""
     position += BLOCK
     while position < end:
         chunk = read(position, min(_CHUNK, end - position))
@@ -100,7 +101,7 @@ def next_tar(read: Read, position: int, end: int) -> int | None:
 
 
 def parse_sample(span: bytes) -> tuple[str, dict[str, bytes]]:
-    """A sample's key and its files' contents by their kind, from the bytes of its members. BadTar if damaged."""
+    """Split a sample's members into its key and its contents by kind. Raises BadTar if damaged."""
     plain = _parse_plain(span)
     if plain is not None:
         return plain
@@ -113,7 +114,7 @@ def parse_sample(span: bytes) -> tuple[str, dict[str, bytes]]:
 
 
 def _parse_plain(span: bytes) -> tuple[str, dict[str, bytes]] | None:
-    """parse_sample for the usual case, regular files whose names stand in their own headers; None for any other."""
+    """Fast path of parse_sample for regular files named in their own headers; None for anything else."""
     key, files, position, end, skip = None, {}, 0, len(span), 0
     unpack, block = _HEADER.unpack_from, BLOCK
     while position < end:
@@ -144,7 +145,7 @@ def _parse_plain(span: bytes) -> tuple[str, dict[str, bytes]] | None:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """A member's sample key and the kind of file, split at the first dot of its last part; None if it has none."""
+    """Split a name at the first dot of its last part into sample key and kind; None without a dot."""
     folder, slash, base = name.rpartition("/")
     stem, dot, kind = base.partition(".")
     return (folder + slash + stem, kind) if stem and dot else None
@@ -186,7 +187,7 @@ def _decimal(digits: bytes, position: int) -> int:
     return int(digits)
 
 
-def _joined(name: bytes, magic: bytes, prefix: bytes) -> bytes:
+def _full_name(name: bytes, magic: bytes, prefix: bytes) -> bytes:
     name = name.partition(b"\0")[0]
     if magic == b"ustar\0" and prefix[0]:
         return prefix.partition(b"\0")[0] + b"/" + name
@@ -194,7 +195,7 @@ def _joined(name: bytes, magic: bytes, prefix: bytes) -> bytes:
 
 
 def _pax(content: bytes) -> dict[bytes, bytes]:
-    """The records "LENGTH KEY=VALUE\\n" of an extended header."""
+    r"""Parse the records "LENGTH KEY=VALUE\n" of an extended header."""
     records, position = {}, 0
     while match := _PAX_RECORD.match(content, position):
         length = int(match[0].split(b" ", 1)[0])

@@ -1,0 +1,23 @@
+"""The table reader: CSV, TSV, semicolon-separated text and Parquet, plain or compressed, as Arrow columns."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "delimited": ["fold_name"],
+        "reader": [
+            "PATH_COLUMNS",
+            "TAXON_COLUMNS",
+            "find_file",
+            "is_table",
+            "lists_images",
+            "path_column",
+            "read_table",
+            "shown_path",
+            "table_row",
+            "table_rows",
+            "texts",
+        ],
+    },
+)
