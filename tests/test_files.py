@@ -17,12 +17,12 @@ from PIL import Image
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import (
+    atomic_write,
     check_folder,
     check_output,
     check_outputs,
     remove_partials,
     write_text,
-    written_beside,
 )
 
 # Nobody can make files there, not even root, whom permissions do not stop.
@@ -306,7 +306,7 @@ def test_permissions_of_a_user(tmp_path, monkeypatch):
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     output = tmp_path / "results.csv"
     output.write_text("old")
-    with pytest.raises(RuntimeError), written_beside(output) as partial:
+    with pytest.raises(RuntimeError), atomic_write(output) as partial:
         assert partial.suffix == ".csv" and partial.parent == tmp_path
         partial.write_text("half")
         raise RuntimeError
@@ -315,7 +315,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     write_text(tmp_path / "link.csv", "new")
     assert (tmp_path / "link.csv").is_symlink() and output.read_text() == "new"
     # A killed process leaves its partial file, under a name that no other takes.
-    with pytest.raises(KeyboardInterrupt), written_beside(output) as partial:
+    with pytest.raises(KeyboardInterrupt), atomic_write(output) as partial:
         partial.write_text("half")
         kept = shutil.copy(partial, tmp_path / f"{partial.name}x")
         raise KeyboardInterrupt

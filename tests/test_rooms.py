@@ -14,7 +14,7 @@ PACKAGE = Path(bioclip_jax.__file__).parent
 
 # A room, or a file of the top level, imports only from rows above its own.
 LEVELS = (
-    ("errors", "strict_json", "__version__"),
+    ("errors", "__version__"),
     ("files", "file_kinds", "locks", "html", "markup", "models", "text"),
     ("tables", "distributed"),
     ("pipeline", "checkpoint"),

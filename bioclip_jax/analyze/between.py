@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from bioclip_jax import strict_json
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import Reads, check_folder
+from bioclip_jax.files import Reads, check_folder, json_text
 from bioclip_jax.predict import track
 
 from .folder import written_together
@@ -186,6 +185,6 @@ def _write(
         ),
     ]
     with written_together(output, reads) as beside:
-        (beside / "results.json").write_text(strict_json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        (beside / "results.json").write_text(json_text(result, indent=2) + "\n", encoding="utf-8")
         parts = parts_of(result, beside, stages[-1].embeddings, species, known, axes)
         write_page(beside / "report.html", "Between species", about, parts)

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.convert import resolve
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output, written_beside
+from bioclip_jax.files import atomic_write, check_output
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.predict import Embedder, load_pixels, track
@@ -112,7 +112,7 @@ def draw_overview(
         f"embeddings of {len(taxa):,} images, colored by family", loc="left", fontsize=10, color=INK
     )
     plot_embedding_map(axes, map_points(embeddings, seed), taxa, thumbnails)
-    with written_beside(output) as path:
+    with atomic_write(output) as path:
         figure.savefig(path)
 
 

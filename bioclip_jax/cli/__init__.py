@@ -9,10 +9,10 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from bioclip_jax import __version__, strict_json
+from bioclip_jax import __version__
 from bioclip_jax.cli import bench, evaluation, index, models, shards, taxa, use
 from bioclip_jax.errors import Terminated, UserError, interrupt_status
-from bioclip_jax.files import cache_directory
+from bioclip_jax.files import cache_directory, json_text
 
 from .options import Parser
 
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         with _terminable():
             result = arguments.run(arguments)
         if not isinstance(result, int) and result is not None and getattr(arguments, "json", False):
-            print(strict_json.dumps(result))
+            print(json_text(result))
         sys.stdout.flush()  # so that a full disk or a closed pipe is met here, not when Python exits
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -4,8 +4,7 @@ import tarfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bioclip_jax import strict_json
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write, json_text
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.text import PLAIN_TYPE, captions_from_taxon, complete_captions
 
@@ -37,7 +36,7 @@ class TarShardWriter:
 
     def __init__(self, path: str | Path):
         self._open = ExitStack()
-        partial = self._open.enter_context(written_beside(Path(path)))
+        partial = self._open.enter_context(atomic_write(Path(path)))
         self._file = self._open.enter_context(partial.open("xb", buffering=_BUFFER))
 
     def write(self, sample: Sample) -> None:
@@ -52,7 +51,7 @@ class TarShardWriter:
             self._add(f"{sample.key}.{name}" + (".txt" if name != PLAIN_TYPE else ""), text.encode())
         if sample.metadata:
             # Escaped, since foreign metadata may hold halves of characters that UTF-8 does not have.
-            self._add(f"{sample.key}.json", strict_json.dumps(dict(sample.metadata), sort_keys=True).encode())
+            self._add(f"{sample.key}.json", json_text(dict(sample.metadata), sort_keys=True).encode())
 
     def _add(self, name: str, content: bytes) -> None:
         self._file.write(_header(name, len(content)) + content + bytes(-len(content) % _BLOCK))

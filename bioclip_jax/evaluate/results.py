@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import Reads, check_folder, check_not_read, written_beside
+from bioclip_jax.files import Reads, atomic_write, check_folder, check_not_read
 from bioclip_jax.pipeline.sources import METADATA_FILES
 
 from .protocol import Score
@@ -48,7 +48,7 @@ def prepare_folder(output: Path) -> Path:
 
 def write_json(path: Path, content: Any) -> None:
     """JSON that any reader takes: a figure that is no number is null."""
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -87,7 +87,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with written_beside(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from bioclip_jax import __version__
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 from . import formats
 
@@ -30,7 +30,7 @@ def write_page(path: Path, template: str, **context: Any) -> None:
 
     Raises UserError if the folder is missing.
     """
-    with written_beside(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         partial.write_text(render_page(template, **context), encoding="utf-8", errors="backslashreplace")
 
 

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from bioclip_jax import strict_json
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES
-from bioclip_jax.files import is_stream, written_beside
+from bioclip_jax.files import atomic_write, is_stream, json_text
 
 Row = Mapping[str, Any]
 
@@ -97,7 +96,7 @@ def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> 
     rows = itertools.chain([first], rows)
     if output is None:
         return _write_text(rows, list(first), format, sys.stdout)
-    with written_beside(output) as path:
+    with atomic_write(output) as path:
         if format == "parquet":
             return _write_parquet(rows, path)
         with open_text(path) as file:
@@ -129,7 +128,7 @@ def _write_json(rows: Iterable[Row], file: TextIO) -> int:
     for number, row in enumerate(rows, 1):
         # With indent=2, json leaves its C encoder, and takes many times as long; separators can break lines
         # too.
-        pairs = strict_json.dumps(row, separators=(",\n    ", ": "))[1:-1]
+        pairs = json_text(row, separators=(",\n    ", ": "))[1:-1]
         file.write(("[\n  " if number == 1 else ",\n  ") + (f"{{\n    {pairs}\n  }}" if row else "{}"))
     file.write("\n]\n")
     return number

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bioclip_jax
-from bioclip_jax import strict_json
 from bioclip_jax.cli import main
 from bioclip_jax.convert import write_model_directory
+from bioclip_jax.files import json_text
 from bioclip_jax.predict import results
 from bioclip_jax.predict.classifiers.labels import read_labels
 from bioclip_jax.predict.taxa.build import build_taxa
@@ -216,7 +216,7 @@ def test_json_has_null_for_what_is_no_number(value):
             return [expected(value) for value in item]
         return None if isinstance(item, float) and not np.isfinite(item) else item
 
-    assert json.loads(strict_json.dumps(value), parse_constant=refuse) == expected(value)
+    assert json.loads(json_text(value), parse_constant=refuse) == expected(value)
     out = io.StringIO()
     results._write_text(iter([{"score": float("nan")}]), ["score"], "json", out)
     assert json.loads(out.getvalue(), parse_constant=refuse) == [{"score": None}]

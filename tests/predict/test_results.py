@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output, is_stream, written_beside
+from bioclip_jax.files import atomic_write, check_output, is_stream
 from bioclip_jax.predict import results
 from bioclip_jax.predict.results import check_format, write_rows
 
@@ -179,5 +179,5 @@ def test_output_without_a_folder_or_that_is_one_is_told_before_anything_is_writt
     for wrong in (tmp_path / "no" / "x.csv", tmp_path):
         with pytest.raises(UserError, match=str(wrong)):
             check_output(wrong)
-        with pytest.raises(UserError), written_beside(wrong):
+        with pytest.raises(UserError), atomic_write(wrong):
             pytest.fail("the block must not run")

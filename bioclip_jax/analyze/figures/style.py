@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG."""
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, format="png")
 
 
@@ -36,7 +36,7 @@ def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     # Names that are no Unicode, as files' may be, go out as the bytes they are.
     errors = "surrogateescape"
     with (
-        written_beside(path) as beside,
+        atomic_write(path) as beside,
         open(beside, "w", newline="", encoding="utf-8", errors=errors) as file,
     ):
         writer = csv.writer(file, lineterminator="\n")

@@ -31,7 +31,7 @@ from bioclip_jax.curate.cleaning import load_detector
 from bioclip_jax.curate.engines import Engine, open_engine
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import SIZES_FILE
-from bioclip_jax.files import check_folder, remove_partials, written_beside
+from bioclip_jax.files import atomic_write, check_folder, remove_partials
 from bioclip_jax.locks import lock
 from bioclip_jax.pipeline.sources import SEPARATOR, find_metadata, open_source
 
@@ -224,7 +224,7 @@ def _finish(job: Job, identity: dict[str, Any], prepared: int, began: float) -> 
     write_catalogue(job)
     if job.settings.backbone is not None:
         for name in REPORT_FILES:
-            with written_beside(job.output / name) as partial:
+            with atomic_write(job.output / name) as partial:
                 shutil.copyfile(job.plan / name, partial)
     remove_partials(job.output)
     # The build is finished if and only if this file is there.
@@ -305,5 +305,5 @@ def _bar(description: str, total: int) -> Iterator[Any]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 from .job import Job
 from .plan import TAXA_FILE, read_plan
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 def write_catalogue(job: Job) -> Path:
     """Writes catalogue.parquet beside the shards, from the chunks' tables and the plan, in source order."""
     path = job.output / CATALOGUE_FILE
-    with written_beside(path) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+    with atomic_write(path) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
         waiting, rows = [], 0
         plan = _Plan(job)
         for chunk in range(job.chunks):

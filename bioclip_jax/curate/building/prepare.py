@@ -20,7 +20,7 @@ from bioclip_jax.curate.cleaning import (
     pdq,
     pdq_variants,
 )
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.text import (
@@ -77,10 +77,10 @@ def prepare_chunk(job: Job, chunk: int) -> int:
     """Prepares the samples of a chunk: their spool, then their table. The number of samples."""
     start, stop = job.starts[chunk : chunk + 2].tolist()
     rows = []
-    with written_beside(job.spool(chunk)) as partial, partial.open("wb") as spool:
+    with atomic_write(job.spool(chunk)) as partial, partial.open("wb") as spool:
         for first in range(start, stop, _BATCH):
             rows += prepare_samples(job, range(first, min(first + _BATCH, stop)), spool)
-    with written_beside(job.prepared(chunk)) as partial:
+    with atomic_write(job.prepared(chunk)) as partial:
         pq.write_table(pa.Table.from_pylist(rows, PART_SCHEMA), partial, compression="zstd")
     return stop - start
 
@@ -138,7 +138,7 @@ def hash_evaluation(job: Job, part: tuple[int, int, int, int]) -> int:
         with contextlib.suppress(BadImage):
             bits, quality = pdq_variants(decode_reduced(sample.image, DECODE_SIDE, job.settings.read))
             row |= {"pdq": bits.tobytes(), "pdq_quality": quality}
-    with written_beside(job.hashed(evaluation, chunk)) as partial:
+    with atomic_write(job.hashed(evaluation, chunk)) as partial:
         pq.write_table(pa.Table.from_pylist(rows, HASHED_SCHEMA), partial)
     return stop - start
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.feather
 
 from bioclip_jax.curate.tar_writer import TarShardWriter
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 from bioclip_jax.pipeline.sources import RecordWriter, Sample
 from bioclip_jax.text import Taxon, captions_from_taxon
 
@@ -30,7 +30,7 @@ def write_shard(job: Job, number: int) -> int:
         with TarShardWriter(path) as writer:
             _write(job, places, taxa, writer)
     else:
-        with written_beside(path) as partial, RecordWriter(partial) as writer:
+        with atomic_write(path) as partial, RecordWriter(partial) as writer:
             _write(job, places, taxa, writer)
     return len(places)
 

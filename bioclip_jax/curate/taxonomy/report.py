@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from bioclip_jax.files import write_text, written_beside
+from bioclip_jax.files import atomic_write, write_text
 from bioclip_jax.text import RANKS
 
 from .align import STATUSES
@@ -43,7 +43,7 @@ def write_report(result: pl.DataFrame, markdown: Path, csv: Path, count_column: 
     """Write both files; the counts by status."""
     text, table = alignment_report(result, count_column)
     write_text(markdown, text)
-    with written_beside(csv) as partial:
+    with atomic_write(csv) as partial:
         table.write_csv(partial)
     return status_counts(table)
 

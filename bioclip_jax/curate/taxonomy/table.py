@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_outputs, files_below, written_beside
+from bioclip_jax.files import atomic_write, check_outputs, files_below
 from bioclip_jax.tables import TAXON_COLUMNS, read_table
 from bioclip_jax.text import NAME_COLUMNS, RANKS
 
@@ -83,7 +83,7 @@ def _check_columns(names: pl.DataFrame, source: Path, count_column: str | None) 
 
 def _write(result: pl.DataFrame, output: Path) -> None:
     try:
-        with written_beside(output) as partial:
+        with atomic_write(output) as partial:
             if output.suffix.lower() == ".parquet":
                 result.write_parquet(partial)
             else:

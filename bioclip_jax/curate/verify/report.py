@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_output, written_beside
+from bioclip_jax.files import atomic_write, check_output
 
 from .findings import ERRORS, NOTES, Finding, Findings
 
@@ -65,7 +65,7 @@ def findings_file(path: Path | None) -> Iterator[FindingsFile | None]:
         yield None
         return
     check_report(path)
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         # Names in a tar may hold anything, lone surrogates too.
         with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             findings = FindingsFile(file, path.suffix.lower() == ".json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 from .plot import short
 
@@ -59,5 +59,5 @@ def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
         panels[number].tick_params(labelbottom=True)
     figure.supxlabel("step", fontsize=9, color=MUTED)
     figure.supylabel("score (%)", fontsize=9, color=MUTED)
-    with written_beside(output) as path:
+    with atomic_write(output) as path:
         figure.savefig(path)

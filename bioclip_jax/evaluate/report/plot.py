@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bioclip_jax.evaluate.published import SYSTEMS
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 from .rows import Row
 
@@ -104,7 +104,7 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
         va="center",
         parse_math=False,
     )
-    with written_beside(output) as path:
+    with atomic_write(output) as path:
         figure.savefig(path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.evaluate.published import SYSTEMS
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 from .rows import Row
 
@@ -17,7 +17,7 @@ _SOURCE = "https://arxiv.org/abs/2505.23883"
 
 def write_markdown(path: Path, results: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Write the table of `rows` (as report_rows), and what was skipped or failed, each with its reason."""
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(markdown(results, rows), encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import is_stream, written_beside
+from bioclip_jax.files import atomic_write, is_stream
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import open_text, plain_text
 
@@ -82,12 +82,12 @@ def write_batches(
                 _write_npy(batches, file)
             return None
         rows = rows_path(output)
-        with written_beside(output) as path, written_beside(rows) as beside:
+        with atomic_write(output) as path, atomic_write(rows) as beside:
             with open(path, "wb") as file, open(beside, "w", encoding="utf-8") as names:
                 _write_npy(_naming_rows(batches, names, about), file)
         return rows
     if format == "parquet":
-        with written_beside(output) as path:
+        with atomic_write(output) as path:
             _write_parquet(batches, path, about)
         return None
     with _text(output) as file:
@@ -124,7 +124,7 @@ def _text(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    with written_beside(output) as path, open_text(path) as file:
+    with atomic_write(output) as path, open_text(path) as file:
         yield file
 
 

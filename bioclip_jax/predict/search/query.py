@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError, did_you_mean
-from bioclip_jax.files import check_not_read, check_output, files_below, written_beside
+from bioclip_jax.files import atomic_write, check_not_read, check_output, files_below
 from bioclip_jax.predict.embedding import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import FailureLog, report_truncated, track
@@ -117,7 +117,7 @@ def search_index(
 def _write_no_row(format: str, output: Path) -> None:
     """A result without a row, so that nobody takes an older file for it."""
     names = ["query", "rank", "path", "score", *LINEAGE]
-    with written_beside(output) as path:
+    with atomic_write(output) as path:
         if format == "parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_folder, written_beside
+from bioclip_jax.files import atomic_write, check_folder
 from bioclip_jax.predict.results import plain_text
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class ImageIndex:
     def write_about(self, **values: Any) -> None:
         """Change index.json."""
         self.about |= values
-        with written_beside(self.directory / ABOUT_FILE) as path:
+        with atomic_write(self.directory / ABOUT_FILE) as path:
             path.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from bioclip_jax import strict_json
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_outputs, write_text
+from bioclip_jax.files import check_outputs, json_text, write_text
 from bioclip_jax.pipeline.sources import Source, data_files, open_source
 from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
 from bioclip_jax.predict.progress import track
@@ -90,7 +89,7 @@ def calibrate_temperature(
         "before": before.figures(),
         "after": after.figures(),
     }
-    write_text(output, strict_json.dumps(result, indent=2) + "\n")
+    write_text(output, json_text(result, indent=2) + "\n")
     if plot is not None:
         from .reliability_plot import draw
 

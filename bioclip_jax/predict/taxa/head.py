@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 from .names import COLUMNS, TaxaNames
 
@@ -138,7 +138,7 @@ class TaxaHead:
         blocks: rows of `names` and their unit vectors, every row once, in any order; in ascending order is
         fastest.
         dtype: of DTYPES. about: texts for the metadata, as "model": where the model came from.
-        Errors: ValueError if a row is missing or there twice; UserError as written_beside.
+        Errors: ValueError if a row is missing or there twice; UserError as atomic_write.
         """
         count = len(names)
         metadata = {
@@ -159,7 +159,7 @@ class TaxaHead:
         scales = np.zeros(count, np.float32)
         missing = np.ones(count, bool)
         row_bytes = _byte_count(DTYPES[dtype], [1, dim])
-        with written_beside(path) as beside, open(beside, "wb") as file:
+        with atomic_write(path) as beside, open(beside, "wb") as file:
             file.write(header)
             for rows, vectors in blocks:
                 if not missing[rows].all() or len(np.unique(rows)) != len(rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 
 
 def draw(result: dict[str, Any], output: Path) -> None:
@@ -43,6 +43,6 @@ def draw(result: dict[str, Any], output: Path) -> None:
         fontsize=10,
         color="0.35",
     )
-    with written_beside(output) as path:
+    with atomic_write(output) as path:
         figure.savefig(path, dpi=150)
     pyplot.close(figure)

@@ -10,7 +10,7 @@ from typing import Any
 from bioclip_jax import __version__
 from bioclip_jax.curate.counting.abundance import species_abundance
 from bioclip_jax.curate.counting.tally import Tally
-from bioclip_jax.files import written_beside
+from bioclip_jax.files import atomic_write
 from bioclip_jax.markup import bars, data_size, json_text, number, section, share, table, text
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.text import CAPTION_FILES, RANKS
@@ -30,7 +30,7 @@ Result = dict[str, Any]
 
 def write_report(output: Path, result: Result, tally: Tally, source: Source) -> None:
     """Writes the page of what was counted: one file that loads nothing, with pictures from the source."""
-    with written_beside(output) as path:
+    with atomic_write(output) as path:
         path.write_text(page(result, tally, source), encoding="utf-8")
 
 
