@@ -207,18 +207,18 @@ def test_what_parquet_holds_reads_back(rows):
 
 
 def test_labels_and_traits_of_any_kind(tmp_path):
-    """Of shards build and eval (LabelledSource) and of analyze between (read_traits)."""
+    """Of shards build and eval (LabeledSource) and of analyze between (read_traits)."""
     import numpy as np
 
     from bioclip_jax.analyze.trait_values import read_traits
-    from bioclip_jax.curate.building.labels import LabelledSource
+    from bioclip_jax.curate.build.labels import LabeledSource
     from bioclip_jax.pipeline.sources import Sample
 
     class Samples(list):
         skipped_shards = []
 
     (tmp_path / "labels.csv").write_text("KEY;Genus;note\na;Malus;1,5\n")
-    sample = LabelledSource(Samples([Sample("a", b"", {})]), tmp_path / "labels.csv")[0]
+    sample = LabeledSource(Samples([Sample("a", b"", {})]), tmp_path / "labels.csv")[0]
     assert sample.taxon.genus == "Malus" and sample.metadata["note"] == "1,5"
     (tmp_path / "traits.tsv").write_text(
         'Species \tmass_g\tnote\nMalus domestica\t3.5\t"open\nFelis catus\t4\tx\n'

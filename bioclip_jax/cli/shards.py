@@ -10,7 +10,7 @@ from .options import Result, add_verb, non_negative, positive, print_result, reg
 
 
 def build(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.building import BuildSettings, build_shards
+    from bioclip_jax.curate.build import BuildSettings, build_shards
 
     register_datasets()
     settings = {name: getattr(arguments, name) for name in BuildSettings.__dataclass_fields__}
@@ -29,7 +29,7 @@ def build(arguments: argparse.Namespace) -> Result:
 
 
 def align(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.taxonomy import align_table
+    from bioclip_jax.curate.align import align_table
 
     result = align_table(
         arguments.table,
@@ -57,7 +57,7 @@ def verify(arguments: argparse.Namespace) -> Result:
 
 
 def stats(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.curate.counting import print_stats, shard_stats
+    from bioclip_jax.curate.stats import print_stats, shard_stats
 
     register_datasets()
     result = shard_stats(

@@ -12,8 +12,8 @@ def loaded_modules(job: Any, item: str) -> bool:
 
 def main() -> int:
     # Workers import this file too, and need none of these.
-    from bioclip_jax.curate.building.build import build_shards
-    from bioclip_jax.curate.building.settings import BuildSettings
+    from bioclip_jax.curate.build.build import build_shards
+    from bioclip_jax.curate.build.settings import BuildSettings
     from bioclip_jax.errors import UserError
 
     source, output, processes, samples_per_shard = sys.argv[1:]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from bioclip_jax.curate.align import Backbone, align_names
+from bioclip_jax.text import RANKS as ALL_RANKS
 from bioclip_jax.text import Taxon
 
-RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
+RANKS = ALL_RANKS[:-1]
 
 
 @dataclass
@@ -186,6 +190,22 @@ _COL = (
     "taxonRemarks references"
 ).split()
 _PREFIXES = {"notho": "col:", "references": "dcterms:"}
+
+
+class AlignedTaxon(NamedTuple):
+    """One row of align_names: the aligned taxon, its status, note and proposal."""
+
+    taxon: Taxon
+    status: str
+    note: str
+    proposal: str
+
+
+def align_taxa(taxa: Sequence[Taxon], backbone: Backbone, *, apply_fuzzy: bool = False) -> list[AlignedTaxon]:
+    """align_names for Taxon objects, in order."""
+    result = align_names(taxa, backbone, apply_fuzzy=apply_fuzzy)
+    columns = (*ALL_RANKS, "common_name", "status", "note", "proposal")
+    return [AlignedTaxon(Taxon(*row[:8]), *row[8:]) for row in result.select(columns).iter_rows()]
 
 
 def write_gbif(folder: Path) -> Path:

@@ -8,13 +8,12 @@ import zipfile
 
 import polars as pl
 import pytest
-from made_backbone import BEAR, CASES, write_col, write_gbif
+from made_backbone import BEAR, CASES, align_taxa, write_col, write_gbif
 
-import bioclip_jax.curate.taxonomy
-from bioclip_jax.curate.taxonomy.align import align_names, align_taxa
-from bioclip_jax.curate.taxonomy.backbone import Backbone
-from bioclip_jax.curate.taxonomy.report import alignment_report
-from bioclip_jax.curate.taxonomy.table import align_table
+import bioclip_jax.curate.align
+from bioclip_jax.curate.align import Backbone, align_names
+from bioclip_jax.curate.align.report import alignment_report
+from bioclip_jax.curate.align.table import align_table
 from bioclip_jax.errors import UserError
 from bioclip_jax.text import Taxon
 
@@ -232,7 +231,7 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
     (tmp_path / "headless.tsv").write_text("taxonID\tscientificName\ttaxonRank\n")
     (tmp_path / "folder").mkdir()
     mistakes = [
-        (table, {"backbone": tmp_path / "nowhere.tsv"}, "nowhere.tsv; give"),
+        (table, {"backbone": tmp_path / "nowhere.tsv"}, "nowhere.tsv does not exist; give"),
         (table, {"backbone": tmp_path / "other.csv"}, "other.csv has no column taxonID"),
         (table, {"backbone": tmp_path / "headless.tsv"}, "headless.tsv has no rows"),
         (table, {"backbone": tmp_path / "empty.csv"}, "empty.csv cannot be read"),
@@ -242,7 +241,11 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
             {"backbone": folder, "vernacular": tmp_path / "other.csv"},
             "other.csv has no column taxonID",
         ),
-        (table, {"backbone": folder, "vernacular": tmp_path / "nowhere.tsv"}, "nowhere.tsv; give"),
+        (
+            table,
+            {"backbone": folder, "vernacular": tmp_path / "nowhere.tsv"},
+            "nowhere.tsv does not exist; give",
+        ),
         (table, {"backbone": folder, "count_column": "genus"}, "'genus' of whole numbers"),
         (tmp_path / "other.csv", {"backbone": folder}, "no column with names"),
         (tmp_path / "empty.csv", {"backbone": folder}, "empty.csv is empty"),
@@ -253,7 +256,7 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
             align_table(source, tmp_path / "out.csv", **options)
         assert "\n" not in str(told.value)
         assert not (tmp_path / "out.csv").exists()
-    with pytest.raises(UserError, match="out.xlsx does not say its format"):
+    with pytest.raises(UserError, match="out.xlsx has no known format"):
         align_table(table, tmp_path / "out.xlsx", backbone=folder)
 
 
@@ -290,4 +293,4 @@ def test_a_row_of_too_many_cells_is_told_by_its_line(folder, tmp_path):
 def test_a_missing_package_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
     with pytest.raises(UserError, match=r"needs rapidfuzz; install it: pip install 'bioclip-jax\[curate\]'"):
-        importlib.reload(bioclip_jax.curate.taxonomy)
+        importlib.reload(bioclip_jax.curate.align)

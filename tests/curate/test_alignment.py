@@ -2,10 +2,9 @@
 
 import polars as pl
 import pytest
-from made_backbone import BEAR, CASES, write_col, write_gbif
+from made_backbone import BEAR, CASES, align_taxa, write_col, write_gbif
 
-from bioclip_jax.curate.taxonomy.align import align_names, align_taxa
-from bioclip_jax.curate.taxonomy.backbone import Backbone
+from bioclip_jax.curate.align import Backbone, align_names
 from bioclip_jax.text import Taxon
 
 
@@ -143,7 +142,7 @@ def test_a_rank_that_the_backbone_does_not_have_is_left_out(aligned):
     assert found.taxon == Taxon(
         "Animalia", "Chordata", "", "Salmoniformes", "Salmonidae", "Salmo", "salar", 'the "king" of fish'
     )
-    assert "class Actinopterygii left out" in found.note
+    assert "class Actinopterygii removed" in found.note
     assert aligned["rank a placeholder"].taxon == found.taxon
 
 
@@ -155,7 +154,7 @@ def test_open_nomenclature_is_resolved_at_the_genus(aligned, case):
 
 
 @pytest.mark.parametrize(
-    ("case", "note"), [("subspecies", "of subspecies"), ("unknown variety", "niger left out")]
+    ("case", "note"), [("subspecies", "of subspecies"), ("unknown variety", "niger removed")]
 )
 def test_below_the_species_the_species_is_taken(aligned, case, note):
     found = aligned[case]

@@ -16,12 +16,12 @@ from build_inputs import contents, encoded, make_folder, photograph, row, taxon
 from build_process import loaded_modules
 from PIL import Image
 
-from bioclip_jax.curate.building import build as build_module
-from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.building.prepare import prepare_chunk, shard_key
-from bioclip_jax.curate.building.resize import decode_reduced
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.curate.engines import open_engine
+from bioclip_jax.curate.build import build as build_module
+from bioclip_jax.curate.build.build import build_shards
+from bioclip_jax.curate.build.ingest import prepare_chunk, shard_key
+from bioclip_jax.curate.build.resize import decode_reduced
+from bioclip_jax.curate.build.settings import BuildSettings
+from bioclip_jax.curate.executors import open_executor
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.pipeline.sources import RecordWriter, Sample, TarSource, open_source
 from bioclip_jax.text import CAPTION_FILES, RANKS, Taxon, captions_from_taxon
@@ -101,7 +101,7 @@ def test_processes_change_nothing_and_never_load_jax(folder, built, tmp_path):
     assert contents(output) == contents(built)
     job = build_module._job(str(folder), tmp_path / "other", BuildSettings(), None)
     (job.folder / "prepared").mkdir(parents=True)
-    workers = open_engine("local", job, 1)
+    workers = open_executor("local", job, 1)
     assert list(workers.map(prepare_chunk, range(job.chunks))) == [64, 6]
     assert list(workers.map(loaded_modules, ["jax", "jaxlib", "tensorflow"])) == [False] * 3
     assert list(workers.map(loaded_modules, ["pyarrow"])) == [True], (

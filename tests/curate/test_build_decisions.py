@@ -15,9 +15,9 @@ from made_backbone import write_gbif
 from onnx import TensorProto, helper
 from PIL import Image
 
-from bioclip_jax.curate.building import disk as disk_module
-from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.build import disk_space
+from bioclip_jax.curate.build.build import build_shards
+from bioclip_jax.curate.build.settings import BuildSettings
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample, open_source
@@ -222,7 +222,7 @@ def test_what_is_not_empty_or_was_built_otherwise_is_refused(tmp_path):
     output = tmp_path / "out"
     output.mkdir()
     (output / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="out is not empty and no build"):
+    with pytest.raises(UserError, match="out is not empty and not a build"):
         build(folder, output)
     (output / "thesis.txt").unlink()
     first = build(folder, output)
@@ -263,7 +263,7 @@ def test_a_build_on_a_file_system_without_locks(no_flock, tmp_path, capsys):
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     folder = make_folder(tmp_path / "photos", 40)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(disk_module.shutil, "disk_usage", lambda path: usage._replace(free=100_000))
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: usage._replace(free=100_000))
     with pytest.raises(UserError, match=r"the build needs about [\d.]+ MB .* and the disk has 0.1 MB free"):
         build(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()

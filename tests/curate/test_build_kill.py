@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from build_inputs import contents, jpeg, make_folder, photograph, row, taxon, write_rows
 
-from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.build.build import build_shards
+from bioclip_jax.curate.build.settings import BuildSettings
 
 SCRIPT = Path(__file__).with_name("build_process.py")
 COUNT, PER_SHARD = 420, 40
@@ -134,11 +134,7 @@ def test_a_lost_worker_is_told_and_the_build_goes_on(source, undisturbed, tmp_pa
     assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 1)
     os.kill(children(process)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert (
-        process.returncode == 2
-        and "a worker process has died" in errors
-        and "start the same command" in errors
-    )
+    assert process.returncode == 2 and "a worker process died" in errors and "run the same command" in errors
     settings = BuildSettings(samples_per_shard=PER_SHARD, dedup="exact")
     build_shards(source, output, settings, processes=0)
     assert contents(output) == undisturbed
@@ -158,6 +154,6 @@ def test_workers_leave_with_their_parent_and_ctrl_c_says_how_to_go_on(source, tm
     assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 2)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130 and "start the same command again" in errors, errors
+    assert process.returncode == 130 and "run the same command again" in errors, errors
     assert "Traceback" not in errors
     assert not [path for path in output.rglob("*.partial-*")]

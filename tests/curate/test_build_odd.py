@@ -22,9 +22,9 @@ from build_inputs import (
 )
 from PIL import Image
 
-from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.building.resize import image_size
-from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.build.build import build_shards
+from bioclip_jax.curate.build.resize import image_size
+from bioclip_jax.curate.build.settings import BuildSettings
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text import captions_from_taxon

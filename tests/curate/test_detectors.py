@@ -6,14 +6,15 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from make_detector import TOML, draw_label, make_model, train_detector
 from onnx import TensorProto, helper
 
-from bioclip_jax.curate.cleaning import detectors
-from bioclip_jax.curate.cleaning.detectors import load_detector
+from bioclip_jax.curate.build import detectors
+from bioclip_jax.curate.build.detectors import ImageChecks, field_range, load_detector
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import decode
 
@@ -110,12 +111,12 @@ def test_a_model_of_a_fixed_batch_and_channels_last(tmp_path):
         ({"std": "[1, 1]"}, r"std is \[1, 1\]; it must be three numbers above 0"),
         ({"std": "[1, 0, 1]"}, r"std is \[1, 0, 1\]; it must be three numbers above 0"),
         ({"model": '"other.onnx"'}, "other.onnx does not exist"),
-        ({"model": '"bright.toml"'}, "no model that onnxruntime reads"),
+        ({"model": '"bright.toml"'}, "not a model that onnxruntime reads"),
         ({"size": "32"}, r"its input is \['n', 3, 64, 64\], but NCHW with size 32 is \['batch', 3, 32, 32\]"),
         ({"layout": '"NHWC"'}, "set layout and size to fit"),
         ({"output": '"z"'}, "has no output 'z'; it has y"),
         ({"output": "1"}, "has no output 1; it has y"),
-        ({"name": "]"}, "no TOML file"),
+        ({"name": "]"}, "not a TOML file"),
     ],
 )
 def test_a_description_that_does_not_fit_is_named(tmp_path, entries, message):
@@ -128,7 +129,11 @@ def test_a_description_that_does_not_fit_is_named(tmp_path, entries, message):
 @pytest.mark.parametrize(
     ("model", "entries", "message"),
     [
-        (reducing_model([], [0, 1, 2, 3]), {}, r"output y of 2 images is \[\]; it must begin with them"),
+        (
+            reducing_model([], [0, 1, 2, 3]),
+            {},
+            r"output y of 2 images is \[\]; its first axis must be theirs",
+        ),
         (reducing_model(["n", 3], [2, 3]), {"column": "3"}, r"output y is \[2, 3\]; it has no column 3"),
         (reducing_model(["n", 3, 64], [3]), {}, r'output y is \[2, 3, 64\]; it has no column -1, try "max"'),
     ],
@@ -164,3 +169,61 @@ def test_the_documented_example_is_the_one_that_is_tested():
     documented = tomllib.loads(textwrap.dedent("\n".join(indented)))
     assert tomllib.loads(TOML).items() <= documented.items()
     onnx.checker.check_model(onnx.load_from_string(make_model(np.zeros((13, 1)), [0])))
+
+
+RNG = np.random.default_rng(0)
+
+
+def noisy(light: np.ndarray | float, deviation: float, height: int = 300, width: int = 400) -> np.ndarray:
+    values = np.zeros((height, width, 3)) + light
+    return np.clip(values + RNG.normal(0, deviation, values.shape), 0, 255).astype(np.uint8)
+
+
+def specimen(radius: int) -> np.ndarray:
+    return cv2.circle(noisy(250, 1, 600, 800), (300, 200), radius, (90, 80, 70), -1)
+
+
+BLANK = {
+    "blank": noisy(128, 0),
+    "white page": noisy(254, 1),
+    "covered lens": noisy(3, 4),
+    "covered lens, high sensitivity": noisy(8, 10),
+    "paper that darkens to its corners": noisy(
+        240 - 8 * np.hypot(*np.mgrid[-1:1:300j, -1:1:400j])[..., None], 2
+    ),
+}
+SOUND = {
+    "a small insect on white": specimen(10),
+    "a specimen on white": specimen(150),
+    "sky": noisy(np.linspace(120, 180, 300)[:, None, None], 2),
+    "red on green of one lightness": cv2.rectangle(
+        noisy([90, 130, 60], 2), (100, 100), (300, 200), (170, 92, 60), -1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLANK)
+def test_pictures_of_nothing_are_uniform(name):
+    cause, detail = ImageChecks()(BLANK[name], 400, 300) or ("kept", "")
+    assert (cause, detail) == ("uniform", f"range {field_range(BLANK[name])} of 255"), name
+    assert ImageChecks(min_range=0)(BLANK[name], 400, 300) is None
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_pictures_of_something_are_not(name):
+    assert ImageChecks()(SOUND[name], 800, 600) is None, field_range(SOUND[name])
+
+
+def test_the_size_that_counts_is_the_stored_one():
+    assert ImageChecks(min_side=32)(SOUND["sky"], 31, 400) == ("tiny", "31 x 400 pixels")
+    assert ImageChecks(min_side=32)(SOUND["sky"][:8, :8], 32, 32) != ("tiny", "32 x 32 pixels")
+    assert ImageChecks(min_side=0, min_range=0)(SOUND["sky"], 1, 1) is None
+
+
+@pytest.mark.shared_data
+def test_no_photograph_is_removed(shared_data):
+    files = sorted((shared_data / "produce").glob("*/images/**/*.jpg"))[::4]
+    for file in files:
+        pixels = decode(file.read_bytes(), 64)
+        assert ImageChecks()(pixels, 256, 256) is None, file
+        assert field_range(pixels) > 100, file

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.cleaning import duplicates
-from bioclip_jax.curate.cleaning.duplicates import decide_duplicates, decide_leakage
+from bioclip_jax.curate.dedup import duplicates
+from bioclip_jax.curate.dedup.duplicates import decide_duplicates, decide_leakage
 
 
 def near_hashes(rng: np.random.Generator, count: int, centres: int, spread: int) -> np.ndarray:
@@ -62,14 +62,14 @@ def test_the_decisions_are_those_of_taking_samples_one_by_one(seed, count, sprea
     )
     quality = quality[[contents.index(content) for content in contents]]
     observations = rng.integers(-1, 2, count)
-    most = duplicates._most_pairs
-    duplicates._most_pairs = (lambda count: 1) if halve else most
+    limit = duplicates._max_pairs
+    duplicates._max_pairs = (lambda count: 1) if halve else limit
     try:
         found = decide_duplicates(
             contents, hashes, quality, priority, observations, distance=24, observation_distance=36
         )
     finally:
-        duplicates._most_pairs = most
+        duplicates._max_pairs = limit
     expected = one_by_one(contents, hashes, quality, priority, observations, 24, 36)
     assert found.decision.tolist() == [decision for decision, _, _ in expected]
     for i, (decision, bits, original) in enumerate(expected):

@@ -10,8 +10,8 @@ from build_inputs import encoded, photograph
 from PIL import Image
 
 from bioclip_jax.cli import main
-from bioclip_jax.curate.building.resize import decode_reduced, resized_jpeg
-from bioclip_jax.curate.building.settings import BuildSettings
+from bioclip_jax.curate.build.resize import decode_reduced, resized_jpeg
+from bioclip_jax.curate.build.settings import BuildSettings
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import decode
 from bioclip_jax.pipeline.sources import open_source

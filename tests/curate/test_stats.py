@@ -18,13 +18,13 @@ from build_inputs import encoded, jpeg, make_folder, photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.building.build import build_shards
-from bioclip_jax.curate.building.settings import BuildSettings
-from bioclip_jax.curate.counting.abundance import gini, long_tail, quantiles
-from bioclip_jax.curate.counting.report.tree import MOST_CHILDREN, OTHERS, pruned_tree
-from bioclip_jax.curate.counting.stats import shard_stats
-from bioclip_jax.curate.counting.table import print_stats
-from bioclip_jax.curate.counting.tally import Tally, TaxonTally, count_range, image_header
+from bioclip_jax.curate.build.build import build_shards
+from bioclip_jax.curate.build.settings import BuildSettings
+from bioclip_jax.curate.stats.abundance import gini, long_tail, quantiles
+from bioclip_jax.curate.stats.counts import SampleCounts, TaxonCounts, count_range, image_header
+from bioclip_jax.curate.stats.report.tree import MOST_CHILDREN, OTHERS, pruned_tree
+from bioclip_jax.curate.stats.stats import shard_stats
+from bioclip_jax.curate.stats.table import print_stats
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage
@@ -198,7 +198,7 @@ def test_built_folder_tells_of_removals(tmp_path: Path):
 def test_foreign_or_damaged_catalogue_is_named(known: Path, tmp_path: Path):
     (tmp_path / "a.tar").write_bytes((known / "shard-00000.tar").read_bytes())
     pq.write_table(pa.table({"x": [1]}), tmp_path / "catalogue.parquet")
-    with pytest.raises(UserError, match="catalogue.parquet is no catalogue of a build.*no column source"):
+    with pytest.raises(UserError, match="catalogue.parquet is not a build.s catalog.*no column source"):
         shard_stats(tmp_path)
     (tmp_path / "catalogue.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(UserError, match="catalogue.parquet cannot be read"):
@@ -221,7 +221,7 @@ def test_mistakes_are_told(tmp_path: Path, location: str, report: str | None, me
 
 def test_workers_do_without_jax(known: Path):
     program = (
-        "import sys; from bioclip_jax.curate.counting.stats import count_range, open_source; "
+        "import sys; from bioclip_jax.curate.stats.stats import count_range, open_source; "
         f"count_range(open_source({str(known)!r}), (0, 0, 3)); print('jax' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -321,14 +321,14 @@ lineages = st.tuples(*[names] * 7).filter(any)
 @settings(max_examples=50)
 @given(st.dictionaries(lineages, st.integers(1, 50), min_size=1, max_size=60), st.integers(0, 9))
 def test_tree_adds_up(counts: dict, without: int):
-    tree = pruned_tree({lineage: TaxonTally(images) for lineage, images in counts.items()}, without)
+    tree = pruned_tree({lineage: TaxonCounts(images) for lineage, images in counts.items()}, without)
     assert tree["i"] == sum(counts.values()) + without
     check_sums(tree)
 
 
 def test_tree_merges_small_taxa():
     taxa = {
-        ("K", "P", "C", "O", "F", f"G{n % 200}", f"s{n}"): TaxonTally(1 + (n == 7) * 90) for n in range(3000)
+        ("K", "P", "C", "O", "F", f"G{n % 200}", f"s{n}"): TaxonCounts(1 + (n == 7) * 90) for n in range(3000)
     }
     tree = pruned_tree(taxa)
     check_sums(tree)
@@ -355,7 +355,7 @@ def check_sums(node: dict) -> None:
 def test_ranges_add_up(known: Path, cuts: list[int]):
     source = open_source(known)
     edges = sorted({0, 15, *cuts})
-    tally = Tally()
+    tally = SampleCounts()
     for first, end in reversed(list(zip(edges, edges[1:]))):
         tally.add(count_range(source, (5, first, end)))
     assert tally == count_range(source, (5, 0, 15))

@@ -16,8 +16,8 @@ import pytest
 from build_inputs import jpeg, photograph
 from PIL import Image
 
-from bioclip_jax.curate.counting.report.charts import rank_abundance, size_grid, size_histogram
-from bioclip_jax.curate.counting.stats import shard_stats
+from bioclip_jax.curate.stats.report.charts import rank_abundance, size_grid, size_histogram
+from bioclip_jax.curate.stats.stats import shard_stats
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.markup import data_size, json_text, number, share
 from bioclip_jax.pipeline.sources import Sample

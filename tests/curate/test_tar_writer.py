@@ -10,8 +10,8 @@ from build_inputs import encoded, jpeg, photograph, taxon
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.building.job import chunk_starts
-from bioclip_jax.curate.building.prepare import shard_key
+from bioclip_jax.curate.build.ingest import shard_key
+from bioclip_jax.curate.build.layout import chunk_starts
 from bioclip_jax.curate.tar_writer import TarShardWriter, _header, image_kind
 from bioclip_jax.pipeline.sources import Sample, open_source
 from bioclip_jax.text import CAPTION_FILES, MissingCaption, captions_from_taxon

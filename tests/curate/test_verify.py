@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from bioclip_jax.curate.verify import print_report, verify_shards
 from bioclip_jax.curate.verify.checks import find_disagreement
 from bioclip_jax.curate.verify.findings import ERRORS, NOTES
-from bioclip_jax.curate.verify.names import safe_key, unsafe
-from bioclip_jax.curate.verify.raw import read_key
+from bioclip_jax.curate.verify.raw_samples import read_key, safe_key, unsafe
 from bioclip_jax.curate.verify.shards import Shard, check_shard
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline import train_batches
@@ -190,7 +189,7 @@ def test_records(tmp_path):
 
 def test_one_sample_is_in_memory_at_a_time(tmp_path, monkeypatch):
     """A sparse member of 20 GB is told by its size, and passed over."""
-    monkeypatch.setattr("bioclip_jax.curate.verify.raw.LARGEST_TEXT", 100)
+    monkeypatch.setattr("bioclip_jax.curate.verify.raw_samples.LARGEST_TEXT", 100)
     huge = tarfile.TarInfo("huge.jpg")
     huge.size = 20 << 30
     with (tmp_path / "a.tar").open("wb") as file:
@@ -214,7 +213,7 @@ def test_mistakes_of_the_caller(tmp_path):
     (shards / "b.tar").write_bytes(tar(*sample(0, image=b"")))
     with pytest.raises(UserError, match="does not exist"):
         verify_shards(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="no shard by its name"):
+    with pytest.raises(UserError, match="not named like a shard"):
         verify_shards(__file__)
     with pytest.raises(UserError, match="not on this machine"):
         verify_shards("s3://bucket/shards")
@@ -263,7 +262,7 @@ def test_no_damage_crashes_it(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damage") / "a.tar"
     path.write_bytes(content)
     result = check_shard(Shard(path, "a.tar"))
-    assert len(result.keys) == len(result.places) == len(result.sound)
+    assert len(result.keys) == len(result.positions) == len(result.sound)
     assert all(kind in ERRORS or kind in NOTES or kind in ("png", "gif") for kind in result.findings.counts)
     if how == "cut" and len(content) <= len(SMALL.rstrip(b"\0")):
         assert {"cut_off_tar", "empty_file"} & set(result.findings.counts), "a tar that is cut off went by"
@@ -287,7 +286,7 @@ def test_samples_are_those_that_training_reads(tmp_path_factory, names, format):
         tar(*((f"{stem}.{kind}", b"content") for stem, kind in names), format=format)
     )
     result = check_shard(Shard(folder / "a.tar", "a.tar"))
-    keys = [read_key(folder / "a.tar", int(place)) for place in result.places]
+    keys = [read_key(folder / "a.tar", int(place)) for place in result.positions]
     if keys:
         source = open_source(folder)
         assert keys == [source[number].key for number in range(len(source))]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from made_shards import encoded, good_sample, picture, plain_tar
 
-from bioclip_jax.curate.counting import shard_stats
+from bioclip_jax.curate.stats import shard_stats
 from bioclip_jax.curate.verify import verify_shards
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches

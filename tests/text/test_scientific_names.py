@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.taxonomy.authors import same_author
+from bioclip_jax.curate.align.match import same_author
 from bioclip_jax.text.scientific_names import NO_NAME, parse_any_name, parse_name
 
 CANONICAL = {

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bioclip_jax.curate.building import BuildSettings, build_shards
+from bioclip_jax.curate.build import BuildSettings, build_shards
 from bioclip_jax.evaluate import candidates
 from bioclip_jax.pipeline import train_batches
 from bioclip_jax.pipeline.images import CAUSES

@@ -1,4 +1,4 @@
-"""Verify shards: read everything, say what is wrong where, and write clean copies."""
+"""Verify shards: read everything, report all findings, and write repaired copies."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Whether one sample is sound, and what it looks like when it is written again."""
+"""Checks of one sample: image, captions and their agreement, and the cleaned copy of a sound sample."""
 
 import io
 from collections.abc import Mapping
@@ -22,25 +22,24 @@ from bioclip_jax.text import (
 )
 
 from .findings import Findings
-from .names import safe_key, shown
-from .raw import RawSample
+from .raw_samples import RawSample, quoted, safe_key
 
 _SCIENTIFIC = ("scientific_name", "sci", "sci_com")
 _TAXONOMIC = ("taxonomic_name", "taxon", "taxon_com")
 _TAGGED = ("taxonTag", "taxonTag_com")
 _COMMON = ("common_name", "com")
-# As training reads.
+# As training reads images.
 _READ = ReadOptions(strict=True)
 
 
 def check_sample(raw: RawSample, findings: Findings) -> bool:
-    """Whether the sample can be trained on after clean_sample; everything odd about it goes to `findings`."""
+    """Add all defects of a sample to `findings`, and return True if clean_sample makes it fit for training."""
     image_is_sound = _check_image(raw, findings)
     return _check_captions(raw, findings) and image_is_sound
 
 
 def clean_sample(raw: RawSample) -> Sample:
-    """A sound sample with a safe key and all captions; those that are empty or no UTF-8 are made from the others."""
+    """Return a sound sample with a safe key and all captions; invalid ones are rebuilt from the others."""
     texts = {}
     for name, content in raw.captions.items():
         try:
@@ -62,18 +61,18 @@ def _check_image(raw: RawSample, findings: Findings) -> bool:
     except BadImage as error:
         findings.error(error.cause, raw.key, str(error))
         return False
-    except Exception as error:  # Pillow's converters raise whatever they ran into
-        findings.error("unreadable", raw.key, f"it does not become RGB: {error}")
+    except Exception as error:  # Pillow's converters raise errors of many classes
+        findings.error("unreadable", raw.key, f"it cannot be converted to RGB: {error}")
         return False
     if damaged:
-        findings.note("damaged_jpeg", raw.key, "libjpeg warns of damage, but there is a picture")
+        findings.note("damaged_jpeg", raw.key, "libjpeg warns of damage, but the image decodes")
     for kind, message in unusual:
         findings.note(kind, raw.key, message)
     return True
 
 
 def _decode(image: bytes) -> bool:
-    """Decodes an image as training does, and in full; whether libjpeg found fault with it. BadImage if it is bad."""
+    """Decode an image in full, as training does; True if libjpeg reports damage. Raises BadImage."""
     damaged = False
     if image[:2] == b"\xff\xd8":
         try:
@@ -88,7 +87,7 @@ def _decode(image: bytes) -> bool:
 
 
 def _unusual(data: bytes, extension: str) -> list[tuple[str, str]]:
-    """What is not as in a baseline color JPEG, as kinds of notes with a message."""
+    """List deviations from a baseline color JPEG as (kind of note, message)."""
     image = Image.open(io.BytesIO(without_texts(data) if data.startswith(b"\x89PNG\r") else data))
     format = "JPEG" if image.format == "MPO" else image.format
     notes = []
@@ -101,7 +100,7 @@ def _unusual(data: bytes, extension: str) -> list[tuple[str, str]]:
             notes.append(("animated", "an animation, of which only the first frame is read"))
     if image.mode == "CMYK":
         notes.append(("cmyk", "an image in CMYK"))
-    # Pillow opens PNG files of 16-bit colors as 8-bit ones.
+    # Pillow opens 16-bit color PNGs as 8-bit.
     if image.mode.startswith("I;16") or (format == "PNG" and data[24] == 16):
         notes.append(("sixteen_bit", "an image with 16 bits a channel"))
     if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
@@ -122,7 +121,7 @@ def _check_captions(raw: RawSample, findings: Findings) -> bool:
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            findings.error("caption_not_utf8", raw.key, f"{name}: its byte {error.start} is no UTF-8")
+            findings.error("caption_not_utf8", raw.key, f"{name}: byte {error.start} is not UTF-8")
             continue
         if not text.strip():
             findings.error("caption_empty", raw.key, f"{name} is empty")
@@ -139,7 +138,7 @@ def _check_captions(raw: RawSample, findings: Findings) -> bool:
             findings.note("caption_missing", raw.key, f"captions missing: {', '.join(missing)}")
     if unknown := [name for name, text in texts.items() if complete[name] != text.strip()]:
         findings.note("caption_unknown", raw.key, f"captions with words for unknown: {', '.join(unknown)}")
-    # Also those made from others: training and a repaired copy would have them.
+    # Completed captions count too: training and a repaired copy would use them.
     if disagreement := find_disagreement(complete):
         findings.error("captions_disagree", raw.key, disagreement)
         return False
@@ -147,7 +146,7 @@ def _check_captions(raw: RawSample, findings: Findings) -> bool:
 
 
 def find_disagreement(captions: Mapping[str, str]) -> str | None:
-    """In words, how captions of one sample name different taxa or different common names; None if they do not."""
+    """Describe captions of one sample that name different taxa or common names; None if all agree."""
     scientific, taxonomic, common, tagged = {}, {}, {}, {}
     for kind, text in captions.items():
         if kind == PLAIN_TYPE:
@@ -162,23 +161,22 @@ def find_disagreement(captions: Mapping[str, str]) -> str | None:
             if kind in kinds:
                 names[kind] = name
     for kind, name in tagged.items():
-        # Without a taxonomy the tagged captions have the plain name, in which a rank's word may stand by
-        # chance.
+        # Without a taxonomy, tagged captions hold the plain name, which may contain a rank's word by chance.
         taxonomic[kind] = name if name in taxonomic.values() else _untagged(name)
     for names in (scientific, taxonomic, common):
         (first, value), *others = names.items() or [("", "")]
         for kind, other in others:
             if other != value:
-                return f"{first} says {shown(value)}, {kind} says {shown(other)}"
+                return f"{first} says {quoted(value)}, {kind} says {quoted(other)}"
     if scientific and taxonomic:
         (first, value), (kind, other) = next(iter(scientific.items())), next(iter(taxonomic.items()))
         if not _is_named_in(value, other):
-            return f"{first} says {shown(value)}, which is not in {kind}, {shown(other)}"
+            return f"{first} says {quoted(value)}, which is not in {kind}, {quoted(other)}"
     return None
 
 
 def _is_named_in(scientific: str, taxonomic: str) -> bool:
-    """True if a scientific name may be that of a taxonomic one, which has no authors and one epithet of several."""
+    """True if a scientific name, with authors and infraspecific epithets, may belong to a taxonomic name."""
     words = set(taxonomic.split())
     if set(scientific.split()) <= words:
         return True
@@ -192,7 +190,7 @@ def _unprefixed(text: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without what captions add to it: the full stop, and white space."""
+    """Strip a name of the caption's final period and extra white space."""
     return " ".join(name.split()).rstrip(".").rstrip()
 
 

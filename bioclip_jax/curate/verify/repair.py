@@ -1,4 +1,4 @@
-"""Clean copies of shards: their sound samples, with safe names and all captions, in another folder."""
+"""Repair shards: copy their sound samples, with safe names and complete captions, to a new folder."""
 
 import json
 import os
@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from bioclip_jax.curate.executors import map_in_order
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_folder
 
 from .checks import clean_sample
 from .findings import Findings
-from .raw import is_records, read_samples
+from .raw_samples import is_records, read_samples
 from .shards import SIZES_FILE, Shard
-from .workers import in_order
 
-# Completing captions adds ten members to a sample; most shards have them already.
+# Upper bound per sample: completing captions adds up to ten members, which most shards already have.
 _ADDED_BYTES = 10 * 1024
 
 
@@ -35,14 +35,14 @@ class _Copy:
 
 
 def check_output(output: Path, folder: Path) -> None:
-    """UserError if `output` has something in it, or is the folder that is repaired, or in it, or around it."""
-    here, there = output.resolve(), folder.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):
+    """Raise UserError unless `output` is new or empty and disjoint from the repaired folder."""
+    target, source = output.resolve(), folder.resolve()
+    if target.is_relative_to(source) or source.is_relative_to(target):
         raise UserError(
-            f"{output} is not apart from {folder}; shards are not repaired in place, name another folder"
+            f"{output} overlaps with {folder}; shards are not repaired in place, name another folder"
         )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} is there already and not an empty folder; name a new one")
+        raise UserError(f"{output} exists and is not an empty folder; name a new one")
     check_folder(output, "the --repair folder", parents=True)
 
 
@@ -52,16 +52,14 @@ def repair_shards(
     output: Path,
     processes: int | None,
 ) -> dict[str, Any]:
-    """Writes each shard's sound samples to a shard of the same name, and sizes.json; returns what was written.
+    """Write each shard's sound samples to a shard of the same name, and sizes.json.
 
-    The folder is there when all of it is. Shards without a sound sample are left out. UserError if the disk
-    is too small or nothing is sound.
+    The folder appears once it is complete; shards without a sound sample are skipped. Returns output, and the
+    numbers of shards and samples. Raises UserError if the disk is too small or no sample is sound.
     """
     samples = sum(int(mask.sum()) for mask in sound)
     if not samples:
-        raise UserError(
-            f"no sample is sound, so {output} is not written; get the shards again from where they came"
-        )
+        raise UserError(f"no sample is sound, so {output} is not written; download or build the shards again")
     with _folder_beside(output) as partial:
         needed = sum(shard.path.stat().st_size for shard in shards) + samples * _ADDED_BYTES
         if (free := shutil.disk_usage(partial).free) < needed:
@@ -71,7 +69,7 @@ def repair_shards(
         copies = [
             _Copy(shard, mask, partial / shard.name) for shard, mask in zip(shards, sound) if mask.any()
         ]
-        for _ in in_order(_write, copies, processes, "writing shards"):
+        for _ in map_in_order(_write, copies, processes, "writing shards"):
             pass
         for folder in {copy.target.parent for copy in copies}:
             sizes = {
@@ -101,7 +99,7 @@ def _write(copy: _Copy) -> None:
 
 @contextmanager
 def _folder_beside(output: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `output` when the block ends well, and is removed when it does not."""
+    """Yield a temporary folder that is renamed to `output` on success and removed on failure."""
     partial = output.with_name(f"{output.name}.partial-{uuid.uuid4().hex}")
     try:
         partial.mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""Every header of a tar, sound or not, in order; reading goes on behind damage where another header stands.
+"""All headers of a tar in order, with its damage; reading resumes at the next valid header.
 
-Stricter than pipeline.sources.tar_format, which only has to find samples: what it passes over is told here.
+Stricter than pipeline.sources.tar_format, which only needs to find samples and skips damage silently.
 """
 
 import re
@@ -17,16 +17,16 @@ _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*").fullmatch
 _PAX_RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _EXTENDED = b"LKxg"
-# A name and some times: what is larger is no extended header that anyone needs.
-_LONGEST_EXTENDED = 1 << 20
+# Extended headers hold names and times; a larger one is damage.
+_MAX_EXTENDED = 1 << 20
 _CHUNK = 1 << 20
 _END = bytes(BLOCK)
 
 
 class Entry(NamedTuple):
-    """A member: `start` is where its first header lies, extended ones included, `position` its own; `data` its content.
+    """A member. Offsets: start of its first header, extended ones included; position of its own; data.
 
-    type: the header's letter, b"0" for a regular file. target: what a link leads to.
+    type: the header's letter, b"0" for a regular file. target: of a link.
     """
 
     start: int
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """A place that cannot be read on from; `kind` is one of findings.ERRORS or NOTES."""
+    """Damage at a byte; `kind` is one of findings.ERRORS or NOTES."""
 
     position: int
     kind: str
@@ -54,16 +54,16 @@ class _Header(NamedTuple):
 
 
 def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
-    """The members of an archive of `end` bytes, and where it is damaged. OSError if it cannot be read."""
+    """Yield members and damage of an archive of `end` bytes. Raises OSError if it cannot be read."""
     if end == 0:
-        yield Damage(0, "empty_file", "it is empty")
+        yield Damage(0, "empty_file", "the file is empty")
         return
     position, start, long_name, pax = 0, 0, b"", {}
     while True:
         block = _read(file, position, BLOCK)
         if len(block) < BLOCK:
-            where = "inside a header" if block else "the end mark is missing"
-            yield Damage(position, "cut_off_tar", f"it is cut off: {where}")
+            where = "inside a header" if block else "its end marker is missing"
+            yield Damage(position, "cut_off_tar", f"the tar is truncated: {where}")
             return
         if block == _END:
             after = _first_nonzero(file, position, end)
@@ -71,10 +71,10 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
                 return
             following = _next_header(file, after // BLOCK * BLOCK, end)
             if following is None:
-                yield Damage(after, "data_after_end", "there is data behind the end mark")
+                yield Damage(after, "data_after_end", "there is data after the end marker")
                 return
             yield Damage(
-                following, "joined_tar", "another tar begins behind the end mark; webdataset stops before it"
+                following, "joined_tar", "another tar begins after the end marker; webdataset stops before it"
             )
             position = start = following
             long_name, pax = b"", {}
@@ -83,12 +83,10 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
         if header is None:
             following = _next_header(file, position + BLOCK, end)
             if position == 0 and following is None:
-                yield _no_tar(block)
+                yield _not_a_tar(block)
                 return
-            passed = (end if following is None else following) - position
-            yield Damage(
-                position, "damaged_header", f"there is no sound tar header; {passed} bytes are passed over"
-            )
+            skipped = (end if following is None else following) - position
+            yield Damage(position, "damaged_header", f"no valid tar header; skipped {skipped} bytes")
             if following is None:
                 return
             position = start = following
@@ -97,10 +95,10 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
         data, size = position + BLOCK, header.size
         if header.type in _EXTENDED:
             if data + size > end:
-                yield Damage(position, "cut_off_tar", "it is cut off inside an extended header")
+                yield Damage(position, "cut_off_tar", "the tar is truncated inside an extended header")
                 return
-            if size > _LONGEST_EXTENDED:
-                yield Damage(position, "damaged_header", f"an extended header of {size} bytes is passed over")
+            if size > _MAX_EXTENDED:
+                yield Damage(position, "damaged_header", f"skipped an extended header of {size} bytes")
             elif header.type == b"L":
                 long_name = _read(file, data, size).rstrip(b"\0")
             elif header.type == b"x":
@@ -111,10 +109,12 @@ def entries(file: BinaryIO, end: int) -> Iterator[Entry | Damage]:
             if pax[b"size"].isdigit() and len(pax[b"size"]) < 20:
                 size = int(pax[b"size"])
             else:
-                yield Damage(position, "damaged_header", "its extended header gives no sound size")
+                yield Damage(position, "damaged_header", "the size in its extended header is invalid")
         if data + size > end:
             yield Damage(
-                position, "cut_off_tar", f"it is cut off: the member needs {data + size - end} bytes more"
+                position,
+                "cut_off_tar",
+                f"the tar is truncated: the member needs {data + size - end} more bytes",
             )
             return
         name = pax.get(b"path") or long_name or header.name
@@ -133,7 +133,7 @@ def _padded(size: int) -> int:
 
 
 def _parse(block: bytes) -> _Header | None:
-    """The header in a block; None if its checksum or its size is not sound."""
+    """Parse a header block; None if its checksum or size is invalid."""
     name, digits, stored, kind, target, magic, prefix = _HEADER.unpack(block)
     checksum, size = _number(stored), _number(digits)
     if size is None or checksum != sum(block) - sum(stored) + 8 * ord(" "):
@@ -152,7 +152,7 @@ def _number(digits: bytes) -> int | None:
 
 
 def _pax(content: bytes) -> dict[bytes, bytes]:
-    """The records "LENGTH KEY=VALUE\\n" of an extended header, up to the first that is none."""
+    """Parse an extended header's records "LENGTH KEY=VALUE\\n", up to the first invalid one."""
     records, position = {}, 0
     while match := _PAX_RECORD.match(content, position):
         finish = position + int(match[1])
@@ -164,18 +164,18 @@ def _pax(content: bytes) -> dict[bytes, bytes]:
 
 
 def _next_header(file: BinaryIO, position: int, end: int) -> int | None:
-    """Where the next sound header stands, on a whole block from `position` on."""
+    """Offset of the next valid header, block-aligned relative to `position`; None if there is none."""
     while position < end:
         chunk = _read(file, position, _CHUNK)
         if not chunk:
             return None
-        found = chunk.find(_MAGIC)
-        while found >= 0:
-            start = found - _MAGIC_AT
+        match = chunk.find(_MAGIC)
+        while match >= 0:
+            start = match - _MAGIC_AT
             if start >= 0 and start % BLOCK == 0 and len(chunk) >= start + BLOCK:
                 if _parse(chunk[start : start + BLOCK]) is not None:
                     return position + start
-            found = chunk.find(_MAGIC, found + 1)
+            match = chunk.find(_MAGIC, match + 1)
         position += len(chunk)
     return None
 
@@ -191,8 +191,8 @@ def _first_nonzero(file: BinaryIO, position: int, end: int) -> int | None:
     return None
 
 
-def _no_tar(block: bytes) -> Damage:
+def _not_a_tar(block: bytes) -> Damage:
     for magic, name in _COMPRESSED.items():
         if block.startswith(magic):
-            return Damage(0, "compressed_tar", f"it is compressed with {name}; uncompress it")
-    return Damage(0, "not_a_tar", "it is no tar")
+            return Damage(0, "compressed_tar", f"it is compressed with {name}; decompress it")
+    return Damage(0, "not_a_tar", "it is not a tar")
