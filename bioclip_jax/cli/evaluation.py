@@ -47,7 +47,7 @@ def open_data(location: Any, split: str) -> Any:
 
 
 def eval_protocol(arguments: argparse.Namespace) -> Result:
-    from bioclip_jax.evaluate import Location, check_results_folder, protocol_of, single
+    from bioclip_jax.evaluate import Location, check_results_folder, make_protocol, single_entry_suite
     from bioclip_jax.pipeline.sources import data_files
 
     images, labels = arguments.images, arguments.labels
@@ -61,9 +61,9 @@ def eval_protocol(arguments: argparse.Namespace) -> Result:
     if "candidates" in options:
         options["candidates"] = _candidates(options["candidates"], options["text_type"])
     location = Location(arguments.data, images, labels, arguments.protocol, arguments.data_root)
-    protocol = protocol_of(arguments.protocol, options)
+    protocol = make_protocol(arguments.protocol, options)
     if arguments.all_checkpoints:
-        return _all_checkpoints(arguments, single(protocol, location, open_data))
+        return _all_checkpoints(arguments, single_entry_suite(protocol, location, open_data))
     from bioclip_jax.evaluate import evaluate_protocol
 
     result = evaluate_protocol(

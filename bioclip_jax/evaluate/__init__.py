@@ -1,4 +1,4 @@
-"""BioCLIP 2's evaluation protocols, one by one, as a suite, while training and over checkpoints."""
+"""Evaluate models by BioCLIP 2's protocols: one protocol, a suite, during training, over checkpoints."""
 
 import lazy_loader
 
@@ -7,10 +7,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "checkpoints": ["evaluate_checkpoints"],
         "class_names": ["candidates"],
+        "evaluator": ["Evaluator", "evaluate_protocol", "evaluate_suite"],
         "hook": ["EvaluationHook"],
-        "protocols": ["protocol_of"],
+        "protocols": ["make_protocol"],
         "results": ["check_results_folder"],
-        "run": ["Evaluator", "evaluate_protocol", "evaluate_suite"],
-        "suite": ["Location", "read_suite", "single"],
+        "suite": ["Location", "read_suite", "single_entry_suite"],
     },
 )

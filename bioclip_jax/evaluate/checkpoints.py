@@ -1,69 +1,53 @@
-"""Every checkpoint of a training run, scored by the same code."""
+"""Evaluate every checkpoint of a training run."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from bioclip_jax.checkpoint import TrainingDirectory
-from bioclip_jax.convert import Transform
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import ReadOptions
-from bioclip_jax.predict import VectorCache
 
-from .protocol import Score
+from .evaluator import Evaluator, EvaluatorOptions, score_entries, utc_now
+from .protocols import Score
 from .results import (
     RESULTS_FILE,
-    is_same,
-    plain,
-    prepare_folder,
+    is_current,
+    make_folder,
     read_json,
+    to_json_types,
     versions,
     write_json,
     write_table,
 )
-from .run import Evaluator, score_entries, today
 from .suite import Suite
 
 
 def evaluate_checkpoints(
-    run: Path,
-    suite: Suite,
-    output: Path,
-    *,
-    batch_size: int | None = None,
-    device: str | None = None,
-    cache: bool | VectorCache = True,
-    transform: Transform | None = None,
-    reading: ReadOptions | None = None,
+    run: Path, suite: Suite, output: Path, **options: Unpack[EvaluatorOptions]
 ) -> dict[str, Any]:
-    """Score each checkpoint of the training directory `run` by a suite (of one entry, as `single` makes it, or more).
+    """Score each checkpoint of the training directory `run` by a suite.
 
-    Args: `output`, a folder for results.json, results.csv and results.png. Steps that it holds of the same
-      weights, data and options are not scored again, and those whose checkpoints have been removed since are
-      kept. The others as Evaluator.
+    output: folder for results.json, results.csv and results.png. Its earlier results of the same weights,
+    data and options are kept, also those of checkpoints removed since.
     Returns: the content of results.json: "run", "date", "versions", "skipped", "failed" (by "step N, ENTRY"),
-      and "steps": [{"step", "fingerprint", "transform", "scores" (the headline figure of each entry),
-      "entries" (as evaluate_suite)}].
-    Errors: UserError if `run` is no training directory, or has no checkpoint.
+      and "steps": [{"step", "fingerprint", "transform", "scores" (headline figure of each entry), "entries"
+      (as evaluate_suite)}].
+    Errors: UserError if `run` is not a training directory, or has no checkpoint.
     """
     directory = TrainingDirectory(Path(str(run).removeprefix("local-dir:")).expanduser())
     if not TrainingDirectory.is_one(directory.path):
-        raise UserError(f"{run} is no training directory, and only such a one has checkpoints; give one")
+        raise UserError(f"{run} is not a training directory; give one, since only those have checkpoints")
     if not (steps := directory.steps()):
         raise UserError(f"{run} has no checkpoint yet; wait for the first")
-    output = prepare_folder(Path(output))
+    output = make_folder(Path(output))
     earlier = read_json(output / RESULTS_FILE)
-    done = {
-        found["step"]: found
-        for found in earlier.get("steps", [])
-        if earlier.get("run") == str(directory.path)
-    }
+    kept = earlier.get("steps", []) if earlier.get("run") == str(directory.path) else []
     results: dict[str, Any] = {
         "run": str(directory.path),
-        "date": today(),
+        "date": utc_now(),
         "versions": versions(),
         "skipped": {entry.name: entry.reason for entry in suite.skipped},
         "failed": {},
@@ -71,34 +55,35 @@ def evaluate_checkpoints(
     }
     for name, reason in results["skipped"].items():
         print(f"{name}: skipped ({reason})", file=sys.stderr)
-    # All of it at first, so that a run that is stopped loses nothing that an earlier one has found.
-    found = {step: _current(done[step], suite) for step in done}
+    # Start from all earlier results, so that an interrupted run loses none of them.
+    earlier_steps = {result["step"]: result for result in kept}
+    by_step = {step: _current_results(result, suite) for step, result in earlier_steps.items()}
     for step in steps:
         print(f"step {step}:", file=sys.stderr)
         try:
-            checkpoint = directory.checkpoints / str(step)
-            how = {"batch_size": batch_size, "device": device, "cache": cache, "transform": transform}
-            evaluator = Evaluator(str(checkpoint), **how, reading=reading)
+            evaluator = Evaluator(str(directory.checkpoints / str(step)), **options)
         except UserError as problem:
-            # A run that goes on removes its old checkpoints meanwhile.
+            # A run in progress removes old checkpoints.
             print(f"step {step}: failed ({problem})", file=sys.stderr)
             results["failed"][f"step {step}"] = str(problem)
         else:
-            found[step] = _score(evaluator, step, suite, done.get(step, {}), results["failed"])
-            # One model at a time on the device.
+            by_step[step] = _score_step(
+                evaluator, step, suite, earlier_steps.get(step, {}), results["failed"]
+            )
+            # Frees the device before the next model is loaded.
             del evaluator
-        # By step; those of which nothing is left, say because the suite is another now, are left out.
-        results["steps"] = [found[step] for step in sorted(found) if found[step]["entries"]]
+        # Steps without a result, as after a change of the suite, are dropped.
+        results["steps"] = [by_step[step] for step in sorted(by_step) if by_step[step]["entries"]]
         _write(output, results)
-    return plain(results)
+    return to_json_types(results)
 
 
-def _score(
+def _score_step(
     evaluator: Evaluator, step: int, suite: Suite, earlier: Mapping[str, Any], failed: dict[str, str]
 ) -> dict[str, Any]:
-    made_by = {"fingerprint": evaluator.fingerprint, "transform": evaluator.transform}
-    same = {key: earlier.get(key) for key in made_by} == made_by
-    entries: dict[str, Any] = _current(earlier, suite)["entries"] if same else {}
+    model = {"fingerprint": evaluator.fingerprint, "transform": evaluator.transform}
+    same_model = {key: earlier.get(key) for key in model} == model
+    entries: dict[str, Any] = _current_results(earlier, suite)["entries"] if same_model else {}
 
     def on_scored(name: str, result: dict[str, Any], score: Score) -> None:
         entries[name] = result
@@ -106,17 +91,17 @@ def _score(
     def on_failed(name: str, reason: str) -> None:
         failed[f"step {step}, {name}"] = reason
 
-    waiting = [entry for entry in suite.entries if entry.name not in entries]
-    score_entries(evaluator, waiting, on_scored, on_failed)
+    missing = [entry for entry in suite.entries if entry.name not in entries]
+    score_entries(evaluator, missing, on_scored, on_failed)
     entries = {entry.name: entries[entry.name] for entry in suite.entries if entry.name in entries}
-    return {"step": step, **made_by, "scores": _scores(entries), "entries": entries}
+    return {"step": step, **model, "scores": _scores(entries), "entries": entries}
 
 
-def _current(earlier: Mapping[str, Any], suite: Suite) -> dict[str, Any]:
-    """What was found of a step, as far as it is of the suite as it is now."""
+def _current_results(earlier: Mapping[str, Any], suite: Suite) -> dict[str, Any]:
+    """Keep the entries of an earlier step that the suite still has, unchanged."""
     kept = earlier.get("entries", {})
     entries = {
-        entry.name: kept[entry.name] for entry in suite.entries if is_same(kept.get(entry.name, {}), entry)
+        entry.name: kept[entry.name] for entry in suite.entries if is_current(kept.get(entry.name, {}), entry)
     }
     return {**earlier, "scores": _scores(entries), "entries": entries}
 
@@ -130,14 +115,14 @@ def _write(output: Path, results: Mapping[str, Any]) -> None:
 
     write_json(output / RESULTS_FILE, results)
     rows, curves = [], {}
-    for found in plain(results["steps"]):
-        for name, value in found["scores"].items():
+    for result in to_json_types(results["steps"]):
+        for name, value in result["scores"].items():
             if value is None:
                 continue
-            interval = found["entries"][name]["figures"].get("interval")
+            interval = result["entries"][name]["figures"].get("interval")
             low, high = interval or (None, None)
-            rows.append({"step": found["step"], "entry": name, "score": value, "low": low, "high": high})
-            between = (100 * low, 100 * high) if interval else None
-            curves.setdefault(name, []).append((found["step"], 100 * value, between))
+            rows.append({"step": result["step"], "entry": name, "score": value, "low": low, "high": high})
+            band = (100 * low, 100 * high) if interval else None
+            curves.setdefault(name, []).append((result["step"], 100 * value, band))
     write_table(output / "results.csv", rows)
     draw_curves(output / "results.png", curves)

@@ -1,4 +1,4 @@
-"""Zero-shot classes: the distinct class texts of labeled samples, as the reference's evaluation makes them."""
+"""Zero-shot classes: the distinct class texts of labeled samples, as in the reference's evaluation."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ _SUBSPECIES = "subspecies"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A class that may be the answer.
+    """A class that can be predicted.
 
-    name: the class text, which goes into the templates and is what tells classes apart. taxon: its lineage,
-    None for a label without one. short_name: for tables, such as "Malus domestica (apple)"; "" for the class
-    text.
+    name: class text, which goes into the templates and identifies the class. taxon: its lineage, None for a
+    label without one. short_name: for tables, such as "Malus domestica (apple)"; "" for the class text.
     """
 
     name: str
@@ -36,21 +35,21 @@ class Candidate:
 
 
 def check_text_type(text_type: str) -> None:
-    """Raise UserError for a text type that does not exist."""
+    """Raise UserError for an unknown text type."""
     if text_type not in TEXT_TYPES:
         raise UserError(f"text type {text_type!r} does not exist; choose from {', '.join(TEXT_TYPES)}")
 
 
 def class_text(taxon: Taxon, text_type: str, subspecies: str = "") -> str:
-    """The class text of a taxon, without "a photo of", which the templates add; "" where no name is known.
+    """Return the class text of a taxon, without the templates' "a photo of"; "" if no name is known.
 
-    As the reference's evaluation: names from kingdom to genus are capitalized, species and subspecies are in
-    lower case, a common name is taken as it is; without a kingdom, or for `sci`, the text is genus, species
-    and subspecies; without a common name the suffix is left out. Where that leaves nothing, it is the lowest
-    known rank for `sci`, all known ranks for `taxon`, and the scientific name for `com`.
+    As in the reference's evaluation: names from kingdom to genus are capitalized, species and subspecies
+    lower-case, a common name is verbatim; without a kingdom, or for `sci`, the text is genus, species and
+    subspecies; without a common name there is no suffix. If that yields nothing, it is the lowest known rank
+    for `sci`, all known ranks for `taxon`, and the scientific name for `com`.
     """
     check_text_type(text_type)
-    taxon = with_reference_case(taxon)
+    taxon = in_reference_case(taxon)
     if text_type == "com" and taxon.common_name:
         return taxon.common_name
     organism = (taxon.genus, taxon.species, subspecies.lower())
@@ -63,17 +62,17 @@ def class_text(taxon: Taxon, text_type: str, subspecies: str = "") -> str:
     return text + suffix if text else taxon.common_name
 
 
-def with_reference_case(taxon: Taxon) -> Taxon:
-    """The taxon with capitalized names, the species epithet in lower case."""
+def in_reference_case(taxon: Taxon) -> Taxon:
+    """Return the taxon with capitalized names and a lower-case species epithet."""
     *higher, species = taxon.lineage()
     return Taxon(*(name.capitalize() for name in higher), species.lower(), taxon.common_name)
 
 
-def label_of(sample: Sample, text_type: str) -> Candidate | None:
-    """The class of a sample with the lineage of that sample alone; None where the source does not say."""
+def sample_class(sample: Sample, text_type: str) -> Candidate | None:
+    """Return the class of a sample, with that sample's own lineage; None if it is unlabeled."""
     taxon = sample.taxon
     if text_type == AS_IS:
-        # A table has its label under class. Where it has ranks too, theirs is cls, and the label is metadata.
+        # A table's label is its class column. If it has ranks too, cls is the rank and class is metadata.
         if label := str(sample.metadata.get("class", "")).strip():
             return Candidate(label, _lineage(taxon) if taxon and taxon.scientific_name else None)
         alone = taxon is not None and taxon == Taxon(class_=taxon.class_)
@@ -82,53 +81,58 @@ def label_of(sample: Sample, text_type: str) -> Candidate | None:
 
 
 def candidates(samples: Iterable[Sample], text_type: str) -> list[Candidate]:
-    """The classes of `samples`, sorted by class text. UserError if no sample has one.
+    """Return the classes of `samples`, sorted by class text. Raises UserError if no sample has one.
 
-    A class has the lineage with the most known ranks among its samples', and the commonest of those.
+    Each class has the lineage with the most known ranks among its samples, and the most common of those.
     """
     taxa: defaultdict[str, Counter[Taxon]] = defaultdict(Counter)
     short_names: dict[str, str] = {}
-    for label in (label_of(sample, text_type) for sample in samples):
+    for label in (sample_class(sample, text_type) for sample in samples):
         if label is not None:
             taxa[label.name][label.taxon] += 1
             short_names.setdefault(label.name, label.short_name)
     if not taxa:
-        wanted = "class column" if text_type == AS_IS else "taxon"
-        raise UserError(f"no sample has a {wanted}, which --text-type {text_type} needs; give labeled data")
-    short_names = unambiguous(short_names)
+        raise no_label(text_type)
+    short_names = unambiguous_names(short_names)
     return [Candidate(name, _best_known(taxa[name]), short_names[name]) for name in sorted(taxa)]
 
 
-def unambiguous(short_names: Mapping[str, str]) -> dict[str, str]:
-    """Short names by class text; one that several classes share, or that is empty, gives way to the class text."""
+def no_label(text_type: str) -> UserError:
+    """Return the error for samples without a single class of this text type."""
+    wanted = "class column" if text_type == AS_IS else "taxon"
+    return UserError(f"no sample has a {wanted}, which --text-type {text_type} needs; give labeled data")
+
+
+def unambiguous_names(short_names: Mapping[str, str]) -> dict[str, str]:
+    """Return short names by class text; an empty or shared one is replaced by the class text."""
     used = Counter(short_names.values())
     return {text: short if short and used[short] == 1 else text for text, short in short_names.items()}
 
 
-def labels(
+def class_indices(
     samples: Iterable[Sample], candidates: Sequence[Candidate], text_type: str
 ) -> Int[np.ndarray, " n"]:
-    """The row in `candidates` of each sample's class; -1 where it is not among them, or not known."""
+    """Return the index in `candidates` of each sample's class; -1 for an unknown or other class."""
     rows = {candidate.name: row for row, candidate in enumerate(candidates)}
-    classes = (label_of(sample, text_type) for sample in samples)
+    classes = (sample_class(sample, text_type) for sample in samples)
     return np.array([-1 if label is None else rows.get(label.name, -1) for label in classes], np.int64)
 
 
-def true_lineage(own: Taxon | None, of_class: Taxon) -> Taxon:
-    """The lineage that an image's answer is compared with, from the image's own and that of its class.
+def true_lineage(own: Taxon | None, class_taxon: Taxon) -> Taxon:
+    """Return the lineage that an image's prediction is compared with.
 
-    It is the class's down to the rank at which the image's own is another, and unknown from there on; a rank
-    that is unknown of the image is no difference.
+    That is the lineage of its class down to the first rank at which the image's own lineage differs, and
+    unknown below; a rank unknown for the image does not differ.
     """
     shared: list[str] = []
-    for name, mine in zip(of_class.lineage(), (own or of_class).lineage()):
-        if mine and name and mine != name:
+    for name, own_name in zip(class_taxon.lineage(), (own or class_taxon).lineage()):
+        if own_name and name and own_name != name:
             break
         shared.append(name)
     return Taxon(*shared)
 
 
-# Images of one species come by the hundred.
+# Cached, since one species has hundreds of images.
 @lru_cache(maxsize=1 << 16)
 def _named(taxon: Taxon, text_type: str, subspecies: str) -> Candidate | None:
     text = class_text(taxon, text_type, subspecies)
@@ -142,7 +146,7 @@ def _named(taxon: Taxon, text_type: str, subspecies: str) -> Candidate | None:
 
 @lru_cache(maxsize=1 << 16)
 def _lineage(taxon: Taxon) -> Taxon:
-    return Taxon(*with_reference_case(taxon).lineage())
+    return Taxon(*in_reference_case(taxon).lineage())
 
 
 def _best_known(taxa: Counter[Taxon | None]) -> Taxon | None:

@@ -1,4 +1,4 @@
-"""What evaluations found, on disk: results.json, which an unfinished run leaves as well, and a CSV a table."""
+"""Evaluation results on disk: results.json, also of an unfinished run, and one CSV per table."""
 
 from __future__ import annotations
 
@@ -16,72 +16,72 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import Reads, atomic_write, check_folder, check_not_read
 from bioclip_jax.pipeline.sources import METADATA_FILES
 
-from .protocol import Score
-from .protocols import options_of
+from .protocols import Score, protocol_options
 from .suite import Entry
 
 RESULTS_FILE = "results.json"
 
 
-def check_results_folder(output: Path | None, reads: Reads = {}, tables: str = "*.csv") -> None:
-    """UserError if results cannot be written to the folder, or would overwrite files that are read.
+def check_results_folder(output: Path | None, reads: Reads | None = None, tables: str = "*.csv") -> None:
+    """Raise UserError if the folder cannot be written, or if results would overwrite input files.
 
-    reads: as check_not_read. tables: the pattern of the names of the tables that will be written.
+    reads: as check_not_read. tables: glob pattern of the tables to be written.
     """
     if output is None:
         return
     check_folder(output, parents=True)
     written = [output / RESULTS_FILE, *(output.glob(tables) if output.is_dir() else ())]
-    check_not_read({f"{path.name} in --output": path for path in written}, reads)
+    check_not_read({f"{path.name} in --output": path for path in written}, reads or {})
 
 
-def prepare_folder(output: Path) -> Path:
-    """The folder that results go to, made if it is not there. UserError if it cannot be made."""
+def make_folder(output: Path) -> Path:
+    """Create the results folder if it does not exist. Raises UserError if it cannot be created."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"the output folder {output} cannot be made ({error.strerror}); name another"
+            f"the output folder {output} cannot be created ({error.strerror}); choose another"
         ) from None
     return output
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON that any reader takes: a figure that is no number is null."""
+    """Write strict JSON, with null for NaN and infinity."""
+    text = json.dumps(to_json_types(content), indent=2, ensure_ascii=False)
     with atomic_write(path) as beside:
-        beside.write_text(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What was written there, {} if nothing was. UserError if it cannot be read."""
+    """Read earlier results, {} if there are none. Raises UserError if they cannot be read."""
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError("it is no object")
+            raise ValueError("not a JSON object")
         return content
     except (OSError, ValueError) as error:
         raise UserError(
-            f"the earlier results {path} cannot be read ({error}); remove the file or name another"
+            f"the earlier results {path} cannot be read ({error}); remove the file or choose another folder"
         ) from None
 
 
-def plain(value: Any) -> Any:
-    """Figures as JSON has them."""
+def to_json_types(value: Any) -> Any:
+    """Convert figures to JSON types: arrays to lists, NaN and infinity to None, other objects to str."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json_types(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [to_json_types(item) for item in value]
     if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist())
+        return to_json_types(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV with the columns of all rows. An empty table is no file."""
+    """Write a CSV with the columns of all rows; no file for an empty table."""
     import csv
 
     if not rows:
@@ -94,24 +94,24 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_tables(folder: Path, name: str, score: Score) -> None:
-    """NAME_TABLE.csv for each table of a score."""
+    """Write NAME_TABLE.csv for each table of a score."""
     for table, rows in score.tables.items():
         write_table(folder / f"{name}_{table}.csv", rows)
 
 
 def entry_result(entry: Entry, score: Score, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What results.json says of one entry."""
+    """Return one entry of results.json."""
     about = {"published": entry.published, "group": entry.group, "score": entry.protocol.score}
     about["also"] = getattr(entry.protocol, "also", {})
-    result = identity(entry) | about | {"figures": score.figures, "seconds": dict(seconds)}
-    return plain(result)
+    result = entry_fingerprint(entry) | about | {"figures": score.figures, "seconds": dict(seconds)}
+    return to_json_types(result)
 
 
-def identity(entry: Entry) -> dict[str, Any]:
-    """What a figure depends on beside the model: if all of it is as it was, so is the figure.
+def entry_fingerprint(entry: Entry) -> dict[str, Any]:
+    """Return everything but the model that figures depend on; equal fingerprints mean equal figures.
 
-    "content" tells data from others by their place, their number and the time of the table that labels them;
-    an image that was replaced by another of the same name goes unnoticed.
+    "content" hashes the location of the data, the number of images, and size and time of the table of labels;
+    it misses an image replaced by another of the same name.
     """
     location = entry.location
     parts: list[Any] = [
@@ -130,20 +130,20 @@ def identity(entry: Entry) -> dict[str, Any]:
             about = path.stat()
             parts.append([path.name, about.st_size, about.st_mtime_ns])
     content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    about = {"protocol": entry.protocol.name, "options": options_of(entry.protocol)}
+    about = {"protocol": entry.protocol.name, "options": protocol_options(entry.protocol)}
     if revision := getattr(entry.protocol, "revision", None):
         about["revision"] = revision
-    return plain(about | {"data": str(location), "content": content})
+    return to_json_types(about | {"data": str(location), "content": content})
 
 
-def is_same(result: Mapping[str, Any], entry: Entry) -> bool:
-    """Whether an earlier result is of this entry as it is now."""
-    now = identity(entry)
-    return "figures" in result and {key: result.get(key) for key in now} == now
+def is_current(result: Mapping[str, Any], entry: Entry) -> bool:
+    """Check that an earlier result has the entry's present fingerprint."""
+    fingerprint = entry_fingerprint(entry)
+    return "figures" in result and {key: result.get(key) for key in fingerprint} == fingerprint
 
 
 def versions() -> dict[str, str]:
-    """Of what decides on a figure's last digits."""
+    """Return package versions that can affect results."""
     from bioclip_jax import __version__
 
     return {"bioclip_jax": __version__, "jax": version("jax"), "scikit-learn": version("scikit-learn")}

@@ -1,4 +1,4 @@
-"""A suite: a YAML file that names many protocols and the data that each is to score."""
+"""Evaluation suites: a YAML file of entries, each a protocol and the data that it scores."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from typing import Any
 from bioclip_jax.errors import DataMissing, UserError, did_you_mean
 from bioclip_jax.pipeline.sources import Source
 
-from .protocol import Protocol
-from .protocols import FOR_ANY_DATA, PROTOCOLS, protocol_of
-from .published import PUBLISHED
+from .protocols import ANY_DATA, PROTOCOLS, Protocol, make_protocol
+from .reference_scores import REFERENCE_SCORES
 
 _SUITE_KEYS = ("data", "entries")
 _ENTRY_KEYS = ("protocol", "data", "images", "labels", "published", "group")
-# Options that are made of other data, which a file cannot hold.
+# Options built from other data, which a file cannot hold.
 _NOT_IN_A_FILE = ("candidates",)
-# An entry's name becomes part of a file's.
+# An entry's name becomes part of file names.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPLIT_IN_NAME = re.compile(r"[\w-]+(/[\w-]+)?:[\w+]+")
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where the data of an entry lie: a name or path, or a folder of images and the table of their labels.
+    """Location of an entry's data: a name or path, or a folder of images and the table of their labels.
 
-    protocol: whose publisher's folder `data` may be, "" for none. root: where publishers' folders lie, if not
-    where they are by default.
+    protocol: protocol whose publisher's folder `data` may be, "" for none. root: parent of the publishers'
+    folders, None for the default.
     """
 
     data: str | None = None
@@ -43,16 +42,16 @@ class Location:
         return self.data if self.data is not None else f"{self.images} with {self.labels}"
 
 
-# From where the data lie and which part of them is meant to the source; DataMissing where they are not there.
+# Opens the source of a location and split; raises DataMissing for absent data.
 OpenData = Callable[[Location, str], Source]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a suite scores under one name.
+    """One named entry of a suite.
 
-    sources: by the protocol's splits. published: whose figures stand beside it, a key of PUBLISHED, or None.
-    group: the entries of one group are one row, their mean.
+    sources: by the protocol's splits. published: key in REFERENCE_SCORES of the scores to compare with, or
+    None. group: entries of one group are reported as one row, their mean.
     """
 
     name: str
@@ -63,13 +62,13 @@ class Entry:
     group: str | None = None
 
     def keys(self) -> dict[str, Hashable]:
-        """By split, what is the same for entries whose images are the same."""
+        """Return a key for each split, equal for entries that read the same images."""
         return {split: (self.location, split) for split in self.sources}
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An entry whose data are not there, and why."""
+    """An entry skipped for absent data, and the reason."""
 
     name: str
     reason: str
@@ -77,16 +76,16 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Suite:
-    """The entries whose data are there and those whose data are not; groups: the names of all of a group's entries."""
+    """Entries with data, entries skipped for absent data, and by group the names of all its entries."""
 
     entries: list[Entry]
     skipped: list[Skipped] = field(default_factory=list)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def single(protocol: Protocol, location: Location, open_data: OpenData) -> Suite:
-    """A suite of one entry, which is called as its protocol. DataMissing where its data are not there."""
-    if protocol.name in FOR_ANY_DATA:
+def single_entry_suite(protocol: Protocol, location: Location, open_data: OpenData) -> Suite:
+    """Return a suite of one entry named after its protocol. Raises DataMissing for absent data."""
+    if protocol.name in ANY_DATA:
         location = dataclasses.replace(location, protocol="")
     _check_split(protocol, location, protocol.name)
     sources = {split: open_data(location, split) for split in protocol.splits}
@@ -94,23 +93,23 @@ def single(protocol: Protocol, location: Location, open_data: OpenData) -> Suite
 
 
 def read_suite(path: Path, open_data: OpenData, *, data_root: Path | None = None) -> Suite:
-    """The suite that the YAML file at `path` describes.
+    """Read a suite from the YAML file at `path`.
 
-        data: /data/evaluation            # where publishers' folders and relative paths start; `data_root`
-        overrides it entries:
+        data: /data/evaluation            # parent of publishers' folders, base of relative paths
+        entries:
           nabirds: {protocol: zero-shot, data: "nabirds:train+test", text_type: asis}
           finches: {protocol: few-shot, images: finches, labels: finches/labels.csv, shots: [1, 5]}
 
-    Without either, relative paths start from the file's folder. `published` of an entry names the row of the
-    paper to stand beside it (by default the entry's name, or its group's); entries of one `group` are one
-    row, their mean.
-    Errors: UserError for a mistake in the file or in data that are there, before anything is scored, and
-      where no entry has its data.
+    `data_root` overrides `data`; without either, relative paths start from the file's folder. `published` of
+    an entry names the row of the paper to compare it with (by default the entry's name, or its group's);
+    entries of one `group` are reported as one row, their mean.
+    Errors: UserError, before anything is scored, for a mistake in the file or its data, and if no entry has
+      its data.
     """
     path = Path(path)
     content = _read_yaml(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no suite; it needs a mapping with the key entries")
+        raise UserError(f"{path} is not a suite; it needs a mapping with the key entries")
     for key in content:
         if key not in _SUITE_KEYS:
             raise UserError(f"{path}: unknown key {key}{did_you_mean(key, _SUITE_KEYS)}")
@@ -131,7 +130,7 @@ def read_suite(path: Path, open_data: OpenData, *, data_root: Path | None = None
             sources = {split: _open(entry, split, open_data, opened, path) for split in entry.protocol.splits}
             entries.append(dataclasses.replace(entry, sources=sources))
         except DataMissing as problem:
-            # A builder begins with its name, which is often the entry's.
+            # A builder's message begins with its name, which is often the entry's.
             skipped.append(Skipped(entry.name, str(problem).removeprefix(f"{entry.name}: ")))
     if not entries:
         raise UserError(f"no entry of {path} has its data ({skipped[0].name}: {skipped[0].reason})")
@@ -139,7 +138,7 @@ def read_suite(path: Path, open_data: OpenData, *, data_root: Path | None = None
 
 
 def _plan(name: Any, options: Any, path: Path, root: Path | None) -> Entry:
-    """An entry whose sources are not open yet."""
+    """Return an entry without its sources."""
     where = f"{path}: {name}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(
@@ -149,15 +148,16 @@ def _plan(name: Any, options: Any, path: Path, root: Path | None) -> Entry:
         raise UserError(f"{where} is {options!r}; it must be a mapping with the key protocol")
     for key in options:
         if key in _NOT_IN_A_FILE:
-            raise UserError(f"{where}.{key} cannot stand in a suite; leave it out")
+            raise UserError(f"{where}.{key} is not an option of a suite; remove it")
     if "protocol" not in options:
-        raise UserError(f"{where} names no protocol; give one of {', '.join(PROTOCOLS)}")
+        raise UserError(f"{where} has no protocol; give one of {', '.join(PROTOCOLS)}")
     others = {str(key): value for key, value in options.items() if key not in _ENTRY_KEYS}
-    protocol = protocol_of(options["protocol"], others, where=where, keys=_ENTRY_KEYS)
+    protocol = make_protocol(options["protocol"], others, where=where, keys=_ENTRY_KEYS)
     location = _location(options, where, protocol, path.parent, root)
     _check_split(protocol, location, where)
     published, group = _text(options, "published", where), _text(options, "group", where)
-    return Entry(name, protocol, {}, location, _published(published, group or name, protocol, where), group)
+    reference = _reference_key(published, group or name, protocol, where)
+    return Entry(name, protocol, {}, location, reference, group)
 
 
 def _location(
@@ -165,14 +165,14 @@ def _location(
 ) -> Location:
     data, images, labels = (_text(options, key, where) for key in ("data", "images", "labels"))
     if (data is None) == (images is None) or (images is None) != (labels is None):
-        raise UserError(f"{where}: which data to score is not clear; give data, or images with labels")
-    maker = "" if protocol.name in FOR_ANY_DATA else protocol.name
+        raise UserError(f"{where}: the data to score are ambiguous; give data, or images with labels")
+    publisher = "" if protocol.name in ANY_DATA else protocol.name
     if data is None:
         start = root or folder
         return Location(
-            None, start / Path(images).expanduser(), start / Path(labels).expanduser(), maker, root
+            None, start / Path(images).expanduser(), start / Path(labels).expanduser(), publisher, root
         )
-    # What lies beside the file goes before what is known by that name elsewhere.
+    # Data beside the file take precedence over registered data of that name.
     first = re.split("[:/]", data)[0] or "/"
     if (
         root is None
@@ -182,7 +182,7 @@ def _location(
         root = folder
     if root is not None and data.startswith("."):
         data = str(root / data)
-    return Location(data, None, None, maker, root)
+    return Location(data, None, None, publisher, root)
 
 
 def _check_split(protocol: Protocol, location: Location, where: str) -> None:
@@ -190,21 +190,21 @@ def _check_split(protocol: Protocol, location: Location, where: str) -> None:
     if len(protocol.splits) > 1 and _SPLIT_IN_NAME.fullmatch(data) and not Path(data).exists():
         parts = " and ".join(protocol.splits)
         raise UserError(
-            f"{where}: {data} names a split, but {protocol.name} takes {parts} each; leave the split out"
+            f"{where}: {data} names a split, but {protocol.name} reads both {parts}; remove the split"
         )
 
 
-def _published(named: str | None, own: str, protocol: Protocol, where: str) -> str | None:
-    """Whose published figures belong to an entry."""
+def _reference_key(named: str | None, own: str, protocol: Protocol, where: str) -> str | None:
+    """Return the key of the published scores to compare an entry with: `named`, or its `own` name."""
+    reference = REFERENCE_SCORES.get(own if named is None else named)
     if named is None:
-        return own if own in PUBLISHED and PUBLISHED[own].protocol == protocol.name else None
-    if named not in PUBLISHED:
+        return own if reference is not None and reference.protocol == protocol.name else None
+    if reference is None:
+        hint = did_you_mean(named, REFERENCE_SCORES)
+        raise UserError(f"{where}.published: there are no published scores of {named!r}{hint}")
+    if reference.protocol != protocol.name:
         raise UserError(
-            f"{where}.published: there are no figures of {named!r}{did_you_mean(named, PUBLISHED)}"
-        )
-    if PUBLISHED[named].protocol != protocol.name:
-        raise UserError(
-            f"{where}.published: the figures of {named} are by {PUBLISHED[named].protocol}; leave it out"
+            f"{where}.published: the scores of {named} are by the protocol {reference.protocol}; remove it"
         )
     return named
 
@@ -217,7 +217,7 @@ def _groups(entries: list[Entry], path: Path) -> dict[str, tuple[str, ...]]:
     for group, members in groups.items():
         if len({(entry.protocol.name, entry.published) for entry in members}) > 1:
             raise UserError(
-                f"{path}: the entries of group {group} differ in protocol or published; make groups of them"
+                f"{path}: the entries of group {group} differ in protocol or published; split the group"
             )
     return {group: tuple(entry.name for entry in members) for group, members in groups.items()}
 
@@ -233,15 +233,15 @@ def _open(
             opened[key] = problem
         except UserError as problem:
             raise UserError(f"{path}: {entry.name}: {problem}") from problem
-    if isinstance(found := opened[key], DataMissing):
-        raise found
-    return found
+    if isinstance(source := opened[key], DataMissing):
+        raise source
+    return source
 
 
 def _text(options: Mapping[str, Any], key: str, where: str) -> str | None:
     value = options.get(key)
     if value is not None and not isinstance(value, str):
-        raise UserError(f"{where}.{key} is {value!r}; it must be text")
+        raise UserError(f"{where}.{key} is {value!r}; it must be a string")
     return value
 
 
@@ -249,7 +249,7 @@ def _read_yaml(path: Path) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """YAML takes the last of two equal keys, and an entry would be lost in silence."""
+        """Rejects duplicate keys: YAML takes the last one, which would silently drop an entry."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             seen: set[Any] = set()
@@ -258,7 +258,7 @@ def _read_yaml(path: Path) -> Any:
                 if key_node.tag != "tag:yaml.org,2002:merge" and isinstance(key, str):
                     if key in seen:
                         line = key_node.start_mark.line + 1
-                        raise UserError(f"{path}: line {line} names {key} a second time; rename or remove it")
+                        raise UserError(f"{path}: line {line} repeats the key {key}; rename or remove it")
                     seen.add(key)
             return super().construct_mapping(node, deep=deep)
 
@@ -271,5 +271,5 @@ def _read_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         at = "" if mark is None else f" at line {mark.line + 1}"
         raise UserError(
-            f"{path} is no YAML{at} ({getattr(error, 'problem', None) or error}); correct it"
+            f"{path} is not valid YAML{at} ({getattr(error, 'problem', None) or error}); correct it"
         ) from None

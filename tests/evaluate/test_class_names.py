@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.class_names import candidates, class_text, label_of, labels
-from bioclip_jax.evaluate.few_shot import FewShot
-from bioclip_jax.evaluate.protocol import Towers
-from bioclip_jax.evaluate.zero_shot import ZeroShot
+from bioclip_jax.evaluate.class_names import candidates, class_indices, class_text, sample_class
+from bioclip_jax.evaluate.protocols.base import ModelOutputs
+from bioclip_jax.evaluate.protocols.few_shot import FewShot
+from bioclip_jax.evaluate.protocols.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import FolderSource, sample_from_row
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
@@ -89,7 +89,7 @@ THREE_ROWS = [FINCH, changed(FINCH, family=""), changed(FINCH, order="passerifor
 def test_rows_of_one_species_with_a_missing_or_lower_case_rank_are_one_class(text_type):
     samples = samples_of(THREE_ROWS)
     assert [candidate.name for candidate in candidates(samples, text_type)] == [plain_class(FINCH, text_type)]
-    assert labels(samples, candidates(samples, text_type), text_type).tolist() == [0, 0, 0]
+    assert class_indices(samples, candidates(samples, text_type), text_type).tolist() == [0, 0, 0]
 
 
 def test_a_missing_rank_is_another_class_where_the_text_holds_the_lineage():
@@ -129,7 +129,7 @@ def test_a_subspecies_column_tells_classes_apart(tmp_path, header):
     samples = [source[number] for number in range(3)]
     pool = candidates(samples, "sci")
     assert [candidate.name for candidate in pool] == ["Corvus corone", "Corvus corone cornix"]
-    assert labels(samples, pool, "sci").tolist() == [1, 1, 0]
+    assert class_indices(samples, pool, "sci").tolist() == [1, 1, 0]
 
 
 CELLS = st.tuples(
@@ -150,7 +150,7 @@ def test_classes_and_labels_are_the_references(rows, text_type):
     pool = candidates(samples, text_type)
     expected = [plain_class(row, text_type) for row in rows]
     assert [candidate.name for candidate in pool] == sorted(set(expected))
-    assert [pool[number].name for number in labels(samples, pool, text_type)] == expected
+    assert [pool[number].name for number in class_indices(samples, pool, text_type)] == expected
 
 
 def vectors_of(rows, text_type, noise=2.0):
@@ -210,7 +210,7 @@ def many_rows():
 def test_accuracies_are_the_references(text_type):
     rows = many_rows()
     vectors = vectors_of(rows, text_type)
-    figures = ZeroShot(text_type)({"test": vectors}, Towers(encode_texts, 20.0)).figures
+    figures = ZeroShot(text_type)({"test": vectors}, ModelOutputs(encode_texts, 20.0)).figures
     expected = plain_accuracies(vectors, rows, text_type)
     assert 0.1 < expected[0] < expected[1] < 1, (
         f"{expected}: the made data should be neither hopeless nor trivial"
@@ -226,7 +226,7 @@ def test_a_class_gets_81_texts():
         texts.extend(batch)
         return encode_texts(batch)
 
-    ZeroShot("sci")({"test": vectors_of([FINCH], "sci")}, Towers(encode, 20.0))
+    ZeroShot("sci")({"test": vectors_of([FINCH], "sci")}, ModelOutputs(encode, 20.0))
     assert texts == [template.format("Geospiza fortis") for template in TEMPLATES] and len(texts) == 81
 
 
@@ -235,12 +235,14 @@ def test_one_text_of_several_lineages_counts_where_they_agree():
     rows = [FINCH, changed(FINCH, family=""), changed(FINCH, family="Emberizidae"),
             changed(FINCH, genus="Certhidea", species="olivacea", common_name="warbler finch")]  # fmt: skip
     figures = ZeroShot("sci", "one")(
-        {"test": vectors_of(rows, "sci", noise=0)}, Towers(encode_texts, 20.0)
+        {"test": vectors_of(rows, "sci", noise=0)}, ModelOutputs(encode_texts, 20.0)
     ).figures
     assert figures["classes"] == 2
     assert figures["n_by_rank"] == {"kingdom": 4, "phylum": 4, "class": 4, "order": 4, "family": 3, "genus": 3,
                                     "species": 3}  # fmt: skip
-    score = ZeroShot("sci", "one")({"test": vectors_of(rows, "sci", noise=0)}, Towers(encode_texts, 20.0))
+    score = ZeroShot("sci", "one")(
+        {"test": vectors_of(rows, "sci", noise=0)}, ModelOutputs(encode_texts, 20.0)
+    )
     finch = next(row for row in score.tables["taxa"] if row["name"] == "Geospiza fortis")
     assert finch["n"] == 3 and finch["family"] in ("Thraupidae", "Emberizidae")
 
@@ -261,7 +263,7 @@ def test_images_of_other_classes_than_the_candidates_are_counted():
     pool = candidates(samples_of([FINCH, warbler]), "taxon_com")
     rows = [FINCH, FINCH, renamed, warbler]
     figures = ZeroShot("taxon_com", "one", pool)(
-        {"test": vectors_of(rows, "taxon_com")}, Towers(encode_texts, 20.0)
+        {"test": vectors_of(rows, "taxon_com")}, ModelOutputs(encode_texts, 20.0)
     ).figures
     assert (figures["n"], figures["not_candidates"], figures["classes"]) == (4, 1, 2)
     assert figures["n_by_rank"]["species"] == 4, "its lineage is a candidate's"
@@ -278,7 +280,9 @@ def test_few_shot_has_the_same_classes():
 
 def test_confusions_name_classes_by_species_and_common_name():
     rows = many_rows()
-    tables = ZeroShot("taxon_com")({"test": vectors_of(rows, "taxon_com")}, Towers(encode_texts, 20.0)).tables
+    tables = ZeroShot("taxon_com")(
+        {"test": vectors_of(rows, "taxon_com")}, ModelOutputs(encode_texts, 20.0)
+    ).tables
     # The two lineages of the row without a family share the short name, so that they have their class texts.
     names = {row[column] for row in tables["confusions"] for column in ("truth", "answer")}
     assert "Malus domestica (other name 0)" in names and "Malus domestica minor (name 0)" in names
@@ -298,7 +302,7 @@ def test_class_texts_where_names_are_missing():
     assert class_text(Taxon("", *apple.lineage()[1:]), "taxon") == "Malus domestica", "as the reference"
     family = Taxon(phylum="Tracheophyta", family="Rosaceae")
     assert class_text(family, "sci") == "Rosaceae" and class_text(family, "taxon") == "Tracheophyta Rosaceae"
-    assert class_text(Taxon(), "taxon_com") == "" and label_of(samples_of([("",) * 10])[0], "sci") is None
+    assert class_text(Taxon(), "taxon_com") == "" and sample_class(samples_of([("",) * 10])[0], "sci") is None
     with pytest.raises(UserError, match="latin.*taxon_com"):
         class_text(apple, "latin")
 

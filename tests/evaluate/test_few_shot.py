@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestCentroid
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.few_shot import FewShot, draw
-from bioclip_jax.evaluate.nearest_centroid import nearest_centroids
-from bioclip_jax.evaluate.plantdoc import PlantDoc
+from bioclip_jax.evaluate.protocols.few_shot import FewShot, draw_fold, nearest_centroids
+from bioclip_jax.evaluate.protocols.plantdoc import PlantDoc
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 
@@ -84,8 +83,8 @@ def test_the_first_shots_are_the_headline_and_every_fold_starts_from_the_publish
     five = FewShot(shots=(5,), text_type="asis")({"test": vectors}, None).figures
     assert both["top1"] == both["few_shot"]["1"]["mean"] and both["few_shot"]["5"] == five["few_shot"]["5"]
     members = [np.array([3, 1, 4, 15, 9]), np.array([2, 6, 5])]
-    assert draw(members, 2, 3) == draw(members, 2, 3)
-    train, test = draw(members, 2, 3)
+    assert draw_fold(members, 2, 3) == draw_fold(members, 2, 3)
+    train, test = draw_fold(members, 2, 3)
     assert [sorted(a + b) for a, b in zip(train, test)] == [[1, 3, 4, 9, 15], [2, 5, 6]]
 
 
@@ -145,7 +144,7 @@ def test_plantdoc_is_simpleshot_over_repeats():
     assert (
         score.figures["top1"] == pytest.approx(np.mean(plain), abs=1e-6) and len(score.tables["classes"]) == 3
     )
-    with pytest.raises(UserError, match="the class 'mold' of the test images has none to learn from"):
+    with pytest.raises(UserError, match="the test class 'mold' has no training images"):
         PlantDoc()({"train": train, "test": labelled(["mold", "rust"])}, None)
-    with pytest.raises(UserError, match="the class 'leaf' has fewer than 7 images"):
+    with pytest.raises(UserError, match="the class 'leaf' has fewer than 7 training images"):
         PlantDoc(shots=7)({"train": train, "test": test}, None)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.awa2 import AwA2, read_attributes
-from bioclip_jax.evaluate.f1 import f1_scores, resampled_macro_f1
-from bioclip_jax.evaluate.fishnet import TRAITS, FishNet, read_traits
-from bioclip_jax.evaluate.probe import fit_probe
+from bioclip_jax.evaluate.metrics.f1 import f1_scores, resampled_macro_f1
+from bioclip_jax.evaluate.protocols.awa2 import AwA2, read_attributes
+from bioclip_jax.evaluate.protocols.fishnet import TRAITS, FishNet, read_traits
+from bioclip_jax.evaluate.protocols.probe import fit_probe
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 
@@ -75,7 +75,7 @@ def test_a_value_that_is_none_of_the_trait_is_named(trait, value, told):
 def test_a_missing_column_and_a_part_without_known_images_are_named():
     with pytest.raises(UserError, match="no column 'Polar'"):
         read_traits(of_rows({name: value for name, value in ALL.items() if name != "Polar"}))
-    with pytest.raises(UserError, match="no image of the test part has all of FeedingPath, Tropical"):
+    with pytest.raises(UserError, match="no image of the test split has all of FeedingPath, Tropical"):
         FishNet()({"train": of_rows(ALL), "test": of_rows(ALL | {"Polar": ""})}, None)
 
 
@@ -263,7 +263,7 @@ def test_awa2_of_equal_attributes_takes_the_one_column_that_the_reference_takes(
     ("rows", "told"),
     [
         ([{"attributes": "0110"}, {"attributes": "01x0"}], "attributes of image 1.jpg is '01x0'"),
-        ([{"attributes": "0110"}, {"attributes": "011"}], "image 1.jpg has 3 attributes, those before it 4"),
+        ([{"attributes": "0110"}, {"attributes": "011"}], "image 1.jpg has 3 attributes, earlier images 4"),
         ([{"attributes": "0110"}, {}], "attributes of image 1.jpg is ''"),
         ([{"attributes": 1.1e80}], "attributes of image 0.jpg is 1.1e[+]80"),
         ([{"traits": "01"}], "no column 'attributes'"),
@@ -276,7 +276,7 @@ def test_attributes_that_do_not_do_are_named(rows, told):
 
 def test_parts_of_different_data_are_named():
     sets = {"train": of_rows({"attributes": "010"}), "test": of_rows({"attributes": "01"})}
-    with pytest.raises(UserError, match="the train part has 3 attributes, the test part 2"):
+    with pytest.raises(UserError, match="the train split has 3 attributes, the test split 2"):
         AwA2()(sets, None)
 
 

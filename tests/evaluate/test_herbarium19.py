@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.category_discovery import cluster_hits, nearest, semi_supervised_kmeans
-from bioclip_jax.evaluate.herbarium19 import Herbarium19, read_classes
-from bioclip_jax.evaluate.herbarium19_classes import OLD
+from bioclip_jax.evaluate.protocols.category_discovery import (
+    cluster_hits,
+    nearest_center,
+    semi_supervised_kmeans,
+)
+from bioclip_jax.evaluate.protocols.herbarium19 import OLD, Herbarium19, read_classes
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
@@ -119,11 +122,11 @@ def test_the_first_of_equally_near_centres_is_taken_and_nearly_equal_ones_are_to
     centres[20:] = centres[:20]
     x = (centres[random.integers(20, size=500)] + 0.1 * random.normal(size=(500, 64))).astype(np.float32)
     expected = [int(np.argmin(((centres - row) ** 2).sum(axis=1).round(12))) for row in x.astype(np.float64)]
-    assert nearest(x, centres).tolist() == expected
+    assert nearest_center(x, centres).tolist() == expected
     # The second half is nearer by less than float32 can hold beside distances of this size.
     centres[20:] = centres[:20] * (1 + 1e-9)
     far = 10 * centres[:20].astype(np.float32)
-    assert nearest(far, centres).tolist() == list(range(20, 40))
+    assert nearest_center(far, centres).tolist() == list(range(20, 40))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 5), st.integers(1, 5))
@@ -245,14 +248,14 @@ def test_classes_are_counted_in_the_order_of_texts_where_there_is_no_index():
 @pytest.mark.parametrize(
     ("rows", "options", "told"),
     [
-        ([{"class_index": 0}, {"class_index": 1}], {}, "which of the 2 classes are Old .* --old-classes"),
-        ([{"class_index": 0}, {"class_index": 1}], {"old": (0, 2)}, "no image is of class 2, one of the Old"),
+        ([{"class_index": 0}, {"class_index": 1}], {}, "the Old classes of 2 classes are unknown.* --old-classes"),
+        ([{"class_index": 0}, {"class_index": 1}], {"old": (0, 2)}, "the Old class 2 has no image"),
         ([{"class_index": 0}, {"class_index": "x"}], {}, "class_index of image 1.jpg is 'x'; give a whole " "number"),
         ([{"class_index": 0}, {}], {}, "class_index of image 1.jpg is ''"),
         ([{"class_index": 0}, {"class_index": 0.5}], {}, "class_index of image 1.jpg is 0.5"),
         ([{"class": "a"}, {"class": ""}], {}, "image 1.jpg has no class"),
-        ([{"class_index": 0}, {"class_index": 1}], {"old": (0,)}, "0 of 2 images would be labelled"),
-        ([{"class_index": 0}] * 2, {"old": (0,), "labelled_share": 1.0}, "2 of 2 images would be labelled"),
+        ([{"class_index": 0}, {"class_index": 1}], {"old": (0,)}, "0 of 2 images would be labeled"),
+        ([{"class_index": 0}] * 2, {"old": (0,), "labelled_share": 1.0}, "2 of 2 images would be labeled"),
     ],
 )  # fmt: skip
 def test_data_that_do_not_do_are_named(rows, options, told):
@@ -263,7 +266,7 @@ def test_data_that_do_not_do_are_named(rows, options, told):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"labelled_share": 0.0}, "labelled share"), ({"labelled_share": 1.1}, "labelled share"),
+        ({"labelled_share": 0.0}, "labelled_share"), ({"labelled_share": 1.1}, "labelled_share"),
         ({"iterations": 0}, "iterations"), ({"seeds": ()}, "seeds"), ({"seeds": (0, 0)}, "seeds"),
         ({"seeds": (2**32,)}, "seeds"),
     ],

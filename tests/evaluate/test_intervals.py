@@ -1,4 +1,4 @@
-"""Intervals cover what they claim to, and are those of scipy."""
+"""95 % intervals against their formulas and SciPy, and the coverage of the bootstrap."""
 
 import numpy as np
 import pytest
@@ -6,31 +6,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bioclip_jax.evaluate.intervals import bootstrap_interval, mean_interval, share_interval
+from bioclip_jax.evaluate.metrics.intervals import bootstrap_interval, t_interval, wilson_interval
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_shares_have_wilsons_interval(counts):
+def test_wilson_interval(counts):
     hits, n = counts
-    theirs = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    np.testing.assert_allclose(share_interval(hits, n), [theirs.low, theirs.high], atol=1e-9)
-
-
-def test_nothing_has_no_interval():
-    assert (
-        share_interval(0, 0) is None
-        and mean_interval([0.5]) is None
-        and bootstrap_interval(np.sum, 0) is None
+    z, share = stats.norm.ppf(0.975), hits / n
+    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    np.testing.assert_allclose(
+        wilson_interval(hits, n), [max(0, center - half), min(1, center + half)], atol=1e-9
     )
 
 
-def test_means_of_folds_have_students_interval():
+def test_no_observations_have_no_interval():
+    assert wilson_interval(0, 0) is None
+    assert t_interval([0.5]) is None
+    assert bootstrap_interval(np.sum, 0) is None
+
+
+def test_t_interval():
     values = [0.61, 0.64, 0.59, 0.66, 0.62]
     theirs = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
-    assert mean_interval(values) == pytest.approx(theirs, abs=1e-12)
+    assert t_interval(values) == pytest.approx(theirs, abs=1e-12)
 
 
-def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
+def test_bootstrap_interval_covers_the_truth_in_95_percent_of_draws():
     random, covered = np.random.default_rng(3), 0
     for draw in range(200):
         right = random.random(80) < 0.7
@@ -39,4 +41,4 @@ def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
         )
         covered += low <= 0.7 <= high
     # 95 % of 200 is 190; five standard deviations of a binomial around it.
-    assert 172 <= covered <= 200, f"the true share lies in {covered} of 200 intervals of 95 %"
+    assert 172 <= covered <= 200, f"{covered} of 200 intervals of 95 % contain the true share"

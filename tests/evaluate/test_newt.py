@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.newt import NeWT
+from bioclip_jax.evaluate.protocols.newt import NeWT
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 
@@ -89,9 +89,7 @@ def test_a_question_without_examples_is_named():
         for n, s in enumerate(sets["train"].samples)
         if (s.metadata["task"], s.metadata["label"]) != ("uneven", 1)
     ]
-    with pytest.raises(
-        UserError, match="the question uneven has 26 training images of label 0 and 0 of label 1"
-    ):
+    with pytest.raises(UserError, match="the task uneven has 26 training images of label 0 and 0 of label 1"):
         NeWT(draws=1, jobs=1)({**sets, "train": sets["train"].take(np.array(few))}, None)
     with pytest.raises(UserError, match="draws"):
         NeWT(draws=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bioclip_jax.evaluate.probe import (
+from bioclip_jax.evaluate.protocols.probe import (
     ProbeParams,
     dropout_logits,
     epoch_order,

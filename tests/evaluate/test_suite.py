@@ -18,9 +18,9 @@ from bioclip_jax.convert import ModelBundle, resolve, write_model_directory
 from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.errors import DataMissing, UserError
 from bioclip_jax.evaluate.checkpoints import evaluate_checkpoints
-from bioclip_jax.evaluate.protocol import Score, Towers
-from bioclip_jax.evaluate.published import PUBLISHED
-from bioclip_jax.evaluate.run import Evaluator, evaluate_protocol, evaluate_suite
+from bioclip_jax.evaluate.evaluator import Evaluator, evaluate_protocol, evaluate_suite
+from bioclip_jax.evaluate.protocols.base import ModelOutputs, Score
+from bioclip_jax.evaluate.reference_scores import REFERENCE_SCORES
 from bioclip_jax.evaluate.suite import Entry, Location, Skipped, Suite, read_suite
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
@@ -42,7 +42,7 @@ class NearestOther:
 
     among: int = 100
 
-    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: ModelOutputs) -> Score:
         found = sets["test"]
         labels = found.column("color")[: self.among]
         cosines = found.unit[: self.among] @ found.unit[: self.among].T - 2 * np.eye(len(labels))
@@ -59,7 +59,7 @@ class Refuses:
 
     stops: bool = False
 
-    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: ModelOutputs) -> Score:
         if self.stops:
             raise KeyboardInterrupt
         raise UserError("the labels do not do; give others")
@@ -189,26 +189,26 @@ def test_data_of_two_entries_are_opened_once(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("entries: {a: {protocol: fishnet", "is no YAML at line 1"),
-        ("entries:\n  a: {protocol: fishnet, data: x}\n  a: {protocol: awa2, data: y}", "line 3 names a a second time"),
-        ("- a\n- b", "is no suite; it needs a mapping with the key entries"),
+        ("entries: {a: {protocol: fishnet", "is not valid YAML at line 1"),
+        ("entries:\n  a: {protocol: fishnet, data: x}\n  a: {protocol: awa2, data: y}", "line 3 repeats the key a"),
+        ("- a\n- b", "is not a suite; it needs a mapping with the key entries"),
         ("entries: {}", "has no entries"),
         ("data: x", "has no entries"),
         ("entrys: {}", "unknown key entrys; did you mean entries"),
         ("entries: {a: fishnet}", "a is 'fishnet'; it must be a mapping"),
-        ("entries: {a: {data: x}}", "a names no protocol"),
+        ("entries: {a: {data: x}}", "a has no protocol"),
         ("entries: {a: {protocol: fishnt, data: x}}", "a: there is no protocol 'fishnt'; did you mean fishnet"),
         ("entries: {a: {protocol: fishnet, data: x, sedes: [1]}}", "fishnet has no option sedes; did you " "mean seeds"),
         ("entries: {a: {protocol: fishnet, images: x, lables: y}}", "no option lables; did you mean labels"),
         ("entries: {a: {protocol: fishnet, data: x, seeds: 3}}", "fishnet.seeds is 3; it must be a list"),
         ("entries: {a: {protocol: fishnet, data: x, epochs: many}}", "fishnet.epochs is 'many'; it must be " "an int"),
-        ("entries: {a: {protocol: fishnet}}", "a: which data to score is not clear"),
-        ("entries: {a: {protocol: fishnet, images: x}}", "a: which data to score is not clear"),
-        ("entries: {a: {protocol: fishnet, data: x, labels: y}}", "a: which data to score is not clear"),
-        ("entries: {a: {protocol: fishnet, data: 3}}", "a.data is 3; it must be text"),
-        ("entries: {a: {protocol: fishnet, data: 'fishnet:test'}}", "names a split, but fishnet takes train " "and test"),
+        ("entries: {a: {protocol: fishnet}}", "a: the data to score are ambiguous"),
+        ("entries: {a: {protocol: fishnet, images: x}}", "a: the data to score are ambiguous"),
+        ("entries: {a: {protocol: fishnet, data: x, labels: y}}", "a: the data to score are ambiguous"),
+        ("entries: {a: {protocol: fishnet, data: 3}}", "a.data is 3; it must be a string"),
+        ("entries: {a: {protocol: fishnet, data: 'fishnet:test'}}", "names a split, but fishnet reads both train and test"),
         ("entries: {a: {protocol: fishnet, data: x, published: fishent}}", "'fishent'; did you mean fishnet"),
-        ("entries: {a: {protocol: fishnet, data: x, published: awa2}}", "the figures of awa2 are by awa2"),
+        ("entries: {a: {protocol: fishnet, data: x, published: awa2}}", "the scores of awa2 are by the protocol awa2"),
         ("entries: {a/b: {protocol: fishnet, data: x}}", "a/b: an entry's name is made of letters"),
         ("entries: {on: {protocol: fishnet, data: x}}", "rename or quote it"),
         (
@@ -242,7 +242,7 @@ def test_a_suite_of_which_no_data_are_there_is_an_error(tmp_path):
 def test_the_papers_suite_has_each_row_of_the_paper():
     suite = read_suite(SUITE_FILE, any_data)
     published = Counter(found.published for found in suite.entries if found.published)
-    assert published == {name: row.sets for name, row in PUBLISHED.items()}
+    assert published == {name: row.sets for name, row in REFERENCE_SCORES.items()}
     taxa = {found.name for found in suite.entries if getattr(found.protocol, "text_type", "") == "taxon_com"}
     assert all(name.startswith(("camera-trap", "rare-species")) for name in taxa), taxa
     assert len(taxa) == 6, "few-shot classes are those of the class column"
@@ -420,7 +420,7 @@ def test_every_checkpoint_is_scored_once_and_stays_when_it_is_removed(run, sourc
     assert set(source.reads.values()) == {2}, "each image should be read once a checkpoint"
     for found in result["steps"]:
         alone = Evaluator(str(run.checkpoints / str(found["step"])), batch_size=8, cache=False)
-        expected = alone.score(NearestOther(), {"test": source}).figures["top1"]
+        expected = NearestOther()(alone.sets({"test": source}), alone.outputs).figures["top1"]
         assert found["scores"] == {"photos": expected}
         assert found["fingerprint"] == alone.fingerprint
     lines = (out / "results.csv").read_text().splitlines()
@@ -457,7 +457,7 @@ def test_an_entry_that_fails_at_a_step_is_named(run, source, tmp_path):
 
 
 def test_checkpoints_of_what_is_no_training_directory(tmp_path, source, model_directory):
-    with pytest.raises(UserError, match="is no training directory"):
+    with pytest.raises(UserError, match="is not a training directory"):
         evaluate_checkpoints(model_directory, Suite([entry("a", source)]), tmp_path / "out")
     directory = TrainingDirectory(tmp_path / "new")
     directory.write_config({"model": "ViT-Test-16"})

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioclip_jax.evaluate.awa2 import AwA2
-from bioclip_jax.evaluate.fishnet import FishNet
-from bioclip_jax.evaluate.published import PARTS, PUBLISHED, SYSTEMS
-from bioclip_jax.evaluate.report.curves import draw_curves
-from bioclip_jax.evaluate.report.plot import draw, folded, short, shown
+from bioclip_jax.evaluate.protocols.awa2 import AwA2
+from bioclip_jax.evaluate.protocols.fishnet import FishNet
+from bioclip_jax.evaluate.reference_scores import PARTS, REFERENCE_SCORES, SYSTEMS
+from bioclip_jax.evaluate.report.figures import draw, draw_curves, shorten, visible_rows, wrap_title
+from bioclip_jax.evaluate.report.markdown import markdown
 from bioclip_jax.evaluate.report.rows import report_rows
-from bioclip_jax.evaluate.report.table import markdown
 
 CAMERA_TRAPS = [f"camera-trap-{place}" for place in ("lion", "ena", "island", "ohio", "orinoquia")]
 
@@ -41,9 +40,9 @@ def results(entries, groups=None, skipped=None, failed=None):
 
 
 def paper(values):
-    """Entries for all rows of the paper, by the names of PUBLISHED, those of the camera traps one a place."""
+    """Entries for all rows of the paper, by the names of REFERENCE_SCORES, those of the camera traps one a place."""
     entries = {}
-    for name, published in PUBLISHED.items():
+    for name, published in REFERENCE_SCORES.items():
         if published.sets == 1:
             entries[name] = entry(values[name], name, published.protocol)
         else:
@@ -57,7 +56,7 @@ GROUPS = {"camera-trap": CAMERA_TRAPS}
 
 def test_the_published_means_are_the_means_of_the_published_figures():
     for part, found in PARTS.items():
-        rows = [published.figures for published in PUBLISHED.values() if published.part == part]
+        rows = [published.figures for published in REFERENCE_SCORES.values() if published.part == part]
         assert set(found.mean) >= set(SYSTEMS) - {"BioCAP"}
         for system in found.mean:
             mean = np.mean([figures[system] for figures in rows])
@@ -65,22 +64,22 @@ def test_the_published_means_are_the_means_of_the_published_figures():
 
 
 def test_rows_stand_in_the_papers_order_with_its_means():
-    values = dict(zip(PUBLISHED, np.random.default_rng(0).uniform(0.1, 0.9, len(PUBLISHED))))
+    values = dict(zip(REFERENCE_SCORES, np.random.default_rng(0).uniform(0.1, 0.9, len(REFERENCE_SCORES))))
     backwards = dict(reversed(paper(values).items()))
     rows = report_rows(results(backwards, GROUPS))
     sets = [row for row in rows if row.kind == "set"]
-    assert [row.title for row in sets] == [published.title for published in PUBLISHED.values()]
+    assert [row.title for row in sets] == [published.title for published in REFERENCE_SCORES.values()]
     np.testing.assert_allclose([row.ours for row in sets], [100 * value for value in values.values()])
     ten, five = (row.ours for row in rows if row.kind == "mean")
     assert ten == pytest.approx(sum(list(values.values())[:10]) * 10)
     assert five == pytest.approx(sum(list(values.values())[10:]) * 20)
     assert len([row for row in rows if row.kind == "member"]) == 5
-    assert len(shown(rows)) == 17, "the picture should have a row a set and two means"
+    assert len(visible_rows(rows)) == 17, "the picture should have a row a set and two means"
 
 
 @pytest.mark.parametrize("lacking", ["fungi", "camera-trap-ohio"])
 def test_a_mean_is_not_given_while_a_set_is_missing(lacking):
-    entries = paper(dict.fromkeys(PUBLISHED, 0.5))
+    entries = paper(dict.fromkeys(REFERENCE_SCORES, 0.5))
     del entries[lacking]
     found = results(entries, GROUPS, skipped={lacking: "it is not there"})
     ten, five = (row for row in report_rows(found) if row.kind == "mean")
@@ -100,11 +99,11 @@ def test_a_group_with_fewer_sets_than_the_papers_has_no_mean():
     entries = {name: entry(0.5, "camera-trap", group="camera-trap") for name in CAMERA_TRAPS[:3]}
     rows = report_rows(results(entries, {"camera-trap": CAMERA_TRAPS[:3]}))
     assert rows[0].ours is None and rows[0].note == "3 of its 5 sets are scored"
-    assert [row.title for row in shown(rows)] == CAMERA_TRAPS[:3]
+    assert [row.title for row in visible_rows(rows)] == CAMERA_TRAPS[:3]
 
 
 def test_a_set_scored_twice_makes_no_mean_of_the_papers():
-    entries = paper(dict.fromkeys(PUBLISHED, 0.5)) | {"again": entry(0.9, "nabirds")}
+    entries = paper(dict.fromkeys(REFERENCE_SCORES, 0.5)) | {"again": entry(0.9, "nabirds")}
     mean = next(row for row in report_rows(results(entries, GROUPS)) if row.kind == "mean")
     assert mean.ours is None and "twice" in mean.note
 
@@ -127,7 +126,7 @@ def test_few_shot_has_a_row_for_each_number_of_shots_and_no_published_figures():
 
 
 def test_beside_the_published_stand_the_scores_with_dropout_and_the_others_are_marked():
-    entries = paper(dict.fromkeys(PUBLISHED, 0.5))
+    entries = paper(dict.fromkeys(REFERENCE_SCORES, 0.5))
     for name, protocol, with_dropout in (("fishnet", FishNet, 0.3), ("awa2", AwA2, 0.4)):
         figures = {key: 0.7 for key in protocol.also} | {
             f"{key}_interval": [0.6, 0.8] for key in protocol.also
@@ -146,7 +145,7 @@ def test_beside_the_published_stand_the_scores_with_dropout_and_the_others_are_m
     assert not any(row.published for row in marked)
     page = markdown(found, report_rows(found))
     assert "| *FishNet, without dropout* | fishnet | 9 | 70.0 (60.0–80.0) |  |  |  |" in page
-    assert "Rows in italics are scored in another way than the published figures" in page
+    assert "Rows in italics are not comparable with the published figures" in page
 
 
 def test_names_in_the_table_are_no_markup():
@@ -191,9 +190,9 @@ def test_curves_have_a_panel_an_entry(tmp_path):
 
 @hypothesis.given(st.text(st.sampled_from("abc-_ ."), max_size=90).map(str.strip))
 def test_a_name_is_folded_into_two_lines_at_most(name):
-    lines = folded(name).split("\n")
+    lines = wrap_title(name).split("\n")
     assert len(lines) <= 2 and max(map(len, lines)) <= 30, lines
     if len(name) <= 60:
         assert "".join("".join(lines).split()) == "".join(name.split()), "a short name should be whole"
-    assert len(short(name, 40)) <= 40
-    assert short(name, 40)[-10:] == name[-10:]
+    assert len(shorten(name, 40)) <= 40
+    assert shorten(name, 40)[-10:] == name[-10:]

@@ -5,18 +5,18 @@ import re
 import numpy as np
 import pytest
 
-from bioclip_jax.evaluate.awa2 import AwA2
-from bioclip_jax.evaluate.few_shot import FewShot
-from bioclip_jax.evaluate.fishnet import TRAITS, FishNet
-from bioclip_jax.evaluate.herbarium19 import Herbarium19
-from bioclip_jax.evaluate.newt import NeWT
-from bioclip_jax.evaluate.plantdoc import PlantDoc
-from bioclip_jax.evaluate.protocol import Towers
-from bioclip_jax.evaluate.protocols import options_of
+from bioclip_jax.evaluate.protocols.awa2 import AwA2
+from bioclip_jax.evaluate.protocols.base import ModelOutputs
+from bioclip_jax.evaluate.protocols.few_shot import FewShot
+from bioclip_jax.evaluate.protocols.fishnet import TRAITS, FishNet
+from bioclip_jax.evaluate.protocols.herbarium19 import Herbarium19
+from bioclip_jax.evaluate.protocols.newt import NeWT
+from bioclip_jax.evaluate.protocols.plantdoc import PlantDoc
+from bioclip_jax.evaluate.protocols.registry import protocol_options
+from bioclip_jax.evaluate.protocols.zero_shot import ZeroShot
 from bioclip_jax.evaluate.report.rows import Row
 from bioclip_jax.evaluate.report.terminal import describe_result, describe_suite, format_table
-from bioclip_jax.evaluate.results import plain
-from bioclip_jax.evaluate.zero_shot import ZeroShot
+from bioclip_jax.evaluate.results import to_json_types
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon
@@ -82,14 +82,16 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_results_are_tables_that_fit(case):
     protocol, sets = CASES[case]
-    figures = plain(protocol(sets, Towers(encode, 5.0)).figures)
+    figures = to_json_types(protocol(sets, ModelOutputs(encode, 5.0)).figures)
     about = {
         "protocol": protocol.name,
         "model": "runs/" + "long-name/" * 12,
         "fingerprint": "f",
         "data": "photos",
     }
-    text = describe_result(about | options_of(protocol) | figures | {"seconds": {"vectors": 1.0}}, protocol)
+    text = describe_result(
+        about | protocol_options(protocol) | figures | {"seconds": {"vectors": 1.0}}, protocol
+    )
     lines = text.splitlines()
     # A path alone may be longer than the terminal is wide.
     assert max(len(line) for line in lines if "long-name" not in line) <= 80, text

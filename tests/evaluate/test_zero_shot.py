@@ -15,11 +15,11 @@ from bioclip_jax.cli import main
 from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.distributed import MeshConfig, make_mesh, parameter_shardings
 from bioclip_jax.errors import UserError
+from bioclip_jax.evaluate.cached_images import CachedImages
 from bioclip_jax.evaluate.class_names import candidates
 from bioclip_jax.evaluate.hook import EvaluationHook
-from bioclip_jax.evaluate.prepared import PreparedImages
-from bioclip_jax.evaluate.protocol import Towers
-from bioclip_jax.evaluate.zero_shot import ZeroShot
+from bioclip_jax.evaluate.protocols.base import ModelOutputs
+from bioclip_jax.evaluate.protocols.zero_shot import ZeroShot
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import FolderSource, open_source
@@ -85,9 +85,9 @@ def source_of(folder):
 
 def score(images, encoder, params, text_type="taxon_com", templates="openai", candidates=None):
     """The figures of a source, or of images that are prepared already."""
-    if not isinstance(images, PreparedImages):
-        images = PreparedImages(images, PREPROCESS, encoder)
-    towers = Towers(lambda texts: encoder.texts(params, texts), float(np.exp(params["logit_scale"])))
+    if not isinstance(images, CachedImages):
+        images = CachedImages(images, PREPROCESS, encoder)
+    towers = ModelOutputs(lambda texts: encoder.texts(params, texts), float(np.exp(params["logit_scale"])))
     protocol = ZeroShot(text_type, templates, candidates or candidates_of(images, text_type))
     return protocol({"test": images(params)}, towers).figures
 
@@ -156,7 +156,7 @@ def test_bad_images_are_counted_and_the_others_scored(folder, encoder, params):
     (folder / "pear.jpg").unlink()
     with open(folder / "metadata.csv", "a") as file:
         file.write("5,finch.jpg,,,,,,,,,\n")
-    images = PreparedImages(source_of(folder), PREPROCESS, encoder)
+    images = CachedImages(source_of(folder), PREPROCESS, encoder)
     first, again = (score(images, encoder, params, templates="one") for _ in range(2))
     assert first["bad"] == {"truncated": 1, "not_an_image": 1, "no_image": 1, "no_label": 1}
     assert first["n"] == 2
@@ -167,12 +167,12 @@ def test_no_readable_image_is_an_error(folder, encoder, params):
     for name in ROWS:
         (folder / name).write_text("no picture")
     with pytest.raises(UserError, match="none of the 5"):
-        PreparedImages(source_of(folder), PREPROCESS, encoder)(params)
+        CachedImages(source_of(folder), PREPROCESS, encoder)(params)
 
 
 def test_images_in_memory_are_not_read_again_and_others_are(folder, encoder, params):
     def images(**cached):
-        prepared = PreparedImages(source_of(folder), PREPROCESS, encoder, **cached)
+        prepared = CachedImages(source_of(folder), PREPROCESS, encoder, **cached)
         return lambda params: score(prepared, encoder, params, templates="one")
 
     kept, unkept, some = images(), images(cache_bytes=0), images(cache_bytes=2 * 32 * 32 * 3)

@@ -1,4 +1,4 @@
-"""A labelled source that is encoded again and again, each time by other parameters."""
+"""In-memory cache of a labeled source's preprocessed images, to encode them with changing parameters."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 CACHE_BYTES = 2 << 30
 
 
-class PreparedImages:
-    """The images of a source, prepared in the first call and kept in memory, up to `cache_bytes`; others are read in
-    every call. What the source says of them is read once, here.
+class CachedImages:
+    """Images of a source, preprocessed in the first call and cached up to `cache_bytes`.
+
+    The source's labels are read once, at construction; images beyond the cache are read in every call.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class PreparedImages:
         self._source, self._preprocess, self._encoder = source, preprocess, encoder
         self._bad: dict[int, str] = {}
         self._samples = {
-            place: label for place in range(len(source)) if (label := self._label(place)) is not None
+            index: label for index in range(len(source)) if (label := self._label(index)) is not None
         }
         self._cache: list[tuple[int, UInt8[np.ndarray, "size size 3"]]] = []
         self._uncached = list(self._samples)
@@ -41,72 +42,71 @@ class PreparedImages:
 
     @property
     def samples(self) -> Sequence[Sample]:
-        """What the source says of its images, those included that turn out not to be pictures."""
+        """Labels of the images, including any that later turn out not to be decodable."""
         return list(self._samples.values())
 
     def __call__(self, params: Any) -> LabeledEmbeddings:
-        """The vectors of the readable images by `params` (the CLIP's parameters, on the encoder's mesh).
+        """Encode the readable images by `params` (the CLIP parameters, on the encoder's mesh).
 
-        Errors: UserError if no image can be read.
+        Raises UserError if no image can be read.
         """
-        places: list[int] = []
+        indices: list[int] = []
 
         def pixels() -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-            for place, image in self._prepared():
-                places.append(place)
+            for index, image in self._preprocessed():
+                indices.append(index)
                 yield image
 
         batches = list(self._encoder.images(params, pixels(), normalize=False))
         if not batches:
             raise UserError(f"none of the {len(self._bad)} images can be read; give JPEG, PNG or the like")
-        # In the source's order, whichever of them were kept in memory.
-        order = np.argsort(places)
-        chosen = np.array(places, np.int64)[order]
-        samples = [self._samples[place] for place in chosen.tolist()]
+        # Back to the source's order, since cached images come first.
+        order = np.argsort(indices)
+        chosen = np.array(indices, np.int64)[order]
+        samples = [self._samples[index] for index in chosen.tolist()]
         return LabeledEmbeddings(
             np.concatenate(batches)[order], samples, chosen, dict(Counter(self._bad.values()))
         )
 
-    def _label(self, place: int) -> Sample | None:
-        """What the source says of an image; None, and the cause noted, where there is no image."""
+    def _label(self, index: int) -> Sample | None:
+        """Return a sample without its image; None, with the cause recorded, if it has no image."""
         try:
-            sample = self._source[place]
+            sample = self._source[index]
         except (OSError, ValueError):
-            self._bad[place] = "unreadable"
+            self._bad[index] = "unreadable"
             return None
         if not sample.image:
-            self._bad[place] = "no_image"
+            self._bad[index] = "no_image"
             return None
         return replace(sample, image=b"", captions={})
 
-    def _prepared(self) -> Iterator[tuple[int, UInt8[np.ndarray, "size size 3"]]]:
-        """Places and pixels: those in memory, then those that are read again, or now for the first time."""
+    def _preprocessed(self) -> Iterator[tuple[int, UInt8[np.ndarray, "size size 3"]]]:
+        """Yield index and pixels: cached images first, then the others, cached while there is room."""
         from bioclip_jax.predict import load_ahead
 
         yield from self._cache
         rest, self._uncached = self._uncached, []
-        images = ((place, self._read(place)) for place in track(rest, "encoding images", len(rest)))
+        images = ((index, self._read(index)) for index in track(rest, "encoding images", len(rest)))
         done = 0
         try:
-            for place, image in load_ahead(images, self._preprocess, 2 * self._encoder.batch_size):
+            for index, image in load_ahead(images, self._preprocess, 2 * self._encoder.batch_size):
                 done += 1
                 if isinstance(image, UserError):
-                    self._bad[place] = (
-                        image.__cause__.cause if isinstance(image.__cause__, BadImage) else "unreadable"
-                    )
+                    cause = image.__cause__
+                    self._bad[index] = cause.cause if isinstance(cause, BadImage) else "unreadable"
                     continue
                 if image.nbytes <= self._cache_bytes:
                     self._cache_bytes -= image.nbytes
-                    self._cache.append((place, image))
+                    self._cache.append((index, image))
                 else:
-                    self._uncached.append(place)
-                yield place, image
+                    self._uncached.append(index)
+                yield index, image
         finally:
-            # Where an evaluation is broken off, the next one reads the others.
+            # After an interrupted evaluation, the next one reads the rest.
             self._uncached += rest[done:]
 
-    def _read(self, place: int) -> bytes:
+    def _read(self, index: int) -> bytes:
         try:
-            return self._source[place].image
-        except (OSError, ValueError):  # gone since the labels were read
+            return self._source[index].image
+        except (OSError, ValueError):  # removed since the labels were read
             return b""

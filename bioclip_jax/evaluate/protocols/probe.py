@@ -1,7 +1,7 @@
-"""The probe of FishNet and AwA2: two linear layers on frozen vectors, several seeds trained side by side.
+"""Probe of FishNet and AwA2: two linear layers on frozen embeddings, vectorized over seeds.
 
-Linear, dropout, linear, with no activation between, on vectors of any length; binary cross-entropy on every
-output; Adam, whose learning rate halves every 20 epochs (BioCLIP 2, https://arxiv.org/abs/2505.23883).
+Linear, dropout, linear, without an activation, on unnormalized embeddings; binary cross-entropy on every
+output; Adam, with a learning rate halved every 20 epochs (BioCLIP 2, https://arxiv.org/abs/2505.23883).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ BATCH_SIZE = 256
 HIDDEN = 512
 DROPOUT = 0.5
 _HALVED_EVERY = 20
-# Rows whose hidden layer is held at a time.
+# Rows whose hidden layer is held in memory at a time.
 _CHUNK = 4096
-# torch's defaults, which the published figures were reached with.
+# torch's defaults, as for the published figures.
 _ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
-# A GPU would round factors to 10 bits.
+# GPUs would otherwise multiply in TF32.
 _matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 class ProbeParams(NamedTuple):
-    """The layers, one probe a seed: logits = (x @ weight_1 + bias_1) @ weight_2 + bias_2."""
+    """Layers of one probe per seed: logits = (x @ weight_1 + bias_1) @ weight_2 + bias_2."""
 
     weight_1: Float32[Array, "seeds dim hidden"]
     bias_1: Float32[Array, "seeds hidden"]
@@ -50,10 +50,10 @@ def fit_probe(
     hidden: int = HIDDEN,
     dropout: float = DROPOUT,
 ) -> ProbeParams:
-    """Train one probe a seed on `targets`, which are 0 or 1; each depends on its own seed alone.
+    """Train one probe per seed on binary `targets`; each depends only on its own seed.
 
-    Every epoch takes the rows in another order, in batches whose last one is smaller. Runs on one device,
-    whatever their number. `dropout`: the share of the hidden layer that is set to zero.
+    Every epoch shuffles the rows; its last batch may be smaller. Runs on a single device. dropout: share of
+    the hidden layer set to zero.
     """
     n, dim = features.shape
     batch_size = min(batch_size, n)
@@ -77,9 +77,9 @@ def fit_probe(
 
 
 def logits(params: ProbeParams, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "seeds n out"]:
-    """What each seed's probe answers, without dropout."""
+    """Return each probe's logits, without dropout."""
     weight_1, bias_1, weight_2, bias_2 = (np.asarray(part, np.float64) for part in params)
-    # With no activation between them, both layers are one matrix, hundreds of times smaller than the first.
+    # Without an activation both layers are one matrix, hundreds of times smaller than the first.
     weight = np.matmul(weight_1, weight_2)
     bias = np.matmul(bias_1[:, None], weight_2) + bias_2[:, None]
     return (np.matmul(features, weight.astype(np.float32)) + bias).astype(np.float32)
@@ -91,20 +91,18 @@ def dropout_logits(
     seeds: Sequence[int],
     dropout: float = DROPOUT,
 ) -> Float32[np.ndarray, "seeds n out"]:
-    """What each seed's probe answers while dropout is still at work, as in the reference's code, whose probe is never
-    put into evaluation mode before it is scored.
-    """
+    """Return each probe's logits with dropout on, as the reference scores them."""
     params = jax.device_put(params)
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.asarray(seeds, jnp.uint32))
-    found = np.empty((len(seeds), len(features), params.bias_2.shape[-1]), np.float32)
+    result = np.empty((len(seeds), len(features), params.bias_2.shape[-1]), np.float32)
     for start in range(0, len(features), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        found[:, rows] = _answer_all(params, jnp.asarray(features[rows]), keys, start, dropout=dropout)
-    return found
+        result[:, rows] = _forward_seeds(params, jnp.asarray(features[rows]), keys, start, dropout=dropout)
+    return result
 
 
 def initial_params(seed: int, dim: int, hidden: int, out: int) -> ProbeParams:
-    """One seed's layers before training: weights and biases uniform within 1 / sqrt(inputs), as torch.nn.Linear's."""
+    """Initialize one seed's layers as torch.nn.Linear: uniform within 1 / sqrt(inputs)."""
     random = np.random.default_rng(seed)
 
     def uniform(inputs: int, *shape: int) -> np.ndarray:
@@ -116,8 +114,8 @@ def initial_params(seed: int, dim: int, hidden: int, out: int) -> ProbeParams:
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> Int32[np.ndarray, " n"]:
-    """The order in which a seed's probe sees the rows in an epoch, counted from 0."""
-    # One of the two numbers is never 0: [seed, 0] would be the stream of the initial values.
+    """Return the permutation of rows for a seed and an epoch, counted from 0."""
+    # The second number is never 0, because [seed, 0] would repeat the stream of the initial values.
     return np.random.default_rng([seed, epoch + 1]).permutation(n).astype(np.int32)
 
 
@@ -133,7 +131,7 @@ def _epoch(
     *,
     dropout: float,
 ) -> Any:
-    """`weights`: 1 for a row of a batch, 0 for one that only fills it up. `first`: steps in the epochs before."""
+    """Train for one epoch. weights: 1 for a row, 0 for padding. first: number of steps before this epoch."""
 
     def step(state: Any, batch: Any) -> tuple[Any, None]:
         number, orders, weights = batch
@@ -159,11 +157,11 @@ def _loss(
     key: Array,
     dropout: float,
 ) -> Float32[Array, ""]:
-    losses = optax.sigmoid_binary_cross_entropy(_answer(params, x, key, dropout), y)
+    losses = optax.sigmoid_binary_cross_entropy(_forward(params, x, key, dropout), y)
     return (losses.mean(axis=1) * weights).sum() / weights.sum()
 
 
-def _answer(
+def _forward(
     params: ProbeParams, x: Float32[Array, "batch dim"], key: Array, dropout: float
 ) -> Float32[Array, "batch out"]:
     hidden = _matmul(x, params.weight_1) + params.bias_1
@@ -173,9 +171,9 @@ def _answer(
 
 
 @partial(jax.jit, static_argnames="dropout")
-def _answer_all(
+def _forward_seeds(
     params: ProbeParams, x: Float32[Array, "n dim"], keys: Array, start: int, *, dropout: float
 ) -> Float32[Array, "seeds n out"]:
-    return jax.vmap(lambda params, key: _answer(params, x, jax.random.fold_in(key, start), dropout))(
+    return jax.vmap(lambda params, key: _forward(params, x, jax.random.fold_in(key, start), dropout))(
         params, keys
     )

@@ -1,7 +1,7 @@
-"""Macro F1 of several yes-or-no outputs, from counts, so that resampling images is a product with how often each came.
+"""Macro F1 of multi-label predictions, with a vectorized bootstrap.
 
-F1 of an output is 2 tp / (2 tp + fp + fn), and 0 where nothing is true and nothing predicted, as
-scikit-learn's.
+F1 of an output is 2 tp / (2 tp + fp + fn), and 0 for an output that is neither true nor predicted anywhere,
+as in scikit-learn.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def f1_scores(
 def resampled_macro_f1(
     true: Bool[np.ndarray, "n out"], predicted: Bool[np.ndarray, "seeds n out"]
 ) -> Callable[[Int[np.ndarray, " n"]], float]:
-    """The mean over outputs and over seeds, as a function of how often each image was drawn."""
-    # Products of floats are many times faster than those of integers; counts up to 2**24 stay exact.
-    both = np.concatenate([true & answers for answers in predicted], axis=1).astype(np.float32)
-    sizes = np.concatenate([true + answers.astype(np.float32) for answers in predicted], axis=1)
+    """Macro F1, averaged over seeds, as a function of the number of times that each image was drawn."""
+    # Float products run many times faster than integer ones; counts up to 2**24 stay exact.
+    both = np.concatenate([true & of_seed for of_seed in predicted], axis=1).astype(np.float32)
+    sizes = np.concatenate([true + of_seed.astype(np.float32) for of_seed in predicted], axis=1)
 
     def macro_f1(draws: Int[np.ndarray, " n"]) -> float:
         weights = draws.astype(np.float32)
@@ -36,5 +36,5 @@ def resampled_macro_f1(
 
 
 def _f1(both: np.ndarray, sizes: np.ndarray) -> Float64[np.ndarray, " out"]:
-    """`both`: images where the output is true and predicted. `sizes`: how many are true, plus how many predicted."""
+    """F1 from counts: `both` is the true positives, `sizes` the true plus the predicted images."""
     return np.divide(2.0 * both, sizes, out=np.zeros(len(both)), where=sizes > 0, dtype=np.float64)

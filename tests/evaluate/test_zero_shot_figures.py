@@ -1,18 +1,16 @@
-"""The figures of the zero-shot protocol against plain loops in double precision."""
+"""Figures of the zero-shot protocol, against plain loops in double precision."""
 
 import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.accuracy import judge, rank_accuracy, top_k_accuracy
 from bioclip_jax.evaluate.class_names import Candidate
-from bioclip_jax.evaluate.details import tables
-from bioclip_jax.evaluate.protocol import Towers
-from bioclip_jax.evaluate.zero_shot import ZeroShot
+from bioclip_jax.evaluate.metrics.accuracy import rank_predictions
+from bioclip_jax.evaluate.metrics.confusion import confusion_tables
+from bioclip_jax.evaluate.protocols.base import ModelOutputs
+from bioclip_jax.evaluate.protocols.zero_shot import ZeroShot
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import RANKS, Taxon
@@ -22,7 +20,7 @@ SCALE = 9.0
 
 
 def encode_texts(texts):
-    """A direction for each text, which depends on it alone."""
+    """Return a unit vector for each text that depends only on the text."""
     rows = []
     for text in texts:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
@@ -32,7 +30,7 @@ def encode_texts(texts):
 
 
 def species(*numbers):
-    """A taxon by its place in a tree, "" where the number is None."""
+    """Return a taxon by its numbers from kingdom to species; None is an unknown rank."""
     path, names = "", []
     for rank, number in zip(RANKS, numbers):
         path += f"-{number}"
@@ -41,7 +39,7 @@ def species(*numbers):
 
 
 def tree(rng):
-    """Taxa that part at any rank; one of them is not known to its genus."""
+    """Return taxa that differ at any rank; one has no known genus."""
     taxa = {
         species(*(int(rng.integers(0, 2)) for _ in RANKS[:-1]), int(rng.integers(0, 3))) for _ in range(40)
     }
@@ -49,7 +47,7 @@ def tree(rng):
 
 
 def data(rng, taxa, n):
-    """Images near the names of their classes; some are of no known class."""
+    """Return embeddings near the text of their class; some are unlabeled."""
     samples, features = [], []
     for number in range(n):
         taxon = None if number % 50 == 7 else taxa[int(rng.integers(len(taxa)))]
@@ -61,8 +59,8 @@ def data(rng, taxa, n):
     )
 
 
-def by_hand(vectors, taxa):
-    """What each image's answer is, and everything that follows, one image after the other."""
+def plain_loops(vectors, taxa):
+    """Compute predictions and figures image by image."""
     names = [taxon.taxonomic_name for taxon in taxa]
     classes = encode_texts([f"a photo of {name}." for name in names]).astype(np.float64)
     out = {"top1": [], "top3": [], "top5": [], "confidence": [], "distance": [], "wrong": [], "pairs": {}}
@@ -95,8 +93,8 @@ def by_hand(vectors, taxa):
         out["top5"].append(true in order[:5])
         out["confidence"].append(probability[order[0]])
         shared = 0
-        for here, there in zip(taxa[order[0]].lineage(), truth.lineage()):
-            if here != there:
+        for name, true_name in zip(taxa[order[0]].lineage(), truth.lineage()):
+            if name != true_name:
                 break
             shared += 1
         out["distance"].append(7 - shared)
@@ -120,56 +118,56 @@ def calibration_error(confidence, right):
 
 @pytest.fixture(scope="module", params=[1, 2])
 def scored(request):
-    """Figures and tables, and what comes out by hand; more images than go through the sums at once."""
+    """Score, the same by plain loops, and the candidates; more images than one chunk."""
     rng = np.random.default_rng(request.param)
     taxa = tree(rng)
     vectors = data(rng, taxa, 1200)
-    # One class in eight is no candidate, so that its images have a truth at the higher ranks alone.
+    # One class in eight is not a candidate, so that its images count only at higher ranks.
     pool = sorted(
         (taxon for number, taxon in enumerate(taxa) if number % 8), key=lambda taxon: taxon.taxonomic_name
     )
     protocol = ZeroShot("taxon", "one", [Candidate(taxon.taxonomic_name, taxon) for taxon in pool])
-    score = protocol({"test": vectors}, Towers(encode_texts, SCALE))
-    return score, by_hand(vectors, pool), pool
+    score = protocol({"test": vectors}, ModelOutputs(encode_texts, SCALE))
+    return score, plain_loops(vectors, pool), pool
 
 
-def test_accuracies_are_those_by_hand(scored):
-    score, hand, _ = scored
+def test_accuracies(scored):
+    score, expected, _ = scored
     figures = score.figures
-    assert 0.2 < np.mean(hand["top1"]) < 0.95, "the data must have both right and wrong answers"
-    assert figures["n"] == hand["n"] and figures["bad"] == {"truncated": 3, "no_label": 25}
-    assert figures["top1"] == pytest.approx(np.mean(hand["top1"]), abs=1e-6)
+    assert 0.2 < np.mean(expected["top1"]) < 0.95, "the data must have both correct and wrong predictions"
+    assert figures["n"] == expected["n"] and figures["bad"] == {"truncated": 3, "no_label": 25}
+    assert figures["top1"] == pytest.approx(np.mean(expected["top1"]), abs=1e-6)
     for k in ("top3", "top5"):
-        assert figures[k] == pytest.approx(np.mean(hand[k]), abs=1e-6)
+        assert figures[k] == pytest.approx(np.mean(expected[k]), abs=1e-6)
     for rank in RANKS:
-        assert figures["ranks"][rank] == pytest.approx(np.mean(hand["rank"][rank]), abs=1e-6), rank
-        assert figures["n_by_rank"][rank] == len(hand["rank"][rank])
+        assert figures["ranks"][rank] == pytest.approx(np.mean(expected["rank"][rank]), abs=1e-6), rank
+        assert figures["n_by_rank"][rank] == len(expected["rank"][rank])
         low, high = figures["rank_intervals"][rank]
         assert 0 <= low <= figures["ranks"][rank] <= high <= 1
     assert figures["interval"][0] < figures["top1"] < figures["interval"][1]
 
 
-def test_calibration_is_that_by_hand(scored):
-    score, hand, _ = scored
+def test_calibration_error(scored):
+    score, expected, _ = scored
     assert score.figures["ece"] == pytest.approx(
-        calibration_error(hand["confidence"], hand["top1"]), abs=1e-6
+        calibration_error(expected["confidence"], expected["top1"]), abs=1e-6
     )
     for rank in RANKS:
-        expected = calibration_error(hand["rank_confidence"][rank], hand["rank"][rank])
-        assert score.figures["ece_by_rank"][rank] == pytest.approx(expected, abs=1e-6), rank
+        ece = calibration_error(expected["rank_confidence"][rank], expected["rank"][rank])
+        assert score.figures["ece_by_rank"][rank] == pytest.approx(ece, abs=1e-6), rank
 
 
-def test_mistakes_are_those_by_hand(scored):
-    score, hand, pool = scored
-    found = score.figures["hierarchical_distance"]
-    errors = [distance for distance, right in zip(hand["distance"], hand["top1"]) if not right]
-    assert found["mean"] == pytest.approx(np.mean(hand["distance"]), abs=1e-6)
-    assert found["mean_of_errors"] == pytest.approx(np.mean(errors), abs=1e-6)
-    assert found["counts"] == {str(d): hand["distance"].count(d) for d in range(8)}
-    assert found["counts"]["0"] == sum(hand["top1"]), "distance 0 is the right answer"
+def test_error_distances(scored):
+    score, expected, pool = scored
+    distance = score.figures["hierarchical_distance"]
+    errors = [ranks for ranks, right in zip(expected["distance"], expected["top1"]) if not right]
+    assert distance["mean"] == pytest.approx(np.mean(expected["distance"]), abs=1e-6)
+    assert distance["mean_of_errors"] == pytest.approx(np.mean(errors), abs=1e-6)
+    assert distance["counts"] == {str(d): expected["distance"].count(d) for d in range(8)}
+    assert distance["counts"]["0"] == sum(expected["top1"]), "distance 0 is a correct prediction"
     for rank in ("genus", "family"):
         same, chance = [], []
-        for true, answer in hand["wrong"]:
+        for true, answer in expected["wrong"]:
             lineage = pool[true].lineage(rank) if pool[true].rank(rank) else None
             others = [taxon for row, taxon in enumerate(pool) if row != true]
             same.append(pool[answer].lineage(rank) == lineage)
@@ -179,17 +177,17 @@ def test_mistakes_are_those_by_hand(scored):
         assert sisters["chance"] == pytest.approx(np.mean(chance), abs=1e-6), rank
 
 
-def test_tables_add_up_to_the_figures(scored):
-    score, hand, _ = scored
+def test_tables_sum_to_the_figures(scored):
+    score, expected, _ = scored
     taxa, confusions = score.tables["taxa"], score.tables["confusions"]
-    assert sum(row["right"] for row in taxa) == sum(hand["top1"])
-    assert sum(row["n"] for row in taxa) == len(hand["top1"])
+    assert sum(row["right"] for row in taxa) == sum(expected["top1"])
+    assert sum(row["n"] for row in taxa) == len(expected["top1"])
     distance = sum(row["n"] * row["mean_rank_distance"] for row in taxa)
-    assert distance == pytest.approx(sum(hand["distance"]))
+    assert distance == pytest.approx(sum(expected["distance"]))
     pairs = {(row["truth"], row["answer"]): row["count"] for row in confusions}
-    assert pairs == hand["pairs"]
+    assert pairs == expected["pairs"]
     assert [row["count"] for row in confusions] == sorted(pairs.values(), reverse=True), (
-        "the commonest come first"
+        "the most common come first"
     )
     images = {row["name"]: row["n"] for row in taxa}
     for row in confusions:
@@ -204,19 +202,19 @@ def test_shared_rank_is_the_lowest_known_to_both():
     apple, pear = species(0, 0, 0, 0, 0, 0, 0), species(0, 0, 0, 0, 0, 1, 0)
     unknown = [species(1, 0, 0, None, None, None, 0), species(1, 0, 0, None, None, None, 1)]
     pool = [Candidate(str(number), taxon) for number, taxon in enumerate([apple, pear, *unknown])]
-    # Each image is taken for the class that comes next.
-    judged = judge(np.eye(4)[[1, 2, 3, 0]], np.eye(4), np.arange(4), 1.0)
-    rows = tables(judged, np.arange(4), pool)["confusions"]
+    # Each image is predicted as the next class.
+    ranked = rank_predictions(np.eye(4)[[1, 2, 3, 0]], np.eye(4), np.arange(4), 1.0)
+    rows = confusion_tables(ranked, np.arange(4), pool)["confusions"]
     shared = {(row["truth"], row["answer"]): row["shared_rank"] for row in rows}
     assert shared == {("0", "1"): "family", ("1", "2"): "", ("2", "3"): "class", ("3", "0"): ""}
 
 
-def test_labels_without_ranks_have_no_figures_of_ranks():
+def test_labels_without_ranks_have_no_rank_figures():
     samples = [Sample(str(number), b"", {}, None, {"class": "ab"[number % 2]}) for number in range(6)]
     vectors = LabeledEmbeddings(
         np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32), samples, np.arange(6), {}
     )
-    score = ZeroShot("asis", "one")({"test": vectors}, Towers(encode_texts, SCALE))
+    score = ZeroShot("asis", "one")({"test": vectors}, ModelOutputs(encode_texts, SCALE))
     assert score.figures["classes"] == 2 and score.figures["ece"] is not None
     assert not {"ranks", "hierarchical_distance", "sister_confusion"} & set(score.figures)
     assert (
@@ -225,43 +223,12 @@ def test_labels_without_ranks_have_no_figures_of_ranks():
     )
 
 
-def test_no_label_at_all_is_told():
+def test_unlabeled_data_are_an_error():
     vectors = LabeledEmbeddings(
         np.ones((1, DIM), np.float32), [Sample("a", b"", {}, None, {})], np.arange(1), {}
     )
     for pool in (None, [Candidate("apple", species(0, 0, 0, 0, 0, 0, 0))]):
         with pytest.raises(UserError, match="--text-type taxon"):
-            ZeroShot("taxon", "one", pool)({"test": vectors}, Towers(encode_texts, SCALE))
+            ZeroShot("taxon", "one", pool)({"test": vectors}, ModelOutputs(encode_texts, SCALE))
     with pytest.raises(UserError, match="no class"):
         ZeroShot(candidates=[])
-
-
-def test_vectors_that_are_no_numbers_are_wrong_answers():
-    images = np.full((3, 2), np.nan)
-    truths = [species(0, 0, 0, 0, 0, 0, number) for number in range(2)]
-    judged = judge(images, np.eye(2), np.array([0, 1, -1]), 1.0, [truths[0], truths[1], truths[0]], truths)
-    assert judged.top(1) == 0 and judged.top(2) == 0
-    assert judged.place[2] == -1, "an image without a class has no place"
-    assert (judged.confidence == 0).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 8))
-def test_one_pass_says_what_the_parts_say(seed, n, classes):
-    rng = np.random.default_rng(seed)
-    # Few values, so that cosines tie.
-    images, columns = (
-        rng.integers(-1, 2, (n, 3)).astype(np.float32),
-        rng.integers(-1, 2, (classes, 3)).astype(np.float32),
-    )
-    taxa = [species(*rng.integers(0, 2, 7).tolist()) for _ in range(classes)]
-    truth = [species(*rng.integers(0, 2, 7).tolist()) for _ in range(n)]
-    rows = rng.integers(-1, classes, n)
-    judged = judge(images, columns, rows, 2.0, truth, taxa)
-    for k in (1, 2, 5):
-        assert judged.top(k) == top_k_accuracy(images, columns, rows, k)
-    assert judged.ranks == rank_accuracy(images, columns, 2.0, truth, taxa)
-    known = rows >= 0
-    assert ((judged.place == 0) == (judged.answer == rows))[known].all(), (
-        "place 0 must be the answer, in ties too"
-    )

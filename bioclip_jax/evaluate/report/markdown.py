@@ -1,4 +1,4 @@
-"""A suite's results as a table in Markdown."""
+"""Markdown report of a suite: results.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.evaluate.published import SYSTEMS
+from bioclip_jax.evaluate.reference_scores import SYSTEMS
 from bioclip_jax.files import atomic_write
 
 from .rows import Row
@@ -16,13 +16,13 @@ _SOURCE = "https://arxiv.org/abs/2505.23883"
 
 
 def write_markdown(path: Path, results: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Write the table of `rows` (as report_rows), and what was skipped or failed, each with its reason."""
+    """Write the table of `rows` (as report_rows), and the skipped and failed entries with their reasons."""
     with atomic_write(path) as beside:
         beside.write_text(markdown(results, rows), encoding="utf-8")
 
 
 def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """The text of results.md."""
+    """Return the text of results.md."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     images = f", images {results['transform']}" if results.get("transform") else ""
     notes = ""
@@ -30,10 +30,7 @@ def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
         names = ", ".join(f"[{name}]({_SOURCES.get(name, _SOURCE)})" for name in SYSTEMS)
         notes += f" Those of {names} (ViT-L-14 of LAION-2B) are published."
     if any(row.kind == "also" for row in rows):
-        notes += (
-            " Rows in italics are scored in another way than the published figures and do not enter "
-            "the means."
-        )
+        notes += " Rows in italics are not comparable with the published figures, and not in the means."
     lines = [
         f"# {_escaped(results['model'])}",
         "",
@@ -65,17 +62,17 @@ def _cells(row: Row, systems: Iterable[str]) -> Iterable[str]:
     yield {"member": f"– {title}", "mean": f"**{title}**", "also": f"*{title}*"}.get(row.kind, title)
     yield row.protocol
     yield "" if row.n is None else f"{row.n:,}"
-    yield ours_text(row)
+    yield _score_text(row)
     for system in systems:
         yield f"{row.published[system]:.1f}" if system in row.published else ""
 
 
-def ours_text(row: Row) -> str:
-    """74.9 (74.5–75.3), or why there is no figure."""
+def _score_text(row: Row) -> str:
+    """Format a score and its interval, 74.9 (74.5–75.3), or the reason for its absence."""
     if row.ours is None:
         return f"({_escaped(row.note)})"
-    between = "" if row.interval is None else f" ({row.interval[0]:.1f}–{row.interval[1]:.1f})"
-    return f"{row.ours:.1f}{between}"
+    interval = "" if row.interval is None else f" ({row.interval[0]:.1f}–{row.interval[1]:.1f})"
+    return f"{row.ours:.1f}{interval}"
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -83,7 +80,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which nothing is markup, on one line."""
+    """Escape Markdown markup, and join lines."""
     text = " ".join(str(text).split())
     for character in "\\|`*_<>[]":
         text = text.replace(character, f"\\{character}")

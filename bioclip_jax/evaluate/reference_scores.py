@@ -1,12 +1,12 @@
-"""Published figures, in percent.
+"""Published scores of BioCLIP 2, BioCAP, BioCLIP and CLIP, in percent.
 
-Sources: those of BioCLIP 2, BioCLIP and CLIP are in the paper of BioCLIP 2 (https://arxiv.org/abs/2505.23883)
-and on https://imageomics.github.io/bioclip-2/; those of BioCAP in https://arxiv.org/abs/2510.20095 and on
-https://imageomics.github.io/biocap/, zero-shot alone, by the same code on the same ten sets.
+Sources: BioCLIP 2, BioCLIP and CLIP in the paper of BioCLIP 2 (https://arxiv.org/abs/2505.23883) and on
+https://imageomics.github.io/bioclip-2/; BioCAP in https://arxiv.org/abs/2510.20095 and on
+https://imageomics.github.io/biocap/, zero-shot only, by the same code on the same ten sets.
 
-Missing: the few-shot figures, which are in the papers' appendices; and BioCLIP 2.5, of which
-https://imageomics.github.io/bioclip-ecosystem/pages/models.html gives gains over BioCLIP 2 alone: 5.7 in the
-zero-shot mean, 3.5 in that of the other tasks, 8.7 in FishNet.
+Missing: the few-shot scores, which are in the papers' appendices; and BioCLIP 2.5, for which
+https://imageomics.github.io/bioclip-ecosystem/pages/models.html gives only gains over BioCLIP 2: 5.7 in the
+zero-shot mean, 3.5 in the mean of the other tasks, 8.7 in FishNet.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# CLIP is the ViT-L-14 of LAION-2B, which BioCLIP 2 starts from.
+# CLIP is the ViT-L-14 of LAION-2B, from which BioCLIP 2 is initialized.
 SYSTEMS = ("BioCLIP 2", "BioCAP", "BioCLIP", "CLIP")
 
 
 @dataclass(frozen=True)
-class Published:
+class ReferenceScore:
     """One row of the paper.
 
-    part: which of its tables, a key of PARTS. protocol: by which it was scored. sets: of how many sets it is
-    the mean.
+    part: its table, a key of PARTS. protocol: name of the protocol. figures: score by system. sets: number
+    of sets that the scores are the mean of.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Part:
-    """One of the paper's tables: its title, and the mean over its rows."""
+    """One table of the paper: its title, and the mean over its rows by system."""
 
     title: str
     mean: Mapping[str, float]
@@ -46,12 +46,12 @@ def _by_system(bioclip_2: float, biocap: float | None, bioclip: float, clip: flo
     return {system: figure for system, figure in figures if figure is not None}
 
 
-def _zero_shot(title: str, *figures: float, sets: int = 1) -> Published:
-    return Published(title, "zero-shot", "zero-shot", _by_system(*figures), sets)
+def _zero_shot(title: str, *figures: float, sets: int = 1) -> ReferenceScore:
+    return ReferenceScore(title, "zero-shot", "zero-shot", _by_system(*figures), sets)
 
 
-def _task(title: str, protocol: str, bioclip_2: float, bioclip: float, clip: float) -> Published:
-    return Published(title, "tasks", protocol, _by_system(bioclip_2, None, bioclip, clip))
+def _task(title: str, protocol: str, bioclip_2: float, bioclip: float, clip: float) -> ReferenceScore:
+    return ReferenceScore(title, "tasks", protocol, _by_system(bioclip_2, None, bioclip, clip))
 
 
 PARTS = {
@@ -60,7 +60,7 @@ PARTS = {
 }
 
 # In the paper's order.
-PUBLISHED = {
+REFERENCE_SCORES = {
     "nabirds": _zero_shot("NABirds", 74.9, 67.6, 58.8, 66.5),
     "plankton": _zero_shot("Plankton", 3.9, 7.2, 6.1, 1.3),
     "insects": _zero_shot("Insects", 55.3, 41.9, 34.9, 9.0),

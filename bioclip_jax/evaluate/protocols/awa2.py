@@ -1,4 +1,4 @@
-"""Animals with Attributes 2: 85 properties of animals that the probe has seen no animal of.
+"""Animals with Attributes 2: 85 attributes, predicted for species outside the probe's training data.
 
 Data of Xian et al. 2019 (https://arxiv.org/abs/1707.00600); protocol of BioCLIP 2
 (https://arxiv.org/abs/2505.23883).
@@ -15,24 +15,23 @@ import numpy as np
 from jaxtyping import Bool
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.evaluate.metrics import bootstrap_interval, f1_scores, resampled_macro_f1
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 
-from .f1 import f1_scores, resampled_macro_f1
+from .base import ModelOutputs, Score
 from .fishnet import check_probe_options
-from .intervals import bootstrap_interval
-from .protocol import Score, Towers
 
 _COLUMN = "attributes"
-# Of the logit, not of the probability: the published figure was reached with this.
+# Applied to the logit, not the probability, as for the published figure.
 _THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class AwA2:
-    """The attributes of each animal, scored by macro F1.
+    """Macro F1 over the attributes of each animal.
 
-    seeds: one probe each. learning_rate: of the first 20 epochs. epochs: rounds over the train images.
-    Errors: UserError for options that make no sense.
+    seeds: one probe each. learning_rate: of the first 20 epochs. epochs: passes over the training images.
+    Errors: UserError for invalid options.
     """
 
     name: ClassVar[str] = "awa2"
@@ -53,25 +52,24 @@ class AwA2:
     def __post_init__(self) -> None:
         check_probe_options(self.seeds, self.learning_rate, self.epochs)
 
-    def __call__(self, sets: Mapping[str, LabeledEmbeddings], towers: Towers) -> Score:
-        """Train on "train", score "test"; the column "attributes" has a 1 or 0 for each attribute, as one text.
+    def __call__(self, sets: Mapping[str, LabeledEmbeddings], model: ModelOutputs) -> Score:
+        """Train on "train", score "test"; the column "attributes" has a string of one 1 or 0 per attribute.
 
-        Figures: "f1_reference_with_dropout", the mean over seeds of the F1 of the first two attributes alone,
-          dropout still on: the reference's code hands scikit-learn the values 0 and 1 as the labels to
-          average over, which takes them as columns, and never puts the probe into evaluation mode;
-          "f1_reference", without dropout; "macro_f1_with_dropout" and "macro_f1", over all attributes. Of
-          each "std", "by_seed" and "interval" (over images, the mean over seeds resampled), those of the
-          first without a prefix, those of the others under names that begin with theirs. "n", "n_train",
-          "attributes".
-        Errors: UserError for a missing column, and texts of other characters or of different lengths.
+        Figures: "f1_reference_with_dropout", the mean over seeds of the F1 of the first two attributes, with
+          dropout on: the reference's code passes the values 0 and 1 to scikit-learn as the labels to average
+          over, which selects the first two columns, and never puts the probe into evaluation mode;
+          "f1_reference", without dropout; "macro_f1_with_dropout" and "macro_f1", over all attributes. Each
+          has "std", "by_seed" and "interval" (over images, the mean over seeds resampled), prefixed by its
+          name except for the first. "n", "n_train", "attributes".
+        Errors: UserError for a missing column, and strings with other characters or of different lengths.
         """
         from .probe import dropout_logits, fit_probe, logits
 
         train, true = (read_attributes(sets[split]) for split in self.splits)
         if train.shape[1] != true.shape[1]:
             raise UserError(
-                f"the train part has {train.shape[1]} attributes, the test part {true.shape[1]};"
-                " give parts of one data set"
+                f"the train split has {train.shape[1]} attributes, the test split {true.shape[1]};"
+                " give splits of one data set"
             )
         params = fit_probe(
             sets["train"].features,
@@ -85,18 +83,18 @@ class AwA2:
             "_with_dropout": dropout_logits(params, features, self.seeds) > _THRESHOLD,
             "": logits(params, features) > _THRESHOLD,
         }
-        # Where all attributes of all images are equal, there is but one label.
+        # If all attributes of all images are equal, the reference selects only one column.
         columns = {"f1_reference": np.unique(true).astype(int), "macro_f1": np.arange(true.shape[1])}
         figures: dict[str, Any] = {}
-        for (metric, chosen), (dropout, answers) in itertools.product(columns.items(), predicted.items()):
-            name = metric + dropout
+        for (metric, chosen), (mode, by_seed) in itertools.product(columns.items(), predicted.items()):
+            name = metric + mode
             prefix = "" if name == self.score else f"{name}_"
-            by_seed = np.array([f1_scores(true, of_seed)[chosen].mean() for of_seed in answers])
-            figures[name] = float(by_seed.mean())
-            figures[f"{prefix}std"] = float(by_seed.std())
-            figures[f"{prefix}by_seed"] = by_seed.tolist()
+            scores = np.array([f1_scores(true, of_seed)[chosen].mean() for of_seed in by_seed])
+            figures[name] = float(scores.mean())
+            figures[f"{prefix}std"] = float(scores.std())
+            figures[f"{prefix}by_seed"] = scores.tolist()
             figures[f"{prefix}interval"] = bootstrap_interval(
-                resampled_macro_f1(true[:, chosen], answers[:, :, chosen]), len(true)
+                resampled_macro_f1(true[:, chosen], by_seed[:, :, chosen]), len(true)
             )
         scores = np.mean([f1_scores(true, of_seed) for of_seed in predicted[""]], axis=0)
         figures |= {"n": len(true), "n_train": len(train), "attributes": true.shape[1]}
@@ -108,19 +106,19 @@ class AwA2:
 
 
 def read_attributes(data: LabeledEmbeddings) -> Bool[np.ndarray, "n attributes"]:
-    """The attributes of each image. UserError as AwA2."""
+    """Return the attributes of each image. Raises UserError as AwA2."""
     rows = []
     for sample, value in zip(data.samples, data.column(_COLUMN)):
         text = value.strip() if isinstance(value, str) else str(value)
         if len(text) < 2 or set(text) - {"0", "1"}:
             raise UserError(
                 f"{_COLUMN} of image {sample.key} is {value!r};"
-                " give a 1 or 0 for each of two or more attributes, as one text"
+                " give a string of one 1 or 0 for each of two or more attributes"
             )
         if rows and len(text) != len(rows[0]):
             raise UserError(
-                f"image {sample.key} has {len(text)} {_COLUMN}, those before it {len(rows[0])}; give each "
-                f"as many"
+                f"image {sample.key} has {len(text)} {_COLUMN}, earlier images {len(rows[0])}; "
+                "give each the same number"
             )
         rows.append([character == "1" for character in text])
     return np.array(rows)
