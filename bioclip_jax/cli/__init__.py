@@ -16,6 +16,19 @@ from bioclip_jax.files import cache_directory, json_text
 
 from .options import Parser
 
+# Packages that only some commands need, and the extra that installs each.
+_EXTRAS = {
+    "array_record": "train",
+    "grain": "train",
+    "matplotlib": "eval",
+    "ml_collections": "train",
+    "psutil": "train",
+    "sklearn": "eval",
+    "tensorboardX": "train",
+    "tensorflow_datasets": "train",
+    "threadpoolctl": "eval",
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 2 for a user's mistake, 128 + N after signal N."""
@@ -45,6 +58,15 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()  # so that a full disk or a closed pipe is met here, not when Python exits
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(
+            f"error: this command needs {error.name}; install it: pip install 'bioclip-jax[{extra}]'",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt as error:
         # A verb that keeps something says what, and how to go on.

@@ -182,8 +182,13 @@ def experiment_config(arguments: argparse.Namespace) -> Any:
 
 
 def register_datasets() -> None:
-    """Make the project's own TFDS builders known by name."""
-    import bioclip_jax.datasets  # noqa: F401
+    """Register the TFDS builders of bioclip_jax.datasets, where TFDS is installed."""
+    try:
+        import bioclip_jax.datasets  # noqa: F401
+    except ModuleNotFoundError as error:
+        # Without it, only data that is named as a TFDS set is an error.
+        if error.name != "tensorflow_datasets":
+            raise
 
 
 def print_result(result: dict[str, Any]) -> None:
