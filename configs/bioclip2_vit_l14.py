@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     # From here on nothing changes what is learned, only its time and memory.
     # On 32 devices 176 + 20 of a device's 2,816 + 320 pairs go through the towers at a time. That costs a
     # forward pass more; full rematerialization of all at once would cost a little less, and not fit 80 GB
-    # (launch/BENCHMARKS.md).
+    # (bioclip_jax/bench/README.md).
     config.micro_batches = 16
     config.remat = "none"
     config.caption.lengths = (24, 32, 48)

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 out=${1:-emergence}
 case $out in /*) ;; *) [ $# -eq 0 ] || out=$here/$out ;; esac
 source launch/install.sh
-install ""
+install "[train,eval]"
 bioclip_jax=.venv/bin/bioclip-jax
 # The drawings of the quickstart serve as well.
 export TFDS_DATA_DIR=${TFDS_DATA_DIR:-$out/datasets}

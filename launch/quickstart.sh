@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 out=${1:-quickstart}
 case $out in /*) ;; *) [ $# -eq 0 ] || out=$here/$out ;; esac
 source launch/install.sh
-install ""
+install "[train,eval]"
 installed=$SECONDS
 bioclip_jax=.venv/bin/bioclip-jax
 export TFDS_DATA_DIR=$out/datasets

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDE = (ROOT / "launch" / "EVALUATING.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "bioclip_jax" / "evaluate" / "README.md").read_text(encoding="utf-8")
 ROWS = [line for line in GUIDE.splitlines() if re.match(r"\| \d+\. ", line)]
 
 
@@ -19,6 +19,6 @@ def test_every_difference_from_the_reference_has_a_row():
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+\.py::\w+)`", GUIDE))))
 def test_named_tests_are_there(name):
     file, _, test = name.partition("::")
-    functions = {node.name for node in ast.walk(ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8")))
-                 if isinstance(node, ast.FunctionDef)}  # fmt: skip
-    assert test in functions, f"launch/EVALUATING.md names tests/{name}, which is not there"
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert test in functions, f"bioclip_jax/evaluate/README.md names tests/{name}, which is not there"
