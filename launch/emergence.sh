@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What emerges in the embedding space of configs/mini.py, with three amounts of training data, and what does not:
+# Emergent structure in the embedding space of configs/mini.py, for three amounts of training data:
 #   bash launch/emergence.sh [OUTPUT]
-# Trains on 6 %, 25 % and 100 % of the drawings for the same number of steps, and analyses the test split: by the amount
+# Trains on 6 %, 25 % and 100 % of the drawings for the same number of steps, and analyzes the test split: by the amount
 # of data (OUTPUT/between, OUTPUT/within), and over the checkpoints of the run with all of it (OUTPUT/between-training,
-# OUTPUT/within-training), a report.html each. STEPS=370 makes it as short as the quickstart's training, three times.
+# OUTPUT/within-training), with a report.html each. STEPS=370 trains each as long as the quickstart.
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ case $out in /*) ;; *) [ $# -eq 0 ] || out=$here/$out ;; esac
 source launch/install.sh
 install "[train,eval]"
 bioclip_jax=.venv/bin/bioclip-jax
-# The drawings of the quickstart serve as well.
+# Reuses the quickstart's drawings if TFDS_DATA_DIR names them.
 export TFDS_DATA_DIR=${TFDS_DATA_DIR:-$out/datasets}
 mkdir -p "$out"
 
@@ -29,7 +29,7 @@ for size in 6 25 100; do
 done
 
 data=(--data tree_of_life_mini:test)
-# Of Darwin's finches, as they are drawn; individuals vary by 7 %.
+# finches.csv has the beak depths of Darwin's finches as drawn; individuals vary by 7 %.
 factors=(--factor life_stage sex health)
 echo "Beak depth, the tree, and life stage, sex and health, by the amount of data"
 models=(--model "${runs[@]}" --names "${names[@]}")

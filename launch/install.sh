@@ -1,10 +1,10 @@
-# Sourced by the scripts beside it: makes .venv in the repository and installs the project into it.
-# install EXTRAS   for instance: install "" or install "[test]"; nothing happens where it was done before.
+# Sourced by the scripts beside it. install EXTRAS: create .venv in the repository and install the project with these
+# extras, such as "[test]", unless that has been done.
 
 install() {
     local extras=$1 python stamp
     if [ ! -x .venv/bin/python ]; then
-        # Newer ones have no wheel of instant-clip-tokenizer yet, which then needs a Rust compiler.
+        # Newer Pythons have no wheel of instant-clip-tokenizer, which then needs a Rust compiler.
         for python in python3 python3.12 python3.11; do
             if "$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then
                 echo "Making .venv with $("$python" --version)"

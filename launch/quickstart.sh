@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole loop on a laptop CPU:  bash launch/quickstart.sh [OUT]
-# Installs, draws the embedded dataset, trains configs/mini.py, scores, predicts, exports and draws into OUT
-# (default: quickstart). What is done already is not done again.
+# Installs, generates the embedded dataset, trains configs/mini.py, evaluates, predicts, exports and plots into OUT
+# (default: quickstart). Finished steps are not repeated.
 set -euo pipefail
 start=$SECONDS
 here=$PWD
@@ -16,19 +16,19 @@ export TFDS_DATA_DIR=$out/datasets
 mkdir -p "$out"
 [ -e "$out/unseen.json" ] || echo "Six steps, three and a half to seven minutes on two cores"
 
-echo "1/6 Training on tree_of_life_mini (its drawings are generated first; two to four minutes)"
+echo "1/6 Generating tree_of_life_mini and training on it (two to four minutes)"
 "$bioclip_jax" train --config configs/mini.py --workdir "$out/run"
 
-echo "2/6 Scoring zero-shot: species seen in training, on new individuals"
+echo "2/6 Evaluating zero-shot on new individuals of the trained species"
 "$bioclip_jax" eval zero-shot --model "$out/run" --data tree_of_life_mini:test --json > "$out/test.json.partial"
 mv "$out/test.json.partial" "$out/test.json"
 
-echo "3/6 Scoring zero-shot: species never trained on, by their relatives"
+echo "3/6 Evaluating zero-shot on unseen species, by their relatives"
 "$bioclip_jax" eval zero-shot --model "$out/run" --data tree_of_life_mini:unseen \
     --candidates tree_of_life_mini:train --json > "$out/unseen.json.partial"
 mv "$out/unseen.json.partial" "$out/unseen.json"
 
-echo "4/6 Naming some of the test drawings, from kingdom to species"
+echo "4/6 Predicting names for some of the test drawings"
 .venv/bin/python - "$out/drawings" <<'PYTHON'
 import csv, sys
 from dataclasses import astuple, fields
@@ -43,9 +43,9 @@ source = open_source("tree_of_life_mini:test", split="test")
 with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
     table = csv.writer(file)
     table.writerow(["filepath", *(field.name.rstrip("_") for field in fields(source[0].taxon))])
-    for place in range(0, len(source), 12):
-        sample = source[place]
-        name = f"{place:04d}.jpg"
+    for index in range(0, len(source), 12):
+        sample = source[index]
+        name = f"{index:04d}.jpg"
         (folder / name).write_bytes(sample.image)
         table.writerow([name, *astuple(sample.taxon)])
 PYTHON
@@ -59,7 +59,7 @@ if [ ! "$out/open_clip" -nt "$out/run/metrics.jsonl" ]; then
     "$bioclip_jax" export "$out/run" "$out/open_clip"
 fi
 
-echo "6/6 Drawing"
+echo "6/6 Plotting the training curve and a map of the embeddings"
 "$bioclip_jax" analyze overview --model "$out/run" --data tree_of_life_mini:test --output "$out/overview.png"
 
 .venv/bin/python - "$out" $((installed - start)) $((SECONDS - installed)) <<'PYTHON'
@@ -70,7 +70,7 @@ out, install, rest = Path(sys.argv[1]), *sys.argv[2:]
 test, unseen = (json.loads((out / f"{name}.json").read_text()) for name in ("test", "unseen"))
 print(f"""
 Zero-shot accuracy, {test["n"]} test drawings:  species {test["ranks"]["species"]:.1%}, family {test["ranks"]["family"]:.1%}, kingdom {test["ranks"]["kingdom"]:.1%}
-Species never trained on, {unseen["n"]} drawings:  right family {unseen["ranks"]["family"]:.1%} (chance {unseen["chance"]["family"]:.1%})
+Unseen species, {unseen["n"]} drawings:  family {unseen["ranks"]["family"]:.1%} (chance {unseen["chance"]["family"]:.1%})
 
   {out}/run            the training directory: config, metrics, TensorBoard, checkpoints
   {out}/open_clip      the model as open_clip and pybioclip load it
@@ -78,7 +78,7 @@ Species never trained on, {unseen["n"]} drawings:  right family {unseen["ranks"]
   {out}/names.html     names for {len(list((out / "drawings").glob("*.jpg")))} drawings, as a page; names.csv, as a table
   {out}/test.json, unseen.json   the scores
   {out}/datasets       the drawings
-Installed in {install} s, everything else in {rest} s.
+Installed in {install} s, all steps in {rest} s.
 A page to drop photographs on:  .venv/bin/pip install -e '.[search,web]'
   .venv/bin/bioclip-jax serve --model {out}/run --images {out}/drawings""")
 PYTHON
