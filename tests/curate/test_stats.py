@@ -22,9 +22,9 @@ from bioclip_jax.curate.build.build import build_shards
 from bioclip_jax.curate.build.settings import BuildSettings
 from bioclip_jax.curate.stats.abundance import gini, long_tail, quantiles
 from bioclip_jax.curate.stats.counts import SampleCounts, TaxonCounts, count_range, image_header
-from bioclip_jax.curate.stats.report.tree import MOST_CHILDREN, OTHERS, pruned_tree
 from bioclip_jax.curate.stats.stats import shard_stats
 from bioclip_jax.curate.stats.table import print_stats
+from bioclip_jax.curate.stats.tree import MAX_CHILDREN, OTHERS, pruned_tree
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage
@@ -335,7 +335,7 @@ def test_tree_merges_small_taxa():
     family = tree
     while len(family["k"]) == 1:
         family = family["k"][0]
-    assert len(family["k"]) == MOST_CHILDREN + 1
+    assert len(family["k"]) == MAX_CHILDREN + 1
     assert family["k"][0]["n"] == "G7"
     assert family["k"][-1] == {"n": "", "i": 160 * 15, "s": 160, "t": OTHERS}
 

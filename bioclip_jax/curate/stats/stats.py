@@ -71,7 +71,7 @@ def shard_stats(
     counts = _count(source, processes, seed)
     result = _summary(str(location), source, counts, catalog) | {"report": None}
     if report is not None:
-        from bioclip_jax.curate.stats.report import write_report
+        from .report import write_report
 
         write_report(report, result, counts, source)
         result["report"] = str(report)

@@ -1,14 +1,14 @@
-// The tree as an icicle: a column a rank, the height of a taxon its share of the images. A click, or Enter, zooms.
+// Icicle chart of the tree: a column per rank, heights are shares of the images. A click or Enter zooms.
 "use strict";
 (() => {
   const { tree, ranks, plurals } = JSON.parse(document.getElementById("tree-data").textContent);
   const UNKNOWN_RANK = 1, NOT_NAMED_FURTHER = 2, OTHERS = 3;
   const SMALLEST = 2.5, LINE = 14, COLUMN = 96, SPINE = 30, DOMINANT = 0.75;
   const box = document.getElementById("tree-box");
-  const told = document.getElementById("tree-told");
+  const status = document.getElementById("tree-status");
   const path = document.getElementById("tree-path");
   const list = document.getElementById("tree-list");
-  const help = "Tree of the taxa; arrow keys move, Enter zooms, Escape goes back";
+  const help = "Tree of the taxa; arrow keys move, Enter zooms in, Escape zooms out";
   const svg = element("svg", { role: "tree", "aria-label": help });
   const pen = document.createElement("canvas").getContext("2d");
   let focus = tree, drawn = [], active = tree;
@@ -29,17 +29,17 @@
 
   function columns() { return 1 + Math.max(2, Math.floor((box.clientWidth - (narrow() ? SPINE : COLUMN)) / COLUMN)); }
 
-  // Where few ranks fit, the picture begins where the tree branches.
+  // If few ranks fit, the chart starts where the tree branches.
   function trunk(node) {
     const [child] = node.k || [];
     return child && child.k && child.i > DOMINANT * node.i ? trunk(child) : node;
   }
 
-  // Taxa get hues in turns, and all below one share it; one that holds nearly everything leaves them to its children.
-  function colour(node, next = 0) {
+  // Taxa get hues in rotation and share them with their descendants; a dominant taxon leaves hues to its children.
+  function assignHues(node, next = 0) {
     node.hue = undefined;
     for (const child of node.k || []) {
-      if (child.k && child.i > DOMINANT * focus.i) next = colour(child, next);
+      if (child.k && child.i > DOMINANT * focus.i) next = assignHues(child, next);
       else paint(child, next++ % 7);
     }
     return next;
@@ -73,10 +73,10 @@
     return percent && percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(1).replace(/\.0$/, "")} %`;
   }
 
-  function tell(node) {
+  function describe(node) {
     const parts = [`${amount(node.i, "image", "images")}, ${share(node)} of all`];
     if (node.depth < ranks.length && !node.t) parts.push(amount(node.s, "taxon", "taxa"));
-    if (node.u) parts.push("too small a part of the whole to be shown further");
+    if (node.u) parts.push("too small to be expanded");
     const kind = node.depth && !node.t ? ` (${rank(node)}${node.c ? `, ${node.c}` : ""})` : "";
     const others = node.t === OTHERS ? ` ${node.s === 1 ? rank(node) : plurals[node.depth - 1]}` : "";
     return `${name(node)}${others}${kind}: ${parts.join("; ")}`;
@@ -92,36 +92,36 @@
     return Math.max(node.depth, ...(node.k || []).map(deepest));
   }
 
-  function zoom(node, hold = true) {
+  function zoom(node, moveFocus = true) {
     focus = node;
     active = node;
-    colour(node);
+    assignHues(node);
     draw();
     trail();
     children();
-    told.textContent = tell(node);
-    if (hold) drawn[0].mark.focus({ preventScroll: true });
+    status.textContent = describe(node);
+    if (moveFocus) drawn[0].mark.focus({ preventScroll: true });
   }
 
   function draw() {
     const width = box.clientWidth, height = narrow() ? 460 : 600;
     const levels = Math.min(deepest(focus) - focus.depth + 1, columns());
-    // The taxon in focus needs no more room than its name, and that can be written upwards.
+    // The focused taxon needs room only for its name, which may be rotated.
     const first = levels > 1 ? (narrow() ? SPINE : Math.min(width / levels, 110)) : width;
     const column = levels > 1 ? (width - first) / (levels - 1) : 0;
-    const held = svg.contains(document.activeElement);
+    const focused = svg.contains(document.activeElement);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("height", height);
     pen.font = "12px system-ui, sans-serif";
     drawn = [];
     const marks = [];
-    place(focus, 0, height, 0, 0);
+    layOut(focus, 0, height, 0, 0);
     svg.replaceChildren(...marks);
     if (!drawn.some(({ node }) => node === active)) active = focus;
     drawn.forEach((item) => item.mark.setAttribute("tabindex", item.node === active ? 0 : -1));
-    if (held) drawn.find(({ node }) => node === active).mark.focus({ preventScroll: true });
+    if (focused) drawn.find(({ node }) => node === active).mark.focus({ preventScroll: true });
 
-    function place(node, top, tall, level, row) {
+    function layOut(node, top, tall, level, row) {
       const left = level ? first + (level - 1) * column : 0;
       const wide = level ? column : first;
       const mark = box_of(node, left, top, wide, tall, row);
@@ -134,12 +134,12 @@
         if (high < SMALLEST) {
           small += high;
         } else {
-          place(child, at, high, level + 1, number);
+          layOut(child, at, high, level + 1, number);
           at += high;
         }
       });
       if (small > 0.5) {
-        // What is too small to tell apart, or not in the page, is one area, with all that is below it.
+        // Taxa that are too small or omitted from the page are one area, with their descendants.
         const x = left + wide;
         const hue = node.t || node.hue === undefined ? "none" : `h${node.hue}`;
         marks.push(element("rect", { class: `rest ${hue}`, x: x + 0.5, y: at, width: width - x - 1, height: small }));
@@ -150,7 +150,7 @@
   function box_of(node, left, top, wide, tall, row) {
     const hue = node.t || node.hue === undefined ? "none" : `h${node.hue}`;
     const mark = element("g", { class: `taxon ${hue}${row % 2 ? " odd" : ""}${node.k ? " open" : ""}`, role: "treeitem",
-      "aria-level": node.depth + 1, "aria-label": tell(node) });
+      "aria-level": node.depth + 1, "aria-label": describe(node) });
     if (node.k) mark.setAttribute("aria-expanded", node === focus);
     const gap = tall > 4 ? 1 : 0.4;
     const area = { x: left + 0.5, y: top + gap / 2, width: Math.max(1, wide - 1), height: tall - gap };
@@ -163,10 +163,10 @@
       if (node.c && tall >= 3.4 * LINE) label(mark, node.c, left, top, LINE * 2.75, wide, "count");
     }
     const title = element("title", {});
-    title.textContent = tell(node);
+    title.textContent = describe(node);
     mark.append(title);
     mark.addEventListener("click", () => choose(node));
-    for (const event of ["focus", "mouseenter"]) mark.addEventListener(event, () => { told.textContent = tell(node); });
+    for (const event of ["focus", "mouseenter"]) mark.addEventListener(event, () => { status.textContent = describe(node); });
     return mark;
   }
 
@@ -208,19 +208,19 @@
   }
 
   svg.addEventListener("keydown", (event) => {
-    const here = drawn.find(({ mark }) => mark === document.activeElement);
-    if (!here) return;
-    const column = drawn.filter(({ level }) => level === here.level).sort((a, b) => a.top - b.top);
-    const next = column[column.indexOf(here) + (event.key === "ArrowDown" ? 1 : -1)];
+    const current = drawn.find(({ mark }) => mark === document.activeElement);
+    if (!current) return;
+    const column = drawn.filter(({ level }) => level === current.level).sort((a, b) => a.top - b.top);
+    const next = column[column.indexOf(current) + (event.key === "ArrowDown" ? 1 : -1)];
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       if (next) move(next.node);
     } else if (event.key === "ArrowRight") {
-      const child = drawn.find(({ node }) => node.parent === here.node);
+      const child = drawn.find(({ node }) => node.parent === current.node);
       if (child) move(child.node);
     } else if (event.key === "ArrowLeft") {
-      if (here.node.parent) move(here.node.parent);
+      if (current.node.parent) move(current.node.parent);
     } else if (event.key === "Enter" || event.key === " ") {
-      choose(here.node);
+      choose(current.node);
     } else if (event.key === "Escape") {
       if (focus.parent) zoom(focus.parent);
     } else {

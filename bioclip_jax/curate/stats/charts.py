@@ -1,4 +1,4 @@
-"""Charts as inline SVG: the rank-abundance curve, images by width and height, and by bytes; colours: page.css."""
+"""Charts as inline SVG: rank-abundance curve, and images by width and height and by bytes; colors: style.css."""
 
 import math
 from collections import Counter
@@ -6,35 +6,37 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Int64
+from markupsafe import Markup
 
-from bioclip_jax.curate.stats.counts import SHAPE_BINS
-from bioclip_jax.markup import data_size, number, text
+from bioclip_jax.html import data_size, number
 
-# Small, so that letters are still letters where a telephone shows the whole chart.
+from .counts import SHAPE_BINS
+
+# Small, so that text stays legible when a phone scales the whole chart down.
 _WIDTH, _HEIGHT = 340, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 18, 12, 40
-_MOST_POINTS = 240
+_MAX_POINTS = 240
 _SIZE_BINS = 8
-_MOST_TICKS = 5
+_MAX_TICKS = 5
 _PIXEL_TICKS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 
 
-def rank_abundance(abundance: Int64[np.ndarray, " species"]) -> str:
-    """Images of a species over its place among the commonest, both on log axes (Whittaker 1965)."""
-    places = np.unique(np.geomspace(1, len(abundance), _MOST_POINTS).round().astype(np.int64))
+def rank_abundance(abundance: Int64[np.ndarray, " species"]) -> Markup:
+    """Rank-abundance curve: images of each species over its rank, on log axes (Whittaker 1965)."""
+    ranks = np.unique(np.geomspace(1, len(abundance), _MAX_POINTS).round().astype(np.int64))
     x_top, y_top = _decade(len(abundance)), _decade(int(abundance[0]))
 
-    def x(place: float) -> float:
-        return _LEFT + math.log10(place) / math.log10(x_top) * (_WIDTH - _LEFT - _RIGHT)
+    def x(rank: float) -> float:
+        return _LEFT + math.log10(rank) / math.log10(x_top) * (_WIDTH - _LEFT - _RIGHT)
 
     def y(images: float) -> float:
         return _HEIGHT - _BOTTOM - math.log10(images) / math.log10(y_top) * (_HEIGHT - _BOTTOM - _TOP)
 
-    # Steps, because there is no species between two.
+    # Steps, because ranks are integers.
     steps, last = [f"M{x(1):.1f} {y(abundance[0]):.1f}"], int(abundance[0])
-    for place in places[1:].tolist():
-        images = int(abundance[place - 1])
-        steps.append(f"H{x(place):.1f}" + (f"V{y(images):.1f}" if images != last else ""))
+    for rank in ranks[1:].tolist():
+        images = int(abundance[rank - 1])
+        steps.append(f"H{x(rank):.1f}" + (f"V{y(images):.1f}" if images != last else ""))
         last = images
     parts = [_axis_x(x(10**power), _power_of_ten(power)) for power in range(round(math.log10(x_top)) + 1)]
     parts += [_axis_y(y(10**power), _power_of_ten(power)) for power in range(round(math.log10(y_top)) + 1)]
@@ -47,16 +49,16 @@ def rank_abundance(abundance: Int64[np.ndarray, " species"]) -> str:
         side, shift = ("end", -5) if at > _WIDTH - _RIGHT - 110 else ("start", 5)
         parts.append(f'<path class="mark" d="M{at:.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>')
         for line, label in enumerate(("half of the images", f"in {number(half)} species")):
-            place = f'x="{at + shift:.1f}" y="{_TOP + 11 + 13 * line}"'
-            parts.append(f'<text class="halo" {place} text-anchor="{side}">{label}</text>')
-    parts.append(_titles("species, from the commonest on", "images"))
+            position = f'x="{at + shift:.1f}" y="{_TOP + 11 + 13 * line}"'
+            parts.append(f'<text class="halo" {position} text-anchor="{side}">{label}</text>')
+    parts.append(_titles("species, most frequent first", "images"))
     most, fewest = number(int(abundance[0])), number(int(abundance[-1]))
-    told = f"{number(len(abundance))} species, from {most} images down to {fewest}"
-    return _svg("Rank-abundance curve on log axes: " + told, parts)
+    summary = f"{number(len(abundance))} species, from {most} images down to {fewest}"
+    return _svg("Rank-abundance curve on log axes: " + summary, parts)
 
 
-def size_grid(shapes: Mapping[tuple[int, int], int]) -> str:
-    """Images by width and height on log axes: the more, the larger and the stronger the cell. Dashed: squares."""
+def size_grid(shapes: Mapping[tuple[int, int], int]) -> Markup:
+    """Images by width and height on log axes; size and opacity of a cell show the count, the dashed line squares."""
     exponents = np.array(list(shapes), np.float64) / SHAPE_BINS
     low, high = math.floor(exponents.min() - 0.2), math.ceil(exponents.max() + 0.2)
     side = (_HEIGHT - _BOTTOM - _TOP) / (high - low)
@@ -85,8 +87,8 @@ def size_grid(shapes: Mapping[tuple[int, int], int]) -> str:
     return _svg("Images by width and height on log axes", parts)
 
 
-def size_histogram(sizes: Mapping[int, int]) -> str:
-    """Images by their encoded bytes, on a log axis."""
+def size_histogram(sizes: Mapping[int, int]) -> Markup:
+    """Histogram of images by encoded bytes, on a log axis."""
     bins: Counter[int] = Counter()
     for size, count in sizes.items():
         bins[math.floor(_SIZE_BINS * math.log2(max(size, 1)))] += count
@@ -95,17 +97,17 @@ def size_histogram(sizes: Mapping[int, int]) -> str:
     step, most = (_WIDTH - _LEFT - _RIGHT) / (high - low), max(bins.values())
     scale = (_HEIGHT - _BOTTOM - _TOP) / _round_up(most)
 
-    def x(place: float) -> float:
-        return _LEFT + (place - low) * step
+    def x(edge: float) -> float:
+        return _LEFT + (edge - low) * step
 
     ticks = _size_ticks(2 ** (low / _SIZE_BINS), 2 ** (high / _SIZE_BINS))
     parts = [_axis_x(x(_SIZE_BINS * math.log2(size)), data_size(size)) for size in ticks]
     levels = [_round_up(most) * part // 2 for part in range(3)] if _round_up(most) > 1 else [0, 1]
     parts += [_axis_y(_HEIGHT - _BOTTOM - level * scale, number(level)) for level in levels]
-    for place, count in sorted(bins.items()):
-        low_end, high_end = (data_size(2 ** (edge / _SIZE_BINS)) for edge in (place, place + 1))
+    for left, count in sorted(bins.items()):
+        low_end, high_end = (data_size(2 ** (edge / _SIZE_BINS)) for edge in (left, left + 1))
         parts.append(
-            f'<rect class="cell" x="{x(place) + 0.5:.1f}" y="{_HEIGHT - _BOTTOM - count * scale:.1f}" '
+            f'<rect class="cell" x="{x(left) + 0.5:.1f}" y="{_HEIGHT - _BOTTOM - count * scale:.1f}" '
             f'width="{max(step - 1, 0.5):.1f}" height="{count * scale:.1f}">'
             f"<title>{low_end} to {high_end}: {number(count)} images</title></rect>"
         )
@@ -114,29 +116,29 @@ def size_histogram(sizes: Mapping[int, int]) -> str:
 
 
 def _size_ticks(low: float, high: float) -> list[float]:
-    """Round sizes between two: as coarse as gives at least three, but no more than have room for their names."""
+    """Round sizes in a range, as coarse as gives at least three, at most as many as fit with labels."""
     ticks = []
     for digits in ((1,), (1, 2, 5), range(1, 10), [tenth / 10 for tenth in range(10, 100)]):
         sizes = (digit * 10.0**power for power in range(13) for digit in digits)
         ticks = [size for size in sizes if low <= size <= high and size == int(size)]
         if len(ticks) >= 3:
             break
-    return ticks[:: max(1, -(-len(ticks) // _MOST_TICKS))]
+    return ticks[:: max(1, -(-len(ticks) // _MAX_TICKS))]
 
 
 def _round_up(value: int) -> int:
-    """The next 1, 2, 4, 6, 8 or 10 times a power of ten."""
+    """Round up to 1, 2, 4, 6, 8 or 10 times a power of ten."""
     power = 10 ** math.floor(math.log10(value))
     return next(digit * power for digit in (1, 2, 4, 6, 8, 10) if digit * power >= value)
 
 
 def _decade(value: int) -> int:
-    """The smallest power of ten, from 10 on, that is not below the value."""
+    """Round up to a power of ten, at least 10."""
     return 10 ** max(1, math.ceil(math.log10(value)))
 
 
 def _power_of_ten(power: int) -> str:
-    """1, 10, 100, 1,000, 10k, 100k, 1M: short enough to stand beside each other."""
+    """Short label: 1, 10, 100, 1,000, 10k, 100k, 1M."""
     return number(10**power) if power < 4 else f"{10 ** (power % 3)}{'kMGT'[power // 3 - 1]}"
 
 
@@ -164,8 +166,9 @@ def _titles(x: str, y: str, middle: float = (_LEFT + _WIDTH - _RIGHT) / 2) -> st
     )
 
 
-def _svg(label: str, parts: list[str]) -> str:
-    return (
-        f'<svg class="chart" role="img" aria-label="{text(label)}" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
+def _svg(label: str, parts: list[str]) -> Markup:
+    # Labels and parts hold only numbers and fixed words, nothing of the data.
+    return Markup(
+        f'<svg class="chart" role="img" aria-label="{label}" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
         f"{''.join(parts)}</svg>"
     )
