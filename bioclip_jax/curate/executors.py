@@ -24,7 +24,8 @@ from rich.progress import (
 
 from bioclip_jax.errors import UserError
 
-# Items queued per worker: enough that none waits for the parent, few enough that little is lost with a worker.
+# Items queued per worker: enough that none waits for the parent, few enough that little is lost with a
+# worker.
 _QUEUED = 2
 _RESUME = "run the same command again"
 
@@ -187,7 +188,7 @@ class RayExecutor:
         self._actors = [actor.remote() for _ in range(self.processes)]
 
     def map(self, function: Callable[[Any, Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Yield function(job, item) in order of completion. Raises UserError if an actor cannot be restarted."""
+        """Yield function(job, item) in order of completion. Raises UserError if a worker is lost."""
         ray, items = self._ray, iter(items)
         free, running = _QUEUED * self._actors, {}
         while True:

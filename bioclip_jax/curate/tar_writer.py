@@ -1,4 +1,4 @@
-"""Writes a TreeOfLife shard: a tar whose bytes depend on nothing but its samples."""
+"""Write TreeOfLife shards: tars whose bytes depend only on their samples."""
 
 import tarfile
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ from bioclip_jax.files import atomic_write, json_text
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.text import PLAIN_TYPE, captions_from_taxon, complete_captions
 
-# How image files begin, and the extension that says so in a shard.
+# Magic bytes of image files, and the extension in a shard.
 _KINDS = (
     (b"\xff\xd8", "jpg"),
     (b"\x89PNG", "png"),
@@ -27,11 +27,11 @@ _BUFFER = 1 << 20
 
 
 class TarShardWriter:
-    """Writes samples to one tar; a context manager. Until it ends well, the tar has another name.
+    """Context manager that writes samples to one tar, which appears once it is complete.
 
-    A sample becomes KEY.jpg (or what its image is), its ten caption files, and KEY.json if it has metadata.
-    Members have no times, owners or modes of their own. Names of up to 100 ASCII bytes are plain ustar,
-    longer ones are pax.
+    A sample becomes KEY.jpg (or its image's extension), ten caption files, and KEY.json if it has metadata.
+    Members have constant times, owners and modes. Names up to 100 ASCII bytes use plain ustar, longer ones
+    pax.
     """
 
     def __init__(self, path: str | Path):
@@ -40,7 +40,7 @@ class TarShardWriter:
         self._file = self._open.enter_context(partial.open("xb", buffering=_BUFFER))
 
     def write(self, sample: Sample) -> None:
-        """Appends a sample; MissingCaption if neither its captions nor its taxon give it a name."""
+        """Append a sample. Raises MissingCaption if neither its captions nor its taxon name it."""
         captions = sample.captions
         if sample.taxon is not None and not any(text.strip() for text in captions.values()):
             captions = captions_from_taxon(sample.taxon)
@@ -50,7 +50,7 @@ class TarShardWriter:
         for name, text in captions.items():
             self._add(f"{sample.key}.{name}" + (".txt" if name != PLAIN_TYPE else ""), text.encode())
         if sample.metadata:
-            # Escaped, since foreign metadata may hold halves of characters that UTF-8 does not have.
+            # Escaped, because foreign metadata may hold lone surrogates, which UTF-8 cannot encode.
             self._add(f"{sample.key}.json", json_text(dict(sample.metadata), sort_keys=True).encode())
 
     def _add(self, name: str, content: bytes) -> None:
@@ -68,7 +68,7 @@ class TarShardWriter:
 
 
 def image_kind(image: bytes) -> str:
-    """The file extension of encoded image bytes; "jpg" if they begin like none that is known."""
+    """Return the file extension of encoded image bytes; "jpg" for an unknown format."""
     if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         return "webp"
     if image[4:12] in (b"ftypavif", b"ftypavis"):
@@ -77,13 +77,13 @@ def image_kind(image: bytes) -> str:
 
 
 def _header(name: str, size: int) -> bytes:
-    """The member's header, without times and owners: tarfile's, from a template where only name and size differ."""
+    """Return the header that tarfile writes, filled into a template: only name and size vary."""
     if len(name) > _NAME_BYTES or not name.isascii() or size >= 8**11:
         member = tarfile.TarInfo(name)
         member.size = size
         return member.tobuf(tarfile.PAX_FORMAT)
     field, digits = name.encode(), b"%011o" % size
-    # The sum of all bytes, with that of the eleven zero digits taken out again.
+    # The sum of all bytes: the template's, minus its eleven zero digits.
     checksum = _TEMPLATE_SUM + sum(field) + sum(digits) - 11 * ord("0")
     return b"".join(
         (
@@ -100,5 +100,5 @@ def _header(name: str, size: int) -> bytes:
 
 _TEMPLATE = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
 _BEFORE_SIZE, _AFTER_SIZE, _AFTER_SUM = _TEMPLATE[100:124], _TEMPLATE[135:148], _TEMPLATE[155:]
-# The checksum counts its own eight bytes as spaces, and the template's says so already.
+# The template's checksum already counts its own eight bytes as spaces.
 _TEMPLATE_SUM = int(_TEMPLATE[148:154], 8)

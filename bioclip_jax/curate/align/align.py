@@ -22,15 +22,15 @@ def align_names(
 ) -> pl.DataFrame:
     """Align taxa with a backbone; returns a row for each input row, in order.
 
-    taxa: Taxon objects, or a table with any of the columns kingdom, phylum, class (or cls), order, family, genus,
-    species, common_name, scientific_name and authorship. The result has the table's columns, colliding ones as
-    given_NAME, and status, matched_id and matched_name (of the accepted taxon, "" without one), the seven ranks
-    and common_name as aligned, proposal, proposal_score (null without one) and note.
+    taxa: Taxon objects, or a table with any of the columns kingdom, phylum, class (or cls), order, family,
+    genus, species, common_name, scientific_name and authorship. The result has the table's columns, colliding
+    ones as given_NAME, and status, matched_id and matched_name (of the accepted taxon, "" without one), the
+    seven ranks and common_name as aligned, proposal, proposal_score (null without one) and note.
 
-    status: "exact"; "synonym", with the ranks of the accepted name; "fuzzy", a near-miss or common name, which
-    is proposed, and applied only with `apply_fuzzy` (common names never); "ambiguous", homonyms that the given
-    ranks and authors do not tell apart; "unresolved". The last three keep the given names, completed by the
-    lineage of a genus or family that the backbone has.
+    status: "exact"; "synonym", with the ranks of the accepted name; "fuzzy", a near-miss or common name,
+    which is proposed, and applied only with `apply_fuzzy` (common names never); "ambiguous", homonyms that
+    the given ranks and authors do not tell apart; "unresolved". The last three keep the given names,
+    completed by the lineage of a genus or family that the backbone has.
     """
     given = given_taxa(taxa)
     queries, rows = distinct_queries(given)
@@ -121,7 +121,7 @@ def _with_common_name_matches(resolved: pl.DataFrame, backbone: Backbone) -> pl.
 
 
 def _with_status(resolved: pl.DataFrame, apply_fuzzy: bool) -> pl.DataFrame:
-    """Add status, and rows of taxa: matched, whose names are applied, and proposed, which is only proposed."""
+    """Add status, and rows of taxa: matched, whose names are applied, and proposed."""
     outcome = pl.col("outcome")
     applied = pl.col("near_row").is_not_null() & (pl.col("ties") == 0) & apply_fuzzy
     status = (

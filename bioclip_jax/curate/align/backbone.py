@@ -1,9 +1,10 @@
 """Backbone taxonomy: all names with their accepted names and lineages, prepared once and cached.
 
-A Darwin Core Taxon table becomes two Parquet files in the user's cache. names.parquet has a row per name: row,
-taxon_id, key (canonical name), genus and epithet (its first two words), rank, standing (0 accepted, 1 doubtful,
-2 synonym, 3 ambiguous synonym, 4 misapplied), accepted (row of the accepted name), authorship, hybrid and
-lineage (of the accepted name). lineages.parquet has the ranks from kingdom to genus of each lineage.
+A Darwin Core Taxon table becomes two Parquet files in the user's cache. names.parquet has a row per name:
+row, taxon_id, key (canonical name), genus and epithet (its first two words), rank, standing (0 accepted, 1
+doubtful, 2 synonym, 3 ambiguous synonym, 4 misapplied), accepted (row of the accepted name), authorship,
+hybrid and lineage (of the accepted name). lineages.parquet has the ranks from kingdom to genus of each
+lineage.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _VERSION = 2
 class Backbone:
     """A taxonomy on disk: names and lineages as described above, and common_names (row, common_name, best).
 
-    location: a Taxon table, or the folder or zip of a Darwin Core Archive. vernacular: a VernacularName table,
-    by default the archive's. language: of the common names, as ISO 639 ("en" or "eng"). Raises UserError if a
-    table is missing, unreadable or lacks a column.
+    location: a Taxon table, or the folder or zip of a Darwin Core Archive. vernacular: a VernacularName
+    table, by default the archive's. language: of the common names, as ISO 639 ("en" or "eng"). Raises
+    UserError if a table is missing, unreadable or lacks a column.
     """
 
     def __init__(self, location: str | Path, vernacular: str | Path | None = None, language: str = "en"):
@@ -65,7 +66,7 @@ class Backbone:
 
     @functools.cached_property
     def common_names(self) -> pl.DataFrame:
-        """Columns row (of an accepted name), common_name, best (True for the one to use); empty without a table."""
+        """Columns row (of an accepted name), common_name, best (the one to use); empty without a table."""
         if self._vernacular is None:
             return pl.DataFrame(schema={"row": pl.UInt32, "common_name": pl.String, "best": pl.Boolean})
         sources = f"{_identity(self.location, TAXON)} {_identity(self._vernacular, VERNACULAR)}"

@@ -1,7 +1,7 @@
 """Read tables of Darwin Core Archives, as published by GBIF, the Catalogue of Life and World Flora Online.
 
-An archive is a file, a folder or a zip. Its meta.xml (https://dwc.tdwg.org/text/) names the file and format of
-each table; without one, tables are recognized by file name or else by their columns. Terms are those of
+An archive is a file, a folder or a zip. Its meta.xml (https://dwc.tdwg.org/text/) names the file and format
+of each table; without one, tables are recognized by file name or else by their columns. Terms are those of
 https://dwc.tdwg.org/terms/, with a prefix ("dwc:taxonID") or without.
 """
 
@@ -41,7 +41,8 @@ def open_table(location: Path, stems: tuple[str, ...]) -> Iterator[pl.LazyFrame]
     """Open the table at `location`, or the archive's table of these file stems: TAXON or VERNACULAR.
 
     All columns are text, "" if missing, named by their terms without prefix. A zipped table is unpacked to a
-    temporary folder while the context is open. Raises UserError if there is no such table or it is unreadable.
+    temporary folder while the context is open. Raises UserError if there is no such table or it is
+    unreadable.
     """
     try:
         member = find_table(location, stems)

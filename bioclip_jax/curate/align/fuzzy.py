@@ -1,8 +1,9 @@
 """Fuzzy matching: names of the backbone within two edits of a misspelled name.
 
-Edits are insertions, deletions, substitutions and swaps of adjacent letters (optimal string alignment distance).
-Names are compared within blocks only: a species with those of its genus, of its epithet, and of genera one edit
-away; a single word with those of the same beginning or end. Time grows with the number of misspelled names.
+Edits are insertions, deletions, substitutions and swaps of adjacent letters (optimal string alignment
+distance). Names are compared within blocks only: a species with those of its genus, of its epithet, and of
+genera one edit away; a single word with those of the same beginning or end. Time grows with the number of
+misspelled names.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ _ENDINGS = (
 def near_misses(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     """Find the nearest name for each query: q, row, accepted, near (the name), distance, score, others.
 
-    queries: q, key, word, epithet, hint and the given ranks, as match.Candidates.best takes them; a name whose
-    lineage contradicts any rank is excluded. score: 1 - distance / length of the name. others: number of
-    further taxa as near. Queries without a near-miss are omitted.
+    queries: q, key, word, epithet, hint and the given ranks, as match.Candidates.best takes them; a name
+    whose lineage contradicts any rank is excluded. score: 1 - distance / length of the name. others: number
+    of further taxa as near. Queries without a near-miss are omitted.
     """
     species = queries.filter(pl.col("epithet") != "")
     single = queries.filter(pl.col("epithet") == "")

@@ -39,9 +39,9 @@ class Candidates:
     def best(self, queries: pl.DataFrame) -> pl.DataFrame:
         """Return the best candidate of each query: q, row, accepted, standing, outcome, others.
 
-        queries: q, key, hint, author and the given ranks of DECIDING, "" if unknown to the user or the backbone.
-        Queries without a candidate are omitted. outcome: "found"; "ambiguous", with the candidates in others;
-        "unlike" if the given ranks contradict. row: the first candidate's.
+        queries: q, key, hint, author and the given ranks of DECIDING, "" if unknown to the user or the
+        backbone. Queries without a candidate are omitted. outcome: "found"; "ambiguous", with the candidates
+        in others; "unlike" if the given ranks contradict. row: the first candidate's.
         """
         pairs = queries.join(self._names, on="key", how="inner")
         for rank in DECIDING:
@@ -87,7 +87,7 @@ class Candidates:
 
 
 def with_accepted(backbone: Backbone, names: pl.DataFrame) -> pl.DataFrame:
-    """Join names with the key of their accepted name and its lineage, columns kingdom_known to family_known."""
+    """Join names with the key and lineage (kingdom_known to family_known) of their accepted names."""
     names = names.rename(
         {"genus": "first", "epithet": "second", "authorship": "author_known", "rank": "rank_known"}
     )
@@ -101,7 +101,7 @@ def with_accepted(backbone: Backbone, names: pl.DataFrame) -> pl.DataFrame:
 
 
 def comparable_ranks(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
-    """Return q and the given ranks of DECIDING, "" for values unknown to the backbone, which decide nothing."""
+    """Return q and the given ranks of DECIDING, with "" for values unknown to the backbone."""
     columns = []
     for rank in DECIDING:
         value, known = pl.col(rank), backbone.values(rank)

@@ -27,7 +27,7 @@ _LEVELS = 64
 
 
 def prepare_names(table: pl.LazyFrame, folder: Path, where: str) -> None:
-    """Write names.parquet and lineages.parquet. Raises UserError if a column or any accepted name is missing."""
+    """Write names.parquet and lineages.parquet. Raises UserError without a column or any accepted name."""
     columns = table.collect_schema().names()
     missing = [name for name in _NEEDED if name not in columns]
     if missing:

@@ -32,7 +32,7 @@ def class_column(columns: Sequence[str]) -> str:
 
 
 def given_taxa(taxa: pl.DataFrame | Sequence[Taxon]) -> pl.DataFrame:
-    """Return the columns GIVEN as clean text, a row per taxon; missing values and words like "unknown" are ""."""
+    """Return the columns GIVEN as clean text, one row per taxon; missing and unknown values become ""."""
     if not isinstance(taxa, pl.DataFrame):
         columns = [[taxon.rank(rank) for taxon in taxa] for rank in RANKS]
         names = [taxon.common_name for taxon in taxa]
@@ -62,9 +62,9 @@ def given_taxa(taxa: pl.DataFrame | Sequence[Taxon]) -> pl.DataFrame:
 def distinct_queries(given: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
     """Return the distinct taxa as queries, and the query number of each row of `given`.
 
-    Columns of a query: q (its number), those of GIVEN with the ranks above species in canonical form, text (the
-    name as given), hint (its stated rank, "" if unknown), genus_author, and the parsed name: key (to look up),
-    word and epithet (its first two words), infraspecific, author, qualifier, hybrid, formula.
+    Columns of a query: q (its number), those of GIVEN with the ranks above species in canonical form, text
+    (the name as given), hint (its stated rank, "" if unknown), genus_author, and the parsed name: key (to
+    look up), word and epithet (its first two words), infraspecific, author, qualifier, hybrid, formula.
     """
     queries = given.unique(maintain_order=True).with_row_index("q")
     rows = given.join(queries, on=list(GIVEN), how="left", maintain_order="left")["q"]

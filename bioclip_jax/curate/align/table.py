@@ -34,9 +34,9 @@ def align_table(
 ) -> dict:
     """Align the names of a table and write the result, with OUTPUT.report.md and OUTPUT.report.csv beside it.
 
-    table: as read_table takes it; other arguments as Backbone, align_names and alignment_report. Returns names
-    and images (counts by status), rows, output, report, names_report and seconds. Raises UserError for a table
-    without names or an output of unknown format.
+    table: as read_table takes it; other arguments as Backbone, align_names and alignment_report. Returns
+    names and images (counts by status), rows, output, report, names_report and seconds. Raises UserError for
+    a table without names or an output of unknown format.
     """
     start, source, output = time.monotonic(), Path(table), Path(output)
     if output.suffix.lower() not in (*_SEPARATORS, ".parquet"):

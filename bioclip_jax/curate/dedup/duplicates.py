@@ -55,10 +55,11 @@ def decide_duplicates(
     priority: the copy with the highest is kept (e.g. the number of pixels), ties go to the first.
     observations: group numbers, negative if unknown. A negative distance turns its comparison off.
 
-    Greedy, in order of priority: exact copies share the decision of their first; any other sample is removed if
-    a kept one is within `observation_distance` in its observation or within `distance` anywhere. Hashes below
-    MIN_QUALITY have no neighbors. In a chain of neighbors, the third stays unless it is near the first. A
-    removed sample refers to the nearest kept one, preferably of its observation. The result is deterministic.
+    Greedy, in order of priority: exact copies share the decision of their first; any other sample is removed
+    if a kept one is within `observation_distance` in its observation or within `distance` anywhere. Hashes
+    below MIN_QUALITY have no neighbors. In a chain of neighbors, the third stays unless it is near the first.
+    A removed sample refers to the nearest kept one, preferably of its observation. The result is
+    deterministic.
     """
     count = len(contents)
     order = np.argsort(-np.asarray(priority, np.int64), kind="stable")

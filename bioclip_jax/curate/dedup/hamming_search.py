@@ -1,10 +1,10 @@
 """Exact neighbor search among 256-bit hashes by Hamming distance, with multi-index hashing.
 
-The bits are split into bands. If two hashes differ in at most d bits and the bands' radii r satisfy sum(r + 1)
-> d, they differ in at most r bits in some band (Norouzi, Punjani, Fleet, "Fast exact search in Hamming space
-with multi-index hashing", 2014). A hash's candidates are therefore those of its bucket and of the buckets
-within the radius, band by band; their full distances are then computed. Bands and radii minimize the estimated
-work.
+The bits are split into bands. If two hashes differ in at most d bits and the bands' radii r satisfy sum(r +
+1) > d, they differ in at most r bits in some band (Norouzi, Punjani, Fleet, "Fast exact search in Hamming
+space with multi-index hashing", 2014). A hash's candidates are therefore those of its bucket and of the
+buckets within the radius, band by band; their full distances are then computed. Bands and radii minimize the
+estimated work.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def nearest_within(
 ) -> tuple[Int64[np.ndarray, " queries"], Int16[np.ndarray, " queries"]]:
     """Find each query's nearest hash of `base` within `distance` bits.
 
-    groups: restrict matches to equal nonnegative groups. Returns indices, the first of equally near hashes, and
-    distances; -1 without a match.
+    groups: restrict matches to equal nonnegative groups. Returns indices, the first of equally near hashes,
+    and distances; -1 without a match.
     """
     best = np.full(len(queries), np.iinfo(np.int64).max)
 
@@ -209,7 +209,7 @@ def _join(
     distance: int,
     report: Report,
 ) -> None:
-    """Report the pairs within the distance whose keys differ by one of the masks; negative keys are skipped."""
+    """Report pairs within the distance whose keys differ by one of the masks, skipping negative keys."""
     itself = base is None
     base = queries if itself else base
     order, starts = _buckets(base_keys)

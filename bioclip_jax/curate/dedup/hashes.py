@@ -3,8 +3,8 @@
 PDQ ("The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm", Facebook, 2019) applies a
 cosine transform to the luminance of 64 x 64 blocks and compares each of the 16 x 16 lowest frequencies with
 their median. The reference's blocks depend on the image size: a picture differs from its half in 8 bits of
-256, from its quarter in 20. Here, pictures are first squashed to 64 x 64 by averaging, and both differ in 0 to
-2 bits (medians over 1,972 photographs). These hashes are therefore comparable only with each other.
+256, from its quarter in 20. Here, pictures are first squashed to 64 x 64 by averaging, and both differ in 0
+to 2 bits (medians over 1,972 photographs). These hashes are therefore comparable only with each other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from bioclip_jax.errors import UserError
 
 # Sufficient min_side for PDQ: 15 JPEGs of up to 1536 pixels hashed within 2 bits of their full decoding.
 DECODE_SIDE = 256
-# PDQ's authors advise against comparing hashes of lower quality, which come from pictures with little structure.
+# PDQ's authors advise against comparing hashes of lower quality, which come from pictures with little
+# structure.
 MIN_QUALITY = 50
 # Crops of an evaluation image's variants, as fractions of the side, at each side.
 CROPS = (0.0, 0.025, 0.05)
@@ -39,8 +40,8 @@ def content_hash(data: bytes) -> str:
 def pdq(pixels: Pixels) -> tuple[UInt8[np.ndarray, " 32"], int]:
     """Return the 256-bit PDQ hash of upright RGB pixels and its quality, 0 to 100.
 
-    pixels: from pipeline.images.decode with min_side=DECODE_SIDE or more. Hashes are comparable from a quality
-    of MIN_QUALITY on. Raises UserError if the package pdqhash is missing.
+    pixels: from pipeline.images.decode with min_side=DECODE_SIDE or more. Hashes are comparable from a
+    quality of MIN_QUALITY on. Raises UserError if the package pdqhash is missing.
     """
     return _compute(_reduce(pixels))
 
@@ -51,8 +52,8 @@ def pdq_variants(
     """Return PDQ hashes of a picture's crops and mirror images, the unchanged picture first, and its quality.
 
     PDQ matches no mirrored copies and few that are cropped by more than 2 %. Hashing evaluation images in all
-    combinations of `crops` at each side, and mirrored, matches them: 162 variants by default, which cover crops
-    of up to 0.05 in total.
+    combinations of `crops` at each side, and mirrored, matches them: 162 variants by default, which cover
+    crops of up to 0.05 in total.
     """
     height, width = pixels.shape[:2]
     hashes = []

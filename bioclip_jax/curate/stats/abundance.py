@@ -74,9 +74,9 @@ def species_abundance(taxa: Mapping[Lineage, TaxonCounts]) -> Int64[np.ndarray, 
 def long_tail(abundance: Int64[np.ndarray, " species"]) -> dict[str, Any]:
     """Summarize a rank-abundance curve.
 
-    Returns species, images, histogram ([{from, to, species, images}] by powers of two), fewer_than (fraction of
-    species with fewer images than each of FEW), gini (None without species), half_of_images_in (number of the
-    most frequent species that hold half of the images) and median_images.
+    Returns species, images, histogram ([{from, to, species, images}] by powers of two), fewer_than (fraction
+    of species with fewer images than each of FEW), gini (None without species), half_of_images_in (number of
+    the most frequent species that hold half of the images) and median_images.
     """
     total, number = int(abundance.sum()), len(abundance)
     histogram = []
@@ -106,7 +106,7 @@ def gini(counts: Int64[np.ndarray, " n"]) -> float:
 
 
 def quantiles(counts: Mapping[int, int]) -> dict[str, float] | None:
-    """Quantiles min, p5, p25, median, p75, p95, max, and the mean, of values given by their counts; None if empty."""
+    """Return min, p5, p25, median, p75, p95, max and mean of values with counts; None if empty."""
     if not counts:
         return None
     values = np.array(sorted(counts), np.int64)

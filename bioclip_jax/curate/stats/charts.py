@@ -1,4 +1,4 @@
-"""Charts as inline SVG: rank-abundance curve, and images by width and height and by bytes; colors: style.css."""
+"""Charts as inline SVG: rank-abundance curve, image sizes in pixels and in bytes; styled by style.css."""
 
 import math
 from collections import Counter
@@ -58,7 +58,7 @@ def rank_abundance(abundance: Int64[np.ndarray, " species"]) -> Markup:
 
 
 def size_grid(shapes: Mapping[tuple[int, int], int]) -> Markup:
-    """Images by width and height on log axes; size and opacity of a cell show the count, the dashed line squares."""
+    """Images by width and height on log axes; cells grow with the count, the dashed line marks squares."""
     exponents = np.array(list(shapes), np.float64) / SHAPE_BINS
     low, high = math.floor(exponents.min() - 0.2), math.ceil(exponents.max() + 0.2)
     side = (_HEIGHT - _BOTTOM - _TOP) / (high - low)

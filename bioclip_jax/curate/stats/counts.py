@@ -23,7 +23,8 @@ Lineage = tuple[str, ...]
 # More distinct values of `source` are identifiers, not providers.
 _MAX_SOURCES = 10_000
 _OTHER_SOURCES = "(others)"
-# Sizes in bytes are rounded to 10 binary digits (0.2 %), so that the distinct ones of 100 million fit a table.
+# Sizes in bytes are rounded to 10 binary digits (0.2 %), so that the distinct ones of 100 million fit a
+# table.
 _DIGITS = 10
 _NEVER = 1 << 64
 _START_AND_END = 2
@@ -31,7 +32,7 @@ _START_AND_END = 2
 
 @dataclass(slots=True)
 class TaxonCounts:
-    """Images of one taxon, and a random one among them: priority and index of the lowest priority, -1 if none."""
+    """Images of one taxon, and a random one of them, the index of the lowest priority (-1 if none)."""
 
     images: int = 0
     priority: int = _NEVER
@@ -43,13 +44,14 @@ class TaxonCounts:
 class SampleCounts:
     """Counts over samples; counts over two ranges add up to those over both.
 
-    The order of addition matters only for `sources` with more than _MAX_SOURCES values: later ones are merged.
+    The order of addition matters only for `sources` with more than _MAX_SOURCES values: later ones are
+    merged.
 
-    taxa: by lineage from kingdom to species, "" for unknown ranks; without samples that have no taxon. widths,
-    heights: in pixels. shapes: by rounded SHAPE_BINS * log2 of width and height. sizes: images by encoded bytes,
-    rounded down to 0.2 %. tokens: by caption type, nonempty captions by number of tokens, start and end
-    included. sources: by metadata `source`. drawn: (priority, index) of DRAWN random readable images.
-    unreadable: by cause (pipeline.images.CAUSES).
+    taxa: by lineage from kingdom to species, "" for unknown ranks; without samples that have no taxon.
+    widths, heights: in pixels. shapes: by rounded SHAPE_BINS * log2 of width and height. sizes: images by
+    encoded bytes, rounded down to 0.2 %. tokens: by caption type, nonempty captions by number of tokens,
+    start and end included. sources: by metadata `source`. drawn: (priority, index) of DRAWN random readable
+    images. unreadable: by cause (pipeline.images.CAUSES).
     """
 
     samples: int = 0

@@ -1,4 +1,4 @@
-"""HTML report of shard_stats: the context of its template, with charts, the taxonomic tree and a contact sheet."""
+"""HTML report of shard_stats: the template's context, with charts, taxonomic tree and contact sheet."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -192,8 +192,8 @@ def _shares(counts: dict[str, int], total: int) -> list[Bar]:
 def contact_sheet(source: Source, counts: SampleCounts, thumbnails: int = THUMBNAILS) -> list[dict[str, str]]:
     """Pick random images spread over the tree: one per family, then a second species of each, and so on.
 
-    Random samples fill up the sheet if there are too few species; images that cannot be decoded are replaced by
-    the next. Returns picture (a data URL), common_name and name of each, in the order of the tree.
+    Random samples fill up the sheet if there are too few species; images that cannot be decoded are replaced
+    by the next. Returns picture (a data URL), common_name and name of each, in the order of the tree.
     """
     figures: list[tuple[tuple[str, ...], int, dict[str, str]]] = []
     for index in _candidates(counts, _ATTEMPTS * thumbnails):

@@ -1,4 +1,4 @@
-"""Pruned tree of taxa for the report's icicle chart: the largest taxa, with the rest of each parent merged."""
+"""Pruned tree of taxa for the report's icicle chart: the largest taxa, the rest of each parent merged."""
 
 import heapq
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,8 @@ from bioclip_jax.text import RANKS
 
 from .counts import Lineage, TaxonCounts
 
-# Limits that keep the page below 3 MB with a million taxa, and the rows of a full parent as high as their names.
+# Limits that keep the page below 3 MB with a million taxa, and the rows of a full parent as high as their
+# names.
 MAX_NODES = 30_000
 MAX_CHILDREN = 40
 _MAX_NAME = 60
@@ -25,10 +26,11 @@ Node = dict[str, Any]
 def pruned_tree(taxa: Mapping[Lineage, TaxonCounts], without_taxon: int = 0) -> Node:
     """Return the tree of the taxa with the most images, for shard_stats.js.
 
-    A node has n (name), i (images) and s (number of lineages), and optionally c (common name), t (UNKNOWN_RANK,
-    NOT_NAMED_FURTHER or OTHERS; s then counts the merged siblings), k (children, most images first) and u (1 if
-    its children are omitted). The largest nodes are expanded first, up to MAX_NODES; each keeps its first
-    MAX_CHILDREN children, and the rest are merged, so that the children's images add up to the parent's.
+    A node has n (name), i (images) and s (number of lineages), and optionally c (common name), t
+    (UNKNOWN_RANK, NOT_NAMED_FURTHER or OTHERS; s then counts the merged siblings), k (children, most images
+    first) and u (1 if its children are omitted). The largest nodes are expanded first, up to MAX_NODES; each
+    keeps its first MAX_CHILDREN children, and the rest are merged, so that the children's images add up to
+    the parent's.
     """
     lineages = sorted(taxa)
     images = np.array([taxa[lineage].images for lineage in lineages], np.int64)
@@ -74,7 +76,7 @@ def pruned_tree(taxa: Mapping[Lineage, TaxonCounts], without_taxon: int = 0) -> 
 
 
 def _groups(lineages: list[Lineage], first: int, end: int, depth: int) -> Iterator[tuple[str, int, int]]:
-    """Yield (name, start, end) of the runs of equal names at a depth; a lineage that ends above is its own run."""
+    """Yield (name, start, end) of runs of equal names at a depth; a lineage that ends above is one run."""
     start = first
     if start < end and not any(lineages[start][depth:]):
         # It sorts first and is unique.

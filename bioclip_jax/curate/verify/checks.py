@@ -33,7 +33,7 @@ _READ = ReadOptions(strict=True)
 
 
 def check_sample(raw: RawSample, findings: Findings) -> bool:
-    """Add all defects of a sample to `findings`, and return True if clean_sample makes it fit for training."""
+    """Add a sample's defects to `findings`; True if clean_sample makes it fit for training."""
     image_is_sound = _check_image(raw, findings)
     return _check_captions(raw, findings) and image_is_sound
 

@@ -34,8 +34,8 @@ _SHOWN_LENGTH = 120
 class RawSample:
     """A stored sample, not decoded.
 
-    position: its first byte in a tar, or its record number. image_kind: the image's extension, or "". captions:
-    by type. interrupted: there is damage in or before it, which may hold what it lacks.
+    position: its first byte in a tar, or its record number. image_kind: the image's extension, or "".
+    captions: by type. interrupted: there is damage in or before it, which may hold what it lacks.
     """
 
     key: str

@@ -80,8 +80,8 @@ def check_shard(shard: Shard) -> ShardResult:
 def find_shards(location: str | Path) -> tuple[Path, list[Shard], list[Findings]]:
     """Return the verified folder, its shards, and the findings about its other files.
 
-    location: a folder, a shard or a glob. Symbolic links in a folder are not followed. Raises UserError if there
-    are no shards.
+    location: a folder, a shard or a glob. Symbolic links in a folder are not followed. Raises UserError if
+    there are no shards.
     """
     text = str(location)
     if "://" in text:

@@ -152,7 +152,7 @@ def _number(digits: bytes) -> int | None:
 
 
 def _pax(content: bytes) -> dict[bytes, bytes]:
-    """Parse an extended header's records "LENGTH KEY=VALUE\\n", up to the first invalid one."""
+    r"""Parse an extended header's records "LENGTH KEY=VALUE\n", up to the first invalid one."""
     records, position = {}, 0
     while match := _PAX_RECORD.match(content, position):
         finish = position + int(match[1])

@@ -27,14 +27,15 @@ def verify_shards(
     report: str | Path | None = None,
     processes: int | None = None,
 ) -> dict[str, Any]:
-    """Read every header, image and caption of a folder of shards, one shard, or a glob, and report all defects.
+    """Read every header, image and caption of shards (a folder, a file or a glob) and report all defects.
 
-    repair: a new folder for repaired copies. report: a .csv or .json file of all findings. processes: None for
-    one per core. Shards are read sample by sample, in constant memory.
+    repair: a new folder for repaired copies. report: a .csv or .json file of all findings. processes: None
+    for one per core. Shards are read sample by sample, in constant memory.
 
     Returns location, shards, samples, sound (samples that a repair keeps), errors and notes (totals),
-    error_counts and note_counts (by kind), first (the first finding of each kind), seconds, and repaired (None,
-    or output, shards, samples). Raises UserError for invalid arguments only; defects of shards are findings.
+    error_counts and note_counts (by kind), first (the first finding of each kind), seconds, and repaired
+    (None, or output, shards, samples). Raises UserError for invalid arguments only; defects of shards are
+    findings.
     """
     began = time.monotonic()
     folder, shards, others = find_shards(location)
