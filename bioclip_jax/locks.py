@@ -1,4 +1,8 @@
-"""Locks between processes: one at a time writes to a file or a folder. They go with the process, however it ends."""
+"""Inter-process locks on files and folders, released when the holder ends, even by SIGKILL.
+
+filelock's FileLock does not replace them: it falls back to a marker file on ENOSYS only, never takes that
+over from a dead machine, and does not name the holder.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +21,21 @@ from typing import IO, Any
 
 from bioclip_jax.errors import UserError
 
-# From file systems without flock: Lustre mounted without it (ENOSYS), NFS without its lock service (ENOLCK),
-# others.
+# Errors of file systems without flock: Lustre mounted without it (ENOSYS), NFS without its lock service
+# (ENOLCK), and others.
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
-# Without flock, the holder touches its file this often, and is taken for dead after so long without.
+# Without flock, the holder touches its file at this interval, and is taken for dead after _SILENT_SECONDS.
 _HEARTBEAT_SECONDS = 20.0
-# NFS may show a file's times a minute late.
+# Allows for NFS, which may show a file's times a minute late.
 _SILENT_SECONDS = 100.0
 _POLL_SECONDS = 0.5
 
 
 def lock(file: IO, refusal: str) -> None:
-    """Keep other processes from locking `file` until it is closed, however that happens.
+    """Lock an open file until it is closed.
 
-    UserError `refusal` where another process has it. On a file system without locks, a note says so, and that
-    is all.
+    Raises UserError with the text `refusal` if another process holds it. On a file system without locks, only
+    prints a note.
     """
     try:
         is_locked = _flock(file)
@@ -40,20 +44,19 @@ def lock(file: IO, refusal: str) -> None:
     if not is_locked:
         folder = os.path.dirname(os.path.abspath(file.name))
         print(
-            f"note: the file system of {folder} has no file locks; keep other commands from writing there "
-            f"meanwhile",
+            f"note: the file system of {folder} has no file locks; "
+            "keep other commands from writing there meanwhile",
             file=sys.stderr,
         )
 
 
 @contextlib.contextmanager
 def locked(path: Path, refusal: str | None) -> Iterator[None]:
-    """Hold the lock file `path` in the block, and remove it afterwards; the folder must exist.
+    """Hold the lock file `path` during the block, and delete it afterwards. Its folder must exist.
 
-    UserError `refusal`, with the process that holds it, where there is one; with None, wait until it is free
-    instead. On a file system without flock, a file PATH.held with the holder's process and host takes its
-    place: it is taken over from a process of this machine that is gone, and from one of another machine that
-    has been silent for a while.
+    If another process holds it, raises UserError with the text `refusal` and the holder; with None, waits. On
+    a file system without flock, a file PATH.held with the holder's process and host replaces the lock. It is
+    taken over from a dead process of this machine, and from another machine after a time without heartbeat.
     """
     file = _open_locked(path, refusal)
     if file is None:
@@ -69,13 +72,13 @@ def locked(path: Path, refusal: str | None) -> Iterator[None]:
         try:
             yield
         finally:
-            # Before it is unlocked; who opens it now finds out that it has no name any more.
+            # Deleted before it is unlocked, so a process that opened it meanwhile sees that it has no name.
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
 def _flock(file: IO, *, wait: bool = False) -> bool:
-    """Lock the file; False where that is not possible. BlockingIOError if another process has it, and `wait` is off."""
+    """Lock the file; False if it cannot be locked. Raises BlockingIOError if it is held, unless `wait`."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -92,18 +95,17 @@ def _flock(file: IO, *, wait: bool = False) -> bool:
 
 
 def _open_locked(path: Path, refusal: str | None) -> IO | None:
-    """The lock file, open and locked, or None where files cannot be locked."""
+    """Open and lock the lock file; None if files cannot be locked."""
     while True:
         file = open(path, "a+b")
         try:
             if not _flock(file, wait=refusal is None):
                 file.close()
-                # What holds a process was written where files can be locked, by a machine that mounts them
-                # otherwise.
+                # A file with a holder was written by a machine whose mount has locks.
                 if not _read(path):
                     path.unlink(missing_ok=True)
                 return None
-            # The process that had it may have removed it meanwhile.
+            # Its last holder may have deleted it meanwhile.
             if _is_named(file, path):
                 return file
         except BlockingIOError:
@@ -124,21 +126,21 @@ def _is_named(file: IO, path: Path) -> bool:
 
 @contextlib.contextmanager
 def _held(path: Path, refusal: str | None) -> Iterator[None]:
-    """Hold `path` by having made it, and touch it now and then."""
-    me, waited_for = _this_process(), None
-    while not _make(path, me):
+    """Hold the marker file `path`, and touch it as a heartbeat."""
+    me, previous = _this_process(), None
+    while not _create(path, me):
         holder = _read(path)
-        if not _is_alive(path, holder, tell=holder != waited_for):
+        if not _is_alive(path, holder, report=holder != previous):
             _remove(path, holder)
         elif refusal is not None:
             raise UserError(_with_holder(refusal, holder))
         else:
             time.sleep(_POLL_SECONDS)
-        waited_for = holder
-    over = threading.Event()
+        previous = holder
+    stop = threading.Event()
 
     def beat() -> None:
-        while not over.wait(_HEARTBEAT_SECONDS):
+        while not stop.wait(_HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):
                 os.utime(path)
 
@@ -146,13 +148,13 @@ def _held(path: Path, refusal: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         if _read(path) == me:
             path.unlink(missing_ok=True)
 
 
-def _make(path: Path, process: dict[str, Any]) -> bool:
-    """Make the file, if no other process has; whole at once, since others read it."""
+def _create(path: Path, process: dict[str, Any]) -> bool:
+    """Create the marker file with its content at once; False if it exists."""
     whole = path.with_name(f"{path.name}-{process['token']}")
     whole.write_text(json.dumps(process))
     try:
@@ -171,7 +173,7 @@ def _make(path: Path, process: dict[str, Any]) -> bool:
 
 
 def _remove(path: Path, holder: dict[str, Any] | None) -> None:
-    """Remove a dead process's file, but not the one that another newcomer has just made in its place."""
+    """Delete a dead process's marker file, but not that of a process that has just taken over."""
     aside = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)
@@ -181,15 +183,14 @@ def _remove(path: Path, holder: dict[str, Any] | None) -> None:
         aside.unlink()
 
 
-def _is_alive(path: Path, holder: dict[str, Any] | None, *, tell: bool) -> bool:
-    """True for a holder that lives. One of another machine is watched for some time, which `tell` reports."""
-    if holder is None:
-        # It was removed since, or it is damaged; whichever it is, the next attempt shows.
+def _is_alive(path: Path, holder: dict[str, Any] | None, *, report: bool) -> bool:
+    """True if the holder is running. Waits for another machine's heartbeat, with a message if `report`."""
+    if holder is None:  # deleted meanwhile, or damaged
         return False
     me = _this_process()
     if all(holder.get(key) == me[key] for key in ("boot", "namespace")) and me["boot"]:
         return _started(holder.get("pid")) == holder.get("started")
-    if tell:
+    if report:
         print(f"waiting to see whether {_named(holder)} is still running", file=sys.stderr)
     last, end = _touched(path), time.monotonic() + _SILENT_SECONDS
     while last is not None and time.monotonic() < end:
@@ -200,9 +201,9 @@ def _is_alive(path: Path, holder: dict[str, Any] | None, *, tell: bool) -> bool:
 
 
 def _touched(path: Path) -> int | None:
-    """When the file was touched last; None if it is gone."""
+    """Modification time of the file; None if it does not exist."""
     try:
-        # Opened, because NFS answers from what it remembers otherwise.
+        # Opening revalidates NFS's cache of attributes.
         with open(path, "rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
@@ -226,7 +227,7 @@ def _named(holder: dict[str, Any]) -> str:
 
 
 def _this_process() -> dict[str, Any]:
-    """This process as others know it. boot and namespace tell machines and containers apart."""
+    """Identity of this process; boot and namespace distinguish machines and containers."""
     pid = os.getpid()
     return {
         "host": socket.gethostname(),
@@ -238,15 +239,15 @@ def _this_process() -> dict[str, Any]:
     }
 
 
-# Process numbers come again after a restart of a container, and so may the moment of the start.
+# A restarted container may reuse process numbers and even start times.
 _TOKEN = uuid.uuid4().hex
 
 
 def _started(pid: Any) -> str | None:
-    """The moment of a process's start, in ticks since the machine's; None if it is not running."""
-    # The program's name, in brackets, may hold blanks and brackets.
+    """Start time of a process in ticks since boot; None if it is not running."""
+    # The program's name, in parentheses, may contain blanks and parentheses.
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    # A killed process whose parent has not asked for its status is a zombie.
+    # A killed process that its parent has not waited for is a zombie.
     return fields[19] if fields and fields[0] not in "ZX" else None
 
 

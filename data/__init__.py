@@ -1,4 +1,4 @@
-"""Data sets as TFDS builders; importing this package registers them by name."""
+"""TFDS builders of the data sets; importing this package registers them by name."""
 
 from bioclip_jax.datasets.evaluation import (
     AwA2,

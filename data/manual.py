@@ -1,4 +1,4 @@
-"""What the builders over a publisher's own download share: where it lies, how it is read, and what an example holds."""
+"""Base class of the builders over a publisher's own download, and helpers to read its files."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,24 +11,25 @@ from bioclip_jax.file_kinds import is_hidden_path, is_image
 from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.text import RANKS, Taxon
 
-# The class is `cls`, as in the reference's tables, because `class` is the label.
+# The rank class is `cls`, as in the reference's tables, because `class` is the label.
 RANK_FEATURES = tuple("cls" if rank == "class" else rank for rank in RANKS)
 
 Row = dict[str, Any]
 
 
 class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A builder over files that its user has downloaded into the folder NAME of TFDS's manual_dir.
+    """Builder over files that the user has downloaded into the folder NAME of TFDS's manual_dir.
 
-    Every example has image (the file's bytes as they are), key, class (the label), the ranks RANK_FEATURES
-    and common_name, "" where unknown, and FEATURES, in the publisher's order. A subclass reads the rows.
+    Every example has image (the file's bytes), key, class (the label), the ranks RANK_FEATURES and
+    common_name ("" if unknown), and FEATURES. Examples are in the publisher's order. Subclasses implement
+    `read`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
-    # What to put into the folder and where it is got, to follow the words "needs" in an error.
+    # Content of the folder and its source, to follow "it needs" in an error.
     MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar[str]
-    # If one of these lies in manual_dir itself, that is the folder.
+    # If manual_dir itself contains one of these, it is the folder.
     LOOK_FOR: ClassVar[tuple[str, ...]] = ()
     HOMEPAGE: ClassVar[str] = ""
     LICENSE: ClassVar[str] = "See the publisher."
@@ -36,23 +37,25 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     FEATURES: ClassVar[Mapping[str, type]] = {}
 
     def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
-        """Rows by split. A row has image (a path, or bytes) and key; texts left out are "". UserError if one cannot
-        tell what the images show.
+        """Read the rows of each split.
+
+        A row has image (a path or bytes), key, and features; missing texts are "". Raises UserError if the
+        labels cannot be read.
         """
         raise NotImplementedError
 
     def missing(self, path: Path) -> UserError:
-        """The error to raise where `path` should be and is not."""
+        """The error for a missing path."""
         return UserError(f"{self.name}: {path} is missing; it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
 
     def require(self, path: Path) -> Path:
-        """`path`, if it is there."""
+        """Return `path`, or raise UserError if it does not exist."""
         if not path.exists():
             raise self.missing(path)
         return path
 
     def table(self, path: Path, *columns: str) -> list[dict[str, str]]:
-        """The rows of a CSV that has `columns`."""
+        """Read the rows of a CSV with the given columns. Raises UserError if one is missing."""
         try:
             table = read_table(self.require(path), known=columns)
         except UserError as problem:
@@ -66,7 +69,7 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return list(table_rows(table))
 
     def pairs(self, path: Path) -> dict[str, str]:
-        """The lines "KEY VALUE" of a text file, in order."""
+        """Read the lines "KEY VALUE" of a text file, in order."""
         pairs = {}
         for number, line in enumerate(self.lines(path), 1):
             parts = line.split(None, 1)
@@ -78,7 +81,7 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return pairs
 
     def lines(self, path: Path) -> list[str]:
-        """The lines of a text file, stripped, without empty ones."""
+        """Read the non-empty lines of a text file, stripped."""
         try:
             text = self.require(path).read_text("utf-8")
         except UnicodeDecodeError as error:
@@ -97,7 +100,7 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             features=tfds.features.FeaturesDict({"image": tfds.features.Image(), **text, **further}),
             homepage=self.HOMEPAGE or None,
             license=self.LICENSE,
-            # The few-shot protocol draws from a class in the order in which the publisher lists it.
+            # The few-shot protocol draws from a class in the publisher's order.
             disable_shuffling=True,
         )
 
@@ -129,7 +132,7 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return self.require(named)
 
     def check(self, split: str, rows: list[Row], root: Path) -> None:
-        """UserError if a split has no rows, or some of their images are not there."""
+        """Raise UserError if a split has no rows, or if images are missing."""
         if not rows:
             needs = f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             raise UserError(f"{self.name}: {root} holds no images for {split}; {needs}")
@@ -143,35 +146,35 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def taxon_features(taxon: Taxon) -> dict[str, str]:
-    """The ranks and the common name of a taxon under their features' names."""
+    """The ranks and the common name of a taxon as features."""
     return dict(zip(RANK_FEATURES, taxon.lineage())) | {"common_name": taxon.common_name}
 
 
 def first_file(name: str, *folders: Path) -> Path:
-    """The file `name` in the first of the folders that has it; where none has, as it would be called in the first.
+    """Path of the file `name` in the first of the folders that has it, else in the first folder.
 
-    UserError for a name that leads out of the folders: a table from elsewhere must not reach other files.
+    Raises UserError for a name outside the folders, because a downloaded table must not reach other files.
     """
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(
             f"a table names the image {name}, which is not inside {folders[0]}; correct the table"
         )
-    places = [folder / name for folder in folders]
-    return next((place for place in places if place.is_file()), places[0])
+    paths = [folder / name for folder in folders]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def images_by_class(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(class, image) for a folder with one sub-folder a class, in torchvision's ImageFolder's order."""
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for image in sorted(place.rglob("*")):
-            if is_image(image) and not is_hidden_path(image.relative_to(place).as_posix()):
-                yield place.name, image
+    """Iterate over (class, image) of a folder with one subfolder per class, in ImageFolder's order."""
+    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for image in sorted(subfolder.rglob("*")):
+            if is_image(image) and not is_hidden_path(image.relative_to(subfolder).as_posix()):
+                yield subfolder.name, image
 
 
 def images_by_name(folder: Path) -> dict[str, Path]:
-    """The images anywhere under a folder by their bare names; of several with one name, none."""
-    found: dict[str, Path | None] = {}
+    """Map base names to the images anywhere under a folder, without ambiguous names."""
+    images: dict[str, Path | None] = {}
     for path in folder.rglob("*"):
         if is_image(path) and not is_hidden_path(path.relative_to(folder).as_posix()):
-            found[path.name] = None if path.name in found else path
-    return {name: path for name, path in found.items() if path is not None}
+            images[path.name] = None if path.name in images else path
+    return {name: path for name, path in images.items() if path is not None}

@@ -1,4 +1,4 @@
-"""What an evaluation reads: a publisher's own folder as it is, a table and its images, or any other source."""
+"""Open evaluation data: a publisher's folder as downloaded, a table and its images, or any other source."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,14 +17,14 @@ from bioclip_jax.pipeline.sources import (
     sample_from_row,
 )
 
-# What a table calls the part of the data that a row belongs to.
+# Column of a table with the split of each row.
 SPLIT_COLUMN = "split"
-# The places of "validation" in publishers' tables.
+# Publishers' other names of "validation".
 _SAME_SPLIT = {"val": "validation", "valid": "validation"}
 
 
 class PublishedSource:
-    """The rows that a ManualBuilder reads from its publisher's folder, without a copy of the images."""
+    """Rows that a ManualBuilder reads from its publisher's folder, without copying the images."""
 
     def __init__(self, name: str, rows: Sequence[Row]) -> None:
         self.skipped_shards: list[str] = []
@@ -34,7 +34,7 @@ class PublishedSource:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample; one whose file is missing has no image."""
+        """The sample; its image is empty if the file is missing."""
         row = dict(self._rows[index])
         image, key = row.pop("image"), str(row.pop("key"))
         if isinstance(image, Path):
@@ -42,13 +42,14 @@ class PublishedSource:
                 image = image.read_bytes()
             except (FileNotFoundError, IsADirectoryError):
                 image = b""
-        # As the builder's examples have it: with the label in `class`, the rank is in `cls`.
+        # As in the builder's examples, `class` is the label and `cls` the rank.
         return sample_from_row(key, image, {"class": "", "cls": ""} | row)
 
 
 def open_published(name: str, folder: Path, split: str) -> PublishedSource:
-    """Parts of a publisher's download, which lies in `folder`: `name` is the builder's NAME[/CONFIG], `split` may join
-    several by "+". UserError as the builder's.
+    """Open splits of a publisher's download in `folder`.
+
+    name: the builder's NAME[/CONFIG]. split: one or more, joined by "+". Raises UserError as the builder.
     """
     builder_name, _, config = name.partition("/")
     builder = _builders()[builder_name]
@@ -76,14 +77,15 @@ def open_evaluation(
     root: Path | None = None,
     protocol: str = "",
 ) -> Source:
-    """The part `split` of what is evaluated.
+    """Open a split of evaluation data.
 
-    Args: `data`, the NAME[/CONFIG][:SPLIT] of a builder, whose publisher's folder is read as it is where it
-      lies in `root` (by default TFDS's manual folder); or that folder itself, for the builder that is named
-      as the `protocol`; or what open_source takes. `images` and `labels`: a folder and the table of its
-      images, of which the rows are taken that have `split` in a column of that name; without such a column it
-      is all "test".
-    Errors: DataMissing where nothing lies there; UserError for what is wrong with it.
+    data: a builder's NAME[/CONFIG][:SPLIT], whose publisher's folder is read directly if it is in `root`
+    (TFDS's manual folder by default); or that folder itself, for the builder named as the `protocol`; or a
+    location for open_source.
+    images, labels: in place of data, a folder and the table of its images. The rows with `split` in the
+    column split are used; without such a column all rows are "test".
+
+    Raises DataMissing if the data does not exist, UserError if it is invalid.
     """
     if images is not None and labels is not None:
         for path in (images, labels):
@@ -91,9 +93,9 @@ def open_evaluation(
                 raise DataMissing(
                     f"{path} does not exist; give the folder of the images and the table of their labels"
                 )
-        return TablePart(FolderSource(images, labels), split, labels)
+        return TableSplit(FolderSource(images, labels), split, labels)
     if data is None:
-        raise UserError("the data to score are not given; give --data, or --images with --labels")
+        raise UserError("no data is given; give --data, or --images with --labels")
     builders = _builders()
     name, _, own_split = data.partition(":")
     builder_name = name.partition("/")[0]
@@ -109,7 +111,7 @@ def open_evaluation(
             raise DataMissing(f"{folder} does not exist; {builder_name} needs {needs}")
     if path.is_dir():
         if (table := find_metadata(path)) is not None:
-            return TablePart(FolderSource(path, table), split, table)
+            return TableSplit(FolderSource(path, table), split, table)
         if protocol in builders:
             return open_published(protocol, path, split)
     if path.exists():
@@ -119,7 +121,7 @@ def open_evaluation(
     except UserError as problem:
         if builder_name in _known():
             raise
-        # What is no name of a data set is a path where nothing lies.
+        # A name that is not a registered builder is the path of missing data.
         raise DataMissing(str(problem)) from problem
 
 
@@ -128,18 +130,18 @@ def _known() -> list[str]:
 
 
 def _prepared(name: str) -> bool:
-    """Whether TFDS holds a set already, made from the publisher's folder that is not there any more."""
+    """True if TFDS has prepared the data set already, maybe from a folder that no longer exists."""
     try:
         return tfds.builder(name, file_format="array_record").is_prepared()
     except (ValueError, KeyError, tfds.core.DatasetNotFoundError):
         return False
 
 
-class TablePart:
-    """The rows of a labelled folder that belong to one split.
+class TableSplit:
+    """Rows of a labeled folder that belong to one split.
 
-    Errors: DataMissing if the table has no column `split` and another split than "test" is asked for, or no
-    such row.
+    Raises DataMissing if no row has the split, or if the table has no column `split` and the split is not
+    "test".
     """
 
     def __init__(self, source: FolderSource, split: str, table: Path) -> None:
@@ -151,24 +153,24 @@ class TablePart:
                 raise DataMissing(
                     f"{table} has no column {SPLIT_COLUMN!r}, and {split} images are needed; add it"
                 )
-            self._places: Sequence[int] = range(len(source))
+            self._indexes: Sequence[int] = range(len(source))
             return
         wanted = set(split.split("+"))
-        self._places = [
-            place
-            for place, name in enumerate(column)
+        self._indexes = [
+            index
+            for index, name in enumerate(column)
             if name in wanted or _SAME_SPLIT.get(name, name) in wanted
         ]
-        if not self._places:
-            there = ", ".join(sorted({str(name) for name in column}))
-            raise DataMissing(f"{table} has no row whose {SPLIT_COLUMN} is {split}; it has {there}")
+        if not self._indexes:
+            splits = ", ".join(sorted({str(name) for name in column}))
+            raise DataMissing(f"{table} has no row whose {SPLIT_COLUMN} is {split}; it has {splits}")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indexes)
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample; one whose file is missing has no image."""
-        sample = self._source[self._places[index]]
+        """The sample; its image is empty if the file is missing."""
+        sample = self._source[self._indexes[index]]
         return replace(
             sample, metadata={n: value for n, value in sample.metadata.items() if n != SPLIT_COLUMN}
         )

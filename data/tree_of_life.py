@@ -15,29 +15,27 @@ class TreeOfLife(ManualBuilder):
     """TreeOfLife images with the captions of their shards.
 
     Layout: tars as TreeOfLife-200M's toolbox and `bioclip-jax shards build` write them (KEY.jpg and
-    KEY.TYPE.txt), in sub-folders train, val (or validation) and test, or else in the folder itself, which is
-    then train. The features beside the common ones are the ten captions, what is missing made from what is
-    there.
+    KEY.TYPE.txt), in subfolders train, val (or validation) and test, or in the folder itself, which is then
+    train. Additional features are the ten captions; missing ones are made from the others.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "TreeOfLife shards (.tar), made as https://huggingface.co/datasets/imageomics/TreeOfLife-200M says "
-        "or by "
-        "bioclip-jax shards build"
+        "TreeOfLife shards (.tar), made by bioclip-jax shards build or as described at "
+        "https://huggingface.co/datasets/imageomics/TreeOfLife-200M"
     )
     LOOK_FOR = ("train",)
     HOMEPAGE = "https://huggingface.co/datasets/imageomics/TreeOfLife-200M"
     FEATURES = dict.fromkeys((name for name in CAPTION_FILES if name != "common_name"), str)
 
     def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
-        found = {}
+        folders = {}
         for split, names in _FOLDERS.items():
             for name in names:
                 if (root / name).is_dir():
-                    found[split] = root / name
-        found = found or {"train": root}
-        shards = {split: sorted(folder.rglob("*.tar")) for split, folder in found.items()}
-        for split, folder in found.items():
+                    folders[split] = root / name
+        folders = folders or {"train": root}
+        shards = {split: sorted(folder.rglob("*.tar")) for split, folder in folders.items()}
+        for split, folder in folders.items():
             if not shards[split]:
                 raise self.missing(folder / "*.tar")
         return {split: self._rows(tars) for split, tars in shards.items()}
@@ -51,9 +49,8 @@ class TreeOfLife(ManualBuilder):
                 yield _row(source[index])
             except (OSError, ValueError) as error:
                 raise UserError(
-                    f"{self.name}: sample {index:,} of {shards[0].parent} cannot be read ({error}); find "
-                    f"what is wrong "
-                    "with bioclip-jax shards verify"
+                    f"{self.name}: sample {index:,} of {shards[0].parent} cannot be read ({error}); "
+                    "check the shards with bioclip-jax shards verify"
                 ) from None
 
 
@@ -63,7 +60,7 @@ def _row(sample: Sample) -> Row:
     except MissingCaption:
         captions = dict.fromkeys(CAPTION_FILES, "")
     taxon = sample.taxon or Taxon()
-    # The shards repeat the scientific name where there is no common one; the taxon knows the difference.
+    # Shards repeat the scientific name if there is no common name; the taxon distinguishes the two.
     labels = taxon_features(taxon) | {"class": taxon.scientific_name}
     return (
         {name: captions[name] for name in CAPTION_FILES} | labels | {"image": sample.image, "key": sample.key}

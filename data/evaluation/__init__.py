@@ -1,4 +1,4 @@
-"""The evaluation sets of BioCLIP 2 as TFDS builders over the publishers' own downloads, one file a publisher."""
+"""BioCLIP 2's evaluation sets as TFDS builders over the publishers' downloads, one file per publisher."""
 
 from bioclip_jax.datasets.evaluation.awa2 import AwA2
 from bioclip_jax.datasets.evaluation.camera_trap import CameraTrap

@@ -1,4 +1,4 @@
-"""Animals with Attributes 2: fifty animals and what they are like."""
+"""Animals with Attributes 2: fifty animal classes with binary attributes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,19 +10,18 @@ from bioclip_jax.errors import UserError
 
 
 class AwA2(ManualBuilder):
-    """37,322 images of 50 animals, each of which has or has not 85 attributes.
+    """37,322 images of 50 animal classes with 85 binary attributes.
 
     Layout of the archive Animals_with_Attributes2: JPEGImages/CLASS/*.jpg, classes.txt (NUMBER NAME, or NAME
-    alone), predicates.txt (NUMBER NAME), predicate-matrix-binary.txt (a line a class, a 0 or 1 an attribute),
-    trainclasses.txt and testclasses.txt. The splits are those of the classes. `attributes` are the class's 0s
+    alone), predicates.txt (NUMBER NAME), predicate-matrix-binary.txt (one line per class, 0 or 1 per
+    attribute), trainclasses.txt and testclasses.txt, which define the splits. `attributes` are the class's 0s
     and 1s as one text, in the order of predicates.txt.
     """
 
     name = "awa2"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "JPEGImages/, classes.txt, predicates.txt, predicate-matrix-binary.txt, trainclasses.txt and "
-        "testclasses.txt "
-        "of https://cvml.ista.ac.at/AwA2"
+        "testclasses.txt of https://cvml.ista.ac.at/AwA2"
     )
     LOOK_FOR = ("JPEGImages",)
     HOMEPAGE = "https://cvml.ista.ac.at/AwA2"
@@ -34,8 +33,8 @@ class AwA2(ManualBuilder):
         width = len(self.lines(root / "predicates.txt"))
         if len(matrix) != len(names) or any(len(line) != width or set(line) - set("01") for line in matrix):
             raise UserError(
-                f"{self.name}: {root / 'predicate-matrix-binary.txt'} is not {width} times 0 or 1 on each of "
-                f"{len(names)} lines, as predicates.txt and classes.txt say; download them again"
+                f"{self.name}: {root / 'predicate-matrix-binary.txt'} must have {len(names)} lines of "
+                f"{width} zeros or ones, as many as classes.txt and predicates.txt; download them again"
             )
         split_of = {
             name: split for split in ("train", "test") for name in self.lines(root / f"{split}classes.txt")
@@ -46,7 +45,7 @@ class AwA2(ManualBuilder):
             )
         for name in split_of:
             self.require(root / "JPEGImages" / name)
-        number = {name: place for place, name in enumerate(names)}
+        number = {name: index for index, name in enumerate(names)}
         splits: dict[str, list[Row]] = {"train": [], "test": []}
         for label, image in images_by_class(root / "JPEGImages"):
             if label in split_of:

@@ -1,4 +1,4 @@
-"""The five camera-trap sets of BioCLIP 2: the balanced ones that it is evaluated on, and whole as LILA has them."""
+"""BioCLIP 2's five camera-trap sets: the balanced evaluation sets, and LILA's whole sets."""
 
 import json
 from collections import defaultdict
@@ -20,30 +20,30 @@ _SETS = {
     "orinoquia": "orinoquia-camera-traps",
 }
 _TAXONOMY = "lila-taxonomy-mapping_release.csv"
-# LILA lists images of people but does not hand them out.
+# LILA lists images of people but does not distribute them.
 _WITHHELD = frozenset({"human", "humans", "person", "people", "homo sapiens"})
 
 
 @dataclass
 class CameraTrapConfig(tfds.core.BuilderConfig):
-    """One set; `whole`: as LILA publishes it, not the balanced part."""
+    """One set. whole: LILA's whole set, not the balanced part."""
 
     set: str = ""
     whole: bool = False
 
 
 class CameraTrap(ManualBuilder):
-    """Animals as camera traps see them, from LILA BC: desert lions' neighbours, ENA24, islands, Ohio, the Orinoquia.
+    """Camera-trap images from LILA BC: desert lion, ENA24, islands, Ohio small animals, Orinoquia.
 
-    camera_trap/NAME, what BioCLIP 2 is evaluated on. Layout, as on the Hugging Face Hub
+    camera_trap/NAME is BioCLIP 2's evaluation set. Layout as on the Hugging Face Hub
     (imageomics/IDLE-OO-Camera-Traps): NAME-balanced.csv (filepath, the ranks, common_name) and the images in
     data/test/, under filepath or NAME/filepath.
 
-    camera_trap/NAME-lila, the whole set. Layout: lila/NAME/ with one metadata file in COCO Camera Traps
+    camera_trap/NAME-lila is the whole set. Layout: lila/NAME/ with one metadata file in COCO Camera Traps
     format (*.json: images, annotations, categories) and the images under their file_name, in that folder or
-    in one folder in it. Categories have a name only; ranks come from lila/lila-taxonomy-mapping_release.csv
-    where that is there. Images of people, which LILA lists and withholds, and images of several categories
-    are left out; the class of an image without an animal is what the set calls it, mostly "empty".
+    one subfolder. Categories have only a name; ranks come from lila/lila-taxonomy-mapping_release.csv if it
+    exists. Images of people, which LILA withholds, and of several categories are skipped; images without an
+    animal have the set's own class, mostly "empty".
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -89,25 +89,25 @@ class CameraTrap(ManualBuilder):
         folder = self.require(lila / name)
         files = sorted(folder.glob("*.json"))
         if len(files) != 1:
-            found = ", ".join(file.name for file in files) or "none"
-            raise UserError(f"{self.name}: {folder} must hold one metadata file, *.json; it has {found}")
+            names = ", ".join(file.name for file in files) or "none"
+            raise UserError(f"{self.name}: {folder} must hold one metadata file, *.json; it has {names}")
         images, labels = self._read_coco(files[0])
         taxa = self._taxa(lila / _TAXONOMY, name) if (lila / _TAXONOMY).exists() else {}
-        places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+        folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
         rows = []
         for image in images:
-            found = labels.get(image["id"], set())
-            if len(found) != 1 or _plain(label := next(iter(found))) in _WITHHELD:
+            names = labels.get(image["id"], set())
+            if len(names) != 1 or _plain(label := next(iter(names))) in _WITHHELD:
                 continue
             rows.append(
-                {"image": first_file(image["file_name"], *places), "key": image["file_name"], "class": label}
+                {"image": first_file(image["file_name"], *folders), "key": image["file_name"], "class": label}
                 | {"location": str(image.get("location", "")), "sequence": str(image.get("seq_id", ""))}
                 | taxon_features(taxa.get(_plain(label), Taxon()))
             )
         return rows
 
     def _read_coco(self, path: Path) -> tuple[list[dict], dict[object, set[str]]]:
-        """The images, and the names of the categories of each by its id."""
+        """Read the images, and the category names of each image id."""
         try:
             content = json.loads(path.read_text("utf-8"))
             names = {category["id"]: str(category["name"]) for category in content["categories"]}
@@ -124,7 +124,7 @@ class CameraTrap(ManualBuilder):
         return images, labels
 
     def _taxa(self, path: Path, name: str) -> dict[str, Taxon]:
-        """The taxa of the set's categories by LILA's own mapping, whose names are in lower case."""
+        """Read the taxa of the set's categories from LILA's mapping, whose names are in lower case."""
         dataset = name.partition("-")[0].lower()
         taxa = {}
         for line in self.table(path, "dataset_name", "query", "common_name", "kingdom", "species"):

@@ -1,4 +1,4 @@
-"""FishNet: fishes with their taxonomy and functional traits."""
+"""FishNet: fish with their taxonomy and functional traits."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,8 +19,8 @@ class FishNet(ManualBuilder):
     Layout: Image_Library/FOLDER/*.jpg of the image archive, and train.csv and test.csv of the repository's
     anns/, in anns/ or beside Image_Library (columns species, image, Genus, Family, Order, Class, Folder,
     FeedingPath and the eight habitats). The nine traits of the published protocol are FeedingPath (pelagic,
-    benthic or "") and the habitats (1, 0, or -1 where unknown); the protocol leaves out images of which one
-    is unknown. The class is the family.
+    benthic or "") and the habitats (1, 0, or -1 where unknown); the protocol skips images with an
+    unknown trait. The class is the family.
     """
 
     name = "fishnet"
@@ -38,7 +38,7 @@ class FishNet(ManualBuilder):
         path = first_file(name, root / "anns", root)
         rows = []
         for line in self.table(path, "image", "Folder", "Family", "FeedingPath", *_HABITATS):
-            # The column is a path in some versions; only its last part is in the archive.
+            # In some versions the column is a path, of which only the last part is in the archive.
             key = f"{line['Folder']}/{line['image'].rpartition('/')[2]}"
             taxon = Taxon.from_row({rank.lower(): value for rank, value in line.items()})
             habitats = {habitat: self._habitat(line[habitat], path, key) for habitat in _HABITATS}

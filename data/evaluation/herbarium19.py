@@ -14,11 +14,11 @@ from bioclip_jax.file_kinds import is_hidden, is_image
 class Herbarium19(ManualBuilder):
     """Herbarium sheets of 683 species of Melastomataceae, from the FGVC6 challenge of 2019.
 
-    Layout of Kaggle's herbarium-2019-fgvc6: small-train/CATEGORY/*.jpg, small-validation/CATEGORY/*.jpg, and,
-    where it is there, small-test/*.jpg, which has no labels (class "", class_index -1); the archives in full
-    size, whose folders lack the "small-", do as well. class_index is the place of the category's folder among
-    those of train, sorted as text, which is what lists of known and new classes refer to. The class is the
-    category's folder, or its name if a COCO file (*.json with categories) beside the folders gives one.
+    Layout of Kaggle's herbarium-2019-fgvc6: small-train/CATEGORY/*.jpg, small-validation/CATEGORY/*.jpg, and
+    optionally small-test/*.jpg without labels (class "", class_index -1); or the full-size archives, whose
+    folders lack the "small-". class_index is the index of the category's folder among those of train, sorted
+    as text, as in the lists of known and new classes. The class is the category's folder, or its name if a
+    COCO file (*.json with categories) beside the folders has one.
     """
 
     name = "herbarium19"
@@ -32,7 +32,7 @@ class Herbarium19(ManualBuilder):
     def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
         names = self._names(root)
         categories = sorted(path.name for path in self._folder(root, "train").iterdir() if path.is_dir())
-        index = {category: place for place, category in enumerate(categories)}
+        index_of = {category: index for index, category in enumerate(categories)}
         splits = {}
         for split in ("train", "validation"):
             splits[split] = [
@@ -40,7 +40,7 @@ class Herbarium19(ManualBuilder):
                     "image": image,
                     "key": str(image.relative_to(root)),
                     "class": names.get(category, category),
-                    "class_index": index.get(category, -1),
+                    "class_index": index_of.get(category, -1),
                     "category": category,
                 }
                 for category, image in images_by_class(self._folder(root, split))
@@ -70,6 +70,7 @@ class Herbarium19(ManualBuilder):
                 }
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
-                    f"{self.name}: {path} is no annotation file ({error!r}); download it again, or remove it"
+                    f"{self.name}: {path} is not an annotation file ({error!r}); download it again, or "
+                    f"remove it"
                 ) from None
         return names

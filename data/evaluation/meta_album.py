@@ -1,4 +1,4 @@
-"""The seven biological sets of Meta-Album that BioCLIP is evaluated on."""
+"""Meta-Album: the seven biological sets of BioCLIP's evaluation."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -31,11 +31,11 @@ class MetaAlbumConfig(tfds.core.BuilderConfig):
 class MetaAlbum(ManualBuilder):
     """Plankton, insects, plants, fungi and leaves at 128 px, from Meta-Album.
 
-    Layout, as Meta-Album's DataFormat describes it: a folder SET_Mini (or SET) with labels.csv (FILE_NAME,
-    CATEGORY, SUPER_CATEGORY; other column names stand in info.json), info.json, and the images in images/ or
-    beside them. If the folder also has the metadata.csv of BioCLIP 2's data/annotation/meta-album (filepath,
-    class), which lists the part that BioCLIP 2 is evaluated on, that is read instead, its images from val/,
-    the folder itself, or images/.
+    Layout, Meta-Album's DataFormat: a folder SET_Mini (or SET) with labels.csv (FILE_NAME, CATEGORY,
+    SUPER_CATEGORY; info.json may give other column names), info.json, and the images in images/ or beside
+    them. The metadata.csv of BioCLIP 2's data/annotation/meta-album (filepath, class), which lists its
+    evaluation subset, takes precedence over labels.csv; its images are in val/, the folder itself, or
+    images/.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -49,15 +49,15 @@ class MetaAlbum(ManualBuilder):
 
     def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
         short = self.builder_config.name
-        places = [root / f"{short}_Mini", root / short, *sorted(root.glob(f"set*/{short}_Mini"))]
-        folder = next((place for place in places if place.is_dir()), None)
+        folders = [root / f"{short}_Mini", root / short, *sorted(root.glob(f"set*/{short}_Mini"))]
+        folder = next((path for path in folders if path.is_dir()), None)
         if folder is None:
-            raise self.missing(places[0])
+            raise self.missing(folders[0])
         return {
-            "test": self._evaluated(folder) if (folder / "metadata.csv").exists() else self._labelled(folder)
+            "test": self._evaluated(folder) if (folder / "metadata.csv").exists() else self._labeled(folder)
         }
 
-    def _labelled(self, folder: Path) -> list[Row]:
+    def _labeled(self, folder: Path) -> list[Row]:
         columns = _DEFAULT_COLUMNS | self._named_columns(folder / "info.json")
         image, category, group = columns["image"], columns["category"], columns["super_category"]
         return [
@@ -80,12 +80,14 @@ class MetaAlbum(ManualBuilder):
         return rows
 
     def _named_columns(self, path: Path) -> dict[str, str]:
-        """The columns' names that info.json gives; it may be missing, the names are then the usual ones."""
+        """Read column names from info.json, {} if it does not exist."""
         if not path.exists():
             return {}
         try:
             info = json.loads(path.read_text("utf-8"))
             named = {column: info.get(f"{column}_column_name") for column in _DEFAULT_COLUMNS}
         except (ValueError, AttributeError) as error:
-            raise UserError(f"{self.name}: {path} is no JSON object ({error}); download it again") from None
+            raise UserError(
+                f"{self.name}: {path} is not a JSON object ({error}); download it again"
+            ) from None
         return {column: name for column, name in named.items() if isinstance(name, str) and name}

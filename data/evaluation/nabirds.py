@@ -1,4 +1,4 @@
-"""NABirds: photographs of North American birds in a hierarchy of common names."""
+"""NABirds: photographs of North American birds with a hierarchy of common names."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 from bioclip_jax.datasets.manual import ManualBuilder, Row, first_file
 from bioclip_jax.errors import UserError
 
-# "(Adult Male)" and the like say which plumage it is, not which bird.
+# "(Adult Male)" and the like describe the plumage, not the species.
 _PLUMAGE = re.compile(r"\s*\([^)]*\)$")
 
 
@@ -18,9 +18,8 @@ class NABirds(ManualBuilder):
 
     Layout of the Cornell Lab's archive: images.txt (ID PATH), classes.txt (ID NAME), image_class_labels.txt
     (ID CLASS), train_test_split.txt (ID 1 for train), hierarchy.txt (CHILD PARENT), images/. The class is the
-    name as classes.txt has it; the common name leaves the plumage out; hierarchy names the groups above the
-    class, the highest first, joined by " > ". BioCLIP 2 evaluates on both splits together:
-    nabirds:train+test.
+    name in classes.txt; the common name lacks the plumage; hierarchy lists the groups above the class from
+    the root, joined by " > ". BioCLIP 2 evaluates on both splits: nabirds:train+test.
     """
 
     name = "nabirds"
@@ -42,7 +41,8 @@ class NABirds(ManualBuilder):
             label = labels.get(image, "")
             if label not in names or image not in train:
                 raise UserError(
-                    f"{self.name}: {root} says nothing of image {image}; download image_class_labels.txt, "
+                    f"{self.name}: {root} has no label or no split of image {image}; download "
+                    f"image_class_labels.txt, "
                     "classes.txt and train_test_split.txt again"
                 )
             splits["train" if train[image] == "1" else "test"].append(
@@ -59,7 +59,7 @@ class NABirds(ManualBuilder):
 
 
 def _above(label: str, parents: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
-    """The names of the groups that the class is in, from the root down."""
+    """Names of the groups above the class, from the root."""
     above: list[str] = []
     seen = {label}
     while (label := parents.get(label, "")) and label not in seen:

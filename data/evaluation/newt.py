@@ -10,11 +10,11 @@ from bioclip_jax.errors import UserError
 
 
 class NeWT(ManualBuilder):
-    """Natural World Tasks: 164 binary tasks on appearance, behaviour, context, counting and gestalt.
+    """Natural World Tasks: 164 binary tasks on appearance, behavior, context, counting and gestalt.
 
     Layout: newt2021_labels.csv (id, task_cluster, task_subcluster, task, label, text_label, split, height,
-    width) and newt2021_images/ID.jpg. An image belongs to one task; its label there is 0 or 1, and class is
-    the label in words.
+    width) and newt2021_images/ID.jpg. An image belongs to one task, with label 0 or 1; class is the label as
+    text.
     """
 
     name = "newt"

@@ -1,4 +1,4 @@
-"""PlantDoc: leaves of plants, healthy and diseased, as found on the web."""
+"""PlantDoc: healthy and diseased plant leaves from the web."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from bioclip_jax.datasets.manual import ManualBuilder, Row, images_by_class
 
 
 class PlantDoc(ManualBuilder):
-    """2,598 leaves of 13 species of plants, with up to 17 classes of disease.
+    """2,598 leaves of 13 plant species with up to 17 classes of disease.
 
     Layout of the repository: train/CLASS/*.jpg and test/CLASS/*.jpg.
     """

@@ -1,4 +1,4 @@
-"""Rare Species: 400 species of the IUCN Red List, the set that BioCLIP never trains on."""
+"""Rare Species: 400 species of the IUCN Red List, held out of BioCLIP's training data."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ _IDS = ("rarespecies_id", "eol_content_id", "eol_page_id")
 
 
 class RareSpecies(ManualBuilder):
-    """400 species of animals that are near threatened or worse, some 30 photographs of each.
+    """400 animal species that are near threatened or worse, with about 30 photographs each.
 
-    Layout, as on the Hugging Face Hub (imageomics/rare-species): metadata.csv (file_name, rarespecies_id,
+    Layout as on the Hugging Face Hub (imageomics/rare-species): metadata.csv (file_name, rarespecies_id,
     eol_content_id, eol_page_id, kingdom, phylum, class, order, family, genus, species, sciName, common), and
     dataset/KINGDOM-...-SPECIES/*.jpg or the images in data/*.parquet. The metadata.csv of BioCLIP 2's
-    data/annotation/rare_species (filepath, the ranks with cls, common_name, class) does as well, with
+    data/annotation/rare_species (filepath, the ranks with cls, common_name, class) works as well, with
     dataset/.
     """
 
@@ -26,7 +26,7 @@ class RareSpecies(ManualBuilder):
     )
     LOOK_FOR = ("dataset",)
     HOMEPAGE = "https://huggingface.co/datasets/imageomics/rare-species"
-    LICENSE = "The compilation is CC0-1.0; every image has its own licence, in metadata/licenses.csv."
+    LICENSE = "The compilation is CC0-1.0; every image has its own license, in metadata/licenses.csv."
     FEATURES = dict.fromkeys(_IDS, str)
 
     def read(self, root: Path) -> Mapping[str, Iterable[Row]]:
@@ -55,7 +55,7 @@ class RareSpecies(ManualBuilder):
                     f"{self.name}: {shard} has no columns file_name and rarespecies_id; it needs "
                     f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 )
-            # Photographs in full size: few at a time.
+            # The photographs have full size, so few are read at a time.
             for batch in file.iter_batches(batch_size=16, columns=[column, "rarespecies_id"]):
                 for row in batch.to_pylist():
                     line = labels.get(row["rarespecies_id"])

@@ -1,4 +1,4 @@
-"""The TFDS builder: individuals of every species, split so that no individual and no unseen species leaks."""
+"""TFDS builder of the drawings, with disjoint individuals and held-out species in its splits."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ _THREADS = 2
 
 @dataclass
 class MiniConfig(tfds.core.BuilderConfig):
-    """How many individuals of a species each split holds; a smaller configuration is a subset of a larger one."""
+    """Individuals per species in each split. A smaller configuration is a subset of a larger one."""
 
     train: int = 60
     validation: int = 6
@@ -27,12 +27,12 @@ class MiniConfig(tfds.core.BuilderConfig):
 
 
 class TreeOfLifeMini(tfds.core.GeneratorBasedBuilder):
-    """Organisms of the tree of life, drawn and not photographed, so that relatives look alike."""
+    """Procedural drawings of organisms of the tree of life, in which relatives look alike."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First drawings."}
     BUILDER_CONFIGS = [
-        MiniConfig(name="full", description="What the quickstart trains on."),
+        MiniConfig(name="full", description="Training data of the quickstart."),
         MiniConfig(name="tiny", description="For tests.", train=3, validation=1, test=1, unseen=2),
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "full"
@@ -58,12 +58,12 @@ class TreeOfLifeMini(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split) for split in _FIRST_NUMBER}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        """Yield (key, features) of a split; OpenCV lets go of the interpreter, so that two threads draw faster."""
+        """Yield (key, features) of a split. OpenCV releases the GIL, so two threads draw faster."""
         species = [s for s in tree.species() if s.unseen == (split == "unseen")]
         numbers = range(_FIRST_NUMBER[split], _FIRST_NUMBER[split] + getattr(self.builder_config, split))
-        todo = ((s, n) for s in species for n in numbers)
+        individuals = ((s, n) for s in species for n in numbers)
         with ThreadPoolExecutor(_THREADS) as pool:
-            while batch := list(islice(todo, 64)):
+            while batch := list(islice(individuals, 64)):
                 yield from pool.map(_example, batch)
 
 

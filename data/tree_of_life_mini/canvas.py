@@ -1,8 +1,8 @@
-"""A small painter: shaded, antialiased parts laid over one another on a transparent canvas.
+"""A transparent canvas of layered parts that are antialiased, shaded and clipped to their outlines.
 
-Drawing happens at twice the stored resolution in the unit frame of the organism (x right, y down, -1 … 1).
-Colors are RGB triples of floats in 0 … 255. What a part shows is painted freely and cut by the part's outline
-when it is laid down, so that a pattern never needs to know where the wing ends.
+Drawing is at twice the stored resolution in the unit frame of the organism (x right, y down, -1 … 1). Colors
+are RGB triples of floats in 0 … 255. Patterns may exceed a part, since its outline clips them when it is
+composited.
 """
 
 import cv2
@@ -14,7 +14,7 @@ _SHIFT = 4
 
 
 class Canvas:
-    """Premultiplied RGBA canvas; `light` is the unit vector towards the light, in the organism's frame."""
+    """Premultiplied RGBA canvas; `light` is the unit vector toward the light in the organism's frame."""
 
     def __init__(self, light=(-0.6, -0.8)):
         self.rgb: UInt8[np.ndarray, "256 256 3"] = np.zeros((SIZE, SIZE, 3), np.uint8)
@@ -24,19 +24,19 @@ class Canvas:
     def part(
         self, outline, color, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0
     ) -> "Part":
-        """Open a part bounded by `outline`; leaving its `with` block shades it and lays it down.
+        """Open a part bounded by `outline`; leaving its `with` block shades and composites it.
 
-        `relief` is the strength of the shading, `radius` how far it reaches in from the edge.
+        `relief` is the strength of the shading, `radius` its reach from the edge.
         """
         return Part(self, outline, color, relief, radius, opacity)
 
     def fill(self, outline, color, relief: float = 0.35, radius: float = 0.12, opacity: float = 1.0) -> None:
-        """Lay down a part that carries no pattern."""
+        """Composite a part without a pattern."""
         with Part(self, outline, color, relief, radius, opacity):
             pass
 
     def flat(self, outlines, color, rim=None) -> None:
-        """Lay down unshaded polygons that do not overlap, with a fine line around them if `rim` is a color."""
+        """Draw unshaded polygons that do not overlap, with a fine outline if `rim` is a color."""
         polygons = [_fixed(points, 0, 0) for points in outlines]
         cv2.fillPoly(self.rgb, polygons, color, cv2.LINE_AA, _SHIFT)
         cv2.fillPoly(self.alpha, polygons, 255, cv2.LINE_AA, _SHIFT)
@@ -45,7 +45,7 @@ class Canvas:
             cv2.polylines(self.alpha, polygons, True, 255, 1, cv2.LINE_AA, _SHIFT)
 
     def strokes(self, lines, color, width: float = 0.012) -> None:
-        """Lay down open lines of one width."""
+        """Draw open lines of one width."""
         polygons = [_fixed(points, 0, 0) for points in lines]
         thickness = _thickness(width)
         cv2.polylines(self.rgb, polygons, False, color, thickness, cv2.LINE_AA, _SHIFT)
@@ -58,7 +58,7 @@ class Canvas:
         self.alpha[:, :half] = self.alpha[:, half:][:, ::-1]
 
     def tint_inside(self, outlines, color, opacity: float = 1.0, soften: float = 0.0) -> None:
-        """Blend a color into what is already drawn, within the outlines: spots, lesions, shade."""
+        """Blend a color into the drawing within the outlines, for spots, lesions and shade."""
         mask = np.zeros((SIZE, SIZE), np.uint8)
         cv2.fillPoly(mask, [_fixed(points, 0, 0) for points in outlines], 255, cv2.LINE_AA, _SHIFT)
         if soften:
@@ -108,15 +108,15 @@ class Part:
             self.rgb, [self._local(outline)], True, color, _thickness(2 * width), cv2.LINE_AA, _SHIFT
         )
 
-    def dots(self, centres, radius, color) -> None:
-        """Paint discs; `radius` is a number or one a centre."""
-        centres = self._local(np.asarray(centres, float).reshape(-1, 2))
-        radii = np.broadcast_to(np.asarray(radius, float), len(centres)) * (SIZE / 2) * (1 << _SHIFT)
-        for (x, y), r in zip(centres.tolist(), radii.tolist()):
+    def dots(self, centers, radius, color) -> None:
+        """Paint discs; `radius` is one number or one per center."""
+        centers = self._local(np.asarray(centers, float).reshape(-1, 2))
+        radii = np.broadcast_to(np.asarray(radius, float), len(centers)) * (SIZE / 2) * (1 << _SHIFT)
+        for (x, y), r in zip(centers.tolist(), radii.tolist()):
             cv2.circle(self.rgb, (x, y), max(int(r), 8), color, -1, cv2.LINE_AA, _SHIFT)
 
     def gradient(self, start, end, color, power: float = 1.0) -> None:
-        """Blend towards a color along the line from `start` (none of it) to `end` (all of it)."""
+        """Blend toward a color along the line from `start` (none of it) to `end` (all of it)."""
         start, end = (
             np.asarray(p, np.float32) * (SIZE / 2) + SIZE / 2 - (self._x, self._y) for p in (start, end)
         )
@@ -131,13 +131,13 @@ class Part:
         self.blend(weight, color)
 
     def blend(self, weight, color) -> None:
-        """Blend towards a color by a weight image in 0 … 1."""
+        """Blend toward a color by a weight image in 0 … 1."""
         paint = np.empty_like(self.rgb)
         paint[:] = np.clip(color, 0, 255)
         self.rgb = cv2.blendLinear(paint, self.rgb, weight, 1 - weight)
 
     def soften(self, width: float) -> None:
-        """Blur what has been painted so far: fur, feathers, water-color edges."""
+        """Blur the paint so far, for fur, feathers and watercolor edges."""
         k = _odd(width)
         self.rgb = cv2.blur(self.rgb, (k, k))
 
@@ -154,9 +154,9 @@ class Part:
     ) -> None:
         """A soft white highlight."""
         spot = np.zeros(self.mask.shape, np.uint8)
-        centre = (int(x * SIZE / 2 + SIZE / 2 - self._x), int(y * SIZE / 2 + SIZE / 2 - self._y))
+        center = (int(x * SIZE / 2 + SIZE / 2 - self._x), int(y * SIZE / 2 + SIZE / 2 - self._y))
         axes = (max(1, int(rx * SIZE / 2)), max(1, int(ry * SIZE / 2)))
-        cv2.ellipse(spot, centre, axes, turn, 0, 360, int(255 * strength), -1, cv2.LINE_AA)
+        cv2.ellipse(spot, center, axes, turn, 0, 360, int(255 * strength), -1, cv2.LINE_AA)
         k = max(3, 2 * (min(axes) // 2) + 1)
         self._gloss = (
             cv2.blur(spot, (k, k)) if self._gloss is None else cv2.max(self._gloss, cv2.blur(spot, (k, k)))
@@ -186,7 +186,7 @@ class Part:
         canvas.alpha[box] = cv2.max(np.ascontiguousarray(canvas.alpha[box]), mask)
 
     def _shade(self) -> Float[np.ndarray, "height width"]:
-        """Brightness of a cushion with this outline: lit from `light`, darker at the rim."""
+        """Brightness of a cushion with this outline, lit from `light` and darker at the rim."""
         k = max(3, min(_odd(self._radius), min(self.mask.shape) // 2 | 1))
         cushion = cv2.blur(self.mask, (k, k), borderType=cv2.BORDER_CONSTANT)
         cushion = cv2.blur(cushion, (k // 2 | 1, k // 2 | 1), borderType=cv2.BORDER_CONSTANT).astype(
@@ -196,7 +196,7 @@ class Part:
         slope = cv2.Sobel(cushion, cv2.CV_32F, 1, 0, scale=lx) + cv2.Sobel(
             cushion, cv2.CV_32F, 0, 1, scale=ly
         )
-        # The light is where the surface falls away towards it, so a rising cushion is on the far side.
+        # A surface that falls toward the light is lit, one that rises toward it is in shade.
         slope *= np.float32(-self._relief * k / (8 * 255))
         cushion *= np.float32(self._relief / 255)
         return slope + cushion + np.float32(1 - 0.9 * self._relief)

@@ -1,7 +1,7 @@
-"""Outlines: closed splines, petals, ribbons and blobs as point arrays.
+"""Outlines as point arrays: closed splines, petals, ribbons and blobs.
 
-Every function returns float64 [points, 2] in the unit frame of an organism: x to the right, y down, both
-within -1 … 1.
+Every function returns float64 [points, 2] in the unit frame of an organism: x to the right, y down, both in
+-1 … 1.
 """
 
 from functools import lru_cache
@@ -75,7 +75,7 @@ def mirror(points) -> Points:
     return np.asarray(points, float) * (-1.0, 1.0)
 
 
-def place(points, origin, degrees: float, scale: float = 1.0) -> Points:
+def transform(points, origin, degrees: float, scale: float = 1.0) -> Points:
     """Points of a shape that grows along +x from the origin, scaled, turned and moved to `origin`."""
     return rotate(np.asarray(points, float) * scale, degrees) + origin
 
@@ -83,8 +83,8 @@ def place(points, origin, degrees: float, scale: float = 1.0) -> Points:
 def petal(length: float, width: float, tip: float = 0.5, belly: float = 0.6, notch: float = 0.0) -> Points:
     """A petal or leaflet along +x from the origin.
 
-    `tip` runs from 0 (pointed) to 1 (square); `belly` is where, along the length, it is broadest; `notch` is
-    the depth of the bay in its end, as a share of the length.
+    `tip` ranges from 0 (pointed) to 1 (square); `belly` is the position of the largest width, as a share of
+    the length; `notch` is the depth of the notch at its end, likewise.
     """
     half = width / 2
     end = half * tip
@@ -98,13 +98,13 @@ def petal(length: float, width: float, tip: float = 0.5, belly: float = 0.6, not
     return smooth([*upper, *nose, *[(x, -y) for x, y in reversed(upper)]], 4)
 
 
-def ribbon(centre, widths) -> Points:
-    """Outline of a strip along the centre line [n, 2]; `widths` is a number or one full width a point."""
-    centre = np.asarray(centre, float)
-    along = np.gradient(centre, axis=0)
+def ribbon(center, widths) -> Points:
+    """Outline of a strip along the center line [n, 2]; `widths` is one full width or one per point."""
+    center = np.asarray(center, float)
+    along = np.gradient(center, axis=0)
     normal = np.stack([-along[:, 1], along[:, 0]], 1) / (np.hypot(*along.T)[:, None] + 1e-9)
-    half = np.broadcast_to(np.asarray(widths, float) / 2, len(centre))[:, None]
-    return np.concatenate([centre + normal * half, (centre - normal * half)[::-1]])
+    half = np.broadcast_to(np.asarray(widths, float) / 2, len(center))[:, None]
+    return np.concatenate([center + normal * half, (center - normal * half)[::-1]])
 
 
 def between(a, b, t):

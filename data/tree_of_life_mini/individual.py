@@ -1,4 +1,4 @@
-"""One organism: its factors, drawn from a seed, and the picture of it."""
+"""One organism: its factors, drawn from a seed, and its picture."""
 
 import copy
 import zlib
@@ -18,10 +18,9 @@ _JUVENILE, _DISEASED = 0.3, 0.25
 
 @dataclass(frozen=True)
 class Individual:
-    """An organism and what its label says.
+    """An organism and its labels.
 
-    `sex` is empty where the plan has none (plants, fungi); `trait_value` is NaN where the species has no
-    measured trait.
+    `sex` is empty for plants and fungi; `trait_value` is NaN for species without a measured trait.
     """
 
     species: Species
@@ -35,7 +34,7 @@ class Individual:
 
     @classmethod
     def from_seed(cls, species: Species, number: int, seed: int = SEED) -> "Individual":
-        """The individual that (seed, species, number) determines, whatever was drawn before it."""
+        """Draw the individual as a pure function of (seed, species, number)."""
         rng = np.random.default_rng([seed, zlib.crc32(species.name.encode()), number])
         juvenile, male, diseased = rng.random(3) < (_JUVENILE, 0.5, _DISEASED)
         sexed = species.taxon.kingdom == "Animalia"
@@ -56,7 +55,7 @@ class Individual:
 
     @property
     def key(self) -> str:
-        """Name of the individual, unique in the data set."""
+        """Key of the individual, unique in the data set."""
         return f"{self.species.name.replace(' ', '_').lower()}_{self.number:04d}"
 
     @property
@@ -72,7 +71,7 @@ class Individual:
         return self.health == "diseased"
 
     def trait(self, name: str, default=None):
-        """A trait of the species (in adult males male_NAME, if there is one); KeyError without value or default."""
+        """A trait of the species, male_NAME for adult males if defined. KeyError without a default."""
         traits = self.species.traits
         if self.male and not self.juvenile:
             name = f"male_{name}" if f"male_{name}" in traits else name
@@ -83,18 +82,18 @@ class Individual:
         return self.trait(name, default) * (1 + spread * _bounded(self.rng))
 
     def color(self, name: str, default=None) -> palette.Color:
-        """A color trait as this individual wears it: duller in juveniles and in females."""
+        """A color trait as worn by this individual, duller in juveniles and females."""
         return self.wear(self.trait(name, default))
 
     def wear(self, color: palette.Color) -> palette.Color:
-        """A color as this individual wears it."""
+        """A color as worn by this individual, duller in juveniles and females."""
         drab = 0.35 * self.juvenile + 0.28 * (self.sex == "female")
         pale = 1 + 0.12 * self.juvenile + 0.15 * (self.sex == "female")
         return palette.vary(self.rng, palette.shade(palette.dull(color, drab), pale))
 
     def picture(self) -> bytes:
-        """Draw the individual; returns the bytes of a 128-pixel JPEG, the same each time."""
-        # Drawing uses the generator up, so it gets a copy.
+        """Draw the individual as a 128-pixel JPEG, with the same bytes each time."""
+        # Drawing advances the generator, so it gets a copy.
         return replace(self, rng=copy.deepcopy(self.rng))._draw()
 
     def _draw(self) -> bytes:
@@ -112,20 +111,20 @@ class Individual:
 
 
 def _lesions(canvas: Canvas, individual: Individual) -> None:
-    """Sores and mould spots: a dark core in a sickly halo, wherever the organism is."""
+    """Sores and mold spots, dark cores in pale halos, anywhere on the organism."""
     rng = individual.rng
     ys, xs = np.nonzero(canvas.alpha[8:-8:4, 8:-8:4] > 250)
     if not len(xs):
         return
     chosen = rng.integers(0, len(xs), rng.integers(5, 10))
-    centres = np.stack([xs[chosen], ys[chosen]], 1) * (4 / 128) + (8 / 128 - 1)
+    centers = np.stack([xs[chosen], ys[chosen]], 1) * (4 / 128) + (8 / 128 - 1)
     sizes = rng.uniform(0.03, 0.07, len(chosen))
-    halos = [curves.blob(rng, x, y, 1.6 * r, 0.3) for (x, y), r in zip(centres, sizes)]
-    cores = [curves.blob(rng, x, y, r, 0.35) for (x, y), r in zip(centres, sizes)]
+    halos = [curves.blob(rng, x, y, 1.6 * r, 0.3) for (x, y), r in zip(centers, sizes)]
+    cores = [curves.blob(rng, x, y, r, 0.35) for (x, y), r in zip(centers, sizes)]
     canvas.tint_inside(halos, palette.vary(rng, (208, 196, 120), 0.1), 0.6, soften=0.05)
     canvas.tint_inside(cores, palette.vary(rng, (70, 48, 34), 0.12), 0.9, soften=0.02)
 
 
 def _bounded(rng: np.random.Generator) -> float:
-    """Standard normal, cut at two standard deviations so that no organism is a monster."""
+    """Standard normal, clipped at two standard deviations to keep organisms plausible."""
     return float(np.clip(rng.standard_normal(), -2, 2))

@@ -1,8 +1,7 @@
-"""Where an organism is seen: pose, background, shadow and light.
+"""Scene of an organism: pose, background, shadow and light.
 
-Light is drawn from the same wide distribution for all species. Backgrounds are the habitat of the order or
-class more often than not, and any other otherwise, so that they say where an organism lives but never which
-species it is.
+Light has the same wide distribution for all species. Backgrounds are mostly the habitat of the order or
+class, and otherwise any, so that they never identify the species.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from bioclip_jax.datasets.tree_of_life_mini import curves
 from bioclip_jax.datasets.tree_of_life_mini.canvas import SIZE, Canvas
 
 PICTURE = 128
-_PLATE = 64  # backgrounds are out of focus, so half the resolution does
+_PLATE = 64  # half resolution, since backgrounds are out of focus
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Pose:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, turn: float, scale: float) -> "Pose":
-        """A random pose turned by at most `turn` degrees, with some 15 % of perspective, size and shift."""
+        """A random pose rotated by up to `turn` degrees, with about 15 % of perspective, scale and shift."""
         degrees, flipped = float(rng.uniform(-turn, turn)), bool(rng.random() < 0.5)
         scale = scale * rng.uniform(0.98, 1.1)
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
@@ -38,12 +37,12 @@ class Pose:
         return cls(matrix, degrees, flipped)
 
     def into_organism(self, direction) -> tuple[float, float]:
-        """A direction on the picture, as seen in the organism's own frame."""
+        """Map a direction on the picture to the organism's frame."""
         x, y = curves.rotate(np.asarray(direction), -self.degrees)
         return (-x if self.flipped else x, y)
 
     def apply(self, canvas: Canvas) -> UInt8[np.ndarray, "128 128 4"]:
-        """The canvas in this pose at picture resolution, premultiplied RGBA."""
+        """Warp the canvas to this pose at picture resolution, premultiplied RGBA."""
         layer = cv2.merge([*cv2.split(canvas.rgb), canvas.alpha])
         layer = cv2.warpPerspective(layer, self.matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
         return cv2.resize(layer, (PICTURE, PICTURE), interpolation=cv2.INTER_AREA)
@@ -61,7 +60,7 @@ class Light:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Light":
-        """Anything from a warm evening to blue shade, under- to overexposed."""
+        """Random light, from a warm evening to blue shade, from under- to overexposed."""
         angle = np.radians(rng.uniform(-160, -20))
         warm, green = 0.17 * rng.standard_normal(), 0.07 * rng.standard_normal()
         exposure = np.exp(0.12 * rng.standard_normal())
@@ -74,7 +73,7 @@ class Light:
         )
 
     def shine_on(self, image: Float[np.ndarray, "128 128 3"]) -> UInt8[np.ndarray, "128 128 3"]:
-        """The picture of a scene, in 0 … 255, under this light."""
+        """Light the picture of a scene in 0 … 255."""
         gray = (1 - self.saturation) * np.array([[0.3, 0.59, 0.11]])
         color = np.diag(self.gains) @ (self.saturation * np.eye(3) + gray.repeat(3, axis=0))
         image = cv2.transform(image, color.astype(np.float32))
@@ -88,7 +87,7 @@ class Light:
 def compose(
     canvas: Canvas, pose: Pose, light: Light, scenes, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "128 128 3"]:
-    """The organism on its background, under the light; `scenes` names the kinds it is seen on more often."""
+    """Composite the organism on a background under the light; `scenes` are its preferred backgrounds."""
     layer = pose.apply(canvas)
     alpha = layer[..., 3]
     kinds = tuple(BACKGROUNDS)
@@ -120,7 +119,7 @@ def _pixels(points) -> Float[np.ndarray, "points 2"]:
 def _out_of_focus(
     plate: Float[np.ndarray, "64 64 3"], rng: np.random.Generator
 ) -> Float[np.ndarray, "128 128 3"]:
-    """A background as a lens focused on the organism shows it: blurred and of less contrast."""
+    """Blur a background and reduce its contrast, as a lens focused on the organism."""
     k = int(rng.integers(1, 4)) * 2 + 1
     plate = cv2.blur(cv2.blur(plate, (k, k)), (k, k))
     mean = plate.mean((0, 1))
@@ -158,14 +157,14 @@ def _sky(rng):
 
 
 def _foliage(rng):
-    """Leaves out of focus: discs of light on a soft ground."""
+    """Leaves out of focus, as discs of light on a soft ground."""
     greens = ((60, 95, 45), (110, 145, 60), (40, 65, 50), (150, 150, 80), (120, 95, 60))
     image = _blend(_tone(rng, *greens), _tone(rng, *greens), _noise(rng, 3, 2) + 0.5)
     for _ in range(rng.integers(10, 22)):
-        centre = tuple(int(v) for v in rng.integers(0, _PLATE, 2))
+        center = tuple(int(v) for v in rng.integers(0, _PLATE, 2))
         cv2.circle(
             image,
-            centre,
+            center,
             int(rng.integers(2, 11)),
             _tone(rng, *greens, (190, 200, 120)).tolist(),
             -1,
@@ -192,10 +191,10 @@ def _soil(rng):
     browns = ((105, 80, 58), (75, 58, 45), (150, 120, 90), (110, 100, 95))
     image = _blend(_tone(rng, *browns), _tone(rng, *browns), _noise(rng, 8, 4) + 0.5)
     for _ in range(rng.integers(6, 18)):
-        centre = tuple(int(v) for v in rng.integers(0, _PLATE, 2))
+        center = tuple(int(v) for v in rng.integers(0, _PLATE, 2))
         axes = tuple(int(v) for v in rng.integers(1, 5, 2))
         tone = _tone(rng, *browns, (170, 140, 80), (90, 100, 50))
-        cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, tone.tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(image, center, axes, float(rng.uniform(0, 180)), 0, 360, tone.tolist(), -1, cv2.LINE_AA)
     return image * (1 + 0.15 * _noise(rng, 24, 2))[..., None]
 
 

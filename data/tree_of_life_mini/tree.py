@@ -1,4 +1,4 @@
-"""The taxa and their traits, read from taxa/*.toml, where each taxon inherits the traits of those above it."""
+"""Taxa and their traits from taxa/*.toml; each taxon inherits the traits of those above it."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from bioclip_jax.text import RANKS, Taxon
 
 @dataclass(frozen=True)
 class Species:
-    """A species: its taxon, the traits it is drawn with, and whether training may see it."""
+    """A species: its taxon, its traits for drawing, and True if it is held out of training."""
 
     taxon: Taxon
     traits: Mapping[str, Any]
@@ -27,16 +27,16 @@ class Species:
 
 @cache
 def species() -> tuple[Species, ...]:
-    """Every species, sorted by name; raises ValueError where a table is wrong."""
-    found: list[Species] = []
+    """All species, sorted by name. Raises ValueError if a table is invalid."""
+    all_species: list[Species] = []
     for file in sorted(resources.files(__package__).joinpath("taxa").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".toml"):
-            found.extend(_descend(tomllib.loads(file.read_text(encoding="utf-8")), (), {}))
-    return tuple(sorted(found, key=lambda s: s.name))
+            all_species.extend(_descend(tomllib.loads(file.read_text(encoding="utf-8")), (), {}))
+    return tuple(sorted(all_species, key=lambda s: s.name))
 
 
 def _descend(node: Mapping[str, Any], lineage: tuple[str, ...], inherited: Mapping[str, Any]):
-    """Species below a node: above species rank, tables are child taxa and everything else is a trait."""
+    """Yield the species below a node; above species rank, tables are child taxa, other values are traits."""
     at_species = len(lineage) == len(RANKS)
     own = {key: _value(value) for key, value in node.items() if at_species or not isinstance(value, dict)}
     traits = {**inherited, **own}
@@ -51,7 +51,7 @@ def _descend(node: Mapping[str, Any], lineage: tuple[str, ...], inherited: Mappi
 
 
 def _value(value: Any) -> Any:
-    """A trait with its '#rrggbb' strings turned into colors, at any depth."""
+    """Convert '#rrggbb' strings of a trait to colors, at any depth."""
     if isinstance(value, str) and value.startswith("#"):
         return palette.parse(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The embedded data set, built once for the tests of this room."""
+"""The embedded data set, built once for these tests."""
 
 import pytest
 import tensorflow_datasets as tfds

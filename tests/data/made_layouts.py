@@ -1,4 +1,4 @@
-"""A few made-up images in each publisher's own layout."""
+"""A few synthetic images in each publisher's layout."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ ATTRIBUTES = ("black", "white", "big")
 
 
 def picture(number: int, kind: str = "JPEG") -> bytes:
-    """An encoded image that no other number gives."""
+    """An encoded image, different for each number."""
     stream = io.BytesIO()
     Image.new("RGB", (24, 16), (number * 37 % 256, number * 91 % 256, 128)).save(stream, kind)
     return stream.getvalue()
@@ -38,8 +38,8 @@ def write_lines(path: Path, *lines: str) -> None:
 
 
 RARE_COLUMNS = (
-    "file_name", "rarespecies_id", "eol_content_id", "eol_page_id", "kingdom", "phylum", "class", "order", "family",
-    "genus", "species", "sciName", "common",
+    "file_name", "rarespecies_id", "eol_content_id", "eol_page_id", "kingdom", "phylum", "class", "order",
+    "family", "genus", "species", "sciName", "common",
 )  # fmt: skip
 FROG = ("Animalia", "Chordata", "Amphibia", "Anura", "Bufonidae", "Atelopus", "zeteki")
 NEWT = ("Animalia", "Chordata", "Amphibia", "Caudata", "Salamandridae", "Tylototriton", "shanjing")
@@ -67,7 +67,7 @@ def rare_species(folder: Path, parquet: bool = False) -> None:
 
 
 def rare_species_as_annotated(folder: Path) -> None:
-    """The publisher's images with the table that BioCLIP 2 publishes, whose paths are others."""
+    """The publisher's images with BioCLIP 2's table, whose paths differ."""
     rare_species(folder)
     ranks = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
     path = "2024-03-20/1_330_eol-full-size-copy.jpg"
@@ -102,7 +102,7 @@ def meta_album(folder: Path) -> None:
     write_table(folder / "PLK_Mini" / "labels.csv", ("FILE_NAME", "CATEGORY", "SUPER_CATEGORY"), rows)
     for n, name in enumerate(names):
         put(folder / "PLK_Mini" / "images" / name, n)
-    # Other names of columns, and the images beside the table.
+    # Other column names, and the images beside the table.
     write_table(folder / "INS" / "labels.csv", ("picture", "kind", "above"), [("d.jpg", "Apidae", "insects")])
     info = {
         "image_column_name": "picture",
@@ -154,8 +154,8 @@ def camera_trap(folder: Path) -> None:
     write_lines(folder / "lila" / "ENA24" / "ena24.json", json.dumps(content))
     for n in range(3):
         put(folder / "lila" / "ENA24" / "images" / f"{n}.jpg", n + 2)
-    columns = ("dataset_name", "query", "source", "taxonomy_level", "scientific_name", "common_name", "kingdom",
-               "phylum", "class", "order", "family", "genus", "species")  # fmt: skip
+    columns = ("dataset_name", "query", "source", "taxonomy_level", "scientific_name", "common_name",
+               "kingdom", "phylum", "class", "order", "family", "genus", "species")  # fmt: skip
     ranks = [*(rank.lower() for rank in deer[:6]), "odocoileus virginianus"]
     mapping = ("white tailed deer", "inat", "species", "odocoileus virginianus", "white-tailed deer", *ranks)
     write_table(
@@ -195,9 +195,10 @@ def newt(folder: Path) -> None:
 
 
 def fishnet(folder: Path) -> None:
-    columns = ("", "Unnamed: 0", "species", "image", "SpecCode", "Genus", "Subfamily", "Family", "Order", "Class",
-               "SuperClass", "source", "Folder", "Troph", "FeedingPath", "Tropical", "Temperate", "Subtropical",
-               "Boreal", "Polar", "freshwater", "saltwater", "brackish", "NewOrder", "Frequency")  # fmt: skip
+    columns = ("", "Unnamed: 0", "species", "image", "SpecCode", "Genus", "Subfamily", "Family", "Order",
+               "Class", "SuperClass", "source", "Folder", "Troph", "FeedingPath", "Tropical", "Temperate",
+               "Subtropical", "Boreal", "Polar", "freshwater", "saltwater", "brackish", "NewOrder",
+               "Frequency")  # fmt: skip
     sea_bream = ("Diplodus", "", "Sparidae", "Perciformes", "Actinopterygii", "", "inat", "Sparidae", "3.52")
     habitats = (1, 1, 1, 0, 0, 0, 1, "1.0")
     full = (

@@ -1,4 +1,4 @@
-"""The builders over publishers' downloads, each on a tiny made-up copy of the layout."""
+"""Builders over publishers' downloads, each on a small synthetic copy of the layout."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ DEER = Taxon(
 
 @pytest.fixture
 def prepare(tmp_path):
-    """Lay a set out by a function of made_layouts in its manual folder, and read a TFDS name of it."""
+    """Create a set in its manual folder with a function of made_layouts, and read it by TFDS name."""
 
     def _prepare(name, layout, **options):
         folder = tmp_path / "downloads" / "manual" / name.partition("/")[0].partition(":")[0]
@@ -48,7 +48,7 @@ def labels(samples) -> list[str]:
 
 
 @pytest.mark.parametrize("parquet", [False, True], ids=["folders", "parquet"])
-def test_rare_species_as_the_hub_has_it(prepare, parquet):
+def test_rare_species_in_the_hubs_layout(prepare, parquet):
     samples = prepare("rare_species", made_layouts.rare_species, parquet=parquet)
     assert labels(samples) == ["Tylototriton shanjing", "Atelopus zeteki", "Tylototriton shanjing"]
     assert [sample.image for sample in samples] == [picture(n) for n in range(3)]
@@ -179,9 +179,9 @@ def test_tree_of_life(prepare, shared_data, tmp_path):
     original = open_source(tmp_path / "downloads" / "manual" / "tree_of_life" / "val")
     assert len(samples) == len(original) > 100
     for number in (0, 57, len(original) - 1):
-        sample, there = samples[number], original[number]
-        assert (sample.key, sample.image, sample.taxon) == (there.key, there.image, there.taxon)
-        assert complete_captions(sample.captions) == complete_captions(there.captions)
+        sample, expected = samples[number], original[number]
+        assert (sample.key, sample.image, sample.taxon) == (expected.key, expected.image, expected.taxon)
+        assert complete_captions(sample.captions) == complete_captions(expected.captions)
     assert len(prepare("tree_of_life:train", None)) == len(original)
 
 
@@ -203,7 +203,7 @@ NEEDED = [
 @pytest.mark.parametrize(
     ("name", "lost", "where"), NEEDED, ids=[f"{name}-{lost}" for name, lost, _ in NEEDED]
 )
-def test_what_is_missing_is_named_with_where_it_is_got(prepare, name, lost, where, tmp_path):
+def test_missing_files_are_reported_with_their_source(prepare, name, lost, where, tmp_path):
     def layout(folder):
         getattr(made_layouts, folder.name)(folder)
         path = folder / lost
@@ -213,10 +213,10 @@ def test_what_is_missing_is_named_with_where_it_is_got(prepare, name, lost, wher
         prepare(name, layout)
     message = str(error.value)
     assert lost in message and "is missing; it needs" in message and where in message and "\n" not in message
-    assert not list(tmp_path.rglob("*.array_record*")), "half a data set was left behind"
+    assert not list(tmp_path.rglob("*.array_record*")), "a partial data set was left behind"
 
 
-def test_a_folder_without_the_set_and_no_folder_at_all(tmp_path):
+def test_missing_manual_folders_are_reported(tmp_path):
     with pytest.raises(
         UserError, match="newt: Manual directory .*manual does not exist or is empty; it needs newt"
     ):
@@ -231,7 +231,7 @@ def test_a_folder_without_the_set_and_no_folder_at_all(tmp_path):
         open_source("tree_of_life", tfds_dir=tmp_path)
 
 
-def test_missing_images_are_counted_and_named(prepare, tmp_path):
+def test_missing_images_are_counted_and_listed(prepare, tmp_path):
     def layout(folder):
         made_layouts.newt(folder)
         (folder / "newt2021_images" / "9a12feb3.jpg").unlink()
@@ -241,10 +241,10 @@ def test_missing_images_are_counted_and_named(prepare, tmp_path):
     ):
         prepare("newt", layout)
     made_layouts.put(tmp_path / "downloads" / "manual" / "newt" / "newt2021_images" / "9a12feb3.jpg", 2)
-    assert len(prepare("newt:train", None)) == 2, "what failed once was not prepared anew"
+    assert len(prepare("newt:train", None)) == 2, "a failed preparation was not repeated"
 
 
-def test_a_parquet_file_of_something_else_is_told_while_it_is_read(prepare, tmp_path):
+def test_a_parquet_file_of_another_set_is_an_error(prepare, tmp_path):
     def layout(folder):
         made_layouts.rare_species(folder, parquet=True)
         table = folder / "metadata.csv"
@@ -258,7 +258,7 @@ def test_a_parquet_file_of_something_else_is_told_while_it_is_read(prepare, tmp_
 
 
 @pytest.mark.shared_data
-def test_a_damaged_shard_is_named(prepare, shared_data):
+def test_a_damaged_shard_is_reported(prepare, shared_data):
     def layout(folder):
         shard = next((shared_data / "produce" / "tol_shards" / "val").glob("*.tar"))
         (folder / "damaged.tar").write_bytes(shard.read_bytes()[:100_000])
@@ -293,11 +293,11 @@ BAD = [
         "the label '2'",
     ),
     ("nabirds", "classes.txt", "817\n", "line 1 of .*classes.txt is '817', not two values"),
-    ("nabirds", "image_class_labels.txt", "x 817\n", "says nothing of image 0000139e"),
-    ("awa2", "predicate-matrix-binary.txt", "0 1\n", "is not 3 times 0 or 1 on each of 3 lines"),
+    ("nabirds", "image_class_labels.txt", "x 817\n", "has no label or no split of image 0000139e"),
+    ("awa2", "predicate-matrix-binary.txt", "0 1\n", "must have 3 lines of 3 zeros or ones"),
     ("awa2", "testclasses.txt", "unicorn\n", "has no class unicorn"),
     ("fishnet", "anns/train.csv", None, "has 'often' as a habitat of Sparidae/ce230657.jpg"),
-    ("herbarium19", "train.json", "[", "train.json is no annotation file"),
+    ("herbarium19", "train.json", "[", "train.json is not an annotation file"),
     (
         "camera_trap/ENA24-lila",
         "lila/ENA24/ena24.json",
@@ -310,14 +310,14 @@ BAD = [
         "{}",
         "one metadata file, .*; it has ena24.json, more.json",
     ),
-    ("meta_album/INS", "INS/info.json", "[]", "info.json is no JSON object"),
+    ("meta_album/INS", "INS/info.json", "[]", "info.json is not a JSON object"),
 ]
 
 
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"), BAD, ids=[f"{bad[0]}-{bad[3][:20]}" for bad in BAD]
 )
-def test_what_is_wrong_is_told_in_one_line(prepare, name, file, content, message):
+def test_invalid_files_are_reported_in_one_line(prepare, name, file, content, message):
     def layout(folder):
         getattr(made_layouts, folder.name)(folder)
         path = folder / file
@@ -336,20 +336,20 @@ word = st.text(min_size=1).filter(lambda text: text.split() == [text])
     st.dictionaries(word, st.lists(word, min_size=1, max_size=3).map(" ".join), min_size=1),
     st.sampled_from(" \t"),
 )
-def test_lines_of_two_values_are_read_as_they_were_written(tmp_path_factory, pairs, between):
+def test_pairs_round_trip(tmp_path_factory, pairs, between):
     path = tmp_path_factory.mktemp("lines") / "classes.txt"
     path.write_bytes("".join(f"  {key}{between}{value}\r\n" for key, value in pairs.items()).encode())
     assert tfds.builder("nabirds", data_dir=path.parent).pairs(path) == pairs
 
 
-def test_every_builder_is_registered_and_says_where_it_is_got():
+def test_every_builder_is_registered_and_names_its_source():
     for exported in bioclip_jax.datasets.__all__:
         builder = getattr(bioclip_jax.datasets, exported)
         assert builder.name in tfds.list_builders(with_community_datasets=False)
         assert exported == "TreeOfLifeMini" or "https://" in builder.MANUAL_DOWNLOAD_INSTRUCTIONS
 
 
-def test_a_manual_folder_that_is_the_set_itself(tmp_path):
+def test_manual_dir_may_be_the_folder_of_the_set(tmp_path):
     made_layouts.newt(tmp_path / "elsewhere")
     builder = tfds.builder("newt", data_dir=tmp_path / "data", file_format="array_record")
     config = tfds.download.DownloadConfig(manual_dir=tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""Every protocol by the command line, on a made-up copy of the publisher's layout, and what it says of mistakes."""
+"""Every protocol on the command line, with a synthetic copy of the publisher's layout, and its errors."""
 
 import json
 import math
@@ -18,7 +18,7 @@ HABITATS = ("Tropical", "Temperate", "Subtropical", "Boreal", "Polar", "freshwat
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """ViT-Test-16 with fresh weights, as `export` writes it, and a cache of its own."""
+    """An exported ViT-Test-16 with random weights, and an own cache."""
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=5))
     params["logit_scale"] = np.float32(math.log(50))
@@ -49,7 +49,7 @@ def fishnet(folder):
             name = f"{split}{number}.jpg"
             put(folder / "Image_Library" / "Cottidae" / name, number)
             feeding = "pelagic" if number % 2 else "benthic"
-            habitats = ["" if number == 3 else number // 2**place % 2 for place in range(8)]
+            habitats = ["" if number == 3 else number // 2**bit % 2 for bit in range(8)]
             taxon = (
                 "Myoxocephalus scorpius",
                 name,
@@ -64,9 +64,9 @@ def fishnet(folder):
 
 def awa2(folder):
     classes = {"antelope": "1 0 1", "grizzly+bear": "0 1 1", "dolphin": "0 0 1", "seal": "1 0 0"}
-    for place, name in enumerate(classes):
+    for index, name in enumerate(classes):
         for number in range(8):
-            put(folder / "JPEGImages" / name / f"{name}_{number}.jpg", place * 40 + number)
+            put(folder / "JPEGImages" / name / f"{name}_{number}.jpg", index * 40 + number)
     write_lines(folder / "classes.txt", *(f"{n + 1}\t{name}" for n, name in enumerate(classes)))
     write_lines(folder / "predicates.txt", "1 black", "2 white", "3 big")
     write_lines(folder / "predicate-matrix-binary.txt", *classes.values())
@@ -83,20 +83,20 @@ def herbarium19(folder):
 
 def plantdoc(folder):
     for split, count in (("train", 4), ("test", 3)):
-        for place, name in enumerate(("Apple leaf", "Apple rust leaf", "Corn leaf blight")):
+        for index, name in enumerate(("Apple leaf", "Apple rust leaf", "Corn leaf blight")):
             for number in range(count):
-                put(folder / split / name / f"{number}.jpg", place * 60 + number + 20 * (split == "test"))
+                put(folder / split / name / f"{number}.jpg", index * 60 + number + 20 * (split == "test"))
 
 
 def table(folder):
-    """A folder of images with the reference's table: an index column, ranks with cls, and the label in class."""
+    """A folder of images with the reference's table: index column, ranks with cls, label in class."""
     ranks = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
     rows = []
-    for place, (genus, species) in enumerate(
+    for index, (genus, species) in enumerate(
         (("Malus", "domestica"), ("Pyrus", "communis"), ("Malus", "sylvestris"))
     ):
         for number in range(7):
-            put(folder / f"{genus}{species}{number}.jpg", place * 60 + number)
+            put(folder / f"{genus}{species}{number}.jpg", index * 60 + number)
             lineage = ("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", genus, species)
             rows.append((len(rows), f"{genus}{species}{number}.jpg", f"{genus} {species}", *lineage, ""))
     write_table(folder / "labels.csv", ("", "filepath", "class", *ranks, "common_name"), rows)
@@ -118,7 +118,7 @@ def score(model, capsys, *arguments):
     return json.loads(out.out)
 
 
-def complaint(model, capsys, *arguments):
+def error_line(model, capsys, *arguments):
     assert main(["eval", *map(str, arguments), "--model", model, "--json"]) == 2
     out = capsys.readouterr()
     *earlier, last = out.err.splitlines()
@@ -135,7 +135,7 @@ def test_the_publishers_layout_is_scored(model, tmp_path, capsys, name):
     assert result["protocol"] == name and 0 <= result["interval"][0] <= result["interval"][1] <= 1
     written = json.loads((tmp_path / "out" / "results.json").read_text())
     assert {key: written[key] for key in result} == result
-    # The same set by its name, under the folder where publishers' sets lie, encoded before.
+    # The same set by name under --data-root, with features from the cache.
     again = score(model, capsys, name, "--data", name, "--data-root", tmp_path, *options)
     assert {**again, "data": 0, "seconds": 0} == {**result, "data": 0, "seconds": 0}
 
@@ -148,11 +148,13 @@ def test_the_references_table_is_scored(model, tmp_path, capsys, name):
     as_is = score(model, capsys, name, *where, "--text-type", "asis")
     assert by_taxon["n"] == as_is["n"] == 21 and by_taxon["classes"] == as_is["classes"] == 3
     if name == "few-shot":
-        assert by_taxon["few_shot"] == as_is["few_shot"], "the classes are the same under both names"
+        assert by_taxon["few_shot"] == as_is["few_shot"], (
+            "few-shot accuracy must not depend on the class names"
+        )
         assert list(by_taxon["few_shot"]) == ["1", "5"]
 
 
-def test_an_unreadable_image_and_a_missing_one_are_named_and_left_out(model, tmp_path, capsys):
+def test_unreadable_and_missing_images_are_skipped_and_reported(model, tmp_path, capsys):
     table(tmp_path)
     (tmp_path / "Malusdomestica0.jpg").unlink()
     (tmp_path / "Pyruscommunis1.jpg").write_bytes(picture(1)[:40])
@@ -160,32 +162,34 @@ def test_an_unreadable_image_and_a_missing_one_are_named_and_left_out(model, tmp
     assert main([*arguments, "--model", model, "--json"]) == 0
     out = capsys.readouterr()
     assert json.loads(out.out)["n"] == 19
-    named = [line for line in out.err.splitlines() if line.startswith("skipped: ")]
-    assert len(named) == 2 and "Malusdomestica0.jpg" in named[0] and "Pyruscommunis1.jpg" in named[1], out.err
+    skipped = [line for line in out.err.splitlines() if line.startswith("skipped: ")]
+    assert len(skipped) == 2 and "Malusdomestica0.jpg" in skipped[0] and "Pyruscommunis1.jpg" in skipped[1], (
+        out.err
+    )
 
 
-def test_mistakes_are_told_in_one_line(model, tmp_path, capsys):
+def test_errors_are_one_line(model, tmp_path, capsys):
     table(tmp_path)
     where = ("--images", tmp_path, "--labels", tmp_path / "labels.csv")
-    told = complaint(model, capsys, "few-shot", *where, "--shots", "1", "8")
-    assert "Malus" in told and "7" in told and "8" in told and "--skip-small-classes" in told
-    told = complaint(model, capsys, "newt", *where)
-    assert "no column 'split'" in told and "labels.csv" in told
-    told = complaint(model, capsys, "zero-shot", "--images", tmp_path, "--labels", tmp_path / "gone.csv")
-    assert "gone.csv does not exist" in told
-    told = complaint(model, capsys, "awa2", "--data", "awa2", "--data-root", tmp_path)
-    assert "predicate-matrix-binary.txt" in told and str(tmp_path / "awa2") in told
-    told = complaint(model, capsys, "zero-shot", "--images", tmp_path)
-    assert "--data, or --images with --labels" in told
+    message = error_line(model, capsys, "few-shot", *where, "--shots", "1", "8")
+    assert "Malus" in message and "7" in message and "8" in message and "--skip-small-classes" in message
+    message = error_line(model, capsys, "newt", *where)
+    assert "no column 'split'" in message and "labels.csv" in message
+    message = error_line(model, capsys, "zero-shot", "--images", tmp_path, "--labels", tmp_path / "gone.csv")
+    assert "gone.csv does not exist" in message
+    message = error_line(model, capsys, "awa2", "--data", "awa2", "--data-root", tmp_path)
+    assert "predicate-matrix-binary.txt" in message and str(tmp_path / "awa2") in message
+    message = error_line(model, capsys, "zero-shot", "--images", tmp_path)
+    assert "--data, or --images with --labels" in message
     fishnet(tmp_path / "fishnet")
     next((tmp_path / "fishnet" / "Image_Library" / "Cottidae").glob("test*.jpg")).unlink()
-    told = complaint(model, capsys, "fishnet", "--data", tmp_path / "fishnet")
-    assert "1 of the 12 images for test are missing" in told and "complete the download" in told
+    message = error_line(model, capsys, "fishnet", "--data", tmp_path / "fishnet")
+    assert "1 of the 12 images for test are missing" in message and "complete the download" in message
     herbarium19(tmp_path / "herbarium19")
-    assert "--old-classes" in complaint(model, capsys, "herbarium19", "--data", tmp_path / "herbarium19")
+    assert "--old-classes" in error_line(model, capsys, "herbarium19", "--data", tmp_path / "herbarium19")
 
 
-def test_a_suite_scores_what_is_there_and_names_what_is_not(model, tmp_path, capsys):
+def test_a_suite_scores_existing_data_and_reports_skipped_entries(model, tmp_path, capsys):
     table(tmp_path / "trees")
     plantdoc(tmp_path / "plantdoc")
     (tmp_path / "suite.yaml").write_text(

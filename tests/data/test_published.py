@@ -1,4 +1,4 @@
-"""The publishers' folders as evaluations read them: in place, the same samples as the prepared sets."""
+"""Evaluations read publishers' folders directly, with the same samples as the prepared sets."""
 
 import made_layouts
 import pytest
@@ -21,7 +21,7 @@ LAYOUTS = [
 
 
 @pytest.mark.parametrize("name,layout,split", LAYOUTS, ids=[name for name, _, _ in LAYOUTS])
-def test_a_folder_read_in_place_gives_the_samples_of_the_prepared_set(tmp_path, name, layout, split):
+def test_the_folder_gives_the_samples_of_the_prepared_set(tmp_path, name, layout, split):
     root = tmp_path / "downloads" / "manual"
     folder = root / name.partition("/")[0]
     folder.mkdir(parents=True)
@@ -29,18 +29,18 @@ def test_a_folder_read_in_place_gives_the_samples_of_the_prepared_set(tmp_path, 
     direct = open_evaluation(f"{name}:{split}", "test", root=root)
     prepared = open_source(name, split=split, tfds_dir=tmp_path)
     assert len(direct) == len(prepared) > 0
-    for place in range(len(prepared)):
-        one, other = direct[place], prepared[place]
+    for index in range(len(prepared)):
+        one, other = direct[index], prepared[index]
         assert (one.key, one.image, one.taxon) == (other.key, other.image, other.taxon)
         assert one.metadata == other.metadata, f"labels of {one.key} differ"
 
 
-def test_the_folder_itself_is_read_for_the_protocol_of_its_set(tmp_path):
+def test_a_folder_by_path_is_read_by_the_protocol(tmp_path):
     made_layouts.awa2(tmp_path / "anywhere")
     assert len(open_evaluation(str(tmp_path / "anywhere"), "train", protocol="awa2")) > 0
 
 
-def test_what_is_not_there_is_missing_and_what_is_wrong_is_an_error(tmp_path):
+def test_missing_data_differs_from_invalid_data(tmp_path):
     with pytest.raises(DataMissing, match=r"newt does not exist; newt needs newt2021_labels.csv"):
         open_evaluation("newt", "test", root=tmp_path)
     with pytest.raises(DataMissing, match="nowhere does not exist"):
@@ -55,7 +55,7 @@ def test_what_is_not_there_is_missing_and_what_is_wrong_is_an_error(tmp_path):
             open_evaluation("newt", split, root=tmp_path)
 
 
-def test_a_table_is_parted_by_its_column_split(tmp_path):
+def test_a_table_is_filtered_by_its_column_split(tmp_path):
     columns = ("filepath", "class", "split")
     rows = [
         ("a.jpg", "oak", "train"),
@@ -82,4 +82,4 @@ def test_a_table_is_parted_by_its_column_split(tmp_path):
 
 
 def _all(source):
-    return [source[place] for place in range(len(source))]
+    return [source[index] for index in range(len(source))]

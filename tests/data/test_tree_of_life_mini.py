@@ -1,4 +1,4 @@
-"""The embedded data set: what it holds, that it is the same everywhere, and that it is neither too easy nor leaky."""
+"""The embedded data set: its content, determinism, and that it is neither too easy nor leaky."""
 
 import dataclasses
 import hashlib
@@ -63,7 +63,7 @@ def test_no_caption_mentions_a_factor():
     words = re.compile(r"\b(adults?|juveniles?|males?|females?|healthy|diseased?|beaks?|sex|young)\b", re.I)
     for species in SPECIES:
         for kind, caption in captions_from_taxon(species.taxon).items():
-            assert not words.search(caption), f"{kind} of {species.name} gives a factor away: {caption}"
+            assert not words.search(caption), f"{kind} of {species.name} mentions a factor: {caption}"
 
 
 @pytest.mark.parametrize("name", ["Geospiza fortis", "Papilio machaon", "Quercus robur", "Amanita muscaria"])
@@ -98,7 +98,7 @@ def test_another_process_draws_the_same_bytes():
 
 
 @pytest.mark.parametrize("species", SPECIES, ids=lambda species: species.name)
-def test_every_species_fills_a_fair_part_of_its_canvas(species):
+def test_every_species_covers_a_fair_share_of_its_canvas(species):
     one = Individual.from_seed(species, 0)
     canvas = Canvas()
     plans.PLANS[one.trait("plan")](canvas, one)
@@ -111,7 +111,7 @@ def test_every_species_fills_a_fair_part_of_its_canvas(species):
     "factor, values",
     [("life_stage", ("adult", "juvenile")), ("sex", ("male", "female")), ("health", ("healthy", "diseased"))],
 )
-def test_each_factor_can_be_seen(factor, values):
+def test_each_factor_is_visible(factor, values):
     for species in SPECIES:
         if factor == "sex" and species.taxon.kingdom != "Animalia":
             continue
@@ -126,7 +126,7 @@ def test_each_factor_can_be_seen(factor, values):
         assert changed > 0.01, f"{factor} changes {changed:.2%} of the picture of {species.name}"
 
 
-def test_beak_depth_can_be_seen_and_varies_between_and_within_finches():
+def test_beak_depth_is_visible_and_varies_between_and_within_finches():
     covered = []
     for depth in (6.0, 10.0, 14.0, 18.0):
         bird = dataclasses.replace(
@@ -158,7 +158,7 @@ def test_factors_are_balanced_and_only_animals_have_a_sex():
         assert low < share < high
 
 
-def test_the_builder_writes_what_the_individuals_draw(tiny):
+def test_the_builder_writes_the_individuals_pictures(tiny):
     species = {s.name: s for s in SPECIES}
     raw = tiny.as_data_source(decoders={"image": tfds.decode.SkipDecoding()})
     keys = {split: [example["key"].decode() for example in raw[split]] for split in SPLITS}
@@ -191,13 +191,13 @@ def test_the_builder_writes_what_the_individuals_draw(tiny):
 
 def test_a_smaller_configuration_is_a_subset_of_a_larger_one(tiny):
     full = tfds.builder("tree_of_life_mini", data_dir=tiny.data_dir)
-    assert full.builder_config.name == "full", "the configuration one gets by default"
+    assert full.builder_config.name == "full", "full must be the default configuration"
     for split in SPLITS:
         assert getattr(tiny.builder_config, split) < getattr(full.builder_config, split) < 2000
 
 
-def test_color_histograms_do_not_tell_the_species(build):
-    # Half of the individuals, to save time; with all of them it is some 3 points more, and at most 30 % are
+def test_color_histograms_do_not_identify_the_species(build):
+    # Half of the individuals, to save time. With all, accuracy is about 3 points higher, and at most 30 % is
     # promised.
     half = build(MiniConfig(name="half", train=30, validation=1, test=8, unseen=1))
     train, test = half.as_data_source(split="train"), half.as_data_source(split="test")
@@ -205,11 +205,11 @@ def test_color_histograms_do_not_tell_the_species(build):
         accuracy = histogram_accuracy(train, test, space)
         print(f"{space} histograms: {accuracy:.1%} of {len(test)}")
         assert accuracy < 0.25, (
-            f"{space} histograms alone name {accuracy:.1%} of the species: the drawings are too easy"
+            f"{space} histograms alone identify {accuracy:.1%} of the species: the drawings are too easy"
         )
 
 
 @pytest.mark.parametrize("text", ["e8a020", "#e8a0", "#e8a0zz"])
-def test_a_color_that_is_no_color_is_refused(text):
+def test_an_invalid_color_is_refused(text):
     with pytest.raises(ValueError):
         palette.parse(text)

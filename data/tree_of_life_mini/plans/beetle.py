@@ -7,7 +7,7 @@ from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 
 
 def draw_beetle(canvas: Canvas, beetle) -> None:
-    """Draw a beetle, head up; traits: elytra measures and color, marks on the right elytron, pronotum, antennae."""
+    """Draw a beetle, head up; traits: elytra size and color, marks (right elytron), pronotum, antennae."""
     young = beetle.juvenile
     width = beetle.size("width", spread=0.03) * (1.06 if young else 1.0) * (0.95 if beetle.male else 1.04)
     top, foot = beetle.trait("shoulder"), beetle.trait("rear") * (0.93 if young else 1.0)

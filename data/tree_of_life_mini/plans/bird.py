@@ -5,17 +5,17 @@ import numpy as np
 from bioclip_jax.datasets.tree_of_life_mini import curves, palette
 from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 
-# A beak 10 mm deep is drawn this deep: a fifth of the body, so that millimetres can be seen.
+# A beak 10 mm deep takes a fifth of the body, so that differences of millimeters are visible.
 _UNITS_PER_MM = 0.0205
 
 
 def draw_bird(canvas: Canvas, bird) -> None:
-    """Draw a perching bird; traits: back, breast, belly, wing, head marks, beak_depth and beak_length in millimetres."""
+    """Draw a perching bird; traits: back, breast, belly, wing, head marks, beak_depth, beak_length in mm."""
     rng = bird.rng
     back, belly, wing = bird.color("back"), bird.color("belly"), bird.color("wing")
     head = bird.size("head", 1.0, 0.03) * (1.12 if bird.juvenile else 1.0)
     plump = bird.size("plump", 1.0, 0.04) * (1.1 if bird.juvenile else 1.0) * (0.95 if bird.male else 1.06)
-    centre = np.array([0.36, -0.42])
+    center = np.array([0.36, -0.42])
 
     _perch(canvas, rng)
     _legs(canvas, bird)
@@ -24,9 +24,10 @@ def draw_bird(canvas: Canvas, bird) -> None:
     r = 0.235 * head
     outline = curves.smooth(
         [
-            centre + (0.02, -r), centre + (0.80 * r, -0.62 * r), centre + (r, 0.05), centre + (0.82 * r, 0.75 * r),
-            (0.44, 0.05 * plump), (0.34, 0.30 * plump), (0.05, 0.47 * plump), (-0.28, 0.45), (-0.56, 0.36),
-            (-0.54, 0.22), (-0.32, -0.06), (0.02, -0.30), centre + (-0.85 * r, -0.35 * r),
+            center + (0.02, -r), center + (0.80 * r, -0.62 * r), center + (r, 0.05),
+            center + (0.82 * r, 0.75 * r), (0.44, 0.05 * plump), (0.34, 0.30 * plump), (0.05, 0.47 * plump),
+            (-0.28, 0.45), (-0.56, 0.36), (-0.54, 0.22), (-0.32, -0.06), (0.02, -0.30),
+            center + (-0.85 * r, -0.35 * r),
         ]
     )  # fmt: skip
     with canvas.part(outline, back, relief=0.5, radius=0.4) as body:
@@ -40,15 +41,15 @@ def draw_bird(canvas: Canvas, bird) -> None:
         body.fill([breast], bird.color("breast", bird.trait("belly")))
         body.soften(0.07)
         _streaks(body, bird, back)
-        _head(body, bird, centre, r)
+        _head(body, bird, center, r)
         if bird.trait("belly_stripe", ()):
             broad = bird.size("stripe_width", 0.09, 0.1) * (1.35 if bird.male else 0.7)
             stripe = curves.path([(0.58, -0.2), (0.42, 0.05), (0.25, 0.32), (0.0, 0.5)])
             body.strokes([stripe], bird.color("belly_stripe"), broad)
         body.mottle(rng, 0.12, 0.05)
     _wing(canvas, bird, wing)
-    _beak(canvas, bird, centre, r)
-    _eye(canvas, bird, centre + (0.42 * r, -0.18 * r))
+    _beak(canvas, bird, center, r)
+    _eye(canvas, bird, center + (0.42 * r, -0.18 * r))
 
 
 def _perch(canvas, rng):
@@ -89,29 +90,29 @@ def _streaks(body, bird, back):
     body.strokes(list(lines), palette.shade(back, 0.55), 0.02)
 
 
-def _head(body, bird, centre, r):
+def _head(body, bird, center, r):
     if bird.trait("hood", ()):
-        body.fill([curves.ellipse(*(centre + (0.1, -0.02)), 1.5 * r, 1.32 * r, 15)], bird.color("hood"))
+        body.fill([curves.ellipse(*(center + (0.1, -0.02)), 1.5 * r, 1.32 * r, 15)], bird.color("hood"))
     if bird.trait("cap", ()):
         cap = [(-1.1, 0.3), (-0.9, -0.8), (0, -1.3), (1.1, -0.9), (1.2, -0.15), (0.4, -0.22)]
-        body.fill([curves.smooth(centre + np.array(cap) * r)], bird.color("cap"))
+        body.fill([curves.smooth(center + np.array(cap) * r)], bird.color("cap"))
     if bird.trait("bib", ()):
         long = bird.trait("bib_length", 1.0)
         bib = [(1.3, 0.1), (0.55, 0.5), (0.1, 0.85), (-0.1, 1.3 * long), (0.9, 1.55 * long), (1.4, 1.1)]
-        body.fill([curves.smooth(centre + np.array(bib) * r)], bird.color("bib"))
+        body.fill([curves.smooth(center + np.array(bib) * r)], bird.color("bib"))
     if bird.trait("cheek", ()):
         body.fill(
-            [curves.ellipse(*(centre + (-0.02 * r, 0.35 * r)), 0.62 * r, 0.42 * r, 12)], bird.color("cheek")
+            [curves.ellipse(*(center + (-0.02 * r, 0.35 * r)), 0.62 * r, 0.42 * r, 12)], bird.color("cheek")
         )
     if bird.trait("nape", ()):
         body.fill(
-            [curves.ellipse(*(centre + (-0.85 * r, 0.1 * r)), 0.25 * r, 0.5 * r, 25)], bird.color("nape")
+            [curves.ellipse(*(center + (-0.85 * r, 0.1 * r)), 0.25 * r, 0.5 * r, 25)], bird.color("nape")
         )
     if bird.trait("eye_stripe", ()):
-        line = centre + np.array([(1.0, 0.0), (0.42, -0.18), (-0.3, -0.1), (-0.9, 0.1)]) * r
+        line = center + np.array([(1.0, 0.0), (0.42, -0.18), (-0.3, -0.1), (-0.9, 0.1)]) * r
         body.strokes([curves.path(line)], bird.color("eye_stripe"), 0.05)
     if bird.trait("brow", ()):
-        line = centre + np.array([(1.0, -0.3), (0.3, -0.55), (-0.6, -0.35)]) * r
+        line = center + np.array([(1.0, -0.3), (0.3, -0.55), (-0.6, -0.35)]) * r
         body.strokes([curves.path(line)], bird.color("brow"), 0.045)
 
 
@@ -149,11 +150,11 @@ def _wing(canvas, bird, tone):
             wing.strokes(bars, bird.color("wing_bar"), 0.05)
 
 
-def _beak(canvas, bird, centre, r):
+def _beak(canvas, bird, center, r):
     depth = bird.trait_value if bird.trait_name == "beak_depth" else bird.size("bill_depth", 4.5)
     deep = depth * _UNITS_PER_MM
     long = bird.size("beak_length", spread=0.04) * _UNITS_PER_MM * (0.88 if bird.juvenile else 1.0)
-    root = centre + (0.86 * r, 0.10 * r)
+    root = center + (0.86 * r, 0.10 * r)
     tip = root + (long, 0.10 * deep + 0.02 * bird.trait("hook", 0.0))
     up, low = 0.60 * deep, 0.40 * deep
     curve = bird.trait("culmen", 0.7)
@@ -177,7 +178,7 @@ def _beak(canvas, bird, centre, r):
     canvas.fill(curves.smooth(upper, 4), tone, relief=0.6, radius=0.1)
     canvas.strokes([curves.path([root, root + (0.5 * long, 0.012), tip])], palette.shade(tone, 0.4), 0.012)
     if bird.trait("crest", 0.0):
-        crest = centre + np.array([(0.5, -0.85), (-0.2, -1.9), (-0.55, -2.0), (-0.3, -1.3), (-0.7, -0.6)]) * r
+        crest = center + np.array([(0.5, -0.85), (-0.2, -1.9), (-0.55, -2.0), (-0.3, -1.3), (-0.7, -0.6)]) * r
         with canvas.part(curves.smooth(crest), bird.color("cap"), relief=0.4) as tuft:
             tuft.strokes([crest[[0, 1]], crest[[4, 2]]], palette.shade(bird.color("cap"), 0.5), 0.02)
 

@@ -1,32 +1,67 @@
 """Butterflies with spread wings, from above: one side is drawn and mirrored."""
 
+import functools
+
 import numpy as np
 
 from bioclip_jax.datasets.tree_of_life_mini import curves, palette
 from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 
-# Outlines of the right wings by the name of their shape; the body runs down x = 0.
+# Outlines of the right wings by shape; the body is on the line x = 0.
 _FORE = {
-    "round": [(0.03, -0.22), (0.30, -0.52), (0.62, -0.74), (0.84, -0.78), (0.90, -0.62), (0.84, -0.34), (0.74, -0.12), (0.45, -0.02), (0.03, 0.02)],
-    "angled": [(0.03, -0.22), (0.28, -0.52), (0.60, -0.76), (0.84, -0.80), (0.90, -0.66), (0.76, -0.50), (0.80, -0.26), (0.72, -0.06), (0.42, 0.02), (0.03, 0.04)],
-    "long": [(0.03, -0.24), (0.30, -0.50), (0.64, -0.70), (0.92, -0.74), (0.97, -0.60), (0.82, -0.38), (0.74, -0.16), (0.50, -0.02), (0.03, 0.02)],
-    "broad": [(0.03, -0.26), (0.30, -0.60), (0.62, -0.84), (0.90, -0.92), (0.94, -0.76), (0.86, -0.44), (0.78, -0.12), (0.45, -0.04), (0.03, 0.0)],
-    "narrow": [(0.03, -0.22), (0.32, -0.54), (0.68, -0.80), (0.93, -0.90), (0.95, -0.78), (0.78, -0.50), (0.62, -0.14), (0.36, -0.02), (0.03, 0.0)],
-    "hooked": [(0.03, -0.22), (0.26, -0.54), (0.56, -0.76), (0.86, -0.84), (0.82, -0.62), (0.76, -0.34), (0.70, -0.10), (0.42, 0.0), (0.03, 0.02)],
+    "round": [
+        (0.03, -0.22), (0.30, -0.52), (0.62, -0.74), (0.84, -0.78), (0.90, -0.62), (0.84, -0.34),
+        (0.74, -0.12), (0.45, -0.02), (0.03, 0.02),
+    ],
+    "angled": [
+        (0.03, -0.22), (0.28, -0.52), (0.60, -0.76), (0.84, -0.80), (0.90, -0.66), (0.76, -0.50),
+        (0.80, -0.26), (0.72, -0.06), (0.42, 0.02), (0.03, 0.04),
+    ],
+    "long": [
+        (0.03, -0.24), (0.30, -0.50), (0.64, -0.70), (0.92, -0.74), (0.97, -0.60), (0.82, -0.38),
+        (0.74, -0.16), (0.50, -0.02), (0.03, 0.02),
+    ],
+    "broad": [
+        (0.03, -0.26), (0.30, -0.60), (0.62, -0.84), (0.90, -0.92), (0.94, -0.76), (0.86, -0.44),
+        (0.78, -0.12), (0.45, -0.04), (0.03, 0.0),
+    ],
+    "narrow": [
+        (0.03, -0.22), (0.32, -0.54), (0.68, -0.80), (0.93, -0.90), (0.95, -0.78), (0.78, -0.50),
+        (0.62, -0.14), (0.36, -0.02), (0.03, 0.0),
+    ],
+    "hooked": [
+        (0.03, -0.22), (0.26, -0.54), (0.56, -0.76), (0.86, -0.84), (0.82, -0.62), (0.76, -0.34),
+        (0.70, -0.10), (0.42, 0.0), (0.03, 0.02),
+    ],
 }  # fmt: skip
 _HIND = {
-    "round": [(0.03, -0.05), (0.40, -0.10), (0.72, 0.02), (0.78, 0.28), (0.66, 0.56), (0.42, 0.70), (0.20, 0.62), (0.06, 0.36)],
-    "angled": [(0.03, -0.05), (0.40, -0.10), (0.72, 0.02), (0.74, 0.24), (0.68, 0.36), (0.70, 0.52), (0.50, 0.58), (0.38, 0.70), (0.20, 0.60), (0.06, 0.36)],
-    "tailed": [(0.03, -0.05), (0.40, -0.12), (0.68, 0.02), (0.72, 0.26), (0.64, 0.44), (0.60, 0.60), (0.62, 0.84), (0.55, 0.92), (0.49, 0.82), (0.47, 0.66), (0.36, 0.68), (0.18, 0.60), (0.06, 0.34)],
-    "swept": [(0.03, -0.05), (0.34, -0.10), (0.54, 0.04), (0.60, 0.30), (0.58, 0.50), (0.62, 0.72), (0.52, 0.70), (0.40, 0.62), (0.18, 0.58), (0.06, 0.34)],
-    "pointed": [(0.03, -0.05), (0.40, -0.10), (0.72, 0.04), (0.76, 0.30), (0.66, 0.48), (0.60, 0.68), (0.46, 0.64), (0.20, 0.60), (0.06, 0.36)],
+    "round": [
+        (0.03, -0.05), (0.40, -0.10), (0.72, 0.02), (0.78, 0.28), (0.66, 0.56), (0.42, 0.70), (0.20, 0.62),
+        (0.06, 0.36),
+    ],
+    "angled": [
+        (0.03, -0.05), (0.40, -0.10), (0.72, 0.02), (0.74, 0.24), (0.68, 0.36), (0.70, 0.52), (0.50, 0.58),
+        (0.38, 0.70), (0.20, 0.60), (0.06, 0.36),
+    ],
+    "tailed": [
+        (0.03, -0.05), (0.40, -0.12), (0.68, 0.02), (0.72, 0.26), (0.64, 0.44), (0.60, 0.60), (0.62, 0.84),
+        (0.55, 0.92), (0.49, 0.82), (0.47, 0.66), (0.36, 0.68), (0.18, 0.60), (0.06, 0.34),
+    ],
+    "swept": [
+        (0.03, -0.05), (0.34, -0.10), (0.54, 0.04), (0.60, 0.30), (0.58, 0.50), (0.62, 0.72), (0.52, 0.70),
+        (0.40, 0.62), (0.18, 0.58), (0.06, 0.34),
+    ],
+    "pointed": [
+        (0.03, -0.05), (0.40, -0.10), (0.72, 0.04), (0.76, 0.30), (0.66, 0.48), (0.60, 0.68), (0.46, 0.64),
+        (0.20, 0.60), (0.06, 0.36),
+    ],
 }  # fmt: skip
 
 
 def draw_butterfly(canvas: Canvas, insect) -> None:
-    """Draw a butterfly; traits: fore, hind (shapes), ground and hind_ground, edge, veins and marks on either wing."""
+    """Draw a butterfly; traits: fore, hind (shapes), ground, hind_ground, edge, veins, marks on each wing."""
     stretch = np.array([insect.size("span", 1.0, 0.03), 1.0]) * (0.92 if insect.male else 1.0)
-    if insect.juvenile:  # freshly emerged: the wings are still small and soft
+    if insect.juvenile:  # freshly emerged, with small and soft wings
         stretch *= (0.78, 0.9)
     spread = 4 * insect.rng.standard_normal()
     for wing, shapes, ground in (("hind", _HIND, "hind_ground"), ("fore", _FORE, "ground")):
@@ -34,13 +69,18 @@ def draw_butterfly(canvas: Canvas, insect) -> None:
         outline = curves.rotate(curves.smooth(shapes[insect.trait(wing)]) * stretch, turn)
         tone = insect.color(ground, insect.trait("ground"))
         with canvas.part(outline, tone, relief=0.3, radius=0.12) as part:
-            _paint(part, insect, wing, tone, outline, lambda p: curves.rotate(np.asarray(p) * stretch, turn))
+            where = functools.partial(_onto_wing, stretch=stretch, turn=turn)
+            _paint(part, insect, wing, tone, outline, where)
     canvas.mirror_right()
     _body(canvas, insect)
 
 
+def _onto_wing(points, stretch, turn):
+    return curves.rotate(np.asarray(points) * stretch, turn)
+
+
 def _paint(part, insect, wing, tone, outline, where):
-    """Pattern of one wing: root glow, veins, marks, edge, in this order."""
+    """Paint one wing: root glow, veins, marks, edge, in this order."""
     root, far = (0.05, -0.1), (0.8, -0.6) if wing == "fore" else (0.6, 0.5)
     if root_tone := insect.trait("root", ()):
         part.gradient(curves.between(root, far, 0.55), root, insect.wear(root_tone), 1.5)
@@ -81,8 +121,14 @@ def _mark(part, insect, mark, where):
 
 
 _VEINS = {
-    "fore": [[(0.05, -0.15), (0.45, -0.48), (1.0, -0.80)], [(0.05, -0.12), (0.42, -0.36), (1.0, -0.60)], [(0.05, -0.10), (0.42, -0.24), (0.95, -0.38)], [(0.05, -0.08), (0.40, -0.14), (0.9, -0.18)]],
-    "hind": [[(0.05, 0.0), (0.35, 0.02), (0.85, 0.08)], [(0.05, 0.02), (0.32, 0.16), (0.85, 0.36)], [(0.05, 0.05), (0.28, 0.26), (0.70, 0.62)], [(0.05, 0.08), (0.20, 0.30), (0.42, 0.78)]],
+    "fore": [
+        [(0.05, -0.15), (0.45, -0.48), (1.0, -0.80)], [(0.05, -0.12), (0.42, -0.36), (1.0, -0.60)],
+        [(0.05, -0.10), (0.42, -0.24), (0.95, -0.38)], [(0.05, -0.08), (0.40, -0.14), (0.9, -0.18)],
+    ],
+    "hind": [
+        [(0.05, 0.0), (0.35, 0.02), (0.85, 0.08)], [(0.05, 0.02), (0.32, 0.16), (0.85, 0.36)],
+        [(0.05, 0.05), (0.28, 0.26), (0.70, 0.62)], [(0.05, 0.08), (0.20, 0.30), (0.42, 0.78)],
+    ],
 }  # fmt: skip
 
 
@@ -91,10 +137,10 @@ def _veins(part, wing, tone, width, where):
 
 
 def _edge_dots(part, insect, outline):
-    """Pale dots along the outer margin: the points of the outline that lie far from the body."""
+    """Pale dots along the outer margin, at the points of the outline that are far from the body."""
     outer = outline[(outline[:, 0] > 0.42) & (np.abs(outline[:, 1] + 0.2) > 0.05)]
-    centre = np.array([0.42, -0.35]) if outline[0, 1] < -0.15 else np.array([0.38, 0.24])
-    dots = centre + (outer - centre) * 0.9
+    center = np.array([0.42, -0.35]) if outline[0, 1] < -0.15 else np.array([0.38, 0.24])
+    dots = center + (outer - center) * 0.9
     part.dots(
         dots[:: max(1, len(dots) // 9)], insect.trait("edge_dots"), insect.color("edge_dot", (240, 238, 230))
     )

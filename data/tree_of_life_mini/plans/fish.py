@@ -18,7 +18,7 @@ def draw_fish(canvas: Canvas, fish) -> None:
     bend = 0.05 * fish.rng.standard_normal()
 
     def swim(points):
-        """The body curves towards the tail."""
+        """The body curves toward the tail."""
         points = np.asarray(points, float)
         return points + np.stack(
             [np.zeros(len(points)), bend * np.clip(0.2 - points[:, 0], 0, None) ** 2 * 3], 1
@@ -186,7 +186,7 @@ def _median_fins(canvas, fish, swim, depth, fins, tone, pattern):
 
 
 def _pectoral(canvas, fish, fins, tone):
-    outline = curves.place(
+    outline = curves.transform(
         curves.petal(0.30 * fins, 0.20 * fins, 0.7), (0.22, 0.10), 150 + 12 * fish.rng.standard_normal()
     )
     tone = palette.shade(fish.color("pectoral", fish.trait("fin", fish.trait("body"))), 1.08)

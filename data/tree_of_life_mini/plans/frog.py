@@ -122,7 +122,7 @@ def _trunk(canvas, frog, broad, tone):
 
 
 def _blotches(part, frog, blotches, broad):
-    """Irregular blotches at rough places, different in each individual."""
+    """Irregular blotches at rough positions, different in each individual."""
     rng, tone = frog.rng, frog.wear(blotches["color"])
     for x, y, r in blotches["at"]:
         for side in (-1, 1) if x else (1,):

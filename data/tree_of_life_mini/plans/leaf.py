@@ -113,10 +113,10 @@ def _palmate(canvas, leaf, tone):
             (0.62 * reach, half),
         ]
         lobe = lobe[len(lobe) // 2 :] if angle == 0 else lobe
-        side += list(curves.place(lobe, foot, angle - 90))
+        side += list(curves.transform(lobe, foot, angle - 90))
         if i + 1 < len(angles):
             between = (angle + angles[i + 1]) / 2
-            side += list(curves.place([(bay * min(reach, reaches[i + 1]), 0)], foot, between - 90))
+            side += list(curves.transform([(bay * min(reach, reaches[i + 1]), 0)], foot, between - 90))
     control = np.concatenate(
         [
             np.array(side),
@@ -127,7 +127,7 @@ def _palmate(canvas, leaf, tone):
     )
     outline = curves.smooth(control, 3) if leaf.trait("soft", False) else control
     tips = [
-        curves.place([(0, 0), (0.9 * r, 0)], foot, s * a - 90)
+        curves.transform([(0, 0), (0.9 * r, 0)], foot, s * a - 90)
         for a, r in zip(angles, reaches)
         for s in (1, -1)
     ]
@@ -135,9 +135,9 @@ def _palmate(canvas, leaf, tone):
     for a, r in zip(angles, reaches):
         for s in (1, -1):
             for t in (0.35, 0.55):
-                start = curves.place([(t * r, 0)], foot, s * a - 90)[0]
+                start = curves.transform([(t * r, 0)], foot, s * a - 90)[0]
                 minor += [
-                    np.stack([start, start + curves.place([(0.3 * r, 0)], (0, 0), s * a - 90 + turn)[0]])
+                    np.stack([start, start + curves.transform([(0.3 * r, 0)], (0, 0), s * a - 90 + turn)[0]])
                     for turn in (-38, 38)
                 ]
     _stalk(canvas, leaf, (0, 0.36), tone, 0.5)
@@ -145,7 +145,7 @@ def _palmate(canvas, leaf, tone):
 
 
 def _teeth(count, reach, half, side):
-    """Control points along one flank of a lobe from its waist to its tip: it tapers, with teeth that point forward."""
+    """Control points along one flank of a tapering lobe with forward teeth, from its waist to its tip."""
     points = []
     for i in range(count):
         t = 0.66 + 0.26 * i / max(count, 1)
@@ -192,12 +192,12 @@ def _leaflet(canvas, leaf, tone, foot, angle, length, width):
         outline[:, 0] += 0.05 * width * (wave - 0.25)
     rows = np.linspace(0.12, 0.82, leaf.trait("veins", 7))
     lines = [
-        curves.place([(t * length, 0), ((t + 0.16) * length, s * 0.5 * width)], foot, angle)
+        curves.transform([(t * length, 0), ((t + 0.16) * length, s * 0.5 * width)], foot, angle)
         for t in rows
         for s in (-1, 1)
     ]
-    midrib = curves.place([(0, 0), (0.96 * length, 0)], foot, angle)
-    _blade(canvas, leaf, curves.place(outline, foot, angle), lines, tone, [midrib])
+    midrib = curves.transform([(0, 0), (0.96 * length, 0)], foot, angle)
+    _blade(canvas, leaf, curves.transform(outline, foot, angle), lines, tone, [midrib])
 
 
 _FORMS = {"pinnate": _pinnate, "palmate": _palmate, "simple": _simple, "compound": _compound}

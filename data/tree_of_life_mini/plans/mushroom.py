@@ -9,7 +9,7 @@ _GROUND = 0.86
 
 
 def draw_mushroom(canvas: Canvas, fungus) -> None:
-    """Draw a fruiting body; traits: form (cap or funnel), cap and stalk measures, warts, ring, volva, pores, net.
+    """Draw a fruiting body; traits: form (cap or funnel), cap, stalk sizes, warts, ring, volva, pores, net.
 
     Juveniles are buttons: a closed, rounder cap on a short stout stalk.
     """
@@ -148,8 +148,8 @@ def _cap(canvas, fungus, rim, width, height, lean):
     control = np.concatenate([right[::-1], sag, curves.mirror(sag[:1]), curves.mirror(right)[:-1]])
     outline = curves.smooth(control + (lean, rim))
     with canvas.part(outline, tone, relief=0.55, radius=0.4) as cap:
-        if centre := fungus.trait("cap_centre", ()):
-            cap.gradient((lean, rim - 0.1 * height), (lean, rim - height), fungus.wear(centre))
+        if center := fungus.trait("cap_center", ()):
+            cap.gradient((lean, rim - 0.1 * height), (lean, rim - height), fungus.wear(center))
         if margin := fungus.trait("cap_margin", ()):
             cap.gradient((lean, rim - 0.45 * height), (lean, rim + 0.05), fungus.wear(margin))
         if fungus.trait("striate", False):
@@ -177,7 +177,7 @@ def _cap(canvas, fungus, rim, width, height, lean):
 
 
 def _warts(cap, fungus, count, rim, width, height, lean):
-    """Flecks of the veil, smaller towards the rim, spread evenly by a golden angle."""
+    """Flecks of the veil, smaller toward the rim, spread evenly by a golden angle."""
     rng = fungus.rng
     k = np.arange(int(count * rng.uniform(0.85, 1.15)))
     r = np.sqrt((k + 0.5) / len(k))
@@ -228,4 +228,6 @@ def _litter(canvas, fungus):
         tone = palette.vary(rng, ((92, 110, 56), (120, 96, 64))[rng.integers(2)], 0.15)
         roots = rng.uniform(-0.32, 0.32, 9)
         blades = [curves.petal(rng.uniform(0.12, 0.26), 0.04, 0.0) for _ in roots]
-        canvas.flat([curves.place(b, (x, 0.95), rng.uniform(-130, -50)) for b, x in zip(blades, roots)], tone)
+        canvas.flat(
+            [curves.transform(b, (x, 0.95), rng.uniform(-130, -50)) for b, x in zip(blades, roots)], tone
+        )
