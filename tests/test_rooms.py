@@ -15,7 +15,7 @@ PACKAGE = Path(bioclip_jax.__file__).parent
 # A room, or a file of the top level, imports only from rows above its own.
 LEVELS = (
     ("errors", "__version__"),
-    ("files", "file_kinds", "locks", "html", "markup", "models", "text"),
+    ("files", "file_kinds", "locks", "html", "markup", "models", "plots", "text"),
     ("tables", "distributed"),
     ("pipeline", "checkpoint"),
     ("convert", "curate"),
@@ -28,7 +28,6 @@ LEVEL = {room: level for level, row in enumerate(LEVELS) for room in row}
 
 # Within a row, and against the order of the rows: each with its reason.
 EXCEPTIONS = {
-    ("evaluate", "analyze"): "the figures of both share one style",
     ("web", "datasets"): "the page's example drawings",
 }
 

@@ -6,9 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "between": ["analyze_between"],
+        "checkpoint_series": ["open_stages"],
         "overview": ["write_overview"],
-        "plots": ["GRID", "INK", "MUTED"],
-        "stages": ["open_stages"],
         "within": ["analyze_within"],
     },
 )

@@ -1,4 +1,4 @@
-"""What the report of `analyze between` says and shows."""
+"""The parts of the report of `analyze between`: stages, traits, the tree of life."""
 
 from __future__ import annotations
 
@@ -10,47 +10,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from .page import Figure, Part, Table
+from .report import Figure, Part, Table, draw_figure, draw_stages, file_stems, p_value
 from .trait_values import Traits, label_of
-from .traits import TraitAxis, image_places
-from .tree_report import drawn, p_value, tree_part
+from .traits import TraitAxis, project_images
+from .tree_report import tree_part
 
 if TYPE_CHECKING:
-    from .embeddings import Embeddings
-    from .species import Species
+    from .embeddings import Embeddings, Species
 
-# Of a species with more images, a picture is looked for among so many.
+# Images of a species among which the most typical one is searched.
 _CANDIDATES = 200
 
-_Series = dict[str, list[float]]
 
-
-def parts_of(
+def draw_parts(
     result: dict[str, Any],
     folder: Path,
     embeddings: Embeddings,
     species: Species,
-    known: Traits,
+    traits: Traits,
     axes: Mapping[str, TraitAxis],
 ) -> list[Part]:
-    """The report's parts; their figures are drawn into `folder`. `result`: as `between` returns it."""
+    """Draw the figures into `folder` and return the parts. result: as analyze_between returns it."""
     parts = []
     if len(result["stages"]) > 1:
         parts.append(
-            Part(
-                "Over stages",
-                ["The same measures at each stage."],
-                _stage_curves(result["stages"], folder),
-                [],
-            )
+            Part("Over stages", ["The same measures at each stage."], _curves(result["stages"], folder))
         )
-    for name, stem in _stems(list(axes)).items():
-        parts.append(
-            _trait_part(name, stem, axes[name], result["traits"][name], folder, embeddings, species, known)
-        )
+    for name, stem in file_stems(axes, "trait").items():
+        skipped = result["traits"][name]["species_left_out"]
+        parts.append(_trait_part(name, stem, axes[name], skipped, folder, embeddings, species, traits))
     if result["left_out"]:
-        rows = [[name, problem] for name, problem in result["left_out"].items()]
-        parts.append(Part("Traits left out", [], [], [Table("", ["trait", "why"], rows, [])]))
+        rows = list(result["left_out"].items())
+        parts.append(Part("Skipped traits", [], [], [Table("", ["trait", "reason"], rows)]))
     if result["tree"] is not None:
         parts.append(tree_part(result["tree"], folder, species))
     return parts
@@ -60,164 +51,126 @@ def _trait_part(
     name: str,
     stem: str,
     axis: TraitAxis,
-    figured: dict[str, Any],
+    skipped: int,
     folder: Path,
     embeddings: Embeddings,
     species: Species,
-    known: Traits,
+    traits: Traits,
 ) -> Part:
-    from bioclip_jax.analyze.figures import MOST_PICTURES, LineUp, draw_components, draw_lineup, spread
+    from bioclip_jax.analyze.figures import (
+        MOST_PICTURES,
+        TraitProjection,
+        draw_components,
+        draw_projection,
+        spread,
+    )
 
-    has = np.flatnonzero(np.isfinite(known.values[name]))
-    values, names = known.values[name][has], [species.names[place] for place in has]
-    rows, positions, own = image_places(axis, known, name, species, embeddings)
-    among = np.searchsorted(has, species.groups[rows])
+    has = np.flatnonzero(np.isfinite(traits.values[name]))
+    values, names = traits.values[name][has], [species.names[index] for index in has]
+    rows, positions, image_values = project_images(axis, traits, name, species, embeddings)
+    image_species = np.searchsorted(has, species.groups[rows])
     pictures = {}
-    for place in spread(axis.fitted, MOST_PICTURES):
-        picture = _picture(embeddings, rows[among == place], species.means[has[place]])
+    for index in spread(axis.fitted, MOST_PICTURES):
+        picture = _typical_picture(embeddings, rows[image_species == index], species.means[has[index]])
         if picture is not None:
-            pictures[place] = picture
-    label, short = label_of(name), re.sub(r" \([^)]*\)$", "", label_of(name))
-    counts = np.bincount(among, minlength=len(has))
-    lineup = LineUp(label, names, axis.fitted, values, counts, rows, among, positions, own, pictures)
-    held_out = (
-        f"{short}: held-out species r = {axis.r_cv:.2f} (p = {p_value(axis.p_cv)}),"
-        f" PC{axis.component} |r| = {axis.r:.2f} (p = {p_value(axis.p)})"
+            pictures[index] = picture
+    label = label_of(name)
+    short = re.sub(r" \([^)]*\)$", "", label)
+    counts = np.bincount(image_species, minlength=len(has))
+    projection = TraitProjection(
+        label, names, axis.fitted, values, counts, rows, image_species, positions, image_values, pictures
     )
-    of_component = (
-        f"{short} on the principal components: PC{axis.component} r = {axis.r_signed:.2f} (p = "
-        f"{p_value(axis.p)})"
-    )
+    component = f"PC{axis.component}"
     low, high = axis.r_cv_null
-    text = (
-        f"{len(names):,} species with a value, {len(rows):,} images."
-        f" The {_ordinal(axis.component)} of the first {len(axis.components)} principal components of the "
-        f"species means"
-        f" correlates with {short} at |r| = {axis.r:.3f}; a share p = {p_value(axis.p)} of shuffles reaches "
-        f"as much."
-        f" Predicted from the other species, r = {axis.r_cv:.3f} (p = {p_value(axis.p_cv)}; shuffled, 95 % "
-        f"lie from"
-        f" {low:.2f} to {high:.2f}: predictions without skill correlate negatively)."
+    text = [
+        f"{len(names):,} species with a value, {len(rows):,} images. Of the first {len(axis.components)} "
+        f"principal components of the species means, {component} correlates best with {short}, at |r| = "
+        f"{axis.r:.3f} (p = {p_value(axis.p)}, the share of shuffles that reach it). The prediction from "
+        f"other species correlates at r = {axis.r_cv:.3f} (p = {p_value(axis.p_cv)}; 95 % of shuffles are "
+        f"from {low:.2f} to {high:.2f}: predictions without skill correlate negatively)."
+    ]
+    if skipped:
+        text.append(f"{skipped:,} species with images have no value and are skipped.")
+    caption = (
+        "Species means (large dots) and their images (small) along the direction of a ridge regression on "
+        "all these species. Their lying along the line is in part the fit; the held-out r in the title is "
+        "not."
     )
+    if pictures:
+        caption += " Pictures: the image nearest to its species' mean."
+    title = (
+        f"{short}: held-out species r = {axis.r_cv:.2f} (p = {p_value(axis.p_cv)}), "
+        f"{component} |r| = {axis.r:.2f} (p = {p_value(axis.p)})"
+    )
+    heading = f"Species along {short}"
     figures = [
-        drawn(
-            f"Species along {short}",
-            "Species means (large dots) and their images (small) along the direction of ridge regression on " "all these"
-            " species; that they lie along the line is in part the fit, the held-out r in the title is not."
-            + (" Pictures: the image nearest to its species' mean." if pictures else ""),
-            folder, f"trait-{stem}", lambda png, csv: draw_lineup(lineup, png, csv, held_out),
-        ),
-        drawn(
-            f"Principal components and {short}",
-            f"Species means on their principal components, which know nothing of the trait, colored by " f"{short}.",
-            folder, f"components-{stem}",
-            lambda png, csv: draw_components(
-                axis.space.scores, axis.space.shares, values, names, label, axis.component, png, csv, of_component
-            ),
-        ),
-    ]  # fmt: skip
+        draw_figure(folder, f"trait-{stem}", heading, caption, draw_projection, projection, title=title)
+    ]
+    caption = (
+        f"Species means on their principal components, which do not depend on the trait, colored by {short}."
+    )
+    title = (
+        f"{short} on the principal components: {component} r = {axis.r_signed:.2f} (p = {p_value(axis.p)})"
+    )
+    space = axis.space
+    figures.append(
+        draw_figure(
+            folder, f"components-{stem}", f"Principal components and {short}", caption, draw_components,
+            space.scores, space.shares, values, names, label, axis.component, title=title,
+        )
+    )  # fmt: skip
     table = Table(
         "Pearson correlation with the trait",
         ["principal component", "r", "share of variance"],
         [
             [f"PC{number}", f"{r:.3f}", f"{100 * share:.1f} %"]
-            for number, (r, share) in enumerate(zip(axis.components, axis.space.shares), 1)
+            for number, (r, share) in enumerate(zip(axis.components, space.shares), 1)
         ],
         (1, 2),
     )
-    return Part(short, [text, *_left_out(figured)], figures, [table])
+    return Part(short, text, figures, [table])
 
 
-def _left_out(figured: dict[str, Any]) -> list[str]:
-    number = figured["species_left_out"]
-    return [f"{number:,} species with images have no value and are left out."] if number else []
-
-
-def _picture(
+def _typical_picture(
     embeddings: Embeddings, rows: np.ndarray, mean: Float[np.ndarray, " dim"]
 ) -> UInt8[np.ndarray, "side side 3"] | None:
-    """The readable image of `rows` nearest to `mean`, of the three nearest."""
-    from .pictures import thumbnail
-
+    """Thumbnail of the image nearest to `mean`, the first readable of the three nearest."""
     rows = rows[:_CANDIDATES]
     nearest = np.argsort(-(embeddings.vectors[rows] @ mean.astype(np.float32)), kind="stable")
-    for row in rows[nearest[:3]]:
-        content = embeddings.picture(int(row))
-        picture = None if content is None else thumbnail(content)
-        if picture is not None:
-            return picture
-    return None
+    pictures = (embeddings.thumbnail(int(row)) for row in rows[nearest[:3]])
+    return next((picture for picture in pictures if picture is not None), None)
 
 
-def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure]:
-    from bioclip_jax.analyze.figures import plot_curves
-
-    along = [(stage["name"], stage["position"]) for stage in stages]
-    found = []
-
-    def add(
-        stem: str, title: str, label: str, note: str, series: _Series, nulls: _Series, percent: bool = False
-    ) -> None:
-        if series:
-            png, csv = folder / f"stages-{stem}.png", folder / f"stages-{stem}.csv"
-            plot_curves(
-                png, csv, along, series, title=title, ylabel=label, nulls=nulls or None, percent=percent
-            )
-            found.append(Figure(title, note, png, csv))
-
+def _curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure]:
     names = [name for name in stages[-1]["traits"] if all(name in stage["traits"] for stage in stages)]
     traits = {label_of(name): [stage["traits"][name] for stage in stages] for name in names}
-    series = {label: [figured["r_cv"] for figured in row] for label, row in traits.items()}
-    nulls = {label: [figured["r_cv_null"][1] for figured in row] for label, row in traits.items()}
-    note = (
-        "Correlation of each trait with its prediction from other species; dashed: 97.5 % of shuffled "
-        "traits lie below."
-    )
-    add("traits-r_cv", "Traits predicted from other species", "Pearson r", note, series, nulls)
-    series = {label: [figured["r"] for figured in row] for label, row in traits.items()}
-    note = (
-        "The largest correlation of each trait with one of the first principal components of the species "
-        "means."
-    )
-    add("traits-r", "Traits on a principal component", "|Pearson r|", note, series, {})
+    figures = draw_stages(
+        folder, stages, "traits-r_cv", "Traits predicted from other species", "Pearson r",
+        "Correlation of each trait with its prediction from other species; dashed: 97.5 % quantile of "
+        "shuffled traits.",
+        {label: [row["r_cv"] for row in rows] for label, rows in traits.items()},
+        {label: [row["r_cv_null"][1] for row in rows] for label, rows in traits.items()},
+    )  # fmt: skip
+    figures += draw_stages(
+        folder, stages, "traits-r", "Traits on a principal component", "|Pearson r|",
+        "Greatest correlation of each trait with one of the first principal components of the species means.",
+        {label: [row["r"] for row in rows] for label, rows in traits.items()}, {},
+    )  # fmt: skip
     trees = [stage["tree"] for stage in stages]
-    if all(tree is not None for tree in trees):
-        cophenetic = {"distances": [tree["cophenetic"] for tree in trees]}
-        note = (
-            "Correlation of the cosine distances of species means with the ranks up to their common ancestor."
-        )
-        add("tree", "Agreement with the tree of life", "cophenetic r", note, cophenetic, {})
-        ranks = [rank for rank in trees[-1]["ranks"] if all(rank in tree["ranks"] for tree in trees)]
-        series = {rank: [tree["ranks"][rank]["nearest_neighbor"] for tree in trees] for rank in ranks}
-        nulls = {rank: [tree["ranks"][rank]["nearest_neighbor_null"] for tree in trees] for rank in ranks}
-        note = (
-            "Share of species whose nearest species is of the same taxon, by rank; dashed: with names "
-            "shuffled."
-        )
-        add(
-            "neighbors",
-            "Nearest species of the same taxon",
-            "share of species",
-            note,
-            series,
-            nulls,
-            percent=True,
-        )
-    return found
-
-
-def _ordinal(number: int) -> str:
-    return ("first", "second", "third", "fourth", "fifth")[number - 1]
-
-
-def _stems(names: Sequence[str]) -> dict[str, str]:
-    """The names as parts of files' names, of which no two are the same."""
-    stems: dict[str, str] = {}
-    for name in names:
-        stem = plain = re.sub(r"[^\w-]+", "-", name).strip("-") or "trait"
-        number = 1
-        while stem.lower() in {other.lower() for other in stems.values()}:
-            number += 1
-            stem = f"{plain}-{number}"
-        stems[name] = stem
-    return stems
+    if any(tree is None for tree in trees):
+        return figures
+    figures += draw_stages(
+        folder, stages, "tree", "Agreement with the tree of life", "cophenetic r",
+        "Correlation of the cosine distances of species means with the ranks up to the lowest common "
+        "ancestor.",
+        {"distances": [tree["cophenetic"] for tree in trees]}, {},
+    )  # fmt: skip
+    ranks = [rank for rank in trees[-1]["ranks"] if all(rank in tree["ranks"] for tree in trees)]
+    figures += draw_stages(
+        folder, stages, "neighbors", "Nearest species of the same taxon", "share of species",
+        "Share of species whose nearest species is of the same taxon, by rank; dashed: with names shuffled.",
+        {rank: [tree["ranks"][rank]["nearest_neighbor"] for tree in trees] for rank in ranks},
+        {rank: [tree["ranks"][rank]["nearest_neighbor_null"] for tree in trees] for rank in ranks},
+        percent=True,
+    )  # fmt: skip
+    return figures

@@ -1,4 +1,4 @@
-"""Embeddings of images beside what is known of each, as the analyses read them."""
+"""Embeddings of images with their metadata, and the species among them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, UInt8
 
 from bioclip_jax.errors import UserError, closest
+from bioclip_jax.pipeline.images import BadImage, Preprocess
+from bioclip_jax.predict import load_pixels
 from bioclip_jax.text import RANKS, Taxon, clean_text, is_missing, known_text, known_value
 
+from .pca import group_means
 from .vector_table import normalized, read_picture, read_vector_table
 
 if TYPE_CHECKING:
@@ -25,18 +28,17 @@ if TYPE_CHECKING:
     from bioclip_jax.predict import VectorCache
     from bioclip_jax.predict.embedding import LabeledEmbeddings
 
-# Where a table keeps what a Taxon is made of.
+# Columns that a Taxon is read from.
 _TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
-# Values that an error lists.
+# Values that an error message lists.
 _LISTED = 8
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Images as unit vectors float32 [n, dim], and a table of n rows of what is known of each.
+    """Images as unit vectors float32 [n, dim], with a table of n rows of metadata.
 
-    picture: the encoded image of a row, None where it is not at hand. source: where they come from, for a
-    person.
+    picture: returns the encoded image of a row, or None. source: the origin, for messages.
     """
 
     vectors: Float32[np.ndarray, "n dim"]
@@ -48,19 +50,19 @@ class Embeddings:
         return len(self.vectors)
 
     def texts(self, name: str) -> np.ndarray:
-        """A column as texts [n], "" where it is empty. UserError if there is no such column."""
+        """Return a column as texts [n], "" where empty. Raises UserError if there is no such column."""
         return np.array([clean_text(value) for value in self._column(name).to_pylist()], dtype=str)
 
     def values(self, name: str) -> np.ndarray:
-        """A factor as texts [n], "" where it is empty or says that it is unknown. UserError as texts."""
+        """Return a factor as texts [n], "" where empty or marked unknown. Raises UserError as texts."""
         return np.array([known_value(value) for value in self._column(name).to_pylist()], dtype=str)
 
     def numbers(self, name: str) -> Float[np.ndarray, " n"]:
-        """A column as float64, NaN where nothing is known.
+        """Return a column as float64 [n], NaN where missing.
 
-        UserError if there is no such column, or it holds what is no finite number.
+        Raises UserError if there is no such column, or for a value that is not a finite number.
         """
-        found = np.full(len(self), np.nan)
+        numbers = np.full(len(self), np.nan)
         for row, value in enumerate(self._column(name).to_pylist()):
             if value is None or value != value or (isinstance(value, str) and is_missing(value)):
                 continue
@@ -70,46 +72,55 @@ class Embeddings:
                 number = math.inf
             if math.isinf(number):
                 raise UserError(
-                    f"column {name} of {self.source} holds {value!r} in row {row + 1}, which is no number; "
-                    "name a column of numbers"
+                    f"column {name} of {self.source} holds {value!r} in row {row + 1}, which is not a "
+                    "number; name a column of numbers"
                 )
-            found[row] = number
-        return found
+            numbers[row] = number
+        return numbers
 
     def species(self, column: str | None = None) -> np.ndarray:
-        """The species of each row as text [n], "" where it is not known: that column's values, or without one the
-        scientific names of the rows whose ranks go down to a species.
+        """Return the species of each row as text [n], "" where unknown.
 
-        UserError if there is no such column, or without one, no column genus or species.
+        column: holds the species; by default scientific names are built from genus and species columns.
+        Raises UserError if there is no such column, or by default no column genus or species.
         """
         if column is not None:
             return np.array([known_text(value) for value in self._column(column).to_pylist()], dtype=str)
         if not {"genus", "species"} <= set(self.columns.column_names):
             raise UserError(
-                f"{self.source} has no columns genus and species; say with --species-column what tells "
-                f"species apart: "
-                f"{', '.join(self.columns.column_names) or 'it has no column'}"
+                f"{self.source} has no columns genus and species; name the species column with "
+                f"--species-column, one of: {', '.join(self.columns.column_names) or 'none'}"
             )
         return np.array([taxon.scientific_name if taxon.species else "" for taxon in self.taxa()], dtype=str)
 
     def taxa(self) -> list[Taxon]:
-        """The taxon of each row; what no column says is unknown."""
+        """Return the taxon of each row; ranks without a column are unknown."""
         return self._taxa
 
     @cached_property
     def _taxa(self) -> list[Taxon]:
         names = [name for name in _TAXON_COLUMNS if name in self.columns.column_names]
-        made: dict[tuple[Any, ...], Taxon] = {}
-        found = []
+        # Rows of a species share one Taxon.
+        distinct: dict[tuple[Any, ...], Taxon] = {}
+        taxa = []
         for values in zip(*(self.columns[name].to_pylist() for name in names)):
-            # Rows of a species share one Taxon, which is made once.
-            if (taxon := made.get(values)) is None:
-                taxon = made[values] = Taxon.from_row(dict(zip(names, values)))
-            found.append(taxon)
-        return found if names else [Taxon()] * len(self)
+            if (taxon := distinct.get(values)) is None:
+                taxon = distinct[values] = Taxon.from_row(dict(zip(names, values)))
+            taxa.append(taxon)
+        return taxa if names else [Taxon()] * len(self)
+
+    def thumbnail(self, row: int, pixels: int = 96) -> UInt8[np.ndarray, "pixels pixels 3"] | None:
+        """Return the center crop of a row's image, or None if there is no readable image."""
+        content = self.picture(row)
+        if content is None:
+            return None
+        try:
+            return load_pixels(content, Preprocess(pixels, resize_mode="shortest"))
+        except (BadImage, OSError, ValueError):
+            return None
 
     def take(self, rows: Int[np.ndarray, " rows"]) -> Embeddings:
-        """Some of the rows, in that order."""
+        """Select rows, in that order."""
         rows = np.asarray(rows, np.int64)
         picture = self.picture
         return Embeddings(
@@ -117,7 +128,7 @@ class Embeddings:
         )
 
     def where(self, column: str, value: str) -> Embeddings:
-        """The rows whose `column` says `value`. UserError if none does."""
+        """Select the rows with `value` in `column`. Raises UserError if there is none."""
         values = self.texts(column)
         rows = np.flatnonzero(values == clean_text(value))
         if not len(rows):
@@ -139,11 +150,50 @@ class Embeddings:
         return self.columns[name]
 
 
-def read_embeddings(path: Path) -> Embeddings:
-    """The Parquet that `bioclip-jax embed` writes: emb (lists of numbers), path, and what else was known of the images.
+@dataclass(frozen=True)
+class Species:
+    """The species of images: names, means of their unit vectors (not normalized again), and taxa.
 
-    Vectors are normalised. Rows whose vector is missing, not finite or all zero are left out and counted on
-    standard error. UserError if it cannot be read or has no vectors.
+    groups: index of each image's species, -1 if unknown.
+    """
+
+    names: list[str]
+    groups: Int[np.ndarray, " n"]
+    means: Float[np.ndarray, "species dim"]
+    taxa: list[Taxon]
+
+    @classmethod
+    def of(cls, embeddings: Embeddings, column: str | None) -> Species:
+        """Group the images by Embeddings.species(column). Raises UserError if no image has a species."""
+        names, groups = np.unique(embeddings.species(column), return_inverse=True)
+        if len(names) and not names[0]:
+            names, groups = names[1:], groups - 1
+        if not len(names):
+            raise UserError(
+                f"{embeddings.source} names no species; give images with a genus and a species, or a column"
+            )
+        means = group_means(embeddings.vectors, groups, len(names))
+        return cls(names.tolist(), groups, means, _most_frequent(embeddings.taxa(), groups, len(names)))
+
+
+def _most_frequent(taxa: Sequence[Taxon], groups: Int[np.ndarray, " n"], number: int) -> list[Taxon]:
+    """Return the most frequent known taxon of each group."""
+    codes: dict[Taxon, int] = {}
+    code = np.array([codes.setdefault(taxon, len(codes)) for taxon in taxa], np.int64)
+    distinct = list(codes)
+    known = (groups >= 0) & np.array([any(taxon.lineage()) for taxon in distinct], bool)[code]
+    pairs, counts = np.unique(groups[known] * len(distinct) + code[known], return_counts=True)
+    frequent = [Taxon()] * number
+    for index in np.argsort(counts, kind="stable"):
+        frequent[pairs[index] // len(distinct)] = distinct[pairs[index] % len(distinct)]
+    return frequent
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Read the Parquet file of `bioclip-jax embed`: emb (lists of numbers), path, and columns of metadata.
+
+    Vectors are normalized. Rows whose vector is missing, not finite or all zero are skipped and counted on
+    standard error. Raises UserError if the file cannot be read or has no vectors.
     """
     path = Path(path)
     vectors, columns = read_vector_table(path)
@@ -154,10 +204,10 @@ def read_embeddings(path: Path) -> Embeddings:
 def of_source(
     model: str, source: Source, *, batch_size: int | None = None, cache: VectorCache | None = None
 ) -> Embeddings:
-    """The images of a source, encoded by a MODEL under its own preprocessing; as of_labelled.
+    """Encode the images of a source with a MODEL and its own preprocessing; columns as encoded_embeddings.
 
-    An image that cannot be read is named on standard error and left out. UserError if none is left, or MODEL
-    is none.
+    Unreadable images are named on standard error and skipped. Raises UserError if no image remains, or if
+    `model` is not a MODEL.
     """
     from bioclip_jax.convert import resolve
     from bioclip_jax.predict import Model
@@ -169,15 +219,15 @@ def of_source(
 
 
 def of_labelled(labelled: LabeledEmbeddings, source: Source, name: str) -> Embeddings:
-    """Vectors of a source's images: the columns are the ranks, common_name, and what else the source says of each.
+    """Combine vectors with the source's metadata: ranks, common_name, and its other columns.
 
-    A label that the source calls by a rank's name is in the column label.
+    A column of the source named like a rank becomes the column label.
     """
     import pyarrow as pa
 
     usable, vectors = normalized(labelled.features)
     if not usable.all():
-        print(f"left out: {int((~usable).sum()):,} images without a usable vector", file=sys.stderr)
+        print(f"skipped {int((~usable).sum()):,} images without a usable vector", file=sys.stderr)
     rows = np.flatnonzero(usable)
     samples, places = [labelled.samples[row] for row in rows], labelled.indices[rows].tolist()
     if not samples:
@@ -200,7 +250,7 @@ def of_labelled(labelled: LabeledEmbeddings, source: Source, name: str) -> Embed
 
 
 def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
-    """The values as they are where all are numbers or all texts, otherwise as texts."""
+    """Return values of one type: unchanged, integers among floats as floats, other mixtures as texts."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float}:
         return [None if value is None else float(value) for value in values] if len(kinds) == 2 else values

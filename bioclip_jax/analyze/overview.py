@@ -1,4 +1,4 @@
-"""One picture of a run: how it learned, and how its space is laid out."""
+"""The verb `analyze overview`: one picture with a run's training curve and a map of its embedding space."""
 
 from __future__ import annotations
 
@@ -15,31 +15,29 @@ from jaxtyping import Float, UInt8
 from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.convert import resolve
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import atomic_write, check_output
+from bioclip_jax.files import check_output
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.pipeline.sources import open_source
+from bioclip_jax.plots import INK, new_figure, save_figure
 from bioclip_jax.predict import Embedder, load_pixels, track
 from bioclip_jax.text import Taxon
 
-from .plots import INK, plot_embedding_map, plot_training_curve
-
-# More images than these make no better map, and t-SNE takes minutes.
+# More images do not improve the map, and t-SNE takes minutes.
 _MOST_IMAGES = 2000
 _THUMBNAIL_PIXELS = 96
 
 
 def write_overview(model: str, data: str, output: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Draw the training curve of a run and the map of its embeddings of `data` (as open_source; split "test").
+    """Draw a run's training curve and a map of its embeddings of `data` (as open_source; split "test").
 
-    A MODEL that is no training directory has no curve: then the map stands alone. Of more than 2,000 images,
-    that many are taken at even distances. Images that cannot be read or have no family are left out.
+    A MODEL that is not a training directory has no curve, only the map. Of more than 2,000 images, that many
+    are taken at even intervals. Images that are unreadable or have no family are skipped.
 
-    Returns: {"images", "families", "output"}. Errors: UserError for a wrong argument, or where no image is
-    left.
+    Returns {"images", "families", "output"}. Raises UserError for a wrong argument, and if no image remains.
     """
     output = Path(output)
     if output.suffix.lower() != ".png":
-        raise UserError(f"the output {output} is no PNG; end its name in .png")
+        raise UserError(f"the output {output} is not a PNG; end its name in .png")
     check_output(output)
     source = open_source(data, split="test")
     bundle = resolve(str(model))
@@ -47,31 +45,33 @@ def write_overview(model: str, data: str, output: Path, *, seed: int = 0) -> dic
     metrics = run.read_metrics() if TrainingDirectory.is_one(run.path) else []
 
     step = max(1, -(-len(source) // _MOST_IMAGES))
-    places, taxa = [], []
+    indices, taxa = [], []
 
     def images() -> Iterator[bytes]:
-        for place in track(range(0, len(source), step), "embedding", -(-len(source) // step)):
+        for index in track(range(0, len(source), step), "embedding", -(-len(source) // step)):
             try:
-                sample = source[place]
+                sample = source[index]
             except (OSError, ValueError) as error:
-                print(f"left out: sample {place} cannot be read ({error})", file=sys.stderr)
+                print(f"skipped sample {index}, which cannot be read ({error})", file=sys.stderr)
                 continue
             if sample.taxon is not None and sample.taxon.family:
-                places.append(place)
+                indices.append(index)
                 taxa.append(sample.taxon)
                 yield sample.image
 
     kept: list[int] = []
     parts = []
-    leave_out = lambda _, problem: print(f"left out: {problem}", file=sys.stderr)  # noqa: E731
-    for numbers, features in Embedder(bundle).stream(images(), leave_out):
+    skip = lambda _, problem: print(f"skipped: {problem}", file=sys.stderr)  # noqa: E731
+    for numbers, features in Embedder(bundle).stream(images(), skip):
         kept += numbers
         parts.append(features)
     if not parts:
-        raise UserError(f"{data} has no readable image with a family; give labelled images")
+        raise UserError(f"{data} has no readable image with a family; give labeled images")
     taxa = [taxa[number] for number in kept]
     picture = Preprocess(_THUMBNAIL_PIXELS, resize_mode="shortest")
-    thumbnails = {row: load_pixels(source[places[kept[row]]].image, picture) for row in _one_a_species(taxa)}
+    thumbnails = {
+        row: load_pixels(source[indices[kept[row]]].image, picture) for row in _one_per_species(taxa)
+    }
     draw_overview(output, metrics, np.concatenate(parts), taxa, thumbnails, seed=seed)
     return {"images": len(taxa), "families": len({t.lineage("family") for t in taxa}), "output": str(output)}
 
@@ -85,25 +85,13 @@ def draw_overview(
     *,
     seed: int = 0,
 ) -> None:
-    """Write the picture as a PNG: the curve (as plot_training_curve) and the map (as plot_embedding_map)."""
-    # The Figure is made without pyplot, so that no display and no global state is touched.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """Write a PNG with the curve (as plot_training_curve) and the map (as plot_embedding_map)."""
+    from .figures import plot_embedding_map, plot_training_curve
 
-    figure = Figure(figsize=(13, 6.4), dpi=150, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13, 6.4)
     if metrics:
-        panels = figure.add_gridspec(
-            2,
-            2,
-            width_ratios=(1, 2.6),
-            hspace=0.22,
-            wspace=0.19,
-            left=0.035,
-            right=0.89,
-            top=0.93,
-            bottom=0.08,
-        )
+        margins = {"left": 0.035, "right": 0.89, "top": 0.93, "bottom": 0.08}
+        panels = figure.add_gridspec(2, 2, width_ratios=(1, 2.6), hspace=0.22, wspace=0.19, **margins)
         axes = figure.add_subplot(panels[:, 1])
         plot_training_curve(figure.add_subplot(panels[0, 0]), figure.add_subplot(panels[1, 0]), metrics)
     else:
@@ -112,12 +100,11 @@ def draw_overview(
         f"embeddings of {len(taxa):,} images, colored by family", loc="left", fontsize=10, color=INK
     )
     plot_embedding_map(axes, map_points(embeddings, seed), taxa, thumbnails)
-    with atomic_write(output) as path:
-        figure.savefig(path)
+    save_figure(figure, output)
 
 
 def map_points(embeddings: Float[np.ndarray, "n dim"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
-    """Places in the plane that keep near images near: t-SNE (van der Maaten and Hinton 2008) of the first 50 PCs."""
+    """Project to the plane by t-SNE (van der Maaten and Hinton 2008) of the first 50 principal components."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -128,8 +115,8 @@ def map_points(embeddings: Float[np.ndarray, "n dim"], seed: int = 0) -> Float[n
     return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
 
 
-def _one_a_species(taxa: Sequence[Taxon]) -> list[int]:
-    """The first row of every species, families taking turns."""
+def _one_per_species(taxa: Sequence[Taxon]) -> list[int]:
+    """Return the first row of every species, one a family in turn."""
     by_family: dict[tuple[str, ...], dict[tuple[str, ...], int]] = defaultdict(dict)
     for row, taxon in enumerate(taxa):
         by_family[taxon.lineage("family")].setdefault(taxon.lineage(), row)

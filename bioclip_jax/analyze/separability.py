@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, UInt16
 
-from .discriminant import Discriminant
 from .factors import Factor, Group, chunks, level_sums, species_sums
+from .lda import Discriminant
 
 FOLDS = 5
 _FEWEST_OF_A_FOLD = 4

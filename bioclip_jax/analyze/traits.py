@@ -11,11 +11,10 @@ from jaxtyping import Float, Int
 
 from bioclip_jax.errors import UserError
 
-from .components import Components, principal_components
+from .pca import Components, principal_components
 
 if TYPE_CHECKING:
-    from .embeddings import Embeddings
-    from .species import Species
+    from .embeddings import Embeddings, Species
     from .trait_values import Traits
 
 MOST_COMPONENTS = 5
@@ -173,7 +172,7 @@ def _shuffled(values: Float[np.ndarray, " species"], number: int, seed: int) -> 
         yield random.permuted(rows, axis=1).T
 
 
-def image_places(
+def project_images(
     axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Rows of the images whose species was fitted, their places along the direction, and the trait: their own where

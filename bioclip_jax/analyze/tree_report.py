@@ -1,8 +1,8 @@
-"""What the report of `analyze between` says and shows of the tree of life."""
+"""The part on the tree of life in the report of `analyze between`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,102 +10,68 @@ import numpy as np
 
 from bioclip_jax.text import RANKS, Taxon
 
-from .page import Figure, Part, Table
+from .report import Figure, Part, Table, draw_figure, p_value, percent
 from .tree_agreement import MOST_SPECIES, cosine_distances, taxonomy
 
 if TYPE_CHECKING:
-    from .species import Species
+    from .embeddings import Species
 
 _MOST_LEAVES = 60
 _MOST_GROUPS = 14
 
 
 def tree_part(tree: dict[str, Any], folder: Path, species: Species) -> Part:
-    """The part on the tree of life; its figures are drawn into `folder`. `tree`: as tree_agreement returns it."""
+    """Draw the figures into `folder` and return the part. tree: as tree_agreement returns it."""
     from bioclip_jax.analyze.figures import draw_ranks
 
-    figures = []
+    figures, tables = [], []
     leaves = _leaves(species)
     if leaves is not None:
         figures.append(_tanglegram(*leaves, tree, folder))
-    tables = []
     if tree["ranks"]:
-        figures.append(
-            drawn(
-                "Clusters and neighbors by rank",
-                "The embedding's tree is cut into as many clusters as the rank has taxa. Strokes: the same "
-                "with the"
-                " species' names shuffled.",
-                folder,
-                "ranks",
-                lambda png, csv: draw_ranks(
-                    tree["ranks"], png, csv, "How far clusters and neighbors are taxa"
-                ),
-            )  # fmt: skip
+        caption = (
+            "The embedding's tree is cut into as many clusters as the rank has taxa. Strokes: chance level, "
+            "with the species' names shuffled."
         )
-        head = [
-            "rank",
-            "species",
-            "taxa",
-            "purity",
-            "shuffled",
-            "adjusted Rand",
-            "nearest neighbor",
-            "shuffled",
-        ]
-        rows = [_rank_row(rank, found) for rank, found in tree["ranks"].items()]
+        options = {"title": "Agreement of clusters and neighbors with taxa"}
+        heading = "Clusters and neighbors by rank"
+        figures.append(draw_figure(folder, "ranks", heading, caption, draw_ranks, tree["ranks"], **options))
+        head = (
+            "rank", "species", "taxa", "purity", "shuffled", "adjusted Rand", "nearest neighbor", "shuffled",
+        )  # fmt: skip
+        rows = [
+            [
+                rank, f"{row['species']:,}", f"{row['taxa']:,}", percent(row["purity"]),
+                percent(row["purity_null"]), f"{row['adjusted_rand']:.3f}", percent(row["nearest_neighbor"]),
+                percent(row["nearest_neighbor_null"]),
+            ]
+            for rank, row in tree["ranks"].items()
+        ]  # fmt: skip
         tables.append(Table("Agreement by rank", head, rows, range(1, len(head))))
     sampled = f" (a sample of {MOST_SPECIES:,})" if len(species.names) > MOST_SPECIES else ""
     text = (
         f"Over all pairs of {tree['species']:,} species{sampled}, cosine distances of the means and the "
-        f"ranks up to"
-        f" their common ancestor correlate at r = {tree['cophenetic']:.3f} (Mantel p = {p_value(tree['p'])})."
-        f" The tree of average linkage keeps the cosine distances at r = {tree['dendrogram_fit']:.3f}."
+        f"ranks up to the lowest common ancestor correlate at r = {tree['cophenetic']:.3f} (Mantel p = "
+        f"{p_value(tree['p'])}). The average-linkage tree preserves the cosine distances at r = "
+        f"{tree['dendrogram_fit']:.3f}."
     )
     return Part("The tree of life", [text], figures, tables)
 
 
-def _rank_row(rank: str, found: dict[str, Any]) -> list[str]:
-    shares = [
-        found["purity"],
-        found["purity_null"],
-        found["nearest_neighbor"],
-        found["nearest_neighbor_null"],
-    ]
-    purity, purity_null, nearest, nearest_null = (f"{100 * share:.1f} %" for share in shares)
-    rand = f"{found['adjusted_rand']:.3f}"
-    return [
-        rank,
-        f"{found['species']:,}",
-        f"{found['taxa']:,}",
-        purity,
-        purity_null,
-        rand,
-        nearest,
-        nearest_null,
-    ]
-
-
 def _leaves(species: Species) -> tuple[np.ndarray, list[Taxon], list[str], str] | None:
-    """Means, taxa and names of the species, or of the taxa of the lowest rank that has few enough; and that rank."""
+    """Means, taxa, names and rank of the leaves: species, or taxa of the lowest rank with few enough."""
     if len(species.names) <= _MOST_LEAVES:
         return species.means, species.taxa, species.names, "species"
     for rank in reversed(RANKS[:-1]):
-        lineages = [taxon.lineage(rank) for taxon in species.taxa]
         members: dict[tuple[str, ...], list[int]] = {}
-        for place, lineage in enumerate(lineages):
-            if lineage[-1]:
-                members.setdefault(lineage, []).append(place)
+        for row, taxon in enumerate(species.taxa):
+            if taxon.rank(rank):
+                members.setdefault(taxon.lineage(rank), []).append(row)
         if 3 <= len(members) <= _MOST_LEAVES:
-            means = np.stack([species.means[places].mean(axis=0) for places in members.values()])
-            depth = RANKS.index(rank) + 1
-            taxa = [Taxon(*lineage, *[""] * (len(RANKS) - depth)) for lineage in members]
-            return (
-                means,
-                taxa,
-                [f"{lineage[-1]} ({len(places)})" for lineage, places in members.items()],
-                rank,
-            )
+            means = np.stack([species.means[rows].mean(axis=0) for rows in members.values()])
+            taxa = [Taxon(*lineage, *[""] * (len(RANKS) - len(lineage))) for lineage in members]
+            names = [f"{lineage[-1]} ({len(rows)})" for lineage, rows in members.items()]
+            return means, taxa, names, rank
     return None
 
 
@@ -126,36 +92,23 @@ def _tanglegram(
     left, right = untangle(
         tree_of_linkage(average_linkage(cosine_distances(means))), tree_of_lineages(lineages)
     )
-    grouped_by = _coloring(taxa, RANKS[:depth])
+    grouped_by = _color_rank(taxa, RANKS[:depth])
     groups = [taxon.rank(grouped_by) if grouped_by else "" for taxon in taxa]
     leaves = "species" if rank == "species" else f"taxa of rank {rank} (with their number of species)"
-    return drawn(
-        "The tree of the embedding beside the tree of life",
-        f"Average linkage of the cosine distances of the means of {len(names)} {leaves}, and the taxonomy; " f"forks are"
-        " turned so that lines cross little.",
-        folder, "tree",
-        lambda png, csv: draw_tanglegram(
-            left, right, names, groups, grouped_by or "group", png, csv,
-            f"Embedding and taxonomy: cophenetic r = {tree['cophenetic']:.2f} (p = {p_value(tree['p'])})",
-        ),
+    caption = (
+        f"Average linkage of the cosine distances of the means of {len(names)} {leaves}, and the taxonomy; "
+        "branches are rotated to reduce crossings."
+    )
+    title = f"Embedding and taxonomy: cophenetic r = {tree['cophenetic']:.2f} (p = {p_value(tree['p'])})"
+    return draw_figure(
+        folder, "tree", "The tree of the embedding beside the tree of life", caption, draw_tanglegram,
+        left, right, names, groups, grouped_by or "group", title=title,
     )  # fmt: skip
 
 
-def _coloring(taxa: Sequence[Taxon], ranks: Sequence[str]) -> str:
-    """The rank to color by: family if it has between two and fourteen taxa, else one above it, else the genus."""
+def _color_rank(taxa: Sequence[Taxon], ranks: Sequence[str]) -> str:
+    """Family if it has two to fourteen taxa, else the next rank above that has, else genus; "" for none."""
     for rank in sorted(ranks, key=lambda rank: (rank == "genus", -RANKS.index(rank))):
         if 2 <= len({taxon.rank(rank) for taxon in taxa}) <= _MOST_GROUPS:
             return rank
     return ""
-
-
-def drawn(title: str, caption: str, folder: Path, stem: str, draw: Callable[[Path, Path], None]) -> Figure:
-    """A figure of the report, which `draw` writes as a PNG and a CSV."""
-    png, csv = folder / f"{stem}.png", folder / f"{stem}.csv"
-    draw(png, csv)
-    return Figure(title, caption, png, csv)
-
-
-def p_value(p: float) -> str:
-    """As many digits as tell it from a round figure: 0.0001, 0.012, 0.35."""
-    return f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

@@ -1,6 +1,4 @@
-"""The verb `analyze within`: whether sex, life stage, health or cultivar come apart within species, and in which
-directions.
-"""
+"""The verb `analyze within`: separability and orthogonality of factors, as sex or health, within species."""
 
 from __future__ import annotations
 
@@ -11,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import Reads, check_folder, json_text
+from bioclip_jax.files import Reads
 from bioclip_jax.predict import track
 
 from .factors import Factor, read_factor
-from .folder import written_together
-from .orthogonality import Curve, SpeciesSpace, orthogonality, species_space
+from .orthogonality import SpeciesSpace, orthogonality, species_space
+from .report import check_arguments, percent, write_report
 from .separability import separability
+from .within_report import draw_parts
 
 if TYPE_CHECKING:
     from bioclip_jax.analyze.figures import Panel
 
-    from .stages import Stage
+    from .checkpoint_series import Stage
 
 
 def analyze_within(
@@ -33,20 +32,25 @@ def analyze_within(
     species_column: str | None = None,
     permutations: int = 200,
     seed: int = 0,
-    reads: Reads = {},
+    reads: Reads | None = None,
 ) -> dict[str, Any]:
-    """Measure how each factor (a column) varies within species, at each stage, and write what was found.
+    """Measure how each factor (a column) varies within species, at each stage, and write a report.
 
-    Into the folder `output`, made if missing: results.json, report.html, and of each figure a PNG and a CSV.
+    Written into the folder `output`, created if missing: results.json, report.html, a PNG and a CSV a figure.
 
-    Returns the JSON: "factors", for each name what separability.py and orthogonality.py figure out, beside
-      "levels" (images by value), "images", "species", "nested" and "left_out"; of a single factor these stand
-      at the top too. All are the last stage's. "stages": [{"name", "position", "factors"}].
-    Errors: UserError for a wrong argument, an unknown column, and a factor of which no species shows two
+    Returns the JSON: "factors", by name the results of separability and orthogonality, with "levels" (images
+      by value), "images", "species", "nested" and "left_out"; those of a single factor are at the top level
+      too. All are of the last stage. "stages": [{"name", "position", "factors"}].
+    Errors: UserError for a wrong argument, an unknown column, and a factor for which no species has two
       values; then nothing is written.
     """
     output = Path(output)
-    _check(stages, output, factors, permutations)
+    check_arguments(stages, output, permutations, fewest=0)
+    if not factors:
+        raise UserError("there is no factor to look for; name a column with --factor")
+    twice = next((name for name in factors if list(factors).count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"the factor {twice!r} is named twice; name it once")
     results, panels, curves = [], {name: [] for name in factors}, {}
     for stage, name in track(
         [(stage, name) for stage in stages for name in factors],
@@ -55,7 +59,7 @@ def analyze_within(
     ):
         if name == factors[0]:
             vectors, species = stage.embeddings.vectors, stage.embeddings.species(species_column)
-            # What can be compared is known before anything takes long.
+            # All factors are checked before the slow part.
             all_factors = {each: read_factor(stage.embeddings, each, species_column) for each in factors}
             space = species_space(vectors, species)
             if len(space.axes) < 1:
@@ -66,36 +70,28 @@ def analyze_within(
         factor = all_factors[name]
         separable, held_out = separability(factor, vectors, permutations=permutations, seed=seed)
         orthogonal, curves[name] = orthogonality(factor, vectors, space, permutations=permutations, seed=seed)
-        figured = {**separable, **orthogonal, **_about(factor)}
-        results[-1]["factors"][name] = figured
-        panels[name].append(_panel(stage, factor, held_out, vectors, species, space, figured, seed))
+        measured = {
+            **separable,
+            **orthogonal,
+            "levels": factor.counts,
+            "images": len(factor),
+            "species": factor.species,
+            "nested": factor.nested,
+            "left_out": factor.left_out,
+        }
+        results[-1]["factors"][name] = measured
+        panels[name].append(_panel(stage, factor, held_out, vectors, species, space, measured, seed))
     last = results[-1]["factors"]
     result = {**(last[factors[0]] if len(factors) == 1 else {}), "factors": last, "stages": results}
-    _write(result, output, panels, curves, stages, permutations, reads)
+    facts = [
+        ("images", f"{len(stages[-1].embeddings):,}"),
+        ("shuffles", f"{permutations:,} within species"),
+    ]
+    write_report(
+        output, "Variation within species", stages, facts, result,
+        lambda folder: draw_parts(result, folder, panels, curves), reads,
+    )  # fmt: skip
     return result
-
-
-def _check(stages: Sequence[Stage], output: Path, factors: Sequence[str], permutations: int) -> None:
-    if not stages:
-        raise UserError("there are no embeddings to analyze; name at least one file or model")
-    if not factors:
-        raise UserError("there is no factor to look for; name a column with --factor")
-    twice = next((name for name in factors if list(factors).count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"the factor {twice!r} is named twice; name it once")
-    if permutations < 0:
-        raise UserError(f"permutations cannot be {permutations}; give 0 or more")
-    check_folder(output)
-
-
-def _about(factor: Factor) -> dict[str, Any]:
-    return {
-        "levels": factor.counts,
-        "images": len(factor),
-        "species": factor.species,
-        "nested": factor.nested,
-        "left_out": factor.left_out,
-    }
 
 
 def _panel(
@@ -105,49 +101,17 @@ def _panel(
     vectors: np.ndarray,
     species: np.ndarray,
     space: SpeciesSpace,
-    figured: dict[str, Any],
+    measured: dict[str, Any],
     seed: int,
 ) -> Panel:
     from bioclip_jax.analyze.figures import make_panel
 
-    from .pictures import thumbnail
-
-    def picture(row: int) -> np.ndarray | None:
-        content = stage.embeddings.picture(row)
-        return None if content is None else thumbnail(content)
-
-    # Species whose values are their own cannot share a picture; the one with the most images stands for them.
-    largest = max(held_out, key=lambda found: len(found.group))
+    # Species of a nested factor share no values: the panel shows the one with the most images.
+    largest = max(held_out, key=lambda group: len(group.group))
     name = largest.group.name
-    of_all = figured["by_species"][name] if factor.nested else figured
-    note = (
-        f"separability {100 * of_all['separability']:.1f} %, commonest value {100 * of_all['majority']:.1f} %"
-    )
-    if of_all["fisher_ratio"] is not None:
-        note += f", Fisher {of_all['fisher_ratio']:.2f}"
+    shown = measured["by_species"][name] if factor.nested else measured
+    note = f"separability {percent(shown['separability'])}, most frequent value {percent(shown['majority'])}"
+    if shown["fisher_ratio"] is not None:
+        note += f", Fisher {shown['fisher_ratio']:.2f}"
     title = f"{stage.name}: {name}" if factor.nested else stage.name
-    return make_panel(title, largest, vectors, species, space, picture, note, seed)
-
-
-def _write(
-    result: dict[str, Any],
-    output: Path,
-    panels: dict[str, list[Panel]],
-    curves: dict[str, Curve],
-    stages: Sequence[Stage],
-    permutations: int,
-    reads: Reads,
-) -> None:
-    from .page import write_page
-    from .within_report import parts_of
-
-    about = [
-        ("embeddings", ", ".join(dict.fromkeys(stage.embeddings.source for stage in stages))),
-        ("images", f"{len(stages[-1].embeddings):,}"),
-        ("stages", ", ".join(stage.name for stage in stages)),
-        ("shuffles", f"{permutations:,} within species"),
-    ]
-    with written_together(output, reads) as beside:
-        (beside / "results.json").write_text(json_text(result, indent=2) + "\n", encoding="utf-8")
-        parts = parts_of(result, beside, panels, curves)
-        write_page(beside / "report.html", "Variation within species", about, parts)
+    return make_panel(title, largest, vectors, species, space, stage.embeddings.thumbnail, note, seed)

@@ -1,13 +1,22 @@
-"""What the report of `analyze within` says and shows."""
+"""The parts of the report of `analyze within`: stages, separability, orthogonality, and each factor."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .page import Figure, Part, Table
+from .report import (
+    Figure,
+    Part,
+    Table,
+    decimal,
+    draw_figure,
+    draw_stages,
+    file_stems,
+    percent,
+    percent_range,
+)
 
 if TYPE_CHECKING:
     from bioclip_jax.analyze.figures import Panel
@@ -16,220 +25,173 @@ if TYPE_CHECKING:
 
 _LISTED = 30
 
+# What analyze_within returns of a factor.
+_Result = Mapping[str, Any]
 
-def parts_of(
-    result: dict[str, Any], folder: Path, panels: dict[str, list[Panel]], curves: dict[str, Curve]
+
+def draw_parts(
+    result: dict[str, Any],
+    folder: Path,
+    panels: Mapping[str, Sequence[Panel]],
+    curves: Mapping[str, Curve],
 ) -> list[Part]:
-    """The report's parts; their figures are drawn into `folder`. `result`: as `within` returns it."""
+    """Draw the figures into `folder` and return the parts. result: as analyze_within returns it."""
     from bioclip_jax.analyze.figures import draw_orthogonality, draw_panels, draw_separability
 
-    last = result["factors"]
-
-    def figure(title: str, caption: str, stem: str, draw: Callable[[Path, Path], None]) -> Figure:
-        png, csv = folder / f"{stem}.png", folder / f"{stem}.csv"
-        draw(png, csv)
-        return Figure(title, caption, png, csv)
-
-    separable = figure(
-        "Separability beside chance",
-        "Share of held-out images whose value linear discriminant analysis names, after their species' mean "
-        "is taken"
-        " off: dot and 95 % interval. Grey bar: the same for labels shuffled within species, from the mean "
-        "to the 95 %"
-        " quantile. Stroke: always answering the commonest value.",
-        "separability",
-        lambda png, csv: draw_separability(
-            last, png, csv, "How often a held-out image's value is named right"
-        ),
-    )
-    size = next(iter(last.values()))["k"]
-    orthogonal = figure(
-        "Orthogonality against the species' subspace",
-        "Squared share of the direction between a factor's values that lies outside the first k principal "
-        "components"
-        " of the species' means. Bands hold 95 % of directions at random and of labels shuffled within "
-        "species: with k"
-        " near the number of dimensions little of any direction is outside, so the figure means something "
-        "only beside"
-        " them. Dotted: from split halves, where the noise of few images has no part.",
-        "orthogonality",
-        lambda png, csv: draw_orthogonality(
-            curves, size, png, csv, "How much of a factor's direction lies outside the species' subspace"
-        ),
-    )
-    parts = [
-        Part("Separability", [_separability_text(last)], [separable], [_separability_table(last)]),
-        Part("Orthogonality", [_orthogonality_text(last)], [orthogonal], [_orthogonality_table(last)]),
-    ]
+    factors = result["factors"]
+    parts = []
     if len(result["stages"]) > 1:
-        parts.insert(0, Part("Over stages", [_STAGES_TEXT], _stage_curves(result["stages"], folder), []))
-    stems = _stems(panels)
-    for name, row in panels.items():
-        pulled = figure(
-            f"{name} within species",
-            "Held-out images along the discriminant direction of the others, their species' mean taken off; "
-            "dashed:"
-            " mean of each value. Pictures: the farthest images at either end.",
-            stems[name],
-            lambda png, csv, row=row, name=name: draw_panels(row, png, csv, f"{name} within species"),
-        )
-        parts.append(Part(name, [_left_out_text(last[name])], [pulled], _species_tables(last[name])))
+        text = "Each measure at each stage, and its value for labels shuffled within species."
+        parts.append(Part("Over stages", [text], _curves(result["stages"], folder)))
+    figure = draw_figure(
+        folder, "separability", "Separability beside chance",
+        "Share of held-out images whose value is classified correctly by linear discriminant analysis, "
+        "after subtracting their species' mean: dot and 95 % interval. Gray bar: labels shuffled within "
+        "species, from the mean to the 95 % quantile. Stroke: always predicting the most frequent value.",
+        draw_separability, factors, title="Held-out accuracy of each factor's values",
+    )  # fmt: skip
+    text = _separability_text(factors)
+    parts.append(Part("Separability", [text], [figure], [_separability_table(factors)]))
+    figure = draw_figure(
+        folder, "orthogonality", "Orthogonality to the species subspace",
+        "Squared share of the direction between a factor's values that is outside the first k principal "
+        "components of the species means. Bands hold 95 % of random directions and of labels shuffled "
+        "within species: with k near the number of dimensions little of any direction is outside, so the "
+        "share is meaningful only beside them. Dotted: estimated from split halves, free of the noise of "
+        "few images.",
+        draw_orthogonality, curves, next(iter(factors.values()))["k"],
+        title="Share of a factor's direction outside the species subspace",
+    )  # fmt: skip
+    text = _orthogonality_text(factors)
+    parts.append(Part("Orthogonality", [text], [figure], [_orthogonality_table(factors)]))
+    for name, stem in file_stems(panels, "factor").items():
+        figure = draw_figure(
+            folder, f"factor-{stem}", f"{name} within species",
+            "Held-out images along the discriminant direction of the others, their species' mean "
+            "subtracted; dashed: mean of each value. Pictures: the outermost images at either end.",
+            draw_panels, panels[name], title=f"{name} within species",
+        )  # fmt: skip
+        parts.append(Part(name, [_images_text(factors[name])], [figure], _species_tables(factors[name])))
     return parts
 
 
-_STAGES_TEXT = "Each measure at each stage, and what labels shuffled within species give there."
-
-
-def _stage_curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure]:
-    from bioclip_jax.analyze.figures import plot_curves
-
-    along = [(stage["name"], stage["position"]) for stage in stages]
-    found = []
-    for key, title, label, chance, percent in (
-        (
-            "separability",
-            "Separability over stages",
-            "held-out images named right",
-            "separability_null",
-            True,
-        ),
-        (
-            "orthogonality",
-            "Orthogonality over stages",
-            "share outside the species' subspace",
-            "permuted",
-            True,
-        ),
-        ("fisher_ratio", "Fisher ratio over stages", "(difference of means)² / variances", None, False),
+def _curves(stages: Sequence[dict[str, Any]], folder: Path) -> list[Figure]:
+    figures = []
+    for key, title, label, is_share in (
+        ("separability", "Separability over stages", "held-out images classified correctly", True),
+        ("orthogonality", "Orthogonality over stages", "share outside the species' subspace", True),
+        ("fisher_ratio", "Fisher ratio over stages", "(difference of means)² / variances", False),
     ):
         series, nulls = {}, {}
         for name in stages[0]["factors"]:
-            values = [stage["factors"][name] for stage in stages]
-            if any(value[key] is None for value in values):
-                continue
-            series[name] = [value[key] for value in values]
-            if chance == "permuted" and values[0]["orthogonality_permuted_mean"] is not None:
-                nulls[name] = [value["orthogonality_permuted_mean"] for value in values]
-            elif chance == "separability_null" and values[0][chance] is not None:
-                nulls[name] = [value[chance]["mean"] for value in values]
-        if series:
-            png, csv = folder / f"stages-{_plain(key)}.png", folder / f"stages-{_plain(key)}.csv"
-            plot_curves(
-                png, csv, along, series, title=title, ylabel=label, nulls=nulls or None, percent=percent
-            )
-            caption = f"{title}, by factor" + ("; dashed: labels shuffled within species." if nulls else ".")
-            found.append(Figure(title, caption, png, csv))
-    return found
+            results = [stage["factors"][name] for stage in stages]
+            if all(result[key] is not None for result in results):
+                series[name] = [result[key] for result in results]
+                chance = [_chance(key, result) for result in results]
+                if chance[0] is not None:
+                    nulls[name] = chance
+        caption = f"{title}, by factor" + ("; dashed: labels shuffled within species." if nulls else ".")
+        figures += draw_stages(folder, stages, key, title, label, caption, series, nulls, is_share)
+    return figures
 
 
-def _separability_text(last: dict[str, Any]) -> str:
-    clear = [name for name, figured in last.items() if (figured["separability_p"] or 1) <= 0.05]
+def _chance(key: str, result: _Result) -> float | None:
+    """Mean of a measure for shuffled labels, None where it was not computed."""
+    if key == "orthogonality":
+        return result["orthogonality_permuted_mean"]
+    null = result["separability_null"] if key == "separability" else None
+    return None if null is None else null["mean"]
+
+
+def _separability_text(factors: Mapping[str, _Result]) -> str:
+    clear = [name for name, result in factors.items() if (result["separability_p"] or 1) <= 0.05]
     if not clear:
-        return "No factor is named right more often than labels shuffled within species would be (p > 0.05)."
-    return f"Named right more often than labels shuffled within species (p ≤ 0.05): {', '.join(clear)}."
+        return "No factor is classified better than labels shuffled within species (p > 0.05)."
+    return f"Classified better than labels shuffled within species (p ≤ 0.05): {', '.join(clear)}."
 
 
-def _orthogonality_text(last: dict[str, Any]) -> str:
-    first = next(iter(last.values()))
-    sides: dict[str, list[str]] = {
-        "More outside than 95 % of shuffled labels": [],
-        "Less outside than those": [],
-        "As much as those": [],
-    }
-    for name, figured in last.items():
-        if figured["orthogonality_permuted_range"] is not None:
-            low, high = figured["orthogonality_permuted_range"]
-            more, less, alike = sides.values()
-            share = figured["orthogonality"]
-            (more if share > high else less if share < low else alike).append(name)
+def _orthogonality_text(factors: Mapping[str, _Result]) -> str:
+    first = next(iter(factors.values()))
+    more, less, equal = [], [], []
+    for name, result in factors.items():
+        if result["orthogonality_permuted_range"] is not None:
+            low, high = result["orthogonality_permuted_range"]
+            share = result["orthogonality"]
+            (more if share > high else less if share < low else equal).append(name)
+    groups = (
+        ("Further outside than 95 % of shuffled labels", more),
+        ("Less far outside than these", less),
+        ("No different from these", equal),
+    )
     return (
-        f"The species' subspace has {first['k']} of {first['dimensions']} dimensions, so a random direction "
-        f"has"
-        f" {_share(first['orthogonality_null_mean'])} of its square outside."
-        + "".join(f" {words}: {', '.join(names)}." for words, names in sides.items() if names)
+        f"The species subspace has {first['k']} of {first['dimensions']} dimensions, so "
+        f"{percent(first['orthogonality_null_mean'])} of a random direction's square is outside."
+        + "".join(f" {words}: {', '.join(names)}." for words, names in groups if names)
     )
 
 
-def _left_out_text(figured: dict[str, Any]) -> str:
-    out = figured["left_out"]
-    levels = ", ".join(f"{level} ({count:,})" for level, count in list(figured["levels"].items())[:_LISTED])
-    if len(figured["levels"]) > _LISTED:
-        levels += f" and {len(figured['levels']) - _LISTED} more"
-    text = f"{figured['images']:,} images of {figured['species']:,} species: {levels}."
-    told = [
-        (out["unknown"], f"{out['unknown']:,} images without species or value"),
-        (out["species_of_one_value"], f"{out['species_of_one_value']:,} species of which no two values can " f"be compared"
-         f" ({out['images_of_species_of_one_value']:,} images)"),
-        (out["rare_values"], f"rare values: {', '.join(list(out['rare_values'])[:_LISTED])}"),
-    ]  # fmt: skip
-    told = [line for count, line in told if count]
-    return text + (f" Left out: {'; '.join(told)}." if told else "")
+def _images_text(result: _Result) -> str:
+    skipped = result["left_out"]
+    levels = ", ".join(f"{level} ({count:,})" for level, count in list(result["levels"].items())[:_LISTED])
+    if len(result["levels"]) > _LISTED:
+        levels += f" and {len(result['levels']) - _LISTED} more"
+    reasons = []
+    if skipped["unknown"]:
+        reasons.append(f"{skipped['unknown']:,} images without species or value")
+    if skipped["species_of_one_value"]:
+        reasons.append(
+            f"{skipped['species_of_one_value']:,} species without two comparable values "
+            f"({skipped['images_of_species_of_one_value']:,} images)"
+        )
+    if skipped["rare_values"]:
+        reasons.append(f"rare values: {', '.join(list(skipped['rare_values'])[:_LISTED])}")
+    text = f"{result['images']:,} images of {result['species']:,} species: {levels}."
+    return text + (f" Skipped: {'; '.join(reasons)}." if reasons else "")
 
 
-def _separability_table(last: dict[str, Any]) -> Table:
-    rows = []
-    for name, figured in last.items():
-        null = figured["separability_null"]
-        rows.append(
-            [name, f"{figured['images']:,}", _share(figured["separability"]), _range(figured["interval"]),
-             _share(figured["balanced_accuracy"]), _share(figured["majority"]), _share(null and null["mean"]),
-             _number(figured["separability_p"], 3), _number(figured["auc"], 3), _number(figured["fisher_ratio"], 2)]
-        )  # fmt: skip
-    head = [
-        "factor", "images", "separability", "95 % interval", "balanced", "commonest", "shuffled", "p", "AUC", "Fisher",
+def _separability_table(factors: Mapping[str, _Result]) -> Table:
+    head = (
+        "factor", "images", "separability", "95 % interval", "balanced", "most frequent", "shuffled", "p",
+        "AUC", "Fisher",
+    )  # fmt: skip
+    rows = [
+        [
+            name, f"{result['images']:,}", percent(result["separability"]), percent_range(result["interval"]),
+            percent(result["balanced_accuracy"]), percent(result["majority"]),
+            percent(_chance("separability", result)), decimal(result["separability_p"], 3),
+            decimal(result["auc"], 3), decimal(result["fisher_ratio"], 2),
+        ]
+        for name, result in factors.items()
     ]  # fmt: skip
     return Table("Separability within species", head, rows, range(1, len(head)))
 
 
-def _orthogonality_table(last: dict[str, Any]) -> Table:
+def _orthogonality_table(factors: Mapping[str, _Result]) -> Table:
+    head = ("factor", "orthogonality", "split halves", "k", "random", "95 % range", "shuffled", "95 % range")
     rows = [
-        [name, _share(figured["orthogonality"]), _share(figured["orthogonality_split_half"]), str(figured["k"]),
-         _share(figured["orthogonality_null_mean"]), _range(figured["orthogonality_null_range"]),
-         _share(figured["orthogonality_permuted_mean"]), _range(figured["orthogonality_permuted_range"])]
-        for name, figured in last.items()
+        [
+            name, percent(result["orthogonality"]), percent(result["orthogonality_split_half"]),
+            str(result["k"]), percent(result["orthogonality_null_mean"]),
+            percent_range(result["orthogonality_null_range"]), percent(result["orthogonality_permuted_mean"]),
+            percent_range(result["orthogonality_permuted_range"]),
+        ]
+        for name, result in factors.items()
     ]  # fmt: skip
-    head = ["factor", "orthogonality", "split halves", "k", "random", "95 % range", "shuffled", "95 % range"]
-    return Table("Orthogonality to the species' subspace", head, rows, range(1, len(head)))
+    return Table("Orthogonality to the species subspace", head, rows, range(1, len(head)))
 
 
-def _species_tables(figured: dict[str, Any]) -> list[Table]:
-    by_species = figured.get("by_species")
+def _species_tables(result: _Result) -> list[Table]:
+    by_species = result.get("by_species")
     if not by_species:
         return []
     best = sorted(by_species.items(), key=lambda item: -item[1]["separability"])[:_LISTED]
+    head = ("species", "values", "separability", "most frequent", "shuffled", "Fisher")
     rows = [
-        [name, str(len(own["levels"])), _share(own["separability"]), _share(own["majority"]), _share(own["null_mean"]),
-         _number(own["fisher_ratio"], 2)]
-        for name, own in best
+        [
+            name, str(len(row["levels"])), percent(row["separability"]), percent(row["majority"]),
+            percent(row["null_mean"]), decimal(row["fisher_ratio"], 2),
+        ]
+        for name, row in best
     ]  # fmt: skip
-    more = f", the {_LISTED} best of {len(by_species)}" if len(by_species) > _LISTED else ""
-    head = ["species", "values", "separability", "commonest", "shuffled", "Fisher"]
-    return [Table(f"By species{more}", head, rows, range(1, len(head)))]
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _range(values: Sequence[float] | None) -> str:
-    return "–" if values is None else f"{_share(values[0])} – {_share(values[1])}"
-
-
-def _stems(names: Iterable[str]) -> dict[str, str]:
-    """Of each factor the name of its figure's files, no two the same on any file system."""
-    found: dict[str, str] = {}
-    for name in names:
-        stem, number = f"factor-{_plain(name)}", 2
-        while stem.lower() in (other.lower() for other in found.values()):
-            stem, number = f"factor-{_plain(name)}-{number}", number + 1
-        found[name] = stem
-    return found
-
-
-def _plain(name: str) -> str:
-    """The name as a part of a file's name."""
-    return re.sub(r"[^\w-]+", "-", name).strip("-") or "factor"
+    best_of = f", the {_LISTED} best of {len(by_species)}" if len(by_species) > _LISTED else ""
+    return [Table(f"By species{best_of}", head, rows, range(1, len(head)))]

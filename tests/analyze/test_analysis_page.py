@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_jax.analyze.figures.curves import plot_curves
-from bioclip_jax.analyze.figures.style import new_figure, save, write_csv
-from bioclip_jax.analyze.page import Figure, Part, Table, write_page
+from bioclip_jax.analyze.report import Figure, Part, Table, write_page
 from bioclip_jax.errors import UserError
+from bioclip_jax.plots import new_figure, save_figure, write_csv
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"&amp;"
@@ -212,7 +212,7 @@ def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
 
 
 def test_a_figure_and_its_table_are_written_whole(tmp_path):
-    save(new_figure(2, 1), tmp_path / "a.png")
+    save_figure(new_figure(2, 1), tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").size == (300, 150)
     write_csv(tmp_path / "a.csv", ["name", "value"], [["a, b", None], ["ä \udcff", np.float64(0.5)]])
     assert (tmp_path / "a.csv").read_bytes() == b'name,value\n"a, b",\n\xc3\xa4 \xff,0.5\n'
@@ -227,7 +227,9 @@ def lines_of(monkeypatch, tmp_path, *arguments, **options):
     import bioclip_jax.analyze.figures.curves as module
 
     kept = []
-    monkeypatch.setattr(module, "save", lambda figure, path: (kept.append(figure), save(figure, path)))
+    monkeypatch.setattr(
+        module, "save_figure", lambda figure, path: (kept.append(figure), save_figure(figure, path))
+    )
     plot_curves(tmp_path / "a.png", tmp_path / "a.csv", *arguments, title="Title", ylabel="value", **options)
     return kept[0].axes[0]
 

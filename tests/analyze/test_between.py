@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.analyze.between import analyze_between
+from bioclip_jax.analyze.checkpoint_series import Stage
 from bioclip_jax.analyze.embeddings import Embeddings
-from bioclip_jax.analyze.stages import Stage
 from bioclip_jax.analyze.trait_values import read_traits
 from bioclip_jax.errors import UserError
 
@@ -225,8 +225,8 @@ def test_without_traits_the_tree_alone_is_measured_and_without_ranks_nothing(tmp
     result = analyze_between([stage], tmp_path / "out", permutations=9)
     assert result["traits"] == {} and result["tree"]["species"] == 20
     bare = Embeddings(
-        vectors=stage.embeddings.vectors, columns=stage.embeddings.columns.select(["label"]), picture=lambda row: None,
-        source="bare.parquet",
+        vectors=stage.embeddings.vectors, columns=stage.embeddings.columns.select(["label"]),
+        picture=lambda row: None, source="bare.parquet",
     )  # fmt: skip
     with pytest.raises(UserError, match="bare.parquet has no ranks"):
         analyze_between([Stage("bare", 0.0, bare)], tmp_path / "bare", species_column="label", permutations=9)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_jax.analyze.embeddings import Embeddings, of_labelled, read_embeddings
-from bioclip_jax.analyze.pictures import thumbnail
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import FolderSource, Sample
 from bioclip_jax.predict import ImageFile
@@ -163,7 +162,7 @@ def test_species_are_scientific_names_where_the_ranks_go_so_far():
     )
     assert found.species().tolist() == ["Malus domestica", "Malus sylvestris", "", "", ""]
     assert found.species("vernacular").tolist() == ["apple", "", "apple", "pear", "apple"]
-    with pytest.raises(UserError, match="no columns genus and species; say with --species-column .*: family"):
+    with pytest.raises(UserError, match="no columns genus and species; name .* with --species-column, .*: family"):
         known(family=["Rosaceae"]).species()
 
 
@@ -297,8 +296,9 @@ def test_metadata_of_several_types_become_texts():
 
 
 def test_a_thumbnail_is_square_and_none_for_what_is_no_image():
-    picture = thumbnail(encoded((10, 200, 30)), 24)
+    contents = [encoded((10, 200, 30)), b"no image", encoded("red")[:60], None]
+    images = Embeddings(np.ones((4, 2), np.float32), pa.table({"x": [0] * 4}), contents.__getitem__, "images")
+    picture = images.thumbnail(0, 24)
     assert picture.shape == (24, 24, 3) and picture.dtype == np.uint8
     assert np.abs(picture.astype(int) - [10, 200, 30]).max() <= 2
-    assert thumbnail(b"no image") is None
-    assert thumbnail(encoded("red")[:60]) is None
+    assert [images.thumbnail(row) for row in (1, 2, 3)] == [None] * 3

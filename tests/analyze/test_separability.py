@@ -8,9 +8,9 @@ from sklearn.covariance import OAS
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
-from bioclip_jax.analyze.discriminant import oas_shrinkage
 from bioclip_jax.analyze.embeddings import Embeddings
 from bioclip_jax.analyze.factors import read_factor
+from bioclip_jax.analyze.lda import oas_shrinkage
 from bioclip_jax.analyze.separability import FOLDS, deal_folds, separability
 from bioclip_jax.errors import UserError
 
@@ -229,7 +229,8 @@ def test_what_cannot_be_compared_is_left_out_and_told():
     factor = factor_of(data)
     assert factor.counts == {"f": 12, "m": 12}
     assert factor.left_out == {
-        "unknown": 5, "rare_values": {"rare": 4}, "species_of_one_value": 1, "images_of_species_of_one_value": 9,
+        "unknown": 5, "rare_values": {"rare": 4}, "species_of_one_value": 1,
+        "images_of_species_of_one_value": 9,
     }  # fmt: skip
     assert factor.species == 1 and len(factor) == 24
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, pearsonr
 from sklearn.linear_model import Ridge
 
-from bioclip_jax.analyze.components import group_means, principal_components
+from bioclip_jax.analyze.pca import group_means, principal_components
 from bioclip_jax.analyze.trait_values import _number, label_of
 from bioclip_jax.analyze.traits import cross_predict, ridge, trait_axis
 from bioclip_jax.errors import UserError

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from bioclip_jax.analyze.checkpoint_series import Stage
 from bioclip_jax.analyze.embeddings import Embeddings
-from bioclip_jax.analyze.stages import Stage
 from bioclip_jax.analyze.within import analyze_within
 from bioclip_jax.errors import UserError
 

@@ -1,7 +1,8 @@
-"""Panels that show the values of a factor pulling apart within species, one a stage."""
+"""Panels of a factor's separation within species, one a stage."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from bioclip_jax.analyze.plots import _HUES, GRID, INK, MUTED
-
-from .style import new_figure, save, write_csv
+from bioclip_jax.plots import HUES, INK, MUTED, new_figure, save_figure, style_axes, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
     from bioclip_jax.analyze.orthogonality import SpeciesSpace
     from bioclip_jax.analyze.separability import HeldOut
 
-# More dots than these only hide each other.
+# Beyond this number, dots only hide each other.
 _MOST_DOTS = 3000
 _MOST_PANELS = 4
 _PICTURES_AT_AN_END = 3
-_MOST_COLORED = len(_HUES)
+_MOST_COLORED = len(HUES)
 _CELL = 0.62  # inches of a picture's side
 
 
@@ -32,8 +31,8 @@ _CELL = 0.62  # inches of a picture's side
 class Panel:
     """One stage's images: x along the factor's direction, in standard deviations within levels, y across it.
 
-    labels: of each image the place in `levels`. pictures: of the images farthest out at the left and the
-    right end, each with its label. note: the line under the panel.
+    labels: indices in `levels`. pictures: thumbnails of the outermost images at the left and the right end,
+    each with its label. note: a line under the panel.
     """
 
     title: str
@@ -50,7 +49,7 @@ class Panel:
 
 def make_panel(
     title: str,
-    found: HeldOut,
+    held_out: HeldOut,
     vectors: Float[np.ndarray, "rows dim"],
     species: np.ndarray,
     space: SpeciesSpace,
@@ -58,15 +57,15 @@ def make_panel(
     note: str,
     seed: int = 0,
 ) -> Panel:
-    """The panel of held-out images. `thumbnail`: the picture of a row, None where there is none.
+    """Build the panel of held-out images. `thumbnail`: the picture of a row, or None.
 
-    y is the first principal component of the species' means; within one species, of what x leaves of its
-    images.
+    y is the first principal component of the species means; of a single species, that of its images without
+    their part along x.
     """
-    group = found.group
-    x = found.positions[:, 0]
-    means = np.array([x[group.labels == at].mean() for at in range(len(group.levels))])
-    # The first level lies on the left at every stage.
+    group = held_out.group
+    x = held_out.positions[:, 0]
+    means = np.array([x[group.labels == level].mean() for level in range(len(group.levels))])
+    # The first level is on the left at every stage.
     x = x * (-1 if means[0] > means[1:].mean() else 1)
     means = means * (-1 if means[0] > means[1:].mean() else 1)
     random = np.random.default_rng(seed)
@@ -102,28 +101,23 @@ def _farthest(
     thumbnail: Callable,
     level: int,
 ) -> list[tuple[np.ndarray, int]]:
-    """Pictures of the level's farthest images, each of another species while there are others."""
+    """Pictures of the level's outermost images, one a species first."""
     order = np.flatnonzero(wanted)[np.argsort(-along[wanted])]
     seen: set[str] = set()
-    fresh, again = [], []
-    for place in order[:200]:
-        (again if species[place] in seen else fresh).append(place)
-        seen.add(species[place])
-    found = []
-    for place in fresh + again:
-        if len(found) == _PICTURES_AT_AN_END:
-            break
-        picture = thumbnail(int(rows[place]))
-        if picture is not None:
-            found.append((picture, level))
-    return found
+    first, repeated = [], []
+    for index in order[:200]:
+        (repeated if species[index] in seen else first).append(index)
+        seen.add(species[index])
+    pictures = (thumbnail(int(rows[index])) for index in first + repeated)
+    readable = ((picture, level) for picture in pictures if picture is not None)
+    return list(itertools.islice(readable, _PICTURES_AT_AN_END))
 
 
-def draw_panels(panels: Sequence[Panel], png: Path, csv: Path, title: str) -> None:
-    """Write the panels as a PNG, four at most (the first, the last, and at even distances between), and all as CSV."""
+def draw_panels(png: Path, csv: Path, panels: Sequence[Panel], *, title: str) -> None:
+    """Draw at most four panels (first, last, and evenly spaced ones between); the table has all."""
     shown = panels
     if len(panels) > _MOST_PANELS:
-        shown = [panels[at] for at in np.linspace(0, len(panels) - 1, _MOST_PANELS).round().astype(int)]
+        shown = [panels[index] for index in np.linspace(0, len(panels) - 1, _MOST_PANELS).round().astype(int)]
     with_pictures = any(end for panel in shown for end in panel.pictures)
     wide = max(3.6, 2 * _PICTURES_AT_AN_END * _CELL + 0.5)
     width, strip = wide * len(shown) + 0.5, _CELL + 0.02
@@ -154,7 +148,7 @@ def draw_panels(panels: Sequence[Panel], png: Path, csv: Path, title: str) -> No
         top.set_ylim(0, tallest * 1.08)
     figure.text(0.4 / width, (base + 3.43) / height, title, fontsize=11, color=INK)
     _legend(figure, shown[-1], width, height)
-    save(figure, png)
+    save_figure(figure, png)
     write_csv(
         csv,
         ("stage", "row", "species", "level", "position", "across"),
@@ -166,30 +160,25 @@ def draw_panels(panels: Sequence[Panel], png: Path, csv: Path, title: str) -> No
     )
 
 
-def color_of(level: int) -> str:
-    return _HUES[level % _MOST_COLORED]
+def _color(level: int) -> str:
+    return HUES[level % _MOST_COLORED]
 
 
 def _scatter(axes: Axes, panel: Panel, limits: tuple[float, float]) -> None:
     order = np.random.default_rng(0).permutation(len(panel.x))
     size = float(np.clip(9000 / max(len(order), 1), 4, 22))
     axes.scatter(
-        panel.x[order], panel.y[order], s=size, c=[color_of(at) for at in panel.labels[order]], alpha=0.6, linewidths=0,
-        rasterized=True,
+        panel.x[order], panel.y[order], s=size, c=[_color(label) for label in panel.labels[order]], alpha=0.6,
+        linewidths=0, rasterized=True,
     )  # fmt: skip
     low, high = np.quantile(panel.y, [0.002, 0.998])
     margin = 0.06 * (high - low) + 1e-9
     axes.set(xlim=limits, ylim=(low - margin, high + margin), yticks=[])
     axes.set_xlabel("along the factor, in SD within values", color=MUTED, fontsize=8)
-    axes.tick_params(length=0, labelsize=8, labelcolor=MUTED)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(MUTED)
-    for at in np.unique(panel.labels):
-        axes.axvline(
-            panel.x[panel.labels == at].mean(), color=color_of(at), linewidth=1.4, linestyle=(0, (4, 2))
-        )
+    style_axes(axes, "x", label_size=8)
+    for level in np.unique(panel.labels):
+        mean = panel.x[panel.labels == level].mean()
+        axes.axvline(mean, color=_color(level), linewidth=1.4, linestyle=(0, (4, 2)))
 
 
 def _density(axes: Axes, panel: Panel, limits: tuple[float, float]) -> float:
@@ -198,14 +187,14 @@ def _density(axes: Axes, panel: Panel, limits: tuple[float, float]) -> float:
     edges = np.linspace(*limits, 161)
     centers = (edges[1:] + edges[:-1]) / 2
     tallest = 0.0
-    for at in np.unique(panel.labels):
-        here = panel.x[panel.labels == at]
+    for level in np.unique(panel.labels):
+        x = panel.x[panel.labels == level]
         # Silverman's rule, for a standard deviation of about 1.
-        width = 0.9 * min(1.0, here.std() + 1e-9) * len(here) ** -0.2 / (edges[1] - edges[0])
-        height = gaussian_filter1d(np.histogram(here, edges)[0] / len(here), max(width, 1.0), mode="constant")
-        axes.fill_between(centers, height, color=color_of(at), alpha=0.28, linewidth=0)
-        axes.plot(centers, height, color=color_of(at), linewidth=1.3)
-        axes.axvline(here.mean(), color=color_of(at), linewidth=1.4, linestyle=(0, (4, 2)))
+        width = 0.9 * min(1.0, x.std() + 1e-9) * len(x) ** -0.2 / (edges[1] - edges[0])
+        height = gaussian_filter1d(np.histogram(x, edges)[0] / len(x), max(width, 1.0), mode="constant")
+        axes.fill_between(centers, height, color=_color(level), alpha=0.28, linewidth=0)
+        axes.plot(centers, height, color=_color(level), linewidth=1.3)
+        axes.axvline(x.mean(), color=_color(level), linewidth=1.4, linestyle=(0, (4, 2)))
         tallest = max(tallest, float(height.max()))
     axes.set_xlim(limits)
     axes.axis("off")
@@ -221,15 +210,16 @@ def _pictures(
             axes = figure.add_axes((start + 0.03 * width, bottom, 0.94 * width, 0.94 * height))
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
-            axes.spines[:].set(color=color_of(level), linewidth=2)
+            axes.spines[:].set(color=_color(level), linewidth=2)
 
 
 def _legend(figure: Any, panel: Panel, width: float, height: float) -> None:
     from matplotlib.lines import Line2D
 
-    there = np.unique(panel.labels)
-    handles = [Line2D([], [], linestyle="none", marker="o", color=color_of(at), markersize=6) for at in there]
+    levels = np.unique(panel.labels)
+    handles = [Line2D([], [], linestyle="none", marker="o", color=_color(n), markersize=6) for n in levels]
     figure.legend(
-        handles, [panel.levels[at] for at in there], loc="lower left", ncols=max(1, int(width / 1.6)), frameon=False,
-        bbox_to_anchor=(0.3 / width, 0.0), fontsize=9, labelcolor=INK, handletextpad=0.1, borderaxespad=0.2,
+        handles, [panel.levels[level] for level in levels], loc="lower left", ncols=max(1, int(width / 1.6)),
+        frameon=False, bbox_to_anchor=(0.3 / width, 0.0), fontsize=9, labelcolor=INK, handletextpad=0.1,
+        borderaxespad=0.2,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Factors side by side: separability beside chance, and orthogonality against the size of the species' subspace."""
+"""Figures of all factors: separability beside chance, orthogonality by size of the species subspace."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioclip_jax.analyze.plots import _HUES, GRID, INK, MUTED
-
-from .style import new_figure, save, write_csv
+from bioclip_jax.plots import HUES, INK, MUTED, new_figure, save_figure, style_axes, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,15 +18,15 @@ if TYPE_CHECKING:
 _ROW = 0.52  # inches a factor
 
 
-def draw_separability(figures: Mapping[str, Mapping[str, Any]], png: Path, csv: Path, title: str) -> None:
-    """A line a factor: the share of held-out images that are right, its interval, and what chance gives."""
-    height = 1.45 + _ROW * len(figures)
+def draw_separability(png: Path, csv: Path, factors: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
+    """Draw a row a factor (as analyze_within returns them): held-out accuracy, its interval, and chance."""
+    height = 1.45 + _ROW * len(factors)
     figure = new_figure(7.6, height)
-    axes = figure.add_axes((0.2, 0.8 / height, 0.74, _ROW * len(figures) / height))
+    axes = figure.add_axes((0.2, 0.8 / height, 0.74, _ROW * len(factors) / height))
     lowest = 1.0
-    for row, figured in enumerate(figures.values()):
-        low, high = figured["interval"]
-        null = figured["separability_null"]
+    for row, result in enumerate(factors.values()):
+        low, high = result["interval"]
+        null = result["separability_null"]
         label = row == 0
         if null is not None:
             axes.plot(
@@ -37,46 +35,47 @@ def draw_separability(figures: Mapping[str, Mapping[str, Any]], png: Path, csv: 
             )  # fmt: skip
             lowest = min(lowest, null["mean"])
         axes.plot(
-            figured["majority"], row, marker="|", color=INK, markersize=15, markeredgewidth=1.8, linestyle="none",
-            label="always the commonest value" if label else None,
+            result["majority"], row, marker="|", color=INK, markersize=15, markeredgewidth=1.8,
+            linestyle="none", label="always the most frequent value" if label else None,
         )  # fmt: skip
-        axes.plot([low, high], [row, row], color=_HUES[0], linewidth=2)
+        axes.plot([low, high], [row, row], color=HUES[0], linewidth=2)
         axes.plot(
-            figured["separability"], row, marker="o", color=_HUES[0], markersize=8, linestyle="none",
+            result["separability"], row, marker="o", color=HUES[0], markersize=8, linestyle="none",
             label="held-out images, 95 % interval" if label else None,
         )  # fmt: skip
         axes.text(
-            figured["separability"], row - 0.24, f"{100 * figured['separability']:.1f} %", ha="center", va="bottom",
-            fontsize=8.5, weight="bold", color=_HUES[0],
+            result["separability"], row - 0.24, f"{100 * result['separability']:.1f} %", ha="center",
+            va="bottom", fontsize=8.5, weight="bold", color=HUES[0],
         )  # fmt: skip
-        lowest = min(lowest, low, figured["majority"])
-    axes.set_yticks(range(len(figures)), list(figures), fontsize=9.5, color=INK)
-    axes.set(ylim=(len(figures) - 0.4, -0.65), xlim=(max(0, np.floor(20 * lowest) / 20 - 0.03), 1.01))
+        lowest = min(lowest, low, result["majority"])
+    axes.set_yticks(range(len(factors)), list(factors), fontsize=9.5, color=INK)
+    axes.set(ylim=(len(factors) - 0.4, -0.65), xlim=(max(0, np.floor(20 * lowest) / 20 - 0.03), 1.01))
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    _style(axes)
+    style_axes(axes, "x")
+    axes.tick_params(axis="y", labelcolor=INK)
     figure.legend(
-        *axes.get_legend_handles_labels(), loc="lower left", bbox_to_anchor=(0.02, 0.02), ncols=3, frameon=False,
-        fontsize=8, labelcolor=INK, columnspacing=1.2, handletextpad=0.5,
+        *axes.get_legend_handles_labels(), loc="lower left", bbox_to_anchor=(0.02, 0.02), ncols=3,
+        frameon=False, fontsize=8, labelcolor=INK, columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip
     figure.text(0.03, 1 - 0.3 / height, title, fontsize=11, color=INK)
-    save(figure, png)
+    save_figure(figure, png)
     head = ("factor", "separability", "low", "high", "majority", "shuffled_mean", "shuffled_quantile_95", "p")
-    write_csv(csv, head, [_separability_row(name, figured) for name, figured in figures.items()])
+    write_csv(csv, head, [_separability_row(name, result) for name, result in factors.items()])
 
 
-def _separability_row(name: str, figured: Mapping[str, Any]) -> tuple[Any, ...]:
-    null = figured["separability_null"] or {"mean": "", "quantile_95": ""}
-    p = figured["separability_p"]
+def _separability_row(name: str, result: Mapping[str, Any]) -> tuple[Any, ...]:
+    null = result["separability_null"] or {"mean": "", "quantile_95": ""}
+    p = result["separability_p"]
     return (
-        name, figured["separability"], *figured["interval"], figured["majority"], null["mean"], null["quantile_95"],
-        "" if p is None else p,
+        name, result["separability"], *result["interval"], result["majority"], null["mean"],
+        null["quantile_95"], "" if p is None else p,
     )  # fmt: skip
 
 
-def draw_orthogonality(curves: Mapping[str, Curve], size: int, png: Path, csv: Path, title: str) -> None:
-    """A panel a factor: the share of its direction outside the first k components, beside both kinds of chance.
+def draw_orthogonality(png: Path, csv: Path, curves: Mapping[str, Curve], size: int, *, title: str) -> None:
+    """Draw a panel a factor: the share of its direction outside the first k components, beside chance levels.
 
-    `size`: the k that holds 99 % of the variance of the species' means.
+    size: the k that holds 99 % of the variance of the species means.
     """
     columns = min(3, len(curves))
     lines = -(-len(curves) // columns)
@@ -97,11 +96,11 @@ def draw_orthogonality(curves: Mapping[str, Curve], size: int, png: Path, csv: P
         if number == 0:
             handles, labels = axes.get_legend_handles_labels()
             figure.legend(
-                handles, labels, loc="lower left", bbox_to_anchor=(0.4 / width, 0), ncols=4 if columns > 1 else 2,
-                frameon=False, fontsize=8, labelcolor=INK, columnspacing=1.2,
+                handles, labels, loc="lower left", bbox_to_anchor=(0.4 / width, 0),
+                ncols=4 if columns > 1 else 2, frameon=False, fontsize=8, labelcolor=INK, columnspacing=1.2,
             )  # fmt: skip
     figure.text(0.4 / width, 1 - 0.3 / height, title, fontsize=11, color=INK)
-    save(figure, png)
+    save_figure(figure, png)
     write_csv(csv, _CURVE_HEAD, _curve_rows(curves))
 
 
@@ -110,25 +109,23 @@ def _curve(axes: Axes, curve: Curve, size: int) -> None:
     axes.fill_between(k, curve.random[0], curve.random[2], color=MUTED, alpha=0.2, linewidth=0)
     axes.plot(k, curve.random[1], color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), label="random direction")
     if curve.shuffled is not None:
-        axes.fill_between(k, curve.shuffled[0], curve.shuffled[2], color=_HUES[1], alpha=0.25, linewidth=0)
+        axes.fill_between(k, curve.shuffled[0], curve.shuffled[2], color=HUES[1], alpha=0.25, linewidth=0)
         axes.plot(
             k,
             curve.shuffled[1],
-            color=_HUES[1],
+            color=HUES[1],
             linewidth=1.2,
             linestyle=(0, (4, 2)),
             label="shuffled labels",
         )
-    axes.plot(k, curve.measured, color=_HUES[0], linewidth=2.2, label="the factor")
+    axes.plot(k, curve.measured, color=HUES[0], linewidth=2.2, label="the factor")
     if curve.split_half is not None:
-        axes.plot(
-            k, curve.split_half, color=_HUES[0], linewidth=1.2, linestyle=":", label="from split halves"
-        )
+        axes.plot(k, curve.split_half, color=HUES[0], linewidth=1.2, linestyle=":", label="from split halves")
     axes.axvline(size, color=INK, linewidth=0.9, clip_on=False)
     left = size > 0.6 * k[-1]
     axes.text(
-        size, 1.02, f" 99 % at k = {size} ", fontsize=8, color=INK, ha="right" if left else "left", va="bottom",
-        transform=axes.get_xaxis_transform(),
+        size, 1.02, f" 99 % at k = {size} ", fontsize=8, color=INK, ha="right" if left else "left",
+        va="bottom", transform=axes.get_xaxis_transform(),
     )  # fmt: skip
     lowest = min(
         curve.measured.min(), curve.random[0].min(), 1 if curve.shuffled is None else curve.shuffled[0].min()
@@ -138,7 +135,8 @@ def _curve(axes: Axes, curve: Curve, size: int) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     axes.set_xlabel("k, components of the species' means", fontsize=8.5, color=MUTED)
-    _style(axes, "y")
+    style_axes(axes)
+    axes.tick_params(axis="y", labelcolor="black")
 
 
 _CURVE_HEAD = (
@@ -155,12 +153,3 @@ def _curve_rows(curves: Mapping[str, Curve]) -> list[Sequence[Any]]:
             shuffled = [""] * 3 if curve.shuffled is None else curve.shuffled[:, k].tolist()
             rows.append((name, k, float(curve.measured[k]), half, *curve.random[:, k].tolist(), *shuffled))
     return rows
-
-
-def _style(axes: Axes, grid: str = "x") -> None:
-    axes.grid(axis=grid, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(MUTED)
-    axes.tick_params(length=0, labelsize=8.5)
-    axes.tick_params(axis="x", labelcolor=MUTED)

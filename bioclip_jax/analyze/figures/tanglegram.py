@@ -1,4 +1,4 @@
-"""Two trees of the same leaves face to face: the embedding's and the taxonomy's."""
+"""Figures of the tree of life: a tanglegram of the embedding and the taxonomy, and agreement by rank."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from bioclip_jax.analyze.dendrogram import Node
-from bioclip_jax.analyze.plots import INK, MUTED, family_colors
+from bioclip_jax.plots import GRID, HUES, INK, MUTED, new_figure, save_figure, write_csv
 
-from .style import new_figure, save, write_csv
+from .embedding_map import family_colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,16 +23,20 @@ _ROW = 0.185  # inches a leaf
 
 
 def draw_tanglegram(
+    png: Path,
+    csv: Path,
     embedding: Node,
     taxonomy: Node,
     names: Sequence[str],
     groups: Sequence[str],
     grouped_by: str,
-    png: Path,
-    csv: Path,
+    *,
     title: str,
 ) -> None:
-    """Both trees, with a line from each leaf to its like; `names` and `groups` (the color) by the leaf's number."""
+    """Draw both trees face to face, a line between equal leaves.
+
+    names, groups: by leaf number; groups, of rank `grouped_by`, decide the color.
+    """
     order = taxonomy.leaves()
     colors = family_colors([groups[leaf] for leaf in order])
     height = 1.35 + _ROW * len(names)
@@ -45,42 +50,44 @@ def draw_tanglegram(
     figure.text(0.02, heads, "tree of the embedding", fontsize=9, color=MUTED, weight="bold")
     figure.text(0.81, heads, "tree of life", fontsize=9, color=MUTED, weight="bold", ha="right")
 
-    here = _draw_tree(left, embedding, towards=-1)
-    there = _draw_tree(right, taxonomy, towards=1)
+    left_rows = _draw_tree(left, embedding, root_on_left=True)
+    right_rows = _draw_tree(right, taxonomy, root_on_left=False)
     left.set_xlabel("cosine distance", fontsize=8, color=MUTED)
     right.set_xlabel("ranks up to the common ancestor", fontsize=8, color=MUTED)
     for axes in (left, right):
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(MUTED)
         axes.tick_params(length=0, labelsize=7.5, labelcolor=MUTED)
-    right.xaxis.set_major_locator(_whole_numbers())
+    right.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     size = 7.5 if len(names) <= 45 else 7
     middle.set_xlim(0, 1)
     middle.axis("off")
     widths = []
     for leaf, name in enumerate(names):
         shown = name if len(name) <= 27 else name[:26] + "…"
-        middle.text(0.01, here[leaf], shown, fontsize=size, va="center", color=INK, style="italic")
+        middle.text(0.01, left_rows[leaf], shown, fontsize=size, va="center", color=INK, style="italic")
         text = middle.text(
-            0.99, there[leaf], shown, fontsize=size, va="center", ha="right", color=INK, style="italic"
+            0.99, right_rows[leaf], shown, fontsize=size, va="center", ha="right", color=INK, style="italic"
         )
         widths.append(text.get_window_extent().width / middle.get_window_extent().width)
     wide = max(widths) + 0.03
     for leaf in range(len(names)):
         color = colors[groups[leaf]]
         middle.plot(
-            [wide, wide + 0.03, 0.97 - wide, 1 - wide], [here[leaf]] * 2 + [there[leaf]] * 2, color=color,
-            linewidth=1.6, alpha=0.85,
+            [wide, wide + 0.03, 0.97 - wide, 1 - wide], [left_rows[leaf]] * 2 + [right_rows[leaf]] * 2,
+            color=color, linewidth=1.6, alpha=0.85,
         )  # fmt: skip
     left.set(ylim=(len(names) - 0.4, -0.6), yticks=[])
     handles = [Line2D([], [], color=color, linewidth=2.4) for color in colors.values()]
     figure.legend(
         handles, [group or "unknown" for group in colors], title=grouped_by, loc="upper left", frameon=False,
-        bbox_to_anchor=(0.825, bottom + tall), labelcolor=INK, alignment="left", title_fontsize=8.5, fontsize=8,
-        borderaxespad=0, handlelength=1.2, labelspacing=0.35,
+        bbox_to_anchor=(0.825, bottom + tall), labelcolor=INK, alignment="left", title_fontsize=8.5,
+        fontsize=8, borderaxespad=0, handlelength=1.2, labelspacing=0.35,
     )  # fmt: skip
-    save(figure, png)
-    rows = [[names[leaf], groups[leaf], here[leaf] + 1, there[leaf] + 1] for leaf in range(len(names))]
+    save_figure(figure, png)
+    rows = [
+        [names[leaf], groups[leaf], left_rows[leaf] + 1, right_rows[leaf] + 1] for leaf in range(len(names))
+    ]
     write_csv(
         csv,
         ["leaf", grouped_by, "place_in_embedding", "place_in_taxonomy"],
@@ -88,62 +95,49 @@ def draw_tanglegram(
     )
 
 
-def _draw_tree(axes: Axes, tree: Node, towards: int) -> dict[int, int]:
-    """Draw with the root on the left (towards -1) or the right (1). Returns the places of the leaves."""
-    places = {leaf: place for place, leaf in enumerate(tree.leaves())}
+def _draw_tree(axes: Axes, tree: Node, *, root_on_left: bool) -> dict[int, int]:
+    """Draw the tree, and return the row of each leaf."""
+    rows = {leaf: row for row, leaf in enumerate(tree.leaves())}
     lines: list[list[tuple[float, float]]] = []
 
     def draw(node: Node) -> float:
         if not node.children:
-            return places[node.leaf]
-        at = [draw(child) for child in node.children]
-        lines.extend([[(child.height, y), (node.height, y)] for child, y in zip(node.children, at)])
-        lines.append([(node.height, min(at)), (node.height, max(at))])
-        return (min(at) + max(at)) / 2
+            return rows[node.leaf]
+        y = [draw(child) for child in node.children]
+        lines.extend([[(child.height, row), (node.height, row)] for child, row in zip(node.children, y)])
+        lines.append([(node.height, min(y)), (node.height, max(y))])
+        return (min(y) + max(y)) / 2
 
     root = draw(tree)
     top = tree.height or 1.0
     lines.append([(top, root), (1.04 * top, root)])
     axes.add_collection(LineCollection(lines, colors=INK, linewidths=1, capstyle="projecting"))
-    axes.set_xlim((1.06 * top, 0) if towards < 0 else (0, 1.06 * top))
-    return places
+    axes.set_xlim((1.06 * top, 0) if root_on_left else (0, 1.06 * top))
+    return rows
 
 
-def _whole_numbers() -> object:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(integer=True, nbins=7)
-
-
-def draw_ranks(ranks: dict[str, dict[str, float]], png: Path, csv: Path, title: str) -> None:
-    """For each rank, purity and nearest neighbors as bars, each with a mark where chance would be."""
-    from bioclip_jax.analyze.plots import _HUES, GRID
-
+def draw_ranks(png: Path, csv: Path, ranks: dict[str, dict[str, float]], *, title: str) -> None:
+    """Draw purity and nearest-neighbor agreement of each rank as bars, with marks at chance level."""
     figure = new_figure(7.6, 1.55 + 0.62 * len(ranks))
     height = figure.get_figheight()
     axes = figure.add_axes((0.12, 0.95 / height, 0.84, 0.62 * len(ranks) / height))
     figure.text(0.02, 1 - 0.3 / height, title, fontsize=10.5, color=INK)
-    for row, found in enumerate(ranks.values()):
+    for row, result in enumerate(ranks.values()):
         for shift, key, color, text in (
-            (-0.19, "purity", _HUES[0], "clusters: share of species of their cluster's commonest taxon"),
-            (0.19, "nearest_neighbor", _HUES[1], "nearest species is of the same taxon"),
+            (-0.19, "purity", HUES[0], "clusters: share of species of their cluster's most frequent taxon"),
+            (0.19, "nearest_neighbor", HUES[1], "nearest species is of the same taxon"),
         ):
-            at = row + shift
-            axes.barh(at, found[key], 0.34, color=color, label=None if row else text, zorder=2)
-            null = found[f"{key}_null"]
+            y = row + shift
+            axes.barh(y, result[key], 0.34, color=color, label=None if row else text, zorder=2)
+            null = result[f"{key}_null"]
             axes.plot(
-                [null, null], [at - 0.2, at + 0.2], color=INK, linewidth=2.2, zorder=3, solid_capstyle="butt",
+                [null, null], [y - 0.2, y + 0.2], color=INK, linewidth=2.2, zorder=3, solid_capstyle="butt",
                 label="with names shuffled" if not row and shift > 0 else None,
             )  # fmt: skip
             axes.text(
-                max(found[key], null) + 0.012,
-                at,
-                f"{100 * found[key]:.0f} %",
-                va="center",
-                fontsize=8.5,
-                color=INK,
-                zorder=4,
-            )
+                max(result[key], null) + 0.012, y, f"{100 * result[key]:.0f} %", va="center", fontsize=8.5,
+                color=INK, zorder=4,
+            )  # fmt: skip
     axes.set_yticks(range(len(ranks)), list(ranks), fontsize=9.5, color=INK)
     axes.set(xlim=(0, 1.07), ylim=(len(ranks) - 0.5, -0.5), xticks=np.linspace(0, 1, 6))
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -154,15 +148,16 @@ def draw_ranks(ranks: dict[str, dict[str, float]], png: Path, csv: Path, title: 
     for label in axes.get_yticklabels():
         label.set(color=INK, fontsize=9.5)
     handles, labels = axes.get_legend_handles_labels()
-    order = sorted(
-        range(len(labels)), key=lambda place: ("shuffled" in labels[place], "nearest" in labels[place])
-    )
+    order = sorted(range(len(labels)), key=lambda row: ("shuffled" in labels[row], "nearest" in labels[row]))
     figure.legend(
-        [handles[place] for place in order], [labels[place] for place in order], loc="lower left",
-        bbox_to_anchor=(0.11, 0.05 / height), ncols=1, frameon=False, fontsize=8, labelcolor=INK, labelspacing=0.3,
+        [handles[row] for row in order], [labels[row] for row in order], loc="lower left",
+        bbox_to_anchor=(0.11, 0.05 / height), ncols=1, frameon=False, fontsize=8, labelcolor=INK,
+        labelspacing=0.3,
     )  # fmt: skip
-    save(figure, png)
+    save_figure(figure, png)
     columns = list(next(iter(ranks.values())))
     write_csv(
-        csv, ["rank", *columns], [[rank, *(found[name] for name in columns)] for rank, found in ranks.items()]
+        csv,
+        ["rank", *columns],
+        [[rank, *(result[name] for name in columns)] for rank, result in ranks.items()],
     )

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bioclip_jax.analyze.stages import open_stages
+from bioclip_jax.analyze.checkpoint_series import open_stages
 from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
 from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.errors import UserError

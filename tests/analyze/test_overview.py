@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from bioclip_jax.analyze.figures.curves import plot_training_curve, smooth
+from bioclip_jax.analyze.figures.embedding_map import LabelPlacer, family_colors
 from bioclip_jax.analyze.overview import draw_overview, map_points, write_overview
-from bioclip_jax.analyze.plots import FreeRoom, family_colors, plot_training_curve, smooth
 from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
@@ -54,12 +55,12 @@ def test_names_and_thumbnails_never_overlap_nor_leave_the_picture(seed, number):
     rng = np.random.default_rng(seed)
     frame = Bbox([(0, 0), (500, 400)])
     points = rng.uniform(0, 400, (200, 2))
-    room = FreeRoom(frame, points)
+    placer = LabelPlacer(frame, points)
     boxes = []
     for _ in range(number):
         width, height = rng.uniform(10, 120), rng.uniform(10, 60)
         anchor = rng.uniform(0, 400, 2)
-        center = room.take(anchor, width, height, reach=80)
+        center = placer.place(anchor, width, height, reach=80)
         if center is not None:
             assert np.linalg.norm(center - anchor) <= 80 + 1e-6
             boxes.append(Bbox([center - (width / 2, height / 2), center + (width / 2, height / 2)]))
