@@ -202,7 +202,7 @@ def test_numbers_take_what_can_be_read_as_one():
     np.testing.assert_array_equal(found.numbers("flag"), [1, 0, np.nan, 1, 1])
     for value in ("long", "inf"):
         with pytest.raises(
-            UserError, match=f"column length of birds.parquet holds '{value}' in row 2, which is no number"
+            UserError, match=f"column length of birds.parquet holds '{value}' in row 2, which is not a number"
         ):
             known(length=["1", value]).numbers("length")
 
@@ -269,7 +269,7 @@ def test_a_source_gives_its_ranks_and_what_else_it_says(tmp_path, capsys):
     vectors = np.array([[2, 0], [0, 3], [0, 0]], np.float32)
     labelled = LabeledEmbeddings(vectors, [source[place] for place in (0, 2, 3)], np.array([0, 2, 3]), {})
     found = of_labelled(labelled, source, "MODEL")
-    assert "left out: 1 images without a usable vector" in capsys.readouterr().err
+    assert "skipped 1 images without a usable vector" in capsys.readouterr().err
     np.testing.assert_array_equal(found.vectors, [[1, 0], [0, 1]])
     assert found.species().tolist() == ["Corvus corax", "Corvus corone"]
     assert found.texts("class").tolist() == ["Aves", "Aves"], "class is a rank"
