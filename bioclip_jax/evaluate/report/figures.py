@@ -42,7 +42,7 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
         return
     from matplotlib.lines import Line2D
 
-    from bioclip_jax.analyze import GRID, INK, MUTED
+    from bioclip_jax.plots import GRID, INK, MUTED
 
     y_positions, headings, height = _layout(rows)
     top, bottom = 0.75, 0.6
@@ -101,7 +101,7 @@ def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
     """Draw scores against training steps as a PNG, one panel for each of `curves`; no file for no curve."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    from bioclip_jax.analyze import GRID, INK, MUTED
+    from bioclip_jax.plots import GRID, INK, MUTED
 
     curves = {name: sorted(curve) for name, curve in curves.items() if curve}
     if not curves:
