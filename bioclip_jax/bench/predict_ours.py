@@ -62,7 +62,7 @@ class Tasks:
         Returns {"share": of the taxa that have a probability above 1e-9, mean of a few images; "widths": how
         many lineages each rank has}.
         """
-        from bioclip_jax.predict.taxa import TaxaHead, read_names
+        from bioclip_jax.predict.taxa import TaxonEmbeddings, read_names
 
         from .synthetic_taxa import SyntheticTaxa
 
@@ -79,10 +79,10 @@ class Tasks:
         def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for start in range(0, count, _BLOCK):
                 rows = np.arange(start, min(start + _BLOCK, count))
-                yield rows, taxa.vectors[names.place[rows]]
+                yield rows, taxa.vectors[names.source_index[rows]]
 
         identity = {"dim": loaded.config.embed_dim, "fingerprint": loaded.fingerprint}
-        TaxaHead.write(place / "taxa.safetensors", names, blocks(), about={"model": model}, **identity)
+        TaxonEmbeddings.write(place / "taxa.safetensors", names, blocks(), about={"model": model}, **identity)
         chosen = np.linspace(0, count - 1, min(subset, count), dtype=int)
         species = [names.row(int(row), Rank.SPECIES)["species"] for row in chosen]
         (place / "subset.csv").write_text("\n".join(["species", *species]) + "\n", encoding="utf-8")
@@ -103,9 +103,9 @@ class Tasks:
 
     def open_head(self) -> dict[str, Any]:
         """The head once more, without the model."""
-        from bioclip_jax.predict.taxa import TaxaHead
+        from bioclip_jax.predict.taxa import TaxonEmbeddings
 
-        return _timed(lambda: TreeOfLifeClassifier(self._model, TaxaHead.open(self._head)))[1]
+        return _timed(lambda: TreeOfLifeClassifier(self._model, TaxonEmbeddings.open(self._head)))[1]
 
     def predict(
         self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None

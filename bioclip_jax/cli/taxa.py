@@ -63,7 +63,7 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.pipeline.sources import data_files
     from bioclip_jax.predict import load_model
     from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
-    from bioclip_jax.predict.taxa import calibrate_temperature, doubts
+    from bioclip_jax.predict.taxa import calibrate_temperature, calibration_warnings
 
     register_datasets()
     read = {"labeled data": data_files(arguments.data), "the head of taxa": arguments.taxa}
@@ -79,8 +79,8 @@ def taxa_calibrate(arguments: argparse.Namespace) -> Result:
                 f"{time}, {name}": value for name, value in result[time].items() if name != "reliability"
             }
         print_result(figures)
-    for doubt in doubts(result):
-        print(f"warning: {doubt}", file=sys.stderr)
+    for warning in calibration_warnings(result):
+        print(f"warning: {warning}", file=sys.stderr)
     return result
 
 

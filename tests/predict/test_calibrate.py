@@ -19,16 +19,14 @@ from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.taxa import calibrate as calibrate_module
 from bioclip_jax.predict.taxa.calibrate import (
-    BINS,
     Likelihood,
     calibrate_temperature,
-    calibration_error,
-    doubts,
+    calibration_warnings,
     read_temperature,
-    reliability,
 )
-from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 from bioclip_jax.predict.taxa.names import TaxaNames
+from bioclip_jax.predict.taxa.reliability import BINS, calibration_error, reliability_bins
 from bioclip_jax.predict.taxa.score import TaxaScorer
 
 SPECIES = 6
@@ -73,8 +71,12 @@ def classifier(model, tmp_path_factory):
     names = TaxaNames.from_columns(columns | {"kingdom": ["Animalia"] * SPECIES})
     path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
     rows = np.arange(SPECIES)
-    TaxaHead.write(
-        path, names, [(rows, vectors[names.place])], dim=vectors.shape[1], fingerprint=model.fingerprint
+    TaxonEmbeddings.write(
+        path,
+        names,
+        [(rows, vectors[names.source_index])],
+        dim=vectors.shape[1],
+        fingerprint=model.fingerprint,
     )
     return TreeOfLifeClassifier(model, path)
 
@@ -90,14 +92,14 @@ def test_the_temperature_makes_the_right_species_likelier(classifier, labelled, 
     assert after["accuracy"] == before["accuracy"], "a temperature changes no order"
     assert after["nll"] < before["nll"], f"{before['nll']} before, {after['nll']} after"
     assert result["improves"] and result["gain"] == pytest.approx(before["nll"] - after["nll"])
-    assert result["images"] == 60 and result["left_out"] == 0 and not doubts(result)
+    assert result["images"] == 60 and result["left_out"] == 0 and not calibration_warnings(result)
     assert sum(row["images"] for row in after["reliability"]) == 60
     assert after["ece"]["kingdom"] < 1e-3, "there is one kingdom, so its score is 1 and right"
     found = read_temperature(str(tmp_path / "calibration.json"), classifier.model.fingerprint)
     assert found == result["temperature"] != 1.0
     with pytest.raises(UserError, match="another model"):
         read_temperature(str(tmp_path / "calibration.json"), "0" * 64)
-    with pytest.raises(UserError, match="no number"):
+    with pytest.raises(UserError, match="is not a number"):
         read_temperature(str(labelled / "metadata.csv"), "")
 
 
@@ -150,10 +152,12 @@ class Synthetic:
         names = TaxaNames.from_columns(
             columns | {"genus": ["G"] * 24, "species": [f"s{n:02}" for n in range(24)]}
         )
-        self.vectors = self.vectors[names.place]
+        self.vectors = self.vectors[names.source_index]
         path = folder / "taxa.safetensors"
-        TaxaHead.write(path, names, [(np.arange(24), self.vectors)], dim=16, fingerprint=model.fingerprint)
-        self.head, self.names, self.scale = TaxaHead.open(path), names, scale
+        TaxonEmbeddings.write(
+            path, names, [(np.arange(24), self.vectors)], dim=16, fingerprint=model.fingerprint
+        )
+        self.head, self.names, self.scale = TaxonEmbeddings.open(path), names, scale
         features = rng.standard_normal((images, 16)).astype(np.float32)
         self.features = features / np.linalg.norm(features, axis=1, keepdims=True)
         logits = scale * self.features @ self.vectors.T
@@ -209,7 +213,7 @@ def test_scores_that_are_too_sharp_or_too_flat_are_mended(model, tmp_path, monke
 def test_scores_that_are_right_already_are_left_alone(model, tmp_path, monkeypatch):
     result = calibrated(Synthetic(model, tmp_path, 83), tmp_path, monkeypatch)
     assert not result["improves"] and result["temperature"] == 1.0 != result["fitted_temperature"]
-    [doubt] = doubts(result)
+    [doubt] = calibration_warnings(result)
     figures = (result["before"]["nll"], result["after"]["nll"], result["gain_error"])
     assert all(f"{figure:.3f}" in doubt for figure in figures) and "83 images" in doubt, doubt
 
@@ -260,7 +264,7 @@ def test_a_fit_between_the_steps_is_that_of_a_plain_search(model, tmp_path):
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50))
 def test_reliability_counts_every_image_once(answers):
     confidence, right = (np.array(part) for part in zip(*answers))
-    bins = reliability(confidence.astype(float), right)
+    bins = reliability_bins(confidence.astype(float), right)
     assert len(bins) == BINS and sum(row["images"] for row in bins) == len(answers)
     assert sum(row["images"] * row["accuracy"] for row in bins) == pytest.approx(right.sum())
     assert 0 <= calibration_error(bins) <= 1
@@ -268,4 +272,6 @@ def test_reliability_counts_every_image_once(answers):
 
 def test_calibration_error_of_one_bin():
     # Four answers at 0.9, of which two are right: |0.5 - 0.9|.
-    assert calibration_error(reliability(np.full(4, 0.9), np.array([1, 1, 0, 0], bool))) == pytest.approx(0.4)
+    assert calibration_error(
+        reliability_bins(np.full(4, 0.9), np.array([1, 1, 0, 0], bool))
+    ) == pytest.approx(0.4)

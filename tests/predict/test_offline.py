@@ -16,7 +16,7 @@ from PIL import Image
 
 import bioclip_jax
 from bioclip_jax.predict.taxa.build import build_taxa
-from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 
 COMMANDS = Path(__file__).with_name("offline_commands.py")
 TAXA = """kingdom,phylum,class,order,family,genus,species,common_name
@@ -45,8 +45,8 @@ def home(model_directory, tmp_path_factory) -> Path:
     (home / "names.csv").write_text(TAXA)
     model = bioclip_jax.load_model(model_directory)
     build_taxa(str(home / "names.csv"), model, home / "taxa.safetensors")
-    head = TaxaHead.open(home / "taxa.safetensors")
-    order = np.argsort(head.names.place)
+    head = TaxonEmbeddings.open(home / "taxa.safetensors")
+    order = np.argsort(head.names.source_index)
     np.save(home / "txt_emb_species.npy", np.ascontiguousarray(head.rows(order).T))
     taxa = [head.names.taxon(row) for row in order]
     names = [[list(taxon.lineage()), taxon.common_name] for taxon in taxa]
@@ -109,7 +109,7 @@ def test_everything_works_without_a_network(home):
     assert {row["common_name"] for row in rows("species.csv")} == {"apple", "lion", "great tit"}
     assert {row["family"] for row in rows("family.csv")} == {"Felidae", "Paridae"}
     assert [row["species"] for row in rows("taxa.csv")] == ["Malus domestica", "Panthera leo", "Parus major"]
-    assert len(TaxaHead.open(home / "complete.safetensors")) == 3, "the Hub's names are not the default"
+    assert len(TaxonEmbeddings.open(home / "complete.safetensors")) == 3, "the Hub's names are not the default"
     near = rows("near.csv")
     assert near[0]["path"].endswith("1.png") and float(near[0]["score"]) == pytest.approx(1, abs=1e-4)
     # pybioclip squashes what the two published models see; the small model's own transform crops.

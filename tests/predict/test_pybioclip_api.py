@@ -18,7 +18,7 @@ from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.taxa.build import build_taxa
 from bioclip_jax.predict.taxa.encode import Recipe
-from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "classifiers_peer.py"
 GIVEN = ["apple", "", " apple ", "pear", "pear", "  "]
@@ -85,13 +85,13 @@ def theirs(published, images, folder, model_directory, peer_environment) -> dict
 
 
 @pytest.fixture(scope="module")
-def head(published, model, folder) -> TaxaHead:
+def head(published, model, folder) -> TaxonEmbeddings:
     # One prompt checks that the names fit; that these vectors are not of its making does not matter here.
     path = folder / "taxa.safetensors"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bioclip_jax.predict.taxa.build.check_pairing", lambda *given: Recipe(given[3]))
         build_taxa(published, model, path)
-    return TaxaHead.open(path, model.fingerprint)
+    return TaxonEmbeddings.open(path, model.fingerprint)
 
 
 def scores(rows: list[dict], *names: str) -> dict:
@@ -147,7 +147,7 @@ def test_predict_says_how_many_taxa_cannot_be_predicted(
     assert main([*command, str(folder / "complete.safetensors")]) == 0
     assert "cannot be predicted" not in capsys.readouterr().err
     assert (
-        np.linalg.norm(TaxaHead.open(folder / "complete.safetensors").rows(np.arange(TAXA)), axis=1) > 0.99
+        np.linalg.norm(TaxonEmbeddings.open(folder / "complete.safetensors").rows(np.arange(TAXA)), axis=1) > 0.99
     ).all()
 
 

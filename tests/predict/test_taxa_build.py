@@ -13,10 +13,10 @@ import pytest
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.model import Model, load_model
-from bioclip_jax.predict.taxa.build import _names_in, build_taxa
-from bioclip_jax.predict.taxa.head import WITHOUT_VECTOR, TaxaHead
+from bioclip_jax.predict.taxa.build import _read_distinct, build_taxa
+from bioclip_jax.predict.taxa.embeddings import WITHOUT_VECTOR, TaxonEmbeddings
 from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.precision import rounding_effect
+from bioclip_jax.predict.taxa.quantization import rounding_effect
 from bioclip_jax.predict.zero_shot import class_embeddings
 from bioclip_jax.text import Taxon
 
@@ -49,7 +49,7 @@ def texts_of(model, *texts, templates=ONE):
 
 
 def check_table_head(path, model):
-    head = TaxaHead.open(path, model.fingerprint)
+    head = TaxonEmbeddings.open(path, model.fingerprint)
     assert [head.names.row(i)["species"] for i in range(len(head))] == ["Felis catus", "Malus domestica"]
     assert head.names.row(0)["common_name"] == "domestic cat"
     expected = texts_of(model, f"{CAT} domestic cat", "Plantae Rosales Malus domestica")
@@ -90,7 +90,7 @@ def test_other_spellings_of_a_taxon_are_doubles(tmp_path):
         ("Plantae", "unknown", "Isoëtes lacustris"),
     ]
     (tmp_path / "names.csv").write_text("\n".join(map(",".join, [("kingdom", "genus", "species"), *rows])))
-    names, counts = _names_in(str(tmp_path / "names.csv"))
+    names, counts = _read_distinct(str(tmp_path / "names.csv"))
     assert [names.taxon(row) for row in range(len(names))] == [
         Taxon(kingdom="Plantae", genus="Isoëtes", species="lacustris")
     ]
@@ -119,7 +119,7 @@ def test_shards_give_the_taxa_of_their_captions(model, tmp_path):
                 tar.addfile(member, io.BytesIO(data))
     result = build_taxa(str(tmp_path / "0.tar"), model, tmp_path / "t.safetensors", templates=ONE)
     assert (result["taxa"], result["unnamed"]) == (1, 1)
-    head = TaxaHead.open(tmp_path / "t.safetensors")
+    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
     np.testing.assert_allclose(
         head.rows(np.arange(1)), texts_of(model, "Animalia Felis catus cat"), atol=1e-5
     )
@@ -131,7 +131,7 @@ def test_the_model_has_its_head_beside_it_in_all_templates(model_directory, tmp_
     (tmp_path / "names.csv").write_text("genus,species\nFelis,catus\n")
     result = build_taxa(tmp_path / "names.csv", model)
     assert result["output"] == str(directory / "taxa.safetensors")
-    head = TaxaHead.open(directory / "taxa.safetensors")
+    head = TaxonEmbeddings.open(directory / "taxa.safetensors")
     label = class_embeddings(model.encode_text, ["Felis catus"])
     np.testing.assert_allclose(head.rows(np.arange(1)), label, atol=1e-5)
     assert head.about["templates"] == "openai 80" and head.about["model"] == model.source
@@ -165,8 +165,10 @@ def published(model, tmp_path):
 def test_published_embeddings_keep_every_column_with_its_name(model, published, tmp_path, order):
     result = build_taxa(published.write(order), model, tmp_path / "t.safetensors", templates=ONE)
     assert (result["taxa"], result["doubles"], result["notes"]) == (12, 0, [])
-    head = TaxaHead.open(tmp_path / "t.safetensors", model.fingerprint)
-    np.testing.assert_allclose(head.rows(np.arange(12)), published.columns.T[head.names.place], atol=1e-6)
+    head = TaxonEmbeddings.open(tmp_path / "t.safetensors", model.fingerprint)
+    np.testing.assert_allclose(
+        head.rows(np.arange(12)), published.columns.T[head.names.source_index], atol=1e-6
+    )
     species = [f"{ranks[5]} {ranks[6]}" for ranks, _ in published.names]
     assert head.names.label_table()["species"].to_pylist() == species
 
@@ -187,8 +189,8 @@ def test_zero_columns_and_lengths_stay_as_published_unless_completed(
     assert result["notes"][0].startswith("3 of 12 taxa have no embedding in ")
     assert result["notes"][1].startswith("1 of 12 embeddings in ")
     assert capsys.readouterr().err.count("note: ") == 2
-    head = TaxaHead.open(tmp_path / "t.safetensors")
-    np.testing.assert_allclose(head.rows(np.arange(12)), right.T[head.names.place], atol=1e-5)
+    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
+    np.testing.assert_allclose(head.rows(np.arange(12)), right.T[head.names.source_index], atol=1e-5)
     assert head.about.get(WITHOUT_VECTOR) == (None if complete else "3")
 
 
@@ -196,9 +198,9 @@ def test_names_alone_are_embedded(model, published, tmp_path):
     published.write()
     result = build_taxa(published.npy.with_suffix(".json"), model, tmp_path / "t.safetensors", templates=ONE)
     assert (result["taxa"], result["doubles"]) == (11, 1)
-    head = TaxaHead.open(tmp_path / "t.safetensors")
+    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
     once = np.delete(published.columns.T, 10, axis=0)
-    np.testing.assert_allclose(head.rows(np.arange(11)), once[head.names.place], atol=1e-5)
+    np.testing.assert_allclose(head.rows(np.arange(11)), once[head.names.source_index], atol=1e-5)
 
 
 def wrong_pairs(published):
@@ -232,13 +234,13 @@ def six_ranks(published):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (wrong_pairs, "does not fit: of 12 names"),
-        (another_model, "does not fit: of 12 names"),
+        (wrong_pairs, "does not fit the model: its embeddings of 12 names"),
+        (another_model, "does not fit the model: its embeddings of 12 names"),
         (another_width, r"holds vectors of \d+ numbers, the model's have"),
         (one_name_less, "holds 12 taxa, .*json names 11"),
         (only_zeros, "only zeros"),
-        (other_json, "is no list of"),
-        (six_ranks, "is no list of"),
+        (other_json, "is not a list of"),
+        (six_ranks, "is not a list of"),
     ],
 )
 def test_published_embeddings_that_do_not_fit_are_told(model, published, tmp_path, spoil, message):
@@ -261,7 +263,7 @@ def test_damaged_published_files_are_told(model, published, tmp_path):
     published.npy.with_suffix(".json").write_text(text[:-30])
     assert "ends too early" in message()
     published.npy.with_suffix(".json").unlink()
-    assert "holds the names of the embeddings" in message()
+    assert "has the names of the embeddings" in message()
     published.npy.with_suffix(".json").write_text(text)
     published.npy.write_bytes(b"no array")
     assert "is not a readable .npy" in message()
@@ -270,11 +272,11 @@ def test_damaged_published_files_are_told(model, published, tmp_path):
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_fewer_bits_say_what_they_change(model, published, tmp_path, dtype):
     result = build_taxa(published.write(), model, tmp_path / "t.safetensors", dtype=dtype, templates=ONE)
-    head = TaxaHead.open(tmp_path / "t.safetensors")
+    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
     assert head.dtype == result["dtype"] == dtype
     assert 0 <= result["top1_agreement"] <= 1 and 0 <= result["max_score_difference"] <= 1
     assert float(head.about["top1_agreement"]) == pytest.approx(result["top1_agreement"], rel=1e-4)
-    exact = published.columns.T[head.names.place]
+    exact = published.columns.T[head.names.source_index]
     np.testing.assert_allclose(head.rows(np.arange(12)), exact, atol=np.abs(exact).max() / 250)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy", ".safetensors"], (
         "leftovers"
@@ -289,8 +291,8 @@ def test_the_effect_of_rounding_is_that_of_all_scores_at_once(tmp_path):
     vectors[1::2] = vectors[::2] + 0.001 * vectors[1::2]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     names = TaxaNames.from_columns({"species": [f"{i:06}" for i in range(count)]})
-    TaxaHead.write(tmp_path / "t", names, [(np.arange(count), vectors)], dim=dim, fingerprint="f")
-    head = TaxaHead.open(tmp_path / "t")
+    TaxonEmbeddings.write(tmp_path / "t", names, [(np.arange(count), vectors)], dim=dim, fingerprint="f")
+    head = TaxonEmbeddings.open(tmp_path / "t")
     coarse, fine = (rounding_effect(head, dtype, scale) for dtype in ("int8", "float32"))
     assert fine == {"top1_agreement": 1, "max_score_difference": 0}
     assert 0.4 < coarse["top1_agreement"] < 0.9 and 0 < coarse["max_score_difference"] < 0.1
@@ -331,7 +333,7 @@ def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
     [
         ("a.csv", "name,common_name\nx,y\n", "none of the columns kingdom, .*only name, common_name"),
         ("b.csv", "genus,species\n", "has no rows"),
-        ("c.csv", "genus,common_name\n,cat\n", "names no taxon"),
+        ("c.csv", "genus,common_name\n,cat\n", "has no taxon"),
         ("d.csv", "", "is empty"),
         ("e.parquet", "no parquet", "not a readable Parquet"),
         ("f.txt", "Felis catus\n", "neither a tar nor"),
@@ -347,9 +349,9 @@ def test_sources_without_taxa_are_told(model, tmp_path, name, text, message):
 
 
 def test_wrong_arguments_are_told(model, bundle, table, tmp_path):
-    with pytest.raises(UserError, match="the type 'int4' does not exist"):
+    with pytest.raises(UserError, match="taxa cannot be stored as 'int4'"):
         build_taxa(table, model, tmp_path / "t.safetensors", dtype="int4")
-    with pytest.raises(UserError, match="name a file with --output"):
+    with pytest.raises(UserError, match="give a file with --output"):
         build_taxa(table, Model(bundle))
     with pytest.raises(UserError, match="folder of the output"):
         build_taxa(table, model, tmp_path / "nowhere" / "t.safetensors")
@@ -378,8 +380,8 @@ GBIF = (
     ],
 )
 def test_lists_of_names_of_any_kind(tmp_path, name, text, expected):
-    from bioclip_jax.predict.taxa.build import _names_in
+    from bioclip_jax.predict.taxa.build import _read_distinct
 
     (tmp_path / name).write_text(text)
-    names, _ = _names_in(str(tmp_path / name))
+    names, _ = _read_distinct(str(tmp_path / name))
     assert [names.taxon(row).taxonomic_name for row in range(len(names))] == expected

@@ -13,8 +13,8 @@ import bioclip_jax
 from bioclip_jax.convert import import_model
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.taxa.build import build_taxa
-from bioclip_jax.predict.taxa.find import open_taxa
-from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
+from bioclip_jax.predict.taxa.load import open_taxa
 
 TAXA = """kingdom,phylum,class,order,family,genus,species,common_name
 Plantae,Tracheophyta,Magnoliopsida,Rosales,Rosaceae,Malus,domestica,apple
@@ -31,8 +31,8 @@ def embeddings(model_directory, tmp_path_factory) -> tuple[Path, Path]:
     build_taxa(
         str(folder / "names.csv"), bioclip_jax.load_model(model_directory), folder / "taxa.safetensors"
     )
-    head = TaxaHead.open(folder / "taxa.safetensors")
-    order = np.argsort(head.names.place)
+    head = TaxonEmbeddings.open(folder / "taxa.safetensors")
+    order = np.argsort(head.names.source_index)
     np.save(folder / "e.npy", np.ascontiguousarray(head.rows(order).T))
     taxa = [head.names.taxon(row) for row in order]
     (folder / "e.json").write_text(json.dumps([[list(taxon.lineage()), taxon.common_name] for taxon in taxa]))
@@ -72,7 +72,7 @@ def test_embeddings_are_found_by_the_models_name(
     for place in (f"hf-hub:{name}", import_model(f"hf-hub:{name}", tmp_path / "imported")):
         head = open_taxa(bioclip_jax.load_model(place))
         np.testing.assert_allclose(
-            head.rows(np.argsort(head.names.place)).T, np.load(embeddings[0]), atol=1e-6
+            head.rows(np.argsort(head.names.source_index)).T, np.load(embeddings[0]), atol=1e-6
         )
 
 
@@ -111,6 +111,6 @@ def test_newer_embeddings_are_completed_by_their_own_recipe(model_directory, tmp
     np.save(tmp_path / "e.npy", columns)
     (tmp_path / "e.json").write_text(json.dumps([[row[:7], row[7]] for row in rows]))
     build_taxa(str(tmp_path / "e.npy"), model, tmp_path / "taxa.safetensors", complete=True)
-    head = TaxaHead.open(tmp_path / "taxa.safetensors")
-    np.testing.assert_allclose(head.rows(np.argsort(head.names.place)).T, expected, atol=1e-5)
+    head = TaxonEmbeddings.open(tmp_path / "taxa.safetensors")
+    np.testing.assert_allclose(head.rows(np.argsort(head.names.source_index)).T, expected, atol=1e-5)
     assert head.about["templates"] == "an image of {}." and "with common name" in head.about["text_type"]

@@ -23,9 +23,9 @@ from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.classifiers.explanation import RankAnswer, backed_off
 from bioclip_jax.predict.taxa.build import build_taxa
-from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.score import TaxaScorer, largest
+from bioclip_jax.predict.taxa.score import TaxaScorer, top_k_indices
 from bioclip_jax.text import Taxon
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "tree_of_life_peer.py"
@@ -55,16 +55,16 @@ def published(model, taxa, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def head(model, taxa, published, tmp_path_factory) -> TaxaHead:
+def head(model, taxa, published, tmp_path_factory) -> TaxonEmbeddings:
     """The same, as a head."""
     vectors = np.load(published / "txt_emb_species.npy").T
     names = TaxaNames.from_rows((*taxon.lineage(), taxon.common_name) for taxon in taxa)
     path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
     rows = np.arange(len(names))
-    TaxaHead.write(
-        path, names, [(rows, vectors[names.place])], dim=vectors.shape[1], fingerprint=model.fingerprint
+    TaxonEmbeddings.write(
+        path, names, [(rows, vectors[names.source_index])], dim=vectors.shape[1], fingerprint=model.fingerprint
     )
-    return TaxaHead.open(path, model.fingerprint)
+    return TaxonEmbeddings.open(path, model.fingerprint)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_the_explanation_holds_the_same_numbers(model, head, photographs):
 
 def write_head(
     path: Path, rng: np.random.Generator, taxa: int, dim: int, dtype: str = "float32", fingerprint: str = "f"
-) -> TaxaHead:
+) -> TaxonEmbeddings:
     """Random vectors, of taxa in a small random tree."""
     genus = rng.integers(0, max(1, taxa // 3), taxa)
     columns = {"genus": [f"G{n}" for n in genus], "species": [f"s{n}" for n in range(taxa)]}
@@ -180,8 +180,8 @@ def write_head(
     names = TaxaNames.from_columns(columns)
     vectors = rng.standard_normal((taxa, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    TaxaHead.write(path, names, [(np.arange(taxa), vectors)], dim=dim, fingerprint=fingerprint, dtype=dtype)
-    return TaxaHead.open(path)
+    TaxonEmbeddings.write(path, names, [(np.arange(taxa), vectors)], dim=dim, fingerprint=fingerprint, dtype=dtype)
+    return TaxonEmbeddings.open(path)
 
 
 @settings(max_examples=12)
@@ -252,7 +252,7 @@ def test_a_pass_over_the_head_leaves_no_pages_behind(tmp_path):
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 50))
 def test_the_largest_come_first_and_of_equals_the_first(values, k):
     values = np.array(values, np.float32)
-    assert largest(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
+    assert top_k_indices(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
 
 
 def test_a_rank_without_a_name_is_no_answer():

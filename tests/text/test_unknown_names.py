@@ -14,7 +14,7 @@ from bioclip_jax.evaluate import candidates
 from bioclip_jax.pipeline import train_batches
 from bioclip_jax.pipeline.images import CAUSES
 from bioclip_jax.pipeline.sources import RecordWriter, open_source
-from bioclip_jax.predict.taxa.build import _names_in
+from bioclip_jax.predict.taxa.build import _read_distinct
 from bioclip_jax.text.captions import DRAWN_TYPES, CaptionConfig, captions_from_taxon
 from bioclip_jax.text.taxon import RANKS, Taxon
 from bioclip_jax.text.tokenizer import Tokenizer
@@ -114,6 +114,6 @@ def test_classes_of_an_evaluation_are_known_names(data):
 
 
 def test_a_head_has_the_known_taxa_alone(data):
-    names, counts = _names_in(str(data))
+    names, counts = _read_distinct(str(data))
     assert {names.taxon(row) for row in range(len(names))} == {APPLE, ROSE}
     assert counts == {"doubles": 0, "unnamed": 2}

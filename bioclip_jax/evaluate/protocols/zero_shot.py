@@ -118,6 +118,6 @@ def _by_rank(ranked: RankedPredictions) -> dict[str, dict[str, Any]]:
 
 
 def _ece(confidence: np.ndarray, correct: np.ndarray) -> float:
-    from bioclip_jax.predict.taxa import calibration_error, reliability
+    from bioclip_jax.predict.taxa import calibration_error, reliability_bins
 
-    return calibration_error(reliability(confidence, correct))
+    return calibration_error(reliability_bins(confidence, correct))

@@ -16,14 +16,14 @@ from bioclip_jax.predict.model import Model, as_images
 from bioclip_jax.predict.preprocess import ImageLike
 from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
 from bioclip_jax.predict.taxa import (
-    TaxaHead,
     TaxaNames,
     TaxaScorer,
-    largest,
+    TaxonEmbeddings,
     open_taxa,
     read_subset,
-    rows_of,
-    within,
+    rows_named,
+    rows_within,
+    top_k_indices,
 )
 
 from .base import (
@@ -59,7 +59,7 @@ class TreeOfLifeClassifier(BaseClassifier):
     def __init__(
         self,
         model: Model | str | os.PathLike[str] | None = None,
-        taxa: TaxaHead | str | os.PathLike[str] | None = None,
+        taxa: TaxonEmbeddings | str | os.PathLike[str] | None = None,
         *,
         temperature: float = 1.0,
         **options: Any,
@@ -88,17 +88,17 @@ class TreeOfLifeClassifier(BaseClassifier):
     @property
     def txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
         """The vectors of all taxa, a column each in the order of get_label_data, whatever filter is applied."""
-        return self.head.rows(np.argsort(self.head.names.place)).T
+        return self.head.rows(np.argsort(self.head.names.source_index)).T
 
     def get_txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
         """The vectors of the taxa that are chosen, a column each in the order of get_label_data."""
         if self._rows is None:
             return self.txt_embeddings
-        return self.head.rows(self._rows[np.argsort(self.names.place)]).T
+        return self.head.rows(self._rows[np.argsort(self.names.source_index)]).T
 
     def _logits(self, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n taxa"]:
         # Over all taxa, whatever filter is applied: so does pybioclip's forward.
-        place, scale = self.head.names.place, self.model.logit_scale / self.temperature
+        place, scale = self.head.names.source_index, self.model.logit_scale / self.temperature
         logits = np.empty((len(features), len(place)), np.float32)
         for start in range(0, len(place), _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, len(place)))
@@ -112,7 +112,7 @@ class TreeOfLifeClassifier(BaseClassifier):
                 f"the names are {user_values!r}; give a list of texts, such as [{user_values!r}]"
             )
         keep = np.zeros(len(self.head.names), bool)
-        keep[self.head.names.place[rows_of(self.head.names, rank, list(user_values))]] = True
+        keep[self.head.names.source_index[rows_named(self.head.names, rank, list(user_values))]] = True
         return keep
 
     def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> Bool[np.ndarray, " taxa"]:
@@ -129,7 +129,7 @@ class TreeOfLifeClassifier(BaseClassifier):
             raise InvalidValue(
                 f"the filter has {keep.size} values for {len(self.head.names)} taxa; give one for each"
             )
-        self._choose(np.flatnonzero(keep[self.head.names.place]))
+        self._choose(np.flatnonzero(keep[self.head.names.source_index]))
 
     def choose(
         self,
@@ -146,9 +146,9 @@ class TreeOfLifeClassifier(BaseClassifier):
         """
         rows = None
         if subset is not None:
-            rows = rows_of(self.head.names, subset[0], list(subset[1]), skip_unknown=skip_unknown)
+            rows = rows_named(self.head.names, subset[0], list(subset[1]), skip_unknown=skip_unknown)
         if within_taxon is not None:
-            below = within(self.head.names, within_taxon)
+            below = rows_within(self.head.names, within_taxon)
             rows = below if rows is None else np.intersect1d(rows, below, assume_unique=True)
             if not len(rows):
                 raise UserError(f"no taxon of the subset lies within {within_taxon}; choose another of them")
@@ -234,7 +234,7 @@ class TreeOfLifeClassifier(BaseClassifier):
                 def species_scores(
                     rows_: Int[np.ndarray, " rows"], image: int = place
                 ) -> Float32[np.ndarray, " rows"]:
-                    logits = scorer.logits_of(rows_, features[image])
+                    logits = scorer.logits(rows_, features[image])
                     return np.minimum(np.exp(logits - totals.largest[image]) / totals.sum[image], 1)
 
                 lineages = {
@@ -292,7 +292,7 @@ class TreeOfLifeClassifier(BaseClassifier):
             rows, scores = scorer.best_species(features, totals, k)
         else:
             sums = scorer.rank_sums(features, totals, rank, min_prob)
-            best = [largest(sums[:, image], k) for image in range(len(names))]
+            best = [top_k_indices(sums[:, image], k) for image in range(len(names))]
             rows = [scorer.names.starts(rank)[groups] for groups in best]
             scores = [sums[groups, image] for image, groups in enumerate(best)]
         for name, rows_, scores_ in zip(names, rows, scores):

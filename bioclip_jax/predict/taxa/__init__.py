@@ -1,4 +1,4 @@
-"""Embeddings of taxa: build, load, select, score and calibrate."""
+"""Embeddings of taxa: build, load, filter, score and calibrate."""
 
 import lazy_loader
 
@@ -6,19 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "build": ["build_taxa"],
-        "calibrate": [
-            "calibrate_temperature",
-            "calibration_error",
-            "doubts",
-            "read_temperature",
-            "reliability",
-        ],
-        "find": ["open_taxa"],
-        "head": ["TaxaHead", "WITHOUT_VECTOR"],
-        "listing": ["list_taxa"],
+        "calibrate": ["calibrate_temperature", "calibration_warnings", "read_temperature"],
+        "embeddings": ["TaxonEmbeddings", "WITHOUT_VECTOR"],
+        "filter": ["read_subset", "rows_named", "rows_within"],
+        "load": ["list_taxa", "open_taxa"],
         "names": ["TaxaNames"],
         "published": ["read_names"],
-        "score": ["TaxaScorer", "largest"],
-        "select": ["read_subset", "rows_of", "within"],
+        "reliability": ["calibration_error", "reliability_bins"],
+        "score": ["TaxaScorer", "top_k_indices"],
     },
 )

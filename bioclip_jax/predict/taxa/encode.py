@@ -1,4 +1,4 @@
-"""What text a taxon is embedded by, and its vector."""
+"""Texts of taxa, and their embeddings."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from jaxtyping import Int
 from bioclip_jax.predict.progress import track
 from bioclip_jax.text import Taxon
 
-from .head import Block
+from .embeddings import Block
 from .names import TaxaNames
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
 
-# What separates the ranks from the common name: nothing but a blank in BioCLIP's and BioCLIP 2's published
-# embeddings, these words in those that TreeOfLife-toolbox's make_txt_embedding.py makes since, with one
-# template, as BioCLIP 2.5's.
+# Separator of ranks and common name: a space in the published embeddings of BioCLIP and BioCLIP 2, words in
+# those of TreeOfLife-toolbox's make_txt_embedding.py since, with one template, as for BioCLIP 2.5.
 PLAIN, IN_WORDS = " ", " with common name "
 TOOLBOX_TEMPLATES = ("an image of {}.",)
-# What the metadata of a head call such texts.
+# Descriptions of the texts in a file's metadata, by separator.
 TEXT_TYPES = {
     PLAIN: "known ranks from kingdom to species epithet, then the common name",
     IN_WORDS: "known ranks from kingdom to species epithet, then with common name",
 }
-# Taxa between two steps of the progress bar.
+# Taxa per step of the progress bar.
 _CHUNK = 128
 
 
 class Recipe(NamedTuple):
-    """The text of a taxon: the known ranks, `separator` and the common name, in each of `templates`."""
+    """Text of a taxon: its known ranks, `separator` and the common name, in each of `templates`."""
 
     templates: Sequence[str]
     separator: str = PLAIN
 
     def text(self, taxon: Taxon) -> str:
-        """The text without a template."""
+        """Return the text without a template."""
         return self.separator.join(filter(None, (taxon.taxonomic_name, taxon.common_name)))
 
 
@@ -48,7 +47,7 @@ TOOLBOX = Recipe(TOOLBOX_TEMPLATES, IN_WORDS)
 def encode_taxa(
     model: Model, names: TaxaNames, rows: Int[np.ndarray, " n"], recipe: Recipe, description: str
 ) -> Iterator[Block]:
-    """The unit vectors of these rows' taxa: the mean of their texts in all templates, in blocks, with a bar."""
+    """Yield blocks of unit vectors, each taxon's mean over all templates, with a progress bar."""
     from bioclip_jax.predict.zero_shot import class_embeddings
 
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]

@@ -1,4 +1,4 @@
-"""Probabilities over all taxa of a head, which is streamed in blocks: no image's full vector of them is ever kept."""
+"""Probabilities over all taxa, streamed in blocks: no full probability vector is ever held."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ from jaxtyping import Array, Float, Float32, Int
 from bioclip_jax.distributed import batch_sharding, replicated
 from bioclip_jax.predict.rank import MIN_PROB, Rank
 
-from .head import TaxaHead
+from .embeddings import TaxonEmbeddings
 
-# The k best of all taxa lie in the k chunks with the largest maxima, so the maxima are all that is kept of a
-# chunk.
+# The k best taxa are in the k chunks with the largest maxima, so only a chunk's maximum is kept.
 _CHUNK = 64
-# Rows that are scored together: on a CPU what its caches hold, elsewhere what is worth starting a kernel for.
+# Rows scored together: what a CPU's caches hold, or what is worth a kernel launch.
 _CPU_BLOCK, _BLOCK = 64 * _CHUNK, 1024 * _CHUNK
-# Pages of the head that are let lie in memory; to drop them costs little, to count them all would be
-# gigabytes.
+# Mapped bytes after which pages are dropped, so that memory does not grow by gigabytes.
 _MAPPED_BYTES = 256 << 20
-# Share of an accelerator's memory that the head may stay in between two passes.
+# Share of an accelerator's memory for keeping the embeddings there between passes.
 _RESIDENT = 0.5
 
 
 class Totals(NamedTuple):
-    """What one pass over the taxa leaves of n images' logits: enough for any probability among them.
+    """Softmax normalization of n images, from one pass over the taxa.
 
-    largest, sum: of each image, the largest logit m and the sum of exp(logit - m). maxima: of each chunk of
-    taxa.
+    largest, sum: each image's largest logit m, and its sum of exp(logit - m). maxima: largest logit of each
+    chunk of taxa.
     """
 
     largest: Float32[np.ndarray, " n"]
@@ -42,22 +40,25 @@ class Totals(NamedTuple):
 
 
 class TaxaScorer:
-    """softmax(logit_scale * cosine) over the taxa of a head, or over some of its rows, on the devices of `mesh`.
+    """softmax(logit_scale * cosine) over taxa, or over some of their rows, on the devices of `mesh`.
 
-    names: the taxa, by whose rows all results go. group_size: how many images a pass over the head is best
-    shared by.
+    names: the taxa, in the row order of all results. group_size: number of images to score per pass.
     """
 
     def __init__(
-        self, head: TaxaHead, logit_scale: float, mesh: Mesh, rows: Int[np.ndarray, " taxa"] | None = None
+        self,
+        head: TaxonEmbeddings,
+        logit_scale: float,
+        mesh: Mesh,
+        rows: Int[np.ndarray, " taxa"] | None = None,
     ) -> None:
-        """`rows`: rows of the head in increasing order; None takes all."""
-        self.names = head.names if rows is None else head.names.taken(rows)
+        """`rows`: ascending rows of the embeddings; None takes all."""
+        self.names = head.names if rows is None else head.names.take(rows)
         self.logit_scale = logit_scale
         self._head, self._rows, self._mesh = head, rows, mesh
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.group_size = 256 if on_cpu else 1024
-        # Rows that follow one another are used where they lie in the file.
+        # Contiguous rows are read from the file without a copy.
         self._offset = None if rows is not None and len(rows) != rows[-1] - rows[0] + 1 else 0
         if self._offset is not None and rows is not None:
             self._offset = int(rows[0])
@@ -68,17 +69,17 @@ class TaxaScorer:
     def species(
         self, features: Float32[np.ndarray, "n dim"], k: int
     ) -> tuple[Int[np.ndarray, "n k"], Float32[np.ndarray, "n k"]]:
-        """The rows of the k most probable species of each image and their probabilities, best first."""
+        """Return the rows of each image's k most probable species and their probabilities, best first."""
         return self.best_species(features, self.totals(features), k)
 
     def totals(self, features: Float32[np.ndarray, "n dim"]) -> Totals:
-        """The pass over all taxa that every probability needs. `features`: unit vectors, best `group_size` of them."""
+        """Compute the softmax normalization of unit vectors (ideally `group_size` of them) in one pass."""
         n, features = len(features), self._on_devices(features)
         carry = (jnp.full(features.shape[0], -jnp.inf), jnp.zeros(features.shape[0]))
         maxima: list[Any] = []
         for _, block, valid in self._blocks():
             carry, chunk_maxima = _add_to_totals(carry, block, valid, features, self.logit_scale)
-            # One block is on its way while another is computed; more would pile up in memory.
+            # Transfer one block while another is computed; more would fill the memory.
             maxima[-1:] = [np.asarray(part)[:n] for part in maxima[-1:]]
             maxima.append(chunk_maxima)
         largest, total = (np.asarray(part)[:n] for part in carry)
@@ -87,34 +88,35 @@ class TaxaScorer:
     def best_species(
         self, features: Float32[np.ndarray, "n dim"], totals: Totals, k: int
     ) -> tuple[Int[np.ndarray, "n k"], Float32[np.ndarray, "n k"]]:
-        """As `species`, from totals that are there already."""
+        """As `species`, with totals at hand."""
         k = min(k, len(self.names))
         rows = np.empty((len(features), k), np.int64)
         scores = np.empty((len(features), k), np.float32)
         read = 0
         for image, vector in enumerate(features):
-            chunks = largest(totals.maxima[image], k)
+            chunks = top_k_indices(totals.maxima[image], k)
             candidates = (np.sort(chunks)[:, None] * _CHUNK + np.arange(_CHUNK)).ravel()
             candidates = candidates[candidates < len(self.names)]
             logits = self.logit_scale * np.concatenate(
                 [self._vectors(part) @ vector for part in _parts(candidates, _CPU_BLOCK)]
             )
-            best = largest(logits, k)
+            best = top_k_indices(logits, k)
             rows[image] = candidates[best]
             scores[image] = np.exp(logits[best] - totals.largest[image]) / totals.sum[image]
             read += len(candidates) * vector.nbytes
             if read > _MAPPED_BYTES or image == len(features) - 1:
                 self._head.drop_pages()
                 read = 0
-        # The logits were computed twice, and the last bits differ.
+        # Logits computed twice may differ in the last bits.
         return rows, np.minimum(scores, 1)
 
     def rank_sums(
         self, features: Float32[np.ndarray, "n dim"], totals: Totals, rank: Rank, min_prob: float = MIN_PROB
     ) -> Float32[np.ndarray, "groups n"]:
-        """The probability of each taxon of a rank (in the order of names.starts(rank)): the sum over its species.
+        """Return each taxon's probability at a rank, the sum over its species.
 
-        As pybioclip does, species of a probability up to `min_prob` are left out of the sum.
+        Rows are in the order of names.starts(rank). As in pybioclip, species with a probability up to
+        `min_prob` do not count.
         """
         starts = self.names.starts(rank)
         group_of = np.zeros(len(self.names), np.int32)
@@ -125,18 +127,18 @@ class TaxaScorer:
         total = self._padded(totals.sum, features.shape[0])
         sums = np.zeros((len(starts), n), np.float32)
         for start, block, valid in self._blocks():
-            here = group_of[start : start + int(valid)]
+            in_block = group_of[start : start + int(valid)]
+            first, last = in_block[0], in_block[-1] + 1
             groups = np.full(self._block_rows, self._block_rows, np.int32)
-            groups[: len(here)] = here - here[0]
-            found = _sum_by_group(block, groups, features, self.logit_scale, largest, total, min_prob)
-            last = here[-1] + 1
-            sums[here[0] : last] += np.asarray(found[: last - here[0], :n])
+            groups[: len(in_block)] = in_block - first
+            block_sums = _sum_by_group(block, groups, features, self.logit_scale, largest, total, min_prob)
+            sums[first:last] += np.asarray(block_sums[: last - first, :n])
         return np.minimum(sums, 1, out=sums)
 
     def all_rank_sums(
         self, features: Float32[np.ndarray, "n dim"], totals: Totals, min_prob: float = MIN_PROB
     ) -> dict[Rank, Float32[np.ndarray, "groups n"]]:
-        """`rank_sums` of all ranks above species: those of genera, added up to the higher ranks."""
+        """Return `rank_sums` of all ranks above species, each summed from the genera."""
         genera = self.rank_sums(features, totals, Rank.GENUS, min_prob)
         sums = {Rank.GENUS: genera}
         for rank in list(Rank)[: Rank.GENUS.value]:
@@ -144,14 +146,14 @@ class TaxaScorer:
             sums[rank] = np.minimum(np.add.reduceat(genera, first_genus, axis=0), 1)
         return sums
 
-    def logits_of(
+    def logits(
         self, rows: Int[np.ndarray, " rows"], vector: Float32[np.ndarray, " dim"]
     ) -> Float32[np.ndarray, " rows"]:
-        """The logits of some rows for one image."""
+        """Return the logits of some rows for one image."""
         return self.logit_scale * (self._vectors(rows) @ vector)
 
     def _blocks(self) -> Iterator[tuple[int, tuple[Array, Array], np.int32]]:
-        """Of each block its first row, the vectors and scales on the devices, and how many rows are no padding."""
+        """Yield each block's first row, vectors and scales on the devices, and number of valid rows."""
         on_all = replicated(self._mesh)
         mapped = 0
         for start in range(0, len(self.names), self._block_rows):
@@ -183,7 +185,7 @@ class TaxaScorer:
         return self._head.rows(rows if self._rows is None else self._rows[rows])
 
     def _on_devices(self, features: Float32[np.ndarray, "n dim"]) -> Float[Array, "padded dim"]:
-        """Filled up to a power of two, so that few shapes are compiled, and split over the devices."""
+        """Pad to a power of two, so that few shapes are compiled, and shard over the devices."""
         size = 1 << max(0, len(features) - 1).bit_length()
         size = -(-size // self._mesh.size) * self._mesh.size
         return jax.device_put(self._padded(features, size), batch_sharding(self._mesh))
@@ -195,7 +197,7 @@ class TaxaScorer:
 
     def _fits_on_device(self) -> bool:
         stats = self._mesh.devices.flat[0].memory_stats() or {}
-        # Rows that are picked out come as float32.
+        # Selected rows are float32.
         dtype = np.float32 if self._offset is None else self._head.dtype
         size = len(self.names) * self._head.dim * np.dtype(dtype).itemsize
         return size <= _RESIDENT * stats.get("bytes_limit", 0)
@@ -205,8 +207,7 @@ def _logits(
     block: tuple[Array, Array], features: Float[Array, "n dim"], logit_scale: float
 ) -> Float[Array, "n block"]:
     vectors, scales = block
-    # Full float32 products, also on GPUs that would round them. Images first: CPUs multiply faster that way
-    # round.
+    # Full float32 products, also on GPUs. Images come first, since CPUs multiply faster that way.
     cosines = jnp.matmul(features, vectors.astype(jnp.float32).T, precision=jax.lax.Precision.HIGHEST)
     return logit_scale * scales * cosines
 
@@ -219,7 +220,7 @@ def _add_to_totals(
     features: Array,
     logit_scale: float,
 ) -> tuple[tuple[Float[Array, " n"], Float[Array, " n"]], Float[Array, "n chunks"]]:
-    """The running log-sum-exp (Milakov and Gimelshein 2018), and the largest logit of each chunk."""
+    """Update the running log-sum-exp (Milakov and Gimelshein 2018); return each chunk's maximum too."""
     largest, total = carry
     logits = _logits(block, features, logit_scale)
     logits = jnp.where(jnp.arange(logits.shape[1]) < valid, logits, -jnp.inf)
@@ -239,20 +240,20 @@ def _sum_by_group(
     total: Float[Array, " n"],
     min_prob: float,
 ) -> Float[Array, "block n"]:
-    """Sums of the probabilities above min_prob over runs of equal `groups`; a group that is out of range is padding."""
+    """Sum the probabilities above min_prob over runs of equal `groups`; an out-of-range group is padding."""
     probabilities = jnp.exp(_logits(block, features, logit_scale) - largest[:, None]) / total[:, None]
     probabilities = jnp.where(probabilities > min_prob, probabilities, 0)
     return jax.ops.segment_sum(probabilities.T, groups, num_segments=len(groups), indices_are_sorted=True)
 
 
-def largest(values: Float32[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
-    """The places of the k largest (all, where there are fewer), largest first, the first of equals first."""
+def top_k_indices(values: Float32[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
+    """Return the indices of the k largest values, or all if fewer, descending, the first of equals first."""
     if k >= len(values):
         return np.argsort(-values, kind="stable")
     kth = np.partition(values, -k)[-k]
     above = np.flatnonzero(values > kth)
-    places = np.concatenate([above, np.flatnonzero(values == kth)[: k - len(above)]])
-    return places[np.lexsort((places, -values[places]))]
+    indices = np.concatenate([above, np.flatnonzero(values == kth)[: k - len(above)]])
+    return indices[np.lexsort((indices, -values[indices]))]
 
 
 def _parts(values: np.ndarray, size: int) -> Iterator[np.ndarray]:

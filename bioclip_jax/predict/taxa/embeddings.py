@@ -1,13 +1,13 @@
-"""The taxa head: the text vectors of many taxa and their names in one file, mapped into memory.
+"""Taxon embeddings: text vectors and names of taxa in one memory-mapped file.
 
-The file is a safetensors file, so that anything that reads those reads it. Tensors:
+The file is in the safetensors format. Tensors:
 
-    embeddings  [taxa, dim]  float32, float16 or int8, at a multiple of 4096 bytes, so that XLA takes it
-    without a copy scales      [taxa]       float32, with int8: a row's vector is its scale times its integers
-    padding     [0..63]      uint8, so that the names are aligned
-    names       [bytes]      uint8: an Arrow IPC file of the table that TaxaNames describes
+    embeddings  [taxa, dim]  float32, float16 or int8, aligned to 4096 bytes for XLA's zero-copy transfer
+    scales      [taxa]       float32, with int8 only: a row's vector is its scale times its integers
+    padding     [0..63]      uint8, to align the names
+    names       [bytes]      uint8: an Arrow IPC file of the table of TaxaNames
 
-The metadata say what the vectors are (ABOUT), and the fingerprint of the model that they belong to.
+The metadata describe the vectors, and hold the fingerprint of their model.
 """
 
 from __future__ import annotations
@@ -26,32 +26,33 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import atomic_write
 
 from .names import COLUMNS, TaxaNames
+from .quantization import quantize
 
 FORMAT = "bioclip_jax taxa"
 VERSION = "1"
-# In the metadata, how many taxa have no vector but zeros, as some that are published.
+# Metadata key: number of taxa whose vector is zero, as in some published embeddings.
 WITHOUT_VECTOR = "without_vector"
 DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}
 
-# Rows of a head, ascending or not, and their unit vectors.
+# Row indices, in any order, and their unit vectors.
 Block = tuple[Int[np.ndarray, " rows"], Float32[np.ndarray, "rows dim"]]
 
 _ALIGNMENT = 4096
 _NAMES_ALIGNMENT = 64
-_LARGEST_HEADER = 1 << 24
+_MAX_HEADER = 1 << 24
 
 
-class TaxaHead:
-    """The vectors of N taxa, a mapping of a file that costs no memory of its own, and their names.
+class TaxonEmbeddings:
+    """Memory-mapped vectors of N taxa, and their names.
 
-    names: TaxaNames. dtype: how the vectors are stored, a key of DTYPES. dim: their length. fingerprint: the
-    model's that they belong to. about: what else the file says, as texts. path: the file.
+    names: TaxaNames. dtype: stored type of the vectors, a key of DTYPES. dim: their length. fingerprint: of
+    their model. about: the file's metadata. path: the file.
     """
 
     def __init__(
         self, path: Path, mapping: mmap.mmap, tensors: Mapping[str, Any], about: dict[str, str]
     ) -> None:
-        """Called by `open`."""
+        """Use `open`."""
         self.path = path
         self.about = about
         self.fingerprint = about["fingerprint"]
@@ -68,33 +69,27 @@ class TaxaHead:
     def block(
         self, start: int, stop: int
     ) -> tuple[Shaped[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"] | None]:
-        """The stored vectors of the rows from `start` to before `stop`, and with int8 their scales.
-
-        Both are views of the file; they hold as long as they are referred to.
-        """
+        """Return the stored vectors of rows `start` to `stop` - 1, and with int8 their scales, as views."""
         return self._embeddings[start:stop], None if self._scales is None else self._scales[start:stop]
 
     def rows(self, indices: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n dim"]:
-        """The vectors of these rows, as numbers of their own."""
+        """Return a copy of the vectors of these rows, in float32."""
         vectors = self._embeddings[indices].astype(np.float32)
         return vectors if self._scales is None else vectors * self._scales[indices, None]
 
     def drop_pages(self) -> None:
-        """Hand the pages that were read back to the system, which keeps them as long as it has room.
-
-        Without it a head that was streamed once counts as this process's memory. Views stay valid.
-        """
+        """Release the pages read so far, which otherwise count as this process's memory; views stay valid."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
     @classmethod
     def open(
         cls, path: str | os.PathLike[str], fingerprint: str | None = None, model: str | None = None
-    ) -> TaxaHead:
-        """Map the head in `path`.
+    ) -> TaxonEmbeddings:
+        """Map the file `path`.
 
-        fingerprint: of the model that it must belong to; model: what to call that in a message.
-        UserError if it is not there, no head, damaged, of another version or of another model.
+        fingerprint: of the expected model, None for any; model: its name in messages.
+        Raises UserError for a file that is absent, not of this format, damaged, of another version or model.
         """
         path = Path(path)
         try:
@@ -102,24 +97,24 @@ class TaxaHead:
                 mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             raise UserError(
-                f"there is no taxa head {path}; build one with `bioclip-jax taxa build`"
+                f"the taxon embeddings {path} do not exist; build them with `bioclip-jax taxa build`"
             ) from None
         except (ValueError, IsADirectoryError):  # an empty file cannot be mapped
-            raise _no_head(path) from None
+            raise _wrong_format(path) from None
         entries, about, offset = _read_header(path, mapping)
-        head = cls(path, mapping, _read_tensors(path, mapping, entries, offset), about)
+        embeddings = cls(path, mapping, _read_tensors(path, mapping, entries, offset), about)
         if fingerprint is not None:
-            head.check_model(fingerprint, model)
-        return head
+            embeddings.check_model(fingerprint, model)
+        return embeddings
 
     def check_model(self, fingerprint: str, model: str | None = None) -> None:
-        """UserError where the head belongs to another model than that of `fingerprint`, called `model`."""
+        """Raise UserError unless the embeddings are of the model with `fingerprint`, named `model`."""
         if self.fingerprint != fingerprint:
-            asked = f"{model} ({fingerprint[:8]})" if model else f"the model {fingerprint[:8]}"
+            expected = f"{model} ({fingerprint[:8]})" if model else f"the model {fingerprint[:8]}"
             raise UserError(
                 f"{self.path} belongs to the model {self.about.get('model', '')} ({self.fingerprint[:8]}), "
-                f"not to "
-                f"{asked}; build one with `bioclip-jax taxa build NAMES --model {model or 'MODEL'}`"
+                f"not to {expected}; build them with `bioclip-jax taxa build NAMES --model "
+                f"{model or 'MODEL'}`"
             )
 
     @staticmethod
@@ -133,12 +128,11 @@ class TaxaHead:
         dtype: str = "float32",
         about: Mapping[str, str] | None = None,
     ) -> None:
-        """Write a head, block by block, beside and renamed.
+        """Write the file atomically, block by block.
 
-        blocks: rows of `names` and their unit vectors, every row once, in any order; in ascending order is
-        fastest.
-        dtype: of DTYPES. about: texts for the metadata, as "model": where the model came from.
-        Errors: ValueError if a row is missing or there twice; UserError as atomic_write.
+        blocks: rows of `names` and their unit vectors, every row once, in any order (ascending is fastest).
+        dtype: of DTYPES. about: further metadata, such as "model", the origin of the model.
+        Errors: ValueError for a missing or repeated row; UserError as atomic_write.
         """
         count = len(names)
         metadata = {
@@ -163,13 +157,13 @@ class TaxaHead:
             file.write(header)
             for rows, vectors in blocks:
                 if not missing[rows].all() or len(np.unique(rows)) != len(rows):
-                    raise ValueError(f"rows {rows.min()} to {rows.max()} hold one that was given before")
+                    raise ValueError(f"rows {rows.min()} to {rows.max()} contain a repeated row")
                 missing[rows] = False
                 stored, scales[rows] = quantize(vectors, dtype)
                 _write_rows(file, len(header), row_bytes, rows, stored)
             if missing.any():
                 raise ValueError(
-                    f"{missing.sum()} of {count} rows were not given, the first is {missing.argmax()}"
+                    f"{missing.sum()} of {count} rows are missing, the first is {missing.argmax()}"
                 )
             file.seek(len(header) + count * row_bytes)
             if dtype == "int8":
@@ -178,20 +172,10 @@ class TaxaHead:
             file.write(names_bytes)
 
 
-def quantize(
-    vectors: Float32[np.ndarray, "rows dim"], dtype: str
-) -> tuple[Shaped[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"]]:
-    """The vectors as stored in `dtype`, and each row's scale: with int8 largest |x| / 127, else 1."""
-    if dtype != "int8":
-        return vectors.astype(dtype), np.ones(len(vectors), np.float32)
-    scales = np.abs(vectors).max(axis=1).astype(np.float32) / np.float32(127)
-    return np.rint(vectors / np.where(scales, scales, 1)[:, None]).astype(np.int8), scales
-
-
 def _write_rows(file: BinaryIO, offset: int, row_bytes: int, rows: np.ndarray, stored: np.ndarray) -> None:
     order = np.argsort(rows)
     rows, stored = rows[order], stored[order]
-    # Runs of neighbours go out in one piece.
+    # One write per run of consecutive rows.
     for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
         if len(run):
             file.seek(offset + int(rows[run[0]]) * row_bytes)
@@ -203,7 +187,7 @@ def _byte_count(dtype: str, shape: list[int]) -> int:
 
 
 def _header(sizes: Mapping[str, tuple[str, list[int]]], metadata: Mapping[str, str]) -> bytes:
-    """The length and the JSON text of safetensors, filled up with blanks so that data begin where XLA wants them."""
+    """Return the safetensors header: length and JSON, padded with spaces to align the data."""
     entries: dict[str, Any] = {"__metadata__": dict(metadata)}
     begin = 0
     for name, (dtype, shape) in sizes.items():
@@ -215,33 +199,33 @@ def _header(sizes: Mapping[str, tuple[str, list[int]]], metadata: Mapping[str, s
     return len(text).to_bytes(8, "little") + text
 
 
-def _no_head(path: Path) -> UserError:
-    return UserError(f"{path} is no taxa head; build one with `bioclip-jax taxa build`")
+def _wrong_format(path: Path) -> UserError:
+    return UserError(f"{path} does not hold taxon embeddings; build them with `bioclip-jax taxa build`")
 
 
 def _damaged(path: Path, reason: object) -> UserError:
-    return UserError(f"the taxa head {path} is damaged ({reason}); copy or build it again")
+    return UserError(f"the taxon embeddings {path} are damaged ({reason}); copy or build them again")
 
 
 def _read_header(path: Path, mapping: mmap.mmap) -> tuple[dict[str, Any], dict[str, str], int]:
-    """The tensors' entries, the metadata, and where the data begin."""
+    """Return the tensors' entries, the metadata, and the offset of the data."""
     length = int.from_bytes(mapping[:8], "little")
-    if not 2 <= length <= _LARGEST_HEADER:
-        raise _no_head(path)
+    if not 2 <= length <= _MAX_HEADER:
+        raise _wrong_format(path)
     try:
         entries = json.loads(mapping[8 : 8 + length])
         about = entries.pop("__metadata__")
         if about["format"] != FORMAT:
-            raise _no_head(path)
+            raise _wrong_format(path)
         version = about["version"]
-        # Told before anything else is looked at: another version may mean other things by it.
+        # Checked first, since another version may define everything else differently.
         if version != VERSION:
             raise UserError(
                 f"{path} has version {version} of the format, this program reads {VERSION}; build it again"
             )
         about["fingerprint"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _no_head(path) from None
+        raise _wrong_format(path) from None
     return entries, about, 8 + length
 
 
@@ -254,16 +238,16 @@ def _read_tensors(path: Path, mapping: mmap.mmap, entries: Mapping[str, Any], of
         for name, entry in entries.items():
             begin, end = entry["data_offsets"]
             if end - begin != _byte_count(entry["dtype"], entry["shape"]) or offset + end > len(mapping):
-                raise _damaged(path, f"it has {len(mapping)} bytes, its {name} end at {offset + end}")
+                raise _damaged(path, f"the file has {len(mapping)} bytes, its {name} end at {offset + end}")
             kind = kinds[entry["dtype"]]
             count = (end - begin) // kind.itemsize
             tensors[name] = np.frombuffer(mapping, kind, count, offset + begin).reshape(entry["shape"])
         table = pa.ipc.open_file(pa.py_buffer(tensors["names"])).read_all()
-        # Codes that lie outside of their dictionary would crash the process, so they are looked at too.
+        # Codes outside their dictionary would crash the process, so validate the values too.
         table.validate(full=True)
         names = tensors["names"] = TaxaNames(table)
         for column in COLUMNS:
-            names.codes(column)  # refuses nulls
+            names.codes(column)  # raises for nulls
         if tensors["embeddings"].shape[0] != len(names):
             raise _damaged(path, f"{len(names)} names for {tensors['embeddings'].shape[0]} vectors")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:

@@ -1,50 +1,63 @@
-"""What storing a head in fewer bits changes."""
+"""Quantization of taxon embeddings, and its effect on predictions."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from bioclip_jax.predict.progress import track
 
-from .head import TaxaHead, quantize
+if TYPE_CHECKING:
+    from .embeddings import TaxonEmbeddings
 
 _QUERIES = 256
-# Of an image and the text of its own taxon, in models of this kind.
+# Typical cosine between an image and the text of its taxon, in models of this kind.
 _COSINE = 0.3
 _BLOCK_ROWS = 8192
 
 PROBE = f"{_QUERIES} taxa, each a vector with cosine {_COSINE} to its text and else a random direction"
 
 
-def rounding_effect(head: TaxaHead, dtype: str, logit_scale: float) -> dict[str, float]:
-    """What a float32 head's answers change by when it is stored in `dtype`.
+def quantize(
+    vectors: Float32[np.ndarray, "rows dim"], dtype: str
+) -> tuple[Shaped[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"]]:
+    """Return the vectors in `dtype` and each row's scale: max |x| / 127 for int8, otherwise 1."""
+    if dtype != "int8":
+        return vectors.astype(dtype), np.ones(len(vectors), np.float32)
+    scales = np.abs(vectors).max(axis=1).astype(np.float32) / np.float32(127)
+    return np.rint(vectors / np.where(scales, scales, 1)[:, None]).astype(np.int8), scales
 
-    There are no images when a head is built, so the queries are made (PROBE): as far from their taxon as
-    images are, which leaves the taxa next to it as rivals.
-    Returns: top1_agreement, the share of queries whose best taxon stays the same, and max_score_difference,
-    the largest change of the probability of the best taxon.
+
+def rounding_effect(taxa: TaxonEmbeddings, dtype: str, logit_scale: float) -> dict[str, float]:
+    """Measure the change of predictions when float32 embeddings are stored in `dtype`.
+
+    Without images at hand, the queries are synthetic (PROBE): as far from their taxon as images are, so that
+    neighboring taxa compete.
+    Returns: top1_agreement, the share of queries with the same best taxon, and max_score_difference, the
+      largest change of the best taxon's probability.
     """
     rng = np.random.default_rng(0)
-    texts = head.rows(np.sort(rng.choice(len(head), min(_QUERIES, len(head)), replace=False)))
+    texts = taxa.rows(np.sort(rng.choice(len(taxa), min(_QUERIES, len(taxa)), replace=False)))
     noise = rng.standard_normal(texts.shape, np.float32)
     noise -= (noise * texts).sum(axis=1, keepdims=True) * texts
     noise /= np.maximum(np.linalg.norm(noise, axis=1, keepdims=True), 1e-12)
     queries = logit_scale * (_COSINE * texts + math.sqrt(1 - _COSINE**2) * noise)
 
-    exact, rounded = _Best(len(queries)), _Best(len(queries))
+    exact, rounded = _RunningBest(len(queries)), _RunningBest(len(queries))
     every = np.arange(len(queries))
     rounded_at_exact = np.zeros(len(queries), np.float32)
-    for start in track(range(0, len(head), _BLOCK_ROWS), "measuring", -(-len(head) // _BLOCK_ROWS)):
-        vectors, _ = head.block(start, start + _BLOCK_ROWS)
+    for start in track(range(0, len(taxa), _BLOCK_ROWS), "measuring", -(-len(taxa) // _BLOCK_ROWS)):
+        vectors, _ = taxa.block(start, start + _BLOCK_ROWS)
         stored, scales = quantize(vectors, dtype)
         logits = queries @ vectors.T
         logits_rounded = queries @ (stored.astype(np.float32) * scales[:, None]).T
         better, best = exact.add(logits, start)
         rounded_at_exact = np.where(better, logits_rounded[every, best], rounded_at_exact)
         rounded.add(logits_rounded, start)
-        head.drop_pages()
+        taxa.drop_pages()
     change = np.exp(exact.logit - exact.log_sum()) - np.exp(rounded_at_exact - rounded.log_sum())
     return {
         "top1_agreement": float((exact.row == rounded.row).mean()),
@@ -52,8 +65,8 @@ def rounding_effect(head: TaxaHead, dtype: str, logit_scale: float) -> dict[str,
     }
 
 
-class _Best:
-    """The best row of each query, and the logarithm of the sum of exp(logit), over blocks of logits."""
+class _RunningBest:
+    """Best row and log-sum-exp of each query's logits, over blocks."""
 
     def __init__(self, queries: int) -> None:
         self.row = np.zeros(queries, np.int64)
@@ -61,7 +74,7 @@ class _Best:
         self._sum = np.zeros(queries)
 
     def add(self, logits: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """Take in a block that begins at row `start`. Returns where it has a new best, and its best, from its start."""
+        """Add a block of rows from `start`; return the mask of new bests, and the block's best columns."""
         best = logits.argmax(axis=1)
         highest = logits[np.arange(len(logits)), best]
         better = highest > self.logit
@@ -72,4 +85,5 @@ class _Best:
         return better, best
 
     def log_sum(self) -> np.ndarray:
+        """Return the log-sum-exp of each query's logits."""
         return self.logit + np.log(self._sum)

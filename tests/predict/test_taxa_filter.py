@@ -1,4 +1,4 @@
-"""Choosing among a head's taxa: subsets by names, and everything below a taxon."""
+"""Filters of taxa: subsets by names, and all taxa within a taxon."""
 
 import sys
 import unicodedata
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.taxa.filter import read_subset, rows_named, rows_within
 from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.select import read_subset, rows_of, within
 
 TAXA = [
     "Animalia,Chordata,Mammalia,Carnivora,Felidae,Felis,catus,domestic cat",
@@ -48,54 +48,54 @@ def species_at(rows):
         ("Animalia / Felidae > Felis/silvestris", ["Felis silvestris"]),
         ("Carnivora Felis silvestris", ["Felis silvestris"]),
         ("Fungi gannet", ["Peziza alba"]),
-        # A class in the phylum of the same name is one place.
+        # A class in a phylum of the same name is not ambiguous.
         ("Ascomycota", ["Peziza alba"]),
         ("Malus", ["Malus"]),
         ("apple", ["Malus"]),
     ],
 )
-def test_within_finds_a_taxon_of_any_rank(taxon, expected):
-    assert species_at(within(NAMES, taxon)) == expected
+def test_rows_within_a_taxon_of_any_rank(taxon, expected):
+    assert species_at(rows_within(NAMES, taxon)) == expected
 
 
 @pytest.mark.parametrize("rank", list(Rank))
-def test_within_finds_every_taxon_by_its_whole_path(rank):
+def test_rows_within_the_full_path_of_every_taxon(rank):
     starts = NAMES.starts(rank)
     for start, stop in zip(starts, [*starts[1:], len(NAMES)]):
         lineage = [name for name in NAMES.taxon(int(start)).lineage()[: rank.value + 1] if name]
         for path in (" ".join(lineage), "/".join(lineage)):
-            rows = within(NAMES, path)
-            assert {start, stop - 1} <= set(rows.tolist()), f"{path} leaves some of its own out"
+            rows = rows_within(NAMES, path)
+            assert {start, stop - 1} <= set(rows.tolist()), f"{path} misses rows of its own"
 
 
-def test_a_path_with_an_unknown_rank_can_still_be_told_from_another():
+def test_full_path_with_an_unknown_rank_is_unambiguous():
     names = TaxaNames.from_rows(
         [("A", "", "Mammalia", "", "", "", "x", ""), ("A", "Chordata", "Mammalia", "", "", "", "y", "")]
     )
     with pytest.raises(
-        UserError, match="'Mammalia' is 2 taxa; say which .*: A Mammalia; A Chordata Mammalia"
+        UserError, match="'Mammalia' is 2 taxa; give the taxa above it, .*: A Mammalia; A Chordata Mammalia"
     ):
-        within(names, "Mammalia")
-    assert within(names, "A Mammalia").tolist() == [0]
-    assert within(names, "a/chordata/mammalia").tolist() == [1]
+        rows_within(names, "Mammalia")
+    assert rows_within(names, "A Mammalia").tolist() == [0]
+    assert rows_within(names, "a/chordata/mammalia").tolist() == [1]
 
 
-def test_a_name_at_several_places_is_told_with_their_paths():
+def test_ambiguous_names_are_listed_with_their_paths():
     with pytest.raises(UserError) as caught:
-        within(NAMES, "Morus")
+        rows_within(NAMES, "Morus")
     assert str(caught.value) == (
-        "'Morus' is 2 taxa; say which by the taxa above it, as in: Animalia Chordata Aves Suliformes "
+        "'Morus' is 2 taxa; give the taxa above it, as in: Animalia Chordata Aves Suliformes "
         "Sulidae Morus; "
         "Plantae Tracheophyta Magnoliopsida Rosales Moraceae Morus"
     )
     with pytest.raises(UserError, match="'gannet' is 2 taxa"):
-        within(NAMES, "gannet")
+        rows_within(NAMES, "gannet")
 
 
 @pytest.mark.parametrize("taxon", ["", ">", "Mustela", "Plantae Felis", "catus", "Felidae Mammalia"])
-def test_within_an_unknown_taxon_is_told(taxon):
+def test_unknown_taxon_is_an_error(taxon):
     with pytest.raises(UserError, match="no taxon is called"):
-        within(NAMES, taxon)
+        rows_within(NAMES, taxon)
 
 
 @pytest.fixture(params=["rapidfuzz", "difflib"])
@@ -104,13 +104,13 @@ def spelling(request, monkeypatch):
         monkeypatch.setitem(sys.modules, "rapidfuzz", None)
 
 
-def test_the_nearest_names_are_proposed(spelling):
+def test_similar_names_are_suggested(spelling):
     with pytest.raises(UserError, match=r"did you mean Mammalia"):
-        within(NAMES, "mamalia")
+        rows_within(NAMES, "mamalia")
     with pytest.raises(UserError, match=r"did you mean domestic cat\?"):
-        within(NAMES, "domestik cat")
+        rows_within(NAMES, "domestik cat")
     with pytest.raises(UserError) as caught:
-        rows_of(NAMES, Rank.SPECIES, ["Felis catus", "Felis cattus", "Xy zz"])
+        rows_named(NAMES, Rank.SPECIES, ["Felis catus", "Felis cattus", "Xy zz"])
     assert str(caught.value).startswith(
         "Unknown species received: Felis cattus, Xy zz. Only known species may be used:"
     )
@@ -118,53 +118,53 @@ def test_the_nearest_names_are_proposed(spelling):
         caught.value
     )
     with pytest.raises(UserError, match="'Felida' is nearest to Felidae"):
-        rows_of(NAMES, Rank.FAMILY, ["Felida"])
+        rows_named(NAMES, Rank.FAMILY, ["Felida"])
 
 
-def test_many_unknown_names_make_a_short_message():
+def test_message_about_many_unknown_names_is_short():
     with pytest.raises(UserError, match="and 980 more") as caught:
-        rows_of(NAMES, Rank.SPECIES, [f"Felis x{i}" for i in range(1000)])
+        rows_named(NAMES, Rank.SPECIES, [f"Felis x{i}" for i in range(1000)])
     assert len(str(caught.value)) < 1500
 
 
 @given(st.data())
-def test_rows_are_those_whose_name_is_listed(data):
+def test_rows_named(data):
     rank = data.draw(st.sampled_from(list(Rank)))
     known = [NAMES.row(i)[rank.get_label()] for i in range(len(NAMES))]
     values = data.draw(st.lists(st.sampled_from(known), min_size=1))
     expected = [i for i, name in enumerate(known) if name in values]
     if rank is Rank.SPECIES or "" not in values:
-        assert rows_of(NAMES, rank, values).tolist() == expected
+        assert rows_named(NAMES, rank, values).tolist() == expected
 
 
-@pytest.mark.parametrize("head", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
 @pytest.mark.parametrize("asked", ["NFC", "NFD"])
-def test_names_are_found_in_any_unicode_form(head, asked):
+def test_names_match_in_any_unicode_form(stored, asked):
     rows = ["Plantae,,,,Isoëtaceae,Isoëtes,lacustris,quillwort", "Plantae,,,,Rosaceae,Malus,domestica,apple"]
-    names = TaxaNames.from_rows(unicodedata.normalize(head, row).split(",") for row in rows)
+    names = TaxaNames.from_rows(unicodedata.normalize(stored, row).split(",") for row in rows)
     ask = [unicodedata.normalize(asked, text) for text in ("Isoëtes\u00a0lacustris", "Isoëtes", "Isoëtaceae")]
     for rank, text in zip((Rank.SPECIES, Rank.GENUS, Rank.FAMILY), ask):
-        assert [names.row(int(row))["species_epithet"] for row in rows_of(names, rank, [text])] == [
+        assert [names.row(int(row))["species_epithet"] for row in rows_named(names, rank, [text])] == [
             "lacustris"
         ]
 
 
-def test_cells_of_a_subset_that_say_unknown_are_skipped(tmp_path):
+def test_unknown_cells_of_a_subset_are_skipped(tmp_path):
     path = tmp_path / "subset.csv"
     path.write_text("genus\nFelis\nNA\nunknown\n-\nCanis\nincertae sedis\n")
     assert read_subset(path) == (Rank.GENUS, ["Felis", "Canis"])
 
 
-def test_only_names_that_are_still_there_are_known():
-    cats = NAMES.taken(within(NAMES, "Felidae"))
-    assert rows_of(cats, Rank.GENUS, ["Felis"]).tolist() == [0, 1]
+def test_names_of_filtered_out_taxa_are_unknown():
+    cats = NAMES.take(rows_within(NAMES, "Felidae"))
+    assert rows_named(cats, Rank.GENUS, ["Felis"]).tolist() == [0, 1]
     for rank, value in (
         (Rank.GENUS, "Canis"),
         (Rank.SPECIES, "Morus alba"),
         (Rank.SPECIES, "Panthera catus"),
     ):
         with pytest.raises(UserError, match=f"Unknown {rank.get_label()} received: {value}"):
-            rows_of(cats, rank, [value])
+            rows_named(cats, rank, [value])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_only_names_that_are_still_there_are_known():
         ),
     ],
 )
-def test_a_subset_is_read(tmp_path, text, rank, values):
+def test_read_subset(tmp_path, text, rank, values):
     (tmp_path / "s.csv").write_text(text, encoding="utf-8")
     assert read_subset(tmp_path / "s.csv") == (rank, values)
 
@@ -207,7 +207,7 @@ def test_a_subset_is_read(tmp_path, text, rank, values):
     [
         (
             b"name\nFelis\n",
-            "s.csv has none of the columns kingdom, .*species, .*, only name; name one of them so",
+            "s.csv has none of the columns kingdom, .*species, .*, only name; rename one of them",
         ),
         (b"", "is empty"),
         (b"genus,n\n\n,x\n", "lists no genus"),
@@ -215,19 +215,19 @@ def test_a_subset_is_read(tmp_path, text, rank, values):
         (None, "does not exist"),
     ],
 )
-def test_a_subset_that_is_none_is_told(tmp_path, data, message):
+def test_invalid_subsets_are_errors(tmp_path, data, message):
     if data is not None:
         (tmp_path / "s.csv").write_bytes(data)
     with pytest.raises(UserError, match=message):
         read_subset(tmp_path / "s.csv")
 
 
-def test_a_subset_by_common_names(tmp_path):
+def test_subset_by_common_names(tmp_path):
     common = sorted(set(NAMES.dictionary("common_name").to_pylist()) - {""})[:2]
     expected = [row for row in range(len(NAMES)) if NAMES.taxon(row).common_name in common]
-    assert rows_of(NAMES, "common_name", [name.upper() for name in common]).tolist() == expected
+    assert rows_named(NAMES, "common_name", [name.upper() for name in common]).tolist() == expected
     with pytest.raises(UserError, match="Unknown common name received: nobody"):
-        rows_of(NAMES, "common_name", ["nobody"])
+        rows_named(NAMES, "common_name", ["nobody"])
 
 
 @pytest.mark.parametrize(
@@ -239,24 +239,25 @@ def test_a_subset_by_common_names(tmp_path):
         (Rank.CLASS, ["aves"], ["Morus bassanus", "Morus serrator"]),
     ],
 )
-def test_a_subset_names_taxa_in_any_case(rank, values, expected):
-    assert species_at(rows_of(NAMES, rank, values)) == expected
+def test_subset_matches_in_any_case(rank, values, expected):
+    assert species_at(rows_named(NAMES, rank, values)) == expected
 
 
-def test_names_that_differ_in_case_alone_are_all_meant():
+def test_names_differing_only_in_case_all_match():
     names = TaxaNames.from_columns({"genus": ["Aus", "AUS", "Bus"], "species": ["bus", "Bus", "bus"]})
     assert (
-        len(rows_of(names, Rank.SPECIES, ["aus bus"])) == 2 and len(rows_of(names, Rank.GENUS, ["aUs"])) == 2
+        len(rows_named(names, Rank.SPECIES, ["aus bus"])) == 2
+        and len(rows_named(names, Rank.GENUS, ["aUs"])) == 2
     )
 
 
-def test_unknown_names_of_a_subset_are_skipped_on_request_and_counted(capsys):
+def test_skip_unknown_reports_the_skipped_names(capsys):
     values = ["Felis catus", "Felis onca", "Nothing here"]
     with pytest.raises(UserError, match="Felis onca, Nothing here"):
-        rows_of(NAMES, Rank.SPECIES, values)
-    assert species_at(rows_of(NAMES, Rank.SPECIES, values, skip_unknown=True)) == ["Felis catus"]
+        rows_named(NAMES, Rank.SPECIES, values)
+    assert species_at(rows_named(NAMES, Rank.SPECIES, values, skip_unknown=True)) == ["Felis catus"]
     assert (
         "skipped 2 unknown species names of the subset: Felis onca, Nothing here" in capsys.readouterr().err
     )
     with pytest.raises(UserError, match="Felis onca"):
-        rows_of(NAMES, Rank.SPECIES, ["Felis onca"], skip_unknown=True)
+        rows_named(NAMES, Rank.SPECIES, ["Felis onca"], skip_unknown=True)

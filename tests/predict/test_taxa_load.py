@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from bioclip_jax.cli import main
-from bioclip_jax.predict.taxa.head import TaxaHead
+from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 
 NAMES = """kingdom,phylum,class,order,family,genus,species,common_name
 Plantae,Tracheophyta,Magnoliopsida,Rosales,Rosaceae,Malus,domestica,apple
@@ -22,7 +22,7 @@ Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera,leo,lion
 
 @pytest.fixture(scope="module")
 def model(model_directory, tmp_path_factory):
-    """A model with three taxa beside it."""
+    """A model directory with three taxa."""
     folder = tmp_path_factory.mktemp("listing")
     shutil.copytree(model_directory, folder / "model")
     (folder / "names.csv").write_text(NAMES)
@@ -30,16 +30,16 @@ def model(model_directory, tmp_path_factory):
     return folder / "model"
 
 
-def test_build_says_what_it_made(model, capsys):
+def test_build_result(model, capsys):
     arguments = ["taxa", "build", str(model.parent / "names.csv"), "--model", str(model), "--json"]
     assert main([*arguments, "--output", str(model.parent / "other.safetensors"), "--dtype", "int8"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["taxa"], result["doubles"], result["dtype"]) == (3, 1, "int8"), result
     assert 0 <= result["top1_agreement"] <= 1
-    assert TaxaHead.open(result["output"]).dtype == "int8"
+    assert TaxonEmbeddings.open(result["output"]).dtype == "int8"
 
 
-def test_list_has_pybioclips_columns_in_the_order_of_the_source(model, capsys):
+def test_list_has_pybioclips_columns_in_source_order(model, capsys):
     assert main(["taxa", "list", "--model", f"local-dir:{model}"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     ranks = ["kingdom", "phylum", "class", "order", "family", "genus"]
@@ -57,8 +57,8 @@ def test_list_within_a_taxon_and_into_files(model, tmp_path, capsys):
     assert result["rows"] == rows and result["taxa"] == 2 and result["about"]["format"]
 
 
-def test_what_is_not_there_is_told_in_a_line(model, tmp_path, capsys):
-    for arguments, says in (
+def test_missing_inputs_are_one_line_errors(model, tmp_path, capsys):
+    for arguments, named in (
         (["taxa", "list", "--taxa", str(tmp_path / "none")], "none"),
         (["taxa", "list", "--model", str(model), "--within", "Felidea"], "Felidae"),
         (["taxa", "build", str(tmp_path / "names.csv"), "--model", str(model)], "names.csv"),
@@ -66,7 +66,7 @@ def test_what_is_not_there_is_told_in_a_line(model, tmp_path, capsys):
     ):
         assert main(arguments) == 2, arguments
         lines = capsys.readouterr().err.strip().splitlines()
-        assert len(lines) == 1 and says in lines[0], f"{arguments}: {lines}"
+        assert len(lines) == 1 and named in lines[0], f"{arguments}: {lines}"
 
 
 def test_models_are_listed(capsys):
