@@ -17,8 +17,8 @@ from bioclip_jax import CustomLabelsBinningClassifier, CustomLabelsClassifier, R
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.taxa.build import build_taxa
-from bioclip_jax.predict.taxa.encode import Recipe
 from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
+from bioclip_jax.predict.taxa.encode import Recipe
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "classifiers_peer.py"
 GIVEN = ["apple", "", " apple ", "pear", "pear", "  "]
