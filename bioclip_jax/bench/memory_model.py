@@ -14,9 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from bioclip_jax.models import CLIPConfig, graphdef, init_params, kept_patches
-from bioclip_jax.train import Experiment, TrainConfig, make_encode
+from bioclip_jax.train import Experiment, TrainConfig, encode
 
 # A block of the loss's logits, their exponentials, and the gradients of both: some 16 MiB each.
 _LOSS_BLOCK = 4 * 2**24
@@ -138,7 +139,7 @@ class Kept:
 def _kept(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int, int]:
     """Bytes that the vector-Jacobian product of the encoder holds of an image and of a text."""
     options = config.model_options | {"attention": "xla", "replay_projector": False}
-    encode = make_encode(graphdef(model, **options), config.image, shards=1)
+    definition = graphdef(model, **options)
     params = jax.eval_shape(lambda: init_params(model))
     patches = kept_patches(model.vision, config.patch_dropout or 0.0)
     # Texts and images of one size would be told apart by nothing but their tokens.
@@ -153,7 +154,11 @@ def _kept(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int, int
         if config.patch_dropout:
             batch["kept"] = jax.ShapeDtypeStruct((images, patches), jnp.int32)
         backward = jax.eval_shape(
-            lambda params, batch: jax.vjp(lambda p: encode(p, batch), params)[1], params, batch
+            lambda params, batch: jax.vjp(
+                lambda p: encode(nnx.merge(definition, p), batch, config.image, shards=1), params
+            )[1],
+            params,
+            batch,
         )
         return sum(
             x.size * x.dtype.itemsize for x in jax.tree.leaves(backward) if x.shape[-2:] not in squares

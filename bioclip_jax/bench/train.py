@@ -22,9 +22,9 @@ from bioclip_jax.pipeline import PREFIX
 from bioclip_jax.pipeline.sources import Source
 from bioclip_jax.train import (
     Experiment,
-    Fed,
-    Feed,
+    InputBatch,
     TrainConfig,
+    TrainInput,
     Work,
     loss_flops,
     open_sources,
@@ -115,7 +115,7 @@ class _Turn:
 
 
 class _Batches(Protocol):
-    def next(self) -> Fed: ...
+    def __next__(self) -> InputBatch: ...
 
     def close(self) -> None: ...
 
@@ -128,20 +128,20 @@ class _Trainer:
         self._experiment = experiment
         self._step = 0
         self._state = experiment.init()
-        self._batches: _Batches = _Synthetic(experiment) if sources is None else Feed(experiment, sources, 0)
+        self._batches: _Batches = _Synthetic(experiment) if sources is None else TrainInput(experiment, sources, 0)
 
     def turn(self, steps: int) -> _Turn:
         experiment, compiled = self._experiment, len(self._experiment.compile_seconds)
         waited, work, start = 0.0, Work(0.0, 0.0), time.perf_counter()
         for _ in range(steps):
-            fed = self._batches.next()
-            lengths = experiment.text_lengths(fed.notes)
+            fed = next(self._batches)
+            lengths = experiment.text_lengths(fed.host_metadata)
             self._step += 1
             self._state, metrics = experiment.train_step(self._state, fed.batch, self._step, *lengths)
             # More devices than a CPU has cores would wait for each other forever in two programs at once.
             if jax.default_backend() == "cpu":
                 jax.block_until_ready(metrics)
-            waited += fed.waited
+            waited += fed.data_wait
             work += self._work(fed, lengths)
         jax.block_until_ready(metrics)
         # A length that comes up for the first time is compiled for, which a long run does once.
@@ -150,7 +150,7 @@ class _Trainer:
             seconds / steps, waited / steps, Work(work.model / steps, work.repeated / steps), lengths
         )
 
-    def _work(self, fed: Fed, lengths: tuple[int, int]) -> Work:
+    def _work(self, fed: InputBatch, lengths: tuple[int, int]) -> Work:
         config = self._experiment.config
         options: dict[str, Any] = {
             "patch_dropout": config.patch_dropout_at(self._step),
@@ -189,9 +189,9 @@ class _Synthetic:
         make = lambda: {name: random(n, name, like) for n, (name, like) in enumerate(abstract.items())}  # noqa: E731
         batch = jax.jit(make, out_shardings=experiment.batch_sharding)()
         notes = {"longest": np.int32(longest), PREFIX + "longest": np.int32(experiment.replay_context_length)}
-        self._fed = Fed(jax.block_until_ready(batch), notes, 0.0)
+        self._fed = InputBatch(jax.block_until_ready(batch), notes, 0.0)
 
-    def next(self) -> Fed:
+    def __next__(self) -> InputBatch:
         return self._fed
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Experiment configs: a mapping becomes frozen dataclasses, checked once."""
+"""Build frozen dataclasses from mappings, checking keys and types."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> T:
-    """Make the frozen dataclass `cls` from a mapping, nested dataclasses included.
+    """Build the dataclass `cls` from a mapping, nested dataclasses included.
 
-    Errors: UserError for a key that `cls` does not know (naming the nearest known one), for a missing
-    key without a default, and for a value of the wrong type or a float that is not finite.
+    Raises UserError for an unknown key (naming the nearest known one), for a missing key without a default,
+    and for a value of the wrong type or a float that is not finite.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -28,7 +28,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> 
     arguments = {}
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        # A placeholder that nobody filled is None.
+        # None is an ml_collections placeholder that was not set.
         if name in values and not (required and values[name] is None):
             arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
         elif required:
@@ -39,7 +39,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "config") -> 
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The dataclass as nested plain dicts and lists, ready for JSON."""
+    """Return the dataclass as nested dicts and lists for JSON."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Where things lie in a training directory."""
+"""Layout of a training directory."""
 
 from __future__ import annotations
 
@@ -28,36 +28,40 @@ class TrainingDirectory:
 
     @property
     def config_file(self) -> Path:
+        """The resolved config as JSON."""
         return self.path / "config.json"
 
     @property
     def metrics_file(self) -> Path:
+        """One JSON object per logged step."""
         return self.path / "metrics.jsonl"
 
     @property
     def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of the checkpoints, each named by its step."""
         return self.path / "checkpoints"
 
     @staticmethod
     def is_one(path: Path | str) -> bool:
-        """True if `path` holds a training run, finished or not."""
+        """Return True if `path` holds a training run, finished or not."""
         path = Path(path)
         return (path / "config.json").is_file() and (path / "checkpoints").is_dir()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the directory, which is made, and removed again if nothing was written to it.
+        """Create the directory and lock it against other trainings; remove it again if it stays empty.
 
-        UserError while another one runs, and where it cannot be written.
+        Raises UserError if another training holds the lock, or the directory cannot be written.
         """
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         refusal = f"another training runs in {self.path}; wait for it or stop it, or give another --workdir"
         with contextlib.ExitStack() as stack:
-            stack.callback(_remove_empty, made)
+            stack.callback(_remove_empty, created)
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(self.path / _LOCK_FILE, refusal))
@@ -68,13 +72,18 @@ class TrainingDirectory:
             yield
 
     def steps(self) -> list[int]:
-        """Steps of the committed checkpoints, ascending; a half-written one has no numeric name yet."""
+        """Return the steps of the committed checkpoints, ascending; unfinished ones have no numeric name."""
         if not self.checkpoints.is_dir():
             return []
         return sorted(int(p.name) for p in self.checkpoints.iterdir() if p.name.isdecimal() and p.is_dir())
 
+    def describe_newest(self) -> str:
+        """Return a clause about the newest checkpoint, for error messages."""
+        steps = self.steps()
+        return f"checkpoint {steps[-1]} is the last good one" if steps else "there is no checkpoint yet"
+
     def read_config(self) -> dict[str, Any]:
-        """The resolved config of the run. UserError if the file cannot be read."""
+        """Return the resolved config of the run; raise UserError if the file cannot be read."""
         try:
             return json.loads(self.config_file.read_text())
         except (OSError, json.JSONDecodeError) as error:
@@ -84,12 +93,12 @@ class TrainingDirectory:
             ) from error
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write `config.json`, so that a kill leaves the old one or the new one."""
+        """Write `config.json` atomically."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config_file, json.dumps(config, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out."""
+        """Return the lines of metrics.jsonl, oldest first, without a last line that a kill truncated."""
         if not self.metrics_file.exists():
             return []
         lines = []

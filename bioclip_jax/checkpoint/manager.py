@@ -13,36 +13,35 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
 from bioclip_jax.errors import UserError
 
-from .checksum import checksums
 from .layout import TrainingDirectory
 
 PyTree = Any
 
-# Orbax announces every step of a save as a warning, and a failed one as a traceback; we tell what a person
-# needs.
+# Orbax logs every step of a save as a warning and a failed one with its traceback; errors are raised below.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 _CHECKSUMS = "checksums"
 _UNFINISHED = ".orbax-checkpoint-tmp"
-# A file system that is away for a moment may be back after this.
-_PAUSE_SECONDS = 10.0
+# A file system that was briefly unavailable may have recovered after this.
+_RETRY_SECONDS = 10.0
 
 
 class Checkpoints:
     """The checkpoints of one training directory, saved in the background.
 
-    A checkpoint is a set of named pytrees ("params", "opt_state", ...) and one JSON object ("meta").
-    Orbax writes it under another name and renames it when it is whole, so a killed save leaves the
-    checkpoints before it as they were. Checksums noted with it tell when what is read is not what was saved.
+    A checkpoint is a set of named pytrees ("params", "opt_state", ...) and one JSON object ("meta"). Orbax
+    writes it under a temporary name and renames it when complete, so a killed save leaves earlier checkpoints
+    intact. Checksums stored with it detect corrupted arrays.
 
-    A save that failed does not stop the run at once: `save_again` tells of it, and the state of that moment
-    should be saved. UserError once `attempts` saves in a row have failed. With several processes each must
-    make the same calls, and what one of them cannot write or read has failed for all.
+    A failed save does not stop the run at once: `save_again` reports it, and the caller saves its current
+    state. UserError after `attempts` failures in a row. With several processes each must make the same calls,
+    and a failure of one is a failure of all.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class Checkpoints:
         attempts: int = 1,
         anyone: Callable[[bool], bool] = bool,
     ) -> None:
-        """`keep`: how many of the newest checkpoints stay; None keeps all.
+        """Open the checkpoints.
 
-        `anyone`: from what this process says to whether any says so; as it is for one process.
+        keep: number of newest checkpoints to keep; None keeps all. anyone: logical or over all processes.
         """
-        _quiet_given_up_work()
+        _silence_abandoned_io()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(directory.checkpoints, options=options)
         self._directory = directory
@@ -69,7 +68,7 @@ class Checkpoints:
         self._pending = False
 
     def save(self, step: int, trees: Mapping[str, PyTree], meta: Mapping[str, Any]) -> None:
-        """Copy the arrays to the host and write them in the background, once the save before is done."""
+        """Wait for the previous save, copy the arrays to the host, and write them in the background."""
         self.wait()
         meta = dict(meta) | {_CHECKSUMS: checksums(trees)}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
@@ -82,20 +81,20 @@ class Checkpoints:
             self._error = error
 
     def save_again(self) -> bool:
-        """Whether the newest save has failed, some seconds ago; does not wait for one that goes on.
+        """Return True if the newest save failed some seconds ago; does not wait for one in progress.
 
-        With several processes, which cannot look at the same moment, a failure is found at the next save.
+        Always False with several processes, which would not look at the same moment; they notice a failure at
+        the next save.
         """
         if jax.process_count() > 1:
             return False
         if self._pending and not self._manager.is_saving_in_progress():
             self.wait()
-        return (
-            self._failures > 0 and not self._pending and time.monotonic() - self._failed_at > _PAUSE_SECONDS
-        )
+        retry = time.monotonic() - self._failed_at > _RETRY_SECONDS
+        return self._failures > 0 and not self._pending and retry
 
     def wait(self) -> bool:
-        """Block until the newest save is on disk. Returns False if it has failed."""
+        """Block until the newest save is on disk; return False if it failed."""
         if self._pending:
             self._pending = False
             try:
@@ -104,38 +103,37 @@ class Checkpoints:
             except Exception as error:
                 self._error = self._error or error
             if self._anyone(self._error is not None):
-                self._note_failure(self._error or OSError("another process could not write its part"))
+                self._record_failure(self._error or OSError("another process could not write its part"))
             else:
                 if self._failures:
-                    # A thread of the failed save may have written on while its files were removed.
+                    # A thread of the failed save may have written more after its files were removed.
                     self._remove_unfinished()
                 self._failures = 0
         return self._failures == 0
 
-    def _note_failure(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         self._failures += 1
         self._failed_at = time.monotonic()
-        # What was written of it takes room that the next attempt may need.
+        # Frees the disk space for the next attempt.
         self._remove_unfinished()
         if self._failures >= self._attempts:
-            good = (self._directory.steps() or [None])[-1]
-            kept = "there is no checkpoint yet" if good is None else f"checkpoint {good} is the last good one"
             raise UserError(
                 f"no checkpoint could be written to {self._directory.checkpoints} in {self._failures} "
-                f"attempts "
-                f"({_reason(error)}); {kept}; make room or mend the disk, and start again"
+                f"attempts ({_reason(error)}); {self._directory.describe_newest()}; make room or mend the "
+                "disk, and start again"
             ) from error
 
     def _remove_unfinished(self) -> None:
-        """Remove what failed saves have left; no save may be in progress."""
+        """Remove the remains of failed saves; no save may be in progress."""
         if jax.process_index() == 0:
             for unfinished in self._directory.checkpoints.glob(f"*{_UNFINISHED}*"):
                 shutil.rmtree(unfinished, ignore_errors=True)
 
     def restore(self, step: int, abstract: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], dict[str, Any]]:
-        """The trees of checkpoint `step`, each array in the shape, dtype and sharding of `abstract`, and meta.
+        """Return the trees of checkpoint `step` and its meta.
 
-        Whatever Orbax raises for files that are missing or damaged; ValueError where the checksums differ.
+        abstract: shapes, dtypes and shardings of the trees. Raises Orbax's errors for missing or damaged
+        files, and ValueError if the checksums differ.
         """
         items = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
         restored, error = None, None
@@ -145,22 +143,22 @@ class Checkpoints:
             )
         except Exception as raised:
             error = raised
-        # Before the checksums, which all processes make together.
+        # All processes must agree before the checksums, a collective computation.
         if self._anyone(error is not None):
             raise error or OSError("another process could not read its part")
         trees = {name: restored[name] for name in abstract}
         meta = restored["meta"]
-        if checksums(trees) != (noted := meta.pop(_CHECKSUMS, None)) and noted is not None:
+        if checksums(trees) != (saved := meta.pop(_CHECKSUMS, None)) and saved is not None:
             raise ValueError("the arrays are not those that were saved: their checksums differ")
         return trees, meta
 
     def restore_newest(
-        self, abstract: Mapping[str, PyTree], say: Callable[[str], None]
+        self, abstract: Mapping[str, PyTree], report: Callable[[str], None]
     ) -> tuple[int, dict[str, PyTree], dict[str, Any]]:
-        """The newest checkpoint that can be read, as `restore`, with its step before.
+        """Restore the newest readable checkpoint; return its step, trees and meta.
 
-        One that cannot is set aside as STEP.damaged, and told, once an older one was read. UserError if none
-        can.
+        Newer, unreadable ones are reported and renamed to STEP.damaged once an older one is restored. Raises
+        UserError if none can be read.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self._directory.steps()):
@@ -170,22 +168,22 @@ class Checkpoints:
                 damaged[step] = _reason(error)
                 continue
             for bad, reason in damaged.items():
-                say(f"checkpoint {bad} is damaged and set aside as {bad}.damaged ({reason})")
+                report(f"checkpoint {bad} is damaged and set aside as {bad}.damaged ({reason})")
                 if jax.process_index() == 0:
                     os.replace(self._directory.checkpoints / str(bad), self._free_name(f"{bad}.damaged"))
             if damaged:
-                # Every process lists the folder only after the first one has renamed.
+                # A barrier: no process lists the folder before the first one has renamed.
                 self._anyone(False)
                 self._manager.reload()
             return step, trees, meta
         newest = next(iter(damaged.values()), "there is none")
         raise UserError(
             f"no checkpoint in {self._directory.checkpoints} can be read ({newest}); if the files are "
-            f"damaged, put them "
-            "back from a copy, or give another --workdir"
+            "damaged, restore them from a backup, or give another --workdir"
         )
 
     def close(self) -> None:
+        """Release Orbax's threads."""
         self._manager.close()
 
     def _free_name(self, name: str) -> Path:
@@ -196,37 +194,11 @@ class Checkpoints:
         return path
 
 
-def _quiet_given_up_work() -> None:
-    """Keep tracebacks of reads and writes that Orbax has given up from the screen.
-
-    After the first failure, which we tell in one line, the others' callbacks find asyncio's loop closed and
-    their coroutines are dropped; nobody can catch what they raise then.
-    """
-    before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        closed = (
-            isinstance(unraisable.exc_value, RuntimeError)
-            and str(unraisable.exc_value) == "Event loop is closed"
-        )
-        if not closed and not inspect.iscoroutine(unraisable.object):
-            before(unraisable)
-
-    sys.unraisablehook = hook
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in one line that a person can read."""
-    text = " ".join((str(error) or type(error).__name__).split())
-    return text if len(text) <= 220 else f"{text[:100]} ... {text[-100:]}"
-
-
 def restore_params(run: Path | str, step: int | None = None) -> tuple[int, dict[str, Any]]:
-    """The model's parameters in a training directory, as float32 NumPy arrays, on any device layout.
+    """Return the step and the model's parameters of a checkpoint as float32 NumPy arrays, on any devices.
 
-    Args: `run`, the training directory; `step`, a checkpoint of it (None: the newest).
-    Returns: the step and the nested dict of the CLIP's parameters.
-    Errors: UserError if there is no such checkpoint.
+    run: the training directory. step: None for the newest checkpoint. Raises UserError if there is no such
+    checkpoint.
     """
     directory = TrainingDirectory(Path(run))
     steps = directory.steps()
@@ -241,5 +213,53 @@ def restore_params(run: Path | str, step: int | None = None) -> tuple[int, dict[
         tree = checkpointer.metadata(path).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
         params = checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-    # Those of a run in pure bfloat16 are widened, which changes no value.
+    # Widening pure_bf16 parameters is exact.
     return step, jax.tree.map(lambda x: x.astype(np.float32, copy=False), params)
+
+
+def checksums(trees: Mapping[str, PyTree]) -> dict[str, int]:
+    """Return for each tree the sum of its arrays' bits as unsigned integers, modulo 2^32.
+
+    Computed on the devices. Integer addition commutes, so the sum does not depend on the mesh.
+    """
+    return {name: int(value) for name, value in _checksums(dict(trees)).items()}
+
+
+_WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+
+
+@jax.jit
+def _checksums(trees: dict[str, PyTree]) -> dict[str, jax.Array]:
+    def tree_sum(tree: PyTree) -> jax.Array:
+        total = jnp.zeros((), jnp.uint32)
+        for array in jax.tree.leaves(tree):
+            words = jax.lax.bitcast_convert_type(array, _WORDS[array.dtype.itemsize])
+            total += jnp.sum(words, dtype=jnp.uint32)
+        return total
+
+    return {name: tree_sum(tree) for name, tree in trees.items()}
+
+
+def _silence_abandoned_io() -> None:
+    """Suppress the tracebacks of reads and writes that Orbax abandons after the first failure.
+
+    Their callbacks find asyncio's loop closed and their coroutines are dropped; no caller can catch what they
+    raise, and the first failure is raised as an error.
+    """
+    previous = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        closed = (
+            isinstance(unraisable.exc_value, RuntimeError)
+            and str(unraisable.exc_value) == "Event loop is closed"
+        )
+        if not closed and not inspect.iscoroutine(unraisable.object):
+            previous(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _reason(error: Exception) -> str:
+    """Return the error as one line of at most some 200 characters."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    return text if len(text) <= 220 else f"{text[:100]} ... {text[-100:]}"

@@ -19,13 +19,13 @@ from .options import (
 
 def train(arguments: argparse.Namespace) -> Result | int:
     from bioclip_jax.distributed import all_processes
-    from bioclip_jax.train import Interrupted, train
+    from bioclip_jax.train import Interrupted, start_or_resume
 
     config = experiment_config(arguments)
     register_datasets()
     with all_processes() as first:
         try:
-            result = train(config, arguments.workdir, evaluate=_validation(config))
+            result = start_or_resume(config, arguments.workdir, evaluate=_validation(config))
         except Interrupted as stop:
             if first:
                 print(stop, file=sys.stderr)

@@ -5,13 +5,13 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "compiler": ["compile_step"],
         "config": ["TrainConfig", "train_config"],
-        "experiment": ["Experiment"],
-        "features": ["make_encode"],
-        "feed": ["Fed", "Feed"],
+        "experiment": ["Experiment", "compile_step"],
         "flags": ["read_config"],
-        "loop": ["Interrupted", "open_sources", "train"],
-        "throughput": ["Work", "loss_flops", "peak_flops", "tower_work"],
+        "flops": ["Work", "loss_flops", "peak_flops", "tower_work"],
+        "input": ["InputBatch", "TrainInput", "open_sources"],
+        "preemption": ["Interrupted"],
+        "step": ["encode"],
+        "train": ["start_or_resume"],
     },
 )

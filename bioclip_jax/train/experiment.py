@@ -1,8 +1,10 @@
-"""A config made into what the loop runs: mesh, model, optimizer, compiled step, state."""
+"""A config turned into a mesh, a compiled update and its initial or restored state."""
 
 from __future__ import annotations
 
 import math
+import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,49 +14,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from bioclip_jax.checkpoint import Checkpoints
-from bioclip_jax.distributed import (
-    activation_sharding,
-    batch_sharding,
-    check_tensor,
-    make_mesh,
-    parameter_shardings,
-    replicated,
-)
+from bioclip_jax.distributed import batch_sharding, check_tensor, make_mesh, replicated
 from bioclip_jax.errors import UserError
-from bioclip_jax.models import LOGIT_BIAS, CLIPConfig, get_config, graphdef, init_params
+from bioclip_jax.models import LOGIT_BIAS, CLIPConfig, get_config, on_nvidia
 from bioclip_jax.pipeline import PREFIX
 
-from .accumulate import Metrics, loss_and_gradients
-from .compiler import compile_step
 from .config import TrainConfig
-from .features import Batch, draw_kept_patches, make_encode
-from .losses import contrastive_loss
-from .objective import make_objective
-from .optimizer import cosine_schedule, decay_mask, make_optimizer
-from .state import TrainState, init_state
-from .step import make_train_step
+from .step import Batch, Metrics, TrainState, Update, Variant
+
+_BOOLEANS = {"true": True, "false": False}
+_UNKNOWN_OPTION = re.compile(r"No such compile option: '([^']+)'")
 
 
 class Experiment:
-    """The update of a config on its mesh, and the states it goes through.
+    """A config's update on its mesh, compiled on demand, and the states it takes.
 
-    batch_sharding: how each array of a batch lies on the mesh. shards: into how many parts its rows are
-    split.
-    context_length, replay_context_length: of the tokens of a batch. loss_and_gradients: (params, batch) ->
-    ((loss, metrics), gradients), without patch dropout. compile_seconds: what each program that was compiled
-    so far took.
+    batch_sharding: sharding of each array of a batch. shards: number of parts that the mesh splits its rows
+    into. rows_multiple_of: divisor of the number of rows of each array.
+    context_length, replay_context_length: tokens of a text. abstract_state: shapes and shardings of the
+    state. compile_seconds: duration of each compilation.
     """
 
     def __init__(self, config: TrainConfig) -> None:
-        """`config.total_steps` must be set. Errors: UserError for a mesh or a batch that does not fit the devices."""
+        """Build the update; needs `config.total_steps`.
+
+        Raises UserError if the mesh, the batch or the text length does not fit the devices or the model.
+        """
         self.config = config
         self.mesh = make_mesh(config.mesh)
         self.model_config = get_config(config.model)
         check_tensor(self.model_config, self.mesh)
         self.context_length, self.replay_context_length = _context_lengths(config, self.model_config)
         self.batch_sharding = batch_sharding(self.mesh)
-        self.shards = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
-        # Of what the rows of every array of a batch are a multiple.
+        self.update = Update(config, self.model_config, self.mesh)
+        self.shards = self.update.shards
         self.rows_multiple_of = math.lcm(self.mesh.size, self.shards * config.micro_batches)
         for name, rows in (
             ("global_batch_size", config.global_batch_size),
@@ -65,25 +58,13 @@ class Experiment:
                     f"config.{name} is {rows}, which does not divide over {self.mesh.size} devices and "
                     f"{config.micro_batches} micro-batches; make it a multiple of {self.rows_multiple_of}"
                 )
-        self._schedule = cosine_schedule(config.learning_rate, config.warmup_steps, config.total_steps)
-        self._optimizer = make_optimizer(
-            config.optimizer, self._schedule, config.weight_decay, pure_bf16=config.precision == "pure_bf16"
-        )
-        abstract = jax.eval_shape(lambda: self._init_state(self._fresh_params()))
-        self._shardings = parameter_shardings(abstract, self.mesh)
         self.abstract_state: TrainState = jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, self._shardings
-        )
-        model = graphdef(self.model_config, shard=activation_sharding(self.mesh), **config.model_options)
-        self.loss_and_gradients = loss_and_gradients(
-            make_encode(model, config.image, self.shards),
-            make_objective(contrastive_loss(config.loss, self.mesh)),
-            micro_batches=config.micro_batches,
-            shards=self.shards,
-            shardings=self._shardings.params,
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            jax.eval_shape(self.update.init),
+            self.update.shardings,
         )
         self.compile_seconds: list[float] = []
-        self._compiled: dict[Any, jax.stages.Compiled] = {}
+        self._compiled: dict[tuple[Variant, int], jax.stages.Compiled] = {}
 
     def train_step(
         self,
@@ -93,42 +74,43 @@ class Experiment:
         text_length: int | None = None,
         replay_text_length: int | None = None,
     ) -> tuple[TrainState, Metrics]:
-        """The update that takes `state` to `step`; the buffers of `state` are given away.
+        """Return the state after update number `step` and its metrics; the buffers of `state` are donated.
 
-        text_length, replay_text_length: to how many tokens texts may be cut without losing any; None for all.
-        A program is compiled for each pair of them, number of texts and patch dropout, where it is first
-        needed.
+        text_length, replay_text_length: lengths that texts can be cut to without losing tokens; None is the
+        context length. The first call with a new length, number of texts or patch dropout compiles a program.
         """
         variant = self._variant(step, text_length, replay_text_length)
         key = (variant, len(batch["tokens"]))
         if key not in self._compiled:
             start = time.perf_counter()
-            self._compiled[key] = compile_step(self._lower(batch, variant), self.config)
+            lowered = self._jitted(batch, variant).lower(self.abstract_state, batch)
+            self._compiled[key] = compile_step(lowered, self.config)
             self.compile_seconds.append(time.perf_counter() - start)
         return self._compiled[key](state, batch)
 
     def lower(
         self, step: int = 1, text_length: int | None = None, replay_text_length: int | None = None
     ) -> jax.stages.Lowered:
-        """The update of `step` as train_step would compile it, without any array."""
-        return self._lower(self.abstract_batch(), self._variant(step, text_length, replay_text_length))
+        """Lower update number `step` as train_step would, without allocating an array."""
+        jitted = self.jitted(step, text_length, replay_text_length)
+        return jitted.lower(self.abstract_state, self.abstract_batch())
 
     def jitted(
         self, step: int = 1, text_length: int | None = None, replay_text_length: int | None = None
     ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-        """The update of `step` as a jitted function of state and batch, for jax.export."""
+        """Return update number `step` as a jitted function of state and batch, for jax.export."""
         return self._jitted(self.abstract_batch(), self._variant(step, text_length, replay_text_length))
 
-    def text_lengths(self, notes: Mapping[str, np.ndarray]) -> tuple[int, int]:
-        """text_length and replay_text_length of a batch, by the "longest" that the host noted of each stream."""
+    def text_lengths(self, host_metadata: Mapping[str, np.ndarray]) -> tuple[int, int]:
+        """Return text_length and replay_text_length of a batch from the "longest" texts of its streams."""
         caption, replay = self.config.caption, self.config.replay.caption
         return (
-            caption.shortest_length(int(notes["longest"]), self.context_length),
-            replay.shortest_length(int(notes.get(PREFIX + "longest", 0)), self.replay_context_length),
+            caption.shortest_length(int(host_metadata["longest"]), self.context_length),
+            replay.shortest_length(int(host_metadata.get(PREFIX + "longest", 0)), self.replay_context_length),
         )
 
     def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes, types and shardings of a batch whose texts are all given, by name."""
+        """Return the shapes, types and shardings of a batch with a text for every image."""
         size = self.model_config.vision.image_size
         batch = {}
         for prefix, rows, length in (
@@ -143,102 +125,63 @@ class Experiment:
         return {name: jax.ShapeDtypeStruct(*x, sharding=self.batch_sharding) for name, x in batch.items()}
 
     def init(self, params: Any = None) -> TrainState:
-        """The state before the first step: from `params`, else `init_from`, else the seed."""
+        """Return the state before the first update, from `params`, else `init_from`, else the seed."""
+        shardings = self.update.shardings
         if params is None and self.config.init_from is not None:
             params = self._imported(self.config.init_from)
         if params is None:
-            make = lambda: self._init_state(self._fresh_params())  # noqa: E731
-            return jax.jit(make, out_shardings=self._shardings)()
+            return jax.jit(lambda: self.update.init(), out_shardings=shardings)()
 
-        def place(value: Any, sharding: jax.sharding.Sharding) -> jax.Array:
-            # A copy that the state owns: the step gives its buffers away.
+        def put(value: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+            # Copied, since the first update donates the state's buffers.
             value = np.array(value)
             return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
-        params = jax.tree.map(place, params, self._shardings.params)
-        return jax.jit(self._init_state, out_shardings=self._shardings)(params)
+        params = jax.tree.map(put, params, shardings.params)
+        return jax.jit(self.update.init, out_shardings=shardings)(params)
 
     def restore_newest(
-        self, checkpoints: Checkpoints, say: Callable[[str], None]
+        self, checkpoints: Checkpoints, report: Callable[[str], None]
     ) -> tuple[int, TrainState, dict[str, Any]]:
-        """The step and state of the newest checkpoint that can be read, laid out on this mesh, and its meta."""
-        step, trees, meta = checkpoints.restore_newest(self.abstract_state.to_trees(), say)
+        """Restore the newest readable checkpoint on this mesh; return its step, state and metadata."""
+        step, trees, meta = checkpoints.restore_newest(self.abstract_state.to_trees(), report)
         counter = jax.make_array_from_callback(
             (), replicated(self.mesh), lambda _: np.asarray(step, np.int32)
         )
         return step, TrainState(counter, **trees), meta
 
-    def _variant(
-        self, step: int, text_length: int | None, replay_text_length: int | None
-    ) -> tuple[float, int, int]:
-        lengths = text_length or self.context_length, replay_text_length or self.replay_context_length
-        return self.config.patch_dropout_at(step), *lengths
-
-    def _lower(self, batch: Any, variant: tuple[float, int, int]) -> jax.stages.Lowered:
-        return self._jitted(batch, variant).lower(self.abstract_state, batch)
-
-    def _jitted(self, batch: Any, variant: tuple[float, int, int]) -> Any:
-        patch_dropout, text_length, replay_text_length = variant
-
-        def prepare(batch: Batch, key: jax.Array) -> Batch:
-            batch = batch | {"tokens": batch["tokens"][:, :text_length]}
-            if "replay_tokens" in batch:
-                batch["replay_tokens"] = batch["replay_tokens"][:, :replay_text_length]
-            return draw_kept_patches(batch, key, self.model_config, patch_dropout)
-
-        step = make_train_step(
-            self.loss_and_gradients,
-            self._optimizer,
-            self._schedule,
-            prepare=prepare,
-            compute_params=self._compute_params,
-            seed=self.config.seed,
+    def _variant(self, step: int, text_length: int | None, replay_text_length: int | None) -> Variant:
+        return Variant(
+            self.config.patch_dropout_at(step),
+            text_length or self.context_length,
+            replay_text_length or self.replay_context_length,
         )
-        shardings = {name: self.batch_sharding for name in batch}
+
+    def _jitted(self, batch: Any, variant: Variant) -> Any:
+        def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            return self.update(state, batch, variant)
+
         return jax.jit(
-            step,
-            in_shardings=(self._shardings, shardings),
-            out_shardings=(self._shardings, replicated(self.mesh)),
+            train_step,
+            in_shardings=(self.update.shardings, {name: self.batch_sharding for name in batch}),
+            out_shardings=(self.update.shardings, replicated(self.mesh)),
             donate_argnums=0,
         )
 
-    def _compute_params(self, params: Any) -> Any:
-        """The copies that the loss is differentiated by: with bf16_params, of every matrix in bfloat16."""
-        if self.config.precision != "bf16_params":
-            return params
-
-        def cast(value: jax.Array, is_matrix: bool, sharding: jax.sharding.Sharding) -> jax.Array:
-            # Cast where it lies, so that what is gathered from other devices is half as large.
-            return (
-                jax.lax.with_sharding_constraint(value.astype(jnp.bfloat16), sharding) if is_matrix else value
-            )
-
-        return jax.tree.map(cast, params, decay_mask(params), self._shardings.params)
-
-    def _init_state(self, params: Any) -> TrainState:
-        if self.config.precision == "pure_bf16":
-            params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
-        return init_state(params, self._optimizer)
-
-    def _fresh_params(self) -> Any:
-        options = self.config.model_options
-        extra = {name: options[name] for name in ("replay_projector", "logit_bias")}
-        return init_params(self.model_config, self.config.seed, **extra)
-
-    def _imported(self, name: str) -> Any:
-        # Brings the Hub's client along, which only this needs.
+    def _imported(self, model: str) -> Any:
+        # Importing the Hub's client takes a second, which only this needs.
         from bioclip_jax.convert import resolve
 
-        bundle = resolve(name, image_size=self.model_config.vision.image_size)
+        bundle = resolve(model, image_size=self.model_config.vision.image_size)
         if bundle.config != self.model_config:
             raise UserError(
-                f"config.init_from {name} holds another architecture than config.model {self.config.model}; "
+                f"config.init_from {model} holds another architecture than config.model {self.config.model}; "
                 "set config.model to the one it was made with"
             )
         visual, params = dict(bundle.params["visual"]), dict(bundle.params)
         projector = visual.pop("continual_proj", visual["proj"])
         if self.config.replay.batch_size:
-            # As the reference starts it, unless the weights bring the one they were trained with.
+            # The reference starts the replay projector from the first one, unless the weights have their own.
             visual["continual_proj"] = projector
         bias = params.pop("logit_bias", None)
         if self.config.loss == "siglip":
@@ -246,8 +189,37 @@ class Experiment:
         return {**params, "visual": visual}
 
 
+def compile_step(lowered: jax.stages.Lowered, config: TrainConfig) -> jax.stages.Compiled:
+    """Compile a lowered step, on NVIDIA's GPUs with the config's XLA options."""
+    options = _compiler_options(config)
+    while True:
+        try:
+            return lowered.compile(compiler_options=options or None)
+        except Exception as error:
+            # Option names differ between XLA versions, and an unknown one is a compilation error.
+            unknown = _UNKNOWN_OPTION.search(str(error))
+            if unknown is None or unknown[1] not in options:
+                raise
+            print(f"this version of XLA has no option {unknown[1]}; it is ignored", file=sys.stderr)
+            del options[unknown[1]]
+
+
+def _compiler_options(config: TrainConfig) -> dict[str, Any]:
+    if not on_nvidia():
+        return {}
+    options: dict[str, Any] = dict(option.split("=", 1) for option in config.compiler_options)
+    # XLA parses "1" as an integer, and accepts only a bool for a flag.
+    options = {name: _BOOLEANS.get(value.lower(), value) for name, value in options.items()}
+    if config.deterministic:
+        options["xla_gpu_deterministic_ops"] = True
+    return options
+
+
 def _context_lengths(config: TrainConfig, model_config: CLIPConfig) -> tuple[int, int]:
-    """Tokens a text of the tree of life and of the replay; UserError where the model takes fewer."""
+    """Return the tokens of a caption and of a replayed caption.
+
+    Raises UserError if one is longer than the model's context.
+    """
     longest = model_config.text.context_length
     captions = {"caption": config.caption, "replay.caption": config.replay.caption}
     for name, caption in captions.items():

@@ -1,128 +1,297 @@
-"""A run from its directory to its end: started, or gone on with."""
+"""The training loop: dispatch updates, log, evaluate and save between them, stop at a signal."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import numpy as np
 
 from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory, to_dict
-from bioclip_jax.distributed import Agreement, is_first_process
+from bioclip_jax.distributed import Agreement, counts_its_rows
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline import epoch_samples
-from bioclip_jax.pipeline.sources import Source, open_source
+from bioclip_jax.pipeline import PREFIX
+from bioclip_jax.pipeline.images import CAUSES
+from bioclip_jax.pipeline.sources import Source
 
-from .config import TrainConfig
 from .experiment import Experiment
-from .feed import Feed
-from .interrupt import Interrupt
-from .metrics import ProgressLine, open_metrics
-from .resume import check_same_data, check_same_run
-from .run import Evaluate, Interrupted, Run, lacks_evaluation
+from .flops import Stopwatch
+from .input import InputBatch, TrainInput
+from .metrics import MetricsWriter, Profiler, ProgressLine
+from .preemption import DeferredSignals, Interrupted
+from .step import TrainState
 
-__all__ = ["Evaluate", "Interrupted", "open_sources", "train"]
+# (params, stopping) -> metrics by name, or None if it broke off because stopping() returned True.
+Evaluate = Callable[[Any, Callable[[], bool]], Mapping[str, Any] | None]
+
+# Compilations later than this many steps into a run are reported, because they stall every device.
+_SETTLED = 20
+_BAD_SAMPLES = tuple(prefix + cause for prefix in ("", PREFIX) for cause in CAUSES)
 
 
-def train(config: TrainConfig, workdir: Path | str, evaluate: Evaluate | None = None) -> dict[str, Any]:
-    """Train until `total_steps`, from the newest checkpoint in `workdir` if there is one.
+@dataclass(frozen=True)
+class RunContext:
+    """Everything outside the devices that a run reads and writes.
 
-    With several processes each calls it with the same config and the same `workdir`, on a file system that
-    they share. Returns the last line of metrics. Errors: UserError for what a person must change; Interrupted
-    after SIGINT, SIGTERM or SIGUSR1, once the checkpoint is on disk.
+    bad_samples: number of bad samples up to the first step, by cause, those of the replay stream prefixed.
     """
-    # From the very start: a job that is warned while it still opens its data is to be requeued, not lost.
-    with Interrupt() as interrupt, contextlib.ExitStack() as stack:
-        directory = TrainingDirectory(Path(workdir))
-        if directory.path.exists() and not directory.path.is_dir():
-            raise UserError(f"the --workdir {directory.path} is a file; give a directory")
-        # Two runs in one directory would remove each other's checkpoints.
-        if is_first_process():
-            stack.enter_context(directory.locked())
-        return _train(config, directory, evaluate, interrupt)
+
+    directory: TrainingDirectory
+    sources: Mapping[str, Source]
+    checkpoints: Checkpoints
+    metrics: MetricsWriter
+    progress: ProgressLine
+    signals: DeferredSignals
+    collectives: Agreement
+    evaluate: Evaluate | None = None
+    bad_samples: Counter[str] = field(default_factory=Counter)
 
 
-def _train(
-    config: TrainConfig, directory: TrainingDirectory, evaluate: Evaluate | None, interrupt: Interrupt
-) -> dict[str, Any]:
-    check_same_run(directory, config)
-    sources = open_sources(config)
-    config = _inherit(config.with_steps(epoch_samples(sources["train"], config.data.sampling)), directory)
-    start = (directory.steps() or [0])[-1]
-    progress = ProgressLine(config.total_steps, silent=jax.process_index() > 0)
-    for source in sources.values():
-        for shard in source.skipped_shards:
-            progress.say(f"left out, because it cannot be read: {shard}")
-    done = start >= config.total_steps
-    if done and not (evaluate is not None and config.evaluate_every and lacks_evaluation(directory, start)):
-        progress.say(f"{directory.path} is trained: {start} of {config.total_steps} steps are done")
-        return (directory.read_metrics() or [{"step": start}])[-1]
+@dataclass(frozen=True)
+class _Fetched:
+    """A batch and the maxima over all processes: text length, replay text length, signal."""
 
-    experiment = Experiment(config)
-    agreement = Agreement(experiment.mesh)
-    state = None if start else experiment.init()
-    with contextlib.ExitStack() as stack:
-        checkpoints = Checkpoints(
-            directory, keep=config.keep_checkpoints, attempts=config.save_attempts, anyone=agreement.anyone
-        )
-        stack.enter_context(contextlib.closing(checkpoints))
-        meta: Mapping[str, Any] = {}
-        if start:
-            start, state, meta = experiment.restore_newest(checkpoints, progress.say)
-            progress.say(f"going on from step {start} in {directory.path}")
-            check_same_data(meta, sources, config)
-        if jax.process_index() == 0:
-            directory.write_config(to_dict(config))
-        writer = stack.enter_context(contextlib.closing(open_metrics(directory, start, config)))
-        feed = stack.enter_context(contextlib.closing(Feed(experiment, sources, start)))
-        run = Run(
-            experiment, directory, checkpoints, writer, progress, evaluate, interrupt, sources, agreement
-        )
-        run.bad.update(meta.get("bad_samples", {}))
-        return run.steps(state, start, feed)
+    input: InputBatch
+    maxima: jax.Array | np.ndarray
 
 
-def _inherit(config: TrainConfig, directory: TrainingDirectory) -> TrainConfig:
-    """Fill in what the config leaves to init_from: the transform of predictions, and the patch dropout."""
-    transform, patch_dropout = config.image.transform, config.patch_dropout
-    if directory.steps():
-        # As the run started, whatever has become of init_from since.
-        before = directory.read_config()
-        inherited = (before.get("image") or {}).get("transform"), before.get("patch_dropout") or 0.0
-    elif config.init_from is not None and (transform is None or patch_dropout is None):
-        from bioclip_jax.convert import load
+@dataclass(frozen=True)
+class _Dispatched:
+    """An update that may still run on the devices, without its batch, whose memory can be freed."""
 
-        inherited = load.inherited(config.init_from)
-    else:
-        inherited = "model", 0.0
-    if transform is None:
-        # A run that crops is not to be shown squashed images.
-        transform = inherited[0] if config.image.resize_mode == "squash" else "model"
-    patch_dropout = inherited[1] if patch_dropout is None else patch_dropout
-    return replace(config, image=replace(config.image, transform=transform), patch_dropout=patch_dropout)
+    step: int
+    metrics: Mapping[str, Any]
+    host_metadata: Mapping[str, np.ndarray]
+    data_wait: float
+    texts: int
+    text_lengths: tuple[int, int]
 
 
-def open_sources(config: TrainConfig) -> dict[str, Source]:
-    """The sources of the config's streams by name, "train" and, where it asks for replay, "replay".
+class Loop:
+    """One process of a run. Only the first process writes metrics and reports progress."""
 
-    UserError where the config does not say where they lie, or there is nothing.
-    """
-    if not config.data.train:
-        raise UserError("config.data.train is not set; give the training data with --config.data.train=PATH")
-    locations = {"train": config.data.train}
-    if config.replay.batch_size:
-        if not config.replay.train:
-            raise UserError(
-                "config.replay.train is not set; give the replay data with --config.replay.train=PATH, or "
-                "train "
-                "without with --config.replay.batch_size=0"
+    def __init__(self, experiment: Experiment, context: RunContext) -> None:
+        self._experiment, self._config, self._context = experiment, experiment.config, context
+        self._stopwatch = Stopwatch(experiment.model_config)
+        self._profiler = Profiler(self._config.profile, context.directory.path / "profile")
+        # Updates dispatched ahead of the one that is waited for. None on a CPU: two programs over more
+        # devices than cores deadlock in their collectives.
+        self._ahead = 0 if jax.default_backend() == "cpu" else 1
+        self._in_flight: deque[_Dispatched] = deque()
+        # The signal that all processes stop for, 0 for none.
+        self._signal = 0
+        self._skipping = False
+        self._saved_step: int | None = None
+        self._save_seconds = 0.0
+        self._unwritten: list[dict[str, Any]] = []
+        self._line: dict[str, Any] = {}
+        # Of all processes up to the last synchronization, and of this process since then.
+        self._bad_samples: Counter[str] = context.bad_samples
+        self._new_bad_samples: Counter[str] = Counter()
+        self._counts_bad_samples = counts_its_rows(experiment.batch_sharding)
+
+    def run(self, state: TrainState, start_step: int, batches: TrainInput) -> dict[str, Any]:
+        """Train from `start_step` to the last step; return the last line of metrics.
+
+        Raises Interrupted after a signal, once the checkpoint is on disk, and UserError if too many updates
+        in a row are skipped or too many checkpoints cannot be written.
+        """
+        total, step = self._config.total_steps, start_step
+        self._evaluate_missed(state, start_step)
+        self._stopwatch.restart()
+        fetched: _Fetched | None = None
+        while step < total and not self._signal:
+            fetched = fetched or self._fetch(batches)
+            batch, (*text_lengths, self._signal) = fetched.input, np.asarray(fetched.maxima).tolist()
+            if jax.process_count() == 1:
+                self._signal = self._context.signals.received or 0
+            if self._signal:
+                break
+            step += 1
+            # Several processes agree on the next step before this one is dispatched, so that the maxima are
+            # ready when it begins. One process would only hold another batch.
+            fetched = self._fetch(batches) if step < total and jax.process_count() > 1 else None
+            state = self._dispatch(
+                state, step, batch, tuple(text_lengths), settled=step - start_step > _SETTLED
             )
-        locations["replay"] = config.replay.train
-    shared = {"split": "train", "bad_shards": config.data.bad_shards, "tfds_dir": config.data.tfds_dir}
-    forward = {"train": config.data.window > 0, "replay": config.replay.window > 0}
-    return {
-        name: open_source(location, forward=forward[name], **shared) for name, location in locations.items()
-    }
+            self._between_steps(state, step)
+        self._settle(0)
+        self._write_metrics()
+        if start_step < step != self._saved_step:
+            self._save(step, state)
+        while not self._context.checkpoints.wait():
+            self._save(step, state)
+        self._profiler.close()
+        if self._signal:
+            raise Interrupted(self._signal, step)
+        self._context.progress.report(
+            f"trained {total} steps; {self._context.directory.path} holds the model"
+        )
+        return self._line
+
+    def _fetch(self, batches: TrainInput) -> _Fetched:
+        batch = next(batches)
+        lengths = self._experiment.text_lengths(batch.host_metadata)
+        maxima = self._context.collectives.propose((*lengths, self._context.signals.received or 0))
+        return _Fetched(batch, maxima if self._ahead else np.asarray(maxima))
+
+    def _stopping(self) -> bool:
+        """Return True if any process received a signal; a collective call."""
+        maxima = self._context.collectives.propose((self._context.signals.received or 0,))
+        self._signal = int(np.asarray(maxima)[0])
+        return self._signal > 0
+
+    def _dispatch(
+        self, state: TrainState, step: int, batch: InputBatch, text_lengths: tuple[int, int], *, settled: bool
+    ) -> TrainState:
+        self._profiler.before(step)
+        compile_seconds, texts = self._experiment.compile_seconds, len(batch.batch["tokens"])
+        programs = len(compile_seconds)
+        state, metrics = self._experiment.train_step(state, batch.batch, step, *text_lengths)
+        if settled and len(compile_seconds) > programs:
+            self._context.progress.report(
+                f"step {step}: compiled another program in {compile_seconds[-1]:.1f} s, for {texts} texts of "
+                f"{text_lengths[0]} tokens"
+            )
+        self._in_flight.append(
+            _Dispatched(step, metrics, batch.host_metadata, batch.data_wait, texts, text_lengths)
+        )
+        self._profiler.after(step, metrics)
+        return state
+
+    def _between_steps(self, state: TrainState, step: int) -> None:
+        last = step == self._config.total_steps
+        evaluates, saves = self._evaluates(step), last or _due(step, self._config.checkpoint_every)
+        self._settle(0 if evaluates or saves else self._ahead)
+        if evaluates:
+            self._evaluate(state)
+        self._write_metrics()
+        # While updates are skipped the parameters may be the cause, so earlier checkpoints are kept.
+        if last or ((saves or self._context.checkpoints.save_again()) and not self._skipping):
+            self._save(step, state)
+        if evaluates:
+            self._stopwatch.restart()
+
+    def _settle(self, in_flight: int) -> None:
+        """Wait for all updates but the newest `in_flight`, and read their metrics."""
+        while len(self._in_flight) > in_flight:
+            done = self._in_flight.popleft()
+            metrics = jax.tree.map(float, jax.device_get(dict(done.metrics)))
+            self._count(done)
+            self._check_skipped(metrics.pop("skipped_in_row"), metrics, done.step)
+            last = done.step == self._config.total_steps
+            if done.step % self._config.log_every == 0 or last or self._evaluates(done.step):
+                self._log(done.step, metrics)
+
+    def _count(self, done: _Dispatched) -> None:
+        for prefix in ("", PREFIX):
+            if self._counts_bad_samples and prefix + "bad" in done.host_metadata:
+                counts = zip(CAUSES, done.host_metadata[prefix + "bad"])
+                self._new_bad_samples.update({prefix + cause: int(n) for cause, n in counts})
+        patch_dropout, replay = self._config.patch_dropout_at(done.step), self._config.replay.batch_size
+        pairs, (length, replay_length) = self._config.global_batch_size + replay, done.text_lengths
+        self._stopwatch.count(pairs, done.texts, length, done.data_wait, patch_dropout)
+        self._stopwatch.count(0, replay, replay_length, 0.0, patch_dropout)
+
+    def _check_skipped(self, in_row: float, metrics: Mapping[str, float], step: int) -> None:
+        self._skipping = in_row > 0
+        if not self._skipping:
+            return
+        name = "loss" if not np.isfinite(metrics["loss"]) else "gradient_norm"
+        self._context.progress.report(f"step {step}: skipped, because its {name} is {metrics[name]}")
+        if in_row < self._config.max_skipped_steps:
+            return
+        self._context.metrics.flush()
+        self._context.checkpoints.wait()
+        raise UserError(
+            f"{name} is {metrics[name]} at step {step} in {self._context.directory.path}, for {int(in_row)} "
+            f"steps in a row; {self._context.directory.describe_newest()}; lower config.learning_rate or "
+            "set config.optimizer.clip_norm, and start again"
+        )
+
+    def _log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        line = {"step": step, **metrics} | self._stopwatch.read()
+        self._sum_bad_samples()
+        line["bad_samples"] = dict(self._bad_samples)
+        line["skipped_shards"] = sum(len(source.skipped_shards) for source in self._context.sources.values())
+        line["save_seconds"], self._save_seconds = self._save_seconds, 0.0
+        pairs = self._config.global_batch_size + self._config.replay.batch_size
+        seconds_left = (self._config.total_steps - step) * pairs / line["images_per_second"]
+        self._context.progress.show(step, line, seconds_left)
+        self._line = line
+        self._unwritten.append(line)
+
+    def _write_metrics(self) -> None:
+        for line in self._unwritten:
+            self._context.metrics.write(line)
+        self._unwritten.clear()
+
+    def _sum_bad_samples(self) -> None:
+        """Add the bad samples of all processes since the last call; a collective call."""
+        totals = self._context.collectives.total([self._new_bad_samples[name] for name in _BAD_SAMPLES])
+        self._bad_samples.update({name: int(n) for name, n in zip(_BAD_SAMPLES, totals) if n})
+        self._new_bad_samples.clear()
+
+    def _evaluates(self, step: int) -> bool:
+        every = self._config.evaluate_every
+        due = _due(step, every) or (every > 0 and step == self._config.total_steps)
+        return self._context.evaluate is not None and due
+
+    def _evaluate(self, state: TrainState) -> None:
+        """Add an evaluation to the newest line; if a signal interrupts it, the resumed run evaluates."""
+        values = self._context.evaluate(state.params, self._stopping)
+        if values is not None:
+            self._context.progress.report(f"step {self._line['step']}: " + _describe(values))
+            self._line["val"] = dict(values)
+
+    def _evaluate_missed(self, state: TrainState, start_step: int) -> None:
+        """Make the evaluation that a signal interrupted at the checkpoint, and write its line again."""
+        missed = start_step > 0 and self._evaluates(start_step)
+        missed = missed and lacks_evaluation(self._context.directory, start_step)
+        # A shared file system may show one process less than another has written.
+        if not self._context.collectives.anyone(missed):
+            return
+        lines = reversed(self._context.directory.read_metrics())
+        self._line = next(line for line in lines if line["step"] == start_step)
+        self._evaluate(state)
+        if "val" in self._line:
+            self._context.metrics.write(self._line)
+
+    def _save(self, step: int, state: TrainState) -> None:
+        """Begin a checkpoint, with the metrics up to it on disk before it."""
+        start = time.perf_counter()
+        self._context.metrics.flush()
+        self._sum_bad_samples()
+        meta = {
+            "step": step,
+            "samples": {name: len(source) for name, source in self._context.sources.items()},
+            "bad_samples": dict(self._bad_samples),
+            "config": to_dict(self._config),
+        }
+        self._context.checkpoints.save(step, state.to_trees(), meta)
+        self._saved_step = step
+        self._save_seconds += time.perf_counter() - start
+
+
+def lacks_evaluation(directory: TrainingDirectory, step: int) -> bool:
+    """Return True if `step` has metrics but no evaluation."""
+    lines = [line for line in directory.read_metrics() if line["step"] == step]
+    return bool(lines) and not any("val" in line for line in lines)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _describe(values: Mapping[str, Any]) -> str:
+    """Format the accuracies of an evaluation in one line: overall, by rank, then those of other groups."""
+    accuracies = {name: value for name, value in values.items() if isinstance(value, float)}
+    accuracies |= values.get("ranks", {})
+    for group, members in values.items():
+        if isinstance(members, Mapping) and group != "ranks":
+            accuracies |= {f"{group.replace('_', '-')} {name}": value for name, value in members.items()}
+    return ", ".join(f"{name} {value:.1%}" for name, value in accuracies.items() if value is not None)

@@ -1,4 +1,4 @@
-"""What a run writes about itself: metrics.jsonl, TensorBoard, wandb, a progress line."""
+"""Telemetry of a run: metrics.jsonl, TensorBoard, wandb, the progress line, and profiler traces."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from .config import TrainConfig
 
 
 class MetricsWriter:
-    """Appends one object a line to metrics.jsonl, and the same numbers to TensorBoard and wandb."""
+    """Appends lines to metrics.jsonl, and the same numbers to TensorBoard and wandb."""
 
     def __init__(
         self,
@@ -28,8 +29,8 @@ class MetricsWriter:
         config: Mapping[str, Any],
         wandb_project: str | None = None,
     ) -> None:
-        """Lines after `start_step`, which a killed run may have left, are cut off: they will come again."""
-        # TensorBoard's writer starts a thread, so it is imported and made only where something is written.
+        """Open the files, dropping lines after `start_step` that a killed run left: they will be repeated."""
+        # Imported here because TensorBoard's writer starts a thread.
         from tensorboardX import SummaryWriter
 
         directory.path.mkdir(parents=True, exist_ok=True)
@@ -43,19 +44,20 @@ class MetricsWriter:
         """Write the numbers of line["step"]; nested groups become `group/name` outside metrics.jsonl."""
         step = line["step"]
         self._file.write(json.dumps(line) + "\n")
-        flat = dict(_flat({name: value for name, value in line.items() if name != "step"}))
+        flat = dict(_flatten({name: value for name, value in line.items() if name != "step"}))
         for name, number in flat.items():
             self._tensorboard.add_scalar(name, number, step)
         if self._wandb is not None:
             self._wandb.log(flat, step=step)
 
     def flush(self) -> None:
-        """Put every line on disk: a checkpoint must not be newer than the metrics before it."""
+        """Sync all lines to disk: a checkpoint must not be newer than the metrics before it."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._tensorboard.flush()
 
     def close(self) -> None:
+        """Flush and close the files and the wandb run."""
         self.flush()
         self._file.close()
         self._tensorboard.close()
@@ -63,17 +65,17 @@ class MetricsWriter:
             self._wandb.finish()
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of nested groups, each by its path: val/ranks/family."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of nested groups by path, such as val/ranks/family."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
+            yield from _flatten(value, f"{prefix}{name}/")
         elif isinstance(value, (int, float)):
             yield f"{prefix}{name}", value
 
 
 class _NoMetrics:
-    """Stands in for MetricsWriter in all processes but the first."""
+    """MetricsWriter of all processes but the first."""
 
     def write(self, line: Mapping[str, Any]) -> None:
         pass
@@ -84,7 +86,7 @@ class _NoMetrics:
 def open_metrics(
     directory: TrainingDirectory, start_step: int, config: TrainConfig
 ) -> MetricsWriter | _NoMetrics:
-    """The writer of this process for a run that goes on from `start_step`: the first process writes."""
+    """Return this process's writer for a run that starts at `start_step`; only the first process writes."""
     if jax.process_index() > 0:
         return _NoMetrics()
     return MetricsWriter(
@@ -93,7 +95,7 @@ def open_metrics(
 
 
 class ProgressLine:
-    """One line on a terminal that is written over; plain lines, less often, where stderr is a file; or nothing."""
+    """Progress on stderr: one redrawn line on a terminal, otherwise a line every 5 % of the steps."""
 
     def __init__(self, total_steps: int, *, silent: bool = False) -> None:
         self._total = total_steps
@@ -102,12 +104,12 @@ class ProgressLine:
         self._next_plain = 0.0
 
     def show(self, step: int, values: Mapping[str, Any], seconds_left: float) -> None:
+        """Show the metrics of `step`."""
         if self._silent:
             return
         text = (
             f"step {step}/{self._total}  loss {values['loss']:.4f}  {values['images_per_second']:.0f} "
-            f"images/s  "
-            f"waiting for data {values['data_wait']:.0%}  {_duration(seconds_left)} left"
+            f"images/s  waiting for data {values['data_wait']:.0%}  {_duration(seconds_left)} left"
         )
         if self._live:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
@@ -115,8 +117,8 @@ class ProgressLine:
             self._next_plain += 0.05
             print(text, file=sys.stderr, flush=True)
 
-    def say(self, text: str) -> None:
-        """A line of its own that stays."""
+    def report(self, text: str) -> None:
+        """Print a line that is not redrawn."""
         if self._silent:
             return
         print(f"\r\x1b[K{text}" if self._live else text, file=sys.stderr, flush=True)
@@ -143,3 +145,30 @@ def _start_wandb(project: str, directory: TrainingDirectory, config: Mapping[str
         config=dict(config),
         resume="allow",
     )
+
+
+class Profiler:
+    """Trace of steps `steps[0]` to `steps[1]` for TensorBoard's profiler or Perfetto; () traces nothing."""
+
+    def __init__(self, steps: tuple[int, ...], directory: Path) -> None:
+        self._first, self._last = steps or (0, 0)
+        self._directory = directory
+        self._tracing = False
+
+    def before(self, step: int) -> None:
+        """Start the trace if `step` is its first."""
+        if step == self._first:
+            jax.profiler.start_trace(self._directory)
+            self._tracing = True
+
+    def after(self, step: int, results: Any) -> None:
+        """End the trace if `step` is its last, once its `results` are computed."""
+        if step == self._last and self._tracing:
+            jax.block_until_ready(results)
+            self.close()
+
+    def close(self) -> None:
+        """End the trace of a run that stopped early."""
+        if self._tracing:
+            jax.profiler.stop_trace()
+            self._tracing = False

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from bioclip_jax.models import Remat, get_config, graphdef, init_params
-from bioclip_jax.train.throughput import Stopwatch, image_flops, loss_flops, text_flops, tower_work
+from bioclip_jax.train.flops import Stopwatch, image_flops, loss_flops, text_flops, tower_work
 
 # Wide and long enough for the matrix products to be nearly all of the work.
 BROAD = dataclasses.replace(
@@ -92,8 +92,8 @@ def test_the_stopwatch_counts_streams_of_two_lengths(monkeypatch):
     config, now = get_config("ViT-Test-16"), iter((0.0, 2.0, 2.0))
     monkeypatch.setattr("time.perf_counter", lambda: next(now))
     stopwatch = Stopwatch(config)
-    stopwatch.count(images=40, texts=32, text_length=16, waited=0.5, patch_dropout=0.0)
-    stopwatch.count(images=0, texts=8, text_length=77, waited=0.0, patch_dropout=0.0)
+    stopwatch.count(images=40, texts=32, text_length=16, data_wait=0.5, patch_dropout=0.0)
+    stopwatch.count(images=0, texts=8, text_length=77, data_wait=0.0, patch_dropout=0.0)
     figures = stopwatch.read()
     forward = 40 * image_flops(config) + 32 * text_flops(config, 16) + 8 * text_flops(config, 77)
     assert figures["images_per_second"] == 20 and figures["data_wait"] == 0.25

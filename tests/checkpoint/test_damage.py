@@ -61,7 +61,7 @@ def test_a_failed_save_is_told_and_can_be_made_good(saved, monkeypatch):
         checkpoints.save(4, trees(4), {})
         assert not checkpoints.wait()
         assert not checkpoints.save_again(), "tried again at once, when nothing can have changed"
-        monkeypatch.setattr(manager, "_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(manager, "_RETRY_SECONDS", 0.0)
         assert checkpoints.save_again()
         checkpoints.save(5, trees(5), {})
         assert not checkpoints.wait()

@@ -12,7 +12,7 @@ from bioclip_jax.evaluate.hook import EvaluationHook
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.sources import FolderSource
 from bioclip_jax.train import train_config
-from bioclip_jax.train.run import _describe
+from bioclip_jax.train.loop import _describe
 
 KINDS = {"apple": ("Malus", "domestica"), "pear": ("Pyrus", "communis"), "quince": ("Cydonia", "oblonga")}
 SUITE = """

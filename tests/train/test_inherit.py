@@ -20,7 +20,7 @@ from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.preprocess import Squash, choose_preprocess
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.flags import read_config
-from bioclip_jax.train.loop import _inherit
+from bioclip_jax.train.train import _inherit
 
 NAME = "hf-hub:imageomics/bioclip-2"
 

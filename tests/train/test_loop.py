@@ -53,7 +53,7 @@ def test_an_interrupted_run_saves_and_goes_on(undisturbed, tiny_config, tmp_path
     assert stopped is not None and f"stopped at step {stopped}" in errors, errors
     training = Training(tiny_config, training.workdir)
     errors = training.wait()
-    assert training.status == 0 and f"going on from step {stopped}" in errors, errors
+    assert training.status == 0 and f"resuming from step {stopped}" in errors, errors
     assert losses(training.workdir) == losses(undisturbed)
 
 

@@ -17,9 +17,9 @@ from training_process import Training, losses, one_line_error
 
 from bioclip_jax.checkpoint import TrainingDirectory, restore_params
 from bioclip_jax.text.tokenizer import END, Tokenizer
+from bioclip_jax.train import Interrupted, start_or_resume
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.flags import read_config
-from bioclip_jax.train.loop import Interrupted, train
 
 KILLS = 20
 
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tiny_config, tmp_path)
     training = Training(tiny_config, training.workdir)
     errors = training.wait()
     assert training.status == 0 and "checkpoint 20 is damaged and set aside as 20.damaged" in errors, errors
-    assert "going on from step 10" in errors and (checkpoints / "20.damaged").is_dir(), errors
+    assert "resuming from step 10" in errors and (checkpoints / "20.damaged").is_dir(), errors
     assert losses(training.workdir) == losses(undisturbed)
 
 
@@ -175,11 +175,11 @@ def test_a_signal_during_an_evaluation_breaks_it_off_and_it_comes_later(tiny_con
         return None if stopping() else {"top1": 0.0}
 
     with pytest.raises(Interrupted, match="stopped at step 2"):
-        train(config, tmp_path, evaluate=terminated)
+        start_or_resume(config, tmp_path, evaluate=terminated)
     assert TrainingDirectory(tmp_path).steps() == [2]
 
     asked = []
-    train(config, tmp_path, evaluate=lambda params, stopping: asked.append(params) or {"top1": 0.5})
+    start_or_resume(config, tmp_path, evaluate=lambda params, stopping: asked.append(params) or {"top1": 0.5})
     lines = TrainingDirectory(tmp_path).read_metrics()
     evaluated = [line["step"] for line in lines if "val" in line]
     assert evaluated == [2, 4] and len(asked) == 2, lines

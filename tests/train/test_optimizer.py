@@ -1,4 +1,4 @@
-"""AdamW, its schedule and its mask, against PyTorch and open_clip."""
+"""AdamW, its schedule and decay mask against PyTorch and open_clip; Muon."""
 
 from __future__ import annotations
 
@@ -105,3 +105,46 @@ def test_the_mask_names_what_the_reference_does_not_decay():
         "text": {"token_embedding": True, "blocks": {"mlp": {"c_fc": {"kernel": True, "bias": False}}}},
         "logit_scale": False,
     }
+
+
+def test_muon_moves_the_blocks_along_orthogonal_matrices_and_the_rest_by_adamw():
+    rng = np.random.default_rng(0)
+    shapes = {"blocks": {"kernel": (3, 16, 48), "bias": (3, 48)}, "proj": (16, 8)}
+    make = lambda: jax.tree.map(  # noqa: E731
+        lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32),
+        {"visual": shapes},
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
+    params, gradient = make(), make()
+
+    def update(name: str):
+        optimizer = make_optimizer(
+            OptimizerConfig(name=name, muon_rms=0.3), lambda step: 0.1, weight_decay=0.0
+        )
+        return optimizer.update(gradient, optimizer.init(params), params)[0]["visual"]
+
+    muon, adamw = update("muon"), update("adamw")
+    np.testing.assert_allclose(muon["proj"], adamw["proj"])
+    np.testing.assert_allclose(muon["blocks"]["bias"], adamw["blocks"]["bias"])
+    for matrix in np.asarray(muon["blocks"]["kernel"]):
+        singular = np.linalg.svd(matrix, compute_uv=False)
+        # Five Newton-Schulz steps bring the singular values to around one, between 0.7 and 1.2 of it.
+        assert singular.max() / singular.min() < 1.8, singular
+        assert np.sqrt(np.mean(matrix**2)) == pytest.approx(0.1 * 0.3, rel=0.25)
+
+
+def test_muon_sees_query_key_and_value_as_one_matrix():
+    """The kernel [layers, in, 3, out] moves as the [layers, in, 3 · out] that it is in the reference."""
+    rng = np.random.default_rng(0)
+    params, gradient = rng.normal(size=(2, 2, 16, 48)).astype(np.float32)
+    optimizer = make_optimizer(OptimizerConfig(name="muon"), lambda step: 0.1, weight_decay=0.2)
+
+    def update(shape: tuple[int, ...]) -> np.ndarray:
+        tree, step = (
+            {"visual": {"blocks": {"kernel": jnp.asarray(x.reshape(shape))}}} for x in (params, gradient)
+        )
+        return np.asarray(optimizer.update(step, optimizer.init(tree), tree)[0]["visual"]["blocks"]["kernel"])
+
+    np.testing.assert_allclose(
+        update((2, 16, 3, 16)).reshape(2, 16, 48), update((2, 16, 48)), rtol=1e-5, atol=1e-7
+    )

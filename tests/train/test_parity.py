@@ -145,7 +145,7 @@ def test_gradients_are_pytorchs(reference):
 
     experiment = _experiment()
     params = from_state_dict(weights, config)
-    _, ours = jax.jit(experiment.loss_and_gradients)(params, _put(experiment, batch))
+    _, ours = jax.jit(experiment.update.loss_and_gradients)(params, _put(experiment, batch))
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
         difference = np.abs(a - b).max() / np.abs(b).max()
         assert difference < 1e-4, f"{jax.tree_util.keystr(path)}: {difference:.1e} of the largest entry"

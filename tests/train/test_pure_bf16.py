@@ -162,7 +162,7 @@ def test_a_run_is_resumed_loaded_and_not_mixed_with_float32(tiny_config, tmp_pat
         training = Training(tiny_config, run, *options)
         errors = training.wait()
         assert training.status == 0 and TrainingDirectory(run).steps() == [2, 4], errors
-        assert ("going on from step 2" in errors) == (start == 2), errors
+        assert ("resuming from step 2" in errors) == (start == 2), errors
         if start == 0:
             shutil.rmtree(TrainingDirectory(run).checkpoints / "4")
     kernels = jax.tree.leaves(resolve(run).params)

@@ -102,11 +102,11 @@ def test_two_processes_are_killed_and_go_on_as_two_and_as_one(command, tmp_path)
     alone = Training(Path(config), workdir, *overrides)
     alone.wait_for_step(newest + 1)
     alone.signal(signal.SIGKILL)
-    assert f"going on from step {newest}" in alone.wait(), alone.errors
+    assert f"resuming from step {newest}" in alone.wait(), alone.errors
 
     last = TwoProcesses(command, workdir)
     errors = last.finish()
-    assert last.process.returncode == 0 and "going on from step" in errors, errors
+    assert last.process.returncode == 0 and "resuming from step" in errors, errors
     found = losses(workdir)
     assert sorted(found) == sorted(expected)
     for step, loss in found.items():

@@ -32,7 +32,7 @@ def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
     first.signal(signal.SIGKILL)
     first.wait()
     third = Training(tiny_config, tmp_path / "run", often)
-    assert "going on from step" in third.wait() and third.status == 0, third.errors
+    assert "resuming from step" in third.wait() and third.status == 0, third.errors
     assert sorted(losses(tmp_path / "run")) == list(range(1, 31))
     assert directory.steps()[-1] == 30
     assert not (tmp_path / "run" / ".lock").exists()

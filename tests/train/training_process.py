@@ -22,7 +22,7 @@ from bioclip_jax.checkpoint import TrainingDirectory
 
 _PRELOADED = [
     "bioclip_jax.cli",
-    "bioclip_jax.train.loop",
+    "bioclip_jax.train.train",
     "bioclip_jax.train.flags",
     "bioclip_jax.evaluate.hook",
     "bioclip_jax.configs.common",

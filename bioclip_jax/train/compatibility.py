@@ -1,4 +1,4 @@
-"""Whether a run may go on from the checkpoints in its directory."""
+"""Compatibility of a config and its data with the checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bioclip_jax.pipeline.sources import Source
 
 from .config import TrainConfig
 
-# What the checkpoint's arrays or the order of the data depend on.
-_KEPT = (
+# Keys that the checkpoint's arrays or the data order depend on.
+_FIXED = (
     "model",
     "seed",
     "global_batch_size",
@@ -26,42 +26,41 @@ _KEPT = (
     "optimizer.frozen",
 )
 
-# Keys that older runs do not have.
-_SINCE = {"data.weights": [], "data.upsample": [], "data.window": 0, "replay.window": 0}
+# Values of keys that older runs do not record.
+_BEFORE_RECORDED = {"data.weights": [], "data.upsample": [], "data.window": 0, "replay.window": 0}
 
 
 def check_same_run(directory: TrainingDirectory, config: TrainConfig) -> None:
-    """UserError where a checkpoint was made with another model, optimizer's state or data order."""
+    """Raise UserError if the run in `directory` has another model, optimizer state or data order."""
     if not directory.steps():
         return
-    before, now = directory.read_config(), to_dict(config)
-    for key in _KEPT:
-        was, is_now = before, now
+    previous, current = directory.read_config(), to_dict(config)
+    for key in _FIXED:
+        was, is_now = previous, current
         for part in key.split("."):
-            # A run that is older than the key went on as its default has it.
-            was, is_now = (was or {}).get(part, _SINCE.get(key)), is_now.get(part)
+            was, is_now = (was or {}).get(part, _BEFORE_RECORDED.get(key)), is_now.get(part)
         if was != is_now:
             raise UserError(
                 f"{directory.path} was trained with {key} {was}, and config.{key} is now {is_now}; "
                 "set it back, or give another --workdir"
             )
-    was, is_now = before.get("precision"), config.precision
+    was, is_now = previous.get("precision"), config.precision
     if was != is_now and "pure_bf16" in (was, is_now):
         raise UserError(
             f"{directory.path} was trained with precision {was}, and config.precision is now {is_now}, whose "
-            "parameters are of another type; set it back, or give another --workdir and "
+            "parameters have another type; set it back, or give another --workdir and "
             f"config.init_from={directory.path}"
         )
 
 
 def check_same_data(meta: Mapping[str, Any], sources: Mapping[str, Source], config: TrainConfig) -> None:
-    """UserError where a source has another number of samples than before, on which their order depends."""
+    """Raise UserError if a source's number of samples, which determines their order, has changed."""
     for name, source in sources.items():
         before = meta["samples"][name]
         if before != len(source):
-            where = config.data.train if name == "train" else config.replay.train
+            path = config.data.train if name == "train" else config.replay.train
             raise UserError(
-                f"{where} held {before} samples when checkpoint {meta['step']} was saved and holds "
-                f"{len(source)} now, "
-                "so the run cannot go on in the same order; put the data back, or give another --workdir"
+                f"{path} held {before} samples when checkpoint {meta['step']} was saved and holds "
+                f"{len(source)} now, so the run cannot resume in the same order; put the data back, or give "
+                "another --workdir"
             )

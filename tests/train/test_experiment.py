@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.train import compiler
+from bioclip_jax.train import experiment
 from bioclip_jax.train.config import TrainConfig, train_config
 
 
@@ -29,27 +29,27 @@ def lowered() -> jax.stages.Lowered:
 
 def test_options_reach_xla_and_unknown_ones_are_told(lowered, monkeypatch, capsys):
     # A CPU's compiler knows the names of a GPU's options, too.
-    monkeypatch.setattr(compiler, "on_nvidia", lambda: True)
+    monkeypatch.setattr(experiment, "on_nvidia", lambda: True)
     options = (
         "xla_gpu_enable_triton_gemm=false",
         "xla_gpu_no_such=1",
         "xla_gpu_all_reduce_combine_threshold_bytes=64",
     )
-    compiled = compiler.compile_step(lowered, config(compiler_options=options, deterministic=True))
+    compiled = experiment.compile_step(lowered, config(compiler_options=options, deterministic=True))
     assert compiled(jnp.ones(3)).tolist() == [2, 2, 2]
     assert capsys.readouterr().err.splitlines() == [
-        "this version of XLA has no option xla_gpu_no_such; it is left out"
+        "this version of XLA has no option xla_gpu_no_such; it is ignored"
     ]
 
 
 def test_a_wrong_value_is_an_error(lowered, monkeypatch):
-    monkeypatch.setattr(compiler, "on_nvidia", lambda: True)
+    monkeypatch.setattr(experiment, "on_nvidia", lambda: True)
     with pytest.raises(jax.errors.JaxRuntimeError, match="xla_gpu_enable_triton_gemm"):
-        compiler.compile_step(lowered, config(compiler_options=("xla_gpu_enable_triton_gemm=perhaps",)))
+        experiment.compile_step(lowered, config(compiler_options=("xla_gpu_enable_triton_gemm=perhaps",)))
 
 
 def test_elsewhere_there_are_no_options(lowered):
-    compiler.compile_step(lowered, config(compiler_options=("xla_gpu_enable_triton_gemm=perhaps",)))
+    experiment.compile_step(lowered, config(compiler_options=("xla_gpu_enable_triton_gemm=perhaps",)))
 
 
 @pytest.mark.parametrize(

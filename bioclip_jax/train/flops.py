@@ -1,4 +1,4 @@
-"""How many FLOPs an update costs, and how fast a run is against what the device could do."""
+"""FLOPs of an update, and throughput and MFU of a run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import jax
 
 from bioclip_jax.models import CLIPConfig, kept_patches
 
-# Dense bf16 peaks in FLOP/s, from the makers' data sheets, by a part of JAX's device kind.
+# Dense bf16 peaks in FLOP/s from the vendors' data sheets, by substring of JAX's device kind.
 _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "L40S": 362e12}
 
-# The matrix products of a block that the backward pass does again, by the config's remat. What c_proj gives
-# is needed by no gradient, so no policy repeats it; neither does any repeat what it saves. "scores" is q·kᵀ.
-_REPEATED = {
+# Matrix products of a block that the backward pass recomputes, by the config's remat. No policy recomputes
+# c_proj, whose output no gradient needs. "scores" is q·kᵀ.
+_RECOMPUTED = {
     "none": (),
     "full": ("in_proj", "scores", "mixing", "out_proj", "c_fc"),
     "attention": ("scores", "out_proj", "c_fc"),
@@ -24,13 +24,13 @@ _REPEATED = {
 
 
 def peak_flops(device: jax.Device) -> float | None:
-    """The device's data-sheet bf16 peak in FLOP/s, or None where none is known (a CPU)."""
+    """Return the device's data-sheet bf16 peak in FLOP/s, or None if unknown, as for a CPU."""
     return next((peak for name, peak in _PEAK_FLOPS.items() if name in device.device_kind), None)
 
 
 def _block_flops(width: int, mlp_ratio: float, tokens: int) -> dict[str, float]:
-    """FLOPs of a block's matrix products for one sequence, by name."""
-    of_a_token = {
+    """Return the forward FLOPs of a block's matrix products for one sequence, by name."""
+    per_token = {
         "in_proj": 6 * width**2,
         "scores": 2 * tokens * width,
         "mixing": 2 * tokens * width,
@@ -38,7 +38,7 @@ def _block_flops(width: int, mlp_ratio: float, tokens: int) -> dict[str, float]:
         "c_fc": 2 * mlp_ratio * width**2,
         "c_proj": 2 * mlp_ratio * width**2,
     }
-    return {name: tokens * flops for name, flops in of_a_token.items()}
+    return {name: tokens * flops for name, flops in per_token.items()}
 
 
 def _image_block(config: CLIPConfig, patch_dropout: float) -> dict[str, float]:
@@ -51,7 +51,7 @@ def _text_block(config: CLIPConfig, length: int) -> dict[str, float]:
 
 
 def image_flops(config: CLIPConfig, patch_dropout: float = 0.0) -> float:
-    """FLOPs of one image's forward pass (a multiply-add counts 2)."""
+    """Return the FLOPs of one image's forward pass; a multiply-add counts as 2."""
     vision = config.vision
     embed = 2 * kept_patches(vision, patch_dropout) * 3 * vision.patch_size**2 * vision.width
     blocks = vision.layers * sum(_image_block(config, patch_dropout).values())
@@ -59,16 +59,16 @@ def image_flops(config: CLIPConfig, patch_dropout: float = 0.0) -> float:
 
 
 def text_flops(config: CLIPConfig, length: int) -> float:
-    """FLOPs of one text's forward pass at `length` tokens, without a discount for the causal mask."""
+    """Return the FLOPs of the forward pass of `length` tokens, without a discount for the causal mask."""
     blocks = config.text.layers * sum(_text_block(config, length).values())
     return blocks + 2 * config.text.width * config.embed_dim
 
 
 def loss_flops(config: CLIPConfig, pairs: int) -> float:
-    """FLOPs of the contrastive loss over a global batch of `pairs`, with its gradient.
+    """Return the FLOPs of the contrastive loss of `pairs` and its gradient: 6 pairs² embed_dim.
 
-    One product of all images with all texts, and one for the gradient of each side: 6 pairs² embed_dim. What
-    a streaming loss computes again is not in it.
+    One product of all images with all texts, and one for the gradient of each side; recomputation by a
+    streaming loss does not count.
     """
     return 6.0 * pairs**2 * config.embed_dim
 
@@ -77,8 +77,8 @@ def loss_flops(config: CLIPConfig, pairs: int) -> float:
 class Work:
     """FLOPs of the towers in one update, over all devices.
 
-    model: three forward passes (one forward, two backward), which no implementation does without. repeated:
-    what is computed again to save memory.
+    model: three forward passes (one forward, two backward), the minimum of any implementation.
+    repeated: recomputation to save memory.
     """
 
     model: float
@@ -98,17 +98,16 @@ def tower_work(
     remat: str = "none",
     micro_batches: int = 1,
 ) -> Work:
-    """What an update over so many images and texts (replayed ones included) of `text_length` tokens costs.
+    """Return the work of an update on n images and texts, replayed ones included, of `text_length` tokens.
 
-    remat, micro_batches: as in the config. Micro-batches, where there is more than one, cost a forward pass
-    more, and remat the products of the blocks that it does not keep; what cuDNN's attention repeats inside is
-    not counted.
+    remat, micro_batches: as in the config. More than one micro-batch costs another forward pass, and remat
+    the products that it recomputes; recomputation inside cuDNN's attention does not count.
     """
     forward = images * image_flops(config, patch_dropout) + texts * text_flops(config, text_length)
     image_block, text_block = _image_block(config, patch_dropout), _text_block(config, text_length)
     repeated = sum(
         images * config.vision.layers * image_block[name] + texts * config.text.layers * text_block[name]
-        for name in _REPEATED[remat]
+        for name in _RECOMPUTED[remat]
     )
     return Work(3 * forward, repeated + (forward if micro_batches > 1 else 0.0))
 
@@ -123,31 +122,33 @@ class Stopwatch:
         self.restart()
 
     def restart(self) -> None:
-        self._since = time.perf_counter()
-        self._images, self._flops, self._waited = 0, 0.0, 0.0
+        """Begin a new interval."""
+        self._start = time.perf_counter()
+        self._images, self._flops, self._data_wait = 0, 0.0, 0.0
 
-    def count(self, images: int, texts: int, text_length: int, waited: float, patch_dropout: float) -> None:
-        """Add one step: global images and texts, tokens a text, seconds this process waited for data.
+    def count(
+        self, images: int, texts: int, text_length: int, data_wait: float, patch_dropout: float
+    ) -> None:
+        """Add one step: global images and texts, tokens of a text, seconds this process waited for data.
 
-        Replayed rows count as the others do. Where their texts have another length, count those apart, with
-        no images and no waiting.
+        Replayed texts of another length are counted separately, with no images and no waiting.
         """
         self._images += images
         work = tower_work(
             self._config, images=images, texts=texts, text_length=text_length, patch_dropout=patch_dropout
         )
         self._flops += work.model
-        self._waited += waited
+        self._data_wait += data_wait
 
     def read(self) -> dict[str, float | None]:
-        """The figures since the last reading, which starts the next interval."""
-        seconds = max(time.perf_counter() - self._since, 1e-9)
+        """Return the rates since the last reading, and begin a new interval."""
+        seconds = max(time.perf_counter() - self._start, 1e-9)
         flops = self._flops / seconds / self._devices
-        figures = {
+        rates = {
             "images_per_second": self._images / seconds,
             "tflops": flops / 1e12,
             "mfu": None if self._peak is None else flops / self._peak,
-            "data_wait": min(self._waited / seconds, 1.0),
+            "data_wait": min(self._data_wait / seconds, 1.0),
         }
         self.restart()
-        return figures
+        return rates
