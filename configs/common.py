@@ -1,4 +1,4 @@
-"""What all experiments share: every key there is, at its default."""
+"""Defaults of every config key, for experiments to override."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bioclip_jax.train import TrainConfig
 
 
 def defaults() -> ConfigDict:
-    """A config with every key of the trainer; keys without a default are placeholders to be set."""
+    """Return a config with every key of TrainConfig; keys without a default are typed placeholders."""
     return _from_dataclass(TrainConfig, {})
 
 
 def _from_dataclass(cls: type, values: Mapping[str, typing.Any]) -> ConfigDict:
-    """The fields of `cls`, at `values` where there are any and at their defaults elsewhere."""
+    """Return the fields of `cls`, at `values` if given and at their defaults otherwise."""
     config = ConfigDict()
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -26,7 +26,7 @@ def _from_dataclass(cls: type, values: Mapping[str, typing.Any]) -> ConfigDict:
         if dataclasses.is_dataclass(hint):
             config[field.name] = _from_dataclass(hint, {} if value is None else vars(value))
             continue
-        # A key that may be None, or has no default, must still know its type for the command line.
+        # An optional or required key needs its type to be set from the command line.
         config[field.name] = config_dict.placeholder(_type(hint)) if value is None else value
     return config
 

@@ -1,4 +1,4 @@
-"""An experiment, resolved and checked."""
+"""Configuration of an experiment, validated."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from .optimizer import OptimizerConfig
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluation while training: zero-shot on `data.val`, and what is asked for beside it.
+    """Evaluation while training: zero-shot on `data.val`, optionally few-shot and a suite.
 
-    text_type: how a class is named (asis, sci, taxon, com, sci_com, taxon_com). templates: "openai" averages
-    the 81 prompts of the reference's evaluation, "one" uses "a photo of {}." alone.
-    few_shot: so many images a class, for few-shot classification of `data.val`; classes with fewer are left
-    out.
-    suite: a YAML file as in `bioclip-jax eval SUITE.yaml`, all of it scored at the same steps.
+    text_type: class names in prompts: asis, sci, taxon, com, sci_com or taxon_com. templates: "openai"
+    averages the 81 prompts of the reference's evaluation, "one" uses "a photo of {}." alone.
+    few_shot: numbers of images per class for few-shot classification of `data.val`; classes with fewer images
+    are skipped. suite: a YAML file as in `bioclip-jax eval SUITE.yaml`, scored at the same steps.
     """
 
     text_type: str = "taxon_com"
@@ -42,35 +41,35 @@ class EvaluateConfig:
             raise UserError(f"config.evaluate.batch_size is {self.batch_size}; it must be at least 1")
         if any(shots < 1 for shots in self.few_shot):
             raise UserError(
-                f"config.evaluate.few_shot is {self.few_shot}; each must be at least 1 image a class"
+                f"config.evaluate.few_shot is {self.few_shot}; each must be at least 1 image per class"
             )
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a run; `config.json` of the training directory is this as JSON.
+    """All settings of a run; `config.json` of the training directory is this as JSON.
 
-    Steps count updates; total_steps overrides epochs, and 0 leaves it to them. `checkpoint_every` and
-    `evaluate_every` are in steps, 0 is off (the last step is still saved). `keep_checkpoints`: how many of
-    the newest stay, None keeps all. `save_attempts`: how often a checkpoint is tried that cannot be written.
-    `loss`: "infonce" (CLIP's softmax over the batch) or "siglip" (a sigmoid for each pair).
-    `micro_batches`: parts of the batch that go through the towers one after another; the gradient is that of
-    the full batch, for the time of a forward pass more.
-    `precision`: of the towers' arithmetic: "fp32"; "bf16"; "bf16_params", which also differentiates by and
-    sends bfloat16 copies of the parameters; "fp8", an experiment, whose blocks multiply in 8 bits and do the
-    rest in bfloat16. In each of them the parameters that the optimizer holds and the loss are float32.
-    "pure_bf16": parameters, gradients and AdamW's moments are bfloat16, without float32 master weights, as in
-    open_clip's pure_bf16; the loss is float32.
-    `remat`: what the backward pass computes again instead of keeping it, see models.options.Options.
-    `attention`: "auto" takes cuDNN's where it fits. `unroll`: how many blocks of a tower stand side by side
-    in the compiled program (1: a scan over them).
-    `patch_dropout`: the share of patches that the image tower does not see, until the share
-    `patch_dropout_until` of the steps is done; None takes that of init_from's configuration, or 0.
-    `deterministic`: on a GPU, whether XLA is told to repeat every bit, for some speed; a CPU always does.
-    `compiler_options`: of XLA, NAME=VALUE, on NVIDIA's GPUs; what this version does not know is left out, and
-    told.
-    `max_skipped_steps`: a run ends after so many updates in a row that were skipped because loss or gradient
-    was not finite. `profile`: the first and the last step of a trace, in WORKDIR/profile; () for none.
+    Data and length: total_steps counts updates and overrides epochs, and 0 leaves it to them. init_from is the
+    MODEL to start from. loss: "infonce" (CLIP's softmax over the batch) or "siglip" (a sigmoid per pair).
+
+    Model: patch_dropout is the share of patches dropped from the image tower's input, until the share
+    patch_dropout_until of the steps; None takes that of init_from's configuration, or 0.
+
+    Precision of the towers' arithmetic, with float32 loss, parameters and optimizer unless noted: "fp32";
+    "bf16"; "bf16_params", which also differentiates by, and communicates, bfloat16 copies of the parameters;
+    "fp8", experimental, whose blocks multiply in 8 bits and compute the rest in bfloat16; "pure_bf16", with
+    bfloat16 parameters, gradients and AdamW moments, as in open_clip's pure_bf16.
+
+    Time and memory: micro_batches splits the batch to save memory, with the same gradient and one more forward
+    pass. remat: activations recomputed by the backward pass, see models.options.Options. attention: "auto"
+    uses cuDNN's if supported. unroll: number of blocks per iteration of the scan over a tower. deterministic:
+    bit-reproducible at some cost on a GPU; a CPU always is. compiler_options: XLA options NAME=VALUE on
+    NVIDIA's GPUs; unknown ones are reported and ignored.
+
+    Bookkeeping, in steps: log_every; checkpoint_every and evaluate_every, 0 is off (the last step is still
+    saved). keep_checkpoints: number of newest checkpoints to keep, None for all. save_attempts: failed saves
+    in a row that end the run. max_skipped_steps: updates skipped in a row, because loss or gradient was not
+    finite, that end the run. profile: first and last step of a trace in WORKDIR/profile, () for none.
     """
 
     data: DataConfig
@@ -144,18 +143,17 @@ class TrainConfig:
             )
         if self.precision == "pure_bf16" and self.optimizer.name != "adamw":
             raise UserError(
-                f"config.precision is pure_bf16, which {self.optimizer.name} does not have; "
+                f"config.precision is pure_bf16, which {self.optimizer.name} does not support; "
                 'set config.optimizer.name to "adamw"'
             )
         if self.optimizer.rounding == "stochastic" and self.precision != "pure_bf16":
             raise UserError(
                 f"config.optimizer.rounding is stochastic, and with precision {self.precision} the "
-                f"parameters are "
-                'float32; set config.precision to "pure_bf16" too'
+                'parameters are float32; set config.precision to "pure_bf16" too'
             )
         if self.deterministic and self.attention == "cudnn":
             raise UserError(
-                "config.deterministic is set, and the backward pass of cuDNN's attention is not; "
+                "config.deterministic is set, but the backward pass of cuDNN's attention is nondeterministic; "
                 'set config.attention to "auto" or "xla"'
             )
         if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):
@@ -164,28 +162,32 @@ class TrainConfig:
             )
         for option in self.compiler_options:
             if "=" not in option:
-                raise UserError(f"config.compiler_options holds {option!r}; options are given as NAME=VALUE")
+                raise UserError(
+                    f"config.compiler_options contains {option!r}; options are given as NAME=VALUE"
+                )
         if self.evaluate_every and not self.data.val:
             raise UserError(
-                "config.evaluate_every asks for an evaluation, but config.data.val is not set; set it too"
+                "config.evaluate_every is set, but config.data.val is not; set it with --config.data.val=PATH"
             )
         for name in ("total_steps", "epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise UserError(f"config.{name} is {getattr(self, name)}; it must not be negative")
         if not self.total_steps and not self.epochs:
-            raise UserError("the config trains for no step; set total_steps or epochs above 0")
+            raise UserError(
+                "config.total_steps and config.epochs are both 0 or not set; set one of them above 0"
+            )
 
     @property
     def dtype(self) -> Any:
-        """What the towers compute in."""
+        """The towers' compute type."""
         return jnp.float32 if self.precision == "fp32" else jnp.bfloat16
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """The options of models.CLIP that follow from the config."""
+        """The config's options of models.CLIP."""
         attention = self.attention
         if self.deterministic and attention == "auto":
-            # The backward pass of cuDNN's attention adds in an order that changes from run to run.
+            # The backward pass of cuDNN's attention sums in a nondeterministic order.
             attention = "xla"
         return {
             "dtype": self.dtype,
@@ -198,16 +200,19 @@ class TrainConfig:
         }
 
     def patch_dropout_at(self, step: int) -> float:
-        """The patch dropout of the update that makes `step` updates complete; needs total_steps."""
+        """Return the patch dropout of update number `step`, from 1; needs total_steps."""
         return self.patch_dropout or 0.0 if step <= self.patch_dropout_until * self.total_steps else 0.0
 
     def with_steps(self, samples: int) -> TrainConfig:
-        """The config with `total_steps` filled in from `epochs` over `samples` samples."""
+        """Return the config with `total_steps` computed from `epochs` over `samples` samples."""
         if self.total_steps:
             return self
         return replace(self, total_steps=max(1, math.floor(self.epochs * samples / self.global_batch_size)))
 
 
 def train_config(values: Mapping[str, Any]) -> TrainConfig:
-    """Check an experiment's mapping (a ConfigDict's `to_dict()`, or config.json). UserError if it is wrong."""
+    """Build and validate a TrainConfig from a ConfigDict's `to_dict()` or config.json.
+
+    Raises UserError if a key is unknown or a value invalid.
+    """
     return build(TrainConfig, values)

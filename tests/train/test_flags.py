@@ -20,7 +20,9 @@ MINI = str(CONFIGS / "mini.py")
     "file", sorted(p.name for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "common"))
 )
 def test_every_experiment_is_complete(file):
-    config = train_config(read_config(str(CONFIGS / file), ["--config.data.train=shards"]))
+    config = train_config(
+        read_config(str(CONFIGS / file), ["--config.data.train=shards", "--config.data.val=shards"])
+    )
     assert (
         get_config(config.model) and config.learning_rate > 0 and config.with_steps(1_000_000).total_steps > 0
     )
@@ -79,14 +81,14 @@ def test_a_missing_and_a_broken_file_are_told(tmp_path):
     [
         ("--config.global_batch_size=0", "config.global_batch_size is 0; it must be at least 1"),
         ("--config.learning_rate=-1.0", "config.learning_rate is -1.0; it must not be negative"),
-        ("--config.total_steps=0", "the config trains for no step"),
+        ("--config.total_steps=0", "config.total_steps and config.epochs are both 0 or not set"),
         ("--config.total_steps=-5", "config.total_steps is -5; it must not be negative"),
         ("--config.keep_checkpoints=0", "config.keep_checkpoints is 0; keep at least 1"),
         ("--config.evaluate.batch_size=-1", "config.evaluate.batch_size is -1"),
         ("--config.optimizer.clip_norm=-1.0", "config.optimizer.clip_norm is -1.0"),
         (
             "--config.data.val=",
-            "config.evaluate_every asks for an evaluation, but config.data.val is not set",
+            "config.evaluate_every is set, but config.data.val is not",
         ),
         ("--config.learning_rate=nan", "config.learning_rate is nan; it must be a finite number"),
         ("--config.learning_rate=inf", "config.learning_rate is inf; it must be a finite number"),

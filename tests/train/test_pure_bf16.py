@@ -180,7 +180,10 @@ def test_a_run_is_resumed_loaded_and_not_mixed_with_float32(tiny_config, tmp_pat
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"optimizer": {"name": "muon"}}, 'which muon does not have; set config.optimizer.name to "adamw"'),
+        (
+            {"optimizer": {"name": "muon"}},
+            'which muon does not support; set config.optimizer.name to "adamw"',
+        ),
         (
             {"optimizer": {"rounding": "stochastic"}, "precision": "bf16"},
             'set config.precision to "pure_bf16" too',
