@@ -49,8 +49,8 @@ class EvaluateConfig:
 class TrainConfig:
     """All settings of a run; `config.json` of the training directory is this as JSON.
 
-    Data and length: total_steps counts updates and overrides epochs, and 0 leaves it to them. init_from is the
-    MODEL to start from. loss: "infonce" (CLIP's softmax over the batch) or "siglip" (a sigmoid per pair).
+    Training: total_steps counts updates and overrides epochs unless it is 0 or None. init_from: MODEL to
+    start from. loss: "infonce" (CLIP's softmax over the batch) or "siglip" (a sigmoid per pair).
 
     Model: patch_dropout is the share of patches dropped from the image tower's input, until the share
     patch_dropout_until of the steps; None takes that of init_from's configuration, or 0.
@@ -60,11 +60,11 @@ class TrainConfig:
     "fp8", experimental, whose blocks multiply in 8 bits and compute the rest in bfloat16; "pure_bf16", with
     bfloat16 parameters, gradients and AdamW moments, as in open_clip's pure_bf16.
 
-    Time and memory: micro_batches splits the batch to save memory, with the same gradient and one more forward
-    pass. remat: activations recomputed by the backward pass, see models.options.Options. attention: "auto"
-    uses cuDNN's if supported. unroll: number of blocks per iteration of the scan over a tower. deterministic:
-    bit-reproducible at some cost on a GPU; a CPU always is. compiler_options: XLA options NAME=VALUE on
-    NVIDIA's GPUs; unknown ones are reported and ignored.
+    Time and memory: micro_batches splits the batch to save memory, with the same gradient and one more
+    forward pass. remat: activations recomputed by the backward pass, see models.options.Options. attention:
+    "auto" uses cuDNN's if supported. unroll: number of blocks per iteration of the scan over a tower.
+    deterministic: bit-reproducible on a GPU, at some cost; a CPU always is. compiler_options: XLA options
+    NAME=VALUE on NVIDIA's GPUs; unknown ones are reported and ignored.
 
     Bookkeeping, in steps: log_every; checkpoint_every and evaluate_every, 0 is off (the last step is still
     saved). keep_checkpoints: number of newest checkpoints to keep, None for all. save_attempts: failed saves
@@ -153,7 +153,7 @@ class TrainConfig:
             )
         if self.deterministic and self.attention == "cudnn":
             raise UserError(
-                "config.deterministic is set, but the backward pass of cuDNN's attention is nondeterministic; "
+                "config.deterministic is set, but cuDNN's attention has a nondeterministic backward pass; "
                 'set config.attention to "auto" or "xla"'
             )
         if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):
