@@ -1,4 +1,4 @@
-"""A small folder of real tars to train on."""
+"""Fixtures: a small folder of real tars, and a config that trains on it."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ TAXA = [
 
 
 def write_shard(path: Path, samples: int, seed: int = 0) -> None:
-    """A TreeOfLife tar of striped pictures, whose stripes tell the species."""
+    """Write a TreeOfLife tar of striped images, the offset of whose stripes is the species."""
     rng = np.random.default_rng(seed)
     with tarfile.open(path, "w") as tar:
         for i in range(samples):
             species = i % len(TAXA)
-            picture = rng.integers(0, 120, (40, 40, 3), np.uint8)
-            picture[species::4] += np.uint8(100)
+            pixels = rng.integers(0, 120, (40, 40, 3), np.uint8)
+            pixels[species::4] += np.uint8(100)
             image = io.BytesIO()
-            Image.fromarray(picture).save(image, "JPEG", quality=95)
+            Image.fromarray(pixels).save(image, "JPEG", quality=95)
             files = {"jpg": image.getvalue()}
             files |= {
                 f"{name}.txt": text.encode() for name, text in captions_from_taxon(TAXA[species]).items()
@@ -68,7 +68,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
-    """A config file that trains the smallest model on `shards`, with a loss line each step."""
+    """Return a config file that trains the smallest model on `shards` and logs every step."""
     file = tmp_path_factory.mktemp("configs") / "tiny.py"
     file.write_text(
         f"""

@@ -1,4 +1,4 @@
-"""Options of the compiler, as XLA itself takes them."""
+"""Compiler options, checked by XLA itself."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def lowered() -> jax.stages.Lowered:
     return jax.jit(lambda x: x + 1).lower(jnp.ones(3))
 
 
-def test_options_reach_xla_and_unknown_ones_are_told(lowered, monkeypatch, capsys):
-    # A CPU's compiler knows the names of a GPU's options, too.
+def test_compiler_options_reach_xla_and_unknown_ones_are_reported(lowered, monkeypatch, capsys):
+    # The CPU compiler also parses a GPU's options.
     monkeypatch.setattr(experiment, "on_nvidia", lambda: True)
     options = (
         "xla_gpu_enable_triton_gemm=false",
@@ -42,24 +42,24 @@ def test_options_reach_xla_and_unknown_ones_are_told(lowered, monkeypatch, capsy
     ]
 
 
-def test_a_wrong_value_is_an_error(lowered, monkeypatch):
+def test_an_invalid_option_value_is_an_error(lowered, monkeypatch):
     monkeypatch.setattr(experiment, "on_nvidia", lambda: True)
     with pytest.raises(jax.errors.JaxRuntimeError, match="xla_gpu_enable_triton_gemm"):
         experiment.compile_step(lowered, config(compiler_options=("xla_gpu_enable_triton_gemm=perhaps",)))
 
 
-def test_elsewhere_there_are_no_options(lowered):
+def test_compiler_options_are_ignored_without_nvidia(lowered):
     experiment.compile_step(lowered, config(compiler_options=("xla_gpu_enable_triton_gemm=perhaps",)))
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "message"),
     [
         ({"compiler_options": ("xla_gpu_enable_triton_gemm",)}, "options are given as NAME=VALUE"),
         ({"deterministic": True, "attention": "cudnn"}, "config.deterministic is set"),
         ({"profile": (5, 2)}, "give the first and the last step to trace"),
     ],
 )
-def test_what_cannot_be_is_told(keys, told):
-    with pytest.raises(UserError, match=told):
+def test_invalid_configs_are_refused(keys, message):
+    with pytest.raises(UserError, match=message):
         config(**keys)

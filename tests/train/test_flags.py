@@ -1,4 +1,4 @@
-"""Config files and their overrides."""
+"""Config files and their overrides on the command line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from bioclip_jax.train.flags import read_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINI = str(CONFIGS / "mini.py")
+EXPERIMENTS = sorted(p.name for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "common"))
+HYPERPARAMETERS = [
+    *("data.train", "data.window", "seed", "global_batch_size", "replay.batch_size"),
+    *(f"image.{key}" for key in ("scale", "ratio", "interpolation", "mirror", "brightness", "mean", "std")),
+    *("caption.types", "caption.draw", "caption.context_length"),
+    *("model", "precision", "patch_dropout", "loss", "learning_rate", "weight_decay", "warmup_steps"),
+    *(f"optimizer.{key}" for key in ("name", "beta1", "beta2", "eps", "clip_norm", "frozen")),
+]
 
 
-@pytest.mark.parametrize(
-    "file", sorted(p.name for p in CONFIGS.glob("*.py") if p.stem not in ("__init__", "common"))
-)
-def test_every_experiment_is_complete(file):
+@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_every_experiment_is_a_valid_config(file):
     config = train_config(
         read_config(str(CONFIGS / file), ["--config.data.train=shards", "--config.data.val=shards"])
     )
@@ -28,8 +34,15 @@ def test_every_experiment_is_complete(file):
     )
 
 
+@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_every_experiment_states_its_hyperparameters(file):
+    text = (CONFIGS / file).read_text()
+    missing = [key for key in HYPERPARAMETERS if f"    config.{key} = " not in text]
+    assert not missing, f"{file} leaves {missing} to common.py"
+
+
 @pytest.mark.parametrize("file", ["bioclip_vit_b16.py", "bioclip2_vit_l14.py", "bioclip2_5_vit_h14.py"])
-def test_the_published_recipes_normalize_as_their_trainer_did(file):
+def test_the_published_recipes_use_imagenet_normalization(file):
     from open_clip.constants import IMAGENET_MEAN, IMAGENET_STD
 
     image = train_config(read_config(str(CONFIGS / file), ["--config.data.train=shards"])).image
@@ -48,7 +61,7 @@ def test_overrides_reach_the_dataclass():
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         (
             "--config.learning_rte=1",
@@ -61,13 +74,13 @@ def test_overrides_reach_the_dataclass():
         ("--config.seed", "unknown option --config.seed"),
     ],
 )
-def test_a_wrong_override_is_one_line(override, told):
+def test_an_invalid_override_is_reported_in_one_line(override, message):
     with pytest.raises(UserError) as error:
         read_config(MINI, [override])
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_missing_and_a_broken_file_are_told(tmp_path):
+def test_missing_and_broken_config_files_are_reported(tmp_path):
     with pytest.raises(UserError, match="there is no config file"):
         read_config(str(tmp_path / "none.py"))
     broken = tmp_path / "broken.py"
@@ -77,7 +90,7 @@ def test_a_missing_and_a_broken_file_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("--config.global_batch_size=0", "config.global_batch_size is 0; it must be at least 1"),
         ("--config.learning_rate=-1.0", "config.learning_rate is -1.0; it must not be negative"),
@@ -104,23 +117,22 @@ def test_a_missing_and_a_broken_file_are_told(tmp_path):
         ("--config.precision=fp23", "config.precision is 'fp23'; it must be one of fp32, bf16"),
     ],
 )
-def test_a_value_out_of_range_is_told(override, told):
-    with pytest.raises(UserError, match=told.replace(".", r"\.")):
+def test_a_value_out_of_range_is_reported(override, message):
+    with pytest.raises(UserError, match=message.replace(".", r"\.")):
         train_config(read_config(MINI, [override]))
 
 
-def test_epochs_become_steps():
+def test_epochs_are_converted_to_steps():
     config = train_config(read_config(MINI, ["--config.total_steps=3", "--config.epochs=2.5"]))
     assert config.with_steps(1000).total_steps == 3, "total_steps overrides epochs"
     overrides = ["--config.epochs=2.5", "--config.total_steps=0", "--config.global_batch_size=100"]
     assert train_config(read_config(MINI, overrides)).with_steps(1000).total_steps == 25
 
 
-def test_steps_of_the_published_recipe_beside_the_references_count():
+def test_steps_of_the_published_recipe_and_of_the_reference():
     config = train_config(read_config(str(CONFIGS / "bioclip2_vit_l14.py"), ["--config.data.train=shards"]))
     samples = 213_999_000
     assert config.with_steps(samples).total_steps == 71_244
-    # The reference's loader: whole batches of an epoch, rounded up to the same number for each of its 8
-    # workers.
+    # The reference's loader rounds the batches of an epoch up to the same number for each of its 8 workers.
     workers, batches = 8, math.ceil(samples / config.global_batch_size)
     assert int(config.epochs) * math.ceil(batches / workers) * workers == 71_280

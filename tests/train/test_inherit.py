@@ -1,4 +1,4 @@
-"""Transform and patch dropout of a training: inherited from the model it starts from, and handed on."""
+"""Inheritance of prediction transform and patch dropout from init_from to run, checkpoint and export."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = "hf-hub:imageomics/bioclip-2"
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An import of BioCLIP 2, with small weights, whose configuration drops patches."""
+    """Return an import of BioCLIP 2 with small weights and patch dropout in its configuration."""
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=1))
     bundle = ModelBundle(config, params, Preprocess(32), "ViT-Test-16", NAME, origin=Origin.of(NAME))
@@ -42,7 +42,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tiny_config: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training from `source`, of two steps that change nothing."""
+    """Return a run from `source` of two steps at learning rate 0."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
     values = {
         "init_from": source,
@@ -51,7 +51,7 @@ def run(tiny_config: Path, source: Path, tmp_path_factory: pytest.TempPathFactor
         "checkpoint_every": 1,
         "warmup_steps": 0,
     }
-    # One device, and so a program that compiles several times as fast as for the eight of the tests.
+    # A program for one device compiles several times as fast as for the eight of the tests.
     training = Training(tiny_config, workdir, *(f"--config.{name}={value}" for name, value in values.items()))
     errors = training.wait()
     assert training.status == 0, errors
@@ -59,34 +59,34 @@ def run(tiny_config: Path, source: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def inherited(tiny_config: Path, workdir: Path, *overrides: str) -> tuple[str, float]:
-    """The transform and patch dropout of a training in `workdir`."""
+    """Return the transform and patch dropout of a run in `workdir`."""
     config = _inherit(train_config(read_config(str(tiny_config), overrides)), TrainingDirectory(workdir))
     return config.image.transform, config.patch_dropout
 
 
-def test_a_training_from_a_published_model_is_shown_images_as_it_is(run, source, tmp_path):
+def test_a_run_from_a_published_model_inherits_its_transform(run, source, tmp_path):
     settings = json.loads((run / "config.json").read_text())
     assert settings["image"]["transform"] == "pybioclip" and settings["patch_dropout"] == 0.5
     expected = choose_preprocess(resolve(source))
     assert isinstance(expected, Squash)
     for path in (run, run / "checkpoints" / "1", export_model(run, tmp_path / "exported")):
         bundle = resolve(path)
-        assert choose_preprocess(bundle) == expected, f"{path} is shown images otherwise"
-        # Its weights count as others, and the published text embeddings are not theirs.
+        assert choose_preprocess(bundle) == expected, f"{path} has another transform"
+        # Trained weights lose the published name, so that the published text embeddings are not used.
         assert bundle.origin == Origin(None, "pybioclip")
         np.testing.assert_array_equal(
             bundle.params["visual"]["proj"], resolve(source).params["visual"]["proj"]
         )
 
 
-def test_a_training_goes_on_from_runs_and_exports_alike(tiny_config, run, source, tmp_path):
+def test_runs_and_exports_pass_on_the_transform_but_not_patch_dropout(tiny_config, run, source, tmp_path):
     exported = export_model(run, tmp_path / "exported")
     for start, dropout in ((source, 0.5), (run, 0.0), (exported, 0.0)):
-        found = inherited(tiny_config, tmp_path / "new", f"--config.init_from={start}")
-        assert found == ("pybioclip", dropout), start
+        values = inherited(tiny_config, tmp_path / "new", f"--config.init_from={start}")
+        assert values == ("pybioclip", dropout), start
 
 
-def test_the_config_has_the_last_word(tiny_config, source, tmp_path):
+def test_the_config_overrides_inherited_values(tiny_config, source, tmp_path):
     start = f"--config.init_from={source}"
     own = ["--config.image.transform=model", "--config.patch_dropout=0.0"]
     assert inherited(tiny_config, tmp_path, start, *own) == ("model", 0.0)
@@ -95,12 +95,12 @@ def test_the_config_has_the_last_word(tiny_config, source, tmp_path):
     assert inherited(tiny_config, tmp_path, "--config.image.transform=pybioclip") == ("pybioclip", 0.0)
 
 
-def test_a_resumed_run_does_not_need_its_start(tiny_config, run):
+def test_a_resumed_run_does_not_need_init_from(tiny_config, run):
     assert inherited(tiny_config, run, "--config.init_from=/gone") == ("pybioclip", 0.5)
 
 
 @pytest.mark.parametrize("resize_mode, transform", [("squash", "pybioclip"), ("shortest", "model")])
-def test_a_run_that_is_older_than_the_record(run, tmp_path, resize_mode, transform):
+def test_a_run_without_recorded_transform_follows_resize_mode(run, tmp_path, resize_mode, transform):
     copy = shutil.copytree(run, tmp_path / "run")
     settings = json.loads((copy / "config.json").read_text()) | {"init_from": NAME}
     settings["image"] = {"resize_mode": resize_mode}
@@ -108,7 +108,7 @@ def test_a_run_that_is_older_than_the_record(run, tmp_path, resize_mode, transfo
     assert resolve(copy).origin == Origin(None, transform)
 
 
-def test_a_run_whose_weights_are_nan_is_one_line(run, tmp_path, capsys):
+def test_exporting_nan_weights_is_a_one_line_error(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "run")
     params = jax.tree.map(np.array, init_params(get_config("ViT-Test-16"), seed=0))
     params["text"]["text_projection"][0, 0] = np.nan
