@@ -40,7 +40,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # Minutes each: they come first, so that no process of the suite works on one while the others have run dry.
 LONG = (
-    "test_nothing_lost.py",
+    "test_recovery.py",
     "test_two_processes.py",
     "test_meshes.py",
     "test_open_clip_parity.py",

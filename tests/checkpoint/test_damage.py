@@ -1,4 +1,4 @@
-"""Checkpoints that could not be written, and some that cannot be read any more."""
+"""Failed saves and damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def abstract() -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Files may have 64 KiB; what is written beyond fails."""
+    """Make writes beyond 64 KiB of a file fail."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
     try:
@@ -45,7 +45,7 @@ def full_disk() -> Iterator[None]:
 
 @pytest.fixture
 def saved(tmp_path) -> TrainingDirectory:
-    """Checkpoints 1, 2 and 3."""
+    """Return a directory with checkpoints 1, 2 and 3."""
     directory = TrainingDirectory(tmp_path)
     checkpoints = Checkpoints(directory, keep=None)
     for step in (1, 2, 3):
@@ -55,12 +55,12 @@ def saved(tmp_path) -> TrainingDirectory:
     return directory
 
 
-def test_a_failed_save_is_told_and_can_be_made_good(saved, monkeypatch):
+def test_a_failed_save_is_reported_and_retried(saved, monkeypatch):
     checkpoints = Checkpoints(saved, keep=None, attempts=3)
     with full_disk():
         checkpoints.save(4, trees(4), {})
         assert not checkpoints.wait()
-        assert not checkpoints.save_again(), "tried again at once, when nothing can have changed"
+        assert not checkpoints.save_again(), "retried without a pause"
         monkeypatch.setattr(manager, "_RETRY_SECONDS", 0.0)
         assert checkpoints.save_again()
         checkpoints.save(5, trees(5), {})
@@ -70,7 +70,7 @@ def test_a_failed_save_is_told_and_can_be_made_good(saved, monkeypatch):
     assert sorted(path.name for path in saved.checkpoints.iterdir()) == ["1", "2", "3", "6"], (
         "remains of failed saves"
     )
-    # The count starts anew.
+    # A successful save resets the count of failures.
     with full_disk():
         for step in (7, 8):
             checkpoints.save(step, trees(step), {})
@@ -96,25 +96,27 @@ def flip_a_bit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip_a_bit, Path.unlink])
-def test_the_newest_whole_checkpoint_is_restored(saved, damage):
+def test_the_newest_undamaged_checkpoint_is_restored(saved, damage):
     damage(largest_file(saved.checkpoints / "3" / "params"))
-    said: list[str] = []
+    reports: list[str] = []
     checkpoints = Checkpoints(saved, keep=None)
-    step, restored, meta = checkpoints.restore_newest(abstract(), said.append)
+    step, restored, meta = checkpoints.restore_newest(abstract(), reports.append)
     assert (step, meta) == (2, {"step": 2})
     jax.tree.map(np.testing.assert_array_equal, restored, trees(2))
-    assert len(said) == 1 and said[0].startswith("checkpoint 3 is damaged and set aside as 3.damaged"), said
-    # Its place is free for the run that goes on.
+    assert len(reports) == 1 and reports[0].startswith(
+        "checkpoint 3 is damaged and set aside as 3.damaged"
+    ), reports
+    # The resumed run can save step 3 again.
     checkpoints.save(3, trees(3), {"step": 3})
     assert checkpoints.wait() and saved.steps() == [1, 2, 3]
-    assert checkpoints.restore_newest(abstract(), said.append)[0] == 3
+    assert checkpoints.restore_newest(abstract(), reports.append)[0] == 3
     checkpoints.close()
 
 
-def test_where_none_can_be_read_all_are_left_as_they_are(saved):
+def test_checkpoints_of_another_model_are_not_renamed(saved):
     checkpoints = Checkpoints(saved, keep=None)
     other = {"params": {"kernel": abstract()["params"]["kernel"], "bias": abstract()["params"]["scale"]}}
     with pytest.raises(UserError, match="no checkpoint in .* can be read"):
         checkpoints.restore_newest(other, print)
     checkpoints.close()
-    assert saved.steps() == [1, 2, 3], "checkpoints of another model were taken for damaged ones"
+    assert saved.steps() == [1, 2, 3], "checkpoints of another model were treated as damaged"

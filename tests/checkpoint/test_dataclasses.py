@@ -1,4 +1,4 @@
-"""Mappings become dataclasses, and mistakes are told by name."""
+"""Building dataclasses from mappings, and errors that name the key."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Outer:
     scale=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     names=st.lists(st.text(), max_size=3),
 )
-def test_a_config_survives_the_way_to_a_dict_and_back(rate, steps, scale, names):
+def test_a_config_round_trips_through_a_dict(rate, steps, scale, names):
     config = Outer(rate, steps, Inner(scale), tuple(names))
     assert build(Outer, to_dict(config)) == config
 
 
-def test_an_int_is_taken_for_a_float():
+def test_an_int_is_converted_to_a_float():
     assert build(Outer, {"learning_rate": 1}).learning_rate == 1.0
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"learning_rat": 1.0}, "unknown key config.learning_rat; did you mean learning_rate?"),
         (
@@ -62,7 +62,7 @@ def test_an_int_is_taken_for_a_float():
         ({"learning_rate": 1.0, "names": "sci"}, "config.names is 'sci'; it must be a list"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_key(values, told):
+def test_an_invalid_mapping_is_a_one_line_error_that_names_the_key(values, message):
     with pytest.raises(UserError) as error:
         build(Outer, values)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)

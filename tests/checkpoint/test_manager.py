@@ -1,4 +1,4 @@
-"""Orbax saves: exact, on any mesh, never half."""
+"""Exact and atomic saves, restored on any mesh."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_restores_exactly_on_another_mesh_and_as_numpy(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, as_numpy, params)
 
 
-def test_a_half_written_checkpoint_is_not_one(tmp_path):
+def test_an_unfinished_checkpoint_is_not_listed(tmp_path):
     directory = TrainingDirectory(tmp_path)
     (directory.checkpoints / "7.orbax-checkpoint-tmp-12").mkdir(parents=True)
     assert directory.steps() == []
@@ -52,7 +52,7 @@ def test_a_half_written_checkpoint_is_not_one(tmp_path):
     assert directory.steps() == [1]
 
 
-def test_what_is_not_there_is_told(tmp_path):
+def test_restoring_a_missing_checkpoint_is_an_error(tmp_path):
     with pytest.raises(UserError, match="holds no finished checkpoint"):
         restore_params(tmp_path)
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_what_is_not_there_is_told(tmp_path):
         restore_params(tmp_path, 4)
 
 
-def test_config_json_is_written_whole(tmp_path):
+def test_config_json_is_written_atomically(tmp_path):
     directory = TrainingDirectory(tmp_path / "new")
     directory.write_config({"model": "ViT-B-16", "rate": 1e-4})
     assert directory.read_config() == {"model": "ViT-B-16", "rate": 1e-4}

@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed, resumed and fed bad numbers, each as its user would start it."""
+"""Runs that are stopped, resumed and diverge, each started from the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def undisturbed(tiny_config, tmp_path_factory) -> Path:
     return workdir
 
 
-def test_a_run_leaves_a_whole_training_directory(undisturbed):
+def test_a_run_writes_a_complete_training_directory(undisturbed):
     directory = TrainingDirectory(undisturbed)
     assert directory.steps() == [10, 20, 30]
     assert directory.read_config()["total_steps"] == 30
@@ -31,10 +31,10 @@ def test_a_run_leaves_a_whole_training_directory(undisturbed):
     assert any(directory.tensorboard.iterdir())
     line = json.loads(directory.metrics_file.read_text().splitlines()[-1])
     assert {"step", "loss", "images_per_second", "mfu", "data_wait", "bad_samples"} <= set(line)
-    assert losses(undisturbed)[30] < losses(undisturbed)[1], "nothing was learnt"
+    assert losses(undisturbed)[30] < losses(undisturbed)[1], "the loss did not decrease"
 
 
-def test_a_finished_run_is_not_trained_again(undisturbed, tiny_config):
+def test_a_finished_run_is_not_trained_further(undisturbed, tiny_config):
     before = (undisturbed / "metrics.jsonl").read_bytes()
     training = Training(tiny_config, undisturbed)
     errors = training.wait()
@@ -43,7 +43,7 @@ def test_a_finished_run_is_not_trained_again(undisturbed, tiny_config):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_an_interrupted_run_saves_and_goes_on(undisturbed, tiny_config, tmp_path, number):
+def test_an_interrupted_run_saves_and_resumes(undisturbed, tiny_config, tmp_path, number):
     training = Training(tiny_config, tmp_path / "run")
     training.wait_for_step(4)
     training.signal(number)
@@ -57,17 +57,17 @@ def test_an_interrupted_run_saves_and_goes_on(undisturbed, tiny_config, tmp_path
     assert losses(training.workdir) == losses(undisturbed)
 
 
-def test_a_loss_that_is_not_finite_stops_behind_the_last_good_checkpoint(tiny_config, tmp_path):
+def test_a_diverged_run_stops_and_keeps_the_last_good_checkpoint(tiny_config, tmp_path):
     run = tmp_path / "run"
     assert _trained(tiny_config, run, "--config.total_steps=10", "--config.checkpoint_every=5")[0] == 0
-    wild = ("--config.learning_rate=1e30", "--config.checkpoint_every=1", "--config.max_skipped_steps=3")
-    status, errors = _trained(tiny_config, run, *wild)
+    diverging = ("--config.learning_rate=1e30", "--config.checkpoint_every=1", "--config.max_skipped_steps=3")
+    status, errors = _trained(tiny_config, run, *diverging)
     assert status == 2, errors
-    _is_one_line(errors, "for 3 steps in a row; checkpoint")
+    _assert_one_line(errors, "for 3 steps in a row; checkpoint")
     assert errors.count("skipped, because its loss is nan") == 3, errors
-    # The step that went wild was finite itself; no checkpoint was saved of those that were skipped behind it.
+    # The diverging update was finite itself; no checkpoint was saved of the skipped ones after it.
     assert TrainingDirectory(run).steps()[-1] <= 12, errors
-    # What the error advises works.
+    # The error's advice works.
     advised = ("--config.total_steps=14", "--config.optimizer.clip_norm=1.0")
     for step in [step for step in TrainingDirectory(run).steps() if step > 10]:
         shutil.rmtree(TrainingDirectory(run).checkpoints / str(step))
@@ -75,16 +75,16 @@ def test_a_loss_that_is_not_finite_stops_behind_the_last_good_checkpoint(tiny_co
     assert TrainingDirectory(run).steps()[-1] == 14
 
 
-def test_a_run_does_not_go_on_over_other_data(tiny_config, tmp_path, shards):
+def test_a_run_is_not_resumed_on_other_data(tiny_config, tmp_path, shards):
     run = tmp_path / "run"
     assert _trained(tiny_config, run, "--config.total_steps=2")[0] == 0
     other = f"--config.data.train={shards / 'shard-00000.tar'}"
     status, errors = _trained(tiny_config, run, "--config.total_steps=4", other)
     assert status == 2
-    _is_one_line(errors, "held 64 samples when checkpoint 2 was saved and holds 40 now")
+    _assert_one_line(errors, "held 64 samples when checkpoint 2 was saved and holds 40 now")
 
 
-def test_steps_are_traced_where_the_config_says(tiny_config, tmp_path):
+def test_profiled_steps_are_traced(tiny_config, tmp_path):
     status, errors = _trained(
         tiny_config, tmp_path / "run", "--config.total_steps=4", "--config.profile=(2, 3)"
     )
@@ -102,7 +102,7 @@ def _trained(*arguments) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         (
             "--config.learning_rte=1",
@@ -115,18 +115,20 @@ def _trained(*arguments) -> tuple[int, str]:
         ("--config.caption.context_length=100", "ViT-Test-16 takes at most 77"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(tiny_config, tmp_path, capfd, override, told):
+def test_an_invalid_config_is_a_one_line_error_and_creates_nothing(
+    tiny_config, tmp_path, capfd, override, message
+):
     assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / "run"), override]) == 2
-    _is_one_line(capfd.readouterr().err, told)
+    _assert_one_line(capfd.readouterr().err, message)
     assert not (tmp_path / "run").exists(), "a run that could not start left its directory"
 
 
-def test_a_run_does_not_go_on_with_another_seed(undisturbed, tiny_config, capfd):
+def test_a_run_is_not_resumed_with_another_seed(undisturbed, tiny_config, capfd):
     again = ["train", "--config", str(tiny_config), "--workdir", str(undisturbed), "--config.total_steps=31"]
     assert main([*again, "--config.seed=5"]) == 2
-    _is_one_line(capfd.readouterr().err, "was trained with seed 0, and config.seed is now 5")
+    _assert_one_line(capfd.readouterr().err, "was trained with seed 0, and config.seed is now 5")
 
 
-def _is_one_line(errors: str, told: str) -> None:
-    assert [told in line for line in errors.splitlines() if line.startswith("error: ")] == [True], errors
+def _assert_one_line(errors: str, message: str) -> None:
+    assert [message in line for line in errors.splitlines() if line.startswith("error: ")] == [True], errors
     assert "Traceback" not in errors, errors

@@ -1,4 +1,4 @@
-"""The streaming losses beside the matrix of all pairs, and beside open_clip's."""
+"""Streaming losses against the full matrix of logits and against open_clip's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESULTS = ("loss", "images", "texts", "scale", "bias")
 def _plain(
     name: str, images, texts, scale: float = SCALE, bias: float = BIAS
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Loss and gradients (images, texts, scale, bias) by the formulas in float64; how many rows, columns are found."""
+    """Return loss and gradients (images, texts, scale, bias) in float64, and both top-1 accuracies."""
     u, v = (np.asarray(x, np.float64) for x in (images, texts))
     batch, cosines = len(u), u @ v.T
     eye = np.eye(batch)
@@ -35,8 +35,8 @@ def _plain(
         sign = 2 * eye - 1
         loss = np.logaddexp(0, -sign * z).sum() / batch
         dz = -sign * np.exp(-np.logaddexp(0, sign * z)) / batch
-    found = [np.mean(np.diag(z) >= z.max(axis) - 1e-6) for axis in (1, 0)]
-    return [loss, scale * dz @ v, scale * dz.T @ u, np.sum(dz * cosines), dz.sum()], found
+    accuracy = [np.mean(np.diag(z) >= z.max(axis) - 1e-6) for axis in (1, 0)]
+    return [loss, scale * dz @ v, scale * dz.T @ u, np.sum(dz * cosines), dz.sum()], accuracy
 
 
 def _logsumexp(z: np.ndarray, axis: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def _logsumexp(z: np.ndarray, axis: int) -> np.ndarray:
 def _streamed(
     name: str, mesh: Mesh, images, texts, scale: float = SCALE, bias: float = BIAS, chunk_size=None
 ):
-    """The same of the loss under test, all in one compiled program."""
+    """Return the same from the loss under test, in one compiled program."""
     differentiated = jax.value_and_grad(
         contrastive_loss(name, mesh, chunk_size), argnums=(0, 1, 2, 3), has_aux=True
     )
@@ -56,17 +56,17 @@ def _streamed(
 
 
 def _assert_close(ours, theirs, tolerance: float = 1e-6, zero: float = 0.0) -> None:
-    """Each result within `tolerance` of its largest entry; `zero`: how far from 0 one may be that is 0."""
-    for what, a, b in zip(RESULTS, ours, theirs, strict=True):
+    """Compare each result within `tolerance` of its largest entry, or `zero` in absolute terms."""
+    for name, a, b in zip(RESULTS, ours, theirs, strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         difference, largest = np.abs(a - b).max(), np.abs(b).max()
         assert difference <= max(tolerance * largest, zero), (
-            f"{what} differs by {difference:.1e}, and its largest entry is {largest:.1e}"
+            f"{name} differs by {difference:.1e}, and its largest entry is {largest:.1e}"
         )
 
 
 def _features(batch: int, dim: int, seed: int = 0, distinct_texts: int | None = None) -> list[np.ndarray]:
-    """Unit rows, images near their texts; some texts repeated where `distinct_texts` is less than the batch."""
+    """Return unit rows, images near their texts, of which only `distinct_texts` are distinct."""
     rng = np.random.default_rng(seed)
     texts = rng.normal(size=(distinct_texts or batch, dim))[np.arange(batch) % (distinct_texts or batch)]
     images = texts + rng.normal(size=(batch, dim))
@@ -79,18 +79,20 @@ def _line(devices: int) -> Mesh:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 1, 1)], ids=str)
-def test_loss_and_gradients_are_those_of_all_pairs_on_any_mesh(name, shape):
-    """The batch lies as the trainer's does: over data and fsdp, with copies along tensor."""
+def test_loss_and_gradients_match_the_full_matrix_on_any_mesh(name, shape):
+    """The batch is sharded over data and fsdp and replicated over tensor, as in training."""
     mesh = make_mesh(MeshConfig(*shape), jax.devices()[: np.prod(shape)])
     images, texts = _features(64, 24, distinct_texts=40)
-    ours, found = _streamed(name, mesh, *jax.device_put((images, texts), batch_sharding(mesh)), chunk_size=16)
-    theirs, theirs_found = _plain(name, images, texts)
+    ours, accuracy = _streamed(
+        name, mesh, *jax.device_put((images, texts), batch_sharding(mesh)), chunk_size=16
+    )
+    theirs, expected_accuracy = _plain(name, images, texts)
     _assert_close(ours, theirs, zero=1e-9)
-    assert found == pytest.approx(theirs_found), "the shares of found partners differ"
-    assert ours[0].sharding.is_fully_replicated, f"the loss lies as {ours[0].sharding}"
+    assert accuracy == pytest.approx(expected_accuracy)
+    assert ours[0].sharding.is_fully_replicated, f"the loss has sharding {ours[0].sharding}"
 
 
-# 35 columns in 2 chunks of 18, the last of which is padding.
+# 35 columns in 2 chunks of 18; the last column is padding.
 @example(name="infonce", devices=5, rows=7, dim=8, chunk_size=18, seed=34)
 @example(name="siglip", devices=5, rows=7, dim=8, chunk_size=18, seed=34)
 @settings(max_examples=10)
@@ -102,18 +104,18 @@ def test_loss_and_gradients_are_those_of_all_pairs_on_any_mesh(name, shape):
     chunk_size=st.integers(1, 80),
     seed=st.integers(0, 99),
 )
-def test_any_batch_over_any_devices_in_any_chunks(name, devices, rows, dim, chunk_size, seed):
+def test_loss_and_gradients_for_any_batch_devices_and_chunks(name, devices, rows, dim, chunk_size, seed):
     batch = devices * rows
     images, texts = _features(batch, dim, seed, distinct_texts=1 + seed % batch)
-    ours, found = _streamed(name, _line(devices), images, texts, chunk_size=chunk_size)
-    theirs, theirs_found = _plain(name, images, texts)
-    # Few or alike rows may cancel to a gradient of 0.
+    ours, accuracy = _streamed(name, _line(devices), images, texts, chunk_size=chunk_size)
+    theirs, expected_accuracy = _plain(name, images, texts)
+    # A few or similar rows may cancel to a gradient of 0.
     _assert_close(ours, theirs, tolerance=2e-6, zero=2e-6)
-    assert found == pytest.approx(theirs_found), "the shares of found partners differ"
+    assert accuracy == pytest.approx(expected_accuracy)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_loss_and_gradients_are_open_clips(name):
+def test_loss_and_gradients_match_open_clip(name):
     import torch
     from open_clip.loss import ClipLoss, SigLipLoss
 
@@ -128,7 +130,7 @@ def test_loss_and_gradients_are_open_clips(name):
 
 
 def _hadamard(size: int) -> np.ndarray:
-    """Rows of length 1 at right angles, all of whose products are exact in binary."""
+    """Return orthonormal rows whose products are all exact in binary."""
     return np.array([[(-1.0) ** (i & j).bit_count() for j in range(size)] for i in range(size)]) / np.sqrt(
         size
     )
@@ -136,7 +138,7 @@ def _hadamard(size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    ("images", "texts", "found"),
+    ("images", "texts", "accuracy"),
     [
         (_hadamard(16), _hadamard(16), 1.0),
         (_hadamard(16), np.roll(_hadamard(16), 1, axis=0), 0.0),
@@ -145,9 +147,9 @@ def _hadamard(size: int) -> np.ndarray:
     ],
     ids=["matched", "mismatched", "opposite", "duplicated"],
 )
-def test_the_largest_scale_is_exact(name, images, texts, found):
-    """Logits of -100, 0 and 100, whose exponentials under- and overflow unless they are relative to the largest."""
-    ours, ours_found = _streamed(
+def test_the_largest_logit_scale_is_exact(name, images, texts, accuracy):
+    """Logits of -100, 0 and 100 under- and overflow unless exponentials are relative to the largest."""
+    ours, our_accuracy = _streamed(
         name,
         _line(4),
         images.astype(np.float32),
@@ -161,43 +163,43 @@ def test_the_largest_scale_is_exact(name, images, texts, found):
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6, atol=1e-30)
     # The gradient of the bias adds and subtracts numbers near 1.
     _assert_close(ours, theirs, zero=1e-6)
-    assert ours_found == [found, found], "the shares of found partners differ"
+    assert our_accuracy == [accuracy, accuracy]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_largest_scale_with_rows_nearly_at_right_angles(name):
+def test_the_largest_logit_scale_with_nearly_orthogonal_rows(name):
     images, texts = _features(64, 512)
     ours, _ = _streamed(
         name, _line(8), texts, np.roll(images, 1, axis=0), scale=100.0, bias=-10.0, chunk_size=16
     )
     theirs, _ = _plain(name, texts, np.roll(images, 1, axis=0), scale=100.0, bias=-10.0)
-    # A float32 logit of 20 is known to 1e-6, and so is then its exponential.
+    # float32 represents a logit of 20 to within 1e-6, and thus its exponential.
     _assert_close(ours, theirs, tolerance=1e-5, zero=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bfloat16_features_are_computed_in_float32(name):
-    halves = [jnp.asarray(x, jnp.bfloat16) for x in _features(32, 16)]
-    ours, found = _streamed(name, _line(8), *halves)
-    theirs, theirs_found = _streamed(name, _line(8), *(x.astype(jnp.float32) for x in halves))
+def test_bfloat16_features_are_multiplied_in_float32(name):
+    features = [jnp.asarray(x, jnp.bfloat16) for x in _features(32, 16)]
+    ours, accuracy = _streamed(name, _line(8), *features)
+    theirs, expected_accuracy = _streamed(name, _line(8), *(x.astype(jnp.float32) for x in features))
     assert ours[0].dtype == jnp.float32 and ours[1].dtype == jnp.bfloat16
-    for what, a, b in zip(RESULTS, ours, theirs, strict=True):
+    for name, a, b in zip(RESULTS, ours, theirs, strict=True):
         np.testing.assert_array_equal(
-            a, b.astype(a.dtype), err_msg=f"{what} is not that of the same float32 numbers"
+            a, b.astype(a.dtype), err_msg=f"{name} differs from that of the same float32 values"
         )
-    assert found == theirs_found
+    assert accuracy == expected_accuracy
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("devices", "batch", "dim", "chunk_size"), [(1, 100, 33, 7), (8, 64, 48, 24)])
-def test_repeated_captions_count_as_found(name, devices, batch, dim, chunk_size):
-    """Equal rows in other chunks and on other devices tie, though no product of theirs is exact."""
+def test_repeated_captions_count_as_correct(name, devices, batch, dim, chunk_size):
+    """Equal rows in other chunks and on other devices tie, though their products are inexact."""
     _, texts = _features(batch, dim, distinct_texts=batch // 4)
-    _, found = _streamed(name, _line(devices), texts, texts, chunk_size=chunk_size)
-    assert found == [1.0, 1.0], "of pairs that are alike, these shares were found"
+    _, accuracy = _streamed(name, _line(devices), texts, texts, chunk_size=chunk_size)
+    assert accuracy == [1.0, 1.0]
 
 
-def test_a_bias_changes_siglip_and_not_infonce():
+def test_a_bias_changes_siglip_but_not_infonce():
     images, texts = _features(16, 8)
     with_bias, _ = _streamed("infonce", _line(8), images, texts, bias=-3.0)
     without, _ = jax.jit(contrastive_loss("infonce", _line(8)))(images, texts, SCALE)
@@ -207,7 +209,7 @@ def test_a_bias_changes_siglip_and_not_infonce():
     assert first != second, "the bias has no effect"
 
 
-def test_what_does_not_fit_is_told():
+def test_invalid_arguments_are_errors():
     images, texts = _features(16, 8)
     with pytest.raises(ValueError, match="siglip needs one"):
         contrastive_loss("siglip", _line(8))(images, texts, SCALE, None)
@@ -219,7 +221,7 @@ def test_what_does_not_fit_is_told():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_product_forward_and_three_backward(name):
+def test_the_loss_does_one_product_forward_and_three_backward(name):
     images, texts = _features(64, 8)
     loss = contrastive_loss(name, _line(8), chunk_size=16)
     differentiated = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
@@ -230,7 +232,7 @@ def test_one_product_forward_and_three_backward(name):
     assert products == [1, 4], f"{products[0]} products in the loss, {products[1]} with its gradient"
 
 
-def _plain_in_jax(images, texts, scale, bias):
+def _full_matrix_loss(images, texts, scale, bias):
     z = jnp.matmul(scale * images, texts.T, precision="highest")
     loss = jnp.mean(jax.nn.logsumexp(z, axis=1) + jax.nn.logsumexp(z, axis=0) - 2 * jnp.diagonal(z)) / 2
     return loss, {"image_to_text": jnp.mean(jnp.diagonal(z) >= z.max(1))}
@@ -248,19 +250,19 @@ def _temporary_mib(loss, mesh: Mesh, batch: int) -> float:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_memory_grows_with_the_batch_and_not_with_its_square(name):
+def test_memory_is_linear_in_the_batch_size(name):
     mesh = make_mesh(MeshConfig())
     streamed = {
         batch: _temporary_mib(contrastive_loss(name, mesh), mesh, batch) for batch in (4096, 8192, 16384)
     }
-    plain = _temporary_mib(_plain_in_jax, mesh, 8192)
-    figures = f"MiB by global batch: {streamed}; all pairs of 8192: {plain}"
-    assert streamed[8192] <= plain / 8, figures
-    assert streamed[8192] <= 2 * streamed[4096] and streamed[16384] <= 2 * streamed[8192], figures
+    full = _temporary_mib(_full_matrix_loss, mesh, 8192)
+    sizes = f"MiB by global batch size: {streamed}; full matrix of 8192: {full}"
+    assert streamed[8192] <= full / 8, sizes
+    assert streamed[8192] <= 2 * streamed[4096] and streamed[16384] <= 2 * streamed[8192], sizes
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_program_is_exported_for_every_platform(name):
+def test_the_loss_is_exported_for_every_platform(name):
     mesh = make_mesh(MeshConfig(2, 2, 2))
     differentiated = jax.jit(
         jax.value_and_grad(contrastive_loss(name, mesh), argnums=(0, 1, 2), has_aux=True)
@@ -269,8 +271,8 @@ def test_one_program_is_exported_for_every_platform(name):
     assert exported.platforms == ("cpu", "cuda", "tpu")
     images, texts = _features(16, 8)
     rows, scalars = batch_sharding(mesh), replicated(mesh)
-    placed = jax.device_put(
+    arguments = jax.device_put(
         (images, texts, jnp.float32(SCALE), jnp.float32(BIAS)), (rows, rows, scalars, scalars)
     )
-    (loss, _), _ = jax.jit(exported.call)(*placed)
+    (loss, _), _ = jax.jit(exported.call)(*arguments)
     np.testing.assert_allclose(loss, _plain(name, images, texts)[0][0], rtol=1e-6)

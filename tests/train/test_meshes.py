@@ -1,4 +1,4 @@
-"""The same run on any mesh, in micro-batches or at once, and beside plain sums and PyTorch's."""
+"""Equivalence of training on any mesh and in micro-batches, and with an unsharded loss and PyTorch's."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bioclip_jax.train.config import train_config
 from bioclip_jax.train.experiment import Experiment
 
 MODEL, ROWS, REPLAYED, STEPS = "ViT-Test-16", 32, 32, 5
-# Every text has fewer tokens, so that nothing is lost.
+# Longer than every text, so that no token is cut.
 LENGTHS = (16, 16)
 
 
 def batches() -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     size, tokenizer = get_config(MODEL).vision.image_size, Tokenizer()
-    made = []
+    result = []
     for _ in range(STEPS):
-        made.append(
+        result.append(
             {
                 "image": rng.integers(0, 256, (ROWS, size, size, 3), np.uint8),
                 "tokens": tokenizer([f"a photo of species {rng.integers(1000)}." for _ in range(ROWS)]),
@@ -37,7 +37,7 @@ def batches() -> list[dict[str, np.ndarray]]:
                 "replay_tokens": tokenizer([f"cat {rng.integers(1000)} on a mat" for _ in range(REPLAYED)]),
             }
         )
-    return made
+    return result
 
 
 def make_experiment(**keys: Any) -> Experiment:
@@ -57,8 +57,8 @@ def params() -> dict[str, Any]:
     return jax.tree.map(np.asarray, init_params(get_config(MODEL), seed=1, replay_projector=True))
 
 
-def to_be_cropped(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The batch with every third image mirrored, and the crops that make it what it was."""
+def with_crops(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the batch with every third image mirrored, and crops that mirror them back."""
     batch = dict(batch)
     for prefix in ("", "replay_"):
         images = batch[prefix + "image"].copy()
@@ -74,9 +74,9 @@ def train(experiment: Experiment, params: Any) -> tuple[list[dict[str, float]], 
     state, lines = experiment.init(params), []
     for step, batch in enumerate(batches(), 1):
         if experiment.config.image.crop == "device":
-            batch = to_be_cropped(batch)
-        placed = jax.device_put(batch, experiment.batch_sharding)
-        state, metrics = experiment.train_step(state, placed, step, *LENGTHS)
+            batch = with_crops(batch)
+        sharded = jax.device_put(batch, experiment.batch_sharding)
+        state, metrics = experiment.train_step(state, sharded, step, *LENGTHS)
         lines.append({name: float(metrics[name]) for name in ("loss", "tree_of_life_loss", "gradient_norm")})
     return lines, jax.device_get(state.params)
 
@@ -103,28 +103,30 @@ def on_one_device(params) -> tuple[list[dict[str, float]], Any]:
         },
         {"mesh": {"data": 2, "fsdp": 2, "tensor": 2}},
     ],
-    ids=["8x1x1", "2x4x1", "1x8x1", "2x2x2 in four micro-batches, cropped there", "2x2x2"],
+    ids=["8x1x1", "2x4x1", "1x8x1", "2x2x2 in four micro-batches, cropped on the device", "2x2x2"],
 )
-def test_five_steps_with_replay_are_those_of_one_device(params, on_one_device, keys):
+def test_five_steps_with_replay_match_one_device(params, on_one_device, keys):
     lines, after = train(make_experiment(**keys), params)
     expected_lines, expected = on_one_device
-    assert lines[0]["loss"] > lines[0]["tree_of_life_loss"] > 1, "the replayed pairs add nothing to the loss"
+    assert lines[0]["loss"] > lines[0]["tree_of_life_loss"] > 1, (
+        "the replayed pairs do not contribute to the loss"
+    )
     for step, (line, other) in enumerate(zip(lines, expected_lines), 1):
         for name in line:
             assert line[name] == pytest.approx(other[name], rel=1e-5), f"{name} of step {step}"
     for (path, value), other in zip(jax.tree_util.tree_leaves_with_path(after), jax.tree.leaves(expected)):
         np.testing.assert_allclose(value, other, rtol=0, atol=1e-5, err_msg=jax.tree_util.keystr(path))
-    moved = max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(params)))
-    assert moved > 1e-4, "the parameters have not moved, so nothing was compared"
+    change = max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(params)))
+    assert change > 1e-4, "the parameters did not change"
 
 
-_LEAST = {"data": {}, "model": MODEL, "global_batch_size": 8, "learning_rate": 1.0, "epochs": 1.0}
+_MINIMAL = {"data": {}, "model": MODEL, "global_batch_size": 8, "learning_rate": 1.0, "epochs": 1.0}
 
 
-def _plain_loss(params: Any, batch: dict[str, np.ndarray]) -> jax.Array:
-    """Both streams one after the other, each with its B x B matrix."""
+def _unsharded_loss(params: Any, batch: dict[str, np.ndarray]) -> jax.Array:
+    """Return the loss of both streams, encoded separately, each with its full matrix of logits."""
     model = nnx.merge(graphdef(get_config(MODEL), replay_projector=True), params)
-    image = train_config(_LEAST).image
+    image = train_config(_MINIMAL).image
     total = 0.0
     for prefix, projector in (("", "proj"), ("replay_", "continual_proj")):
         pixels = normalize_images(batch[prefix + "image"], image.mean, image.std)
@@ -132,36 +134,36 @@ def _plain_loss(params: Any, batch: dict[str, np.ndarray]) -> jax.Array:
         texts = model.encode_text(batch[prefix + "tokens"])
         logits = jnp.exp(model.logit_scale[...]) * images @ texts.T
         matched = jnp.diagonal(logits)
-        both = jax.nn.logsumexp(logits, axis=0) + jax.nn.logsumexp(logits, axis=1) - 2 * matched
-        total += 0.5 * jnp.mean(both)
+        losses = jax.nn.logsumexp(logits, axis=0) + jax.nn.logsumexp(logits, axis=1) - 2 * matched
+        total += 0.5 * jnp.mean(losses)
     return total
 
 
 @pytest.fixture(scope="module")
-def plain(params):
-    return jax.jit(jax.value_and_grad(_plain_loss))(params, batches()[0])
+def unsharded(params):
+    return jax.jit(jax.value_and_grad(_unsharded_loss))(params, batches()[0])
 
 
-def _assert_gradients(found: Any, expected: Any, tolerance: float) -> None:
+def _assert_gradients(gradients: Any, expected: Any, tolerance: float) -> None:
     for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True
+        jax.tree_util.tree_leaves_with_path(gradients), jax.tree.leaves(expected), strict=True
     ):
         difference = np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(b).max()
         assert difference <= tolerance, f"{jax.tree_util.keystr(path)}: {difference:.1e} of its largest entry"
 
 
 @pytest.mark.parametrize("micro_batches", [1, 4])
-def test_loss_and_gradients_are_those_of_the_plain_sums(params, plain, micro_batches):
+def test_loss_and_gradients_match_the_unsharded_loss(params, unsharded, micro_batches):
     experiment = make_experiment(micro_batches=micro_batches)
     batch = jax.device_put(batches()[0], experiment.batch_sharding)
     (loss, _), gradients = jax.jit(experiment.update.loss_and_gradients)(params, batch)
-    assert float(loss) == pytest.approx(float(plain[0]), rel=1e-6)
-    # float32's rounding through two towers, which differs between processors: up to 2.02e-6 was seen.
-    _assert_gradients(gradients, plain[1], 3e-6)
+    assert float(loss) == pytest.approx(float(unsharded[0]), rel=1e-6)
+    # float32 rounding through two towers differs between processors by up to 2.02e-6.
+    _assert_gradients(gradients, unsharded[1], 3e-6)
 
 
-def test_loss_and_gradients_are_pytorchs_two_added_losses(params, plain):
-    """open_clip's towers and ClipLoss; the second projector as the reference applies it, to the same pooled vectors."""
+def test_loss_and_gradients_match_pytorchs_sum_of_both_losses(params, unsharded):
+    """open_clip's towers and ClipLoss, with the reference's second projector on the pooled vectors."""
     import open_clip
     import torch
     from open_clip.loss import ClipLoss
@@ -172,7 +174,7 @@ def test_loss_and_gradients_are_pytorchs_two_added_losses(params, plain):
     weights = {name: torch.tensor(value) for name, value in to_state_dict(params, config).items()}
     second = torch.nn.Parameter(weights.pop("visual.continual_proj"))
     model.load_state_dict(weights)
-    batch, image = batches()[0], train_config(_LEAST).image
+    batch, image = batches()[0], train_config(_MINIMAL).image
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (image.mean, image.std))
     first, loss = model.visual.proj, 0.0
     for prefix, projector in (("", first), ("replay_", second)):
@@ -186,25 +188,25 @@ def test_loss_and_gradients_are_pytorchs_two_added_losses(params, plain):
     loss.backward()
     theirs = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
     theirs["visual.continual_proj"] = second.grad.numpy()
-    assert float(plain[0]) == pytest.approx(loss.item(), rel=1e-6)
-    _assert_gradients(plain[1], from_state_dict(theirs, config), 1e-5)
+    assert float(unsharded[0]) == pytest.approx(loss.item(), rel=1e-6)
+    _assert_gradients(unsharded[1], from_state_dict(theirs, config), 1e-5)
 
 
-def test_a_step_at_the_shortest_length_is_the_same(params):
+def test_a_step_at_shorter_text_lengths_is_the_same(params):
     experiment = make_experiment()
     batch = jax.device_put(batches()[0], experiment.batch_sharding)
-    found = []
-    # Equally long texts of both streams go through the tower together, others apart.
+    results = []
+    # Texts of both streams share a forward pass only if they are equally long.
     for lengths in (LENGTHS, (16, 77)):
         state, metrics = experiment.train_step(experiment.init(params), batch, 1, *lengths)
-        found.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
+        results.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
     assert len(experiment.compile_seconds) == 2
     experiment.train_step(state, batch, 2, *LENGTHS)
-    assert len(experiment.compile_seconds) == 2, "a length that was compiled for is compiled for again"
-    np.testing.assert_allclose(*found, rtol=1e-5)
+    assert len(experiment.compile_seconds) == 2, "the program of a known length was compiled again"
+    np.testing.assert_allclose(*results, rtol=1e-5)
 
 
-def test_what_does_not_divide_is_told():
+def test_indivisible_batch_sizes_are_errors():
     with pytest.raises(
         UserError, match="global_batch_size is 32.*8 devices and 3 micro-batches; make it a multiple of 24"
     ):

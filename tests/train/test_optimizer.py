@@ -12,7 +12,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.train.optimizer import OptimizerConfig, cosine_schedule, decay_mask, make_optimizer
 
 
-def test_the_schedule_is_open_clips():
+def test_the_schedule_matches_open_clip():
     from open_clip_train.scheduler import cosine_lr
 
     class Optimizer:
@@ -22,10 +22,10 @@ def test_the_schedule_is_open_clips():
     ours = cosine_schedule(1e-3, 7, 50)
     for step in range(50):
         assert float(ours(step)) == pytest.approx(theirs(step), rel=1e-5, abs=1e-10), f"at step {step}"
-    assert float(ours(0)) == pytest.approx(1e-3 / 7), "the warm-up starts above zero"
+    assert float(ours(0)) == pytest.approx(1e-3 / 7), "warmup starts above zero"
 
 
-def test_the_update_is_pytorchs_adamw():
+def test_adamw_updates_match_pytorch():
     import torch
 
     rng = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def test_the_update_is_pytorchs_adamw():
         )
 
 
-def test_a_frozen_tower_stays_and_keeps_no_moments():
+def test_a_frozen_tower_is_constant_and_has_no_moments():
     params = {"visual": {"kernel": jnp.ones((2, 2))}, "text": {"kernel": jnp.ones((2, 2))}}
     optimizer = make_optimizer(OptimizerConfig(frozen=("visual",)), lambda step: 0.1, weight_decay=0.5)
     opt_state = optimizer.init(params)
@@ -70,7 +70,7 @@ def test_a_frozen_tower_stays_and_keeps_no_moments():
     assert len(matrices) == 2, "Adam's two moments of the text tower alone"
 
 
-def test_an_unknown_tower_is_told():
+def test_freezing_an_unknown_tower_is_an_error():
     with pytest.raises(UserError, match='"image"; the towers are'):
         OptimizerConfig(frozen=("image",))
 
@@ -84,7 +84,7 @@ def test_gradients_are_clipped_to_the_global_norm():
     np.testing.assert_allclose(first_moment, 0.1 * 0.5, rtol=1e-5, err_msg="0.1 x a gradient of norm 1")
 
 
-def test_the_mask_names_what_the_reference_does_not_decay():
+def test_the_decay_mask_matches_the_reference():
     params = {
         "visual": {
             "class_embedding": 0,
@@ -107,7 +107,7 @@ def test_the_mask_names_what_the_reference_does_not_decay():
     }
 
 
-def test_muon_moves_the_blocks_along_orthogonal_matrices_and_the_rest_by_adamw():
+def test_muon_orthogonalizes_block_matrices_and_leaves_the_rest_to_adamw():
     rng = np.random.default_rng(0)
     shapes = {"blocks": {"kernel": (3, 16, 48), "bias": (3, 48)}, "proj": (16, 8)}
     make = lambda: jax.tree.map(  # noqa: E731
@@ -128,13 +128,13 @@ def test_muon_moves_the_blocks_along_orthogonal_matrices_and_the_rest_by_adamw()
     np.testing.assert_allclose(muon["blocks"]["bias"], adamw["blocks"]["bias"])
     for matrix in np.asarray(muon["blocks"]["kernel"]):
         singular = np.linalg.svd(matrix, compute_uv=False)
-        # Five Newton-Schulz steps bring the singular values to around one, between 0.7 and 1.2 of it.
+        # Five Newton-Schulz steps bring the singular values to between 0.7 and 1.2.
         assert singular.max() / singular.min() < 1.8, singular
         assert np.sqrt(np.mean(matrix**2)) == pytest.approx(0.1 * 0.3, rel=0.25)
 
 
-def test_muon_sees_query_key_and_value_as_one_matrix():
-    """The kernel [layers, in, 3, out] moves as the [layers, in, 3 · out] that it is in the reference."""
+def test_muon_treats_query_key_and_value_as_one_matrix():
+    """The kernel [layers, in, 3, out] is updated like the reference's [layers, in, 3 · out]."""
     rng = np.random.default_rng(0)
     params, gradient = rng.normal(size=(2, 2, 16, 48)).astype(np.float32)
     optimizer = make_optimizer(OptimizerConfig(name="muon"), lambda step: 0.1, weight_decay=0.2)

@@ -1,4 +1,4 @@
-"""Twenty steps of our trainer beside the same steps in PyTorch with open_clip's own model and loss."""
+"""Twenty steps of our trainer against the same steps in PyTorch with open_clip's model and loss."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def _batches() -> list[dict[str, np.ndarray]]:
 
 
 def _torch_losses(model, batches) -> list[float]:
-    """The reference's loop: open_clip's ClipLoss, AdamW's two groups, cosine with warm-up, the clamp."""
+    """Run the reference's loop: open_clip's ClipLoss, AdamW in two groups, cosine with warmup, the clamp."""
     import torch
     from open_clip.loss import ClipLoss
     from open_clip_train.scheduler import cosine_lr
 
     decays = {True: [], False: []}
-    for name, parameter in model.named_parameters():
+    for parameter in model.parameters():
         decays[parameter.ndim >= 2].append(parameter)
     groups = [{"params": decays[False], "weight_decay": 0.0}, {"params": decays[True], "weight_decay": DECAY}]
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), eps=1e-6)
@@ -61,7 +61,7 @@ def _torch_losses(model, batches) -> list[float]:
 
 @pytest.fixture(scope="module")
 def reference():
-    """open_clip's model of ViT-Test-16, its first state dict and the losses of its twenty steps."""
+    """Return the initial state dict of open_clip's ViT-Test-16, and the losses of its twenty steps."""
     import open_clip
     import torch
 
@@ -100,18 +100,16 @@ def _losses(experiment: Experiment, params, batches) -> list[float]:
 
 
 @pytest.mark.parametrize("mesh", [{"data": -1, "fsdp": 1}, {"data": 2, "fsdp": 4}], ids=["data", "fsdp"])
-def test_the_losses_are_pytorchs(reference, mesh):
+def test_the_losses_match_pytorch(reference, mesh):
     weights, theirs = reference
     params = from_state_dict(weights, get_config("ViT-Test-16"))
     ours = _losses(_experiment(mesh=mesh), params, _batches())
-    assert theirs[-1] != pytest.approx(theirs[0], rel=1e-3), (
-        "the reference does not move, so nothing is compared"
-    )
+    assert theirs[-1] != pytest.approx(theirs[0], rel=1e-3), "the reference's loss does not change"
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
-def test_distinct_texts_give_the_losses_of_all_texts(reference):
-    """A batch that repeats captions, encoded once each, trains as if each were encoded."""
+def test_unique_texts_give_the_same_losses(reference):
+    """Encoding each distinct caption of a batch once does not change the losses."""
     weights, _ = reference
     params = from_state_dict(weights, get_config("ViT-Test-16"))
     batches, distinct = _batches()[:5], []
@@ -125,8 +123,8 @@ def test_distinct_texts_give_the_losses_of_all_texts(reference):
     )
 
 
-def test_gradients_are_pytorchs(reference):
-    """Loss and every gradient of the first batch, relative to the largest entry of each array."""
+def test_gradients_match_pytorch(reference):
+    """Every gradient of the first batch, relative to the largest entry of its array."""
     import open_clip
     import torch
     from open_clip.loss import ClipLoss

@@ -1,4 +1,4 @@
-"""The train step and the embedder lower for every platform, on a CPU."""
+"""Cross-platform export of the train step and the encoder on a CPU."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def test_the_train_step_is_exported_for_every_platform(precision):
         lambda x: (x.shape, x.dtype), experiment.abstract_state
     )
     assert metrics["loss"].shape == () and metrics["replay"]["loss"].dtype == np.float32
-    assert "cudnn" not in exported.mlir_module(), "a CPU exported what only NVIDIA's GPUs run"
+    assert "cudnn" not in exported.mlir_module(), "the export contains an operation of NVIDIA's GPUs alone"
 
 
-def test_the_embedder_is_exported_for_every_platform():
+def test_the_encoder_is_exported_for_every_platform():
     config = get_config("ViT-Test-16")
     encoder = Encoder(
         config, ImageConfig().preprocess(32), make_mesh(MeshConfig(), jax.devices()[:1]), dtype=jnp.bfloat16

@@ -1,4 +1,4 @@
-"""Training in pure bfloat16 against PyTorch's AdamW on bfloat16 tensors, and what float32 masters change."""
+"""Training in pure bfloat16 against PyTorch's AdamW on bfloat16 tensors and float32 parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bioclip_jax.train.config import train_config
 from bioclip_jax.train.experiment import Experiment
 from bioclip_jax.train.optimizer import OptimizerConfig, cosine_schedule, make_optimizer, stochastic_bf16
 
-# The published recipe's.
+# Of the published recipe.
 RATE, DECAY = 1e-4, 0.2
 
 
@@ -31,7 +31,7 @@ def _bf16(rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) 
     return jnp.asarray(rng.normal(size=shape) * scale, jnp.bfloat16)
 
 
-def test_updates_are_pytorchs_on_bfloat16_tensors():
+def test_updates_match_pytorch_on_bfloat16_tensors():
     import torch
 
     rng = np.random.default_rng(0)
@@ -61,18 +61,18 @@ def test_updates_are_pytorchs_on_bfloat16_tensors():
         ours, expected = np.asarray(params["text"][name]), parameter.detach().float().numpy()
         assert ours.dtype == ml_dtypes.bfloat16
         ours = ours.astype(np.float32)
-        # PyTorch's CPU kernel multiplies by the rate before it divides, its CUDA kernel and ours after.
+        # PyTorch's CPU kernel multiplies by the rate before dividing; its CUDA kernel and ours, after.
         assert (ours == expected).mean() > 0.999, (
-            f"{name}: only {(ours == expected).mean():.2%} of the bits are equal"
+            f"{name}: only {(ours == expected).mean():.2%} of the values are equal"
         )
-        # A value near zero carries the rounding of the larger one that it was steps before.
+        # A value near zero carries the rounding error of its earlier, larger value.
         np.testing.assert_allclose(
-            ours, expected, rtol=2**-7, atol=2**-10, err_msg=f"{name} is off by more than a rounding"
+            ours, expected, rtol=2**-7, atol=2**-10, err_msg=f"{name} differs by more than rounding"
         )
 
 
 def _after_decay(steps: int, **options: object) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix before and after so many updates whose gradients are zero."""
+    """Return a matrix before and after n updates with zero gradients."""
     params = {"kernel": _bf16(np.random.default_rng(0), (64, 64))}
     if not options.pop("pure_bf16"):
         params = jax.tree.map(lambda x: x.astype(jnp.float32), params)
@@ -91,22 +91,22 @@ def _after_decay(steps: int, **options: object) -> tuple[np.ndarray, np.ndarray]
     return before, np.asarray(params["kernel"], np.float64)
 
 
-def test_the_published_decay_changes_no_bfloat16_value():
+def test_the_published_weight_decay_does_not_change_bfloat16_values():
     before, after = _after_decay(100, pure_bf16=True)
     np.testing.assert_array_equal(after, before)
 
 
-def test_float32_masters_and_stochastic_rounding_decay():
+def test_weight_decay_acts_with_float32_parameters_and_with_stochastic_rounding():
     expected = (1 - RATE * DECAY) ** 100
     before, after = _after_decay(100, pure_bf16=False)
     np.testing.assert_allclose(after, before * expected, rtol=1e-5)
     before, after = _after_decay(100, pure_bf16=True, rounding="stochastic")
-    # The projection on the start is a mean over 4,096 entries: its standard error is some 0.0003.
+    # The projection onto the initial matrix averages 4,096 entries: its standard error is some 0.0003.
     assert (before * after).sum() / (before * before).sum() == pytest.approx(expected, abs=0.0015)
 
 
 @given(arrays.arrays(np.float32, 8, elements=st.floats(width=32)), st.integers(0, 2**32 - 1))
-def test_stochastic_rounding_takes_a_neighbor(x, seed):
+def test_stochastic_rounding_returns_a_neighbor(x, seed):
     rounded = np.asarray(stochastic_bf16(jnp.asarray(x), jax.random.key(seed)))
     down = (x.view(np.uint32) & 0xFFFF0000).view(np.float32)
     with np.errstate(over="ignore"):
@@ -115,10 +115,10 @@ def test_stochastic_rounding_takes_a_neighbor(x, seed):
     # XLA's CPU flushes subnormal numbers.
     assert (allowed | (np.abs(x) < 2e-38)).all(), (x, rounded)
     exact = np.isfinite(x) & (x == down) & (np.abs(x) > 2e-38)
-    np.testing.assert_array_equal(rounded[exact], x[exact], err_msg="bfloat16 values stay")
+    np.testing.assert_array_equal(rounded[exact], x[exact], err_msg="bfloat16 values must not change")
 
 
-def test_stochastic_rounding_has_no_bias():
+def test_stochastic_rounding_is_unbiased():
     # A quarter of the way from 1 to the next value, 1 + 2^-7.
     x = jnp.full(40_000, 1 + 2**-9, jnp.float32)
     up = float((stochastic_bf16(x, jax.random.key(3)) > 1).mean())
@@ -126,11 +126,11 @@ def test_stochastic_rounding_has_no_bias():
 
 
 def _values(**keys: object) -> dict[str, object]:
-    least = {"data": {"train": "none"}, "model": "ViT-Test-16", "global_batch_size": 16, "total_steps": 6}
-    return least | {"learning_rate": 1e-2, "precision": "pure_bf16"} | keys
+    minimal = {"data": {"train": "none"}, "model": "ViT-Test-16", "global_batch_size": 16, "total_steps": 6}
+    return minimal | {"learning_rate": 1e-2, "precision": "pure_bf16"} | keys
 
 
-def test_a_step_keeps_everything_in_bfloat16_and_freezes_the_logit_scale():
+def test_a_step_keeps_parameters_and_moments_in_bfloat16_and_clamps_the_logit_scale():
     experiment = Experiment(train_config(_values(mesh={"data": 2, "fsdp": 4})))
     state = experiment.init()
     trees = {"params": state.params, "opt_state": state.opt_state}
@@ -150,13 +150,13 @@ def test_a_step_keeps_everything_in_bfloat16_and_freezes_the_logit_scale():
         assert float(metrics["logit_scale"]) <= np.exp(4.59375) * (1 + 1e-6)
     assert {str(x.dtype) for x in jax.tree.leaves(state.params)} == {"bfloat16"}
     assert np.isfinite(losses).all() and losses[-1] < losses[0], (
-        f"one batch is not learned by heart: {losses}"
+        f"the loss of a repeated batch does not decrease: {losses}"
     )
 
 
-def test_a_run_is_resumed_loaded_and_not_mixed_with_float32(tiny_config, tmp_path, capsys):
+def test_a_run_is_resumed_loaded_and_refused_in_another_precision(tiny_config, tmp_path, capsys):
     run = tmp_path / "run"
-    # On one device, and for the same number of steps, so that one small program is compiled, once.
+    # On one device and with the same number of steps, so that one small program is compiled once.
     options = ("--config.precision=pure_bf16", "--config.total_steps=4", "--config.checkpoint_every=2")
     for start in (0, 2):
         training = Training(tiny_config, run, *options)
@@ -172,13 +172,13 @@ def test_a_run_is_resumed_loaded_and_not_mixed_with_float32(tiny_config, tmp_pat
     capsys.readouterr()
     command = ["train", "--config", str(tiny_config), "--workdir", str(run)]
     assert main([*command, "--config.precision=bf16", "--config.total_steps=6"]) == 2
-    told = capsys.readouterr().err
-    assert "was trained with precision pure_bf16, and config.precision is now bf16" in told, told
+    errors = capsys.readouterr().err
+    assert "was trained with precision pure_bf16, and config.precision is now bf16" in errors, errors
     assert TrainingDirectory(run).steps()[-1] == 4
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "message"),
     [
         (
             {"optimizer": {"name": "muon"}},
@@ -190,6 +190,6 @@ def test_a_run_is_resumed_loaded_and_not_mixed_with_float32(tiny_config, tmp_pat
         ),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(keys, told):
-    with pytest.raises(UserError, match=told):
+def test_incompatible_options_are_refused(keys, message):
+    with pytest.raises(UserError, match=message):
         train_config(_values(**keys))

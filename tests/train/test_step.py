@@ -19,7 +19,7 @@ from bioclip_jax.train.step import TrainState, apply_gradients
 
 @settings(max_examples=20)
 @given(grid=st.integers(1, 6), dropout=st.floats(0, 0.99), batch=st.integers(1, 4))
-def test_drawn_patches_are_distinct_and_as_many_as_asked(grid, dropout, batch):
+def test_drawn_patches_are_distinct_and_of_the_requested_number(grid, dropout, batch):
     config = VisionConfig(image_size=8 * grid, patch_size=8, width=64, layers=1)
     kept = np.asarray(draw_patches(jax.random.key(0), batch, config, dropout))
     assert kept.shape == (batch, kept_patches(config, dropout)) and 1 <= kept.shape[1] <= grid**2
@@ -27,14 +27,14 @@ def test_drawn_patches_are_distinct_and_as_many_as_asked(grid, dropout, batch):
         assert len(set(row)) == len(row) and row.min() >= 0 and row.max() < grid**2, row
 
 
-def test_each_image_and_each_key_draws_its_own():
+def test_patches_differ_between_images_and_keys():
     config = get_config("ViT-Mini-8").vision
     first, again, other = (np.asarray(draw_patches(jax.random.key(k), 2, config, 0.5)) for k in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any() and (first[0] != first[1]).any()
 
 
-def test_all_patches_in_any_order_are_the_whole_image():
+def test_all_patches_in_any_order_give_the_full_image():
     config = get_config("ViT-Test-16")
     model = nnx.merge(graphdef(config), init_params(config))
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
@@ -45,7 +45,7 @@ def test_all_patches_in_any_order_are_the_whole_image():
     np.testing.assert_array_equal(model.pool_image(changed, kept[:, :2]), half)
 
 
-def test_patch_dropout_ends_when_the_config_says():
+def test_patch_dropout_ends_at_its_configured_share_of_the_steps():
     values = {
         "data": {},
         "model": "ViT-Test-16",
@@ -93,13 +93,13 @@ def test_a_nonfinite_update_is_skipped_and_counted(bad):
     assert int(after.step) == 3 and not np.isfinite(metrics["loss"])
     assert (int(metrics["skipped_steps"]), int(metrics["skipped_in_row"])) == (2, 2)
 
-    on, metrics = step(after, good)
+    resumed, metrics = step(after, good)
     assert (int(metrics["skipped_steps"]), int(metrics["skipped_in_row"])) == (2, 0)
     expected, line = step(before, good)
-    jax.tree.map(np.testing.assert_array_equal, on.params, expected.params)
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, expected.params)
     assert float(metrics["learning_rate"]) == float(line["learning_rate"]) == pytest.approx(0.05)
-    moved = float(before.params["kernel"][0] - on.params["kernel"][0])
+    change = float(before.params["kernel"][0] - resumed.params["kernel"][0])
     gradient = 2 * float(before.params["kernel"][0]) * float(jnp.exp(before.params["logit_scale"]))
-    assert moved == pytest.approx(0.05 * gradient, rel=1e-5), (
-        "the rate that is logged is not the one that was used"
+    assert change == pytest.approx(0.05 * gradient, rel=1e-5), (
+        "the logged learning rate is not the applied one"
     )

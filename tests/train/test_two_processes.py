@@ -1,4 +1,4 @@
-"""Two processes that train together, are killed, and go on as one and as two."""
+"""Data-parallel training in two processes, killed and resumed with two and with one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVERRIDES = (
     "--config.total_steps=16",
     "--config.checkpoint_every=4",
     "--config.learning_rate=1e-4",
-    # The length is agreed on by the processes; the second stream is read in parts, too.
+    # The processes agree on text lengths, and each reads a part of the replay stream.
     "--config.caption.lengths=(48,)",
     "--config.replay.batch_size=8",
     "--config.replay.caption.context_length=48",
@@ -32,7 +32,7 @@ def command(tiny_config: Path, shards: Path) -> list[str]:
 
 
 class TwoProcesses:
-    """`bioclip-jax train` twice, started by launch/local.py."""
+    """`bioclip-jax train` in two processes, started by launch/local.py."""
 
     def __init__(self, command: list[str], workdir: Path) -> None:
         self.workdir = workdir
@@ -73,7 +73,7 @@ class TwoProcesses:
         ]
 
 
-def test_two_processes_are_killed_and_go_on_as_two_and_as_one(command, tmp_path):
+def test_two_processes_are_killed_and_resume_as_two_and_as_one(command, tmp_path):
     undisturbed = TwoProcesses(command, tmp_path / "undisturbed")
     errors = undisturbed.finish()
     assert undisturbed.process.returncode == 0, errors
@@ -88,15 +88,13 @@ def test_two_processes_are_killed_and_go_on_as_two_and_as_one(command, tmp_path)
 
     second = TwoProcesses(command, workdir)
     second.wait_for_step(9)
-    # A scheduler's warning that reaches one of them, and not the one that writes: both stop at the same step.
+    # A scheduler signals only the process that does not write; both stop at the same step.
     os.kill(second.children()[1], signal.SIGUSR1)
     errors = second.finish()
     assert second.process.returncode == 128 + signal.SIGUSR1 and "Traceback" not in errors, errors
     newest = TrainingDirectory(workdir).steps()[-1]
     assert f"stopped at step {newest}, which is saved" in errors and 9 <= newest < 16, errors
-    assert losses(workdir) == {step: expected[step] for step in range(1, newest + 1)}, (
-        "two that went on as two"
-    )
+    assert losses(workdir) == {step: expected[step] for step in range(1, newest + 1)}, "resumed as two"
 
     _, config, *overrides = command
     alone = Training(Path(config), workdir, *overrides)
@@ -107,9 +105,9 @@ def test_two_processes_are_killed_and_go_on_as_two_and_as_one(command, tmp_path)
     last = TwoProcesses(command, workdir)
     errors = last.finish()
     assert last.process.returncode == 0 and "resuming from step" in errors, errors
-    found = losses(workdir)
-    assert sorted(found) == sorted(expected)
-    for step, loss in found.items():
+    resumed = losses(workdir)
+    assert sorted(resumed) == sorted(expected)
+    for step, loss in resumed.items():
         assert loss == pytest.approx(expected[step], rel=1e-5), (
-            f"step {step}, after other numbers of processes"
+            f"step {step}, resumed with another number of processes"
         )

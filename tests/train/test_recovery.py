@@ -1,4 +1,4 @@
-"""Kills, full disks, damaged files, bad numbers and signals: what a run loses by them, which is nothing."""
+"""Recovery without loss from kills, full disks, damaged checkpoints and signals."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def unfinished_saves(workdir: Path) -> list[Path]:
     return list((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
 
-def test_twenty_kills_change_no_bit(tiny_config, tmp_path):
-    """SIGKILL at random moments, some of them while a checkpoint is being written."""
+def test_twenty_kills_do_not_change_the_result(tiny_config, tmp_path):
+    """SIGKILL at random moments, some of them during a save; results are bit-identical."""
     often = ("--config.total_steps=120", "--config.checkpoint_every=4", "--config.keep_checkpoints=2")
     undisturbed = finished(tiny_config, tmp_path / "undisturbed", *often)
 
@@ -46,24 +46,23 @@ def test_twenty_kills_change_no_bit(tiny_config, tmp_path):
         training = Training(tiny_config, workdir, *often)
         newest = (TrainingDirectory(workdir).steps() or [0])[-1]
         if kill % 2:
-            came = training.wait_for("a save", lambda: unfinished_saves(workdir))
+            in_time = training.wait_for("a save", lambda: unfinished_saves(workdir))
         else:
-            target = newest + rng.randint(1, 7)
-            came = training.wait_for(f"step {target}", lambda: max(losses(workdir), default=0) >= target)
+            in_time = training.reaches_step(newest + rng.randint(1, 7))
         for _ in range(rng.randint(0, 3000)):
             os.sched_yield()
         training.signal(signal.SIGKILL)
         errors = training.wait()
-        assert came and training.status == -signal.SIGKILL, f"kill {kill} came too late: {errors}"
+        assert in_time and training.status == -signal.SIGKILL, f"kill {kill} came too late: {errors}"
         during_saves += bool(unfinished_saves(workdir))
     finished(tiny_config, workdir, *often)
 
     assert during_saves >= 3, f"only {during_saves} of {KILLS} kills came during a save"
     assert losses(workdir) == losses(undisturbed)
-    (step, killed), (_, whole) = restore_params(workdir), restore_params(undisturbed)
+    (step, killed), (_, expected) = restore_params(workdir), restore_params(undisturbed)
     assert step == 120
-    jax.tree.map(np.testing.assert_array_equal, killed, whole)
-    # Of the optimizer's state too.
+    jax.tree.map(np.testing.assert_array_equal, killed, expected)
+    # The optimizer's state too.
     assert _checksums(workdir, 120) == _checksums(undisturbed, 120)
 
 
@@ -93,13 +92,13 @@ def test_every_sample_of_an_epoch_is_seen_once_across_two_kills(tiny_config, tmp
     training = Training(tiny_config, tmp_path / "run", *overrides, seen=seen_file)
     assert training.wait() is not None and training.status == 0, training.errors
 
-    # A step that was done again after a kill replaces what was lost with it.
+    # A step repeated after a kill replaces the lost one.
     seen = {line["step"]: line["texts"] for line in map(json.loads, seen_file.read_text().splitlines())}
     order = [text for step in sorted(seen) for text in seen[step]]
     expected = sorted(_ids(f"animal number {n}") for n in range(samples))
     for epoch in range(epochs):
-        found = sorted(order[epoch * samples : (epoch + 1) * samples])
-        assert found == expected, f"epoch {epoch} does not hold every sample exactly once"
+        texts = sorted(order[epoch * samples : (epoch + 1) * samples])
+        assert texts == expected, f"epoch {epoch} does not contain every sample exactly once"
     assert order[:samples] != order[samples:], "both epochs have the same order"
 
 
@@ -124,20 +123,20 @@ def _write_numbered(path: Path, samples: int) -> None:
                 tar.addfile(member, io.BytesIO(content))
 
 
-def test_a_full_disk_is_tried_again_and_then_stops_the_run(tiny_config, tmp_path):
+def test_saving_to_a_full_disk_is_retried_and_then_stops_the_run(tiny_config, tmp_path):
     training = Training(tiny_config, tmp_path / "run", "--config.checkpoint_every=5", largest_file=1 << 20)
     error = one_line_error(training.wait())
     assert training.status == 2 and "no checkpoint could be written" in error and "in 3 attempts" in error, (
         error
     )
     assert "there is no checkpoint yet" in error and "make room or mend the disk" in error, error
-    assert not unfinished_saves(training.workdir), "what was half-written still takes room"
-    assert losses(training.workdir), "the metrics up to then are lost"
-    # With room again, the same command starts.
+    assert not unfinished_saves(training.workdir), "remains of failed saves"
+    assert losses(training.workdir), "the metrics before the failure are lost"
+    # With free space again, the same command starts.
     finished(tiny_config, training.workdir)
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tiny_config, tmp_path):
+def test_a_damaged_checkpoint_is_replaced_by_the_previous_one(tiny_config, tmp_path):
     undisturbed = finished(tiny_config, tmp_path / "undisturbed")
     training = Training(tiny_config, tmp_path / "run")
     training.wait_for("checkpoint 20", lambda: 20 in TrainingDirectory(training.workdir).steps())
@@ -154,9 +153,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tiny_config, tmp_path)
     assert losses(training.workdir) == losses(undisturbed)
 
 
-def test_a_signal_before_the_first_step_ends_the_run_in_order(tiny_config, tmp_path):
+def test_a_signal_before_the_first_step_stops_the_run_cleanly(tiny_config, tmp_path):
     training = Training(tiny_config, tmp_path / "run")
-    # Written just before the first batch is read and the step compiled.
+    # config.json is written just before the first batch is read and the step compiled.
     training.wait_for("config.json", (training.workdir / "config.json").exists)
     training.signal(signal.SIGTERM)
     errors = training.wait()
@@ -166,7 +165,7 @@ def test_a_signal_before_the_first_step_ends_the_run_in_order(tiny_config, tmp_p
     finished(tiny_config, training.workdir)
 
 
-def test_a_signal_during_an_evaluation_breaks_it_off_and_it_comes_later(tiny_config, tmp_path):
+def test_an_evaluation_interrupted_by_a_signal_is_made_on_resuming(tiny_config, tmp_path):
     overrides = ["--config.evaluate_every=2", "--config.checkpoint_every=0", "--config.total_steps=4"]
     config = train_config(read_config(str(tiny_config), overrides))
 
@@ -178,9 +177,11 @@ def test_a_signal_during_an_evaluation_breaks_it_off_and_it_comes_later(tiny_con
         start_or_resume(config, tmp_path, evaluate=terminated)
     assert TrainingDirectory(tmp_path).steps() == [2]
 
-    asked = []
-    start_or_resume(config, tmp_path, evaluate=lambda params, stopping: asked.append(params) or {"top1": 0.5})
+    evaluations = []
+    start_or_resume(
+        config, tmp_path, evaluate=lambda params, stopping: evaluations.append(params) or {"top1": 0.5}
+    )
     lines = TrainingDirectory(tmp_path).read_metrics()
     evaluated = [line["step"] for line in lines if "val" in line]
-    assert evaluated == [2, 4] and len(asked) == 2, lines
+    assert evaluated == [2, 4] and len(evaluations) == 2, lines
     assert all("loss" in line for line in lines)

@@ -1,4 +1,4 @@
-"""Two trainings in one work directory: the second is refused, whatever the file system."""
+"""Exclusive use of a work directory: a second training is refused on any file system."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.cli import main
 
 
-def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
-    # The steps of test_loop's runs, whose program is compiled once for all of them.
+def test_a_second_training_is_refused_and_the_first_is_unaffected(tiny_config, tmp_path):
+    # The same number of steps as in test_loop, whose compiled program is reused.
     often = "--config.checkpoint_every=5"
     first = Training(tiny_config, tmp_path / "run", often)
     first.wait_for_step(1)
@@ -26,7 +26,7 @@ def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
     assert first.process.exitcode is None, (
         f"the first had ended before the second was refused: {first.errors}"
     )
-    # A killed one is not in the way of the next, at once.
+    # The lock of a killed training does not block the next one.
     directory = TrainingDirectory(tmp_path / "run")
     assert first.wait_for("a checkpoint", directory.steps), first.errors
     first.signal(signal.SIGKILL)
@@ -39,7 +39,7 @@ def test_the_second_is_refused_and_the_first_is_unharmed(tiny_config, tmp_path):
 
 
 @pytest.mark.parametrize("flock", [True, False])
-def test_the_second_is_told_in_one_line(flock, tiny_config, tmp_path, request, capsys):
+def test_a_second_training_is_a_one_line_error(flock, tiny_config, tmp_path, request, capsys):
     if not flock:
         request.getfixturevalue("no_flock")
     directory = TrainingDirectory(tmp_path / "run")
@@ -50,15 +50,13 @@ def test_the_second_is_told_in_one_line(flock, tiny_config, tmp_path, request, c
         assert error.startswith(
             f"error: another training runs in {directory.path}; wait for it or stop it"
         ), error
-    assert not list(tmp_path.iterdir()), "a directory in which nothing was written stays behind"
+    assert not list(tmp_path.iterdir()), "an empty work directory remains"
 
 
-@pytest.mark.parametrize("place", ["file/run", "/proc/self/run"])
-def test_a_workdir_that_cannot_be_written_is_refused_before_the_data_are_opened(
-    place, tiny_config, tmp_path, capsys
-):
+@pytest.mark.parametrize("workdir", ["file/run", "/proc/self/run"])
+def test_an_unwritable_workdir_is_refused_before_the_data_is_opened(workdir, tiny_config, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     missing = "--config.data.train=nowhere"
-    assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / place), missing]) == 2
+    assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / workdir), missing]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and "cannot be written" in message and "nowhere" not in message, message
