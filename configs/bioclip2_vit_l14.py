@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
 
     # Nothing below changes the trained model, only time and memory. On 32 devices 176 + 20 of a device's
     # 2,816 + 320 pairs are encoded at a time, which costs one more forward pass. Full rematerialization of
-    # all pairs would be a little faster, but does not fit into 80 GB (launch/BENCHMARKS.md).
+    # all pairs would be a little faster, but does not fit into 80 GB (bioclip_jax/bench/README.md).
     config.micro_batches = 16
     config.remat = "none"
     config.caption.lengths = (24, 32, 48)
