@@ -1,4 +1,4 @@
-"""A folder of shards with everything bad in it, and what must be found in each."""
+"""A folder of shards with every kind of defect, and the findings expected for each."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ _ALL = tuple(CAPTION_FILES)
 
 @dataclass(frozen=True)
 class Bad:
-    """A shard's bytes and what is found in it: samples, how many of them sound, findings by kind."""
+    """A shard's bytes and expected results: numbers of samples and sound samples, findings by kind."""
 
     content: bytes
     samples: int
@@ -59,7 +59,7 @@ def sample(
     captions: Sequence[str] = _ALL,
     **changed: bytes,
 ) -> Files:
-    """The files of one sample, a good one unless told otherwise; `changed` captions are other bytes."""
+    """The files of one sample, valid by default; `changed` replaces captions by other bytes."""
     key = f"s{number}" if key is None else key
     texts = {name: text.encode() for name, text in captions_from_taxon(taxon(number)).items()} | changed
     image = encoded(picture(number)) if image is None else image
@@ -67,7 +67,7 @@ def sample(
 
 
 def tar(*files: tuple[str, bytes] | tarfile.TarInfo, format: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar of files, and of members without content."""
+    """Build a tar of files and of members without content."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=format, errors="surrogateescape") as archive:
         for file in files:
@@ -86,13 +86,13 @@ def _header_of(content: bytes, name: str) -> int:
 
 
 def _cut_off() -> Bad:
-    """Five samples, cut in the midst of the fifth one's image."""
+    """Five samples, truncated within the image of the fifth."""
     content = tar(*(file for number in range(100, 105) for file in sample(number)))
     return Bad(content[: _header_of(content, "s104.jpg") + 700], 4, 4, {"cut_off_tar": 1})
 
 
 def _cut_between() -> Bad:
-    """Cut at a member: all before it is whole, but whether something is missing nobody knows."""
+    """Truncated between members: everything before is complete, the rest is unknown."""
     content = tar(*sample(110), *sample(111))
     return Bad(
         content[: _header_of(content, "s111.sci.txt")], 2, 2, {"cut_off_tar": 1}, {"caption_missing": 1}
@@ -100,7 +100,7 @@ def _cut_between() -> Bad:
 
 
 def _damaged() -> Bad:
-    """The header of the second image is overwritten: the sample has none, the third is whole again."""
+    """The header of the second image is overwritten: that sample has no image, the third is valid."""
     content = bytearray(tar(*sample(120), *sample(121), *sample(122)))
     header = _header_of(bytes(content), "s121.jpg")
     content[header : header + 100] = b"\x7f" * 100
@@ -126,14 +126,14 @@ def _names() -> Bad:
         ),
         samples=8,
         sound=8,
-        # The name with the backslash has no key either, because its part begins with a dot.
+        # The name with the backslash also lacks a key, because its last component begins with a dot.
         errors={"unsafe_member_name": 14, "wrong_member_name": 7},
         notes={"caption_missing": 8},
     )
 
 
 def _duplicates() -> Bad:
-    """Sample s1 is in good.tar too; s300 comes again, and is sound only then."""
+    """Sample s1 is also in a-good.tar; s300 is repeated, and only its second copy is sound."""
     once = sample(301)
     return Bad(
         tar(*sample(1), *sample(300, image=b""), *once, *once[2:4], ("s301.png", b"x"), *sample(300)),
@@ -173,7 +173,7 @@ def _captions() -> Bad:
 
 
 def png_bomb(side: int = 60_000) -> bytes:
-    """A PNG of some hundred bytes that says it is of side x side pixels."""
+    """A small PNG whose header claims side x side pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -186,7 +186,7 @@ def png_bomb(side: int = 60_000) -> bytes:
 
 
 def jpeg_bomb() -> bytes:
-    """A JPEG whose frame header says 65,000 x 65,000 pixels."""
+    """A JPEG whose frame header claims 65,000 x 65,000 pixels."""
     content = bytearray(encoded(picture(0)))
     frame = content.index(b"\xff\xc0")
     content[frame + 5 : frame + 9] = struct.pack(">HH", 65_000, 65_000)
@@ -257,7 +257,7 @@ def _links() -> Bad:
 
 
 def bad_shards() -> dict[str, Bad]:
-    """All bad shards by name, a good one first."""
+    """All shards by name, a valid one first."""
     good = tar(*(file for number in range(4) for file in sample(number)))
     return {
         "a-good.tar": Bad(good, 4, 4),
@@ -278,7 +278,7 @@ def bad_shards() -> dict[str, Bad]:
     }
 
 
-# By other files of the folder, what must be found there.
+# Findings about the other files of the folder.
 OTHERS = {
     "a-good.tar.index": {"outdated_index": 1},
     "broken.tar": {"linked_file": 1},
@@ -293,7 +293,7 @@ OTHERS = {
 
 
 def make_bad_folder(parent: Path) -> Path:
-    """Writes parent/bad, with links to parent/outside."""
+    """Write parent/bad, with links to parent/outside, and return it."""
     folder, outside = parent / "bad", parent / "outside"
     folder.mkdir()
     outside.mkdir()
@@ -309,7 +309,7 @@ def make_bad_folder(parent: Path) -> Path:
     (folder / "more.tar.gz").write_bytes(shards["packed.tar"].content)
     (folder / "a-good.tar.index").write_bytes(b"BJTARIX1" + b"\0" * 28)
     (folder / "notes.md").write_text("to do: clean up")
-    # One shard is not listed, of one the number is wrong, one is not there.
+    # One shard is not listed, one has a wrong number, one does not exist.
     sizes = {name: bad.samples for name, bad in shards.items()} | {"cut-off.tar": 5, "gone.tar": 7}
     del sizes["captions.tar"]
     (folder / "sizes.json").write_text(json.dumps(sizes))

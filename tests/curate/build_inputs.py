@@ -1,4 +1,4 @@
-"""Small inputs for builds: photographs that no other number gives, and folders of them with a table."""
+"""Small inputs for builds: distinct synthetic photographs, and folders of them with a metadata table."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ GENERA = ("Malus", "Pyrus", "Prunus", "Sorbus", "Rosa", "Rubus")
 
 
 def photograph(number: int, width: int = 160, height: int = 120) -> np.ndarray:
-    """Coarse random blots: pixels with as much structure as a hash of what they show needs."""
+    """Coarse random blots, with enough structure for a perceptual hash."""
     blots = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(blots).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -53,7 +53,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, str]]) -> Path:
 
 
 def make_folder(folder: Path, count: int) -> Path:
-    """`count` good photographs, photo-000.jpg and so on, and metadata.csv."""
+    """Write `count` valid photographs, photo-000.jpg and so on, and metadata.csv."""
     folder.mkdir(parents=True)
     rows = []
     for number in range(count):
@@ -65,7 +65,7 @@ def make_folder(folder: Path, count: int) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a built folder but the one that holds times, and the indexes that readers leave."""
+    """Read all files of a built folder except build.json, which holds times, and readers' indexes."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     kept = (path for path in files if path.name != "build.json" and path.suffix != ".index")
     return {str(path.relative_to(folder)): path.read_bytes() for path in kept}

@@ -1,4 +1,4 @@
-"""A build in a process of its own, to be killed: SOURCE OUTPUT PROCESSES SAMPLES_PER_SHARD."""
+"""Run a build in a process that a test can kill: SOURCE OUTPUT PROCESSES SAMPLES_PER_SHARD."""
 
 import json
 import sys
@@ -6,14 +6,13 @@ from typing import Any
 
 
 def loaded_modules(job: Any, item: str) -> bool:
-    """Whether a worker that has worked has imported the module."""
+    """True if the worker has imported the module."""
     return item in sys.modules
 
 
 def main() -> int:
-    # Workers import this file too, and need none of these.
-    from bioclip_jax.curate.build.build import build_shards
-    from bioclip_jax.curate.build.settings import BuildSettings
+    # Imported here, because workers import this file too.
+    from bioclip_jax.curate.build import BuildSettings, build_shards
     from bioclip_jax.errors import UserError
 
     source, output, processes, samples_per_shard = sys.argv[1:]

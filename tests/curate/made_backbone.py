@@ -1,4 +1,4 @@
-"""A small taxonomy with all that goes wrong in large ones, as GBIF and as the Catalogue of Life publish theirs."""
+"""A small taxonomy with the difficulties of large ones, in the formats of GBIF and the Catalogue of Life."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RANKS = ALL_RANKS[:-1]
 
 @dataclass
 class Name:
-    """A name of the taxonomy; `accepted` is the id of what it is a synonym of."""
+    """A name of the taxonomy; `accepted` is the id of a synonym's accepted name."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ MUSCICAPIDAE = ("Animalia", "Chordata", "Aves", "Passeriformes", "Muscicapidae")
 PRUNELLIDAE = ("Animalia", "Chordata", "Aves", "Passeriformes", "Prunellidae")
 SULIDAE = ("Animalia", "Chordata", "Aves", "Suliformes", "Sulidae")
 ISOETACEAE = ("Plantae", "Tracheophyta", "Lycopodiopsida", "Isoetales", "Isoetaceae")
-# GBIF knows no class of ray-finned fishes.
+# GBIF has no class for ray-finned fishes.
 SALMONIDAE = ("Animalia", "Chordata", "", "Salmoniformes", "Salmonidae")
 FAMILIES = (
     *(URSIDAE, CANIDAE, ROSACEAE, MORACEAE, LAMIACEAE, APIACEAE, SALICACEAE, PLANTAGINACEAE, MUSCICAPIDAE),
@@ -61,12 +61,12 @@ NAMES = (
     Name("201", "Malus domestica", "(Suckow) Borkh.", "species", ROSACEAE),
     Name("202", "Pyrus malus", "L.", "species", ROSACEAE, "synonym", "203"),
     Name("203", "Malus sylvestris", "(L.) Mill.", "species", ROSACEAE),
-    # A synonym of a synonym, and one of itself only.
+    # A synonym of a synonym, and one without an accepted name.
     Name("204", "Malus communis", "Poir.", "species", ROSACEAE, "synonym", "205"),
     Name("205", "Malus pumila", "Mill.", "species", ROSACEAE, "synonym", "201"),
     Name("206", "Malus nemo", "Nobody", "species", ROSACEAE, "synonym", ""),
     Name("207", "Pyrus", "L.", "genus", ROSACEAE),
-    # Of the homonyms Malus alba, one author's is an apple and the other's a pear.
+    # Homonyms Malus alba: one author's is an apple, the other's a pear.
     Name("208", "Pyrus communis", "L.", "species", ROSACEAE),
     Name("209", "Malus alba", "Smith", "species", ROSACEAE, "synonym", "201"),
     Name("210", "Malus alba", "Jones", "species", ROSACEAE, "synonym", "208"),
@@ -98,7 +98,7 @@ NAMES = (
     Name("361", "Isoëtes echinospora", "Durieu", "species", ISOETACEAE),
     Name("370", "Salmo", "Linnaeus, 1758", "genus", SALMONIDAE),
     Name("371", "Salmo salar", "Linnaeus, 1758", "species", SALMONIDAE),
-    # A quote that nothing closes, and a doubtful name.
+    # An unclosed quote, and a doubtful name.
     Name("372", "Salmo trutta", 'Linnaeus, 1758 "', "species", SALMONIDAE),
     Name("373", "Salmo obscurus", "Lacepède, 1803", "species", SALMONIDAE, "doubtful"),
 )
@@ -122,7 +122,7 @@ COMMON_NAMES = (
     ("371", 'the "king" of fish', "en", ""),
 )
 
-# What is asked of it, and why.
+# Names to align, by what they test.
 BEAR = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Ursidae", "Ursus", "arctos", "Brown Bear")
 CASES = {
     "accepted": Taxon(genus="Ursus", species="arctos"),
@@ -149,13 +149,13 @@ CASES = {
     "hybrid": Taxon(genus="Mentha", species="× piperita"),
     "hybrid by letter": Taxon(genus="Mentha", species="x piperita L."),
     "hybrid formula": Taxon(genus="Salix", species="alba × fragilis"),
-    "misspelt": Taxon(genus="Ursus", species="arctus"),
-    "misspelt gender": Taxon(genus="Ursus", species="maritima"),
-    "misspelt genus": Taxon(genus="Veronika", species="persica"),
-    "misspelt twice": Taxon(genus="Veronika", species="persika"),
-    "misspelt word": Taxon(genus="Usrus"),
-    "misspelt first letter": Taxon(genus="Eronica", species="persica"),
-    "misspelt in another kingdom": Taxon(kingdom="Plantae", genus="Ursus", species="arctus"),
+    "misspelled": Taxon(genus="Ursus", species="arctus"),
+    "misspelled gender": Taxon(genus="Ursus", species="maritima"),
+    "misspelled genus": Taxon(genus="Veronika", species="persica"),
+    "misspelled twice": Taxon(genus="Veronika", species="persika"),
+    "misspelled word": Taxon(genus="Usrus"),
+    "misspelled first letter": Taxon(genus="Eronica", species="persica"),
+    "misspelled in another kingdom": Taxon(kingdom="Plantae", genus="Ursus", species="arctus"),
     "family revised": Taxon(family="Scrophulariaceae", genus="Veronica", species="persica"),
     "rank lacking": Taxon(kingdom="Animalia", class_="Actinopterygii", genus="Salmo", species="salar"),
     "rank a placeholder": Taxon(kingdom="unknown", family="incertae sedis", genus="Salmo", species="salar"),
@@ -209,7 +209,7 @@ def align_taxa(taxa: Sequence[Taxon], backbone: Backbone, *, apply_fuzzy: bool =
 
 
 def write_gbif(folder: Path) -> Path:
-    """Taxon.tsv and VernacularName.tsv with GBIF's columns; the folder."""
+    """Write Taxon.tsv and VernacularName.tsv with GBIF's columns, and return the folder."""
     rows = []
     for name in (*_higher(), *NAMES):
         row = _common(name)
@@ -224,7 +224,7 @@ def write_gbif(folder: Path) -> Path:
 
 
 def write_col(folder: Path) -> Path:
-    """The same taxonomy with the Catalogue of Life's columns, where lineages are parents; the folder."""
+    """Write the taxonomy with the Catalogue of Life's columns, which give lineages as parents."""
     rows = []
     for name in (*_higher(), *NAMES):
         row = _common(name)
@@ -268,7 +268,7 @@ def _accepted(name: Name) -> Name:
 
 
 def _higher() -> list[Name]:
-    """The taxa above the genera, named H and their path, with a rank between that is none of the seven."""
+    """The taxa above genus, with ids of H and their path, and one at a rank besides the seven."""
     taxa: dict[str, Name] = {"Hsub": Name("Hsub", "Caniformia", "", "suborder", URSIDAE[:4])}
     for family in FAMILIES:
         for depth, value in enumerate(family):
@@ -285,7 +285,7 @@ def _parent(name: Name) -> str:
         above = [*name.lineage[:-1]]
         while above and not above[-1]:
             above.pop()
-        # Carnivores' families hang on a suborder.
+        # The families of carnivores belong to a suborder.
         return "Hsub" if name.lineage in (URSIDAE, CANIDAE) else "H" + "/".join(above) if above else ""
     if name.rank == "genus":
         return "H" + "/".join(name.lineage)

@@ -1,4 +1,4 @@
-"""Copies of a photograph as they are met: saved again, made smaller, cropped, written on."""
+"""Typical copies of a photograph: recompressed, resized, cropped, with text or watermark."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from bioclip_jax.pipeline.images import decode
 
 
 def save(pixels: np.ndarray, quality: int = 90) -> np.ndarray:
-    """Through JPEG and back."""
+    """Encode as JPEG and decode."""
     return decode(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality))
 
 
 def crop(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A window whose sides are shorter by `share`, wherever it lies."""
+    """Random crop with sides shorter by the fraction `share`."""
     height, width = (int(side * (1 - share)) for side in pixels.shape[:2])
     top, left = rng.integers(pixels.shape[0] - height + 1), rng.integers(pixels.shape[1] - width + 1)
     return pixels[top : top + height, left : left + width]
 
 
 def sign(pixels: np.ndarray) -> np.ndarray:
-    """A photographer's line in the lower left."""
+    """Write a photographer's name in the lower left."""
     height, width = pixels.shape[:2]
-    place, scale, thick = (width // 33, height - height // 25), height / 400, max(1, height // 200)
+    position, scale, thick = (width // 33, height - height // 25), height / 400, max(1, height // 200)
     font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
-    return cv2.putText(pixels.copy(), "(c) J. Smith 2019", place, font, scale, white, thick, cv2.LINE_AA)
+    return cv2.putText(pixels.copy(), "(c) J. Smith 2019", position, font, scale, white, thick, cv2.LINE_AA)
 
 
 def watermark(pixels: np.ndarray) -> np.ndarray:
-    """A word across the whole picture, two fifths opaque."""
+    """Draw a word across the whole picture, 40 % opaque."""
     height, width = pixels.shape[:2]
-    place, scale, thick = (width // 12, height * 3 // 5), width / 130, max(2, height // 30)
+    position, scale, thick = (width // 12, height * 3 // 5), width / 130, max(2, height // 30)
     font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
-    marked = cv2.putText(pixels.copy(), "SAMPLE", place, font, scale, white, thick, cv2.LINE_AA)
+    marked = cv2.putText(pixels.copy(), "SAMPLE", position, font, scale, white, thick, cv2.LINE_AA)
     return cv2.addWeighted(pixels, 0.6, marked, 0.4, 0)
 
 
@@ -46,7 +46,7 @@ def squash(pixels: np.ndarray, side: int = 224) -> np.ndarray:
     return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
 
 
-# By name: how a copy is made of pixels and random numbers.
+# Functions of pixels and a random generator, by name.
 COPIES = {
     "JPEG quality 75": lambda pixels, rng: save(pixels, 75),
     "JPEG quality 50": lambda pixels, rng: save(pixels, 50),

@@ -1,8 +1,7 @@
-"""The worked example of a detector: learns to tell pages and labels of text from photographs, and writes ONNX.
+"""Worked example of a detector: train a classifier of text labels against photographs, and export it to ONNX.
 
-It does what a user would do: pictures of what is to be removed (here drawn, there photographed),
-pictures of what is to be kept, a logistic regression over simple features, and a threshold that
-leaves the others alone.
+As a user would: pictures to remove (drawn here), pictures to keep, a logistic regression over simple
+features, and a threshold that keeps the photographs.
 """
 
 from __future__ import annotations
@@ -31,7 +30,9 @@ activation = "sigmoid"
 threshold = 0.9
 """
 
-_WORDS = "Coll. Museum Typus Holotype det. leg. 1897 Brasilia Herb. No. 4711 Coleoptera Fam. Lepidoptera loc.".split()
+_WORDS = (
+    "Coll. Museum Typus Holotype det. leg. 1897 Brasilia Herb. No. 4711 Coleoptera Fam. Lepidoptera loc."
+).split()
 _FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
     cv2.FONT_HERSHEY_COMPLEX,
@@ -41,7 +42,7 @@ _FONTS = (
 
 
 def draw_label(rng: np.random.Generator) -> np.ndarray:
-    """A photograph of a paper label or a page of text, uint8 [256, 256, 3]: paper, lines, tilt, light, noise."""
+    """Draw a paper label or page of text as if photographed, uint8 [256, 256, 3]."""
     paper = np.full((256, 256, 3), rng.uniform(205, 250, 3).astype(int), np.uint8)
     ink, font, scale = (
         rng.uniform(0, 90, 3).tolist(),
@@ -54,19 +55,21 @@ def draw_label(rng: np.random.Generator) -> np.ndarray:
     turn = cv2.getRotationMatrix2D((128, 128), rng.uniform(-12, 12), rng.uniform(0.8, 1.2))
     table = rng.uniform(30, 220, 3).tolist()
     picture = cv2.warpAffine(paper, turn, (256, 256), borderMode=cv2.BORDER_CONSTANT, borderValue=table)
-    light = 1 + rng.uniform(-0.2, 0.2) * np.linspace(-1, 1, 256)[:, None, None]
-    return np.clip(picture * light + rng.normal(0, rng.uniform(1, 6), picture.shape), 0, 255).astype(np.uint8)
+    shading = 1 + rng.uniform(-0.2, 0.2) * np.linspace(-1, 1, 256)[:, None, None]
+    return np.clip(picture * shading + rng.normal(0, rng.uniform(1, 6), picture.shape), 0, 255).astype(
+        np.uint8
+    )
 
 
 def train_detector(folder: Path, labels: list[np.ndarray], photographs: list[np.ndarray]) -> Path:
-    """Learns from both kinds of pictures, writes label.onnx and label.toml to `folder`; the TOML file's path."""
+    """Train on both kinds of pictures, write label.onnx and label.toml, and return the TOML file's path."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     features = compute_features([*labels, *photographs])
-    answers = np.arange(len(features)) < len(labels)
+    is_label = np.arange(len(features)) < len(labels)
     scaler = StandardScaler().fit(features)
-    model = LogisticRegression(max_iter=1000).fit(scaler.transform(features), answers)
+    model = LogisticRegression(max_iter=1000).fit(scaler.transform(features), is_label)
     weights = model.coef_[0] / scaler.scale_
     bias = model.intercept_[0] - weights @ scaler.mean_
     (folder / "label.onnx").write_bytes(make_model(weights[:, None], [bias]))
@@ -76,7 +79,7 @@ def train_detector(folder: Path, labels: list[np.ndarray], photographs: list[np.
 
 
 def compute_features(pictures: list[np.ndarray]) -> np.ndarray:
-    """What the linear layer sees of each picture, by the graph that will compute it later."""
+    """Compute the linear layer's inputs with the exported graph itself."""
     columns = 3 + 2 * len(_kernels())
     session = onnxruntime.InferenceSession(make_model(np.eye(columns), np.zeros(columns)))
     transform = Preprocess(SIZE, interpolation="bilinear", resize_mode="squash")
@@ -86,24 +89,24 @@ def compute_features(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def _kernels() -> np.ndarray:
-    """Edges along two directions and corners, and the second differences, at one pixel; float32 [n, 3, 3]."""
+    """First and second differences and corners, float32 [n, 3, 3]."""
     smooth, edge, bend = np.float32([1, 2, 1]) / 4, np.float32([-1, 0, 1]) / 2, np.float32([-1, 2, -1]) / 2
     pairs = ((smooth, edge), (edge, smooth), (smooth, bend), (bend, smooth), (edge, edge))
     return np.stack([np.outer(a, b) for a, b in pairs])
 
 
 def make_model(weights: np.ndarray, bias: np.ndarray) -> bytes:
-    """ONNX: the mean colour, the filtered luminance's mean strength and power, then a linear layer of these weights."""
+    """ONNX model: mean color, mean magnitude and power of filtered luminance, and a linear layer."""
     kernels = _kernels()[:, None] * np.float32([0.299, 0.587, 0.114])[None, :, None, None]
     constants = {"kernels": kernels, "weights": np.float32(weights), "bias": np.float32(bias)}
     nodes = [
-        helper.make_node("GlobalAveragePool", ["pixels"], ["colour"]),
+        helper.make_node("GlobalAveragePool", ["pixels"], ["color"]),
         helper.make_node("Conv", ["pixels", "kernels"], ["filtered"]),
         helper.make_node("Abs", ["filtered"], ["strength"]),
         helper.make_node("GlobalAveragePool", ["strength"], ["mean"]),
         helper.make_node("Mul", ["filtered", "filtered"], ["square"]),
         helper.make_node("GlobalAveragePool", ["square"], ["power"]),
-        helper.make_node("Concat", ["colour", "mean", "power"], ["pooled"], axis=1),
+        helper.make_node("Concat", ["color", "mean", "power"], ["pooled"], axis=1),
         helper.make_node("Flatten", ["pooled"], ["features"]),
         helper.make_node("Gemm", ["features", "weights", "bias"], ["logit"]),
     ]

@@ -1,4 +1,4 @@
-"""Alignment from file to file: archives, the cache, tables and their reports, mistakes."""
+"""Alignment of table files: archive formats, the cache, reports, invalid input."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ from bioclip_jax.text import Taxon
 
 @pytest.fixture(scope="module", params=["gbif", "col"])
 def folder(request, tmp_path_factory):
-    """The Darwin Core Archive as a folder; the cache is one of the tests' own."""
+    """A Darwin Core Archive as a folder, with a cache for these tests."""
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
@@ -28,7 +28,7 @@ def folder(request, tmp_path_factory):
         yield writer(tmp_path_factory.mktemp(request.param))
 
 
-def test_archives_and_parquet_are_read_as_the_table_is(folder, tmp_path):
+def test_archives_csv_and_parquet_give_the_same_backbone(folder, tmp_path):
     taxa = [CASES["accepted"], CASES["synonym"]]
     expected = align_taxa(taxa, Backbone(folder))
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
@@ -44,7 +44,7 @@ def test_archives_and_parquet_are_read_as_the_table_is(folder, tmp_path):
 
 
 def described_archive(folder, target, *, name, separator=",", quote="&quot;", header=True, encoding="UTF-8"):
-    """A Darwin Core Archive of the folder's Taxon.tsv in another file, and a meta.xml that says how it is written."""
+    """Write a zipped archive of the folder's Taxon.tsv in another format, described by meta.xml."""
     table = pl.read_csv(folder / "Taxon.tsv", separator="\t", quote_char=None, infer_schema=False)
     terms = [column.rpartition(":")[2] for column in table.columns]
     options = {
@@ -84,7 +84,7 @@ def described_archive(folder, target, *, name, separator=",", quote="&quot;", he
         {"name": "names.tsv", "separator": "\t", "quote": "", "encoding": "UTF-16"},
     ],
 )
-def test_an_archive_is_read_as_its_meta_xml_says(folder, tmp_path, written):
+def test_meta_xml_describes_the_format(folder, tmp_path, written):
     taxa = [CASES["accepted"], CASES["synonym"]]
     target = described_archive(folder, tmp_path / "archive.zip", **written)
     expected = align_taxa(taxa, Backbone(folder / "Taxon.tsv"))
@@ -94,8 +94,8 @@ def test_an_archive_is_read_as_its_meta_xml_says(folder, tmp_path, written):
     assert align_taxa(taxa, Backbone(tmp_path / "unpacked" / "archive")) == expected
 
 
-def test_an_archive_without_meta_xml_is_known_by_its_columns(folder, tmp_path):
-    """As World Flora Online's classification.csv."""
+def test_table_without_meta_xml_is_recognized_by_its_columns(folder, tmp_path):
+    """As in World Flora Online's classification.csv."""
     taxa = [CASES["accepted"], CASES["synonym"]]
     table = pl.read_csv(folder / "Taxon.tsv", separator="\t", quote_char=None, infer_schema=False)
     for separator in ("\t", ",", ";"):
@@ -104,8 +104,8 @@ def test_an_archive_without_meta_xml_is_known_by_its_columns(folder, tmp_path):
             archive.writestr(
                 "classification.csv", table.write_csv(separator=separator, quote_style="necessary")
             )
-        found = align_taxa(taxa, Backbone(tmp_path / f"{ord(separator)}.zip"))
-        assert found == align_taxa(taxa, Backbone(folder / "Taxon.tsv")), separator
+        result = align_taxa(taxa, Backbone(tmp_path / f"{ord(separator)}.zip"))
+        assert result == align_taxa(taxa, Backbone(folder / "Taxon.tsv")), separator
 
 
 @pytest.mark.parametrize(
@@ -118,21 +118,21 @@ def test_an_archive_without_meta_xml_is_known_by_its_columns(folder, tmp_path):
         '<!DOCTYPE a [<!ENTITY b "c">]><archive/>',
     ],
 )
-def test_an_archive_whose_meta_xml_is_of_no_use_is_known_by_its_files(folder, tmp_path, meta):
+def test_invalid_meta_xml_is_ignored(folder, tmp_path, meta):
     shutil.copy(folder / "Taxon.tsv", tmp_path)
     (tmp_path / "meta.xml").write_text(meta)
     expected = align_taxa([CASES["accepted"]], Backbone(folder / "Taxon.tsv"))
     assert align_taxa([CASES["accepted"]], Backbone(tmp_path)) == expected
 
 
-def test_an_archive_without_a_table_of_names_is_told(tmp_path):
+def test_archive_without_a_taxon_table_is_reported(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("occurrence.txt", "occurrenceID\tscientificName\n1\tMalus\n")
     with pytest.raises(UserError, match=r"a\.zip holds no Taxon\.tsv, nor a table with the columns"):
         Backbone(tmp_path / "a.zip")
 
 
-def test_the_backbone_is_prepared_once_and_again_when_it_changes(folder, tmp_path, monkeypatch):
+def test_prepared_backbone_is_cached_until_the_table_changes(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     taxon = tmp_path / "Taxon.tsv"
     shutil.copy(folder / "Taxon.tsv", taxon)
@@ -147,25 +147,25 @@ def test_the_backbone_is_prepared_once_and_again_when_it_changes(folder, tmp_pat
     assert len(list(kept.parent.iterdir())) == 2
 
 
-def test_without_a_place_for_the_cache_it_works_all_the_same(folder, tmp_path, monkeypatch):
+def test_backbone_without_a_writable_cache(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert align_taxa([CASES["accepted"]], Backbone(folder))[0].taxon == BEAR
 
 
-def test_a_table_is_aligned_and_reported(folder, tmp_path):
+def test_table_is_aligned_and_reported(folder, tmp_path):
     table = tmp_path / "metadata.csv"
     rows = [
         vars(taxon) | {"filepath": f"{n:03}.jpg", "images": 1 + n % 3}
         for n, taxon in enumerate(CASES.values())
     ]
-    # An annotation table, whose `class` is a label.
+    # In an annotation table, `class` is a label.
     frame = pl.DataFrame(rows).rename({"class_": "cls"}).with_columns(pl.lit("007").alias("class"))
     pl.concat([frame, frame]).write_csv(table)
     options = {"backbone": folder, "count_column": "images"}
     result = align_table(table, tmp_path / "aligned.csv", **options)
     assert result["rows"] == 2 * len(CASES) and json.dumps(result)
-    # One name less than cases: with a common name or without, it is the same name.
+    # One name fewer than cases: a common name does not make another name.
     assert result["names"] == {"exact": 24, "synonym": 5, "fuzzy": 7, "ambiguous": 4, "unresolved": 7}
     assert sum(result["names"].values()) == len(CASES) - 1
     assert sum(result["images"].values()) == 2 * sum(row["images"] for row in rows)
@@ -191,7 +191,7 @@ def test_a_table_is_aligned_and_reported(folder, tmp_path):
     ] == first
     assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
 
-    # What was aligned is exact, and what a person gave in the first place is kept.
+    # Aligned names are exact, and the original names are kept.
     align_table(tmp_path / "aligned.csv", tmp_path / "twice.csv", **options)
     twice = pl.read_csv(tmp_path / "twice.csv", infer_schema=False)
     unchanged = [*(name for name in aligned.columns if name.startswith("given_")), "cls", "genus", "species"]
@@ -199,12 +199,12 @@ def test_a_table_is_aligned_and_reported(folder, tmp_path):
     assert set(twice.filter(aligned["status"] == "synonym")["status"]) == {"exact"}
 
 
-def test_no_names_at_all(folder):
+def test_empty_tables_are_aligned(folder):
     assert align_taxa([], Backbone(folder)) == []
     assert align_names(pl.DataFrame({"genus": []}), Backbone(folder)).height == 0
 
 
-def test_whole_names_in_a_column_of_their_own(folder):
+def test_column_of_scientific_names(folder):
     names = [
         "Ursus arctos Linnaeus, 1758",
         "Mentha × piperita L.",
@@ -223,7 +223,7 @@ def test_whole_names_in_a_column_of_their_own(folder):
     assert "| fuzzy | 1 | 1 |" in text
 
 
-def test_mistakes_are_told_in_one_line(folder, tmp_path):
+def test_invalid_arguments_are_reported_in_one_line(folder, tmp_path):
     table = tmp_path / "names.csv"
     table.write_text("genus,species\nUrsus,arctos\n")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
@@ -252,9 +252,9 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
         (tmp_path / "nowhere.csv", {"backbone": folder}, "nowhere.csv does not exist; give"),
     ]
     for source, options, message in mistakes:
-        with pytest.raises(UserError, match=message) as told:
+        with pytest.raises(UserError, match=message) as raised:
             align_table(source, tmp_path / "out.csv", **options)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
         assert not (tmp_path / "out.csv").exists()
     with pytest.raises(UserError, match="out.xlsx has no known format"):
         align_table(table, tmp_path / "out.xlsx", backbone=folder)
@@ -272,7 +272,7 @@ def test_mistakes_are_told_in_one_line(folder, tmp_path):
         ("list.txt", "Scientific Name\n" + "Ursus arctos Linnaeus, 1758\n" * 3),
     ],
 )
-def test_tables_of_any_kind(folder, tmp_path, name, content):
+def test_table_formats(folder, tmp_path, name, content):
     (tmp_path / name).write_text(content)
     result = align_table(tmp_path / name, tmp_path / "out.csv", backbone=folder)
     assert result["rows"] == 3
@@ -282,7 +282,7 @@ def test_tables_of_any_kind(folder, tmp_path, name, content):
         assert aligned["remark"].to_list() == ['"open', '"a" b', "x"]
 
 
-def test_a_row_of_too_many_cells_is_told_by_its_line(folder, tmp_path):
+def test_row_with_too_many_cells_is_reported_by_line(folder, tmp_path):
     (tmp_path / "n.csv").write_text("genus,author,species\nUrsus,L.,arctos\nUrsus,L., 1758,arctos\n")
     with pytest.raises(
         UserError, match="n.csv, line 3: 4 cells under a header of 3; put a cell that holds a comma"
@@ -290,7 +290,7 @@ def test_a_row_of_too_many_cells_is_told_by_its_line(folder, tmp_path):
         align_table(tmp_path / "n.csv", tmp_path / "out.csv", backbone=folder)
 
 
-def test_a_missing_package_is_told(monkeypatch):
+def test_missing_package_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
     with pytest.raises(UserError, match=r"needs rapidfuzz; install it: pip install 'bioclip-jax\[curate\]'"):
         importlib.reload(bioclip_jax.curate.align)

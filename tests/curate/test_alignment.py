@@ -1,4 +1,4 @@
-"""Names aligned with a made-up backbone that has synonyms, homonyms, hybrids and gaps, in both publishers' forms."""
+"""Alignment with a small backbone of synonyms, homonyms, hybrids and gaps, in both publishers' formats."""
 
 import polars as pl
 import pytest
@@ -10,7 +10,7 @@ from bioclip_jax.text import Taxon
 
 @pytest.fixture(scope="module", params=["gbif", "col"])
 def folder(request, tmp_path_factory):
-    """The Darwin Core Archive as a folder; the cache is one of the tests' own."""
+    """A Darwin Core Archive as a folder, with a cache for these tests."""
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
@@ -24,11 +24,11 @@ def aligned(folder):
 
 
 @pytest.mark.parametrize("case", ["accepted", "accepted with authorship", "species in full", "capitals"])
-def test_an_accepted_name_is_exact_and_gets_its_lineage_and_common_name(aligned, case):
+def test_accepted_name_is_exact_with_lineage_and_common_name(aligned, case):
     assert (aligned[case].taxon, aligned[case].status) == (BEAR, "exact")
 
 
-def test_a_common_name_that_is_given_stays(aligned):
+def test_given_common_name_is_kept(aligned):
     assert aligned["its own common name"].taxon.common_name == "bruin"
 
 
@@ -42,14 +42,14 @@ def test_a_common_name_that_is_given_stays(aligned):
         ("synonyms of two species by author", "Pyrus communis"),
     ],
 )
-def test_a_synonym_becomes_the_accepted_name(aligned, case, name):
-    found = aligned[case]
-    assert (found.taxon.scientific_name, found.status) == (name, "synonym")
-    assert f"{CASES[case].scientific_name.removesuffix(' Jones')} is now {name}" in found.note
-    assert found.taxon.family in ("Ursidae", "Rosaceae", "Canidae")
+def test_synonym_becomes_the_accepted_name(aligned, case, name):
+    result = aligned[case]
+    assert (result.taxon.scientific_name, result.status) == (name, "synonym")
+    assert f"{CASES[case].scientific_name.removesuffix(' Jones')} is now {name}" in result.note
+    assert result.taxon.family in ("Ursidae", "Rosaceae", "Canidae")
 
 
-def test_a_synonym_of_nothing_is_not_resolved(aligned):
+def test_synonym_without_accepted_name_is_unresolved(aligned):
     assert aligned["synonym of nothing"].status == "unresolved"
     assert aligned["synonym of nothing"].taxon.scientific_name == "Malus nemo"
 
@@ -65,118 +65,122 @@ def test_a_synonym_of_nothing_is_not_resolved(aligned):
         ("binomial homonym by genus's author", "Apiaceae"),
     ],
 )
-def test_homonyms_are_told_apart(aligned, case, family):
+def test_homonyms_are_resolved_by_ranks_and_authors(aligned, case, family):
     assert (aligned[case].taxon.family, aligned[case].status) == (family, "exact")
 
 
 @pytest.mark.parametrize("case", ["homonym undecided", "binomial homonym", "synonyms of two species"])
-def test_homonyms_that_nothing_tells_apart_are_ambiguous(aligned, case):
-    found = aligned[case]
-    assert (found.status, found.taxon.scientific_name) == ("ambiguous", CASES[case].scientific_name)
-    assert "homonyms: " in found.note and " or " in found.note
+def test_unresolved_homonyms_are_ambiguous(aligned, case):
+    result = aligned[case]
+    assert (result.status, result.taxon.scientific_name) == ("ambiguous", CASES[case].scientific_name)
+    assert "homonyms: " in result.note and " or " in result.note
 
 
-def test_a_name_of_another_kingdom_is_not_taken(aligned):
-    found = aligned["other kingdom"]
-    assert (found.status, found.proposal) == ("unresolved", "Salmo salar")
-    assert found.taxon.kingdom == "Plantae" and "elsewhere" in found.note
+def test_name_of_another_kingdom_is_only_proposed(aligned):
+    result = aligned["other kingdom"]
+    assert (result.status, result.proposal) == ("unresolved", "Salmo salar")
+    assert result.taxon.kingdom == "Plantae" and "elsewhere" in result.note
 
 
 @pytest.mark.parametrize("case", ["hybrid", "hybrid by letter"])
-def test_hybrids(aligned, case):
-    found = aligned[case]
-    assert (found.taxon.scientific_name, found.taxon.family, found.status) == (
+def test_hybrids_are_exact(aligned, case):
+    result = aligned[case]
+    assert (result.taxon.scientific_name, result.taxon.family, result.status) == (
         "Mentha piperita",
         "Lamiaceae",
         "exact",
     )
-    assert "hybrid" in found.note
+    assert "hybrid" in result.note
 
 
-def test_a_hybrid_formula_is_resolved_at_its_genus(aligned):
-    found = aligned["hybrid formula"]
-    assert (found.taxon.scientific_name, found.taxon.family, found.status) == ("Salix", "Salicaceae", "exact")
-    assert "hybrid formula" in found.note
+def test_hybrid_formula_is_resolved_at_its_genus(aligned):
+    result = aligned["hybrid formula"]
+    assert (result.taxon.scientific_name, result.taxon.family, result.status) == (
+        "Salix",
+        "Salicaceae",
+        "exact",
+    )
+    assert "hybrid formula" in result.note
 
 
 @pytest.mark.parametrize(
     ("case", "proposal"),
     [
-        ("misspelt", "Ursus arctos"),
-        ("misspelt gender", "Ursus maritimus"),
-        ("misspelt genus", "Veronica persica"),
-        ("misspelt twice", "Veronica persica"),
-        ("misspelt word", "Ursus"),
-        ("misspelt first letter", "Veronica persica"),
+        ("misspelled", "Ursus arctos"),
+        ("misspelled gender", "Ursus maritimus"),
+        ("misspelled genus", "Veronica persica"),
+        ("misspelled twice", "Veronica persica"),
+        ("misspelled word", "Ursus"),
+        ("misspelled first letter", "Veronica persica"),
     ],
 )
-def test_a_near_miss_is_proposed_and_not_applied(aligned, case, proposal):
-    found = aligned[case]
-    assert (found.status, found.proposal) == ("fuzzy", proposal)
-    assert found.taxon.scientific_name == CASES[case].scientific_name
+def test_near_miss_is_proposed_and_not_applied(aligned, case, proposal):
+    result = aligned[case]
+    assert (result.status, result.proposal) == ("fuzzy", proposal)
+    assert result.taxon.scientific_name == CASES[case].scientific_name
 
 
-def test_a_near_miss_keeps_to_the_ranks_given(aligned):
-    found = aligned["misspelt in another kingdom"]
-    assert (found.status, found.proposal) == ("unresolved", "")
+def test_near_miss_must_not_contradict_given_ranks(aligned):
+    result = aligned["misspelled in another kingdom"]
+    assert (result.status, result.proposal) == ("unresolved", "")
 
 
-def test_a_near_miss_is_applied_when_asked_for(folder):
-    (found,) = align_names(
-        pl.DataFrame([vars(CASES["misspelt"])]), Backbone(folder), apply_fuzzy=True
+def test_near_miss_is_applied_on_request(folder):
+    (result,) = align_names(
+        pl.DataFrame([vars(CASES["misspelled"])]), Backbone(folder), apply_fuzzy=True
     ).to_dicts()
-    assert (found["status"], found["species"], found["matched_id"]) == ("fuzzy", "arctos", "101")
-    assert found["proposal_score"] == pytest.approx(1 - 1 / len("Ursus arctus"), abs=0.001)
-    assert found["given_species"] == "arctus" and "applied" in found["note"]
+    assert (result["status"], result["species"], result["matched_id"]) == ("fuzzy", "arctos", "101")
+    assert result["proposal_score"] == pytest.approx(1 - 1 / len("Ursus arctus"), abs=0.001)
+    assert result["given_species"] == "arctus" and "applied" in result["note"]
 
 
-def test_a_rank_that_contradicts_is_replaced_and_told(aligned):
-    found = aligned["family revised"]
-    assert (found.taxon.family, found.status) == ("Plantaginaceae", "exact")
-    assert "family Scrophulariaceae replaced by Plantaginaceae" in found.note
-    assert "filled: kingdom, phylum, class, order" in found.note
+def test_contradicting_rank_is_replaced_and_noted(aligned):
+    result = aligned["family revised"]
+    assert (result.taxon.family, result.status) == ("Plantaginaceae", "exact")
+    assert "family Scrophulariaceae replaced by Plantaginaceae" in result.note
+    assert "filled: kingdom, phylum, class, order" in result.note
 
 
-def test_a_rank_that_the_backbone_does_not_have_is_left_out(aligned):
-    found = aligned["rank lacking"]
-    assert found.taxon == Taxon(
+def test_rank_missing_in_the_backbone_is_removed(aligned):
+    result = aligned["rank lacking"]
+    assert result.taxon == Taxon(
         "Animalia", "Chordata", "", "Salmoniformes", "Salmonidae", "Salmo", "salar", 'the "king" of fish'
     )
-    assert "class Actinopterygii removed" in found.note
-    assert aligned["rank a placeholder"].taxon == found.taxon
+    assert "class Actinopterygii removed" in result.note
+    assert aligned["rank a placeholder"].taxon == result.taxon
 
 
 @pytest.mark.parametrize("case", ["undetermined", "compared"])
 def test_open_nomenclature_is_resolved_at_the_genus(aligned, case):
-    found = aligned[case]
-    assert (found.taxon.scientific_name, found.taxon.family, found.status) == ("Ursus", "Ursidae", "exact")
-    assert "not determined" in found.note and "at genus level" in found.note
+    result = aligned[case]
+    assert (result.taxon.scientific_name, result.taxon.family, result.status) == ("Ursus", "Ursidae", "exact")
+    assert "not determined" in result.note and "at genus level" in result.note
 
 
 @pytest.mark.parametrize(
     ("case", "note"), [("subspecies", "of subspecies"), ("unknown variety", "niger removed")]
 )
-def test_below_the_species_the_species_is_taken(aligned, case, note):
-    found = aligned[case]
-    assert (found.taxon.scientific_name, found.status) == ("Canis lupus", "exact")
-    assert note in found.note
+def test_infraspecific_names_become_their_species(aligned, case, note):
+    result = aligned[case]
+    assert (result.taxon.scientific_name, result.status) == ("Canis lupus", "exact")
+    assert note in result.note
 
 
-def test_an_unknown_species_keeps_its_epithet_and_gets_the_lineage_of_its_genus(aligned):
-    found = aligned["unknown species"]
-    assert (found.taxon.scientific_name, found.taxon.order, found.status) == (
+def test_unknown_species_keeps_its_epithet_and_gets_its_genus_lineage(aligned):
+    result = aligned["unknown species"]
+    assert (result.taxon.scientific_name, result.taxon.order, result.status) == (
         "Ursus spelaeus",
         "Carnivora",
         "unresolved",
     )
-    assert "lineage of genus Ursus" in found.note
+    assert "lineage of genus Ursus" in result.note
     assert aligned["unknown family"].taxon == Taxon(
         "Animalia", "Chordata", "Mammalia", "Carnivora", "Nonsensidae"
     )
     assert aligned["unknown"].taxon == CASES["unknown"]
 
 
-def test_a_name_above_the_genus_is_resolved_at_its_rank(aligned):
+def test_name_above_genus_is_resolved_at_its_rank(aligned):
     assert aligned["family"].taxon == Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Ursidae")
     assert (aligned["family"].status, "at family level" in aligned["family"].note) == ("exact", True)
 
@@ -185,13 +189,13 @@ def test_a_name_above_the_genus_is_resolved_at_its_rank(aligned):
     ("case", "name"),
     [("diacritics", "Isoetes echinospora"), ("doubtful", "Salmo obscurus"), ("quote", "Salmo trutta")],
 )
-def test_names_that_are_oddly_written_in_the_backbone(aligned, case, name):
+def test_unusual_spellings_in_the_backbone(aligned, case, name):
     assert (aligned[case].taxon.scientific_name, aligned[case].status) == (name, "exact")
 
 
-def test_a_common_name_alone_is_looked_up_and_only_proposed(aligned, folder):
-    found = aligned["common name"]
-    assert (found.status, found.proposal, found.taxon) == (
+def test_common_name_alone_is_only_proposed(aligned, folder):
+    result = aligned["common name"]
+    assert (result.status, result.proposal, result.taxon) == (
         "fuzzy",
         "Prunella modularis",
         CASES["common name"],
@@ -201,18 +205,18 @@ def test_a_common_name_alone_is_looked_up_and_only_proposed(aligned, folder):
     assert applied[0].taxon == CASES["common name"]
 
 
-def test_the_common_name_is_the_preferred_else_the_frequent_else_the_first(folder):
+def test_common_name_is_the_preferred_else_most_frequent_else_first(folder):
     names = {"Ursus maritimus": "polar bear", "Ursus arctos": "Brown Bear", "Prunella modularis": "dunnock"}
     if (folder / "Taxon.tsv").read_text(encoding="utf-8").startswith("dwc:"):
-        # The Catalogue of Life has no column that prefers one.
+        # The Catalogue of Life has no column for preferred names.
         names["Ursus maritimus"] = "ice bear"
     taxa = [Taxon(genus=name.split()[0], species=name.split()[1]) for name in names]
-    assert [found.taxon.common_name for found in align_taxa(taxa, Backbone(folder))] == list(names.values())
+    assert [result.taxon.common_name for result in align_taxa(taxa, Backbone(folder))] == list(names.values())
     german = align_taxa(taxa, Backbone(folder, language="de"))
-    assert [found.taxon.common_name for found in german] == ["", "Braunbär", ""]
+    assert [result.taxon.common_name for result in german] == ["", "Braunbär", ""]
 
 
-def test_equal_taxa_in_any_order_are_aligned_alike(folder, aligned):
+def test_alignment_is_independent_of_order_and_repetition(folder, aligned):
     taxa = list(reversed(CASES.values()))
     assert align_taxa(taxa + taxa[:5], Backbone(folder)) == [
         *(aligned[case] for case in reversed(CASES)),
@@ -221,7 +225,7 @@ def test_equal_taxa_in_any_order_are_aligned_alike(folder, aligned):
 
 
 @pytest.mark.shared_data
-def test_real_names_get_their_lineages_and_misspelt_ones_their_proposals(shared_data, tmp_path, monkeypatch):
+def test_real_names_get_lineages_and_misspelled_ones_proposals(shared_data, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     real = pl.read_csv(shared_data / "rare_species_taxa.csv", infer_schema=False).fill_null("")
     species = pl.col("genus") + " " + pl.col("species")
@@ -234,11 +238,11 @@ def test_real_names_get_their_lineages_and_misspelt_ones_their_proposals(shared_
     backbone = Backbone(tmp_path / "Taxon.tsv")
     taxa = [Taxon.from_row(row) for row in real.iter_rows(named=True)]
     bare = [Taxon(genus=taxon.genus, species=taxon.species, common_name=taxon.common_name) for taxon in taxa]
-    assert [found.taxon for found in align_taxa(bare, backbone)] == taxa
+    assert [result.taxon for result in align_taxa(bare, backbone)] == taxa
 
     swapped = [Taxon(genus=taxon.genus, species=_swapped(taxon.species)) for taxon in taxa]
     proposals = {
-        taxon.scientific_name: found.proposal for taxon, found in zip(taxa, align_taxa(swapped, backbone))
+        taxon.scientific_name: result.proposal for taxon, result in zip(taxa, align_taxa(swapped, backbone))
     }
     # Epithets of three letters are too short to guess.
     assert proposals == {name: name if len(name.split()[-1]) > 3 else "" for name in proposals}
@@ -246,7 +250,7 @@ def test_real_names_get_their_lineages_and_misspelt_ones_their_proposals(shared_
 
 
 def _swapped(epithet: str) -> str:
-    """The epithet with two unequal neighbouring letters in each other's place, as near its middle as may be."""
-    places = [i for i in range(len(epithet) - 1) if epithet[i] != epithet[i + 1]]
-    place = min(places, key=lambda i: abs(i - len(epithet) // 2))
-    return epithet[:place] + epithet[place + 1] + epithet[place] + epithet[place + 2 :]
+    """Swap two unequal adjacent letters as near the middle as possible."""
+    positions = [i for i in range(len(epithet) - 1) if epithet[i] != epithet[i + 1]]
+    i = min(positions, key=lambda i: abs(i - len(epithet) // 2))
+    return epithet[:i] + epithet[i + 1] + epithet[i] + epithet[i + 2 :]

@@ -1,4 +1,4 @@
-"""Shards built of every kind of input: what is in them, and that the bytes are always the same."""
+"""Builds from all input formats: contents of the shards, and identical bytes for any workers."""
 
 import io
 import json
@@ -16,11 +16,10 @@ from build_inputs import contents, encoded, make_folder, photograph, row, taxon
 from build_process import loaded_modules
 from PIL import Image
 
+from bioclip_jax.curate.build import BuildSettings, build_shards
 from bioclip_jax.curate.build import build as build_module
-from bioclip_jax.curate.build.build import build_shards
 from bioclip_jax.curate.build.ingest import prepare_chunk, shard_key
 from bioclip_jax.curate.build.resize import decode_reduced
-from bioclip_jax.curate.build.settings import BuildSettings
 from bioclip_jax.curate.executors import open_executor
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.pipeline.sources import RecordWriter, Sample, TarSource, open_source
@@ -36,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tars of 25 samples of the folder."""
+    """The folder built as tars of 25 samples."""
     output = tmp_path_factory.mktemp("built") / "shards"
     result = build_shards(folder, output, BuildSettings(samples_per_shard=25), processes=0)
     assert (result["samples"], result["shards"], result["counts"]) == (COUNT, 3, {"kept": COUNT})
@@ -44,11 +43,11 @@ def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def catalogue(output: Path) -> list[dict]:
+def catalog(output: Path) -> list[dict]:
     return pq.read_table(output / "catalogue.parquet").to_pylist()
 
 
-def test_the_shards_are_a_tree_of_life(folder, built):
+def test_shards_follow_the_tree_of_life_layout(folder, built):
     names = [f"shard-{number:05d}.tar" for number in range(3)]
     assert sorted(path.name for path in built.iterdir()) == [
         "build.json",
@@ -58,17 +57,17 @@ def test_the_shards_are_a_tree_of_life(folder, built):
     ]
     assert json.loads((built / "sizes.json").read_text()) == dict(zip(names, (25, 25, 20)))
     dataset = webdataset.WebDataset([str(built / name) for name in names], shardshuffle=False)
-    found = {sample["__key__"]: sample for sample in dataset}
+    samples = {sample["__key__"]: sample for sample in dataset}
     source = open_source(built)
-    assert isinstance(source, TarSource) and len(source) == len(found) == COUNT
-    rows = {row["key"]: row for row in catalogue(built)}
+    assert isinstance(source, TarSource) and len(source) == len(samples) == COUNT
+    rows = {row["key"]: row for row in catalog(built)}
     for number in range(COUNT):
         sample, labels = source[number], rows[source[number].key]
         index = int(labels["source_key"][6:9])
         assert sample.key == shard_key(f"photo-{index:03d}.jpg")
         assert dict(sample.captions) == captions_from_taxon(taxon(index)) and sample.taxon == taxon(index)
-        kinds = {f"{name}.txt".lower() for name in CAPTION_FILES} | {"jpg"}  # webdataset reads them so
-        assert {kind for kind in found[sample.key] if not kind.startswith("__")} == kinds
+        kinds = {f"{name}.txt".lower() for name in CAPTION_FILES} | {"jpg"}  # as webdataset names them
+        assert {kind for kind in samples[sample.key] if not kind.startswith("__")} == kinds
         image = np.asarray(Image.open(io.BytesIO(sample.image)))
         assert image.shape == (224, 224, 3)
         original = Image.fromarray(photograph(index)).resize((224, 224), Image.Resampling.LANCZOS)
@@ -76,8 +75,8 @@ def test_the_shards_are_a_tree_of_life(folder, built):
         assert difference < 4, f"{sample.key} shows another picture: {difference:.1f} gray levels off"
 
 
-def test_the_catalogue_says_where_everything_is(folder, built):
-    rows = catalogue(built)
+def test_catalog_locates_every_sample(folder, built):
+    rows = catalog(built)
     assert [row["source_key"] for row in rows] == [f"photo-{number:03d}.jpg" for number in range(COUNT)]
     shards = {path.name: open_source(path) for path in built.glob("*.tar")}
     for number, line in enumerate(rows):
@@ -95,7 +94,7 @@ def test_the_catalogue_says_where_everything_is(folder, built):
     assert order != [line["key"] for line in rows], "the samples are not shuffled"
 
 
-def test_processes_change_nothing_and_never_load_jax(folder, built, tmp_path):
+def test_worker_processes_write_identical_shards_without_jax(folder, built, tmp_path):
     output = tmp_path / "shards"
     build_shards(folder, output, BuildSettings(samples_per_shard=25), processes=2)
     assert contents(output) == contents(built)
@@ -105,28 +104,30 @@ def test_processes_change_nothing_and_never_load_jax(folder, built, tmp_path):
     assert list(workers.map(prepare_chunk, range(job.chunks))) == [64, 6]
     assert list(workers.map(loaded_modules, ["jax", "jaxlib", "tensorflow"])) == [False] * 3
     assert list(workers.map(loaded_modules, ["pyarrow"])) == [True], (
-        "what is asked of the worker tells nothing"
+        "loaded_modules does not see the worker's modules"
     )
     workers.close()
 
 
-def test_a_ray_cluster_writes_the_same(folder, built, tmp_path):
+def test_ray_workers_write_identical_shards(folder, built, tmp_path):
     output = tmp_path / "shards"
     build_shards(folder, output, BuildSettings(samples_per_shard=25), engine="ray", processes=2)
     assert contents(output) == contents(built)
 
 
-def test_another_seed_shuffles_otherwise(folder, built, tmp_path):
+def test_seed_changes_the_order_only(folder, built, tmp_path):
     output = tmp_path / "shards"
     build_shards(folder, output, BuildSettings(samples_per_shard=25, seed=1), processes=0)
-    keys = [[line["key"] for line in catalogue(place)] for place in (built, output)]
+    keys = [[line["key"] for line in catalog(folder)] for folder in (built, output)]
     assert keys[0] == keys[1]
-    places = [[(line["shard"], line["position"]) for line in catalogue(place)] for place in (built, output)]
-    assert places[0] != places[1]
+    locations = [
+        [(line["shard"], line["position"]) for line in catalog(folder)] for folder in (built, output)
+    ]
+    assert locations[0] != locations[1]
 
 
-def as_parquet(folder: Path, place: Path) -> Path:
-    place.mkdir()
+def as_parquet(folder: Path, target: Path) -> Path:
+    target.mkdir()
     source = open_source(folder)
     samples = [source[number] for number in range(len(source))]
     ranks = {rank: [sample.taxon.rank(rank) for sample in samples] for rank in RANKS}
@@ -136,42 +137,42 @@ def as_parquet(folder: Path, place: Path) -> Path:
         **ranks,
     }
     table["common_name"] = [sample.taxon.common_name for sample in samples]
-    pq.write_table(pa.table(table), place / "images.parquet", row_group_size=9)
-    return place
+    pq.write_table(pa.table(table), target / "images.parquet", row_group_size=9)
+    return target
 
 
-def as_tars(folder: Path, place: Path) -> Path:
-    place.mkdir()
+def as_tars(folder: Path, target: Path) -> Path:
+    target.mkdir()
     source = open_source(folder)
     for part in range(2):
-        with TarShardWriter(place / f"{part}.tar") as writer:
+        with TarShardWriter(target / f"{part}.tar") as writer:
             for number in range(part * COUNT // 2, (part + 1) * COUNT // 2):
                 sample = source[number]
                 writer.write(Sample(f"key_{number}", sample.image, sample.captions))
-    return place
+    return target
 
 
-def as_records(folder: Path, place: Path) -> Path:
-    place.mkdir()
+def as_records(folder: Path, target: Path) -> Path:
+    target.mkdir()
     source = open_source(folder)
-    with RecordWriter(place / "all.array_record") as writer:
+    with RecordWriter(target / "all.array_record") as writer:
         for number in range(COUNT):
             writer.write(source[number])
-    return place
+    return target
 
 
-def as_folder_with_parquet(folder: Path, place: Path) -> Path:
-    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("metadata.csv"))
+def as_folder_with_parquet(folder: Path, target: Path) -> Path:
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("metadata.csv"))
     rows = [row(f"photo-{number:03d}.jpg", taxon(number)) for number in range(COUNT)]
-    pq.write_table(pa.Table.from_pylist(rows), place / "metadata.parquet")
-    return place
+    pq.write_table(pa.Table.from_pylist(rows), target / "metadata.parquet")
+    return target
 
 
 class Roses(tfds.core.GeneratorBasedBuilder):
-    """The photographs of the folder `photos` in the manual directory."""
+    """TFDS builder over the folder `photos` in the manual directory."""
 
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "They are made by the test."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "The test writes them."
 
     def _info(self) -> tfds.core.DatasetInfo:
         labels = {name: tfds.features.Text() for name in ("key", *RANKS, "common_name")}
@@ -191,8 +192,8 @@ class Roses(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def as_tfds(folder: Path, place: Path) -> str:
-    builder = tfds.builder("roses", data_dir=place, file_format="array_record")
+def as_tfds(folder: Path, target: Path) -> str:
+    builder = tfds.builder("roses", data_dir=target, file_format="array_record")
     config = tfds.download.DownloadConfig(manual_dir=folder.parent)
     builder.download_and_prepare(file_format="array_record", download_config=config)
     return "roses:train"
@@ -200,7 +201,7 @@ def as_tfds(folder: Path, place: Path) -> str:
 
 @pytest.mark.parametrize("convert", [as_parquet, as_tars, as_records, as_folder_with_parquet, as_tfds])
 @pytest.mark.parametrize("format", ["tar", "array_record"])
-def test_every_kind_of_input_gives_the_same_samples(folder, built, tmp_path, convert: Callable, format: str):
+def test_all_input_formats_give_the_same_samples(folder, built, tmp_path, convert: Callable, format: str):
     output = tmp_path / "shards"
     settings = BuildSettings(format=format, samples_per_shard=40)
     location = convert(folder, tmp_path / "input")
@@ -209,10 +210,10 @@ def test_every_kind_of_input_gives_the_same_samples(folder, built, tmp_path, con
     suffix = {"tar": "tar", "array_record": "array_record"}[format]
     assert sorted(path.name for path in output.glob("shard-*")) == [f"shard-0000{n}.{suffix}" for n in (0, 1)]
 
-    def samples(place: Path) -> dict[str, tuple]:
-        source, hashes = open_source(place), {line["key"]: line["content_hash"] for line in catalogue(place)}
-        found = [source[number] for number in range(len(source))]
-        return {hashes[each.key]: (each.image, each.captions, each.taxon) for each in found}
+    def samples(target: Path) -> dict[str, tuple]:
+        source, hashes = open_source(target), {line["key"]: line["content_hash"] for line in catalog(target)}
+        loaded = (source[number] for number in range(len(source)))
+        return {hashes[each.key]: (each.image, each.captions, each.taxon) for each in loaded}
 
     assert samples(output) == samples(built)
 

@@ -1,4 +1,4 @@
-"""What a build leaves out and why, what it refuses, and under which names it writes what it keeps."""
+"""Decisions of a build: removals and their causes, alignment of names, refused settings and folders."""
 
 import fcntl
 import io
@@ -15,9 +15,7 @@ from made_backbone import write_gbif
 from onnx import TensorProto, helper
 from PIL import Image
 
-from bioclip_jax.curate.build import disk_space
-from bioclip_jax.curate.build.build import build_shards
-from bioclip_jax.curate.build.settings import BuildSettings
+from bioclip_jax.curate.build import BuildSettings, build_shards, disk_space
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample, open_source
@@ -33,13 +31,13 @@ def build(source: Path, output: Path, **settings) -> dict:
     return build_shards(source, output, BuildSettings(**settings), processes=0)
 
 
-def catalogue(output: Path) -> dict[str, dict]:
-    """The rows by source key; of a key that occurs twice, the second."""
+def catalog(output: Path) -> dict[str, dict]:
+    """Read the catalog by source key; of a repeated key, the last row."""
     return {line["source_key"]: line for line in pq.read_table(output / "catalogue.parquet").to_pylist()}
 
 
 def brightness_detector(folder: Path) -> Path:
-    """A model that scores the mean of all values, and its description: very bright pictures are removed."""
+    """Write a detector that removes images by their mean brightness."""
     mean = helper.make_node("ReduceMean", ["image", "axes"], ["score"], keepdims=0)
     axes = helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 16, 16])
@@ -55,11 +53,13 @@ def brightness_detector(folder: Path) -> Path:
 
 @pytest.fixture
 def everything_bad(tmp_path: Path) -> Path:
-    """A folder in which every cause occurs, and an evaluation folder beside it."""
+    """A folder with every cause of removal, and an evaluation folder beside it."""
     folder = make_folder(tmp_path / "photos", 20)
     lines = [row(f"photo-{number:03d}.jpg", taxon(number), sighting="") for number in range(20)]
 
-    def add(name: str, image: bytes | None, labels: Taxon = taxon(99), **columns: str) -> None:
+    common = taxon(99)
+
+    def add(name: str, image: bytes | None, labels: Taxon = common, **columns: str) -> None:
         if image is not None:
             (folder / name).write_bytes(image)
         lines.append(row(name, labels, **columns))
@@ -75,7 +75,7 @@ def everything_bad(tmp_path: Path) -> Path:
     add("copy.jpg", (folder / "photo-004.jpg").read_bytes())
     add("encoded again.jpg", jpeg(photograph(5), 60))
     add("larger.png", encoded(np.asarray(Image.fromarray(photograph(6)).resize((320, 240))), "PNG"))
-    # One animal, photographed twice: too different to be copies, near enough within a sighting.
+    # Two photographs of one animal: too different for copies, near enough within a sighting.
     first = photograph(60)
     second = np.roll(first, 3, axis=1)
     add("sighting a.jpg", jpeg(first), sighting="17")
@@ -90,7 +90,7 @@ def everything_bad(tmp_path: Path) -> Path:
     return folder
 
 
-def test_every_removal_has_its_cause(everything_bad, tmp_path):
+def test_catalog_holds_the_cause_of_every_removal(everything_bad, tmp_path):
     cleaning = {
         "min_side": 32,
         "min_range": 16,
@@ -101,7 +101,7 @@ def test_every_removal_has_its_cause(everything_bad, tmp_path):
     }
     before = sorted(tmp_path.rglob("*"))
     dry = build_shards(everything_bad, tmp_path / "out", BuildSettings(**cleaning), processes=0, dry_run=True)
-    assert sorted(tmp_path.rglob("*")) == before, "a dry run has written something"
+    assert sorted(tmp_path.rglob("*")) == before, "a dry run wrote files"
     result = build(everything_bad, tmp_path / "out", **cleaning)
     expected = {
         "duplicate_key": 1,
@@ -118,7 +118,7 @@ def test_every_removal_has_its_cause(everything_bad, tmp_path):
         "truncated": 1,
         "uniform": 1,
     }
-    rows = catalogue(tmp_path / "out")
+    rows = catalog(tmp_path / "out")
     decisions = {name: line["decision"] for name, line in rows.items() if line["decision"] != "kept"}
     assert result["counts"] == dry["counts"] == expected, decisions
     assert decisions["gone.jpg"] == "no_image" and decisions["text.jpg"] == "not_an_image"
@@ -129,7 +129,7 @@ def test_every_removal_has_its_cause(everything_bad, tmp_path):
     assert rows["copy.jpg"]["detail"] == rows["photo-004.jpg"]["key"]
     assert decisions["encoded again.jpg"] == "near_duplicate"
     assert rows["encoded again.jpg"]["detail"] == rows["photo-005.jpg"]["key"]
-    # Of two copies the larger is kept.
+    # The larger of two copies is kept.
     assert decisions["photo-006.jpg"] == "near_duplicate"
     assert rows["photo-006.jpg"]["detail"] == rows["larger.png"]["key"]
     assert decisions["sighting b.jpg"] == "observation_duplicate"
@@ -138,18 +138,18 @@ def test_every_removal_has_its_cause(everything_bad, tmp_path):
     )
     written = {open_source(tmp_path / "out")[number].key for number in range(21)}
     kept = {line["key"] for line in rows.values() if line["decision"] in ("kept", "duplicate_key")}
-    assert written == kept, "a key that occurs twice is written once"
+    assert written == kept, "a repeated key is written once"
     for line in rows.values():
         assert (line["shard"] == "") == (line["position"] == -1) == (line["decision"] != "kept"), line
 
 
-def test_without_cleaning_only_what_cannot_be_used_is_left_out(everything_bad, tmp_path):
+def test_default_settings_remove_unusable_samples_only(everything_bad, tmp_path):
     result = build(everything_bad, tmp_path / "out")
     unusable = {"duplicate_key": 1, "no_caption": 1, "no_image": 1, "not_an_image": 1, "truncated": 1}
     assert result["counts"] == unusable | {"kept": 29}
 
 
-def test_names_are_aligned(tmp_path):
+def test_names_are_aligned_with_a_backbone(tmp_path):
     taxa = [
         Taxon(genus="Malus", species="domestica"),
         Taxon(genus="Pyrus", species="malus"),
@@ -167,14 +167,14 @@ def test_names_are_aligned(tmp_path):
         "fuzzy": 1,
         "unresolved": 1,
     }
-    rows = catalogue(tmp_path / "kept")
+    rows = catalog(tmp_path / "kept")
     assert [line["alignment"] for line in rows.values()] == ["exact", "synonym", "fuzzy", "unresolved"]
     source = open_source(tmp_path / "kept")
-    found = {source[number].key: source[number] for number in range(4)}
-    names = [found[line["key"]].taxon for line in rows.values()]
+    samples = {source[number].key: source[number] for number in range(4)}
+    names = [samples[line["key"]].taxon for line in rows.values()]
     assert names[0].lineage()[:5] == ("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae")
     assert names[1].scientific_name == "Malus sylvestris" and names[1].family == "Rosaceae"
-    assert names[2].scientific_name == "Ursus arctus", "a near-miss was applied without being asked for"
+    assert names[2].scientific_name == "Ursus arctus", "a near-miss was applied by default"
     assert all(Taxon.from_row(line) == name for line, name in zip(rows.values(), names))
     assert "Ursus arctos" in (tmp_path / "kept" / "alignment.csv").read_text()
     dropped = build(folder, tmp_path / "dropped", backbone=backbone, unresolved="drop")
@@ -183,12 +183,12 @@ def test_names_are_aligned(tmp_path):
     assert applied["counts"] == {"kept": 3, "unresolved": 1}
 
 
-def test_labels_from_another_table(tmp_path):
+def test_labels_are_joined_from_another_table(tmp_path):
     folder = make_folder(tmp_path / "photos", 3)
     labels = [row(f"photo-{number:03d}.jpg", taxon(50 + number), site="pond") for number in (2, 0)]
     table = write_rows(tmp_path / "labels.csv", labels)
     build(folder, tmp_path / "out", metadata=table)
-    rows = catalogue(tmp_path / "out")
+    rows = catalog(tmp_path / "out")
     named = [rows[f"photo-00{number}.jpg"]["species"] for number in range(3)]
     assert named == ["species50", "species1", "species52"]
     source = open_source(tmp_path / "out")
@@ -198,7 +198,7 @@ def test_labels_from_another_table(tmp_path):
         build(folder, tmp_path / "twice", metadata=table)
 
 
-def test_sizes_and_images_that_are_right_already(tmp_path):
+def test_jpegs_of_the_right_size_are_copied(tmp_path):
     right, wide = jpeg(photograph(1, 64, 64), 70), jpeg(photograph(2, 200, 100))
     own = {"scientific_name": "Rosa", "sci": "a picture of Rosa, as the publisher wrote it."}
     (tmp_path / "tars").mkdir()
@@ -207,17 +207,17 @@ def test_sizes_and_images_that_are_right_already(tmp_path):
         writer.write(Sample("wide/and unsafe", wide, captions_from_taxon(taxon(2))))
     build(tmp_path / "tars", tmp_path / "squashed", size=64)
     build(tmp_path / "tars", tmp_path / "shortest", size=64, resize="shortest")
-    for place, wide_size in (("squashed", (64, 64)), ("shortest", (128, 64))):
-        source = open_source(tmp_path / place)
+    for folder, wide_size in (("squashed", (64, 64)), ("shortest", (128, 64))):
+        source = open_source(tmp_path / folder)
         samples = sorted((source[number] for number in range(2)), key=lambda sample: sample.key != "right")
-        assert samples[0].image == right, "an image of the right size was encoded again"
+        assert samples[0].image == right, "an image of the right size was reencoded"
         assert samples[0].captions["sci"] == own["sci"] and samples[0].metadata == {"site": "pond"}
         with Image.open(io.BytesIO(samples[1].image)) as image:
             assert image.size == wide_size
         assert len(samples[1].key) == 36 and "/" not in samples[1].key
 
 
-def test_what_is_not_empty_or_was_built_otherwise_is_refused(tmp_path):
+def test_foreign_folders_and_changed_settings_are_refused(tmp_path):
     folder = make_folder(tmp_path / "photos", 5)
     output = tmp_path / "out"
     output.mkdir()
@@ -231,11 +231,11 @@ def test_what_is_not_empty_or_was_built_otherwise_is_refused(tmp_path):
     assert again.pop("already_built") and again == first and contents(output) == files
     with pytest.raises(UserError, match="finished build of other settings .size was 224 and is 64"):
         build(folder, output, size=64)
-    # What a build that was stopped leaves.
-    about = json.loads((output / "build.json").read_text())
+    # As a stopped build leaves it.
+    record = json.loads((output / "build.json").read_text())
     (output / "build.json").unlink()
     (output / ".build").mkdir()
-    (output / ".build" / "settings.json").write_text(json.dumps(about["settings"]))
+    (output / ".build" / "settings.json").write_text(json.dumps(record["settings"]))
     with pytest.raises(UserError, match="began with other settings .quality was 95 and is 50"):
         build(folder, output, quality=50)
     write_rows(folder / "metadata.csv", [row("photo-001.jpg", taxon(1))])
@@ -244,7 +244,7 @@ def test_what_is_not_empty_or_was_built_otherwise_is_refused(tmp_path):
     assert contents(output) | files == contents(output)
 
 
-def test_two_builds_at_once_in_one_folder(tmp_path):
+def test_concurrent_builds_in_one_folder_are_refused(tmp_path):
     folder = make_folder(tmp_path / "photos", 2)
     (tmp_path / "out" / ".build").mkdir(parents=True)
     with (tmp_path / "out" / ".build" / "lock").open("w") as lock:
@@ -254,13 +254,13 @@ def test_two_builds_at_once_in_one_folder(tmp_path):
     assert build(folder, tmp_path / "out")["samples"] == 2
 
 
-def test_a_build_on_a_file_system_without_locks(no_flock, tmp_path, capsys):
+def test_build_on_a_file_system_without_locks(no_flock, tmp_path, capsys):
     folder = make_folder(tmp_path / "photos", 2)
     assert build(folder, tmp_path / "out")["samples"] == 2
     assert "has no file locks" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+def test_missing_disk_space_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     folder = make_folder(tmp_path / "photos", 40)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: usage._replace(free=100_000))
@@ -269,7 +269,7 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_room_that_is_asked_for_is_what_is_needed(tmp_path):
+def test_estimated_disk_space_is_about_what_is_needed(tmp_path):
     folder = make_folder(tmp_path / "photos", 40)
     needed = build_shards(folder, tmp_path / "out", processes=0, dry_run=True)["bytes_needed"]
     build(folder, tmp_path / "out")
@@ -277,7 +277,7 @@ def test_the_room_that_is_asked_for_is_what_is_needed(tmp_path):
     assert 1.3 * written < needed < 2.5 * written
 
 
-def test_nothing_left_to_write(tmp_path):
+def test_build_without_any_kept_sample_is_refused(tmp_path):
     folder = make_folder(tmp_path / "photos", 3)
     with pytest.raises(UserError, match="no sample is left to write .tiny 3.; remove less"):
         build(folder, tmp_path / "out", min_side=1000)
@@ -300,12 +300,12 @@ def test_nothing_left_to_write(tmp_path):
         ({"unresolved": "drop"}, "unresolved=drop needs a backbone"),
     ],
 )
-def test_settings_that_make_no_sense(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         BuildSettings(**settings)
 
 
-def test_files_that_are_not_there(tmp_path):
+def test_missing_files_and_unknown_engines_are_refused(tmp_path):
     folder = make_folder(tmp_path / "photos", 1)
     with pytest.raises(UserError, match="none.toml does not exist"):
         build(folder, tmp_path / "out", filters=str(tmp_path / "none.toml"))

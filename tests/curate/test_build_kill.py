@@ -1,4 +1,4 @@
-"""Builds that are killed: at any time, whole or in part, they go on to the same bytes, and leave no process behind."""
+"""Builds killed at any time resume to identical bytes and leave no processes behind."""
 
 import contextlib
 import os
@@ -12,18 +12,17 @@ from pathlib import Path
 import pytest
 from build_inputs import contents, jpeg, make_folder, photograph, row, taxon, write_rows
 
-from bioclip_jax.curate.build.build import build_shards
-from bioclip_jax.curate.build.settings import BuildSettings
+from bioclip_jax.curate.build import BuildSettings, build_shards
 
 SCRIPT = Path(__file__).with_name("build_process.py")
 COUNT, PER_SHARD = 420, 40
-# A machine that is very busy, not one that hangs.
+# Seconds; generous for a busy machine.
 PATIENCE = 120
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """420 photographs: a few of them copies, one cut off, one missing, one listed twice."""
+    """420 photographs: three of them copies, one truncated, one missing, one listed twice."""
     folder = make_folder(tmp_path_factory.mktemp("source") / "photos", COUNT - 3)
     (folder / "cut.jpg").write_bytes(jpeg(photograph(1))[:700])
     for number in (10, 20, 30):
@@ -36,7 +35,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a build gives that nobody disturbs."""
+    """Output of an uninterrupted build."""
     output = tmp_path_factory.mktemp("undisturbed") / "shards"
     settings = BuildSettings(samples_per_shard=PER_SHARD, dedup="exact")
     result = build_shards(source, output, settings, processes=0)
@@ -58,7 +57,7 @@ def start(source: Path, output: Path, processes: int = 2) -> subprocess.Popen:
 
 
 def wait_for(process: subprocess.Popen, condition: Callable[[], bool]) -> bool:
-    """Whether the condition came to hold while the process ran."""
+    """Wait until the condition holds; False if the process ended before."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "the build made no progress"
@@ -69,7 +68,7 @@ def wait_for(process: subprocess.Popen, condition: Callable[[], bool]) -> bool:
 
 
 def progress(output: Path) -> int:
-    """How far a build has come, from the files that are there."""
+    """Score a build's progress by its files."""
     names = [path.name for path in output.glob("**/*")]
     if "build.json" in names:
         return 1000
@@ -84,17 +83,21 @@ def progress(output: Path) -> int:
 
 
 def began(output: Path) -> int:
-    """When the last process began to build in the folder."""
+    """Time at which the last process locked the folder."""
     lock = output / ".build" / "lock"
     return lock.stat().st_mtime_ns if lock.exists() else 0
 
 
-def test_ten_kills_change_no_byte(source, undisturbed, tmp_path):
+def test_ten_kills_leave_identical_bytes(source, undisturbed, tmp_path):
     output, reached = tmp_path / "shards", []
     for target in (0, 1, 11, 12, 22, 43, 100, 101, 110, 131, 160):
         before = began(output)
+
+        def has_reached(target: int = target, before: int = before) -> bool:
+            return began(output) > before and progress(output) >= target
+
         process = start(source, output, processes=2 if target in (12, 110) else 1)
-        if wait_for(process, lambda: began(output) > before and progress(output) >= target):
+        if wait_for(process, has_reached):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if process.returncode != -signal.SIGKILL:
@@ -112,7 +115,7 @@ def test_ten_kills_change_no_byte(source, undisturbed, tmp_path):
 
 
 def children(process: subprocess.Popen) -> list[int]:
-    """The workers: processes of multiprocessing that the build has started."""
+    """Process ids of the build's workers."""
     try:
         pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
@@ -128,7 +131,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_lost_worker_is_told_and_the_build_goes_on(source, undisturbed, tmp_path):
+def test_lost_worker_is_reported_and_the_build_resumes(source, undisturbed, tmp_path):
     output = tmp_path / "shards"
     process = start(source, output)
     assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 1)
@@ -140,7 +143,7 @@ def test_a_lost_worker_is_told_and_the_build_goes_on(source, undisturbed, tmp_pa
     assert contents(output) == undisturbed
 
 
-def test_workers_leave_with_their_parent_and_ctrl_c_says_how_to_go_on(source, tmp_path):
+def test_workers_end_with_their_parent_and_ctrl_c_prints_how_to_resume(source, tmp_path):
     output = tmp_path / "shards"
     process = start(source, output)
     assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 1)

@@ -1,4 +1,4 @@
-"""Builds of odd inputs: plain evaluation images, foreign metadata, a key that comes twice, a place used twice."""
+"""Builds of unusual inputs: plain evaluation images, foreign metadata, repeated keys, reused folders."""
 
 import io
 import json
@@ -22,9 +22,8 @@ from build_inputs import (
 )
 from PIL import Image
 
-from bioclip_jax.curate.build.build import build_shards
+from bioclip_jax.curate.build import BuildSettings, build_shards
 from bioclip_jax.curate.build.resize import image_size
-from bioclip_jax.curate.build.settings import BuildSettings
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text import captions_from_taxon
@@ -39,7 +38,7 @@ def build(source: Path | str, output: Path, **settings) -> dict:
     return build_shards(source, output, BuildSettings(**settings), processes=0)
 
 
-def catalogue(output: Path) -> list[dict]:
+def catalog(output: Path) -> list[dict]:
     return pq.read_table(output / "catalogue.parquet").to_pylist()
 
 
@@ -53,13 +52,13 @@ def tar_of(path: Path, samples: list[dict[str, bytes]]) -> Path:
     return path
 
 
-def test_a_second_build_into_the_place_of_another_holds_its_own(tmp_path):
+def test_second_build_into_a_removed_folder_holds_its_own_samples(tmp_path):
     for number, count in ((1, 8), (2, 5)):
         source = make_folder(tmp_path / str(number), count)
         build(source, tmp_path / "out", samples_per_shard=4)
-        found = open_source(tmp_path / "out")
-        expected = {line["key"] for line in catalogue(tmp_path / "out") if line["decision"] == "kept"}
-        assert {found[index].key for index in range(len(found))} == expected and len(found) == count
+        built = open_source(tmp_path / "out")
+        expected = {line["key"] for line in catalog(tmp_path / "out") if line["decision"] == "kept"}
+        assert {built[index].key for index in range(len(built))} == expected and len(built) == count
         shutil.rmtree(tmp_path / "out")
 
 
@@ -72,9 +71,9 @@ def evaluation_of(folder: Path, images: dict[str, bytes | None]) -> Path:
     return folder
 
 
-def test_evaluation_images_that_cannot_be_compared_are_counted_or_refused(tmp_path):
+def test_incomparable_evaluation_images_are_counted_and_unreadable_data_refused(tmp_path):
     source = make_folder(tmp_path / "photos", 6)
-    # A dark spot on a plain ground has a hash of low quality.
+    # A dark spot on a plain background has a hash of low quality.
     y, x = np.mgrid[0:300, 0:300]
     plain = np.where((x - 150) ** 2 + (y - 150) ** 2 < 900, 40, 230).astype(np.uint8)
     specimen = jpeg(np.stack([plain] * 3, axis=-1))
@@ -82,14 +81,14 @@ def test_evaluation_images_that_cannot_be_compared_are_counted_or_refused(tmp_pa
     images = {"a.jpg": specimen, "b.jpg": jpeg(photograph(77)), "gone.jpg": None}
     evaluation = evaluation_of(tmp_path / "evaluation", images)
     result = build(source, tmp_path / "out", leakage=(str(evaluation),))
-    assert result["counts"] == {"kept": 5, "leakage": 1}, "the same bytes were not found"
+    assert result["counts"] == {"kept": 5, "leakage": 1}, "equal bytes were not matched"
     assert result["evaluation"] == {"compared": 1, "too_plain": 1, "unreadable": 1}
     missing = evaluation_of(tmp_path / "missing", {"gone.jpg": None})
     with pytest.raises(UserError, match="no image of the evaluation data .*missing can be read"):
         build(source, tmp_path / "out2", leakage=(str(evaluation), str(missing)))
 
 
-def test_foreign_metadata_does_not_stop_a_build(tmp_path):
+def test_foreign_metadata_is_cleaned(tmp_path):
     captions = {f"{name}.txt": text.encode() for name, text in captions_from_taxon(taxon(1)).items()}
     metadata = json.dumps({"id": 10**25, "source": "half \ud800", "note": "\udcff", "size": 3}).encode()
     files = {"a.jpg": jpeg(photograph(1)), "a.json": metadata} | {
@@ -104,7 +103,7 @@ def test_foreign_metadata_does_not_stop_a_build(tmp_path):
     }
 
 
-def test_a_sample_that_is_removed_takes_none_of_its_key_with_it(tmp_path):
+def test_removed_sample_does_not_make_others_duplicate_keys(tmp_path):
     captions = {f"{name}.txt": text.encode() for name, text in captions_from_taxon(taxon(1)).items()}
 
     def sample(key: str, number: int) -> dict[str, bytes]:
@@ -116,7 +115,7 @@ def test_a_sample_that_is_removed_takes_none_of_its_key_with_it(tmp_path):
     source = tar_of(tmp_path / "a.tar", samples)
     evaluation = evaluation_of(tmp_path / "evaluation", {"test.jpg": jpeg(photograph(70))})
     build(source, tmp_path / "out", leakage=(str(evaluation),))
-    decisions = [(line["key"], line["decision"]) for line in catalogue(tmp_path / "out")]
+    decisions = [(line["key"], line["decision"]) for line in catalog(tmp_path / "out")]
     assert decisions == [
         ("k", "leakage"),
         ("m", "kept"),
@@ -126,7 +125,7 @@ def test_a_sample_that_is_removed_takes_none_of_its_key_with_it(tmp_path):
     ]
 
 
-def test_the_size_of_a_jpeg_that_one_reader_refuses(tmp_path):
+def test_cmyk_jpeg_has_a_size_and_is_built(tmp_path):
     stream = io.BytesIO()
     Image.fromarray(photograph(3)).convert("CMYK").save(stream, "JPEG", subsampling=2)
     assert image_size(stream.getvalue()) == (160, 120)
@@ -137,15 +136,15 @@ def test_the_size_of_a_jpeg_that_one_reader_refuses(tmp_path):
     assert result["counts"] == {"kept": 3}
 
 
-def test_labels_without_a_key_are_left_out(tmp_path):
+def test_labels_without_a_key_are_skipped(tmp_path):
     source = make_folder(tmp_path / "photos", 2)
     table = pa.table({"filepath": ["photo-000.jpg", None], "genus": ["Quercus", "Fagus"]})
     pq.write_table(table, tmp_path / "labels.parquet")
     build(source, tmp_path / "out", metadata=str(tmp_path / "labels.parquet"))
-    assert [line["genus"] for line in catalogue(tmp_path / "out")] == ["Quercus", taxon(1).genus]
+    assert [line["genus"] for line in catalog(tmp_path / "out")] == ["Quercus", taxon(1).genus]
 
 
-def test_a_renamed_or_changed_source_is_another(tmp_path):
+def test_renamed_or_changed_source_is_refused(tmp_path):
     first, second = (make_folder(tmp_path / name, 2) for name in ("a", "b"))
     build(f"{first}::{second}", tmp_path / "out")
     before = contents(tmp_path / "out")

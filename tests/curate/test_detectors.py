@@ -1,4 +1,4 @@
-"""Detectors: the worked example on real photographs, and what is said of descriptions and models that do not fit."""
+"""Detectors: the worked example on photographs, invalid descriptions and models, and the image checks."""
 
 import pickle
 import sys
@@ -20,7 +20,7 @@ from bioclip_jax.pipeline.images import decode
 
 
 def write_detector(folder: Path, content: bytes, **entries) -> Path:
-    """A detector of a model with 64 x 64 pixels; entries are TOML as it is written."""
+    """Write a detector with a model of 64 x 64 pixels; entries are TOML values."""
     (folder / "model.onnx").write_bytes(content)
     lines = {"name": '"bright"', "model": '"model.onnx"', "size": "64", "threshold": "0.5"} | entries
     (folder / "bright.toml").write_text(
@@ -30,7 +30,7 @@ def write_detector(folder: Path, content: bytes, **entries) -> Path:
 
 
 def reducing_model(output: list, axes: list[int], shape=("n", 3, 64, 64), kind=TensorProto.FLOAT) -> bytes:
-    """A model that puts out its input's mean over some axes."""
+    """A model that returns its input's mean over some axes."""
     nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=axes, keepdims=0)]
     inputs = [helper.make_tensor_value_info("x", kind, list(shape))]
     graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", kind, output)])
@@ -44,15 +44,15 @@ def flat(*values: int) -> list[np.ndarray]:
 
 
 @pytest.mark.shared_data
-def test_the_worked_example_removes_labels_and_keeps_photographs(shared_data, tmp_path):
+def test_worked_example_removes_labels_and_keeps_photographs(shared_data, tmp_path):
     def photographs(split: str, step: int) -> list[np.ndarray]:
         files = sorted((shared_data / "produce" / split / "images").rglob("*.jpg"))[::step]
         return [decode(file.read_bytes()) for file in files]
 
     rng = np.random.default_rng(0)
-    learned = [draw_label(rng) for _ in range(80)]
+    training = [draw_label(rng) for _ in range(80)]
     unseen, kept = [draw_label(rng) for _ in range(60)], photographs("val", 3)
-    detector = load_detector(train_detector(tmp_path, learned, photographs("train", 20)))
+    detector = load_detector(train_detector(tmp_path, training, photographs("train", 20)))
     removed = detector.removes(detector.scores(unseen))
     wrong = detector.removes(detector.scores(kept))
     assert removed.mean() >= 0.95, f"only {removed.sum()} of {len(unseen)} labels are removed"
@@ -60,7 +60,7 @@ def test_the_worked_example_removes_labels_and_keeps_photographs(shared_data, tm
     assert detector.cause == "filter:label"
 
 
-def test_scores_are_the_models_whatever_the_size_and_number_of_the_images(tmp_path):
+def test_scores_equal_the_models_for_images_of_any_size_and_number(tmp_path):
     detector = load_detector(write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]), batch="2"))
     scores = detector.scores(flat(0, 51, 255) + [np.full((64, 64, 3), 102, np.uint8)])
     np.testing.assert_allclose(scores, [0, 0.2, 1, 0.4], atol=1e-6)
@@ -69,7 +69,7 @@ def test_scores_are_the_models_whatever_the_size_and_number_of_the_images(tmp_pa
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(detector)).scores(flat(51)), scores[1:2])
 
 
-def test_mean_std_activation_and_side_of_the_threshold(tmp_path):
+def test_normalization_activation_and_side_of_the_threshold(tmp_path):
     entries = {
         "mean": "[0.2, 0.2, 0.2]",
         "std": "[0.1, 0.1, 0.1]",
@@ -82,7 +82,7 @@ def test_mean_std_activation_and_side_of_the_threshold(tmp_path):
     assert detector.removes(scores).tolist() == [True, True, False]
 
 
-def test_a_column_by_number_by_softmax_and_the_highest(tmp_path):
+def test_output_columns_softmax_and_maximum(tmp_path):
     image = [np.broadcast_to(np.uint8([0, 102, 255]), (64, 64, 3))]
     for entries, expected in (
         ({}, 1.0),
@@ -94,7 +94,7 @@ def test_a_column_by_number_by_softmax_and_the_highest(tmp_path):
         assert detector.scores(image)[0] == pytest.approx(expected, abs=1e-6), entries
 
 
-def test_a_model_of_a_fixed_batch_and_channels_last(tmp_path):
+def test_model_with_a_fixed_batch_and_channels_last(tmp_path):
     model = reducing_model([4], [1, 2, 3], shape=(4, 64, 64, 3))
     detector = load_detector(write_detector(tmp_path, model, layout='"NHWC"', batch="100"))
     np.testing.assert_allclose(detector.scores(flat(*range(0, 250, 50))), np.arange(5) * 50 / 255, atol=1e-4)
@@ -119,7 +119,7 @@ def test_a_model_of_a_fixed_batch_and_channels_last(tmp_path):
         ({"name": "]"}, "not a TOML file"),
     ],
 )
-def test_a_description_that_does_not_fit_is_named(tmp_path, entries, message):
+def test_invalid_descriptions_are_reported(tmp_path, entries, message):
     path = write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]), **entries)
     with pytest.raises(UserError, match=message) as caught:
         load_detector(path)
@@ -138,18 +138,18 @@ def test_a_description_that_does_not_fit_is_named(tmp_path, entries, message):
         (reducing_model(["n", 3, 64], [3]), {}, r'output y is \[2, 3, 64\]; it has no column -1, try "max"'),
     ],
 )
-def test_an_output_that_does_not_fit_is_named(tmp_path, model, entries, message):
+def test_unsuitable_outputs_are_reported(tmp_path, model, entries, message):
     detector = load_detector(write_detector(tmp_path, model, **entries))
     with pytest.raises(UserError, match=message):
         detector.scores(flat(1, 2))
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_missing_detector_is_reported(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         load_detector(tmp_path / "none.toml")
 
 
-def test_a_missing_package_is_named(tmp_path, monkeypatch):
+def test_missing_onnxruntime_is_reported(tmp_path, monkeypatch):
     path = write_detector(tmp_path, reducing_model(["n"], [1, 2, 3]))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(
@@ -158,13 +158,13 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         load_detector(path)
 
 
-def test_the_models_input_must_be_one_of_floats(tmp_path):
+def test_input_of_another_type_is_reported(tmp_path):
     path = write_detector(tmp_path, reducing_model(["n"], [1, 2, 3], kind=TensorProto.DOUBLE))
     with pytest.raises(UserError, match=r"its inputs are x tensor\(double\); a detector has one, of floats"):
         load_detector(path)
 
 
-def test_the_documented_example_is_the_one_that_is_tested():
+def test_documented_example_is_the_tested_one():
     indented = [line for line in detectors.__doc__.splitlines() if line.startswith("    ")]
     documented = tomllib.loads(textwrap.dedent("\n".join(indented)))
     assert tomllib.loads(TOML).items() <= documented.items()
@@ -174,8 +174,8 @@ def test_the_documented_example_is_the_one_that_is_tested():
 RNG = np.random.default_rng(0)
 
 
-def noisy(light: np.ndarray | float, deviation: float, height: int = 300, width: int = 400) -> np.ndarray:
-    values = np.zeros((height, width, 3)) + light
+def noisy(level: np.ndarray | float, deviation: float, height: int = 300, width: int = 400) -> np.ndarray:
+    values = np.zeros((height, width, 3)) + level
     return np.clip(values + RNG.normal(0, deviation, values.shape), 0, 255).astype(np.uint8)
 
 
@@ -188,9 +188,7 @@ BLANK = {
     "white page": noisy(254, 1),
     "covered lens": noisy(3, 4),
     "covered lens, high sensitivity": noisy(8, 10),
-    "paper that darkens to its corners": noisy(
-        240 - 8 * np.hypot(*np.mgrid[-1:1:300j, -1:1:400j])[..., None], 2
-    ),
+    "paper darker in the corners": noisy(240 - 8 * np.hypot(*np.mgrid[-1:1:300j, -1:1:400j])[..., None], 2),
 }
 SOUND = {
     "a small insect on white": specimen(10),
@@ -210,18 +208,18 @@ def test_pictures_of_nothing_are_uniform(name):
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_pictures_of_something_are_not(name):
+def test_pictures_with_content_are_kept(name):
     assert ImageChecks()(SOUND[name], 800, 600) is None, field_range(SOUND[name])
 
 
-def test_the_size_that_counts_is_the_stored_one():
+def test_size_check_uses_the_stored_size():
     assert ImageChecks(min_side=32)(SOUND["sky"], 31, 400) == ("tiny", "31 x 400 pixels")
     assert ImageChecks(min_side=32)(SOUND["sky"][:8, :8], 32, 32) != ("tiny", "32 x 32 pixels")
     assert ImageChecks(min_side=0, min_range=0)(SOUND["sky"], 1, 1) is None
 
 
 @pytest.mark.shared_data
-def test_no_photograph_is_removed(shared_data):
+def test_photographs_pass_the_checks(shared_data):
     files = sorted((shared_data / "produce").glob("*/images/**/*.jpg"))[::4]
     for file in files:
         pixels = decode(file.read_bytes(), 64)

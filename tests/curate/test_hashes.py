@@ -1,4 +1,4 @@
-"""Perceptual hashes: how near copies of real photographs are to them, and how far everything else."""
+"""Perceptual hashes: distances of copies of real photographs, and of different photographs."""
 
 import hashlib
 import sys
@@ -16,7 +16,7 @@ from bioclip_jax.pipeline.images import decode
 
 @pytest.fixture(scope="module")
 def photographs(shared_data) -> list[np.ndarray]:
-    """Every thirteenth of the 1,972."""
+    """Every thirteenth of the 1,972 photographs."""
     files = sorted((shared_data / "produce").glob("*/images/**/*.jpg"))[::13]
     return [decode(file.read_bytes()) for file in files]
 
@@ -30,7 +30,7 @@ def test_content_hash_is_blake2b():
     assert len(content_hash(b"x")) == 32 and content_hash(b"x") != content_hash(b"y")
 
 
-# The shares that all 1,972 photographs gave, less what 152 of them may differ by.
+# Recall over all 1,972 photographs, with a margin for the 152 tested.
 @pytest.mark.shared_data
 @pytest.mark.parametrize(
     ("copy", "least", "most"),
@@ -44,12 +44,12 @@ def test_content_hash_is_blake2b():
         ("mirrored", 0, 0),
     ],
 )
-def test_copies_of_photographs_are_found_as_stated(photographs, copy, least, most):
+def test_recall_of_copies_of_photographs(photographs, copy, least, most):
     rng = np.random.default_rng(0)
     pairs = [(pdq(pixels)[0], pdq(COPIES[copy](pixels, rng))[0]) for pixels in photographs]
     distances = np.array([bits_apart(*pair) for pair in pairs])
-    found = (distances <= DISTANCE).mean()
-    assert least <= found <= most, f"{found:.1%} of copies {copy} are found; distances {np.sort(distances)}"
+    recall = (distances <= DISTANCE).mean()
+    assert least <= recall <= most, f"{recall:.1%} of copies {copy} match; distances {np.sort(distances)}"
 
 
 @pytest.mark.shared_data
@@ -62,7 +62,7 @@ def test_different_photographs_are_far_apart(photographs):
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("copy", ["cropped by 2 %", "cropped by 5 %", "mirrored"])
-def test_variants_find_cropped_and_mirrored_copies_and_nothing_else(photographs, copy):
+def test_variants_match_cropped_and_mirrored_copies_only(photographs, copy):
     rng = np.random.default_rng(0)
     some = photographs[::12]
     variants = np.stack([pdq_variants(pixels)[0] for pixels in some])
@@ -74,11 +74,11 @@ def test_variants_find_cropped_and_mirrored_copies_and_nothing_else(photographs,
     known = {id(pixels) for pixels in some}
     others = others[[id(pixels) not in known for pixels in photographs[1::3]]]
     index, _ = nearest_within(others, variants.reshape(-1, 32))
-    assert (index < 0).all(), f"{(index >= 0).sum()} of {len(others)} other photographs are taken for copies"
+    assert (index < 0).all(), f"{(index >= 0).sum()} of {len(others)} other photographs match"
 
 
 @pytest.mark.shared_data
-def test_the_scale_at_which_a_jpeg_is_decoded_hardly_matters(photographs):
+def test_reduced_decoding_hardly_changes_the_hash(photographs):
     for pixels in photographs[::30]:
         large = np.repeat(np.repeat(pixels, 4, axis=0), 4, axis=1)
         stored = simplejpeg.encode_jpeg(large, 90)
@@ -87,13 +87,13 @@ def test_the_scale_at_which_a_jpeg_is_decoded_hardly_matters(photographs):
         assert bits_apart(pdq(decode(stored))[0], pdq(reduced)[0]) <= 4
 
 
-def test_a_picture_of_nothing_has_no_quality():
+def test_uniform_picture_has_quality_zero():
     for shape in ((1, 1, 3), (300, 2, 3), (64, 64, 3), (500, 400, 3)):
         bits, quality = pdq(np.full(shape, 200, np.uint8))
         assert (bits.dtype, bits.shape, quality) == (np.uint8, (32,), 0)
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_missing_pdqhash_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "pdqhash", None)
     with pytest.raises(UserError, match=r"needs pdqhash; install it: pip install 'bioclip-jax\[curate\]'"):
         pdq(np.zeros((64, 64, 3), np.uint8))

@@ -1,4 +1,4 @@
-"""What shards stats counts, on samples whose counts are known."""
+"""Statistics of shards on samples with known counts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from build_inputs import encoded, jpeg, make_folder, photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.build.build import build_shards
-from bioclip_jax.curate.build.settings import BuildSettings
+from bioclip_jax.curate.build import BuildSettings, build_shards
+from bioclip_jax.curate.stats import print_stats, shard_stats
 from bioclip_jax.curate.stats.abundance import gini, long_tail, quantiles
 from bioclip_jax.curate.stats.counts import SampleCounts, TaxonCounts, count_range, image_header
-from bioclip_jax.curate.stats.stats import shard_stats
-from bioclip_jax.curate.stats.table import print_stats
 from bioclip_jax.curate.stats.tree import MAX_CHILDREN, OTHERS, pruned_tree
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
@@ -35,7 +33,7 @@ APPLE = Taxon(
     "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
 )
 PEAR = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Pyrus", "communis")
-# A genus whose order nobody has said, and a family with nothing below it.
+# A genus without an order, and a family without lower ranks.
 GAP = Taxon("Animalia", "Chordata", "Aves", "", "Turdidae", "Turdus")
 FAMILY = Taxon("Animalia", "Chordata", "Aves", "Passeriformes", "Corvidae")
 
@@ -63,7 +61,7 @@ def write_members(path: Path, files: dict[str, bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two shards: eight apples, two pears, a bird without an order, one known to its family, three bad images."""
+    """Two shards: eight apples, two pears, two birds with incomplete ranks, three bad images."""
     folder = tmp_path_factory.mktemp("known")
     big = photograph(1, 320, 200)
     images = [jpeg(photograph(number)) for number in range(8)]
@@ -140,8 +138,8 @@ def test_caption_coverage_and_lengths(known: Path):
     assert "txt" not in captions["tokens"]
 
 
-def test_shards_that_lack_captions_and_a_long_one(tmp_path: Path):
-    # As the published builder writes them, without the types that need a common name.
+def test_missing_captions_and_one_over_the_context_length(tmp_path: Path):
+    # As the published builder writes shards, without the types that need a common name.
     files = {}
     for key in ("a", "b"):
         sample = {"jpg": jpeg(photograph(3)), "sci.txt": b"a photo of Malus domestica.", "com.txt": b" \n"}
@@ -159,23 +157,23 @@ def test_shards_that_lack_captions_and_a_long_one(tmp_path: Path):
     assert result["taxa"]["samples"] == 0 and result["long_tail"]["gini"] is None
 
 
-def test_processes_change_nothing(known: Path, tmp_path: Path):
+def test_statistics_are_independent_of_processes(known: Path, tmp_path: Path):
     alone, shared = tmp_path / "alone.html", tmp_path / "shared.html"
     one = shard_stats(known, report=alone, processes=0, seed=3)
     two = shard_stats(known, report=shared, processes=2, seed=3)
-    # Down to the order of names.
+    # Including the order of names.
     assert json.dumps(one | {"report": None}) == json.dumps(two | {"report": None})
     assert alone.read_text() == shared.read_text()
 
 
-def test_labelled_folder_has_no_stored_captions(tmp_path: Path):
+def test_labeled_folder_has_no_stored_captions(tmp_path: Path):
     result = shard_stats(make_folder(tmp_path / "photos", 6))
     assert not result["captions"]["stored"]
     assert result["shards"] == {"count": None, "bytes": None, "skipped": []}
     assert result["sources"] == {"photos": {"samples": 6, "removed": 0}}
 
 
-def test_bad_shard_is_left_out_and_named(known: Path, tmp_path: Path):
+def test_bad_shard_is_skipped_and_listed(known: Path, tmp_path: Path):
     (tmp_path / "a.tar").write_bytes((known / "shard-00000.tar").read_bytes())
     (tmp_path / "b.tar").write_bytes(b"no tar at all" * 100)
     result = shard_stats(tmp_path)
@@ -184,7 +182,7 @@ def test_bad_shard_is_left_out_and_named(known: Path, tmp_path: Path):
     assert result["shards"]["skipped"] == [str(tmp_path / "b.tar")]
 
 
-def test_built_folder_tells_of_removals(tmp_path: Path):
+def test_catalog_of_a_build_gives_decisions(tmp_path: Path):
     photos = make_folder(tmp_path / "photos", 9)
     (photos / "photo-004.jpg").write_bytes((photos / "photo-003.jpg").read_bytes())
     (photos / "photo-005.jpg").write_bytes(b"")
@@ -195,7 +193,7 @@ def test_built_folder_tells_of_removals(tmp_path: Path):
     assert result["sources"] == {"photos": {"samples": 7, "removed": 2}}
 
 
-def test_foreign_or_damaged_catalogue_is_named(known: Path, tmp_path: Path):
+def test_foreign_or_damaged_catalog_is_refused(known: Path, tmp_path: Path):
     (tmp_path / "a.tar").write_bytes((known / "shard-00000.tar").read_bytes())
     pq.write_table(pa.table({"x": [1]}), tmp_path / "catalogue.parquet")
     with pytest.raises(UserError, match="catalogue.parquet is not a build.s catalog.*no column source"):
@@ -214,12 +212,12 @@ def test_foreign_or_damaged_catalogue_is_named(known: Path, tmp_path: Path):
         (".", None, "holds no tars"),
     ],
 )
-def test_mistakes_are_told(tmp_path: Path, location: str, report: str | None, message: str):
+def test_invalid_arguments_are_refused(tmp_path: Path, location: str, report: str | None, message: str):
     with pytest.raises(UserError, match=message):
         shard_stats(tmp_path / location, report=report and tmp_path / report)
 
 
-def test_workers_do_without_jax(known: Path):
+def test_workers_do_not_import_jax(known: Path):
     program = (
         "import sys; from bioclip_jax.curate.stats.stats import count_range, open_source; "
         f"count_range(open_source({str(known)!r}), (0, 0, 3)); print('jax' in sys.modules)"
@@ -228,7 +226,7 @@ def test_workers_do_without_jax(known: Path):
     assert run.stdout.strip() == "False"
 
 
-def test_table_for_people(known: Path):
+def test_printed_tables(known: Path):
     result = shard_stats(known) | {"decisions": {"kept": 15, "filter:[b]faces[/b]": 4}}
     stream = io.StringIO()
     print_stats(result, stream)
@@ -243,7 +241,7 @@ def test_table_for_people(known: Path):
         assert expected in text, f"{expected!r} is not in:\n{text}"
 
 
-def test_names_do_not_steer_a_terminal(tmp_path: Path):
+def test_printed_names_cannot_control_the_terminal(tmp_path: Path):
     tag = b"a photo of kingdom Plan\x1b]0;mine\x07tae."
     metadata = json.dumps({"source": "half \ud800 \x1b[2J"}).encode()
     write_members(
@@ -269,14 +267,14 @@ abundances = st.lists(st.integers(1, 5000), min_size=1, max_size=60)
 
 
 @given(abundances)
-def test_gini_is_the_mean_difference(counts: list[int]):
+def test_gini_equals_the_mean_difference(counts: list[int]):
     values = np.array(counts)
     differences = np.abs(values[:, None] - values[None, :]).mean()
     assert gini(values) == pytest.approx(differences / (2 * values.mean()), abs=1e-9)
 
 
 @given(abundances)
-def test_long_tail_holds_every_species_and_image(counts: list[int]):
+def test_long_tail_counts_all_species_and_images(counts: list[int]):
     tail = long_tail(np.sort(np.array(counts, np.int64))[::-1])
     assert sum(row["species"] for row in tail["histogram"]) == len(counts)
     assert sum(row["images"] for row in tail["histogram"]) == sum(counts)
@@ -286,12 +284,12 @@ def test_long_tail_holds_every_species_and_image(counts: list[int]):
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=80))
-def test_quantiles_are_those_of_the_values(values: list[int]):
+def test_quantiles_equal_numpys(values: list[int]):
     counts = {value: values.count(value) for value in values}
-    found = quantiles(counts)
+    result = quantiles(counts)
     expected = np.quantile(values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1], method="inverted_cdf")
-    assert [found[name] for name in ("min", "p5", "p25", "median", "p75", "p95", "max")] == expected.tolist()
-    assert found["mean"] == pytest.approx(np.mean(values))
+    assert [result[name] for name in ("min", "p5", "p25", "median", "p75", "p95", "max")] == expected.tolist()
+    assert result["mean"] == pytest.approx(np.mean(values))
 
 
 MAGIC = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"II*\0", b"BM"]
@@ -320,7 +318,7 @@ lineages = st.tuples(*[names] * 7).filter(any)
 
 @settings(max_examples=50)
 @given(st.dictionaries(lineages, st.integers(1, 50), min_size=1, max_size=60), st.integers(0, 9))
-def test_tree_adds_up(counts: dict, without: int):
+def test_children_of_the_tree_add_up(counts: dict, without: int):
     tree = pruned_tree({lineage: TaxonCounts(images) for lineage, images in counts.items()}, without)
     assert tree["i"] == sum(counts.values()) + without
     check_sums(tree)
@@ -352,10 +350,10 @@ def check_sums(node: dict) -> None:
 
 @settings(max_examples=15)
 @given(st.lists(st.integers(0, 15), max_size=4))
-def test_ranges_add_up(known: Path, cuts: list[int]):
+def test_counts_of_ranges_add_up(known: Path, cuts: list[int]):
     source = open_source(known)
     edges = sorted({0, 15, *cuts})
-    tally = SampleCounts()
+    counts = SampleCounts()
     for first, end in reversed(list(zip(edges, edges[1:]))):
-        tally.add(count_range(source, (5, first, end)))
-    assert tally == count_range(source, (5, 0, 15))
+        counts.add(count_range(source, (5, first, end)))
+    assert counts == count_range(source, (5, 0, 15))

@@ -16,8 +16,8 @@ import pytest
 from build_inputs import jpeg, photograph
 from PIL import Image
 
+from bioclip_jax.curate.stats import shard_stats
 from bioclip_jax.curate.stats.charts import rank_abundance, size_grid, size_histogram
-from bioclip_jax.curate.stats.stats import shard_stats
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.html import number
 from bioclip_jax.pipeline.sources import Sample
@@ -38,7 +38,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """Statistics and report of 748 samples of 72 species in three kingdoms, some with markup in their names."""
+    """Statistics and report of 748 samples of 72 species, some with markup in their names."""
     # The folder's name is data too, but cannot contain a slash.
     folder = tmp_path_factory.mktemp("page") / "shards & <b>more"
     folder.mkdir()
@@ -219,16 +219,16 @@ def test_page_in_a_browser(result: dict):
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for width, scheme in ((390, "dark"), (1280, "light")):
-            messages: list[str] = []
+            errors: list[str] = []
             requests: list[str] = []
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
             view = context.new_page()
-            view.on("console", lambda message: messages.append(message.text))
-            view.on("pageerror", lambda error: messages.append(str(error)))
-            view.on("request", lambda request: requests.append(request.url))
+            view.on("console", lambda message, errors=errors: errors.append(message.text))
+            view.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+            view.on("request", lambda request, requests=requests: requests.append(request.url))
             view.goto(Path(result["report"]).as_uri())
             use_page(view, result, width)
-            assert not messages, messages
+            assert not errors, errors
             assert [url for url in requests if not url.startswith("data:")] == [
                 Path(result["report"]).as_uri()
             ]

@@ -1,4 +1,4 @@
-"""The tars that are written: tarfile's headers, ten captions, nothing that changes, and nothing half."""
+"""Tar writer: headers as tarfile's, ten captions, reproducible bytes, atomic files; keys and chunks."""
 
 import json
 import re
@@ -26,13 +26,13 @@ names = names.filter(lambda name: name and not name.endswith("/"))
 @given(names, st.integers(0, 8**12))
 @example("a" * 100, 8**11 - 1)
 @example("a" * 101, 8**11)
-def test_headers_are_those_of_tarfile(name, size):
+def test_headers_equal_those_of_tarfile(name, size):
     member = tarfile.TarInfo(name)
     member.size = size
     assert _header(name, size) == member.tobuf(tarfile.PAX_FORMAT)
 
 
-def test_a_shard_reads_back_everywhere(tmp_path):
+def test_shard_reads_back_with_tarfile_and_open_source(tmp_path):
     long = "k" * 190
     samples = [
         Sample("first", jpeg(photograph(1)), {}, taxon(1)),
@@ -61,18 +61,18 @@ def test_a_shard_reads_back_everywhere(tmp_path):
     assert [each.name for each in members] == expected
     source = open_source(tmp_path / "a.tar")
     for number, sample in enumerate(samples):
-        found = source[number]
-        assert (found.key, found.image, found.metadata) == (sample.key, sample.image, sample.metadata)
+        loaded = source[number]
+        assert (loaded.key, loaded.image, loaded.metadata) == (sample.key, sample.image, sample.metadata)
     assert source[0].taxon == taxon(1) and source[2].captions["txt"] == "a dog on a sofa"
 
 
-def test_metadata_that_is_not_a_number_is_null(tmp_path):
+def test_metadata_that_is_not_a_number_becomes_null(tmp_path):
     metadata = {"depth": float("nan"), "height": float("inf"), "n": 2}
     with TarShardWriter(tmp_path / "a.tar") as writer:
         writer.write(Sample("first", jpeg(photograph(1)), {}, taxon(1), metadata))
     with tarfile.open(tmp_path / "a.tar") as tar:
         content = tar.extractfile("first.json").read()
-    # Python's own reader takes NaN, which no other does.
+    # Only Python's own reader accepts NaN.
     assert json.loads(content, parse_constant=lambda word: pytest.fail(word)) == {
         "depth": None,
         "height": None,
@@ -81,7 +81,7 @@ def test_metadata_that_is_not_a_number_is_null(tmp_path):
     assert open_source(tmp_path / "a.tar")[0].metadata == {"n": 2}
 
 
-def test_a_shard_that_fails_leaves_nothing(tmp_path):
+def test_failed_shard_leaves_no_file(tmp_path):
     with pytest.raises(MissingCaption), TarShardWriter(tmp_path / "a.tar") as writer:
         writer.write(Sample("first", jpeg(photograph(1)), {}, taxon(1)))
         assert not (tmp_path / "a.tar").exists()
@@ -90,13 +90,13 @@ def test_a_shard_that_fails_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF"])
-def test_kinds_of_images_are_told_from_their_bytes(kind):
+def test_image_extensions_follow_the_bytes(kind):
     extensions = {"JPEG": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
     assert image_kind(encoded(photograph(1), kind)) == extensions.get(kind, kind.lower())
 
 
 @given(st.text())
-def test_keys_become_safe_and_stay_what_they_are_once_safe(text):
+def test_shard_keys_are_safe_and_safe_keys_unchanged(text):
     key = shard_key(text)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", key) and shard_key(key) == key
     same = re.fullmatch(r"[A-Za-z0-9_-]{1,80}", text) is not None
@@ -104,7 +104,7 @@ def test_keys_become_safe_and_stay_what_they_are_once_safe(text):
 
 
 class Sized:
-    """A source of so many samples, perhaps in row groups."""
+    """A source with a length and optional row groups, without samples."""
 
     def __init__(self, sizes: list[int], grouped: bool):
         self._count = sum(sizes)
@@ -116,7 +116,7 @@ class Sized:
 
 
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=60), st.booleans())
-def test_chunks_cover_a_source_once_and_keep_row_groups_together(sizes, grouped):
+def test_chunks_partition_a_source_and_keep_row_groups_together(sizes, grouped):
     starts = chunk_starts(Sized(sizes, grouped))
     assert starts[0] == 0 and starts[-1] == sum(sizes)
     assert (np.diff(starts) > 0).all() and np.diff(starts).max() <= 10_000
@@ -124,4 +124,4 @@ def test_chunks_cover_a_source_once_and_keep_row_groups_together(sizes, grouped)
         bounds = np.cumsum([0, *sizes])
         for start, size in zip(bounds, sizes):
             inside = ((starts > start) & (starts < start + size)).sum()
-            assert inside <= size // 10_000, f"a row group of {size} is cut into {inside + 1} chunks"
+            assert inside <= size // 10_000, f"a row group of {size} is split into {inside + 1} chunks"

@@ -1,4 +1,4 @@
-"""Shards verified and repaired: everything bad is found, counted and survived, and nothing is written outside."""
+"""Verification and repair: all defects are reported and counted, and nothing is written elsewhere."""
 
 import csv
 import io
@@ -34,33 +34,34 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 
 def listing(folder: Path) -> dict[str, tuple]:
-    """Everything under a folder: what it is, and its size and time."""
-    found = {}
+    """Mode, size and time of everything below a folder."""
+    status_of = {}
     for path in [folder, *folder.rglob("*")]:
         status = path.lstat()
         changed = status.st_mtime_ns if not path.is_dir() else None
-        found[str(path.relative_to(folder))] = (status.st_mode, status.st_size if changed else None, changed)
-    return found
+        size = status.st_size if changed else None
+        status_of[str(path.relative_to(folder))] = (status.st_mode, size, changed)
+    return status_of
 
 
-def test_everything_bad_is_found_and_counted_exactly(tmp_path):
+def test_all_defects_are_reported_and_counted(tmp_path):
     folder = make_bad_folder(tmp_path)
     before = listing(tmp_path)
-    result = verify_shards(folder, report=tmp_path / "report.csv", processes=1)
+    result = verify_shards(folder, report=tmp_path / "report.csv", processes=0)
     after = listing(tmp_path)
-    assert after.pop("report.csv") and after == before, "verify wrote something beside its report"
+    assert after.pop("report.csv") and after == before, "verify wrote more than its report"
 
     shards = bad_shards()
     with (tmp_path / "report.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    found = {name: Counter() for name in {*shards, *OTHERS}}
+    reported = {name: Counter() for name in {*shards, *OTHERS}}
     for row in rows:
-        found[row["shard"]][row["kind"]] += int(row["count"])
+        reported[row["shard"]][row["kind"]] += int(row["count"])
         assert row["severity"] == ("error" if row["kind"] in ERRORS else "note") and row["message"], row
     for name, bad in shards.items():
-        assert found[name] == Counter(bad.errors | bad.notes), name
+        assert reported[name] == Counter(bad.errors | bad.notes), name
     for name, kinds in OTHERS.items():
-        assert found[name] == Counter(kinds), name
+        assert reported[name] == Counter(kinds), name
 
     expected = Counter()
     for kinds in [*(bad.errors | bad.notes for bad in shards.values()), *OTHERS.values()]:
@@ -72,8 +73,7 @@ def test_everything_bad_is_found_and_counted_exactly(tmp_path):
     assert result["shards"] == len(shards)
     assert result["samples"] == sum(bad.samples for bad in shards.values())
     assert result["sound"] == sum(bad.sound for bad in shards.values())
-    # Every kind of error that a folder of tars can have is in this one, but for what needs 256 MB or a bad
-    # disk.
+    # The folder has every kind of error of tars, except those that need 256 MB or a failing disk.
     assert set(ERRORS) - set(expected) == {
         "unreadable_file",
         "not_an_array_record",
@@ -84,11 +84,11 @@ def test_everything_bad_is_found_and_counted_exactly(tmp_path):
     json.dumps(result)
 
 
-def test_repaired_shards_are_clean_and_nothing_else_is_written(tmp_path, capsys):
+def test_repaired_shards_are_sound_and_nothing_else_is_written(tmp_path, capsys):
     folder = make_bad_folder(tmp_path)
     before = listing(tmp_path)
     repaired = tmp_path / "clean"
-    result = verify_shards(folder, repair=repaired, processes=1)
+    result = verify_shards(folder, repair=repaired, processes=0)
     after = listing(tmp_path)
     written = {name for name in after if name not in before}
     assert {name: after[name] for name in before} == before
@@ -102,7 +102,7 @@ def test_repaired_shards_are_clean_and_nothing_else_is_written(tmp_path, capsys)
     print_report(result)
     assert f"{sum(sound.values())} samples written to" in capsys.readouterr().err
 
-    again = verify_shards(repaired, report=tmp_path / "again.json", processes=1)
+    again = verify_shards(repaired, report=tmp_path / "again.json", processes=0)
     assert again["errors"] == 0, json.loads((tmp_path / "again.json").read_text())
     assert set(again["note_counts"]) <= set(NOTES) | {"png", "webp", "gif", "tiff"}
     assert "wrong_extension" not in again["note_counts"] and "caption_missing" not in again["note_counts"]
@@ -110,13 +110,13 @@ def test_repaired_shards_are_clean_and_nothing_else_is_written(tmp_path, capsys)
     assert json.loads((repaired / "sizes.json").read_text()) == sound
 
     source = open_source(repaired)
-    samples = {found.key: found for found in (source[number] for number in range(len(source)))}
+    samples = {loaded.key: loaded for loaded in (source[number] for number in range(len(source)))}
     assert not any(unsafe(key) for key in samples)
     assert {"s0", "s1", "s300", "a folder/fine é", safe_key("../escaped"), safe_key("/tmp/absolute")} <= set(
         samples
     )
     assert samples["s300"].image, "the copy of s300 without an image was kept"
-    # What was no UTF-8, empty or missing is made from the other captions.
+    # Invalid, empty and missing captions are rebuilt from the others.
     assert samples["s400"].captions["common_name"] == "finch 400"
     assert samples["s401"].captions == captions_from_taxon(taxon(401))
     assert samples["s402"].captions["taxon_com"].endswith("Geospiza sp402 with common name Geospiza sp402.")
@@ -128,7 +128,7 @@ def test_repaired_shards_are_clean_and_nothing_else_is_written(tmp_path, capsys)
         assert (tmp_path / "twice" / name).read_bytes() == (repaired / name).read_bytes(), f"{name} differs"
 
 
-def test_training_goes_over_the_bad_folder(tmp_path):
+def test_training_skips_what_verify_reports(tmp_path):
     folder = make_bad_folder(tmp_path)
     outside = listing(tmp_path / "outside")
     source = open_source(folder, bad_shards="skip")
@@ -138,11 +138,11 @@ def test_training_goes_over_the_bad_folder(tmp_path):
     bad = sum(next(batches)["bad"] for _ in range(8))
     batches.close()
     for cause in ("no_image", "no_caption", "not_an_image", "truncated", "too_large"):
-        assert bad[CAUSES.index(cause)], f"no sample was left out as {cause}: {dict(zip(CAUSES, bad))}"
+        assert bad[CAUSES.index(cause)], f"no sample was skipped as {cause}: {dict(zip(CAUSES, bad))}"
     assert listing(tmp_path / "outside") == outside
 
 
-def test_workers_import_neither_jax_nor_tensorflow():
+def test_verify_imports_neither_jax_nor_tensorflow():
     code = "import bioclip_jax.curate.verify, sys; print(*{'jax', 'tensorflow', 'torch'} & set(sys.modules))"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout.strip() == ""
@@ -154,7 +154,7 @@ def test_real_shards_are_sound(shared_data):
     assert (result["samples"], result["sound"], result["errors"], result["notes"]) == (196, 196, 0, 0), result
 
 
-def test_records(tmp_path):
+def test_array_records_are_verified_and_repaired(tmp_path):
     good = [
         Sample(f"k{n}", dict(sample(n))[f"s{n}.jpg"], captions_from_taxon(taxon(n)), taxon(n), {"n": n})
         for n in range(4)
@@ -167,7 +167,7 @@ def test_records(tmp_path):
         writer.write(Sample("none", b"", good[0].captions))
         writer._writer.write(b"\x81\xa3key\xa1k")
     (tmp_path / "b.array_record").write_bytes(b"no record")
-    result = verify_shards(tmp_path, repair=tmp_path.with_name(tmp_path.name + "-clean"), processes=1)
+    result = verify_shards(tmp_path, repair=tmp_path.with_name(tmp_path.name + "-clean"), processes=0)
     assert result["error_counts"] == {
         "not_an_array_record": 1,
         "damaged_record": 1,
@@ -187,8 +187,8 @@ def test_records(tmp_path):
     assert verify_shards(result["repaired"]["output"])["errors"] == 0
 
 
-def test_one_sample_is_in_memory_at_a_time(tmp_path, monkeypatch):
-    """A sparse member of 20 GB is told by its size, and passed over."""
+def test_oversized_members_are_not_read(tmp_path, monkeypatch):
+    """A sparse member of 20 GB is skipped by its size."""
     monkeypatch.setattr("bioclip_jax.curate.verify.raw_samples.LARGEST_TEXT", 100)
     huge = tarfile.TarInfo("huge.jpg")
     huge.size = 20 << 30
@@ -198,11 +198,11 @@ def test_one_sample_is_in_memory_at_a_time(tmp_path, monkeypatch):
         file.write(tar(*sample(0), ("s0.json", b'{"a": "' + b"b" * 100 + b'"}'), *sample(1)))
     result = verify_shards(tmp_path)
     assert result["error_counts"] == {"member_too_large": 2 + 2 * 2}
-    # Captions of more than 100 bytes are made from the shorter ones.
+    # Captions of more than 100 bytes are rebuilt from the shorter ones.
     assert (result["samples"], result["sound"]) == (3, 2)
 
 
-def test_mistakes_of_the_caller(tmp_path):
+def test_invalid_arguments_are_refused(tmp_path):
     shards = tmp_path / "shards"
     shards.mkdir()
     with pytest.raises(UserError, match="holds no shards"):
@@ -230,7 +230,7 @@ def test_mistakes_of_the_caller(tmp_path):
         verify_shards(shards, processes=-1)
     with pytest.raises(UserError, match="no sample is sound"):
         verify_shards(shards, repair=tmp_path / "clean", report=tmp_path / "report.json")
-    assert sorted(os.listdir(tmp_path)) == ["full", "shards"], "something half-written was left"
+    assert sorted(os.listdir(tmp_path)) == ["full", "shards"], "a partial file was left"
     assert verify_shards(f"{shards}/b*.tar")["error_counts"] == {"no_image": 1}
 
 
@@ -239,33 +239,33 @@ SMALL = tar(*sample(0), *sample(1, "a folder/" + "x" * 120, captions=("sci", "co
 
 @settings(max_examples=150)
 @given(st.data())
-def test_no_damage_crashes_it(tmp_path_factory, data):
+def test_verify_survives_any_damage(tmp_path_factory, data):
     content = bytearray(SMALL)
-    how = data.draw(st.sampled_from(["flip", "cut", "random", "overwrite"]))
-    if how == "cut":
+    kind = data.draw(st.sampled_from(["flip", "cut", "random", "overwrite"]))
+    if kind == "cut":
         content = content[: data.draw(st.integers(0, len(content)))]
-    elif how == "random":
+    elif kind == "random":
         content = data.draw(st.binary(max_size=3000))
     else:
-        # Headers are where a tar hurts: half of the damage goes there.
+        # Half of the damage goes to headers, the sensitive part of a tar.
         headers = [member.offset for member in tarfile.open(fileobj=io.BytesIO(SMALL))]
-        places = st.one_of(
+        positions = st.one_of(
             st.integers(0, len(content) - 40),
             st.builds(int.__add__, st.sampled_from(headers), st.integers(0, 470)),
         )
-        for place in data.draw(st.lists(places, min_size=1, max_size=5)):
-            if how == "flip":
-                content[place] ^= 1 << data.draw(st.integers(0, 7))
+        for position in data.draw(st.lists(positions, min_size=1, max_size=5)):
+            if kind == "flip":
+                content[position] ^= 1 << data.draw(st.integers(0, 7))
             else:
                 damage = data.draw(st.binary(min_size=1, max_size=40))
-                content[place : place + len(damage)] = damage
+                content[position : position + len(damage)] = damage
     path = tmp_path_factory.mktemp("damage") / "a.tar"
     path.write_bytes(content)
     result = check_shard(Shard(path, "a.tar"))
     assert len(result.keys) == len(result.positions) == len(result.sound)
-    assert all(kind in ERRORS or kind in NOTES or kind in ("png", "gif") for kind in result.findings.counts)
-    if how == "cut" and len(content) <= len(SMALL.rstrip(b"\0")):
-        assert {"cut_off_tar", "empty_file"} & set(result.findings.counts), "a tar that is cut off went by"
+    assert all(name in ERRORS or name in NOTES or name in ("png", "gif") for name in result.findings.counts)
+    if kind == "cut" and len(content) <= len(SMALL.rstrip(b"\0")):
+        assert {"cut_off_tar", "empty_file"} & set(result.findings.counts), "a truncated tar was not reported"
 
 
 stems = st.text("abé/. -", min_size=1, max_size=110).filter(
@@ -280,13 +280,13 @@ stems = st.text("abé/. -", min_size=1, max_size=110).filter(
     ),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
 )
-def test_samples_are_those_that_training_reads(tmp_path_factory, names, format):
+def test_samples_are_indexed_as_in_training(tmp_path_factory, names, format):
     folder = tmp_path_factory.mktemp("same")
     (folder / "a.tar").write_bytes(
         tar(*((f"{stem}.{kind}", b"content") for stem, kind in names), format=format)
     )
     result = check_shard(Shard(folder / "a.tar", "a.tar"))
-    keys = [read_key(folder / "a.tar", int(place)) for place in result.positions]
+    keys = [read_key(folder / "a.tar", int(position)) for position in result.positions]
     if keys:
         source = open_source(folder)
         assert keys == [source[number].key for number in range(len(source))]
@@ -297,7 +297,7 @@ taxa = st.builds(Taxon, **{field.name: st.one_of(st.just(""), words) for field i
 
 
 @given(taxa.filter(lambda taxon: taxon.taxonomic_name), st.data())
-def test_captions_of_one_taxon_agree_and_of_two_do_not(taxon, data):
+def test_captions_of_one_taxon_agree_and_of_two_disagree(taxon, data):
     captions = captions_from_taxon(taxon)
     assert find_disagreement(captions) is None
     some = {
@@ -323,7 +323,7 @@ def test_captions_of_one_taxon_agree_and_of_two_do_not(taxon, data):
         ("Fabaceae", "Plantae Rosaceae", False),
     ],
 )
-def test_a_scientific_name_agrees_with_the_taxonomic_name_of_its_species(scientific, taxonomic, agree):
+def test_scientific_name_agrees_with_taxonomic_name(scientific, taxonomic, agree):
     captions = {"sci": f"a photo of {scientific}.", "taxon": f"a photo of {taxonomic}."}
     assert (find_disagreement(captions) is None) is agree
 
@@ -349,7 +349,7 @@ def test_words_for_unknown_in_captions_are_noted(tmp_path):
 
 
 @given(st.text(max_size=50))
-def test_keys_become_safe_and_stay_apart(key):
+def test_safe_keys_are_safe_and_distinct(key):
     assert unsafe(safe_key(key)) is None
     assert safe_key(safe_key(key)) == safe_key(key)
     assert safe_key(key) == key or safe_key(key) != safe_key(key + "x")

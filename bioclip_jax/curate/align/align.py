@@ -41,10 +41,10 @@ def align_names(
         )
     # In annotation tables `class` is a label and `cls` the rank.
     aligned = aligned.rename({"class": class_column(taxa.columns)})
-    taken = {name: f"given_{name}" for name in taxa.columns if name in aligned.columns}
+    given_names = {name: f"given_{name}" for name in taxa.columns if name in aligned.columns}
     # A table that was aligned before keeps its original given_ columns.
-    again = [name for name, given_name in taken.items() if given_name in taxa.columns]
-    taxa = taxa.drop(again).rename({name: new for name, new in taken.items() if name not in again})
+    stale = [name for name, given_name in given_names.items() if given_name in taxa.columns]
+    taxa = taxa.drop(stale).rename({name: new for name, new in given_names.items() if name not in stale})
     return pl.concat([taxa, aligned], how="horizontal")
 
 

@@ -69,26 +69,29 @@ def _near_species(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     names = backbone.names.filter(pl.col("epithet") != "").select("row", "key", "genus", "epithet")
     # Binomials only: a subspecies is matched through its species.
     names = names.filter(pl.col("key").str.count_matches(" ", literal=True) == 1).drop("key")
-    asked = queries.select("q", pl.col("word").alias("genus"), "epithet")
-    in_genus = _having(names, asked, "genus")
+    misspelled = queries.select("q", pl.col("word").alias("genus"), "epithet")
+    in_genus = _matching(names, misspelled, "genus")
     matches = [
-        _blocks(_block(asked, "genus", "epithet"), _block(in_genus, "genus", "epithet")),
-        _same_stem(asked, in_genus),
+        _blocks(_block(misspelled, "genus", "epithet"), _block(in_genus, "genus", "epithet")),
+        _same_stem(misspelled, in_genus),
         _blocks(
-            _block(asked, "epithet", "genus"), _block(_having(names, asked, "epithet"), "epithet", "genus")
+            _block(misspelled, "epithet", "genus"),
+            _block(_matching(names, misspelled, "epithet"), "epithet", "genus"),
         ),
     ]
     done = pl.concat(matches)
-    rest = asked.join(done, on="q", how="anti")
+    rest = misspelled.join(done, on="q", how="anti")
     genera = names.select("genus").unique().collect(engine="streaming").with_row_index("row")
-    misspelled = rest.select("genus").unique().with_row_index("q")
-    near = _similar(misspelled, genera).filter(pl.col("distance") == 1)
+    misspelled_genera = rest.select("genus").unique().with_row_index("q")
+    near = _similar(misspelled_genera, genera).filter(pl.col("distance") == 1)
     near = (
-        near.join(misspelled, on="q").select("genus", "row").join(genera.rename({"genus": "near"}), on="row")
+        near.join(misspelled_genera, on="q")
+        .select("genus", "row")
+        .join(genera.rename({"genus": "near"}), on="row")
     )
     rest = rest.join(near.select("genus", "near"), on="genus").drop("genus").rename({"near": "genus"})
     twice = _blocks(
-        _block(rest, "genus", "epithet"), _block(_having(names, rest, "genus"), "genus", "epithet")
+        _block(rest, "genus", "epithet"), _block(_matching(names, rest, "genus"), "genus", "epithet")
     )
     return pl.concat([done, twice.with_columns(pl.col("distance") + 1)])
 
@@ -98,15 +101,17 @@ def _near_words(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
     return _similar(queries.select("q", pl.col("word").alias("genus")), names)
 
 
-def _similar(asked: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+def _similar(misspelled: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Pairs of similar words that share the first three or last five letters: q, row, distance.
 
-    Short words are also paired if they are equal after deleting at most one letter of each. asked: q, genus;
-    names: row, genus.
+    Short words are also paired if they are equal after deleting at most one letter of each. misspelled: q,
+    genus; names: row, genus.
     """
     word = pl.col("word")
     # Lower case, because an extra or missing first letter moves the capital.
-    both = [table.rename({"genus": "word"}).with_columns(word.str.to_lowercase()) for table in (asked, names)]
+    both = [
+        table.rename({"genus": "word"}).with_columns(word.str.to_lowercase()) for table in (misspelled, names)
+    ]
     matches = []
     for block in (word.str.slice(0, 3), word.str.slice(-5)):
         matches.append(_blocks(*(table.with_columns(block.alias("block")) for table in both)))
@@ -116,8 +121,10 @@ def _similar(asked: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(matches).unique()
 
 
-def _having(names: pl.LazyFrame, asked: pl.DataFrame, column: str) -> pl.DataFrame:
-    return names.join(asked.lazy().select(column).unique(), on=column, how="semi").collect(engine="streaming")
+def _matching(names: pl.LazyFrame, misspelled: pl.DataFrame, column: str) -> pl.DataFrame:
+    return names.join(misspelled.lazy().select(column).unique(), on=column, how="semi").collect(
+        engine="streaming"
+    )
 
 
 def _block(table: pl.DataFrame, block: str, word: str) -> pl.DataFrame:
@@ -126,13 +133,13 @@ def _block(table: pl.DataFrame, block: str, word: str) -> pl.DataFrame:
     )
 
 
-def _same_stem(asked: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+def _same_stem(misspelled: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Pairs of epithets that differ only in gender or common spellings, which count as one edit."""
     stem = pl.col("epithet")
     for pattern, replacement in _ENDINGS:
         stem = stem.str.replace_all(pattern, replacement)
     stem = stem.alias("stem")
-    pairs = asked.with_columns(stem).join(names.with_columns(stem), on=["genus", "stem"], how="inner")
+    pairs = misspelled.with_columns(stem).join(names.with_columns(stem), on=["genus", "stem"], how="inner")
     pairs = pairs.filter(pl.col("stem").str.len_chars() > 2)
     return pairs.select("q", "row", pl.lit(1, pl.UInt8).alias("distance"))
 
@@ -142,12 +149,12 @@ def _allowed(length: int) -> int:
     return 0 if length < 4 else 1 if length < 6 else _EDITS
 
 
-def _blocks(asked: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+def _blocks(misspelled: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Pairs of similar words within each block: q, row, distance."""
-    asked = asked.join(names.select("block").unique(), on="block", how="semi")
-    names = names.join(asked.select("block").unique(), on="block", how="semi")
+    misspelled = misspelled.join(names.select("block").unique(), on="block", how="semi")
+    names = names.join(misspelled.select("block").unique(), on="block", how="semi")
     grouped = names.group_by("block").agg(pl.col("row"), pl.col("word").alias("names"))
-    grouped = asked.group_by("block").agg("q", "word").join(grouped, on="block")
+    grouped = misspelled.group_by("block").agg("q", "word").join(grouped, on="block")
     matches = [_similar_pairs(*row) for row in grouped.select("q", "word", "row", "names").iter_rows()]
     columns = [np.concatenate(parts) for parts in zip(*matches)] if matches else [np.zeros(0, np.int64)] * 3
     types = {"q": pl.UInt32, "row": pl.UInt32, "distance": pl.UInt8}

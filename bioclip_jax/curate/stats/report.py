@@ -26,7 +26,7 @@ _MAX_BARS = 30
 _MAX_SKIPPED = 10
 
 Result = dict[str, Any]
-# Label, value, value of a full bar, text behind the bar.
+# Label, value, value of a full bar, text beside the bar.
 Bar = tuple[str, float, float, str]
 
 

@@ -52,9 +52,8 @@ def shard_stats(
         shards: {count, bytes (None unless they are local files), skipped: [names]}
         images: {readable, unreadable: {cause: n}, bytes, formats: {name: n}, width, height, encoded_bytes},
             the last three as {min, p5, p25, median, p75, p95, max, mean}, encoded bytes to 0.2 %
-        taxa: {samples: with a taxon, distinct: {rank: n}, known: {rank: samples}, gaps: {rank: samples
-        without
-            this rank but with a lower one}, samples_with_gaps, top: {rank: [{name, lineage, images,
+        taxa: {samples: with a taxon, distinct: {rank: n}, known: {rank: samples}, gaps: {rank: samples that
+            lack it but have a lower one}, samples_with_gaps, top: {rank: [{name, lineage, images,
             common_name}]}, rarest: the same for species}
         long_tail: as abundance.long_tail
         captions: {stored: False if built from labels, complete: True if every sample has all drawn types,

@@ -167,11 +167,11 @@ def find_disagreement(captions: Mapping[str, str]) -> str | None:
         (first, value), *others = names.items() or [("", "")]
         for kind, other in others:
             if other != value:
-                return f"{first} says {quoted(value)}, {kind} says {quoted(other)}"
+                return f"{first} is {quoted(value)}, {kind} is {quoted(other)}"
     if scientific and taxonomic:
         (first, value), (kind, other) = next(iter(scientific.items())), next(iter(taxonomic.items()))
         if not _is_named_in(value, other):
-            return f"{first} says {quoted(value)}, which is not in {kind}, {quoted(other)}"
+            return f"{first} is {quoted(value)}, which is not in {kind}, {quoted(other)}"
     return None
 
 

@@ -166,8 +166,8 @@ def _index_fits(index: Path) -> bool:
 def check_sizes(folder: Path, samples: Mapping[Path, int]) -> list[Findings]:
     """Compare each sizes.json with the numbers of samples of the shards beside it, given by path."""
     results = []
-    for beside in sorted({shard.parent for shard in samples}):
-        file = beside / SIZES_FILE
+    for parent in sorted({shard.parent for shard in samples}):
+        file = parent / SIZES_FILE
         if not file.is_file() or file.is_symlink():
             continue
         findings = Findings(str(file.relative_to(folder)))
@@ -175,7 +175,7 @@ def check_sizes(folder: Path, samples: Mapping[Path, int]) -> list[Findings]:
             sizes = json.loads(file.read_bytes())
         except (OSError, ValueError, RecursionError):
             sizes = None
-        counts = {shard.name: count for shard, count in samples.items() if shard.parent == beside}
+        counts = {shard.name: count for shard, count in samples.items() if shard.parent == parent}
         if not isinstance(sizes, dict):
             findings.error(
                 "sizes_disagree", "", "it is not a JSON object of shards and their numbers of samples"

@@ -1,4 +1,4 @@
-"""Samples from Parquet files with images: encoded, from the Hub, and raw as the TreeOfLife toolbox stores them."""
+"""Samples from Parquet files: encoded images, the Hub's format, and the toolbox's raw pixels."""
 
 import io
 import pickle
@@ -28,7 +28,7 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def test_encoded_images_of_several_files_and_row_groups(tmp_path):
+def test_encoded_images_in_several_files_and_row_groups(tmp_path):
     images = [png(pixels) for pixels in PIXELS]
     for name, rows in (("a", slice(0, 3)), ("b", slice(3, 5))):
         part = images[rows]
@@ -46,7 +46,7 @@ def test_encoded_images_of_several_files_and_row_groups(tmp_path):
         assert source[number].taxon == FOX and source[number].metadata == {"weight": 0.5}
 
 
-def test_raw_pixels_as_the_toolbox_stores_them(tmp_path):
+def test_raw_pixels_of_the_toolbox(tmp_path):
     count = len(PIXELS)
     table = pa.table(
         {
@@ -66,7 +66,7 @@ def test_raw_pixels_as_the_toolbox_stores_them(tmp_path):
     assert source[2].key == "0000-2" and source[2].metadata == {"source_id": "7"}
 
 
-def test_images_as_the_hub_stores_them_and_rows_without(tmp_path):
+def test_images_of_the_hub_and_rows_without_image(tmp_path):
     images = [{"bytes": png(PIXELS[0]), "path": "x.png"}, {"bytes": None, "path": "y.png"}, None]
     pq.write_table(pa.table({"image": images, "genus": ["Vulpes"] * 3}), tmp_path / "train.parquet")
     source = open_source(tmp_path)
@@ -74,7 +74,7 @@ def test_images_as_the_hub_stores_them_and_rows_without(tmp_path):
     assert source[1].key == "train.parquet/1" and source[1].taxon == Taxon(genus="Vulpes")
 
 
-def test_what_is_no_table_of_images(tmp_path):
+def test_invalid_parquet_files_are_reported(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(UserError, match="a.parquet is not a readable Parquet file"):
         open_source(tmp_path / "a.parquet")
@@ -86,7 +86,7 @@ def test_what_is_no_table_of_images(tmp_path):
         open_source(tmp_path / "c.parquet")
 
 
-def test_a_folder_whose_metadata_is_parquet(tmp_path):
+def test_folder_with_parquet_metadata(tmp_path):
     (tmp_path / "a.png").write_bytes(png(PIXELS[0]))
     table = {"filepath": ["a.png", "gone.png"], "depth": [3, None], **labels(2)}
     pq.write_table(pa.table(table), tmp_path / "metadata.parquet")
