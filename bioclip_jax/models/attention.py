@@ -1,4 +1,4 @@
-"""Multi-head self-attention, by cuDNN or by XLA."""
+"""Multi-head self-attention with cuDNN or XLA."""
 
 from typing import Any
 
@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from bioclip_jax.errors import UserError
 
 from .layers import Initializer, Linear
-from .options import Implementation, Options, Shard, precision
-from .platform import on_nvidia
+from .options import Implementation, Options, Shard, on_nvidia, precision
 
 __all__ = ["Attention"]
 
@@ -20,7 +19,7 @@ __all__ = ["Attention"]
 class Attention(nnx.Module):
     """softmax(q·kᵀ/√head_width)·v with the softmax in float32, over heads of width / heads channels.
 
-    UserError where `options.attention` asks for cuDNN and it cannot do this.
+    Raises UserError if `options.attention` is "cudnn" and cuDNN does not support the device, dtype or heads.
     """
 
     def __init__(
@@ -36,24 +35,28 @@ class Attention(nnx.Module):
     ):
         zeros = nnx.initializers.zeros_init()
         shared = dict(options=options, rngs=rngs)
-        # q, k and v lie on an axis of their own, so that splitting the last axis gives each device whole
-        # heads.
-        self.in_proj = Linear(width, (3, width), in_proj, zeros, axes=(None, None, "heads"), **shared)
-        self.out_proj = Linear(width, width, out_proj, zeros, axes=("heads", None), **shared)
+        # q, k and v have their own axis, so that splitting the last axis gives each device whole heads.
+        self.in_proj = Linear(width, (3, width), in_proj, zeros, axes=("embed", "qkv", "heads"), **shared)
+        self.out_proj = Linear(width, width, out_proj, zeros, axes=("heads", "embed"), **shared)
         self.heads = heads
         self.causal = causal
         self.cudnn = _uses_cudnn(options.attention, options.dtype, width // heads)
         self.shard = options.shard
 
-    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
+    def __call__(
+        self, x: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens tokens"] | None = None
+    ) -> Float[Array, "batch tokens width"]:
+        """Apply attention; mask: [row, query, key], in place of the causal mask, without cuDNN."""
         batch, tokens, width = x.shape
         qkv = self.in_proj(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
         qkv = checkpoint_name(self.shard(qkv, ("batch", None, None, "heads", None)), "qkv")
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
-        if self.cudnn:
-            mixed = _attend_by_cudnn(query, key, value, causal=self.causal, shard=self.shard)
+        if self.cudnn and mask is None:
+            mixed = _attend_cudnn(query, key, value, causal=self.causal, shard=self.shard)
         else:
-            mixed = checkpoint_name(_attend(query, key, value, causal=self.causal), "mixed")
+            if mask is None and self.causal:
+                mask = jnp.tri(tokens, dtype=bool)[None]
+            mixed = checkpoint_name(_attend_xla(query, key, value, mask), "mixed")
         return self.out_proj(mixed.reshape(batch, tokens, width))
 
 
@@ -62,17 +65,17 @@ def _uses_cudnn(implementation: Implementation, dtype: Any, head_width: int) -> 
         return False
     reason = None
     if not on_nvidia():
-        reason = f"it needs an NVIDIA GPU, and this runs on {jax.default_backend()}"
+        reason = f"it needs an NVIDIA GPU, not {jax.default_backend()}"
     elif jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16):
-        reason = f"it takes bfloat16 and float16, and this computes in {jnp.dtype(dtype).name}"
+        reason = f"it needs bfloat16 or float16, not {jnp.dtype(dtype).name}"
     elif head_width % 8 or head_width > 128:
-        reason = f"it takes heads of 8, 16, ... 128 channels, and these have {head_width}"
+        reason = f"it needs heads of 8, 16, ... 128 channels, not {head_width}"
     if reason and implementation == "cudnn":
-        raise UserError(f'attention "cudnn" cannot work here: {reason}; use "auto" or "xla"')
+        raise UserError(f'attention "cudnn" is not available: {reason}; use "auto" or "xla"')
     return reason is None
 
 
-def _attend_by_cudnn(
+def _attend_cudnn(
     query: Float[Array, "batch tokens heads head_width"],
     key: Float[Array, "batch tokens heads head_width"],
     value: Float[Array, "batch tokens heads head_width"],
@@ -83,10 +86,10 @@ def _attend_by_cudnn(
     batch, tokens = query.shape[:2]
     lengths = {}
     if tokens % 2:
-        # JAX refuses to differentiate it over an odd number of tokens, and a class token makes them odd.
+        # JAX cannot differentiate cuDNN attention over an odd number of tokens, which a class token causes.
         query, key, value = (jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0))) for x in (query, key, value))
         if not causal:
-            # What is not placed like the batch would be whole on every device, and not fit the rows there.
+            # Sharded like the batch: a replicated length would not match the rows of a device.
             lengths = {
                 "query_seq_lengths": shard(jnp.full(batch, tokens + 1, jnp.int32), ("batch",)),
                 "key_value_seq_lengths": shard(jnp.full(batch, tokens, jnp.int32), ("batch",)),
@@ -97,19 +100,17 @@ def _attend_by_cudnn(
     return mixed[:, :tokens]
 
 
-def _attend(
+def _attend_xla(
     query: Float[Array, "batch tokens heads head_width"],
     key: Float[Array, "batch tokens heads head_width"],
     value: Float[Array, "batch tokens heads head_width"],
-    *,
-    causal: bool,
+    mask: Bool[Array, "#batch tokens tokens"] | None,
 ) -> Float[Array, "batch tokens heads head_width"]:
     # Heads before tokens: on a CPU this takes two thirds of jax.nn.dot_product_attention's time, both ways.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
     query, exact = query * query.shape[-1] ** -0.5, precision(query.dtype)
     logits = jnp.einsum("bhtd,bhsd->bhts", query, key, precision=exact, preferred_element_type=jnp.float32)
-    if causal:
-        tokens = logits.shape[-1]
-        logits = jnp.where(jnp.tri(tokens, dtype=bool), logits, -jnp.inf)
+    if mask is not None:
+        logits = jnp.where(mask[:, None], logits, -jnp.inf)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
     return jnp.einsum("bhts,bhsd->bhtd", weights, value, precision=exact).transpose(0, 2, 1, 3)

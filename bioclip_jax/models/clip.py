@@ -1,32 +1,33 @@
-"""CLIP: two towers and a temperature."""
+"""CLIP: an image tower, a text tower and a temperature."""
 
+import functools
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from .architectures import get_config
 from .config import CLIPConfig
-from .options import Options
+from .options import LogicalAxes, Options
 from .text import TextTransformer
 from .vision import VisionTransformer
 
-__all__ = ["CLIP", "LOGIT_BIAS", "graphdef", "init_params"]
+__all__ = ["CLIP", "LOGIT_BIAS", "graphdef", "init_params", "parameter_axes"]
 
-# Where the sigmoid loss starts (https://arxiv.org/abs/2303.15343).
+# Initial bias of the sigmoid loss (https://arxiv.org/abs/2303.15343).
 LOGIT_BIAS = -10.0
 
 
 class CLIP(nnx.Module):
     """Images and texts to unit vectors in one space (https://arxiv.org/abs/2103.00020).
 
-    Parameters are float32, and so are the features returned. `options` are the fields of `Options`: they say
-    how the towers compute. The other two add parameters:
-    replay_projector: a second image projection, "continual_proj". logit_bias: the scalar that the sigmoid
-    loss adds to its logits; it starts at -10 and the scale at 10 (https://arxiv.org/abs/2303.15343), which
-    without it is 1/0.07.
+    Parameters and returned features are float32. options: the fields of `Options`.
+    replay_projector: adds a second image projection, "continual_proj".
+    logit_bias: adds the scalar bias of the sigmoid loss's logits, initially -10, with an initial scale of 10
+    (https://arxiv.org/abs/2303.15343) instead of 1/0.07.
     """
 
     def __init__(
@@ -50,29 +51,38 @@ class CLIP(nnx.Module):
     def encode_image(
         self, images: Float[Array, "batch height width 3"], *, projector: str = "proj", normalize: bool = True
     ) -> Float[Array, "batch embed_dim"]:
-        """Features of images that `normalize_images` has prepared; `projector` is "proj" or "continual_proj"."""
+        """Features of normalized images; projector: "proj" or "continual_proj"."""
         return self.project_image(self.pool_image(images), projector=projector, normalize=normalize)
 
     def pool_image(
         self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
     ) -> Float[Array, "batch vision_width"]:
-        """The image tower up to its projection, so that one pass can serve two projectors.
-
-        `kept`: the patches that the tower sees, as draw_patches; None for all.
-        """
+        """The image tower up to its projection; kept: the patches of `draw_patches` to see, None for all."""
         return self.visual.pool(images, kept)
 
     def project_image(
         self, pooled: Float[Array, "batch vision_width"], *, projector: str = "proj", normalize: bool = True
     ) -> Float[Array, "batch embed_dim"]:
-        """What `pool_image` gave, through one projector."""
-        return _finish(self.visual.project(pooled, projector), normalize)
+        """Project the vectors of `pool_image`, of which one pass can serve both projectors."""
+        return _output(self.visual.project(pooled, projector), normalize)
 
     def encode_text(
         self, tokens: Int[Array, "batch length"], *, normalize: bool = True
     ) -> Float[Array, "batch embed_dim"]:
-        """Features of token rows of any length up to the context, each holding its end-of-text token."""
-        return _finish(self.text(tokens), normalize)
+        """Features of texts, cut to any length that keeps their end-of-text tokens."""
+        return _output(self.text(tokens), normalize)
+
+    def encode_packed_text(
+        self,
+        tokens: Int[Array, "rows length"],
+        positions: Int[Array, "rows length"],
+        mask: Bool[Array, "rows length length"],
+    ) -> Float[Array, "rows length embed_dim"]:
+        """Unit features at every token of rows of packed texts, as if its text ended there.
+
+        positions: of tokens in their texts; mask: [row, query, key], True for the query's own text up to it.
+        """
+        return _output(self.text.project(self.text.hidden(tokens, positions, mask)), normalize=True)
 
     def __call__(
         self,
@@ -80,12 +90,12 @@ class CLIP(nnx.Module):
         tokens: Int[Array, "texts length"],
         kept: Int[Array, "batch kept"] | None = None,
     ) -> tuple[Float[Array, "batch embed_dim"], Float[Array, "texts embed_dim"], Float[Array, ""]]:
-        """Unit image features (of the `kept` patches where given), unit text features, and exp(logit_scale)."""
+        """Unit image features, unit text features, and exp(logit_scale); kept: as in `pool_image`."""
         image_features = self.project_image(self.pool_image(images, kept))
         return image_features, self.encode_text(tokens), jnp.exp(self.logit_scale[...])
 
 
-def _finish(features: Float[Array, "batch embed_dim"], normalize: bool) -> Float[Array, "batch embed_dim"]:
+def _output(features: Float[Array, "*batch embed_dim"], normalize: bool) -> Float[Array, "*batch embed_dim"]:
     features = features.astype(jnp.float32)
     if not normalize:
         return features
@@ -94,7 +104,7 @@ def _finish(features: Float[Array, "batch embed_dim"], normalize: bool) -> Float
 
 
 def graphdef(config: CLIPConfig, **options: Any) -> nnx.GraphDef:
-    """The model without its numbers: `nnx.merge(graphdef(config, ...), params)` is a CLIP. Costs no memory.
+    """Return the model without parameters, using no memory; `nnx.merge(graphdef(config), params)` is a CLIP.
 
     options: those of CLIP (replay_projector, logit_bias, and the fields of `Options`).
     """
@@ -104,7 +114,7 @@ def graphdef(config: CLIPConfig, **options: Any) -> nnx.GraphDef:
 def init_params(
     config: CLIPConfig, seed: int = 0, *, replay_projector: bool = False, logit_bias: bool = False
 ) -> dict[str, Any]:
-    """Fresh parameters as a nested dict of float32 arrays, from open_clip's distributions.
+    """Initialize parameters from open_clip's distributions: a nested dict of float32 arrays.
 
     Compiled as one program, so that ViT-H takes seconds. The tree is the same for all `Options`.
     """
@@ -114,3 +124,19 @@ def init_params(
         return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
     return jax.jit(make)(jax.random.key(seed))
+
+
+@functools.cache
+def parameter_axes() -> dict[tuple[str, ...], LogicalAxes]:
+    """Return the logical axes of the parameters by path, equal in all architectures; others have none."""
+
+    def make() -> CLIP:
+        return CLIP(get_config("ViT-Test-16"), rngs=nnx.Rngs(0), replay_projector=True, logit_bias=True)
+
+    axes = {}
+    for path, parameter in nnx.to_flat_state(nnx.state(nnx.eval_shape(make), nnx.Param)):
+        own = parameter.get_metadata().get("axes", ())
+        if any(own):
+            # Stacked blocks have a leading axis of layers.
+            axes[path] = ("layers",) * (len(parameter.shape) - len(own)) + own
+    return axes

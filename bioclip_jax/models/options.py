@@ -1,4 +1,4 @@
-"""How the towers compute what their parameters say."""
+"""Computation options of the towers, independent of their parameters."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,45 +8,69 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-__all__ = ["Implementation", "Matmul", "Options", "Place", "Remat", "Shard", "precision", "unsharded"]
+__all__ = [
+    "Constrain",
+    "Implementation",
+    "LogicalAxes",
+    "Matmul",
+    "Options",
+    "Remat",
+    "Shard",
+    "gathered",
+    "on_nvidia",
+    "precision",
+    "unsharded",
+]
 
 Remat = Literal["none", "full", "attention", "dots", "dots_attention"]
 Implementation = Literal["auto", "xla", "cudnn"]
 Matmul = Literal["default", "fp8"]
-Shard = Callable[[Array, tuple[str | None, ...]], Array]
-# Where on a mesh a kernel lies while it is used.
-Place = Callable[[Array], Array]
+LogicalAxes = tuple[str | None, ...]
+Shard = Callable[[Array, LogicalAxes], Array]
+# A sharding constraint on a kernel, for the time of its use.
+Constrain = Callable[[Array], Array]
 
 
 def precision(dtype: Any) -> jax.lax.Precision | None:
-    """Of products of this dtype: a GPU would round float32 factors to TF32, ten bits of mantissa, unless told."""
+    """Return the precision of matrix products: HIGHEST for float32, which a GPU would round to TF32."""
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
-def unsharded(x: Array, logical_axes: tuple[str | None, ...]) -> Array:
-    """x as it is: the `shard` of one device."""
+def on_nvidia() -> bool:
+    """Return True on NVIDIA GPUs; the one switch for cuDNN attention and XLA's GPU flags."""
+    # An AMD GPU is a "gpu" too.
+    return jax.default_backend() == "gpu" and "cuda" in jax.devices()[0].client.platform_version.lower()
+
+
+def unsharded(x: Array, logical_axes: LogicalAxes) -> Array:
+    """Return x unchanged: the `shard` option on a single device."""
     return x
+
+
+def gathered(logical_axes: LogicalAxes) -> LogicalAxes:
+    """Return a parameter's logical axes during use: "embed", which FSDP splits between uses, is whole."""
+    return tuple(None if axis == "embed" else axis for axis in logical_axes)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What may change between two runs of the same parameters.
+    """Settings that may differ between two runs of the same parameters.
 
-    dtype: of the towers' arithmetic; LayerNorm, softmax and the features returned are float32 always.
-    remat: what a block keeps for the backward pass, which computes the rest again; in units of width, for one
-    token and an MLP of 4 · width:
+    dtype: of the towers' arithmetic; LayerNorm, softmax and the returned features are always float32.
+    remat: the activations of a block that are saved for the backward pass; the others are recomputed. Saved
+    values a token, in units of the width, for an MLP of 4 · width:
 
-        none              everything: 16 and, unless cuDNN does attention, its tokens² weights
-        dots_attention    10   the matrix products and attention; again: norms and GELU
-        dots               9   the matrix products; again: attention too
-        attention          5   what attention takes and gives; again: out_proj and c_fc too
-        full               1   the block's input; again: all but c_proj
+        none              all: 16 and, without cuDNN attention, the tokens² attention weights
+        dots_attention    10   matrix products and attention; recomputes norms and GELU
+        dots               9   matrix products; recomputes attention too
+        attention          5   attention's inputs and output; recomputes out_proj and c_fc too
+        full               1   the block's input; recomputes all but c_proj
 
-    unroll: blocks laid out side by side in one iteration of the scan over a tower; True for all of them.
-    attention: "cudnn" never stores the tokens² weights, "xla" runs everywhere, "auto" is cuDNN where it fits.
-    matmul: of the blocks' four matrices; "fp8" rounds its operands to 8 bits, an experiment (`fp8.matmul`).
-    shard: `shard(x, logical_axes)` places an activation on a mesh; the axes are "batch", "heads", "mlp" and
-    None.
+    unroll: number of blocks in one iteration of the scan over a tower; True unrolls all of them.
+    attention: "cudnn" never stores the tokens² weights, "xla" runs everywhere, "auto" is cuDNN if it applies.
+    matmul: of the blocks' four matrices; "fp8" rounds the operands to 8 bits and is experimental.
+    shard: `shard(x, logical_axes)` constrains an activation's sharding on a mesh; the axes are "batch",
+    "heads", "mlp" and None.
     """
 
     dtype: Any = jnp.float32

@@ -2,46 +2,36 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from .blocks import Block, BlockInit, apply_blocks, stack_blocks
 from .config import VisionConfig
 from .layers import LayerNorm, Linear, uniform_init
 from .options import Options, precision
 
-__all__ = ["VisionTransformer", "draw_patches", "kept_patches", "normalize_images"]
+__all__ = ["VisionTransformer", "draw_patches", "kept_patches"]
 
 
 def draw_patches(key: Array, batch: int, config: VisionConfig, dropout: float) -> Int[Array, "batch kept"]:
-    """Which patches of each image stay when a share `dropout` of them is left out, at random for each image.
+    """Draw the patches that patch dropout keeps, for each image on its own; the class token always stays.
 
-    Source: FLIP (https://arxiv.org/abs/2212.00794), as open_clip's patch dropout; the class token always
-    stays.
+    Source: FLIP (https://arxiv.org/abs/2212.00794), as in open_clip.
     """
     patches = config.tokens - 1
     return jnp.argsort(jax.random.uniform(key, (batch, patches)), axis=1)[:, : kept_patches(config, dropout)]
 
 
 def kept_patches(config: VisionConfig, dropout: float) -> int:
-    """How many patches stay, at least one."""
+    """Return the number of patches that patch dropout keeps, at least one."""
     return max(1, int((config.tokens - 1) * (1 - dropout)))
 
 
-def normalize_images(
-    images: UInt8[Array, "batch height width 3"], mean: Sequence[float], std: Sequence[float]
-) -> Float[Array, "batch height width 3"]:
-    """(pixel / 255 - mean) / std in float32, one mean and std a channel."""
-    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
-    return (images.astype(jnp.float32) / 255.0 - mean) / std
-
-
 class VisionTransformer(nnx.Module):
-    """Images to one vector each: patches, class token, ln_pre, blocks, ln_post on the class token, projection.
+    """Images to one vector each: patches, class token, ln_pre, blocks, ln_post, projection.
 
     Source: https://arxiv.org/abs/2103.00020, as built by open_clip's VisionTransformer.
     """
@@ -59,14 +49,16 @@ class VisionTransformer(nnx.Module):
         width, patch_dim, dtype = config.width, 3 * config.patch_size**2, options.dtype
         normal = nnx.initializers.normal(width**-0.5)
         self.class_embedding = nnx.Param(normal(rngs.params(), (width,)))
-        self.positional_embedding = nnx.Param(normal(rngs.params(), (config.tokens, width)))
-        # Always in `dtype`: fp8 is for the blocks.
+        self.positional_embedding = nnx.Param(
+            normal(rngs.params(), (config.tokens, width)), axes=("tokens", "embed")
+        )
+        # Always in `dtype`: fp8 is only for the blocks.
         self.patch_embedding = Linear(
             patch_dim,
             width,
             uniform_init(1 / math.sqrt(patch_dim)),
             None,
-            axes=(None, None),
+            axes=("pixels", "embed"),
             options=dataclasses.replace(options, matmul="default"),
             rngs=rngs,
         )
@@ -94,23 +86,24 @@ class VisionTransformer(nnx.Module):
 
         self.blocks = stack_blocks(make, config.layers, rngs)
         self.ln_post = LayerNorm(width, dtype=dtype)
-        self.proj = nnx.Param(normal(rngs.params(), (width, embed_dim)))
-        # The second projector sees replayed images only; BioCLIP 2 starts it as a copy of the first.
-        self.continual_proj = nnx.Param(jnp.array(self.proj[...])) if replay_projector else None
+        axes = ("embed", "features")
+        self.proj = nnx.Param(normal(rngs.params(), (width, embed_dim)), axes=axes)
+        # The second projector is for replayed images only; BioCLIP 2 initializes it as a copy of the first.
+        self.continual_proj = nnx.Param(jnp.array(self.proj[...]), axes=axes) if replay_projector else None
         self.config = config
         self.options = options
 
     def pool(
         self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
     ) -> Float[Array, "batch vision_width"]:
-        """The class token after ln_post, before any projection; of `kept` patches alone where they are given."""
+        """The class token after ln_post, before projection; kept: the patches to see, None for all."""
         dtype, shard = self.options.dtype, self.options.shard
         patches = _patchify(images.astype(dtype), self.config)
         positions = shard(self.positional_embedding[...].astype(dtype), (None, None))
         if kept is None:
             patches = self.patch_embedding(patches) + positions[1:]
         else:
-            # Before the embedding, so that neither it nor its gradient sees what was left out.
+            # Before the embedding, which then costs nothing for dropped patches, nor does its gradient.
             patches = jnp.take_along_axis(patches, kept[..., None], axis=1)
             patches = self.patch_embedding(patches) + positions[1:][kept]
         batch, _, width = patches.shape
@@ -124,13 +117,10 @@ class VisionTransformer(nnx.Module):
     def project(
         self, pooled: Float[Array, "batch vision_width"], projector: str = "proj"
     ) -> Float[Array, "batch embed_dim"]:
-        """Pooled vectors through `proj` or `continual_proj`; ValueError where the model has no such projector."""
+        """Project pooled vectors. Raises ValueError if the model lacks the projector."""
         kernel = {"proj": self.proj, "continual_proj": self.continual_proj}.get(projector)
         if kernel is None:
-            raise ValueError(
-                f"projector {projector!r} is not in this model: build it with replay_projector=True, or use "
-                f"'proj'"
-            )
+            raise ValueError(f"the model has no projector {projector!r}: build it with replay_projector=True")
         dtype = self.options.dtype
         projection = self.options.shard(kernel[...].astype(dtype), (None, None))
         return jnp.matmul(pooled, projection, precision=precision(dtype))
@@ -139,8 +129,7 @@ class VisionTransformer(nnx.Module):
 def _patchify(
     images: Float[Array, "batch height width 3"], config: VisionConfig
 ) -> Float[Array, "batch patches pixels"]:
-    # A convolution with stride = kernel size is this reshape and one matrix product, which CPUs do much
-    # faster.
+    # A convolution with stride = kernel size, as a reshape and one matrix product: much faster on CPUs.
     batch, height, width, channels = images.shape
     if (height, width) != (config.image_size, config.image_size):
         raise ValueError(

@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "batches": ["DataConfig", "PREFIX", "REPLAY_STREAM", "ReplayConfig", "WithReplay", "train_batches"],
-        "crop": ["resample"],
         "feed": ["device_prefetch"],
         "order": ["Order"],
         "sampling": ["Sampling", "epoch_samples", "make_order"],

@@ -14,13 +14,13 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Float32
 
-from bioclip_jax.distributed import activation_sharding, batch_sharding
+from bioclip_jax.distributed import ActivationSharding, batch_sharding
 from bioclip_jax.models import CLIP, CLIPConfig, graphdef, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
 
-from .packed_texts import pack, packed_features
 from .preprocess import Pixels
 from .progress import track
+from .text_packing import pack, packed_features
 
 # Tokens in a row of texts: long rows repeat fewer beginnings, and attention's share grows with their square.
 _ROW_LENGTH = 128
@@ -67,7 +67,7 @@ class Encoder:
             present = dict(
                 replay_projector="continual_proj" in params["visual"], logit_bias="logit_bias" in params
             )
-            options = dict(dtype=dtype, attention=attention, shard=activation_sharding(mesh))
+            options = dict(dtype=dtype, attention=attention, shard=ActivationSharding(mesh))
             return nnx.merge(graphdef(config, **options, **present), params)
 
         def image_features(params: Any, images: jax.Array, normalize: bool = True) -> jax.Array:
@@ -95,7 +95,7 @@ class Encoder:
             yield self._run(function, params, np.stack(batch), shape)
 
     def texts(self, params: Any, texts: Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
-        """Unit vectors of texts, packed into rows with what several begin with only once: see packed_texts.
+        """Unit vectors of texts, packed into rows with what several begin with only once: see text_packing.
 
         A text longer than the context is cut.
         """

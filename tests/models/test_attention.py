@@ -1,4 +1,4 @@
-"""Which attention is chosen, and cuDNN's as far as it can be traced without a GPU."""
+"""Choice of the attention implementation, and cuDNN's as far as it can be traced without a GPU."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ODD_HEADS = CLIPConfig(
 
 @pytest.fixture
 def nvidia(monkeypatch):
-    """As if there were an NVIDIA GPU with cuDNN: enough to trace, not to run."""
+    """Pretend to have an NVIDIA GPU with cuDNN: enough to trace, not to run."""
     from jax._src.cudnn import fused_attention_stablehlo as fused
 
     monkeypatch.setattr(attention, "on_nvidia", lambda: True)
@@ -40,7 +40,7 @@ def nvidia(monkeypatch):
 
 
 def _trace(config=CONFIG, *, differentiate=False, **options) -> str:
-    """The jaxpr of both towers, whose image tower has an odd number of tokens."""
+    """Return the jaxpr of both towers; the image tower has an odd number of tokens."""
     model, size = graphdef(config, **options), config.vision.image_size
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     tokens = jax.ShapeDtypeStruct((2, config.text.context_length), jnp.int32)
@@ -53,15 +53,15 @@ def _trace(config=CONFIG, *, differentiate=False, **options) -> str:
     return str(jax.make_jaxpr(loss)(jax.eval_shape(lambda: init_params(config)), images, tokens))
 
 
-def test_a_cpu_is_not_nvidias():
+def test_a_cpu_is_not_an_nvidia_gpu():
     assert not on_nvidia()
 
 
-def test_auto_is_xlas_on_a_cpu():
+def test_auto_is_xla_on_a_cpu():
     assert "dot_product_attention" not in _trace(dtype=HALF, attention="auto")
 
 
-def test_auto_is_cudnns_where_it_fits(nvidia):
+def test_auto_is_cudnn_where_it_applies(nvidia):
     assert _trace(dtype=HALF).count("dot_product_attention_fwd_wrapper[") == 2, (
         "one for the scan of each tower"
     )
@@ -70,43 +70,42 @@ def test_auto_is_cudnns_where_it_fits(nvidia):
     assert "dot_product_attention" not in _trace(ODD_HEADS, dtype=HALF)
 
 
-def test_cudnn_where_it_cannot_work_says_why(nvidia, monkeypatch):
-    with pytest.raises(UserError, match='attention "cudnn".*bfloat16 and float16.*float32'):
+def test_the_error_of_cudnn_names_the_reason(nvidia, monkeypatch):
+    with pytest.raises(UserError, match='attention "cudnn".*bfloat16 or float16, not float32'):
         graphdef(CONFIG, attention="cudnn")
-    with pytest.raises(UserError, match='attention "cudnn".*these have 20'):
+    with pytest.raises(UserError, match='attention "cudnn".*not 20'):
         graphdef(ODD_HEADS, dtype=HALF, attention="cudnn")
     graphdef(CONFIG, dtype=HALF, attention="cudnn")
     monkeypatch.setattr(attention, "on_nvidia", lambda: False)
-    with pytest.raises(UserError, match='attention "cudnn".*NVIDIA GPU.*runs on cpu; use "auto" or "xla"'):
+    with pytest.raises(UserError, match='attention "cudnn".*NVIDIA GPU, not cpu; use "auto" or "xla"'):
         graphdef(CONFIG, dtype=HALF, attention="cudnn")
 
 
 @pytest.mark.parametrize(
     ("remat", "forward"), [("none", 2), ("full", 4), ("attention", 2), ("dots", 4), ("dots_attention", 2)]
 )
-def test_policies_that_keep_attention_do_not_run_cudnns_again(nvidia, remat, forward):
-    """Its softmax statistics are kept with its output: in both towers it runs once forward, not again backward."""
+def test_policies_that_save_attention_do_not_recompute_it(nvidia, remat, forward):
+    """Its softmax statistics are saved with its output: it runs once forward in each tower."""
     trace = _trace(differentiate=True, dtype=HALF, remat=remat)
-    found = [trace.count(f"dot_product_attention_{way}_wrapper[") for way in ("fwd", "bwd")]
-    assert found == [forward, 2], f"cuDNN's attention stands {found} times in forward and backward form"
+    runs = [trace.count(f"dot_product_attention_{way}_wrapper[") for way in ("fwd", "bwd")]
+    assert runs == [forward, 2], f"cuDNN's attention runs {runs} times forward and backward"
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("tokens", [6, 7])
-def test_what_fills_up_an_odd_number_of_tokens_is_not_attended_to(monkeypatch, causal, tokens):
-    """cuDNN's call with JAX's own attention in its place: the same arguments, lengths and mask among them."""
+def test_padding_of_an_odd_number_of_tokens_is_not_attended_to(monkeypatch, causal, tokens):
+    """Give the arguments for cuDNN to JAX's own attention."""
     query, key, value = jax.random.normal(jax.random.key(0), (3, 2, tokens, 4, 8))
     real, calls = jax.nn.dot_product_attention, []
 
-    def instead(query, key, value, *, implementation, **options):
+    def attend_xla(query, key, value, *, implementation, **options):
         calls.append((query.shape[1], implementation))
         return real(query, key, value, implementation="xla", **options)
 
-    monkeypatch.setattr(jax.nn, "dot_product_attention", instead)
-    ours = attention._attend_by_cudnn(query, key, value, causal=causal, shard=lambda x, axes: x)
+    monkeypatch.setattr(jax.nn, "dot_product_attention", attend_xla)
+    ours = attention._attend_cudnn(query, key, value, causal=causal, shard=lambda x, axes: x)
     assert calls == [(tokens + tokens % 2, "cudnn")], (
         "JAX differentiates it over an even number of tokens only"
     )
-    np.testing.assert_allclose(
-        ours, attention._attend(query, key, value, causal=causal), rtol=1e-5, atol=1e-6
-    )
+    mask = jnp.tri(tokens, dtype=bool)[None] if causal else None
+    np.testing.assert_allclose(ours, attention._attend_xla(query, key, value, mask), rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The towers by themselves; test_open_clip_parity.py sets them beside open_clip's."""
+"""The towers by themselves; test_open_clip_parity.py compares them with open_clip's."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def batch():
 MODEL = graphdef(CONFIG)
 
 
-# Compiled once for all tests: on a CPU, compiling takes longer than they do.
+# Compiled once for all tests: on a CPU, compiling takes longer than the tests.
 @jax.jit
 def _images(params, images):
     return nnx.merge(MODEL, params).encode_image(images)
@@ -58,7 +58,7 @@ def _texts(params, tokens):
     return nnx.merge(MODEL, params).encode_text(tokens)
 
 
-def test_features_are_unit_vectors_and_the_scale_is_open_clips(params, batch):
+def test_features_are_unit_vectors_and_the_scale_is_open_clips_initial(params, batch):
     images, texts = _images(params, batch[0]), _texts(params, batch[1])
     chex.assert_shape([images, texts], [(4, 32), (5, 32)])
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, rtol=1e-6)
@@ -71,7 +71,7 @@ def test_features_are_unit_vectors_and_the_scale_is_open_clips(params, batch):
 
 @jax.jit
 def _looped(blocks, x):
-    """The stack without a scan: slice i of every parameter, block by block."""
+    """Apply the stack without a scan: slice i of every parameter, block by block."""
     for layer in range(CONFIG.vision.layers):
         x = nnx.merge(BLOCK, jax.tree.map(lambda leaf, layer=layer: leaf[layer], blocks))(x)
     return x
@@ -80,29 +80,29 @@ def _looped(blocks, x):
 BLOCK = nnx.graphdef(nnx.merge(MODEL, jax.eval_shape(lambda: init_params(CONFIG))).visual.blocks)
 
 
-def test_the_scan_is_a_loop_over_the_layers_in_their_order(params):
+def test_the_scan_equals_a_loop_over_the_layers(params):
     blocks, x = params["visual"]["blocks"], jax.random.normal(jax.random.key(0), (2, 9, 64))
     looped = _looped(blocks, x)
-    # A tower with fewer layers than the other one takes the same key.
+    # Both towers have the same unroll, which may exceed the layers of one.
     for unroll in (1, CONFIG.vision.layers + 3, True):
         run = jax.jit(
             lambda blocks, x, n=unroll: apply_blocks(nnx.merge(BLOCK, blocks), x, Options(unroll=n))
         )
         np.testing.assert_allclose(run(blocks, x), looped, rtol=1e-5, atol=1e-5)
-    backwards = _looped(jax.tree.map(lambda leaf: leaf[::-1], blocks), x)
-    assert np.abs(looped - backwards).max() > 1e-3, "the order of layers does not matter here"
+    reversed_layers = _looped(jax.tree.map(lambda leaf: leaf[::-1], blocks), x)
+    assert np.abs(looped - reversed_layers).max() > 1e-3, "the order of layers has no effect"
 
 
 @pytest.mark.parametrize("length", [12, 41])
-def test_texts_may_be_cut_behind_their_end(params, batch, length):
-    """What follows the end-of-text token changes nothing, so short batches may be short."""
+def test_texts_may_be_cut_after_their_end(params, batch, length):
+    """Tokens after the end-of-text token have no effect, so batches of short texts may be cut."""
     tokens = batch[1].copy()
     long = tokens.argmax(1) >= length
     tokens[long] = tokens[0]
     np.testing.assert_allclose(_texts(params, tokens[:, :length]), _texts(params, tokens), atol=1e-6)
 
 
-def test_what_follows_the_end_of_text_is_not_read(params, batch):
+def test_tokens_after_the_end_of_text_have_no_effect(params, batch):
     _, tokens = batch
     noisy = tokens.copy()
     for row, end in enumerate(tokens.argmax(1)):
@@ -112,7 +112,7 @@ def test_what_follows_the_end_of_text_is_not_read(params, batch):
     assert np.abs(_texts(params, noisy) - _texts(params, tokens)).max() > 1e-4
 
 
-def test_bfloat16_computes_in_it_and_returns_float32(params, batch):
+def test_bfloat16_towers_return_float32(params, batch):
     half = graphdef(CONFIG, dtype=jnp.bfloat16)
     rough = jax.jit(lambda params, images: nnx.merge(half, params).encode_image(images))(params, batch[0])
     difference = np.abs(rough - _images(params, batch[0])).max()
@@ -131,13 +131,13 @@ def test_gelu_is_the_exact_one():
     np.testing.assert_allclose(slope, np.gradient(exact, x.astype(np.float64)), atol=1e-5)
 
 
-def test_quick_gelu_is_another_function(params, batch):
+def test_quick_gelu_changes_the_features(params, batch):
     quick = graphdef(dataclasses.replace(CONFIG, quick_gelu=True))
     images = jax.jit(lambda params, images: nnx.merge(quick, params).encode_image(images))(params, batch[0])
     assert np.abs(images - _images(params, batch[0])).max() > 1e-4
 
 
-def test_the_replay_projector_starts_as_a_copy_and_is_its_own(params, batch):
+def test_the_replay_projector_starts_as_an_independent_copy(params, batch):
     fresh = init_params(CONFIG, seed=2, replay_projector=True)
     np.testing.assert_array_equal(fresh["visual"]["continual_proj"], fresh["visual"]["proj"])
     fresh["visual"]["continual_proj"] = fresh["visual"]["continual_proj"][::-1]
@@ -155,7 +155,7 @@ def test_the_replay_projector_starts_as_a_copy_and_is_its_own(params, batch):
         jax.eval_shape(lambda: nnx.merge(MODEL, params).encode_image(batch[0], projector="continual_proj"))
 
 
-def test_the_logit_bias_is_a_scalar_that_starts_as_siglips():
+def test_the_logit_bias_starts_as_siglips():
     fresh = init_params(CONFIG, seed=2, logit_bias=True)
     assert fresh["logit_bias"] == -10 and fresh["logit_bias"].dtype == jnp.float32
     assert fresh["logit_scale"] == pytest.approx(math.log(10))
@@ -165,7 +165,7 @@ def test_the_logit_bias_is_a_scalar_that_starts_as_siglips():
     chex.assert_trees_all_equal_shapes_and_dtypes(fresh, init_params(CONFIG))
 
 
-def test_wrong_sizes_are_told_with_their_numbers(params):
+def test_wrong_sizes_are_errors_with_the_numbers(params):
     with pytest.raises(ValueError, match="48x32.*32x32"):
         _images(params, np.zeros((1, 48, 32, 3), np.float32))
     with pytest.raises(ValueError, match="78 tokens.*77"):
@@ -179,7 +179,7 @@ def test_normalize_images():
     np.testing.assert_allclose(normalize_images(images, mean, std), exact, atol=1e-6)
 
 
-def test_parameters_do_not_depend_on_how_the_model_computes(params):
+def test_parameters_do_not_depend_on_options(params):
     """One checkpoint serves training in bfloat16 with remat and inference in float32 without."""
     for options in ({"dtype": jnp.bfloat16}, {"remat": "full"}, {"unroll": True}, {"matmul": "fp8"}):
         model = nnx.eval_shape(lambda options=options: CLIP(CONFIG, rngs=nnx.Rngs(0), **options))
@@ -187,7 +187,7 @@ def test_parameters_do_not_depend_on_how_the_model_computes(params):
 
 
 def test_fresh_weights_have_open_clips_distributions():
-    """Mean, spread and range of every tensor, against open_clip's own initialisation."""
+    """Mean, spread and range of every tensor, against open_clip's own initialization."""
     import torch
     from open_clip.model import CLIP as OpenCLIP
 
@@ -210,7 +210,7 @@ def test_fresh_weights_have_open_clips_distributions():
             # The spread of the spread of n draws is below spread / sqrt(n).
             fits = abs(mine.std() - spread) < 5 * spread / math.sqrt(tensor.size)
             fits &= abs(mine.mean() - tensor.mean()) < 7 * spread / math.sqrt(tensor.size)
-            # A uniform distribution ends where a normal one goes on.
+            # A uniform distribution is bounded, a normal one is not.
             fits &= (
                 tensor.size < 4000
                 or abs(np.abs(mine).max() - np.abs(tensor).max()) < 0.35 * np.abs(tensor).max()
@@ -223,19 +223,19 @@ def test_fresh_weights_have_open_clips_distributions():
 
 
 def test_query_key_and_value_are_drawn_as_one_matrix():
-    """The spread of a fresh in_proj follows from [width, 3 · width], whatever axes it is kept in."""
+    """The spread of a fresh in_proj follows from [width, 3 · width], not from its three axes."""
     width = CONFIG.vision.width
     kernel = init_params(CONFIG)["visual"]["blocks"]["attn"]["in_proj"]["kernel"]
     assert kernel.shape == (CONFIG.vision.layers, width, 3, width)
     assert np.abs(kernel).max() == pytest.approx(math.sqrt(6 / (4 * width)), rel=1e-3)
 
 
-def test_layers_of_a_stack_are_drawn_apart():
+def test_layers_of_a_stack_are_drawn_independently():
     kernels = init_params(CONFIG)["visual"]["blocks"]["mlp"]["c_fc"]["kernel"]
     assert np.abs(kernels[0] - kernels[1]).mean() > 0.01
 
 
-def test_every_architecture_can_be_built_without_memory():
+def test_parameter_counts():
     for name, millions in (
         ("ViT-B-16", 149.6),
         ("ViT-L-14", 427.6),

@@ -31,7 +31,7 @@ def _plain_vits() -> dict[str, dict]:
     return plain
 
 
-def test_every_plain_vit_of_open_clip_is_there_and_no_other():
+def test_every_plain_vit_of_open_clip_is_known_and_no_other():
     assert sorted(_plain_vits()) == _SHARED
     ours = set(model_names()) - set(_SHARED)
     assert all(name.startswith(("ViT-Test-", "ViT-Mini-")) for name in ours), (
@@ -41,7 +41,7 @@ def test_every_plain_vit_of_open_clip_is_there_and_no_other():
 
 
 @pytest.mark.parametrize("name", _SHARED)
-def test_numbers_are_open_clips(name):
+def test_architectures_equal_open_clips(name):
     theirs = open_clip.get_model_config(name)
     assert CLIPConfig.from_open_clip(theirs) == get_config(name)
     assert CLIPConfig.from_open_clip(get_config(name).to_open_clip()) == get_config(name)
@@ -51,7 +51,7 @@ def test_numbers_are_open_clips(name):
     assert given.get("quick_gelu", False) == theirs.get("quick_gelu", False)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_an_unknown_name_suggests_the_closest():
     with pytest.raises(UserError, match="unknown model 'ViT-L14'.*ViT-L-14"):
         get_config("ViT-L14")
 
@@ -61,8 +61,8 @@ def _others() -> list[str]:
     return [name for name in open_clip.list_models() if name not in ours]
 
 
-def test_towers_that_we_cannot_express_are_refused():
-    """A model read with the wrong tower would run and be wrong, so each of open_clip's others must be refused."""
+def test_unsupported_towers_are_rejected():
+    """A model read with the wrong tower would run and be wrong, so all other models must be rejected."""
     accepted = []
     for name in _others():
         try:
@@ -91,14 +91,14 @@ def test_towers_that_we_cannot_express_are_refused():
         ("text_cfg", {"invented": 1}),
     ],
 )
-def test_an_entry_that_changes_the_numbers_is_refused_by_name(tower, entry):
+def test_an_unsupported_entry_is_named(tower, entry):
     model_cfg = get_config("ViT-B-16").to_open_clip()
     model_cfg[tower] |= entry
     with pytest.raises(UserError, match=next(iter(entry))):
         CLIPConfig.from_open_clip(model_cfg)
 
 
-def test_entries_that_say_nothing_new_are_accepted():
+def test_entries_with_default_values_are_accepted():
     model_cfg = get_config("ViT-B-16").to_open_clip()
     model_cfg["vision_cfg"] |= {
         "pool_type": "tok",
@@ -110,7 +110,7 @@ def test_entries_that_say_nothing_new_are_accepted():
     assert CLIPConfig.from_open_clip(model_cfg | {"custom_text": True}) == get_config("ViT-B-16")
 
 
-def test_derived_numbers():
+def test_derived_sizes():
     huge = get_config("ViT-H-14").vision
     assert (huge.heads, huge.mlp_width, huge.grid, huge.tokens) == (16, 5120, 16, 257)
     # Pixels that do not fill a patch are cut off, as by a convolution.

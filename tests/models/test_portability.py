@@ -1,4 +1,4 @@
-"""One program of the towers for every kind of device, made on a CPU."""
+"""Lowering of the towers for every platform, on a CPU."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def test_the_towers_and_their_gradients_are_lowered_for_every_platform():
     function = jax.jit(jax.value_and_grad(loss))
     exported = jax.export.export(function, platforms=PLATFORMS)(params, images, tokens)
     assert exported.platforms == PLATFORMS
-    here, expected = exported.call(params, images, tokens), function(params, images, tokens)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3), here, expected)
+    actual, expected = exported.call(params, images, tokens), function(params, images, tokens)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3), actual, expected)

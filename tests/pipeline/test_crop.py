@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from made_shards import encoded, good_sample, picture, write_tar
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.models import crop_and_resize
 from bioclip_jax.pipeline.batches import train_batches
-from bioclip_jax.pipeline.crop import resample
 from bioclip_jax.pipeline.images import ImageConfig
 from bioclip_jax.pipeline.sources import open_source
 
@@ -29,7 +29,7 @@ def test_it_gives_opencvs_pixels(data, interpolation, mirror):
     expected = cv2.resize(crop, (SIZE, SIZE), interpolation=RESAMPLING[interpolation])
     expected = expected[:, ::-1] if mirror else expected
     boxes = np.array([[top, left, height, width, mirror]], np.float32)
-    found = np.asarray(resample(image[None], boxes, interpolation))[0]
+    found = np.asarray(crop_and_resize(image[None], boxes, interpolation))[0]
     difference = np.abs(found.astype(int) - expected)
     assert difference.max() <= 1, (
         f"{difference.max()} levels for the box {boxes[0].tolist()} ({interpolation})"
@@ -63,7 +63,7 @@ def test_batches_are_those_of_the_host_to_one_level(stored, workers):
     for host, device in zip(found["host"], found["device"]):
         assert device["crop"].shape == (20, 5) and (device["crop"][:, 4] == 1).any()
         np.testing.assert_array_equal(host["tokens"], device["tokens"])
-        cropped = jax.jit(resample, static_argnums=2)(device["image"], device["crop"], "bicubic")
+        cropped = jax.jit(crop_and_resize, static_argnums=2)(device["image"], device["crop"], "bicubic")
         difference = np.abs(np.asarray(cropped).astype(int) - host["image"]).max()
         assert difference <= 1, f"pixels differ by {difference} levels"
 

@@ -1,4 +1,4 @@
-"""What the backward pass keeps under each policy, and that its numbers stay the same."""
+"""Rematerialization: saved bytes and gradients under each policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bioclip_jax.models.blocks import apply_blocks
 CONFIG = get_config("ViT-Test-16")
 WIDTH, HEADS = CONFIG.vision.width, CONFIG.vision.heads
 # Entries a token and block in units of width, as Options documents them.
-KEPT = {"none": 16, "dots_attention": 10, "dots": 9, "attention": 5, "full": 1}
+SAVED = {"none": 16, "dots_attention": 10, "dots": 9, "attention": 5, "full": 1}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def _forward(**options):
     return lambda blocks, x: apply_blocks(nnx.merge(block, blocks), x, Options(**options))
 
 
-def _kept_by_rows(blocks, rows: int, tokens: int, **options) -> int:
-    """Bytes that the backward pass keeps, apart from those that do not grow with the batch."""
+def _saved_bytes(blocks, rows: int, tokens: int, **options) -> int:
+    """Bytes saved for the backward pass, without those that do not grow with the batch."""
     forward = _forward(**options)
 
     def total(rows: int) -> int:
@@ -43,14 +43,14 @@ def _kept_by_rows(blocks, rows: int, tokens: int, **options) -> int:
     return total(2 * rows) - total(rows)
 
 
-@pytest.mark.parametrize("remat", KEPT)
+@pytest.mark.parametrize("remat", SAVED)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_a_block_keeps_what_is_documented(blocks, remat, dtype):
+def test_saved_bytes_are_as_documented(blocks, remat, dtype):
     rows, tokens, layers, size = 3, 10, 6, jnp.dtype(dtype).itemsize
-    kept = _kept_by_rows(blocks, rows, tokens, remat=remat, dtype=dtype, attention="xla") / (
+    kept = _saved_bytes(blocks, rows, tokens, remat=remat, dtype=dtype, attention="xla") / (
         layers * rows * tokens
     )
-    expected = KEPT[remat] * WIDTH * size
+    expected = SAVED[remat] * WIDTH * size
     if remat == "none":
         # The softmax's exponentials in float32, its weights in the dtype of the values, its rows' largest and
         # sum.
@@ -68,29 +68,29 @@ def _compiled(blocks, x, **options):
 
 def test_remat_changes_memory_but_no_gradient(blocks):
     x = jax.random.normal(jax.random.key(0), (32, 5, WIDTH))
-    programs = {remat: _compiled(blocks, x, remat=remat) for remat in KEPT}
+    programs = {remat: _compiled(blocks, x, remat=remat) for remat in SAVED}
     temporary_bytes = {
         remat: program.memory_analysis().temp_size_in_bytes for remat, program in programs.items()
     }
     by_memory = sorted(temporary_bytes, key=temporary_bytes.get, reverse=True)
-    assert by_memory == list(KEPT), f"the policies are not in their documented order: {temporary_bytes}"
+    assert by_memory == list(SAVED), f"the policies are not in their documented order: {temporary_bytes}"
     values = {remat: program(blocks, x) for remat, program in programs.items()}
-    for remat in KEPT:
+    for remat in SAVED:
         chex.assert_trees_all_close(values[remat], values["none"], rtol=1e-4, atol=1e-6)
 
 
-def test_the_compiler_does_not_undo_remat_where_all_layers_are_unrolled(blocks):
-    """Forward and backward then stand in one program, in which it could find the second computation to be the first."""
+def test_the_compiler_does_not_undo_remat_of_unrolled_layers(blocks):
+    """Forward and backward then are one program, whose common subexpressions could be eliminated."""
     x = jnp.ones((32, 5, WIDTH))
     none, full = (
         _compiled(blocks, x, remat=remat, unroll=True).cost_analysis()["flops"] for remat in ("none", "full")
     )
-    # All but c_proj again: 8 of 12 matrices, beside the 36 that forward and backward multiply by.
+    # Recomputes all but c_proj: 8 of 12 matrices, beside 36 in forward and backward.
     assert 1.15 < full / none < 1.35, f"remat costs {full / none - 1:.0%} of the work"
 
 
-def test_a_wide_gradient_is_not_rounded(blocks):
-    """In bfloat16 the gradient of a float32 kernel is accumulated in float32: it has more digits than bfloat16."""
+def test_gradients_of_float32_kernels_are_not_rounded(blocks):
+    """In bfloat16 the gradient of a float32 kernel has more digits than bfloat16 holds."""
     x = jax.random.normal(jax.random.key(0), (8, 5, WIDTH), jnp.bfloat16)
     forward = _forward(dtype=jnp.bfloat16)
     gradient = jax.jit(jax.grad(lambda blocks: jnp.square(forward(blocks, x).astype(jnp.float32)).mean()))(

@@ -1,4 +1,4 @@
-"""Products of 8-bit numbers: how close they come, and that they are of 8 bits."""
+"""Matrix products of fp8 operands: accuracy, and operand types in the lowered program."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.models import fp8, get_config, graphdef, init_params
+from bioclip_jax.models import get_config, graphdef, init_params
+from bioclip_jax.models.matmul import fp8_matmul
 
 CONFIG = get_config("ViT-Test-16")
 # Half a unit in the last place: 3 bits of mantissa in e4m3, 2 in e5m2.
 E4M3, E5M2 = 2**-4, 2**-3
 
 
-def _here(kernel):
+def _unsharded(kernel):
     return kernel
 
 
 @jax.jit
 def _product(x, kernel, gradient):
-    product, pullback = jax.vjp(lambda x, kernel: fp8.matmul(x, kernel, _here), x, kernel)
+    product, pullback = jax.vjp(lambda x, kernel: fp8_matmul(x, kernel, _unsharded), x, kernel)
     return product, *pullback(gradient)
 
 
@@ -38,7 +39,7 @@ def _relative(a, b) -> float:
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 1000), scales=st.tuples(*[st.floats(-20, 20)] * 3))
-def test_product_and_gradients_are_as_close_as_eight_bits_allow(seed, scales):
+def test_product_and_gradients_have_the_accuracy_of_the_formats(seed, scales):
     """At any scale of the operands: each is scaled to the format's range by its own largest entry."""
     rng = np.random.default_rng(seed)
     shapes = (32, 48), (48, 3, 16), (32, 3, 16)
@@ -56,7 +57,7 @@ def test_product_and_gradients_are_as_close_as_eight_bits_allow(seed, scales):
         assert 1e-3 < error < limit, f"off by {error:.1e} of the norm, {limit:.1e} is the formats' rounding"
 
 
-def test_sums_are_taken_in_float32():
+def test_sums_are_accumulated_in_float32():
     """Numbers that fp8 holds exactly give the exact product, however long the sum."""
     rng = np.random.default_rng(0)
     x, kernel = (
@@ -65,7 +66,7 @@ def test_sums_are_taken_in_float32():
     )
     # The largest of the format, so that the scale is one.
     x[0, 0] = kernel[0, 0] = 448
-    np.testing.assert_allclose(fp8.matmul(x, kernel, _here), x.astype(np.float64) @ kernel, rtol=1e-6)
+    np.testing.assert_allclose(fp8_matmul(x, kernel, _unsharded), x.astype(np.float64) @ kernel, rtol=1e-6)
 
 
 def test_zeros_stay_zeros():
@@ -75,11 +76,11 @@ def test_zeros_stay_zeros():
     assert not any(np.any(array) or np.isnan(array).any() for array in (product, *gradients))
 
 
-def test_the_products_operands_are_eight_bits_wide():
-    """The form that a compiler for a GPU with fp8 units turns into their products, three for each matrix."""
+def test_operands_are_fp8_in_the_lowered_program():
+    """XLA turns this form into fp8 GEMMs on GPUs that have them, three for each matrix."""
     x, kernel = jnp.ones((4, 8), jnp.bfloat16), jnp.ones((8, 3, 2))
     loss = jax.value_and_grad(
-        lambda x, kernel: fp8.matmul(x, kernel, _here).astype(jnp.float32).sum(), argnums=(0, 1)
+        lambda x, kernel: fp8_matmul(x, kernel, _unsharded).astype(jnp.float32).sum(), argnums=(0, 1)
     )
     products = [
         line for line in jax.jit(loss).lower(x, kernel).as_text().splitlines() if "dot_general" in line
@@ -104,7 +105,7 @@ def test_only_the_blocks_compute_in_fp8():
     assert len(eight) == 8 and len(products) == 15, f"{len(eight)} of {len(products)} products are in fp8"
 
 
-def test_features_stay_close():
+def test_features_stay_close_to_the_default():
     params = init_params(CONFIG, seed=1)
     rng = np.random.default_rng(0)
     images, tokens = (
@@ -123,8 +124,8 @@ def test_features_stay_close():
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
-def test_dtypes_come_back(dtype):
+def test_dtypes_of_outputs_and_gradients(dtype):
     x, kernel = jnp.ones((4, 8), dtype), jnp.ones((8, 2))
-    product, pullback = jax.vjp(lambda x, kernel: fp8.matmul(x, kernel, _here), x, kernel)
+    product, pullback = jax.vjp(lambda x, kernel: fp8_matmul(x, kernel, _unsharded), x, kernel)
     to_x, to_kernel = pullback(product)
     assert (product.dtype, to_x.dtype, to_kernel.dtype) == (dtype, dtype, jnp.float32)
