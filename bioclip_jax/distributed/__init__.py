@@ -5,11 +5,17 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "agreement": ["Agreement"],
-        "backend": ["allow_platform", "check_backend"],
+        "batch_layout": [
+            "concatenate_per_shard",
+            "from_micro_batches",
+            "is_primary_replica",
+            "rows_of_process",
+            "split_per_shard",
+            "to_micro_batches",
+        ],
+        "collectives": ["Collectives"],
+        "initialize": ["all_processes", "allow_platform", "check_backend", "is_first_process"],
         "mesh": ["MeshConfig", "batch_sharding", "make_mesh", "replicated"],
-        "rows": ["counts_its_rows", "rows_of_process"],
-        "sharding": ["activation_sharding", "check_tensor", "parameter_shardings"],
-        "startup": ["all_processes", "is_first_process"],
+        "sharding": ["ActivationSharding", "check_tensor", "parameter_shardings"],
     },
 )

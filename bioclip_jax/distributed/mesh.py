@@ -1,4 +1,4 @@
-"""The device mesh and how a batch lies on it."""
+"""The device mesh, and the shardings of batches and replicated arrays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ AXES = ("data", "fsdp", "tensor")
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Sizes of the mesh axes; -1 fills an axis with the devices that the others leave.
+    """Sizes of the mesh axes; -1 fills an axis with the remaining devices.
 
-    data: the batch is split, parameters are copied. fsdp: the batch is split, and so are the parameters and
-    the optimizer state (ZeRO-3, Rajbhandari et al. 2020). tensor: the heads and the MLP's hidden units are
-    split, the batch is not (Megatron-LM, Shoeybi et al. 2019).
+    data: splits the batch and replicates parameters. fsdp: splits the batch, the parameters and the
+    optimizer state (ZeRO-3, Rajbhandari et al. 2020). tensor: splits the heads and the MLP's hidden units,
+    not the batch (Megatron-LM, Shoeybi et al. 2019).
     """
 
     data: int = -1
@@ -28,11 +28,11 @@ class MeshConfig:
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
-    """The mesh over `devices` (None: all of them). UserError if the axes do not multiply to their number.
+    """Make the mesh over `devices`, None for all. Raises UserError unless the axes multiply to their number.
 
-    The last axes talk most and so get neighbors: devices are numbered node by node, and jax.make_mesh lays
-    them out in that order. So tensor, and then fsdp, lie inside a node where their product divides the node's
-    devices.
+    The last axes communicate most, so they get neighbors: devices are numbered node by node, and
+    jax.make_mesh keeps that order. So tensor, and then fsdp, stay within a node if their product divides the
+    number of its devices.
     """
     devices = list(devices or jax.devices())
     shape = [getattr(config, axis) for axis in AXES]
@@ -49,10 +49,10 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows of a batch, split over data and fsdp; devices along tensor hold the same rows."""
+    """Return the sharding of a batch: rows are split over data and fsdp, and repeated along tensor."""
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """A copy on every device."""
+    """Return the sharding of an array copied to every device."""
     return NamedSharding(mesh, PartitionSpec())

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory, to_dict
-from bioclip_jax.distributed import Agreement, counts_its_rows
+from bioclip_jax.distributed import Collectives, is_primary_replica
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline import PREFIX
 from bioclip_jax.pipeline.images import CAUSES
@@ -46,7 +46,7 @@ class RunContext:
     metrics: MetricsWriter
     progress: ProgressLine
     signals: DeferredSignals
-    collectives: Agreement
+    collectives: Collectives
     evaluate: Evaluate | None = None
     bad_samples: Counter[str] = field(default_factory=Counter)
 
@@ -92,7 +92,7 @@ class Loop:
         # Of all processes up to the last synchronization, and of this process since then.
         self._bad_samples: Counter[str] = context.bad_samples
         self._new_bad_samples: Counter[str] = Counter()
-        self._counts_bad_samples = counts_its_rows(experiment.batch_sharding)
+        self._counts_bad_samples = is_primary_replica(experiment.batch_sharding)
 
     def run(self, state: TrainState, start_step: int, batches: TrainInput) -> dict[str, Any]:
         """Train from `start_step` to the last step; return the last line of metrics.
@@ -136,12 +136,12 @@ class Loop:
     def _fetch(self, batches: TrainInput) -> _Fetched:
         batch = next(batches)
         lengths = self._experiment.text_lengths(batch.host_metadata)
-        maxima = self._context.collectives.propose((*lengths, self._context.signals.received or 0))
+        maxima = self._context.collectives.max((*lengths, self._context.signals.received or 0))
         return _Fetched(batch, maxima if self._ahead else np.asarray(maxima))
 
     def _stopping(self) -> bool:
         """Return True if any process received a signal; a collective call."""
-        maxima = self._context.collectives.propose((self._context.signals.received or 0,))
+        maxima = self._context.collectives.max((self._context.signals.received or 0,))
         self._signal = int(np.asarray(maxima)[0])
         return self._signal > 0
 
@@ -232,7 +232,7 @@ class Loop:
 
     def _sum_bad_samples(self) -> None:
         """Add the bad samples of all processes since the last call; a collective call."""
-        totals = self._context.collectives.total([self._new_bad_samples[name] for name in _BAD_SAMPLES])
+        totals = self._context.collectives.sum([self._new_bad_samples[name] for name in _BAD_SAMPLES])
         self._bad_samples.update({name: int(n) for name, n in zip(_BAD_SAMPLES, totals) if n})
         self._new_bad_samples.clear()
 
@@ -253,7 +253,7 @@ class Loop:
         missed = start_step > 0 and self._evaluates(start_step)
         missed = missed and lacks_evaluation(self._context.directory, start_step)
         # A shared file system may show one process less than another has written.
-        if not self._context.collectives.anyone(missed):
+        if not self._context.collectives.any(missed):
             return
         lines = reversed(self._context.directory.read_metrics())
         self._line = next(line for line in lines if line["step"] == start_step)

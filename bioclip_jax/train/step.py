@@ -5,7 +5,7 @@
     image        uint8 [B, H, W, 3]
     tokens       int32 [T, L]
     text_index   int32 [B]       with unique_texts: the row of `tokens` of each image; else T = B, in order
-    crop         float32 [B, 5]  with images cropped on the device: the boxes, see pipeline.resample
+    crop         float32 [B, 5]  with images cropped on the device: the boxes, see models.crop_and_resize
 
 and with experience replay the same arrays of the second stream as replay_image, replay_tokens, replay_crop.
 Rows are sharded over the mesh.
@@ -24,9 +24,23 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from bioclip_jax.distributed import activation_sharding, parameter_shardings, rows
-from bioclip_jax.models import CLIP, CLIPConfig, draw_patches, graphdef, init_params, normalize_images
-from bioclip_jax.pipeline import resample
+from bioclip_jax.distributed import (
+    ActivationSharding,
+    concatenate_per_shard,
+    from_micro_batches,
+    parameter_shardings,
+    split_per_shard,
+    to_micro_batches,
+)
+from bioclip_jax.models import (
+    CLIP,
+    CLIPConfig,
+    crop_and_resize,
+    draw_patches,
+    graphdef,
+    init_params,
+    normalize_images,
+)
 from bioclip_jax.pipeline.images import ImageConfig
 
 from .config import TrainConfig
@@ -88,7 +102,7 @@ class Update:
     def __init__(self, config: TrainConfig, model_config: CLIPConfig, mesh: Mesh) -> None:
         self.config = config
         self.model_config = model_config
-        self.graphdef = graphdef(model_config, shard=activation_sharding(mesh), **config.model_options)
+        self.graphdef = graphdef(model_config, shard=ActivationSharding(mesh), **config.model_options)
         self.pair_loss = contrastive_loss(config.loss, mesh)
         self.schedule = cosine_schedule(config.learning_rate, config.warmup_steps, config.total_steps)
         self.optimizer = make_optimizer(
@@ -143,15 +157,15 @@ class Update:
 
         # 1. Every micro-batch forward, keeping only the features.
         parts = {
-            name: rows.to_micro_batches(batch[name], count, shards) for name in _TOWER_INPUTS if name in batch
+            name: to_micro_batches(batch[name], count, shards) for name in _TOWER_INPUTS if name in batch
         }
         _, features = jax.lax.scan(lambda _, part: (None, self._encode(params, part)), None, parts)
-        features = {name: rows.from_micro_batches(x, shards) for name, x in features.items()}
+        features = {name: from_micro_batches(x, shards) for name, x in features.items()}
 
         # 2. The loss of all features, and its gradient with respect to each of them.
         value_and_grad = jax.value_and_grad(self._objective, argnums=(0, 1), has_aux=True)
         value, (d_features, d_temperature) = value_and_grad(features, _temperature(params), batch)
-        d_features = {name: rows.to_micro_batches(x, count, shards) for name, x in d_features.items()}
+        d_features = {name: to_micro_batches(x, count, shards) for name, x in d_features.items()}
 
         # 3. Every micro-batch forward once more, and backward from the gradient of its features.
         def add(total: Params, part: tuple[Batch, Features]) -> tuple[Params, None]:
@@ -201,16 +215,18 @@ def encode(model: CLIP, batch: Batch, image: ImageConfig, shards: int) -> Featur
         return {"image": model.project_image(pooled), "text": model.encode_text(batch["tokens"])}
 
     image_inputs = [name for name in ("image", "crop", "kept") if name in batch]
-    joined = {name: rows.join(batch[name], batch["replay_" + name], shards) for name in image_inputs}
-    pooled, replay_pooled = rows.part(_pool_images(model, joined, image), len(batch["image"]), shards)
+    joined = {
+        name: concatenate_per_shard(batch[name], batch["replay_" + name], shards) for name in image_inputs
+    }
+    pooled, replay_pooled = split_per_shard(_pool_images(model, joined, image), len(batch["image"]), shards)
     features = {
         "image": model.project_image(pooled),
         "replay_image": model.project_image(replay_pooled, projector="continual_proj"),
     }
     tokens, replay_tokens = batch["tokens"], batch["replay_tokens"]
     if tokens.shape[1] == replay_tokens.shape[1]:
-        texts = model.encode_text(rows.join(tokens, replay_tokens, shards))
-        features["text"], features["replay_text"] = rows.part(texts, len(tokens), shards)
+        texts = model.encode_text(concatenate_per_shard(tokens, replay_tokens, shards))
+        features["text"], features["replay_text"] = split_per_shard(texts, len(tokens), shards)
     else:
         features["text"] = model.encode_text(tokens)
         features["replay_text"] = model.encode_text(replay_tokens)
@@ -220,7 +236,7 @@ def encode(model: CLIP, batch: Batch, image: ImageConfig, shards: int) -> Featur
 def _pool_images(model: CLIP, batch: Batch, image: ImageConfig) -> Float[Array, "rows width"]:
     images = batch["image"]
     if "crop" in batch:
-        images = resample(images, batch["crop"], image.interpolation)
+        images = crop_and_resize(images, batch["crop"], image.interpolation)
     return model.pool_image(normalize_images(images, image.mean, image.std), batch.get("kept"))
 
 

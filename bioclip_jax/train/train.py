@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory, to_dict
-from bioclip_jax.distributed import Agreement, is_first_process
+from bioclip_jax.distributed import Collectives, is_first_process
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline import epoch_samples
 
@@ -66,12 +66,12 @@ def _train(
         return (directory.read_metrics() or [{"step": start_step}])[-1]
 
     experiment = Experiment(config)
-    collectives = Agreement(experiment.mesh)
+    collectives = Collectives(experiment.mesh)
     # Before anything is written, since weights of init_from that do not fit are an error.
     state = None if start_step else experiment.init()
     with contextlib.ExitStack() as stack:
         checkpoints = Checkpoints(
-            directory, keep=config.keep_checkpoints, attempts=config.save_attempts, anyone=collectives.anyone
+            directory, keep=config.keep_checkpoints, attempts=config.save_attempts, anyone=collectives.any
         )
         stack.enter_context(contextlib.closing(checkpoints))
         bad_samples: Counter[str] = Counter()
@@ -98,9 +98,9 @@ def _inherit(config: TrainConfig, directory: TrainingDirectory) -> TrainConfig:
         previous = directory.read_config()
         inherited = (previous.get("image") or {}).get("transform"), previous.get("patch_dropout") or 0.0
     elif config.init_from is not None and (transform is None or patch_dropout is None):
-        from bioclip_jax.convert import load
+        from bioclip_jax import convert
 
-        inherited = load.inherited(config.init_from)
+        inherited = convert.inherited(config.init_from)
     else:
         inherited = "model", 0.0
     if transform is None:

@@ -1,4 +1,4 @@
-"""Mesh shapes and how a batch lies on them."""
+"""Mesh shapes, and the sharding of a batch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from bioclip_jax.errors import UserError
         (MeshConfig(1, 2, -1), (1, 2, 4)),
     ],
 )
-def test_minus_one_fills(config, shape):
+def test_minus_one_fills_an_axis(config, shape):
     mesh = make_mesh(config)
     assert tuple(mesh.shape.items()) == tuple(zip(("data", "fsdp", "tensor"), shape, strict=True))
     assert set(mesh.axis_types) == {AxisType.Auto}
 
 
 def test_the_innermost_axes_are_neighbors():
-    """Devices are numbered node by node, so what lies side by side in this order shares a node."""
+    """Devices are numbered node by node, so neighbors in this order share a node."""
     ids = np.vectorize(lambda device: device.id)(make_mesh(MeshConfig(2, 2, 2)).devices)
     np.testing.assert_array_equal(ids, np.arange(8).reshape(2, 2, 2))
 
@@ -38,7 +38,7 @@ def test_the_innermost_axes_are_neighbors():
     "config",
     [MeshConfig(-1, -1), MeshConfig(3, 1), MeshConfig(-1, 5), MeshConfig(0, 8), MeshConfig(1, -1, 3)],
 )
-def test_a_mesh_that_does_not_fit_is_told(config):
+def test_a_mesh_that_does_not_fit_the_devices(config):
     sizes = f"data={config.data}, fsdp={config.fsdp}, tensor={config.tensor}"
     with pytest.raises(UserError, match=f"config.mesh is {sizes}"):
         make_mesh(config)
@@ -52,5 +52,5 @@ def test_the_batch_is_split_over_data_and_fsdp_and_repeated_over_tensor():
     batch = jax.device_put(np.arange(16), batch_sharding(make_mesh(MeshConfig(2, 2, 2))))
     assert batch.sharding.spec == PartitionSpec(("data", "fsdp"))
     rows = [tuple(np.asarray(shard.data)) for shard in batch.addressable_shards]
-    assert rows[0::2] == rows[1::2], "neighbors along tensor hold other rows"
+    assert rows[0::2] == rows[1::2], "neighbors along tensor hold different rows"
     assert rows[0::2] == [tuple(range(start, start + 4)) for start in (0, 4, 8, 12)]

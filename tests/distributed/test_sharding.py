@@ -1,4 +1,4 @@
-"""What is split over which axis, that the numbers stay the same, and what the compiled program sends."""
+"""Shardings on several meshes: outputs, collectives of the compiled program, and memory per device."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
 
 from bioclip_jax.distributed.mesh import MeshConfig, batch_sharding, make_mesh, replicated
-from bioclip_jax.distributed.sharding import activation_sharding, check_tensor, parameter_shardings
+from bioclip_jax.distributed.sharding import ActivationSharding, check_tensor, parameter_shardings
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, get_config, graphdef, init_params
 from bioclip_jax.train.optimizer import OptimizerConfig, make_optimizer
 
-# Eight heads in both towers; sizes differ, so that shapes in a compiled program tell what they are.
+# Eight heads in both towers; sizes differ, so that shapes in a compiled program identify the arrays.
 CONFIG = CLIPConfig(
     embed_dim=24,
     vision=VisionConfig(image_size=32, patch_size=16, width=128, layers=4, head_width=16),
@@ -61,7 +61,7 @@ def compiled(params):
     def compile_for(config: MeshConfig):
         mesh = make_mesh(config)
         shardings, rows = parameter_shardings(params, mesh), batch_sharding(mesh)
-        loss = _loss(graphdef(CONFIG, shard=activation_sharding(mesh)))
+        loss = _loss(graphdef(CONFIG, shard=ActivationSharding(mesh)))
         function = jax.jit(
             jax.value_and_grad(loss),
             in_shardings=(shardings, rows, rows),
@@ -73,7 +73,7 @@ def compiled(params):
 
 
 @pytest.mark.parametrize("mesh", MESHES)
-def test_outputs_and_gradients_are_one_devices(compiled, on_one_device, params, mesh):
+def test_outputs_and_gradients_equal_a_single_devices(compiled, on_one_device, params, mesh):
     arguments = jax.tree.map(jax.device_put, (params, *_inputs()), compiled[mesh].input_shardings[0])
     ours = jax.tree_util.tree_leaves_with_path(compiled[mesh](*arguments))
     for (path, array), expected in zip(ours, jax.tree.leaves(on_one_device), strict=True):
@@ -84,7 +84,7 @@ def test_outputs_and_gradients_are_one_devices(compiled, on_one_device, params, 
 
 
 def _collectives(text: str) -> list[tuple[str, str]]:
-    """(kind, result shapes) of every exchange between devices in a compiled program."""
+    """(kind, result shapes) of every collective in a compiled program."""
     kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
     return [(kind, shapes) for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", text)]
 
@@ -94,13 +94,13 @@ def _shapes(text: str) -> set[tuple[int, ...]]:
 
 
 def _kernels(params) -> list[tuple[int, ...]]:
-    """The shapes of the blocks' stacked kernels."""
+    """Return the shapes of the blocks' stacked kernels."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return [leaf.shape for path, leaf in leaves if {"blocks", "kernel"} <= {entry.key for entry in path}]
 
 
-def test_tensor_parallel_blocks_send_two_sums_each_way_and_nothing_else(compiled, params):
-    """Megatron's count: one sum behind attention and one behind the MLP, forward and backward, in each tower."""
+def test_tensor_parallel_blocks_need_only_two_all_reduces_each_way(compiled, params):
+    """Megatron's count: after attention and after the MLP, forward and backward, in each tower."""
     text = compiled["1x1x8"].as_text()
     collectives = _collectives(text)
     assert [kind for kind, _ in collectives] == ["all-reduce"] * 8, collectives
@@ -148,11 +148,11 @@ def test_parameters_are_split_over_fsdp_and_tensor(compiled, params, mesh):
         + sum(x.nbytes for x in jax.tree.leaves(params) if x.size < 1000 or x.ndim == 2) / MESHES[mesh].fsdp
     )
     assert total / parts <= held + total * 0.02 and held < most + total * 0.05, (
-        f"{held} of {total} bytes lie on a device"
+        f"{held} of {total} bytes are on a device"
     )
 
 
-def test_the_table():
+def test_partition_specs():
     mesh = make_mesh(MeshConfig(2, 2, 2))
     params = jax.eval_shape(lambda: init_params(CONFIG, replay_projector=True, logit_bias=True))
     specs = jax.tree.map(
@@ -179,7 +179,7 @@ def test_the_table():
 
 
 @pytest.mark.parametrize("name", ["ViT-Test-16", "ViT-L-14", "ViT-H-14", "ViT-M-16-alt"])
-def test_no_large_parameter_is_forgotten(name):
+def test_every_large_parameter_is_sharded(name):
     """Every array of more than a few widths has an axis that fsdp splits."""
     params = jax.eval_shape(lambda: init_params(get_config(name)))
     shardings = parameter_shardings(params, make_mesh(MeshConfig(1, 8, 1)))
@@ -194,11 +194,11 @@ def test_no_large_parameter_is_forgotten(name):
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_the_optimizers_state_lies_where_its_parameters_do(name):
+def test_optimizer_state_is_sharded_like_its_parameters(name):
     mesh = make_mesh(MeshConfig(2, 2, 2))
     params = jax.eval_shape(lambda: init_params(CONFIG))
     optimizer = make_optimizer(OptimizerConfig(name=name), lambda step: 0.1, weight_decay=0.1)
-    of_params = {
+    expected = {
         tuple(entry.key for entry in path): sharding
         for path, sharding in jax.tree_util.tree_leaves_with_path(parameter_shardings(params, mesh))
     }
@@ -208,36 +208,38 @@ def test_the_optimizers_state_lies_where_its_parameters_do(name):
     moments = 0
     for path, sharding in state:
         names = tuple(entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey))
-        match = next((names[i:] for i in range(len(names)) if names[i:] in of_params), None)
+        match = next((names[i:] for i in range(len(names)) if names[i:] in expected), None)
         if match:
             moments += 1
-            assert sharding == of_params[match], (
-                f"{jax.tree_util.keystr(path)} lies elsewhere than its parameter"
+            assert sharding == expected[match], (
+                f"{jax.tree_util.keystr(path)} is sharded differently from its parameter"
             )
-    assert moments >= len(of_params), (
-        f"only {moments} moments of {len(of_params)} parameters were found in the state"
+    assert moments >= len(expected), (
+        f"only {moments} moments of {len(expected)} parameters were found in the state"
     )
 
 
 @given(width=st.integers(1, 40), fsdp=st.sampled_from([1, 2, 4, 8]))
-def test_what_does_not_divide_is_not_split(width, fsdp):
+def test_axes_that_do_not_divide_are_not_split(width, fsdp):
     mesh = make_mesh(MeshConfig(-1, fsdp))
-    sharding = parameter_shardings({"proj": np.zeros((width, 5), np.float32)}, mesh)["proj"]
+    sharding = parameter_shardings({"visual": {"proj": np.zeros((width, 5), np.float32)}}, mesh)["visual"][
+        "proj"
+    ]
     rows = width // fsdp if width % fsdp == 0 else width
     assert sharding.shard_shape((width, 5)) == (rows, 5), f"{width} rows over fsdp={fsdp}"
 
 
-def test_activations_follow_the_same_table():
+def test_activations_follow_the_same_rules():
     mesh = make_mesh(MeshConfig(2, 2, 2))
-    shard = activation_sharding(mesh)
-    assert shard == activation_sharding(mesh) and hash(shard) == hash(activation_sharding(mesh))
+    shard = ActivationSharding(mesh)
+    assert shard == ActivationSharding(mesh) and hash(shard) == hash(ActivationSharding(mesh))
     hidden = jax.jit(lambda x: shard(x, ("batch", None, "mlp")))(np.zeros((8, 3, 6)))
     assert hidden.sharding.shard_shape(hidden.shape) == (2, 3, 3)
     few = jax.jit(lambda x: shard(x, ("batch", None)))(np.zeros((3, 2)))
-    assert few.sharding.shard_shape(few.shape) == (3, 2), "rows that do not divide are whole everywhere"
+    assert few.sharding.shard_shape(few.shape) == (3, 2), "rows that do not divide are replicated"
 
 
-def test_a_tensor_axis_that_does_not_fit_is_told_with_its_numbers():
+def test_a_tensor_axis_that_does_not_divide_the_heads():
     mesh = make_mesh(MeshConfig(1, 1, 8))
     check_tensor(CONFIG, mesh)
     check_tensor(get_config("ViT-H-14"), mesh)

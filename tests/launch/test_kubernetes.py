@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bioclip_jax.distributed.processes import process_settings, split_address
+from bioclip_jax.distributed.initialize import process_settings
+from bioclip_jax.distributed.rendezvous import split_address
 
 FOLDER = Path(__file__).resolve().parents[2] / "launch" / "kubernetes"
 COMPLETION_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"

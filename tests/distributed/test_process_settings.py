@@ -1,14 +1,15 @@
-"""What the environment says about the run's processes."""
+"""Process settings from environment variables."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioclip_jax.distributed.processes import ProcessSettings, first_host, process_settings, split_address
+from bioclip_jax.distributed.initialize import ProcessSettings, first_host, process_settings
+from bioclip_jax.distributed.rendezvous import split_address
 from bioclip_jax.errors import UserError
 
 EXPLICIT = {"JAX_COORDINATOR_ADDRESS": "gpu001:62000", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "2"}
-# What srun gives to task 11 of a step on 4 nodes, 8 tasks a node.
+# The variables of task 11 of a step on 4 nodes, 8 tasks a node, as srun sets them.
 SRUN = {
     "SLURM_JOB_ID": "1234567",
     "SLURM_STEP_NUM_TASKS": "32",
@@ -20,7 +21,7 @@ SRUN = {
 }
 
 
-def test_no_variables_mean_one_process() -> None:
+def test_no_variables_mean_a_single_process() -> None:
     assert process_settings({"PATH": "/usr/bin", "JAX_PLATFORMS": "cpu"}) is None
 
 
@@ -30,7 +31,7 @@ def test_explicit_variables() -> None:
     assert process_settings(more) == ProcessSettings("gpu001:62000", 4, 2, (4, 5), 20)
 
 
-def test_explicit_variables_go_before_slurm() -> None:
+def test_explicit_variables_take_precedence_over_slurm() -> None:
     settings = process_settings(SRUN | EXPLICIT)
     assert settings == process_settings(EXPLICIT)
 
@@ -58,13 +59,13 @@ def test_a_missing_variable_is_named(missing: str) -> None:
         ("BIOCLIP_JAX_START_TIMEOUT", "0"),
     ],
 )
-def test_a_value_without_sense_is_told(name: str, value: str) -> None:
-    told = "coordinator's address" if name == "JAX_COORDINATOR_ADDRESS" else name
-    with pytest.raises(UserError, match=told):
+def test_an_invalid_value_is_named(name: str, value: str) -> None:
+    named = "coordinator's address" if name == "JAX_COORDINATOR_ADDRESS" else name
+    with pytest.raises(UserError, match=named):
         process_settings(EXPLICIT | {name: value})
 
 
-def test_slurm_step_with_a_process_a_gpu() -> None:
+def test_a_slurm_step_with_one_process_per_gpu() -> None:
     # 1234567 % 4096 = 1671
     assert process_settings(SRUN) == ProcessSettings(f"gpu003:{61440 + 1671}", 32, 11, (3,))
     assert process_settings(SRUN | {"JAX_COORDINATOR_PORT": "50000"}).coordinator_address == "gpu003:50000"
@@ -79,22 +80,22 @@ def test_a_slurm_task_alone_on_its_node_owns_all_devices(
     assert process_settings(SRUN | {"SLURM_STEP_TASKS_PER_NODE": counts}).local_device_ids == devices
 
 
-def test_slurm_without_a_step_of_several_tasks_is_one_process() -> None:
-    # sbatch's shell knows the job's tasks, and says 0 for its own number, but it is no step.
+def test_slurm_without_a_step_of_several_tasks_is_a_single_process() -> None:
+    # sbatch's shell has the job's tasks and process 0, but is not a step.
     batch = {name: value for name, value in SRUN.items() if "STEP" not in name}
     assert process_settings(batch | {"SLURM_NTASKS": "32", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}) is None
     # salloc's shell is a step of one task.
     assert process_settings(SRUN | {"SLURM_NTASKS": "32", "SLURM_STEP_NUM_TASKS": "1"}) is None
 
 
-def test_a_slurm_task_that_sees_one_gpu_is_told_what_to_change() -> None:
+def test_a_slurm_task_that_sees_only_one_gpu() -> None:
     with pytest.raises(UserError, match="not --gpus-per-task"):
         process_settings(SRUN | {"CUDA_VISIBLE_DEVICES": "3"})
     assert process_settings(SRUN | {"CUDA_VISIBLE_DEVICES": ""}).local_device_ids == (3,)
 
 
 @pytest.mark.parametrize("name", ["SLURM_PROCID", "SLURM_JOB_ID", "SLURM_LOCALID", "SLURM_STEP_NODELIST"])
-def test_a_slurm_variable_that_is_missing_is_told(name: str) -> None:
+def test_a_missing_slurm_variable_is_named(name: str) -> None:
     with pytest.raises(UserError, match="node list" if name == "SLURM_STEP_NODELIST" else name):
         process_settings({key: value for key, value in SRUN.items() if key != name})
 
@@ -117,7 +118,7 @@ _name = st.from_regex(r"[a-z][a-z0-9.-]{0,5}", fullmatch=True)
 _range = st.tuples(st.integers(0, 998), st.integers(0, 3), st.integers(1, 3)).map(
     lambda drawn: (f"{drawn[0]:0{drawn[2]}d}", f"{drawn[0] + drawn[1]:0{drawn[2]}d}")
 )
-# Pieces of a host expression: plain text, or the ranges that stand in brackets.
+# Pieces of a host expression: plain text, or ranges in brackets.
 _host = st.lists(_name | st.lists(_range, min_size=1, max_size=3), min_size=1, max_size=4)
 
 
