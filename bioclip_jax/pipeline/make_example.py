@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int32, UInt8
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import CAUSES, BadImage, TrainTransform, decode
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.text import CaptionConfig, MissingCaption, Tokenizer, complete_captions, says_unknown
+from bioclip_jax.text import CaptionConfig, MissingCaption, Tokenizer, complete_captions, has_unknown_words
 
 from .buffers import BufferPool, SharedBuffers
 from .order import CAPTION_DRAW, Draws, Order
@@ -135,7 +135,7 @@ class MakeExamples:
         try:
             sample = self.source[index]
             text = sample.captions.get(caption_type, "")
-            if not text or text.isspace() or says_unknown(caption_type, text):
+            if not text or text.isspace() or has_unknown_words(caption_type, text):
                 text = complete_captions(sample.captions)[caption_type]
             if not sample.image:
                 return "no_image", f"{sample.key} has no image{_because(sample.note)}"

@@ -1,4 +1,4 @@
-"""The ten captions of a TreeOfLife sample: made from a taxon, and completed where shards lack some."""
+"""The ten captions of a TreeOfLife sample: made from a taxon, or completed from those in a shard."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,24 +22,24 @@ CAPTION_FILES = (
     "taxonTag_com",
 )
 DRAWN_TYPES = ("sci", "com", "taxon", "sci_com", "taxon_com")
-# The one caption of a sample without a taxonomy, such as those of the replay data: KEY.txt.
+# The only caption of a sample without taxonomy, such as replay data: KEY.txt.
 PLAIN_TYPE = "txt"
 
 
 class MissingCaption(ValueError):
-    """A sample has no caption that the wanted ones could be made from."""
+    """A sample has no caption from which the others could be made."""
 
 
 @dataclass(frozen=True)
 class CaptionConfig:
-    """Which captions are trained on, and how one is drawn.
+    """Captions used in training.
 
-    types: the caption files drawn from, with equal chance.
-    draw: "step" draws one type for a whole global batch, as the reference does; "sample" one for each sample.
-    unique_texts: encode every distinct text of a batch once.
-    context_length: tokens a text, shorter than the model's; what is longer is cut. None for the model's own.
-    lengths: shorter lengths that the text tower may run at; each batch runs at the shortest that cuts none of
-    its texts, which changes nothing but the time. Each costs a compilation.
+    types: the caption types drawn from, with equal probability.
+    draw: "step" draws one type for a global batch, as in the reference; "sample" one for each sample.
+    unique_texts: encode each distinct text of a batch once.
+    context_length: tokens per text, below the model's; longer texts are cut. None for the model's own.
+    lengths: shorter lengths for the text tower; each batch uses the shortest that cuts none of its texts,
+    with the same results in less time. Each needs a compilation.
     """
 
     types: tuple[str, ...] = DRAWN_TYPES
@@ -67,18 +67,18 @@ class CaptionConfig:
             raise UserError(f"caption.lengths is {self.lengths}; each must be at least 3")
 
     def shortest_length(self, longest: int, context_length: int) -> int:
-        """The length that a batch runs at whose longest text has `longest` tokens, its end included."""
+        """Return the length for a batch whose longest text has `longest` tokens, including its end."""
         return min(
             (length for length in self.lengths if longest <= length < context_length), default=context_length
         )
 
 
 def captions_from_taxon(taxon: Taxon, scientific_name: str = "") -> dict[str, str]:
-    """All of CAPTION_FILES for a taxon; without a common name the scientific one stands in.
+    """Return all CAPTION_FILES of a taxon; the scientific name replaces a missing common name.
 
-    As in the TreeOfLife toolbox: a scientific name that is given beside the ranks is that of the captions sci
-    and sci_com, without a full stop at its end; of several epithets ("lupus familiaris") the taxonomic and
-    tagged names have the last. MissingCaption if no rank and no name is known.
+    As in the TreeOfLife toolbox: `scientific_name`, given beside the ranks, is used in sci and sci_com,
+    without a full stop at its end; of several epithets ("lupus familiaris") taxonomic and tagged names have
+    the last. Raises MissingCaption if no rank and no name is known.
     """
     scientific = scientific_name.rstrip(".") or taxon.scientific_name or taxon.common_name
     if " " in taxon.species:
@@ -88,20 +88,20 @@ def captions_from_taxon(taxon: Taxon, scientific_name: str = "") -> dict[str, st
 
 
 def complete_captions(captions: Mapping[str, str]) -> dict[str, str]:
-    """All of CAPTION_FILES from those that are there; what is there is kept as it is, but for words for "unknown".
+    """Return all CAPTION_FILES, completed from the given ones, which are kept except for unknown words.
 
-    "a photo of Animalia Unknown Unknown." becomes "a photo of Animalia."; a caption that names nothing else
-    is not there. A sample with nothing but a plain caption (KEY.txt) has that for every type. MissingCaption
-    if nothing is there.
+    "a photo of Animalia Unknown Unknown." becomes "a photo of Animalia."; a caption without other names is
+    ignored. A sample with only a plain caption (KEY.txt) has it for every type. Raises MissingCaption if no
+    caption remains.
     """
     present = {name: text.strip() for name, text in captions.items() if text.strip()}
-    if any(says_unknown(name, text) for name, text in present.items()):
+    if any(has_unknown_words(name, text) for name, text in present.items()):
         present = _without_unknown(present)
     if not any(name in present for name in CAPTION_FILES):
         if PLAIN_TYPE in present:
             return dict.fromkeys((*CAPTION_FILES, PLAIN_TYPE), present[PLAIN_TYPE])
         raise MissingCaption("the sample has no caption")
-    taxon = taxon_of(present) or Taxon()
+    taxon = taxon_from_captions(present) or Taxon()
     common = taxon.common_name or _common_name(present)
     taxonomic = taxon.taxonomic_name or _photo_name(present, "taxonomic_name", "taxon", "taxon_com")
     scientific = _photo_name(present, "scientific_name", "sci", "sci_com") or taxon.scientific_name
@@ -112,19 +112,19 @@ def complete_captions(captions: Mapping[str, str]) -> dict[str, str]:
     return _all_captions(scientific, taxonomic or scientific, common, taxon.tagged_name) | present
 
 
-def says_unknown(kind: str, text: str) -> bool:
-    """True if a stored caption of this type may hold a word for "unknown", or nothing: a quick look before training."""
+def has_unknown_words(kind: str, text: str) -> bool:
+    """Return True if a caption may be empty or contain a word for "unknown"; fast, for training."""
     if kind == PLAIN_TYPE:
         return False
-    # The toolbox writes "a photo of ." where it knows no rank.
+    # The toolbox writes "a photo of ." if it knows no rank.
     empty = len(text) <= len(PREFIX) + 1 and not text.removeprefix(PREFIX).strip(" .")
     return empty or has_missing_word(text)
 
 
-def taxon_of(captions: Mapping[str, str]) -> Taxon | None:
-    """The taxon that a sample's tagged captions name; None where they are missing or name no rank.
+def taxon_from_captions(captions: Mapping[str, str]) -> Taxon | None:
+    """Return the taxon of a sample's tagged captions; None if there are none, or none has a rank.
 
-    Of several epithets the tagged captions have the last, and the scientific name all.
+    Of several epithets the tagged captions have the last, and the scientific name has all.
     """
     for name in ("taxonTag_com", "taxonTag"):
         try:
@@ -133,7 +133,7 @@ def taxon_of(captions: Mapping[str, str]) -> Taxon | None:
             continue
         common = taxon.common_name or known_text(_common_name(captions))
         scientific = _photo_name(captions, "scientific_name", "sci", "sci_com")
-        # A common name that only repeats the scientific one stands for "none" in the shards.
+        # Shards repeat the scientific name if there is no common name.
         common = "" if common in (taxon.scientific_name, scientific) else common
         genus = f"{taxon.genus} " if taxon.genus else ""
         epithets = scientific.removeprefix(genus)
@@ -162,10 +162,10 @@ def _all_captions(scientific: str, taxonomic: str, common: str, tagged: str) -> 
 
 
 def _without_unknown(captions: Mapping[str, str]) -> dict[str, str]:
-    """Stored captions without the words for "unknown" in them; those that then name nothing are left out."""
+    """Remove words for "unknown" from captions, and captions that contain no other name."""
     known: dict[str, str] = {}
     for kind, text in captions.items():
-        if not says_unknown(kind, text):
+        if not has_unknown_words(kind, text):
             known[kind] = text
             continue
         is_photo = text.startswith("a photo of")
@@ -180,12 +180,12 @@ def _without_unknown(captions: Mapping[str, str]) -> dict[str, str]:
                 name = without_missing_words(name)
                 name = "" if set(name.split()) <= set(RANKS) else name
         else:
-            # Inside a common name such a word is a word.
+            # Common names may contain these words, so only whole names are unknown.
             name = known_text(name) if kind in ("common_name", "com") else without_missing_words(name)
         common = known_text(common)
         if not name:
             continue
-        # Without its common name it is the caption of another type.
+        # Without its common name, the caption belongs to another type.
         kind = kind if common else kind.removesuffix("_com")
         name = COMMON_SEPARATOR.join((name, common)) if common else name
         known.setdefault(kind, f"{PREFIX}{name}." if is_photo else name)
@@ -196,14 +196,14 @@ def _common_name(captions: Mapping[str, str]) -> str:
     if name := _photo_name(captions, "common_name", "com"):
         return name
     for kind in ("sci_com", "taxon_com", "taxonTag_com"):
-        _, found, name = captions.get(kind, "").partition(COMMON_SEPARATOR)
-        if found:
+        _, separator, name = captions.get(kind, "").partition(COMMON_SEPARATOR)
+        if separator:
             return name.removesuffix(".")
     return ""
 
 
 def _photo_name(captions: Mapping[str, str], bare: str, *captioned: str) -> str:
-    """The name in the caption `bare`, or else the one inside the first of `captioned` that is there."""
+    """Return the name in the caption `bare`, else the one in the first available of `captioned`."""
     if captions.get(bare):
         return captions[bare]
     for kind in captioned:

@@ -1,7 +1,6 @@
-"""The normal form of names: words that mean "unknown", Unicode, white space, capitals, hybrid signs, genus and epithet.
+"""Normalization of names: unknown words, Unicode, white space, capitals, hybrid signs, genus and epithet.
 
-Every verb brings names into this form before it compares, groups or writes them. Nothing here adds a word to
-a name.
+All verbs normalize names before comparing, grouping or writing them. Normalization never adds words.
 """
 
 import re
@@ -11,10 +10,9 @@ from typing import Any
 
 from .scientific_names import split_name
 
-# Tables write these where a rank is unknown. Written as a regular expression that Python and Polars both
-# understand.
+# Words for an unknown rank in tables, as a regular expression for both Python and Polars.
 #
-# Not in the list, because they are names: "nil" (the morning glory Ipomoea nil), "uncertain", "confused" and
+# Excluded, because they are names: "nil" (the morning glory Ipomoea nil), "uncertain", "confused" and
 # "suspected" (English names of the moths Hoplodrina octogenaria, Apamea furva and Parastichtis suspecta),
 # "sp." and "indet." (open nomenclature, which qualifies a genus), "other", "blank" and "empty" (labels of
 # camera traps).
@@ -30,32 +28,31 @@ _MISSING_PHRASES = (
     r"unknown[\W_]+taxonomy",
 )
 _MISSING_WORD = "|".join([*_MISSING_PHRASES, *_MISSING_WORDS])
-# A cell that is empty, has no letter or digit, or has only such words, whatever stands around them: "<NA>",
-# "(unidentified)", "Unknown unknown". "Agaricales incertae sedis" stands for an unknown family or genus in
-# that order. No two repetitions of [\W_] adjoin, so that a long row of dashes costs linear time.
+# A cell that is empty, has no letter or digit, or only such words and punctuation: "<NA>", "(unidentified)",
+# "Unknown unknown". "Agaricales incertae sedis" is an unknown family or genus in that order. Repetitions of
+# [\W_] are never adjacent, so that a long row of dashes takes linear time.
 _ONLY_MISSING = rf"[\W_]*(?:(?:{_MISSING_WORD})(?:[\W_]+(?:{_MISSING_WORD}))*[\W_]*)?"
 MISSING_PATTERN = rf"(?i)^(?:{_ONLY_MISSING}|(?:.*[\W_])?incertae[\W_]+sedis[\W_]*)$"
 _MISSING = re.compile(MISSING_PATTERN)
-# The same words between others, as in ready-made captions; the set is a quick look before the slow one.
+# The same words among others, as in stored captions; _SIGNS is a fast test before this slow one.
 _MISSING_AMONG = re.compile(rf"(?i)(?<!\S)[(<\[]?(?:{_MISSING_WORD}|[-–—?]+)[)>\]]?(?!\S)")
 _BEGINNINGS = "na n/a #n/a not not_classified not_assigned incertae incertae_sedis - -- – — ?".split()
 _SIGNS = frozenset(
     word.join(around) for word in (*_MISSING_WORDS, *_BEGINNINGS) for around in (("", ""), "()", "<>", "[]")
 )
-# In a factor or a trait these are values: the disease is "none", the test is "+" or "-".
+# Values of a factor or trait: the disease is "none", the test is "+" or "-".
 _VALUE_WORDS = frozenset({"none", "+", "-", "−"})
 
-# Characters without width, which make two names of one and cannot be seen. Joiners are kept: some scripts
-# need them.
+# Zero-width characters, which would make equal names differ. Joiners are kept: some scripts need them.
 INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 _INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
 _HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A-Z][a-z])")
-# "M. domestica" or "M.domestica"; two letters where one is not enough, as in "Ch. rubrum".
+# "M. domestica" or "M.domestica"; or with two letters, as in "Ch. rubrum".
 _ABBREVIATED = re.compile(r"([A-Z][a-z]?|[a-z])\. ?(?=[^\W\d_])")
 _BINOMIAL = re.compile(r"((?:× )?[A-Z][a-zà-öø-ÿœ-]+) (?:× )?[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+(?= |$)")
-# Of a species cell that has more than epithets: an author, a subgenus, a superspecies.
+# Signs of more than epithets in a species cell: an author, a subgenus, a superspecies.
 _MORE = re.compile(r"^[(\[]|^subg| [A-Z(]")
-# Epithets, with hybrid signs and the marks of ranks between them.
+# Epithets, with hybrid signs and rank markers between them.
 _MARK = r"(?:× |(?:notho)?(?:subsp|ssp|var|f)\. )"
 _NO_EPITHET = r"(?!(?:sp|spp|cf|aff|nr|near|nov|indet|agg)(?: |$))"
 _EPITHETS = re.compile(
@@ -65,13 +62,13 @@ _ONE_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
 def clean_text(value: Any) -> str:
-    """A table cell as text: composed Unicode (NFC), single spaces, no invisible characters; "" for None and NaN.
+    """Return a table cell as text in NFC with single spaces and no invisible characters; "" for None and NaN.
 
-    For texts that are a person's own, such as labels: "unknown" stays.
+    For free text such as labels: "unknown" is kept.
     """
     if isinstance(value, str):
         return _clean(value)
-    # NaN is the one value that differs from itself; pandas' NA cannot be compared.
+    # Only NaN differs from itself; pandas' NA cannot be compared.
     if value is None or type(value).__name__ == "NAType" or value != value:
         return ""
     if isinstance(value, bytes):
@@ -80,60 +77,60 @@ def clean_text(value: Any) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """True for a cell that says that nothing is known: "", "NA", "unknown", "incertae sedis", "-" and the like."""
+    """Return True if a cell means "unknown": "", "NA", "unknown", "incertae sedis", "-" and similar."""
     return _MISSING.match(text) is not None
 
 
 def known_text(value: Any) -> str:
-    """clean_text of a name, "" for words that mean "unknown"."""
+    """Return clean_text of a name; "" for words that mean "unknown"."""
     return _known(clean_text(value))
 
 
 def known_value(value: Any) -> str:
-    """clean_text of a factor's value, "" for words that mean "unknown"; "none", "+" and "-" are values."""
+    """Return clean_text of a factor's value; "" if unknown; "none", "+" and "-" are values."""
     text = clean_text(value)
     return text if text.lower() in _VALUE_WORDS else _known(text)
 
 
 def has_missing_word(text: str) -> bool:
-    """True if a word for "unknown" may stand anywhere in a text: a quick look that finds too many."""
+    """Return True if a text may contain a word for "unknown": a fast test with false positives."""
     return not _SIGNS.isdisjoint(text.lower().replace(".", " ").split())
 
 
 def without_missing_words(text: str) -> str:
-    """The names in a text without the words for "unknown" among them: "Animalia Unknown Felis" is "Animalia Felis"."""
+    """Remove words for "unknown" from a text: "Animalia Unknown Felis" becomes "Animalia Felis"."""
     return known_text(_MISSING_AMONG.sub(" ", text))
 
 
 def last_epithet(species: str) -> str:
-    """The last of several epithets, as the TreeOfLife toolbox captions them: "familiaris" of "lupus familiaris".
+    """Return the last of several epithets, as in the TreeOfLife toolbox: "familiaris" of "lupus familiaris".
 
-    What is no epithet stays whole: "sp. 2", "cf. arctos".
+    Other texts are returned unchanged: "sp. 2", "cf. arctos".
     """
     match = _EPITHETS.fullmatch(species) if " " in species else None
     return match[1] if match else species
 
 
 def rank_name(value: Any) -> str:
-    """The name of a taxon from kingdom to genus: known_text with a capital, hybrid signs as "× "; "" if unknown."""
+    """Return a name from kingdom to genus: known_text, capitalized, with hybrid signs as "× "."""
     return _rank_name(clean_text(value))
 
 
 def genus_and_epithet(genus: Any, species: Any) -> tuple[str, str]:
-    """Genus and species epithet from their two cells; "" where unknown.
+    """Return genus and species epithet from their two cells; "" if unknown.
 
-    The species cell may hold the epithet, the epithets of species and subspecies, or the whole name, with the
-    genus as it is, in another case, or abbreviated ("M. domestica"); authors and a subgenus are left out. The
-    genus cell prevails over another genus in the species cell, as in the TreeOfLife toolbox, and is filled
-    from it where it is unknown.
+    The species cell may contain the epithet, the epithets of species and subspecies, or the whole name, with
+    the genus in any case or abbreviated ("M. domestica"); authors and a subgenus are removed. The genus cell
+    takes precedence over another genus in the species cell, as in the TreeOfLife toolbox; an unknown genus is
+    taken from the species cell.
     """
     return _genus_and_epithet(clean_text(genus), clean_text(species))
 
 
 def without_author(value: Any) -> str:
-    """Genus and epithets of a scientific name: "Malus domestica" of "Malus domestica (Suckow) Borkh., 1803"."""
+    """Return genus and epithets: "Malus domestica" of "Malus domestica (Suckow) Borkh., 1803"."""
     text = clean_text(value)
-    # Of a name of one word that is the first.
+    # Names of one word have no epithet to split off.
     return " ".join(filter(None, split_name(text))) or text.partition(" ")[0]
 
 
@@ -180,7 +177,7 @@ def _genus_and_epithet(genus: str, species: str) -> tuple[str, str]:
         species = _HYBRID.sub("× ", shorter)
     if _ONE_WORD.fullmatch(genus.removeprefix("× ")) and " " in species and _MORE.search(species):
         species = split_name(f"{genus} {species}")[1] or species
-    # "Malus unknown" names a genus, and so does "Malus" beside "Malus"; "bufo" beside "Bufo" is a species.
+    # "Malus unknown" is a genus, as is "Malus" in the genus "Malus"; "bufo" in "Bufo" is a species.
     if is_missing(species.removeprefix("× ")) or species == genus:
         return genus, ""
     if species[0].isupper() and _ONE_WORD.fullmatch(species):
@@ -189,7 +186,7 @@ def _genus_and_epithet(genus: str, species: str) -> tuple[str, str]:
 
 
 def _without_genus(genus: str, species: str) -> str:
-    """The species cell without a genus at its beginning."""
+    """Remove the genus from the beginning of a species cell."""
     if not genus:
         return species
     if species.startswith(f"{genus} "):
@@ -200,14 +197,14 @@ def _without_genus(genus: str, species: str) -> str:
     if match := _BINOMIAL.match(species):
         return species[match.end(1) + 1 :]
     small = f"{genus.lower()} "
-    # "bufo bufo" beside "Bufo" is a subspecies.
+    # "bufo bufo" in the genus "Bufo" is a subspecies.
     if species.startswith(small) and not species.startswith(small.strip(), len(small)):
         return species[len(small) :]
     return species
 
 
 def _upper_first(name: str) -> str:
-    # "ß" becomes two letters, which is another word.
+    # "ß" would become two letters.
     return name[0].upper() + name[1:] if len(name[0].upper()) == 1 else name
 
 

@@ -1,4 +1,4 @@
-"""Scientific names taken apart: what is the name, and what are authors, hybrid signs, ranks and doubts around it."""
+"""Parser of scientific names: genus, epithets, authorship, hybrid signs, ranks and qualifiers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 
 class ScientificName(NamedTuple):
-    """The parts of a name as people write it; "" or False where there is none.
+    """Parts of a scientific name; "" or False if absent.
 
-    `genus` is any name of one word, a family's too. `rank` is the marker before an infraspecific epithet
-    ("var."). `qualifier` is what says that the organism is not determined further: "sp.", "cf.", "?";
-    epithets after it are not kept. `formula`: a hybrid written as its two parents, of which only a shared
-    genus is kept.
+    genus: any name of one word, such as a family. rank: marker before an infraspecific epithet ("var.").
+    qualifier: mark of an uncertain identification, "sp.", "cf." or "?"; epithets after it are dropped.
+    formula: a hybrid written as its two parents, of which only a shared genus is kept.
     """
 
     genus: str = ""
@@ -28,19 +27,19 @@ class ScientificName(NamedTuple):
 
     @property
     def canonical(self) -> str:
-        """The words of the name alone, without marks and in ASCII: "Malus domestica"; "" if there is no name."""
+        """The name without authors and markers, in ASCII: "Malus domestica"; "" if there is no name."""
         return " ".join(part for part in (self.genus, self.species, self.infraspecific) if part)
 
     @property
     def year(self) -> str:
-        """The last year in the authorship, "" without one."""
+        """The last year in the authorship, or ""."""
         years = YEAR.findall(self.authorship)
         return years[-1] if years else ""
 
 
 NO_NAME = ScientificName()
 
-# What stands before an infraspecific epithet, as it is commonly written.
+# Markers before an infraspecific epithet, and their usual spelling.
 _RANKS = {
     **dict.fromkeys(("subsp", "ssp", "subspecies", "nothosubsp", "nothossp"), "subsp."),
     **dict.fromkeys(("var", "variety", "varietas", "nothovar"), "var."),
@@ -50,53 +49,53 @@ _RANKS = {
     ),
 }
 _RANKS |= {word: f"{word}." for word, marker in _RANKS.items() if not marker}
-# An aggregate is named by its species.
+# Marks of an aggregate, which has the name of its species.
 _SKIPPED = frozenset(("agg", "aggr", "group", "complex"))
 _UNDETERMINED = frozenset(
     ("sp", "spp", "spec", "species", "cf", "aff", "nr", "near", "prox", "indet", "gen", "nov")
 )
-# Marks of ranks between genus and species, whose name is no part of the species' name.
+# Marks of ranks between genus and species, which are not part of a species' name.
 _INFRAGENERIC = frozenset(("sect", "section", "subg", "subgen", "subgenus", "subsect", "ser", "series"))
 _ENDS = _INFRAGENERIC | {"cv", "cultivar"}
 _AUTHORS = frozenset(
-    "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i "
-    "ii iii in "
-    "ined la las le les los nec nom nomen non of pro sensu str ten ter the to und van vom von y zu zum zur".split()
+    "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i ii "
+    "iii in ined la las le les los nec nom nomen non of pro sensu str ten ter the to und van vom von y zu "
+    "zum zur".split()
 )
-# Words that are no epithets, wherever they stand.
+# Words that are never epithets.
 _NO_EPITHET = frozenset(_RANKS) | _SKIPPED | _UNDETERMINED | _ENDS | _AUTHORS
 
 YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
 _WORD = re.compile(r"(?:\d{1,2}-)?[a-z]{2,}(?:-[a-z]+)*")
 _PLAIN = re.compile(r"([A-Z][a-z]+)(?: ([a-z]{2,}))?(?: ([a-z]{2,}))?(?: ((?:\(|[A-Z]).*))?")
-# In an authorship: anything that might be more of the name than authors and the links between them.
+# In an authorship: anything that may belong to the name rather than to authors.
 _NOT_PLAIN = re.compile(r"[?×✕⨯_†\"'“”‘’`´«»‹›]|(?<![^ ])[xX](?= )|(?<![^ ])[a-z]")
 _LINKS = re.compile(r" (?:ex|in|et|de|von|van|der) (?=[A-Z])")
 _HYBRID_SIGN = re.compile(r"[×✕⨯]|(?:(?<=\s)|^)[xX](?=\s)|^[xX](?=[A-Z][a-z])")
-# A quote inside a word is an apostrophe.
+# A quote within a word is an apostrophe.
 _QUOTED = re.compile(r"""(?<!\w)(?:'[^']*'|‘[^’]*’|"[^"]*"|“[^”]*”)(?!\w)""")
 _QUOTES = re.compile(r"""(?<!\w)["'“”‘’`´«»‹›]+|["'“”‘’`´«»‹›]+(?!\w)""")
 _APOSTROPHE = re.compile("['’`´]")
 _SUBGENUS = re.compile(r"\([^\W\d_]+\)")
 _SUPERSPECIES = re.compile(r"\[[^\W\d_]+\]")
-# The codes of nomenclature write these out; every other mark is dropped.
+# The nomenclatural codes transcribe these; all other diacritics are dropped.
 _LETTERS = str.maketrans(
     {"æ": "ae", "œ": "oe", "ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "ß": "ss", "ł": "l", "ð": "d"}
 )
 
 
 def parse_name(text: str) -> ScientificName:
-    """The parts of a scientific name; NO_NAME where `text` has none. Never fails.
+    """Parse a scientific name; NO_NAME if `text` has none. Never fails.
 
-    Knows authorships, hybrid signs (×, x, X) and formulas, infraspecific ranks, open nomenclature, cultivars,
-    ALL CAPS, lower-case genera, diacritics and ligatures. `parse_name(name.canonical).canonical` is
-    `name.canonical`.
+    Supports authorships, hybrid signs (×, x, X) and formulas, infraspecific ranks, open nomenclature,
+    cultivars, ALL CAPS, lower-case genera, diacritics and ligatures. `parse_name(name.canonical).canonical`
+    is `name.canonical`.
     """
     plain = _PLAIN.fullmatch(text)
     if plain is not None and text.isprintable() and unicodedata.is_normalized("NFC", text):
         genus, species, infraspecific, authorship = plain.groups("")
         simple = species not in _NO_EPITHET and infraspecific not in _NO_EPITHET
-        # "Aus (Bus) cus" has a subgenus there and no author.
+        # In "Aus (Bus) cus", the parentheses are a subgenus, not an author.
         if simple and not authorship:
             return ScientificName(genus, species, infraspecific)
         if (
@@ -110,9 +109,9 @@ def parse_name(text: str) -> ScientificName:
 
 @lru_cache(maxsize=1 << 14)
 def split_name(text: str) -> tuple[str, str]:
-    """Genus and epithets of a name of two words or more, as written, without authors: ("Isoëtes", "lacustris").
+    """Return genus and epithets of a name of two words or more, as spelled: ("Isoëtes", "lacustris").
 
-    ("", "") for a name of one word, whose rank it does not say, and for a hybrid formula.
+    ("", "") for a name of one word, whose rank is unknown, and for a hybrid formula.
     """
     name = parse_name(text)
     if not name.species:
@@ -136,7 +135,7 @@ def _bare_fold(word: str) -> str:
 
 
 def parse_any_name(text: str) -> ScientificName:
-    """What `parse_name` does where the name is not plainly written: word by word."""
+    """Parse word by word, for names that the regular expression of `parse_name` does not match."""
     tokens = _tokens(text)
     qualifier, hybrid = "", False
     while tokens and (
@@ -160,7 +159,7 @@ def parse_any_name(text: str) -> ScientificName:
 
 
 def _without_infrageneric(tokens: list[str]) -> list[str]:
-    """The words after a genus without what stands between it and its species: a subgenus, a superspecies.
+    """Remove a subgenus or superspecies from the words after a genus.
 
     "(Megodontus) violaceus", "subgen. Megodontus violaceus", "[violaceus] violaceus".
     """
@@ -179,23 +178,23 @@ def _without_infrageneric(tokens: list[str]) -> list[str]:
         else:
             break
     if tokens and _SUPERSPECIES.fullmatch(tokens[0]) and _epithet(tokens[0][1:-1]) and tokens[0] != "[sic]":
-        # An aggregate is named by its species.
+        # An aggregate has the name of its species.
         tokens = [tokens[0][1:-1], *tokens[1:]]
     return tokens
 
 
 def _begins(tokens: list[str]) -> bool:
-    """True if a species can begin with these words."""
+    """Return True if a species name can start with these words."""
     return bool(_epithet(tokens[0])) or tokens[0] == "×" or _SUPERSPECIES.fullmatch(tokens[0]) is not None
 
 
 def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
-    """The name that begins with `genus` and goes on with `tokens`."""
+    """Parse the words after the genus."""
     epithets, authorship, rank, qualifier = [], [], "", ""
-    for place, token in enumerate(tokens):
-        following = tokens[place + 1] if place + 1 < len(tokens) else ""
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1] if index + 1 < len(tokens) else ""
         word = _bare(token)
-        if token == "X" and (epithets or authorship) and not _is_hybrid_sign(tokens[place + 1 :]):
+        if token == "X" and (epithets or authorship) and not _is_hybrid_sign(tokens[index + 1 :]):
             authorship.append(token)
         elif token in ("×", "X"):
             hybrid = True
@@ -204,7 +203,7 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
                 same = bool(_epithet(following)) or genus.lower().startswith(parent) and bool(parent)
                 return ScientificName(genus if same else "", hybrid=True, formula=True)
         elif "?" in token and not authorship:
-            # Doubt about a species leaves its genus, doubt about a variety its species.
+            # A doubtful species leaves its genus, a doubtful variety its species.
             qualifier = "?"
             doubtful = token.startswith("?") or not epithets
             epithets = epithets[:1] if len(epithets) > 1 or (doubtful and epithets) else []
@@ -222,8 +221,8 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
             break
         elif word in _SKIPPED and not authorship:
             continue
-        elif (epithet := _epithet(token)) and (not authorship or _bare(tokens[place - 1]) in _RANKS):
-            # Of four names of an old author's the last counts.
+        elif (epithet := _epithet(token)) and (not authorship or _bare(tokens[index - 1]) in _RANKS):
+            # Of several infraspecific epithets of old authors, the last counts.
             epithets = [*epithets[:1], epithet]
         else:
             authorship.append(token)
@@ -234,13 +233,13 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
 
 
 def _is_hybrid_sign(following: list[str]) -> bool:
-    """True if a capital X stands between two parents, or before an epithet; else it is the initial of an author."""
+    """Return True if a capital X is between two parents or before an epithet, not an initial."""
     first, second = [*following, "", ""][:2]
     return bool(_epithet(first) or first[:1].isupper() and _epithet(second))
 
 
 def fold(text: str) -> str:
-    """Lower-case text without diacritics and ligatures, as the codes of nomenclature write it: muelleri, mülleri."""
+    """Return lower-case ASCII as the nomenclatural codes transcribe it: "muelleri" of "Mülleri"."""
     text = text.lower()
     if text.isascii():
         return text
@@ -249,11 +248,11 @@ def fold(text: str) -> str:
 
 
 def _tokens(text: str) -> list[str]:
-    """The words of a name: cultivars and quotes gone, hybrid signs as words of their own, capitals set right."""
+    """Split a name into words, without cultivars and quotes, and with separate hybrid signs."""
     text = unicodedata.normalize("NFC", text).replace("_", " ").replace("†", " ")
     text = _QUOTES.sub("", _QUOTED.sub(_unquoted, text))
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    # A capital X may be an author's.
+    # A capital X may be an author's initial.
     tokens = _HYBRID_SIGN.sub(lambda sign: " X " if sign[0] == "X" else " × ", text).split()
     if len(text) > 3 and text.isupper():
         return _lower_epithets(tokens)
@@ -261,14 +260,14 @@ def _tokens(text: str) -> list[str]:
 
 
 def _unquoted(match: re.Match) -> str:
-    """Nothing for a cultivar in quotes, the text for a name in quotes."""
+    """Remove a cultivar in quotes, and the quotes around other names."""
     inner = match[0][1:-1].strip()
     around = match.string[: match.start()].strip()
     return " " if around and inner[:1].isupper() else f" {inner} "
 
 
 def _lower_epithets(tokens: list[str]) -> list[str]:
-    """ALL CAPS as it would be written: up to two words after the genus, unless they look like authors."""
+    """Lower-case up to two words after the genus of an ALL-CAPS name, unless they look like authors."""
     words, epithets = [], -1
     for token in tokens:
         marker = _bare(token) in _NO_EPITHET
@@ -288,7 +287,7 @@ def _bare(token: str) -> str:
 
 
 def _epithet(token: str) -> str:
-    """The token as an epithet; "" if it is none."""
+    """Return the token as an epithet; "" if it is not one."""
     if token != token.lower():
         return ""
     word = _APOSTROPHE.sub("", fold(token.rstrip(",;:")))

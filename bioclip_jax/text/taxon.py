@@ -1,4 +1,4 @@
-"""A taxon: the seven ranks of one organism, and the names made from them."""
+"""Taxa: the seven ranks of an organism, and the names made from them."""
 
 import re
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from .scientific_names import split_name
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
 _RANKS_BESIDE_CLASS = ("phylum", "order", "family", "genus", "species")
-# Columns that hold a whole scientific name, the first that is there.
+# Columns with a whole scientific name, in order of preference.
 NAME_COLUMNS = ("scientific_name", "scientificName")
-# What every training caption is made with.
+# In every training caption.
 PREFIX = "a photo of "
 COMMON_SEPARATOR = " with common name "
 
 
 @dataclass(frozen=True)
 class Taxon:
-    """One organism's ranks from kingdom to species epithet, and its common name; "" where unknown."""
+    """Ranks of an organism from kingdom to species epithet, and its common name; "" if unknown."""
 
     kingdom: str = ""
     phylum: str = ""
@@ -33,20 +33,20 @@ class Taxon:
     common_name: str = ""
 
     def rank(self, name: str) -> str:
-        """The value at one of RANKS; ValueError for any other name."""
+        """Return the name at one of RANKS. Raises ValueError for another rank."""
         if name not in RANKS:
             raise ValueError(f"{name!r} is not a rank; the ranks are {', '.join(RANKS)}")
         return getattr(self, "class_" if name == "class" else name)
 
     def lineage(self, rank: str = "species") -> tuple[str, ...]:
-        """The values from kingdom down to and including `rank`, unknown ones as ""."""
+        """Return the names from kingdom down to and including `rank`, "" if unknown."""
         if rank not in RANKS:
             raise ValueError(f"{rank!r} is not a rank; the ranks are {', '.join(RANKS)}")
         return tuple(self.rank(name) for name in RANKS[: RANKS.index(rank) + 1])
 
     @property
     def scientific_name(self) -> str:
-        """ "Malus domestica"; the lowest known rank where there is no species."""
+        """Genus and species epithet ("Malus domestica"); the lowest known rank if there is no species."""
         if self.species:
             return f"{self.genus} {self.species}".strip()
         return next((value for value in reversed(self.lineage()) if value), "")
@@ -58,18 +58,18 @@ class Taxon:
 
     @property
     def tagged_name(self) -> str:
-        """The known ranks, each after the name of its rank: "kingdom Plantae ... species domestica"."""
+        """The known ranks, each preceded by its rank: "kingdom Plantae ... species domestica"."""
         return " ".join(f"{rank} {value}" for rank, value in zip(RANKS, self.lineage()) if value)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Taxon":
-        """A taxon from a table's row with any of the columns RANKS and common_name, in the normal form of text.names.
+        """Make a taxon from a table's row with any of the columns RANKS and common_name, normalized.
 
-        Columns that are missing, None, NaN or say "unknown" in one of its many words are unknown. The class
-        may be in `class`, `cls` or `class_`; where `cls` is there it is the rank, because annotation files
-        then use `class` for the label. A class without a column of another rank may be a label too, and keeps
-        its words and capitals. A species column may repeat the genus ("Malus domestica", "M. domestica").
-        Genus and species of a row without any rank are those of its scientific_name.
+        Missing columns, None, NaN and words for "unknown" are unknown. The class may be in `class`, `cls` or
+        `class_`; `cls` takes precedence, because annotation files that have it use `class` for the label. A
+        class without a column of another rank may be a label, too, and keeps its words and capitals. A
+        species column may repeat the genus ("Malus domestica", "M. domestica"). Genus and species of a row
+        without ranks are those of its scientific_name.
         """
         class_column = next((name for name in ("cls", "class_", "class") if name in row), "class")
         if "kingdom" not in row and not any(name in row for name in _RANKS_BESIDE_CLASS):
@@ -78,13 +78,13 @@ class Taxon:
         columns = ("kingdom", "phylum", class_column, "order", "family", "genus", "species", "common_name")
         cells = [row.get(column) for column in columns]
         taxon = _from_cells(*(cell if type(cell) is str else clean_text(cell) for cell in cells))
-        if taxon.scientific_name or not (name := given_name(row)):
+        if taxon.scientific_name or not (name := row_scientific_name(row)):
             return taxon
         return replace(taxon, **dict(zip(("genus", "species"), split_name(name))))
 
     @classmethod
     def from_tagged(cls, text: str) -> "Taxon":
-        """The taxon that a taxonTag or taxonTag_com caption names; ValueError if it names no rank."""
+        """Parse a taxonTag or taxonTag_com caption. Raises ValueError if it has no rank."""
         text = text.strip().removeprefix(PREFIX).removesuffix(".")
         text, _, common_name = text.partition(COMMON_SEPARATOR)
         match = _TAGGED.fullmatch(text)
@@ -94,16 +94,16 @@ class Taxon:
         return cls(*values, common_name=known_text(common_name))
 
 
-def given_name(row: Mapping[str, Any]) -> str:
-    """The scientific name that a row gives beside its ranks, or instead of them; "" if none."""
+def row_scientific_name(row: Mapping[str, Any]) -> str:
+    """Return the scientific name that a row has beside or instead of its ranks; "" if none."""
     return next((name for column in NAME_COLUMNS if (name := known_text(row.get(column)))), "")
 
 
-# Every rank may be absent, but those present stand in order; a value runs up to the next rank's tag.
+# Any rank may be missing, but the order is fixed; a name extends to the next rank's tag.
 _TAGGED = re.compile("".join(rf"(?:(?:^|(?<=\S) ){rank} (\S.*?))?" for rank in RANKS))
 
 
-# Rows of one species come by the thousand while training.
+# Training data repeat a species thousands of times.
 @lru_cache(maxsize=1 << 16)
 def _from_cells(*cells: str) -> Taxon:
     *higher, genus, species, common_name = cells

@@ -1,6 +1,6 @@
-"""Prompt templates for zero-shot classification: CLIP's 80, and the 81 of BioCLIP's evaluation."""
+"""Prompt templates of zero-shot classification: CLIP's 80, and the 81 of BioCLIP's evaluation."""
 
-# Radford et al. 2021, the ImageNet prompts; pybioclip predicts with these.
+# The ImageNet prompts of Radford et al. 2021, also used by pybioclip.
 OPENAI_TEMPLATES = (
     "a bad photo of a {}.",
     "a photo of many {}.",
@@ -84,6 +84,5 @@ OPENAI_TEMPLATES = (
     "a tattoo of the {}.",
 )
 
-# The evaluation code of BioCLIP and BioCLIP 2 puts one more before them (its
-# training/imagenet_zeroshot_data.py).
+# BioCLIP's and BioCLIP 2's evaluation prepends one (training/imagenet_zeroshot_data.py there).
 EVALUATION_TEMPLATES = ("a photo of {}.", *OPENAI_TEMPLATES)

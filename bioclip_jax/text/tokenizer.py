@@ -1,4 +1,4 @@
-"""CLIP's byte-pair tokens, cleaned and cut as open_clip does it."""
+"""CLIP's byte-pair tokenizer, with open_clip's cleaning and truncation."""
 
 import html
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ START, END = 49406, 49407
 
 
 def clean(text: str) -> str:
-    """Text as CLIP's tokenizer wants it: mended, HTML entities resolved twice, white space collapsed, lower case."""
-    # Printable ASCII without an ampersand has nothing to mend, and nearly every caption is that.
+    """Clean a text as open_clip: ftfy, HTML entities unescaped twice, single spaces, lower case."""
+    # Most captions are printable ASCII without an ampersand, which ftfy and unescape do not change.
     if not (text.isascii() and text.isprintable() and "&" not in text):
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
@@ -32,20 +32,20 @@ def _token_ids(text: str) -> tuple[int, ...]:
 
 
 class Tokenizer:
-    """Texts to token ids: START, the byte pairs, END, then zeros up to `context_length`.
+    """Texts to token ids: START, byte pairs, END, and zeros up to `context_length`.
 
-    A text that is too long is cut, its last token replaced by END.
+    A longer text is cut, with END as its last token.
     """
 
     def __init__(self, context_length: int = 77):
         self.context_length = context_length
 
     def encode(self, text: str) -> list[int]:
-        """The ids of one text, without START, END, padding or cutting."""
+        """Return the ids of one text, without START, END, padding or truncation."""
         return list(_token_ids(text))
 
     def __call__(self, texts: str | Sequence[str]) -> Int32[np.ndarray, "n context"]:
-        """The ids of each text; one text counts as a list of one."""
+        """Return the ids of each text, or of a single one."""
         texts = [texts] if isinstance(texts, str) else texts
         tokens = np.zeros((len(texts), self.context_length), np.int32)
         for row, text in zip(tokens, texts):
@@ -53,7 +53,7 @@ class Tokenizer:
         return tokens
 
     def write(self, text: str, row: Int32[np.ndarray, " context"]) -> None:
-        """Puts one text's ids into `row`, which holds zeros."""
+        """Write one text's ids to `row`, which must be zeros."""
         ids = _token_ids(text)[: self.context_length - 2]
         row[0] = START
         row[1 : len(ids) + 1] = ids

@@ -1,4 +1,4 @@
-"""Captions: the ten files of real shards from the taxon, and what is missing from what is there."""
+"""Captions from a taxon compared with real shards, and completion of partial captions."""
 
 import tarfile
 from dataclasses import replace
@@ -15,7 +15,7 @@ from bioclip_jax.text.captions import (
     MissingCaption,
     captions_from_taxon,
     complete_captions,
-    taxon_of,
+    taxon_from_captions,
 )
 from bioclip_jax.text.taxon import RANKS, Taxon
 
@@ -28,7 +28,7 @@ PUBLISHED = ("scientific_name", "taxonomic_name", "sci", "taxon", "taxonTag")
 
 
 @pytest.mark.shared_data
-def test_captions_are_those_of_real_shards(shared_data):
+def test_captions_equal_those_of_real_shards(shared_data):
     captions = {}
     with tarfile.open(shared_data / "produce/tol_shards/val/shard-00000.tar") as tar:
         for member in tar:
@@ -37,22 +37,22 @@ def test_captions_are_those_of_real_shards(shared_data):
                 captions.setdefault(key, {})[kind[:-4]] = tar.extractfile(member).read().decode()
     assert len(captions) == 196
     for stored in captions.values():
-        assert captions_from_taxon(taxon_of(stored)) == stored
+        assert captions_from_taxon(taxon_from_captions(stored)) == stored
         assert complete_captions({name: stored[name] for name in ("sci_com", "taxonTag")}) == stored
 
 
-def test_without_a_common_name_the_scientific_one_stands_in():
+def test_the_scientific_name_replaces_a_missing_common_name():
     captions = captions_from_taxon(NAMELESS)
     assert set(captions) == set(CAPTION_FILES)
     assert captions["common_name"] == "Malus domestica"
     assert captions["sci_com"] == "a photo of Malus domestica with common name Malus domestica."
     published = {name: captions[name] for name in PUBLISHED}
     assert complete_captions(published) == captions
-    assert taxon_of(published) == NAMELESS
+    assert taxon_from_captions(published) == NAMELESS
 
 
 @given(st.sets(st.sampled_from(CAPTION_FILES), min_size=1))
-def test_completion_keeps_what_is_there_and_agrees_with_it(names):
+def test_completion_keeps_given_captions_and_agrees_with_them(names):
     full = captions_from_taxon(APPLE)
     completed = complete_captions({name: full[name] for name in names})
     assert set(completed) == set(CAPTION_FILES)
@@ -63,7 +63,7 @@ def test_completion_keeps_what_is_there_and_agrees_with_it(names):
         assert completed["com"] == full["com"]
 
 
-def test_nothing_usable_is_a_missing_caption():
+def test_no_usable_caption_is_an_error():
     for captions in ({}, {"sci": " "}, {"something": "else"}):
         with pytest.raises(MissingCaption):
             complete_captions(captions)
@@ -71,7 +71,7 @@ def test_nothing_usable_is_a_missing_caption():
         captions_from_taxon(Taxon())
 
 
-def test_a_plain_caption_serves_for_every_type():
+def test_a_plain_caption_is_used_for_every_type():
     assert complete_captions({"txt": "two cats"})["taxon_com"] == "two cats"
 
 
@@ -107,7 +107,7 @@ TOOLBOX = [
 
 
 @pytest.mark.parametrize(("genus", "species", "name", "sci", "taxonomic", "tag"), TOOLBOX)
-def test_captions_of_a_row_are_those_of_the_toolbox(genus, species, name, sci, taxonomic, tag):
+def test_captions_of_a_row_equal_the_toolboxs(genus, species, name, sci, taxonomic, tag):
     row = {
         "kingdom": "Plantae",
         "phylum": "unknown",
@@ -141,14 +141,14 @@ def test_captions_of_a_row_are_those_of_the_toolbox(genus, species, name, sci, t
         ),
     ],
 )
-def test_every_way_to_write_a_species_gives_its_captions(row, taxonomic):
+def test_all_spellings_of_a_species_give_the_same_captions(row, taxonomic):
     sample = sample_from_row("key", b"", row)
     assert sample.taxon == Taxon(genus="Malus", species="domestica")
     assert sample.captions == captions_from_taxon(Taxon(genus="Malus", species="domestica"))
     assert sample.captions["sci"] == f"a photo of {taxonomic}."
 
 
-def test_a_scientific_name_instead_of_ranks_is_taken_apart():
+def test_a_scientific_name_instead_of_ranks_is_parsed():
     def found(name):
         return sample_from_row("key", b"", {"scientific_name": name})
 
@@ -163,7 +163,7 @@ def test_a_scientific_name_instead_of_ranks_is_taken_apart():
     assert found("Rosaceae").captions["taxonTag"] == "a photo of Rosaceae."
 
 
-def test_no_caption_is_made_of_words_for_unknown():
+def test_captions_never_contain_words_for_unknown():
     for word in ("Unknown", "nan", "NA", "None", "-", "incertae sedis"):
         row = dict.fromkeys((*RANKS, "common_name", "scientific_name"), word)
         sample = sample_from_row("key", b"", row)
@@ -189,10 +189,10 @@ def test_no_caption_is_made_of_words_for_unknown():
         {"taxonTag": "a photo of kingdom Unknown phylum Unknown species unknown."},
     ],
 )
-def test_stored_captions_that_say_unknown_are_none(captions):
+def test_stored_captions_with_only_unknown_names_are_missing(captions):
     with pytest.raises(MissingCaption):
         complete_captions(captions)
-    assert taxon_of(captions) is None
+    assert taxon_from_captions(captions) is None
 
 
 @pytest.mark.parametrize(
@@ -231,20 +231,20 @@ def test_stored_captions_that_say_unknown_are_none(captions):
         ({"txt": "unknown"}, {"txt": "unknown"}),
     ],
 )
-def test_words_for_unknown_are_cut_from_stored_captions(stored, expected):
+def test_words_for_unknown_are_removed_from_stored_captions(stored, expected):
     completed = complete_captions(stored)
     assert {name: completed[name] for name in expected} == expected
     assert set(completed) >= set(CAPTION_FILES)
 
 
-def test_shards_of_a_subspecies_name_it_whole():
+def test_captions_of_a_subspecies():
     taxon = Taxon("Animalia", genus="Canis", species="lupus familiaris", common_name="dog")
     captions = captions_from_taxon(taxon)
     assert captions["sci"] == "a photo of Canis lupus familiaris."
     assert captions["taxon"] == "a photo of Animalia Canis familiaris."
-    assert taxon_of(captions) == taxon
+    assert taxon_from_captions(captions) == taxon
     nameless = replace(taxon, common_name="")
-    assert taxon_of(captions_from_taxon(nameless)) == nameless
+    assert taxon_from_captions(captions_from_taxon(nameless)) == nameless
 
 
 @pytest.mark.parametrize(
@@ -256,6 +256,6 @@ def test_shards_of_a_subspecies_name_it_whole():
         ({"context_length": 2}, "context_length is 2"),
     ],
 )
-def test_config_says_what_is_wrong(fields, message):
+def test_invalid_configs(fields, message):
     with pytest.raises(UserError, match=message):
         CaptionConfig(**fields)

@@ -1,4 +1,4 @@
-"""The normal form of names: words for "unknown", Unicode, capitals, hybrid signs, genus and epithet."""
+"""Normalization of names: words for "unknown", Unicode, capitals, hybrid signs, genus and epithet."""
 
 import math
 import re
@@ -66,13 +66,13 @@ def test_words_for_unknown_are_missing(text):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_that_resemble_words_for_unknown_are_kept(name):
+def test_names_similar_to_words_for_unknown_are_kept(name):
     assert not is_missing(name)
     assert known_text(name) == name
 
 
 @pytest.mark.parametrize("text", [*MISSING, *NAMES])
-def test_polars_understands_the_pattern_as_python_does(text):
+def test_the_pattern_matches_the_same_in_polars(text):
     assert pl.Series([text]).str.contains(MISSING_PATTERN).item() == is_missing(text)
 
 
@@ -91,7 +91,7 @@ def test_numbers_and_bytes_are_text():
 
 
 @pytest.mark.parametrize("text", ["none", "None", "+", "-"])
-def test_none_and_signs_are_values_of_a_factor_but_no_names(text):
+def test_none_and_signs_are_values_of_a_factor_but_not_names(text):
     assert known_value(text) == text
     assert known_text(text) == ""
 
@@ -112,7 +112,7 @@ def test_words_for_unknown_are_missing_values_of_a_factor(text):
         ("None", "None"),
     ],
 )
-def test_labels_keep_their_words_in_composed_unicode_and_single_spaces(text, clean):
+def test_labels_keep_their_words_in_nfc_and_single_spaces(text, clean):
     assert clean_text(text) == clean
 
 
@@ -133,7 +133,7 @@ def test_labels_keep_their_words_in_composed_unicode_and_single_spaces(text, cle
         ("Xanthium", "Xanthium"),
     ],
 )
-def test_a_rank_has_a_capital_and_one_hybrid_sign(text, name):
+def test_rank_names_have_a_capital_and_one_hybrid_sign(text, name):
     assert rank_name(text) == name
 
 
@@ -186,7 +186,7 @@ def test_a_rank_has_a_capital_and_one_hybrid_sign(text, name):
         ("Isoëtes", unicodedata.normalize("NFD", "Isoëtes echinospora"), ("Isoëtes", "echinospora")),
     ],
 )
-def test_genus_and_epithet_from_their_cells(genus, species, expected):
+def test_genus_and_epithet_of_their_cells(genus, species, expected):
     assert genus_and_epithet(genus, species) == expected
 
 
@@ -206,7 +206,7 @@ def _letters(text: str) -> str:
 
 
 @given(TEXTS)
-def test_the_normal_form_of_a_name_is_its_own(text):
+def test_normalization_is_idempotent(text):
     for form in (clean_text, known_text, known_value, rank_name):
         once = form(text)
         assert form(once) == once
@@ -216,7 +216,7 @@ def test_the_normal_form_of_a_name_is_its_own(text):
 
 
 @given(TEXTS, TEXTS)
-def test_the_normal_form_of_genus_and_epithet_is_its_own_and_invents_nothing(genus, species):
+def test_normalization_of_genus_and_epithet_is_idempotent_and_adds_nothing(genus, species):
     once = genus_and_epithet(genus, species)
     assert genus_and_epithet(*once) == once
     given_letters = _letters(genus) + "\n" + _letters(species)

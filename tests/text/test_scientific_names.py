@@ -1,4 +1,4 @@
-"""Scientific names as people write them, taken apart."""
+"""Parsing of scientific names in many spellings."""
 
 import unicodedata
 
@@ -90,7 +90,7 @@ def test_hybrid_genus(sign):
     assert (name.canonical, name.hybrid) == ("Cuprocyparis leylandii", True)
 
 
-def test_notho_ranks_and_epithets_that_begin_with_x():
+def test_notho_ranks_and_epithets_that_start_with_x():
     assert parse_name("Aus bus nothosubsp. cus").canonical == "Aus bus cus"
     assert parse_name("Rosa xanthina") == NO_NAME._replace(genus="Rosa", species="xanthina")
 
@@ -106,7 +106,7 @@ FORMULAS = (
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_a_hybrid_formula_is_known_by_its_shared_genus(text):
+def test_a_hybrid_formula_keeps_a_shared_genus(text):
     name = parse_name(text)
     assert (name.formula, name.canonical) == (True, "Salix")
 
@@ -137,7 +137,7 @@ def test_a_hybrid_between_genera_has_no_genus():
         ("Canis lupus cf. familiaris", "Canis lupus", "cf."),
     ],
 )
-def test_what_is_in_doubt_is_not_kept(text, canonical, qualifier):
+def test_uncertain_epithets_are_dropped(text, canonical, qualifier):
     name = parse_name(text)
     assert (name.canonical, name.qualifier) == (canonical, qualifier)
 
@@ -159,7 +159,7 @@ TEXTS = st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_size=7).map
 
 @settings(max_examples=600)
 @given(TEXTS)
-def test_any_text_is_parsed_and_canonical_names_stay(text):
+def test_any_text_is_parsed_and_canonical_names_are_stable(text):
     name = parse_name(text)
     assert parse_name(name.canonical).canonical == name.canonical
     assert name.canonical.isascii()
@@ -176,7 +176,7 @@ AUTHORS = st.sampled_from(
 
 @settings(max_examples=150)
 @given(WORDS, WORDS, AUTHORS, st.sampled_from(["{} {} {}", "{}  {}\t{}", "†{} {} {}", "“{} {}” {}"]))
-def test_whatever_stands_around_a_binomial_it_is_found(genus, species, author, form):
+def test_a_binomial_is_found_in_any_context(genus, species, author, form):
     text = unicodedata.normalize("NFD", form.format(genus.capitalize(), species, author))
     assert parse_name(text).canonical == f"{genus.capitalize()} {species}"
 

@@ -1,4 +1,4 @@
-"""Taxa: names, table rows, tagged captions there and back."""
+"""Taxa: names, table rows, and round trips of tagged captions."""
 
 import math
 import unicodedata
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioclip_jax.text.captions import captions_from_taxon, taxon_of
+from bioclip_jax.text.captions import captions_from_taxon, taxon_from_captions
 from bioclip_jax.text.names import known_text, last_epithet
 from bioclip_jax.text.taxon import RANKS, Taxon
 
@@ -32,14 +32,14 @@ def test_names_of_a_full_taxon():
         APPLE.rank("tribe")
 
 
-def test_lowest_known_rank_stands_in_for_a_missing_species():
+def test_the_lowest_known_rank_replaces_a_missing_species():
     assert Taxon(kingdom="Animalia", order="Diptera").scientific_name == "Diptera"
     assert Taxon(kingdom="Animalia", order="Diptera").taxonomic_name == "Animalia Diptera"
     assert Taxon(genus="Malus").scientific_name == "Malus"
     assert Taxon().scientific_name == ""
 
 
-def test_row_takes_cls_over_class_and_cuts_the_genus_from_the_species():
+def test_from_row_prefers_cls_and_removes_the_genus_from_the_species():
     row = {"kingdom": " Plantae ", "cls": "Magnoliopsida", "class": "label 7", "genus": "Malus"}
     row["species"] = "Malus  domestica"
     assert Taxon.from_row(row) == Taxon(
@@ -59,7 +59,7 @@ def test_tagged_caption_without_some_ranks():
 
 
 @given(taxa)
-def test_tagged_caption_names_the_taxon_it_was_made_from(taxon):
+def test_a_tagged_caption_round_trips(taxon):
     if not taxon.taxonomic_name:
         return
     captions = captions_from_taxon(taxon)
@@ -67,11 +67,11 @@ def test_tagged_caption_names_the_taxon_it_was_made_from(taxon):
     assert found.lineage() == (*taxon.lineage("genus"), last_epithet(taxon.species))
     assert found.common_name == (taxon.common_name or taxon.scientific_name)
     assert Taxon.from_tagged(captions["taxonTag"]).lineage() == found.lineage()
-    assert taxon_of(captions).lineage() == taxon.lineage()
+    assert taxon_from_captions(captions).lineage() == taxon.lineage()
 
 
 @given(taxa)
-def test_row_gives_the_taxon_back(taxon):
+def test_a_row_round_trips(taxon):
     def row(taxon):
         return dict(zip((*RANKS, "common_name"), (*taxon.lineage(), taxon.common_name)))
 
@@ -80,7 +80,7 @@ def test_row_gives_the_taxon_back(taxon):
 
 
 @pytest.mark.parametrize("label", ["apple", "HEALTHY", "none", "unknown", "Not healthy", "sp. A"])
-def test_a_label_in_a_class_column_alone_keeps_its_words_and_capitals(label):
+def test_a_label_in_a_lone_class_column_is_kept(label):
     for column in ("class", "cls"):
         assert Taxon.from_row({column: f" {label}\u00a0", "filepath": "a.jpg"}) == Taxon(class_=label)
     assert Taxon.from_row({"class": "aves", "order": ""}) == Taxon(class_="Aves")
@@ -90,7 +90,7 @@ def test_a_label_in_a_class_column_alone_keeps_its_words_and_capitals(label):
     )
 
 
-def test_row_in_another_unicode_form_or_case_names_the_same_taxon():
+def test_unicode_form_and_case_do_not_change_the_taxon():
     row = {"kingdom": "plantae", "genus": "ISOËTES", "species": "Isoëtes echinospora", "common_name": "épi"}
     expected = Taxon(kingdom="Plantae", genus="Isoëtes", species="echinospora", common_name="épi")
     for form in ("NFC", "NFD"):

@@ -1,4 +1,4 @@
-"""Tokens and templates: the same as open_clip's."""
+"""Tokens and templates, compared with open_clip's."""
 
 import csv
 import unicodedata
@@ -48,7 +48,7 @@ known = st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0xFFF
 
 
 @pytest.mark.parametrize("text", HARD)
-def test_hard_strings_have_open_clips_tokens(text):
+def test_difficult_strings_have_open_clips_tokens(text):
     np.testing.assert_array_equal(Tokenizer()(text), PEER([text]).numpy(), err_msg=repr(text))
 
 
@@ -70,11 +70,11 @@ def test_any_text_has_open_clips_tokens(text):
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
-def test_the_short_way_for_plain_text_cleans_as_the_long_one(text):
+def test_the_fast_path_for_plain_text_cleans_the_same(text):
     assert clean(text) == open_clip.tokenizer.get_clean_fn("lower")(text)
 
 
-def test_a_shorter_context_cuts_and_keeps_the_end():
+def test_a_shorter_context_keeps_the_end_token():
     texts = ["a photo of kingdom Plantae phylum Tracheophyta class Magnoliopsida", "apple"]
     tokens = Tokenizer(8)(texts)
     np.testing.assert_array_equal(tokens, PEER(texts, context_length=8).numpy())
@@ -82,11 +82,11 @@ def test_a_shorter_context_cuts_and_keeps_the_end():
     assert Tokenizer(8).encode("apple") == tokens[1, 1:2].tolist()
 
 
-def test_templates_are_open_clips():
+def test_templates_equal_open_clips():
     assert OPENAI_TEMPLATES == tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
     assert len(OPENAI_TEMPLATES) == 80
 
 
-def test_evaluation_has_one_template_more_than_open_clip():
+def test_the_evaluation_has_one_more_template():
     eighty = [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
     assert list(EVALUATION_TEMPLATES) == ["a photo of {}.", *eighty], "the reference's list of 81"

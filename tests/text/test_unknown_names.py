@@ -1,4 +1,4 @@
-"""Words for "unknown" in every verb that reads names: they are trained on, built, evaluated and listed nowhere."""
+"""Words for "unknown" never reach training, shards, evaluation or taxa."""
 
 import io
 import tarfile
@@ -82,7 +82,7 @@ def data(request, tmp_path):
 
 
 @pytest.mark.parametrize("kind", DRAWN_TYPES)
-def test_nothing_is_trained_on_but_known_names(data, kind):
+def test_training_captions_contain_only_known_names(data, kind):
     caption = CaptionConfig(types=(kind,))
     batch = next(
         train_batches(open_source(data), image_size=32, seed=0, global_batch_size=8, caption=caption)
@@ -94,7 +94,7 @@ def test_nothing_is_trained_on_but_known_names(data, kind):
     assert batch["bad"][CAUSES.index("no_caption")] >= 4
 
 
-def test_shards_hold_no_words_for_unknown(data, tmp_path):
+def test_shards_contain_no_words_for_unknown(data, tmp_path):
     result = build_shards(data, tmp_path / "shards", BuildSettings(), processes=0)
     assert result["counts"] == {"kept": 2, "no_caption": 2}
     built = open_source(tmp_path / "shards")
@@ -113,7 +113,7 @@ def test_classes_of_an_evaluation_are_known_names(data):
     ]
 
 
-def test_a_head_has_the_known_taxa_alone(data):
+def test_taxa_contain_only_known_names(data):
     names, counts = _read_distinct(str(data))
     assert {names.taxon(row) for row in range(len(names))} == {APPLE, ROSE}
     assert counts == {"doubles": 0, "unnamed": 2}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Protocol
 
-from bioclip_jax.text import RANKS, MissingCaption, Taxon, captions_from_taxon, given_name
+from bioclip_jax.text import RANKS, MissingCaption, Taxon, captions_from_taxon, row_scientific_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
     """
     taxon = Taxon.from_row(row)
     try:
-        captions = captions_from_taxon(taxon, given_name(row))
+        captions = captions_from_taxon(taxon, row_scientific_name(row))
     except MissingCaption:
         captions = {}
     taxon_columns = {*RANKS, "common_name"}

@@ -17,7 +17,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs
 from bioclip_jax.predict.progress import track
 from bioclip_jax.tables import is_table, read_table, table_rows
-from bioclip_jax.text import NAME_COLUMNS, OPENAI_TEMPLATES, RANKS, Taxon, taxon_of, without_author
+from bioclip_jax.text import NAME_COLUMNS, OPENAI_TEMPLATES, RANKS, Taxon, taxon_from_captions, without_author
 
 from .embeddings import DTYPES, WITHOUT_VECTOR, Block, TaxonEmbeddings
 from .encode import TEXT_TYPES, Recipe, encode_taxa
@@ -199,4 +199,4 @@ def _sample_taxa(source: str) -> Iterator[Taxon]:
         except (OSError, ValueError):
             yield Taxon()
             continue
-        yield sample.taxon or taxon_of(sample.captions) or Taxon()
+        yield sample.taxon or taxon_from_captions(sample.captions) or Taxon()

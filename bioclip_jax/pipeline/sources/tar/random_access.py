@@ -11,7 +11,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES
 from bioclip_jax.pipeline.sources.sample import Sample
 from bioclip_jax.pipeline.sources.storage import Files, Location
-from bioclip_jax.text import CAPTION_FILES, PLAIN_TYPE, Taxon, taxon_of
+from bioclip_jax.text import CAPTION_FILES, PLAIN_TYPE, Taxon, taxon_from_captions
 
 from .format import BLOCK, parse_sample
 from .index_table import IndexTable
@@ -101,7 +101,7 @@ def _reason(error: Exception) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _taxon(*texts: str) -> Taxon | None:
-    return taxon_of(dict(zip(_NAMING, texts)))
+    return taxon_from_captions(dict(zip(_NAMING, texts)))
 
 
 def _metadata(content: bytes) -> Mapping[str, str | float]:
