@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_jax.checkpoint import TrainingDirectory
+from bioclip_jax.convert import local_path
 from bioclip_jax.errors import UserError
 
 from .embeddings import Embeddings, of_source, read_embeddings
@@ -93,7 +94,7 @@ def _checkpoints(models: Sequence[str]) -> tuple[list[int], list[str]]:
         raise UserError(
             f"--all-checkpoints is about one training directory, not {len(models)}; give one --model"
         )
-    directory = TrainingDirectory(Path(models[0].removeprefix("local-dir:")).expanduser())
+    directory = TrainingDirectory(local_path(models[0]))
     if not TrainingDirectory.is_one(directory.path):
         raise UserError(
             f"{models[0]} is no training directory, and only such a one has checkpoints; give one"

@@ -41,8 +41,7 @@ def write_overview(model: str, data: str, output: Path, *, seed: int = 0) -> dic
     check_output(output)
     source = open_source(data, split="test")
     bundle = resolve(str(model))
-    run = TrainingDirectory(Path(str(model).removeprefix("local-dir:")))
-    metrics = run.read_metrics() if TrainingDirectory.is_one(run.path) else []
+    metrics = TrainingDirectory(bundle.directory).read_metrics() if bundle.training else []
 
     step = max(1, -(-len(source) // _MOST_IMAGES))
     indices, taxa = [], []

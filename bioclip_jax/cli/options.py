@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bioclip_jax.convert import DEFAULT_MODEL, TRANSFORMS
+from bioclip_jax.convert import MODEL_FORMS as MODEL
 from bioclip_jax.predict import FORMATS
 
 # A result as one JSON object, or text for a person.
@@ -20,12 +21,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
-
-
-MODEL = (
-    "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or "
-    "hf-hub:ORG/NAME"
-)
 
 
 def add_verb(
@@ -60,7 +55,7 @@ def add_inputs(verb: argparse.ArgumentParser, nargs: str = "+") -> None:
 def add_model(verb: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
     """Which model, and how it runs."""
     note = f" (default {default})" if default else ""
-    verb.add_argument("--model", metavar="MODEL", help=f"{MODEL}, or an architecture's name{note}")
+    verb.add_argument("--model", metavar="MODEL", help=f"{MODEL}, or an architecture with --pretrained{note}")
     verb.add_argument(
         "--pretrained", metavar="TAG|FILE", help="the weights of an architecture: open_clip's tag, or a file"
     )

@@ -1,4 +1,4 @@
-"""The model card: what the model is, what it was trained on, how it scored, how to use it."""
+"""Model cards: architecture, training data, settings, metrics and usage."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from .load import ModelBundle
 __all__ = ["model_card"]
 
 _TASK = "zero-shot-image-classification"
-# The keys of a run that a reader of its card asks for, in that order.
+# Settings of a run that its card lists, in this order.
 _SETTINGS = (
     "total_steps",
     "epochs",
@@ -26,12 +26,12 @@ _SETTINGS = (
     "init_from",
 )
 _CAPTION_SETTINGS = ("types", "draw")
-# Keys of an evaluation that are accuracies in [0, 1], beside those by rank.
+# Accuracies of an evaluation, in [0, 1], beside those by rank.
 _ACCURACIES = ("top1", "top3", "top5")
 
 
 def model_card(bundle: ModelBundle, name: str) -> str:
-    """README.md for the Hub: YAML front matter, then Markdown. `name` is the directory's, for title and links."""
+    """Return README.md for the Hub, YAML front matter and Markdown; name: of the directory, for the title."""
     metrics = (bundle.training or {}).get("metrics") or {}
     parts = [
         f"---\n{_front_matter(bundle, name, metrics)}\n---\n",
@@ -111,10 +111,10 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     rows = [(name, f"{value:.1%}") for name, value in _accuracies(metrics)]
     if not rows:
         return ""
-    about = f"Zero-shot accuracy on the validation data at step {metrics['step']}"
+    caption = f"Zero-shot accuracy on the validation data at step {metrics['step']}"
     if isinstance(metrics.get("n"), int):
-        about += f", {metrics['n']} images"
-    return f"## Metrics\n\n{about}.\n\n" + _table(("metric", "accuracy"), rows)
+        caption += f", {metrics['n']} images"
+    return f"## Metrics\n\n{caption}.\n\n" + _table(("metric", "accuracy"), rows)
 
 
 def _accuracies(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -158,7 +158,7 @@ def _plain(value: Any) -> str:
 
 
 def _public_name(location: Any) -> str:
-    """A data set's or model's name; of a path only the last two parts, since a card is published."""
+    """Return the name of a dataset or model; only the last two parts of a path, as cards are published."""
     text = str(location)
     if text.startswith("hf-hub:"):
         return text

@@ -1,4 +1,4 @@
-"""Which architecture a bare state dict is of."""
+"""Infer the architecture of a bare state dict."""
 
 import math
 from collections.abc import Mapping
@@ -14,37 +14,36 @@ __all__ = ["architecture_name", "infer_architecture"]
 
 
 def architecture_name(config: CLIPConfig) -> str | None:
-    """The name of a configuration, whatever its image size; None where no architecture has these numbers."""
+    """Return the name of a configuration, ignoring its image size; None if no architecture has its sizes."""
     names = [name for name in model_names() if _at_size(get_config(name), config.vision.image_size) == config]
     exact = [name for name in names if get_config(name) == config]
     return next(iter(exact + names), None)
 
 
 def infer_architecture(state_dict: Mapping[str, Shaped[np.ndarray, "..."]]) -> str:
-    """The one architecture whose tensors have these shapes.
+    """Return the only architecture whose tensors have these shapes.
 
-    UserError where none or several do: shapes say neither the head width nor which GELU it was.
+    Raises UserError if none or several have: the shapes do not determine the head width and the GELU.
     """
     try:
-        found = _shapes(state_dict)
+        sizes = _sizes_of_tensors(state_dict)
     except (KeyError, IndexError) as error:
-        raise UserError(f"no tensor {error} in the file: it is not a ViT-CLIP's state dict") from error
-    names = [name for name in model_names() if _numbers(get_config(name)) == found]
+        raise UserError(f"no tensor {error} in the file: it is not the state dict of a ViT-CLIP") from error
+    names = [name for name in model_names() if _sizes_of_config(get_config(name)) == sizes]
     if len(names) == 1:
         return names[0]
     if not names:
         raise UserError(
-            "the tensors' shapes are of no architecture we know: give its configuration in a directory, or "
-            "--model"
+            "the tensors' shapes fit no known architecture: give its configuration in a directory, or --model"
         )
-    raise UserError(f"the tensors' shapes fit {' and '.join(names)}: say which with --model")
+    raise UserError(f"the tensors' shapes fit {' and '.join(names)}: choose one with --model")
 
 
 def _at_size(config: CLIPConfig, image_size: int) -> CLIPConfig:
     return replace(config, vision=replace(config.vision, image_size=image_size))
 
 
-def _shapes(state_dict: Mapping[str, Shaped[np.ndarray, "..."]]) -> tuple[int, ...]:
+def _sizes_of_tensors(state_dict: Mapping[str, Shaped[np.ndarray, "..."]]) -> tuple[int, ...]:
     def layers(prefix: str) -> int:
         return sum(key.startswith(prefix) and key.endswith(".ln_1.weight") for key in state_dict)
 
@@ -66,7 +65,7 @@ def _shapes(state_dict: Mapping[str, Shaped[np.ndarray, "..."]]) -> tuple[int, .
     )
 
 
-def _numbers(config: CLIPConfig) -> tuple[int, ...]:
+def _sizes_of_config(config: CLIPConfig) -> tuple[int, ...]:
     vision, text = config.vision, config.text
     return (
         config.embed_dim,

@@ -1,69 +1,40 @@
-"""A MODEL, in any of its forms, made into configuration, parameters and preprocessing."""
+"""Load a MODEL: configuration, parameters and preprocessing."""
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from bioclip_jax.checkpoint import TrainingDirectory, build
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import files_below
 from bioclip_jax.models import CLIPConfig, get_config
 from bioclip_jax.pipeline.images import ImageConfig, Preprocess
 
-from .finite import check_finite
 from .infer import architecture_name, infer_architecture
+from .locate import Run, WeightsFile, locate
 from .open_clip import from_state_dict
-from .positions import resize_positions
 from .published import PUBLISHED, Origin, Transform, recognize
-from .weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file, read_state_dict
+from .tensors import check_finite
+from .weights import REPLAY_FILE, read_state_dict
 
-__all__ = [
-    "CONFIG_FILE",
-    "RECORD_KEY",
-    "REPLAY_FILE",
-    "ModelBundle",
-    "inherited",
-    "is_bare_directory",
-    "model_files",
-    "resolve",
-    "resolve_weights_file",
-]
-
-CONFIG_FILE = "open_clip_config.json"
-# Key of CONFIG_FILE under which export and import record an Origin; open_clip reads model_cfg and
-# preprocess_cfg only.
-RECORD_KEY = "bioclip_jax"
-# What else is read of a model's directory: open_clip's tokenizer, and what a training run says of itself.
-_MODEL_NAMES = (
-    CONFIG_FILE,
-    "config.json",
-    "metrics.jsonl",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-)
-
-_FORMS = (
-    "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or "
-    "hf-hub:ORG/NAME"
-)
+__all__ = ["ModelBundle", "inherited", "resolve", "resolve_weights_file"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelBundle:
     """A model ready to run.
 
-    params: nested dict of float32 arrays, as `CLIP`'s. name: the architecture's, or "custom". source: where
-    it came from, for a person. directory: where it lies, None for one of the Hub or a bare file. training:
-    {"config", "step", "metrics"} of the run behind it (metrics: the last evaluation up to that step, with its
-    own "step", or None), where MODEL is a training directory. origin: whose weights they are.
+    params: nested dict of float32 arrays, as `CLIP`'s. name: of the architecture, or "custom". source: of the
+    weights, for people. directory: None for a model of the Hub or a bare file. training: {"config", "step",
+    "metrics"} of the run, if MODEL is one (metrics: the last evaluation up to that step, with its own "step",
+    or None). origin: the published model that the weights are or descend from.
     """
 
     config: CLIPConfig
@@ -76,19 +47,23 @@ class ModelBundle:
     origin: Origin = Origin()
 
 
-def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
-    """Loads a MODEL: a directory of training, export or import, local-dir:PATH, or hf-hub:ORG/NAME.
+def resolve(
+    model: str | Path, *, pretrained: str | Path | None = None, image_size: int | None = None
+) -> ModelBundle:
+    """Load a MODEL in any of its forms (pretrained.MODEL_FORMS).
 
-    image_size (pixels) overrides the model's own; its position embeddings are then resampled. A model of
-    the Hub is taken from the cache where it is there, without a connection. UserError says what is wrong.
+    pretrained: weights of an architecture, as in `locate`. image_size: replaces the model's own, in pixels,
+    by resampling its position embeddings. Raises UserError for an unknown, damaged or unsupported model.
     """
-    place = _locate(model)
-    if isinstance(place, _Run):
-        return _from_training(place, image_size)
-    content = _read_content(place.config_file)
-    config, preprocess = _read_config(place.config_file, content)
-    state_dict = read_state_dict(place.weights)
-    replay = None if place.directory is None else place.directory / REPLAY_FILE
+    files = locate(model, pretrained)
+    if isinstance(files, Run):
+        return _load_run(files, image_size)
+    if isinstance(files, WeightsFile):
+        return resolve_weights_file(files.path, files.architecture, image_size=image_size)
+    content = _read_content(files.config_file)
+    config, preprocess = _parse_content(files.config_file, content)
+    state_dict = read_state_dict(files.weights)
+    replay = None if files.directory is None else files.directory / REPLAY_FILE
     if replay is not None and replay.is_file():
         try:
             state_dict |= load_file(replay)
@@ -96,119 +71,58 @@ def resolve(model: str | Path, *, image_size: int | None = None) -> ModelBundle:
             raise UserError(
                 f"{replay} is not a readable safetensors file ({error}): import the model again"
             ) from error
-    bundle = _bundle(config, preprocess, state_dict, source=place.source, image_size=image_size)
-    return dataclasses.replace(bundle, directory=place.directory, origin=place.origin(content))
+    bundle = _make_bundle(config, preprocess, state_dict, source=files.source, image_size=image_size)
+    return dataclasses.replace(bundle, directory=files.directory, origin=files.origin(content))
 
 
-def model_files(model: str | Path | None, *, taxa: bool = True) -> Iterator[Path]:
-    """The files of a local MODEL: configuration, weights and checkpoints, and with `taxa` its head of taxa.
+def resolve_weights_file(path: Path, model: str | None, *, image_size: int | None = None) -> ModelBundle:
+    """Load a bare state dict of the architecture `model`, or of the one that its shapes fit.
 
-    None of them for a name of the Hub's, and where there is no model.
+    The preprocessing is open_clip's default, because the file does not contain it.
     """
-    path = Path(str(model or "").removeprefix("local-dir:")).expanduser()
-    if model is None or not path.is_dir():
-        yield from [path] if model is not None and path.is_file() else ()
-        return
-    yield from files_below(path / "checkpoints")
-    for file in path.iterdir():
-        if is_weights_file(file) and (taxa or file.name != TAXA_FILE) or file.name in _MODEL_NAMES:
-            yield file
-
-
-def resolve_weights_file(path: Path, model: str | None) -> ModelBundle:
-    """Loads a bare state dict of the architecture `model`, or of the one that its shapes fit.
-
-    The file does not say how images are prepared, so that is open_clip's default.
-    """
-    # A misspelt name is told at once, not after gigabytes were read.
+    # A misspelled name fails at once, not after gigabytes were read.
     config = None if model is None else get_config(model)
     state_dict = read_state_dict(path)
     config = config or get_config(infer_architecture(state_dict))
     preprocess = Preprocess(size=config.vision.image_size)
-    bundle = _bundle(config, preprocess, state_dict, source=path.name, image_size=None)
+    bundle = _make_bundle(config, preprocess, state_dict, source=path.name, image_size=image_size)
     return dataclasses.replace(bundle, origin=recognize(path.name, path))
 
 
-def is_bare_directory(path: Path) -> bool:
-    """True for a folder with weights that no configuration of open_clip's, and no training directory, goes with."""
-    if not path.is_dir() or (path / CONFIG_FILE).is_file() or TrainingDirectory.is_one(path):
-        return False
-    return any(is_weights_file(file) for file in path.iterdir())
-
-
 def inherited(model: str | Path) -> tuple[Transform, float]:
-    """Transform of predictions, and patch dropout, that a run trained from MODEL goes on with.
+    """Return the transform of predictions and the patch dropout that a run started from MODEL inherits.
 
-    Neither needs its weights read, only what is written beside them. UserError as `resolve`.
+    Reads no weights. Raises UserError as `resolve`.
     """
-    place = _locate(model)
-    if isinstance(place, _Run):
-        settings = TrainingDirectory(place.path).read_config()
-        return _transform_of_run(settings), 0.0
-    content = _read_content(place.config_file)
-    config, _ = _read_config(place.config_file, content)
-    return place.origin(content).transform, config.vision.patch_dropout
+    files = locate(model)
+    if isinstance(files, Run):
+        return _transform_of_run(TrainingDirectory(files.path).read_config()), 0.0
+    if isinstance(files, WeightsFile):
+        return recognize(files.path.name, files.path).transform, 0.0
+    content = _read_content(files.config_file)
+    config, _ = _parse_content(files.config_file, content)
+    return files.origin(content).transform, config.vision.patch_dropout
 
 
-class _Run(NamedTuple):
-    """A training directory, and the step of the checkpoint asked for; None for the newest."""
-
-    path: Path
-    step: int | None
-
-
-class _Files(NamedTuple):
-    """Files of a model in open_clip's layout, in `directory` where they are no Hub name's."""
-
-    source: str
-    config_file: Path
-    weights: Path
-    directory: Path | None
-
-    def origin(self, content: Mapping[str, Any]) -> Origin:
-        """The model's, by what `config_file` holds and what else tells it."""
-        return recognize(self.source, self.weights, content.get(RECORD_KEY))
-
-
-def _locate(model: str | Path) -> _Run | _Files:
-    text = str(model)
-    if text.startswith("hf-hub:"):
-        from .hub_files import download
-
-        return _Files(text, *download(text.removeprefix("hf-hub:"), CONFIG_FILE), None)
-    path = Path(text.removeprefix("local-dir:")).expanduser().absolute()
-    if path.is_dir() and TrainingDirectory.is_one(path):
-        return _Run(path, None)
-    if (
-        path.name.isdecimal()
-        and path.parent.name == "checkpoints"
-        and TrainingDirectory.is_one(path.parents[1])
-    ):
-        return _Run(path.parents[1], int(path.name))
-    if (path / CONFIG_FILE).is_file():
-        return _Files(text, path / CONFIG_FILE, find_weights(path), path)
-    raise UserError(_what_is_wrong(text, path))
-
-
-def _from_training(place: _Run, image_size: int | None) -> ModelBundle:
-    # Orbax takes half a second to import, the Hub's library a quarter.
+def _load_run(run: Run, image_size: int | None) -> ModelBundle:
+    # Orbax takes half a second to import.
     from bioclip_jax.checkpoint import restore_params
 
-    directory = TrainingDirectory(place.path)
+    directory = TrainingDirectory(run.path)
     settings = directory.read_config()
     if not isinstance(settings.get("model"), str):
         raise UserError(f"{directory.config_file} names no model: is it a training directory?")
     config = get_config(settings["model"])
-    step, params = restore_params(place.path, place.step)
-    source = f"{place.path} step {step}"
+    step, params = restore_params(run.path, run.step)
+    source = f"{run.path} step {step}"
     check_finite(params, source, "the training diverged; give an earlier checkpoint as RUN/checkpoints/STEP")
     preprocess = _image_config(settings).preprocess(config.vision.image_size)
-    config, params["visual"]["positional_embedding"], preprocess = _at_image_size(
+    config, params["visual"]["positional_embedding"], preprocess = _resize(
         config, params["visual"]["positional_embedding"], preprocess, image_size
     )
     training = {"config": settings, "step": step, "metrics": _last_evaluation(directory, step)}
     origin = Origin(None, _transform_of_run(settings))
-    return ModelBundle(config, params, preprocess, settings["model"], source, training, place.path, origin)
+    return ModelBundle(config, params, preprocess, settings["model"], source, training, run.path, origin)
 
 
 def _image_config(settings: Mapping[str, Any]) -> ImageConfig:
@@ -219,17 +133,17 @@ def _transform_of_run(settings: Mapping[str, Any]) -> Transform:
     image = _image_config(settings)
     if image.transform is not None:
         return image.transform
-    # A run that is older than the key: only a name of the Hub tells what it started from.
+    # A run older than this key: only a published model in init_from implies its transform.
     published = PUBLISHED.get(settings.get("init_from"))
     return published.transform if published and image.resize_mode == "squash" else "model"
 
 
 def _last_evaluation(directory: TrainingDirectory, step: int) -> dict[str, Any] | None:
-    found = None
+    evaluation = None
     for record in directory.read_metrics():
         if record["step"] <= step and record.get("val") is not None:
-            found = {"step": record["step"], **record["val"]}
-    return found
+            evaluation = {"step": record["step"], **record["val"]}
+    return evaluation
 
 
 def _read_content(path: Path) -> Mapping[str, Any]:
@@ -241,14 +155,14 @@ def _read_content(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         problem = str(error)
     raise UserError(
-        f"{path} is not an open_clip configuration ({problem}): fetch it again, or export the model anew"
+        f"{path} is not an open_clip configuration ({problem}): fetch it again, or export the model again"
     )
 
 
-def _read_config(path: Path, content: Mapping[str, Any]) -> tuple[CLIPConfig, Preprocess]:
+def _parse_content(path: Path, content: Mapping[str, Any]) -> tuple[CLIPConfig, Preprocess]:
     try:
         config = CLIPConfig.from_open_clip(content["model_cfg"])
-        # open_clip resizes to the tower's own size, whatever the preprocess_cfg says.
+        # open_clip resizes to the tower's own size, whatever size preprocess_cfg has.
         preprocess = Preprocess.from_open_clip(
             content.get("preprocess_cfg") or {}, size=config.vision.image_size
         )
@@ -257,7 +171,7 @@ def _read_config(path: Path, content: Mapping[str, Any]) -> tuple[CLIPConfig, Pr
         raise UserError(f"{path}: {error}") from error
 
 
-def _bundle(
+def _make_bundle(
     config: CLIPConfig,
     preprocess: Preprocess,
     state_dict: Mapping[str, Shaped[np.ndarray, "..."]],
@@ -267,8 +181,8 @@ def _bundle(
 ) -> ModelBundle:
     positions = state_dict.get("visual.positional_embedding")
     if positions is not None:
-        # The file may hold another size than its configuration names; open_clip resamples that, too.
-        config, positions, preprocess = _at_image_size(
+        # The file may hold another size than its configuration; open_clip resamples that, too.
+        config, positions, preprocess = _resize(
             config, positions, preprocess, image_size or config.vision.image_size
         )
         state_dict = {**state_dict, "visual.positional_embedding": positions}
@@ -276,16 +190,17 @@ def _bundle(
         params = from_state_dict(state_dict, config)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
-    check_finite(params, source, "the file is damaged, or the training behind it diverged; get another")
+    check_finite(params, source, "the file is damaged, or its training diverged; get another")
     return ModelBundle(config, params, preprocess, architecture_name(config) or "custom", source)
 
 
-def _at_image_size(
+def _resize(
     config: CLIPConfig,
     positions: Shaped[np.ndarray, "tokens width"],
     preprocess: Preprocess,
     image_size: int | None,
 ) -> tuple[CLIPConfig, Shaped[np.ndarray, "new_tokens width"], Preprocess]:
+    """Change the image size of configuration, position embeddings and preprocessing; None keeps it."""
     if image_size is None:
         return config, positions, preprocess
     if image_size < config.vision.patch_size:
@@ -302,19 +217,35 @@ def _at_image_size(
     )
 
 
-def _what_is_wrong(text: str, path: Path) -> str:
-    advice = f"`bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
-    advice = f"`bioclip-jax import {text} OUT --model NAME` makes a model directory of it"
-    if path.is_file() and is_weights_file(path):
-        return f"{text} is a bare weights file: {advice}"
-    if is_bare_directory(path):
-        kind = "a transformers model" if (path / "config.json").is_file() else "weights alone"
-        return f"{text} holds {kind}, without {CONFIG_FILE}: {advice}"
-    if path.is_dir():
-        return (
-            f"{text} is not a model: it holds neither {CONFIG_FILE} nor config.json with checkpoints/; "
-            f"give {_FORMS}"
+def resize_positions(
+    positions: Float[np.ndarray, "old_tokens width"], grid: int
+) -> Float[np.ndarray, "new_tokens width"]:
+    """Resample the square grid of position embeddings to grid x grid; the class token's is kept.
+
+    Bicubic with antialiasing, as open_clip's resize_pos_embed; bit-identical if the size does not change.
+    Raises UserError if the old grid is not square.
+    """
+    class_token, patches = positions[:1], positions[1:]
+    old = math.isqrt(len(patches))
+    if old * old != len(patches):
+        raise UserError(
+            f"visual.positional_embedding has {len(patches)} patches, not a square: only square images are "
+            f"supported"
         )
-    if not text.startswith("local-dir:") and text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return f"no such directory: {text}; a model of the Hub is hf-hub:{text}"
-    return f"no such model: {text}; give {_FORMS}"
+    if old == grid:
+        return positions
+    weights = _bicubic(old, grid)
+    patches = patches.astype(np.float64).reshape(old, old, -1)
+    patches = np.einsum("yi,xj,ijc->yxc", weights, weights, patches, optimize=True)
+    return np.concatenate([class_token, patches.reshape(grid * grid, -1).astype(positions.dtype)])
+
+
+def _bicubic(old: int, new: int) -> Float[np.ndarray, "new old"]:
+    """Weights of the old samples in each new sample: Keys' kernel with a = -1/2, widened for shrinking."""
+    ratio = old / new
+    centers = (np.arange(new) + 0.5) * ratio - 0.5
+    distance = np.abs(centers[:, None] - np.arange(old)[None, :]) / max(ratio, 1.0)
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+    return weights / weights.sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""open_clip's state dict and our parameter tree, one into the other, bit for bit."""
+"""Conversion between open_clip's state dict and the parameter tree, bit for bit."""
 
 import math
 import mmap
@@ -18,7 +18,7 @@ __all__ = ["from_state_dict", "state_dict_items", "to_state_dict"]
 Params = dict[str, Any]
 StateDict = dict[str, Float[np.ndarray, "..."]]
 
-# open_clip's name of a linear layer or norm inside a block, and where ours lies.
+# open_clip's names of a block's tensors, and their paths in a Block.
 _BLOCK = {
     "ln_1.weight": ("ln_1", "scale"),
     "ln_1.bias": ("ln_1", "bias"),
@@ -50,17 +50,16 @@ _REST = {
     "text_projection": ("text", "text_projection"),
     "logit_scale": ("logit_scale",),
 }
-# What only some models have.
+# Only in some models.
 _OPTIONAL = {"visual.continual_proj": ("visual", "continual_proj"), "logit_bias": ("logit_bias",)}
-# Buffers that OpenAI's own files carry beside the weights.
+# Buffers in OpenAI's own files.
 _IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 
 
 def to_state_dict(params: Mapping[str, Any], config: CLIPConfig) -> StateDict:
-    """The state dict that open_clip's CLIP of this configuration loads strictly.
+    """Return the state dict that open_clip's CLIP of this configuration loads strictly.
 
-    A replay projector becomes `visual.continual_proj`, which open_clip does not know: leave it out of
-    what is written for inference.
+    A replay projector becomes `visual.continual_proj`, which open_clip does not know and exports omit.
     """
     return dict(state_dict_items(params, config))
 
@@ -68,7 +67,7 @@ def to_state_dict(params: Mapping[str, Any], config: CLIPConfig) -> StateDict:
 def state_dict_items(
     params: Mapping[str, Any], config: CLIPConfig
 ) -> Iterator[tuple[str, Float[np.ndarray, "..."]]]:
-    """`to_state_dict`, one tensor at a time: the largest models are not held twice."""
+    """Yield the tensors of `to_state_dict` one at a time, so that large models are not in memory twice."""
     present = {key for key, path in _OPTIONAL.items() if _at(params, path) is not None}
     for key, path, layer in _entries(config, present):
         value = np.asarray(_at(params, path))
@@ -76,9 +75,9 @@ def state_dict_items(
 
 
 def from_state_dict(state_dict: Mapping[str, Float[np.ndarray, "..."]], config: CLIPConfig) -> Params:
-    """Our parameter tree from open_clip's; `visual.continual_proj` and `logit_bias` are kept where they are there.
+    """Return the parameter tree of a state dict, with `visual.continual_proj` and `logit_bias` if present.
 
-    UserError names what is missing, left over, or of another shape than the configuration says.
+    Raises UserError for a missing or unknown tensor, or one of another shape than in the configuration.
     """
     given = {key: value for key, value in state_dict.items() if key not in _IGNORED}
     entries = list(_entries(config, _OPTIONAL.keys() & given))
@@ -93,26 +92,26 @@ def from_state_dict(state_dict: Mapping[str, Float[np.ndarray, "..."]], config: 
         if value.shape != expected:
             raise UserError(
                 f"{key} has shape {list(value.shape)}, the configuration says {list(expected)}: is it "
-                f"another model's file?"
+                f"the file of another model?"
             )
         node = params
         for name in path[:-1]:
             node = node.setdefault(name, {})
-        shape = _our_shape(key, config)
+        shape = _parameter_shape(key, config)
         if layer is None:
-            node[path[-1]] = _room(shape)
+            node[path[-1]] = _allocate(shape)
         elif layer == 0:
             layers = config.vision.layers if path[0] == "visual" else config.text.layers
-            node[path[-1]] = _room((layers, *shape))
+            node[path[-1]] = _allocate((layers, *shape))
         copies.append((key, value, node[path[-1]] if layer is None else node[path[-1]][layer]))
-    # NumPy lets go of the interpreter's lock while it copies.
+    # NumPy releases the GIL while it copies.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         list(pool.map(lambda copy: _from_torch(*copy), copies))
     return params
 
 
 def _at(params: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    """What lies at `path`, None where nothing does."""
+    """Return the value at `path`, or None."""
     value = params
     for name in path:
         value = value.get(name)
@@ -122,7 +121,7 @@ def _at(params: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def _entries(config: CLIPConfig, optional: Set[str]) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
-    """open_clip's key, our path, and the layer (None outside the blocks), for every tensor of the model.
+    """Yield open_clip's key, the parameter's path and the layer (None outside blocks) of every tensor.
 
     optional: the keys of `_OPTIONAL` that the model has.
     """
@@ -148,38 +147,36 @@ def _to_torch(key: str, value: np.ndarray, config: CLIPConfig) -> np.ndarray:
     return _transpose(value, np.empty(value.shape[::-1], value.dtype)) if _is_linear(key) else value
 
 
-def _from_torch(key: str, value: np.ndarray, ours: np.ndarray) -> None:
-    """Copies the tensor into `ours`, which is of `_our_shape`."""
+def _from_torch(key: str, value: np.ndarray, target: np.ndarray) -> None:
+    """Copy the tensor into `target`, of `_parameter_shape`."""
     if key == "visual.conv1.weight":
-        ours[...] = value.transpose(2, 3, 1, 0).reshape(ours.shape)
+        target[...] = value.transpose(2, 3, 1, 0).reshape(target.shape)
     elif _is_linear(key):
-        _transpose(value, ours.reshape(len(ours), -1))
+        _transpose(value, target.reshape(len(target), -1))
     else:
-        ours[...] = value.reshape(ours.shape)
+        target[...] = value.reshape(target.shape)
 
 
-def _our_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
+def _parameter_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
     shape = _torch_shape(key, config)
     if key == "visual.conv1.weight":
         return math.prod(shape[1:]), shape[0]
     shape = shape[::-1] if _is_linear(key) else shape
-    # Query, key and value lie one after another in open_clip's, on an axis of their own in ours.
+    # Query, key and value are concatenated in open_clip, and have their own axis in Attention.
     return (*shape[:-1], 3, shape[-1] // 3) if ".in_proj_" in key else shape
 
 
 def _transpose(matrix: np.ndarray, result: np.ndarray) -> np.ndarray:
-    # NumPy's own transposed copy misses the cache at each element; in strips it is five times as fast.
+    # In strips, five times as fast as NumPy's transposed copy, which misses the cache at each element.
     for start in range(0, len(matrix), 128):
         result[:, start : start + 128] = matrix[start : start + 128].T
     return result
 
 
-def _room(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
-    """Room for float32 in pages of its own: XLA's CPU backend takes what begins at a multiple of 64 bytes as it is, and
-    copies other arrays.
-    """
-    # Filled in one call: a fault for each page, or a huge page from a virtual machine's host, takes several
-    # times as long.
+def _allocate(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    """Allocate float32 in whole pages: XLA's CPU backend uses 64-byte-aligned arrays without copying them."""
+    # Populated in one call: a fault per page, or for huge pages of a virtual machine, takes several times
+    # as long.
     if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
         return np.empty(shape, np.float32)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)

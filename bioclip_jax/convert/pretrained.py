@@ -1,65 +1,60 @@
-"""Repositories of the Hub that open_clip's pretrained tags of an architecture stand for."""
+"""Repositories of the Hub by architecture and open_clip's pretrained tag."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.models import get_config
 
-__all__ = ["DEFAULT_MODEL", "architectures", "repository", "tags"]
+__all__ = ["DEFAULT_MODEL", "MODEL_FORMS", "repository", "tags"]
 
-# What is used where nobody names a model, as in pybioclip.
+# The default in pybioclip, too.
 DEFAULT_MODEL = "hf-hub:imageomics/bioclip-2"
-
-
-def architectures() -> tuple[str, ...]:
-    """The architectures that have a tag."""
-    return tuple(_REPOSITORIES)
+MODEL_FORMS = (
+    "a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH, "
+    "hf-hub:ORG/NAME, or ARCHITECTURE:TAG with one of open_clip's pretrained tags"
+)
 
 
 def tags(architecture: str) -> tuple[str, ...]:
-    """The pretrained tags of an architecture; none where nobody has published its weights under one.
-
-    UserError for an architecture that does not exist.
-    """
+    """Return the pretrained tags of an architecture, possibly none. Raises UserError for an unknown name."""
     return tuple(_repositories(architecture))
 
 
 def repository(architecture: str, tag: str | None = None) -> str:
-    """The MODEL, hf-hub:ORG/NAME, that an architecture's tag stands for; None stands for the only one there is.
+    """Return hf-hub:ORG/NAME of an architecture's tag; None is the only tag it has.
 
-    It brings its own configuration, and so the activation that its weights were trained with: open_clip
-    computes "ViT-B-16" with exact GELU whatever the tag, and only warns where the weights want QuickGELU.
-    UserError for an architecture or a tag that does not exist, or where several tags do and none is given.
+    The repository has its own configuration, and so the activation that its weights were trained with:
+    open_clip computes "ViT-B-16" with exact GELU for any tag, and only warns if the weights need QuickGELU.
+    Raises UserError for an unknown architecture or tag, or for None if there are several tags.
     """
-    found = _repositories(architecture)
-    names = ", ".join(found)
-    if not found:
+    repositories = _repositories(architecture)
+    names = ", ".join(repositories)
+    if not repositories:
         raise UserError(
             f"{architecture} has no pretrained weights; give a file with --pretrained, or a model directory"
         )
-    if tag is None and len(found) > 1:
+    if tag is None and len(repositories) > 1:
         raise UserError(
-            f"{architecture} has several pretrained weights; choose one with --pretrained: {names}"
+            f"{architecture} has several pretrained weights; choose a TAG, as {architecture}:TAG or with "
+            f"--pretrained: {names}"
         )
-    if tag is not None and tag not in found:
+    if tag is not None and tag not in repositories:
         raise UserError(f"{architecture} has no pretrained tag {tag!r}; choose from {names}")
-    return f"hf-hub:{found[tag or names]}"
+    return f"hf-hub:{repositories[tag or names]}"
 
 
 def _repositories(architecture: str) -> Mapping[str, str]:
-    # open_clip takes the older way to write these names, too.
+    # open_clip accepts OpenAI's spelling "ViT-B/16", too.
     architecture = architecture.replace("/", "-")
     if architecture not in _REPOSITORIES:
-        # JAX is imported for a name that is wrong, or one of the few without a tag, but not to list the
-        # others.
-        from bioclip_jax.models import get_config
-
+        # Raises UserError for an unknown name.
         get_config(architecture)
     return _REPOSITORIES.get(architecture, {})
 
 
-# Architecture, tag, repository: the facts of open_clip.pretrained, in its order.
+# Architecture, tag, repository: from open_clip.pretrained, in its order.
 _PUBLISHED = {
     "ViT-B-32": {
         "openai": "timm/vit_base_patch32_clip_224.openai",
@@ -107,7 +102,7 @@ _PUBLISHED = {
     },
     "ViT-B-16-plus-240": {
         "laion400m_e31": "timm/vit_base_patch16_plus_clip_240.laion400m_e31",
-        # open_clip names epoch 31's repository for epoch 32, too.
+        # open_clip gives epoch 31's repository for epoch 32, too.
         "laion400m_e32": "timm/vit_base_patch16_plus_clip_240.laion400m_e31",
     },
     "ViT-L-14": {
@@ -146,7 +141,7 @@ _PUBLISHED = {
     },
 }
 
-# The same weights under the name that says their activation.
+# The same weights by the name that includes their activation.
 _QUICK_GELU = {
     "ViT-B-32": ("openai", "laion400m_e31", "laion400m_e32", "metaclip_400m", "metaclip_fullcc"),
     "ViT-B-16": ("openai", "dfn2b", "metaclip_400m", "metaclip_fullcc"),
@@ -159,12 +154,12 @@ _QUICK_GELU = {
 
 
 def _with_quick_gelu() -> dict[str, dict[str, str]]:
-    found = {}
+    merged = {}
     for architecture, repositories in _PUBLISHED.items():
-        found[architecture] = repositories
+        merged[architecture] = repositories
         if quick := _QUICK_GELU.get(architecture):
-            found[f"{architecture}-quickgelu"] = {tag: repositories[tag] for tag in quick}
-    return found
+            merged[f"{architecture}-quickgelu"] = {tag: repositories[tag] for tag in quick}
+    return merged
 
 
 _REPOSITORIES = _with_quick_gelu()

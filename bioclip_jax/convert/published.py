@@ -1,4 +1,4 @@
-"""The published BioCLIP models: their transforms, text embeddings and weights files, and how a copy is recognized."""
+"""Published BioCLIP models (transforms, text embeddings, checksums), and recognition of their copies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 __all__ = ["PUBLISHED", "TRANSFORMS", "Origin", "PublishedModel", "Transform", "recognize"]
 
-# "model": the transform of the model's own preprocess_cfg, as open_clip applies it. "pybioclip": the whole
-# picture squashed, bilinear and antialiased, as pybioclip's `preprocess_img` does.
+# "model": the model's own preprocess_cfg, as open_clip applies it. "pybioclip": antialiased bilinear squash,
+# as pybioclip's `preprocess_img`.
 Transform = Literal["model", "pybioclip"]
 TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 
@@ -21,12 +21,10 @@ TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 class PublishedModel:
     """A BioCLIP model of the Hub.
 
-    dataset: the dataset of the Hub that holds the text embeddings of its taxa, as embeddings/STEM.{npy,json}
-    for a STEM of `embeddings`, the first that is there. transform: "pybioclip" for the models of pybioclip
-    2.1.6's TOL_MODELS; "model" for the others, which pybioclip and their model cards show pictures as
-    open_clip's preprocess_val does.
-    checksums: SHA-256 of its weights files by their sizes in bytes, as the Hub states them; none are known of
-    BioCAP.
+    dataset: dataset of the Hub with the text embeddings of its taxa, as embeddings/STEM.{npy,json} for the
+    first available STEM of `embeddings`. transform: "pybioclip" for the TOL_MODELS of pybioclip 2.1.6;
+    "model" for the others, for which pybioclip and their model cards use open_clip's preprocess_val.
+    checksums: SHA-256 of its weights files by size in bytes, from the Hub; unknown for BioCAP.
     """
 
     dataset: str
@@ -35,8 +33,8 @@ class PublishedModel:
     checksums: Mapping[int, str] = field(default_factory=dict)
 
 
-# txt_emb_species is BioCLIP's in TreeOfLife-10M and BioCLIP 2's in TreeOfLife-200M, so the others must not
-# take it.
+# txt_emb_species belongs to BioCLIP in TreeOfLife-10M and to BioCLIP 2 in TreeOfLife-200M, so the others
+# must not use it.
 PUBLISHED: dict[str, PublishedModel] = {
     "hf-hub:imageomics/bioclip": PublishedModel(
         "imageomics/TreeOfLife-10M",
@@ -65,11 +63,10 @@ PUBLISHED: dict[str, PublishedModel] = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Descent of a model's weights, which decides how `predict` prepares images.
+    """Provenance of a model's weights, which determines the preprocessing of `predict`.
 
-    published: the key of PUBLISHED whose weights they are, unchanged; None for any others. transform:
-    "pybioclip" where they are, or were trained from, a model that pybioclip shows squashed pictures; else
-    "model".
+    published: key of PUBLISHED if the weights are that model's, unchanged; else None. transform: "pybioclip"
+    if they are, or were trained from, a model for which pybioclip squashes images; else "model".
     """
 
     published: str | None = None
@@ -77,12 +74,12 @@ class Origin:
 
     @classmethod
     def of(cls, published: str | None) -> Origin:
-        """The origin of the model of that name; where it is none of PUBLISHED, that of any other model."""
+        """Return the origin of a published model by name, or that of any other model."""
         return cls(published, PUBLISHED[published].transform) if published in PUBLISHED else cls()
 
     @classmethod
     def from_record(cls, record: Any) -> Origin | None:
-        """Read a record of `to_record`, without names that this version does not know; None for anything else."""
+        """Read a record of `to_record`, ignoring unknown names; None for anything else."""
         if not isinstance(record, Mapping):
             return None
         published, transform = record.get("published"), record.get("transform")
@@ -91,7 +88,7 @@ class Origin:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -100,23 +97,23 @@ _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\](?:snapshots|blobs)[/\\
 
 
 def recognize(source: str, weights: Path, record: Any = None) -> Origin:
-    """The origin of a model whose weights lie in the file `weights`.
+    """Return the origin of a model whose weights are in the file `weights`.
 
-    Evidence, in this order: a published name as `source`, the folder of one in the Hub's cache, the `record`
-    beside the weights (Origin.to_record), and the file's size and SHA-256.
+    Evidence, in this order: `source` or the folder in the Hub's cache is that of a published model, the
+    `record` beside the weights (Origin.to_record), and the file's size and SHA-256.
     """
     if source in PUBLISHED:
         return Origin.of(source)
     for path in (weights.absolute(), weights.resolve()):
         cached = _CACHED.search(str(path))
-        # Of other repositories, such as a model that was trained from a published one, the record says more.
+        # Other repositories may hold models trained from a published one, as the record says.
         if cached and (name := f"hf-hub:{cached[1]}/{cached[2]}") in PUBLISHED:
             return Origin.of(name)
     if (recorded := Origin.from_record(record)) is not None:
         return recorded
     size = weights.stat().st_size
     for name, model in PUBLISHED.items():
-        # Only a file of the right size is worth reading for its checksum.
+        # Gigabytes are hashed only if the size matches.
         if size in model.checksums and _sha256(weights) == model.checksums[size]:
             return Origin.of(name)
     return Origin()

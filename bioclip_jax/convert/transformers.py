@@ -1,4 +1,4 @@
-"""Weights of Hugging Face transformers' CLIPModel under open_clip's keys."""
+"""Conversion of Hugging Face transformers' CLIPModel to open_clip's state dict."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _REST = {
     "vision_model.embeddings.class_embedding": "visual.class_embedding",
     "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
     "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
-    # Misspelt there, too.
+    # Misspelled there, too.
     "vision_model.pre_layrnorm.weight": "visual.ln_pre.weight",
     "vision_model.pre_layrnorm.bias": "visual.ln_pre.bias",
     "vision_model.post_layernorm.weight": "visual.ln_post.weight",
     "vision_model.post_layernorm.bias": "visual.ln_post.bias",
 }
-# Linear layers there, plain matrices in open_clip.
+# Linear layers in transformers, plain matrices in open_clip.
 _PROJECTIONS = {"text_projection.weight": "text_projection", "visual_projection.weight": "visual.proj"}
 _TOWERS = {
     "text_model.encoder.layers.": "transformer.resblocks.",
@@ -41,44 +41,44 @@ _BLOCK = {
     "mlp.fc2": "mlp.c_proj",
     "self_attn.out_proj": "attn.out_proj",
 }
-# Buffers of older versions, which hold 0, 1, 2, ...
+# Buffers of older versions: 0, 1, 2, ...
 _IGNORED = (".position_ids",)
 
 
 def is_transformers(keys: Iterable[str]) -> bool:
-    """True for the keys of a CLIP model of transformers, or of one of its towers."""
+    """Return True for keys of transformers' CLIPModel, or of one of its towers."""
     return any(key.startswith(("text_model.", "vision_model.")) for key in keys)
 
 
 def from_transformers(tensors: Mapping[str, Shaped[np.ndarray, "..."]]) -> StateDict:
-    """The tensors under open_clip's keys, in its layout; UserError for one that a CLIPModel does not have."""
-    found: StateDict = {}
+    """Return the tensors by open_clip's keys, in its layout. Raises UserError for other models' tensors."""
+    converted: StateDict = {}
     for key, value in tensors.items():
         if key.endswith(_IGNORED) or ".self_attn.k_proj." in key or ".self_attn.v_proj." in key:
             continue
         if key in _REST:
-            found[_REST[key]] = value
+            converted[_REST[key]] = value
         elif key in _PROJECTIONS:
-            found[_PROJECTIONS[key]] = value.T
+            converted[_PROJECTIONS[key]] = value.T
         else:
-            name, value = _of_block(key, tensors)
-            found[name] = value
-    missing = {*_REST.values(), *_PROJECTIONS.values()} - found.keys()
+            name, value = _convert_block(key, tensors)
+            converted[name] = value
+    missing = {*_REST.values(), *_PROJECTIONS.values()} - converted.keys()
     if missing:
         raise UserError(
-            f"it holds a part of a transformers CLIP model, without {', '.join(sorted(missing)[:3])}: "
-            "take the model.safetensors of the whole CLIPModel"
+            f"it holds only a part of a transformers CLIP model, without {', '.join(sorted(missing)[:3])}: "
+            "use the model.safetensors of the whole CLIPModel"
         )
-    return found
+    return converted
 
 
-def _of_block(key: str, tensors: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
+def _convert_block(key: str, tensors: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
     for theirs, ours in _TOWERS.items():
         number, _, rest = key.removeprefix(theirs).partition(".")
         if key.startswith(theirs) and number.isdecimal():
             name, _, kind = rest.rpartition(".")
             if name == "self_attn.q_proj":
-                # open_clip keeps query, key and value in one matrix.
+                # open_clip has query, key and value in one matrix.
                 parts = [key.replace("q_proj", f"{letter}_proj") for letter in "qkv"]
                 if all(part in tensors for part in parts):
                     return f"{ours}{number}.attn.in_proj_{kind}", np.concatenate(
@@ -88,6 +88,5 @@ def _of_block(key: str, tensors: Mapping[str, np.ndarray]) -> tuple[str, np.ndar
                 return f"{ours}{number}.{_BLOCK[name]}.{kind}", tensors[key]
     raise UserError(
         f"it holds a transformers model with the tensor {key}, which a CLIP of plain ViT towers does not "
-        f"have: "
-        "take the weights of a CLIPModel"
+        f"have: use the weights of a CLIPModel"
     )

@@ -1,4 +1,4 @@
-"""State dicts from files: safetensors, or pickles that hold nothing but tensors."""
+"""State dicts from safetensors files, or from pickles that contain only tensors."""
 
 import argparse
 import json
@@ -30,15 +30,15 @@ __all__ = [
 
 StateDict = dict[str, Shaped[np.ndarray, "..."]]
 
-# The second projector lies beside the weights, because open_clip would refuse its key among them.
+# The replay projector has its own file beside the weights, where open_clip would reject its key.
 REPLAY_FILE = "replay_projector.safetensors"
-# The head that predict/taxa/head.py describes, where it lies in a model's directory.
+# Text embeddings of a model's taxa, in its directory (bioclip_jax.predict.taxa).
 TAXA_FILE = "taxa.safetensors"
 PICKLES = (".bin", ".pt", ".pth")
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLES)
-# Of the list that transformers writes beside the parts of a large model, NAME-00001-of-00002.safetensors.
+# Of the index that transformers writes beside the shards of a large model, NAME-00001-of-00002.safetensors.
 _INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
-_PART = re.compile(r"(.+)-(\d+)-of-(\d+)")
+_SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)")
 # The order in which open_clip looks for weights in a directory.
 _PREFERRED = (
     "open_clip_model.safetensors",
@@ -50,7 +50,7 @@ _PREFERRED = (
     "pytorch_model.pth",
     "model.pth",
 )
-# What safetensors calls the kinds of numbers that a state dict may hold.
+# NumPy's types of safetensors' names.
 _DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -63,12 +63,12 @@ _DTYPES = {
     "U8": "u1",
     "BOOL": "?",
 }
-# Under one of these names trainers keep the model's weights, beside the optimizer's.
+# Keys of a trainer's checkpoint that hold the model's weights.
 _WRAPPED = ("state_dict", "model_state_dict", "model")
 _FOREIGN = re.compile(r"(?:GLOBAL|global) ['`]?([\w.]+)")
-# What wraps a model while it trains leaves its name before every key.
+# Wrappers of a model in training prefix every key.
 _WRAPPERS = ("module.", "_orig_mod.")
-# open_clip keeps the text tower of some models apart; the tensors are the same.
+# open_clip prefixes the text tower of some models; the tensors are the same.
 _TEXT_TOWER = tuple(
     "text." + name
     for name in ("positional_embedding", "token_embedding.", "transformer.", "ln_final.", "text_projection")
@@ -76,16 +76,16 @@ _TEXT_TOWER = tuple(
 
 
 def is_weights_file(path: Path) -> bool:
-    """True for a name that weights have."""
+    """Return True if the file name is that of weights."""
     return path.suffix in WEIGHTS_SUFFIXES or path.name.endswith(_INDEX_SUFFIXES)
 
 
 def find_weights(directory: Path) -> Path:
-    """The weights file that open_clip would load from a directory; UserError where there is none."""
+    """Return the weights file that open_clip would load. Raises UserError if the directory has none."""
     for name in _PREFERRED:
         if (directory / name).is_file():
             return directory / name
-    # A model in several files, with a list of which tensor is in which.
+    # A sharded model, with an index of the file of each tensor.
     indexes = [path for path in sorted(directory.iterdir()) if path.name.endswith(_INDEX_SUFFIXES)]
     if indexes:
         return min(indexes, key=lambda path: not path.name.endswith(_INDEX_SUFFIXES[0]))
@@ -96,17 +96,16 @@ def find_weights(directory: Path) -> Path:
             f"no weights in {directory}: it needs open_clip_model.safetensors or open_clip_pytorch_model.bin"
         )
     best = min(others, key=lambda path: path.suffix != ".safetensors")
-    _refuse_part(best)
+    _reject_shard(best)
     return best
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """The tensors of a file under open_clip's plain keys, on the host, in the file's precision.
+    """Read the tensors of a file by open_clip's plain keys, on the host, in the file's precision.
 
-    A checkpoint of open_clip's trainer ({"state_dict": ...}, "module." and "_orig_mod." prefixes, a text
-    tower under "text.") is unwrapped, the parts that an .index.json lists are joined, and transformers' CLIP
-    weights are renamed. UserError where the file is damaged, is one part of several, or is a pickle that
-    holds code.
+    Checkpoints of open_clip's trainer ({"state_dict": ...}, "module." and "_orig_mod." prefixes, a text tower
+    under "text.") are unwrapped, the shards of an .index.json are merged, and transformers' CLIP weights are
+    renamed. Raises UserError if the file is damaged, is one shard of several, or is a pickle with code.
     """
     if not path.is_file():
         raise UserError(f"no such file: {path}")
@@ -121,8 +120,8 @@ def read_state_dict(path: Path) -> StateDict:
 
 def _read_tensors(path: Path) -> StateDict:
     if path.name.endswith(_INDEX_SUFFIXES):
-        return _read_parts(path)
-    _refuse_part(path)
+        return _read_shards(path)
+    _reject_shard(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in PICKLES:
@@ -137,36 +136,36 @@ def _read_safetensors(path: Path) -> StateDict:
         raise UserError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
 
 
-def _read_parts(index: Path) -> StateDict:
-    """The tensors of all files that an index lists; they lie beside it."""
+def _read_shards(index: Path) -> StateDict:
+    """Read the tensors of all files listed by an index, in its folder."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        # A name in a downloaded file is never a path.
+        # Names in a downloaded file must not be paths.
         if not names or any(Path(name).name != name for name in names):
             raise ValueError("weight_map does not name files beside it")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index} is not an index of sharded weights ({error}): fetch it again") from error
     tensors: StateDict = {}
     for name in names:
-        part = index.with_name(name)
-        if not part.is_file():
-            raise UserError(f"{index} lists {name}, which is not beside it: fetch all {len(names)} parts")
-        tensors |= _read_safetensors(part) if part.suffix == ".safetensors" else _read_pickle(part)
+        shard = index.with_name(name)
+        if not shard.is_file():
+            raise UserError(f"{index} lists {name}, which is not beside it: fetch all {len(names)} shards")
+        tensors |= _read_safetensors(shard) if shard.suffix == ".safetensors" else _read_pickle(shard)
     return tensors
 
 
-def _refuse_part(path: Path) -> None:
-    """UserError for one part of a sharded model, which cannot be used by itself."""
-    part = _PART.fullmatch(path.stem)
-    if part is not None and int(part[3]) > 1:
-        index = path.with_name(f"{part[1]}{path.suffix}.index.json")
-        advice = f"give {index}" if index.is_file() else f"fetch {index.name} and the other parts beside it"
-        raise UserError(f"{path} is part {int(part[2])} of {int(part[3])} of sharded weights: {advice}")
+def _reject_shard(path: Path) -> None:
+    """Raise UserError for one shard of a model, which cannot be used by itself."""
+    shard = _SHARD.fullmatch(path.stem)
+    if shard is not None and int(shard[3]) > 1:
+        index = path.with_name(f"{shard[1]}{path.suffix}.index.json")
+        advice = f"give {index}" if index.is_file() else f"fetch {index.name} and the other shards beside it"
+        raise UserError(f"{path} is shard {int(shard[2])} of {int(shard[3])}: {advice}")
 
 
 def _map_safetensors(path: Path) -> StateDict:
-    """The tensors as read-only views of the file, which is read where they are."""
-    # It checks the header against the file; its own tensors are copies.
+    """Return the tensors as read-only views of the memory-mapped file."""
+    # safe_open validates the header, but its tensors would be copies.
     with safe_open(path, "np"):
         pass
     with open(path, "rb") as file:
@@ -175,10 +174,10 @@ def _map_safetensors(path: Path) -> StateDict:
     header = json.loads(content[8:start])
     header.pop("__metadata__", None)
     tensors = {}
-    for name, about in header.items():
-        first, last = about["data_offsets"]
+    for name, entry in header.items():
+        first, last = entry["data_offsets"]
         values = np.frombuffer(content, np.uint8, last - first, start + first)
-        tensors[name] = values.view(_DTYPES[about["dtype"]]).reshape(about["shape"])
+        tensors[name] = values.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors
 
 
@@ -190,9 +189,9 @@ def _plain_key(key: str) -> str:
 
 def _read_pickle(path: Path) -> StateDict:
     if _is_torchscript(path):
-        # To load one is to run a program.
+        # Loading one would run its code.
         raise UserError(
-            f"{path} is a TorchScript archive, a program with its weights, and is not run: "
+            f"{path} is a TorchScript archive, which contains code and is not loaded: "
             "take the same model's safetensors (OpenAI's: --model ViT-B-32 --pretrained openai), or save "
             "torch.jit.load(FILE).state_dict() with torch.save if you trust it"
         )
@@ -203,16 +202,16 @@ def _read_pickle(path: Path) -> StateDict:
             f"{path} is pickled, and reading it needs torch: pip install 'bioclip-jax[peers]'"
         ) from error
     try:
-        # weights_only refuses every object but tensors and plain containers, so nothing in the file runs.
-        with torch.serialization.safe_globals(_plain_globals()):
+        # weights_only rejects all objects but tensors and plain containers, so no code in the file runs.
+        with torch.serialization.safe_globals(_safe_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = _FOREIGN.search(str(error))
-        what = "is damaged, or holds more than tensors"
-        if found:
-            what = f"holds {found[1]}, more than tensors and plain values,"
+        foreign = _FOREIGN.search(str(error))
+        problem = "is damaged, or contains more than tensors"
+        if foreign:
+            problem = f"contains {foreign[1]}, more than tensors and plain values,"
         raise UserError(
-            f"{path} {what} and is refused: get it as safetensors, or save the state_dict alone where you "
+            f"{path} {problem} and is not loaded: get it as safetensors, or save only the state_dict if you "
             f"trust it"
         ) from error
     except Exception as error:
@@ -231,17 +230,17 @@ def _read_pickle(path: Path) -> StateDict:
 def _is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
-            # The code is in folders below the archive's own name.
+            # Code is in folders of the archive's name.
             return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError):
         return False
 
 
-def _plain_globals() -> list[Any]:
-    """Types that trainers keep beside tensors and that run no code: NumPy's numbers, and the command line's options."""
+def _safe_globals() -> list[Any]:
+    """Types without code that trainers save beside tensors: NumPy's numbers and command-line options."""
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(name)) for name in "?bBhHiIlLqQefd"]
-    # NumPy moved its core in version 2, and old checkpoints keep to the old name.
+    # NumPy 2 renamed its core; older checkpoints have the old name.
     names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
     return [*((scalar, name) for name in names), np.dtype, *set(dtypes), argparse.Namespace]
 
@@ -250,7 +249,7 @@ def _to_numpy(tensor: Any) -> Shaped[np.ndarray, "..."]:
     import torch
 
     tensor = tensor.detach()
-    # NumPy has no bfloat16 of torch's; float32 holds each of its values exactly.
+    # NumPy has no bfloat16; float32 represents its values exactly.
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from bioclip_jax.checkpoint import TrainingDirectory
+from bioclip_jax.convert import local_path
 from bioclip_jax.errors import UserError
 
 from .evaluator import Evaluator, EvaluatorOptions, score_entries, utc_now
@@ -37,7 +38,7 @@ def evaluate_checkpoints(
       (as evaluate_suite)}].
     Errors: UserError if `run` is not a training directory, or has no checkpoint.
     """
-    directory = TrainingDirectory(Path(str(run).removeprefix("local-dir:")).expanduser())
+    directory = TrainingDirectory(local_path(str(run)))
     if not TrainingDirectory.is_one(directory.path):
         raise UserError(f"{run} is not a training directory; give one, since only those have checkpoints")
     if not (steps := directory.steps()):

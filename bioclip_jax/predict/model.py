@@ -19,14 +19,11 @@ from bioclip_jax.convert import (
     TRANSFORMS,
     ModelBundle,
     Transform,
-    is_weights_file,
-    repository,
     resolve,
-    resolve_weights_file,
 )
 from bioclip_jax.distributed import allow_platform, check_backend
-from bioclip_jax.errors import InvalidValue, UserError, did_you_mean
-from bioclip_jax.models import CLIPConfig, model_names
+from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.models import CLIPConfig
 from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 
 from .embedder import Embedder
@@ -35,8 +32,6 @@ from .preprocess import ImageLike
 
 # The names of device kinds: "gpu" is NVIDIA's or AMD's, "cuda" NVIDIA's alone.
 _KINDS = ("cpu", "gpu", "cuda", "rocm", "tpu")
-# The least likeness, as difflib's ratio, of a name to the architecture that it may be a misspelling of.
-_NEAR = 0.8
 # Logarithm of the largest factor that leaves float32 room for logits.
 _LARGEST_LOG = 80.0
 NO_IMAGES = "there are no images; give paths, PIL images or uint8 arrays"
@@ -149,26 +144,9 @@ def load_model(
     chosen = local_devices(device)
     if transform not in (None, *TRANSFORMS):
         raise UserError(f"the transform {transform!r} does not exist; choose from {', '.join(TRANSFORMS)}")
-    bundle = _bundle(os.fspath(model or DEFAULT_MODEL), pretrained)
+    bundle = resolve(os.fspath(model or DEFAULT_MODEL), pretrained=pretrained)
     how = {"batch_size": batch_size, "dtype": dtype, "transform": transform, "reading": reading}
     return Model(bundle, devices=chosen, **how)
-
-
-def _bundle(model: str, pretrained: str | os.PathLike[str] | None) -> ModelBundle:
-    if model.replace("/", "-") not in model_names() or os.path.isdir(model):
-        if not os.path.exists(model) and (
-            hint := did_you_mean(model.replace("/", "-"), model_names(), cutoff=_NEAR)
-        ):
-            raise UserError(f"unknown model {model!r}{hint}")
-        if pretrained is not None and (os.path.exists(model) or ":" in model):
-            raise UserError(
-                f"{model} holds its own weights; leave --pretrained {os.fspath(pretrained)} out, or name an "
-                f"architecture"
-            )
-        return resolve(model)
-    if pretrained is not None and is_weights_file(path := Path(pretrained).expanduser()):
-        return resolve_weights_file(path, model)
-    return resolve(repository(model, None if pretrained is None else os.fspath(pretrained)))
 
 
 def as_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:

@@ -1,4 +1,4 @@
-"""Pictures that are not square, and small model directories."""
+"""Images that are not square, and small model directories."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioclip_jax.convert.hub import write_model_directory
+from bioclip_jax.convert.export import write_model_directory
 from bioclip_jax.convert.load import ModelBundle
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
@@ -17,7 +17,7 @@ from bioclip_jax.pipeline.images import Preprocess
 
 @pytest.fixture(scope="session")
 def photographs(shared_data: Path) -> list[Image.Image]:
-    """Two RGB pictures, one wide and one tall: photographs where they are at hand, else drawn."""
+    """Two RGB images, one wide and one tall: photographs if available, else drawn."""
     files = sorted((shared_data / "produce/train/images").rglob("*.jpg"))
     wide, tall = None, None
     for file in files:
@@ -34,7 +34,7 @@ def photographs(shared_data: Path) -> list[Image.Image]:
 
 @pytest.fixture(scope="session")
 def small_bundle() -> ModelBundle:
-    """ViT-Test-16 with fresh weights, a replay projector of its own, and a squashing transform."""
+    """ViT-Test-16 with fresh weights, a different replay projector, and a squashing transform."""
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=1, replay_projector=True))
     params["visual"]["continual_proj"] = params["visual"]["continual_proj"][::-1].copy()

@@ -1,4 +1,4 @@
-"""A real open_clip model with telling random weights, and what it makes of pictures and texts."""
+"""A real open_clip model with distinctive random weights, and its features."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from bioclip_jax.models import CLIPConfig
 
 
 def telling_open_clip(config: CLIPConfig, seed: int = 0) -> Any:
-    """A real open_clip model in which every tensor matters. Norms are open_clip's for bfloat16, alike in float32.
+    """Return a real open_clip model in which every tensor affects the features.
 
-    open_clip starts norms at one, most biases at zero and the text tower near nothing: a bias in the wrong
-    place would hardly show. Here they are drawn too, activations reach the range where an approximate GELU
-    differs, and the first norms see so little variance that their epsilon counts. The model is made without
-    memory and each number is drawn once, which for ViT-H saves half of the time.
+    open_clip initializes norms to one, most biases to zero and the text tower close to zero, so that a
+    misplaced bias would hardly show. Here they are random too, activations reach the range where an
+    approximate GELU differs, and the first norms have so little variance that their epsilon matters. Norms
+    are open_clip's for bfloat16, equal in float32. The model is created without memory and each number is
+    drawn once, which halves the time for ViT-H.
     """
     import torch
     from open_clip.model import CLIP
@@ -51,14 +52,14 @@ def _range(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def numpy_state_dict(model: Any) -> dict[str, np.ndarray]:
-    """The model's state dict; the arrays are the model's own memory."""
+    """Return the model's state dict, as views of its memory."""
     return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
 
 
 def open_clip_features(
     model: Any, images: Sequence[Image.Image], texts: Sequence[str], *, bf16: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised features of pictures and texts by open_clip's own transform, tokenizer and towers."""
+    """Return normalized features by open_clip's own transform, tokenizer and towers."""
     import open_clip
     import torch
 

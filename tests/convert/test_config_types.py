@@ -1,4 +1,4 @@
-"""Values of odd types in open_clip_config.json: what the real open_clip loads is loaded alike, the rest is one line."""
+"""Unusual types in open_clip_config.json: load what the real open_clip loads, and reject the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bioclip_jax.convert.hub import export_model
+from bioclip_jax.convert.export import export_model
 from bioclip_jax.convert.load import inherited, resolve
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import load_model
@@ -78,7 +78,7 @@ def changed(model_directory: Path, folder: Path, part: str, change: dict[str, An
 
 
 def theirs(directory: Path, photograph: Any) -> np.ndarray | None:
-    """The pixels that the real open_clip makes of a photograph; None where it fails."""
+    """Return the pixels of a photograph under the real open_clip; None if it fails."""
     import open_clip
 
     try:
@@ -90,7 +90,7 @@ def theirs(directory: Path, photograph: Any) -> np.ndarray | None:
 
 
 @pytest.mark.parametrize("part, change", EACH, ids=[f"{part} {json.dumps(change)}" for part, change in EACH])
-def test_what_open_clip_loads_is_loaded_alike(model_directory, photographs, tmp_path, part, change):
+def test_configurations_load_as_in_open_clip(model_directory, photographs, tmp_path, part, change):
     directory = changed(model_directory, tmp_path, part, change)
     expected = theirs(directory, photographs[0])
     if expected is None or not np.isfinite(expected).all():
@@ -105,7 +105,7 @@ def test_what_open_clip_loads_is_loaded_alike(model_directory, photographs, tmp_
 
 
 @pytest.mark.parametrize("content", [[], None, 3, "text"])
-def test_a_preprocess_cfg_that_is_no_group(model_directory, tmp_path, content):
+def test_a_preprocess_cfg_that_is_not_a_mapping(model_directory, tmp_path, content):
     copy = shutil.copytree(model_directory, tmp_path / "model")
     config = json.loads((copy / "open_clip_config.json").read_text())
     (copy / "open_clip_config.json").write_text(json.dumps(config | {"preprocess_cfg": content}))
@@ -122,8 +122,8 @@ def test_the_trainers_is_continual_is_accepted(model_directory, tmp_path, part, 
     assert resolve(changed(model_directory, tmp_path, part, {"is_continual": value})).name == "ViT-Test-16"
 
 
-def test_patch_dropout_is_kept(model_directory, tmp_path):
-    """Through load and export, for the next training; and it makes no other model of it."""
+def test_patch_dropout_survives_export(model_directory, tmp_path):
+    """It is kept for further training, and does not change the model's identity."""
     plain, dropping = (
         resolve(model_directory),
         changed(model_directory, tmp_path, "vision_cfg", {"patch_dropout": 0.5}),
@@ -136,7 +136,7 @@ def test_patch_dropout_is_kept(model_directory, tmp_path):
     assert load_model(exported).fingerprint == load_model(model_directory).fingerprint
 
 
-def test_older_spelling_and_misspelt_names(model_directory, monkeypatch, tmp_path):
+def test_older_spelling_and_misspelled_names(model_directory, monkeypatch, tmp_path):
     weights = model_directory / "open_clip_model.safetensors"
     assert load_model("ViT-Test/16", pretrained=weights).config == resolve(model_directory).config
     monkeypatch.chdir(tmp_path)

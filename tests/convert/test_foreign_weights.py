@@ -1,4 +1,4 @@
-"""Weights as others keep them: transformers, several files, TorchScript, a trainer's whole checkpoint, broken numbers."""
+"""Foreign weights: transformers, sharded, TorchScript, trainers' checkpoints, and broken numbers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 import bioclip_jax
 from bioclip_jax.cli import main
-from bioclip_jax.convert.finite import is_finite
-from bioclip_jax.convert.hub import import_model
+from bioclip_jax.convert.export import import_model
 from bioclip_jax.convert.load import resolve
+from bioclip_jax.convert.tensors import is_finite
 from bioclip_jax.convert.weights import read_state_dict
 from bioclip_jax.errors import UserError
 
@@ -26,14 +26,14 @@ WEIGHTS = "open_clip_model.safetensors"
 
 @pytest.fixture(scope="module")
 def tensors(model_directory: Path) -> dict[str, np.ndarray]:
-    """ViT-Test-16 as open_clip keeps it, with biases that are not all zero."""
+    """ViT-Test-16 in open_clip's layout, with nonzero biases."""
     rng = np.random.default_rng(0)
     found = load_file(model_directory / WEIGHTS)
     return {key: rng.normal(size=value.shape).astype(np.float32) for key, value in found.items()}
 
 
 def in_transformers(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors as CLIPModel.state_dict() of transformers 4 has them."""
+    """Return the tensors as in CLIPModel.state_dict() of transformers 4."""
     names = {
         "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
         "positional_embedding": "text_model.embeddings.position_embedding.weight",
@@ -81,7 +81,7 @@ def assert_same(found: dict[str, np.ndarray], tensors: dict[str, np.ndarray]) ->
         np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
-def test_transformers_weights_are_read(tensors, model_directory, tmp_path):
+def test_transformers_weights(tensors, model_directory, tmp_path):
     save_file(in_transformers(tensors), tmp_path / "model.safetensors")
     assert_same(read_state_dict(tmp_path / "model.safetensors"), tensors)
     # Beside open_clip's configuration, by their own configuration, and as a bare file.
@@ -103,7 +103,7 @@ def test_transformers_weights_are_read(tensors, model_directory, tmp_path):
         assert_same(load_file(imported / WEIGHTS), tensors)
 
 
-def test_a_tower_alone_of_transformers_is_told(tensors, tmp_path):
+def test_a_single_tower_of_transformers_is_rejected(tensors, tmp_path):
     tower = {key: value for key, value in in_transformers(tensors).items() if key.startswith("vision_model")}
     save_file(tower, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="part of a transformers CLIP model.*whole CLIPModel"):
@@ -115,7 +115,7 @@ def test_a_tower_alone_of_transformers_is_told(tensors, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 @pytest.mark.parametrize("layout", ["open_clip", "transformers"])
-def test_weights_in_several_files(tensors, model_directory, tmp_path, suffix, layout):
+def test_sharded_weights(tensors, model_directory, tmp_path, suffix, layout):
     given = tensors if layout == "open_clip" else in_transformers(tensors)
     folder = tmp_path / "sharded"
     folder.mkdir()
@@ -135,7 +135,7 @@ def test_weights_in_several_files(tensors, model_directory, tmp_path, suffix, la
     assert_same(load_file(import_model(index, tmp_path / "out", model="ViT-Test-16") / WEIGHTS), tensors)
 
     first = folder / f"{stem}-00001-of-00002.{suffix}"
-    with pytest.raises(UserError, match=r"is part 1 of 2 of sharded weights: give .*index.json"):
+    with pytest.raises(UserError, match=r"is shard 1 of 2: give .*index.json"):
         read_state_dict(first)
     (folder / f"{stem}-00002-of-00002.{suffix}").unlink()
     with pytest.raises(UserError, match="lists .*-00002-of-00002.*fetch all 2 parts"):
@@ -148,13 +148,13 @@ def test_weights_in_several_files(tensors, model_directory, tmp_path, suffix, la
 @pytest.mark.parametrize(
     "content", ["{}", "no json", '{"weight_map": {"a": "../secret.safetensors"}}', '{"weight_map": []}']
 )
-def test_an_index_that_is_none_or_leads_elsewhere(tmp_path, content):
+def test_an_invalid_index(tmp_path, content):
     (tmp_path / "model.safetensors.index.json").write_text(content)
     with pytest.raises(UserError, match="index.json is not an index of sharded weights"):
         read_state_dict(tmp_path / "model.safetensors.index.json")
 
 
-def test_torchscript_is_named_and_not_run(tmp_path, recwarn):
+def test_torchscript_is_not_loaded(tmp_path, recwarn):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "ViT-B-32.pt")
     recwarn.clear()
     with pytest.raises(UserError, match="TorchScript archive.*--pretrained openai") as error:
@@ -163,7 +163,7 @@ def test_torchscript_is_named_and_not_run(tmp_path, recwarn):
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
-def test_a_trainers_checkpoint_with_numbers_of_numpy(tensors, tmp_path, key):
+def test_a_trainers_checkpoint_with_numpy_numbers(tensors, tmp_path, key):
     content = {
         "epoch": np.int64(3),
         "best": np.float64(0.5),
@@ -179,15 +179,15 @@ class Custom:
     pass
 
 
-def test_what_else_a_pickle_holds_is_named(tmp_path):
+def test_other_objects_in_a_pickle_are_named(tmp_path):
     torch.save({"state_dict": {}, "config": Custom()}, tmp_path / "x.pt")
-    with pytest.raises(UserError, match=r"x.pt holds .*Custom.*refused"):
+    with pytest.raises(UserError, match=r"x.pt contains .*Custom.*not loaded"):
         read_state_dict(tmp_path / "x.pt")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("verb", ["predict", "export", "import"])
-def test_broken_numbers_are_one_line(tensors, model_directory, tmp_path, capsys, value, verb):
+def test_non_finite_weights_are_one_line(tensors, model_directory, tmp_path, capsys, value, verb):
     broken = shutil.copytree(model_directory, tmp_path / "broken")
     proj = tensors["visual.proj"].copy()
     proj[1, :2] = value
@@ -202,13 +202,13 @@ def test_broken_numbers_are_one_line(tensors, model_directory, tmp_path, capsys,
     assert not captured.out and not (tmp_path / "out").exists()
 
 
-def test_large_and_bfloat16_weights_are_no_broken_numbers():
+def test_large_and_bfloat16_weights_are_finite():
     assert is_finite(np.full(100_000, 3e38, np.float32)), "a sum that overflows is taken for a broken number"
     assert is_finite(np.ones(9, ml_dtypes.bfloat16)) and not is_finite(np.full(3, np.nan, ml_dtypes.bfloat16))
     assert is_finite(np.float32(4.6)) and not is_finite(np.float32(np.nan))
 
 
-def test_finite_weights_that_overflow_give_no_scores(tensors, model_directory, tmp_path, capsys):
+def test_finite_weights_that_overflow_are_an_error(tensors, model_directory, tmp_path, capsys):
     from PIL import Image
 
     huge = shutil.copytree(model_directory, tmp_path / "huge")
@@ -219,7 +219,7 @@ def test_finite_weights_that_overflow_give_no_scores(tensors, model_directory, t
     assert "vectors hold NaN or infinity" in captured.err.splitlines()[-1] and "nan" not in captured.out
 
 
-def test_scores_of_a_logit_scale_that_overflows(tensors, model_directory, tmp_path, capsys):
+def test_a_logit_scale_that_overflows_is_an_error(tensors, model_directory, tmp_path, capsys):
     huge = shutil.copytree(model_directory, tmp_path / "huge")
     save_file({**tensors, "logit_scale": np.array(800, np.float32)}, huge / WEIGHTS)
     with pytest.raises(UserError, match="logit_scale of .*huge is 800"):

@@ -1,4 +1,4 @@
-"""Every form of MODEL, and what is said about what is none."""
+"""All forms of MODEL, and errors of anything else."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,10 +15,9 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
-from bioclip_jax.convert.hub import export_model
-from bioclip_jax.convert.hub_files import download_pair
-from bioclip_jax.convert.load import resolve
-from bioclip_jax.convert.positions import resize_positions
+from bioclip_jax.convert.export import export_model
+from bioclip_jax.convert.load import inherited, resize_positions, resolve
+from bioclip_jax.convert.locate import download_pair, model_files
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
 
@@ -59,7 +59,7 @@ def test_an_imported_directory_keeps_the_replay_projector(small_bundle, imported
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """A training directory with two checkpoints and a cut-off last line of metrics."""
+    """A training directory with two checkpoints and an incomplete last line of metrics."""
     directory = TrainingDirectory(tmp_path_factory.mktemp("run"))
     directory.write_config(
         {
@@ -98,7 +98,7 @@ def run(tmp_path_factory) -> Path:
     return directory.path
 
 
-def test_a_training_directory_gives_its_newest_checkpoint(run):
+def test_a_training_directory_loads_its_newest_checkpoint(run):
     bundle = resolve(run)
     assert _equal(bundle.params, jax.tree.map(np.asarray, init_params(get_config("ViT-Test-16"), seed=20)))
     assert bundle.preprocess.resize_mode == "squash" and bundle.preprocess.mean == (0.5, 0.5, 0.5)
@@ -118,7 +118,7 @@ def test_a_checkpoint_in_a_training_directory(run, monkeypatch):
         resolve(run / "checkpoints" / "15")
 
 
-def test_an_export_of_a_run_tells_its_story_but_no_private_path(run, tmp_path):
+def test_the_card_of_a_run_has_its_settings_but_no_private_path(run, tmp_path):
     card = (export_model(run, tmp_path / "out") / "README.md").read_text()
     for expected in (
         "shards/train",
@@ -147,7 +147,7 @@ def test_another_image_size(run, model_directory, size):
         resolve(model_directory, image_size=8)
 
 
-def test_weights_of_another_size_than_the_configuration_says(model_directory, tmp_path):
+def test_weights_of_another_size_than_the_configuration(model_directory, tmp_path):
     """As open_clip does, the configuration wins and the positions are resampled."""
     import open_clip
 
@@ -160,9 +160,12 @@ def test_weights_of_another_size_than_the_configuration_says(model_directory, tm
     assert resolve(copied).preprocess.size == 48
 
 
-def _cache_on_hub(directory: Path, cache: Path, files: dict[str, str]) -> None:
-    """Lays files out as huggingface_hub's cache does: refs, snapshots of links, blobs."""
-    repository, commit = cache / "models--imageomics--small", "0123456789abcdef0123456789abcdef01234567"
+def _cache_on_hub(
+    directory: Path, cache: Path, files: dict[str, str], name: str = "imageomics/small"
+) -> None:
+    """Lay files out as in huggingface_hub's cache: refs, snapshots of links, blobs."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
     for folder in ("refs", "blobs", f"snapshots/{commit}"):
         (repository / folder).mkdir(parents=True, exist_ok=True)
     (repository / "refs" / "main").write_text(commit)
@@ -173,7 +176,7 @@ def _cache_on_hub(directory: Path, cache: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch) -> Path:
-    """An empty cache, and a network that must not be touched."""
+    """An empty cache, and a network that raises an error when used."""
     import socket
 
     def refuse(*args, **kwargs):
@@ -195,8 +198,53 @@ def test_a_cached_model_of_the_hub_needs_no_network(small_bundle, model_director
     assert bundle.preprocess == small_bundle.preprocess and bundle.source == "hf-hub:imageomics/small"
 
 
+def test_an_architecture_with_a_pretrained_tag(small_bundle, model_directory, hub_cache):
+    files = {name: name for name in ("open_clip_config.json", "open_clip_model.safetensors")}
+    name, tag = "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K", "datacomp_s34b_b86k"
+    _cache_on_hub(model_directory, hub_cache, files, name)
+    for model, pretrained in (
+        ("ViT-B-32-256", None),
+        ("ViT-B-32-256", tag),
+        (f"ViT-B-32-256:{tag}", None),
+        (f"ViT-B/32-256:{tag}", None),
+    ):
+        bundle = resolve(model, pretrained=pretrained)
+        assert _equal(bundle.params, _without_replay(small_bundle.params)), model
+        assert bundle.source == f"hf-hub:{name}"
+    assert inherited(f"ViT-B-32-256:{tag}") == ("model", 0.0)
+
+
+def test_an_architecture_with_a_weights_file(small_bundle, model_directory, tmp_path, monkeypatch):
+    file = model_directory / "open_clip_model.safetensors"
+    for model, pretrained in (("ViT-Test-16", file), (f"ViT-Test-16:{file}", None)):
+        assert _equal(resolve(model, pretrained=pretrained).params, _without_replay(small_bundle.params))
+    assert resolve(f"ViT-Test-16:{file}", image_size=48).config.vision.image_size == 48
+    assert inherited(f"ViT-Test-16:{file}") == ("model", 0.0)
+    with pytest.raises(UserError, match="names its weights; leave out --pretrained openai"):
+        resolve(f"ViT-Test-16:{file}", pretrained="openai")
+    with pytest.raises(UserError, match="has its own weights; leave out --pretrained openai"):
+        resolve(model_directory, pretrained="openai")
+    # A directory takes precedence over an architecture of the same name.
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model_directory, tmp_path / "ViT-B-16")
+    assert resolve("ViT-B-16").config == small_bundle.config
+
+
+def test_model_files(run, model_directory):
+    weights = set(model_files(model_directory))
+    assert weights == {
+        model_directory / name for name in ("open_clip_config.json", "open_clip_model.safetensors")
+    }
+    files = set(model_files(run))
+    assert {run / "config.json", run / "metrics.jsonl"} < files and files == set(
+        model_files(f"local-dir:{run}")
+    )
+    assert files == set(model_files(run / "checkpoints" / "10"))
+    assert not list(model_files("hf-hub:imageomics/small")) and not list(model_files(None))
+
+
 def test_pickled_weights_of_the_hub(small_bundle, imported_directory, model_directory, hub_cache, tmp_path):
-    """The reference's own checkpoints carry the replay projector among the weights."""
+    """The reference's own checkpoints have the replay projector among the weights."""
     import torch
     from safetensors.torch import load_file
 
@@ -212,7 +260,7 @@ def test_pickled_weights_of_the_hub(small_bundle, imported_directory, model_dire
     assert _equal(resolve("hf-hub:imageomics/small").params, small_bundle.params)
 
 
-def test_what_is_not_cached_is_one_line_when_offline(hub_cache, monkeypatch):
+def test_an_uncached_model_is_one_line_when_offline(hub_cache, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         UserError, match="hf-hub:imageomics/other is not in the cache and the Hub cannot be reached"
@@ -222,7 +270,7 @@ def test_what_is_not_cached_is_one_line_when_offline(hub_cache, monkeypatch):
         resolve("hf-hub:a/b/c")
 
 
-def test_a_hub_out_of_reach_is_asked_once_and_the_way_out_is_named(hub_cache, monkeypatch, caplog):
+def test_an_unreachable_hub_is_asked_once_and_the_error_names_a_remedy(hub_cache, monkeypatch, caplog):
     asked = []
 
     def no_network(*arguments, **options):
@@ -242,7 +290,7 @@ def test_a_hub_out_of_reach_is_asked_once_and_the_way_out_is_named(hub_cache, mo
         download_pair("imageomics/other", ["names"])
 
 
-def test_what_is_no_model(tmp_path, monkeypatch):
+def test_names_that_are_not_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "weights.pt").write_bytes(b"")
@@ -253,14 +301,16 @@ def test_what_is_no_model(tmp_path, monkeypatch):
         "image.png": "no such model: image.png",
         "imageomics/bioclip-2": "a model of the Hub is hf-hub:imageomics/bioclip-2",
         "local-dir:/nowhere": "no such model: local-dir:/nowhere",
-        "ViT-B-16": "no such model: ViT-B-16",
+        "ViT-B-16": "ViT-B-16 has several pretrained weights; choose a TAG, as ViT-B-16:TAG",
+        "ViT-B-16:openia": "ViT-B-16 has no pretrained tag 'openia'; choose from openai",
+        "ViT-L14": "unknown model 'ViT-L14'; did you mean ViT-L-14",
     }.items():
         with pytest.raises(UserError, match=message):
             resolve(form)
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[]", '{"model_cfg": {"embed_dim": 4}}', '{"model": 1}'])
-def test_a_damaged_configuration_is_told_with_its_path(model_directory, tmp_path, content):
+def test_a_damaged_configuration_is_an_error_with_its_path(model_directory, tmp_path, content):
     copied = shutil.copytree(model_directory, tmp_path / "model")
     (copied / "open_clip_config.json").write_text(content)
     with pytest.raises(UserError, match="open_clip_config.json"):
@@ -276,3 +326,28 @@ def test_weights_that_do_not_fit_their_configuration(model_directory, tmp_path):
         UserError, match="model: 12 tensors are missing, such as visual.transformer.resblocks.2"
     ):
         resolve(copied)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(7, 8), (14, 7), (16, 24), (24, 16), (14, 15), (3, 13), (13, 2), (1, 4)]
+)
+def test_resized_positions_equal_open_clips(old, new):
+    import torch
+    from open_clip.model import resize_pos_embed
+
+    positions = np.random.default_rng(old).normal(size=(old * old + 1, 20)).astype(np.float32)
+    state_dict = {"visual.positional_embedding": torch.from_numpy(positions.copy())}
+    resize_pos_embed(state_dict, SimpleNamespace(visual=SimpleNamespace(grid_size=(new, new))))
+    ours = resize_positions(positions, new)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, state_dict["visual.positional_embedding"].numpy(), atol=1e-5)
+
+
+def test_positions_of_the_same_size_are_returned_as_they_are():
+    positions = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float16)
+    assert resize_positions(positions, 7) is positions
+
+
+def test_positions_that_are_not_square_are_an_error():
+    with pytest.raises(UserError, match="12 patches"):
+        resize_positions(np.zeros((13, 4), np.float32), 4)

@@ -1,4 +1,4 @@
-"""The towers beside open_clip's, at full size, with the same weights and the same photographs."""
+"""Parity with open_clip's towers at full size, with the same weights and photographs."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _largest(ours, theirs):
     ("name", "fp32_limit", "batch"),
     [("ViT-B-32", 2e-6, 2), ("ViT-B-16", 2e-6, 2), ("ViT-L-14", 1e-5, 1), ("ViT-H-14", 1e-5, 1)],
 )
-def test_features_are_open_clips(name, fp32_limit, batch, photographs):
-    """fp32 and bf16 features, and the state dict back bit for bit."""
+def test_features_equal_open_clips(name, fp32_limit, batch, photographs):
+    """Compare fp32 and bf16 features, and the round trip of the state dict bit for bit."""
     images, texts = photographs[:batch], TEXTS[:batch]
     config = get_config(name)
     model = telling_open_clip(config)
@@ -81,8 +81,8 @@ def _bf16_features(model, images, texts):
     return open_clip_features(model, images, texts, bf16=True)
 
 
-def test_a_tanh_gelu_would_be_caught(photographs, monkeypatch):
-    """With these weights the usual approximation of GELU lies beyond the limit, so the test above can fail."""
+def test_a_tanh_gelu_exceeds_the_tolerance(photographs, monkeypatch):
+    """With these weights the test above can fail: the tanh approximation of GELU is too far off."""
     config = get_config("ViT-B-32")
     params = from_state_dict(numpy_state_dict(telling_open_clip(config)), config)
     exact = _our_features("ViT-B-32", params, photographs, TEXTS)
@@ -90,8 +90,8 @@ def test_a_tanh_gelu_would_be_caught(photographs, monkeypatch):
     assert _largest(_our_features("ViT-B-32", params, photographs, TEXTS), exact) > 1e-5
 
 
-def test_open_clip_runs_our_fresh_weights(photographs):
-    """The other direction: made here, exported, loaded strictly there."""
+def test_open_clip_loads_fresh_weights(photographs):
+    """Exported weights load strictly in open_clip."""
     import torch
     from open_clip.model import CLIP
 

@@ -1,4 +1,4 @@
-"""The table of pretrained tags against the real open_clip's."""
+"""Pretrained tags and repositories, compared with the real open_clip's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bioclip_jax.models import model_names
 
 
 @pytest.mark.parametrize("architecture", model_names())
-def test_tags_and_repositories_are_open_clips(architecture):
+def test_tags_and_repositories_equal_open_clips(architecture):
     known = set(open_clip.list_models())
     theirs = (
         {}
@@ -26,17 +26,13 @@ def test_tags_and_repositories_are_open_clips(architecture):
         }
     )
     ours = {tag: pretrained.repository(architecture, tag) for tag in pretrained.tags(architecture)}
-    # The trailing slash says that files have their usual names, which are the ones that are looked for.
+    # A trailing slash means the usual file names, which are the ones that are loaded.
     assert {f"{name.removeprefix('hf-hub:')}/" for name in ours.values()} == set(theirs.values())
     assert ours == {tag: f"hf-hub:{name.rstrip('/')}" for tag, name in theirs.items()}
     assert list(ours) == list(theirs), "in another order than open_clip lists them"
 
 
-def test_architectures_with_a_tag_are_listed():
-    assert set(pretrained.architectures()) == {name for name in model_names() if pretrained.tags(name)}
-
-
-def test_the_only_tag_needs_no_name():
+def test_the_only_tag_is_the_default():
     only = pretrained.repository("ViT-B-32-256")
     assert only == pretrained.repository("ViT-B-32-256", "datacomp_s34b_b86k")
 
@@ -51,7 +47,7 @@ def test_the_only_tag_needs_no_name():
         ("ViT-B-61", "openai", "ViT-B-16"),
     ],
 )
-def test_a_wrong_choice_is_told_in_one_line(architecture, tag, named):
+def test_a_wrong_choice_is_one_line(architecture, tag, named):
     with pytest.raises(UserError) as caught:
         pretrained.repository(architecture, tag)
     assert named in str(caught.value) and architecture in str(caught.value) and "\n" not in str(caught.value)
@@ -59,9 +55,9 @@ def test_a_wrong_choice_is_told_in_one_line(architecture, tag, named):
 
 def test_listing_imports_no_jax():
     code = (
-        "from bioclip_jax.convert.pretrained import architectures, tags; [tags(name) for name in "
-        "architectures()];"
+        "from bioclip_jax.convert import tags; from bioclip_jax.models import model_names;"
+        "[tags(name) for name in model_names()];"
         "import sys; print([name for name in ('jax', 'torch') if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert listed.stdout.strip() == "[]"

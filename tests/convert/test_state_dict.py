@@ -1,4 +1,4 @@
-"""State dicts of every architecture's form, there and back, and files that do not fit."""
+"""Conversion of state dicts in both directions, inference of architectures, and files that do not fit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def odd_model():
     return telling_open_clip(ODD)
 
 
-def test_there_and_back_changes_no_bit(odd_model):
+def test_a_round_trip_is_bit_identical(odd_model):
     state_dict = numpy_state_dict(odd_model)
     back = to_state_dict(from_state_dict(state_dict, ODD), ODD)
     assert back.keys() == state_dict.keys()
@@ -43,8 +43,8 @@ def test_there_and_back_changes_no_bit(odd_model):
         assert back[key].tobytes() == tensor.tobytes(), f"{key} comes back changed"
 
 
-def test_the_tree_is_the_towers(odd_model):
-    """What the converter makes is exactly what the model's own initialisation makes, in names and shapes."""
+def test_the_converted_tree_equals_the_initialized(odd_model):
+    """The converter's tree has exactly the names and shapes of the model's own initialization."""
     ours = jax.eval_shape(lambda: init_params(ODD))
     theirs = from_state_dict(numpy_state_dict(odd_model), ODD)
     assert jax.tree.structure(theirs) == jax.tree.structure(ours)
@@ -98,7 +98,7 @@ def test_a_scale_of_one_element_is_a_scalar(odd_model):
         ),
     ],
 )
-def test_a_file_that_does_not_fit_is_told_by_its_tensor(odd_model, change, message):
+def test_a_file_that_does_not_fit_is_an_error_with_the_tensor(odd_model, change, message):
     state_dict = numpy_state_dict(odd_model)
     change(state_dict)
     with pytest.raises(UserError, match=message):
@@ -106,7 +106,7 @@ def test_a_file_that_does_not_fit_is_told_by_its_tensor(odd_model, change, messa
 
 
 def _shapes_of(name: str) -> dict[str, np.ndarray]:
-    """A state dict of that architecture without its memory: every tensor is one broadcast zero."""
+    """Return a state dict of an architecture without its memory: every tensor is one broadcast zero."""
     import torch
     from open_clip.model import CLIP
 
@@ -118,25 +118,25 @@ def _shapes_of(name: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "name", ["ViT-S-16-alt", "ViT-M-16-alt", "ViT-B-16-plus-240", "ViT-L-16-320", "ViT-g-14", "ViT-Test-16"]
 )
-def test_an_architecture_is_known_by_its_shapes(name):
+def test_an_architecture_is_inferred_from_shapes(name):
     assert infer_architecture(_shapes_of(name)) == name
 
 
-def test_shapes_that_fit_two_architectures_are_not_guessed():
-    with pytest.raises(UserError, match="ViT-B-32 and ViT-B-32-quickgelu: say which with --model"):
+def test_shapes_that_fit_two_architectures_are_an_error():
+    with pytest.raises(UserError, match="ViT-B-32 and ViT-B-32-quickgelu: choose one with --model"):
         infer_architecture(_shapes_of("ViT-B-32"))
 
 
 def test_shapes_of_no_architecture():
     shapes = _shapes_of("ViT-Test-16")
     shapes["visual.conv1.weight"] = np.zeros((80, 3, 16, 16))
-    with pytest.raises(UserError, match="no architecture we know"):
+    with pytest.raises(UserError, match="no known architecture"):
         infer_architecture(shapes)
     with pytest.raises(UserError, match="not a ViT-CLIP"):
         infer_architecture({"weight": np.zeros(3)})
 
 
-def test_names_are_found_again_at_any_image_size():
+def test_names_of_architectures_at_any_image_size():
     for name in model_names():
         assert get_config(architecture_name(get_config(name))) == get_config(name)
     larger = dataclasses.replace(

@@ -212,7 +212,7 @@ def test_weights_beside_an_architectures_name(model_directory, model, pictures):
     weights = model_directory / "open_clip_model.safetensors"
     loaded = bioclip_jax.load_model("ViT-Test-16", pretrained=weights)
     assert loaded.fingerprint == model.fingerprint
-    with pytest.raises(UserError, match="holds its own weights"):
+    with pytest.raises(UserError, match="has its own weights"):
         bioclip_jax.load_model(model_directory, pretrained=weights)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.convert import DEFAULT_MODEL
+from bioclip_jax.convert import DEFAULT_MODEL, local_path
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.predict.embedding import ImageMetadata, blocks, digests, sample_uuid, unit
@@ -123,8 +123,8 @@ def delete_images(
 
 def _from_anywhere(model: str) -> str:
     """The MODEL, a directory by its absolute path."""
-    path = Path(model.removeprefix("local-dir:")).expanduser()
-    return str(path.absolute()) if path.is_dir() else model
+    path = local_path(model)
+    return str(path) if path.is_dir() else model
 
 
 def _add_images(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.convert import TAXA_FILE, model_files
+from bioclip_jax.convert import TAXA_FILE, local_path, model_files
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import cache_directory, check_outputs
 
@@ -93,7 +93,7 @@ def list_taxa(
 def _open_without_model(model: str | None, taxa: str | os.PathLike[str] | None) -> TaxonEmbeddings:
     # A file at hand spares loading the weights.
     if taxa is None and model is not None:
-        in_directory = Path(model.removeprefix("local-dir:")).expanduser() / TAXA_FILE
+        in_directory = local_path(model) / TAXA_FILE
         taxa = in_directory if in_directory.is_file() else None
     if taxa is not None:
         return TaxonEmbeddings.open(taxa)

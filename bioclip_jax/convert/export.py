@@ -1,4 +1,4 @@
-"""Model directories that open_clip, pybioclip and the Hub load: export and import."""
+"""Export and import of model directories, as open_clip, pybioclip and the Hub load them."""
 
 import json
 import os
@@ -16,17 +16,11 @@ from bioclip_jax.files import check_folder
 from bioclip_jax.models import get_config
 
 from .card import model_card
-from .fingerprint import weights_fingerprint
-from .load import (
-    CONFIG_FILE,
-    RECORD_KEY,
-    ModelBundle,
-    is_bare_directory,
-    resolve,
-    resolve_weights_file,
-)
+from .load import ModelBundle, resolve, resolve_weights_file
+from .locate import CONFIG_FILE, RECORD_KEY, is_bare_directory
 from .open_clip import to_state_dict
 from .published import Origin
+from .tensors import weights_fingerprint
 from .weights import REPLAY_FILE, TAXA_FILE, find_weights, is_weights_file
 
 __all__ = ["WEIGHTS_FILE", "export_model", "import_model", "write_model_directory"]
@@ -36,25 +30,24 @@ _REPLAY_KEY = "visual.continual_proj"
 
 
 def export_model(model: str | Path, output: str | Path, *, format: str = "open_clip") -> Path:
-    """Writes a MODEL as an open_clip directory for inference, without a replay projector. Returns its path.
+    """Write a MODEL as an open_clip directory for inference, without replay projector, and return its path.
 
-    UserError where `output` is not empty, or MODEL is none.
+    Raises UserError if `output` is not empty, or as `resolve`.
     """
     if format != "open_clip":
         raise UserError(f"unknown export format {format!r}: choose open_clip")
-    output = _free(output)
+    output = _check_empty(output)
     return write_model_directory(resolve(model), output, replay_projector=False)
 
 
 def import_model(source: str | Path, output: str | Path, *, model: str | None = None) -> Path:
-    """Writes a MODEL of open_clip's, or a bare weights file, as our model directory. Returns its path.
+    """Write a MODEL or a bare weights file as a model directory with replay projector; return its path.
 
-    A weights file (.safetensors, .bin, .pt, .pth, or the .index.json of several) is of the architecture
-    `model`, or of the one that its shapes fit; a folder of such without open_clip's configuration is of
-    `model`. A replay projector is kept, beside the weights that open_clip loads. UserError as for
-    `export_model`.
+    model: architecture of a weights file (.safetensors, .bin, .pt, .pth, or the .index.json of several) or a
+    folder of such without open_clip's configuration; None for the one that a file's shapes fit.
+    Raises UserError as `export_model`.
     """
-    output = _free(output)
+    output = _check_empty(output)
     path = Path(source).expanduser()
     if model is not None and is_bare_directory(path):
         path = find_weights(path)
@@ -64,48 +57,48 @@ def import_model(source: str | Path, output: str | Path, *, model: str | None = 
     bundle = resolve(source, image_size=size)
     if model is not None and bundle.config != get_config(model):
         raise UserError(
-            f"{source} is {bundle.name}, not {model}: leave --model out, or give that model's weights"
+            f"{source} is {bundle.name}, not {model}: leave out --model, or give that model's weights"
         )
     return write_model_directory(bundle, output, replay_projector=True)
 
 
 def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector: bool) -> Path:
-    """open_clip_config.json, open_clip_model.safetensors and README.md, and the replay projector's own file if asked for.
+    """Write open_clip's configuration and weights, README.md and optionally the replay projector.
 
-    The model's taxa head comes along where it lies beside the model and belongs to these weights. Written
-    beside `output` and renamed, so that a directory is there whole or not at all.
+    Copies the model's taxa too, if its directory has them for the same weights. Written to a temporary
+    directory and renamed, so that the output is never partial.
     """
-    output = _free(output)
+    output = _check_empty(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
     try:
-        _usual_permissions(beside, 0o777)
+        _apply_umask(partial, 0o777)
         state_dict = to_state_dict(bundle.params, bundle.config)
         replay = state_dict.pop(_REPLAY_KEY, None)
-        _save_tensors(beside / WEIGHTS_FILE, state_dict)
+        _save_tensors(partial / WEIGHTS_FILE, state_dict)
         if replay_projector and replay is not None:
-            _save_tensors(beside / REPLAY_FILE, {_REPLAY_KEY: replay})
-        _copy_taxa(bundle, beside)
+            _save_tensors(partial / REPLAY_FILE, {_REPLAY_KEY: replay})
+        _copy_taxa(bundle, partial)
         model_cfg = bundle.config.to_open_clip()
         if "logit_bias" in state_dict:
-            # Without it open_clip builds no bias, and then refuses the tensor.
+            # Without this entry open_clip creates no bias, and rejects the tensor.
             model_cfg["init_logit_bias"] = float(state_dict["logit_bias"])
         config = {"model_cfg": model_cfg, "preprocess_cfg": bundle.preprocess.to_open_clip()}
         if bundle.origin != Origin():
             config[RECORD_KEY] = bundle.origin.to_record()
-        (beside / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (beside / "README.md").write_text(model_card(bundle, output.name), encoding="utf-8")
-        os.replace(beside, output)
+        (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(model_card(bundle, output.name), encoding="utf-8")
+        os.replace(partial, output)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
     return output
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    # Loaders of the Hub ask the metadata which framework's layout it is.
+    # Loaders of the Hub read the framework of the layout from the metadata.
     save_file(dict(tensors), path, metadata={"format": "pt"})
-    _usual_permissions(path, 0o666)
+    _apply_umask(path, 0o666)
 
 
 def _copy_taxa(bundle: ModelBundle, output: Path) -> None:
@@ -113,18 +106,18 @@ def _copy_taxa(bundle: ModelBundle, output: Path) -> None:
     if taxa is None or not taxa.is_file():
         return
     try:
-        with safe_open(taxa, "numpy") as head:
-            belongs = (head.metadata() or {}).get("fingerprint") == weights_fingerprint(
+        with safe_open(taxa, "numpy") as file:
+            matches = (file.metadata() or {}).get("fingerprint") == weights_fingerprint(
                 bundle.params, bundle.config
             )
     except SafetensorError:
-        belongs = False
-    # A head of other weights, such as of another step, would only be refused.
-    if belongs:
+        matches = False
+    # Taxa of other weights, such as those of another step, would be rejected.
+    if matches:
         shutil.copyfile(taxa, output / TAXA_FILE)
 
 
-def _free(output: str | Path) -> Path:
+def _check_empty(output: str | Path) -> Path:
     output = Path(output).expanduser().absolute()
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file: give a directory that does not exist or is empty")
@@ -134,8 +127,8 @@ def _free(output: str | Path) -> Path:
     return output
 
 
-def _usual_permissions(path: Path, mode: int) -> None:
-    # mkdtemp and safetensors write for the owner alone; a model directory is often for a whole group.
+def _apply_umask(path: Path, mode: int) -> None:
+    # mkdtemp and safetensors create private files; a model directory is often shared by a group.
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(mode & ~mask)

@@ -1,4 +1,4 @@
-"""Directories that are written, read by open_clip and by pybioclip."""
+"""Exported and imported directories, loaded by open_clip and pybioclip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from open_clip_peer import open_clip_features
 from safetensors.numpy import load_file
 
-from bioclip_jax.convert.hub import export_model, import_model, write_model_directory
+from bioclip_jax.convert.export import export_model, import_model, write_model_directory
 from bioclip_jax.convert.load import resolve
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
@@ -83,7 +83,7 @@ def test_pybioclips_command_line_predicts_with_an_export(
 
 
 def test_import_then_export_gives_the_same_tensors(tmp_path):
-    """A pickled checkpoint of open_clip's trainer, through both verbs and the replay projector's own file."""
+    """A pickled checkpoint of open_clip's trainer with a replay projector."""
     from open_clip.model import CLIP
 
     torch.manual_seed(0)
@@ -105,8 +105,8 @@ def test_import_then_export_gives_the_same_tensors(tmp_path):
     assert not (exported / "replay_projector.safetensors").exists()
 
 
-def test_a_logit_bias_goes_to_open_clip_and_comes_back(tmp_path):
-    """A model of the sigmoid loss, made by open_clip: imported, exported, and loaded there with its bias."""
+def test_a_logit_bias_survives_a_round_trip(tmp_path):
+    """A model of the sigmoid loss from open_clip is imported, exported, and loaded there with its bias."""
     import open_clip
 
     torch.manual_seed(0)
@@ -140,7 +140,7 @@ def test_a_bare_file_of_a_named_architecture(small_bundle, model_directory, tmp_
 
 
 @pytest.mark.parametrize("verb", [export_model, import_model])
-def test_a_target_that_is_not_empty_is_left_alone(model_directory, tmp_path, verb):
+def test_an_output_that_is_not_empty_is_not_changed(model_directory, tmp_path, verb):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="kept is not empty"):
@@ -152,11 +152,11 @@ def test_a_target_that_is_not_empty_is_left_alone(model_directory, tmp_path, ver
     assert resolve(verb(model_directory, tmp_path / "empty")).name == "ViT-Test-16"
 
 
-def test_a_write_that_fails_leaves_nothing(small_bundle, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_files(small_bundle, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("bioclip_jax.convert.hub.model_card", full)
+    monkeypatch.setattr("bioclip_jax.convert.export.model_card", full)
     with pytest.raises(OSError, match="no space"):
         write_model_directory(small_bundle, tmp_path / "out", replay_projector=False)
     assert not list(tmp_path.iterdir())
@@ -167,7 +167,7 @@ def test_an_unknown_format_is_named(model_directory, tmp_path):
         export_model(model_directory, tmp_path / "out", format="onnx")
 
 
-def test_the_card_has_front_matter_that_the_hub_reads(small_bundle, tmp_path):
+def test_the_card_has_valid_front_matter(small_bundle, tmp_path):
     import dataclasses
 
     config = {
@@ -200,7 +200,7 @@ def test_the_card_has_front_matter_that_the_hub_reads(small_bundle, tmp_path):
         assert expected in card, f"{expected!r} is missing from\n{card}"
 
 
-def test_the_configuration_says_how_images_were_prepared(small_bundle, model_directory):
+def test_the_configuration_has_the_preprocessing(small_bundle, model_directory):
     written = json.loads((model_directory / "open_clip_config.json").read_text())
     assert written["preprocess_cfg"]["resize_mode"] == "squash"
     assert written["preprocess_cfg"]["mean"] == list(small_bundle.preprocess.mean)
@@ -214,7 +214,7 @@ def test_files_are_readable_by_others(model_directory):
     assert set(modes.values()) == {oct(0o044)}, modes
 
 
-def test_fresh_weights_survive_the_disk(tmp_path, small_bundle):
+def test_fresh_weights_survive_export(tmp_path, small_bundle):
     import dataclasses
 
     import jax
