@@ -1,4 +1,4 @@
-"""Similar images: an index on disk over LanceDB, and exact search on the device for small sets."""
+"""Similar images: an on-disk index over LanceDB."""
 
 import lazy_loader
 

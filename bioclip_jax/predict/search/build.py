@@ -1,29 +1,28 @@
-"""The verbs `index build` and `index delete`."""
+"""Build an index of images, add to it and delete from it (`index build`, `index delete`)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert import DEFAULT_MODEL, local_path
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
+from bioclip_jax.locks import lock
 from bioclip_jax.predict.embedding import ImageMetadata, blocks, digests, sample_uuid, unit
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import FailureLog, report_truncated, track
 
-from .adder import Adder
-from .lock import locked
-from .rows import make_rows
-from .table import ABOUT_FILE, ImageIndex, check_free, quoted
+from .table import ABOUT_FILE, LOCK_FILE, ImageIndex, check_free, quoted
+from .writer import IndexWriter, make_rows
 
 if TYPE_CHECKING:
-    from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict.model import Model
 
-# Vectors of a Parquet file that are added as one version of the table.
+# Vectors of a Parquet file added at a time.
 _BLOCK = 8192
 
 
@@ -31,26 +30,19 @@ def build_index(
     inputs: Sequence[str | os.PathLike[str]],
     model: str | None,
     output: str | os.PathLike[str],
-    *,
-    batch_size: int | None = None,
-    device: str | None = None,
-    pretrained: str | None = None,
-    transform: str | None = None,
-    reading: ReadOptions | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Make an index of images in the folder `output`, or add to the one that is there what it does not hold.
+    """Build an index of images in the folder `output`, or add new and changed images to an existing one.
 
-    An image whose content the index holds is left out, whatever it is called; one whose file has changed
-    takes its old row's place. A build that is stopped leaves the images that it had added, and goes on when
-    it is called again.
+    An image whose content the index holds is skipped, under any name; a changed file replaces its old row. An
+    interrupted build keeps the images added so far, and resumes when repeated.
 
-    Args: `inputs` as find_images, or Parquet files that `embed` wrote, for which no model is needed; the
-      others as load_model.
-    Returns: {"images": how many inputs, "added", "replaced", "known", "unreadable", "truncated", "count": how
-      many there are now, "recall": that of the approximate index at 10, on 100 of its images, or None where
-      search is exact, "nprobes", "output"}.
-    Errors: UserError for wrong arguments, before the model is loaded, for a model that is not the index's,
-      while another process builds it, and where no image can be read.
+    inputs: as find_images, or Parquet files of `embed`, which need no model. options: as load_model.
+    Returns: {"images": number of inputs, "added", "replaced", "known", "unreadable", "truncated", "count":
+      images in the index, "recall": recall at 10 of the approximate index, on 100 of its images, None for
+      exact search, "nprobes", "output"}.
+    Errors: UserError for invalid arguments (before the model is loaded), for a model other than the index's,
+      while another process builds the index, and if no image can be read.
     """
     output = Path(output)
     if not (output / ABOUT_FILE).is_file():
@@ -59,55 +51,50 @@ def build_index(
     tables = [path for path in paths if _holds_vectors(path)]
     files = [path for path in paths if path not in tables]
     images = find_images(files) if files else []
-    columns = ImageMetadata(files, images)
-    unreadable = FailureLog(len(images))
-    with locked(output):
+    metadata = ImageMetadata(files, images)
+    failures = FailureLog(len(images))
+    with _locked(output):
         index = ImageIndex(output) if (output / ABOUT_FILE).is_file() else None
-        adder, truncated = Adder(output, index), []
+        writer, truncated = IndexWriter(output, index), []
         try:
             if images or model is not None:
-                # JAX is loaded once there is something to do.
+                # Imports JAX, once all arguments are checked.
                 from bioclip_jax.predict.model import load_model
 
                 model = model or (index.model if index else None) or DEFAULT_MODEL
-                transform = transform or (index.transform if index else None)
-                how = {
-                    "pretrained": pretrained,
-                    "device": device,
-                    "batch_size": batch_size,
-                    "transform": transform,
-                }
-                loaded = load_model(model, **how, reading=reading)
-                name = None if pretrained else _from_anywhere(model)
-                adder.made_by(
+                transform = options.pop("transform", None) or (index.transform if index else None)
+                loaded = load_model(model, transform=transform, **options)
+                name = None if options.get("pretrained") else _absolute(model)
+                writer.set_model(
                     loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform
                 )
-                _add_images(adder, loaded, images, columns, unreadable)
+                _add_images(writer, loaded, images, metadata, failures)
                 truncated = report_truncated(loaded.embedder.truncated)
-            number = len(images)
+            n = len(images)
             for table in tables:
-                number += _add_vectors(adder, table)
-            counts = adder.finish()
+                n += _add_vectors(writer, table)
+            counts = writer.finish()
         except KeyboardInterrupt:
-            count = adder.keep()
+            count = writer.flush()
             kept = f"{output} holds {count:,} images; run the same command again to add the rest"
             raise Interrupted(kept if count else "nothing is kept") from None
-        told = {"unreadable": unreadable.problems, "truncated": truncated, "output": str(output)}
-        return {"images": number, **counts, **told}
+        reports = {"unreadable": failures.problems, "truncated": truncated, "output": str(output)}
+        return {"images": n, **counts, **reports}
 
 
 def delete_images(
     directory: str | os.PathLike[str], *, paths: Sequence[str] = (), where: str | None = None
 ) -> dict[str, Any]:
-    """Take images out of an index: those at `paths` (or in folders and tars of these names), or that `where` selects.
+    """Delete images from an index: those at `paths`, or those that match the filter `where`.
 
-    Returns: {"deleted", "count": how many are left}. UserError for a path that is not in the index, for a
-    wrong filter, and while another process builds it.
+    A path may also be a folder or a tar of images. Returns: {"deleted", "count": images left}. Raises
+    UserError for a path outside the index, for an invalid filter, and while another process builds the
+    index.
     """
     if bool(paths) == (where is not None):
-        raise UserError("say which images to take out of the index: either --path or --where")
-    with locked(ImageIndex(directory).directory):
-        # Opened again, because another process may just have changed it.
+        raise UserError("the images to delete are ambiguous; give either --path or --where")
+    with _locked(ImageIndex(directory).directory):
+        # Reopened under the lock, since another process may have changed it before.
         index = ImageIndex(directory)
         conditions = []
         for path in paths:
@@ -121,63 +108,102 @@ def delete_images(
         return {"deleted": index.delete(where or " OR ".join(conditions)), "count": len(index)}
 
 
-def _from_anywhere(model: str) -> str:
-    """The MODEL, a directory by its absolute path."""
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Lock the index in `directory` against other processes; the lock ends with this process.
+
+    Creates the folder, and removes it again if no index was created. Raises UserError while another process
+    holds the lock, and for an unwritable folder.
+    """
+    created = not directory.exists()
+    with contextlib.ExitStack() as stack:
+        try:
+            directory.mkdir(exist_ok=True)
+            file = stack.enter_context(open(directory / LOCK_FILE, "ab"))
+        except OSError as error:
+            raise UserError(
+                f"the index {directory} cannot be written ({error.strerror}); choose another folder"
+            ) from error
+        lock(file, f"the index {directory} is being built by another process; wait for it")
+        try:
+            yield
+        finally:
+            if not (directory / ABOUT_FILE).exists():
+                with contextlib.suppress(OSError):
+                    (directory / LOCK_FILE).unlink()
+                    if created:
+                        directory.rmdir()
+
+
+def _absolute(model: str) -> str:
+    """Return the MODEL, with an absolute path for a directory."""
     path = local_path(model)
     return str(path) if path.is_dir() else model
 
 
 def _add_images(
-    adder: Adder, model: Model, images: Sequence[ImageFile], columns: ImageMetadata, bad: FailureLog
+    writer: IndexWriter,
+    model: Model,
+    images: Sequence[ImageFile],
+    metadata: ImageMetadata,
+    failures: FailureLog,
 ) -> None:
     for block in blocks(track(range(len(images)), "indexing", len(images))):
-        contents = dict(zip(block, digests([images[place] for place in block])))
-        ids = {place: sample_uuid(images[place]) for place in block}
-        wanted = [block[number] for number in adder.wanted(list(ids.values()), list(contents.values()))]
-        chosen = ((place, images[place]) for place in wanted)
-        for places, features in model.embedder.stream_indexed(chosen, bad):
-            named = [ids[place] for place in places], [images[place].name for place in places]
-            adder.add(
-                make_rows(*named, features, columns.take(places), [contents[place] for place in places])
+        contents = dict(zip(block, digests([images[index] for index in block])))
+        ids = {index: sample_uuid(images[index]) for index in block}
+        new = [block[row] for row in writer.select_new(list(ids.values()), list(contents.values()))]
+        for indices, features in model.embedder.stream_indexed(
+            ((index, images[index]) for index in new), failures
+        ):
+            rows = make_rows(
+                [ids[index] for index in indices],
+                [images[index].name for index in indices],
+                features,
+                metadata.take(indices),
+                [contents[index] for index in indices],
             )
+            writer.add(rows)
 
 
-def _holds_vectors(item: str) -> bool:
-    """Whether it is a Parquet file as `embed` writes them."""
-    if not (item.lower().endswith(PARQUET_SUFFIXES) and os.path.isfile(item)):
+def _holds_vectors(path: str) -> bool:
+    """Check for a Parquet file of `embed`."""
+    if not (path.lower().endswith(PARQUET_SUFFIXES) and os.path.isfile(path)):
         return False
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return {"uuid", "emb"} <= set(pq.read_schema(item).names)
+        return {"uuid", "emb"} <= set(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{item} is not a readable Parquet file ({reason}); write it again") from error
+        raise UserError(f"{path} is not a readable Parquet file ({reason}); write it again") from error
 
 
-def _add_vectors(adder: Adder, item: str) -> int:
+def _add_vectors(writer: IndexWriter, path: str) -> int:
+    """Add the vectors of a Parquet file; return their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(item) as file:
+    with pq.ParquetFile(path) as file:
         about = {name.decode(): value.decode() for name, value in (file.schema_arrow.metadata or {}).items()}
         if "fingerprint" not in about or "path" not in file.schema_arrow.names:
             raise UserError(
-                f"{item} does not say of which model and images its vectors are; write it again with `embed`"
+                f"{path} lacks the model or the paths of its vectors; write it again with `embed`"
             )
         dim = file.schema_arrow.field("emb").type.list_size
-        adder.made_by(dim, about["fingerprint"], about["model"], transform=about.get("transform"))
-        number = file.metadata.num_rows
-        for batch in track(file.iter_batches(_BLOCK), "indexing", -(-number // _BLOCK)):
+        writer.set_model(dim, about["fingerprint"], about["model"], transform=about.get("transform"))
+        n = file.metadata.num_rows
+        for batch in track(file.iter_batches(_BLOCK), "indexing", -(-n // _BLOCK)):
             ids, paths = batch["uuid"].to_pylist(), batch["path"].to_pylist()
-            wanted = adder.wanted(ids, [None] * len(ids))
-            if wanted:
-                chosen = batch.take(wanted)
-                vectors = chosen["emb"].flatten().to_numpy(zero_copy_only=False).reshape(len(wanted), -1)
+            new = writer.select_new(ids, [None] * len(ids))
+            if new:
+                chosen = batch.take(new)
+                vectors = chosen["emb"].flatten().to_numpy(zero_copy_only=False).reshape(len(new), -1)
                 if about.get("normalized") != "true":
                     vectors = unit(vectors)
                 others = [name for name in chosen.schema.names if name not in ("uuid", "emb", "path")]
                 columns = pa.Table.from_batches([chosen]).select(others)
-                adder.add(make_rows([ids[w] for w in wanted], [paths[w] for w in wanted], vectors, columns))
-        return number
+                writer.add(
+                    make_rows([ids[row] for row in new], [paths[row] for row in new], vectors, columns)
+                )
+        return n

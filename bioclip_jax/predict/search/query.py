@@ -1,4 +1,4 @@
-"""The verb `index search`: the images of an index that are most like others, or fit a text."""
+"""Search an index for the images most similar to images or texts (`index search`)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from bioclip_jax.predict.results import check_format, open_text, separator, writ
 from .table import LINEAGE, ImageIndex, check_same_model, quoted
 
 if TYPE_CHECKING:
-    from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict.model import Model
 
-# A taxon's name may stand in any of these.
+# Columns with the name of a taxon at each rank.
 _NAMES = tuple(name for name in LINEAGE if name not in ("species_epithet", "common_name"))
 
 
@@ -41,23 +40,19 @@ def search_index(
     exact: bool = False,
     format: str | None = None,
     output: Path | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    pretrained: str | None = None,
-    transform: str | None = None,
-    reading: ReadOptions | None = None,
     as_result: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Write the `k` images of an index that are nearest to each image of `queries` (as find_images) and each text.
+    """Write the `k` images nearest to each of `queries` (as find_images) and to each text.
 
-    Args: `model`: None for the one that built the index; `within`: images of this taxon, at any rank;
-      `where`: only those that this filter selects (as ImageIndex.check_filter); `exact`: compare all vectors,
-      as is done for texts; `format` and `output` as check_format; `as_result`, without an output put the rows
-      into the result instead of writing them.
+    model: None takes the one that built the index. within: only images of this taxon, of any rank. where:
+    only images that match this filter (as ImageIndex.check_filter). exact: compare all vectors, as for texts.
+    format, output: as check_format. as_result: without an output, return the rows instead of printing them.
+    options: as load_model.
     Rows: "query" (path or text), "rank" from 1, "path", "score" (the cosine), and LINEAGE.
     Returns: {"queries", "unreadable", "truncated", and "output" or "neighbours"}.
-    Errors: UserError for wrong arguments, before the model is loaded, and for a model that is not the
-    index's.
+    Errors: UserError for invalid arguments (before the model is loaded), and for a model other than the
+      index's.
     """
     output = None if output is None else Path(output)
     if not as_result or output is not None:
@@ -66,7 +61,7 @@ def search_index(
     if k < 1:
         raise UserError(f"--k is {k}; it must be at least 1")
     if not queries and not texts:
-        raise UserError("there is nothing to search for; give images, or a text with --text")
+        raise UserError("there is no query; give images, or a text with --text")
     index = ImageIndex(directory)
     conditions = []
     if where is not None:
@@ -80,24 +75,27 @@ def search_index(
     check_not_read({"--output": output}, read)
     model = index.model_for(model)
 
-    # JAX is loaded once there is something to do.
+    # Imports JAX, once all arguments are checked.
     from bioclip_jax.predict.model import load_model
 
-    how = {"pretrained": pretrained, "device": device, "batch_size": batch_size}
-    loaded = load_model(model, transform=transform or index.transform, reading=reading, **how)
+    transform = options.pop("transform", None) or index.transform
+    loaded = load_model(model, transform=transform, **options)
     given = {"fingerprint": loaded.fingerprint, "source": loaded.source}
-    check_same_model(
-        index.directory, index.about, given | ({"transform": loaded.transform} if images else {})
-    )
-    unreadable = FailureLog(len(images) + len(texts))
+    if images:
+        given["transform"] = loaded.transform
+    check_same_model(index.directory, index.about, given)
+    failures = FailureLog(len(images) + len(texts))
+    filter_ = " AND ".join(conditions) or None
+    to_stdout = output is None and not as_result
 
     def rows() -> Iterator[dict[str, Any]]:
-        how = {"k": k, "where": " AND ".join(conditions) or None, "columns": ["path", *LINEAGE]}
-        to_stdout = output is None and not as_result
-        for names, vectors, of_texts in _vectors(loaded, images, texts, unreadable, to_stdout):
-            # Texts lie far from all images, where the partitions of an approximate index tell little.
-            for name, found in zip(names, index.search(vectors, exact=exact or of_texts, **how)):
-                for rank, row in enumerate(found, 1):
+        for names, vectors, are_texts in _encode_queries(loaded, images, texts, failures, to_stdout):
+            # Texts are far from all images, where partitions of an approximate index say little.
+            results = index.search(
+                vectors, k, where=filter_, exact=exact or are_texts, columns=["path", *LINEAGE]
+            )
+            for name, neighbors in zip(names, results):
+                for rank, row in enumerate(neighbors, 1):
                     lineage = {column: row[column] or "" for column in LINEAGE}
                     yield {"query": name, "rank": rank, "path": row["path"], "score": row["score"], **lineage}
 
@@ -106,16 +104,16 @@ def search_index(
         result["neighbours"] = list(rows())
     else:
         if not write_rows(rows(), format, output) and output is not None:
-            _write_no_row(format, output)
+            _write_empty(format, output)
         result["output"] = None if output is None else str(output)
     return result | {
-        "unreadable": unreadable.problems,
+        "unreadable": failures.problems,
         "truncated": report_truncated(loaded.embedder.truncated),
     }
 
 
-def _write_no_row(format: str, output: Path) -> None:
-    """A result without a row, so that nobody takes an older file for it."""
+def _write_empty(format: str, output: Path) -> None:
+    """Write a result without rows, so that an older file is not mistaken for it."""
     names = ["query", "rank", "path", "score", *LINEAGE]
     with atomic_write(output) as path:
         if format == "parquet":
@@ -133,9 +131,9 @@ def _write_no_row(format: str, output: Path) -> None:
 
 
 def within_filter(index: ImageIndex, taxon: str) -> str:
-    """The filter for all images of a taxon of any rank and in any case, a species as "Genus epithet".
+    """Return the filter for images of a taxon of any rank, in any case; a species is "Genus epithet".
 
-    UserError where the index holds none, with the nearest names that it holds.
+    Raises UserError if the index holds none, with similar names.
     """
     condition = (
         "(" + " OR ".join(f"lower(`{name}`) = {quoted(taxon.strip().lower())}" for name in _NAMES) + ")"
@@ -144,17 +142,17 @@ def within_filter(index: ImageIndex, taxon: str) -> str:
         return condition
     table = index.values(_NAMES)
     names = [name for column in table.columns for name in column.unique().to_pylist() if name]
-    hint = did_you_mean(taxon, names, "give a name as the index's own columns have it", n=3)
+    hint = did_you_mean(taxon, names, "give a name from the columns of the index", n=3)
     raise UserError(f"the index {index.directory} holds no image of {taxon!r}{hint}")
 
 
-def _vectors(
-    model: Model, images: Sequence[Any], texts: Sequence[str], unreadable: FailureLog, to_stdout: bool
+def _encode_queries(
+    model: Model, images: Sequence[Any], texts: Sequence[str], failures: FailureLog, to_stdout: bool
 ) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"], bool]]:
-    """Names and vectors of the queries, images first, and whether they are texts."""
+    """Yield names and vectors of the queries, images first, with True for texts."""
     if images:
         tracked = track(images, "searching", len(images), results_on_stdout=to_stdout)
-        for places, features in model.embedder.stream(tracked, unreadable):
-            yield [images[place].name for place in places], features, False
+        for indices, features in model.embedder.stream(tracked, failures):
+            yield [images[index].name for index in indices], features, False
     for chunk in blocks(texts):
         yield chunk, model.encode_text(chunk), True

@@ -1,4 +1,4 @@
-"""The index on disk: a folder with a LanceDB table of images, and what is known of it as a whole."""
+"""The index on disk: a folder with a LanceDB table of images, and index.json about the whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ABOUT_FILE = "index.json"
 # Held by the process that changes the index.
 LOCK_FILE = ".lock"
-# The ranks and names of a row, as the predictions have them; "" where unknown.
+# Ranks and names of a row, as in predictions; "" for unknown.
 LINEAGE = (
     "kingdom",
     "phylum",
@@ -39,36 +39,38 @@ LINEAGE = (
 )
 
 _TABLE = "images"
-# What LanceDB says where a file of its own is at fault, and not the call.
-_OF_A_FILE = re.compile(r"LanceError\(IO\)|Not found: ")
-# The approximate index finds this many times k by its rough distances, and orders them by the exact ones.
+# LanceDB's errors about its files, as opposed to the arguments.
+_FILE_ERROR = re.compile(r"LanceError\(IO\)|Not found: ")
+# Candidates of the approximate index per result, which are re-ranked by exact distance.
 _REFINE = 20
-# Other readers may hold a version that old.
+# Age up to which old versions of the table are kept for other readers.
 KEPT = datetime.timedelta(hours=1)
 
 
 class ImageIndex:
-    """Images by their vectors. A row has id (UUID), path, vector, LINEAGE, sha256, and what else the source says.
+    """Images by their vectors: id (UUID), path, vector, LINEAGE, sha256, and further columns of the source.
 
-    directory: where it lies. about: index.json: the fingerprint of the model that made the vectors
-    ("fingerprint"), how to load it ("model", a directory by its absolute path), where it came from
-    ("source"), its "transform" of images ("model", "pybioclip", or None where that is not known), "dim", and
-    "count" as the last change left it; and if there is an approximate index, how many of its partitions a
-    search reads ("nprobes"), and which share of the ten nearest it then finds ("recall").
+    directory: folder of the index. about: content of index.json: the vectors' model ("fingerprint"; "model",
+    the MODEL to load it, an absolute path for a directory; "source", its origin), "transform" ("model",
+    "pybioclip", None if unknown), "dim", "count" after the last change; and for an approximate index, the
+    number of partitions to search ("nprobes") and its recall at 10 ("recall").
 
-    Every change is one version of the table: readers, and a process that is killed, leave and find a whole
-    one.
+    Every change commits one version of the table, so that readers and killed processes always leave and see a
+    consistent one.
     """
 
     def __init__(self, directory: str | os.PathLike[str], fingerprint: str | None = None) -> None:
-        """Opens the index in a folder. UserError if there is none, or it is not of the model with `fingerprint`."""
+        """Open the index in a folder.
+
+        Raises UserError if there is none, or if it belongs to another model than that of `fingerprint`.
+        """
         self.directory = Path(directory)
         try:
             self.about: dict[str, Any] = json.loads((self.directory / ABOUT_FILE).read_text(encoding="utf-8"))
             self.fingerprint: str = self.about["fingerprint"]
             self.table = _connect(self.directory).open_table(_TABLE)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{directory} is no index of images; make one with `index build`") from error
+            raise UserError(f"{directory} is not an index of images; build one with `index build`") from error
         if fingerprint is not None:
             given = {"fingerprint": fingerprint, "source": "the model given"}
             check_same_model(self.directory, self.about, given)
@@ -84,7 +86,7 @@ class ImageIndex:
         source: str,
         transform: str | None = None,
     ) -> ImageIndex:
-        """A new index without images. UserError if the folder holds anything, or cannot be made."""
+        """Create an empty index. Raises UserError if the folder is not empty, or cannot be created."""
         import pyarrow as pa
 
         directory = Path(directory)
@@ -101,12 +103,12 @@ class ImageIndex:
             _connect(beside).create_table(_TABLE, schema=schema)
             (beside / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             directory.mkdir(exist_ok=True)
-            # Until ABOUT_FILE is there, the folder is no index.
+            # ABOUT_FILE comes last: it marks a complete index.
             for name in (f"{_TABLE}.lance", ABOUT_FILE):
                 os.replace(beside / name, directory / name)
         except OSError as error:
             raise UserError(
-                f"the index {directory} cannot be made ({error.strerror}); name another folder"
+                f"the index {directory} cannot be created ({error.strerror}); choose another folder"
             ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -117,52 +119,48 @@ class ImageIndex:
 
     @property
     def transform(self) -> str | None:
-        """The transform of the images behind the vectors, by its name; None where that is not known."""
+        """Name of the image transform behind the vectors, None if unknown."""
         return self.about.get("transform")
 
     @property
     def model(self) -> str | None:
-        """The MODEL that made the vectors; None where they came without it. UserError where it is there no more."""
+        """MODEL of the vectors, None if unknown. Raises UserError if its directory is gone."""
         model = self.about["model"]
         if model is not None and os.path.isabs(model) and not os.path.isdir(model):
             raise UserError(
-                f"the model {model} of the index {self.directory} is not there any more; say where it is "
-                f"with --model"
+                f"the model {model} of the index {self.directory} does not exist; give it with --model"
             )
         return model
 
     def model_for(self, model: str | None = None) -> str:
-        """The MODEL to use with the index: the one that is named, or else the one that built it.
-
-        UserError where neither is known, or the one that built it is gone.
-        """
+        """Return `model`, or the MODEL that built the index. Raises UserError if neither is known."""
         model = model or self.model
         if model is None:
             raise UserError(
                 f"the index {self.directory} was built from vectors of {self.about['source']}; "
-                "name that model with --model"
+                "give that model with --model"
             )
         return model
 
     @property
     def columns(self) -> list[str]:
-        """The columns that a filter may name."""
+        """Columns that a filter can use."""
         return [name for name in self.table.schema.names if name != "vector"]
 
     def known(self) -> dict[str, str | None]:
-        """The SHA-256 of each image's content, or None where it is not known, by id."""
-        found = self.values(["id", "sha256"])
-        return dict(zip(found["id"].to_pylist(), found["sha256"].to_pylist()))
+        """Return the SHA-256 of each image's content by id, None if unknown."""
+        table = self.values(["id", "sha256"])
+        return dict(zip(table["id"].to_pylist(), table["sha256"].to_pylist()))
 
     def values(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all images. UserError where the index is damaged."""
-        with self.undamaged():
+        """Return some columns of all images. Raises UserError for a damaged index."""
+        with self.damage_as_error():
             return self.table.search().select(list(columns)).limit(max(1, len(self))).to_arrow()
 
     def add(self, rows: pa.Table, replace: bool = False) -> None:
-        """Add images; `replace`: instead of those that have their ids. Columns that are new here become null in others.
+        """Add images, or `replace` those of their ids. New columns are null for other images.
 
-        UserError for a column whose values do not fit the type that it has, and where the index is damaged.
+        Raises UserError for values that do not fit a column's type, and for a damaged index.
         """
         import pyarrow as pa
 
@@ -170,7 +168,7 @@ class ImageIndex:
             field.with_nullable(True) for field in rows.schema if field.name not in self.table.schema.names
         ]
         if new:
-            with self.undamaged():
+            with self.damage_as_error():
                 self.table.add_columns(pa.schema(new))
         schema = self.table.schema
         columns = []
@@ -186,7 +184,7 @@ class ImageIndex:
                     f"and the new values do not fit ({error}); rename the column in your table"
                 ) from error
         rows = pa.table(columns, schema=schema)
-        with self.undamaged():
+        with self.damage_as_error():
             if replace:
                 self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(
                     rows
@@ -195,27 +193,29 @@ class ImageIndex:
                 self.table.add(rows)
 
     def delete(self, where: str) -> int:
-        """Take out the images that a filter (as check_filter) names. Returns how many there were."""
+        """Delete the images that match a filter (as check_filter); return their number."""
         self.check_filter(where)
-        with self.undamaged():
+        with self.damage_as_error():
             deleted = self.table.delete(f"({where})").num_deleted_rows
         self.write_about(count=len(self))
         return deleted
 
     def check_filter(self, where: str) -> int:
-        """How many images an SQL condition over the columns selects. UserError where it is none."""
+        """Return the number of images that match an SQL condition over the columns.
+
+        Raises UserError for an invalid condition.
+        """
         try:
-            # LanceDB reads as much of a condition as makes sense, and passes over the rest. Not so in
-            # brackets.
-            if _closes_too_much(where):
-                raise ValueError("it closes a bracket that it has not opened")
+            # LanceDB ignores the rest of a condition after its longest valid part, except in parentheses.
+            if _is_unbalanced(where):
+                raise ValueError("unbalanced parentheses")
             return self.table.count_rows(f"({where})")
         except (ValueError, RuntimeError, OSError) as error:
-            if _OF_A_FILE.search(str(error)):
+            if _FILE_ERROR.search(str(error)):
                 raise self._damage(error) from error
             reason = str(error).splitlines()[0].removeprefix("Invalid input, ").split(". Valid fields")[0]
             raise UserError(
-                f"the filter {where!r} cannot be used ({reason.split(', /')[0]}); "
+                f"the filter {where!r} is not valid ({reason.split(', /')[0]}); "
                 f"write SQL such as family = 'Rosaceae', over the columns {', '.join(self.columns)}"
             ) from error
 
@@ -229,38 +229,37 @@ class ImageIndex:
         nprobes: int | None = None,
         columns: Sequence[str] | None = None,
     ) -> list[list[dict[str, Any]]]:
-        """The k nearest images of each vector, best first: their `columns` (None: all), and "score", the cosine.
+        """Return each vector's k nearest images, best first: `columns` (None: all) and "score", the cosine.
 
-        `where`: only those that this filter (as check_filter) selects. With it, with `exact`, and while the
-        index is small, every vector is compared; else the `nprobes` nearest partitions (None: as the index
-        says).
+        where: filter (as check_filter). With it, with `exact`, or for a small index, search is exact;
+        otherwise it covers the `nprobes` nearest partitions (None: as in index.json).
         """
         if where is not None:
             self.check_filter(where)
         nprobes = nprobes or self.about.get("nprobes")
         exact = exact or where is not None or nprobes is None
-        found = []
+        results = []
         for vector in np.asarray(vectors, np.float32):
             query = self.table.search(vector, vector_column_name="vector").distance_type("cosine").limit(k)
             query = query.select([*(columns or self.columns), "_distance"])
             if where is not None:
                 query = query.where(f"({where})", prefilter=True)
             query = query.bypass_vector_index() if exact else query.nprobes(nprobes).refine_factor(_REFINE)
-            with self.undamaged():
+            with self.damage_as_error():
                 rows = query.to_list()
-            found.append([row | {"score": 1 - row.pop("_distance")} for row in rows])
-        return found
+            results.append([row | {"score": 1 - row.pop("_distance")} for row in rows])
+        return results
 
     @contextlib.contextmanager
-    def undamaged(self) -> Iterator[None]:
-        """What LanceDB cannot read or write in the block becomes a UserError."""
+    def damage_as_error(self) -> Iterator[None]:
+        """Turn errors of LanceDB in reading or writing its files into a UserError."""
         try:
             yield
         except (RuntimeError, OSError) as error:
             raise self._damage(error) from error
 
     def _damage(self, error: Exception) -> UserError:
-        # Each layer of LanceDB wraps what the one below says, and the place in its source follows.
+        # Each layer of LanceDB wraps the message of the one below, and appends a source location.
         reason = (
             str(error)
             .splitlines()[0]
@@ -269,54 +268,51 @@ class ImageIndex:
             .removeprefix("lance error: ")
         )
         if "No space left" in str(error):
-            return UserError(
-                f"the disk of the index {self.directory} is full; make room, and call this again"
-            )
+            return UserError(f"the disk of the index {self.directory} is full; free some space and try again")
         return UserError(f"the index {self.directory} is damaged ({reason}); build it again")
 
     def write_about(self, **values: Any) -> None:
-        """Change index.json."""
+        """Update index.json."""
         self.about |= values
         with atomic_write(self.directory / ABOUT_FILE) as path:
             path.write_text(json.dumps(self.about, indent=2) + "\n", encoding="utf-8")
 
 
 def check_free(directory: Path) -> None:
-    """UserError if the folder of an index cannot be made at `directory`."""
+    """Raise UserError if an index cannot be created at `directory`."""
     if directory.exists() and (
         not directory.is_dir() or any(path.name != LOCK_FILE for path in directory.iterdir())
     ):
-        raise UserError(
-            f"{directory} is there and is no index of images; name another folder, or one that is empty"
-        )
+        raise UserError(f"{directory} exists and is not an index of images; choose a new or an empty folder")
     check_folder(directory, "the index")
 
 
 def check_same_model(directory: Path, held: dict[str, Any], given: dict[str, Any]) -> None:
-    """UserError where the "fingerprint" of `given`, or a "transform" that both state, is not that of the index.
+    """Raise UserError if "fingerprint" or "transform" (if both are known) of an index and `given` differ.
 
-    Each states its "source".
+    held: the index's `about`. Both have a "source" for the message.
     """
     if given["fingerprint"] != held["fingerprint"]:
-        made_by, other = (f"{about['source']} ({about['fingerprint'][:12]})" for about in (held, given))
+        own, other = (f"{about['source']} ({about['fingerprint'][:12]})" for about in (held, given))
         raise UserError(
-            f"the index {directory} holds vectors of {made_by}, not of {other}; use that model, or build "
+            f"the index {directory} holds vectors of {own}, not of {other}; use that model, or build "
             f"another index"
         )
-    made_by, other = held.get("transform"), given.get("transform")
-    if made_by and other and made_by != other:
+    own, other = held.get("transform"), given.get("transform")
+    if own and other and own != other:
         raise UserError(
-            f"the index {directory} holds vectors of images under the transform {made_by}, not {other}; "
-            f"give --transform {made_by}, or build another index"
+            f"the index {directory} holds vectors of images under the transform {own}, not {other}; "
+            f"give --transform {own}, or build another index"
         )
 
 
 def quoted(text: str) -> str:
-    """A text as a filter writes it."""
+    """Return a text as a quoted literal of a filter."""
     return "'" + plain_text(text).replace("'", "''") + "'"
 
 
-def _closes_too_much(where: str) -> bool:
+def _is_unbalanced(where: str) -> bool:
+    """Check for a parenthesis closed before it is opened, outside of literals."""
     depth = 0
     for character in re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"", "", where):
         depth += (character == "(") - (character == ")")
@@ -332,5 +328,5 @@ def _connect(directory: Path) -> Any:
         raise UserError(
             "an index of images needs LanceDB; install it with: pip install 'bioclip-jax[search]'"
         ) from error
-    # A reader that stays open sees what others add.
+    # An open reader sees every later version.
     return lancedb.connect(directory, read_consistency_interval=datetime.timedelta(seconds=0))
