@@ -1,4 +1,4 @@
-"""Benchmarks: training, loading, prediction, memory and scaling, each beside a peer or a ceiling."""
+"""Benchmarks of training, loading, prediction, memory and scaling, against a peer or a ceiling."""
 
 import lazy_loader
 
@@ -7,8 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "loader": ["measure_loader"],
         "memory": ["measure_memory", "memory_table"],
-        "predict": ["measure_prediction"],
-        "predict_result": ["prediction_table"],
+        "predict": ["measure_prediction", "prediction_table"],
         "scaling": ["GPUS", "model_scaling", "scaling_table"],
         "train": ["measure_training"],
     },

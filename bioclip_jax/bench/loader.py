@@ -1,10 +1,13 @@
-"""How fast the training pipeline reads shards: on one core, through workers, and beside the reference's loader."""
+"""Throughput of the training pipeline: on one core, through workers, and beside the reference's loader."""
 
+from __future__ import annotations
+
+import math
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,13 @@ from bioclip_jax.pipeline.images import ImageConfig
 from bioclip_jax.pipeline.sources import Source, open_source
 from bioclip_jax.text import DRAWN_TYPES, Tokenizer
 
-from .torchvision import import_torchvision
+from .peer import PeerProcess
 
-# Timed in turns, so that a busy machine slows all loaders alike.
+# Loaders are timed in turns, so that other load on the machine slows all of them alike.
 _TURNS = 5
+
+# Reads for at least some seconds; returns images per second and per CPU second.
+_Loader = Callable[[float], tuple[float, float]]
 
 
 def measure_loader(
@@ -36,37 +42,40 @@ def measure_loader(
     batch_size: int = 256,
     seconds: float = 10.0,
 ) -> dict[str, Any]:
-    """Images a second of the training pipeline, as the trainer consumes them.
+    """Measure images per second of the training pipeline, as the trainer consumes it.
 
-    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenised. In this process, on
-    one pinned
-    core and in turns: the pipeline; the pipeline with the crop left to the devices; a plain loop over the
-    same steps, which is the ceiling for the first; and with `peer`, the reference's loader (webdataset,
-    Pillow, torchvision, open_clip's tokenizer on five captions) on the same tars. Then through each number of
-    `workers`, on all cores.
-    window: as data.window. seconds: measured time for each.
+    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenized. On one pinned core
+    and in turns run: the pipeline; the pipeline with the crop left to the devices; a plain loop over the same
+    work, an upper bound of the first; and with `peer`, the reference's loader (webdataset, Pillow,
+    torchvision, open_clip's tokenizer on five captions) on the same tars. Then the pipeline on all cores,
+    with each number of `workers`.
+
+    window: as data.window. seconds: measuring time of each.
 
     Returns images_per_second, peer_images_per_second, ratio (both None without the peer),
-    images_per_cpu_second (which other load on the core does not lower), device_crop_images_per_second,
+    images_per_cpu_second (insensitive to other load on the core), device_crop_images_per_second,
     plain_loop_images_per_second, image_size, batch_size, and by the number of workers "workers":
-    {images_per_second, memory_bytes: of the largest worker, private and shared}. UserError if the shards
-    cannot be read or the peer's packages are missing.
+    {images_per_second, memory_bytes: of the largest worker, private and shared}. Raises UserError if the
+    shards cannot be read or the peer's packages are missing.
     """
     sources = [open_source(shards, forward=window > 0) for _ in range(3)]
     if peer and not hasattr(sources[0], "shards"):
         raise UserError(f"{shards}: the peer reads only tars; give a folder of tars, or leave out --peer")
     sampling = Sampling(window=window)
     options = {"image_size": image_size, "seed": 0, "global_batch_size": batch_size, "sampling": sampling}
-    with _one_core():
-        # Each has a source of its own: one that reads forward is at one place for each of them.
+    with _one_core(), ExitStack() as stack:
+        reference = _peer_loader(stack, sources[0].shards, image_size) if peer else None
+        # A source that reads forward has one position, so each loader opens its own.
         host = train_batches(sources[0], **options)
         device = train_batches(sources[1], image=ImageConfig(crop="device"), **options)
-        loaders = {"host": lambda: len(next(host)["image"]), "device": lambda: len(next(device)["image"])}
-        loaders["plain"] = _plain_loop(
-            sources[2], make_order(sources[2], sampling, 0, batch_size), image_size
-        )
-        if peer:
-            loaders["peer"] = _peer_loader(sources[0].shards, image_size)
+        order = make_order(sources[2], sampling, 0, batch_size)
+        loaders = {
+            "host": _timed(lambda: len(next(host)["image"])),
+            "device": _timed(lambda: len(next(device)["image"])),
+            "plain": _timed(_plain_loop(sources[2], order, image_size)),
+        }
+        if reference is not None:
+            loaders["peer"] = reference
         speeds = _in_turns(loaders, seconds)
     (wall, cpu), peer_wall = speeds["host"], speeds["peer"][0] if peer else None
     return {
@@ -84,31 +93,39 @@ def measure_loader(
     }
 
 
-def _in_turns(loaders: dict[str, Callable[[], int]], seconds: float) -> dict[str, tuple[float, float]]:
-    """Each loader's median images a second and a CPU second, after one call to warm up."""
+def _timed(load: Callable[[], int]) -> _Loader:
+    """Loader that calls `load`, which returns its number of images, once as a warm-up and then repeatedly."""
+    load()
+
+    def read(seconds: float) -> tuple[float, float]:
+        images, wall, cpu = 0, time.perf_counter(), time.process_time()
+        while time.perf_counter() - wall < seconds:
+            images += load()
+        return images / (time.perf_counter() - wall), images / (time.process_time() - cpu)
+
+    return read
+
+
+def _in_turns(loaders: dict[str, _Loader], seconds: float) -> dict[str, tuple[float, float]]:
+    """Median images per second and per CPU second of each loader."""
     speeds = {name: [] for name in loaders}
-    for load in loaders.values():
-        load()
     for _ in range(_TURNS):
-        for name, load in loaders.items():
-            images, wall, cpu = 0, time.perf_counter(), time.process_time()
-            while time.perf_counter() - wall < seconds / _TURNS:
-                images += load()
-            speeds[name].append((images / (time.perf_counter() - wall), images / (time.process_time() - cpu)))
-    return {name: tuple(map(statistics.median, zip(*found))) for name, found in speeds.items()}
+        for name, read in loaders.items():
+            speeds[name].append(read(seconds / _TURNS))
+    return {name: tuple(map(statistics.median, zip(*turns))) for name, turns in speeds.items()}
 
 
 def _through_workers(source: Source, workers: int, options: dict[str, Any], seconds: float) -> dict[str, Any]:
     batches = train_batches(source, workers=workers, **options)
     try:
-        # Until every worker has filled what it may have ahead.
+        # Wait until every worker has filled its prefetch buffer.
         for _ in range(4 * workers):
             next(batches)
         images, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
             images += len(next(batches)["image"])
         speed = images / (time.perf_counter() - start)
-        # Of this process's children, the workers are those that hold images.
+        # The workers are the child processes that hold images, which makes them the largest.
         memory = max(child.memory_info().rss for child in psutil.Process().children())
     finally:
         batches.close()
@@ -116,9 +133,9 @@ def _through_workers(source: Source, workers: int, options: dict[str, Any], seco
 
 
 def _plain_loop(source: Source, order: Order, image_size: int, chunk: int = 32) -> Callable[[], int]:
-    """The same steps with nothing around them: read, decode, crop, resize, clean and tokenise one caption.
+    """The same work in a bare loop: read, decode, crop, resize, clean and tokenize one caption.
 
-    What is no RGB JPEG with captions is passed over.
+    Samples other than RGB JPEGs with captions are skipped.
     """
     tokenizer, rng, positions = Tokenizer(), np.random.default_rng(0), count()
     out = np.empty((image_size, image_size, 3), np.uint8)
@@ -145,7 +162,8 @@ def _plain_loop(source: Source, order: Order, image_size: int, chunk: int = 32) 
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    if not hasattr(os, "sched_setaffinity"):  # macOS: no pinning, but nothing here uses a second core either
+    """Pin this process, and child processes started inside the block, to one core."""
+    if not hasattr(os, "sched_setaffinity"):  # macOS cannot pin; the loaders are single-threaded anyway
         yield
         return
     allowed = os.sched_getaffinity(0)
@@ -156,43 +174,16 @@ def _one_core() -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-def _peer_loader(shards: list[Path], image_size: int, chunk: int = 32) -> Callable[[], int]:
-    """The reference's loader in this process: a function that reads `chunk` samples and says how many they were."""
-    try:
-        import torch
-        import webdataset
-
-        import_torchvision()
-        import open_clip
-        from torchvision import transforms
-    except ImportError as error:
-        raise UserError(
-            f"--peer needs {error.name}; install the peers: pip install 'bioclip-jax[peers]'"
-        ) from None
-    torch.set_num_threads(1)
+def _peer_loader(stack: ExitStack, shards: Sequence[Path], image_size: int) -> _Loader:
+    """The reference's loader, in a process on the same core; its CPU time is not known (NaN)."""
+    process = stack.enter_context(PeerProcess("bioclip_jax.bench.webdataset_peer"))
     config = ImageConfig()
-    transform = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(
-                image_size, config.scale, config.ratio, transforms.InterpolationMode.BICUBIC
-            ),
-            lambda image: image.convert("RGB"),
-            transforms.ToTensor(),
-            transforms.Normalize(config.mean, config.std),
-        ]
-    )
-    tokenizer = open_clip.get_tokenizer("ViT-B-16")
-    texts = [f"{kind}.txt" for kind in DRAWN_TYPES]
-    # webdataset takes a path, but reads braces and "::" in it as its own patterns.
-    urls = [f"file:{shard.absolute()}" for shard in shards]
-    samples = iter(
-        webdataset.WebDataset(
-            urls, shardshuffle=False, handler=webdataset.warn_and_continue, empty_check=False
-        )
-        .repeat()
-        .decode("pilrgb")
-        .to_tuple("jpg;jpeg;png", *texts)
-        .map_tuple(transform, *[lambda text: tokenizer([text])[0]] * len(texts))
-        .batched(chunk)
-    )
-    return lambda: len(next(samples)[0])
+    crop = {name: list(getattr(config, name)) for name in ("scale", "ratio", "mean", "std")}
+    paths = [str(shard.absolute()) for shard in shards]
+    process.call("open", shards=paths, image_size=image_size, caption_types=list(DRAWN_TYPES), **crop)
+
+    def read(seconds: float) -> tuple[float, float]:
+        result = process.call("read", seconds=seconds)
+        return result["images"] / result["seconds"], math.nan
+
+    return read

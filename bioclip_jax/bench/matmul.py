@@ -1,4 +1,4 @@
-"""How fast a device multiplies matrices: the ceiling that a trainer's speed is held against."""
+"""Matrix multiplication throughput of a device, the ceiling of a training step."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ import jax.numpy as jnp
 
 from bioclip_jax.models import CLIPConfig
 
-# Seconds of products that a speed is taken from: long enough for a GPU's clocks to settle.
+# Seconds of products behind a speed, long enough for a GPU's clocks to settle.
 _SECONDS = {"gpu": 3.0, "cpu": 1.0}
 _SQUARE = {"gpu": 8192, "cpu": 1024}
-# A CPU is at its speed with fewer rows, and would take seconds for one product with all.
-_MOST_ROWS = {"gpu": 1 << 20, "cpu": 4096}
+# A CPU reaches its full speed with fewer rows, and one product with all of them would take seconds.
+_MAX_ROWS = {"gpu": 1 << 20, "cpu": 4096}
 
 
 def measured_peak(config: CLIPConfig, rows: int, device: jax.Device) -> dict[str, Any]:
-    """Speeds in TFLOP/s of products alone: "model", of the image tower's blocks; "square"; and the larger as "peak".
+    """Measure TFLOP/s of matrix products: "model", "square", and the larger of the two, "peak".
 
-    rows: of the model's products, images times tokens. On a GPU the operands are bfloat16 and the square
-    8,192 wide, elsewhere float32 and 1,024; "dtype" says which.
+    model: the products of an image tower's block, with `rows` = images times tokens. square: of square
+    matrices, 8,192 wide in bfloat16 on a GPU, 1,024 in float32 elsewhere. "dtype": of the operands.
     """
     kind = "gpu" if device.platform == "gpu" else "cpu"
     dtype, size, seconds = (jnp.bfloat16 if kind == "gpu" else jnp.float32), _SQUARE[kind], _SECONDS[kind]
     width, hidden = config.vision.width, config.vision.mlp_width
-    of_a_block = (width, 3 * width, width, width, hidden, width)
+    block_widths = (width, 3 * width, width, width, hidden, width)
     speeds = {
-        "model": chain_speed(min(rows, _MOST_ROWS[kind]), of_a_block, dtype, seconds, device),
+        "model": chain_speed(min(rows, _MAX_ROWS[kind]), block_widths, dtype, seconds, device),
         "square": chain_speed(size, (size, size, size), dtype, seconds, device),
     }
     return speeds | {"peak": max(speeds.values()), "dtype": jnp.dtype(dtype).name}
 
 
 def fastest(measurements: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The largest of each speed in several results of measured_peak."""
-    speeds = {name: max(each[name] for each in measurements) for name in ("model", "square", "peak")}
+    """Largest of each speed over several results of measured_peak."""
+    speeds = {name: max(result[name] for result in measurements) for name in ("model", "square", "peak")}
     return measurements[0] | speeds
 
 
 def chain_speed(rows: int, widths: Sequence[int], dtype: Any, seconds: float, device: jax.Device) -> float:
-    """TFLOP/s of x [rows, widths[0]] multiplied through all of `widths`, over and over for some `seconds`.
+    """TFLOP/s of x [rows, widths[0]] multiplied through all `widths`, repeated for about `seconds`.
 
-    The last width is the first, and each product takes what the one before gave, inside one program: none can
-    be left out, and nothing but products runs.
+    The last width equals the first. Each product takes the result of the one before, inside one program, so
+    XLA cannot drop any, and nothing but products runs.
     """
     keys = jax.random.split(jax.random.key(0), len(widths))
-    # Columns of this size keep the entries of a product as large as those of its factor.
+    # This scale keeps the variance of the activations constant.
     kernels = [
         jax.random.normal(key, shape, dtype) * shape[0] ** -0.5
         for key, shape in zip(keys[1:], zip(widths, widths[1:]), strict=True)

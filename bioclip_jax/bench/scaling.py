@@ -1,18 +1,17 @@
-"""How throughput falls as GPUs are added: a model of what a step computes and of what it sends.
+"""Cost model of data-parallel training: step time and throughput per GPU as GPUs are added.
 
-Nothing here is measured but the compute speed that is put in. A step takes
+Only the compute speed of one GPU is measured; it is an argument. A step takes
 
     compute + loss + features + what is not hidden of (gradients + parameters + activations)
 
-- compute: the pairs of a GPU, at the speed that one GPU has alone, however few they are.
-- loss: the products of a GPU's features with everyone's, which grow with the global batch.
-- features: everyone's text features to every GPU, and their gradients back; nothing can be done meanwhile.
-- gradients, parameters (where fsdp splits them), activations (where tensor does): sent while the towers
-compute.
+- compute: a GPU's pairs at the speed of one GPU alone, however few they are.
+- loss: the products of a GPU's features with all others, which grow with the global batch.
+- features: all-gather of text features and reduce-scatter of their gradients, which nothing can hide.
+- gradients, parameters (with fsdp), activations (with tensor): communication that overlaps with compute.
 
-A gather over n GPUs of a node and m nodes goes through one network after the other: of an array, (n-1)/n come
-through NVLink and (m-1)/m of an n-th through the GPU's own network card, and log2 of the numbers are the hops
-to wait for. A scatter costs the same, an all-reduce twice that.
+A gather over n GPUs in a node and m nodes uses one network after the other: (n-1)/n of the array arrive by
+NVLink and (m-1)/m of an n-th by the GPU's own network card, and log2 of each number is the count of hops. A
+scatter costs the same, an all-reduce twice that.
 Source: Thakur et al. 2005, "Optimization of collective communication operations in MPICH".
 """
 
@@ -35,18 +34,17 @@ from .tables import markdown
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
 # TreeOfLife-200M and the epochs of BioCLIP 2, https://arxiv.org/abs/2505.23883.
 IMAGES, EPOCHS = 213.9e6, 30
-_SECONDS_A_DAY = 86_400
+_SECONDS_PER_DAY = 86_400
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes of H100 SXM GPUs. Speeds are in bytes a second and GPU, one way.
+    """Nodes of H100 SXM GPUs. Speeds are in bytes per second and GPU, one way.
 
-    nvlink: half of the data sheet's 900 GB/s both ways. network: one port of 400 Gb/s a GPU, as in a DGX
-    H100.
-    efficiency: the share of a link's speed that a large collective reaches, assumed. hop: seconds until a
-    message is at the next GPU or node, assumed. fp32: FLOP/s that the loss's float32 products reach, assumed;
-    the data sheet has 67e12. Sources: NVIDIA H100 Tensor Core GPU and NVIDIA DGX H100 data sheets.
+    nvlink: half of the data sheet's 900 GB/s in both directions. network: one 400 Gb/s port per GPU, as in a
+    DGX H100. efficiency: share of a link's speed that a large collective reaches, assumed. hop: latency in
+    seconds to the next GPU or node, assumed. fp32: FLOP/s of the loss's float32 products, assumed; the data
+    sheet has 67e12. Sources: NVIDIA H100 Tensor Core GPU and NVIDIA DGX H100 data sheets.
     """
 
     gpus_per_node: int = 8
@@ -57,9 +55,9 @@ class Cluster:
     fp32: float = 40e12
 
     def gather(self, array: float, group: tuple[int, int], collectives: int = 1) -> float:
-        """Seconds until every GPU of a group (GPUs in a node, nodes) holds all of an array of that many bytes.
+        """Seconds of an all-gather of `array` bytes over a group (GPUs in a node, nodes).
 
-        collectives: in how many pieces the array is sent.
+        collectives: the number of pieces that the array is sent in.
         """
         inside, nodes = group
         through_nvlink = array * (inside - 1) / inside / self.nvlink
@@ -68,17 +66,17 @@ class Cluster:
         return (through_nvlink + through_network) / self.efficiency + collectives * hops * self.hop
 
     def group(self, size: int, stride: int = 1) -> tuple[int, int]:
-        """(GPUs in a node, nodes) of a mesh axis of `size`, whose neighbors are `stride` GPUs apart."""
+        """Group (GPUs in a node, nodes) of a mesh axis of `size` whose neighbors are `stride` GPUs apart."""
         inside = min(size, max(1, self.gpus_per_node // stride))
         return inside, -(-size // inside)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained: `batch` and `replay` pairs a step, over all GPUs.
+    """Training job with `batch` and `replay` pairs per step over all GPUs.
 
-    pairs_per_second: of one GPU alone. tokens, width, layers: of the image tower. sent_bytes: of each
-    parameter and gradient when it is sent, 4, or 2 with bfloat16 parameters.
+    pairs_per_second: of one GPU alone. tokens, width, layers: of the image tower. sent_bytes: per parameter
+    and gradient on the network, 4, or 2 with bfloat16 parameters.
     """
 
     batch: int
@@ -96,10 +94,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: seconds by what they go into, and the gigabytes that the loss needs on each GPU.
+    """Seconds of each part of a step, and the loss's memory on each GPU in GB.
 
-    loss_gb: of everyone's text features and their gradients. ring_loss_gb: if instead each GPU passed a part
-    on to the next. full_loss_gb: if a GPU kept its rows of the logits and their gradient.
+    loss_gb: all text features and their gradients. ring_loss_gb: the same for a loss that passes text
+    features around a ring. full_loss_gb: for one that stores a GPU's rows of the logits and their gradient.
     """
 
     compute: float
@@ -113,20 +111,21 @@ class Step:
     full_loss_gb: float
 
     def seconds(self, hidden: bool) -> float:
-        """Of the whole step, where what can be sent during the compute is, or none of it."""
+        """Seconds of the step, with communication hidden behind compute as far as possible, or not at all."""
         sent = self.gradients + self.parameters + self.activations
         return self.loss + self.features + (max(self.compute, sent) if hidden else self.compute + sent)
 
 
 def step(job: Job, cluster: Cluster, gpus: int) -> Step:
-    """The cost of one step on so many GPUs. UserError where the mesh does not fit them."""
+    """Cost of one step on `gpus` GPUs. Raises UserError if the mesh does not divide them."""
     fsdp, tensor = job.mesh.fsdp, job.mesh.tensor
     if gpus % (fsdp * tensor):
         raise UserError(
             f"config.mesh has fsdp={fsdp}, tensor={tensor}, which does not divide {gpus} GPUs; change --gpus"
         )
     weights = job.parameters / tensor * job.sent_bytes
-    # Layer by layer; with fsdp each pass gathers the parameters. XLA sums the gradients of each micro-batch.
+    # One collective per layer; with fsdp each pass gathers the parameters, and XLA reduces the gradients of
+    # every micro-batch.
     gather = cluster.gather(weights, cluster.group(fsdp, tensor), job.layers)
     passes = 2 if job.micro_batches == 1 else 3 * job.micro_batches
     over_data = cluster.group(gpus // (fsdp * tensor), fsdp * tensor)
@@ -141,15 +140,15 @@ def step(job: Job, cluster: Cluster, gpus: int) -> Step:
     texts = 4 * job.embed_dim * (job.batch + job.replay)
     return Step(
         compute=(job.batch + job.replay) / gpus / job.pairs_per_second,
-        # train/losses.py: one product forward, that again in the backward pass, and one for each side's
-        # gradient.
+        # train/losses.py: the logits in the forward pass and again in the backward pass, and the gradient of
+        # each side.
         loss=4 * 2 * job.embed_dim * logits / cluster.fp32,
         features=2 * cluster.gather(texts, cluster.group(gpus)),
         gradients=job.micro_batches * (all_reduce + gather),
         parameters=passes * gather,
         activations=activations,
         loss_gb=2 * texts / 1e9,
-        # Features and gradients, each in a buffer that is used and one that is filled.
+        # Features and gradients, each double-buffered.
         ring_loss_gb=4 * texts / gpus / 1e9,
         full_loss_gb=2 * 4 * logits / 1e9,
     )
@@ -163,13 +162,13 @@ def model_scaling(
     at: int = 32,
     cluster: Cluster = Cluster(),
 ) -> dict[str, Any]:
-    """The table of per-GPU throughput and days for BioCLIP 2's 30 epochs over TreeOfLife-200M.
+    """Model throughput per GPU, and days for BioCLIP 2's 30 epochs over TreeOfLife-200M.
 
-    pairs_per_second: what one GPU does alone, measured by `bench train` or assumed. at: the number of GPUs
-    that the config's batch is for. "same_rows" keeps the rows of a GPU, so that the batch grows with their
-    number; "same_batch" keeps the global batch, as the published recipe needs, and the size of a micro-batch,
-    so that fewer GPUs take more of them. "exposed" figures hide nothing that is sent behind the compute,
-    "hidden" ones all that fits.
+    pairs_per_second: of one GPU alone, measured by `bench train` or assumed. at: the number of GPUs that the
+    config's batch is for. Returns two lists of figures, one entry for each number of `gpus`: "same_rows"
+    keeps the rows per GPU, so that the batch grows; "same_batch" keeps the global batch, as the published
+    recipe needs, and the size of a micro-batch, so that fewer GPUs accumulate more of them. Figures "exposed"
+    hide no communication behind compute, "hidden" ones all that fits.
     """
     if pairs_per_second <= 0:
         raise UserError(
@@ -207,15 +206,15 @@ def _figures(job: Job, cluster: Cluster, gpus: int) -> dict[str, Any]:
     for name, hidden in (("exposed", False), ("hidden", True)):
         seconds = cost.seconds(hidden)
         figures[f"pairs_per_second_{name}"] = (job.batch + job.replay) / gpus / seconds
-        figures[f"days_{name}"] = EPOCHS * IMAGES / job.batch * seconds / _SECONDS_A_DAY
+        figures[f"days_{name}"] = EPOCHS * IMAGES / job.batch * seconds / _SECONDS_PER_DAY
     return figures | asdict(cost)
 
 
 def scaling_table(result: dict[str, Any]) -> str:
-    """The result of `run` as two Markdown tables."""
+    """Result of model_scaling as two Markdown tables."""
     titles = {
-        "same_rows": "The rows of a GPU stay the same:",
-        "same_batch": "The global batch stays the same:",
+        "same_rows": "Constant rows per GPU:",
+        "same_batch": "Constant global batch:",
     }
     tables = {key: markdown(_HEADER, [_row(figures) for figures in result[key]]) for key in titles}
     return "\n\n".join(f"{title}\n\n{tables[key]}" for key, title in titles.items())

@@ -1,4 +1,4 @@
-"""Results as Markdown tables, for a terminal and for a page alike."""
+"""Benchmark results as Markdown tables, which also read well in a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of even width, the first one left-aligned and the others right-aligned."""
+    """Markdown table with aligned columns, the first to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

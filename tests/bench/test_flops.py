@@ -1,4 +1,4 @@
-"""FLOPs are counted as gpu-notes' arithmetic and XLA's own analysis count them."""
+"""FLOP counts against published sizes and XLA's own analysis."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from flax import nnx
 from bioclip_jax.models import Remat, get_config, graphdef, init_params
 from bioclip_jax.train.flops import Stopwatch, image_flops, loss_flops, text_flops, tower_work
 
-# Wide and long enough for the matrix products to be nearly all of the work.
+# Wide and long enough that matrix products are nearly all of the work.
 BROAD = dataclasses.replace(
     get_config("ViT-Test-16"),
     vision=dataclasses.replace(get_config("ViT-Test-16").vision, image_size=128, width=128, layers=2),
@@ -20,7 +20,7 @@ BROAD = dataclasses.replace(
 )
 
 
-def test_vit_l_14_costs_what_its_sizes_say():
+def test_flops_of_vit_l_14():
     config = get_config("ViT-L-14")
     assert image_flops(config) == pytest.approx(162.0e9, rel=1e-3)
     assert text_flops(config, 77) == pytest.approx(13.3e9, rel=5e-3)
@@ -29,7 +29,7 @@ def test_vit_l_14_costs_what_its_sizes_say():
 
 @functools.cache
 def gradient_flops(remat: str) -> float:
-    """XLA's count for the gradient of both towers over four pairs; it counts the one body of each scan once."""
+    """XLA's count for the gradient of both towers over four pairs; it counts a scan's body once."""
     model = graphdef(BROAD, remat=remat)
 
     def total(params, images, tokens):
@@ -53,33 +53,33 @@ def counted(remat: str):
     return tower_work(one_layer, images=4, texts=4, text_length=77, remat=remat)
 
 
-def test_the_forward_and_backward_pass_cost_what_xla_counts():
+def test_forward_and_backward_pass_match_xla():
     work = counted("none")
     assert work.repeated == 0
-    # XLA adds the element-wise work, and leaves out the gradient of the pixels, which nobody needs.
+    # XLA adds element-wise work, and skips the unused gradient of the pixels.
     assert gradient_flops("none") == pytest.approx(work.model, rel=0.07)
 
 
 @pytest.mark.parametrize("remat", [name for name in typing.get_args(Remat) if name != "none"])
-def test_each_policy_repeats_the_products_that_xla_counts(remat):
-    work, found = counted(remat), gradient_flops(remat) - gradient_flops("none")
-    # What is repeated besides products is some hundredths of the scores' products and more.
-    assert work.repeated <= found <= 1.05 * work.repeated + 0.01 * work.model, (
-        f"remat {remat}: {work.repeated:.3g} FLOPs are counted as repeated, XLA repeats {found:.3g}"
+def test_recomputation_of_each_remat_policy_matches_xla(remat):
+    work, repeated = counted(remat), gradient_flops(remat) - gradient_flops("none")
+    # Recomputed element-wise work adds a few percent.
+    assert work.repeated <= repeated <= 1.05 * work.repeated + 0.01 * work.model, (
+        f"remat {remat}: {work.repeated:.3g} FLOPs counted as repeated, XLA repeats {repeated:.3g}"
     )
 
 
-def test_micro_batches_repeat_a_forward_pass_and_remat_what_it_drops():
+def test_micro_batches_and_remat_repeat_forward_work():
     sizes = dict(images=8, texts=8, text_length=32)
     plain = tower_work(BROAD, **sizes)
     full = tower_work(BROAD, **sizes, remat="full")
     both = tower_work(BROAD, **sizes, remat="full", micro_batches=2)
     assert tower_work(BROAD, **sizes, micro_batches=2).repeated == pytest.approx(plain.model / 3)
     assert both.repeated == pytest.approx(full.repeated + plain.model / 3)
-    assert plain.model == full.model == both.model, "what is done again must not count as the model's work"
+    assert plain.model == full.model == both.model, "recomputation must not count as the model's work"
 
 
-def test_the_loss_costs_the_logits_and_the_gradient_of_each_side():
+def test_loss_flops_match_xla():
     config = get_config("ViT-Test-16")
     features = jax.ShapeDtypeStruct((512, config.embed_dim), jnp.float32)
     logits = jax.ShapeDtypeStruct((512, 512), jnp.float32)
@@ -88,7 +88,7 @@ def test_the_loss_costs_the_logits_and_the_gradient_of_each_side():
     assert loss_flops(config, 512) == pytest.approx(flops, rel=0.01)
 
 
-def test_the_stopwatch_counts_streams_of_two_lengths(monkeypatch):
+def test_stopwatch_counts_streams_of_two_lengths(monkeypatch):
     config, now = get_config("ViT-Test-16"), iter((0.0, 2.0, 2.0))
     monkeypatch.setattr("time.perf_counter", lambda: next(now))
     stopwatch = Stopwatch(config)

@@ -1,4 +1,4 @@
-"""The cost model adds up: what it must give at the ends, and how it grows in between."""
+"""Scaling cost model: limits, growth, and hand-computed collectives."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def config(**values):
     return train_config(recipe | {"replay": {"batch_size": 10_240}} | values)
 
 
-def test_one_gpu_sends_nothing():
+def test_one_gpu_communicates_nothing():
     cost = step(RECIPE, Cluster(), 1)
     assert (cost.features, cost.gradients, cost.parameters, cost.activations) == (0, 0, 0, 0)
     assert cost.seconds(hidden=False) == cost.seconds(hidden=True) == cost.compute + cost.loss
@@ -33,15 +33,15 @@ def test_one_gpu_sends_nothing():
         ((1, 1), 0.0),
         ((8, 1), 7 / 8 * 4.5e9 / 450e9),
         ((1, 4), 3 / 4 * 4.5e9 / 50e9),
-        # A GPU's own card brings its eighth of the array, NVLink the other seven.
+        # Each GPU's network card receives an eighth of the array, NVLink the rest.
         ((8, 4), 7 / 8 * 4.5e9 / 450e9 + 3 / 4 * 4.5e9 / 8 / 50e9),
     ],
 )
-def test_a_gather_goes_through_both_networks(group, seconds):
+def test_gather_over_nvlink_and_network(group, seconds):
     assert EXACT.gather(4.5e9, group) == pytest.approx(seconds)
 
 
-def test_hops_grow_with_the_logarithm_and_the_number_of_collectives():
+def test_latency_grows_with_log_size_and_collectives():
     cluster = Cluster(hop=1.0)
     assert cluster.gather(0.0, (8, 4)) == 3 + 2
     assert cluster.gather(0.0, (8, 128), collectives=10) == 10 * (3 + 7)
@@ -51,18 +51,18 @@ def test_hops_grow_with_the_logarithm_and_the_number_of_collectives():
     ("size", "stride", "group"),
     [(32, 1, (8, 4)), (4, 1, (4, 1)), (4, 8, (1, 4)), (16, 2, (4, 4)), (8, 1, (8, 1))],
 )
-def test_an_axis_lies_inside_nodes_as_far_as_it_fits(size, stride, group):
+def test_mesh_axis_prefers_one_node(size, stride, group):
     assert Cluster().group(size, stride) == group
 
 
-def test_the_gradients_of_gpu_notes():
-    # 1.7 GB in float32 over 4 x 8 GPUs: some 8 to 9 ms through the cards alone, at most of their speed.
+def test_gradient_all_reduce_of_vit_l_14():
+    # 1.7 GB in float32 over 4 x 8 GPUs take 8 to 9 ms on the network alone, at most of its speed.
     cost = step(RECIPE, dataclasses.replace(EXACT, nvlink=1e15), 32)
     assert cost.gradients == pytest.approx(2 * 3 / 4 * 4 * 428e6 / 8 / 50e9, rel=1e-3)
     assert 0.006 < cost.gradients < 0.009
 
 
-def test_fsdp_gathers_in_each_pass_and_bfloat16_halves_what_is_sent():
+def test_fsdp_gathers_in_each_pass_and_bfloat16_halves_communication():
     sharded = dataclasses.replace(RECIPE, mesh=MeshConfig(data=-1, fsdp=8))
     plain, parts = step(sharded, EXACT, 32), step(dataclasses.replace(sharded, micro_batches=4), EXACT, 32)
     gather = 7 / 8 * 4 * 428e6 / 450e9
@@ -73,7 +73,7 @@ def test_fsdp_gathers_in_each_pass_and_bfloat16_halves_what_is_sent():
     assert halved.gradients == pytest.approx(plain.gradients / 2)
 
 
-def test_tensor_parallelism_sends_activations():
+def test_tensor_parallelism_communicates_activations():
     split = dataclasses.replace(RECIPE, mesh=MeshConfig(data=-1, fsdp=1, tensor=2))
     rows = 100_352 / 32 * 2
     expected = 24 * 4 * 2 * (1 / 2) * rows * 257 * 1024 * 2 / 450e9
@@ -81,7 +81,7 @@ def test_tensor_parallelism_sends_activations():
 
 
 @given(gpus=st.sampled_from(GPUS), parts=st.sampled_from([1, 4]), fsdp=st.sampled_from([1, 8]))
-def test_hiding_helps_and_no_gpu_beats_one_alone(gpus, parts, fsdp):
+def test_overlap_helps_and_no_gpu_is_faster_than_one_alone(gpus, parts, fsdp):
     job = dataclasses.replace(RECIPE, micro_batches=parts, mesh=MeshConfig(data=-1, fsdp=fsdp))
     cost = step(job, Cluster(), gpus)
     assert cost.compute <= cost.seconds(hidden=True) <= cost.seconds(hidden=False)
@@ -89,7 +89,7 @@ def test_hiding_helps_and_no_gpu_beats_one_alone(gpus, parts, fsdp):
     assert cost.seconds(hidden=False) == pytest.approx(cost.compute + cost.loss + cost.features + sent)
 
 
-def test_the_recipe_takes_three_days_where_the_sending_is_free():
+def test_recipe_takes_three_days_with_free_communication():
     free = dataclasses.replace(EXACT, nvlink=1e18, network=1e18, fp32=1e30)
     at_32 = model_scaling(config(), pairs_per_second=850.0, gpus=[32], cluster=free)["same_batch"][0]
     seconds = IMAGES * EPOCHS / 90_112 * 100_352 / (32 * 850.0)
@@ -97,15 +97,15 @@ def test_the_recipe_takes_three_days_where_the_sending_is_free():
     assert at_32["pairs_per_second_exposed"] == pytest.approx(850.0, rel=1e-6)
 
 
-def test_what_grows_and_what_does_not():
+def test_constant_rows_and_constant_batch():
     result = model_scaling(config(), pairs_per_second=850.0)
     rows, batch = result["same_rows"], result["same_batch"]
     at_32 = rows[2]
-    assert at_32 == batch[2], "at the GPUs that the batch is for, both tables are the same"
+    assert at_32 == batch[2], "both tables must agree at the batch's own number of GPUs"
     assert at_32["pairs_per_gpu"] == 3136
     speeds = [figures["pairs_per_second_exposed"] for figures in rows]
     assert speeds == sorted(speeds, reverse=True), "a growing batch must not make a GPU faster"
-    # Twice the batch: twice the features, the same parts of a ring, twice a GPU's rows of the logits.
+    # Twice the batch: twice the features, the same ring buffers, twice a GPU's logits.
     assert rows[4]["loss_gb"] == pytest.approx(2 * rows[3]["loss_gb"])
     assert rows[4]["ring_loss_gb"] == pytest.approx(rows[3]["ring_loss_gb"])
     assert rows[4]["full_loss_gb"] == pytest.approx(2 * rows[3]["full_loss_gb"])
@@ -113,27 +113,25 @@ def test_what_grows_and_what_does_not():
     assert result["modelled"] is True
 
 
-def test_fewer_gpus_take_the_same_batch_in_more_micro_batches():
+def test_fewer_gpus_accumulate_more_micro_batches():
     def sent(micro_batches):
         result = model_scaling(
             config(micro_batches=micro_batches), pairs_per_second=850.0, gpus=[16, 32, 1024], cluster=EXACT
         )
         return [figures["gradients"] for figures in result["same_batch"]]
 
-    # Without micro-batches, 16 GPUs still take the batch of 32 in two.
+    # Even without micro-batches, 16 GPUs need two for the batch of 32 GPUs.
     assert [many / few for many, few in zip(sent(16), sent(1), strict=True)] == pytest.approx([32 / 2, 16, 1])
 
 
-def test_the_table_has_a_line_for_each_number_of_gpus():
+def test_table_has_a_line_for_each_number_of_gpus():
     text = scaling_table(model_scaling(config(), pairs_per_second=850.0, gpus=[8, 1024]))
     lines = [line for line in text.splitlines() if line.startswith(("| 8 ", "| 1024 "))]
-    assert len(lines) == 4, f"two tables of two lines were expected:\n{text}"
-    assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1, (
-        "the columns do not line up"
-    )
+    assert len(lines) == 4, f"expected two tables of two lines:\n{text}"
+    assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1, "columns are not aligned"
 
 
-def test_it_says_what_does_not_fit():
+def test_impossible_meshes_and_speeds_are_rejected():
     with pytest.raises(UserError, match="fsdp=8, tensor=1, which does not divide 12 GPUs; change --gpus"):
         model_scaling(config(mesh={"data": -1, "fsdp": 8}), pairs_per_second=850.0, gpus=[12])
     with pytest.raises(UserError, match="--pairs-per-second is 0"):

@@ -1,11 +1,12 @@
-"""The trainer's benchmark runs, with and without data and a peer, and its figures agree with each other."""
+"""Benchmark of training: with and without data and a peer, and the consistency of its figures."""
 
+import contextlib
 import json
 
 import jax
 import pytest
 
-from bioclip_jax.bench import matmul, train
+from bioclip_jax.bench import matmul, measure_training, train
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config
 from bioclip_jax.train import loss_flops, tower_work, train_config
@@ -23,7 +24,7 @@ def config(**values):
 
 
 class FakePeer:
-    """Stands for a process that takes 0.25 s a step."""
+    """Peer whose steps take 0.25 s."""
 
     on_gpu, pairs = False, 16
 
@@ -38,11 +39,11 @@ class FakePeer:
 
 
 def test_synthetic_batches_beside_a_peer(monkeypatch):
-    monkeypatch.setattr(train, "Peer", FakePeer)
+    monkeypatch.setattr(train, "OpenClipPeer", FakePeer)
     cache = jax.config.jax_compilation_cache_dir
-    result = train.run(config(), steps=4, peer=True)
+    result = measure_training(config(), steps=4, peer=True)
     assert json.loads(json.dumps(result))["steps"] == 4
-    assert jax.config.jax_compilation_cache_dir == cache, "the cache of compiled programs was not put back"
+    assert jax.config.jax_compilation_cache_dir == cache, "the compilation cache was not restored"
 
     speed = result["pairs_per_second"]
     assert speed > 0 and result["treeoflife_pairs_per_second"] == speed
@@ -56,7 +57,7 @@ def test_synthetic_batches_beside_a_peer(monkeypatch):
         1 + work.repeated / work.model
     )
     assert result["mfu_measured_peak"] == pytest.approx(result["tflops"] / result["matmul"]["peak"])
-    assert result["mfu"] is None, "a CPU has no data sheet here"
+    assert result["mfu"] is None, "no data sheet of a CPU is known"
     assert result["compile_seconds"] > 0 and result["data_wait"] == 0
     assert result["peak_memory_bytes"] > 4 * 4 * 49408 * 64, (
         "parameters, moments and gradients alone are more"
@@ -66,28 +67,31 @@ def test_synthetic_batches_beside_a_peer(monkeypatch):
 
 
 @pytest.mark.shared_data
-def test_real_data_is_waited_for(shared_data):
-    result = train.run(config(), steps=2, data=str(shared_data / "produce/tol_shards/val"))
+def test_data_wait_with_real_data(shared_data, monkeypatch):
+    monkeypatch.setattr(train, "_cold_cache", contextlib.nullcontext)
+    result = measure_training(
+        config(caption={"lengths": (48,)}), steps=2, data=str(shared_data / "produce/tol_shards/val")
+    )
     assert 0 < result["data_wait"] < 1
     assert result["text_length"] in (16, 48, 77)
     assert result["peer"] is None and result["ratio"] is None
 
 
-def test_it_says_what_is_missing(tmp_path):
+def test_missing_steps_and_replay_data_are_reported(tmp_path):
     with pytest.raises(UserError, match="--steps is 0"):
-        train.run(config(), steps=0)
+        measure_training(config(), steps=0)
     with pytest.raises(UserError, match="config.replay.train is not set; give the replay data"):
         (tmp_path / "metadata.csv").write_text("filepath,genus\na.jpg,Malus\n")
-        train.run(config(replay={"batch_size": 16}), steps=1, data=str(tmp_path))
+        measure_training(config(replay={"batch_size": 16}), steps=1, data=str(tmp_path))
 
 
-def test_a_chain_of_products_is_timed_for_what_it_computes():
+def test_speed_of_a_chain_of_products():
     device = jax.devices()[0]
     speed = matmul.chain_speed(64, (32, 96, 32), "float32", 0.02, device)
-    assert 1e-6 < speed < 100, f"{speed} TFLOP/s is no speed of a CPU"
+    assert 1e-6 < speed < 100, f"{speed} TFLOP/s is not plausible for a CPU"
 
 
-def test_the_fastest_of_several_measurements_is_the_ceiling():
+def test_fastest_of_several_measurements():
     slow = {"model": 1.0, "square": 3.0, "peak": 3.0, "dtype": "float32"}
     fast = {"model": 2.0, "square": 2.5, "peak": 2.5, "dtype": "float32"}
     assert matmul.fastest([slow, fast]) == {"model": 2.0, "square": 3.0, "peak": 3.0, "dtype": "float32"}

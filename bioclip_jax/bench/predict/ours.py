@@ -1,4 +1,4 @@
-"""This project's side of bench predict: `python -m bioclip_jax.bench.predict_ours`."""
+"""Our side of bench predict: the tasks of `python -m bioclip_jax.bench.predict.ours`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import numpy as np
 from bioclip_jax.predict import Rank, load_model
 from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
 
-from .predict_sides import memory, serve, since_start, timed
+from ..peer import memory_usage, serve_tasks, time_since_start, timed
 
 _BLOCK = 8192
-# Images whose probabilities of all taxa are looked at.
-_LOOKED_AT = 8
+# Images in the mean of the share of likely taxa.
+_SHARE_IMAGES = 8
 
 
 class Tasks:
-    """This project through its public classes; what predict_peer.Tasks does has the same name there."""
+    """bioclip_jax through its public classes; the peer's tasks have the same names in pybioclip.Tasks."""
 
     def __init__(self) -> None:
         self._classifier: Any = None
 
     def device(self) -> dict[str, str]:
+        """Return the platform and the device's name."""
         import jax
 
         return {"platform": jax.default_backend(), "device": jax.local_devices()[0].device_kind}
 
     def make_model(self, architecture: str, output: str) -> dict[str, Any]:
-        """A model directory with random weights and the largest logit_scale that training allows, 100."""
+        """Write a model with random weights and the largest logit_scale that training allows, 100."""
         import jax
 
         from bioclip_jax.convert import ModelBundle, write_model_directory
@@ -47,7 +48,7 @@ class Tasks:
         return {}
 
     def export(self, model: str, output: str) -> dict[str, Any]:
-        """Any MODEL as a directory that both sides read."""
+        """Write any MODEL as a directory that both sides read."""
         from bioclip_jax.convert import resolve, write_model_directory
 
         write_model_directory(resolve(model), Path(output), replay_projector=False)
@@ -56,25 +57,25 @@ class Tasks:
     def make_taxa(
         self, model: str, count: int, folder: str, images: int, cosine: float, subset: int
     ) -> dict[str, Any]:
-        """In `folder`, synthetic taxa as pybioclip reads them and as a head of `model`, subset.csv with some of their
-        species, and images.npy, vectors of images.
+        """Write synthetic taxa to `folder`, with image vectors and a subset of the species.
 
-        Returns {"share": of the taxa that have a probability above 1e-9, mean of a few images; "widths": how
-        many lineages each rank has}.
+        The taxa are written as pybioclip reads them and as a head of `model`, the subset to subset.csv, the
+        vectors to images.npy. Returns {"share": mean share of taxa with a probability above 1e-9, "widths":
+        number of lineages at each rank}.
         """
         from bioclip_jax.predict.taxa import TaxonEmbeddings, read_names
 
-        from .synthetic_taxa import SyntheticTaxa
+        from .synthetic import SyntheticTaxa
 
-        loaded, place = load_model(model), Path(folder)
+        loaded, output = load_model(model), Path(folder)
         taxa = SyntheticTaxa(count, loaded.config.embed_dim)
-        taxa.write(place)
+        taxa.write(output)
         features = taxa.images(images, cosine=cosine)
-        np.save(place / "images.npy", features)
-        logits = loaded.logit_scale * (taxa.vectors @ features[:_LOOKED_AT].T)
+        np.save(output / "images.npy", features)
+        logits = loaded.logit_scale * (taxa.vectors @ features[:_SHARE_IMAGES].T)
         probabilities = np.exp(logits - logits.max(axis=0))
         share = float((probabilities / probabilities.sum(axis=0) > 1e-9).mean())
-        names = read_names(place / "txt_emb_species.json")
+        names = read_names(output / "txt_emb_species.json")
 
         def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for start in range(0, count, _BLOCK):
@@ -82,17 +83,22 @@ class Tasks:
                 yield rows, taxa.vectors[names.source_index[rows]]
 
         identity = {"dim": loaded.config.embed_dim, "fingerprint": loaded.fingerprint}
-        TaxonEmbeddings.write(place / "taxa.safetensors", names, blocks(), about={"model": model}, **identity)
+        TaxonEmbeddings.write(
+            output / "taxa.safetensors", names, blocks(), about={"model": model}, **identity
+        )
         chosen = np.linspace(0, count - 1, min(subset, count), dtype=int)
         species = [names.row(int(row), Rank.SPECIES)["species"] for row in chosen]
-        (place / "subset.csv").write_text("\n".join(["species", *species]) + "\n", encoding="utf-8")
+        (output / "subset.csv").write_text("\n".join(["species", *species]) + "\n", encoding="utf-8")
         return {"share": share, "widths": {rank.get_label(): len(names.starts(rank)) for rank in Rank}}
 
     def load_labels(self, model: str, labels: Sequence[str]) -> dict[str, Any]:
+        """Build a classifier of custom labels."""
         self._classifier, clock = _timed(lambda: CustomLabelsClassifier(labels, model))
-        return clock | {"process": since_start()}
+        return clock | {"process": time_since_start()}
 
     def load_taxa(self, model: str, folder: str) -> dict[str, Any]:
+        """Load the model and the taxa."""
+
         def load() -> Any:
             self._model = load_model(model)
             return _GivenFeatures(self._model, Path(folder) / "taxa.safetensors")
@@ -102,7 +108,7 @@ class Tasks:
         return clock
 
     def open_head(self) -> dict[str, Any]:
-        """The head once more, without the model."""
+        """Open the taxa again, without the model."""
         from bioclip_jax.predict.taxa import TaxonEmbeddings
 
         return _timed(lambda: TreeOfLifeClassifier(self._model, TaxonEmbeddings.open(self._head)))[1]
@@ -110,43 +116,40 @@ class Tasks:
     def predict(
         self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None
     ) -> dict[str, Any]:
-        """The answers; `batch_size` is the peer's."""
-
-        def work() -> list[dict[str, Any]]:
-            if rank is None:
-                return self._classifier.predict(images, k=5)
-            return self._classifier.predict(images, Rank[rank.upper()], k=5)
-
-        rows, clock = _timed(work)
+        """Predict at a rank or over the labels; only the peer uses `batch_size`."""
+        ranks = [] if rank is None else [Rank[rank.upper()]]
+        rows, clock = _timed(lambda: self._classifier.predict(images, *ranks, k=5))
         return clock | {"rows": rows}
 
     def head(self, features: str, start: int, count: int, rank: str) -> dict[str, Any]:
-        """`predict` of `count` images, whose vectors are given."""
+        """Predict from `count` given image vectors."""
         self._classifier.given = np.load(features)[start : start + count]
-        clock = self.predict([str(place) for place in range(count)], rank)
+        clock = self.predict([str(number) for number in range(count)], rank)
         self._classifier.given = None
         return clock
 
     def subset(self, path: str) -> dict[str, Any]:
+        """Restrict the taxa to those of a CSV."""
         from bioclip_jax.predict.taxa import read_subset
 
         return _timed(lambda: self._classifier.choose(read_subset(path)))[1]
 
     def run_verb(self, inputs: str, model: str, folder: str, output: str) -> dict[str, Any]:
-        """The verb predict over a folder's images, and the memory afterwards."""
+        """Run the verb predict over a folder's images; returns the memory afterwards."""
         from bioclip_jax.predict import predict_files
 
         predict_files(
             [inputs], model, taxa=Path(folder) / "taxa.safetensors", output=Path(output), as_result=True
         )
-        return memory()
+        return memory_usage()
 
     def memory(self) -> dict[str, int]:
-        return memory()
+        """Memory of this process."""
+        return memory_usage()
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """As timed, with what a device is still doing."""
+    """Time `work` and the device work that it started."""
     import jax
 
     def settled() -> Any:
@@ -158,7 +161,7 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 
 
 class _GivenFeatures(TreeOfLifeClassifier):
-    """Where `given` are set, they are the images' vectors, whatever the images."""
+    """TreeOfLifeClassifier that takes `given` as the image vectors, unless it is None."""
 
     given: np.ndarray | None = None
 
@@ -169,8 +172,8 @@ class _GivenFeatures(TreeOfLifeClassifier):
             size = self._scorer.group_size
             for start in range(0, len(self.given), size):
                 part = self.given[start : start + size]
-                yield [str(start + place) for place in range(len(part))], part
+                yield [str(start + row) for row in range(len(part))], part
 
 
 if __name__ == "__main__":
-    serve(Tasks)
+    serve_tasks(Tasks)

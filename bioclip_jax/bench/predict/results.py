@@ -1,4 +1,4 @@
-"""What bench predict found: its figures by name, and the table for people."""
+"""Results of bench predict: clocks by name, score differences, and the Markdown table."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from typing import Any
 
 from bioclip_jax.errors import UserError
 
-from .tables import markdown
+from ..tables import markdown
 
 Clock = dict[str, float]
 
 
 def clocks(name: str, ours: Clock, peer: Clock | None = None) -> dict[str, float]:
-    """NAME_seconds and NAME_cpu_seconds, and with a peer's clock its own and how many times as long it takes."""
-    found = {}
+    """Entries NAME_seconds and NAME_cpu_seconds, and with a peer's clock peer_NAME_... and NAME_ratio."""
+    entries = {}
     for unit, ratio in (("seconds", "ratio"), ("cpu_seconds", "cpu_ratio")):
-        found[f"{name}_{unit}"] = short(ours[unit])
+        entries[f"{name}_{unit}"] = short(ours[unit])
         if peer is not None:
-            found[f"peer_{name}_{unit}"] = short(peer[unit])
-            found[f"{name}_{ratio}"] = short(peer[unit] / ours[unit])
-    return found
+            entries[f"peer_{name}_{unit}"] = short(peer[unit])
+            entries[f"{name}_{ratio}"] = short(peer[unit] / ours[unit])
+    return entries
 
 
 def medians(clocks: Sequence[Clock]) -> Clock:
+    """Clock of the medians."""
     return {unit: statistics.median(clock[unit] for clock in clocks) for unit in clocks[0]}
 
 
 def short(value: float) -> float:
+    """Round to four significant digits."""
     return float(f"{value:.4g}")
 
 
 def prediction_table(result: dict[str, Any]) -> str:
-    """The times as a Markdown table for people: of ours, of the peer, and how many times as long that takes."""
+    """Result of measure_prediction as Markdown: our times, the peer's, and the peer's divided by ours."""
     rows, peered = [], "peer_device" in result
     for key, value in result.items():
         if not key.endswith("_seconds") or key.endswith("_cpu_seconds") or key.startswith("peer_"):
@@ -80,16 +82,20 @@ def prediction_table(result: dict[str, Any]) -> str:
 
 
 def difference(ours: Sequence[dict[str, Any]], peer: Sequence[dict[str, Any]]) -> float:
-    """The largest |ours - peer's| score of any answer. What only one side names is at most the other's last score."""
+    """Largest |ours - peer's| score of any prediction.
+
+    A prediction that one side lacks counts with the lowest score of that side, its upper bound. Raises
+    UserError if the images differ.
+    """
     by_image = [_scores_by_image(rows) for rows in (ours, peer)]
     if by_image[0].keys() != by_image[1].keys():
-        raise UserError("the two sides answered for different images; report this")
+        raise UserError("the two sides predicted different images; report this")
     largest = 0.0
     for image, mine in by_image[0].items():
         theirs = by_image[1][image]
-        for answer in mine.keys() | theirs.keys():
-            a = mine.get(answer, min(mine.values()))
-            b = theirs.get(answer, min(theirs.values()))
+        for name in mine.keys() | theirs.keys():
+            a = mine.get(name, min(mine.values()))
+            b = theirs.get(name, min(theirs.values()))
             largest = max(largest, abs(a - b))
     return float(f"{largest:.3g}")
 

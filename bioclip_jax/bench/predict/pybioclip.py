@@ -1,4 +1,4 @@
-"""pybioclip's side of bench predict: `python -m bioclip_jax.bench.predict_peer`."""
+"""pybioclip's side of bench predict: the tasks of `python -m bioclip_jax.bench.predict.pybioclip`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 
-from .predict_sides import memory, serve, since_start, timed
-from .torchvision import import_torchvision
+from ..peer import import_torchvision, memory_usage, serve_tasks, time_since_start, timed
 
 
 class Tasks:
-    """pybioclip through its public classes."""
+    """pybioclip through its public classes, with the same methods as ours.Tasks."""
 
     def __init__(self, device: str = "cpu") -> None:
-        """`device`: what torch calls the one that it computes on."""
+        """`device`: torch's name of the device."""
         import torch
 
         import_torchvision()
@@ -30,32 +29,33 @@ class Tasks:
         self._classifier: Any = None
 
     def device(self) -> dict[str, str]:
+        """Return the device's name. Raises UserError if torch has no GPU."""
         if self._device == "cpu":
             return {"device": "cpu"}
         if not self._torch.cuda.is_available():
             raise UserError(
-                "JAX has a GPU, and torch finds none; install torch for it, or set JAX_PLATFORMS=cpu"
+                "JAX has a GPU, but torch finds none; install torch for CUDA, or set JAX_PLATFORMS=cpu"
             )
         return {"device": self._torch.cuda.get_device_name()}
 
     def load_labels(self, model: str, labels: Sequence[str]) -> dict[str, Any]:
-        """Clocks of the whole, and of the model alone."""
+        """Build a classifier of custom labels; "model": clock of loading the model alone."""
         outer = self
-        of_model: dict[str, float] = {}
+        model_clock: dict[str, float] = {}
 
         class TimedLabels(self._bioclip.CustomLabelsClassifier):
             def load_pretrained_model(self, *arguments: Any, **options: Any) -> None:
                 load = super().load_pretrained_model
-                of_model.update(outer._timed(lambda: load(*arguments, **options))[1])
+                model_clock.update(outer._timed(lambda: load(*arguments, **options))[1])
 
         def load() -> Any:
             return TimedLabels(labels, model_str=f"local-dir:{model}", device=self._device)
 
         self._classifier, clock = self._timed(load)
-        return clock | {"model": of_model, "process": since_start()}
+        return clock | {"model": model_clock, "process": time_since_start()}
 
     def load_taxa(self, model: str, folder: str) -> dict[str, Any]:
-        """`folder` holds what it would fetch from the Hub."""
+        """Load the model and the taxa; `folder` replaces the Hub's files."""
         torch = self._torch
 
         class LocalTaxa(self._bioclip.TreeOfLifeClassifier):
@@ -75,27 +75,21 @@ class Tasks:
         return clock
 
     def open_head(self) -> dict[str, Any]:
-        """The taxa's vectors and names once more, without the model."""
-        device = self._device
-        return self._timed(
-            lambda: (self._classifier.get_txt_emb().to(device), self._classifier.get_txt_names())
-        )[1]
+        """Load the taxa's vectors and names again, without the model."""
+        classifier, device = self._classifier, self._device
+        return self._timed(lambda: (classifier.get_txt_emb().to(device), classifier.get_txt_names()))[1]
 
     def predict(
         self, images: Sequence[str], rank: str | None = None, batch_size: int | None = None
     ) -> dict[str, Any]:
-        """The answers; `batch_size` None is its own, 10."""
+        """Predict at a rank or over the labels; batch_size: pybioclip's default, 10, if None."""
         options = {"batch_size": batch_size or 10, "callback": lambda done, total: None}
-        if rank is None:
-            rows, clock = self._timed(lambda: self._classifier.predict(images, k=5, **options))
-        else:
-            rows, clock = self._timed(
-                lambda: self._classifier.predict(images, self._rank(rank), k=5, **options)
-            )
+        ranks = [] if rank is None else [self._bioclip.Rank[rank.upper()]]
+        rows, clock = self._timed(lambda: self._classifier.predict(images, *ranks, k=5, **options))
         return clock | {"rows": rows}
 
     def head(self, features: str, start: int, count: int, rank: str) -> dict[str, Any]:
-        """`predict` of `count` images, whose vectors are given; its own batches of 10."""
+        """Predict from `count` given image vectors, in pybioclip's own batches of 10."""
         from PIL import Image
 
         self._classifier.given = iter(np.load(features)[start : start + count])
@@ -104,16 +98,19 @@ class Tasks:
         return clock
 
     def subset(self, path: str) -> dict[str, Any]:
+        """Restrict the taxa to those of a CSV."""
+
         def choose() -> None:
             self._classifier.apply_filter(self._classifier.create_taxa_filter_from_csv(path))
 
         return self._timed(choose)[1]
 
     def memory(self) -> dict[str, int]:
-        return memory()
+        """Memory of this process."""
+        return memory_usage()
 
     def _timed(self, work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-        """As timed, with what a GPU is still doing."""
+        """Time `work` and the GPU work that it started."""
 
         def settled() -> Any:
             result = work()
@@ -123,9 +120,6 @@ class Tasks:
 
         return timed(settled)
 
-    def _rank(self, rank: str) -> Any:
-        return self._bioclip.Rank[rank.upper()]
-
 
 if __name__ == "__main__":
-    serve(lambda: Tasks(*sys.argv[1:]))
+    serve_tasks(lambda: Tasks(*sys.argv[1:]))

@@ -1,0 +1,11 @@
+"""Benchmark of predictions, against pybioclip with the same weights."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "measure": ["PARTS", "measure_prediction"],
+        "results": ["prediction_table"],
+    },
+)
