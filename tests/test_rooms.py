@@ -15,7 +15,7 @@ PACKAGE = Path(bioclip_jax.__file__).parent
 # A room, or a file of the top level, imports only from rows above its own.
 LEVELS = (
     ("errors", "__version__"),
-    ("files", "file_kinds", "locks", "html", "markup", "models", "plots", "text"),
+    ("files", "file_kinds", "locks", "html", "models", "plots", "text"),
     ("tables", "distributed"),
     ("pipeline", "checkpoint"),
     ("convert", "curate"),
@@ -25,11 +25,6 @@ LEVELS = (
     ("cli",),
 )
 LEVEL = {room: level for level, row in enumerate(LEVELS) for room in row}
-
-# Within a row, and against the order of the rows: each with its reason.
-EXCEPTIONS = {
-    ("web", "datasets"): "the page's example drawings",
-}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
 ROOMS = sorted(
@@ -71,7 +66,6 @@ def test_imports_lead_down():
         for path in FILES
         for line, module, _ in _imports(path)
         if (target := module.split(".")[1]) != (room := _room(path))
-        and (room, target) not in EXCEPTIONS
         and not (LEVEL[target] < LEVEL[room] or LEVEL[target] == LEVEL[room] == LEVEL["files"])
     ]
     assert not against, "imports of a higher or equal row:\n" + "\n".join(against)

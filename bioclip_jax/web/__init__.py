@@ -1,4 +1,4 @@
-"""The page: a model for people with a browser, and the same answers for programs."""
+"""Web page and HTTP API for a model."""
 
 import lazy_loader
 

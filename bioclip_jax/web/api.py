@@ -1,4 +1,4 @@
-"""The HTTP API: the page's answers for programs, JSON for files that are sent as a form."""
+"""HTTP API: the page's results as JSON, for files in a form."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict import Rank
 from bioclip_jax.text import RANKS
 
-from .answers import Answers, Row
-from .photos import Photo, Upload
+from .photos import Photo
+from .service import PhotoService, Row
+from .uploads import Upload
 
 Files = Annotated[list[UploadFile], File()]
 Count = Annotated[int, Query(ge=1, le=100)]
 
 
-def add_routes(app: FastAPI, answers: Answers) -> None:
-    """GET /api, and POST /api/predict, /api/labels, /api/similar and /api/embed.
+def add_routes(app: FastAPI, service: PhotoService) -> None:
+    """Add GET /api, and POST /api/predict, /api/labels, /api/similar and /api/embed.
 
-    Files come in the form's field `file`, any number of times. Results keep the files' order, and files that
-    are no images are told beside them; where none is one, the request fails with status 400. Every failure is
-    one sentence: {"error": ...}.
+    The form's field `file` holds one or more files. Results keep their order, with unreadable files in a
+    separate list; if no file is readable, the request fails with status 400. Errors are {"error": sentence}.
     """
 
     @app.get("/api")
     def about() -> dict[str, Any]:
-        """What this server has, and how much it takes."""
+        """Model, sizes and limits of this server."""
         return {
             "bioclip_jax": __version__,
-            "model": answers.name,
-            "fingerprint": answers.model.fingerprint,
-            "embed_dim": answers.model.config.embed_dim,
-            "taxa": None if answers.taxa is None else len(answers.taxa.names),
-            "index": None if answers.index is None else len(answers.index),
-            "limits": {"file_mb": answers.limits.file_mb, "files": answers.limits.files},
+            "model": service.name,
+            "fingerprint": service.model.fingerprint,
+            "embed_dim": service.model.config.embed_dim,
+            "taxa": None if service.taxa is None else len(service.taxa.names),
+            "index": None if service.index is None else len(service.index),
+            "limits": {"file_mb": service.limits.file_mb, "files": service.limits.files},
         }
 
     @app.post("/api/predict")
@@ -47,63 +47,57 @@ def add_routes(app: FastAPI, answers: Answers) -> None:
         k: Count = 5,
         min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
     ) -> dict[str, Any]:
-        """The k most probable taxa at `rank`; or the narrowest rank that reaches `min_confidence`."""
+        """Predict the k most probable taxa at `rank`, or the narrowest rank that reaches `min_confidence`."""
         if rank.lower() not in RANKS:
             raise UserError(f"{rank[:40]!r} is not a rank; the ranks are {', '.join(RANKS)}")
-        chosen = Rank[rank.upper()]
-
-        def of_each(photos: list[Photo]) -> list[list[Row]]:
-            return _without_names(answers.at_rank(photos, chosen, k, min_confidence))
-
-        return _results(answers, file, "predictions", of_each)
+        at_rank = Rank[rank.upper()]
+        return _results(
+            service, file, "predictions", lambda photos: service.predict(photos, at_rank, k, min_confidence)
+        )
 
     @app.post("/api/labels")
     def labels(file: Files, labels: Annotated[str, Form()], k: Count = 100) -> dict[str, Any]:
-        """The probabilities of `labels`, which stand a line each or between commas."""
-
-        def of_each(photos: list[Photo]) -> list[list[Row]]:
-            return _without_names(answers.with_labels(photos, split(labels), k))
-
-        return _results(answers, file, "predictions", of_each)
+        """Predict probabilities of `labels`, one a line or separated by commas."""
+        return _results(
+            service, file, "predictions", lambda photos: service.compare(photos, split_labels(labels), k)
+        )
 
     @app.post("/api/similar")
     def similar(
         file: Files, k: Count = 10, within: Annotated[str | None, Query(max_length=200)] = None
     ) -> dict[str, Any]:
-        """The k most similar images of the server's index; `within`: only those below that taxon."""
-
-        def of_each(photos: list[Photo]) -> list[list[Row]]:
-            return [answers.similar(photo, k, within) for photo in photos]
-
-        return _results(answers, file, "images", of_each)
+        """Find the k most similar images of the server's index, of the taxon `within` only if given."""
+        return _results(
+            service, file, "images", lambda photos: [service.similar(photo, k, within) for photo in photos]
+        )
 
     @app.post("/api/embed")
     def embed(file: Files) -> dict[str, Any]:
-        """Unit vectors."""
+        """Compute unit vectors."""
         return _results(
-            answers, file, "embedding", lambda photos: [photo.vector.tolist() for photo in photos]
+            service, file, "embedding", lambda photos: [photo.vector.tolist() for photo in photos]
         )
 
 
-def split(labels: str) -> list[str]:
-    """Labels that stand a line each, or all on one line between commas."""
+def split_labels(labels: str) -> list[str]:
+    """Split labels by line, or by comma if there is only one line."""
     lines = labels.splitlines()
     return lines if len(lines) > 1 else labels.split(",")
 
 
 def _results(
-    answers: Answers, files: Sequence[UploadFile], name: str, of_each: Callable[[list[Photo]], list[Any]]
+    service: PhotoService,
+    files: Sequence[UploadFile],
+    name: str,
+    compute: Callable[[list[Photo]], list[list[Row]] | list[list[float]]],
 ) -> dict[str, Any]:
-    """What `of_each` says of each file that is an image, under `name`."""
+    """Response with the result of `compute` for each readable file, under `name`."""
     uploads = [Upload(file.filename or "", file.file) for file in files]
-    photos, unreadable = answers.photos(uploads, explain=False)
+    photos, unreadable = service.read(uploads, explain=False)
     if not photos:
         raise UserError(unreadable[0]["error"])
-    results = [{"file_name": photo.name, name: found} for photo, found in zip(photos, of_each(photos))]
-    return {"model": answers.name, "results": results, "unreadable": unreadable}
-
-
-def _without_names(rows_of_each: list[list[Row]]) -> list[list[Row]]:
-    return [
-        [{name: row[name] for name in row if name != "file_name"} for row in rows] for rows in rows_of_each
-    ]
+    results = compute(photos)
+    if name == "predictions":  # the file's name is beside them already
+        results = [[{k: v for k, v in row.items() if k != "file_name"} for row in rows] for rows in results]
+    results = [{"file_name": photo.name, name: result} for photo, result in zip(photos, results)]
+    return {"model": service.name, "results": results, "unreadable": unreadable}

@@ -1,4 +1,4 @@
-// What Gradio lacks: thumbnails on the map, reasons for failed uploads, a warning before photos are lost.
+// Additions to Gradio: thumbnails on the map, reasons for failed uploads, a warning before photos are lost.
 (() => {
   const tip = document.createElement("div");
   tip.id = "bj-tip";
@@ -9,9 +9,9 @@
     const image = document.createElement("img");
     image.alt = "";
     image.src = picture;
-    const told = document.createElement("span");
-    told.textContent = point.dataset.told;
-    tip.replaceChildren(image, told);
+    const label = document.createElement("span");
+    label.textContent = point.getAttribute("aria-label");
+    tip.replaceChildren(image, label);
     if (!tip.isConnected) document.body.append(tip);
     tip.hidden = false;
     const box = point.getBoundingClientRect();
@@ -29,7 +29,7 @@
     else tip.hidden = true;
   };
   for (const kind of ["mouseover", "focusin", "click"]) document.addEventListener(kind, over);
-  // The commands show the address that this browser knows.
+  // Show the address of this page in the API examples.
   document.addEventListener("toggle", () => {
     const root = new URL(".", document.baseURI).href.replace(/\/$/, "");
     for (const address of document.querySelectorAll(".bj-address")) address.textContent = root;
@@ -39,12 +39,12 @@
     if (event.key === "Escape") tip.hidden = true;
   });
 
-  // Reloading forgets the photos, so browsers ask first where there are any.
+  // Reloading forgets the photos, so let the browser ask first.
   window.addEventListener("beforeunload", (event) => {
     if (document.querySelector(".bj-strip")) event.preventDefault();
   });
 
-  // Gradio's box says no more than "Error"; style.css shows this sentence instead.
+  // Gradio's box shows only "Error"; style.css replaces it with this sentence.
   const failed = (sentence) => document.documentElement.style.setProperty("--bj-failed", JSON.stringify(sentence));
   const tooMuch = `That is too much: send at most ${window.bioclipRequestMb} MB at once.`;
   const send = window.fetch;
@@ -52,12 +52,12 @@
     const upload = String(resource?.url ?? resource).includes("/gradio_api/upload?");
     if (!upload) return send(resource, options);
     try {
-      const answer = await send(resource, options);
-      if (answer.status === 413) failed(tooMuch);
-      else if (!answer.ok) failed(`The server did not take the files (status ${answer.status}); please try again.`);
-      return answer;
+      const response = await send(resource, options);
+      if (response.status === 413) failed(tooMuch);
+      else if (!response.ok) failed(`The server rejected the files (status ${response.status}); please try again.`);
+      return response;
     } catch (error) {
-      // A server that refuses a very large body closes the connection before it has read all of it.
+      // The server closes the connection while it rejects a very large body.
       const files = options?.body instanceof FormData ? [...options.body.values()] : [];
       const size = files.reduce((sum, file) => sum + (file.size ?? 0), 0);
       failed(size > window.bioclipRequestMb * 1e6 ? tooMuch : "The server does not answer. Is it still running?");

@@ -1,45 +1,56 @@
-"""The page: one place to drop photos, and four tabs of what the model says of them."""
+"""The page: a box for photos, and four tabs with the model's results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from bioclip_jax.markup import text
-
-from .answers import Answers
-from .examples import Example
-from .folder import Folder
-from .metadata import colour_columns, default_column
-from .photos import Photo
-from .projection import methods
-from .visits import NO_INDEX, NO_PHOTOS, NO_TAXA, Visits, told
+from .cards import html
+from .gallery import Example, Gallery
+from .handlers import Handlers, show_errors
+from .map import methods
+from .photos import Photo, color_columns, default_column
+from .service import PhotoService
 
 TABS = ("Identify", "Labels", "Similar", "Map")
-_MINE = "Your photos"
-# Photos of a page that nobody has touched for so long are forgotten.
+_OWN_PHOTOS = "Your photos"
+# Idle time after which a page's photos are forgotten.
 _FORGET_SECONDS = 3600
 
 
 def build_page(
-    answers: Answers,
+    service: PhotoService,
     *,
-    folder: Folder | None = None,
+    gallery: Gallery | None = None,
     labels: Sequence[str] = (),
     examples: Sequence[Example] = (),
 ) -> gr.Blocks:
-    """The page as Gradio's blocks, not yet on a server."""
-    visits = Visits(answers, folder, examples)
-    # Where the index knows no lineage, there is nothing to be within.
-    example_taxon = answers.index.example() if answers.index is not None else None
+    """Build the page as Gradio blocks, to be mounted on a server."""
     with gr.Blocks(title="BioCLIP", analytics_enabled=False, delete_cache=(60, 600)) as page:
-        photos = gr.State([], time_to_live=_FORGET_SECONDS)
-        tab = gr.State(TABS[0])
-        gr.HTML(_title(answers))
-        limits = answers.limits
-        drop = gr.File(
+        components = _Components(service, gallery, labels, examples)
+        _connect(components, Handlers(service, gallery, examples))
+    page.queue(max_size=service.limits.waiting)
+    return page
+
+
+class _Components:
+    """Components of the page, laid out in the current gr.Blocks."""
+
+    def __init__(
+        self,
+        service: PhotoService,
+        gallery: Gallery | None,
+        labels: Sequence[str],
+        examples: Sequence[Example],
+    ) -> None:
+        self.photos = gr.State([], time_to_live=_FORGET_SECONDS)
+        self.tab = gr.State(TABS[0])
+        gr.HTML(_title(service))
+        limits = service.limits
+        self.drop = gr.File(
             label=f"Photos: at most {limits.files} files of {limits.file_mb} MB",
             file_count="multiple",
             elem_id="bj-drop",
@@ -47,183 +58,181 @@ def build_page(
         )
         with gr.Row(elem_id="bj-examples", visible=bool(examples)):
             gr.HTML('<span class="bj-muted">Or try</span>')
-            buttons = [
-                gr.Button(example.name, elem_id=f"bj-example-{place}", elem_classes="bj-example")
-                for place, example in enumerate(examples)
+            self.examples = [
+                gr.Button(example.name, elem_id=f"bj-example-{i}", elem_classes="bj-example")
+                for i, example in enumerate(examples)
             ]
-        problems = gr.HTML(elem_classes="bj-quiet")
+        self.notices = gr.HTML(elem_classes="bj-quiet")
         with gr.Row(elem_id="bj-mine"):
-            strip = gr.HTML(elem_classes="bj-quiet")
-            clear = gr.Button("Clear all", size="sm", visible=False, elem_id="bj-clear")
+            self.strip = gr.HTML(elem_classes="bj-quiet")
+            self.clear = gr.Button("Clear all", size="sm", visible=False, elem_id="bj-clear")
         with gr.Tabs():
-            with gr.Tab(TABS[0]) as identify_tab:
-                floor = gr.Slider(
-                    0,
-                    99,
-                    50,
-                    step=1,
-                    label="Confidence to ask for, in %",
-                    info="The prediction is the narrowest rank that reaches it, from kingdom down to species.",
-                    visible=answers.taxa is not None,
-                )
-                identified = gr.HTML(NO_PHOTOS if answers.taxa is not None else NO_TAXA)
-            with gr.Tab(TABS[1]) as labels_tab:
-                written = gr.Textbox(
-                    "\n".join(labels),
-                    lines=4,
-                    max_lines=12,
-                    label="Names to choose from",
-                    placeholder="oak leaf\nmaple leaf\nbirch leaf",
-                    info="One a line, or separated by commas.",
-                )
-                compare = gr.Button("Compare", variant="primary", elem_id="bj-compare")
-                labelled = gr.HTML(NO_PHOTOS)
-            with gr.Tab(TABS[2]) as similar_tab:
-                with gr.Row(visible=answers.index is not None):
-                    which = gr.Dropdown([], label="Photo", min_width=220, elem_id="bj-which")
-                    within = gr.Textbox(
-                        label="Only within",
-                        placeholder=f"any taxon, such as {example_taxon}",
-                        visible=example_taxon is not None,
-                        min_width=220,
-                    )
-                    k = gr.Slider(1, 48, 11, step=1, label="How many", min_width=140)
-                similar = gr.HTML(NO_PHOTOS if answers.index is not None else NO_INDEX)
-            with gr.Tab(TABS[3]) as map_tab:
-                with gr.Row():
-                    sources = [_MINE, *([f"Images of {folder.name}"] if folder is not None else [])]
-                    source = gr.Radio(
-                        sources, value=sources[-1], label="Map of", visible=folder is not None, min_width=140
-                    )
-                    method = gr.Radio(methods(), value="PCA", label="Method", min_width=140)
-                    column = gr.Dropdown(
-                        [],
-                        label="Color by",
-                        info="A CSV of photos adds columns: drop it, too.",
-                        min_width=140,
-                    )
-                drawn = gr.HTML(NO_PHOTOS)
-        gr.HTML(_api(answers))
+            with gr.Tab(TABS[0]) as identify:
+                self._lay_out_identify(service)
+            with gr.Tab(TABS[1]) as compare:
+                self._lay_out_labels(labels)
+            with gr.Tab(TABS[2]) as similar:
+                self._lay_out_similar(service)
+            with gr.Tab(TABS[3]) as mapping:
+                self._lay_out_map(gallery)
+        self.tabs = (identify, compare, similar, mapping)
+        gr.HTML(_api(service))
 
-        def listen(
-            event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **more: Any
-        ) -> Any:
-            """Connects an event; what needs the model waits in one line."""
-            settings: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"} | more
-            return event(told(handler), inputs, outputs, **settings)
-
-        model = {"concurrency_id": "model", "concurrency_limit": 1}
-        # t-SNE and UMAP take seconds, and the first UMAP longer.
-        mapping = {"concurrency_id": "map", "show_progress": "full"}
-        # Sliders change many times while they are dragged.
-        sliding = {"trigger_mode": "always_last", "show_progress": "hidden"}
-
-        def after_change(every: list[Photo], floor_: float) -> tuple[Any, ...]:
-            names = [(f"{place + 1}. {photo.name}", place) for place, photo in enumerate(every)]
-            return (
-                visits.strip(every),
-                gr.update(visible=bool(every)),
-                visits.identify(every, floor_),
-                gr.update(choices=names, value=0 if names else None),
-            )
-
-        def labels_now(tab_: str, every: list[Photo], names: str) -> Any:
-            return visits.labels(every, names) if tab_ == TABS[1] else gr.skip()
-
-        def similar_now(tab_: str, every: list[Photo], place: int | None, taxon: str, count: int) -> Any:
-            return visits.similar(every, place, taxon, count) if tab_ == TABS[2] else gr.skip()
-
-        def columns_now(tab_: str, every: list[Photo], source_: str, column_: str | None) -> Any:
-            if tab_ != TABS[3]:
-                return gr.skip()
-            columns = colour_columns(visits.mapped(every, source_ != _MINE))
-            return gr.update(
-                choices=columns, value=column_ if column_ in columns else default_column(columns)
-            )
-
-        def map_now(tab_: str, every: list[Photo], source_: str, method_: str, column_: str | None) -> Any:
-            if tab_ != TABS[3]:
-                return gr.skip()
-            return visits.map(every, source_ != _MINE, method_, column_)
-
-        def refresh(event: Callable[..., Any]) -> None:
-            """Brings the open tab up to date after an event."""
-            first = listen(event, labels_now, [tab, photos, written], labelled, **model)
-            second = listen(first.then, similar_now, [tab, photos, which, within, k], similar, **model)
-            third = listen(second.then, columns_now, [tab, photos, source, column], column, queue=False)
-            listen(third.then, map_now, [tab, photos, source, method, column], drawn, **mapping)
-
-        def on_photos(added: Any) -> None:
-            shown = [strip, clear, identified, which]
-            refresh(listen(added.then, after_change, [photos, floor], shown, queue=False).then)
-
-        # The result is where the visitor will look, so that is where progress is shown.
-        waiting = {
-            "show_progress": "full",
-            "show_progress_on": [identified, labelled, similar, drawn],
-        } | model
-        # Gradio's own preparation of the files leaves an empty file behind for each.
-        added = listen(
-            drop.upload, visits.add, [drop, photos], [photos, problems], preprocess=False, **waiting
+    def _lay_out_identify(self, service: PhotoService) -> None:
+        has_taxa = service.taxa is not None
+        self.threshold = gr.Slider(
+            0,
+            99,
+            50,
+            step=1,
+            label="Minimum confidence, in %",
+            info="The prediction is the narrowest rank that reaches it, from kingdom down to species.",
+            visible=has_taxa,
         )
-        listen(added.then, lambda: None, None, drop, queue=False)
-        on_photos(added)
-        for place, button in enumerate(buttons):
-            on_photos(listen(button.click, _example(visits, place), photos, [photos, problems], **waiting))
-        on_photos(listen(clear.click, lambda: ([], ""), None, [photos, problems], queue=False))
-        # By pointer, keyboard or number.
-        listen(floor.change, visits.identify, [photos, floor], identified, queue=False, **sliding)
-        listen(compare.click, visits.labels, [photos, written], labelled, **model)
-        for event, more in (
-            (which.input, {}),
-            (within.submit, {}),
-            (within.blur, sliding),
-            (k.change, sliding),
-        ):
-            listen(event, visits.similar, [photos, which, within, k], similar, **model, **more)
-        recolored = listen(source.input, columns_now, [tab, photos, source, column], column, queue=False)
-        for event in (recolored.then, method.input, column.input):
-            listen(event, map_now, [tab, photos, source, method, column], drawn, **mapping)
-        for name, chosen in zip(TABS, (identify_tab, labels_tab, similar_tab, map_tab)):
-            selected = listen(chosen.select, _named(name), None, tab, queue=False)
-            if name != TABS[0]:
-                refresh(selected.then)
-    page.queue(max_size=answers.limits.waiting)
-    return page
+        self.identified = gr.HTML(html.no_photos() if has_taxa else html.no_taxa())
+
+    def _lay_out_labels(self, labels: Sequence[str]) -> None:
+        self.labels = gr.Textbox(
+            "\n".join(labels),
+            lines=4,
+            max_lines=12,
+            label="Names to choose from",
+            placeholder="oak leaf\nmaple leaf\nbirch leaf",
+            info="One a line, or separated by commas.",
+        )
+        self.compare = gr.Button("Compare", variant="primary", elem_id="bj-compare")
+        self.labeled = gr.HTML(html.no_photos())
+
+    def _lay_out_similar(self, service: PhotoService) -> None:
+        # An index without lineages cannot be restricted to a taxon.
+        taxon = service.index.example_taxon() if service.index is not None else None
+        with gr.Row(visible=service.index is not None):
+            self.query = gr.Dropdown([], label="Photo", min_width=220)
+            self.within = gr.Textbox(
+                label="Only within",
+                placeholder=f"any taxon, such as {taxon}",
+                visible=taxon is not None,
+                min_width=220,
+            )
+            self.k = gr.Slider(1, 48, 11, step=1, label="How many", min_width=140)
+        self.similar = gr.HTML(html.no_photos() if service.index is not None else html.no_index())
+
+    def _lay_out_map(self, gallery: Gallery | None) -> None:
+        with gr.Row():
+            sources = [_OWN_PHOTOS, *([f"Images of {gallery.name}"] if gallery is not None else [])]
+            self.source = gr.Radio(
+                sources, value=sources[-1], label="Map of", visible=gallery is not None, min_width=140
+            )
+            self.method = gr.Radio(methods(), value="PCA", label="Method", min_width=140)
+            self.column = gr.Dropdown(
+                [], label="Color by", info="A CSV of photos adds columns: drop it, too.", min_width=140
+            )
+        self.map = gr.HTML(html.no_photos())
 
 
-def _example(visits: Visits, place: int) -> Callable[[list[Photo]], tuple[list[Photo], str]]:
-    def chosen(photos: list[Photo]) -> tuple[list[Photo], str]:
-        return visits.add_example(place, photos)
+def _connect(page: _Components, handlers: Handlers) -> None:
+    """Connect the components' events to the handlers."""
+    model = {"concurrency_id": "model", "concurrency_limit": 1}
+    # t-SNE and UMAP take seconds, and the first UMAP longer.
+    mapping = {"concurrency_id": "map", "show_progress": "full"}
+    # A dragged slider changes many times.
+    sliding = {"trigger_mode": "always_last", "show_progress": "hidden"}
+    map_inputs = [page.tab, page.photos, page.source, page.method, page.column]
+    similar_inputs = [page.photos, page.query, page.within, page.k]
 
-    return chosen
+    def listen(
+        event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
+    ) -> Any:
+        settings: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"} | options
+        return event(show_errors(handler), inputs, outputs, **settings)
 
+    def update_photos(photos: list[Photo], threshold: float) -> tuple[Any, ...]:
+        names = [(f"{i + 1}. {photo.name}", i) for i, photo in enumerate(photos)]
+        return (
+            handlers.strip(photos),
+            gr.update(visible=bool(photos)),
+            handlers.identify(photos, threshold),
+            gr.update(choices=names, value=0 if names else None),
+        )
 
-def _named(name: str) -> Callable[[], str]:
-    return lambda: name
+    def update_labels(tab: str, photos: list[Photo], labels: str) -> Any:
+        return handlers.labels(photos, labels) if tab == TABS[1] else gr.skip()
 
+    def update_similar(tab: str, photos: list[Photo], query: int | None, within: str, k: int) -> Any:
+        return handlers.similar(photos, query, within, k) if tab == TABS[2] else gr.skip()
 
-def _title(answers: Answers) -> str:
-    taxa = f", {len(answers.taxa.names):,} taxa" if answers.taxa is not None else ""
-    within = f" within {text(answers.within)}" if answers.within else ""
-    index = f", {len(answers.index):,} images to compare with" if answers.index is not None else ""
-    return (
-        f'<div class="bj-title"><h1>What is in the photo?</h1><p>{text(answers.name)}{taxa}{within}{index}. '
-        "Photos stay on this server and are forgotten when the page is closed or reloaded.</p></div>"
+    def update_columns(tab: str, photos: list[Photo], source: str, column: str | None) -> Any:
+        if tab != TABS[3]:
+            return gr.skip()
+        columns = color_columns(handlers.mapped(photos, source != _OWN_PHOTOS))
+        return gr.update(choices=columns, value=column if column in columns else default_column(columns))
+
+    def update_map(tab: str, photos: list[Photo], source: str, method: str, column: str | None) -> Any:
+        if tab != TABS[3]:
+            return gr.skip()
+        return handlers.map(photos, source != _OWN_PHOTOS, method, column)
+
+    def update_open_tab(event: Callable[..., Any]) -> None:
+        first = listen(event, update_labels, [page.tab, page.photos, page.labels], page.labeled, **model)
+        second = listen(first.then, update_similar, [page.tab, *similar_inputs], page.similar, **model)
+        columns = [page.tab, page.photos, page.source, page.column]
+        third = listen(second.then, update_columns, columns, page.column, queue=False)
+        listen(third.then, update_map, map_inputs, page.map, **mapping)
+
+    def update_after(added: Any) -> None:
+        outputs = [page.strip, page.clear, page.identified, page.query]
+        updated = listen(added.then, update_photos, [page.photos, page.threshold], outputs, queue=False)
+        update_open_tab(updated.then)
+
+    # Progress is shown where the result will appear.
+    results = [page.identified, page.labeled, page.similar, page.map]
+    adding = {"show_progress": "full", "show_progress_on": results} | model
+    photos = [page.photos, page.notices]
+    # Gradio's preprocessing would leave an empty file behind for each upload.
+    added = listen(
+        page.drop.upload, handlers.add, [page.drop, page.photos], photos, preprocess=False, **adding
     )
+    listen(added.then, lambda: None, None, page.drop, queue=False)
+    update_after(added)
+    for i, button in enumerate(page.examples):
+        update_after(listen(button.click, partial(handlers.add_example, i), page.photos, photos, **adding))
+    update_after(listen(page.clear.click, lambda: ([], ""), None, photos, queue=False))
+    # By pointer, keyboard or number.
+    inputs = [page.photos, page.threshold]
+    listen(page.threshold.change, handlers.identify, inputs, page.identified, queue=False, **sliding)
+    listen(page.compare.click, handlers.labels, [page.photos, page.labels], page.labeled, **model)
+    for event, options in (
+        (page.query.input, {}),
+        (page.within.submit, {}),
+        (page.within.blur, sliding),
+        (page.k.change, sliding),
+    ):
+        listen(event, handlers.similar, similar_inputs, page.similar, **model, **options)
+    columns = [page.tab, page.photos, page.source, page.column]
+    recolored = listen(page.source.input, update_columns, columns, page.column, queue=False)
+    for event in (recolored.then, page.method.input, page.column.input):
+        listen(event, update_map, map_inputs, page.map, **mapping)
+    for name, tab in zip(TABS, page.tabs):
+        selected = listen(tab.select, lambda name=name: name, None, page.tab, queue=False)
+        if name != TABS[0]:
+            update_open_tab(selected.then)
 
 
-def _api(answers: Answers) -> str:
-    lines = ["curl -F file=@photo.jpg -F labels='oak leaf,maple leaf' ADDRESS/api/labels"]
-    if answers.taxa is not None:
-        lines.insert(0, "curl -F file=@photo.jpg 'ADDRESS/api/predict?rank=family&amp;k=5'")
-    if answers.index is not None:
-        lines.append("curl -F file=@photo.jpg 'ADDRESS/api/similar?k=10'")
-    lines.append("curl -F file=@photo.jpg ADDRESS/api/embed")
-    commands = "\n".join(lines).replace("ADDRESS", '<span class="bj-address">http://127.0.0.1:7860</span>')
-    return (
-        '<details class="bj-api"><summary class="bj-muted">Ask from a program</summary><p '
-        'class="bj-muted">The same '
-        f"results as JSON; send <code>file</code> several times for several "
-        f"photos.</p><pre>{commands}</pre></details>"
-    )
+def _title(service: PhotoService) -> str:
+    facts = []
+    if service.taxa is not None:
+        within = f" within {service.within}" if service.within else ""
+        facts.append(f"{len(service.taxa.names):,} taxa{within}")
+    if service.index is not None:
+        facts.append(f"{len(service.index):,} images to compare with")
+    return html.title(service.name, facts)
+
+
+def _api(service: PhotoService) -> str:
+    commands = ["curl -F file=@photo.jpg -F labels='oak leaf,maple leaf' ADDRESS/api/labels"]
+    if service.taxa is not None:
+        commands.insert(0, "curl -F file=@photo.jpg 'ADDRESS/api/predict?rank=family&k=5'")
+    if service.index is not None:
+        commands.append("curl -F file=@photo.jpg 'ADDRESS/api/similar?k=10'")
+    commands.append("curl -F file=@photo.jpg ADDRESS/api/embed")
+    return html.api(commands)

@@ -1,15 +1,14 @@
-"""Photos as people send them: any bytes under any name."""
+"""Photos of visitors: decoding, thumbnails, and the columns of a metadata table."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
-import os
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -18,113 +17,119 @@ from PIL import Image, ImageOps
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image, without_texts
 from bioclip_jax.predict.classifiers import Explained
+from bioclip_jax.tables import path_column, read_table, texts
+from bioclip_jax.text import RANKS
 
-# Pillow reads more, some of it through programs of the system (EPS through Ghostscript).
+from .uploads import Upload
+
+Columns = Mapping[str, str]
+
+# Pillow reads more formats, some through programs of the system (EPS through Ghostscript).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
-_WANTED = "a JPEG, PNG, WebP, GIF, TIFF or BMP"
-_THUMBNAIL = 224
-# What strangers may make the server decode; less than a file of one's own may have.
+_ACCEPTED = "a JPEG, PNG, WebP, GIF, TIFF or BMP"
+_THUMBNAIL_SIDE = 224
+# Below the limit for a user's own files, because strangers choose what the server decodes.
 _MAX_PIXELS = 89_000_000
-_NAME_LENGTH = 80
 
-
-class Upload:
-    """A file that somebody sent, which is read when its turn comes.
-
-    name: what it was called there, as clean_name.
-    """
-
-    def __init__(self, name: str, file: BinaryIO) -> None:
-        self.name = clean_name(name)
-        self._file = file
-
-    def read(self, most: int) -> bytes:
-        """What is in it. UserError for an empty file, or one of more than `most` bytes."""
-        size = self._file.seek(0, os.SEEK_END)
-        if size == 0:
-            raise UserError(f"{self.name} is empty (0 bytes); choose the file again")
-        if size > most:
-            raise UserError(
-                f"{self.name} has {size / 1e6:,.0f} MB; at most {most / 1e6:,.0f} MB a file are taken"
-            )
-        self._file.seek(0)
-        return self._file.read()
+_FILE_COLUMNS = ("filepath", "file_name", "filename", "file", "path", "image")
+_PREDICTED = "predicted "
+_CELL_LENGTH = 60
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photo of one person: all that is kept of it.
+    """A visitor's photo, without its pixels.
 
-    thumbnail: a small JPEG. vector: the unit vector. explained: what the taxa head says, where there is one.
-    about: columns of a table that came with it.
+    thumbnail: a small JPEG. vector: its unit vector. explained: probabilities of the taxa, if the server has
+    any. metadata: columns of a table that came with it, and the predicted lineage.
     """
 
     name: str
     thumbnail: bytes
     vector: Float32[np.ndarray, " embed_dim"]
     explained: Explained | None = None
-    about: Mapping[str, str] = field(default_factory=dict)
-
-
-def clean_name(name: str) -> str:
-    """The last part of a path as a person would show it: no folders, no control characters, not long."""
-    last = re.split(r"[/\\]", name)[-1]
-    # Marks that turn the direction of writing could make photo<mark>gpj.exe look like photoexe.jpg.
-    shown = "".join(letter for letter in last if letter.isprintable()).strip() or "photo"
-    if len(shown) > _NAME_LENGTH:
-        shown = f"{shown[: _NAME_LENGTH - 12]}…{shown[-11:]}"
-    return shown
+    metadata: Columns = field(default_factory=dict)
 
 
 def read_photo(
-    upload: Upload, most: int, preprocess: Preprocess
+    upload: Upload, max_bytes: int, preprocess: Preprocess
 ) -> tuple[UInt8[np.ndarray, "size size 3"], bytes] | UserError:
-    """The model's pixels and a thumbnail, or what is wrong with the file, in a sentence for who sent it."""
+    """Decode an upload to the model's pixels and a thumbnail, or return an error for the sender."""
     try:
-        return _pixels(upload.read(most), preprocess)
-    except UserError as problem:
-        return problem
-    except BadImage as problem:
+        return _decode(upload.read(max_bytes), preprocess)
+    except UserError as error:
+        return error
+    except BadImage as error:
         sentences = {
-            "not_an_image": f"{upload.name} is not an image; choose {_WANTED}",
-            "too_large": f"{upload.name} has more than {_MAX_PIXELS // 10**6} million pixels; make it smaller",
+            "not_an_image": f"{upload.name} is not an image; choose {_ACCEPTED}",
+            "too_large": f"{upload.name} has more than {_MAX_PIXELS // 10**6} million pixels; shrink it",
             "too_thin": f"{upload.name} is too long and thin to be scaled to a square; crop it",
         }
         damaged = f"{upload.name} is damaged or cut off; save it again, or choose another"
-        return UserError(sentences.get(problem.cause, damaged))
+        return UserError(sentences.get(error.cause, damaged))
     except (OSError, ValueError, MemoryError):
-        return UserError(f"{upload.name} cannot be read; choose {_WANTED}")
+        return UserError(f"{upload.name} cannot be read; choose {_ACCEPTED}")
 
 
-def _pixels(data: bytes, preprocess: Preprocess) -> tuple[UInt8[np.ndarray, "size size 3"], bytes]:
+def _decode(data: bytes, preprocess: Preprocess) -> tuple[UInt8[np.ndarray, "size size 3"], bytes]:
     Image.init()
     plain = without_texts(data) if data.startswith(b"\x89PNG\r") else data
     try:
         Image.open(io.BytesIO(plain), formats=[name for name in FORMATS if name in Image.OPEN])
     except Image.UnidentifiedImageError:
-        raise BadImage("not_an_image", "no format that is taken") from None
+        raise BadImage("not_an_image", "unknown format") from None
     except Image.DecompressionBombError as error:
         raise BadImage("too_large", str(error)) from None
-    except Exception as error:  # Pillow's readers raise whatever their parsing ran into
+    except Exception as error:  # Pillow's parsers raise exceptions of many types
         raise BadImage("truncated", str(error)) from None
-    picture = read_image(
-        data, replace(preprocess.read, max_pixels=min(_MAX_PIXELS, preprocess.read.max_pixels))
-    )
+    max_pixels = min(_MAX_PIXELS, preprocess.read.max_pixels)
+    picture = read_image(data, replace(preprocess.read, max_pixels=max_pixels))
     return preprocess(picture), make_thumbnail(picture)
 
 
 def make_thumbnail(picture: Image.Image) -> bytes:
-    """A JPEG of at most 224 pixels a side, upright as people want to see it."""
+    """Encode a JPEG of at most 224 pixels a side, upright and without EXIF, which may hold a location."""
     picture = picture.convert("RGB")
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL), reducing_gap=2.0)
-    with contextlib.suppress(Exception):  # broken EXIF does not make a bad picture
+    picture.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), reducing_gap=2.0)
+    with contextlib.suppress(Exception):  # a picture with broken EXIF is still a picture
         picture = ImageOps.exif_transpose(picture)
     file = io.BytesIO()
-    # Nothing of the photo's own notes goes along, such as where it was taken.
     picture.save(file, "JPEG", quality=82, exif=b"")
     return file.getvalue()
 
 
-def data_url(content: bytes, kind: str = "image/jpeg") -> str:
-    """Content that stands in the page itself, so that there is no file to ask the server for."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def read_metadata(content: bytes, name: str) -> dict[str, Columns]:
+    """Read a table's columns for each file, by its path in the table and by its file name.
+
+    The column of paths is called filepath, file_name or the like. Raises UserError if the table cannot be
+    read or has no such column.
+    """
+    table = read_table(name, _FILE_COLUMNS, content=content)
+    files = path_column(table, _FILE_COLUMNS)
+    columns = {column: texts(table[column]) for column in table.column_names if column != files}
+    rows: dict[str, Columns] = {}
+    for number, path in enumerate(texts(table[files])):
+        row = {column: cells[number][:_CELL_LENGTH] for column, cells in columns.items()}
+        rows[path] = row
+        file_name = re.split(r"[/\\]", path.strip())[-1]
+        # macOS decomposes the letters of file names.
+        for form in ("NFC", "NFD"):
+            rows.setdefault(unicodedata.normalize(form, file_name), row)
+    return rows
+
+
+def predicted_columns(species: Mapping[str, Any]) -> Columns:
+    """Metadata columns for the lineage of a classifier's row."""
+    return {_PREDICTED + rank: species[rank] for rank in RANKS}
+
+
+def color_columns(photos: Sequence[Photo]) -> list[str]:
+    """Metadata columns of any photo, in order, those of visitors' tables before predicted ones."""
+    columns = list(dict.fromkeys(column for photo in photos for column in photo.metadata))
+    return sorted(columns, key=lambda column: column.startswith(_PREDICTED))
+
+
+def default_column(columns: Sequence[str]) -> str | None:
+    """Initial column of the map's colors."""
+    order = _PREDICTED + "order"
+    return order if order in columns else next(iter(columns), None)

@@ -1,4 +1,4 @@
-"""The verb `serve`."""
+"""Start the server of the page and the API."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ from typing import TYPE_CHECKING
 
 from bioclip_jax.errors import UserError
 
-from .limits import Limits
-
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict import Model, Rank
 
-    from .answers import PhotoTaxa
-    from .near import Near
+    from .service import PhotoTaxa
 
 
 def serve_page(
@@ -48,17 +45,16 @@ def serve_page(
     device: str | None = None,
     batch_size: int | None = None,
 ) -> None:
-    """Serves the page and the API until Ctrl-C.
+    """Serve the page and the API until Ctrl-C.
 
-    Args: `model`, `pretrained`, `transform`, `device`, `batch_size`, `reading`, as load_model, but without a
-      model or transform those of the index; `taxa`, a head for the model, without one that of the model's
-      directory, or none; `index`, a folder of `index build`; `images`, a folder for the map and the examples;
-      `labels`, initial labels, as read_labels; `temperature`, `subset`, `skip_unknown`, `within`, as predict;
-      `host`, a loopback address unless others on the network shall see the page; `root_path`, the path or the
-      whole URL under which a proxy shows the page; `max_upload_mb`, of one file; `queue`, how many requests
-      may wait for the model.
-    Errors: UserError for an address that is not to be had, before the model is loaded, and for whatever of
-      the arguments is not there.
+    model, pretrained, transform, device, batch_size, reading: as load_model; without a model or transform,
+    those of the index. taxa: a head for the model; without it, that of the model's directory, if any. index:
+    a folder of `index build`. images: a folder for the map and the examples. labels: initial labels, as
+    read_labels. temperature, subset, skip_unknown, within: as predict. host: a loopback address unless
+    others on the network shall use the page. root_path: path or URL under which a proxy shows the page.
+    max_upload_mb: of one file. queue: number of requests that may wait for the model.
+
+    Raises UserError for an unavailable address, before the model is loaded, and for missing inputs.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"the port is {port}; give one from 1 to 65535")
@@ -71,22 +67,21 @@ def serve_page(
         )
     for name, path in (("--taxa", taxa), ("--index", index), ("--images", images), ("--subset", subset)):
         if path is not None and not os.path.exists(path):
-            raise UserError(f"{name} {path} does not exist; name what is there, or leave it out")
+            raise UserError(f"{name} {path} does not exist; correct the path, or leave it out")
     if skip_unknown and subset is None:
-        raise UserError("--skip-unknown is about --subset, which is not given; leave it out")
-    written: list[str] = []
+        raise UserError("--skip-unknown needs --subset; add it, or leave out --skip-unknown")
+    initial_labels: list[str] = []
     if labels is not None:
         from bioclip_jax.predict.classifiers import read_labels
 
-        written = read_labels(labels)
+        initial_labels = read_labels(labels)
     selection = None
     if subset is not None:
         from bioclip_jax.predict.taxa import read_subset
 
         selection = read_subset(subset)
-    limits = Limits(file_mb=max_upload_mb, request_mb=10 * max_upload_mb, waiting=queue)
     local = is_loopback(host)
-    with _bound(host, port) as bound, _private_uploads():
+    with _bind(host, port) as bound, _private_upload_folder():
         try:
             import gradio  # noqa: F401
             import uvicorn
@@ -96,46 +91,57 @@ def serve_page(
             ) from error
         from bioclip_jax.predict import load_model
 
-        from .answers import Answers
         from .app import build_app
-        from .examples import examples
-        from .folder import Folder
+        from .gallery import Gallery, find_examples
+        from .service import PhotoService, SimilarImages
+        from .uploads import Limits
 
-        near = _index(index)
-        if model is None and near is not None:
-            model = near.model
-        transform = transform or (near.transform if near is not None else None)
-        how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
-        loaded = load_model(model, **how, reading=reading)
-        if near is not None:
-            near.check_model(loaded)
-        head = _taxa(loaded, taxa, temperature, selection, within, skip_unknown)
-        answers = Answers(loaded, taxa=head, index=near, limits=limits, within=within)
-        folder = None if images is None else Folder(os.fspath(images), answers)
-        shown = examples(folder.images if folder is not None else (), loaded.preprocess)
-        app = build_app(
-            answers, folder=folder, labels=written, examples=shown, local=local, root_path=root_path
+        similar = None if index is None else SimilarImages(index)
+        if similar is not None:
+            model = similar.model if model is None else model
+            transform = transform or similar.transform
+        loaded = load_model(
+            model,
+            pretrained=pretrained,
+            device=device,
+            batch_size=batch_size,
+            transform=transform,
+            reading=reading,
         )
-        if folder is not None:
-            threading.Thread(target=folder.embed, name="folder", daemon=True).start()
-        # Whoever follows the address at once waits for the server, and is not refused.
+        if similar is not None:
+            similar.check_model(loaded)
+        head = _taxa(loaded, taxa, temperature, selection, within, skip_unknown)
+        limits = Limits(file_mb=max_upload_mb, request_mb=10 * max_upload_mb, waiting=queue)
+        service = PhotoService(loaded, taxa=head, index=similar, limits=limits, within=within)
+        gallery = None if images is None else Gallery(os.fspath(images), service)
+        app = build_app(
+            service,
+            gallery=gallery,
+            labels=initial_labels,
+            examples=find_examples(() if gallery is None else gallery.images, loaded.preprocess),
+            local=local,
+            root_path=root_path,
+        )
+        if gallery is not None:
+            threading.Thread(target=gallery.embed, name="gallery", daemon=True).start()
+        # Connections from now on wait for the server instead of being refused.
         bound.listen()
         name = f"[{host}]" if ":" in host else host
         print(f"The page is at http://{name}:{bound.getsockname()[1]} until Ctrl-C.", file=sys.stderr)
         if not local:
             print(
-                f"warning: {host} is no loopback address: whoever reaches it can use the page",
+                f"warning: {host} is not a loopback address: everyone who reaches it can use the page",
                 file=sys.stderr,
             )
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
 
         class Server(uvicorn.Server):
             async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                # Open pages keep streams that never end by themselves, and uvicorn logs a traceback for each.
+                # Open pages have endless streams, and uvicorn would log a traceback for each.
                 app.end_streams()
                 await super().shutdown(sockets)
 
-        with _ends_quietly():
+        with _quiet_interrupt():
             Server(config).run(sockets=[bound])
 
 
@@ -147,16 +153,16 @@ def _taxa(
     within: str | None,
     skip_unknown: bool,
 ) -> PhotoTaxa | None:
-    """The chosen taxa of a file, or without one those of the model; None, and a warning, where it has none."""
+    """Open the taxa of a file or of the model, and restrict them; warn and return None if there are none."""
     from bioclip_jax.predict.taxa import read_temperature
 
-    from .answers import PhotoTaxa
+    from .service import PhotoTaxa
 
-    degrees = 1.0 if temperature is None else read_temperature(str(temperature), model.fingerprint)
+    value = 1.0 if temperature is None else read_temperature(str(temperature), model.fingerprint)
     try:
-        taxa = PhotoTaxa(model, path, temperature=degrees)
+        taxa = PhotoTaxa(model, path, temperature=value)
     except UserError as error:
-        # Who named taxa, or chose among them, does not want a page without.
+        # Options about taxa mean that they are wanted.
         if any(option is not None for option in (path, temperature, selection, within)):
             raise
         print(f"warning: the page can compare with labels only: {error}", file=sys.stderr)
@@ -166,16 +172,8 @@ def _taxa(
     return taxa
 
 
-def _index(directory: str | os.PathLike[str] | None) -> Near | None:
-    if directory is None:
-        return None
-    from .near import Near
-
-    return Near(directory)
-
-
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """Return True if only this machine can reach the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -183,8 +181,8 @@ def is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def _ends_quietly() -> Iterator[None]:
-    """Ctrl-C and SIGTERM, which uvicorn raises again when it has closed all, end the block, and no more."""
+def _quiet_interrupt() -> Iterator[None]:
+    """End the block quietly on Ctrl-C and SIGTERM, which uvicorn raises again after its shutdown."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
     try:
@@ -196,8 +194,8 @@ def _ends_quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket at the address. UserError where it is taken, or not of this machine."""
+def _bind(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind a socket. Raises UserError if the address is in use or not of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -212,8 +210,8 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _private_uploads() -> Iterator[None]:
-    """A folder for uploads that only this user can read, gone at the end; Gradio's own is shared by its users."""
+def _private_upload_folder() -> Iterator[None]:
+    """Let Gradio store uploads in a temporary folder that only this user can read."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     with tempfile.TemporaryDirectory(prefix="bioclip-jax-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder

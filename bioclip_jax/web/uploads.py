@@ -1,31 +1,85 @@
-"""Which files of this machine a visitor may name: those that came by an upload, and no others."""
+"""Files that visitors send: limits, names, and a guard against other files of this machine."""
 
 from __future__ import annotations
 
+import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from bioclip_jax.errors import UserError
 
-def uploaded(path: str) -> str:
-    """The path of a file in the folder of uploads. gr.Error for any other, and for one that is gone."""
-    real = Path(path).resolve()
-    if not real.is_relative_to(Path(get_upload_folder()).resolve()) or not real.is_file():
-        raise gr.Error("That file is not there any more. Please choose it again.", print_exception=False)
-    return str(real)
+_NAME_LENGTH = 80
 
 
-def only_uploads(page: gr.Blocks) -> None:
-    """From now on visitors cannot make the page copy other files, or fetch addresses.
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a request.
 
-    A page that is mounted and not launched by itself takes any path, and any block a file, whatever it is
-    for.
+    file_mb: megabytes of one file. files: files of one request, and photos of a page. request_mb: megabytes
+    of all files of a request. waiting: requests in the queue for the model. labels: number of labels, of at
+    most label_length characters each.
     """
 
-    async def moved(path: str | None) -> str:
+    file_mb: int = 20
+    files: int = 100
+    request_mb: int = 200
+    waiting: int = 16
+    labels: int = 100
+    label_length: int = 120
+
+
+class Upload:
+    """An uploaded file, read on demand. name: the sender's name for it, cleaned by clean_name."""
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self.name = clean_name(name)
+        self._file = file
+
+    def read(self, max_bytes: int) -> bytes:
+        """Read the content. Raises UserError if the file is empty or larger than `max_bytes`."""
+        size = self._file.seek(0, os.SEEK_END)
+        if size == 0:
+            raise UserError(f"{self.name} is empty (0 bytes); choose the file again")
+        if size > max_bytes:
+            raise UserError(
+                f"{self.name} has {size / 1e6:,.0f} MB; the limit is {max_bytes / 1e6:,.0f} MB per file"
+            )
+        self._file.seek(0)
+        return self._file.read()
+
+
+def clean_name(name: str) -> str:
+    """Last part of a path for display: without folders or control characters, and short."""
+    last = re.split(r"[/\\]", name)[-1]
+    # Bidirectional control characters could make photo<mark>gpj.exe look like photoexe.jpg.
+    shown = "".join(letter for letter in last if letter.isprintable()).strip() or "photo"
+    if len(shown) > _NAME_LENGTH:
+        shown = f"{shown[: _NAME_LENGTH - 12]}…{shown[-11:]}"
+    return shown
+
+
+def uploaded(path: str) -> str:
+    """Resolve the path of an uploaded file. Raises gr.Error if it is gone, or outside the upload folder."""
+    resolved = Path(path).resolve()
+    if not resolved.is_relative_to(Path(get_upload_folder()).resolve()) or not resolved.is_file():
+        raise gr.Error("That file is gone. Please choose it again.", print_exception=False)
+    return str(resolved)
+
+
+def allow_only_uploads(page: gr.Blocks) -> None:
+    """Keep visitors from making the page copy other files or fetch addresses.
+
+    A mounted page, unlike one that Gradio launches, accepts any path, for blocks of all kinds.
+    """
+
+    async def move(path: str | None) -> str:
         return uploaded(path or "")
 
     for block in page.blocks.values():
         block.move_resource_to_block_cache = lambda path: uploaded(path or "")
-        block.async_move_resource_to_block_cache = moved
+        block.async_move_resource_to_block_cache = move

@@ -1,4 +1,4 @@
-"""Contrast, focus and headings of a page, measured as the browser draws it."""
+"""Contrast, focus and headings of a page, as rendered by the browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import TimeoutError
 
-# Colors as the browser mixes them, [r, g, b] from 0 to 255, and WCAG 2's contrast of two.
+# Colors as the browser blends them, [r, g, b] from 0 to 255, and WCAG 2's contrast of two.
 _COLORS = """
 const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
 const rgba = (color) => {
@@ -17,7 +17,7 @@ const rgba = (color) => {
   const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
   return [r, g, b, a / 255];
 };
-const over = ([r, g, b, a], below) => [r, g, b].map((value, place) => a * value + (1 - a) * below[place]);
+const over = ([r, g, b, a], below) => [r, g, b].map((value, i) => a * value + (1 - a) * below[i]);
 const behind = (element) => {
   const layers = [];
   for (let at = element; at; at = at.parentElement) {
@@ -43,23 +43,26 @@ _LOW_CONTRAST = (
     "() => {"
     + _COLORS
     + """
-const found = [];
+const failures = [];
 const measure = (element, style, words) => {
   const size = parseFloat(style.fontSize);
   const box = element.getBoundingClientRect();
-  if (!words.trim() || size < 1 || !box.width || !element.checkVisibility({visibilityProperty: true})) return;
+  const visible = box.width && element.checkVisibility({visibilityProperty: true});
+  if (!words.trim() || size < 1 || !visible) return;
   let opacity = 1;
   for (let at = element; at; at = at.parentElement) opacity *= getComputedStyle(at).opacity;
   const [r, g, b, a] = rgba(style.color);
   const background = behind(element);
   const ratio = contrast(over([r, g, b, a * opacity], background), background);
   const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-  if (ratio < (large ? 3 : 4.5)) found.push(`${words.trim().slice(0, 40)}: ${ratio.toFixed(2)} (${style.color})`);
+  const text = words.trim().slice(0, 40);
+  if (ratio < (large ? 3 : 4.5)) failures.push(`${text}: ${ratio.toFixed(2)} (${style.color})`);
 };
 const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (texts.nextNode()) {
   const element = texts.currentNode.parentElement;
-  if (!element.closest("script, style, noscript")) measure(element, getComputedStyle(element), texts.currentNode.data);
+  if (element.closest("script, style, noscript")) continue;
+  measure(element, getComputedStyle(element), texts.currentNode.data);
 }
 for (const box of document.querySelectorAll("input, textarea")) {
   if (["range", "radio", "checkbox", "file"].includes(box.type)) continue;
@@ -70,7 +73,7 @@ for (const element of document.querySelectorAll("#bj-drop *")) {
   const style = getComputedStyle(element, "::after");
   if (style.content.startsWith('"')) measure(element, style, style.content);
 }
-return found;
+return failures;
 }"""
 )
 
@@ -89,20 +92,20 @@ return {name: `${element.tagName.toLowerCase()} ${name}`, type: element.type ?? 
 
 
 def low_contrast(page: Any) -> list[str]:
-    """Visible texts that stay below WCAG AA (4.5:1, and 3:1 for large ones), with their contrast."""
-    # Gradio fades what it is about to replace, in which no animation of the browser takes part.
+    """Visible texts below WCAG AA (4.5:1, or 3:1 for large text), with their contrast."""
+    # Gradio fades outdated results by script, not by an animation of the browser.
     with contextlib.suppress(TimeoutError):
         page.wait_for_function(f"() => ({_LOW_CONTRAST})().length === 0", timeout=5000)
     return page.evaluate(_LOW_CONTRAST)
 
 
 def focused(page: Any) -> dict[str, Any]:
-    """The element that has the focus: "name", "type", and "visible": it has an outline of at least 3:1."""
+    """Focused element: "name", "type", and "visible", True for an outline of at least 3:1."""
     return page.evaluate(_FOCUS)
 
 
 def skipped_headings(page: Any) -> list[str]:
-    """Headings that are more than one level below the one before."""
+    """Headings that skip a level."""
     headings = page.evaluate(
         "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].filter((one) => one.checkVisibility())"
         ".map((one) => [Number(one.tagName[1]), one.innerText])"

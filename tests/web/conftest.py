@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and a real browser."""
+"""Fixtures of the page: a real server in its own process, and a real browser."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _START_SECONDS = 240
-# A host of another name than this machine's.
-_NAMES = "--host-resolver-rules=MAP photos.example 127.0.0.1"
+# Resolve the proxy's public host.
+_HOST_RULES = "--host-resolver-rules=MAP photos.example 127.0.0.1"
 
 
 class Server(NamedTuple):
-    """url: where it answers. folder: what it serves. log: what it has written. process: it."""
+    """A running server. url: its address. folder: its model, taxa, index and images. log: its output."""
 
     url: str
     folder: Path
@@ -32,13 +32,15 @@ class Server(NamedTuple):
     process: psutil.Process
 
     def memory_mb(self) -> float:
+        """Resident memory of the process."""
         return self.process.memory_info().rss / 1e6
 
     def drawings(self) -> list[Path]:
+        """Images of the server's folder."""
         return sorted((self.folder / "drawings").glob("*.jpg"))
 
     def uploads(self) -> Path:
-        """The folder that Gradio puts uploads into."""
+        """Folder of temporary files, uploads included."""
         return Path(self.process.environ()["TMPDIR"])
 
 
@@ -58,16 +60,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(30)
-    assert not any(temporary.iterdir()), "uploads are left after the end"
+    assert not any(temporary.iterdir()), "uploads remain after the end"
 
 
 def _address(process: subprocess.Popen, log: Path) -> str:
-    """Waits until the server has said where it is."""
-    give_up = time.monotonic() + _START_SECONDS
-    while time.monotonic() < give_up:
-        said = re.search(r"http://\S+", log.read_text())
-        if said:
-            return said[0]
+    """Wait until the server prints its address."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if address := re.search(r"http://\S+", log.read_text()):
+            return address[0]
         if process.poll() is not None:
             break
         time.sleep(0.2)
@@ -76,25 +77,25 @@ def _address(process: subprocess.Popen, log: Path) -> str:
 
 @pytest.fixture(scope="session")
 def address() -> Callable[[subprocess.Popen, Path], str]:
-    """A function from a server's process and its log to the address that it has told."""
+    """Function from a server's process and its log to the printed address."""
     return _address
 
 
-# Of a module, because Playwright's event loop stays in the thread, and other files start one of their own.
+# Per module, because Playwright keeps an event loop in the thread, which other files' own loops exclude.
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
     if CHROMIUM is None:
-        pytest.skip("no chromium here: the page is not opened in a browser")
+        pytest.skip("chromium is not installed: the page is not opened in a browser")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", _NAMES])
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", _HOST_RULES])
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def artefacts(tmp_path: Path) -> Path:
-    """Where screenshots stay."""
+    """Folder of screenshots."""
     folder = Path(os.environ.get("BIOCLIP_JAX_ARTEFACTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -102,7 +103,7 @@ def artefacts(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile_files() -> dict[str, bytes]:
-    """Files that are no photos, by the names that they come under."""
+    """Files that are not photos, by name."""
     jpeg = io.BytesIO()
     Image.linear_gradient("L").resize((400, 300)).save(jpeg, "JPEG")
     return {
@@ -120,7 +121,7 @@ def hostile_files() -> dict[str, bytes]:
 
 
 def bomb(side: int) -> bytes:
-    """A PNG of a few kB that becomes side x side pixels."""
+    """Decompression bomb: a PNG of a few kB with side x side pixels."""
     file = io.BytesIO()
     Image.new("1", (side, side)).save(file, "PNG", compress_level=9)
     return file.getvalue()

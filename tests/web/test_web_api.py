@@ -1,4 +1,4 @@
-"""The HTTP API as programs use it, and as people misuse it."""
+"""HTTP API of a running server: results, errors, hostile requests, load."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def test_about(server):
 
 
 def test_predict_at_a_rank(server, drawing):
-    answer = post(server, "/api/predict?rank=family&k=3", drawing, drawing).json()
-    assert [result["file_name"] for result in answer["results"]] == [drawing[0]] * 2
-    first, again = (result["predictions"] for result in answer["results"])
+    response = post(server, "/api/predict?rank=family&k=3", drawing, drawing).json()
+    assert [result["file_name"] for result in response["results"]] == [drawing[0]] * 2
+    first, again = (result["predictions"] for result in response["results"])
     assert first == again and len(first) == 3
     assert list(first[0]) == [*RANKS[:5], "score"]
     assert 1 >= first[0]["score"] >= first[1]["score"] >= first[2]["score"] > 0
 
 
-def test_predict_backs_off(server, drawing):
+def test_predict_backs_off_to_wider_ranks(server, drawing):
     (result,) = post(server, "/api/predict?min_confidence=1", drawing).json()["results"]
     (row,) = result["predictions"]
     assert row["rank"] == "unknown" or row["score"] >= 1
@@ -59,7 +59,7 @@ def test_labels(server, drawing):
     assert abs(sum(row["score"] for row in rows) - 1) < 1e-5
 
 
-def test_an_image_of_the_index_is_most_similar_to_itself(server, drawing):
+def test_indexed_image_is_most_similar_to_itself(server, drawing):
     (result,) = post(server, "/api/similar?k=4", drawing).json()["results"]
     first = result["images"][0]
     assert first["path"].endswith(drawing[0]) and abs(first["score"] - 1) < 1e-4
@@ -78,7 +78,7 @@ def test_embed(server, drawing):
 
 
 @pytest.mark.parametrize(
-    ("path", "data", "says"),
+    ("path", "data", "message"),
     [
         ("/api/predict?rank=tribe", {}, "the ranks are kingdom"),
         ("/api/predict?k=0", {}, "k: "),
@@ -89,21 +89,21 @@ def test_embed(server, drawing):
         ("/api/labels", {"labels": "a" * 1000}, "has 1000 characters"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(server, drawing, path: str, data: dict, says: str):
-    answer = post(server, path, drawing, **data)
-    assert answer.status_code == 400 and says in answer.json()["error"]
+def test_invalid_requests_are_errors(server, drawing, path: str, data: dict, message: str):
+    response = post(server, path, drawing, **data)
+    assert response.status_code == 400 and message in response.json()["error"]
 
 
-def test_without_a_file(server):
-    answer = httpx.post(server.url + "/api/predict", data={"rank": "family"})
-    assert answer.status_code == 400 and "no file" in answer.json()["error"]
+def test_request_without_a_file(server):
+    response = httpx.post(server.url + "/api/predict", data={"rank": "family"})
+    assert response.status_code == 400 and "no file" in response.json()["error"]
 
 
-def test_hostile_files_are_told_and_memory_comes_back(server, drawing, hostile_files):
-    for content in hostile_files.values():  # whatever Pillow loads for a format stays loaded
+def test_hostile_files_are_rejected_and_memory_is_released(server, drawing, hostile_files):
+    for content in hostile_files.values():  # Pillow's modules for a format stay loaded
         post(server, "/api/embed", ("x", content))
     before = server.memory_mb()
-    says = {
+    messages = {
         "empty.jpg": "is empty",
         "drawing.svg": "is not an image",
         "drawing.jpg": "is not an image",
@@ -112,30 +112,30 @@ def test_hostile_files_are_told_and_memory_comes_back(server, drawing, hostile_f
         "half.jpg": "is damaged or cut off",
         "bomb.png": "has more than 89 million pixels",
         "smaller_bomb.png": "has more than 89 million pixels",
-        "large.jpg": "has 50 MB; at most 20 MB",
+        "large.jpg": "has 50 MB; the limit is 20 MB",
     }
     for name, content in hostile_files.items():
-        answer = post(server, "/api/predict", (name, content))
-        error = answer.json()["error"]
-        assert answer.status_code == 400 and says[name] in error and error.startswith(name), error
-    # A good photo among bad ones is answered all the same.
-    answer = post(
+        response = post(server, "/api/predict", (name, content))
+        error = response.json()["error"]
+        assert response.status_code == 400 and messages[name] in error and error.startswith(name), error
+    # A readable photo among others is still predicted.
+    response = post(
         server, "/api/predict", ("empty.jpg", b""), drawing, ("bomb.png", hostile_files["bomb.png"])
     ).json()
-    assert [result["file_name"] for result in answer["results"]] == [drawing[0]]
-    assert [row["file_name"] for row in answer["unreadable"]] == ["empty.jpg", "bomb.png"]
+    assert [result["file_name"] for result in response["results"]] == [drawing[0]]
+    assert [row["file_name"] for row in response["unreadable"]] == ["empty.jpg", "bomb.png"]
     assert server.memory_mb() < before + 25
 
 
 def test_too_many_files_and_too_large_requests(server):
     many = post(server, "/api/embed", *[("a.jpg", b"x")] * 101)
     assert many.status_code == 400 and "send at most 100" in many.json()["error"]
-    sent = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
-    sent.request("POST", "/api/embed", body=bytes(210_000_000))
-    answer = sent.getresponse()
-    assert answer.status == 413 and "at most 200 MB" in json.loads(answer.read())["error"]
-    unsaid = httpx.post(server.url + "/api/embed", content=iter([b"x"]))
-    assert unsaid.status_code == 411 and "Content-Length" in unsaid.json()["error"]
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
+    connection.request("POST", "/api/embed", body=bytes(210_000_000))
+    response = connection.getresponse()
+    assert response.status == 413 and "at most 200 MB" in json.loads(response.read())["error"]
+    without_length = httpx.post(server.url + "/api/embed", content=iter([b"x"]))
+    assert without_length.status_code == 411 and "Content-Length" in without_length.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_too_many_files_and_too_large_requests(server):
         ("a" * 300 + ".jpg", "….jpg"),
     ],
 )
-def test_names_are_only_names(server, drawing, name: str, shown: str):
+def test_file_names_are_cleaned_and_never_paths(server, drawing, name: str, shown: str):
     before = {path for path in server.folder.rglob("*") if "xla" not in str(path)}
     (result,) = post(server, "/api/embed", (name, drawing[1])).json()["results"]
     assert len(result["file_name"]) <= 80 and "/" not in result["file_name"].replace("</script>", "")
@@ -178,18 +178,18 @@ def test_names_are_only_names(server, drawing, name: str, shown: str):
         "/metadata.csv",
     ],
 )
-def test_no_file_of_the_server_is_reachable(server, path: str):
-    asked = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
-    asked.request("GET", path)
-    answer = asked.getresponse()
-    body = answer.read()
-    assert answer.status in (400, 403, 404), (answer.status, body[:200])
+def test_files_of_the_server_are_unreachable(server, path: str):
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body = response.read()
+    assert response.status in (400, 403, 404), (response.status, body[:200])
     assert b"root:" not in body and b"Traceback" not in body
 
 
 @pytest.mark.parametrize("more", [{}, {"is_stream": True}, {"url": "http://127.0.0.1:9/x"}])
 @pytest.mark.parametrize("path", ["/etc/passwd", "http://127.0.0.1:9/x", "{drawing}"])
-def test_the_page_reads_no_file_that_was_not_uploaded(server, path: str, more: dict):
+def test_page_reads_only_uploaded_files(server, path: str, more: dict):
     config = httpx.get(server.url + "/config").json()
     (upload,) = [fn for fn in config["dependencies"] if any(event == "upload" for _, event in fn["targets"])]
     path = path.format(drawing=server.drawings()[0])
@@ -199,61 +199,65 @@ def test_the_page_reads_no_file_that_was_not_uploaded(server, path: str, more: d
     with httpx.stream(
         "GET", server.url + "/gradio_api/queue/data?session_hash=stranger", timeout=60
     ) as events:
-        told = next(line for line in events.iter_lines() if "process_completed" in line)
-    assert json.loads(told.removeprefix("data:"))["success"] is False
-    assert "not there any more" in told, told
+        event = next(line for line in events.iter_lines() if "process_completed" in line)
+    assert json.loads(event.removeprefix("data:"))["success"] is False
+    assert "That file is gone" in event, event
 
 
-def test_a_page_elsewhere_cannot_name_this_machine_its_own(server):
-    answer = httpx.get(server.url + "/api", headers={"Host": "evil.example"})
-    assert answer.status_code == 403 and "localhost only" in answer.json()["error"]
+def test_dns_rebinding_is_rejected(server):
+    response = httpx.get(server.url + "/api", headers={"Host": "evil.example"})
+    assert response.status_code == 403 and "localhost only" in response.json()["error"]
 
 
-def test_the_page_knows_the_path_that_a_proxy_has_stripped(server):
-    told = {"X-Forwarded-Prefix": "/bio", "X-Forwarded-Host": "example.org", "X-Forwarded-Proto": "https"}
-    assert httpx.get(server.url + "/config", headers=told).json()["root"] == "https://example.org/bio"
-    assert '<base href="/bio/" />' in httpx.get(server.url + "/", headers=told).text
+def test_page_uses_the_prefix_of_a_proxy(server):
+    forwarded = {
+        "X-Forwarded-Prefix": "/bio",
+        "X-Forwarded-Host": "example.org",
+        "X-Forwarded-Proto": "https",
+    }
+    assert httpx.get(server.url + "/config", headers=forwarded).json()["root"] == "https://example.org/bio"
+    assert '<base href="/bio/" />' in httpx.get(server.url + "/", headers=forwarded).text
     plain = httpx.get(server.url + "/")
     assert plain.status_code == 200 and '<base href="./" />' in plain.text
 
 
 def test_many_clients_at_once(server, drawing):
-    """200 requests of 20 clients: each is answered or told that the server is busy, and memory comes back."""
+    """200 requests of 20 clients succeed or fail as busy, and memory is released."""
     names = [path.name for path in server.drawings()[:10]]
     contents = {path.name: path.read_bytes() for path in server.drawings()[:10]}
     begin = threading.Barrier(20)
 
     def ten_requests(client: int) -> list[tuple[str, httpx.Response]]:
         begin.wait()
-        answers = []
+        responses = []
         with httpx.Client(timeout=120) as session:
             for number in range(10):
                 name = names[(client + number) % 10]
                 parts = {"file": (name, contents[name])}
-                answers.append((name, session.post(server.url + "/api/similar?k=1", files=parts)))
-        return answers
+                responses.append((name, session.post(server.url + "/api/similar?k=1", files=parts)))
+        return responses
 
     def all_clients() -> list[tuple[str, httpx.Response]]:
         with ThreadPoolExecutor(20) as pool:
-            return [answer for answers in pool.map(ten_requests, range(20)) for answer in answers]
+            return [response for each in pool.map(ten_requests, range(20)) for response in each]
 
     all_clients()
     gc.collect()
     before = server.memory_mb()
-    answers = all_clients()
-    statuses = Counter(answer.status_code for _, answer in answers)
-    assert len(answers) == 200 and set(statuses) <= {200, 503}, statuses
+    responses = all_clients()
+    statuses = Counter(response.status_code for _, response in responses)
+    assert len(responses) == 200 and set(statuses) <= {200, 503}, statuses
     assert statuses[200] >= 100
-    for name, answer in answers:
-        if answer.status_code == 503:
-            assert "try again" in answer.json()["error"] and int(answer.headers["retry-after"]) > 0
+    for name, response in responses:
+        if response.status_code == 503:
+            assert "try again" in response.json()["error"] and int(response.headers["retry-after"]) > 0
         else:
-            # Nobody gets the answer of another.
-            (image,) = answer.json()["results"][0]["images"]
+            # Responses must not be mixed up among clients.
+            (image,) = response.json()["results"][0]["images"]
             assert image["path"].endswith(name)
     assert server.memory_mb() < before + 12
     assert httpx.get(server.url + "/api").status_code == 200
 
 
-def test_the_log_holds_no_traceback(server):
+def test_log_has_no_traceback(server):
     assert not re.search("Traceback|BLOCKED", server.log.read_text())

@@ -19,7 +19,7 @@ _PATIENCE_MS = 60_000
 
 
 class Visit:
-    """A visitor with a browser of their own, who is told of everything that goes wrong in it."""
+    """A visitor's browser context. elsewhere: requests to other hosts. problems: errors in the browser."""
 
     def __init__(self, context, url: str, watched: bool) -> None:
         self.elsewhere: list[str] = []
@@ -28,29 +28,29 @@ class Visit:
         self.page = context.new_page()
         self.page.set_default_timeout(_PATIENCE_MS)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", lambda said: self._said(said.type, said.text))
-        self.page.on("response", lambda answer: self._answered(answer.status, answer.url))
+        self.page.on("console", lambda message: self._on_console(message.type, message.text))
+        self.page.on("response", lambda response: self._on_response(response.status, response.url))
 
-        def only_here(route) -> None:
+        def same_origin(route) -> None:
             if route.request.url.startswith((url, "data:", "blob:")):
                 route.continue_()
             else:
                 self.elsewhere.append(route.request.url)
                 route.abort()
 
-        # Chromium cannot hand a body of hundreds of megabytes to who watches its requests.
+        # Chromium cannot pass bodies of hundreds of megabytes through a route.
         if watched:
-            context.route("**/*", only_here)
+            context.route("**/*", same_origin)
         self.page.goto(url)
         self.page.locator("#bj-drop input[type=file]").wait_for(state="attached")
 
-    def _said(self, kind: str, text: str) -> None:
-        # Of answers, which _answered sees with their addresses, a console tells less.
+    def _on_console(self, kind: str, text: str) -> None:
+        # _on_response sees failed responses, with their URLs.
         if kind == "error" and text != "Response" and not text.startswith("Failed to load resource"):
             self.problems.append(text)
 
-    def _answered(self, status: int, url: str) -> None:
-        # Gradio asks how far an upload is even when it is over, and then there is nothing.
+    def _on_response(self, status: int, url: str) -> None:
+        # Gradio requests the progress of finished uploads too.
         if status >= 400 and "/upload_progress" not in url:
             self.problems.append(f"{status} {url}")
 
@@ -58,7 +58,7 @@ class Visit:
         self.page.locator("#bj-drop input[type=file]").set_input_files(list(files))
 
     def failed_upload(self) -> str:
-        """The message in the box for photos about an upload that did not go through."""
+        """Return the message about a failed upload in the box for photos."""
         self.see("#bj-drop .error")
         return self.page.evaluate(
             "getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content"
@@ -68,13 +68,13 @@ class Visit:
         self.page.get_by_role("tab", name=name).click()
 
     def see(self, selector: str):
-        """The first of what the selector finds, once it is visible."""
-        found = self.page.locator(selector)
-        found.first.wait_for()
-        return found
+        """Locator of the selector, once its first element is visible."""
+        locator = self.page.locator(selector)
+        locator.first.wait_for()
+        return locator
 
     def fits(self) -> bool:
-        """Nothing sticks out at the side, and every picture is there."""
+        """Return True if nothing overflows sideways and every picture is loaded."""
         pictures = "[...document.images].every((image) => !image.complete || image.naturalWidth > 0)"
         width = self.page.viewport_size["width"]
         return self.page.evaluate("document.documentElement.scrollWidth") == width and self.page.evaluate(
@@ -91,7 +91,7 @@ def visiting(
     try:
         visit = Visit(context, server.url, watched)
         yield visit
-        assert not visit.elsewhere, f"the page asked other machines: {visit.elsewhere}"
+        assert not visit.elsewhere, f"requests to other hosts: {visit.elsewhere}"
         assert not visit.problems, visit.problems
     finally:
         context.close()
@@ -99,14 +99,14 @@ def visiting(
 
 @pytest.mark.parametrize(("width", "scheme"), WIDTHS)
 def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str):
-    """Photos are dropped, and looked at in every tab."""
+    """Drop photos and use every tab."""
     drawings = server.drawings()
     with visiting(browser, server, width, scheme) as visit:
         page = visit.page
 
         def keep(name: str) -> None:
             assert visit.fits(), name
-            # Colors fade from one to another when something is chosen.
+            # Wait for transitions of colors.
             page.wait_for_function("document.getAnimations().every((one) => one.playState != 'running')")
             assert not low_contrast(page), name
             assert not skipped_headings(page), name
@@ -123,7 +123,7 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
             == "0px"
         )
         keep("empty")
-        # Labels came with the server: the tab does not say that there are none.
+        # The server has initial labels, so the tab lacks only photos.
         visit.tab("Labels")
         page.get_by_text("No photos yet").filter(visible=True).wait_for()
         visit.tab("Identify")
@@ -140,11 +140,11 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
             "species",
         ]
         assert cards.first.locator(".bj-bars li").count() == 5
-        # In the order in which they came.
+        # In the order of upload.
         names = [path.name for path in drawings[:3]]
         assert cards.locator(".bj-file").all_inner_texts() == names
         assert visit.see(".bj-strip img").evaluate_all("(all) => all.map((one) => one.alt)") == names
-        # What is in it, and how confident that is, is read without scrolling.
+        # Prediction and confidence are visible without scrolling.
         headline = cards.first.locator(".bj-headline").bounding_box()
         assert headline["y"] + headline["height"] < page.viewport_size["height"]
         column = page.get_by_role("columnheader", name="Confidence").bounding_box()
@@ -157,7 +157,7 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
         assert [row["file_name"] for row in rows] == names
 
         visit.tab("Labels")
-        # Compared as they came with the server, until others are written.
+        # The server's initial labels, until the visitor writes others.
         assert visit.see(".bj-label-card").first.locator("li").count() == 2
         page.get_by_label("Names to choose from").fill("fish\nflower <b>\nbird")
         page.get_by_role("button", name="Compare").click()
@@ -170,7 +170,7 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
         figures = visit.see(".bj-similar figure")
         assert drawings[0].name in figures.first.inner_text()
         assert "similarity 1.000" in figures.nth(1).inner_text() and "›" in figures.nth(1).inner_text()
-        # A long name ends before the arrow of its box.
+        # A long name must not overlap the arrow of its box.
         overlap = (
             "(box) => box.getBoundingClientRect().right - parseFloat(getComputedStyle(box).paddingRight) > "
             + ("box.parentElement.querySelector('svg').getBoundingClientRect().left")
@@ -178,16 +178,16 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
         assert not page.get_by_role("combobox", name="Photo").evaluate(overlap)
         keep("similar")
         within = page.get_by_label("Only within")
-        # The suggestion is a name that the index holds, and leaving the box is enough.
+        # The suggested taxon is in the index, and leaving the box applies it.
         suggestion = within.get_attribute("placeholder").removeprefix("any taxon, such as ")
         within.fill(suggestion)
         within.blur()
         page.wait_for_function(
-            "(name) => { const found = [...document.querySelectorAll('.bj-similar figure:not(.bj-query)')];"
-            "return found.length && found.every((figure) => figure.innerText.includes(name)) }",
+            "(name) => { const figures = [...document.querySelectorAll('.bj-similar figure:not(.bj-query)')];"
+            "return figures.length && figures.every((figure) => figure.innerText.includes(name)) }",
             arg=suggestion,
         )
-        # An error takes the place of older results, and is one sentence.
+        # An error replaces older results, and is one sentence.
         within.fill("Mamalia")
         within.press("Enter")
         problem = visit.see(".bj-failed").inner_text()
@@ -213,13 +213,13 @@ def test_a_whole_visit(browser, server, artefacts: Path, width: int, scheme: str
         page.get_by_label("t-SNE").check()
         keep("own-map")
 
-        page.get_by_text("Ask from a program").click()
+        page.get_by_text("Use from a program").click()
         page.wait_for_function(f"document.querySelector('.bj-address').textContent == '{server.url}'")
         page.get_by_role("button", name="Clear all").click()
         page.wait_for_function("document.querySelectorAll('.bj-strip').length == 0")
 
 
-def test_files_that_are_no_photos(browser, server, artefacts: Path, hostile_files, tmp_path: Path):
+def test_files_that_are_not_photos(browser, server, artefacts: Path, hostile_files, tmp_path: Path):
     for name, content in hostile_files.items():
         (tmp_path / name).write_bytes(content)
     evil = tmp_path / "<img src=x onerror=alert(1)>.jpg"
@@ -227,22 +227,22 @@ def test_files_that_are_no_photos(browser, server, artefacts: Path, hostile_file
     with visiting(browser, server) as visit:
         small = [tmp_path / name for name, content in hostile_files.items() if len(content) < 20_000_000]
         visit.drop(*small, evil, server.drawings()[0])
-        told = visit.see(".bj-told").inner_text()
+        notices = visit.see(".bj-notice").inner_text()
         for name in (
             "empty.jpg is empty",
             "drawing.svg is not an image",
             "bomb.png has more than 89 million pixels",
         ):
-            assert name in told, told
-        assert "Skipped 9 files" in told and "Traceback" not in told
+            assert name in notices, notices
+        assert "Skipped 9 files" in notices and "Traceback" not in notices
         assert visit.see(".bj-photo").count() == 1
         visit.page.screenshot(path=artefacts / "bad-files.png", full_page=True)
         visit.drop(tmp_path / "large.jpg")
-        visit.page.get_by_text("large.jpg has 50 MB; at most 20 MB a file are taken").wait_for()
+        visit.page.get_by_text("large.jpg has 50 MB; the limit is 20 MB per file").wait_for()
         visit.page.screenshot(path=artefacts / "large-file.png")
 
 
-def test_more_than_is_taken_at_once(browser, server, artefacts: Path, tmp_path: Path):
+def test_request_above_the_size_limit(browser, server, artefacts: Path, tmp_path: Path):
     huge = tmp_path / "huge.jpg"
     with open(huge, "wb") as file:
         file.truncate(201_000_000)
@@ -252,17 +252,15 @@ def test_more_than_is_taken_at_once(browser, server, artefacts: Path, tmp_path: 
         visit.page.screenshot(path=artefacts / "huge-file.png", animations="disabled")
         visit.drop(server.drawings()[1])
         assert visit.see(".bj-photo").count() == 1
-        (refused,) = visit.problems
-        assert refused.startswith(f"413 {server.url}/gradio_api/upload?")
+        (rejected,) = visit.problems
+        assert rejected.startswith(f"413 {server.url}/gradio_api/upload?")
         visit.problems.clear()
 
 
-def test_a_table_that_comes_along_colours_the_map(browser, server, tmp_path: Path):
+def test_table_adds_columns_to_the_map(browser, server, tmp_path: Path):
     photos = server.drawings()[:6]
     table = tmp_path / "sites.csv"
-    lines = [
-        f"some/folder/{path.name},{'north' if place < 3 else 'south'}" for place, path in enumerate(photos)
-    ]
+    lines = [f"some/folder/{path.name},{'north' if i < 3 else 'south'}" for i, path in enumerate(photos)]
     table.write_text("\n".join(["filepath,site", *lines]))
     with visiting(browser, server) as visit:
         visit.drop(*photos, table)
@@ -276,8 +274,8 @@ def test_a_table_that_comes_along_colours_the_map(browser, server, tmp_path: Pat
         assert visit.see(".bj-legend li").count() == 2
 
 
-def test_by_keyboard(browser, server):
-    """Everything can be reached, the focus is seen, and the slider's value is the prediction's."""
+def test_keyboard_navigation(browser, server):
+    """Every control is reachable with a visible focus, and the slider sets the minimum confidence."""
     with visiting(browser, server) as visit:
         page = visit.page
         visit.drop(server.drawings()[0])
@@ -286,17 +284,17 @@ def test_by_keyboard(browser, server):
         while not reached or reached[-1]["type"] != "range":
             page.keyboard.press("Tab")
             reached.append(focused(page))
-            assert len(reached) < 40, f"the slider is not reached: {reached}"
-        assert not [one["name"] for one in reached if not one["visible"]], "no focus is seen on these"
+            assert len(reached) < 40, f"the slider is unreachable: {reached}"
+        assert not [one["name"] for one in reached if not one["visible"]], "controls without a visible focus"
         chips = "[...document.querySelectorAll('.bj-chip')].map((chip) => chip.textContent).join()"
         page.keyboard.press("Home")
         page.wait_for_function(f"{chips} == 'species'")
         page.keyboard.press("End")
-        # At 99 % it is a wider rank or none.
+        # At 99 % the prediction has a wider rank or none.
         page.wait_for_function(f"{chips} != 'species'")
         page.keyboard.press("Home")
         page.wait_for_function(f"{chips} == 'species'")
-        number = page.get_by_label("number input for Confidence")
+        number = page.get_by_label("number input for Minimum confidence")
         number.fill("99")
         number.press("Tab")
         page.wait_for_function(f"{chips} != 'species'")
@@ -306,23 +304,23 @@ def test_by_keyboard(browser, server):
         page.wait_for_function("document.querySelectorAll('.bj-similar figure:not(.bj-query)').length == 1")
 
 
-def test_a_reload_and_an_upload_to_a_server_that_is_gone(browser, server):
+def test_reload_warning_and_upload_without_a_server(browser, server):
     with visiting(browser, server, watched=False) as visit:
         visit.drop(server.drawings()[0])
         visit.see(".bj-photo")
-        with visit.page.expect_event("dialog") as asked:
-            visit.page.once("dialog", lambda dialog: dialog.dismiss())
+        with visit.page.expect_event("dialog") as dialog:
+            visit.page.once("dialog", lambda event: event.dismiss())
             visit.page.evaluate("setTimeout(() => location.reload())")
-        assert asked.value.type == "beforeunload"
-        assert visit.page.locator(".bj-photo").count() == 1, "the photos are gone without a word"
+        assert dialog.value.type == "beforeunload"
+        assert visit.page.locator(".bj-photo").count() == 1, "the photos are lost without a warning"
         visit.context.set_offline(True)
         visit.drop(server.drawings()[1])
         assert "does not answer" in visit.failed_upload()
         visit.problems.clear()
 
 
-def test_two_visitors_at_once_see_their_own_photos_only(browser, server, artefacts: Path):
-    first, second = server.drawings()[5], server.drawings()[7]  # neither of them is an example
+def test_visitors_see_only_their_own_photos(browser, server, artefacts: Path):
+    first, second = server.drawings()[5], server.drawings()[7]  # not among the examples
     with visiting(browser, server) as one, visiting(browser, server, 390, "dark") as other:
         one.drop(first)
         other.drop(second)
@@ -339,7 +337,7 @@ def test_two_visitors_at_once_see_their_own_photos_only(browser, server, artefac
         assert "No photos yet" in third.see(".bj-empty").first.inner_text()
 
 
-def test_nothing_was_asked_of_other_machines(server):
-    """The server's own attempts are refused and told in its log."""
+def test_server_makes_no_requests(server):
+    """web_server.py blocks and logs attempts to connect."""
     log = server.log.read_text()
     assert "BLOCKED" not in log and "Traceback" not in log, log

@@ -1,9 +1,9 @@
-"""A server in a process of its own: a small model with fresh weights, a few taxa, an index, and no network.
+"""Server of a small model with random weights, a few taxa and an index, without network.
 
     python web_server.py FOLDER
 
-Makes all of it in FOLDER, then serves it at a free port. An attempt to reach another machine is told on
-standard error and fails.
+Creates its files in FOLDER, then serves them at a free port. Attempts to reach other machines fail and are
+logged as BLOCKED on standard error.
 """
 
 import csv
@@ -24,7 +24,7 @@ from bioclip_jax.predict import load_model
 from bioclip_jax.predict.search import build_index
 from bioclip_jax.predict.taxa import build_taxa
 from bioclip_jax.text import RANKS
-from bioclip_jax.web.serve import serve_page
+from bioclip_jax.web import serve_page
 
 
 def forbid_other_machines() -> None:
@@ -41,18 +41,18 @@ def forbid_other_machines() -> None:
         return connect(self, address)
 
     socket.socket.connect = guarded
-    found = socket.getaddrinfo
+    resolve = socket.getaddrinfo
 
-    def looked_up(host, *arguments, **more):
+    def guarded_resolve(host, *arguments, **more):
         if host not in (None, "127.0.0.1", "::1", "localhost", b"localhost"):
             print(f"BLOCKED name {host}", file=sys.stderr, flush=True)
             raise OSError("no network in this test")
-        return found(host, *arguments, **more)
+        return resolve(host, *arguments, **more)
 
-    socket.getaddrinfo = looked_up
+    socket.getaddrinfo = guarded_resolve
 
 
-def make_all(folder: Path) -> None:
+def create_files(folder: Path) -> None:
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=2))
     params["logit_scale"] = np.float32(math.log(30))
@@ -78,8 +78,13 @@ def make_all(folder: Path) -> None:
 
 if __name__ == "__main__":
     forbid_other_machines()
-    at = Path(sys.argv[1])
-    make_all(at)
+    folder = Path(sys.argv[1])
+    create_files(folder)
     serve_page(
-        at / "small", index=at / "index", images=at / "drawings", labels="bird,flower", port=0, queue=16
+        folder / "small",
+        index=folder / "index",
+        images=folder / "drawings",
+        labels="bird,flower",
+        port=0,
+        queue=16,
     )

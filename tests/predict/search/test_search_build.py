@@ -26,7 +26,7 @@ from bioclip_jax.predict.search.build import _locked, build_index, delete_images
 from bioclip_jax.predict.search.query import search_index
 from bioclip_jax.predict.search.table import ImageIndex
 from bioclip_jax.predict.search.writer import IndexWriter, make_rows
-from bioclip_jax.web.near import Near
+from bioclip_jax.web.service import SimilarImages
 
 
 def paths(rows):
@@ -36,9 +36,9 @@ def paths(rows):
 def test_model_is_the_given_one_or_the_builder(built, model_directory, tmp_path):
     index = ImageIndex(built)
     assert index.model_for() == str(model_directory) and index.model_for("another") == "another"
-    assert Near(built).model == str(model_directory), "the page uses another rule"
+    assert SimilarImages(built).model == str(model_directory), "the page uses another rule"
     bare = ImageIndex.create(tmp_path / "bare", 4, fingerprint="f", model=None, source="hf-hub:some/model")
-    for act in (bare.model_for, lambda: Near(tmp_path / "bare").model):
+    for act in (bare.model_for, lambda: SimilarImages(tmp_path / "bare").model):
         with pytest.raises(UserError, match="hf-hub:some/model.*--model"):
             act()
 

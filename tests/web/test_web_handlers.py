@@ -1,4 +1,4 @@
-"""Views of a visit, without a server: a small model, and a page that holds three photos."""
+"""Event handlers without a server: a small model, and a page of at most three photos."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from bioclip_jax import load_model
 from bioclip_jax.predict import Rank
 from bioclip_jax.predict.classifiers import Explained, RankAnswer
 from bioclip_jax.predict.taxa import build_taxa
-from bioclip_jax.web import cards, visits
-from bioclip_jax.web.answers import Answers, PhotoTaxa
-from bioclip_jax.web.examples import Example, examples
-from bioclip_jax.web.limits import Limits
+from bioclip_jax.web import cards, handlers
+from bioclip_jax.web.gallery import Example, find_examples
+from bioclip_jax.web.handlers import Handlers
 from bioclip_jax.web.photos import Photo
-from bioclip_jax.web.visits import Visits
+from bioclip_jax.web.service import PhotoService, PhotoTaxa
+from bioclip_jax.web.uploads import Limits
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+def service(tmp_path_factory: pytest.TempPathFactory) -> PhotoService:
     import jax
 
     from bioclip_jax.convert import ModelBundle, write_model_directory
     from bioclip_jax.models import get_config, init_params
     from bioclip_jax.pipeline.images import Preprocess
 
-    folder = tmp_path_factory.mktemp("visits")
+    folder = tmp_path_factory.mktemp("handlers")
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=2))
     bundle = ModelBundle(config, params, Preprocess(config.vision.image_size), "ViT-Test-16", "a test")
@@ -38,57 +38,61 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     table = folder / "names.csv"
     table.write_text("family,genus,species\nThraupidae,Geospiza,fortis\nThraupidae,Certhidea,olivacea\n")
     build_taxa(str(table), model, folder / "taxa.safetensors", templates=("a photo of {}.",))
-    return Answers(
+    return PhotoService(
         model, taxa=PhotoTaxa(model, folder / "taxa.safetensors"), limits=Limits(files=3, labels=4)
     )
 
 
 @pytest.fixture
-def visit(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Visits:
-    # Which files may be named is another test's.
-    monkeypatch.setattr(visits, "uploaded", lambda path: path)
-    return Visits(answers, None, [])
+def visit(service: PhotoService, monkeypatch: pytest.MonkeyPatch) -> Handlers:
+    # Other tests check the paths of uploads.
+    monkeypatch.setattr(handlers, "uploaded", lambda path: path)
+    return Handlers(service, None, [])
 
 
 @pytest.fixture
 def files(tmp_path: Path):
-    def made(*names: str) -> list[dict[str, str]]:
+    def create(*names: str) -> list[dict[str, str]]:
         for number, name in enumerate(names):
             if name.endswith(".jpg"):
                 Image.new("RGB", (40, 40), (40 * number, 90, 200)).save(tmp_path / name)
         return [{"path": str(tmp_path / name), "orig_name": name} for name in names]
 
-    return made
+    return create
 
 
-def test_photos_keep_their_order_and_the_newest_come_first(visit, files):
-    photos, told = visit.add(files("b.jpg", "a.jpg"), [])
-    assert [photo.name for photo in photos] == ["b.jpg", "a.jpg"] and told == ""
+def test_newest_photos_come_first_in_their_order(visit, files):
+    photos, notices = visit.add(files("b.jpg", "a.jpg"), [])
+    assert [photo.name for photo in photos] == ["b.jpg", "a.jpg"] and notices == ""
     photos, _ = visit.add(files("c.jpg"), photos)
     assert [photo.name for photo in photos] == ["c.jpg", "b.jpg", "a.jpg"]
     shown = [part.split('"')[0] for part in visit.strip(photos).split('alt="')[1:]]
     assert shown == ["c.jpg", "b.jpg", "a.jpg"]
 
 
-def test_files_that_the_page_has_no_room_for_are_no_bad_files(visit, files, tmp_path):
-    photos, told = visit.add(files("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"), [])
-    assert len(photos) == 3 and "2 photos were not added, because the page holds at most 3" in told
-    assert "Skipped" not in told
+def test_photos_beyond_the_limit_are_not_reported_as_skipped(visit, files, tmp_path):
+    photos, notices = visit.add(files("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"), [])
+    assert len(photos) == 3 and "2 photos were not added, because the page holds at most 3" in notices
+    assert "Skipped" not in notices
     (tmp_path / "empty.txt").touch()
-    photos, told = visit.add(files("empty.txt", "f.jpg"), photos[:2])
-    assert "Skipped 1 file:" in told and "empty.txt is empty" in told and "1 photo was not added" in told
+    photos, notices = visit.add(files("empty.txt", "f.jpg"), photos[:2])
+    assert (
+        "Skipped 1 file:" in notices
+        and "empty.txt is empty" in notices
+        and "1 photo was not added" in notices
+    )
 
 
-def test_a_table_of_other_photos_is_told(visit, files, tmp_path):
+def test_table_without_names_of_the_photos_is_reported(visit, files, tmp_path):
     (tmp_path / "sites.csv").write_text("filepath,site\nelsewhere.jpg,north\n")
-    photos, told = visit.add(files("a.jpg", "sites.csv"), [])
-    assert len(photos) == 1 and "names none of the photos" in told
+    photos, notices = visit.add(files("a.jpg", "sites.csv"), [])
+    assert len(photos) == 1 and "names none of the photos" in notices
     (tmp_path / "sites.csv").write_text("filepath,site\na.jpg,north\n")
-    photos, told = visit.add(files("sites.csv"), photos)
-    assert photos[0].about["site"] == "north" and told == ""
+    photos, notices = visit.add(files("sites.csv"), photos)
+    assert photos[0].metadata["site"] == "north" and notices == ""
 
 
-def test_errors_take_the_place_of_older_results(visit, files, capsys):
+def test_errors_replace_older_results(visit, files, capsys):
     photos, _ = visit.add(files("a.jpg"), [])
     assert "bj-label-card" in visit.labels(photos, "a\nb")
     problem = visit.labels(photos, "a\nb\nc\nd\ne")
@@ -99,8 +103,8 @@ def test_errors_take_the_place_of_older_results(visit, files, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_the_ladder_is_one_lineage_and_says_where_the_best_species_is(answers):
-    names = answers.taxa.names
+def test_lineage_is_consistent_and_names_the_best_species_elsewhere(service):
+    names = service.taxa.names
     rows = {names.row(row)["species"]: row for row in range(len(names))}
     finch, warbler = rows["Geospiza fortis"], rows["Certhidea olivacea"]
 
@@ -123,22 +127,22 @@ def test_the_ladder_is_one_lineage_and_says_where_the_best_species_is(answers):
         "a.jpg", species, ranks, lineages, {"name": "", "rank": "", "score": 1.0, "children": []}
     )
     photo = Photo("a.jpg", b"", np.ones(2, np.float32), explained)
-    page = cards.identified([photo], answers.taxa, 0.5)
+    page = cards.identified([photo], service.taxa, 0.5)
     ladder = page.split("bj-ladder")[1].split("</ol>")[0]
     assert "Geospiza fortis" in ladder and "Certhidea" not in ladder
     note = page.split("</ol>")[1].split("</p>")[0]
     assert "Certhidea olivacea" in note and "is in another genus" in note
     assert (
         "Geospiza"
-        not in cards.identified([photo], answers.taxa, 0.35).split("bj-ladder")[1].split("</ol>")[0]
+        not in cards.identified([photo], service.taxa, 0.35).split("bj-ladder")[1].split("</ol>")[0]
     )
-    row = cards.prediction_row(photo, answers.taxa, 1.1)
+    row = cards.prediction_row(photo, service.taxa, 1.1)
     assert row["rank"] == row["prediction"] == row["species"] == "unknown"
     assert row["score"] == 0.4 and row["best_species"] == "Certhidea olivacea"
-    assert "No rank reaches 110 % confidence" in cards.identified([photo], answers.taxa, 1.1)
+    assert "No rank reaches 110 % confidence" in cards.identified([photo], service.taxa, 1.1)
 
 
-def test_labels_that_come_with_the_server_are_compared(visit, files):
+def test_labels_without_photos_or_names(visit, files):
     photos, _ = visit.add(files("a.jpg"), [])
     assert "Nothing compared yet" in visit.labels(photos, " ")
     assert "No photos yet" in visit.labels([], "a\nb")
@@ -159,44 +163,49 @@ class Readable:
         return self._content
 
 
-def test_examples_are_readable(answers, tmp_path, capsys):
+def test_unreadable_examples_are_skipped(service, tmp_path, capsys):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")
     good = (tmp_path / "a.jpg").read_bytes()
     images = [
         Unreadable(),
-        *(Readable(f"{place}.jpg", good if place % 2 else b"no picture") for place in range(20)),
+        *(Readable(f"{i}.jpg", good if i % 2 else b"no picture") for i in range(20)),
     ]
-    found = examples(images, answers.model.preprocess)
-    assert len(found) == 6 and all(isinstance(one, Example) and one.content == good for one in found)
-    assert "no example of unreadable images: gone.jpg" in capsys.readouterr().err
-    assert examples([Unreadable()] * 8, answers.model.preprocess) == []
+    examples = find_examples(images, service.model.preprocess)
+    assert len(examples) == 6 and all(isinstance(one, Example) and one.content == good for one in examples)
+    assert "skipped unreadable images as examples: gone.jpg" in capsys.readouterr().err
+    assert find_examples([Unreadable()] * 8, service.model.preprocess) == []
 
 
-def test_options_for_taxa_need_taxa(answers, capsys):
+def test_drawings_are_examples_of_a_server_without_images(service):
+    examples = find_examples((), service.model.preprocess)
+    assert len({example.content for example in examples}) == 6 and examples[0].name == "pennant coralfish.jpg"
+
+
+def test_options_of_taxa_need_taxa(service, capsys):
     from bioclip_jax.errors import UserError
     from bioclip_jax.web.serve import _taxa
 
     # The taxa are in a file elsewhere, and the model's own directory has none.
-    assert _taxa(answers.model, None, None, None, None, False) is None
+    assert _taxa(service.model, None, None, None, None, False) is None
     assert "labels only" in capsys.readouterr().err
     for options in ((2.0, None, None), (None, (Rank.GENUS, ["Geospiza"]), None), (None, None, "Thraupidae")):
         with pytest.raises(UserError, match="has no taxa to choose from"):
-            _taxa(answers.model, None, *options, False)
+            _taxa(service.model, None, *options, False)
 
 
-def test_the_model_of_an_index(answers, tmp_path):
+def test_model_of_an_index(service, tmp_path):
     pytest.importorskip("lancedb", reason="similar images need the extra [search]")
     from bioclip_jax.errors import UserError
     from bioclip_jax.predict.search import ImageIndex
-    from bioclip_jax.web.near import Near
+    from bioclip_jax.web.service import SimilarImages
 
-    about = {"fingerprint": answers.model.fingerprint, "source": "small"}
+    about = {"fingerprint": service.model.fingerprint, "source": "small"}
     ImageIndex.create(tmp_path / "one", 32, model=str(tmp_path), **about)
-    near = Near(tmp_path / "one")
-    assert near.model == str(tmp_path) and near.example() is None
-    near.check_model(answers.model)
+    similar = SimilarImages(tmp_path / "one")
+    assert similar.model == str(tmp_path) and similar.example_taxon() is None
+    similar.check_model(service.model)
     ImageIndex.create(tmp_path / "other", 32, model=None, **(about | {"fingerprint": "0" * 64}))
     with pytest.raises(UserError, match="name that model with --model"):
-        _ = Near(tmp_path / "other").model
+        _ = SimilarImages(tmp_path / "other").model
     with pytest.raises(UserError, match="holds vectors of small"):
-        Near(tmp_path / "other").check_model(answers.model)
+        SimilarImages(tmp_path / "other").check_model(service.model)

@@ -1,4 +1,4 @@
-"""The theme of the page: colors, fonts, style sheet and script."""
+"""Look of the page: colors, fonts, style sheet and script."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from importlib import resources
 
 import gradio as gr
 
-from .examples import Example
-from .limits import Limits
-from .photos import data_url
+from bioclip_jax.html import data_url
 
-# Fonts of the reader's system: none is fetched.
-_LETTERS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
-_CODE = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
+from .gallery import Example
+
+# Fonts of the reader's system, so that none is downloaded.
+_SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+_MONOSPACE = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
 _GREEN = gr.themes.Color(
     "#f0f7f3",
     "#dbece2",
@@ -44,14 +44,14 @@ _STONE = gr.themes.Color(
 
 
 def theme() -> gr.themes.Base:
-    """A calm one: paper, ink, and one green."""
+    """Gradio theme in warm grays and one green."""
     base = gr.themes.Base(
         primary_hue=_GREEN,
         secondary_hue=_GREEN,
         neutral_hue=_STONE,
         radius_size="lg",
-        font=[gr.themes.Font(name) for name in _LETTERS],
-        font_mono=[gr.themes.Font(name) for name in _CODE],
+        font=[gr.themes.Font(name) for name in _SANS],
+        font_mono=[gr.themes.Font(name) for name in _MONOSPACE],
     )
     return base.set(
         body_background_fill="*neutral_50",
@@ -77,7 +77,7 @@ def theme() -> gr.themes.Base:
         button_primary_text_color_dark="*neutral_950",
         slider_color="*primary_600",
         slider_color_dark="*primary_400",
-        # Everything that is to be read has at least 4.5:1 against what is behind it (WCAG AA).
+        # Text has a contrast of at least 4.5:1 (WCAG AA).
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         block_label_text_color="*neutral_600",
@@ -92,17 +92,17 @@ def theme() -> gr.themes.Base:
 
 
 def css(examples: Sequence[Example]) -> str:
-    """The style sheet, with the examples' thumbnails on their buttons."""
+    """Style sheet, with the examples' thumbnails on their buttons."""
     buttons = (
-        f"#bj-example-{place} {{ background-image: url({data_url(example.thumbnail)}); }}"
-        for place, example in enumerate(examples)
+        f"#bj-example-{i} {{ background-image: url({data_url(example.thumbnail)}); }}"
+        for i, example in enumerate(examples)
     )
     return "\n".join([_asset("style.css"), *buttons])
 
 
-def head(limits: Limits) -> str:
-    """The page's script, and how much it may send."""
-    return f"<script>window.bioclipRequestMb = {json.dumps(limits.request_mb)};\n{_asset('page.js')}</script>"
+def head(request_mb: int) -> str:
+    """Script of the page, with the limit of a request in megabytes."""
+    return f"<script>window.bioclipRequestMb = {json.dumps(request_mb)};\n{_asset('page.js')}</script>"
 
 
 def _asset(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A reverse proxy as nginx and Traefik are set up to be: it shows a server below a path, which it strips."""
+"""Reverse proxy like nginx or Traefik, which serves a server under a path and strips that path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 
 class Proxy:
-    """Listens at `port` of 127.0.0.1, and shows the server at port `upstream` below `prefix`; anything else is 404.
+    """Proxy from `port` of 127.0.0.1 to port `upstream` under `prefix`; other paths are 404.
 
     headers: set on every request, such as Host.
     """
@@ -15,7 +15,7 @@ class Proxy:
     def __init__(self, prefix: str, headers: dict[str, str] | None = None) -> None:
         self.upstream = 0
         self.port = 0
-        # One request a connection, so that nothing behind the head has to be understood.
+        # One request per connection, so that bodies need no parsing.
         self._prefix, self._headers = prefix, {"Connection": "close", **(headers or {})}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -60,9 +60,9 @@ class Proxy:
             ]
             upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
             upstream_writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            ways = (_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
+            pipes = (_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
             await asyncio.wait(
-                [asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED
+                [asyncio.ensure_future(pipe) for pipe in pipes], return_when=asyncio.FIRST_COMPLETED
             )
             upstream_writer.close()
         except (OSError, asyncio.IncompleteReadError):

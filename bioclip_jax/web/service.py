@@ -1,0 +1,277 @@
+"""Predictions and similar images for photos, one request at a time: the model behind the page and the API."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline.images import BadImage, open_image
+from bioclip_jax.predict import ImageLike, Model, OnBad, Rank
+from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict.search import ImageIndex, check_same_model, within_filter
+
+from .photos import Photo, make_thumbnail, predicted_columns, read_photo
+from .uploads import Limits, Upload
+
+Row = dict[str, Any]
+
+# Label sets with cached vectors, for visitors who try one set on many photos.
+_CACHED_LABEL_SETS = 16
+_BATCH = 64
+# Columns of an index that are not shown.
+_HIDDEN_COLUMNS = ("id", "sha256")
+# Ranks for the example of a taxon, best first.
+_EXAMPLE_RANKS = ("class", "order", "family", "phylum", "kingdom", "genus")
+
+
+class _KnownVectors:
+    """Classifier mixin for photos with known vectors; rows name a photo by its index, as names may repeat."""
+
+    def features(
+        self, images: Iterable[Photo], on_bad: OnBad | None = None
+    ) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"]]]:
+        photos = list(images)
+        for start in range(0, len(photos), _BATCH):
+            batch = photos[start : start + _BATCH]
+            indices = range(start, start + len(batch))
+            yield [str(index) for index in indices], np.stack([photo.vector for photo in batch])
+
+
+class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
+    """TreeOfLifeClassifier for photos with known vectors."""
+
+
+class PhotoLabels(_KnownVectors, CustomLabelsClassifier):
+    """CustomLabelsClassifier for photos with known vectors."""
+
+
+class Busy(UserError):
+    """Error for a full queue; the same request may succeed a little later."""
+
+
+class RequestQueue:
+    """Lock of the model with a bounded number of waiting requests.
+
+    Requests decode their images under the lock too, so that large ones are never in memory together.
+    """
+
+    def __init__(self, max_waiting: int) -> None:
+        self._max_present = max_waiting + 1
+        self._present = 0
+        self._counter_lock = threading.Lock()
+        self._model_lock = threading.Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the model and hold it. Raises Busy if the queue is full."""
+        with self._counter_lock:
+            if self._present >= self._max_present:
+                raise Busy(f"the server is busy with {self._present} requests; try again in a few seconds")
+            self._present += 1
+        try:
+            with self._model_lock:
+                yield
+        finally:
+            with self._counter_lock:
+                self._present -= 1
+
+
+class PhotoService:
+    """A model with its taxa and its index; every method takes its turn in a RequestQueue.
+
+    model: the Model. name: its source, without local folders. taxa, index: None if the server has none.
+    limits: of a request. within: the taxon that the taxa are restricted to, if any.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        taxa: PhotoTaxa | None = None,
+        index: SimilarImages | None = None,
+        limits: Limits,
+        within: str | None = None,
+    ) -> None:
+        self.model, self.taxa, self.index, self.limits, self.within = model, taxa, index, limits, within
+        self.name = model.source if model.source.startswith("hf-hub:") else os.path.basename(model.source)
+        self._queue = RequestQueue(limits.waiting)
+        self._label_sets: OrderedDict[tuple[str, ...], PhotoLabels] = OrderedDict()
+
+    def read(self, uploads: Sequence[Upload], *, explain: bool = True) -> tuple[list[Photo], list[Row]]:
+        """Return the readable photos, and a row with "file_name" and "error" for each other file.
+
+        explain: include the probabilities of the taxa. Raises UserError for too many files, or Busy.
+        """
+        if len(uploads) > self.limits.files:
+            raise UserError(f"{len(uploads)} files are too many; send at most {self.limits.files} at once")
+        max_bytes = self.limits.file_mb * 1_000_000
+        with self._queue.turn():
+            with ThreadPoolExecutor(2) as pool:
+                decoded = list(
+                    pool.map(lambda upload: read_photo(upload, max_bytes, self.model.preprocess), uploads)
+                )
+            readable = [
+                (upload.name, *result)
+                for upload, result in zip(uploads, decoded)
+                if not isinstance(result, UserError)
+            ]
+            batches = self.model.embedder.pixels([pixels for _, pixels, _ in readable]) if readable else ()
+            vectors = (vector for batch in batches for vector in batch)
+            photos = [
+                Photo(name, thumbnail, vector) for (name, _, thumbnail), vector in zip(readable, vectors)
+            ]
+            if explain and photos and self.taxa is not None:
+                photos = [
+                    replace(photo, explained=explained, metadata=predicted_columns(explained.species[0]))
+                    for photo, explained in zip(photos, self.taxa.explain(photos))
+                ]
+        errors = [
+            {"file_name": upload.name, "error": str(result)}
+            for upload, result in zip(uploads, decoded)
+            if isinstance(result, UserError)
+        ]
+        return photos, errors
+
+    def embed(self, images: Sequence[ImageLike]) -> tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]:
+        """Return the indices of the readable images among the server's own, and their unit vectors."""
+        with self._queue.turn():
+            batches = list(self.model.embedder.stream(images, lambda index, error: None))
+        if not batches:
+            return [], np.empty((0, self.model.config.embed_dim), np.float32)
+        indices = [index for batch, _ in batches for index in batch]
+        return indices, np.concatenate([vectors for _, vectors in batches])
+
+    def with_predicted_columns(self, photos: Sequence[Photo]) -> list[Photo]:
+        """Add the lineage of the most probable species to the photos' metadata, if the server has taxa."""
+        if self.taxa is None or not photos:
+            return list(photos)
+        rows = self.predict(photos, Rank.SPECIES, 1, None)
+        return [
+            replace(photo, metadata={**photo.metadata, **predicted_columns(best)})
+            for photo, (best,) in zip(photos, rows)
+        ]
+
+    def predict(
+        self, photos: Sequence[Photo], rank: Rank, k: int, min_confidence: float | None
+    ) -> list[list[Row]]:
+        """Rows of TreeOfLifeClassifier.stream for each photo. Raises UserError if the server has no taxa."""
+        if self.taxa is None:
+            raise UserError("this server has no taxa; start it with --taxa FILE, or use /api/labels")
+        with self._queue.turn():
+            return _by_photo(photos, self.taxa.stream(photos, rank, k, min_confidence=min_confidence))
+
+    def compare(
+        self, photos: Sequence[Photo], labels: Sequence[str], k: int | None = None
+    ) -> list[list[Row]]:
+        """Rows of CustomLabelsClassifier for each photo. Raises UserError for labels beyond the limits."""
+        unique = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
+        if not unique:
+            raise UserError(
+                "there is no label to choose from; write one a line, or separate them with commas"
+            )
+        if len(unique) > self.limits.labels:
+            raise UserError(f"{len(unique)} labels are too many; write at most {self.limits.labels}")
+        longest, max_length = max(unique, key=len), self.limits.label_length
+        if len(longest) > max_length:
+            size = f"{len(longest)} characters"
+            raise UserError(f"the label {longest[:30]}… has {size}; write at most {max_length}")
+        with self._queue.turn():
+            classifier = self._label_sets.pop(unique, None) or PhotoLabels(list(unique), self.model)
+            self._label_sets[unique] = classifier
+            if len(self._label_sets) > _CACHED_LABEL_SETS:
+                self._label_sets.popitem(last=False)
+            return _by_photo(photos, classifier.stream(photos, k))
+
+    def similar(self, photo: Photo, k: int, within: str | None = None) -> list[Row]:
+        """Search the index for the k most similar images, as SimilarImages.search.
+
+        Raises UserError if the server has no index, or the index no image of the taxon `within`.
+        """
+        if self.index is None:
+            raise UserError("this server has no index of images; start it with --index DIR")
+        with self._queue.turn():
+            return self.index.search(photo.vector, k, within)
+
+
+def _by_photo(photos: Sequence[Photo], rows: Iterable[Row]) -> list[list[Row]]:
+    """Group rows by the photo whose index they have as their file name, and restore the name."""
+    grouped: list[list[Row]] = [[] for _ in photos]
+    for row in rows:
+        index = int(row["file_name"])
+        grouped[index].append({**row, "file_name": photos[index].name})
+    return grouped
+
+
+class SimilarImages:
+    """An ImageIndex for visitors; only the index chooses which files the server opens."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        """Open the index. Raises UserError for a folder without one."""
+        self._index = ImageIndex(directory)
+
+    @property
+    def model(self) -> str:
+        """MODEL that built the index. Raises UserError if it is unknown or missing."""
+        return self._index.model_for()
+
+    @property
+    def transform(self) -> str | None:
+        """Name of the transform behind the vectors; None if unknown."""
+        return self._index.transform
+
+    def check_model(self, model: Model) -> None:
+        """Raise UserError if the index's vectors are of another model or transform."""
+        given = {"fingerprint": model.fingerprint, "source": model.source, "transform": model.transform}
+        check_same_model(self._index.directory, self._index.about, given)
+
+    def example_taxon(self) -> str | None:
+        """Most frequent class of the images, or another taxon; None if the index has no lineages."""
+        table = self._index.values(_EXAMPLE_RANKS)
+        counts = (Counter(value for value in table[rank].to_pylist() if value) for rank in _EXAMPLE_RANKS)
+        return next((count.most_common(1)[0][0] for count in counts if count), None)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def search(
+        self, vector: Float32[np.ndarray, " embed_dim"], k: int, within: str | None = None
+    ) -> list[Row]:
+        """Return the k nearest images, best first: "score", "path" and the known columns of each.
+
+        within: only images of that taxon, as within_filter. Raises UserError with the nearest names if there
+        are none.
+        """
+        try:
+            where = within_filter(self._index, within.strip()) if within and within.strip() else None
+            rows = self._index.search(vector[None], k, where=where)[0]
+        except UserError as error:
+            # Visitors must not learn the index's folder.
+            raise UserError(str(error).replace(f" {self._index.directory}", "")) from None
+        return [
+            {
+                "score": row["score"],
+                **{name: value for name, value in row.items() if name not in _HIDDEN_COLUMNS and value},
+            }
+            for row in rows
+        ]
+
+
+@lru_cache(maxsize=512)
+def indexed_thumbnail(path: str) -> bytes | None:
+    """Thumbnail of an image that the index names; None if its file is gone or unreadable."""
+    try:
+        with open(path, "rb") as file:
+            return make_thumbnail(open_image(file.read()))
+    except (BadImage, OSError):
+        return None
