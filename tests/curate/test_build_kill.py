@@ -96,7 +96,7 @@ def test_ten_kills_leave_identical_bytes(source, undisturbed, tmp_path):
         def has_reached(target: int = target, before: int = before) -> bool:
             return began(output) > before and progress(output) >= target
 
-        process = start(source, output, processes=2 if target in (12, 110) else 1)
+        process = start(source, output, processes=2 if target in (12, 110) else 0)
         if wait_for(process, has_reached):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
