@@ -1,8 +1,9 @@
-"""Runs that are stopped, resumed and diverge, each started from the command line."""
+"""Runs that are stopped, damaged, resumed or diverge, each started from the command line."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -54,6 +55,22 @@ def test_an_interrupted_run_saves_and_resumes(undisturbed, tiny_config, tmp_path
     training = Training(tiny_config, training.workdir)
     errors = training.wait()
     assert training.status == 0 and f"resuming from step {stopped}" in errors, errors
+    assert losses(training.workdir) == losses(undisturbed)
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_previous_one(undisturbed, tiny_config, tmp_path):
+    training = Training(tiny_config, tmp_path / "run")
+    training.wait_for("checkpoint 20", lambda: 20 in TrainingDirectory(training.workdir).steps())
+    training.signal(signal.SIGKILL)
+    training.wait()
+    checkpoints = training.workdir / "checkpoints"
+    largest = max((checkpoints / "20").rglob("*"), key=lambda path: path.stat().st_size)
+    os.truncate(largest, largest.stat().st_size // 2)
+
+    training = Training(tiny_config, training.workdir)
+    errors = training.wait()
+    assert training.status == 0 and "checkpoint 20 is damaged and set aside as 20.damaged" in errors, errors
+    assert "resuming from step 10" in errors and (checkpoints / "20.damaged").is_dir(), errors
     assert losses(training.workdir) == losses(undisturbed)
 
 
