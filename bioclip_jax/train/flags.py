@@ -14,10 +14,10 @@ from bioclip_jax.errors import UserError, did_you_mean
 
 
 def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The mapping that `get_config()` in `file` gives, with the overrides in it.
+    """Return the values of `get_config()` in `file` with the overrides applied.
 
-    Errors: UserError for a missing or broken file, an option that is not `--config.KEY=VALUE`, a key that
-    the config does not have (naming the nearest known one) and a value of the wrong type.
+    Raises UserError for a missing or broken file, an option that is not `--config.KEY=VALUE`, an unknown key
+    (suggesting the nearest known one) and a value of the wrong type.
     """
     if not Path(file).is_file():
         raise UserError(f"there is no config file {file}; the experiments are in configs/")
@@ -40,7 +40,7 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 def _parse(file: str, overrides: Sequence[str]) -> ConfigDict:
     values = flags.FlagValues()
     argv = ["train", f"--config={file}", *overrides]
-    # Without sys_argv it would look for overrides in the arguments of this process.
+    # By default overrides are read from the arguments of this process.
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     values(argv)
     return values.config
