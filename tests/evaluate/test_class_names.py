@@ -1,4 +1,4 @@
-"""Zero-shot classes against the reference's rule written out plainly: from a table's row to its class text."""
+"""Zero-shot classes against the reference's rule: from a row of a table to its class text."""
 
 import csv
 import hashlib
@@ -48,7 +48,7 @@ DIM = 16
 
 
 def plain_class(row, text_type):
-    """The class text of a row as the reference writes it; runs of spaces, which no tokenizer sees, are one space."""
+    """Return the reference's class text of a row, with single spaces (the tokenizer ignores more)."""
     cell = dict(zip(COLUMNS, row))
     if text_type == "asis":
         return cell["class"]
@@ -74,7 +74,7 @@ def changed(row, **cells):
 
 
 def encode_texts(texts):
-    """A direction for each text by its lower-case words, which are all that CLIP's tokenizer tells apart."""
+    """Return a unit vector for each text, by its lower-case words only, as CLIP's tokenizer."""
     rows = []
     for text in texts:
         seed = int.from_bytes(hashlib.sha256(" ".join(text.lower().split()).encode()).digest()[:8], "little")
@@ -86,13 +86,13 @@ THREE_ROWS = [FINCH, changed(FINCH, family=""), changed(FINCH, order="passerifor
 
 
 @pytest.mark.parametrize("text_type", ["sci", "sci_com", "com", "asis"])
-def test_rows_of_one_species_with_a_missing_or_lower_case_rank_are_one_class(text_type):
+def test_missing_and_lower_case_ranks_do_not_split_a_species(text_type):
     samples = samples_of(THREE_ROWS)
     assert [candidate.name for candidate in candidates(samples, text_type)] == [plain_class(FINCH, text_type)]
     assert class_indices(samples, candidates(samples, text_type), text_type).tolist() == [0, 0, 0]
 
 
-def test_a_missing_rank_is_another_class_where_the_text_holds_the_lineage():
+def test_missing_rank_splits_classes_of_taxon_texts():
     pool = candidates(samples_of(THREE_ROWS), "taxon")
     assert [candidate.name for candidate in pool] == sorted({plain_class(row, "taxon") for row in THREE_ROWS})
     assert len(pool) == 2, "the row in lower case is the first row's class, the one without a family another"
@@ -119,9 +119,13 @@ def test_two_common_names_of_one_lineage_are_two_classes():
 
 
 @pytest.mark.parametrize("header", ["subspecies", "Subspecies"])
-def test_a_subspecies_column_tells_classes_apart(tmp_path, header):
-    lines = [f"filepath,genus,species,{header}", "a.jpg,Corvus,corone,Cornix", "b.jpg,corvus,corone,cornix",
-             "c.jpg,Corvus,corone,"]  # fmt: skip
+def test_subspecies_column_splits_classes(tmp_path, header):
+    lines = [
+        f"filepath,genus,species,{header}",
+        "a.jpg,Corvus,corone,Cornix",
+        "b.jpg,corvus,corone,cornix",
+        "c.jpg,Corvus,corone,",
+    ]
     (tmp_path / "metadata.csv").write_text("\n".join(lines))
     for name in "abc":
         (tmp_path / f"{name}.jpg").write_bytes(b"")
@@ -134,7 +138,7 @@ def test_a_subspecies_column_tells_classes_apart(tmp_path, header):
 
 CELLS = st.tuples(
     st.sampled_from(["Animalia", "animalia", "PLANTAE", ""]),
-    *(st.sampled_from([f"R{place}", f"r{place}", ""]) for place in range(4)),
+    *(st.sampled_from([f"R{rank}", f"r{rank}", ""]) for rank in range(4)),
     st.sampled_from(["Malus", "malus", "Pyrus"]),
     st.sampled_from(["domestica", "Domestica", "communis", ""]),
     st.sampled_from(["", "", "pumila", "Pumila"]),
@@ -145,7 +149,7 @@ CELLS = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(CELLS, min_size=1, max_size=12), st.sampled_from(TEXT_TYPES))
-def test_classes_and_labels_are_the_references(rows, text_type):
+def test_classes_and_labels_equal_the_references(rows, text_type):
     samples = samples_of(rows)
     pool = candidates(samples, text_type)
     expected = [plain_class(row, text_type) for row in rows]
@@ -154,7 +158,7 @@ def test_classes_and_labels_are_the_references(rows, text_type):
 
 
 def vectors_of(rows, text_type, noise=2.0):
-    """Images near the mean of their class's texts."""
+    """Return embeddings near the mean of their class's texts."""
     random = np.random.default_rng(0)
     features = []
     for row in rows:
@@ -166,29 +170,37 @@ def vectors_of(rows, text_type, noise=2.0):
 
 
 def plain_accuracies(vectors, rows, text_type):
-    """Top-1, top-3 and top-5 as the reference counts them: classes by appearance, 81 templates, one matrix product."""
+    """Return top-1, top-3 and top-5 accuracy as the reference does, with 81 templates."""
     names = list(dict.fromkeys(plain_class(row, text_type) for row in rows))
     columns = []
     for name in names:
         texts = encode_texts([template.format(name) for template in TEMPLATES]).astype(np.float64)
         mean = texts.mean(axis=0)
         columns.append(mean / np.sqrt((mean**2).sum()))
-    found = []
+    accuracies = []
     for k in (1, 3, 5):
         hits = 0
         for feature, row in zip(vectors.features.astype(np.float64), rows):
             order = np.argsort([-(feature @ column) for column in columns], kind="stable")
             hits += plain_class(row, text_type) in [names[number] for number in order[:k]]
-        found.append(hits / len(rows))
-    return found
+        accuracies.append(hits / len(rows))
+    return accuracies
 
 
 def many_rows():
-    """Seven species in several spellings, with and without ranks, subspecies and a second common name."""
+    """Seven species in several spellings, with and without ranks, subspecies and second common names."""
     rows = []
-    for number, (genus, species) in enumerate([("Malus", "domestica"), ("Malus", "sylvestris"), ("Pyrus", "communis"),
-                                               ("Corvus", "corone"), ("Corvus", "corax"), ("Larus", "canus"),
-                                               ("Larus", "fuscus")]):  # fmt: skip
+    for number, (genus, species) in enumerate(
+        [
+            ("Malus", "domestica"),
+            ("Malus", "sylvestris"),
+            ("Pyrus", "communis"),
+            ("Corvus", "corone"),
+            ("Corvus", "corax"),
+            ("Larus", "canus"),
+            ("Larus", "fuscus"),
+        ]
+    ):
         row = (
             "Animalia",
             "P",
@@ -207,7 +219,7 @@ def many_rows():
 
 
 @pytest.mark.parametrize("text_type", TEXT_TYPES)
-def test_accuracies_are_the_references(text_type):
+def test_accuracies_equal_the_references(text_type):
     rows = many_rows()
     vectors = vectors_of(rows, text_type)
     figures = ZeroShot(text_type)({"test": vectors}, ModelOutputs(encode_texts, 20.0)).figures
@@ -230,16 +242,27 @@ def test_a_class_gets_81_texts():
     assert texts == [template.format("Geospiza fortis") for template in TEMPLATES] and len(texts) == 81
 
 
-def test_one_text_of_several_lineages_counts_where_they_agree():
-    """Three images of one class text: one without a family, one whose family is another."""
-    rows = [FINCH, changed(FINCH, family=""), changed(FINCH, family="Emberizidae"),
-            changed(FINCH, genus="Certhidea", species="olivacea", common_name="warbler finch")]  # fmt: skip
+def test_class_of_several_lineages_counts_at_ranks_where_they_agree():
+    """Three images of one class text: one without a family, one of another family."""
+    rows = [
+        FINCH,
+        changed(FINCH, family=""),
+        changed(FINCH, family="Emberizidae"),
+        changed(FINCH, genus="Certhidea", species="olivacea", common_name="warbler finch"),
+    ]
     figures = ZeroShot("sci", "one")(
         {"test": vectors_of(rows, "sci", noise=0)}, ModelOutputs(encode_texts, 20.0)
     ).figures
     assert figures["classes"] == 2
-    assert figures["n_by_rank"] == {"kingdom": 4, "phylum": 4, "class": 4, "order": 4, "family": 3, "genus": 3,
-                                    "species": 3}  # fmt: skip
+    assert figures["n_by_rank"] == {
+        "kingdom": 4,
+        "phylum": 4,
+        "class": 4,
+        "order": 4,
+        "family": 3,
+        "genus": 3,
+        "species": 3,
+    }
     score = ZeroShot("sci", "one")(
         {"test": vectors_of(rows, "sci", noise=0)}, ModelOutputs(encode_texts, 20.0)
     )
@@ -247,7 +270,7 @@ def test_one_text_of_several_lineages_counts_where_they_agree():
     assert finch["n"] == 3 and finch["family"] in ("Thraupidae", "Emberizidae")
 
 
-def test_the_commonest_of_the_complete_lineages_is_the_classs():
+def test_class_has_the_most_common_complete_lineage():
     other = changed(FINCH, family="Emberizidae")
     for rows in (
         [other, FINCH, FINCH],
@@ -257,7 +280,7 @@ def test_the_commonest_of_the_complete_lineages_is_the_classs():
         assert candidate.taxon.family == "Thraupidae"
 
 
-def test_images_of_other_classes_than_the_candidates_are_counted():
+def test_images_outside_the_candidates_are_counted():
     warbler = changed(FINCH, genus="Certhidea", species="olivacea", common_name="warbler finch")
     renamed = changed(FINCH, common_name="darwin's finch")
     pool = candidates(samples_of([FINCH, warbler]), "taxon_com")
@@ -269,7 +292,7 @@ def test_images_of_other_classes_than_the_candidates_are_counted():
     assert figures["n_by_rank"]["species"] == 4, "its lineage is a candidate's"
 
 
-def test_few_shot_has_the_same_classes():
+def test_few_shot_classes_equal_zero_shot_classes():
     rows = many_rows()
     for text_type in ("sci", "taxon_com"):
         figures = FewShot(shots=(1,), text_type=text_type, skip_small=True)(
@@ -278,18 +301,18 @@ def test_few_shot_has_the_same_classes():
         assert figures["classes"] == len({plain_class(row, text_type) for row in rows}), text_type
 
 
-def test_confusions_name_classes_by_species_and_common_name():
+def test_confusions_use_short_names():
     rows = many_rows()
     tables = ZeroShot("taxon_com")(
         {"test": vectors_of(rows, "taxon_com")}, ModelOutputs(encode_texts, 20.0)
     ).tables
-    # The two lineages of the row without a family share the short name, so that they have their class texts.
+    # Classes that share a short name are listed by class text.
     names = {row[column] for row in tables["confusions"] for column in ("truth", "answer")}
     assert "Malus domestica (other name 0)" in names and "Malus domestica minor (name 0)" in names
     assert not {name for name in names if name.startswith("Animalia") and "other name" in name}, names
 
 
-def test_class_texts_where_names_are_missing():
+def test_class_texts_with_missing_names():
     apple = Taxon(
         "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
     )
@@ -307,13 +330,24 @@ def test_class_texts_where_names_are_missing():
         class_text(apple, "latin")
 
 
-def test_rank_in_lower_case_of_a_camera_trap_table(tmp_path):
-    """The published tables of camera traps have all names in lower case."""
+def test_lower_case_ranks_of_a_camera_trap_table(tmp_path):
+    """Published tables of camera traps have lower-case names."""
     with open(tmp_path / "metadata.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["filepath", *COLUMNS[:7], "common_name"])
-        writer.writerow(["a.png", "animalia", "chordata", "mammalia", "rodentia", "sciuridae", "tamias", "striatus",
-                         "eastern chipmunk"])  # fmt: skip
+        writer.writerow(
+            [
+                "a.png",
+                "animalia",
+                "chordata",
+                "mammalia",
+                "rodentia",
+                "sciuridae",
+                "tamias",
+                "striatus",
+                "eastern chipmunk",
+            ]
+        )
     (tmp_path / "a.png").write_bytes(b"")
     source = FolderSource(tmp_path, tmp_path / "metadata.csv")
     (candidate,) = candidates([source[0]], "taxon_com")

@@ -1,4 +1,4 @@
-"""Few-shot and SimpleShot against the protocol written out plainly, image by image."""
+"""Few-shot and PlantDoc against the protocols in plain loops."""
 
 import random
 
@@ -17,18 +17,18 @@ from bioclip_jax.predict.embedding import LabeledEmbeddings
 DIM = 12
 
 
-def labelled(classes, seed=0, spread=1.2):
-    """An image a label, around a centre of its class, of any length, in the given order."""
+def labeled(classes, seed=0, spread=1.2):
+    """Return one unnormalized embedding per label, around the center of its class."""
     generator = np.random.default_rng(seed)
-    centres = {name: generator.normal(size=DIM) for name in sorted(set(classes))}
-    features = np.array([centres[name] + spread * generator.normal(size=DIM) for name in classes])
+    centers = {name: generator.normal(size=DIM) for name in sorted(set(classes))}
+    features = np.array([centers[name] + spread * generator.normal(size=DIM) for name in classes])
     features *= generator.uniform(0.5, 3, (len(classes), 1))
     samples = [Sample(f"image {n}", b"", {}, None, {"class": name}) for n, name in enumerate(classes)]
     return LabeledEmbeddings(features.astype(np.float32), samples, np.arange(len(classes)), {})
 
 
 def plain_few_shot(vectors, shots, fold):
-    """The protocol of the paper, in loops and with Python's global generator."""
+    """Score one fold of the paper's protocol, in loops and with Python's global generator."""
     of_class = {}
     for vector, sample in zip(vectors.features, vectors.samples):
         of_class.setdefault(sample.metadata["class"], []).append(vector / np.sqrt(np.sum(vector**2)))
@@ -41,44 +41,44 @@ def plain_few_shot(vectors, shots, fold):
         test += [(name, vector) for vector in members[shots:]]
     mean = np.mean([vector for members in train.values() for vector in members], axis=0)
 
-    def centred(vector):
+    def centered(vector):
         return (vector - mean) / np.linalg.norm(vector - mean)
 
     centroids = {
-        name: np.mean([centred(vector) for vector in members], axis=0) for name, members in train.items()
+        name: np.mean([centered(vector) for vector in members], axis=0) for name, members in train.items()
     }
     right = 0
     for name, vector in test:
         distances = {
-            other: np.linalg.norm(centroid - centred(vector)) for other, centroid in centroids.items()
+            other: np.linalg.norm(centroid - centered(vector)) for other, centroid in centroids.items()
         }
         right += min(distances, key=distances.get) == name
     return right / len(test)
 
 
 @pytest.mark.parametrize("shots", [1, 5])
-def test_few_shot_is_the_protocol(shots):
+def test_few_shot_equals_the_protocol(shots):
     names = ["oak", "elm", "ash", "fir", "yew", "box"]
     order = (
         np.random.default_rng(1)
         .permutation([name for name in names for _ in range(9)] + ["oak"] * 4)
         .tolist()
     )
-    vectors = labelled(order)
+    vectors = labeled(order)
     score = FewShot(shots=(shots,), folds=5, text_type="asis")({"test": vectors}, None)
     plain = [plain_few_shot(vectors, shots, fold) for fold in range(5)]
-    found = score.figures["few_shot"][str(shots)]
-    np.testing.assert_allclose(found["folds"], plain, atol=1e-6)
-    assert found["mean"] == pytest.approx(np.mean(plain), abs=1e-6)
-    assert found["std"] == pytest.approx(np.std(plain), abs=1e-6)
-    assert 0.2 < found["mean"] < 0.99, "the made data should be neither hopeless nor trivial"
+    figures = score.figures["few_shot"][str(shots)]
+    np.testing.assert_allclose(figures["folds"], plain, atol=1e-6)
+    assert figures["mean"] == pytest.approx(np.mean(plain), abs=1e-6)
+    assert figures["std"] == pytest.approx(np.std(plain), abs=1e-6)
+    assert 0.2 < figures["mean"] < 0.99, "the data must be neither random nor trivial"
     tested = {row["class"]: row["images"] - shots for row in score.tables["classes"]}
     pooled = sum(row[f"accuracy_{shots}"] * tested[row["class"]] for row in score.tables["classes"])
     assert pooled / sum(tested.values()) == pytest.approx(np.mean(plain), abs=1e-6)
 
 
-def test_the_first_shots_are_the_headline_and_every_fold_starts_from_the_publishers_order():
-    vectors = labelled(["a", "b", "c"] * 8)
+def test_first_shots_are_the_headline_and_folds_start_from_the_source_order():
+    vectors = labeled(["a", "b", "c"] * 8)
     both = FewShot(shots=(1, 5), text_type="asis")({"test": vectors}, None).figures
     five = FewShot(shots=(5,), text_type="asis")({"test": vectors}, None).figures
     assert both["top1"] == both["few_shot"]["1"]["mean"] and both["few_shot"]["5"] == five["few_shot"]["5"]
@@ -88,13 +88,13 @@ def test_the_first_shots_are_the_headline_and_every_fold_starts_from_the_publish
     assert [sorted(a + b) for a, b in zip(train, test)] == [[1, 3, 4, 9, 15], [2, 5, 6]]
 
 
-def test_small_classes_are_named_or_left_out():
-    vectors = labelled(["oak"] * 8 + ["elm"] * 3 + ["ash"] * 8 + ["fir"] * 2)
+def test_small_classes_are_an_error_or_skipped():
+    vectors = labeled(["oak"] * 8 + ["elm"] * 3 + ["ash"] * 8 + ["fir"] * 2)
     with pytest.raises(UserError, match=r"2 of the 4 classes have fewer than 5 images: elm \(3\), fir \(2\)"):
         FewShot(shots=(1, 5), text_type="asis")({"test": vectors}, None)
     score = FewShot(shots=(5,), text_type="asis", skip_small=True)({"test": vectors}, None)
     assert score.figures["few_shot"]["5"]["small_classes"] == 2
-    alone = labelled(["oak"] * 8 + ["elm"] * 3 + ["ash"] * 8 + ["fir"] * 2).take(np.r_[0:8, 11:19])
+    alone = labeled(["oak"] * 8 + ["elm"] * 3 + ["ash"] * 8 + ["fir"] * 2).take(np.r_[0:8, 11:19])
     others = FewShot(shots=(5,), text_type="asis")({"test": alone}, None)
     assert score.figures["few_shot"]["5"]["folds"] == others.figures["few_shot"]["5"]["folds"]
     with pytest.raises(UserError, match="no class has more than 8 images"):
@@ -105,24 +105,24 @@ def test_small_classes_are_named_or_left_out():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 6), st.integers(1, 3), st.integers(0, 2**31))
-def test_the_nearest_centroid_is_scikit_learns(classes, shots, seed):
+def test_nearest_centroids_equal_scikit_learns(classes, shots, seed):
     generator = np.random.default_rng(seed)
     own = np.repeat(np.arange(classes), shots)
     train = generator.normal(size=(len(own), DIM)).astype(np.float32)
     test = generator.normal(size=(30, DIM)).astype(np.float32)
     mean = train.mean(axis=0)
 
-    def centred(vectors):
+    def centered(vectors):
         return (vectors - mean) / np.linalg.norm(vectors - mean, axis=1, keepdims=True)
 
-    theirs = NearestCentroid().fit(centred(train), own).predict(centred(test))
+    theirs = NearestCentroid().fit(centered(train), own).predict(centered(test))
     ours = nearest_centroids(train, own, test, classes)
     assert (ours == theirs).mean() >= 29 / 30, f"{ours} instead of {theirs}"
 
 
-def test_plantdoc_is_simpleshot_over_repeats():
-    train = labelled([name for name in ("rust", "scab", "leaf") for _ in range(6)], seed=2)
-    test = labelled([name for name in ("leaf", "rust", "scab") for _ in range(15)], seed=2)
+def test_plantdoc_equals_the_protocol():
+    train = labeled([name for name in ("rust", "scab", "leaf") for _ in range(6)], seed=2)
+    test = labeled([name for name in ("leaf", "rust", "scab") for _ in range(15)], seed=2)
     score = PlantDoc(repeats=4)({"train": train, "test": test}, None)
     names = sorted({"rust", "scab", "leaf"})
     of_train = np.array([names.index(sample.metadata["class"]) for sample in train.samples])
@@ -138,13 +138,13 @@ def test_plantdoc_is_simpleshot_over_repeats():
         x, mean = train.unit[rows], train.unit[rows].mean(axis=0)
         x = (x - mean) / np.linalg.norm(x - mean, axis=1, keepdims=True)
         y = (test.unit - mean) / np.linalg.norm(test.unit - mean, axis=1, keepdims=True)
-        answers = [int(np.argmin([np.linalg.norm(one - centroid) for centroid in x])) for one in y]
-        plain.append(np.mean(np.array(answers) == of_test[:]))
+        predicted = [int(np.argmin([np.linalg.norm(one - centroid) for centroid in x])) for one in y]
+        plain.append(np.mean(np.array(predicted) == of_test[:]))
     np.testing.assert_allclose(score.figures["repeats"], plain, atol=1e-6)
     assert (
         score.figures["top1"] == pytest.approx(np.mean(plain), abs=1e-6) and len(score.tables["classes"]) == 3
     )
     with pytest.raises(UserError, match="the test class 'mold' has no training images"):
-        PlantDoc()({"train": train, "test": labelled(["mold", "rust"])}, None)
+        PlantDoc()({"train": train, "test": labeled(["mold", "rust"])}, None)
     with pytest.raises(UserError, match="the class 'leaf' has fewer than 7 training images"):
         PlantDoc(shots=7)({"train": train, "test": test}, None)

@@ -1,4 +1,4 @@
-"""FishNet and AwA2: which images count, and the scores against sums written out and scikit-learn's F1."""
+"""FishNet and AwA2: reading labels, and scores against plain sums, torch and scikit-learn's F1."""
 
 import warnings
 
@@ -20,20 +20,20 @@ from bioclip_jax.predict.embedding import LabeledEmbeddings
 ALL = dict(zip(TRAITS, ["pelagic", "1", 0, 1.0, "0", "1.0", "0.0", 1, 0]))
 
 
-def labelled(features, rows):
+def labeled(features, rows):
     samples = [Sample(f"{n}.jpg", b"", {}, None, row) for n, row in enumerate(rows)]
     return LabeledEmbeddings(np.asarray(features, np.float32), samples, np.arange(len(samples)), {})
 
 
 def of_rows(*rows):
-    return labelled(np.zeros((len(rows), 2)), rows)
+    return labeled(np.zeros((len(rows), 2)), rows)
 
 
-def answers_by_hand(params, features):
-    found = []
+def plain_logits(params, features):
+    logits = []
     for w1, b1, w2, b2 in zip(*params):
-        found.append((features @ np.float64(w1) + b1) @ np.float64(w2) + b2)
-    return found
+        logits.append((features @ np.float64(w1) + b1) @ np.float64(w2) + b2)
+    return logits
 
 
 def fish(n, seed):
@@ -47,19 +47,25 @@ def fish(n, seed):
     return features, flags, rows
 
 
-def test_traits_are_read_as_numbers_or_texts():
-    more = [{"FeedingPath": " Benthic"}, {"Polar": ""}, {"Boreal": -1}, {"Boreal": "-1.0"}, {"saltwater": float("nan")},
-            {"FeedingPath": "nan"}]  # fmt: skip
-    found = read_traits(of_rows(ALL, *(ALL | row for row in more)))
-    assert found[0].tolist() == [1, 1, 0, 1, 0, 1, 0, 1, 0]
-    assert found[1].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
+def test_read_traits():
+    more = [
+        {"FeedingPath": " Benthic"},
+        {"Polar": ""},
+        {"Boreal": -1},
+        {"Boreal": "-1.0"},
+        {"saltwater": float("nan")},
+        {"FeedingPath": "nan"},
+    ]
+    traits = read_traits(of_rows(ALL, *(ALL | row for row in more)))
+    assert traits[0].tolist() == [1, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert traits[1].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
     for row, trait in enumerate(("Polar", "Boreal", "Boreal", "saltwater", "FeedingPath"), start=2):
-        unknown = [name for name, value in zip(TRAITS, found[row]) if value == -1]
+        unknown = [name for name, value in zip(TRAITS, traits[row]) if value == -1]
         assert unknown == [trait], f"image {row} has {unknown} unknown"
 
 
 @pytest.mark.parametrize(
-    ("trait", "value", "told"),
+    ("trait", "value", "message"),
     [
         ("FeedingPath", "pelagc", "FeedingPath of image 1.jpg is 'pelagc'; give pelagic or benthic"),
         ("FeedingPath", 1, "FeedingPath of image 1.jpg is 1; give pelagic or benthic"),
@@ -67,25 +73,25 @@ def test_traits_are_read_as_numbers_or_texts():
         ("brackish", "yes", "brackish of image 1.jpg is 'yes'; give 1 or 0"),
     ],
 )
-def test_a_value_that_is_none_of_the_trait_is_named(trait, value, told):
-    with pytest.raises(UserError, match=told):
+def test_invalid_trait_is_an_error(trait, value, message):
+    with pytest.raises(UserError, match=message):
         read_traits(of_rows(ALL, ALL | {trait: value}))
 
 
-def test_a_missing_column_and_a_part_without_known_images_are_named():
+def test_missing_column_and_split_without_known_traits_are_errors():
     with pytest.raises(UserError, match="no column 'Polar'"):
         read_traits(of_rows({name: value for name, value in ALL.items() if name != "Polar"}))
     with pytest.raises(UserError, match="no image of the test split has all of FeedingPath, Tropical"):
         FishNet()({"train": of_rows(ALL), "test": of_rows(ALL | {"Polar": ""})}, None)
 
 
-def test_fishnet_counts_an_image_whose_nine_traits_are_all_right():
+def test_fishnet_image_is_correct_if_all_nine_traits_are():
     x_train, y_train, train = fish(300, 0)
     x_test, y_test, test = fish(200, 1)
     train[7]["Polar"] = test[3]["brackish"] = test[11]["FeedingPath"] = ""
     protocol = FishNet(seeds=(1, 4), learning_rate=1e-3, epochs=8)
-    found = protocol({"train": labelled(x_train, train), "test": labelled(x_test, test)}, None)
-    figures = found.figures
+    score = protocol({"train": labeled(x_train, train), "test": labeled(x_test, test)}, None)
+    figures = score.figures
     assert figures["unknown"] == {"train": 1, "test": 2}
     assert (figures["n_train"], figures["n"]) == (299, 198)
 
@@ -94,11 +100,11 @@ def test_fishnet_counts_an_image_whose_nine_traits_are_all_right():
         np.delete(x_train, 7, 0), np.delete(y_train, 7, 0), seeds=(1, 4), learning_rate=1e-3, epochs=8
     )
     shares, right_by_trait, near = [], np.zeros(9), 0
-    for answers in answers_by_hand(params, x_test):
+    for logits in plain_logits(params, x_test):
         hits = 0
         for row in kept:
-            right = [(answers[row][trait] > 0.5) == y_test[row][trait] for trait in range(9)]
-            near += any(0 < answers[row][trait] <= 0.5 for trait in range(9))
+            right = [(logits[row][trait] > 0.5) == y_test[row][trait] for trait in range(9)]
+            near += any(0 < logits[row][trait] <= 0.5 for trait in range(9))
             right_by_trait += right
             hits += all(right)
         shares.append(hits / 198)
@@ -113,11 +119,11 @@ def test_fishnet_counts_an_image_whose_nine_traits_are_all_right():
         assert 0.02 < low < figures[name] < high < 0.95, f"{name}: {figures[name]} in {low} to {high}"
     assert figures["accuracy_with_dropout"] < figures["accuracy"], "dropout at the end should cost some"
     assert FishNet.score == "accuracy_with_dropout", "the published figures are with dropout"
-    assert [row["trait"] for row in found.tables["traits"]] == list(TRAITS)
+    assert [row["trait"] for row in score.tables["traits"]] == list(TRAITS)
 
 
 def torch_heads(params):
-    """The reference's heads with fitted weights, never put into evaluation mode."""
+    """Return the reference's heads with fitted weights, in training mode."""
     for w1, b1, w2, b2 in zip(*params):
         first, last = torch.nn.Linear(*w1.shape), torch.nn.Linear(*w2.shape)
         for layer, weight, bias in ((first, w1, b1), (last, w2, b2)):
@@ -130,20 +136,20 @@ def torch_heads(params):
 
 @torch.no_grad()
 def torch_passes(params, features, passes=60):
-    """Predictions [passes, heads, images, labels]: dropout is drawn anew for each copy of an image."""
+    """Return predictions [passes, heads, images, labels], with new dropout for each copy of an image."""
     torch.manual_seed(0)
     x = torch.tensor(features).repeat(passes, 1)
     by_head = [(head(x) > 0.5).numpy().reshape(passes, len(features), -1) for head in torch_heads(params)]
     return np.stack(by_head, axis=1)
 
 
-def test_fishnet_beside_the_published_figure_is_the_one_with_dropout():
-    """The mean over passes of torch's own head in training mode, within what so many images let it vary."""
+def test_fishnet_published_figure_uses_dropout():
+    """Equals the mean over passes of torch's head in training mode, within sampling error."""
     x_train, y_train, train = fish(300, 0)
     x_test, y_test, test = fish(200, 1)
     options = {"seeds": (1, 4, 6), "learning_rate": 1e-3, "epochs": 8}
     figures = FishNet(**options)(
-        {"train": labelled(x_train, train), "test": labelled(x_test, test)}, None
+        {"train": labeled(x_train, train), "test": labeled(x_test, test)}, None
     ).figures
     params = fit_probe(x_train, y_train, **options)
     expected = np.mean(
@@ -155,14 +161,12 @@ def test_fishnet_beside_the_published_figure_is_the_one_with_dropout():
     assert abs(figures["accuracy"] - expected) > 4 * spread, "without dropout the figure must be another"
 
 
-def test_awa2_beside_the_published_figure_is_the_one_with_dropout():
+def test_awa2_published_figure_uses_dropout():
     random = np.random.default_rng(2)
     x_train, y_train, train = animals(random, 12, 20, 7)
     x_test, y_test, test = animals(random, 12, 80, 7)
     options = {"seeds": (0, 3, 5), "learning_rate": 1e-3, "epochs": 5}
-    figures = AwA2(**options)(
-        {"train": labelled(x_train, train), "test": labelled(x_test, test)}, None
-    ).figures
+    figures = AwA2(**options)({"train": labeled(x_train, train), "test": labeled(x_test, test)}, None).figures
     params = fit_probe(x_train, y_train, **options)
     true = y_test.astype(int)
     passes = [
@@ -183,18 +187,18 @@ def test_f1_equals_scikit_learns(seed, n, out, rate):
     draws = np.bincount(random.integers(n, size=n), minlength=n)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for answers in predicted:
+        for of_seed in predicted:
             np.testing.assert_allclose(
-                f1_scores(true, answers), f1_score(true, answers, average=None), atol=1e-12
+                f1_scores(true, of_seed), f1_score(true, of_seed, average=None), atol=1e-12
             )
-            macro = f1_score(true, answers, average="macro")
-            assert f1_scores(true, answers).mean() == pytest.approx(macro, abs=1e-12)
-        expected = [f1_score(true, answers, average="macro", sample_weight=draws) for answers in predicted]
+            macro = f1_score(true, of_seed, average="macro")
+            assert f1_scores(true, of_seed).mean() == pytest.approx(macro, abs=1e-12)
+        expected = [f1_score(true, of_seed, average="macro", sample_weight=draws) for of_seed in predicted]
     assert resampled_macro_f1(true, predicted)(draws) == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def animals(random, classes, images, out):
-    """Features that say some of each class's attributes; a class's images have the same ones."""
+    """Return features that encode some attributes of each class, equal for all its images."""
     attributes = random.random((classes, out)) < 0.5
     y = np.repeat(attributes, images, axis=0)
     features = 3 * (2 * y - 1) + 4 * random.normal(size=y.shape)
@@ -205,15 +209,15 @@ def animals(random, classes, images, out):
     )
 
 
-def test_awa2_scores_are_scikit_learns():
+def test_awa2_equals_scikit_learns():
     random = np.random.default_rng(2)
     x_train, y_train, train = animals(random, 12, 20, 7)
     x_test, y_test, test = animals(random, 6, 20, 7)
     protocol = AwA2(seeds=(0, 3), learning_rate=1e-3, epochs=5)
-    found = protocol({"train": labelled(x_train, train), "test": labelled(x_test, test)}, None)
-    figures = found.figures
+    score = protocol({"train": labeled(x_train, train), "test": labeled(x_test, test)}, None)
+    figures = score.figures
     params = fit_probe(x_train, y_train, seeds=(0, 3), learning_rate=1e-3, epochs=5)
-    predicted = [answers > 0.5 for answers in answers_by_hand(params, x_test)]
+    predicted = [logits > 0.5 for logits in plain_logits(params, x_test)]
     as_reference = [
         f1_score(y_test, p, average="macro", labels=np.unique(y_test.astype(int))) for p in predicted
     ]
@@ -236,31 +240,31 @@ def test_awa2_scores_are_scikit_learns():
             "dropout at the end should cost some"
         )
     assert (figures["n"], figures["n_train"], figures["attributes"]) == (120, 240, 7)
-    assert len(found.tables["attributes"]) == 7
+    assert len(score.tables["attributes"]) == 7
 
 
 @pytest.mark.parametrize("flag", ["0", "1"])
-def test_awa2_of_equal_attributes_takes_the_one_column_that_the_reference_takes(flag):
+def test_awa2_of_constant_attributes_uses_one_column(flag):
     random = np.random.default_rng(3)
     x_train, _, train = animals(random, 4, 10, 3)
     x_test, _, _ = animals(random, 2, 10, 3)
     test = [{"attributes": flag * 3}] * 20
     figures = AwA2(seeds=(0,), learning_rate=1e-2, epochs=3)(
-        {"train": labelled(x_train, train), "test": labelled(x_test, test)}, None
+        {"train": labeled(x_train, train), "test": labeled(x_test, test)}, None
     ).figures
     params = fit_probe(
-        x_train, read_attributes(labelled(x_train, train)), seeds=(0,), learning_rate=1e-2, epochs=3
+        x_train, read_attributes(labeled(x_train, train)), seeds=(0,), learning_rate=1e-2, epochs=3
     )
-    (answers,) = answers_by_hand(params, x_test)
+    (logits,) = plain_logits(params, x_test)
     true = np.full((20, 3), int(flag))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = f1_score(true, (answers > 0.5).astype(int), average="macro", labels=np.unique(true))
+        expected = f1_score(true, (logits > 0.5).astype(int), average="macro", labels=np.unique(true))
     assert figures["f1_reference"] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ([{"attributes": "0110"}, {"attributes": "01x0"}], "attributes of image 1.jpg is '01x0'"),
         ([{"attributes": "0110"}, {"attributes": "011"}], "image 1.jpg has 3 attributes, earlier images 4"),
@@ -269,12 +273,12 @@ def test_awa2_of_equal_attributes_takes_the_one_column_that_the_reference_takes(
         ([{"traits": "01"}], "no column 'attributes'"),
     ],
 )
-def test_attributes_that_do_not_do_are_named(rows, told):
-    with pytest.raises(UserError, match=told):
+def test_invalid_attributes_are_errors(rows, message):
+    with pytest.raises(UserError, match=message):
         read_attributes(of_rows(*rows))
 
 
-def test_parts_of_different_data_are_named():
+def test_splits_of_different_data_are_errors():
     sets = {"train": of_rows({"attributes": "010"}), "test": of_rows({"attributes": "01"})}
     with pytest.raises(UserError, match="the train split has 3 attributes, the test split 2"):
         AwA2()(sets, None)
@@ -282,14 +286,17 @@ def test_parts_of_different_data_are_named():
 
 @pytest.mark.parametrize("protocol", [FishNet, AwA2])
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({"seeds": ()}, "seeds"), ({"seeds": (0, -1)}, "seeds"), ({"seeds": (1, 1)}, "seeds"),
+        ({"seeds": ()}, "seeds"),
+        ({"seeds": (0, -1)}, "seeds"),
+        ({"seeds": (1, 1)}, "seeds"),
         ({"seeds": (2**32,)}, "seeds"),
-        ({"learning_rate": 0.0}, "learning rate"), ({"learning_rate": float("nan")}, "learning rate"),
+        ({"learning_rate": 0.0}, "learning rate"),
+        ({"learning_rate": float("nan")}, "learning rate"),
         ({"epochs": 0}, "epochs"),
     ],
-)  # fmt: skip
-def test_options_that_make_no_sense_are_named(protocol, options, told):
-    with pytest.raises(UserError, match=told):
+)
+def test_invalid_options_are_errors(protocol, options, message):
+    with pytest.raises(UserError, match=message):
         protocol(**options)

@@ -1,4 +1,4 @@
-"""Evaluation while training: what is scored, what is told, and that it can be broken off."""
+"""Evaluation while training: scores, reports, and stopping."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def params():
 
 @pytest.fixture
 def fruit(tmp_path):
-    """Three kinds, three pictures each."""
+    """A folder of three species with three images each."""
     folder = tmp_path / "fruit"
     folder.mkdir()
     with open(folder / "metadata.csv", "w", newline="") as file:
@@ -62,15 +62,15 @@ def config_of(val, **evaluate):
 
 def opener(folder):
     def open_data(location, split):
-        place = folder / location.data
-        if not place.exists():
-            raise DataMissing(f"{location.data} is not there; fetch it")
-        return FolderSource(place, place / "metadata.csv")
+        data = folder / location.data
+        if not data.exists():
+            raise DataMissing(f"{location.data} does not exist; download it")
+        return FolderSource(data, data / "metadata.csv")
 
     return open_data
 
 
-def test_suite_is_scored_beside_the_validation_data(fruit, params, capsys):
+def test_suite_is_scored_with_the_validation_data(fruit, params, capsys):
     broken = fruit.with_name("broken")
     broken.mkdir()
     (broken / "metadata.csv").write_text("filepath,genus,species\na.jpg,Malus,domestica\n")
@@ -78,32 +78,30 @@ def test_suite_is_scored_beside_the_validation_data(fruit, params, capsys):
     suite = fruit.with_name("suite.yaml")
     suite.write_text(SUITE)
     hook = EvaluationHook(config_of(fruit, text_type="sci", suite=str(suite)), opener(fruit.parent))
-    assert "absent is not evaluated" in capsys.readouterr().err, (
-        "data that are not there are told before training"
-    )
+    assert "absent is not evaluated" in capsys.readouterr().err, "absent data are reported before training"
     values = hook(params)
-    told = capsys.readouterr().err
+    report = capsys.readouterr().err
     assert values["n"] == 9 and set(values) == {"top1", "top3", "top5", "n", "ranks", "suite"}
     assert values["suite"] == {"fruit": values["top1"]}, "the same images by the same protocol"
-    assert "labels is not evaluated" in told and "class column" in told, told
-    assert "broken is not evaluated: none of the 1 images" in told, told
-    assert hook(params) == values, "a second evaluation must say the same"
+    assert "labels is not evaluated" in report and "class column" in report, report
+    assert "broken is not evaluated: none of the 1 images" in report, report
+    assert hook(params) == values, "a second evaluation differs"
 
 
-def test_evaluation_is_broken_off_between_batches(fruit, params):
+def test_evaluation_stops_between_batches(fruit, params):
     suite = fruit.with_name("suite.yaml")
     suite.write_text(SUITE)
     hook = EvaluationHook(config_of(fruit, text_type="sci", suite=str(suite)), opener(fruit.parent))
-    asked = 0
+    checks = 0
 
     def count():
-        nonlocal asked
-        asked += 1
+        nonlocal checks
+        checks += 1
         return False
 
     whole = hook(params, count)
-    assert asked >= 6, "it must be asked before each batch of images and of texts, of the suite too"
-    for after in range(asked):
+    assert checks >= 6, "each batch of images and of texts must check, of the suite too"
+    for after in range(checks):
         left = after
 
         def stopping():
@@ -111,8 +109,8 @@ def test_evaluation_is_broken_off_between_batches(fruit, params):
             left -= 1
             return left < 0
 
-        assert hook(params, stopping) is None, f"after {after} questions it went on"
-    assert hook(params) == whole, "a broken off evaluation leaves something out of the next one"
+        assert hook(params, stopping) is None, f"it continues after check {after}"
+    assert hook(params) == whole, "a stopped evaluation changes the next one"
 
 
 def test_a_class_gets_81_texts_while_training(fruit, params):
@@ -121,14 +119,14 @@ def test_a_class_gets_81_texts_while_training(fruit, params):
     hook = EvaluationHook(
         config_of(fruit, text_type="sci", templates="openai", suite=str(suite)), opener(fruit.parent)
     )
-    asked, texts_of = [], hook._encoder.texts
-    hook._encoder.texts = lambda params, texts: (asked.extend(texts), texts_of(params, texts))[1]
+    encoded, texts_of = [], hook._encoder.texts
+    hook._encoder.texts = lambda params, texts: (encoded.extend(texts), texts_of(params, texts))[1]
     hook(params)
     for names in (["Cydonia oblonga", "Malus domestica", "Pyrus communis"], ["apple", "pear", "quince"]):
         for name in names:
-            assert sum(name in text for text in asked) == 81, name
-            assert f"a photo of {name}." in asked
-    assert len(asked) == 2 * 3 * 81
+            assert sum(name in text for text in encoded) == 81, name
+            assert f"a photo of {name}." in encoded
+    assert len(encoded) == 2 * 3 * 81
 
 
 def test_few_shot_of_the_validation_data(fruit, params):
@@ -137,7 +135,7 @@ def test_few_shot_of_the_validation_data(fruit, params):
     assert all(0 <= accuracy <= 1 for accuracy in values["few_shot"].values())
 
 
-def test_validation_data_without_labels_is_told_before_training(fruit):
+def test_unlabeled_validation_data_are_an_error(fruit):
     (fruit / "metadata.csv").write_text("filepath\n" + "".join(f"{number}.jpg\n" for number in range(9)))
     with pytest.raises(UserError, match="give labeled data"):
         EvaluationHook(config_of(fruit))
@@ -150,7 +148,7 @@ def test_options_are_checked(fruit):
         EvaluationHook(config_of(fruit, suite="suite.yaml"))
 
 
-def test_line_of_an_evaluation_names_every_group():
+def test_line_of_an_evaluation():
     values = {
         "top1": 0.5,
         "top5": 1.0,

@@ -1,4 +1,4 @@
-"""NeWT: the search by Gram matrices is scikit-learn's own, accuracy for accuracy."""
+"""NeWT: the search by Gram matrices equals scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -15,12 +15,12 @@ from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 DRAWS = 12
 DIM = 40
-# Task: images to learn from with label 0 and 1, and how far the labels lie apart.
+# Task: numbers of training images with label 0 and 1, and distance between the labels.
 TASKS = {"plain": (20, 20, 0.35), "uneven": (26, 7, 0.5), "noise": (15, 15, 0.0), "easy": (12, 18, 4.0)}
 
 
 def made(seed=0):
-    """Both splits of the tasks: vectors of any length, and labels as a publisher's table has them."""
+    """Return both splits of the tasks: unnormalized embeddings, and labels as in the publisher's table."""
     generator = np.random.default_rng(seed)
     parts = {"train": ([], []), "test": ([], [])}
     for task, (zeros, ones, apart) in TASKS.items():
@@ -61,7 +61,7 @@ def plain_accuracy(sets, task, seed):
     return search.fit(x, y).predict(x_test) == y_test
 
 
-def test_a_seed_gives_the_numbers_of_the_plain_search():
+def test_search_equals_scikit_learns():
     sets = made()
     score = NeWT(draws=DRAWS, seeds=(0, 3), jobs=1)(sets, None)
     plain = {task: np.stack([plain_accuracy(sets, task, seed) for seed in (0, 3)]) for task in TASKS}
@@ -76,13 +76,13 @@ def test_a_seed_gives_the_numbers_of_the_plain_search():
     assert score.figures["n"] == 240 and score.figures["tasks"] == 4
 
 
-def test_processes_change_nothing():
+def test_result_is_independent_of_processes():
     sets = made(1)
     alone = NeWT(draws=2, seeds=(0,), jobs=1)(sets, None)
     assert NeWT(draws=2, seeds=(0,), jobs=2)(sets, None).figures == alone.figures
 
 
-def test_a_question_without_examples_is_named():
+def test_tasks_without_training_images_are_errors():
     sets = made()
     few = [
         n

@@ -1,4 +1,4 @@
-"""The probe against torch: same start, same batches, same answers; and what its dropout and seeds do."""
+"""The probe against torch, from the same start and batches, and its dropout and seeds."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def data(n=90, dim=20, out=9, seed=0):
 
 
 def torch_probe(x, y, seed, epochs, batch_size, hidden, rate):
-    """What a probe of torch's own layers, loss, Adam and schedule answers after training, without dropout."""
+    """Train a probe of torch's layers, loss, Adam and schedule; return its logits without dropout."""
     start = initial_params(seed, x.shape[1], hidden, y.shape[1])
     model = torch.nn.Sequential(torch.nn.Linear(x.shape[1], hidden), torch.nn.Linear(hidden, y.shape[1]))
     with torch.no_grad():
@@ -46,20 +46,18 @@ def torch_probe(x, y, seed, epochs, batch_size, hidden, rate):
 
 # 45 epochs pass two halvings of the learning rate; 90 rows in batches of 32 leave a last one of 26.
 @pytest.mark.parametrize(("epochs", "batch_size", "rate"), [(3, 32, 1e-2), (45, 32, 1e-3), (3, 500, 1e-3)])
-def test_learns_what_torch_learns(epochs, batch_size, rate):
+def test_training_equals_torch(epochs, batch_size, rate):
     x, y = data()
-    found = fit_probe(
+    params = fit_probe(
         x, y, seeds=(4, 7), learning_rate=rate, epochs=epochs, batch_size=batch_size, hidden=16, dropout=0.0
     )
-    for answers, seed in zip(logits(found, x), (4, 7)):
+    for seed_logits, seed in zip(logits(params, x), (4, 7)):
         expected = torch_probe(x, y, seed, epochs, batch_size, 16, rate)
         start = initial_params(seed, 20, 16, 9)
         before = (x @ start.weight_1 + start.bias_1) @ start.weight_2 + start.bias_2
-        assert np.abs(expected - before).max() > 0.05, (
-            "the probe has hardly moved, so that equality would say nothing"
-        )
+        assert np.abs(expected - before).max() > 0.05, "the probe has hardly moved"
         np.testing.assert_allclose(
-            answers, expected, atol=2e-5, rtol=1e-5, err_msg=f"seed {seed}, {epochs} epochs"
+            seed_logits, expected, atol=2e-5, rtol=1e-5, err_msg=f"seed {seed}, {epochs} epochs"
         )
 
 
@@ -73,56 +71,54 @@ def test_starts_within_the_bounds_of_torch_linear():
     assert abs(start.weight_1.std() / (64**-0.5 / 3**0.5) - 1) < 0.02, "not as wide as a uniform distribution"
 
 
-def test_every_epoch_has_all_rows_in_another_order():
+def test_every_epoch_is_another_permutation():
     orders = [epoch_order(seed, epoch, 50) for seed in (0, 1) for epoch in range(3)]
     for order in orders:
         assert sorted(order) == list(range(50))
     assert len({tuple(order) for order in orders}) == 6, "two epochs or seeds have the same order"
 
 
-def test_a_seed_decides_alone_what_is_learnt():
+def test_seeds_train_independently():
     x, y = data()
     more = {"learning_rate": 1e-2, "epochs": 3, "batch_size": 32, "hidden": 16}
     both = fit_probe(x, y, seeds=(5, 2), **more)
     again = fit_probe(x, y, seeds=(5, 2), **more)
     alone = fit_probe(x, y, seeds=(2,), **more)
     for part, repeated, single in zip(both, again, alone):
-        np.testing.assert_array_equal(part, repeated, err_msg="a second run found something else")
-        np.testing.assert_allclose(
-            part[1], single[0], atol=1e-5, err_msg="seed 2 learns otherwise beside seed 5"
-        )
-        assert np.abs(part[0] - part[1]).max() > 1e-2, "both seeds learnt the same"
+        np.testing.assert_array_equal(part, repeated, err_msg="a second run differs")
+        np.testing.assert_allclose(part[1], single[0], atol=1e-5, err_msg="seed 2 differs beside seed 5")
+        assert np.abs(part[0] - part[1]).max() > 1e-2, "both seeds learned the same"
 
 
-def test_answers_are_those_of_both_layers_one_after_the_other():
+def test_logits_equal_both_layers_in_sequence():
     x, y = data()
-    found = fit_probe(x, y, seeds=(0, 1), learning_rate=1e-2, epochs=2, hidden=16)
+    params = fit_probe(x, y, seeds=(0, 1), learning_rate=1e-2, epochs=2, hidden=16)
     for seed in range(2):
-        w1, b1, w2, b2 = (np.float64(part[seed]) for part in found)
-        np.testing.assert_allclose(logits(found, x)[seed], (x @ w1 + b1) @ w2 + b2, atol=1e-5)
+        w1, b1, w2, b2 = (np.float64(part[seed]) for part in params)
+        np.testing.assert_allclose(logits(params, x)[seed], (x @ w1 + b1) @ w2 + b2, atol=1e-5)
 
 
-def test_dropout_leaves_half_of_the_hidden_layer_at_twice_its_size():
+def test_dropout_zeroes_half_of_the_hidden_layer_and_doubles_the_rest():
     hidden = 32
     ones = ProbeParams(
         np.zeros((2, 4, hidden), np.float32), np.ones((2, hidden), np.float32),
         np.stack([np.eye(hidden, dtype=np.float32)] * 2), np.zeros((2, hidden), np.float32),
     )  # fmt: skip
-    answers = dropout_logits(ones, np.zeros((5000, 4), np.float32), (0, 1))
-    assert set(np.unique(answers)) == {0.0, 2.0}
-    share = (answers > 0).mean(axis=(1, 2))
-    assert np.abs(share - 0.5).max() < 0.01, f"{share} of the layer is kept by the two seeds"
-    assert (answers[0] != answers[1]).any() and (answers[0, :900] != answers[0, 4096:4996]).any()
+    result = dropout_logits(ones, np.zeros((5000, 4), np.float32), (0, 1))
+    assert set(np.unique(result)) == {0.0, 2.0}
+    share = (result > 0).mean(axis=(1, 2))
+    assert np.abs(share - 0.5).max() < 0.01, f"the two seeds keep {share} of the layer"
+    assert (result[0] != result[1]).any() and (result[0, :900] != result[0, 4096:4996]).any()
     np.testing.assert_array_equal(logits(ones, np.zeros((3, 4), np.float32)), np.ones((2, 3, hidden)))
 
 
-def test_dropout_is_at_work_in_training_with_another_mask_each_step():
+def test_training_drops_out_another_mask_each_step():
     # With one row, one epoch a step, the layer's bias moves where the mask is 1: after two steps about three
     # quarters.
     x, y = np.ones((1, 4), np.float32), np.ones((1, 3), np.float32)
     moved = {}
     for epochs in (1, 2):
-        found = fit_probe(x, y, seeds=(0,), learning_rate=1e-3, epochs=epochs, hidden=400)
-        moved[epochs] = (found.bias_1[0] != initial_params(0, 4, 400, 3).bias_1).mean()
-    assert 0.4 < moved[1] < 0.6, f"{moved[1]:.0%} of the hidden layer learnt in one step"
-    assert 0.68 < moved[2] < 0.82, f"{moved[2]:.0%} of the hidden layer learnt in two steps"
+        params = fit_probe(x, y, seeds=(0,), learning_rate=1e-3, epochs=epochs, hidden=400)
+        moved[epochs] = (params.bias_1[0] != initial_params(0, 4, 400, 3).bias_1).mean()
+    assert 0.4 < moved[1] < 0.6, f"{moved[1]:.0%} of the hidden layer learned in one step"
+    assert 0.68 < moved[2] < 0.82, f"{moved[2]:.0%} of the hidden layer learned in two steps"

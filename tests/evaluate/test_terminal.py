@@ -1,4 +1,4 @@
-"""Results on a terminal: every figure in a table that fits, and nothing as Python would print it."""
+"""Results in a terminal: tables that fit, without Python literals."""
 
 import re
 
@@ -80,7 +80,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_results_are_tables_that_fit(case):
+def test_results_fit_the_terminal(case):
     protocol, sets = CASES[case]
     figures = to_json_types(protocol(sets, ModelOutputs(encode, 5.0)).figures)
     about = {
@@ -93,7 +93,7 @@ def test_results_are_tables_that_fit(case):
         about | protocol_options(protocol) | figures | {"seconds": {"vectors": 1.0}}, protocol
     )
     lines = text.splitlines()
-    # A path alone may be longer than the terminal is wide.
+    # Only a path may be wider than the terminal.
     assert max(len(line) for line in lines if "long-name" not in line) <= 80, text
     assert not set(text) & set("[]{}") and "None" not in text and not re.search(r"\.\d{6}", text), text
     assert f"{100 * figures[protocol.score]:.1f} %" in text, text
@@ -108,7 +108,7 @@ def test_results_are_tables_that_fit(case):
         assert "accuracy with dropout  " in text and "accuracy without dropout  " in text
 
 
-def test_a_figure_that_is_none_is_left_empty():
+def test_missing_figures_are_empty():
     protocol = ZeroShot("taxon", "one")
     result = {"model": "m", "data": "d", "top1": None, "interval": None, "n": 3, "not_candidates": 3}
     text = describe_result(result, protocol)
@@ -116,9 +116,9 @@ def test_a_figure_that_is_none_is_left_empty():
     assert "top-1   none" in text and format_table([]) == []
 
 
-def test_a_table_that_is_too_wide_is_transposed_in_blocks():
+def test_wide_tables_are_transposed_in_blocks():
     rows = [
-        {"name": f"class {number}"} | {f"column {place}": "123.4" for place in range(12)}
+        {"name": f"class {number}"} | {f"column {column}": "123.4" for column in range(12)}
         for number in range(9)
     ]
     lines = format_table(rows)
@@ -127,11 +127,11 @@ def test_a_table_that_is_too_wide_is_transposed_in_blocks():
         lines[0].split()[:3] == ["name", "class", "0"] and sum(line.count("123.4") for line in lines) == 108
     )
     narrow = format_table([{"a": "1", "b": ""}, {"a": "2", "b": ""}])
-    assert narrow == ["a", "1", "2"], "a column without entries is left out"
+    assert narrow == ["a", "1", "2"], "empty columns are dropped"
 
 
 @pytest.mark.parametrize(("width", "shown"), [(60, 3), (72, 4), (120, 5)])
-def test_a_suite_shows_as_many_published_columns_as_fit(monkeypatch, width, shown):
+def test_suite_table_fits_the_terminal(monkeypatch, width, shown):
     monkeypatch.setenv("COLUMNS", str(width))
     published = {"BioCLIP 2": 74.9, "BioCAP": 67.6, "BioCLIP": 58.8, "CLIP": 66.5}
     rows = [
@@ -146,4 +146,4 @@ def test_a_suite_shows_as_many_published_columns_as_fit(monkeypatch, width, show
         name for name in ("images", "BioCLIP 2", "BioCAP", "BioCLIP ", " CLIP") if name in lines[1] + " "
     ]
     assert len(columns) == shown, f"{columns} of the published columns and the images are shown in {lines[1]}"
-    assert ("48,562" in lines[2]) == (shown == 5), "the images go first"
+    assert ("48,562" in lines[2]) == (shown == 5), "the column of images is dropped first"

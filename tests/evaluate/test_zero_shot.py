@@ -1,4 +1,4 @@
-"""The zero-shot protocol against the same sums done by hand, and what it does with data that is not as it should be."""
+"""The zero-shot protocol on images: against plain sums, and with bad images and labels."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ from bioclip_jax.train import train_config
 
 CONFIG = get_config("ViT-Test-16")
 PREPROCESS = Preprocess(CONFIG.vision.image_size, resize_mode="squash")
-# The reference's evaluation: open_clip's list behind one more.
+# The reference's evaluation prepends one template to open_clip's list.
 TEMPLATES = ["a photo of {}.", *(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)]
 RANKS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
 ROWS = {
@@ -59,7 +59,7 @@ def encoder():
 
 
 def write_folder(folder, rows, labels=None):
-    """Pictures of noise and a CSV of annotations, with a class column where there are labels."""
+    """Write noise images and a CSV of annotations, with a class column for labels."""
     for number, name in enumerate(rows):
         pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), np.uint8)
         buffer = io.BytesIO()
@@ -84,12 +84,12 @@ def source_of(folder):
 
 
 def score(images, encoder, params, text_type="taxon_com", templates="openai", candidates=None):
-    """The figures of a source, or of images that are prepared already."""
+    """Return the figures of a source or of CachedImages."""
     if not isinstance(images, CachedImages):
         images = CachedImages(images, PREPROCESS, encoder)
-    towers = ModelOutputs(lambda texts: encoder.texts(params, texts), float(np.exp(params["logit_scale"])))
+    outputs = ModelOutputs(lambda texts: encoder.texts(params, texts), float(np.exp(params["logit_scale"])))
     protocol = ZeroShot(text_type, templates, candidates or candidates_of(images, text_type))
-    return protocol({"test": images(params)}, towers).figures
+    return protocol({"test": images(params)}, outputs).figures
 
 
 def candidates_of(images, text_type):
@@ -97,9 +97,9 @@ def candidates_of(images, text_type):
 
 
 @pytest.mark.shared_data
-def test_photographs_score_as_by_hand(encoder, params, shared_data):
+def test_photographs_score_as_in_plain_loops(encoder, params, shared_data):
     source = open_source(shared_data / "produce" / "tol_shards" / "val")
-    source = [source[place] for place in range(0, len(source), 16)]
+    source = [source[index] for index in range(0, len(source), 16)]
     result = score(source, encoder, params, "sci_com")
 
     model = nnx.merge(graphdef(CONFIG), params)
@@ -149,7 +149,7 @@ def test_classes_are_the_distinct_class_texts(folder):
     assert names("asis") == ["brown", "green", "red"], "asis takes the class column, not the lineage"
 
 
-def test_bad_images_are_counted_and_the_others_scored(folder, encoder, params):
+def test_bad_images_are_counted_and_skipped(folder, encoder, params):
     whole = (folder / "apple.jpg").read_bytes()
     (folder / "apple.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "apple2.jpg").write_text("no picture")
@@ -160,7 +160,7 @@ def test_bad_images_are_counted_and_the_others_scored(folder, encoder, params):
     first, again = (score(images, encoder, params, templates="one") for _ in range(2))
     assert first["bad"] == {"truncated": 1, "not_an_image": 1, "no_image": 1, "no_label": 1}
     assert first["n"] == 2
-    assert again == first, "a second call must count the same"
+    assert again == first, "a second call differs"
 
 
 def test_no_readable_image_is_an_error(folder, encoder, params):
@@ -170,10 +170,10 @@ def test_no_readable_image_is_an_error(folder, encoder, params):
         CachedImages(source_of(folder), PREPROCESS, encoder)(params)
 
 
-def test_images_in_memory_are_not_read_again_and_others_are(folder, encoder, params):
+def test_cached_images_are_not_read_again(folder, encoder, params):
     def images(**cached):
-        prepared = CachedImages(source_of(folder), PREPROCESS, encoder, **cached)
-        return lambda params: score(prepared, encoder, params, templates="one")
+        cached_images = CachedImages(source_of(folder), PREPROCESS, encoder, **cached)
+        return lambda params: score(cached_images, encoder, params, templates="one")
 
     kept, unkept, some = images(), images(cache_bytes=0), images(cache_bytes=2 * 32 * 32 * 3)
     first = kept(params)
@@ -181,7 +181,7 @@ def test_images_in_memory_are_not_read_again_and_others_are(folder, encoder, par
     assert unkept(params) == first and some(params) == first, "reading again changes the scores"
     for name in ROWS:
         (folder / name).unlink()
-    assert kept(params) == first, "the images were not kept in memory"
+    assert kept(params) == first, "the images are not cached"
     assert some(params)["n"] == 2
     other = jax.tree.map(lambda x: x * 1.5, params)
     assert kept(other)["n"] == 5
@@ -195,7 +195,7 @@ def test_unseen_species_are_scored_among_other_candidates(folder, tmp_path_facto
     result = score(unseen, encoder, params, templates="one", candidates=pool)
     assert result["n"] == 3 and result["classes"] == 2
     assert result["top1"] is None and "species" not in result["ranks"], (
-        "no answer can be right at species rank"
+        "no prediction can be correct at species rank"
     )
     assert result["chance"]["family"] == 0.5 and result["n_by_rank"]["family"] == 3
     assert result["ranks"]["family"] in (0, 1 / 3, 2 / 3, 1)
@@ -207,12 +207,12 @@ def test_unseen_species_are_scored_among_other_candidates(folder, tmp_path_facto
 
 
 @pytest.mark.parametrize("wrong", [{"text_type": "latin"}, {"templates": "three"}])
-def test_unknown_names_are_told(wrong):
+def test_unknown_options_are_errors(wrong):
     with pytest.raises(UserError, match="choose from"):
         ZeroShot(**wrong)
 
 
-def test_asis_takes_a_table_of_labels_alone(folder, encoder, params):
+def test_asis_with_a_table_of_labels(folder, encoder, params):
     lines = ["filepath,class", *(f"{name},{label}" for name, label in LABELS.items())]
     (folder / "labels.csv").write_text("\n".join(lines))
     source = FolderSource(folder, folder / "labels.csv")
@@ -221,12 +221,12 @@ def test_asis_takes_a_table_of_labels_alone(folder, encoder, params):
     assert "ranks" not in result, "labels have no ranks"
 
 
-def test_asis_without_labels_is_told(tmp_path):
+def test_asis_without_labels_is_an_error(tmp_path):
     with pytest.raises(UserError, match="class column"):
         candidates(write_folder(tmp_path, ROWS), "asis")
 
 
-def test_hook_scores_the_validation_data_of_a_run_whose_parameters_are_split(folder, encoder, params):
+def test_hook_with_sharded_parameters(folder, encoder, params):
     config = train_config(
         {
             "data": {"train": "unused", "val": str(folder)},
@@ -244,9 +244,9 @@ def test_hook_scores_the_validation_data_of_a_run_whose_parameters_are_split(fol
     assert hook(sharded) == {name: expected[name] for name in ("top1", "top3", "top5", "n", "ranks")}
 
 
-def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, capsys, monkeypatch):
+def test_command_on_a_folder_and_its_annotations(folder, params, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    # As the published annotations are: images in one folder, the CSV in another.
+    # As published: images in one folder, the CSV in another.
     (folder / "images").mkdir()
     for name in ROWS:
         (folder / name).rename(folder / "images" / name)
@@ -260,12 +260,10 @@ def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, cap
     assert result["majority"]["kingdom"] == 0.8 and result["chance"]["species"] == 1 / 3
 
     assert main(["eval", "zero-shot", "--model", "model", *where, "--templates", "one"]) == 0
-    told = capsys.readouterr().out
-    assert f"{100 * result['top1']:.1f} %" in told and "4 classes" in told, told
-    assert not set(told) & set("[]{}") and max(map(len, told.splitlines())) <= 80, told
-    assert f"transform {result['transform']} data" in " ".join(told.split()), (
-        "eval says which transform it uses"
-    )
+    text = capsys.readouterr().out
+    assert f"{100 * result['top1']:.1f} %" in text and "4 classes" in text, text
+    assert not set(text) & set("[]{}") and max(map(len, text.splitlines())) <= 80, text
+    assert f"transform {result['transform']} data" in " ".join(text.split()), "eval must report its transform"
 
     (folder / "pool").mkdir()
     write_folder(folder / "pool", {name: ROWS[name] for name in ("apple.jpg", "finch.jpg")})
@@ -275,7 +273,7 @@ def test_verb_scores_a_model_on_a_folder_and_its_annotations(folder, params, cap
         "the pear and the Apple tree"
     )
 
-    for arguments, says in ((where[:2], "--labels"), (["--data", "nothing/here"], "nothing/here")):
+    for arguments, named in ((where[:2], "--labels"), (["--data", "nothing/here"], "nothing/here")):
         assert main(["eval", "zero-shot", "--model", "model", *arguments]) == 2
         message = capsys.readouterr().err
-        assert message.startswith("error: ") and says in message and message.count("\n") == 1, message
+        assert message.startswith("error: ") and named in message and message.count("\n") == 1, message

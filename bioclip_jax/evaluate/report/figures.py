@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bioclip_jax.evaluate.reference_scores import SYSTEMS
-from bioclip_jax.files import atomic_write
+from bioclip_jax.plots import GRID, HUES, INK, MUTED, new_figure, save_figure, style_axes
 
 from .rows import Row
 
@@ -22,7 +21,7 @@ _ROW = 0.27  # inches
 _LINE = 30
 _COLUMNS = 3
 # Markers and colors of Okabe and Ito; only this model's marker is filled.
-_OURS = "#0072B2"
+_OURS = HUES[0]
 _MARKERS = {
     "BioCLIP 2": ("D", "#D55E00"),
     "BioCAP": ("v", "#E69F00"),
@@ -42,12 +41,10 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
         return
     from matplotlib.lines import Line2D
 
-    from bioclip_jax.plots import GRID, INK, MUTED
-
     y_positions, headings, height = _layout(rows)
     top, bottom = 0.75, 0.6
     inches = top + bottom + _ROW * height
-    figure = _figure(figsize=(_WIDTH, inches), dpi=_DPI)
+    figure = new_figure(_WIDTH, inches, dpi=_DPI)
     axes = figure.add_axes((0.34, bottom / inches, 0.57, 1 - (top + bottom) / inches))
     axes.set(xlim=(0, 100), ylim=(height - 0.4, -0.2))
     for row, y in zip(rows, y_positions):
@@ -72,10 +69,8 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
     for title, y in headings:
         axes.annotate(title, (0, y), xytext=(-10, 0), textcoords="offset points", ha="right", va="center",
                       fontsize=9.5, color=MUTED, weight="bold", annotation_clip=False)  # fmt: skip
-    axes.grid(axis="x", color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED)
+    style_axes(axes, "x")
+    axes.spines["bottom"].set_visible(False)
     axes.set(yticks=[], xticks=range(0, 101, 20))
     axes.set_xlabel("score (%)", fontsize=9, color=MUTED)
     systems = [system for system in SYSTEMS if any(system in row.published for row in rows)]
@@ -93,22 +88,19 @@ def draw(output: Path, rows: Sequence[Row], model: str) -> None:
                   handletextpad=0.4, columnspacing=1.4)  # fmt: skip
     figure.text(0.02, 1 - 0.2 / inches, shorten(model, 76), fontsize=10.5, color=INK, weight="bold",
                 va="center", parse_math=False)  # fmt: skip
-    with atomic_write(output) as path:
-        figure.savefig(path)
+    save_figure(figure, output)
 
 
 def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
     """Draw scores against training steps as a PNG, one panel for each of `curves`; no file for no curve."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    from bioclip_jax.plots import GRID, INK, MUTED
-
     curves = {name: sorted(curve) for name, curve in curves.items() if curve}
     if not curves:
         return
     columns = min(_COLUMNS, len(curves))
     n_rows = -(-len(curves) // columns)
-    figure = _figure(figsize=(0.6 + 2.9 * columns, 0.4 + 2.3 * n_rows), dpi=130, layout="constrained")
+    figure = new_figure(0.6 + 2.9 * columns, 0.4 + 2.3 * n_rows, dpi=130, layout="constrained")
     panels = figure.subplots(n_rows, columns, squeeze=False, sharex=True).ravel()
     for axes, (name, curve) in zip(panels, curves.items()):
         steps, values = [step for step, _, _ in curve], [value for _, value, _ in curve]
@@ -119,10 +111,7 @@ def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
         title = f"{shorten(name, 28)}  {values[-1]:.1f}"
         axes.set_title(title, loc="left", fontsize=9.5, color=INK, parse_math=False)
         axes.set_ylim(bottom=0, top=min(100.0, max(5.0, axes.get_ylim()[1])))
-        axes.grid(axis="y", color=GRID, linewidth=0.8)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(MUTED)
-        axes.tick_params(length=0, labelsize=8.5, labelcolor=MUTED)
+        style_axes(axes)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
         axes.margins(x=0.04)
@@ -133,18 +122,7 @@ def draw_curves(output: Path, curves: Mapping[str, Curve]) -> None:
         panels[number].tick_params(labelbottom=True)
     figure.supxlabel("step", fontsize=9, color=MUTED)
     figure.supylabel("score (%)", fontsize=9, color=MUTED)
-    with atomic_write(output) as path:
-        figure.savefig(path)
-
-
-def _figure(**options: Any) -> Any:
-    """Return a Figure without pyplot, which needs no display and no global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(facecolor="white", **options)
-    FigureCanvasAgg(figure)
-    return figure
+    save_figure(figure, output)
 
 
 def visible_rows(rows: Sequence[Row]) -> list[Row]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from bioclip_jax.files import atomic_write
+from bioclip_jax.plots import new_figure
 
 BINS = 15
 
@@ -43,12 +44,8 @@ def draw_reliability(result: dict[str, Any], output: Path) -> None:
 
     result: of calibrate_temperature.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 5.2))
+    figure = new_figure(9, 5.2)
+    axes = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.08, right=0.98, bottom=0.12, top=0.84, wspace=0.16)
     titles = ("as trained", f"at temperature {result['fitted_temperature']:.2f}")
     for axis, title, part in zip(axes, titles, (result["before"], result["after"])):
@@ -77,5 +74,4 @@ def draw_reliability(result: dict[str, Any], output: Path) -> None:
         color="0.35",
     )
     with atomic_write(output) as path:
-        figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+        figure.savefig(path)
