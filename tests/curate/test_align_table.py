@@ -11,9 +11,8 @@ import pytest
 from made_backbone import BEAR, CASES, align_taxa, write_col, write_gbif
 
 import bioclip_jax.curate.align
-from bioclip_jax.curate.align import Backbone, align_names
+from bioclip_jax.curate.align import Backbone, align_names, align_table
 from bioclip_jax.curate.align.report import alignment_report
-from bioclip_jax.curate.align.table import align_table
 from bioclip_jax.errors import UserError
 from bioclip_jax.text import Taxon
 

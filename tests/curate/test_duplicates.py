@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_jax.curate.dedup import duplicates
-from bioclip_jax.curate.dedup.duplicates import decide_duplicates, decide_leakage
+from bioclip_jax.curate.dedup import decide_duplicates, decide_leakage, duplicates
 
 
 def near_hashes(rng: np.random.Generator, count: int, centers: int, spread: int) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 import simplejpeg
 from make_copies import COPIES
 
+from bioclip_jax.curate.dedup import DECODE_SIDE, MIN_QUALITY, content_hash, pdq, pdq_variants
 from bioclip_jax.curate.dedup.hamming_search import DISTANCE, nearest_within, pairs_within
-from bioclip_jax.curate.dedup.hashes import DECODE_SIDE, MIN_QUALITY, content_hash, pdq, pdq_variants
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import decode
 

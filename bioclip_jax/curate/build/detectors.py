@@ -3,7 +3,7 @@
 A user's detector is a TOML file. This one removes pages of text and museum labels; its model, in the same
 folder, takes the whole picture squashed to 64 x 64 pixels and returns one logit per image:
 
-    name = "label"              # removed images say filter:label in the catalogue
+    name = "label"              # removed images have the decision filter:label in the catalog
     model = "label.onnx"        # relative to this file
     size = 64                   # pixels of the model's square input
     resize = "squash"           # or "shortest": resize the shorter side, crop the center
