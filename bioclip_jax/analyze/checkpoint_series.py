@@ -1,4 +1,4 @@
-"""Stages of a curve: several files of embeddings, several models, or all checkpoints of a run, over the same images."""
+"""A series of model states on the same images: files of embeddings, models, or the checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from .embeddings import Embeddings, of_source, read_embeddings
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.sources import Source
 
-# A name that begins with a number says where on the axis its stage stands: 25 %, 1,776 images, 0.5 epochs,
-# 10M.
+# The number at the beginning of a name is its stage's position: 25 %, 1,776 images, 0.5 epochs, 10M.
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][-+]?\d+)?)\s?([kMB]?)(?![\w.])")
 _FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One state of a model: its name, where it stands on a curve's axis, and its embeddings."""
+    """One state of a model: its name, its position on the axis of a curve, and its embeddings."""
 
     name: str
     position: float
@@ -44,15 +43,15 @@ def open_stages(
     batch_size: int | None = None,
     where: Sequence[str] = (),
 ) -> list[Stage]:
-    """The stages, in the order given: one a file of `embeddings` (Parquet), or one a MODEL that encodes the images.
+    """Read one stage a file of embeddings (Parquet), or encode images with each MODEL; in the given order.
 
-    Args: `data` as open_source (of a TFDS name the split "test"), or `images` and `labels`, a folder and the
-      table of its images. `all_checkpoints`: a stage a checkpoint of the one training directory in `models`,
-      at its step.
-      `names`: one a stage, by default those of the files or folders; where each begins with a number (25 %,
-      10M images) and all differ, these are the positions, otherwise 0, 1, 2 and so on. `where`: COLUMN=VALUE,
-      which rows to keep; of several, those that agree with all.
-    Errors: UserError where it is not clear what to read, and for what cannot be read.
+    data: as open_source (of a TFDS name, the split "test"); or images and labels: a folder and its table.
+    all_checkpoints: one stage a checkpoint of the single training directory in `models`, at its step.
+    names: one a stage, by default those of the files or folders. If each begins with a number (25 %, 10M
+    images) and all differ, these are the positions, otherwise 0, 1, 2 and so on.
+    where: filters COLUMN=VALUE, all of which a row must match.
+
+    Raises UserError for contradictory or missing inputs, and for those that cannot be read.
     """
     embeddings, models, names = (
         list(embeddings or ()),
@@ -61,11 +60,10 @@ def open_stages(
     )
     has_data = data is not None or images is not None or labels is not None
     if bool(embeddings) == bool(models):
-        raise UserError("what to analyse is not clear; give --embeddings, or --model with --data")
+        raise UserError("it is not clear what to analyze; give --embeddings, or --model with --data")
     if embeddings and (has_data or all_checkpoints):
         raise UserError(
-            "files of --embeddings need no data and have no checkpoints; leave those options out, or give "
-            "--model"
+            "files of --embeddings need no data and have no checkpoints; drop those options, or give --model"
         )
     steps: list[int] = []
     if all_checkpoints:
@@ -75,37 +73,35 @@ def open_stages(
         raise UserError(f"there are {len(names)} --names for {count} stages; give one for each")
     filters = [_filter(text) for text in where or ()]
     if embeddings:
-        found = [read_embeddings(path) for path in embeddings]
-        default = _told_apart([Path(path).with_suffix("") for path in embeddings])
+        series = [read_embeddings(path) for path in embeddings]
+        default = _distinct_names([Path(path).with_suffix("") for path in embeddings])
     else:
-        found = _encoded(models, _source(data, images, labels), batch_size)
-        default = _told_apart(
+        series = _encoded(models, _source(data, images, labels), batch_size)
+        default = _distinct_names(
             [Path(model.removeprefix("local-dir:").removeprefix("hf-hub:")) for model in models]
         )
     for column, value in filters:
-        found = [one.where(column, value) for one in found]
+        series = [one.where(column, value) for one in series]
     names = names or [f"step {step:,}" for step in steps] or default
-    at = [float(step) for step in steps] or _positions(names)
-    return [Stage(name, position, one) for name, position, one in zip(names, at, found)]
+    positions = [float(step) for step in steps] or _positions(names)
+    return [Stage(name, position, one) for name, position, one in zip(names, positions, series)]
 
 
 def _checkpoints(models: Sequence[str]) -> tuple[list[int], list[str]]:
     if len(models) != 1:
         raise UserError(
-            f"--all-checkpoints is about one training directory, not {len(models)}; give one --model"
+            f"--all-checkpoints takes one training directory, not {len(models)}; give one --model"
         )
     directory = TrainingDirectory(local_path(models[0]))
     if not TrainingDirectory.is_one(directory.path):
-        raise UserError(
-            f"{models[0]} is no training directory, and only such a one has checkpoints; give one"
-        )
+        raise UserError(f"{models[0]} is not a training directory, which alone has checkpoints; give one")
     if not (steps := directory.steps()):
         raise UserError(f"{models[0]} has no checkpoint yet; wait for the first")
     return steps, [str(directory.checkpoints / str(step)) for step in steps]
 
 
-def _told_apart(paths: Sequence[Path]) -> list[str]:
-    """Of each path the last part, with as many before it as tell all apart."""
+def _distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest endings of the paths, of equal depth, that are all different."""
     most = max(len(path.parts) for path in paths)
     for depth in range(1, most + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]
@@ -117,7 +113,7 @@ def _told_apart(paths: Sequence[Path]) -> list[str]:
 def _filter(text: str) -> tuple[str, str]:
     column, equals, value = text.partition("=")
     if not equals or not column.strip():
-        raise UserError(f"--where {text} is no COLUMN=VALUE; write it as family=Thraupidae")
+        raise UserError(f"--where {text} is not COLUMN=VALUE; write it as family=Thraupidae")
     return column.strip(), value
 
 
@@ -132,17 +128,15 @@ def _source(data: str | None, images: Path | None, labels: Path | None) -> Sourc
 def _encoded(models: Sequence[str], source: Source, batch_size: int | None) -> list[Embeddings]:
     from bioclip_jax.predict import VectorCache
 
-    # One model at a time on the device; what is cached is not encoded again.
+    # One model at a time on the device.
     return [of_source(model, source, batch_size=batch_size, cache=VectorCache()) for model in models]
 
 
 def _positions(names: Sequence[str]) -> list[float]:
-    """Where the stages stand on an axis: at the numbers that their names begin with, where each has one and all
-    differ.
-    """
+    """Return the numbers at the beginning of the names if all have one and all differ, else 0, 1, 2, ..."""
     numbers = [_NUMBER.match(name) for name in names]
     if all(numbers):
-        found = [float(match[1].replace(",", "")) * _FACTORS[match[2]] for match in numbers]
-        if len(set(found)) == len(found):
-            return found
+        positions = [float(match[1].replace(",", "")) * _FACTORS[match[2]] for match in numbers]
+        if len(set(positions)) == len(positions):
+            return positions
     return [float(number) for number in range(len(names))]

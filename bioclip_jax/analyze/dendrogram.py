@@ -1,4 +1,4 @@
-"""Trees of species or taxa: from distances, from lineages, and both in an order that crosses little."""
+"""Trees of species or taxa: from distances, from lineages, and both untangled."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ _STARTS = 40
 
 @dataclass(frozen=True)
 class Node:
-    """A fork of a tree, or with `leaf`, the number of the thing at its end; `height`: its distance from the leaves."""
+    """A branching of a tree, at its height above the leaves; or a leaf, with its number."""
 
     height: float = 0.0
     children: tuple[Node, ...] = ()
     leaf: int = -1
 
     def leaves(self) -> list[int]:
-        """Their numbers, in the order in which they are drawn."""
-        found, waiting = [], [self]
-        while waiting:
-            node = waiting.pop()
+        """Return the numbers of the leaves in drawing order."""
+        leaves, stack = [], [self]
+        while stack:
+            node = stack.pop()
             if node.children:
-                waiting.extend(reversed(node.children))
+                stack.extend(reversed(node.children))
             else:
-                found.append(node.leaf)
-        return found
+                leaves.append(node.leaf)
+        return leaves
 
 
 def average_linkage(distances: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, "merges 4"]:
-    """UPGMA (Sokal and Michener 1958) of condensed distances, in SciPy's form."""
+    """Return the UPGMA linkage (Sokal and Michener 1958) of condensed distances, in SciPy's format."""
     from scipy.cluster.hierarchy import linkage
 
     return linkage(distances, "average")
 
 
 def cut(linkage: Float[np.ndarray, "merges 4"], number: int) -> Int[np.ndarray, " leaves"]:
-    """The cluster of every leaf where the tree is cut into exactly `number`, among equal heights the first merges."""
+    """Cut the tree into exactly `number` clusters; of merges at equal height, the first come first."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -53,7 +53,7 @@ def cut(linkage: Float[np.ndarray, "merges 4"], number: int) -> Int[np.ndarray, 
 
 
 def tree_of_linkage(linkage: Float[np.ndarray, "merges 4"]) -> Node:
-    """The tree of a linkage; leaves are numbered as its points."""
+    """Convert a linkage to a tree; leaves are numbered as its points."""
     nodes = [Node(leaf=leaf) for leaf in range(len(linkage) + 1)]
     for left, right, height, _ in linkage:
         nodes.append(Node(float(height), (nodes[int(left)], nodes[int(right)])))
@@ -61,9 +61,9 @@ def tree_of_linkage(linkage: Float[np.ndarray, "merges 4"]) -> Node:
 
 
 def tree_of_lineages(lineages: Int[np.ndarray, "leaves ranks"]) -> Node:
-    """The tree of numbered taxa, the highest rank first, with forks at the rank's height above the leaves.
+    """Build the tree of numbered taxa, highest rank first, with nodes at the height of their rank.
 
-    A rank at which nothing forks is no node; the leaves stand one rank below the last.
+    A rank without branching has no node; leaves are one rank below the last.
     """
     ranks = lineages.shape[1]
 
@@ -72,8 +72,8 @@ def tree_of_lineages(lineages: Int[np.ndarray, "leaves ranks"]) -> Node:
             return Node(leaf=int(rows[0]))
         if rank == ranks:
             return Node(1.0, tuple(Node(leaf=int(row)) for row in rows))
-        of = lineages[rows, rank]
-        taxa = [rows[of == taxon] for taxon in dict.fromkeys(of.tolist())]
+        codes = lineages[rows, rank]
+        taxa = [rows[codes == taxon] for taxon in dict.fromkeys(codes.tolist())]
         if len(taxa) == 1:
             return grow(rows, rank + 1)
         return Node(float(ranks - rank + 1), tuple(grow(taxon, rank + 1) for taxon in taxa))
@@ -82,22 +82,21 @@ def tree_of_lineages(lineages: Int[np.ndarray, "leaves ranks"]) -> Node:
 
 
 def untangle(left: Node, right: Node, *, seed: int = 0) -> tuple[Node, Node]:
-    """Both trees with their forks turned so that the same leaves stand at about the same height.
+    """Rotate the branches of both trees so that equal leaves are in similar rows.
 
-    Forks are sorted by the mean place of their leaves in the other tree, in turns, from several orders to
-    start with, and the least total difference of places wins: to find the least of all is NP-hard (Fernau et
-    al. 2010).
+    Branches are sorted alternately by the mean row of their leaves in the other tree, from several initial
+    orders; the least total difference of rows wins. The exact optimum is NP-hard (Fernau et al. 2010).
     """
     random = np.random.default_rng(seed)
     best, least = (left, right), np.inf
     for start in range(_STARTS):
-        one, other = (left, right) if not start else (_turned(left, random), right)
+        one, other = (left, right) if not start else (_shuffled(left, random), right)
         last = np.inf
         for _ in range(_ROUNDS):
-            other = _sorted(other, _places(one))[0]
-            one = _sorted(one, _places(other))[0]
-            here, there = _places(one), _places(other)
-            difference = sum(abs(here[leaf] - there[leaf]) for leaf in here)
+            other = _sorted(other, _rows(one))[0]
+            one = _sorted(one, _rows(other))[0]
+            left_rows, right_rows = _rows(one), _rows(other)
+            difference = sum(abs(row - right_rows[leaf]) for leaf, row in left_rows.items())
             if difference < least:
                 best, least = (one, other), difference
             if difference >= last:
@@ -106,24 +105,24 @@ def untangle(left: Node, right: Node, *, seed: int = 0) -> tuple[Node, Node]:
     return best
 
 
-def _turned(node: Node, random: np.random.Generator) -> Node:
-    """The tree with every fork's branches in an order by chance."""
+def _shuffled(node: Node, random: np.random.Generator) -> Node:
+    """Return the tree with the branches of every node in random order."""
     if not node.children:
         return node
     order = random.permutation(len(node.children))
-    return Node(node.height, tuple(_turned(node.children[place], random) for place in order))
+    return Node(node.height, tuple(_shuffled(node.children[index], random) for index in order))
 
 
-def _places(tree: Node) -> dict[int, int]:
-    return {leaf: place for place, leaf in enumerate(tree.leaves())}
+def _rows(tree: Node) -> dict[int, int]:
+    return {leaf: row for row, leaf in enumerate(tree.leaves())}
 
 
-def _sorted(node: Node, places: Mapping[int, int]) -> tuple[Node, float, int]:
-    """The tree with sorted forks, the mean place of its leaves, and their number."""
+def _sorted(node: Node, rows: Mapping[int, int]) -> tuple[Node, float, int]:
+    """Return the tree with sorted branches, the mean row of its leaves, and their number."""
     if not node.children:
-        return node, float(places[node.leaf]), 1
+        return node, float(rows[node.leaf]), 1
     parts: Sequence[tuple[Node, float, int]] = sorted(
-        (_sorted(child, places) for child in node.children), key=lambda part: part[1]
+        (_sorted(child, rows) for child in node.children), key=lambda part: part[1]
     )
     number = sum(part[2] for part in parts)
     mean = sum(part[1] * part[2] for part in parts) / number

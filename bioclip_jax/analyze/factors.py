@@ -1,4 +1,4 @@
-"""A factor that varies within species (sex, life stage, health, cultivar): which images and values can be compared."""
+"""Selection of comparable images and values of a factor within species, as sex, health or cultivar."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from bioclip_jax.errors import UserError
 if TYPE_CHECKING:
     from .embeddings import Embeddings
 
-# Fewer images of a value than these say little of where its mean lies, over all species and in one.
+# Fewer images do not determine the mean of a value, over all species and within one.
 FEWEST_OF_A_VALUE, FEWEST_IN_A_SPECIES = 10, 5
-# Rows whose products are summed in float32, before the sum goes on in float64.
+# Rows summed in float32; the chunks are summed in float64.
 CHUNK = 8192
 _MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
 class Group:
-    """Images whose levels are compared with each other: all species, or for a nested factor one.
+    """Images whose levels are compared with each other: of all species, or of one if the factor is nested.
 
-    rows: of the embeddings. species and labels: of each row the number of its species (from 0, none missing)
-    and of its level, the place in `levels`.
+    rows: of the embeddings. species: contiguous codes from 0. labels: indices in `levels`.
     """
 
     name: str
@@ -39,38 +38,38 @@ class Group:
         return len(self.rows)
 
     def residuals(self, vectors: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "n dim"]:
-        """The rows' vectors less the mean of their species, over this group's rows."""
-        found = vectors[self.rows]
-        means = species_sums(found, self.species) / np.bincount(self.species)[:, None]
+        """Return the rows' vectors minus the mean of their species within the group."""
+        residuals = vectors[self.rows]
+        means = species_sums(residuals, self.species) / np.bincount(self.species)[:, None]
         means = means.astype(np.float32)
-        for chunk in chunks(len(found)):
-            found[chunk] -= means[self.species[chunk]]
-        return found
+        for chunk in chunks(len(residuals)):
+            residuals[chunk] -= means[self.species[chunk]]
+        return residuals
 
     def shuffled(
         self, times: int, random: np.random.Generator, among: Int[np.ndarray, " n"] | None = None
     ) -> UInt16[np.ndarray, "times+1 n"]:
-        """The labels, and then `times` times the labels shuffled among the images of each species.
+        """Return the labels, followed by `times` shuffles of them within each species.
 
-        `among`: finer groups to shuffle within, a number each.
+        among: codes of finer groups to shuffle within.
         """
         strata = self.species if among is None else among
         order = np.argsort(strata, kind="stable")
         strata, labels = strata[order], self.labels[order].astype(np.uint16)
-        found = np.empty((times + 1, len(self)), np.uint16)
-        found[0] = self.labels
+        shuffles = np.empty((times + 1, len(self)), np.uint16)
+        shuffles[0] = self.labels
         for number in range(1, times + 1):
-            # A random fraction keeps each image among those of its stratum, whose number comes before the
-            # point.
-            found[number, order] = labels[np.argsort(strata + random.random(len(self)))]
-        return found
+            # Adding a fraction to the integer code shuffles within each stratum.
+            shuffles[number, order] = labels[np.argsort(strata + random.random(len(self)))]
+        return shuffles
 
 
 @dataclass(frozen=True)
 class Factor:
-    """What can be compared of a factor. counts: images by value, of those compared. nested: values are a species' own
-    (cultivars), so that each species is a group. left_out: images and species that are not compared, by
-    cause.
+    """The comparable images of a factor.
+
+    nested: values belong to single species (cultivars), so that each species is a group. counts: compared
+    images by value. left_out: images and species that are not compared, by reason.
     """
 
     name: str
@@ -81,6 +80,7 @@ class Factor:
 
     @property
     def species(self) -> int:
+        """Number of species compared."""
         return len(self.groups) if self.nested else int(self.groups[0].species.max()) + 1
 
     def __len__(self) -> int:
@@ -88,13 +88,13 @@ class Factor:
 
 
 def read_factor(embeddings: Embeddings, name: str, species_column: str | None = None) -> Factor:
-    """The images of known species and value, where their species takes at least two values.
+    """Select the images of known species and value, of species with at least two values.
 
-    A value such as "NA" or "unknown" is not known; "none", "+" and "-" are values. Left out are values of
-    fewer than 10 images in such species. A factor of more than two values is nested where most images have
-    one of a single species (cultivars): there, each species has its own values, of at least 5 images.
+    "NA", "unknown" and the like are missing values; "none", "+" and "-" are values. Values with fewer than 10
+    images in such species are dropped. A factor of more than two values is nested if most images have a value
+    that occurs in a single species (cultivars): then each species has its own values, of at least 5 images.
 
-    Errors: UserError for an unknown column, unknown species, and where no two values can be compared.
+    Raises UserError for an unknown column, unknown species, and if no two values can be compared.
     """
     species, values = embeddings.species(species_column), embeddings.values(name)
     if not (species != "").any():
@@ -103,55 +103,56 @@ def read_factor(embeddings: Embeddings, name: str, species_column: str | None = 
         )
     used = np.flatnonzero((species != "") & (values != ""))
     left_out = {"unknown": len(species) - len(used)}
-    _, species_of = np.unique(species[used], return_inverse=True)
+    _, codes = np.unique(species[used], return_inverse=True)
     levels, labels = np.unique(values[used], return_inverse=True)
     if len(levels) < 2:
-        there = f"is {str(levels[0])!r} for all images that have it" if len(levels) else "is empty"
+        content = f"is {str(levels[0])!r} for all images that have it" if len(levels) else "is empty"
         raise UserError(
-            f"the column {name!r} of {embeddings.source} {there}; give a factor that takes at least two "
-            f"values"
+            f"the column {name!r} of {embeddings.source} {content}; give a factor of at least two values"
         )
-    cells, cell_of = np.unique(np.stack([species_of, labels]), axis=1, return_inverse=True)
+    cells, cell_of = np.unique(np.stack([codes, labels]), axis=1, return_inverse=True)
     own = np.bincount(cells[1], minlength=len(levels)) == 1
     nested = len(levels) > 2 and own[labels].mean() > 0.5
     if nested:
         large = np.bincount(cell_of.ravel())[cell_of.ravel()] >= FEWEST_IN_A_SPECIES
-        kept = large & _varies(species_of, labels, large)
+        kept = large & _varies(codes, labels, large)
     else:
-        kept = _comparable(species_of, labels)
-    left_by_value = np.bincount(labels[~kept], minlength=len(levels))
+        kept = _comparable(codes, labels)
+    dropped = np.bincount(labels[~kept], minlength=len(levels))
     gone = np.bincount(labels[kept], minlength=len(levels)) == 0
-    left_out["rare_values"] = {str(levels[at]): int(left_by_value[at]) for at in np.flatnonzero(gone)}
-    without = np.setdiff1d(species_of, species_of[kept])
+    left_out["rare_values"] = {str(levels[level]): int(dropped[level]) for level in np.flatnonzero(gone)}
+    without = np.setdiff1d(codes, codes[kept])
     left_out["species_of_one_value"] = len(without)
-    left_out["images_of_species_of_one_value"] = int((np.isin(species_of, without) & ~gone[labels]).sum())
+    left_out["images_of_species_of_one_value"] = int((np.isin(codes, without) & ~gone[labels]).sum())
     if not kept.any():
         raise _nothing_left(embeddings, name, nested, levels, labels)
     groups = (
         tuple(
-            _group(species[used[rows[0]]], rows, used, species_of, labels, levels)
-            for rows in _split(np.flatnonzero(kept), species_of)
+            _group(species[used[rows[0]]], rows, used, codes, labels, levels)
+            for rows in _split(np.flatnonzero(kept), codes)
         )
         if nested
-        else (_group("", np.flatnonzero(kept), used, species_of, labels, levels),)
+        else (_group("", np.flatnonzero(kept), used, codes, labels, levels),)
     )
     counts = {
-        str(levels[at]): int(n) for at, n in enumerate(np.bincount(labels[kept], minlength=len(levels))) if n
+        str(level): int(count)
+        for level, count in zip(levels, np.bincount(labels[kept], minlength=len(levels)))
+        if count
     }
     return Factor(name, bool(nested), groups, counts, left_out)
 
 
 def _varies(species: np.ndarray, labels: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Of each row, whether its species takes several values among some rows."""
+    """Return a mask of the rows whose species has several values in the rows `among`."""
     pairs = np.unique(np.stack([species[among], labels[among]]), axis=1)
     return np.bincount(pairs[0], minlength=species.max() + 1)[species] > 1
 
 
 def _comparable(species: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Rows of values that are common enough, in species that take several of those."""
+    """Return a mask of the rows of frequent values, in species with several of these."""
     kept = np.ones(len(labels), bool)
     while True:
-        # What one rule leaves out can make the other's counts too small.
+        # Each rule lowers the counts of the other, so they are repeated until nothing changes.
         common = np.bincount(labels[kept], minlength=labels.max() + 1)[labels] >= FEWEST_OF_A_VALUE
         fewer = kept & common
         fewer &= _varies(species, labels, fewer)
@@ -164,8 +165,8 @@ def _group(
     name: str, rows: np.ndarray, used: np.ndarray, species: np.ndarray, labels: np.ndarray, levels
 ) -> Group:
     _, species = np.unique(species[rows], return_inverse=True)
-    there, labels = np.unique(labels[rows], return_inverse=True)
-    return Group(str(name), used[rows], species, labels, tuple(str(levels[at]) for at in there))
+    present, labels = np.unique(labels[rows], return_inverse=True)
+    return Group(str(name), used[rows], species, labels, tuple(str(levels[level]) for level in present))
 
 
 def _split(rows: np.ndarray, species: np.ndarray) -> list[np.ndarray]:
@@ -178,19 +179,17 @@ def _nothing_left(
 ) -> UserError:
     counts = np.bincount(labels)
     order = np.argsort(-counts, kind="stable")[:_MOST_NAMED]
-    named = ", ".join(f"{levels[at]} {counts[at]:,}" for at in order) + (
-        ", ..." if len(levels) > _MOST_NAMED else ""
-    )
+    named = ", ".join(f"{levels[level]} {counts[level]:,}" for level in order)
+    named += ", ..." if len(levels) > _MOST_NAMED else ""
     fewest = f"{FEWEST_IN_A_SPECIES} images in the species" if nested else f"{FEWEST_OF_A_VALUE} images"
     return UserError(
         f"the column {name!r} of {embeddings.source} has no species to compare two values in (images by "
-        f"value:"
-        f" {named}); give a factor of which some species show two values, each of at least {fewest}"
+        f"value: {named}); give a factor of which some species show two values, each of at least {fewest}"
     )
 
 
 def chunks(n: int) -> Iterator[slice]:
-    """The rows from 0 to n, some thousands at a time."""
+    """Return slices of CHUNK rows from 0 to n."""
     return (slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
 
 
@@ -201,31 +200,30 @@ def species_sums(
     *,
     among: Int[np.ndarray, " n"] | None = None,
 ) -> Float64[np.ndarray, "species dim"]:
-    """The sum of the rows of each species; `among`: the rows meant, all by default."""
+    """Sum the rows of each species. among: row indices that `species` is about, by default all."""
     from scipy.sparse import csr_array
 
     number = int(species.max()) + 1 if number is None else number
-    found = np.zeros((number, rows.shape[1]))
+    sums = np.zeros((number, rows.shape[1]))
     for chunk in chunks(len(species)):
-        here, places = np.unique(species[chunk], return_inverse=True)
-        ones = np.ones(len(places), np.float32)
-        picked = csr_array((ones, (places, np.arange(len(places)))), (len(here), len(places)))
-        found[here] += picked @ rows[chunk if among is None else among[chunk]]
-    return found
+        present, index = np.unique(species[chunk], return_inverse=True)
+        ones = np.ones(len(index), np.float32)
+        one_hot = csr_array((ones, (index, np.arange(len(index)))), (len(present), len(index)))
+        sums[present] += one_hot @ rows[chunk if among is None else among[chunk]]
+    return sums
 
 
 def level_sums(
     rows: Float32[np.ndarray, "n dim"], labels: UInt16[np.ndarray, "times n"], levels: int
 ) -> Float64[np.ndarray, "times levels dim"]:
-    """The sum of the rows of each level, for each of several ways to label them."""
+    """Sum the rows of each level, for each of several labelings."""
     times, dim = len(labels), rows.shape[1]
-    found = np.zeros((times, levels, dim))
+    sums = np.zeros((times, levels, dim))
     total = np.zeros(dim)
     for chunk in chunks(len(rows)):
-        here = rows[chunk]
-        total += here.sum(axis=0, dtype=np.float64)
+        total += rows[chunk].sum(axis=0, dtype=np.float64)
         for level in range(levels - 1):
-            found[:, level] += (labels[:, chunk] == level).astype(np.float32) @ here
-    # The levels share all rows out, so the last one's is what the others leave.
-    found[:, -1] = total - found[:, :-1].sum(axis=1)
-    return found
+            sums[:, level] += (labels[:, chunk] == level).astype(np.float32) @ rows[chunk]
+    # Every row has a level, so the last sum follows from the others.
+    sums[:, -1] = total - sums[:, :-1].sum(axis=1)
+    return sums

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis with a shrunken covariance, from means and a covariance, for many labellings at once."""
+"""Linear discriminant analysis with shrinkage, from means and a covariance, for many labelings at once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-# Where the estimate says that the covariance is noise alone, it is still not quite a sphere.
+# Upper bound of the estimate, so that the covariance is never exactly spherical.
 _MOST_SHRINKAGE = 0.999
 
 
 @dataclass(frozen=True)
 class Discriminant:
-    """Linear discriminant analysis for several labellings of the same rows, which share their total covariance.
+    """Linear discriminant analysis for several labelings of the same rows, with one total covariance.
 
-    The covariance within levels is the total's less that of the level means, so with A = total + ridge, the
-    means M and the shares P of the levels, (A - M P M')^-1 M = A^-1 M (I - P M' A^-1 M)^-1: one factorisation
-    serves all.
+    The covariance within levels is the total less that of the level means. With A = total + ridge, level
+    means M and level shares P: (A - M P M')^-1 M = A^-1 M (I - P M' A^-1 M)^-1, so one factorization serves
+    all labelings.
     """
 
     solved: Float64[np.ndarray, "times levels d"]  # A^-1 M
@@ -31,15 +31,20 @@ class Discriminant:
     def fit(
         cls, total: np.ndarray, means: np.ndarray, priors: np.ndarray, freedom: int, dim: int
     ) -> Discriminant:
+        """Fit all labelings.
+
+        Args: total: covariance [d, d]. means, priors: of the levels, [times, levels, d] and [times, levels].
+          freedom: degrees of freedom of `total`. dim: dimensions of the space, at least d.
+        """
         times, levels, d = means.shape
         share = oas_shrinkage(total, max(freedom, 1), dim)
-        # The ridge comes from the total covariance, so that no labelling has another.
+        # The ridge is that of the total covariance, the same for all labelings.
         ridge = max(share / (1 - share) * np.trace(total) / dim, 1e-12)
         solved = np.linalg.solve(total + ridge * np.eye(d), means.reshape(-1, d).T).T.reshape(means.shape)
         gram = solved @ means.transpose(0, 2, 1)
         inverse = np.linalg.inv(np.eye(levels) - priors[:, :, None] * gram)
         within = np.trace(total) - (priors * (means**2).sum(axis=2)).sum(axis=1)
-        # Of the covariance within levels, the ridge is this share: the number that others call its shrinkage.
+        # Shrinkage in the usual sense: the ridge as a share of the covariance within levels.
         shrinkage = ridge / (ridge + within / dim)
         coefficients = inverse.transpose(0, 2, 1) @ solved / (1 - shrinkage)[:, None, None]
         heights = (means * coefficients).sum(axis=2)
@@ -49,17 +54,18 @@ class Discriminant:
         return cls(solved, gram, priors, columns.astype(np.float32), intercepts, float(shrinkage[0]))
 
     def log_odds(self, rows: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "times n levels-1"]:
-        """Of each level but the first, the log-odds against the first."""
+        """Return the log-odds of each further level against the first."""
         times, levels = self.intercepts.shape
         odds = (rows @ self.weights).reshape(len(rows), times, levels - 1).transpose(1, 0, 2)
-        # A level that a shuffled fold does not have cannot be answered.
+        # A level that is missing from a shuffled fold is never predicted.
         return odds + (self.intercepts[:, 1:] - self.intercepts[:, :1]).clip(-1e30, 1e30)[:, None].astype(
             np.float32
         )
 
     def axes(self, number: int, like: Discriminant) -> Float64[np.ndarray, "d number"]:
-        """The leading discriminant axes of the first labelling, along each of which the training rows vary by 1,
-        turned to point as those of `like` do.
+        """Return the leading discriminant axes of the first labeling, with the signs of those of `like`.
+
+        The training rows have variance 1 along each.
         """
 
         def leading(model: Discriminant) -> np.ndarray:
@@ -73,9 +79,10 @@ class Discriminant:
 
 
 def oas_shrinkage(covariance: Float64[np.ndarray, "d d"], n: int, dim: int) -> float:
-    """The oracle approximating shrinkage toward a sphere (Chen et al. 2010, equation 23), of `n` degrees of freedom.
+    """Oracle approximating shrinkage toward a sphere (Chen et al. 2010, equation 23).
 
-    `dim`: how many dimensions the sphere has, where `covariance` is of the subspace that holds the data.
+    n: degrees of freedom. dim: dimensions of the space, of which `covariance` may cover only the subspace
+    that holds the data.
     """
     trace, squares = np.trace(covariance), np.sum(covariance**2)
     above = (1 - 2 / dim) * squares + trace**2

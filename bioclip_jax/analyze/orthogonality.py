@@ -1,4 +1,4 @@
-"""Whether a factor varies along directions of its own: how much of it lies outside those that separate species."""
+"""Orthogonality of a factor: the share of its direction outside the subspace that separates species."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Float64
 
 from .factors import Factor, Group, chunks, level_sums, species_sums
 
-# Of the variance of the species' means, the share that the species' subspace holds.
+# Share of the variance of the species means that the species subspace holds.
 HELD = 0.99
 SPLITS = 50
 _TABLE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -19,7 +19,7 @@ _TABLE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 @dataclass(frozen=True)
 class SpeciesSpace:
-    """The principal components of the species' means, each species one point: unit `axes` by falling `variances`."""
+    """Principal components of the equally weighted species means, in decreasing order of variance."""
 
     axes: Float32[np.ndarray, "components dim"]
     variances: Float64[np.ndarray, " components"]
@@ -28,16 +28,18 @@ class SpeciesSpace:
 
     @cached_property
     def size(self) -> int:
-        """How many components hold 99 % of the variance."""
+        """Number of components that hold 99 % of the variance."""
         held = np.cumsum(self.variances)
         return int(np.searchsorted(held, HELD * held[-1])) + 1 if len(held) and held[-1] > 0 else 0
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares outside the first k components for k = 0, 1, ...: of the factor, from split halves (None where they tell
-    nothing), and low, mean and high of directions at random and of labels shuffled within species (None
-    without).
+    """Shares outside the first k components for k = 0, 1, ...
+
+    measured: of the factor. split_half: estimated from split halves, None if these do not agree. random: 2.5
+    % quantile, mean and 97.5 % quantile of random directions. shuffled: the same of labels shuffled within
+    species, None without permutations.
     """
 
     measured: Float[np.ndarray, " k"]
@@ -47,14 +49,14 @@ class Curve:
 
 
 def species_space(vectors: Float32[np.ndarray, "rows dim"], species: np.ndarray) -> SpeciesSpace:
-    """Of the mean vectors of all species (names; "" is unknown and left out), by a centred SVD."""
+    """Compute the components of the mean vectors of all species (names; "" is unknown and skipped)."""
     known = np.flatnonzero(species != "")
     names, species = np.unique(species[known], return_inverse=True)
     means = species_sums(vectors, species, len(names), among=known) / np.bincount(species)[:, None]
     mean = means.mean(axis=0)
-    # The triangle has the same components as the means, of which there are many more.
+    # The R factor has the same components as the means, and fewer rows.
     _, lengths, axes = np.linalg.svd(np.linalg.qr(means - mean, mode="r"), full_matrices=False)
-    # Centred, n points span n - 1 dimensions.
+    # Centered, n points span n - 1 dimensions.
     most = min(len(names) - 1, vectors.shape[1])
     return SpeciesSpace(
         axes[:most].astype(np.float32), lengths[:most] ** 2, mean.astype(np.float32), len(names)
@@ -70,27 +72,26 @@ def orthogonality(
     splits: int = SPLITS,
     seed: int = 0,
 ) -> tuple[dict[str, Any], Curve]:
-    """The squared share of the factor's mean-difference direction d outside the species' subspace, |d - Pd|² / |d|².
+    """Compute the squared share of a factor's direction d outside the species subspace, |d - Pd|² / |d|².
 
-    d is the difference of the levels' means, of vectors less their species' mean; P projects on the first k
-    principal components of the species' means, which hold 99 % of their variance. Of several levels: the sum
-    over their means, weighted by their images, which for two is the same.
+    d is the difference of the levels' means, of vectors minus their species' mean; P projects on the first k
+    principal components of the species means, which hold 99 % of their variance. For several levels, the
+    squares are summed over the levels' means, weighted by their images; for two levels this is the same.
 
-    The figure means something only beside chance: with k near the number of dimensions D, little of any
-    direction is left outside. Of a random direction, |Pu|² ~ Beta(k/2, (D - k)/2) exactly (Muirhead, Aspects
-    of Multivariate Statistical Theory, 1982, theorem 1.5.7), so that 1 - k/D is outside. A d from few images
-    holds noise, which is mostly outside and raises the share, as d from labels shuffled within species shows.
-    From split halves, two independent d1 and d2 give <d1 outside, d2 outside> / <d1, d2>, where noise has no
-    part in the mean of either term.
+    The share is meaningful only beside chance: with k near the number of dimensions D, little of any
+    direction is outside. For a random direction, |Pu|² ~ Beta(k/2, (D - k)/2) exactly (Muirhead, Aspects of
+    Multivariate Statistical Theory, 1982, theorem 1.5.7), so 1 - k/D is outside. A d from few images contains
+    noise, which is mostly outside and raises the share, as labels shuffled within species show. Split halves
+    give two independent d1 and d2 and the estimate <d1 outside, d2 outside> / <d1, d2>, in which the noise of
+    both terms has mean zero.
 
-    A species most of whose images have one value has its mean moved along d, so what the values' shares
-    differ in between species counts as the species' own.
+    The mean of a species with mostly one value is shifted along d, so differences between species in the
+    frequency of values count as differences between species.
 
-    Returns the curve over k and {"orthogonality", "orthogonality_split_half" (None where the levels
-      differ no more than shuffled ones),
-      "k", "dimensions", "orthogonality_null_mean", "orthogonality_null_range", "orthogonality_permuted_mean",
-      "orthogonality_permuted_range", "orthogonality_by_k"}. Shares from 0 to 1, but a split half's may lie
-      outside; ranges hold 95 %.
+    Returns the curve over k and {"orthogonality", "orthogonality_split_half" (None if the levels differ no
+      more than shuffled ones), "k", "dimensions", "orthogonality_null_mean", "orthogonality_null_range",
+      "orthogonality_permuted_mean", "orthogonality_permuted_range", "orthogonality_by_k"}. Shares are from 0
+      to 1, except of split halves; ranges hold 95 %.
     """
     random = np.random.default_rng(seed)
     energy, total = np.zeros((permutations + 1, len(space.axes))), np.zeros(permutations + 1)
@@ -105,47 +106,47 @@ def orthogonality(
             one, two = _half_means(group, rows, splits, random)
             both += np.einsum("sld,sld->d", one @ space.axes.T, two @ space.axes.T)
             both_total += float((one * two).sum())
-    outside = 1 - _from_nothing(energy) / total.clip(1e-30)[:, None]
+    outside = 1 - _cumulative(energy) / total.clip(1e-30)[:, None]
     dim, k = vectors.shape[1], space.size
-    # A quotient of two terms that are noise would say anything.
+    # The quotient of two terms of noise is arbitrary.
     agree = both_total > 0 and (not permutations or total[0] > np.quantile(total[1:], 0.95))
     curve = Curve(
         outside[0],
-        1 - _from_nothing(both[None])[0] / both_total if agree else None,
-        _of_random_directions(len(space.axes), dim),
+        1 - _cumulative(both[None])[0] / both_total if agree else None,
+        _random_shares(len(space.axes), dim),
         np.stack([*np.quantile(outside[1:], [0.025], axis=0), outside[1:].mean(axis=0),
                   *np.quantile(outside[1:], [0.975], axis=0)]) if permutations else None,
     )  # fmt: skip
-    return _figures(curve, k, dim), curve
+    return _result(curve, k, dim), curve
 
 
-def _figures(curve: Curve, k: int, dim: int) -> dict[str, Any]:
+def _result(curve: Curve, k: int, dim: int) -> dict[str, Any]:
     last = len(curve.measured) - 1
 
-    def at(place: int) -> dict[str, Any]:
+    def at(k: int) -> dict[str, Any]:
         shuffled = curve.shuffled
         return {
-            "orthogonality": float(curve.measured[place]),
-            "orthogonality_split_half": None if curve.split_half is None else float(curve.split_half[place]),
-            "orthogonality_null_mean": float(curve.random[1, place]),
-            "orthogonality_null_range": curve.random[::2, place].tolist(),
-            "orthogonality_permuted_mean": None if shuffled is None else float(shuffled[1, place]),
-            "orthogonality_permuted_range": None if shuffled is None else shuffled[::2, place].tolist(),
+            "orthogonality": float(curve.measured[k]),
+            "orthogonality_split_half": None if curve.split_half is None else float(curve.split_half[k]),
+            "orthogonality_null_mean": float(curve.random[1, k]),
+            "orthogonality_null_range": curve.random[::2, k].tolist(),
+            "orthogonality_permuted_mean": None if shuffled is None else float(shuffled[1, k]),
+            "orthogonality_permuted_range": None if shuffled is None else shuffled[::2, k].tolist(),
         }
 
-    places = sorted({place for place in (*_TABLE_AT, k, last) if place <= last})
-    by_k = [{"k": place, **at(place)} for place in places]
+    listed = sorted({row for row in (*_TABLE_AT, k, last) if row <= last})
+    by_k = [{"k": row, **at(row)} for row in listed]
     return {**at(k), "k": k, "dimensions": dim, "orthogonality_by_k": by_k}
 
 
-def _from_nothing(
+def _cumulative(
     energy: Float64[np.ndarray, "times components"],
 ) -> Float64[np.ndarray, "times components+1"]:
-    """What the first k components hold, from k = 0."""
+    """Sum over the first k components, from k = 0."""
     return np.pad(np.cumsum(energy, axis=1), ((0, 0), (1, 0)))
 
 
-def _of_random_directions(components: int, dim: int) -> Float[np.ndarray, "3 components+1"]:
+def _random_shares(components: int, dim: int) -> Float[np.ndarray, "3 components+1"]:
     from scipy.special import betaincinv
 
     k = np.arange(components + 1)
@@ -158,9 +159,9 @@ def _of_random_directions(components: int, dim: int) -> Float[np.ndarray, "3 com
 def _half_means(
     group: Group, rows: Float32[np.ndarray, "n dim"], splits: int, random: np.random.Generator
 ) -> list[Float64[np.ndarray, "splits levels dim"]]:
-    """The levels' means of residuals, times the root of their images, from each of two random halves of the images.
+    """Return the levels' mean residuals in two random halves of the images, times the root of their number.
 
-    Each half has half of each species' images of each level, and takes the means of species from its own.
+    Each half has half of the images of each species and level, and its own species means.
     """
     levels, species = len(group.levels), int(group.species.max()) + 1
     cell = group.species * levels + group.labels
@@ -168,17 +169,17 @@ def _half_means(
     first = np.empty((len(group), splits), bool)
     for split in range(splits):
         order = np.argsort(cell + random.random(len(group)))
-        # The odd image of a cell goes to either half by chance.
+        # The odd image of a cell is assigned to a half at random.
         first[order, split] = (np.arange(len(group)) - starts[cell[order]] + random.integers(2, size=len(starts))[
             cell[order]]) % 2 == 0  # fmt: skip
     sizes = np.bincount(group.labels)
-    found = []
+    halves = []
     for half in (first, ~first):
         counts = np.stack(
             [np.bincount(cell, side, minlength=species * levels) for side in half.T.astype(float)], 1
         )
         counts = counts.reshape(species, levels, splits)
-        # The mean of the half's species is taken off by what each image adds to the sum of each level.
+        # Weights of images in a level's sum, with the subtraction of the half's species means.
         shares = (counts / counts.sum(axis=1, keepdims=True).clip(1)).astype(np.float32)
         sums = np.zeros((levels, splits, rows.shape[1]))
         for chunk in chunks(len(rows)):
@@ -186,6 +187,6 @@ def _half_means(
                 mine = (group.labels[chunk] == level)[:, None] - shares[group.species[chunk], level]
                 sums[level] += (mine * half[chunk]).astype(np.float32).T @ rows[chunk]
         sums[-1] = -sums[:-1].sum(axis=0)
-        of_level = counts.sum(axis=0).clip(1)
-        found.append((sums / of_level[:, :, None] * np.sqrt(sizes)[:, None, None]).transpose(1, 0, 2))
-    return found
+        level_counts = counts.sum(axis=0).clip(1)
+        halves.append((sums / level_counts[:, :, None] * np.sqrt(sizes)[:, None, None]).transpose(1, 0, 2))
+    return halves

@@ -1,4 +1,4 @@
-"""How well the values of a factor come apart once the species are taken away: discriminant analysis, held out."""
+"""Cross-validated LDA accuracy of a within-species factor, species means removed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ _FEWEST_OF_A_FOLD = 4
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What folds that did not see them say of a group's images.
+    """Held-out predictions of a group's images.
 
-    predicted: the level. margin: the log-odds of the second level against the first. positions: along the
-    leading discriminant axes (one, or two for more than two levels), in standard deviations within levels.
-    differences: for each pair of levels, along the unit direction from the first's mean to the second's.
-    hits: by labelling (the true one, then the shuffled) and level. shrinkage: of the covariance, mean over
-    folds.
+    predicted: levels. margin: log-odds of the second level against the first. positions: along the leading
+    discriminant axes (one, or two for more than two levels), in standard deviations within levels.
+    differences: for each pair of levels, projections on the unit direction from the first's mean to the
+    second's. hits: by labeling (the true one, then the shuffled) and level. shrinkage: mean over folds.
     """
 
     group: Group
@@ -40,70 +39,74 @@ class HeldOut:
 def separability(
     factor: Factor, vectors: Float32[np.ndarray, "rows dim"], *, permutations: int = 200, seed: int = 0
 ) -> tuple[dict[str, Any], list[HeldOut]]:
-    """5-fold accuracy of linear discriminant analysis after subtracting the species' means, and what chance would give.
+    """Compute the 5-fold accuracy of LDA after subtracting species means, and its chance level.
 
-    In each fold, the means of species and the shrunken covariance (OAS: Chen et al., IEEE Trans. Signal
-    Process. 2010, 58:5016) are those of the training images, so that a held-out image says nothing of the
-    others. Folds share out each level, and as far as it goes each species, evenly. Of a nested factor, each
-    species has its own discriminant.
+    In each fold, the species means and the shrunken covariance (OAS: Chen et al., IEEE Trans. Signal Process.
+    2010, 58:5016) are those of the training images, so that nothing leaks from a held-out image. Folds are
+    stratified by level and, as far as possible, by species. In a nested factor, each species has its own
+    discriminant.
 
-    Returns the held-out images by group, and shares from 0 to 1: "separability" and its 95 % "interval"
-      (Wilson), "balanced_accuracy" (mean over levels), "majority" (answering each group's commonest level),
-      "auc" (of two levels), "separability_null" ({"mean", "quantile_95", "balanced_mean", "permutations"}:
-      labels shuffled within species) and "separability_p" (one-sided, at least 1 / (permutations + 1)),
-      "balanced_p" (the same of balanced accuracy, which tells more where one level is rare), "shrinkage"
-      (mean over folds); "fisher_ratio", (difference of means)² / (sum of variances) of held-out images along
-      the difference of the training images' means, mean over pairs of levels; of a nested factor
-      "by_species".
+    Returns shares from 0 to 1 and the held-out predictions by group. The shares: "separability" with its 95 %
+      "interval" (Wilson), "balanced_accuracy" (mean over levels), "majority" (predicting each group's most
+      frequent level), "auc" (for two levels), "separability_null" ({"mean", "quantile_95", "balanced_mean",
+      "permutations"}: labels shuffled within species), "separability_p" (one-sided, at least
+      1 / (permutations + 1)), "balanced_p" (the same for balanced accuracy, which is more sensitive if one
+      level is rare), "shrinkage" (mean over folds), "fisher_ratio" ((difference of means)² / (sum of
+      variances) of held-out images along the difference of the training means, mean over pairs of levels);
+      for a nested factor "by_species".
     """
     random = np.random.default_rng(seed)
     held_out = [_cross_validate(group, vectors, permutations, random) for group in factor.groups]
-    of_level = [np.bincount(found.group.labels) for found in held_out]
+    level_counts = [np.bincount(group.group.labels) for group in held_out]
     n = len(factor)
-    right = np.sum([found.hits.sum(axis=1) for found in held_out], axis=0)
-    by_level = np.concatenate([found.hits / counts for found, counts in zip(held_out, of_level)], axis=1)
+    right = np.sum([group.hits.sum(axis=1) for group in held_out], axis=0)
+    by_level = np.concatenate([group.hits / counts for group, counts in zip(held_out, level_counts)], axis=1)
     balanced = by_level.mean(axis=1)
-    figures: dict[str, Any] = {
+    result: dict[str, Any] = {
         "separability": float(right[0] / n),
         "interval": wilson(int(right[0]), n),
         "balanced_accuracy": float(balanced[0]),
-        "majority": float(sum(counts.max() for counts in of_level) / n),
-        "auc": _auc(held_out[0]) if not factor.nested and len(of_level[0]) == 2 else None,
+        "majority": float(sum(counts.max() for counts in level_counts) / n),
+        "auc": _auc(held_out[0]) if not factor.nested and len(level_counts[0]) == 2 else None,
         "separability_null": None,
         "separability_p": None,
         "balanced_p": None,
-        "shrinkage": float(np.mean([found.shrinkage for found in held_out])),
-        "fisher_ratio": _mean([ratio for found in held_out for ratio in _fisher_ratios(found)]),
+        "shrinkage": float(np.mean([group.shrinkage for group in held_out])),
+        "fisher_ratio": _mean([ratio for group in held_out for ratio in _fisher_ratios(group)]),
     }
     if permutations:
-        figures["separability_null"] = {
+        result["separability_null"] = {
             "mean": float(right[1:].mean() / n),
             "quantile_95": float(np.quantile(right[1:], 0.95) / n),
             "balanced_mean": float(balanced[1:].mean()),
             "permutations": permutations,
         }
-        figures["separability_p"] = float((1 + (right[1:] >= right[0]).sum()) / (1 + permutations))
-        # Sums of shares differ in their last digits where the shares are the same.
-        figures["balanced_p"] = float((1 + (balanced[1:] >= balanced[0] - 1e-9).sum()) / (1 + permutations))
+        result["separability_p"] = float((1 + (right[1:] >= right[0]).sum()) / (1 + permutations))
+        # Equal sums of shares may differ in the last digits.
+        result["balanced_p"] = float((1 + (balanced[1:] >= balanced[0] - 1e-9).sum()) / (1 + permutations))
     if factor.nested:
-        figures["by_species"] = {
-            found.group.name: {
-                "separability": float(found.hits[0].sum() / len(found.group)),
-                "interval": wilson(int(found.hits[0].sum()), len(found.group)),
-                "majority": float(counts.max() / len(found.group)),
-                "null_mean": float(found.hits[1:].sum(axis=1).mean() / len(found.group))
-                if permutations
-                else None,
-                "fisher_ratio": _mean(_fisher_ratios(found)),
-                "levels": {level: int(count) for level, count in zip(found.group.levels, counts)},
-            }
-            for found, counts in zip(held_out, of_level)
+        result["by_species"] = {
+            group.group.name: _species_result(group, counts, permutations)
+            for group, counts in zip(held_out, level_counts)
         }
-    return figures, held_out
+    return result, held_out
+
+
+def _species_result(held_out: HeldOut, counts: np.ndarray, permutations: int) -> dict[str, Any]:
+    group, n = held_out.group, len(held_out.group)
+    right = held_out.hits.sum(axis=1)
+    return {
+        "separability": float(right[0] / n),
+        "interval": wilson(int(right[0]), n),
+        "majority": float(counts.max() / n),
+        "null_mean": float(right[1:].mean() / n) if permutations else None,
+        "fisher_ratio": _mean(_fisher_ratios(held_out)),
+        "levels": {level: int(count) for level, count in zip(group.levels, counts)},
+    }
 
 
 def wilson(hits: int, n: int) -> list[float]:
-    """The 95 % interval of a share of n independent images (Wilson, JASA 1927, 22:209)."""
+    """Return the 95 % interval of hits / n (Wilson, JASA 1927, 22:209)."""
     from scipy.stats import binomtest
 
     low, high = binomtest(hits, n).proportion_ci(method="wilson")
@@ -111,22 +114,22 @@ def wilson(hits: int, n: int) -> list[float]:
 
 
 def deal_folds(group: Group, random: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """The fold of each image: of each level as many in each, and of each species' images of a level, up to one."""
+    """Assign images to folds, stratified by level and by species within a level."""
     fold = np.empty(len(group), np.int64)
     for level in range(len(group.levels)):
         rows = np.flatnonzero(group.labels == level)
         rows = rows[np.argsort(group.species[rows] + random.random(len(rows)))]
-        # Levels start apart, so that a species of one image of each has them in different folds.
+        # Levels start in different folds, which separates the images of a species with one image a level.
         fold[rows] = (np.arange(len(rows)) + 2 * level) % FOLDS
     return fold
 
 
 def _strata(group: Group, fold: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Among which images labels are shuffled: those of a species and fold, or of a species where those are too few.
+    """Return codes of the groups to shuffle labels in: species and fold, or species if these are too small.
 
-    Folds share the true labels out evenly. Of labels shuffled over folds, those that are frequent in training
-    are rare among the held out, which costs them some accuracy: nothing over many species, but percents
-    within one.
+    Folds are stratified by the true labels. Labels shuffled across folds that are frequent in training are
+    rare among the held-out images, which lowers their accuracy: negligible over many species, but percents in
+    one.
     """
     species = int(group.species.max()) + 1
     if species == 1 or len(group) >= _FEWEST_OF_A_FOLD * FOLDS * species:
@@ -143,7 +146,7 @@ def _cross_validate(
     labels = group.shuffled(permutations, random, _strata(group, fold))[:, order]
     rows, species = group.residuals(vectors)[order], group.species[order]
     if len(rows) < dim:
-        # Outside the span of the rows, the covariance is the sphere's, which no row meets.
+        # All rows are in their span, outside of which the covariance is spherical and has no effect.
         rows = (rows @ np.linalg.qr(rows.T.astype(np.float64))[0]).astype(np.float32)
     ends = np.searchsorted(fold[order], np.arange(FOLDS + 1))
     parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
@@ -172,26 +175,22 @@ def _cross_validate(
         directions /= np.linalg.norm(directions, axis=0).clip(1e-30)
         offsets = offsets.astype(np.float32)
         for chunk in chunks(part.stop - part.start):
-            here = slice(part.start + chunk.start, part.start + chunk.stop)
-            held_out = rows[here] - offsets[species[here]]
+            batch = slice(part.start + chunk.start, part.start + chunk.stop)
+            held_out = rows[batch] - offsets[species[batch]]
             odds = model.log_odds(held_out)
             best = _best(odds)
             for level in range(levels):
-                hits[:, level] += ((best == level) & (labels[:, here] == level)).sum(axis=1)
-            predicted[here], margin[here] = best[0], odds[0, :, 0]
-            positions[here] = held_out @ leading
-            projected[:, here] = (held_out @ directions).T
-    back = np.argsort(order)
-    positions = positions[back]
-    within = (
-        positions
-        - np.stack([positions[group.labels == at].mean(axis=0) for at in range(levels)])[group.labels]
-    )
-    positions = positions / within.std(axis=0).clip(1e-30)
-    differences = {pair: along[back] for pair, along in zip(pairs, projected)}
-    return HeldOut(
-        group, predicted[back], margin[back], positions, differences, hits, float(np.mean(shrinkages))
-    )
+                hits[:, level] += ((best == level) & (labels[:, batch] == level)).sum(axis=1)
+            predicted[batch], margin[batch] = best[0], odds[0, :, 0]
+            positions[batch] = held_out @ leading
+            projected[:, batch] = (held_out @ directions).T
+    inverse = np.argsort(order)
+    positions = positions[inverse]
+    means = np.stack([positions[group.labels == level].mean(axis=0) for level in range(levels)])
+    positions = positions / (positions - means[group.labels]).std(axis=0).clip(1e-30)
+    differences = {pair: along[inverse] for pair, along in zip(pairs, projected)}
+    shrinkage = float(np.mean(shrinkages))
+    return HeldOut(group, predicted[inverse], margin[inverse], positions, differences, hits, shrinkage)
 
 
 def _best(odds: Float32[np.ndarray, "times n others"]) -> Int[np.ndarray, "times n"]:
@@ -202,19 +201,19 @@ def _best(odds: Float32[np.ndarray, "times n others"]) -> Int[np.ndarray, "times
 
 
 def _gram(rows: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "d d"]:
-    found = np.zeros((rows.shape[1],) * 2)
+    gram = np.zeros((rows.shape[1],) * 2)
     for chunk in chunks(len(rows)):
-        found += rows[chunk].T @ rows[chunk]
-    return found
+        gram += rows[chunk].T @ rows[chunk]
+    return gram
 
 
 def _training_offsets(
     held_out: np.ndarray, species: np.ndarray, group: Group
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each species, the mean residual of its training images, and how many it has.
+    """Return the mean residual of each species' training images, and their number.
 
-    Residuals sum to nothing over a species, so this follows from those that are held out. A species without
-    training images keeps its own mean.
+    Residuals sum to zero over a species, so this follows from the held-out ones. A species without training
+    images keeps its own mean.
     """
     sizes = np.bincount(group.species)
     left = sizes - np.bincount(species, minlength=len(sizes))
@@ -228,35 +227,35 @@ def _level_means(
     group: Group,
     offsets: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means and shares of the levels in training, from the sums of their residuals; labels, species: held out."""
+    """Return the levels' means and shares in training, from sums of residuals; labels, species: held out."""
     times, levels = sums.shape[:2]
     cells = len(offsets) * levels
-    in_all = np.bincount(group.species * levels + group.labels, minlength=cells)
+    totals = np.bincount(group.species * levels + group.labels, minlength=cells)
     counts = np.stack(
-        [in_all - np.bincount(species * levels + row, minlength=cells) for row in labels.astype(np.int64)]
+        [totals - np.bincount(species * levels + row, minlength=cells) for row in labels.astype(np.int64)]
     )
     counts = counts.reshape(times, len(offsets), levels).transpose(0, 2, 1)
     sums = sums - (counts.reshape(-1, len(offsets)) @ offsets).reshape(sums.shape)
-    of_level = counts.sum(axis=2)
-    return sums / of_level.clip(1)[:, :, None], of_level / of_level.sum(axis=1, keepdims=True)
+    sizes = counts.sum(axis=2)
+    return sums / sizes.clip(1)[:, :, None], sizes / sizes.sum(axis=1, keepdims=True)
 
 
-def _auc(found: HeldOut) -> float:
-    """The chance that an image of the second level has the higher odds of it than one of the first."""
+def _auc(held_out: HeldOut) -> float:
+    """Return the area under the ROC curve of the second level."""
     from scipy.stats import rankdata
 
-    second = found.group.labels == 1
-    ranks = rankdata(found.margin)[second]
+    second = held_out.group.labels == 1
+    ranks = rankdata(held_out.margin)[second]
     return float((ranks.mean() - (second.sum() + 1) / 2) / (~second).sum())
 
 
-def _fisher_ratios(found: HeldOut) -> list[float]:
+def _fisher_ratios(held_out: HeldOut) -> list[float]:
     ratios = []
-    for (a, b), along in found.differences.items():
-        of_a, of_b = along[found.group.labels == a], along[found.group.labels == b]
-        spread = of_a.var(ddof=1) + of_b.var(ddof=1)
+    for levels, along in held_out.differences.items():
+        first, second = (along[held_out.group.labels == level] for level in levels)
+        spread = first.var(ddof=1) + second.var(ddof=1)
         if spread > 0:
-            ratios.append(float((of_b.mean() - of_a.mean()) ** 2 / spread))
+            ratios.append(float((second.mean() - first.mean()) ** 2 / spread))
     return ratios
 
 

@@ -1,4 +1,4 @@
-"""Traits of species: from a table of them, or from columns beside the images."""
+"""Reading of species traits, from a table or from columns of the embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bioclip_jax.text import clean_text, is_missing, known_text
 if TYPE_CHECKING:
     from .embeddings import Embeddings
 
-# Columns that name the species of a row, the first that is there.
+# Columns that may name the species of a row, in order of preference.
 _NAMED_BY = ("species", "scientific_name", "name")
 _MOST_UNMATCHED = 20
 _UNIT = re.compile(
@@ -28,10 +28,10 @@ _UNIT = re.compile(
 
 @dataclass(frozen=True)
 class Traits:
-    """Values of traits, a species an entry, NaN where unknown.
+    """Values of traits by species, NaN where unknown.
 
-    images: where a trait's values were the images' own, each image's. unmatched: names in the table of which
-    there is no image, the first twenty with the nearest species.
+    images: values by image, of traits that are columns of the embeddings. unmatched: names in the table
+    without images, the first twenty with the most similar species name.
     """
 
     values: dict[str, Float[np.ndarray, " species"]]
@@ -49,15 +49,14 @@ def read_traits(
     table: Path | None,
     names: Sequence[str] = (),
 ) -> Traits:
-    """The traits `names`, or else every numeric column of `table` but those that name the species.
+    """Read the traits `names`, by default every numeric column of `table` except those that name the species.
 
-    A name that the table does not have is a column of `embeddings`: a species' value is the mean of its
-    images' (`groups`: the place of each image's species in `species`, or -1). In the table, a species is
-    named in a column like `species_column`, or else species, scientific_name or name, an epithet beside a
-    genus column counting with it; case, spaces and underscores do not matter. Several rows of a species are
-    averaged.
+    A name that is not in the table is a column of `embeddings`: a species' value is the mean over its images
+    (groups: index of each image's species, or -1). The table names species in `species_column`, species,
+    scientific_name or name; an epithet is combined with a genus column. Case, spaces and underscores are
+    ignored. Several rows of a species are averaged.
 
-    Errors: UserError for a column that is missing or no number, a table without such a column, and where no
+    Raises UserError for a column that is missing or not numeric, a table without a species column, and if no
     species of the table has images.
     """
     wanted = list(dict.fromkeys([*([species_column] if species_column else []), *_NAMED_BY]))
@@ -87,35 +86,35 @@ def read_traits(
 
 
 def label_of(trait: str) -> str:
-    """A column's name as people write it: "beak depth (mm)" for beak_depth_mm."""
-    found = _UNIT.match(trait)
-    if found is None:
+    """Format a column's name for display: "beak depth (mm)" for beak_depth_mm."""
+    match = _UNIT.match(trait)
+    if match is None:
         return trait.replace("_", " ").strip()
-    unit = found["unit"] or found["bracket"]
-    return f"{found['name'].replace('_', ' ').strip()} ({'°C' if unit == 'c' else unit})"
+    unit = match["unit"] or match["bracket"]
+    return f"{match['name'].replace('_', ' ').strip()} ({'°C' if unit == 'c' else unit})"
 
 
 def _read_columns(table: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
     from bioclip_jax.tables import read_table
 
-    read = read_table(Path(table), required=wanted)
-    return {name: read[name].to_pylist() for name in read.column_names}
+    rows = read_table(Path(table), required=wanted)
+    return {name: rows[name].to_pylist() for name in rows.column_names}
 
 
 def _match(
     columns: dict[str, list[Any]], table: Path, species: Sequence[str], wanted: Sequence[str]
 ) -> tuple[str, Int[np.ndarray, " rows"], list[str]]:
-    """The column that names species, the place of each row's species or -1, and the names without images."""
+    """Return the species column, the index of each row's species or -1, and the names without images."""
     key = next(name for name in wanted if name in columns)
-    places = {_plain(name): place for place, name in enumerate(species)}
+    indices = {_plain(name): index for index, name in enumerate(species)}
     spellings = [[known_text(value) for value in columns[key]]]
     if "genus" in columns and key != "genus":
         spellings.append(
             [f"{known_text(genus)} {name}".strip() for genus, name in zip(columns["genus"], spellings[0])]
         )
-    found = [np.array([places.get(_plain(name), -1) for name in names], np.int64) for names in spellings]
-    best = max(range(len(found)), key=lambda way: (found[way] >= 0).sum())
-    names, rows = spellings[best], found[best]
+    matches = [np.array([indices.get(_plain(name), -1) for name in names], np.int64) for names in spellings]
+    best = max(range(len(matches)), key=lambda spelling: (matches[spelling] >= 0).sum())
+    names, rows = spellings[best], matches[best]
     if not (rows >= 0).any():
         first = next(filter(None, names), "")
         near = _nearest(first, species)
@@ -132,7 +131,7 @@ def _numeric(columns: dict[str, list[Any]], keys: set[str]) -> list[str]:
             return False
         return True
 
-    # A column without a name is the index that tables are saved with.
+    # pandas saves its index as a column without a name.
     candidates = [name for name in columns if name not in keys and name and not name.startswith("Unnamed:")]
     return [
         name
@@ -149,13 +148,13 @@ def _numbers(values: Sequence[Any], name: str, table: Path) -> Float[np.ndarray,
             numbers[row] = _number(value)
         except ValueError:
             raise UserError(
-                f"{value!r} in row {row + 1} of the column {name} of {table} is no number; correct it"
+                f"{value!r} in row {row + 1} of the column {name} of {table} is not a number; correct it"
             ) from None
     return numbers
 
 
 def _number(value: Any) -> float:
-    """The value as a number; NaN for what says that it is unknown. ValueError for any other text."""
+    """Parse a number; NaN for a missing value. Raises ValueError for any other text."""
     if value is None or (isinstance(value, str) and is_missing(value)):
         return math.nan
     number = float(value)

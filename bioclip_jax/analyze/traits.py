@@ -1,4 +1,4 @@
-"""Whether species line up by a trait: their principal components, and the best direction, against chance."""
+"""Correlation of species means with a trait: along principal components, by ridge regression, by chance."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ FEWEST_SPECIES = 4
 MOST_FOLDS = 10
 # Shares of the largest squared singular value of the training species.
 _PENALTIES = np.logspace(-4, 2, 13)
-# Shuffled traits that are held at a time.
+# Shuffled traits in memory at a time.
 _CHUNK = 512
-# As large as the observed value: rounding must not decide about a shuffle that changes nothing.
+# Rounding must not decide whether an equivalent shuffle reaches the observed value.
 _TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class TraitAxis:
-    """How a trait lies in the space of species means.
+    """A trait's correlation with the space of species means.
 
-    r: the largest |Pearson| of the trait with one of the first components; component: which, from 1;
-    r_signed: with its sign, which is as arbitrary as that of the component; components: r_signed of each. p:
-    of r, by permutation.
-    r_cv: Pearson of the trait with its prediction from species that were not fitted; p_cv: of r_cv, by
-    permutation;
-    r_cv_null: 95 % of r_cv where the trait is shuffled. direction: the fit on all species, a unit vector
-    along which the predicted trait grows; fitted: the species' places along it, from their mean. space: the
-    species' components.
+    r: greatest |Pearson| of the trait with one of the first principal components, number `component` (from
+    1).
+    r_signed: with its sign, which is as arbitrary as that of the component. components: r_signed of each.
+    p: of r, by permutation.
+    r_cv: Pearson of the trait with its prediction by cross-validation. p_cv: of r_cv, by permutation.
+    r_cv_null: 95 % range of r_cv for a shuffled trait.
+    direction: unit vector along which the prediction fitted to all species increases. fitted: the species'
+    projections on it, relative to their mean. space: the species' components.
     """
 
     r: float
@@ -63,17 +63,17 @@ def trait_axis(
     cv_permutations: int = 999,
     seed: int = 0,
 ) -> TraitAxis:
-    """Test species means [species, dim] for a trait, whose values are in any unit, one a species.
+    """Correlate species means with a trait, and test the correlations by permutation.
 
-    p is the share of shuffled traits whose largest |Pearson| over the components reaches r, the true order
-    counted
-    too: so it allows for the choice among components, and for any number of species. r_cv is that of ridge
-    regression in min(10, species) folds, the penalty chosen by generalised cross-validation (Golub, Heath and
-    Wahba 1979, Technometrics 21:215) in the training folds alone. A prediction without skill is the training
-    species' mean, which lies below where the held-out species is above: r_cv of noise is therefore negative,
-    down to -1 with few species. The shuffled traits share that bias, so that p_cv holds; r_cv_null shows it.
+    p is the share of shuffled traits, the true order included, whose greatest |Pearson| over the components
+    reaches r, so it accounts for the choice among components and for any number of species. r_cv is from
+    ridge regression in min(10, species) folds, with the penalty chosen by generalized cross-validation
+    (Golub, Heath and Wahba 1979, Technometrics 21:215) in the training folds alone. A prediction without
+    skill is the mean of the training species, which is too low whenever the held-out species is above
+    average: r_cv of noise is therefore negative, down to -1 for few species. Shuffled traits share this bias,
+    so p_cv is valid, and r_cv_null shows it.
 
-    Errors: UserError for fewer than four species, a constant trait, or means that are all the same.
+    Raises UserError for fewer than four species, a constant trait, or identical means.
     """
     values = np.asarray(values, np.float64)
     if len(values) < FEWEST_SPECIES:
@@ -119,17 +119,17 @@ def trait_axis(
 
 
 def standardize(columns: Float[np.ndarray, "species *targets"]) -> Float[np.ndarray, "species *targets"]:
-    """Columns of mean 0 and length 1, whose dot products are correlations; a constant column is 0."""
-    centred = columns - columns.mean(axis=0)
-    length = np.linalg.norm(centred, axis=0)
+    """Scale columns to mean 0 and length 1, so that dot products are correlations; a constant column is 0."""
+    centered = columns - columns.mean(axis=0)
+    length = np.linalg.norm(centered, axis=0)
     constant = length <= 1e-12 * np.abs(columns).max(axis=0)
-    return np.where(constant, 0.0, centred / np.where(constant, 1.0, length))
+    return np.where(constant, 0.0, centered / np.where(constant, 1.0, length))
 
 
 def cross_predict(
     points: Float[np.ndarray, "species rank"], targets: Float[np.ndarray, "species targets"], seed: int
 ) -> Float[np.ndarray, "species targets"]:
-    """Each species' targets as ridge regression on the other folds predicts them: min(10, species) folds by `seed`."""
+    """Predict each species' targets by ridge regression on the other folds, min(10, species) of them."""
     order = np.random.default_rng(seed).permutation(len(points))
     predicted = np.empty_like(targets)
     for held in np.array_split(order, min(MOST_FOLDS, len(points))):
@@ -142,17 +142,18 @@ def cross_predict(
 def ridge(
     points: Float[np.ndarray, "species rank"], targets: Float[np.ndarray, "species targets"]
 ) -> tuple[Float[np.ndarray, "rank targets"], Float[np.ndarray, " targets"]]:
-    """Coefficients and intercepts of ridge regression, each target with the penalty a of the least GCV error.
+    """Fit ridge regression, for each target with the penalty a of the least GCV error.
 
-    With singular values s of the centred points and b the target's coordinates on their left singular
-    vectors: GCV(a) = (|y|^2 - sum(b^2)) + sum((a / (s^2 + a) * b)^2) over (n - 1 - sum(s^2 / (s^2 + a)))^2.
+    With singular values s of the centered points and b the target's coordinates on their left singular
+    vectors, GCV(a) = (|y|^2 - |b|^2 + sum((a / (s^2 + a) * b)^2)) / (n - 1 - sum(s^2 / (s^2 + a)))^2.
+    Returns coefficients and intercepts.
     """
     center, mean = points.mean(axis=0), targets.mean(axis=0)
-    centred, y = points - center, targets - mean
-    squares, vectors = np.linalg.eigh(centred.T @ centred)
+    centered, y = points - center, targets - mean
+    squares, vectors = np.linalg.eigh(centered.T @ centered)
     kept = squares > 1e-13 * squares[-1]
     squares, vectors = squares[kept], vectors[:, kept]
-    moments = vectors.T @ (centred.T @ y)
+    moments = vectors.T @ (centered.T @ y)
     on = moments**2 / squares[:, None]
     penalties = _PENALTIES * squares[-1]
     left = penalties[:, None] / (squares + penalties[:, None])
@@ -165,7 +166,7 @@ def ridge(
 
 
 def _shuffled(values: Float[np.ndarray, " species"], number: int, seed: int) -> Iterator[np.ndarray]:
-    """`number` shuffles of the values as columns, some at a time."""
+    """Yield `number` shuffles of the values as columns, in chunks."""
     random = np.random.default_rng(seed)
     for start in range(0, number, _CHUNK):
         rows = np.tile(values, (min(_CHUNK, number - start), 1))
@@ -173,14 +174,16 @@ def _shuffled(values: Float[np.ndarray, " species"], number: int, seed: int) -> 
 
 
 def project_images(
-    axis: TraitAxis, known: Traits, name: str, species: Species, embeddings: Embeddings
+    axis: TraitAxis, traits: Traits, name: str, species: Species, embeddings: Embeddings
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Rows of the images whose species was fitted, their places along the direction, and the trait: their own where
-    images have one (NaN if not this one), else their species'.
+    """Project the images of the fitted species on the direction.
+
+    Returns their rows, projections, and trait values: their own (NaN if missing) if images have values, else
+    those of their species.
     """
-    fitted = np.append(np.isfinite(known.values[name]), False)
+    fitted = np.append(np.isfinite(traits.values[name]), False)
     rows = np.flatnonzero(fitted[species.groups])
-    every = embeddings.vectors @ axis.direction.astype(np.float32)
-    places = every[rows].astype(np.float64) - float(axis.space.center @ axis.direction)
-    own = known.images.get(name)
-    return rows, places, known.values[name][species.groups[rows]] if own is None else own[rows]
+    projections = embeddings.vectors @ axis.direction.astype(np.float32)
+    positions = projections[rows].astype(np.float64) - float(axis.space.center @ axis.direction)
+    own = traits.images.get(name)
+    return rows, positions, traits.values[name][species.groups[rows]] if own is None else own[rows]

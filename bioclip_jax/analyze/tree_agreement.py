@@ -1,4 +1,4 @@
-"""How far the embedding's tree of species is the taxonomy's: distances, clusters, nearest neighbors, against chance."""
+"""Agreement of the embedding with the taxonomy: distances, clusters, nearest neighbors, and chance."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from bioclip_jax.text import RANKS, Taxon
 
 from .dendrogram import average_linkage, cut
 
-# The pairs of so many species fit in memory, and their permutations in a minute.
+# Limits memory for pairs of species, and the permutations to a minute.
 MOST_SPECIES = 3_000
 FEWEST_SPECIES = 4
 _SHUFFLES = 100
 _TIE = 1e-6
 # Below the species itself, a pair's lowest common ancestor is at one of these.
 _ANCESTORS = RANKS[:-1]
-# Stands before a taxon that is inferred, not known.
+# Prefix of an inferred taxon.
 _UNKNOWN = "?"
 
 
 def tree_agreement(
     means: Float[np.ndarray, "species dim"], taxa: Sequence[Taxon], *, permutations: int = 999, seed: int = 0
 ) -> dict[str, Any] | None:
-    """Compare species means with the ranks of `taxa`, one a species; of more than 3,000, that many by `seed`.
+    """Compare species means with the taxonomy; of more than 3,000 species, a random sample of that size.
 
-    Returns: "species" that were compared; "cophenetic", Pearson over all pairs of the cosine distance of
-      their means with their distance in the taxonomy (the ranks from a species up to the lowest common
-      ancestor: 1 within a genus, 7 between kingdoms), "p" of it by permutation of the species (Mantel 1967,
-      Cancer Research 27:209), one-sided; "dendrogram_fit", cophenetic correlation of the UPGMA tree of these
-      distances (Sokal and Rohlf 1962, Taxon 11:33); "ranks", as rank_agreement. None where the taxonomy tells
-      no two pairs of species apart.
+    Returns "species", the number compared; "cophenetic", Pearson over all pairs of the cosine distance of
+      their means with their taxonomic distance (ranks from the species up to the lowest common ancestor: 1
+      within a genus, 7 between kingdoms); "p" of it, one-sided, by permutation of the species (Mantel 1967,
+      Cancer Research 27:209); "dendrogram_fit", cophenetic correlation of the UPGMA tree of these distances
+      (Sokal and Rohlf 1962, Taxon 11:33); "ranks", as rank_agreement. None if all taxonomic distances are
+      equal.
     """
     from scipy.cluster.hierarchy import cophenet
 
@@ -66,14 +66,14 @@ def rank_agreement(
     *,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """For each rank with two taxa or more of two species or more, over the `species` known at that rank.
+    """Measure agreement at each rank with at least two taxa of at least two species.
 
-    purity: the dendrogram is cut into as many clusters as there are `taxa`; the share of species that are of
-    their cluster's commonest taxon. purity_null: its mean where the names are shuffled; more clusters are
-    purer by chance.
-    adjusted_rand: Hubert and Arabie 1985, 0 by chance. nearest_neighbor: among species that are not alone in
-    their taxon, the share whose nearest species is of it, with what chance would reach as
-    nearest_neighbor_null.
+    Returns by rank: species, taxa: the numbers known at that rank. purity: share of species that belong to
+      the most frequent taxon of their cluster, with the dendrogram cut into as many clusters as there are
+      taxa.
+      purity_null: its mean with names shuffled; more clusters are purer by chance. adjusted_rand: Hubert and
+      Arabie 1985, 0 by chance. nearest_neighbor: share whose nearest species is of the same taxon, among
+      species that share their taxon with another; nearest_neighbor_null: its expectation by chance.
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -106,24 +106,24 @@ def rank_agreement(
 
 
 def purity(clusters: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
-    """The share whose label is the commonest of their cluster; both count from 0."""
+    """Return the share of points with the most frequent label of their cluster; both are codes from 0."""
     width = labels.max() + 1
     counts = np.bincount(clusters * width + labels, minlength=(clusters.max() + 1) * width)
     return float(counts.reshape(-1, width).max(axis=1).sum() / len(labels))
 
 
 def cosine_distances(means: Float[np.ndarray, "species dim"]) -> Float[np.ndarray, " pairs"]:
-    """1 - cosine of all pairs, in SciPy's condensed order."""
+    """Return 1 - cosine of all pairs, in SciPy's condensed order."""
     unit = _unit(means)
     rows, columns = np.triu_indices(len(means), 1)
     return np.maximum(1.0 - (unit @ unit.T)[rows, columns], 0.0)
 
 
 def taxonomy(taxa: Sequence[Taxon]) -> Int[np.ndarray, "species ranks"]:
-    """The number of each species' taxon from kingdom to genus: equal numbers at a rank mean equal ones above it.
+    """Encode each species' taxa from kingdom to genus; equal codes at a rank imply equal codes above it.
 
-    An unknown taxon is that of other species of the same lower taxon, where they have one, or else it is
-    their own: two species of unknown families may be of the same family only within a genus.
+    An unknown taxon is inferred from other species of the same lower taxon, or else distinct: two species of
+    unknown family can be of the same family only within a genus.
     """
     ranks = [list(taxon.lineage()) for taxon in taxa]
     for number, names in enumerate(ranks):
@@ -135,8 +135,8 @@ def taxonomy(taxa: Sequence[Taxon]) -> Int[np.ndarray, "species ranks"]:
                 above[names[rank + 1]][names[rank]] += 1
         for names in ranks:
             if not names[rank]:
-                found = above.get(names[rank + 1])
-                names[rank] = found.most_common(1)[0][0] if found else _UNKNOWN + names[rank + 1]
+                known = above.get(names[rank + 1])
+                names[rank] = known.most_common(1)[0][0] if known else _UNKNOWN + names[rank + 1]
     result = np.empty((len(taxa), len(_ANCESTORS)), np.int64)
     for rank in range(len(_ANCESTORS)):
         prefixes = [tuple(names[: rank + 1]) for names in ranks]
@@ -151,11 +151,11 @@ def _mantel(
     permutations: int,
     seed: int,
 ) -> tuple[float, float] | None:
-    """Pearson over pairs of the cosine distance with the taxonomy's, and its p; None if either is constant.
+    """Return the Pearson correlation of cosine and taxonomic distances and its p; None if either is constant.
 
-    The taxonomy's distance is 7 minus the number of ranks that two species share. So what a permutation
-    changes is, over the taxa of every rank, the sum of the cosines within them: half of |sum of the unit
-    vectors|^2 - members. No matrix of pairs is permuted.
+    The taxonomic distance is 7 minus the number of ranks that two species share. A permutation therefore
+    changes only the sum of cosines within the taxa of every rank, (|sum of unit vectors|^2 - members) / 2,
+    and no matrix of pairs has to be permuted.
     """
     from scipy.sparse import csr_array
 
@@ -166,7 +166,7 @@ def _mantel(
     cosine_squares = (np.sum((unit.T @ unit) ** 2) - number) / 2
     variance = cosine_squares / pairs - (cosine_sum / pairs) ** 2
 
-    # In this order every taxon is a run of species, and every run of a rank one of runs of the next.
+    # In this order every taxon is a run of species, and consists of runs of the next rank.
     order = np.lexsort(lineages.T[::-1])
     starts = [np.flatnonzero(np.diff(lineages[order, rank], prepend=-1)) for rank in range(lineages.shape[1])]
     sizes = [np.diff(start, append=number) for start in starts]
@@ -178,7 +178,7 @@ def _mantel(
     if variance <= 1e-12 or shared_variance <= 1e-12:
         return None
 
-    # Single precision halves what must be moved, and is far finer than the ties that are looked for.
+    # Single precision halves the memory traffic and is far more precise than the tolerance for ties.
     points = unit if number <= 1_000 else unit.astype(np.float32)
     ones = np.ones(number, points.dtype)
     bounds = [np.append(start, number) for start in starts]
@@ -189,7 +189,7 @@ def _mantel(
     ]
 
     def correlation(rows: Int[np.ndarray, " species"]) -> float:
-        # A product with a sparse matrix of ones sums runs of rows without a copy of them.
+        # A product with a sparse matrix of ones sums runs of rows without copying them.
         sums = csr_array((ones, rows, bounds[-1]), (len(starts[-1]), number)) @ points
         products = float(np.vdot(sums, sums))
         for merge in reversed(coarser):

@@ -1,4 +1,4 @@
-"""The Parquet file that `bioclip-jax embed` writes: its vectors, its other columns, and the images that it names."""
+"""Reading of the Parquet file that `bioclip-jax embed` writes: vectors, other columns, and images."""
 
 from __future__ import annotations
 
@@ -24,25 +24,23 @@ if TYPE_CHECKING:
 
 _VECTORS = "emb"
 _ADVICE = "give the Parquet of `bioclip-jax embed IMAGES --output FILE.parquet`"
-# Rows that are in memory more than once while they are read.
+# Rows that are copied at a time.
 _CHUNK = 4096
-# Without a buffer of its own a column of vectors is read whole, however large its group is.
+# Without a buffer, the column chunk of a whole row group is read at once.
 _BUFFER_BYTES = 1 << 20
 
 
 def read_vector_table(path: Path) -> tuple[Float32[np.ndarray, "n dim"], pa.Table]:
-    """The vectors at length 1, and the other columns, a row a vector.
+    """Return the normalized vectors, and the other columns.
 
-    Rows without a vector that has a direction (null, not finite, or all zero) are left out and counted on
-    standard error. UserError if the file cannot be read or has no vectors.
+    Rows whose vector is null, not finite or all zero are skipped and counted on standard error. Raises
+    UserError if the file cannot be read or has no vectors.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if path.suffix.lower() in (".npy", ".json", ".csv"):
-        raise UserError(
-            f"{path} is no Parquet file, which is what keeps vectors beside their columns; {_ADVICE}"
-        )
+        raise UserError(f"{path} is not a Parquet file, which holds vectors with their columns; {_ADVICE}")
     try:
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
             names = file.schema_arrow.names
@@ -61,16 +59,15 @@ def read_vector_table(path: Path) -> tuple[Float32[np.ndarray, "n dim"], pa.Tabl
     if not len(vectors):
         raise UserError(f"{path} has no row with a vector; {_ADVICE}")
     if len(vectors) < len(good):
-        print(
-            f"left out: {len(good) - len(vectors):,} rows of {path} without a usable vector", file=sys.stderr
-        )
+        print(f"skipped {len(good) - len(vectors):,} rows of {path} without a usable vector", file=sys.stderr)
         columns = columns.filter(pa.array(good))
     return vectors, columns
 
 
 def _read_vectors(file: Any, path: Path) -> tuple[Float32[np.ndarray, "n dim"], Bool[np.ndarray, " rows"]]:
-    """The usable vectors of all rows in one array, and which rows they are of; group by group, so that they
-    are in memory once.
+    """Return the usable vectors in one array, and a mask of their rows.
+
+    Row groups are read in turn, so that the vectors are in memory only once.
     """
     import pyarrow as pa
 
@@ -79,9 +76,9 @@ def _read_vectors(file: Any, path: Path) -> tuple[Float32[np.ndarray, "n dim"], 
     if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise UserError(f"the column {_VECTORS} of {path} holds {kind}, not lists of numbers; {_ADVICE}")
     rows = file.metadata.num_rows
-    found, good = np.empty((0, 0), np.float32), np.zeros(rows, bool)
+    vectors, good = np.empty((0, 0), np.float32), np.zeros(rows, bool)
     kept = start = 0
-    # An iterator keeps all batches that it gave until its end, so each row group has one of its own.
+    # An iterator keeps its batches until its end, so each row group has its own.
     groups = (file.iter_batches(_CHUNK, [group], [_VECTORS]) for group in range(file.num_row_groups))
     for batch in itertools.chain.from_iterable(groups):
         column = batch.column(0)
@@ -89,37 +86,36 @@ def _read_vectors(file: Any, path: Path) -> tuple[Float32[np.ndarray, "n dim"], 
         column = column.drop_null()
         flat = column.flatten().to_numpy(zero_copy_only=False)
         lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-        width = found.shape[1] or (int(lengths[0]) if len(lengths) else 0)
+        width = vectors.shape[1] or (int(lengths[0]) if len(lengths) else 0)
         if (lengths != width).any():
             raise UserError(
                 f"the column {_VECTORS} of {path} holds vectors of {width} and of "
                 f"{lengths[lengths != width][0]} "
                 "numbers; write vectors of one model into a file"
             )
-        if width and not found.shape[1]:
-            found = np.empty((rows, width), np.float32)
-        # In float64 no length runs over.
-        vectors = flat.astype(np.float64).reshape(len(known), width)
-        usable, vectors = normalized(vectors)
-        found[kept : kept + len(vectors)] = vectors
+        if width and not vectors.shape[1]:
+            vectors = np.empty((rows, width), np.float32)
+        # In float64 no norm overflows.
+        usable, units = normalized(flat.astype(np.float64).reshape(len(known), width))
+        vectors[kept : kept + len(units)] = units
         good[start + known[usable]] = True
-        kept, start = kept + len(vectors), start + len(batch)
-    return found[:kept], good
+        kept, start = kept + len(units), start + len(batch)
+    return vectors[:kept], good
 
 
 def normalized(
     vectors: Float32[np.ndarray, "n dim"],
 ) -> tuple[Bool[np.ndarray, " n"], Float32[np.ndarray, "good dim"]]:
-    """Which vectors are finite and not all zero, and those at length 1."""
+    """Return a mask of the vectors that are finite and not all zero, and these, normalized."""
     lengths = np.linalg.norm(vectors, axis=1)
     usable = np.isfinite(lengths) & (lengths > 0)
     return usable, (vectors[usable] / lengths[usable, None]).astype(np.float32)
 
 
 def read_picture(paths: Sequence[str | None], row: int, folder: Path) -> bytes | None:
-    """The encoded image at a row's path, a file's or TAR/MEMBER; None if there is none.
+    """Return the encoded image at a row's path, a file or TAR/MEMBER; None if there is none.
 
-    A path starts from the current folder, or else from `folder`.
+    A relative path is looked up in the current folder, then in `folder`.
     """
     name = paths[row] if row < len(paths) else None
     for start in (Path(), folder) if name else ():
@@ -127,7 +123,7 @@ def read_picture(paths: Sequence[str | None], row: int, folder: Path) -> bytes |
         try:
             if os.path.isfile(path):
                 return Path(path).read_bytes()
-            # Whatever a folder is called: what lies before the last ".tar/" must be a file.
+            # A folder may be named *.tar too, so the part before ".tar/" must be a file.
             for end in reversed([match.start() + 4 for match in re.finditer(r"\.tar/", path, re.IGNORECASE)]):
                 if os.path.isfile(path[:end]):
                     return _members(os.path.abspath(path[:end]))[path[end + 1 :]].read()
