@@ -204,7 +204,7 @@ def read_embeddings(path: Path) -> Embeddings:
 def of_source(
     model: str, source: Source, *, batch_size: int | None = None, cache: VectorCache | None = None
 ) -> Embeddings:
-    """Encode the images of a source with a MODEL and its own preprocessing; columns as encoded_embeddings.
+    """Encode the images of a source with a MODEL and its own preprocessing; columns as of_labeled.
 
     Unreadable images are named on standard error and skipped. Raises UserError if no image remains, or if
     `model` is not a MODEL.
@@ -215,21 +215,21 @@ def of_source(
 
     bundle = resolve(model)
     loaded = Model(bundle, batch_size=batch_size, transform="model")
-    return of_labelled(embed_labeled(loaded, source, cache=cache), source, model)
+    return of_labeled(embed_labeled(loaded, source, cache=cache), source, model)
 
 
-def of_labelled(labelled: LabeledEmbeddings, source: Source, name: str) -> Embeddings:
+def of_labeled(labeled: LabeledEmbeddings, source: Source, name: str) -> Embeddings:
     """Combine vectors with the source's metadata: ranks, common_name, and its other columns.
 
     A column of the source named like a rank becomes the column label.
     """
     import pyarrow as pa
 
-    usable, vectors = normalized(labelled.features)
+    usable, vectors = normalized(labeled.features)
     if not usable.all():
         print(f"skipped {int((~usable).sum()):,} images without a usable vector", file=sys.stderr)
     rows = np.flatnonzero(usable)
-    samples, places = [labelled.samples[row] for row in rows], labelled.indices[rows].tolist()
+    samples, indices = [labeled.samples[row] for row in rows], labeled.indices[rows].tolist()
     if not samples:
         raise UserError(f"no image has a usable vector of {name}; give another model or other images")
     taxa = [sample.taxon or Taxon() for sample in samples]
@@ -242,7 +242,7 @@ def of_labelled(labelled: LabeledEmbeddings, source: Source, name: str) -> Embed
 
     def picture(row: int) -> bytes | None:
         try:
-            return source[places[row]].image or None
+            return source[indices[row]].image or None
         except (OSError, ValueError):
             return None
 

@@ -170,8 +170,8 @@ def _half_means(
     for split in range(splits):
         order = np.argsort(cell + random.random(len(group)))
         # The odd image of a cell is assigned to a half at random.
-        first[order, split] = (np.arange(len(group)) - starts[cell[order]] + random.integers(2, size=len(starts))[
-            cell[order]]) % 2 == 0  # fmt: skip
+        offsets = random.integers(2, size=len(starts)) - starts
+        first[order, split] = (np.arange(len(group)) + offsets[cell[order]]) % 2 == 0
     sizes = np.bincount(group.labels)
     halves = []
     for half in (first, ~first):

@@ -1,4 +1,4 @@
-"""The report of an analysis and its curves: one sound file that loads nothing, whatever the data hold."""
+"""The report of an analysis and its curves: well-formed, self-contained, free of injected markup."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VOID = {"meta", "img"}
 
 
 class Read(HTMLParser):
-    """What a document holds: its tags with attributes, its text by tag; nesting must be sound."""
+    """Tags with attributes and texts by tag of a document; nesting must be sound."""
 
     def __init__(self, document):
         super().__init__()
@@ -60,8 +60,8 @@ def picture(file, size=(640, 360)):
     return file
 
 
-def page_of(folder, title="Within species", about=(), parts=()):
-    write_page(folder / "report.html", title, about, parts)
+def page_of(folder, title="Within species", facts=(), parts=()):
+    write_page(folder / "report.html", title, facts, parts)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -79,7 +79,7 @@ def test_everything_is_in_the_page(tmp_path, figure):
         [1, 2, 3],
     )
     parts = [Part("Separability", ["Two words."], [figure], [table]), Part("Nothing else", ["A word."])]
-    found = Read(page_of(tmp_path, about=[("embeddings", "a.parquet")], parts=parts))
+    found = Read(page_of(tmp_path, facts=[("embeddings", "a.parquet")], parts=parts))
     assert found.text("h1") == ["Within species"]
     assert found.text("h2") == ["Separability", "Nothing else"]
     assert found.text("p") == ["Two words.", "A word."]
@@ -96,27 +96,27 @@ def test_everything_is_in_the_page(tmp_path, figure):
     assert base64.b64decode(save["href"].split(",", 1)[1]) == (tmp_path / "a.csv").read_bytes()
 
 
-def test_parts_of_one_name_have_names_of_their_own(tmp_path):
+def test_sections_of_equal_titles_have_distinct_ids(tmp_path):
     found = Read(page_of(tmp_path, parts=[Part("Sex"), Part("sex"), Part("性")]))
     names = [heading["id"] for heading in found.of("h2")]
     assert len(set(names)) == 3, f"two parts are called the same: {names}"
     assert [part["aria-labelledby"] for part in found.of("section")] == names
 
 
-def test_a_large_table_is_beside_the_page_alone(tmp_path):
+def test_a_large_table_is_linked_but_not_embedded(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"x" * 200_000)
     figure = Figure("Map", "", picture(tmp_path / "a.png"), tmp_path / "a.csv")
     assert Read(page_of(tmp_path, parts=[Part("Map", [], [figure])])).of("a") == [{"href": "./a.csv"}]
 
 
 @pytest.mark.parametrize("name", ["a b.csv", "50 % of ä?.csv", "a:b#c.csv", "sub/a.csv"])
-def test_a_table_is_linked_whatever_its_name(tmp_path, name):
+def test_links_escape_any_file_name(tmp_path, name):
     (tmp_path / "sub").mkdir()
     (tmp_path / name).write_text("x\n")
     figure = Figure("Map", "", picture(tmp_path / "a.png"), tmp_path / name)
     link = Read(page_of(tmp_path, parts=[Part("Map", [], [figure])])).of("a")[0]["href"]
-    place = urllib.parse.urljoin(f"file://{tmp_path}/report.html", link)
-    parsed = urllib.parse.urlsplit(place)
+    url = urllib.parse.urljoin(f"file://{tmp_path}/report.html", link)
+    parsed = urllib.parse.urlsplit(url)
     assert (parsed.scheme, parsed.query, parsed.fragment) == ("file", "", ""), link
     assert urllib.parse.unquote(parsed.path) == str(tmp_path / name)
 
@@ -144,7 +144,7 @@ def test_no_text_becomes_markup(tmp_path_factory, said):
         assert said in "".join(found.text(tag)), f"{tag} does not say it"
 
 
-def test_the_page_asks_for_nothing_and_runs_nothing(tmp_path, figure):
+def test_the_page_loads_nothing_and_runs_nothing(tmp_path, figure):
     document = page_of(tmp_path, EVIL, parts=[Part(EVIL, [EVIL], [figure])])
     found = Read(document)
     (policy,) = [
@@ -161,7 +161,7 @@ def test_the_page_asks_for_nothing_and_runs_nothing(tmp_path, figure):
     assert all(re.match(r"data:|\./", address) for address in addresses), addresses
 
 
-def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, figure):
+def test_a_failed_page_leaves_the_old_one(tmp_path, figure):
     before = page_of(tmp_path)
     (tmp_path / "a.png").unlink()
     with pytest.raises(FileNotFoundError):
@@ -173,7 +173,7 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, figure):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
+def test_the_page_fits_a_phone_and_a_screen_in_light_and_dark(tmp_path, figure):
     from playwright.sync_api import sync_playwright
 
     wide = Table(
@@ -189,9 +189,9 @@ def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
         try:
             for width, scheme in ((360, "light"), (1280, "dark")):
                 page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-                said, asked = [], []
-                page.on("console", lambda message, said=said: said.append(message.text))
-                page.on("request", lambda request, asked=asked: asked.append(request.url))
+                console, requests = [], []
+                page.on("console", lambda message, console=console: console.append(message.text))
+                page.on("request", lambda request, requests=requests: requests.append(request.url))
                 page.goto((tmp_path / "report.html").as_uri())
                 overflow = page.evaluate(
                     "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -199,8 +199,8 @@ def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
                 assert overflow <= 0, f"at {width} pixels the page is {overflow} too wide"
                 assert page.evaluate("window.evil") is None, "a text of the data was run"
                 assert page.evaluate("document.images[0].naturalWidth") == 640, "the picture is not shown"
-                assert not said, f"the browser complains: {said}"
-                assert all(url.startswith(("file:", "data:")) for url in asked), asked
+                assert not console, f"the browser complains: {console}"
+                assert all(url.startswith(("file:", "data:")) for url in requests), requests
                 dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 27)"
                 assert dark == (scheme == "dark"), f"in the {scheme} the background is not"
                 with page.expect_download() as download:
@@ -211,7 +211,7 @@ def test_the_page_fits_a_phone_a_screen_and_the_dark(tmp_path, figure):
             browser.close()
 
 
-def test_a_figure_and_its_table_are_written_whole(tmp_path):
+def test_a_figure_and_its_table_are_written(tmp_path):
     save_figure(new_figure(2, 1), tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").size == (300, 150)
     write_csv(tmp_path / "a.csv", ["name", "value"], [["a, b", None], ["ä \udcff", np.float64(0.5)]])
@@ -223,7 +223,7 @@ STAGES = [("100 %", 100.0), ("6 %", 6.0), ("25 %", 25.0)]
 
 
 def lines_of(monkeypatch, tmp_path, *arguments, **options):
-    """The axes of the figure that plot_curves saves."""
+    """Return the axes of the figure that plot_curves saves."""
     import bioclip_jax.analyze.figures.curves as module
 
     kept = []
@@ -234,7 +234,7 @@ def lines_of(monkeypatch, tmp_path, *arguments, **options):
     return kept[0].axes[0]
 
 
-def test_a_curve_goes_through_its_stages_in_the_order_of_their_positions(monkeypatch, tmp_path):
+def test_curves_follow_the_order_of_positions(monkeypatch, tmp_path):
     series, nulls = {"sex": [0.9, 0.5, None], "age": [0.8, 0.6, 0.7]}, {"sex": [0.5, 0.52, 0.51]}
     axes = lines_of(monkeypatch, tmp_path, STAGES, series, nulls=nulls)
     assert axes.get_xscale() == "log", "positions from 6 to 100 are read better as powers"
@@ -252,16 +252,22 @@ def test_a_curve_goes_through_its_stages_in_the_order_of_their_positions(monkeyp
                         ["25 %", "25.0", "", "0.7", "0.51"]]  # fmt: skip
 
 
-def test_the_axis_is_even_unless_it_is_asked_or_spans_much(monkeypatch, tmp_path):
-    for positions, asked, scale in (((0, 1, 2), None, "linear"), ((1, 8), None, "linear"), ((1, 9), None, "log"),
-                                    ((1, 9), False, "linear"), ((1, 2), True, "log")):  # fmt: skip
+def test_the_axis_is_linear_unless_log_is_requested_or_the_span_is_large(monkeypatch, tmp_path):
+    cases = (
+        ((0, 1, 2), None, "linear"),
+        ((1, 8), None, "linear"),
+        ((1, 9), None, "log"),
+        ((1, 9), False, "linear"),
+        ((1, 2), True, "log"),
+    )
+    for positions, asked, scale in cases:
         stages = [(str(position), float(position)) for position in positions]
         axes = lines_of(monkeypatch, tmp_path, stages, {"a": [0.5] * len(stages)}, log_x=asked, percent=False)
         assert axes.get_xscale() == scale, f"positions {positions}, log_x {asked}"
         monkeypatch.undo()
 
 
-def test_names_at_the_ends_and_of_stages_do_not_touch(monkeypatch, tmp_path):
+def test_labels_of_curves_and_stages_do_not_touch(monkeypatch, tmp_path):
     stages = [(f"step {step:,}", float(step)) for step in (10, 12, 14, 500, 1000, 1010, 5000, 20000, 20100)]
     series = {f"series {number}": np.linspace(0.3, 0.02 + number / 1000, len(stages)) for number in range(9)}
     axes = lines_of(
@@ -281,7 +287,7 @@ def test_names_at_the_ends_and_of_stages_do_not_touch(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("percent", [True, False])
-def test_curves_of_one_stage_and_without_any_number_are_drawn(tmp_path, percent):
+def test_curves_of_one_stage_and_without_values_are_drawn(tmp_path, percent):
     series = {"a": [0.5], "nothing": [None]}
     plot_curves(
         tmp_path / "a.png", tmp_path / "a.csv", [("only", 0.0)], series, title="Title", ylabel="value",

@@ -1,4 +1,4 @@
-"""The verbs `analyze between` and `analyze within` as their user meets them: one JSON object, or one line."""
+"""The verbs `analyze between` and `analyze within`: one JSON object, a table, or one line of error."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ DIM, SPECIES, EACH = 24, 12, 10
 
 @pytest.fixture
 def planted(tmp_path):
-    """Twelve species whose first coordinate is their mass, and whose last one tells adults from juveniles."""
+    """Twelve species with mass as first coordinate, and adults and juveniles apart in the last one."""
     random = np.random.default_rng(4)
     means = np.zeros((SPECIES, DIM))
     means[:, :6] = random.normal(size=(SPECIES, 6))

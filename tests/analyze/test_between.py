@@ -1,4 +1,4 @@
-"""`analyze between` from made embeddings to the files it writes."""
+"""`analyze between`, from synthetic embeddings to its files."""
 
 import csv
 import dataclasses
@@ -20,10 +20,10 @@ EACH, SPECIES = 6, 5
 
 
 def made(*, noise=0.1, seed=0, picture=lambda row: None, source="made.parquet"):
-    """Six images of each of twenty species, whose beak depth lies along the last dimension."""
+    """Six images of each of twenty species, with beak depth along the last dimension."""
     rng = np.random.default_rng(seed)
     genera = [genus for genus in GENERA for _ in range(SPECIES)]
-    names = [f"{genus} s{'abcde'[place % SPECIES]}" for place, genus in enumerate(genera)]
+    names = [f"{genus} s{'abcde'[index % SPECIES]}" for index, genus in enumerate(genera)]
     beak = rng.uniform(5, 20, len(names))
     family = {name: rng.normal(size=24) for name in sorted(set(GENERA.values()))}
     means = np.array([0.5 * family[GENERA[genus]] for genus in genera]) + 0.2 * rng.normal(
@@ -57,7 +57,7 @@ def write_traits(path, names, **columns):
     return path
 
 
-def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direction(tmp_path):
+def test_a_table_of_traits_gives_figures_a_page_and_image_projections(tmp_path):
     stage, names, beak = made()
     rng = np.random.default_rng(9)
     table = write_traits(
@@ -92,7 +92,7 @@ def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direct
                 f"{stem} is empty"
             )
     assert "beak depth" in (output / "report.html").read_text()
-    assert not list(tmp_path.glob(".*")), "a folder beside was left"
+    assert not list(tmp_path.glob(".*")), "a temporary folder was left"
 
     with open(output / "trait-beak_depth_mm.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -110,7 +110,7 @@ def test_a_table_of_traits_gives_figures_a_page_and_every_image_along_the_direct
     assert found["r_direction"] == pytest.approx(abs(np.corrcoef(positions, values)[0, 1]), abs=1e-5)
 
 
-def test_a_column_of_the_images_is_a_trait_and_others_are_left_out_by_name(tmp_path, capsys):
+def test_a_column_is_a_trait_and_constant_traits_are_skipped(tmp_path, capsys):
     stage, _, _ = made()
     result = analyze_between(
         [stage], tmp_path / "out", trait_names=["beak_depth_mm", "flat"], permutations=99
@@ -123,7 +123,7 @@ def test_a_column_of_the_images_is_a_trait_and_others_are_left_out_by_name(tmp_p
 
 
 def read(stage, path, order, **options):
-    """The traits of the species that the made embeddings name in "label", in the given order."""
+    """Read traits of the species in the column label, in the given order."""
     groups = np.repeat(np.arange(len(order)), EACH)
     return read_traits(stage.embeddings, order, groups, **{"species_column": None, "table": path, **options})
 
@@ -140,7 +140,7 @@ def test_species_are_matched_across_spellings_and_genus_columns(tmp_path):
         np.testing.assert_allclose(traits.values["beak"], beak, err_msg=table)
 
 
-def test_unknown_values_are_left_out_and_rows_of_one_species_averaged(tmp_path):
+def test_missing_values_are_skipped_and_rows_of_one_species_averaged(tmp_path):
     stage, names, beak = made()
     values = ["", "NA", *beak[2:], beak[2] + 2]
     traits = read(
@@ -153,16 +153,16 @@ def test_unknown_values_are_left_out_and_rows_of_one_species_averaged(tmp_path):
     np.testing.assert_allclose(traits.values["beak"], expected)
 
 
-def test_a_column_of_the_images_is_averaged_over_those_that_have_a_value():
+def test_a_column_is_averaged_over_images_with_a_value():
     stage, names, _ = made()
     known = np.array(stage.embeddings.columns["beak_depth_mm"].to_pylist())
     known[::2] = np.nan
     columns = stage.embeddings.columns.append_column("beak", pa.array(known))
     stage = Stage("half", 0.0, dataclasses.replace(stage.embeddings, columns=columns))
     traits = read(stage, None, names, names=["beak"])
-    for place, name in enumerate(names):
-        own = [value for value in known[place * EACH : (place + 1) * EACH] if value == value]
-        assert traits.values["beak"][place] == pytest.approx(sum(own) / len(own)), name
+    for index, name in enumerate(names):
+        own = [value for value in known[index * EACH : (index + 1) * EACH] if value == value]
+        assert traits.values["beak"][index] == pytest.approx(sum(own) / len(own)), name
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_column_of_the_images_is_averaged_over_those_that_have_a_value():
         ("label,beak\nGeospiza sa,4\nGeospiza sb,5\n", [], "only 2 species"),
     ],
 )
-def test_a_mistake_in_the_table_is_told_and_nothing_written(tmp_path, text, names, words):
+def test_a_mistake_in_the_table_is_reported_and_nothing_written(tmp_path, text, names, words):
     stage, _, _ = made()
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match=words) as problem:
@@ -192,7 +192,7 @@ def test_a_mistake_in_the_table_is_told_and_nothing_written(tmp_path, text, name
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"], "nothing may be written"
 
 
-def test_stages_are_measured_each_and_the_last_stands_at_the_top(tmp_path):
+def test_all_stages_are_measured_and_the_last_is_at_the_top_level(tmp_path):
     (first, _, _), (last, _, _) = made(noise=3.0, source="early.parquet"), made(source="late.parquet")
     stages = [Stage("25 %", 25.0, first.embeddings), Stage("100 %", 100.0, last.embeddings)]
     result = analyze_between(stages, tmp_path / "out", trait_names=["beak_depth_mm"], permutations=49)
@@ -206,7 +206,7 @@ def test_stages_are_measured_each_and_the_last_stands_at_the_top(tmp_path):
     assert (tmp_path / "out" / "stages-traits-r_cv.png").stat().st_size > 5_000
 
 
-def test_pictures_of_species_are_shown_where_they_are_to_be_had(tmp_path):
+def test_pictures_of_species_are_shown_if_available(tmp_path):
     def encoded(row):
         file = tmp_path / f"{row}.png"
         Image.new("RGB", (40, 30), (250, 0, 200)).save(file)
@@ -220,7 +220,7 @@ def test_pictures_of_species_are_shown_where_they_are_to_be_had(tmp_path):
     assert pink > 12 * 40 * 40, f"{pink} pixels of the figure are of pictures"
 
 
-def test_without_traits_the_tree_alone_is_measured_and_without_ranks_nothing(tmp_path):
+def test_without_traits_only_the_tree_is_measured_and_without_ranks_nothing(tmp_path):
     stage, _, _ = made()
     result = analyze_between([stage], tmp_path / "out", permutations=9)
     assert result["traits"] == {} and result["tree"]["species"] == 20

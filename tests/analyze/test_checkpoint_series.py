@@ -1,4 +1,4 @@
-"""Stages: what is read as which, what it is called, and where it stands on a curve's axis."""
+"""Stages: the inputs that are read, their names, and their positions."""
 
 import shutil
 
@@ -21,7 +21,7 @@ CONFIG = get_config("ViT-Test-16")
 
 
 @pytest.fixture(autouse=True)
-def cache_of_its_own(tmp_path, monkeypatch):
+def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -72,7 +72,7 @@ def test_files_are_stages_in_the_order_given(tmp_path):
     ]
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_files_of_one_name_are_distinguished_by_their_folders(tmp_path):
     files = [write(tmp_path / folder / "emb.parquet") for folder in ("one", "two")]
     assert [stage.name for stage in open_stages(embeddings=files)] == ["one/emb", "two/emb"]
     assert [stage.name for stage in open_stages(embeddings=files[:1] * 2)] == ["emb (1)", "emb (2)"]
@@ -92,14 +92,14 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
         (["2024.11.03", "2023.01.01"], [0, 1]),
     ],
 )
-def test_a_number_that_a_name_begins_with_is_its_position(tmp_path, names, positions):
+def test_the_number_at_the_beginning_of_a_name_is_its_position(tmp_path, names, positions):
     files = [write(tmp_path / "a.parquet")] * len(names)
     stages = open_stages(embeddings=files, names=names)
     assert [stage.name for stage in stages] == names
     assert [stage.position for stage in stages] == positions
 
 
-def test_where_keeps_the_rows_that_agree_with_all(tmp_path):
+def test_where_keeps_rows_that_match_all_filters(tmp_path):
     file = write(
         tmp_path / "a.parquet", 4, family=["A", "A", "B", "A"], note=["x=1", "", "x=1", "x=1"], n=[0, 1, 2, 3]
     )
@@ -108,7 +108,7 @@ def test_where_keeps_the_rows_that_agree_with_all(tmp_path):
     for where, problem in (
         (["famly=A"], r"no column 'famly' \(did you mean family\?\)"),
         (["family=C"], "has family 'C'; it has A, B"),
-        (["family"], "--where family is no COLUMN=VALUE"),
+        (["family"], "--where family is not COLUMN=VALUE"),
         (["family=B", "n=0"], "no row of .* has n '0'; it has 2"),
     ):
         with pytest.raises(UserError, match=problem):
@@ -137,7 +137,7 @@ def test_models_encode_the_images_of_a_folder(photographs, model_directory, run,
     assert labelled.embeddings.picture(1) == paths[2].read_bytes()
 
 
-def test_every_checkpoint_stands_at_its_step(photographs, run):
+def test_checkpoints_are_stages_at_their_steps(photographs, run):
     stages = open_stages(models=[str(run.path)], data=str(photographs), all_checkpoints=True, batch_size=8)
     assert [(stage.name, stage.position) for stage in stages] == [("step 20", 20), ("step 1,000", 1000)]
     (newest,) = open_stages(models=[str(run.checkpoints / "1000")], data=str(photographs), batch_size=8)
@@ -153,13 +153,13 @@ def test_every_checkpoint_stands_at_its_step(photographs, run):
     assert [(stage.name, stage.position) for stage in named] == [("early", 20), ("late", 1000)]
 
 
-def test_what_is_not_clear_is_an_error_before_anything_is_read(tmp_path, photographs):
+def test_contradictory_inputs_are_an_error_before_anything_is_read(tmp_path, photographs):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "config.json").write_text("{}")
     file, data, new = tmp_path / "missing.parquet", str(photographs), str(tmp_path / "run")
     for options, problem in (
-        ({}, "what to analyse is not clear; give --embeddings, or --model with --data"),
-        ({"embeddings": [file], "models": ["m"]}, "what to analyse is not clear"),
+        ({}, "it is not clear what to analyze; give --embeddings, or --model with --data"),
+        ({"embeddings": [file], "models": ["m"]}, "it is not clear what to analyze"),
         ({"embeddings": [file], "data": data}, "files of --embeddings need no data"),
         (
             {"embeddings": [file], "all_checkpoints": True},
@@ -174,7 +174,7 @@ def test_what_is_not_clear_is_an_error_before_anything_is_read(tmp_path, photogr
             {"models": ["m", "n"], "data": data, "all_checkpoints": True},
             "about one training directory, not 2",
         ),
-        ({"models": [data], "data": data, "all_checkpoints": True}, "is no training directory"),
+        ({"models": [data], "data": data, "all_checkpoints": True}, "is not a training directory"),
         (
             {"models": [new], "data": data, "all_checkpoints": True},
             "has no checkpoint yet; wait for the first",

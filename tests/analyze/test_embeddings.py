@@ -1,4 +1,4 @@
-"""Embeddings as analyses read them: the rows that have vectors, beside what is known of each, and their pictures."""
+"""Reading of embeddings: usable vectors, their metadata, and their pictures."""
 
 import io
 import tarfile
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bioclip_jax.analyze.embeddings import Embeddings, of_labelled, read_embeddings
+from bioclip_jax.analyze.embeddings import Embeddings, of_labeled, read_embeddings
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import FolderSource, Sample
 from bioclip_jax.predict import ImageFile
@@ -49,7 +49,7 @@ def known(**columns):
     )
 
 
-def test_vectors_are_normalised_and_keep_their_rows(tmp_path):
+def test_vectors_are_normalized_in_order(tmp_path):
     found = read_embeddings(write(tmp_path / "a.parquet", sex=["m", "", None, "f"]))
     expected = [row / np.sqrt(sum(float(x) ** 2 for x in row)) for row in VECTORS]
     np.testing.assert_allclose(found.vectors, expected, atol=1e-7)
@@ -69,7 +69,7 @@ def test_lists_of_any_type_are_read(tmp_path, kind):
     )
 
 
-def test_what_embed_writes_is_read(tmp_path):
+def test_output_of_embed_is_read(tmp_path):
     images = [ImageFile(f"{name}.jpg", f"{name}.jpg") for name in "abc"]
     vectors = np.eye(3, 5, dtype=np.float32)
     columns = pa.table(
@@ -91,7 +91,7 @@ def test_what_embed_writes_is_read(tmp_path):
     st.integers(1, 7),
     st.booleans(),
 )
-def test_rows_without_a_direction_are_left_out_wherever_they_stand(kinds, group, any_length):
+def test_unusable_vectors_are_skipped_at_any_row(kinds, group, any_length):
     rows = [
         {
             "good": [row + 1.0, 1.0],
@@ -119,13 +119,13 @@ def test_rows_without_a_direction_are_left_out_wherever_they_stand(kinds, group,
         np.testing.assert_allclose(vector, expected, atol=1e-6)
 
 
-def test_left_out_rows_are_counted_on_standard_error(tmp_path, capsys):
+def test_skipped_rows_are_counted_on_standard_error(tmp_path, capsys):
     read_embeddings(write(tmp_path / "a.parquet", np.array([[0, 0], [1, 0], [np.nan, 0]])))
-    said = capsys.readouterr().err
-    assert f"left out: 2 rows of {tmp_path / 'a.parquet'} without a usable vector" in said
+    err = capsys.readouterr().err
+    assert f"skipped 2 rows of {tmp_path / 'a.parquet'} without a usable vector" in err
 
 
-def test_vectors_of_two_lengths_are_an_error_even_where_their_sum_fits(tmp_path):
+def test_vectors_of_different_lengths_are_an_error_even_if_their_total_fits(tmp_path):
     for rows in ([[1.0], [1.0, 2.0, 3.0]], [[1.0, 2.0]] * 4 + [[1.0, 2.0, 3.0, 4.0]] * 4):
         path = write(tmp_path / "a.parquet", rows, pa.list_(pa.float32()), group=4)
         with pytest.raises(
@@ -134,7 +134,7 @@ def test_vectors_of_two_lengths_are_an_error_even_where_their_sum_fits(tmp_path)
             read_embeddings(path)
 
 
-def test_files_that_are_something_else_say_what_to_give(tmp_path):
+def test_errors_for_other_files_name_the_right_one(tmp_path):
     pq.write_table(pa.table({"vector": [1.0], "path": ["a"]}), tmp_path / "other.parquet")
     pq.write_table(pa.table({"emb": ["[1, 2]"]}), tmp_path / "text.parquet")
     pq.write_table(pa.table({"emb": pa.array([], pa.list_(pa.float32()))}), tmp_path / "empty.parquet")
@@ -145,7 +145,7 @@ def test_files_that_are_something_else_say_what_to_give(tmp_path):
         "text.parquet": "holds string, not lists of numbers",
         "empty.parquet": "has no row with a vector",
         "broken.parquet": "is not a readable Parquet file",
-        "a.npy": "is no Parquet file",
+        "a.npy": "is not a Parquet file",
         "missing.parquet": "does not exist",
     }
     for name, problem in problems.items():
@@ -154,7 +154,7 @@ def test_files_that_are_something_else_say_what_to_give(tmp_path):
         assert name in str(error.value) and "\n" not in str(error.value)
 
 
-def test_species_are_scientific_names_where_the_ranks_go_so_far():
+def test_species_are_scientific_names_of_rows_with_an_epithet():
     found = known(
         genus=["Malus", "Malus", "Malus", None, "Malus"],
         species=["Malus domestica", "sylvestris", "", None, "Malus"],
@@ -162,18 +162,20 @@ def test_species_are_scientific_names_where_the_ranks_go_so_far():
     )
     assert found.species().tolist() == ["Malus domestica", "Malus sylvestris", "", "", ""]
     assert found.species("vernacular").tolist() == ["apple", "", "apple", "pear", "apple"]
-    with pytest.raises(UserError, match="no columns genus and species; name .* with --species-column, .*: family"):
+    with pytest.raises(
+        UserError, match="no columns genus and species; name .* with --species-column, .*: family"
+    ):
         known(family=["Rosaceae"]).species()
 
 
-def test_words_for_unknown_name_no_species_and_no_number():
+def test_words_for_unknown_are_missing_species_and_numbers():
     column = ["Malus domestica", "unknown", "NA", "nan", "incertae sedis", "Nonea pulla", "-"]
     found = known(kind=column, length=["1", "NA", "n/a", "unknown", "-", "2.5", "NaN"])
     assert found.species("kind").tolist() == ["Malus domestica", "", "", "", "", "Nonea pulla", ""]
     np.testing.assert_array_equal(found.numbers("length"), [1, *[np.nan] * 4, 2.5, np.nan])
 
 
-def test_species_in_another_unicode_form_are_one():
+def test_unicode_forms_of_a_species_name_are_equal():
     found = known(kind=[unicodedata.normalize(form, "Isoëtes lacustris") for form in ("NFC", "NFD")])
     assert len(set(found.species("kind"))) == 1
 
@@ -224,7 +226,7 @@ def test_an_unknown_column_or_value_is_told_with_the_nearest():
         two.texts("x")
 
 
-def test_rows_that_are_taken_keep_their_columns_and_pictures():
+def test_take_keeps_columns_and_pictures():
     found = known(sex=["m", "f", "m", ""], age=[1, 2, 3, 4])
     taken = found.take(np.array([3, 1, 2])).where("sex", "m").take([0])
     assert taken.numbers("age").tolist() == [3]
@@ -232,7 +234,7 @@ def test_rows_that_are_taken_keep_their_columns_and_pictures():
     assert len(found.take([])) == 0
 
 
-def test_pictures_lie_at_their_paths(tmp_path, monkeypatch):
+def test_pictures_are_read_from_paths_and_tars(tmp_path, monkeypatch):
     here, there = tmp_path / "here", tmp_path / "there.tar" / "deep"
     for folder, color in ((here, "red"), (there, "blue")):
         folder.mkdir(parents=True)
@@ -244,13 +246,19 @@ def test_pictures_lie_at_their_paths(tmp_path, monkeypatch):
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
     (there / "e.png").write_bytes(encoded("white"))
-    paths = ["a.png", "e.png", "shard.tar/x/b.png", "shard.tar/x/c.tar/d.png", str(here / "shard.tar/x/b.png"),
-             "gone.png", "shard.tar/gone.png", None, "a.png/b", str(here)]  # fmt: skip
+    paths = [
+        "a.png",
+        "e.png",
+        "shard.tar/x/b.png",
+        "shard.tar/x/c.tar/d.png",
+        str(here / "shard.tar/x/b.png"),
+    ]
+    paths += ["gone.png", "shard.tar/gone.png", None, "a.png/b", str(here)]
     vectors = np.ones((len(paths), 2), np.float32)
     found = read_embeddings(write(there / "emb.parquet", vectors, path=paths))
     monkeypatch.chdir(here)
-    expected = [encoded("red"), encoded("white"), encoded("green") + b"x/b.png", encoded("green") + b"x/c.tar/d.png",
-                encoded("green") + b"x/b.png", None, None, None, None, None]  # fmt: skip
+    members = [encoded("green") + name for name in (b"x/b.png", b"x/c.tar/d.png", b"x/b.png")]
+    expected = [encoded("red"), encoded("white"), *members, *[None] * 5]
     for row, content in enumerate(expected):
         assert found.picture(row) == content, f"the picture at {paths[row]} is wrong"
     monkeypatch.chdir(tmp_path)
@@ -259,7 +267,7 @@ def test_pictures_lie_at_their_paths(tmp_path, monkeypatch):
     assert read_embeddings(write(tmp_path / "no.parquet")).picture(0) is None
 
 
-def test_a_source_gives_its_ranks_and_what_else_it_says(tmp_path, capsys):
+def test_a_source_gives_ranks_and_metadata(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / f"{name}.png").write_bytes(encoded("red") + name.encode())
     rows = ["filepath,cls,class,genus,species,sex,age", "a.png,Aves,sick,Corvus,corax,m,1", "gone.png,,,,,,",
@@ -267,8 +275,8 @@ def test_a_source_gives_its_ranks_and_what_else_it_says(tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     source = FolderSource(tmp_path, tmp_path / "labels.csv")
     vectors = np.array([[2, 0], [0, 3], [0, 0]], np.float32)
-    labelled = LabeledEmbeddings(vectors, [source[place] for place in (0, 2, 3)], np.array([0, 2, 3]), {})
-    found = of_labelled(labelled, source, "MODEL")
+    labeled = LabeledEmbeddings(vectors, [source[place] for place in (0, 2, 3)], np.array([0, 2, 3]), {})
+    found = of_labeled(labeled, source, "MODEL")
     assert "skipped 1 images without a usable vector" in capsys.readouterr().err
     np.testing.assert_array_equal(found.vectors, [[1, 0], [0, 1]])
     assert found.species().tolist() == ["Corvus corax", "Corvus corone"]
@@ -288,14 +296,14 @@ def test_metadata_of_several_types_become_texts():
         Sample(str(n), b"", {}, metadata={"mixed": value, "number": n})
         for n, value in enumerate((1, "x", 2.5))
     ]
-    labelled = LabeledEmbeddings(np.ones((3, 2), np.float32), samples, np.arange(3), {})
-    found = of_labelled(labelled, samples, "MODEL")
+    labeled = LabeledEmbeddings(np.ones((3, 2), np.float32), samples, np.arange(3), {})
+    found = of_labeled(labeled, samples, "MODEL")
     assert found.texts("mixed").tolist() == ["1", "x", "2.5"]
     assert found.numbers("number").tolist() == [0, 1, 2]
     assert found.species().tolist() == ["", "", ""]
 
 
-def test_a_thumbnail_is_square_and_none_for_what_is_no_image():
+def test_thumbnails_are_square_or_none():
     contents = [encoded((10, 200, 30)), b"no image", encoded("red")[:60], None]
     images = Embeddings(np.ones((4, 2), np.float32), pa.table({"x": [0] * 4}), contents.__getitem__, "images")
     picture = images.thumbnail(0, 24)

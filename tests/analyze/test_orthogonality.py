@@ -15,7 +15,7 @@ DIM, SPREAD = 48, 10
 
 
 def planted(direction, strength, seed, *, species=30, each=24, values=("diseased", "healthy"), noise=0.05):
-    """Species that differ in the first SPREAD dimensions, and a factor that moves each image along `direction`."""
+    """Species that differ in the first SPREAD dimensions, and a factor along `direction`."""
     random = np.random.default_rng(seed)
     means = np.zeros((species, DIM))
     means[:, :SPREAD] = random.normal(size=(species, SPREAD))
@@ -71,16 +71,16 @@ def test_split_halves_take_out_what_noise_adds():
     )
 
 
-def test_halves_of_noise_say_nothing():
-    told = [
+def test_split_halves_of_noise_give_no_estimate():
+    shares = [
         measured(planted(axis(2), 0.0, seed), permutations=99)[0]["orthogonality_split_half"]
         for seed in range(10)
     ]
-    assert sum(share is not None for share in told) <= 4, told
+    assert sum(share is not None for share in shares) <= 4, shares
 
 
 def in_plain_numpy(data):
-    """The share for every k: the definition in loops, in float64."""
+    """Return the share for every k by definition, in loops and float64."""
     kinds, values = data.species("kind"), data.texts("value")
     vectors = data.vectors.astype(np.float64)
     residuals, means = np.empty_like(vectors), []
@@ -103,7 +103,7 @@ def in_plain_numpy(data):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 1), st.integers(5, 60))
-def test_the_share_is_that_of_the_definition(seed, angle, species):
+def test_shares_equal_the_definition(seed, angle, species):
     direction = np.cos(angle) * axis(1) + np.sin(angle) * axis(SPREAD)
     data = planted(direction, 0.4, seed, species=species, each=10, noise=0.3)
     figures, curve = measured(data, permutations=0, splits=0)
@@ -114,7 +114,7 @@ def test_the_share_is_that_of_the_definition(seed, angle, species):
     assert figures["orthogonality_permuted_mean"] is None and figures["orthogonality_split_half"] is None
 
 
-def test_the_random_directions_are_those_that_are_drawn():
+def test_the_distribution_of_random_directions_equals_a_simulation():
     data = planted(axis(2), 0.6, 0)
     figures, curve = measured(data, permutations=0, splits=0)
     axes = space_of(data).axes
@@ -127,7 +127,7 @@ def test_the_random_directions_are_those_that_are_drawn():
     assert figures["orthogonality_null_mean"] == pytest.approx(1 - figures["k"] / DIM)
 
 
-def test_where_the_species_fill_the_space_nothing_is_outside():
+def test_nothing_is_outside_if_the_species_span_the_space():
     random = np.random.default_rng(0)
     kinds = np.repeat(np.arange(30), 8)
     vectors = random.normal(size=(30, 6))[kinds] + 0.1 * random.normal(size=(240, 6))
@@ -139,7 +139,7 @@ def test_where_the_species_fill_the_space_nothing_is_outside():
     assert curve.random[:, -1].tolist() == [0, 0, 0]
 
 
-def test_several_levels_are_weighed_by_their_images():
+def test_several_levels_are_weighted_by_their_images():
     data = planted(axis(SPREAD), 0.5, 3, values=("a", "b", "c"), each=18, noise=0.3)
     figures, _ = measured(data, permutations=5)
     kinds, values = data.species("kind"), data.texts("value")

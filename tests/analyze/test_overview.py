@@ -1,4 +1,4 @@
-"""The overview picture and its parts."""
+"""The overview picture: training curve, embedding map, and placement of labels."""
 
 import jax
 import numpy as np
@@ -33,7 +33,7 @@ def clusters(families: int, each: int, seed: int = 0):
     return embeddings.astype(np.float32), taxa
 
 
-def test_28_families_have_28_colors_that_show_on_white():
+def test_28_families_have_distinct_colors_that_are_visible_on_white():
     colors = family_colors([f"family {n}" for n in range(28)])
     assert len(set(colors.values())) == 28
     for family, color in colors.items():
@@ -51,7 +51,7 @@ def test_smoothing_keeps_the_ends_and_the_range(values):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
-def test_names_and_thumbnails_never_overlap_nor_leave_the_picture(seed, number):
+def test_boxes_neither_overlap_nor_leave_the_frame(seed, number):
     rng = np.random.default_rng(seed)
     frame = Bbox([(0, 0), (500, 400)])
     points = rng.uniform(0, 400, (200, 2))

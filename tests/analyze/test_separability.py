@@ -1,4 +1,4 @@
-"""Separability within species, beside scikit-learn fold by fold, and what noise gives."""
+"""Separability within species, against scikit-learn in each fold, and on noise."""
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from bioclip_jax.errors import UserError
 
 
 def made(species, values, dim, seed, strength=0.0, per_value=None):
-    """Unit vectors of noise about the species' means; each value adds `strength` along a direction of its own."""
+    """Unit vectors of noise around species means; each value adds `strength` along its own direction."""
     random = np.random.default_rng(seed)
     names, at = np.unique(species, return_inverse=True)
     vectors = 2 * random.normal(size=(len(names), dim))[at] + random.normal(size=(len(species), dim))
@@ -38,8 +38,9 @@ def factor_of(data):
 
 
 def fold_by_fold(group, vectors, fold, shrinkage):
-    """Predictions of scikit-learn's discriminant, with species' means of the training images, in loops. `shrinkage`:
-    what share of the covariance within levels the ridge is, computed from the total covariance in each fold.
+    """Predict with scikit-learn's discriminant, with the training images' species means, in loops.
+
+    shrinkage: the ridge as a share of the covariance within levels, from the total covariance in each fold.
     """
     vectors = vectors[group.rows].astype(np.float64)
     predicted, margin, used = np.empty(len(group), int), np.empty(len(group)), []
@@ -71,7 +72,7 @@ def fold_by_fold(group, vectors, fold, shrinkage):
     return predicted, margin, used, along
 
 
-def oas_in_words(covariance, freedom):
+def plain_oas(covariance, freedom):
     d = len(covariance)
     trace, squares = np.trace(covariance), np.trace(covariance @ covariance)
     share = ((1 - 2 / d) * squares + trace**2) / ((freedom + 1 - 2 / d) * (squares - trace**2 / d))
@@ -87,14 +88,14 @@ def oas_in_words(covariance, freedom):
     ],
     ids=["two levels", "more dimensions than images", "four levels"],
 )
-def test_predictions_are_those_of_scikit_learn_in_each_fold(values, shares, number, each, dim):
+def test_predictions_equal_scikit_learn_in_each_fold(values, shares, number, each, dim):
     data = made(*drawn(number, each, values, shares, 1), dim, 2, strength=1.5)
     factor = factor_of(data)
     figures, (found,) = separability(factor, data.vectors, permutations=3, seed=7)
     group = factor.groups[0]
     # The folds are the first thing that is drawn.
     fold = deal_folds(group, np.random.default_rng(7))
-    predicted, margin, used, along = fold_by_fold(group, data.vectors, fold, oas_in_words)
+    predicted, margin, used, along = fold_by_fold(group, data.vectors, fold, plain_oas)
     differ = np.flatnonzero(found.predicted != predicted)
     assert not len(differ), (
         f"{len(differ)} of {len(group)} images are predicted otherwise, the first {differ[:5]}"
@@ -119,7 +120,7 @@ def test_predictions_are_those_of_scikit_learn_in_each_fold(values, shares, numb
 
 
 @pytest.mark.parametrize("dim", [5, 40, 200])
-def test_the_shrinkage_is_scikit_learns(dim):
+def test_shrinkage_equals_scikit_learn(dim):
     rows = np.random.default_rng(dim).normal(size=(60, dim)) * np.linspace(0.2, 3, dim)
     rows -= rows.mean(axis=0)
     plain = OAS(assume_centered=True).fit(rows)
@@ -128,11 +129,11 @@ def test_the_shrinkage_is_scikit_learns(dim):
     trace, squares = np.trace(covariance), np.sum(covariance**2)
     simple = (squares + trace**2) / (61 * (squares - trace**2 / dim))
     assert plain.shrinkage_ == pytest.approx(min(simple, 1))
-    assert oas_shrinkage(covariance, 60, dim) == pytest.approx(oas_in_words(covariance, 60))
+    assert oas_shrinkage(covariance, 60, dim) == pytest.approx(plain_oas(covariance, 60))
     assert oas_shrinkage(covariance, 60, dim) == pytest.approx(plain.shrinkage_, rel=2.5 / dim)
 
 
-def test_a_planted_factor_comes_apart_and_grows_with_its_strength():
+def test_separability_grows_with_the_strength_of_a_planted_factor():
     species, values = drawn(20, 24, ["diseased", "healthy"], [0.4, 0.6], 3)
     found = []
     for strength in (0.0, 2.0, 6.0):
@@ -147,9 +148,10 @@ def test_a_planted_factor_comes_apart_and_grows_with_its_strength():
     assert low < found[2]["separability"] <= high
 
 
-def test_pairs_of_images_do_not_give_each_other_away():
-    """With one image of each value a species, both residuals from the mean of both are each other's opposite: a
-    classifier that has seen one would know the other.
+def test_pairs_of_images_do_not_leak_labels():
+    """With one image of each value a species, the residuals from their mean are opposite.
+
+    A classifier trained on one would know the other.
     """
     shares = []
     for seed in range(12):
@@ -164,7 +166,7 @@ def test_pairs_of_images_do_not_give_each_other_away():
 @pytest.mark.parametrize(
     ("kind", "sets"), [("crossed", 120), ("one species", 120), ("nested", 60)]
 )  # fmt: skip
-def test_noise_is_found_significant_no_more_often_than_is_stated(kind, sets):
+def test_p_values_of_noise_are_calibrated(kind, sets):
     p = []
     for seed in range(sets):
         if kind == "crossed":
@@ -186,7 +188,7 @@ def test_noise_is_found_significant_no_more_often_than_is_stated(kind, sets):
     assert 0.4 < np.mean(p) < 0.68, f"p of noise is {np.mean(p):.2f} on average"
 
 
-def test_of_a_nested_factor_each_species_is_told_by_itself():
+def test_nested_factors_are_separated_within_each_species():
     species, values = drawn(4, 60, ["x", "y", "z"], [0.4, 0.3, 0.3], 5)
     values = np.array([f"{name} {value}" for name, value in zip(species, values)])
     # Of the last species, the cultivars differ in nothing.
@@ -208,7 +210,7 @@ def test_of_a_nested_factor_each_species_is_told_by_itself():
     assert figures["separability_null"]["mean"] < 0.45
 
 
-def test_folds_share_out_levels_and_species_evenly():
+def test_folds_are_stratified_by_level_and_species():
     species, values = drawn(7, 33, ["a", "b", "c"], [0.6, 0.3, 0.1], 8)
     group = factor_of(made(species, values, 4, 9)).groups[0]
     fold = deal_folds(group, np.random.default_rng(0))
@@ -220,7 +222,7 @@ def test_folds_share_out_levels_and_species_evenly():
             assert counts.max() - counts.min() <= 1, f"level {level} of species {kind}: {counts}"
 
 
-def test_what_cannot_be_compared_is_left_out_and_told():
+def test_incomparable_images_are_skipped_and_counted():
     rows = (
         [("A", "f")] * 12 + [("A", "m")] * 12 + [("B", "f")] * 9  # B has one value
         + [("A", "rare")] * 4 + [("", "f")] * 3 + [("A", "")] * 2
@@ -235,7 +237,7 @@ def test_what_cannot_be_compared_is_left_out_and_told():
     assert factor.species == 1 and len(factor) == 24
 
 
-def test_leaving_a_value_out_can_leave_a_species_out_and_then_another_value():
+def test_dropping_a_value_can_drop_a_species_and_then_another_value():
     # "rare" is compared nowhere; without it, B has "f" alone, and without B, "u" is rare.
     rows = [("A", "f")] * 20 + [("A", "m")] * 20 + [("B", "f")] * 9 + [("B", "rare")] * 5
     factor = factor_of(made([kind for kind, _ in rows], [value for _, value in rows], 6, 0))

@@ -1,4 +1,4 @@
-"""Species along a trait: planted and absent traits, and plain versions of every figure."""
+"""Correlation of species with a trait: planted and absent traits, and reference implementations."""
 
 import itertools
 
@@ -16,9 +16,9 @@ from bioclip_jax.errors import UserError
 
 
 def plain_ridge(points, targets, new):
-    """Predictions for `new`, the penalty of the least generalised cross-validation error by its definition."""
-    centred = points - points.mean(axis=0)
-    largest = np.linalg.svd(centred, compute_uv=False)[0] ** 2
+    """Predict `new` with the penalty of the least generalized cross-validation error, by definition."""
+    centered = points - points.mean(axis=0)
+    largest = np.linalg.svd(centered, compute_uv=False)[0] ** 2
     predictions = []
     for y in targets.T:
         best = (np.inf, None)
@@ -39,7 +39,7 @@ def plain_ridge(points, targets, new):
 
 
 @pytest.mark.parametrize("shape", [(12, 5), (7, 20)])
-def test_ridge_is_that_of_scikit_learn_with_the_penalty_of_the_least_gcv_error(shape):
+def test_ridge_equals_scikit_learn_with_the_penalty_of_the_least_gcv_error(shape):
     rng = np.random.default_rng(0)
     points = rng.normal(size=shape)
     targets = np.column_stack(
@@ -63,14 +63,14 @@ def test_held_out_predictions_come_from_the_other_folds_alone():
 
 @settings(max_examples=25)
 @given(st.integers(4, 20), st.integers(2, 12), st.integers(0, 2**31))
-def test_correlations_are_those_of_scipy_with_the_components(species, dim, seed):
+def test_correlations_with_components_equal_scipy(species, dim, seed):
     rng = np.random.default_rng(seed)
     means, values = rng.normal(size=(species, dim)) * np.arange(1, dim + 1), rng.normal(size=species)
     axis = trait_axis(means, values, permutations=19, cv_permutations=9, seed=0)
-    centred = means - means.mean(axis=0)
-    _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
+    centered = means - means.mean(axis=0)
+    _, singular, vectors = np.linalg.svd(centered, full_matrices=False)
     rank = min(5, species - 1, dim)
-    expected = [abs(pearsonr(centred @ vectors[place], values)[0]) for place in range(rank)]
+    expected = [abs(pearsonr(centered @ vectors[row], values)[0]) for row in range(rank)]
     np.testing.assert_allclose(np.abs(axis.components), expected, atol=1e-6)
     assert axis.r == pytest.approx(max(expected), abs=1e-6) and axis.component == 1 + int(np.argmax(expected))
     assert abs(axis.r_signed) == axis.r
@@ -78,19 +78,19 @@ def test_correlations_are_those_of_scipy_with_the_components(species, dim, seed)
         axis.space.shares, (singular**2 / np.sum(singular**2))[: len(axis.space.shares)], atol=1e-9
     )
     assert np.linalg.norm(axis.direction) == pytest.approx(1)
-    np.testing.assert_allclose(axis.fitted, centred @ axis.direction, atol=1e-9)
+    np.testing.assert_allclose(axis.fitted, centered @ axis.direction, atol=1e-9)
 
 
-def test_p_is_the_share_of_all_orders_of_the_trait_that_reach_r():
-    """Of five species all 120 orders can be tried; shuffles at random must come near their share, ties counted."""
+def test_p_estimates_the_exact_permutation_test():
+    """Of five species, all 120 orders can be enumerated; random shuffles must agree, ties included."""
     rng = np.random.default_rng(3)
     means, values = rng.normal(size=(5, 6)), np.array([1.0, 1.0, 2.0, 5.0, 3.0])
     axis = trait_axis(means, values, permutations=4_000, cv_permutations=1)
-    centred = means - means.mean(axis=0)
-    vectors = np.linalg.svd(centred, full_matrices=False)[2][:4]
+    centered = means - means.mean(axis=0)
+    vectors = np.linalg.svd(centered, full_matrices=False)[2][:4]
     reached = 0
     for order in itertools.permutations(values):
-        r = max(abs(pearsonr(centred @ vector, order)[0]) for vector in vectors)
+        r = max(abs(pearsonr(centered @ vector, order)[0]) for vector in vectors)
         reached += r >= axis.r - 1e-9
     exact = reached / 120
     assert axis.p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 4_000) + 1e-3)
@@ -118,7 +118,7 @@ def test_a_trait_off_the_first_components_is_found_by_the_held_out_prediction():
     assert axis.r_cv > 0.9 and axis.p_cv == 1 / 200, (axis.r_cv, axis.p_cv)
 
 
-def test_noise_is_called_significant_as_often_as_stated():
+def test_p_values_of_noise_are_calibrated():
     rng = np.random.default_rng(11)
     number, hits = 240, {"p": 0, "p_cv": 0}
     highest = []
@@ -150,14 +150,14 @@ def test_noise_is_called_significant_as_often_as_stated():
         (np.ones((5, 3)), [1, 2, 3, 4, 5], "the same vector"),
     ],
 )
-def test_what_cannot_be_measured_is_told(means, values, words):
+def test_unusable_traits_are_errors(means, values, words):
     with pytest.raises(UserError, match=words):
         trait_axis(means, np.array(values, float), permutations=9, cv_permutations=9)
 
 
 @settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(0, 2**31))
-def test_means_of_groups_are_the_mean_of_their_rows(rows, number, seed):
+def test_group_means(rows, number, seed):
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(rows, 3)).astype(np.float32)
     groups = rng.integers(-1, number, rows)
@@ -168,26 +168,26 @@ def test_means_of_groups_are_the_mean_of_their_rows(rows, number, seed):
         np.testing.assert_allclose(means[group], expected, atol=1e-12, err_msg=f"group {group} of {groups}")
 
 
-def test_more_rows_than_are_held_at_a_time_have_the_same_means():
+def test_group_means_over_several_chunks():
     rng = np.random.default_rng(0)
     vectors, groups = rng.normal(size=(20_000, 2)).astype(np.float32), rng.integers(0, 3, 20_000)
     expected = [vectors[groups == group].astype(np.float64).mean(axis=0) for group in range(3)]
     np.testing.assert_allclose(group_means(vectors, groups, 3), expected, atol=1e-12)
 
 
-def test_many_points_have_the_components_of_the_singular_value_decomposition():
+def test_components_of_many_points_equal_the_svd():
     points = np.random.default_rng(0).normal(size=(40, 6)) * np.arange(1, 7)
     components = principal_components(points)
-    centred = points - points.mean(axis=0)
-    vectors = np.linalg.svd(centred, full_matrices=False)[2]
+    centered = points - points.mean(axis=0)
+    vectors = np.linalg.svd(centered, full_matrices=False)[2]
     np.testing.assert_allclose(np.abs(np.sum(components.axes * vectors, axis=1)), 1, atol=1e-9)
-    np.testing.assert_allclose(components.scores @ components.axes, centred, atol=1e-9)
+    np.testing.assert_allclose(components.scores @ components.axes, centered, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     "word", ["NA", "nan", "unknown", "n/a", "none", "null", "-", "incertae sedis", "", "<NA>", "?"]
 )
-def test_words_for_unknown_are_no_numbers(word):
+def test_words_for_unknown_are_missing_numbers(word):
     assert np.isnan(_number(word))
 
 
@@ -203,5 +203,5 @@ def test_words_for_unknown_are_no_numbers(word):
         ("g", "g"),
     ],
 )
-def test_a_column_is_called_by_its_words_and_unit(column, label):
+def test_labels_of_columns_show_words_and_unit(column, label):
     assert label_of(column) == label

@@ -1,4 +1,4 @@
-"""The embedding's tree beside the taxonomy: plain versions of every figure, and trees that are known."""
+"""Agreement of the embedding with the taxonomy: reference implementations, and known trees."""
 
 import numpy as np
 import pytest
@@ -15,16 +15,16 @@ from bioclip_jax.text import RANKS, Taxon
 
 
 def random_taxa(rng, number):
-    """Taxa of a tree that branches at every rank, in no order."""
+    """Taxa of a tree that branches at every rank, in random order."""
     lineages = [[] for _ in range(number)]
     for width in (2, 2, 2, 2, 2, 2):
         for lineage in lineages:
             lineage.append(f"{'.'.join(lineage)}-{rng.integers(width)}")
-    return [Taxon(*lineage, f"species{place}") for place, lineage in enumerate(lineages)]
+    return [Taxon(*lineage, f"species{row}") for row, lineage in enumerate(lineages)]
 
 
 def means_like(rng, taxa, dim=12, noise=1.0):
-    """Vectors that are sums over the ranks of a vector of each taxon."""
+    """Vectors that are sums of one random vector for each of their taxa."""
     parts = {}
     rows = []
     for taxon in taxa:
@@ -47,17 +47,17 @@ def plain_distance(one, other):
 
 @settings(max_examples=25)
 @given(st.integers(6, 24), st.integers(0, 2**31))
-def test_cophenetic_correlation_is_that_over_all_pairs_by_loops(number, seed):
+def test_cophenetic_correlation_equals_a_loop_over_pairs(number, seed):
     rng = np.random.default_rng(seed)
     taxa = random_taxa(rng, number)
     means = means_like(rng, taxa)
     found = tree_agreement(means, taxa, permutations=9)
     embedding, tree = [], []
-    for place in range(number):
-        for other in range(place):
-            a, b = means[place], means[other]
+    for row in range(number):
+        for other in range(row):
+            a, b = means[row], means[other]
             embedding.append(1 - a @ b / np.sqrt((a @ a) * (b @ b)))
-            tree.append(plain_distance(taxa[place], taxa[other]))
+            tree.append(plain_distance(taxa[row], taxa[other]))
     assert found["cophenetic"] == pytest.approx(pearsonr(embedding, tree)[0], abs=1e-6)
     from scipy.cluster.hierarchy import average, cophenet
 
@@ -77,7 +77,7 @@ def test_more_than_a_thousand_species_have_the_same_correlation_in_single_precis
     assert found["p"] == 0.1
 
 
-def test_mantel_p_is_the_share_of_permuted_matrices_that_reach_the_correlation():
+def test_mantel_p_equals_permuting_the_matrix():
     rng = np.random.default_rng(4)
     taxa = random_taxa(rng, 10)
     means = means_like(rng, taxa, noise=9.0)
@@ -95,7 +95,7 @@ def test_mantel_p_is_the_share_of_permuted_matrices_that_reach_the_correlation()
     assert found["p"] == pytest.approx(expected, abs=5 * np.sqrt(2 * 0.25 / 1_500)), "p is not Mantel's"
 
 
-def test_noise_agrees_with_the_taxonomy_as_often_as_stated():
+def test_p_values_of_noise_are_calibrated():
     rng = np.random.default_rng(5)
     number = 200
     hits = 0
@@ -109,7 +109,7 @@ def test_noise_agrees_with_the_taxonomy_as_often_as_stated():
 
 @settings(max_examples=20)
 @given(st.integers(8, 24), st.integers(0, 2**31))
-def test_figures_by_rank_are_those_of_loops_and_scikit_learn(number, seed):
+def test_rank_agreement_equals_loops_and_scikit_learn(number, seed):
     rng = np.random.default_rng(seed)
     taxa = random_taxa(rng, number)
     means = means_like(rng, taxa)
@@ -131,11 +131,11 @@ def test_figures_by_rank_are_those_of_loops_and_scikit_learn(number, seed):
         assert found[rank]["adjusted_rand"] == pytest.approx(
             adjusted_rand_score(labels, clusters), abs=1e-9
         ), rank
-        right, company = 0, [place for place in range(number) if sizes[labels[place]] > 1]
-        for place in company:
-            others = [other for other in range(number) if other != place]
-            nearest = max(others, key=lambda other: unit[place] @ unit[other])
-            right += labels[nearest] == labels[place]
+        right, company = 0, [row for row in range(number) if sizes[labels[row]] > 1]
+        for row in company:
+            others = [other for other in range(number) if other != row]
+            nearest = max(others, key=lambda other: unit[row] @ unit[other])
+            right += labels[nearest] == labels[row]
         assert found[rank]["nearest_neighbor"] == pytest.approx(right / len(company), abs=1e-9), rank
 
 
@@ -150,7 +150,7 @@ def test_a_space_that_is_the_tree_agrees_with_it_at_every_rank():
         assert figures["purity_null"] < 0.9 and figures["nearest_neighbor_null"] < 0.6, (rank, figures)
 
 
-def test_unknown_ranks_are_those_of_the_same_genus_and_never_shared_beyond():
+def test_unknown_ranks_are_inferred_within_a_genus_and_never_shared_beyond():
     taxa = [
         Taxon("Animalia", "", "", "", "Thraupidae", "Geospiza", "fortis"),
         Taxon("Animalia", "", "", "", "", "Geospiza", "magnirostris"),
@@ -164,7 +164,7 @@ def test_unknown_ranks_are_those_of_the_same_genus_and_never_shared_beyond():
     assert shared[0][2] == 1
 
 
-def test_ranks_that_tell_nothing_apart_give_no_agreement():
+def test_ranks_without_differences_give_no_agreement():
     means = np.random.default_rng(0).normal(size=(6, 4))
     assert tree_agreement(means, [Taxon(genus="Geospiza", species=f"s{n}") for n in range(6)]) is None
     assert tree_agreement(means[:3], random_taxa(np.random.default_rng(0), 3)) is None
@@ -178,7 +178,7 @@ def test_of_too_many_species_a_sample_is_compared():
 
 @settings(max_examples=30)
 @given(st.integers(2, 30), st.integers(0, 2**31))
-def test_a_tree_is_cut_into_exactly_the_clusters_of_scipy(number, seed):
+def test_cut_gives_the_clusters_of_scipy(number, seed):
     rng = np.random.default_rng(seed)
     linkage = average_linkage(cosine_distances(rng.normal(size=(number, 5))))
     for clusters in {1, 2, number // 2 + 1, number}:
@@ -187,14 +187,14 @@ def test_a_tree_is_cut_into_exactly_the_clusters_of_scipy(number, seed):
         assert adjusted_rand_score(found, expected) == 1, f"{clusters} clusters of {number}"
 
 
-def test_equal_heights_are_cut_into_as_many_clusters_as_asked_for():
+def test_cut_of_equal_heights_gives_the_exact_number_of_clusters():
     linkage = average_linkage(np.ones(10))
     assert [len(set(cut(linkage, number))) for number in range(1, 6)] == [1, 2, 3, 4, 5]
 
 
 @settings(max_examples=15)
 @given(st.integers(4, 16), st.integers(0, 2**31))
-def test_untangling_turns_forks_and_changes_no_tree(number, seed):
+def test_untangling_rotates_branches_without_changing_the_tree(number, seed):
     rng = np.random.default_rng(seed)
     taxa = random_taxa(rng, number)
     left = tree_of_linkage(average_linkage(cosine_distances(means_like(rng, taxa))))
@@ -204,8 +204,8 @@ def test_untangling_turns_forks_and_changes_no_tree(number, seed):
         return {frozenset(node.leaves()), *(clade for child in node.children for clade in clades(child))}
 
     def difference(one, other):
-        places = {leaf: place for place, leaf in enumerate(one.leaves())}
-        return sum(abs(places[leaf] - place) for place, leaf in enumerate(other.leaves()))
+        rows = {leaf: row for row, leaf in enumerate(one.leaves())}
+        return sum(abs(rows[leaf] - row) for row, leaf in enumerate(other.leaves()))
 
     turned = untangle(left, right)
     assert clades(turned[0]) == clades(left) and clades(turned[1]) == clades(right)

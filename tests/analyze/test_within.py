@@ -1,4 +1,4 @@
-"""`analyze within` from embeddings to the folder that it writes."""
+"""`analyze within`, from embeddings to its files."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ def run(stages, folder, *factors, **options):
     return analyze_within(stages, folder, factors=factors, species_column="kind", permutations=19, **options)
 
 
-def test_one_factor_stands_at_the_top_and_every_file_is_there(tmp_path):
+def test_a_single_factor_is_at_the_top_level_and_all_files_are_written(tmp_path):
     folder = tmp_path / "out"
     result = run([stage("leaves", 5.0, pictures=True)], folder, "health")
     assert json.loads((folder / "results.json").read_text()) == result
@@ -68,7 +68,7 @@ def test_one_factor_stands_at_the_top_and_every_file_is_there(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_the_pictures_at_the_ends_are_of_the_level_there(tmp_path):
+def test_pictures_at_either_end_are_of_its_level(tmp_path):
     run([stage("leaves", 5.0, pictures=True)], tmp_path / "out", "health")
     pixels = np.asarray(Image.open(tmp_path / "out" / "factor-health.png").convert("RGB")).astype(int)
     for level, color in COLORS.items():
@@ -81,7 +81,7 @@ def test_the_pictures_at_the_ends_are_of_the_level_there(tmp_path):
         )
 
 
-def test_the_dots_of_the_csv_are_the_images(tmp_path):
+def test_the_csv_lists_the_images(tmp_path):
     one = stage("leaves", 5.0)
     run([one], tmp_path / "out", "health")
     with open(tmp_path / "out" / "factor-health.csv", newline="") as file:
@@ -90,18 +90,18 @@ def test_the_dots_of_the_csv_are_the_images(tmp_path):
     kinds, health = one.embeddings.species("kind"), one.embeddings.texts("health")
     for row in rows:
         assert (row["species"], row["level"]) == (kinds[int(row["row"])], health[int(row["row"])])
-    place = {
+    positions = {
         level: np.array([float(row["position"]) for row in rows if row["level"] == level]) for level in COLORS
     }
-    assert place["diseased"].mean() < place["healthy"].mean()
-    spread = np.sqrt(np.mean(np.concatenate([(at - at.mean()) ** 2 for at in place.values()])))
+    assert positions["diseased"].mean() < positions["healthy"].mean()
+    spread = np.sqrt(np.mean(np.concatenate([(at - at.mean()) ** 2 for at in positions.values()])))
     assert spread == pytest.approx(1, rel=1e-3), "positions are in standard deviations within levels"
 
 
 @pytest.mark.parametrize(
     "words", [("NA", "nan", "unknown"), ("n/a", "Unknown", "<NA>"), ("null", "undetermined", "")]
 )
-def test_words_for_unknown_are_no_values_of_a_factor(tmp_path, words):
+def test_words_for_unknown_are_missing_values_of_a_factor(tmp_path, words):
     one = stage("leaves", 5.0)
     known = one.embeddings.columns["health"].to_pylist()
     empty, named = list(known), list(known)
@@ -161,7 +161,7 @@ def test_cultivars_are_compared_within_their_species(tmp_path):
     assert "Malus 3" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_factors_of_like_names_have_their_own_files(tmp_path):
+def test_factors_of_similar_names_have_separate_files(tmp_path):
     one = stage("leaves", 5.0)
     table = one.embeddings.columns.append_column("he/alth", one.embeddings.columns["health"])
     table = table.append_column("he alth", one.embeddings.columns["health"])
@@ -180,7 +180,7 @@ def test_factors_of_like_names_have_their_own_files(tmp_path):
         (("health", "kind"), {}, "'kind' of leaves has no species to compare two values in"),
     ],
 )
-def test_a_mistake_is_told_and_nothing_is_written(tmp_path, factors, options, message):
+def test_a_mistake_is_reported_and_nothing_is_written(tmp_path, factors, options, message):
     with pytest.raises(UserError, match=message):
         analyze_within(
             [stage("leaves", 1.0)], tmp_path / "out", factors=factors, species_column="kind", **options
@@ -188,7 +188,7 @@ def test_a_mistake_is_told_and_nothing_is_written(tmp_path, factors, options, me
     assert not list(tmp_path.iterdir())
 
 
-def test_no_stage_and_an_output_that_cannot_be(tmp_path):
+def test_no_stage_and_invalid_outputs_are_errors(tmp_path):
     with pytest.raises(UserError, match="no embeddings"):
         run([], tmp_path / "out", "health")
     (tmp_path / "file").touch()
@@ -198,7 +198,7 @@ def test_no_stage_and_an_output_that_cannot_be(tmp_path):
         run([stage("leaves", 1.0)], tmp_path / "none" / "out", "health")
 
 
-def test_a_run_that_fails_late_leaves_the_folder_as_it_was(tmp_path):
+def test_a_late_failure_leaves_the_folder_unchanged(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.json").write_text("old")
     one = stage("leaves", 1.0)
