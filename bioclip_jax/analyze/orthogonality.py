@@ -78,7 +78,7 @@ def orthogonality(
     principal components of the species means, which hold 99 % of their variance. For several levels, the
     squares are summed over the levels' means, weighted by their images; for two levels this is the same.
 
-    The share is meaningful only beside chance: with k near the number of dimensions D, little of any
+    The share is meaningful only compared with chance: with k near the number of dimensions D, little of any
     direction is outside. For a random direction, |Pu|² ~ Beta(k/2, (D - k)/2) exactly (Muirhead, Aspects of
     Multivariate Statistical Theory, 1982, theorem 1.5.7), so 1 - k/D is outside. A d from few images contains
     noise, which is mostly outside and raises the share, as labels shuffled within species show. Split halves

@@ -44,7 +44,7 @@ def draw_parts(
         text = "Each measure at each stage, and its value for labels shuffled within species."
         parts.append(Part("Over stages", [text], _curves(result["stages"], folder)))
     figure = draw_figure(
-        folder, "separability", "Separability beside chance",
+        folder, "separability", "Separability compared with chance",
         "Share of held-out images whose value is classified correctly by linear discriminant analysis, "
         "after subtracting their species' mean: dot and 95 % interval. Gray bar: labels shuffled within "
         "species, from the mean to the 95 % quantile. Stroke: always predicting the most frequent value.",
@@ -57,8 +57,8 @@ def draw_parts(
         "Squared share of the direction between a factor's values that is outside the first k principal "
         "components of the species means. Bands hold 95 % of random directions and of labels shuffled "
         "within species: with k near the number of dimensions little of any direction is outside, so the "
-        "share is meaningful only beside them. Dotted: estimated from split halves, free of the noise of "
-        "few images.",
+        "share is meaningful only compared with them. Dotted: estimated from split halves, free of the "
+        "noise of few images.",
         draw_orthogonality, curves, next(iter(factors.values()))["k"],
         title="Share of a factor's direction outside the species subspace",
     )  # fmt: skip

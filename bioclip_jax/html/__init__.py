@@ -5,7 +5,15 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "formats": ["count_of", "data_size", "data_url", "number", "share", "thumbnail_url"],
+        "formats": [
+            "THUMBNAIL_SIDE",
+            "count_of",
+            "data_size",
+            "data_url",
+            "number",
+            "share",
+            "thumbnail_url",
+        ],
         "render": ["macros", "render_page", "write_page"],
     },
 )

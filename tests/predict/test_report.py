@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bioclip_jax.html import macros
+from bioclip_jax.html import THUMBNAIL_SIDE, macros
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.report import Report, report, write_page
 from bioclip_jax.predict.report import page as page_module
-from bioclip_jax.predict.report.page import SIDE, taxon_tree, thumbnails
+from bioclip_jax.predict.report.page import taxon_tree, thumbnails
 from bioclip_jax.predict.report.report import Name
 from bioclip_jax.predict.resume import Answer
 
@@ -190,7 +190,10 @@ def test_thumbnails_are_small_upright_and_uncropped(folder: Path, tmp_path: Path
     first, second, gone = thumbnails([ImageFile(str(path), str(path)) for path in paths])
     assert gone == ""
     sizes = [Image.open(io.BytesIO(_bytes(url))).size for url in (first, second)]
-    assert sizes == [(SIDE, round(SIDE * 240 / 360)), (SIDE // 2, SIDE)]
+    assert sizes == [
+        (THUMBNAIL_SIDE, round(THUMBNAIL_SIDE * 240 / 360)),
+        (THUMBNAIL_SIDE // 2, THUMBNAIL_SIDE),
+    ]
 
 
 def _bytes(url: str) -> bytes:

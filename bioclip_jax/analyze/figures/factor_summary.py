@@ -1,4 +1,4 @@
-"""Figures of all factors: separability beside chance, orthogonality by size of the species subspace."""
+"""Figures of all factors: separability and chance, orthogonality by size of the species subspace."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _separability_row(name: str, result: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def draw_orthogonality(png: Path, csv: Path, curves: Mapping[str, Curve], size: int, *, title: str) -> None:
-    """Draw a panel a factor: the share of its direction outside the first k components, beside chance levels.
+    """Draw a panel a factor: the share of its direction outside the first k components, with chance levels.
 
     size: the k that holds 99 % of the variance of the species means.
     """

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.html import data_size, number, share, thumbnail_url, write_page
+from bioclip_jax.html import THUMBNAIL_SIDE, data_size, number, share, thumbnail_url, write_page
 from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.pipeline.sources import Sample, Source
 from bioclip_jax.text import CAPTION_FILES, RANKS
@@ -17,8 +17,6 @@ from .tree import pruned_tree
 
 PLURALS = ("kingdoms", "phyla", "classes", "orders", "families", "genera", "species")
 THUMBNAILS = 60
-# Twice the displayed size, for high-resolution screens.
-_SIDE = 168
 # Number of images tried per thumbnail; if all fail, something else is wrong.
 _ATTEMPTS = 4
 _FAMILY = RANKS.index("family") + 1
@@ -199,7 +197,7 @@ def contact_sheet(source: Source, counts: SampleCounts, thumbnails: int = THUMBN
     for index in _candidates(counts, _ATTEMPTS * thumbnails):
         try:
             sample = source[index]
-            picture = thumbnail_url(decode(sample.image, min_side=_SIDE), _SIDE)
+            picture = thumbnail_url(decode(sample.image, min_side=THUMBNAIL_SIDE))
         except (BadImage, OSError, ValueError):
             continue
         lineage = sample.taxon.lineage() if sample.taxon else ("",)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax import html
-from bioclip_jax.html import number, share, thumbnail_url
+from bioclip_jax.html import THUMBNAIL_SIDE, number, share, thumbnail_url
 from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import track
@@ -20,7 +20,6 @@ from bioclip_jax.text import RANKS
 
 from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
 
-SIDE = 168
 MOST_NODES = 2_000
 _MOST_BARS = 10
 _MOST_UNREADABLE = 1_000
@@ -137,7 +136,7 @@ def thumbnails(images: Sequence[ImageFile]) -> list[str]:
 
 def _thumbnail(image: ImageFile) -> str:
     try:
-        return thumbnail_url(decode(image.read(), min_side=SIDE), SIDE)
+        return thumbnail_url(decode(image.read(), min_side=THUMBNAIL_SIDE))
     except (BadImage, OSError, ValueError, MemoryError):
         return ""
 
