@@ -172,7 +172,7 @@ def test_contradictory_inputs_are_an_error_before_anything_is_read(tmp_path, pho
         ({"models": ["m"], "data": data, "labels": photographs}, "the images to encode are not clear"),
         (
             {"models": ["m", "n"], "data": data, "all_checkpoints": True},
-            "about one training directory, not 2",
+            "takes one training directory, not 2",
         ),
         ({"models": [data], "data": data, "all_checkpoints": True}, "is not a training directory"),
         (

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from bioclip_jax.analyze.figures.curves import plot_training_curve, smooth
 from bioclip_jax.analyze.figures.embedding_map import LabelPlacer, family_colors
@@ -18,6 +19,13 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.text import Taxon
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads slow down t-SNE of few points, very much so on a busy machine."""
+    with threadpool_limits(1):
+        yield
 
 
 def clusters(families: int, each: int, seed: int = 0):
