@@ -1,4 +1,4 @@
-"""A model as Python code uses it."""
+"""Load a model and encode images and texts with it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from bioclip_jax.convert import (
-    DEFAULT_MODEL,
-    TRANSFORMS,
-    ModelBundle,
-    Transform,
-    resolve,
-)
+from bioclip_jax.convert import DEFAULT_MODEL, TRANSFORMS, ModelBundle, Transform, resolve
 from bioclip_jax.distributed import allow_platform, check_backend
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.models import CLIPConfig
@@ -30,92 +24,71 @@ from .embedder import Embedder
 from .inputs import ImageFile
 from .preprocess import ImageLike
 
-# The names of device kinds: "gpu" is NVIDIA's or AMD's, "cuda" NVIDIA's alone.
+# Device kinds; "gpu" is NVIDIA's or AMD's, "cuda" only NVIDIA's.
 _KINDS = ("cpu", "gpu", "cuda", "rocm", "tpu")
-# Logarithm of the largest factor that leaves float32 room for logits.
+# Largest logit_scale, a logarithm, whose logits fit float32.
 _LARGEST_LOG = 80.0
 NO_IMAGES = "there are no images; give paths, PIL images or uint8 arrays"
 
 
 class Model:
-    """Images and texts to unit vectors whose dot product, times `logit_scale`, is a logit.
+    """Encode images and texts as unit vectors; their dot product times `logit_scale` is a logit.
 
-    config: the architecture. preprocess: the transform from a picture to the model's pixels, and transform
-    its name, "model" or "pybioclip". source: where the weights came from; published: the key of PUBLISHED
-    whose weights they are, or None. directory: where it lies, where it lies in one. device: the kind of
-    device that it runs on. dtype: of the towers' arithmetic, by its name.
+    config: the architecture. preprocess: PIL image -> the model's pixels; transform: its name, "model" or
+    "pybioclip". source: origin of the weights. published: their key in PUBLISHED, or None. directory: the
+    model's directory, if it has one. device: the kind of device. dtype: the name of the compute dtype.
     """
 
-    def __init__(
-        self,
-        bundle: ModelBundle,
-        *,
-        batch_size: int | None = None,
-        devices: Sequence[jax.Device] | None = None,
-        dtype: Any = None,
-        transform: Transform | None = None,
-        reading: ReadOptions | None = None,
-    ) -> None:
-        """`batch_size`: images that are encoded together; None chooses for the kind of device. `devices`: None takes
-        all of this machine. `dtype`: of the towers' arithmetic; None is float32. `transform`, `reading`: as
-        Embedder.
-        """
-        how = {
-            "batch_size": batch_size,
-            "devices": devices,
-            "dtype": dtype,
-            "transform": transform,
-            "reading": reading,
-        }
-        self.embedder = Embedder(bundle, **how)
+    def __init__(self, bundle: ModelBundle, **options: Any) -> None:
+        """Place a model on devices; options as Embedder."""
+        self.embedder = Embedder(bundle, **options)
         self.device: str = self.embedder.mesh.devices.flat[0].platform
-        self.dtype: str = np.dtype(dtype or np.float32).name
+        self.dtype: str = self.embedder.dtype
         self.config: CLIPConfig = bundle.config
         self.preprocess: Preprocess = self.embedder.preprocess
         self.transform: Transform = self.embedder.transform
         self.source: str = bundle.source
         self.published: str | None = bundle.origin.published
         self.directory: Path | None = bundle.directory
-        self.logit_scale: float = _factor(float(bundle.params["logit_scale"]), bundle.source)
+        self.logit_scale: float = _logit_factor(float(bundle.params["logit_scale"]), bundle.source)
 
     @property
     def transform_note(self) -> str:
-        """The transform by its name, and what it does to a picture, for a log."""
+        """The transform's name and description, for a log."""
         return f"{self.transform} ({self.preprocess.describe()})"
 
     @cached_property
     def fingerprint(self) -> str:
-        """What the weights and the architecture are, wherever they lie: see convert/fingerprint.py."""
+        """A hash of the weights and the architecture, see convert/fingerprint.py."""
         from bioclip_jax.convert import weights_fingerprint
 
         return weights_fingerprint(self.embedder.params, self.config)
 
     def encode_image(self, images: ImageLike | Sequence[ImageLike]) -> Float32[np.ndarray, "n embed_dim"]:
-        """Unit vectors of images: paths, PIL images or uint8 arrays [height, width, 3]; one counts as a list of one.
+        """Return the unit vectors of one or more paths, PIL images or uint8 arrays [height, width, 3].
 
-        UserError for an image that cannot be read.
+        Raises UserError for an unreadable image.
         """
         listed = as_images(images)
-        for place, image in enumerate(listed):
-            check_image(image, place)
+        for index, image in enumerate(listed):
+            check_image(image, index)
         return self.embedder.images(listed)
 
     def encode_text(self, texts: str | Sequence[str]) -> Float32[np.ndarray, "n embed_dim"]:
-        """Unit vectors of texts; one counts as a list of one. A text longer than the context is cut."""
+        """Return the unit vectors of one or more texts, truncated to the context length."""
         listed = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
-        for place, text in enumerate(listed):
+        for index, text in enumerate(listed):
             if not isinstance(text, str):
-                raise InvalidValue(f"text {place} is {text!r}, which is not text; leave it out")
+                raise InvalidValue(f"text {index} is {text!r}, which is not text; leave it out")
         return self.embedder.texts(listed)
 
 
-def _factor(logarithm: float, source: str) -> float:
-    """exp of the stored logit_scale; UserError where no float32 holds it, as scores would be NaN."""
+def _logit_factor(logarithm: float, source: str) -> float:
+    """Return exp(logit_scale). Raises UserError if float32 logits would overflow."""
     if logarithm > _LARGEST_LOG:
         raise UserError(
-            f"the logit_scale of {source} is {logarithm:.6g}, a logarithm (trained models end at 4.6052, or "
-            f"ln 100); "
-            "the weights are damaged, or keep the factor itself: give others"
+            f"the logit_scale of {source} is {logarithm:.6g}, a logarithm (trained models have at most "
+            "ln 100 = 4.6052); the weights are damaged or store the factor itself: use others"
         )
     return math.exp(logarithm)
 
@@ -130,30 +103,30 @@ def load_model(
     transform: Transform | None = None,
     reading: ReadOptions | None = None,
 ) -> Model:
-    """Load a MODEL: a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH or
-    hf-hub:ORG/NAME, None for BioCLIP 2; or an architecture by its name, with its weights in `pretrained`.
+    """Load a MODEL on this machine's devices.
 
-    Args: `pretrained`, a file of weights or one of open_clip's tags, None for the only tag that there is;
-      `device`, as predict/devices.py; `batch_size` and `dtype`, as Model; `transform`, "model" for the
-      model's own preprocessing or "pybioclip" for pybioclip's squash, None for what the model is: pybioclip's
-      for imageomics/bioclip and imageomics/bioclip-2, wherever they lie, and for what was trained from them;
-      `reading`, how image files are read: ReadOptions(exif="ignore") takes them as stored, as pybioclip does.
-    Errors: UserError if MODEL is none of these, or its weights or the device are not to be had.
+    model: a training directory, a checkpoint in it, an exported or imported directory, local-dir:PATH,
+    hf-hub:ORG/NAME, None for BioCLIP 2, or an architecture's name with `pretrained`.
+    pretrained: a file of weights or one of open_clip's tags; None takes the only tag.
+    device: as local_devices. batch_size, dtype: as Embedder.
+    transform: "model" for the model's own preprocessing, "pybioclip" for pybioclip's squash; None takes
+    pybioclip's for imageomics/bioclip and imageomics/bioclip-2, and for models trained from them.
+    reading: image file options; ReadOptions(exif="ignore") keeps the stored orientation, as pybioclip.
+
+    Raises UserError if MODEL is none of these, or its weights or the device are not available.
     """
-    # A device that is not there is told at once, not after gigabytes were read.
-    chosen = local_devices(device)
+    # A missing device is reported before gigabytes of weights are read.
+    devices = local_devices(device)
     if transform not in (None, *TRANSFORMS):
         raise UserError(f"the transform {transform!r} does not exist; choose from {', '.join(TRANSFORMS)}")
     bundle = resolve(os.fspath(model or DEFAULT_MODEL), pretrained=pretrained)
-    how = {"batch_size": batch_size, "dtype": dtype, "transform": transform, "reading": reading}
-    return Model(bundle, devices=chosen, **how)
+    return Model(
+        bundle, devices=devices, batch_size=batch_size, dtype=dtype, transform=transform, reading=reading
+    )
 
 
 def as_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
-    """A list of images, where one image counts as a list of one, and an array of four dimensions as a list.
-
-    So does what else lists paths, such as an array of texts or a column of a table.
-    """
+    """Return one image, a four-dimensional array, or any iterable of images as a sequence of images."""
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
         return images if images.ndim == 4 else [images]
     if isinstance(images, (str, bytes, os.PathLike, Image.Image, ImageFile)):
@@ -163,44 +136,44 @@ def as_images(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
     return images if isinstance(images, (list, tuple)) else list(images)
 
 
-def check_image(image: Any, place: int) -> None:
-    """InvalidValue for what is not an image that a classifier takes, such as a tensor or None."""
+def check_image(image: Any, index: int) -> None:
+    """Raise InvalidValue for a value that cannot be an image, such as a tensor or None."""
     if not isinstance(image, (str, bytes, os.PathLike, ImageFile, Image.Image, np.ndarray)):
         kind = type(image).__name__
-        raise InvalidValue(f"image {place} is of type {kind}; give a path, a PIL image or a uint8 array")
+        raise InvalidValue(f"image {index} is of type {kind}; give a path, a PIL image or a uint8 array")
 
 
 def local_devices(name: str | None = None) -> list[jax.Device]:
-    """This machine's devices of the kind `name`, all of them; of None, the best kind there is.
+    """Return this machine's devices of a kind; None means the best kind available.
 
-    `name`: cpu, gpu, cuda, rocm or tpu, or one device of a kind by its number, such as cuda:1; a
-    torch.device is one too. UserError for any other, and where there is no such device.
+    name: cpu, gpu, cuda, rocm or tpu, or one device of a kind by its number, such as cuda:1; a torch.device
+    works too. Raises UserError for any other name, and for a device that is not available.
     """
     if name is None:
         check_backend()
         return jax.local_devices()
     kind, colon, number = str(name).strip().lower().partition(":")
     if kind == "mps":
-        raise UserError(f"the device {name} is Apple's, which JAX cannot use here; use cpu")
+        raise UserError(f"the device {name} is Apple's, which JAX does not support; use cpu")
     if kind not in _KINDS or (colon and not number.isdecimal()):
         raise UserError(
             f"there is no device {name!r}; choose cpu, gpu, cuda or tpu, or one by its number as in cuda:1"
         )
     if kind == "cpu":
-        # Every machine has one, and the option says more than the environment.
+        # The option overrides JAX_PLATFORMS, since every machine has a CPU.
         allow_platform(kind)
     check_backend()
     try:
-        found = jax.local_devices(backend=kind)
+        devices = jax.local_devices(backend=kind)
     except RuntimeError as error:
-        there = ", ".join(sorted({device.platform for device in jax.local_devices()}))
+        available = ", ".join(sorted({device.platform for device in jax.local_devices()}))
         extra = " and bioclip_jax[cuda13]" if kind in ("gpu", "cuda") else ""
-        advice = f"use {there}, or install the driver{extra}"
+        advice = f"use {available}, or install the driver{extra}"
         raise UserError(
             f"the device {name} cannot be used: JAX finds no {kind} on this machine; {advice}"
         ) from error
     if not colon:
-        return found
-    if int(number) >= len(found):
-        raise UserError(f"there is no device {name}: this machine has {kind}:0 to {kind}:{len(found) - 1}")
-    return [found[int(number)]]
+        return devices
+    if int(number) >= len(devices):
+        raise UserError(f"there is no device {name}: this machine has {kind}:0 to {kind}:{len(devices) - 1}")
+    return [devices[int(number)]]

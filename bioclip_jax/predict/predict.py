@@ -1,4 +1,4 @@
-"""The verb `predict`."""
+"""The verb `predict`: image files to rows of predicted taxa or labels."""
 
 from __future__ import annotations
 
@@ -7,216 +7,210 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import Interrupted, UserError
-from bioclip_jax.files import check_not_read, check_outputs, is_stream
+from bioclip_jax.files import check_not_read, is_stream
 
-from .carried_columns import CarriedColumns
+from .completion import CompletionRecord, record_path
+from .input_columns import InputColumns
 from .inputs import ImageFile, find_images
+from .journal import Journal, image_keys
+from .options import PredictOptions
 from .progress import FailureLog, report_truncated, track
-from .question import Question
-from .rank import Rank
-from .results import check_format, write_rows
-from .resume import (
-    Answer,
-    Journal,
-    by_image,
-    finished,
-    image_keys,
-    mentions,
-    record_finished,
-    record_path,
-)
+from .results import Prediction, write_rows
 
 if TYPE_CHECKING:
-    from bioclip_jax.pipeline.images import ReadOptions
+    from bioclip_jax.predict.classifiers import BaseClassifier
+
+    from .model import Model
 
 
 def predict_files(
     inputs: Sequence[str | os.PathLike[str]],
-    model: str,
-    *,
-    rank: Rank | str | None = None,
-    labels: str | None = None,
-    labels_as_given: bool = False,
-    bins: str | os.PathLike[str] | None = None,
-    subset: str | os.PathLike[str] | None = None,
-    within: str | None = None,
-    skip_unknown: bool = False,
-    taxa: str | os.PathLike[str] | None = None,
-    k: int | None = None,
-    min_confidence: float | None = None,
-    unknown: float | None = None,
-    temperature: float | str | None = None,
-    format: str | None = None,
-    output: Path | None = None,
-    log: Path | None = None,
-    report: Path | None = None,
-    resume: bool = False,
-    batch_size: int | None = None,
-    device: str | None = None,
-    pretrained: str | None = None,
-    transform: str | None = None,
-    reading: ReadOptions | None = None,
-    as_result: bool = False,
+    model: str | None = None,
+    options: PredictOptions | None = None,
+    **keywords: Any,
 ) -> dict[str, Any]:
-    """Write the best answers for each image to `output`, or to standard output.
+    """Predict taxa or labels of image files, and write one row per prediction.
 
-    What can be an answer:
-      labels: "a,b,c" or a file with one a line, as read_labels; labels_as_given: blank and repeated ones too.
-      bins: a CSV of labels and their bins, as read_bins. Without these, taxa at `rank`, species if None, of
-      the head `taxa`, or else of the model's own; only those that the CSV `subset` names, or that lie
-      `within` a taxon, or both;
-      skip_unknown: pass over names of the subset that the head lacks.
-    Which of them are:
-      k: so many an image; None is 5 taxa, or all labels. min_confidence: instead, one at the narrowest rank
-      that reaches it. unknown: an image whose best score is below it is "unknown". temperature: a number, or
-      a file of `taxa calibrate`, that the scores of taxa are made less sure by.
-    Where they go:
-      format: as check_format. log: provenance, as save_recorded_predictions. report: a page for people, as
-      HTML.
-      resume: finished images are kept in a journal beside `output`; after a run was stopped, however hard,
-      the same options resume it, also where images were added or removed, and others are refused. as_result:
-      without an output, put the rows into the result instead of writing them.
-    model, pretrained, device, batch_size, transform, reading: as load_model.
+    inputs: as find_images; the other columns of input tables are appended to the rows, and one that a result
+    also has, such as species, becomes input_species. model: as load_model. options: everything else; its
+    fields can also be given as keyword arguments.
 
-    Rows also have the other columns of a table of images, behind their own; one that they have themselves,
-    such as species, is called input_species.
-
-    Returns: {"images", "transform": the name of the one used, "unreadable", "truncated", "output" or
-      "predictions", and "log" and "report" where they were asked for}. An image that cannot be read is
-      skipped, and named on standard error.
-    Errors: UserError for wrong arguments, before the model is loaded, and where no image can be read.
+    Returns {"images", "transform": its name, "unreadable", "truncated", "output" or "predictions", and "log"
+    and "report" if requested}. Unreadable images are skipped and reported on standard error.
+    Raises UserError for invalid options, before the model is loaded, and if no image is readable.
     """
-    output, log, report = (None if path is None else Path(path) for path in (output, log, report))
-    if not as_result or output is not None:
-        format = check_format(format, output)
-    _check_files(output, log, report, resume)
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"--batch-size is {batch_size}; it must be at least 1")
-    names = {"rank": rank, "labels": labels, "bins": bins, "subset": subset, "within": within, "taxa": taxa}
-    sureness = {"min_confidence": min_confidence, "unknown": unknown, "temperature": temperature}
-    flags = {"labels_as_given": labels_as_given, "skip_unknown": skip_unknown}
-    question = Question(k=k, **names, **sureness, **flags)
+    options = replace(options or PredictOptions(), **keywords)
+    options.check_files()
+    candidates = options.read_candidates()
     images = find_images(inputs)
-    carried = CarriedColumns(inputs, images)
-    read = {"--cls": labels, "--bins": bins, "--subset": subset, "--taxa": taxa, "--temperature": temperature}
-    read["an input"] = itertools.chain(inputs, (image.path for image in images))
-    read["part of the model"] = model_files(model)
-    check_not_read({"--output": output, "--log": log, "--report": report}, read)
+    columns = InputColumns(inputs, images)
+    reads = options.files_read | {
+        "an input": itertools.chain(inputs, (image.path for image in images)),
+        "part of the model": model_files(model),
+    }
+    check_not_read(options.outputs, reads)
 
-    # JAX is loaded once there is something to do.
-    from bioclip_jax.predict.classifiers import attach_prediction_recorder, save_recorded_predictions
-
+    # Importing JAX takes seconds, so options and inputs are checked first.
     from .model import load_model
 
-    how = {"pretrained": pretrained, "device": device, "batch_size": batch_size, "transform": transform}
-    loaded = load_model(model, **how, reading=reading)
-    classifier = question.classifier(loaded)
-    question.warn(classifier)
-    recorder = attach_prediction_recorder(classifier, **question.choice()) if log else None
-    unreadable = FailureLog(len(images))
-    to_stdout = output is None and not as_result
+    loaded = load_model(model, **options.loading)
+    classifier = _make_classifier(loaded, options, candidates)
+    _warn_of_candidates(classifier, options)
+    failures = FailureLog(len(images))
     result: dict[str, Any] = {"images": len(images), "transform": loaded.transform}
     with contextlib.ExitStack() as stack:
-        if resume:
-            asked, keys = question.identity(classifier), image_keys(images)
-            # What the file holds besides the answers; a journal is of use for any of it.
-            written_as = {"format": format}, carried.digest()
-            if finished(output, asked, keys, *written_as) and log is None and report is None:
-                print(f"note: {output} is finished already", file=sys.stderr)
-                return result | {"output": str(output), "unreadable": [], "truncated": []}
-            journal = stack.enter_context(Journal.open(output, asked, images, keys))
-            answers = _resumed(question, classifier, images, unreadable, journal)
+        record = None
+        if options.resume:
+            settings = options.resume_settings(classifier, candidates)
+            keys = image_keys(images)
+            form = {"format": options.row_format}
+            record = CompletionRecord(options.output, settings | form, keys, columns.digest())
+            if record.is_current() and options.log is None and options.report is None:
+                print(f"note: {options.output} is finished already", file=sys.stderr)
+                return result | {"output": str(options.output), "unreadable": [], "truncated": []}
+            # The journal holds predictions, which any output format can use.
+            journal = stack.enter_context(Journal.open(options.output, settings, images, keys))
+            predictions = _resume(classifier, options, images, failures, journal)
         else:
-            stack.enter_context(_nothing_kept())
-            answers = _answers(question, classifier, images, unreadable, results_on_stdout=to_stdout)
-        if report is not None:
-            from bioclip_jax.predict.report import Report, write_page
-
-            seen = Report(classifier, question.choice() | question.details())
-            answers = seen.watch(answers)
-        rows = (row for _, found in carried.beside(answers) for row in found)
-        if as_result and output is None:
-            result["predictions"] = list(rows)
-        else:
-            written = write_rows(rows, format, output)
-            result["output"] = str(output) if output is not None and written else None
-            if resume and written:
-                record_finished(output, asked, keys, *written_as)
-            elif result["output"] and not is_stream(output):
-                record_path(output).unlink(missing_ok=True)
-        if report is not None:
-            write_page(seen, report, len(images), unreadable.problems)
-            result["report"] = str(report)
-        if recorder is not None:
-            details = question.details() | {"batch_size": batch_size, "unreadable": unreadable.problems}
-            recorder.add_prediction(images, **details)
-            # What went through a stream cannot be read again.
-            recorder.output = output if result.get("output") and not is_stream(output) else None
-            save_recorded_predictions(classifier, log)
-            result["log"] = str(log)
+            stack.enter_context(_advise_on_interrupt())
+            predictions = _predict(classifier, options, images, failures)
+        result |= _write(predictions, classifier, options, images, columns, failures, record)
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
     return result | {
-        "unreadable": unreadable.problems,
+        "unreadable": failures.problems,
         "truncated": report_truncated(loaded.embedder.truncated),
     }
 
 
+def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> BaseClassifier:
+    from bioclip_jax.predict import classifiers
+    from bioclip_jax.predict.taxa import read_temperature
+
+    if options.labels is not None:
+        return classifiers.CustomLabelsClassifier(candidates, model, labels_as_given=options.labels_as_given)
+    if options.bins is not None:
+        return classifiers.CustomLabelsBinningClassifier(candidates, model)
+    temperature = 1.0
+    if options.temperature is not None:
+        temperature = read_temperature(str(options.temperature), model.fingerprint)
+    classifier = classifiers.TreeOfLifeClassifier(model, options.taxa, temperature=temperature)
+    if options.subset is not None or options.within is not None:
+        classifier.choose(candidates, options.within, skip_unknown=options.skip_unknown)
+    return classifier
+
+
+def _warn_of_candidates(classifier: Any, options: PredictOptions) -> None:
+    """Warn on standard error of taxa without a vector, and of a single candidate."""
+    if not options.predicts_taxa:
+        count, kind = len(classifier.candidates), "label" if options.bins is None else "bin"
+    else:
+        from bioclip_jax.predict.taxa import WITHOUT_VECTOR
+
+        rank = options.selection.rank
+        count, kind = len(classifier.names.starts(rank)), rank.get_label()
+        head = classifier.head
+        if missing := int(head.about.get(WITHOUT_VECTOR, 0)):
+            print(
+                f"note: {missing:,} of the {len(head):,} taxa of {head.path} have no text vector and cannot "
+                "be predicted; taxa build --complete adds them",
+                file=sys.stderr,
+            )
+    if count == 1:
+        print(
+            f"warning: there is only one {kind} to choose from, so its score is 1 for any image; add others",
+            file=sys.stderr,
+        )
+
+
+def _predict(
+    classifier: BaseClassifier, options: PredictOptions, images: Sequence[ImageFile], failures: FailureLog
+) -> Iterator[Prediction]:
+    to_stdout = options.output is None and not options.as_result
+    tracked = track(enumerate(images), "predicting", len(images), results_on_stdout=to_stdout)
+    for index, rows in classifier.stream_indexed(tracked, options.selection, failures):
+        if rows:
+            yield images[index], rows
+
+
+def _resume(
+    classifier: BaseClassifier,
+    options: PredictOptions,
+    images: Sequence[ImageFile],
+    failures: FailureLog,
+    journal: Journal,
+) -> Iterator[Prediction]:
+    """Predict the images that the journal lacks, then yield all predictions from it."""
+    remaining = journal.remaining(classifier.group_size)
+    for index, problem in list(journal.failures.items()):
+        failures(index, UserError(problem))
+
+    def add_failure(index: int, problem: UserError) -> None:
+        journal.add_failure(index, str(problem))
+        failures(index, problem)
+
+    if remaining:
+        pairs = ((index, images[index]) for index in remaining)
+        tracked = track(pairs, "predicting", len(images), done=len(images) - len(remaining))
+        for index, rows in classifier.stream_indexed(tracked, options.selection, add_failure):
+            if rows:
+                journal.add(index, rows)
+    journal.finish()
+    yield from journal.predictions()
+
+
+def _write(
+    predictions: Iterator[Prediction],
+    classifier: BaseClassifier,
+    options: PredictOptions,
+    images: Sequence[ImageFile],
+    columns: InputColumns,
+    failures: FailureLog,
+    record: CompletionRecord | None,
+) -> dict[str, Any]:
+    """Write rows, report and log as the options say; return their part of the result."""
+    from bioclip_jax.predict.classifiers import attach_prediction_recorder, save_recorded_predictions
+
+    result: dict[str, Any] = {}
+    recorder = None
+    if options.log is not None:
+        recorder = attach_prediction_recorder(classifier, **options.candidate_settings())
+    if options.report is not None:
+        from bioclip_jax.predict.report import Report, write_page
+
+        report = Report(classifier, options.candidate_settings() | options.selection_settings())
+        predictions = report.watch(predictions)
+    rows = (row for _, rows in columns.append_to(predictions) for row in rows)
+    output = options.output
+    if options.as_result and output is None:
+        result["predictions"] = list(rows)
+    else:
+        written = write_rows(rows, options.row_format, output)
+        result["output"] = str(output) if output is not None and written else None
+        if record is not None and written:
+            record.write()
+        elif result["output"] and not is_stream(output):
+            record_path(output).unlink(missing_ok=True)
+    if options.report is not None:
+        write_page(report, options.report, len(images), failures.problems)
+        result["report"] = str(options.report)
+    if recorder is not None:
+        details = {"batch_size": options.batch_size, "unreadable": failures.problems}
+        recorder.add_prediction(images, **options.selection_settings(), **details)
+        # A stream cannot be read again for its digest.
+        recorder.output = output if result.get("output") and not is_stream(output) else None
+        save_recorded_predictions(classifier, options.log)
+        result["log"] = str(options.log)
+    return result
+
+
 @contextlib.contextmanager
-def _nothing_kept() -> Iterator[None]:
+def _advise_on_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("nothing is kept; with --resume and --output a run can be resumed") from None
-
-
-def _check_files(output: Path | None, log: Path | None, report: Path | None, resume: bool) -> None:
-    """UserError where a file cannot be written, before anything is read."""
-    check_outputs({"--output": output, "--log": log, "--report": report})
-    if log is not None:
-        from bioclip_jax.predict.classifiers import verify_recorder_path
-
-        verify_recorder_path(log)
-    if report is not None and report.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"the report {report} is a page for a browser; end its name in .html")
-    if resume and (output is None or is_stream(output)):
-        raise UserError("--resume goes on with a file; name it with --output")
-
-
-def _answers(
-    question: Question,
-    classifier: Any,
-    images: Sequence[ImageFile],
-    unreadable: FailureLog,
-    *,
-    results_on_stdout: bool = False,
-) -> Iterator[Answer]:
-    tracked = track(mentions(images), "predicting", len(images), results_on_stdout=results_on_stdout)
-    rows = question.rows(classifier, tracked, unreadable)
-    for place, found in by_image(rows, images):
-        yield images[place], found
-
-
-def _resumed(
-    question: Question, classifier: Any, images: Sequence[ImageFile], unreadable: FailureLog, journal: Journal
-) -> Iterator[Answer]:
-    """Finishes the journal, and then gives the answers that are in it."""
-    rest = journal.rest(classifier.images_together)
-    for place, problem in list(journal.bad.items()):
-        unreadable(place, UserError(problem))
-
-    def note_bad(place: int, problem: UserError) -> None:
-        journal.add_bad(rest[place], str(problem))
-        unreadable(rest[place], problem)
-
-    if rest:
-        left = [images[place] for place in rest]
-        tracked = track(mentions(left), "predicting", len(images), done=len(images) - len(left))
-        for place, found in by_image(question.rows(classifier, tracked, note_bad), left):
-            journal.add(rest[place], found)
-    journal.finish()
-    yield from journal.answers()
+        raise Interrupted("nothing is kept; use --resume and --output to make a run resumable") from None

@@ -1,4 +1,4 @@
-"""Image preprocessing: any form of image to the model's pixels, and pybioclip's antialiased bilinear squash."""
+"""Preprocess images of any form to the model's pixels, also by pybioclip's antialiased bilinear squash."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def track(
 
 
 class FailureLog:
-    """Report each unreadable image in one line on standard error; called with its index and the error.
+    """Report each unreadable image in one line on standard error.
 
     problems: the messages so far.
     """
@@ -51,6 +51,7 @@ class FailureLog:
         self.problems: list[str] = []
 
     def __call__(self, index: int, problem: UserError) -> None:
+        """Report the error of the image with an index."""
         if self._total == 1:
             raise problem
         self.problems.append(str(problem))

@@ -1,4 +1,4 @@
-"""The ranks at which a taxon can be predicted."""
+"""The ranks of predictions, as pybioclip's Rank."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from enum import Enum
 from bioclip_jax.errors import InvalidValue
 from bioclip_jax.text import RANKS
 
-# Species of no higher probability do not count towards a higher rank, as in pybioclip.
+# Species at or below this probability do not count toward higher ranks, as in pybioclip.
 MIN_PROB = 1e-9
 
 
 class Rank(Enum):
-    """A rank of the tree of life, from the widest to the narrowest, as pybioclip counts them."""
+    """A rank of the tree of life, from the highest to the lowest, numbered as in pybioclip."""
 
     KINGDOM = 0
     PHYLUM = 1
@@ -23,12 +23,12 @@ class Rank(Enum):
     SPECIES = 6
 
     def get_label(self) -> str:
-        """The rank's name in lower case, as tables have it."""
+        """Return the rank's name in lower case, as in tables."""
         return RANKS[self.value]
 
 
 def as_rank(rank: Rank | str) -> Rank:
-    """A Rank, or the one that a text names in any case. InvalidValue where there is none."""
+    """Return a Rank by name, in any case. Raises InvalidValue for an unknown one."""
     if isinstance(rank, Rank):
         return rank
     if not isinstance(rank, str) or rank.strip().upper() not in Rank.__members__:

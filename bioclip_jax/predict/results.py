@@ -1,4 +1,4 @@
-"""Write rows of results as CSV, a table, JSON or Parquet."""
+"""Write result rows as CSV, a table, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -8,54 +8,46 @@ import gzip
 import io
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES
 from bioclip_jax.files import atomic_write, is_stream, json_text
 
+if TYPE_CHECKING:
+    from .inputs import ImageFile
+
 Row = Mapping[str, Any]
+# An image and its rows, best first.
+Prediction = tuple["ImageFile", Sequence[Row]]
 
 FORMATS = ("csv", "table", "json", "parquet")
 _SUFFIXES = {".json": "json", ".parquet": "parquet", ".pq": "parquet"}
-# pybioclip writes CSV whatever the name. Not to these, because what opens them would call the file damaged.
+# pybioclip writes CSV under any name; a program for one of these formats would call such a file damaged.
 _OTHER_FORMATS = frozenset(
-    {".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".feather", ".arrow", ".orc", ".avro"}
-    | {".html", ".htm", ".xml", ".pdf"}
-    | {
-        ".npy",
-        ".npz",
-        ".db",
-        ".sqlite",
-        ".rds",
-        ".rdata",
-        ".dta",
-        ".sav",
-        ".jsonl",
-        ".yaml",
-        ".yml",
-        ".safetensors",
-    }
-    | {".zip", ".bz2", ".xz", ".zst", ".7z", *IMAGE_SUFFIXES}
-)
+    (
+        ".xlsx .xls .xlsm .ods .numbers .feather .arrow .orc .avro .html .htm .xml .pdf .npy .npz .db "
+        ".sqlite .rds .rdata .dta .sav .jsonl .yaml .yml .safetensors .zip .bz2 .xz .zst .7z"
+    ).split()
+) | frozenset(IMAGE_SUFFIXES)
 _WRITTEN = ".csv, .tsv, .json (each also with .gz) or .parquet"
-# What a person looks at on a terminal; a file holds all rows.
+# Rows of a table on a terminal; a file holds all.
 MOST_TABLE_ROWS = 1_000
-# Rows that Parquet keeps in one group, all columns of which wait in memory.
+# Rows of a Parquet row group, which waits in memory.
 _GROUP_ROWS = 65_536
 
 
 def check_format(format: str | None, output: Path | None) -> str:
-    """The format to write: the one asked for, or else JSON or Parquet by the output's suffix, or else CSV.
+    """Return the format to write: the given one, else JSON or Parquet by the output's suffix, else CSV.
 
-    UserError for one that does not exist, for a name of yet another format, and for Parquet without a file.
+    Raises UserError for an unknown format, an output named as another format, and Parquet without a file.
     """
     plain = output.with_suffix("") if output is not None and output.suffix.lower() == ".gz" else output
     if plain is not None and plain.suffix.lower() in _OTHER_FORMATS and not is_stream(output):
         raise UserError(
-            f"the output {output} has the name of a format that is not written; end it in {_WRITTEN}"
+            f"the output {output} is named as a format that cannot be written; end it in {_WRITTEN}"
         )
     if format is None:
         format = _SUFFIXES.get(plain.suffix.lower(), "csv") if plain is not None else "csv"
@@ -70,24 +62,24 @@ def check_format(format: str | None, output: Path | None) -> str:
 
 @contextlib.contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """A text file to write, compressed if its name ends in .gz; the same content gives the same bytes."""
-    # Linux allows names of files that are no UTF-8; they go out as the bytes they are.
-    how = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    """Open a text file to write, compressed if its name ends in .gz; equal content gives equal bytes."""
+    # Linux allows file names that are not valid UTF-8; they are written as their bytes.
+    encoding = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
     if path.suffix.lower() != ".gz":
-        with open(path, "w", **how) as file:
+        with open(path, "w", **encoding) as file:
             yield file
         return
     with open(path, "wb") as whole, gzip.GzipFile("", "wb", 6, whole, mtime=0) as packed:
-        with io.TextIOWrapper(packed, **how) as file:
+        with io.TextIOWrapper(packed, **encoding) as file:
             yield file
 
 
 def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> int:
-    """Write rows of the same columns to `output`, or to standard output. Returns how many there were.
+    """Write rows of the same columns to `output`, or to standard output; return their number.
 
-    CSV, JSON (a list of objects) and Parquet are written as the rows come, in memory that does not grow. A
-    table waits in memory, since its columns are as wide as their widest cells; on a terminal it holds the
-    first MOST_TABLE_ROWS, and then says how many more there are. Nothing is written if there is no row.
+    CSV, JSON (a list of objects) and Parquet are streamed in constant memory. A table is collected first,
+    since its columns are as wide as their widest cells; a terminal shows the first MOST_TABLE_ROWS and the
+    number of others. Nothing is written without a row.
     """
     rows = iter(rows)
     first = next(rows, None)
@@ -104,7 +96,7 @@ def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> 
 
 
 def separator(output: Path) -> str:
-    """The separator of cells in a delimited text with this name."""
+    """Return the column separator of a delimited text file by its name."""
     plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output
     return "\t" if plain.suffix.lower() in (".tsv", ".tab") else ","
 
@@ -115,23 +107,23 @@ def _write_text(
     if format == "csv":
         writer = csv.DictWriter(file, columns, lineterminator="\n", delimiter=separator)
         writer.writeheader()
-        number = 0
-        for number, row in enumerate(rows, 1):
+        count = 0
+        for row in rows:
             writer.writerow(row)
-        return number
+            count += 1
+        return count
     return _write_json(rows, file) if format == "json" else _write_table(rows, columns, file)
 
 
 def _write_json(rows: Iterable[Row], file: TextIO) -> int:
-    """json.dump(list(rows), file, indent=2), a row at a time."""
-    number = 0
-    for number, row in enumerate(rows, 1):
-        # With indent=2, json leaves its C encoder, and takes many times as long; separators can break lines
-        # too.
+    """Write json.dump(list(rows), file, indent=2), one row at a time."""
+    count = 0
+    for count, row in enumerate(rows, 1):
+        # With indent=2, json does not use its C encoder and is many times slower; separators break lines too.
         pairs = json_text(row, separators=(",\n    ", ": "))[1:-1]
-        file.write(("[\n  " if number == 1 else ",\n  ") + (f"{{\n    {pairs}\n  }}" if row else "{}"))
+        file.write(("[\n  " if count == 1 else ",\n  ") + (f"{{\n    {pairs}\n  }}" if row else "{}"))
     file.write("\n]\n")
-    return number
+    return count
 
 
 def _write_table(rows: Iterable[Row], columns: list[str], file: TextIO) -> int:
@@ -153,7 +145,7 @@ def _write_table(rows: Iterable[Row], columns: list[str], file: TextIO) -> int:
 
 
 def _show_table(rows: Iterator[Row], columns: list[str], file: TextIO) -> int:
-    """The first rows, folded into the terminal's width."""
+    """Print the first rows, folded into the terminal's width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -165,14 +157,12 @@ def _show_table(rows: Iterator[Row], columns: list[str], file: TextIO) -> int:
             name, justify="right" if isinstance(shown[0][name], float) else "left", overflow="fold"
         )
     for row in shown:
-        # As Text, because brackets in a file name are not markup.
+        # Text, because rich would take brackets in a file name for markup.
         table.add_row(*(Text(_cell(row[name])) for name in columns))
     Console(file=file).print(table)
     more = sum(1 for _ in rows)
     if more:
-        file.write(
-            f"and {more:,} more rows, which a terminal does not show; give --output to have them all\n"
-        )
+        file.write(f"and {more:,} more rows; give --output to write all of them\n")
     return len(shown) + more
 
 
@@ -184,26 +174,26 @@ def _write_parquet(rows: Iterator[Row], path: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number, writer = 0, None
+    count, writer = 0, None
     try:
         while group := list(itertools.islice(rows, _GROUP_ROWS)):
             table = pa.Table.from_pylist([_unicode(row) for row in group], schema=writer and writer.schema)
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
-            number += len(group)
+            count += len(group)
     finally:
         if writer is not None:
             writer.close()
-    return number
+    return count
 
 
 def _unicode(row: Row) -> Row:
-    """The row, where a name is no Unicode with a question mark for each byte that is none."""
+    """Return the row with plain_text values."""
     if all(not isinstance(value, str) or value.isascii() for value in row.values()):
         return row
     return {key: plain_text(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def plain_text(text: str) -> str:
-    """The text, with a question mark for each byte of a file's name that is no Unicode."""
+    """Return the text with a question mark for each byte of a file name that is not valid Unicode."""
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Vectors on disk, by the model that made them and a digest of what they were made of."""
+"""An on-disk cache of vectors, keyed by model fingerprint and a digest of the embedded content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bioclip_jax.files import cache_directory
 Vector = Float32[np.ndarray, " dim"]
 Result = TypeVar("Result")
 
-# How many parameters one statement may have, in the oldest SQLite around.
+# Parameters per SQL statement, within the limit of the oldest SQLite in use.
 _CHUNK = 900
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS vectors (
@@ -26,25 +26,25 @@ CREATE TABLE IF NOT EXISTS vectors (
 
 
 class VectorCache:
-    """float32 vectors in one SQLite file, for any number of threads and processes at a time.
+    """float32 vectors in one SQLite file, shared by any number of threads and processes.
 
-    It only ever saves time: where the disk is full or cannot be written, nothing is kept, and a damaged file
-    is moved aside and begun anew. Beyond `max_bytes` of vectors the first that came are the first to go.
+    Failures only cost time: if the disk is full or read-only, nothing is cached, and a damaged file is moved
+    aside and rebuilt. Beyond `max_bytes` of vectors, the oldest are deleted.
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None = None, *, max_bytes: int = 4 << 30) -> None:
-        """`directory`: where the file vectors.sqlite lies; None takes the user's cache ($XDG_CACHE_HOME)."""
+        """Use vectors.sqlite in `directory`; None means the user's cache ($XDG_CACHE_HOME)."""
         self.path = (
             Path(directory if directory is not None else cache_directory() / "vectors") / "vectors.sqlite"
         )
         self.max_bytes = max_bytes
 
     def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, Vector]:
-        """The vectors that are there, by their keys; `fingerprint` is the model's."""
+        """Return the cached vectors of a model, by key."""
         keys = list(keys)
 
         def read(connection: sqlite3.Connection) -> dict[str, Vector]:
-            found: dict[str, Vector] = {}
+            vectors: dict[str, Vector] = {}
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
@@ -52,13 +52,13 @@ class VectorCache:
                     f"SELECT key, vector FROM vectors WHERE fingerprint = ? AND key IN ({marks})",
                     (fingerprint, *chunk),
                 )
-                found.update((key, np.frombuffer(vector, np.float32)) for key, vector in rows)
-            return found
+                vectors.update((key, np.frombuffer(vector, np.float32)) for key, vector in rows)
+            return vectors
 
         return self._with_connection(read) or {}
 
     def put(self, fingerprint: str, vectors: Mapping[str, Vector]) -> None:
-        """Keep vectors by their keys; one that is there already is replaced."""
+        """Cache vectors by key, replacing existing ones."""
         rows = [
             (fingerprint, key, np.asarray(vector, np.float32).tobytes()) for key, vector in vectors.items()
         ]
@@ -71,29 +71,28 @@ class VectorCache:
         self._with_connection(write)
 
     def _drop_oldest(self, connection: sqlite3.Connection) -> None:
-        # Each row that is put gets the next number, so their order is the order in which they came.
+        # Row ids increase with insertion, so the oldest vectors have the smallest.
         first, last, size = connection.execute(
             "SELECT min(rowid), max(rowid), (SELECT length(vector) FROM vectors LIMIT 1) FROM vectors"
         ).fetchone()
         if size and (last - first + 1) * size > self.max_bytes:
-            # Some more than needed, so that this is rare.
+            # Delete more than necessary, so that it happens rarely.
             connection.execute(
                 "DELETE FROM vectors WHERE rowid <= ?", (last - int(0.9 * self.max_bytes / size),)
             )
 
     def _with_connection(self, work: Callable[[sqlite3.Connection], Result]) -> Result | None:
-        """What `work` gives, or None where the file cannot be used. A connection a call may come from any thread."""
+        """Return the result of `work`, None if the file is unusable; each call connects, for any thread."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
-                # A power cut may lose the last vectors, which are made again.
+                # A power failure may lose the last vectors, which are then computed again.
                 connection.execute("PRAGMA synchronous=NORMAL")
                 connection.execute(_SCHEMA)
                 return work(connection)
         except (OSError, sqlite3.Error) as error:
-            # Its subclasses are a full disk, a lock, a file that cannot be written; this one itself is
-            # damage.
+            # Subclasses mean a full disk, a lock or a read-only file; the base class itself means damage.
             if type(error) is sqlite3.DatabaseError:
                 self._move_aside()
             return None

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from bioclip_jax.html import data_url, macros
 from bioclip_jax.predict import Rank
-from bioclip_jax.predict.classifiers import UNKNOWN, Explained, RankAnswer, TreeOfLifeClassifier
+from bioclip_jax.predict.classifiers import UNKNOWN, Explanation, RankPrediction, TreeOfLifeClassifier
 from bioclip_jax.text import RANKS
 
 from .photos import Photo
@@ -39,7 +39,7 @@ def prediction_row(photo: Photo, taxa: TreeOfLifeClassifier, threshold: float) -
 
     If no rank reaches `threshold`, the prediction is "unknown" and the score that of the best species.
     """
-    prediction = photo.explained.answer(threshold)
+    prediction = photo.explained.prediction(threshold)
     best = photo.explained.species[0]
     names = {"species": UNKNOWN} if prediction is None else taxa.names.row(prediction.row, prediction.rank)
     return {
@@ -56,7 +56,7 @@ def prediction_row(photo: Photo, taxa: TreeOfLifeClassifier, threshold: float) -
 
 def _card(photo: Photo, taxa: TreeOfLifeClassifier, threshold: float) -> dict[str, Any]:
     explained = photo.explained
-    prediction, lineage = explained.answer(threshold), explained.lineage(threshold)
+    prediction, lineage = explained.prediction(threshold), explained.lineage(threshold)
     return {
         "photo": photo,
         "prediction": prediction,
@@ -66,7 +66,7 @@ def _card(photo: Photo, taxa: TreeOfLifeClassifier, threshold: float) -> dict[st
     }
 
 
-def _diverging_rank(explained: Explained, lineage: Sequence[RankAnswer]) -> str | None:
+def _diverging_rank(explained: Explanation, lineage: Sequence[RankPrediction]) -> str | None:
     """Widest rank at which the lineage of the most probable species leaves `lineage`; None if it does not."""
     if explained.ranks[-1].row == lineage[-1].row:
         return None

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image, without_texts
-from bioclip_jax.predict.classifiers import Explained
+from bioclip_jax.predict.classifiers import Explanation
 from bioclip_jax.tables import path_column, read_table, texts
 from bioclip_jax.text import RANKS
 
@@ -47,7 +47,7 @@ class Photo:
     name: str
     thumbnail: bytes
     vector: Float32[np.ndarray, " embed_dim"]
-    explained: Explained | None = None
+    explained: Explanation | None = None
     metadata: Columns = field(default_factory=dict)
 
 

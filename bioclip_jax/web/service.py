@@ -39,13 +39,13 @@ class _KnownVectors:
     """Classifier mixin for photos with known vectors; rows name a photo by its index, as names may repeat."""
 
     def features(
-        self, images: Iterable[Photo], on_bad: OnBad | None = None
-    ) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"]]]:
+        self, images: Iterable[tuple[int, Photo]], on_bad: OnBad | None = None
+    ) -> Iterator[tuple[list[tuple[int, str]], Float32[np.ndarray, "rows embed_dim"]]]:
         photos = list(images)
         for start in range(0, len(photos), _BATCH):
             batch = photos[start : start + _BATCH]
-            indices = range(start, start + len(batch))
-            yield [str(index) for index in indices], np.stack([photo.vector for photo in batch])
+            vectors = np.stack([photo.vector for _, photo in batch])
+            yield [(index, str(index)) for index, _ in batch], vectors
 
 
 class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):

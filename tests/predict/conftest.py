@@ -1,4 +1,4 @@
-"""A small model as `export` writes it, and photographs in many forms."""
+"""A small exported model, and photographs in many modes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bioclip_jax.pipeline.images import Preprocess
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What tests keep for the next time does not go into the user's cache, nor come from it."""
+    """Keep the user's cache out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -26,7 +26,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session")
 def bundle() -> ModelBundle:
-    """ViT-Test-16 with fresh weights, a temperature that tells labels apart, and the replay projector of an import."""
+    """ViT-Test-16 with random weights, a discriminative temperature, and an import's replay projector."""
     config = get_config("ViT-Test-16")
     params = jax.tree.map(np.array, init_params(config, seed=2, replay_projector=True))
     params["logit_scale"] = np.float32(math.log(60))
@@ -40,7 +40,7 @@ def model_directory(bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def photographs(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two photographs as they are, and one in gray, with a palette, with transparency, and as CMYK."""
+    """Two photographs, and one as gray, palette, transparent and CMYK image."""
     files = sorted((shared_data / "produce" / "val" / "images").rglob("*.jpg"))
     folder = tmp_path_factory.mktemp("photographs")
     picture = Image.open(files[50])

@@ -1,4 +1,4 @@
-"""Files laid out as huggingface_hub's cache keeps those that it has fetched."""
+"""Files in the layout of huggingface_hub's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs commands in one process that may not reach any network, and prints what each exits with.
+"""Run commands in one process without network access, and print their exit statuses.
 
 python offline_commands.py '[["predict", "a.jpg"], ...]'
 """
@@ -16,6 +16,6 @@ def refuse(*arguments: object, **options: object) -> None:
 socket.getaddrinfo = socket.create_connection = refuse
 socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = refuse
 
-from bioclip_jax.cli import main
+from bioclip_jax.cli import main  # noqa: E402
 
 print(json.dumps([main(arguments) for arguments in json.loads(sys.argv[1])]), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Devices by name, and a model that is spread over several."""
+"""Devices by name, and a model on several devices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bioclip_jax.predict.embedder import Embedder
 from bioclip_jax.predict.model import local_devices
 
 
-def test_kinds_and_numbers():
+def test_devices_by_kind_and_number():
     here = jax.local_devices()
     assert local_devices() == local_devices("cpu") == local_devices("CPU") == here
     assert local_devices("cpu:0") == here[:1] and local_devices("cpu:7") == here[7:]
 
 
 @pytest.mark.parametrize(
-    "name, told",
+    "name, message",
     [
         ("mps", "use cpu"),
         ("cuda", "use cpu"),
@@ -33,14 +33,14 @@ def test_kinds_and_numbers():
         ("xpu", "choose cpu"),
     ],
 )
-def test_what_is_not_there_is_told_in_one_line(name, told):
+def test_a_missing_device_is_one_line(name, message):
     with pytest.raises(UserError) as caught:
         local_devices(name)
-    assert told in str(caught.value) and name in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and name in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [1, 21])
-def test_vectors_are_the_same_on_one_device_and_on_eight(bundle, number):
+def test_vectors_are_equal_on_one_and_on_eight_devices(bundle, number):
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (32, 40, 3), np.uint8) for _ in range(number)]
     one, eight = (Embedder(bundle, batch_size=8, devices=local_devices(name)) for name in ("cpu:3", "cpu"))

@@ -1,4 +1,4 @@
-"""The verb embed: images and texts in every format, beside pybioclip's own command."""
+"""The verb embed: images and texts in every format, against pybioclip's command."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def test_images_have_the_same_unit_vectors_in_every_format(folder, model, model_
     assert np.array_equal(np.array(listed, np.float32), vectors)
 
 
-def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row_where_not(
-    folder, model_directory, tmp_path, capsys
-):
+def test_an_unreadable_image_is_skipped_or_a_row_of_nan_in_npy(folder, model_directory, tmp_path, capsys):
     for name in ("e.npy", "e.parquet", "e.json"):
         result = embed_files([folder], str(model_directory), tmp_path / name)
         assert len(result["unreadable"]) == 1 and "note.jpg" in result["unreadable"][0]
@@ -98,7 +96,7 @@ def test_an_unreadable_image_is_left_out_where_there_are_names_and_keeps_its_row
 
 
 @pytest.mark.shared_data
-def test_format_pybioclip_is_what_pybioclip_writes(photographs, model_directory, tmp_path, capsys):
+def test_format_pybioclip_equals_pybioclips_output(photographs, model_directory, tmp_path, capsys):
     model, files = f"local-dir:{model_directory}", [str(path) for path in photographs[:4]]
     environment = {**os.environ, "PYTHONPATH": str(PEERS), "TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
     command = [
@@ -154,11 +152,14 @@ def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp
     shutil.copy(folder / "two.png", folder / "copy of two.png")
     Image.new("RGB", (50, 50), (200, 30, 30)).save(folder / "new.png")
     encoded = []
-    stream = type(model.embedder).stream
-    seen = lambda self, images, *rest, **how: stream(
-        self, (encoded.append(i.name) or i for i in images), *rest, **how
-    )
-    monkeypatch.setattr(type(model.embedder), "stream", seen)
+    stream = type(model.embedder).stream_indexed
+
+    def recorded(self, images, *arguments, **options):
+        pairs = list(images)
+        encoded.extend(image.name for _, image in pairs)
+        return stream(self, pairs, *arguments, **options)
+
+    monkeypatch.setattr(type(model.embedder), "stream_indexed", recorded)
     embed_files([folder], str(model_directory), tmp_path / "second.npy", cache=True)
     assert {Path(name).name for name in encoded} == {"new.png", "note.jpg"}
     names = ["copy of two.png", "new.png", "one.png", "two.png"]
@@ -172,7 +173,7 @@ def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp
     assert len(encoded) == 5, "unit vectors were taken for un-normalised ones"
 
 
-def test_columns_of_tables_travel_into_parquet(folder, model_directory, tmp_path):
+def test_table_columns_are_written_to_parquet(folder, model_directory, tmp_path):
     (folder / "metadata.csv").write_text(
         "filepath,species,sex,mass,code,note\none.png,domestica,m,2.5,007,\nnote.jpg,x,y,1,1,\ntwo.png,robur,f,,010,seen\n"
     )
@@ -186,7 +187,7 @@ def test_columns_of_tables_travel_into_parquet(folder, model_directory, tmp_path
         ]
 
 
-def test_columns_of_a_tar_are_those_of_its_captions(folder, tmp_path):
+def test_tar_columns_come_from_its_captions(folder, tmp_path):
     tar = tmp_path / "shard.tar"
     with tarfile.open(tar, "w") as file:
         for kind, content in [
@@ -216,7 +217,7 @@ def test_columns_of_a_tar_are_those_of_its_captions(folder, tmp_path):
     ),
     st.integers(1, 4),
 )
-def test_streamed_files_are_what_one_piece_would_be(tmp_path_factory, rows, size):
+def test_files_do_not_depend_on_batch_sizes(tmp_path_factory, rows, size):
     folder = tmp_path_factory.mktemp("formats")
     vectors = np.array([[value / 3, -value] for _, value in rows], np.float32)
     images = [ImageFile(name, f"/nowhere/{name}") for name, _ in rows]
@@ -235,7 +236,7 @@ def test_streamed_files_are_what_one_piece_would_be(tmp_path_factory, rows, size
     assert (folder / "pybioclip").read_text() == expected
 
 
-def test_rows_are_gathered_into_large_groups(tmp_path):
+def test_parquet_row_groups_span_batches(tmp_path):
     batch = Batch([str(number) for number in range(500)], np.zeros((500, 4), np.float32))
     write_batches([batch] * 40, "parquet", tmp_path / "e.parquet", {"model": "m"})
     about = pq.ParquetFile(tmp_path / "e.parquet").metadata
@@ -245,7 +246,7 @@ def test_rows_are_gathered_into_large_groups(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, fragment",
     [
         ({"output": "e.txt"}, r"\.npy, \.parquet, \.json"),
         ({"output": "no/e.npy"}, "no/e.npy"),
@@ -256,14 +257,14 @@ def test_rows_are_gathered_into_large_groups(tmp_path):
         ({"inputs": [], "output": "e.npy"}, "no input"),
     ],
 )
-def test_wrong_use_is_told_before_a_model_is_loaded(folder, monkeypatch, arguments, says):
+def test_invalid_arguments_are_errors_before_the_model_is_loaded(folder, monkeypatch, arguments, fragment):
     monkeypatch.chdir(folder)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=fragment):
         embed_files(**{"inputs": ["one.png"], "model": "no model", **arguments})
     assert sorted(path.name for path in folder.iterdir()) == ["note.jpg", "one.png", "two.png"]
 
 
-def test_a_file_of_texts_must_hold_some(tmp_path):
+def test_a_file_without_texts_is_an_error(tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     for name in ("empty.txt", "binary.txt", "missing.txt"):
@@ -271,14 +272,14 @@ def test_a_file_of_texts_must_hold_some(tmp_path):
             read_texts(tmp_path / name)
 
 
-def test_uuid_is_the_samples_own_or_follows_from_the_path(folder):
+def test_uuid_comes_from_the_file_name_or_the_path(folder):
     (folder / f"{UUID}.jpg").write_bytes(b"")
     [own], [one], [two] = (find_images([folder / name]) for name in (f"{UUID}.jpg", "one.png", "two.png"))
     assert sample_uuid(own) == UUID
     assert sample_uuid(one) == sample_uuid(one) != sample_uuid(two)
 
 
-def test_tables_that_do_not_agree_are_told(folder, tmp_path):
+def test_tables_with_conflicting_types_are_an_error(folder, tmp_path):
     for name, value in (("a", [1.5]), ("b", [[1]])):
         pq.write_table(pa.table({"filepath": ["one.png"], "x": value}), tmp_path / f"{name}.parquet")
     images = [ImageFile("one.png", "one.png")]
@@ -292,33 +293,33 @@ def columns_of(*inputs):
     return ImageMetadata(paths, images).take(range(len(images)))
 
 
-def test_numbers_that_name_something_keep_all_their_digits(folder):
+def test_numeric_identifiers_keep_all_digits(folder):
     long = ["123456789012345678901", "123456789012345678902"]
     (folder / "list.csv").write_text(f"filepath,id,mass\none.png,{long[0]},1e3\ntwo.png,{long[1]},2.5\n")
     found = columns_of(folder / "list.csv")
     assert found["id"].to_pylist() == long and found["mass"].to_pylist() == [1000.0, 2.5]
 
 
-def test_an_image_that_is_named_twice_has_what_each_row_says(folder):
+def test_a_repeated_image_takes_its_next_metadata_row(folder):
     (folder / "list.CSV").write_text("filepath,sex\none.png,m\ntwo.png,f\none.png,x\n")
     found = columns_of(folder / "list.CSV", folder / "two.png")["sex"].to_pylist()
     assert found == ["m", "f", "x", "f"]
     assert columns_of(folder / "two.png", f"{folder}/*.CSV")["sex"].to_pylist() == ["f", "m", "f", "x"]
 
 
-def test_a_folders_table_may_say_file_name_or_nothing_of_use(folder, capsys):
+def test_a_folders_table_may_have_file_name_or_no_usable_column(folder, capsys):
     (folder / "metadata.csv").write_text("file_name,sex\none.png,m\ntwo.png,f\n")
     assert columns_of(folder)["sex"].to_pylist() == [None, "m", "f"]
     (folder / "metadata.csv").write_text("picture,sex\none.png,m\n")
     assert columns_of(folder).column_names == []
-    told = capsys.readouterr().err
-    assert "metadata.csv" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "metadata.csv" in message and message.count("\n") == 1
     with pytest.raises(UserError, match="filepath"):
         columns_of(folder / "metadata.csv")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
-def test_names_that_are_no_unicode_go_into_parquet(folder, model_directory, tmp_path):
+def test_names_that_are_not_unicode_are_written_to_parquet(folder, model_directory, tmp_path):
     odd = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")
     shutil.copy(folder / "one.png", odd)
     embed_files([odd], str(model_directory), tmp_path / "e.parquet")
@@ -339,7 +340,9 @@ def test_analyses_read_raw_and_unit_vectors_alike(folder, model_directory, tmp_p
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_an_interrupted_run_says_what_is_kept(folder, model_directory, tmp_path, capsys, monkeypatch, cache):
+def test_an_interrupted_run_reports_what_is_kept(
+    folder, model_directory, tmp_path, capsys, monkeypatch, cache
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def interrupted(*_, **__):
@@ -349,19 +352,19 @@ def test_an_interrupted_run_says_what_is_kept(folder, model_directory, tmp_path,
     monkeypatch.setattr("bioclip_jax.predict.embed.stream_vectors", interrupted)
     command = ["embed", str(folder), "--model", str(model_directory), "--output", str(tmp_path / "e.npy")]
     assert main([*command, *(["--cache"] if cache else [])]) == 130
-    told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert told.startswith("interrupted: ") and (
-        "run the same command again" in told if cache else "--cache" in told
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("interrupted: ") and (
+        "run the same command again" in message if cache else "--cache" in message
     )
     assert not list(tmp_path.glob("*.npy*"))
 
 
-def test_a_finished_run_says_how_many_and_where(folder, model_directory, tmp_path, capsys):
+def test_a_finished_run_reports_counts_and_output(folder, model_directory, tmp_path, capsys):
     output = tmp_path / "e.npy"
     command = ["embed", str(folder), "--model", str(model_directory), "--output", str(output)]
     assert main(command) == 0
-    told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert told == f"embedded 2 images, skipped 1 unreadable: {output}, its rows are named in {output}.json"
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message == f"embedded 2 images, skipped 1 unreadable: {output}, row names in {output}.json"
     assert main([*command, "--json"]) == 0
     assert "embedded" not in capsys.readouterr().err
 

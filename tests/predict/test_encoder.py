@@ -1,4 +1,4 @@
-"""The compiled towers: any number of rows, in their order, exactly as the model alone."""
+"""The compiled encoders against the plain model, for any number of rows."""
 
 import jax
 import numpy as np
@@ -59,12 +59,12 @@ def test_texts_equal_the_model_at_full_context(encoder, params, expected, copies
     assert distances.min() > 1e-4, "the texts' vectors are too alike for their order to be seen"
 
 
-def test_no_rows(encoder):
+def test_empty_inputs_give_no_rows(encoder):
     assert list(encoder.images({}, iter([]))) == []
     assert encoder.texts({}, []).shape == (0, CONFIG.embed_dim)
 
 
-def test_second_parameters_use_the_compiled_towers(encoder, params, images):
+def test_new_parameters_reuse_the_compiled_towers(encoder, params, images):
     compiled = []
     list(encoder.images(params, iter(images[:20])))
     encoder.texts(params, TEXTS)
@@ -79,12 +79,12 @@ def test_second_parameters_use_the_compiled_towers(encoder, params, images):
     assert np.abs(first - encoder.texts(params, TEXTS)).max() > 1e-3, "the new parameters were not used"
 
 
-def test_parameters_that_only_training_uses_do_no_harm(encoder, params, images, expected):
+def test_training_only_parameters_are_ignored(encoder, params, images, expected):
     visual = {**params["visual"], "continual_proj": params["visual"]["proj"]}
     trained = {**params, "visual": visual, "logit_bias": np.float32(-10)}
     np.testing.assert_allclose(next(encoder.images(trained, iter(images[:16]))), expected[0][:16], atol=2e-6)
 
 
-def test_rows_are_split_over_the_devices(encoder):
+def test_rows_are_sharded_over_the_devices(encoder):
     assert encoder.mesh.size == 8
     assert Encoder(CONFIG, PREPROCESS, encoder.mesh, batch_size=10).batch_size == 16

@@ -1,4 +1,4 @@
-"""Lineages and the tree of one image, beside plain sums over all its species."""
+"""Lineages and the tree of one image against plain sums over all species."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax import Rank, TreeOfLifeClassifier
-from bioclip_jax.predict.classifiers.explanation import RankAnswer, build_tree, lineage_through
+from bioclip_jax.predict.classifiers.explanation import RankPrediction, build_tree, lineage_through
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
 from bioclip_jax.text import RANKS
 
@@ -23,7 +23,7 @@ FINCHES = {
 
 
 def of_names(species: dict[str, float]) -> tuple[TaxaNames, np.ndarray]:
-    """Finches of these names, and their probabilities in the order of the rows."""
+    """Return names of finches and their probabilities in row order."""
     pairs = [name.split() for name in species]
     columns = {
         "family": ["Thraupidae"] * len(pairs),
@@ -39,17 +39,17 @@ def sums_of(names: TaxaNames, scores: np.ndarray) -> dict[Rank, np.ndarray]:
     return {rank: np.add.reduceat(scores, names.starts(rank)) for rank in list(Rank)[:-1]}
 
 
-def lineage_of(names: TaxaNames, scores: np.ndarray, rank: Rank) -> list[RankAnswer]:
-    """The lineage of the best taxon of `rank`."""
+def lineage_of(names: TaxaNames, scores: np.ndarray, rank: Rank) -> list[RankPrediction]:
+    """Return the lineage of the best taxon of `rank`."""
     sums = sums_of(names, scores) | {Rank.SPECIES: scores}
     best = int(sums[rank].argmax())
     row = best if rank is Rank.SPECIES else int(names.starts(rank)[best])
-    answer = RankAnswer(rank, row, float(sums[rank][best]), names.row(row, rank)[rank.get_label()])
+    answer = RankPrediction(rank, row, float(sums[rank][best]), names.row(row, rank)[rank.get_label()])
     return lineage_through(names, sums, answer, lambda rows: scores[rows])
 
 
 def flat(node: dict, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], float]:
-    """Every taxon of a tree by its path."""
+    """Return the score of every taxon of a tree by its path."""
     found = {}
     for child in node["children"]:
         path = (*above, child["name"])
@@ -57,7 +57,7 @@ def flat(node: dict, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], float
     return found
 
 
-def test_the_species_below_a_genus_is_of_that_genus():
+def test_a_lineage_is_consistent_below_its_rank():
     names, scores = of_names(FINCHES)
     genus, species = lineage_of(names, scores, Rank.GENUS)[-2:]
     assert (genus.name, species.name) == ("Geospiza", "Geospiza fortis")
@@ -67,7 +67,7 @@ def test_the_species_below_a_genus_is_of_that_genus():
     assert (genus.name, species.name) == ("Certhidea", "Certhidea olivacea")
 
 
-def test_the_tree_holds_no_branch_below_its_share():
+def test_the_tree_has_no_taxon_below_the_share():
     names, scores = of_names(FINCHES)
     order = np.argsort(-scores)
     shown = {path[-1] for path in flat(build_tree(names, sums_of(names, scores), order, scores[order], 0.05))}
@@ -115,7 +115,7 @@ def test_lineages_and_tree_of_random_taxa(seed: int, n: int, share: float):
                 )
 
 
-def test_explain_gives_lineages_and_a_tree_of_its_share(model_directory, tmp_path):
+def test_explain_returns_lineages_and_a_tree(model_directory, tmp_path):
     from bioclip_jax import load_model
     from bioclip_jax.predict.taxa.build import build_taxa
 
@@ -136,6 +136,6 @@ def test_explain_gives_lineages_and_a_tree_of_its_share(model_directory, tmp_pat
         assert lineage[best.rank.value] == best
         genus, species = lineage[-2:]
         assert species.name.split()[0] == genus.name
-        assert species.score == pytest.approx(every[species.name], abs=1e-6)
+        assert species.score == pytest.approx(every[species.name], abs=1e-5)
     assert explained.lineage(0.0) == explained.lineages[Rank.SPECIES]
     assert explained.lineage(2.0) == explained.lineages[Rank.KINGDOM]

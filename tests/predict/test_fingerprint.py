@@ -1,4 +1,4 @@
-"""The fingerprint: the same wherever the weights lie, another for any other weights."""
+"""The fingerprint depends on weights and architecture only."""
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from bioclip_jax.convert import export_model, import_model, resolve, weights_fin
 from bioclip_jax.models import get_config
 
 
-def test_a_training_checkpoint_its_export_and_that_imported_have_the_same(bundle, tmp_path):
+def test_checkpoint_export_and_import_have_one_fingerprint(bundle, tmp_path):
     expected = weights_fingerprint(bundle.params, bundle.config)
     assert len(expected) == 64 and int(expected, 16)
     run = TrainingDirectory(tmp_path / "run")
@@ -30,13 +30,13 @@ def test_a_training_checkpoint_its_export_and_that_imported_have_the_same(bundle
         )
 
 
-def test_arrays_on_devices_have_the_same(bundle):
+def test_device_arrays_have_the_same_fingerprint(bundle):
     assert weights_fingerprint(jax.device_put(bundle.params), bundle.config) == weights_fingerprint(
         bundle.params, bundle.config
     )
 
 
-def test_the_model_tells_it(bundle, model_directory):
+def test_a_model_has_the_fingerprint(bundle, model_directory):
     assert bioclip_jax.load_model(model_directory).fingerprint == weights_fingerprint(
         bundle.params, bundle.config
     )
@@ -49,14 +49,14 @@ def test_one_bit_of_any_tensor_changes_it(bundle, leaf):
         "visual": {k: v for k, v in bundle.params["visual"].items() if k != "continual_proj"},
     }
     leaves, tree = jax.tree.flatten(params)
-    place = leaf % len(leaves)
+    index = leaf % len(leaves)
     leaves = [np.array(value) for value in leaves]
-    leaves[place].reshape(-1).view(np.uint32)[-1] ^= 1
+    leaves[index].reshape(-1).view(np.uint32)[-1] ^= 1
     changed = jax.tree.unflatten(tree, leaves)
     assert weights_fingerprint(changed, bundle.config) != weights_fingerprint(params, bundle.config)
 
 
-def test_the_replay_projector_does_not_count_and_the_architecture_does(bundle):
+def test_the_architecture_counts_and_the_replay_projector_does_not(bundle):
     visual = {**bundle.params["visual"], "continual_proj": bundle.params["visual"]["continual_proj"] + 1}
     expected = weights_fingerprint(bundle.params, bundle.config)
     assert weights_fingerprint({**bundle.params, "visual": visual}, bundle.config) == expected

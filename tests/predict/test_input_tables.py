@@ -1,4 +1,4 @@
-"""Tables as INPUTS of predict: their kinds, spellings of paths, and columns that go along."""
+"""Tables as INPUTS of predict: formats, spellings of paths, and columns appended to rows."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from bioclip_jax.tables import shown_path
 
 @pytest.fixture
 def folder(tmp_path):
-    """photos/one.png, photos/two.png and one whose name is decomposed, as a Mac writes it."""
+    """photos/one.png, photos/two.png and one with a decomposed Unicode name, as on a Mac."""
     (tmp_path / "photos").mkdir()
     rng = np.random.default_rng(0)
     for name in ("one", "two", unicodedata.normalize("NFD", "käfer")):
@@ -59,20 +59,20 @@ def test_tables_and_spellings_of_paths(folder, name, content, path):
     assert image.read()[1:4] == b"PNG"
 
 
-def test_a_name_that_is_there_is_taken_as_it_stands(folder):
+def test_an_existing_path_is_used_unchanged(folder):
     for name in (" photos", "a\\b.png"):
         (folder / name).write_bytes(b"itself")
     (folder / "list.csv").write_text("filepath\n photos\na\\b.png\n")
     assert [image.read() for image in find_images([folder / "list.csv"])] == [b"itself"] * 2
 
 
-def test_blanks_of_a_path_are_shown_where_it_is_missing(folder, model_directory, capsys):
+def test_blanks_of_a_missing_path_are_visible_in_the_message(folder, model_directory, capsys):
     (folder / "list.csv").write_text("filepath,n\nphotos/one.png,1\n three.png,2\n")
     main(["predict", str(folder / "list.csv"), "--cls", "cat,dog", "--model", str(model_directory)])
     assert f"'{folder}/ three.png' cannot be read (No such file" in capsys.readouterr().err
 
 
-def test_columns_of_a_table_go_along(folder, model_directory, capsys, tmp_path):
+def test_table_columns_are_appended_to_rows(folder, model_directory, capsys, tmp_path):
     table = folder / "list.csv"
     table.write_text("site,score,filepath,code\nnorth,7,photos/one.png,007\nsouth,,photos/two.png,1e3\n")
     expected = {"site": ["north", "south"], "input_score": ["7", ""], "code": ["007", "1e3"]}
@@ -86,7 +86,7 @@ def test_columns_of_a_table_go_along(folder, model_directory, capsys, tmp_path):
     assert pq.read_table(tmp_path / "o.parquet").select(list(expected)).to_pydict() == expected
 
 
-def test_columns_of_a_table_among_other_inputs(folder, model_directory, capsys, tmp_path):
+def test_images_outside_a_table_have_empty_columns(folder, model_directory, capsys, tmp_path):
     columns = {"filepath": ["photos/two.png"], "n": [3], "emb": [[0.5]], "day": pa.array([0], pa.date32())}
     pq.write_table(pa.table(columns), folder / "list.parquet")
     rows = predict(model_directory, capsys, folder / "photos" / "one.png", folder / "list.parquet")
@@ -98,7 +98,7 @@ def test_columns_of_a_table_among_other_inputs(folder, model_directory, capsys, 
     assert json.loads(output.read_text())[0]["n"] == 3
 
 
-def test_columns_go_along_with_resume(folder, model_directory, capsys, tmp_path):
+def test_table_columns_are_appended_with_resume(folder, model_directory, capsys, tmp_path):
     (folder / "list.csv").write_text("filepath,site\nphotos/one.png,x\nphotos/two.png,y\nphotos/one.png,z\n")
     predict(model_directory, capsys, folder / "list.csv", "--resume", "--output", tmp_path / "o.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
@@ -110,8 +110,8 @@ def test_notes_on_a_table_are_printed_once(folder, model_directory, capsys):
         "filepath,site,n\nphotos/one.png,Zürich\nphotos/two.png,x,1\n".encode("latin-1")
     )
     main(["predict", str(folder / "list.csv"), "--cls", "cat,dog", "--model", str(model_directory)])
-    told = capsys.readouterr().err
-    assert told.count("read as Windows-1252") == told.count("1 row has fewer cells") == 1
+    message = capsys.readouterr().err
+    assert message.count("read as Windows-1252") == message.count("1 row has fewer cells") == 1
 
 
 def test_rows_without_a_path_are_counted(folder, capsys):
@@ -120,15 +120,16 @@ def test_rows_without_a_path_are_counted(folder, capsys):
     assert capsys.readouterr().err == f"skipped: 2 rows of {folder}/list.csv, whose filepath is empty\n"
 
 
-def test_a_list_without_a_header_is_told_what_it_lacks(folder):
+def test_a_list_without_a_header_is_an_error(folder):
     (folder / "list.txt").write_text("photos/one.png\nphotos/two.png\n")
     with pytest.raises(
-        UserError, match="list.txt is a text, not an image; a list of images begins with .* filepath$"
+        UserError,
+        match="list.txt is a text, not an image; the first line of a list of images must be filepath$",
     ):
         find_images([folder / "list.txt"])
 
 
-def test_an_image_called_txt_is_one(folder):
+def test_an_image_named_txt_is_an_image(folder):
     (folder / "one.txt").write_bytes((folder / "photos" / "one.png").read_bytes())
     assert len(find_images([folder / "one.txt"])) == 1
 
@@ -140,7 +141,7 @@ def test_other_spellings_on_the_command_line(folder, monkeypatch):
         assert image.read()[1:4] == b"PNG"
 
 
-def test_bytes_that_are_no_path_are_not_printed_whole(folder):
+def test_binary_cells_are_not_printed_in_full(folder):
     pq.write_table(
         pa.table({"filepath": [(folder / "photos" / "one.png").read_bytes() * 9]}), folder / "list.parquet"
     )

@@ -1,4 +1,4 @@
-"""INPUTS: what a person may name, and what they are told when it is wrong."""
+"""INPUTS: files, folders, globs, tables and tars, and messages for invalid ones."""
 
 import io
 import os
@@ -44,34 +44,34 @@ def names(images, folder):
     return [os.path.relpath(image.name, folder) for image in images]
 
 
-def test_folder_is_searched_in_order_without_hidden_files_and_other_files(folder):
+def test_folder_yields_visible_images_in_order(folder):
     found = names(find_images([folder]), folder)
     assert found == ["a/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]  # relpath folds shard.tar/../k2.jpg
 
 
-def test_inputs_keep_the_order_they_are_given_in(folder):
+def test_inputs_keep_their_order(folder):
     (folder / "notes.txt").write_bytes(jpeg())
     found = find_images([folder / "notes.txt", str(folder / "*.jpg"), folder / "list.csv"])
     assert names(found, folder) == ["notes.txt", "b.jpg", "a/c.PNG", "b.jpg"]
 
 
-def test_parquet_names_files_as_a_csv_does(folder):
+def test_parquet_lists_files_like_csv(folder):
     columns = {"emb": [[0.0], [1.0], [2.0]], "filepath": ["a/c.PNG", None, str(folder / "b.jpg")]}
     pq.write_table(pa.table(columns), folder / "list.parquet")
     assert names(find_images([folder / "list.parquet"]), folder) == ["a/c.PNG", "b.jpg"]
 
 
-def test_glob_goes_into_folders(folder):
+def test_recursive_glob_descends_into_folders(folder):
     assert names(find_images([f"{folder}/**/*.PNG"]), folder) == ["a/c.PNG"]
 
 
-def test_tar_members_are_read_in_place(folder):
+def test_tar_members_are_read_without_unpacking(folder):
     images = find_images([folder / "shard.tar"])
     assert [image.read() for image in images] == [jpeg(4), jpeg(5)]
     assert images[0].name == f"{folder}/shard.tar/k1.jpg"
 
 
-def test_file_whose_name_has_brackets_is_no_glob(folder):
+def test_a_file_name_with_brackets_is_not_a_glob(folder):
     (folder / "x[1].jpg").write_bytes(jpeg())
     assert names(find_images([folder / "x[1].jpg"]), folder) == ["x[1].jpg"]
 
@@ -122,7 +122,7 @@ def make_wrong(folder, kind):
         "tar that is none",
     ],
 )
-def test_wrong_input_is_named_in_one_line(folder, kind):
+def test_an_invalid_input_is_one_line(folder, kind):
     wrong = make_wrong(folder, kind)
     # Of many folders and tars, a bad one is reported (test_many_inputs.py).
     others = [] if kind == "empty folder" or kind.startswith("tar") else [folder / "b.jpg"]
@@ -132,24 +132,24 @@ def test_wrong_input_is_named_in_one_line(folder, kind):
     assert "\n" not in str(caught.value)
 
 
-def test_tar_without_images_is_left_out_of_a_folder_and_told(folder, capsys):
+def test_a_tar_without_images_in_a_folder_is_skipped_with_a_report(folder, capsys):
     with tarfile.open(folder / "a" / "texts.tar", "w") as tar:
         tar.add(folder / "notes.txt", "notes.txt")
     assert names(find_images([folder]), folder) == ["a/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]
-    told = capsys.readouterr().err
-    assert "texts.tar" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "texts.tar" in message and message.count("\n") == 1
     with pytest.raises(UserError, match=r"texts\.tar holds no image"):
         find_images([folder / "a" / "texts.tar"])
 
 
-def test_links_that_lead_back_end(folder):
+def test_circular_links_terminate(folder):
     (folder / "a" / "back").symlink_to(folder)
     (folder / "again").symlink_to(folder / "a")
     found = names(find_images([folder]), folder)
     assert found == ["a/c.PNG", "again/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]
 
 
-def test_expanded_paths_stay_as_they_are(folder):
+def test_expand_is_idempotent(folder):
     paths = expand([folder, str(folder / "*.jpg")])
     assert paths == [str(folder), str(folder / "b.jpg")] == expand(paths)
 
@@ -160,7 +160,7 @@ def test_no_input_is_an_error():
 
 
 @pytest.mark.parametrize("item", ["", " "])
-def test_an_empty_input_is_shown_in_quotes(item):
+def test_a_blank_input_is_quoted_in_the_message(item):
     # A shell gives one for a variable that is not set.
-    with pytest.raises(UserError, match=f"^an input is '{item}', which names no file"):
+    with pytest.raises(UserError, match=f"^an input is '{item}', which is not a path"):
         find_images([item])

@@ -1,4 +1,4 @@
-"""Vectors beside labels: in the source's order, once each, and what cannot be read is told."""
+"""Labeled embeddings: in source order, cached, with unreadable images reported."""
 
 import io
 
@@ -12,6 +12,14 @@ from bioclip_jax.predict.embedding.labeled_embeddings import embed_labeled
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.vector_cache import VectorCache
 
+LABELS = """filepath,genus,species,health
+a.png,Malus,domestica,healthy
+broken.jpg,Malus,domestica,
+gone.jpg,Pyrus,communis,healthy
+c.png,Pyrus,communis,diseased
+b.png,Malus,sylvestris,
+"""
+
 
 @pytest.fixture
 def source(tmp_path):
@@ -19,13 +27,11 @@ def source(tmp_path):
     for name in ("a.png", "b.png", "c.png"):
         Image.fromarray(random.integers(0, 255, (30, 40, 3), np.uint8)).save(tmp_path / name)
     (tmp_path / "broken.jpg").write_bytes(b"no image at all")
-    lines = ["filepath,genus,species,health", "a.png,Malus,domestica,healthy", "broken.jpg,Malus,domestica,",
-             "gone.jpg,Pyrus,communis,healthy", "c.png,Pyrus,communis,diseased", "b.png,Malus,sylvestris,"]  # fmt: skip
-    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    (tmp_path / "labels.csv").write_text(LABELS)
     return FolderSource(tmp_path, tmp_path / "labels.csv")
 
 
-def test_vectors_and_labels_stand_side_by_side_and_the_unreadable_are_named(bundle, source, tmp_path, capsys):
+def test_embeddings_and_labels_match_and_unreadable_images_are_reported(bundle, source, tmp_path, capsys):
     found = embed_labeled(Model(bundle), source)
     assert [sample.key for sample in found.samples] == ["a.png", "c.png", "b.png"]
     assert found.indices.tolist() == [0, 3, 4]
@@ -42,7 +48,7 @@ def test_vectors_and_labels_stand_side_by_side_and_the_unreadable_are_named(bund
     )
 
 
-def test_a_second_run_takes_every_vector_from_the_cache(bundle, source, tmp_path, monkeypatch):
+def test_a_second_run_uses_the_cache(bundle, source, tmp_path, monkeypatch):
     cache = VectorCache(tmp_path / "cache")
     first = embed_labeled(Model(bundle), source, cache=cache)
     model = Model(bundle)
@@ -61,7 +67,7 @@ def _unused(images):
     return []
 
 
-def test_an_unknown_column_is_told_with_the_nearest(bundle, source):
+def test_an_unknown_column_is_an_error_with_the_nearest_name(bundle, source):
     with pytest.raises(UserError, match="no column 'helth'; did you mean health"):
         embed_labeled(Model(bundle), source).column("helth")
 

@@ -1,4 +1,4 @@
-"""Classifiers of labels and of bins of labels: their arithmetic, and every way in which they are called."""
+"""Classifiers of labels and bins: their arithmetic, and every way to call them."""
 
 import unicodedata
 
@@ -15,6 +15,7 @@ from bioclip_jax.predict.classifiers.custom_labels import (
     CustomLabelsClassifier,
 )
 from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins, read_labels
+from bioclip_jax.predict.options import Selection
 from bioclip_jax.predict.zero_shot import class_embeddings
 from bioclip_jax.text import OPENAI_TEMPLATES, clean_text
 
@@ -38,7 +39,7 @@ def pictures():
     return [Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)) for _ in range(11)]
 
 
-def test_class_vectors_are_means_over_the_templates(model):
+def test_class_embeddings_are_means_over_the_templates(model):
     found = class_embeddings(model.encode_text, LABELS)
     for label, vector in zip(LABELS, found):
         mean = np.mean(
@@ -49,7 +50,7 @@ def test_class_vectors_are_means_over_the_templates(model):
         np.testing.assert_allclose(vector, every / np.linalg.norm(every), atol=1e-6)
 
 
-def test_all_ways_to_construct_give_the_same(classifier, model, model_directory, pictures):
+def test_all_ways_to_construct_are_equivalent(classifier, model, model_directory, pictures):
     expected = classifier.predict(pictures[0])
     others = {
         "pybioclip's keywords": CustomLabelsClassifier(
@@ -68,7 +69,7 @@ def test_all_ways_to_construct_give_the_same(classifier, model, model_directory,
     assert one == expected
 
 
-def test_all_forms_of_images_in_their_order(classifier, pictures, tmp_path):
+def test_all_forms_of_images_keep_their_order(classifier, pictures, tmp_path):
     pictures[0].save(tmp_path / "a.png")
     array = np.asarray(pictures[0])
     rows = classifier.predict([str(tmp_path / "a.png"), tmp_path / "a.png", pictures[0], array], k=1)
@@ -77,7 +78,7 @@ def test_all_forms_of_images_in_their_order(classifier, pictures, tmp_path):
     assert classifier.predict(np.stack([array, array]), k=1) == classifier.predict([array, array], k=1)
 
 
-def test_callback_and_recorder_hear_of_what_was_done(classifier, pictures):
+def test_callback_and_recorder_are_called(classifier, pictures):
     class Recorder:
         def __init__(self):
             self.heard = []
@@ -120,17 +121,17 @@ def test_bins_are_sums_of_their_labels(classifier, model, pictures):
 
 
 @pytest.mark.parametrize("bin", ["", None, float("nan"), "  "])
-def test_a_label_without_a_bin_is_named(bin):
+def test_a_label_without_a_bin_is_an_error(bin):
     with pytest.raises(UserError, match="'pear' has no bin") as caught:
         checked_bins({"apple": "fruit", " pear ": bin})
     assert isinstance(caught.value, ValueError), "pybioclip's callers catch a ValueError"
 
 
 @pytest.mark.parametrize(
-    "content, says",
+    "content, fragment",
     [
         ("label\napple\n", "one column"),
-        ("label,bin\n", "names no label"),
+        ("label,bin\n", "has no label"),
         ("", "has no rows"),
         ("label,bin\napple,\n", "'apple' has no bin"),
         ("label,bin\napple\n", "'apple' has no bin"),
@@ -138,13 +139,13 @@ def test_a_label_without_a_bin_is_named(bin):
         (b"label,bin\n\x81,x\n", "UTF-8"),
         (
             "butterfly,insect\nboletus,fungus\nagaric,fungus\n",
-            "first line, butterfly,insect, may be a header or .* bin",
+            "first line, butterfly,insect, may be a header, or .* bin",
         ),
     ],
 )
-def test_what_is_wrong_with_a_table_of_bins_is_told(tmp_path, content, says):
+def test_invalid_tables_of_bins_are_errors(tmp_path, content, fragment):
     (tmp_path / "bins.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=fragment) as caught:
         read_bins(tmp_path / "bins.csv")
     assert "bins.csv" in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"missing\.csv"):
@@ -155,7 +156,7 @@ CELLS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=12).m
 
 
 @given(st.dictionaries(CELLS, CELLS, min_size=1, max_size=8))
-def test_bins_come_back_from_a_table(bins):
+def test_bins_round_trip_through_a_table(bins):
     import csv
     import tempfile
 
@@ -167,22 +168,36 @@ def test_bins_come_back_from_a_table(bins):
 
 
 @pytest.mark.parametrize("wrong", [{"k": 0}, {"k": -1}, {"unknown": 1.5}, {"unknown": -0.1}])
-def test_impossible_questions_are_told(classifier, pictures, wrong):
+def test_invalid_k_and_thresholds_are_errors(classifier, pictures, wrong):
     with pytest.raises(UserError):
         classifier.predict(pictures[0], **wrong)
 
 
-def test_labels_in_two_unicode_forms_or_with_other_blanks_are_one():
+def test_unicode_forms_and_blanks_of_a_label_are_merged():
     nfc, nfd = (unicodedata.normalize(form, "Isoëtes lacustris") for form in ("NFC", "NFD"))
     assert distinct_labels([nfd, nfc, "Isoëtes\u00a0lacustris", " Isoëtes  lacustris\u200b"]) == [nfc]
     assert checked_bins({nfd: unicodedata.normalize("NFD", "épi"), nfc: "épi"}) == {nfc: "épi"}
 
 
-def test_words_for_unknown_are_labels_as_any_other():
+def test_images_keep_the_indices_they_are_streamed_with(classifier, pictures, tmp_path):
+    (tmp_path / "note.jpg").write_text("no picture")
+    images = [(7, pictures[0]), (3, tmp_path / "note.jpg"), (9, pictures[1]), (1, pictures[0])]
+    bad = []
+    streamed = list(classifier.stream_indexed(images, Selection(k=2), lambda index, _: bad.append(index)))
+    assert bad == [3] and [index for index, _ in streamed] == [7, 9, 1]
+    for index, rows in streamed:
+        assert [row["file_name"] for row in rows] == [str(index)] * 2
+    expected = classifier.predict([pictures[0], pictures[1]], k=2)
+    assert [row["classification"] for _, rows in streamed[:2] for row in rows] == [
+        row["classification"] for row in expected
+    ]
+
+
+def test_words_for_unknown_are_ordinary_labels():
     assert distinct_labels(["apple", "unknown", "none", "NA", "-"]) == ["apple", "unknown", "none", "NA", "-"]
 
 
-def test_no_label_is_told_before_a_model_is_loaded():
+def test_no_label_is_an_error_before_the_model_is_loaded():
     for labels in ([], [" ", ""], None):
         with pytest.raises(UserError, match="no label"):
             CustomLabelsClassifier(labels, "no model")
@@ -208,7 +223,7 @@ def test_only_new_labels_are_encoded(model):
     )
 
 
-def test_weights_beside_an_architectures_name(model_directory, model, pictures):
+def test_an_architecture_with_a_weights_file(model_directory, model, pictures):
     weights = model_directory / "open_clip_model.safetensors"
     loaded = bioclip_jax.load_model("ViT-Test-16", pretrained=weights)
     assert loaded.fingerprint == model.fingerprint
@@ -226,7 +241,7 @@ def test_bins_with_and_without_a_header(tmp_path, header):
     assert read_bins(tmp_path / "bins.csv") == {"wasp": "insect", "butterfly": "insect", "boletus": "fungus"}
 
 
-def test_bins_are_those_that_pybioclip_reads(tmp_path):
+def test_bins_equal_those_pybioclip_reads(tmp_path):
     from bioclip.commands import parse_bins_csv
 
     (tmp_path / "bins.csv").write_text('classes,bin\n"fig, dried",fruit\nbroccoli,vegetable\ncat,animal\n')
@@ -234,7 +249,7 @@ def test_bins_are_those_that_pybioclip_reads(tmp_path):
 
 
 @pytest.mark.parametrize("wrap", ["array", "Series", "Index", "tuple", "generator"])
-def test_labels_and_bins_come_from_whatever_lists_them(model, wrap):
+def test_labels_and_bins_from_any_iterable(model, wrap):
     import pandas
 
     wraps = {
@@ -254,7 +269,7 @@ def test_labels_and_bins_come_from_whatever_lists_them(model, wrap):
 
 
 @pytest.mark.parametrize(
-    ("labels", "says"),
+    ("labels", "fragment"),
     [
         ("apple,nut", "'apple,nut'; give a list"),
         (b"apple", "give a list"),
@@ -264,9 +279,9 @@ def test_labels_and_bins_come_from_whatever_lists_them(model, wrap):
         ([3, "apple"], "label 0 is 3"),
     ],
 )
-def test_labels_that_are_no_list_of_texts_are_told(labels, says):
+def test_labels_that_are_not_a_list_of_texts_are_errors(labels, fragment):
     for as_given in (False, True):
-        with pytest.raises(UserError, match=says) as caught:
+        with pytest.raises(UserError, match=fragment) as caught:
             CustomLabelsClassifier(labels, "no model", labels_as_given=as_given)
         assert isinstance(caught.value, ValueError)
     if isinstance(labels, list):
@@ -275,7 +290,7 @@ def test_labels_that_are_no_list_of_texts_are_told(labels, says):
 
 
 @pytest.mark.parametrize("image", [None, 3, object()])
-def test_what_is_no_image_is_told(classifier, image):
+def test_values_that_are_not_images_are_errors(classifier, image):
     for call in (
         lambda: classifier.predict(image if image is None else [image]),
         lambda: list(classifier.stream([image])),
@@ -285,7 +300,7 @@ def test_what_is_no_image_is_told(classifier, image):
             call()
 
 
-def test_a_tensor_is_told():
+def test_a_tensor_is_an_error():
     torch = pytest.importorskip("torch")
     from bioclip_jax.predict.classifiers.base import check_image
 
@@ -296,7 +311,7 @@ def test_a_tensor_is_told():
 @pytest.mark.parametrize(
     "path", ["labels.lst", "./nothere/labels.TXT", "photos/labels", "nothere.csv", "C:\\labels", "."]
 )
-def test_a_path_that_is_no_file_is_no_label(path, tmp_path, monkeypatch):
+def test_a_missing_file_is_not_taken_as_a_label(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="does not exist") as caught:
         read_labels(path)
@@ -307,12 +322,12 @@ def test_a_path_that_is_no_file_is_no_label(path, tmp_path, monkeypatch):
     "labels",
     ["M.domestica", "Malus sp.", "healthy / diseased leaf", "St. John's wort", "oak,and/or,x.txt", "No. 7"],
 )
-def test_labels_that_only_look_a_little_like_paths_are_labels(labels):
+def test_labels_that_resemble_paths_are_labels(labels):
     assert read_labels(labels) == labels.split(",")
 
 
 @pytest.mark.parametrize(
-    ("labels", "kept", "says"),
+    ("labels", "kept", "fragment"),
     [
         ("a,b,", ["a", "b"], "dropped 1 blank of 3 labels"),
         ("a,b, a ,a", ["a", "b"], "dropped 2 repeated of 4 labels"),
@@ -320,8 +335,8 @@ def test_labels_that_only_look_a_little_like_paths_are_labels(labels):
         ("a,b", ["a", "b"], ""),
     ],
 )
-def test_dropped_labels_are_counted(labels, kept, says, capsys):
+def test_dropped_labels_are_counted(labels, kept, fragment, capsys):
     assert read_labels(labels) == kept
-    told = capsys.readouterr().err
-    assert says in told and bool(told) == bool(says)
+    message = capsys.readouterr().err
+    assert fragment in message and bool(message) == bool(fragment)
     assert read_labels(labels, as_given=True) == [label.strip() for label in labels.split(",")]

@@ -1,4 +1,4 @@
-"""Many inputs of which some parts are bad, hidden, of unsupported kinds, named twice, or come through pipes."""
+"""Inputs with unreadable, hidden, unsupported and repeated parts, and pipes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_tar(path: Path, **files: bytes) -> None:
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """ph/a.jpg and ph/b.jpg, with the working directory above."""
+    """ph/a.jpg and ph/b.jpg below the working directory."""
     monkeypatch.chdir(tmp_path)
     Path("ph").mkdir()
     for seed, name in enumerate("ab"):
@@ -50,18 +50,18 @@ def names(*given: str) -> list[str]:
 
 
 def shell_glob(pattern: str) -> list[str]:
-    """The names that a shell puts in place of a pattern."""
+    """Expand a pattern as a shell does."""
     return sorted(str(path) for path in Path().glob(pattern) if not path.name.startswith("."))
 
 
 def both_ways(pattern: str) -> list[list[str]]:
-    """A pattern that a shell has expanded, and one that it has left to us."""
+    """Return a pattern, expanded by a shell or not."""
     return [shell_glob(pattern), [pattern]]
 
 
 @pytest.mark.parametrize("way", [0, 1], ids=["shell", "quoted"])
 @pytest.mark.parametrize("bad", ["empty folder", "damaged tar", "tar without images", "folder of texts"])
-def test_a_bad_part_of_many_is_reported_and_the_rest_is_read(bad, way, photos, capsys):
+def test_a_bad_input_is_reported_and_the_others_are_read(bad, way, photos, capsys):
     (photos / "sub").mkdir()
     if bad == "damaged tar":
         (photos / "bad.tar").write_bytes(b"no tar " * 200)
@@ -73,9 +73,9 @@ def test_a_bad_part_of_many_is_reported_and_the_rest_is_read(bad, way, photos, c
         (photos / "sub/readme.txt").write_text("text")
     rest = ["ph/sub/c.jpg"] if "tar" in bad else []
     assert names(*both_ways("ph/*")[way]) == ["ph/a.jpg", "ph/b.jpg", *rest]
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and told.startswith("skipped: "), told
-    assert ("ph/bad.tar" if "tar" in bad else "ph/sub") in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message.startswith("skipped: "), message
+    assert ("ph/bad.tar" if "tar" in bad else "ph/sub") in message
     # The same in the folder itself, and an error where it is all there is.
     assert names("ph") == ["ph/a.jpg", "ph/b.jpg", *rest]
     with pytest.raises(UserError, match="ph/bad.tar" if "tar" in bad else "ph/sub"):
@@ -83,8 +83,8 @@ def test_a_bad_part_of_many_is_reported_and_the_rest_is_read(bad, way, photos, c
 
 
 @pytest.mark.parametrize("verb", ["predict --cls a,b", "embed --format json", "index build"])
-def test_a_folder_that_may_not_be_read(verb, photos, model_directory, monkeypatch, capsys):
-    """Root may read everything, so the system call itself fails here as it does for others."""
+def test_an_unreadable_folder_is_reported(verb, photos, model_directory, monkeypatch, capsys):
+    """Root can read everything, so the system call is replaced by a failing one."""
     (photos / "closed").mkdir()
     scandir = os.scandir
 
@@ -105,7 +105,7 @@ def test_a_folder_that_may_not_be_read(verb, photos, model_directory, monkeypatc
 
 
 @pytest.mark.parametrize("way", [0, 1], ids=["shell", "quoted"])
-def test_a_link_that_leads_nowhere(way, photos, model_directory, capsys):
+def test_broken_links_are_reported(way, photos, model_directory, capsys):
     (photos / "c.jpg").symlink_to("nothing.jpg")
     (photos / "loop.jpg").symlink_to("loop.jpg")
     (photos / "loop").symlink_to("loop")
@@ -114,17 +114,16 @@ def test_a_link_that_leads_nowhere(way, photos, model_directory, capsys):
         assert main(["predict", *inputs_given, "--cls", "a,b", "--model", str(model_directory)]) == 0
         out, err = capsys.readouterr()
         assert out.count("\n") == 5, "a header and two labels for two images"
-        told = [line for line in err.splitlines() if "cannot be read" in line]
-        assert len(told) == 2 and "ph/c.jpg" in told[0] and "ph/loop.jpg" in told[1], err
+        message = [line for line in err.splitlines() if "cannot be read" in line]
+        assert len(message) == 2 and "ph/c.jpg" in message[0] and "ph/loop.jpg" in message[1], err
 
 
-def test_a_pattern_that_names_the_table_too_counts_every_photograph_once(photos, model_directory, capsys):
+def test_a_glob_that_includes_the_table_counts_every_photograph_once(photos, model_directory, capsys):
     (photos / "metadata.csv").write_text("filepath,sex\nb.jpg,f\na.jpg,m\n")
     for given in both_ways("ph/*"):
         assert names(*given) == ["ph/a.jpg", "ph/b.jpg"]
         assert (
-            "2 images of ph/metadata.csv are named by other inputs; each is taken once"
-            in capsys.readouterr().err
+            "2 images of ph/metadata.csv are also other inputs; each is used once" in capsys.readouterr().err
         )
     assert (
         names("ph", "ph/metadata.csv")
@@ -149,7 +148,7 @@ def test_a_pattern_that_names_the_table_too_counts_every_photograph_once(photos,
     ]
 
 
-def test_a_table_of_something_else_in_the_same_folder(photos, model_directory, capsys):
+def test_an_unrelated_table_in_the_folder_is_reported(photos, model_directory, capsys):
     (photos / "weather.csv").write_text("day,rain\n1,2\n")
     assert main(["embed", *shell_glob("ph/*"), "--model", str(model_directory), "--output", "x.parquet"]) == 0
     assert "skipped: ph/weather.csv has no column filepath" in capsys.readouterr().err
@@ -158,7 +157,7 @@ def test_a_table_of_something_else_in_the_same_folder(photos, model_directory, c
         find_images(["ph/weather.csv", "ph/a.jpg"])
 
 
-def test_files_of_unsupported_kinds_are_counted(photos, capsys):
+def test_unsupported_files_are_counted(photos, capsys):
     for name in ("c.heic", "D.HEIC", "e.mp4", "f.mov", "notes.txt"):
         (photos / name).write_bytes(b"x")
     make_tar(photos / "t.tar", **{"k.heic": b"x", "k.jpg": picture(), "k.txt": b"text"})
@@ -174,8 +173,8 @@ def test_files_of_unsupported_kinds_are_counted(photos, capsys):
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
-def test_every_suffix_of_the_list_is_decoded_and_found(suffix, photos):
-    """Pillow's own encoders write each kind, by the suffix."""
+def test_every_listed_suffix_is_found_and_decoded(suffix, photos):
+    """Pillow writes each format by its suffix."""
     Image.new("RGB", (20, 10), "red").save(photos / f"z{suffix}")
     os.rename(photos / f"z{suffix}", photos / f"Z{suffix.upper()}")
     Image.new("RGB", (20, 10), "red").save(photos / f"k{suffix}")
@@ -202,7 +201,7 @@ HIDDEN = (
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
-def test_what_systems_keep_for_themselves_is_no_photograph(hidden, photos):
+def test_system_files_are_not_photographs(hidden, photos):
     (photos / hidden).parent.mkdir(parents=True, exist_ok=True)
     (photos / hidden).write_bytes(picture())
     make_tar(photos / "t.tar", **{"./k.jpg": picture(), hidden: picture(), f"sub/{hidden}": picture()})
@@ -213,7 +212,7 @@ def test_what_systems_keep_for_themselves_is_no_photograph(hidden, photos):
     assert is_hidden_path(hidden) and not is_hidden_path("./../a/b.jpg")
 
 
-def test_a_compressed_tar_is_told_what_to_do(photos, capsys):
+def test_a_compressed_tar_is_an_error_with_advice(photos, capsys):
     with tarfile.open("t.tar.gz", "w:gz") as tar:
         tar.add("ph/a.jpg")
     for name in ("t.tar.gz", "T.TGZ"):
@@ -226,7 +225,7 @@ def test_a_compressed_tar_is_told_what_to_do(photos, capsys):
 
 
 def test_an_image_from_a_pipe(photos, model_directory, capsys):
-    """A named pipe, as a shell's <(cat a.jpg) is one."""
+    """A named pipe, like a shell's <(cat a.jpg)."""
     os.mkfifo("pipe")
     content = Path("ph/a.jpg").read_bytes()
     command = [
@@ -240,7 +239,7 @@ def test_an_image_from_a_pipe(photos, model_directory, capsys):
         "--report",
         "x.html",
     ]
-    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content))
+    writer = threading.Thread(target=Path("pipe").write_bytes, args=(content,))
     writer.start()
     assert main(command) == 0
     writer.join()
@@ -259,26 +258,26 @@ def test_an_image_from_standard_input(name, photos):
     )
     command = [sys.executable, "-c", code, name]
     with subprocess.Popen(["cat", "ph/a.jpg"], stdout=subprocess.PIPE) as cat:
-        told = subprocess.run(command, stdin=cat.stdout, capture_output=True, text=True)
-    assert told.stdout == "True\n", told.stderr
+        message = subprocess.run(command, stdin=cat.stdout, capture_output=True, text=True)
+    assert message.stdout == "True\n", message.stderr
     # Where a file is standard input, it is read from its beginning.
     with open("ph/a.jpg", "rb") as file:
-        told = subprocess.run(command, stdin=file, capture_output=True, text=True)
-    assert told.stdout == "True\n", told.stderr
+        message = subprocess.run(command, stdin=file, capture_output=True, text=True)
+    assert message.stdout == "True\n", message.stderr
 
 
-def test_pipes_that_deliver_nothing_or_too_much(photos, monkeypatch):
+def test_empty_and_oversized_pipes_are_errors(photos, monkeypatch):
     os.mkfifo("pipe")
     for content, reason in ((b"", "delivers nothing"), (b"x" * 100, "delivers more than")):
         monkeypatch.setattr(inputs, "_LARGEST_PIPED", 50)
-        writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content))
+        writer = threading.Thread(target=Path("pipe").write_bytes, args=(content,))
         writer.start()
         with pytest.raises(UserError, match=f"pipe {reason}"):
             find_images(["pipe"])
         writer.join()
 
 
-def test_a_pipe_that_a_table_names(photos):
+def test_a_pipe_listed_in_a_table(photos):
     os.mkfifo(photos / "pipe")
     (photos / "list.csv").write_text("filepath\npipe\n")
     writer = threading.Thread(target=lambda: Path("ph/pipe").write_bytes(b"content"))

@@ -1,4 +1,4 @@
-"""load_model and its Model, in every form that images come in."""
+"""load_model and Model with every form of image."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def picture():
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8))
 
 
-def test_paths_pictures_and_arrays_give_the_same_unit_vectors(model, picture, tmp_path):
+def test_paths_images_and_arrays_have_the_same_unit_vectors(model, picture, tmp_path):
     picture.save(tmp_path / "x.png")
     forms = [
         tmp_path / "x.png",
@@ -43,7 +43,7 @@ def test_paths_pictures_and_arrays_give_the_same_unit_vectors(model, picture, tm
     )
 
 
-def test_one_counts_as_a_list_of_one_and_four_dimensions_as_a_list(model, picture):
+def test_one_image_is_a_batch_of_one_and_four_dimensions_are_a_batch(model, picture):
     pixels = np.asarray(picture)
     assert model.encode_image(picture).shape == (1, model.config.embed_dim)
     assert model.encode_image(pixels).shape == (1, model.config.embed_dim)
@@ -60,7 +60,7 @@ def test_more_images_than_a_batch_stay_in_order(model):
     np.testing.assert_allclose(together[[18, 3]], model.encode_image([pictures[18], pictures[3]]), atol=2e-6)
 
 
-def test_sixteen_bit_pictures_keep_their_contrast(model):
+def test_sixteen_bit_images_keep_their_contrast(model):
     gradient = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
     wide, narrow = Image.fromarray(gradient), Image.fromarray((gradient // 257).astype(np.uint8))
     import io
@@ -71,7 +71,7 @@ def test_sixteen_bit_pictures_keep_their_contrast(model):
 
 
 @pytest.mark.parametrize("wrong", ["missing", "text", "float array", "folder"])
-def test_what_is_no_image_is_named(model, tmp_path, wrong):
+def test_an_invalid_image_is_named_in_the_message(model, tmp_path, wrong):
     (tmp_path / "note.jpg").write_text("no picture")
     images = {
         "missing": tmp_path / "nothing.jpg",
@@ -105,6 +105,6 @@ def test_unknown_names_of_the_package_are_attribute_errors():
 
 
 @pytest.mark.parametrize("name", ["RN50", "nothing/here"])
-def test_a_name_that_is_no_model_is_called_so_with_pretrained_too(name):
+def test_an_unknown_model_name_is_an_error_with_pretrained_too(name):
     with pytest.raises(UserError, match=f"^no such (model|directory): {name}"):
         bioclip_jax.load_model(name, pretrained="openai")

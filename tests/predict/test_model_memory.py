@@ -1,4 +1,4 @@
-"""The weights are in memory once: where the host is the device, they are not copied there."""
+"""On a CPU, weights are in memory only once."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ from bioclip_jax.convert import resolve
 from bioclip_jax.predict.embedder import Embedder
 
 
-def test_a_cpu_uses_the_loaded_weights_as_they_are(model_directory):
+def test_a_cpu_shares_memory_with_the_loaded_weights(model_directory):
     bundle = resolve(model_directory)
     params = Embedder(bundle, devices=jax.local_devices()[:1]).params
     copied = [
@@ -20,7 +20,7 @@ def test_a_cpu_uses_the_loaded_weights_as_they_are(model_directory):
     assert not copied, f"{copied} are twice in memory"
 
 
-def test_weights_survive_the_donation_of_what_was_made_of_them(model_directory):
+def test_weights_survive_donation_of_their_device_copy(model_directory):
     bundle = resolve(model_directory)
     before = jax.tree.map(np.copy, bundle.params)
     on_device = jax.device_put(bundle.params, jax.local_devices()[0])

@@ -1,4 +1,4 @@
-"""The default model and its published names, from the Hub's cache, in a process that can reach no network."""
+"""The default model and published taxa from the Hub's cache, without a network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Animalia,Chordata,Aves,Passeriformes,Paridae,Parus,major,great tit
 
 
 def into_cache(hub: Path, kind: str, repository: str, files: dict[str, Path]) -> None:
-    """Files as huggingface_hub keeps those that it has fetched."""
+    """Copy files into a cache as huggingface_hub does."""
     folder = hub / f"{kind}--{repository.replace('/', '--')}"
     revision = "0" * 40
     (folder / "refs").mkdir(parents=True)
@@ -40,7 +40,7 @@ def into_cache(hub: Path, kind: str, repository: str, files: dict[str, Path]) ->
 
 @pytest.fixture(scope="module")
 def home(model_directory, tmp_path_factory) -> Path:
-    """A home whose Hub cache holds a small model by BioCLIP 2's name, and embeddings of three taxa for it."""
+    """A home directory whose Hub cache holds a small BioCLIP 2 and embeddings of three taxa."""
     home = tmp_path_factory.mktemp("home")
     (home / "names.csv").write_text(TAXA)
     model = bioclip_jax.load_model(model_directory)

@@ -1,4 +1,4 @@
-"""The verbs predict and embed, beside pybioclip's own command."""
+"""The verb predict, against pybioclip's command."""
 
 import csv
 import dataclasses
@@ -47,7 +47,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.shared_data
-def test_scores_are_those_of_pybioclip_on_the_command_line(photographs, model_directory, capsys):
+def test_scores_equal_pybioclips_command(photographs, model_directory, capsys):
     model = f"local-dir:{model_directory}"
     arguments = ["predict", *map(str, photographs), "--cls", ",".join(LABELS), "--model", model]
     environment = {**os.environ, "PYTHONPATH": str(PEERS), "TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
@@ -65,7 +65,7 @@ def test_scores_are_those_of_pybioclip_on_the_command_line(photographs, model_di
     assert np.ptp(list(score.values())) > 0.1, "the model tells the labels too little apart for a comparison"
 
 
-def test_classifier_gives_the_best_k_and_sums_to_one(model, folder):
+def test_classifier_returns_the_best_k_and_sums_to_one(model, folder):
     classifier = bioclip_jax.CustomLabelsClassifier([*LABELS, " apple ", ""], model)
     assert classifier.classes == LABELS, "blanks and doubles are left out"
     rows = classifier.predict(folder / "one.png")
@@ -77,7 +77,7 @@ def test_classifier_gives_the_best_k_and_sums_to_one(model, folder):
     assert len(classifier.predict(folder / "one.png", k=99)) == 4
 
 
-def test_unreadable_images_are_named_and_the_others_predicted(folder, model_directory, capsys):
+def test_unreadable_images_are_reported_and_the_others_predicted(folder, model_directory, capsys):
     output = folder / "out.csv"
     arguments = ["predict", str(folder), "--cls", "a,b", "--model", str(model_directory), "--json"]
     assert main([*arguments, "--output", str(output)]) == 0
@@ -89,7 +89,7 @@ def test_unreadable_images_are_named_and_the_others_predicted(folder, model_dire
     assert result["images"] == 3 and len(result["unreadable"]) == 1 and result["output"] == str(output)
 
 
-def test_a_name_that_is_no_unicode_goes_out_as_it_is(folder, model_directory, monkeypatch):
+def test_a_name_that_is_not_unicode_is_printed_as_its_bytes(folder, model_directory, monkeypatch):
     name = os.fsencode(folder) + b"/odd \xff.png"
     os.link(folder / "one.png", name)
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
@@ -99,7 +99,7 @@ def test_a_name_that_is_no_unicode_goes_out_as_it_is(folder, model_directory, mo
     assert out.buffer.getvalue() == b"file_name,classification,score\n" + name + b",a,1.0\n"
 
 
-def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
+def test_json_includes_the_rows_in_the_result(folder, model_directory, capsys):
     arguments = [
         "predict",
         str(folder / "one.png"),
@@ -116,7 +116,7 @@ def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
 
 
 @pytest.mark.parametrize(
-    "inputs, options, says",
+    "inputs, options, fragment",
     [
         (["note.jpg"], [], "note.jpg"),
         (["missing.jpg"], [], "missing.jpg"),
@@ -126,15 +126,15 @@ def test_json_puts_the_rows_into_the_result(folder, model_directory, capsys):
         (["one.png"], ["--model", "nothing/here"], "nothing/here"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_2(
-    folder, model_directory, capsys, monkeypatch, inputs, options, says
+def test_user_errors_are_one_line_and_exit_2(
+    folder, model_directory, capsys, monkeypatch, inputs, options, fragment
 ):
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     assert main(["predict", *inputs, "--cls", "a,b", "--model", str(model_directory), *options]) == 2
     captured = capsys.readouterr()
     lines = captured.err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ") and says in lines[0], captured.err
+    assert len(lines) == 1 and lines[0].startswith("error: ") and fragment in lines[0], captured.err
     assert captured.out == "" and sorted(folder.rglob("*")) == before, "something was left half-written"
 
 
@@ -148,7 +148,7 @@ def test_labels_from_text_and_from_a_file(tmp_path):
 
 
 def with_nan(bundle, folder, where):
-    """The model directory of a bundle, one number of which is NaN."""
+    """Write a model directory with one NaN weight."""
     import jax
 
     params = jax.tree.map(np.array, bundle.params)
@@ -205,7 +205,7 @@ def test_vectors_of_nan_weights_are_not_written(bundle, folder, tmp_path, capsys
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_json_has_null_for_what_is_no_number(value):
+def test_json_writes_nan_and_infinity_as_null(value):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
 
@@ -223,7 +223,7 @@ def test_json_has_null_for_what_is_no_number(value):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "fragment"),
     [
         (["--cls", "apple"], "one label"),
         (["--cls", "apple, apple"], "one label"),
@@ -234,15 +234,17 @@ def test_json_has_null_for_what_is_no_number(value):
         (["--taxa", "taxa.safetensors"], ""),
     ],
 )
-def test_a_single_candidate_is_warned_of(folder, taxa, model_directory, capsys, monkeypatch, options, says):
+def test_a_single_candidate_gives_a_warning(
+    folder, taxa, model_directory, capsys, monkeypatch, options, fragment
+):
     monkeypatch.chdir(folder)
     Path("bins.csv").write_text("label,bin\napple,fruit\npear,fruit\n")
     options = [str(taxa) if part == "taxa.safetensors" else part for part in options]
     assert main(["predict", "one.png", "--model", str(model_directory), "--json", *options]) == 0
     captured = capsys.readouterr()
     warned = [line for line in captured.err.splitlines() if line.startswith("warning: ")]
-    assert len(warned) == bool(says) and all(says in line for line in warned), captured.err
-    if says:
+    assert len(warned) == bool(fragment) and all(fragment in line for line in warned), captured.err
+    if fragment:
         scores = [row["score"] for row in json.loads(captured.out)["predictions"]]
         assert scores == pytest.approx([1.0] * len(scores), abs=1e-6)
 
@@ -257,7 +259,7 @@ def taxa(model, tmp_path_factory):
 
 
 @pytest.mark.parametrize("rank", ["species", "genus", "kingdom"])
-def test_unknown_has_one_code_in_the_column_of_the_answer(folder, taxa, model_directory, capsys, rank):
+def test_unknown_is_one_value_in_the_predicted_ranks_column(folder, taxa, model_directory, capsys, rank):
     command = [
         "predict",
         str(folder / "one.png"),
@@ -286,7 +288,7 @@ def test_unknown_has_one_code_in_the_column_of_the_answer(folder, taxa, model_di
     assert backed_off["rank"] == no_rank["rank"] == "unknown"
 
 
-def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
+def test_ranks_by_name_and_k_none(model, taxa, folder):
     classifier = bioclip_jax.TreeOfLifeClassifier(model, taxa)
     image = folder / "one.png"
     assert classifier.predict(image, "Genus") == classifier.predict(image, bioclip_jax.Rank.GENUS)
@@ -302,7 +304,7 @@ def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
 
 
 @pytest.mark.parametrize(
-    ("verb", "says"),
+    ("verb", "fragment"),
     [
         ("predict one.png --cls labels.lst", "labels.lst"),
         ("predict one.png --bins bins.csv", "bins.csv"),
@@ -310,7 +312,7 @@ def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
         ("predict one.png --taxa TAXA --within list.csv", "list.csv"),
         (
             "predict one.png --taxa TAXA --temperature calibration.json",
-            "calibration.json is neither a number nor a file",
+            "calibration.json is not a number and not a file",
         ),
         ("predict one.png --taxa no.safetensors", "no.safetensors"),
         ("embed --texts texts.lst --output t.npy", "texts.lst"),
@@ -318,21 +320,21 @@ def test_ranks_by_name_and_a_k_of_none(model, taxa, folder):
         ("taxa build names.csv --output t.safetensors", "names.csv"),
     ],
 )
-def test_a_file_that_is_not_there_is_never_taken_for_a_value(
-    folder, taxa, model_directory, capsys, monkeypatch, verb, says
+def test_a_missing_file_is_never_taken_as_a_value(
+    folder, taxa, model_directory, capsys, monkeypatch, verb, fragment
 ):
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     command = [str(taxa) if part == "TAXA" else part for part in verb.split()]
     assert main([*command, "--model", str(model_directory)]) == 2
     captured = capsys.readouterr()
-    assert says in captured.err and captured.out == "" and len(captured.err.strip().splitlines()) == 1, (
+    assert fragment in captured.err and captured.out == "" and len(captured.err.strip().splitlines()) == 1, (
         captured.err
     )
     assert sorted(folder.rglob("*")) == before
 
 
-def test_names_that_the_taxa_lack_are_skipped_on_request(folder, taxa, model_directory, capsys):
+def test_unknown_subset_names_are_skipped_on_request(folder, taxa, model_directory, capsys):
     (folder / "subset.csv").write_text("species\nFELIS catus\nPanthera leo\nPanthera onca\n")
     command = [
         "predict",
@@ -357,7 +359,7 @@ def test_names_that_the_taxa_lack_are_skipped_on_request(folder, taxa, model_dir
 
 
 @pytest.mark.parametrize("k", [2.0, "1", float("nan")])
-def test_a_k_that_is_not_whole_is_an_error(model, taxa, folder, k):
+def test_a_non_integer_k_is_an_error(model, taxa, folder, k):
     of_taxa, of_labels = (
         bioclip_jax.TreeOfLifeClassifier(model, taxa),
         bioclip_jax.CustomLabelsClassifier(["cat"], model),
@@ -367,7 +369,7 @@ def test_a_k_that_is_not_whole_is_an_error(model, taxa, folder, k):
             classifier.predict(folder / "one.png", k=k)
 
 
-def test_values_of_other_types_are_named(model, taxa):
+def test_values_of_other_types_are_errors(model, taxa):
     torch = pytest.importorskip("torch")
     for images in (None, 5, [None], torch.zeros(2, 3, 8, 8)):
         with pytest.raises(ValueError, match="give (a path|paths)"):
@@ -382,7 +384,7 @@ def test_values_of_other_types_are_named(model, taxa):
         bioclip_jax.TreeOfLifeClassifier(model, taxa).create_taxa_filter("genus", "Panthera")
 
 
-def test_a_device_of_torch_is_one(model_directory):
+def test_a_torch_device_is_accepted(model_directory):
     torch = pytest.importorskip("torch")
     assert bioclip_jax.load_model(model_directory, device=torch.device("cpu")).device == "cpu"
     with pytest.raises(bioclip_jax.errors.UserError, match="no device"):

@@ -30,19 +30,19 @@ def assert_pybioclips(image):
 
 
 @pytest.mark.shared_data
-def test_photographs_of_every_mode(photographs):
+def test_photographs_of_every_mode_equal_pybioclips(photographs):
     for path in photographs:
         assert_pybioclips(str(path))
 
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("size", [(60, 45), (223, 225), (224, 90), (1200, 900), (3000, 20), (20, 3000)])
-def test_a_photograph_of_any_size(photographs, size):
+def test_photographs_of_any_size_equal_pybioclips(photographs, size):
     assert_pybioclips(Image.open(photographs[0]).resize(size, Image.Resampling.LANCZOS))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (224, 224), (225, 223), (448, 448), (500, 7)])
-def test_noise(size):
+def test_noise_equals_pybioclips(size):
     # Neighbors that differ as much as they can show the weights' last digits.
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     assert_pybioclips(Image.fromarray(noise))
@@ -58,7 +58,7 @@ def test_noise(size):
         (None, False),
     ],
 )
-def test_the_published_models_are_squashed_as_pybioclip_does(bundle, name, squashed):
+def test_published_models_are_squashed_as_in_pybioclip(bundle, name, squashed):
     """The rule is pybioclip's own: `preprocess_img if model_str in TOL_MODELS else preprocess`."""
     from bioclip._constants import TOL_MODELS
 
@@ -68,13 +68,13 @@ def test_the_published_models_are_squashed_as_pybioclip_does(bundle, name, squas
 
 
 @pytest.mark.parametrize("origin", [Origin(), Origin.of("hf-hub:imageomics/bioclip-2")])
-def test_the_transform_can_be_chosen(bundle, origin):
+def test_the_transform_can_be_overridden(bundle, origin):
     bundle = dataclasses.replace(bundle, origin=origin)
     assert choose_preprocess(bundle, "model") == bundle.preprocess
     assert choose_preprocess(bundle, "pybioclip") == Squash(32)
 
 
-def test_a_model_that_was_trained_on_keeps_its_own_mean_and_std(bundle):
+def test_a_finetuned_model_keeps_its_mean_and_std(bundle):
     own = dataclasses.replace(bundle.preprocess, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
     published = dataclasses.replace(bundle, preprocess=own, origin=Origin.of("hf-hub:imageomics/bioclip"))
     assert choose_preprocess(published).mean == SQUASH.mean, (
@@ -84,7 +84,7 @@ def test_a_model_that_was_trained_on_keeps_its_own_mean_and_std(bundle):
     assert isinstance(tuned, Squash) and (tuned.mean, tuned.std) == (own.mean, own.std)
 
 
-def test_vectors_are_those_of_torchvisions_pixels(bundle):
+def test_vectors_equal_those_of_torchvisions_pixels(bundle):
     rng = np.random.default_rng(1)
     pictures = [Image.fromarray(rng.integers(0, 256, (40, width, 3), np.uint8)) for width in (50, 90, 20)]
     mean, std = SQUASH.mean, SQUASH.std

@@ -1,4 +1,4 @@
-"""The bar goes to a terminal's standard error, and never into results."""
+"""Progress bars on a terminal's standard error, never among results."""
 
 import os
 import pty
@@ -22,7 +22,7 @@ write_rows(rows, "csv")
 
 
 def run(stdout_is_terminal: bool, kind: str) -> tuple[str, str]:
-    """What a process that counts to three writes to standard output and to a terminal at standard error."""
+    """Count to three in a process; return its standard output, and its standard error on a terminal."""
     reader, terminal = pty.openpty()
     out = terminal if stdout_is_terminal else subprocess.PIPE
     process = subprocess.run([sys.executable, "-c", CODE, kind], stdout=out, stderr=terminal, timeout=60)
@@ -38,7 +38,7 @@ def run(stdout_is_terminal: bool, kind: str) -> tuple[str, str]:
     return (process.stdout or b"").decode(), shown.decode()
 
 
-def test_results_reach_their_pipe_and_the_bar_the_terminal():
+def test_results_go_to_the_pipe_and_the_bar_to_the_terminal():
     results, terminal = run(stdout_is_terminal=False, kind="results")
     assert results == "n\n0\n1\n2\n"
     assert "counting" in terminal
@@ -56,7 +56,7 @@ def test_a_resumed_bar_ends_at_the_full_count():
     assert "3/7" not in terminal, "it counts the images of this run only"
 
 
-def test_unreadable_images_are_named_and_counted_until_none_is_left(capsys):
+def test_failures_are_reported_until_no_image_is_left(capsys):
     failures = FailureLog(2)
     failures(0, UserError("a.jpg cannot be read"))
     assert capsys.readouterr().err == "skipped: a.jpg cannot be read\n"

@@ -1,4 +1,4 @@
-"""The classifiers' methods and the verbs' numbers beside those of the real pybioclip, run once in its own process."""
+"""Classifier methods and command outputs against pybioclip, run once in its own process."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(folder) -> list[str]:
-    """Three pictures that are not square, of different hues, so that their vectors differ."""
+    """Three non-square images of different hues, so that their vectors differ."""
     paths = []
-    for place, shape in enumerate([(40, 60), (90, 50), (64, 70)]):
-        pixels = np.random.default_rng(place).integers(0, 256, (*shape, 3)) * np.eye(3)[place] + 40 * place
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{place}.png")
-        paths.append(str(folder / f"{place}.png"))
+    for index, shape in enumerate([(40, 60), (90, 50), (64, 70)]):
+        pixels = np.random.default_rng(index).integers(0, 256, (*shape, 3)) * np.eye(3)[index] + 40 * index
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+        paths.append(str(folder / f"{index}.png"))
     return paths
 
 
@@ -51,7 +51,7 @@ def model(model_directory):
 
 @pytest.fixture(scope="module")
 def published(model, folder) -> Path:
-    """Text embeddings as they are published, of which two columns are zero."""
+    """Text embeddings in the published format, two of them zero."""
     names = [
         [["K", "P", "C", "O", f"F{i % 2}", f"G{i % 5}", f"s{i}"], "a name" if i % 3 else ""]
         for i in range(TAXA)
@@ -68,7 +68,7 @@ def published(model, folder) -> Path:
 
 @pytest.fixture(scope="module")
 def theirs(published, images, folder, model_directory, peer_environment) -> dict:
-    """The answers of the peer."""
+    """The results of pybioclip."""
     command = [
         sys.executable,
         str(PEER),
@@ -95,7 +95,7 @@ def head(published, model, folder) -> TaxonEmbeddings:
 
 
 def scores(rows: list[dict], *names: str) -> dict:
-    """Of each image and answer the sorted scores: equal labels are in any order."""
+    """Return the sorted scores of each image and prediction, as equal labels are in any order."""
     found: dict = {}
     for row in rows:
         found.setdefault(tuple(row[name] for name in ("file_name", *names)), []).append(row["score"])
@@ -131,10 +131,10 @@ def test_taxa_without_a_published_vector_score_as_in_pybioclip(model, head, imag
     check_scores(classifier.predict(images, k=TAXA), theirs["taxa"], "species")
     check_scores(classifier.predict(images, Rank.FAMILY, k=99), theirs["families"], "family")
     best = {row["species"] for row in classifier.predict(images, k=1)}
-    assert not best & {f"G{place % 5} s{place}" for place in WITHOUT}
+    assert not best & {f"G{index % 5} s{index}" for index in WITHOUT}
 
 
-def test_predict_says_how_many_taxa_cannot_be_predicted(
+def test_predict_reports_the_number_of_taxa_without_a_vector(
     head, published, model, folder, images, model_directory, capsys
 ):
     command = ["predict", images[0], "--model", str(model_directory), "--json", "--taxa"]
@@ -151,7 +151,7 @@ def test_predict_says_how_many_taxa_cannot_be_predicted(
     ).all()
 
 
-def test_features_are_pybioclips(model, images, theirs):
+def test_features_equal_pybioclips(model, images, theirs):
     classifier = CustomLabelsClassifier(["a", "b"], model)
     pictures = [Image.open(image) for image in images]
     found = classifier.create_image_features(pictures)

@@ -1,4 +1,4 @@
-"""Options for reading files, on the command line and in Python: EXIF, size limits, and JPEGs that lack their end."""
+"""Options for reading images: EXIF, size limits and truncated JPEGs, in Python and on the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXIF[0x0112] = 6
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One picture: turned by EXIF, turned by its pixels, and as it is stored."""
+    """One image: rotated by EXIF, rotated in its pixels, and as stored."""
     folder = tmp_path_factory.mktemp("turned")
     x, y = np.meshgrid(np.arange(96), np.arange(64))
     picture = Image.fromarray(np.stack([x * 2, y * 3, (x * y) % 251], -1).astype(np.uint8))
@@ -38,7 +38,7 @@ def vectors(capsys, arguments: list[str]) -> np.ndarray:
     return np.load(arguments[arguments.index("--output") + 1])
 
 
-def test_embed_turns_by_default_and_not_with_exif_ignore(folder, model_directory, tmp_path, capsys):
+def test_embed_applies_exif_unless_ignored(folder, model_directory, tmp_path, capsys):
     files = [str(folder / f"{name}.png") for name in ("turned", "upright", "stored")]
     command = ["embed", *files, "--model", str(model_directory), "--output", str(tmp_path / "a.npy")]
     turned, upright, stored = vectors(capsys, command)
@@ -76,7 +76,7 @@ def test_predict_and_the_python_api_read_alike(folder, model_directory, capsys):
 
 
 @pytest.mark.parametrize("exif", ["apply", "ignore"])
-def test_index_and_search_read_as_they_are_told(folder, model_directory, tmp_path, capsys, exif):
+def test_index_and_search_apply_the_exif_option(folder, model_directory, tmp_path, capsys, exif):
     pytest.importorskip("lancedb", reason="an index needs the extra [search]")
     options = ["--model", str(model_directory), "--exif", exif, "--json"]
     assert (
@@ -89,7 +89,7 @@ def test_index_and_search_read_as_they_are_told(folder, model_directory, tmp_pat
     assert json.loads(capsys.readouterr().out)["neighbours"][0]["score"] == pytest.approx(1, abs=1e-5)
 
 
-def test_sixteen_bit_pictures_in_memory_are_scaled_as_their_files_are():
+def test_sixteen_bit_images_in_memory_are_scaled_like_files():
     gray = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
     picture = Image.fromarray(gray)
     pixels = load_pixels(picture, Preprocess(64))
@@ -103,9 +103,7 @@ def cut_off(path, size=(160, 120)):
     return path
 
 
-def test_jpegs_without_their_end_are_read_and_counted_unless_strict(
-    folder, model_directory, tmp_path, capsys
-):
+def test_truncated_jpegs_are_read_and_counted_unless_strict(folder, model_directory, tmp_path, capsys):
     cut = cut_off(tmp_path / "cut.jpg")
     command = [
         "predict",
@@ -136,7 +134,7 @@ def test_jpegs_without_their_end_are_read_and_counted_unless_strict(
         model.encode_image([cut])
 
 
-def test_max_pixels_is_a_limit_with_advice(folder, model_directory, capsys):
+def test_max_pixels_limits_images_with_advice(folder, model_directory, capsys):
     command = ["predict", str(folder / "stored.png"), "--model", str(model_directory), "--cls", "a,b"]
     assert main([*command, "--max-pixels", "6143"]) == 2
     assert "96 x 64 pixels are more than 6,143); make it smaller, or raise the limit with --max-pixels" in (
@@ -145,7 +143,7 @@ def test_max_pixels_is_a_limit_with_advice(folder, model_directory, capsys):
     assert main([*command, "--max-pixels", "6144"]) == 0
 
 
-def test_a_scan_that_pillow_warns_of_is_read(model_directory, tmp_path, capsys):
+def test_an_image_that_pillow_warns_of_is_read(model_directory, tmp_path, capsys):
     # 92 megapixels, as a herbarium's scanner makes them.
     Image.new("1", (9600, 9600)).save(tmp_path / "scan.png")
     command = ["predict", str(tmp_path / "scan.png"), "--model", str(model_directory), "--cls", "a,b"]
@@ -153,7 +151,7 @@ def test_a_scan_that_pillow_warns_of_is_read(model_directory, tmp_path, capsys):
     assert "Warning" not in capsys.readouterr().err
 
 
-def test_resume_is_refused_under_another_reading(folder, model_directory, tmp_path, capsys):
+def test_resume_is_refused_with_other_reading_options(folder, model_directory, tmp_path, capsys):
     command = ["predict", str(folder), "--model", str(model_directory), "--cls", "a,b", "--resume"]
     command += ["--output", str(tmp_path / "a.csv")]
     assert main(command) == 0
@@ -187,7 +185,7 @@ def test_evaluation_reads_as_it_is_told(folder, model_directory, tmp_path, capsy
 
 
 class _Pictures(list):
-    """A source of the folder's pictures."""
+    """Return a source of the folder's images."""
 
     def __init__(self, folder):
         names = ("turned", "upright", "stored")

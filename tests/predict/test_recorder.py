@@ -39,7 +39,7 @@ def recorder(**settings) -> PredictionRecorder:
     )
 
 
-def test_a_classifier_is_recorded_in_both_forms(model_directory: Path, tmp_path: Path):
+def test_a_classifier_is_recorded_as_text_and_json(model_directory: Path, tmp_path: Path):
     Image.new("RGB", (40, 30), "green").save(tmp_path / "one.png")
     classifier = bioclip_jax.CustomLabelsClassifier(["a", "b"], model_directory)
     with pytest.raises(UserError, match="attach_prediction_recorder"):
@@ -72,7 +72,7 @@ def test_a_classifier_is_recorded_in_both_forms(model_directory: Path, tmp_path:
 
 @settings(max_examples=30)
 @given(calls=st.lists(st.lists(st.text(min_size=1), max_size=4), max_size=4))
-def test_json_is_laid_out_as_a_dump_and_holds_every_name(calls: list[list[str]], tmp_path_factory):
+def test_json_log_equals_a_dump_with_every_name(calls: list[list[str]], tmp_path_factory):
     written = recorder(subset=None)
     for images in calls:
         written.add_prediction(images, k=5, rank="species")
@@ -83,7 +83,7 @@ def test_json_is_laid_out_as_a_dump_and_holds_every_name(calls: list[list[str]],
     assert path.read_text() == json.dumps(content, indent=4) + "\n"
 
 
-def test_the_output_is_named_with_its_digest(tmp_path: Path):
+def test_the_output_is_logged_with_its_digest(tmp_path: Path):
     (tmp_path / "out.csv").write_bytes(b"a,b\n")
     written = recorder()
     written.add_prediction(["x.jpg"])
@@ -94,15 +94,15 @@ def test_the_output_is_named_with_its_digest(tmp_path: Path):
     assert about["command_line"] is None and about["devices"]
 
 
-def test_many_names_wait_on_disk(tmp_path: Path):
+def test_many_names_are_kept_on_disk(tmp_path: Path):
     written = recorder()
-    written.add_prediction(f"a folder/of images/{place}.jpg" for place in range(60_000))
+    written.add_prediction(f"a folder/of images/{index}.jpg" for index in range(60_000))
     assert written._names._rolled, "60,000 names are still in memory"
     written.create_report(tmp_path / "log.txt", None)
     assert (tmp_path / "log.txt").read_text().splitlines()[-2] == "a folder/of images/59999.jpg"
 
 
-def test_places_that_cannot_be_written_are_told(tmp_path: Path):
+def test_paths_that_cannot_be_written_are_errors(tmp_path: Path):
     (tmp_path / "old.json").write_text("{}")
     assert verify_recorder_path(tmp_path / "new.json") and verify_recorder_path(tmp_path / "any.txt")
     for wrong in (tmp_path / "old.json", tmp_path / "no" / "log.txt", tmp_path):
@@ -111,7 +111,7 @@ def test_places_that_cannot_be_written_are_told(tmp_path: Path):
     assert (tmp_path / "old.json").read_text() == "{}"
 
 
-def test_a_json_log_that_fails_half_way_is_not_left(tmp_path: Path):
+def test_a_failed_json_log_is_removed(tmp_path: Path):
     written = recorder()
     written.add_prediction(["x.jpg"], odd={1: {}.keys(), (1, 2): 3})
     with pytest.raises(TypeError):

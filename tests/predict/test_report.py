@@ -24,7 +24,7 @@ from bioclip_jax.predict.report import Report, report, write_page
 from bioclip_jax.predict.report import page as page_module
 from bioclip_jax.predict.report.page import taxon_tree, thumbnails
 from bioclip_jax.predict.report.report import Name
-from bioclip_jax.predict.resume import Answer
+from bioclip_jax.predict.results import Prediction
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"&amp;"
@@ -51,14 +51,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def predictions_of(folder: Path) -> Iterator[Answer]:
+def predictions_of(folder: Path) -> Iterator[Prediction]:
     for index, (genus, score) in enumerate(PREDICTIONS):
         path = str(folder / (f"{index}.jpg" if index else EVIL_FILE))
         others = [species(f"Other{number}", (1 - score) / 2**number, path) for number in range(1, 8)]
         yield ImageFile(path, path), [species(genus, score, path), *others]
 
 
-def report_of(predictions: Iterator[Answer], **settings) -> Report:
+def report_of(predictions: Iterator[Prediction], **settings) -> Report:
     classifier = SimpleNamespace(model_str=EVIL, model=SimpleNamespace(fingerprint="f00d" * 16))
     made = Report(classifier, {"rank": "species", "k": 8} | settings)
     passed = list(made.watch(predictions))

@@ -1,4 +1,4 @@
-"""Rows in every format, and files that are whole or not there."""
+"""Result rows in every format, written atomically."""
 
 import contextlib
 import csv
@@ -44,7 +44,7 @@ def test_json_is_a_list_of_rows(tmp_path):
 
 
 @given(st.lists(st.dictionaries(TEXT, st.one_of(TEXT, st.floats(0, 1), st.none())), min_size=1, max_size=4))
-def test_json_is_written_as_a_dump_of_all_rows_would_be(rows):
+def test_streamed_json_equals_a_dump_of_all_rows(rows):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         write_rows(rows, "json")
     assert out.getvalue() == json.dumps(rows, indent=2) + "\n"
@@ -59,7 +59,7 @@ def test_parquet_reads_back_as_written(tmp_path, monkeypatch, rows_a_group):
     assert pq.ParquetFile(tmp_path / "r.parquet").num_row_groups == -(-3 // rows_a_group)
 
 
-def test_names_that_are_no_unicode_go_out_too(tmp_path):
+def test_names_that_are_not_unicode_are_written(tmp_path):
     rows = [{"file_name": os.fsdecode(b"odd \xff.jpg"), "score": 1.0}]
     for format in ("csv", "json", "parquet", "table"):
         assert write_rows(rows, format, tmp_path / format) == 1
@@ -72,7 +72,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_table_of_many_rows_is_cut_on_a_terminal_and_whole_in_a_file(tmp_path, monkeypatch):
+def test_a_long_table_is_cut_on_a_terminal_but_not_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "MOST_TABLE_ROWS", 2)
     monkeypatch.setenv("COLUMNS", "200")
     with contextlib.redirect_stdout(Terminal()) as out:
@@ -82,7 +82,7 @@ def test_a_table_of_many_rows_is_cut_on_a_terminal_and_whole_in_a_file(tmp_path,
     assert (tmp_path / "r.txt").read_text().count(".jpg") == 6
 
 
-def test_a_table_in_a_file_folds_nothing(tmp_path):
+def test_a_table_in_a_file_does_not_fold_cells(tmp_path):
     rows = [
         {"file_name": "森/" + "long " * 100 + ".jpg", "score": 0.5},
         {"file_name": "a.jpg", "score": 0.25},
@@ -93,19 +93,19 @@ def test_a_table_in_a_file_folds_nothing(tmp_path):
     assert {cell_len(line) for line in lines} == {cell_len(lines[2])}, "the columns are not straight"
 
 
-def test_table_shows_every_cell_as_it_is(tmp_path):
+def test_a_table_shows_cells_without_markup(tmp_path):
     write_rows(ROWS, "table", tmp_path / "r.txt")
     text = (tmp_path / "r.txt").read_text()
     for cell in ("file_name", "a, b [red].jpg", "ü/c.jpg", "Pyrus", "0.7500"):
         assert cell in text, f"{cell!r} is not in the table:\n{text}"
 
 
-def test_no_row_writes_no_file(tmp_path):
+def test_no_rows_write_no_file(tmp_path):
     assert write_rows([], "csv", tmp_path / "r.csv") == 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path):
     (tmp_path / "r.csv").write_text("old")
 
     def rows():
@@ -118,7 +118,7 @@ def test_an_error_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
     assert (tmp_path / "r.csv").read_text() == "old"
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+def test_a_links_target_is_replaced_and_the_link_kept(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     target, link = tmp_path / "elsewhere" / "target.csv", tmp_path / "link.csv"
     link.symlink_to(target)
@@ -131,7 +131,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
         write_rows(ROWS, "csv", link)
 
 
-def test_a_pipe_and_a_device_are_written_to_as_they_are(tmp_path):
+def test_pipes_and_devices_are_written_directly(tmp_path):
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as pool:
@@ -153,7 +153,7 @@ def test_format_follows_the_output(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.csv.gz", "x.tsv", "x.TSV.GZ", "x.json.gz"])
-def test_compressed_and_tabbed_files_are_what_their_names_say(tmp_path, name):
+def test_compressed_and_tab_separated_files_follow_their_suffix(tmp_path, name):
     output = tmp_path / name
     for _ in range(2):
         assert write_rows(ROWS, check_format(None, output), output) == len(ROWS)
@@ -170,12 +170,12 @@ def test_compressed_and_tabbed_files_are_what_their_names_say(tmp_path, name):
 
 
 @pytest.mark.parametrize("format, output", [("xml", None), ("parquet", None)])
-def test_wrong_format_is_told(tmp_path, format, output):
+def test_an_invalid_format_is_an_error(tmp_path, format, output):
     with pytest.raises(UserError):
         check_format(format, None if output is None else tmp_path / output)
 
 
-def test_output_without_a_folder_or_that_is_one_is_told_before_anything_is_written(tmp_path):
+def test_invalid_output_paths_are_errors_before_writing(tmp_path):
     for wrong in (tmp_path / "no" / "x.csv", tmp_path):
         with pytest.raises(UserError, match=str(wrong)):
             check_output(wrong)

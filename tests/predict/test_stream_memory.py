@@ -36,7 +36,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_stream_holds_no_image(model_directory, tmp_path):
+def test_streaming_memory_is_constant(model_directory, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "x.png")
     command = [sys.executable, "-c", STREAM, str(model_directory), str(tmp_path / "x.png")]
@@ -45,7 +45,7 @@ def test_stream_holds_no_image(model_directory, tmp_path):
     assert grown < 6e6, f"4,000 images left {grown / 4000:.0f} bytes each behind"
 
 
-def test_a_found_image_is_little_more_than_its_path(tmp_path):
+def test_an_image_file_needs_little_more_than_its_path(tmp_path):
     import tracemalloc
 
     table = io.StringIO()

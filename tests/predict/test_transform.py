@@ -1,4 +1,4 @@
-"""The transform of a model, wherever it is stored: against the real pybioclip on the published names."""
+"""The transform of published models and their copies, against pybioclip."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from bioclip_jax.convert import (
     import_model,
     published,
     resolve,
-    resolve_weights_file,
     write_model_directory,
 )
+from bioclip_jax.convert.load import resolve_weights_file
 from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.preprocess import choose_preprocess
@@ -43,7 +43,7 @@ SMALL = CLIPConfig(
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights as the Hub's repositories hold them: without a record of ours."""
+    """Random weights in the Hub's format, without our record of the origin."""
     params = jax.tree.map(np.array, init_params(SMALL, seed=3))
     # Fresh patch embeddings see little of an image, and the scores would hardly differ.
     params["visual"]["patch_embedding"]["kernel"] *= 30
@@ -58,7 +58,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hub(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Snapshots of the published models in the Hub's cache, which is all of the Hub that there is."""
+    """Snapshots of the published models in an offline Hub cache."""
     cache = tmp_path_factory.mktemp("hub")
     files = {name: weights / name for name in ("open_clip_config.json", "open_clip_model.safetensors")}
     with pytest.MonkeyPatch.context() as patch:
@@ -69,7 +69,7 @@ def hub(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Drawn pictures, wide and tall, whose sides differ from their middle."""
+    """Wide and tall drawings whose sides differ from their center."""
     folder = tmp_path_factory.mktemp("pictures")
     paths = []
     for name, (width, height) in {"wide": (390, 240), "tall": (200, 330)}.items():
@@ -82,7 +82,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def scores(capsys, pictures: list[str], model: str | Path, *options: str) -> np.ndarray:
-    """Scores [image, label] that the command line gives."""
+    """Return the command's scores [image, label]."""
     command = ["predict", *pictures, "--model", str(model), "--cls", ",".join(LABELS), *options]
     assert main([*command, "--format", "csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
@@ -91,7 +91,7 @@ def scores(capsys, pictures: list[str], model: str | Path, *options: str) -> np.
 
 
 def pybioclip_scores(monkeypatch: pytest.MonkeyPatch, pictures: list[str], model: str) -> np.ndarray:
-    """Scores [image, label] of the real pybioclip."""
+    """Return pybioclip's scores [image, label]."""
     import bioclip.predict
     import torch
 
@@ -103,7 +103,7 @@ def pybioclip_scores(monkeypatch: pytest.MonkeyPatch, pictures: list[str], model
 
 
 @pytest.mark.parametrize("name", [*SQUASHED, *OWN])
-def test_the_published_names_score_as_in_pybioclip(hub, pictures, capsys, monkeypatch, name):
+def test_published_names_score_as_in_pybioclip(hub, pictures, capsys, monkeypatch, name):
     expected = pybioclip_scores(monkeypatch, pictures, f"hf-hub:{name}")
     found = scores(capsys, pictures, f"hf-hub:{name}")
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -128,7 +128,7 @@ def test_photographs_that_are_not_square_score_as_in_pybioclip(hub, shared_data,
 
 @pytest.fixture(scope="module")
 def copies(hub, weights, tmp_path_factory) -> dict[str, dict[str, Path]]:
-    """Each published model's offline copies by how they were made."""
+    """Offline copies of each published model, by how they were created."""
     found: dict[str, dict[str, Path]] = {}
     for name, snapshot in hub.items():
         folder = tmp_path_factory.mktemp(name.replace("/", "-"))
@@ -159,7 +159,7 @@ def test_offline_copies_score_as_the_published_name(copies, pictures, capsys, na
         np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=way)
 
 
-def test_an_unknown_copy_is_cropped_unless_told_otherwise(weights, hub, pictures, capsys):
+def test_an_unknown_copy_is_cropped_by_default(weights, hub, pictures, capsys):
     squashed = scores(capsys, pictures, "hf-hub:imageomics/bioclip-2")
     own = scores(capsys, pictures, weights)
     np.testing.assert_allclose(
@@ -172,7 +172,7 @@ def test_an_unknown_copy_is_cropped_unless_told_otherwise(weights, hub, pictures
 
 
 @pytest.mark.parametrize("way", ["folder", "bare file"])
-def test_a_copy_without_a_name_is_known_by_its_checksum(model_directory, tmp_path, monkeypatch, way):
+def test_an_unnamed_copy_is_recognized_by_its_checksum(model_directory, tmp_path, monkeypatch, way):
     file = model_directory / "open_clip_model.safetensors"
     name = "hf-hub:imageomics/bioclip-2"
     checksums = {file.stat().st_size: hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -190,7 +190,7 @@ def test_a_copy_without_a_name_is_known_by_its_checksum(model_directory, tmp_pat
 
 
 @pytest.mark.parametrize("transform", ["pybioclip", "model"])
-def test_a_hub_repository_of_another_name_is_shown_what_its_record_says(
+def test_a_hub_repository_of_another_name_follows_its_record(
     model_directory, tmp_path, monkeypatch, transform
 ):
     folder = shutil.copytree(model_directory, tmp_path / "trained")
@@ -201,10 +201,8 @@ def test_a_hub_repository_of_another_name_is_shown_what_its_record_says(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     files = {name: folder / name for name in ("open_clip_config.json", "open_clip_model.safetensors")}
     snapshot = into_cache(tmp_path / "hub", "models", "someone/trained-from-bioclip-2", files)
-    for place in ("hf-hub:someone/trained-from-bioclip-2", snapshot):
-        assert resolve(place).origin == published.Origin(None, transform), (
-            f"{place} is shown images otherwise"
-        )
+    for source in ("hf-hub:someone/trained-from-bioclip-2", snapshot):
+        assert resolve(source).origin == published.Origin(None, transform), f"{source} has another transform"
 
 
 def test_checksums_are_sha256_and_biocap_alone_has_none():
@@ -226,7 +224,7 @@ def test_open_clip_loads_a_directory_with_the_record(copies):
     assert "CenterCrop" in str(preprocess)
 
 
-def test_predict_and_its_log_say_which(copies, pictures, tmp_path, capsys):
+def test_predict_and_its_log_report_the_transform(copies, pictures, tmp_path, capsys):
     model = str(copies["imageomics/bioclip"]["import"])
     command = ["predict", *pictures, "--model", model, "--cls", "a,b", "--json"]
     assert main([*command, "--output", str(tmp_path / "x.csv"), "--log", str(tmp_path / "log.json")]) == 0
@@ -241,7 +239,7 @@ def test_predict_and_its_log_say_which(copies, pictures, tmp_path, capsys):
     )
 
 
-def test_eval_takes_the_models_own_and_says_so(copies, pictures, tmp_path, capsys):
+def test_eval_uses_the_models_own_transform_and_reports_it(copies, pictures, tmp_path, capsys):
     lines = [f"{Path(path).name},{label}" for path, label in zip(pictures, LABELS)]
     (tmp_path / "labels.csv").write_text("\n".join(["filepath,class", *lines]) + "\n")
     command = [
@@ -288,7 +286,7 @@ def test_a_resumed_run_does_not_mix_transforms(copies, pictures, tmp_path, capsy
     assert (tmp_path / "x.csv").read_text() == squashed
 
 
-def test_an_index_keeps_to_its_transform(copies, pictures, tmp_path, capsys):
+def test_an_index_keeps_its_transform(copies, pictures, tmp_path, capsys):
     model = str(copies["imageomics/bioclip"]["import"])
     index = str(tmp_path / "index")
     assert (
@@ -304,7 +302,7 @@ def test_an_index_keeps_to_its_transform(copies, pictures, tmp_path, capsys):
         assert "--transform model" in capsys.readouterr().err
 
 
-def test_embed_says_which_in_its_file(copies, pictures, tmp_path):
+def test_embed_records_the_transform_in_its_file(copies, pictures, tmp_path):
     model = str(copies["imageomics/bioclip"]["import"])
     for name, options in {"pybioclip": [], "model": ["--transform", "model"]}.items():
         assert (
@@ -314,7 +312,7 @@ def test_embed_says_which_in_its_file(copies, pictures, tmp_path):
         assert json.loads((tmp_path / f"{name}.json").read_text())["transform"] == name
 
 
-def test_a_transform_that_does_not_exist(weights, capsys):
+def test_an_unknown_transform_is_an_error(weights, capsys):
     with pytest.raises(
         bioclip_jax.errors.UserError, match="'squash' does not exist; choose from model, pybioclip"
     ):

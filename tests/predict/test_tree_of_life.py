@@ -1,4 +1,4 @@
-"""The classifier over a taxa head, beside pybioclip's own and beside plain sums over full probability vectors."""
+"""TreeOfLifeClassifier against pybioclip's, and against sums over full probability vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import bioclip_jax
 from bioclip_jax import Rank, TreeOfLifeClassifier
 from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.classifiers.explanation import RankAnswer, backed_off
+from bioclip_jax.predict.classifiers.explanation import RankPrediction, lowest_reaching
 from bioclip_jax.predict.taxa.build import build_taxa
 from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 from bioclip_jax.predict.taxa.names import TaxaNames
@@ -44,7 +44,7 @@ def taxa(shared_data) -> list[Taxon]:
 
 @pytest.fixture(scope="module")
 def published(model, taxa, tmp_path_factory) -> Path:
-    """Text embeddings as they are published for pybioclip, of real names in no order."""
+    """Text embeddings of real names in pybioclip's published format, unsorted."""
     folder = tmp_path_factory.mktemp("published")
     # One prompt each: how the vectors were made does not matter to what is done with them.
     texts = [f"a photo of {taxon.taxonomic_name}." for taxon in taxa]
@@ -56,7 +56,7 @@ def published(model, taxa, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def head(model, taxa, published, tmp_path_factory) -> TaxonEmbeddings:
-    """The same, as a head."""
+    """The same embeddings as built by taxa build."""
     vectors = np.load(published / "txt_emb_species.npy").T
     names = TaxaNames.from_rows((*taxon.lineage(), taxon.common_name) for taxon in taxa)
     path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
@@ -79,7 +79,7 @@ def keyed(rows: list[dict]) -> dict:
 
 
 @pytest.mark.shared_data
-def test_scores_are_those_of_pybioclip_at_every_rank_and_within_a_subset(
+def test_scores_equal_pybioclips_at_every_rank_and_within_a_subset(
     model, model_directory, head, published, subset, photographs, peer_environment
 ):
     images = [str(path) for path in photographs]
@@ -106,7 +106,7 @@ def test_scores_are_those_of_pybioclip_at_every_rank_and_within_a_subset(
 
 
 @pytest.mark.shared_data
-def test_within_a_clade_only_its_species_are_possible(model, head, photographs):
+def test_within_a_clade_only_its_species_are_predicted(model, head, photographs):
     classifier = TreeOfLifeClassifier(model, head)
     classifier.choose(within_taxon="mammalia")
     rows = classifier.predict(str(photographs[0]), Rank.ORDER, k=1000)
@@ -117,18 +117,18 @@ def test_within_a_clade_only_its_species_are_possible(model, head, photographs):
 
 
 @pytest.mark.shared_data
-def test_unsure_answers_back_off_to_the_rank_that_is_sure_enough(model, head, photographs):
+def test_min_confidence_backs_off_to_a_higher_rank(model, head, photographs):
     classifier = TreeOfLifeClassifier(model, head)
     images = [str(path) for path in photographs]
     best = {rank: classifier.predict(images, rank, k=1) for rank in Rank}
     for floor in (0.0, 0.05, 0.3, 0.99):
         rows = list(classifier.stream(images, min_confidence=floor))
         assert [row["file_name"] for row in rows] == images
-        for place, row in enumerate(rows):
-            sure = [rank for rank in Rank if best[rank][place]["score"] >= floor]
+        for index, row in enumerate(rows):
+            sure = [rank for rank in Rank if best[rank][index]["score"] >= floor]
             assert row["rank"] == (sure[-1].get_label() if sure else "unknown"), (floor, row)
             if sure:
-                assert row["score"] == pytest.approx(best[sure[-1]][place]["score"], abs=1e-5)
+                assert row["score"] == pytest.approx(best[sure[-1]][index]["score"], abs=1e-5)
                 blank = [rank.get_label() for rank in Rank if rank.value > sure[-1].value]
                 assert not any(row[name] for name in blank), f"names below the answer's rank: {row}"
     [row] = classifier.stream(images[:1], unknown=1.0)
@@ -138,7 +138,7 @@ def test_unsure_answers_back_off_to_the_rank_that_is_sure_enough(model, head, ph
 
 
 @pytest.mark.shared_data
-def test_the_explanation_holds_the_same_numbers(model, head, photographs):
+def test_the_explanation_has_the_scores_of_predict(model, head, photographs):
     classifier = TreeOfLifeClassifier(model, head)
     image = str(photographs[0])
     [explained] = classifier.explain(image, k=4)
@@ -147,7 +147,10 @@ def test_the_explanation_holds_the_same_numbers(model, head, photographs):
         [row] = classifier.predict(image, answer.rank, k=1)
         assert answer.score == pytest.approx(row["score"], abs=1e-5)
         assert classifier.names.row(answer.row, answer.rank).items() <= row.items()
-    assert backed_off(explained.ranks, 2.0) is None and backed_off(explained.ranks, 0.0).rank is Rank.SPECIES
+    assert (
+        lowest_reaching(explained.ranks, 2.0) is None
+        and lowest_reaching(explained.ranks, 0.0).rank is Rank.SPECIES
+    )
 
     def check(node, share):
         total = sum(child["score"] for child in node["children"])
@@ -165,13 +168,13 @@ def test_the_explanation_holds_the_same_numbers(model, head, photographs):
     probable = {row["species"] for row in classifier.predict(image, k=len(head)) if row["score"] >= 0.01}
     shown = {leaf["name"] for leaf in leaves(explained.tree) if leaf["rank"] == "species"}
     assert probable <= shown, f"the tree lacks {probable - shown}"
-    assert explained.answer(0.0) == backed_off(explained.ranks, 0.0)
+    assert explained.prediction(0.0) == lowest_reaching(explained.ranks, 0.0)
 
 
 def write_head(
     path: Path, rng: np.random.Generator, taxa: int, dim: int, dtype: str = "float32", fingerprint: str = "f"
 ) -> TaxonEmbeddings:
-    """Random vectors, of taxa in a small random tree."""
+    """Random vectors of taxa in a small random tree."""
     genus = rng.integers(0, max(1, taxa // 3), taxa)
     columns = {"genus": [f"G{n}" for n in genus], "species": [f"s{n}" for n in range(taxa)]}
     columns |= {
@@ -194,7 +197,7 @@ def write_head(
     dtype=st.sampled_from(["float32", "float16", "int8"]),
     seed=st.integers(0, 99),
 )
-def test_streamed_scores_are_those_of_the_full_softmax(
+def test_streamed_scores_equal_the_full_softmax(
     tmp_path_factory, taxa, images, k, scale, chosen, dtype, seed
 ):
     rng = np.random.default_rng(seed)
@@ -228,8 +231,8 @@ def test_streamed_scores_are_those_of_the_full_softmax(
         np.testing.assert_allclose(scorer.rank_sums(features, totals, rank), expected, atol=close)
 
 
-def test_a_pass_over_the_head_leaves_no_pages_behind(tmp_path):
-    """The head may be larger than what memory is free; it is handed back while it is read."""
+def test_a_pass_over_the_embeddings_releases_its_pages(tmp_path):
+    """Embeddings may exceed free memory, so pages are released while they are read."""
     head = write_head(tmp_path / "taxa.safetensors", np.random.default_rng(0), 100_000, 256)
     scorer = TaxaScorer(head, 100.0, make_mesh(MeshConfig(), jax.local_devices()))
     features = np.random.default_rng(1).standard_normal((200, 256)).astype(np.float32)
@@ -250,17 +253,17 @@ def test_a_pass_over_the_head_leaves_no_pages_behind(tmp_path):
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 50))
-def test_the_largest_come_first_and_of_equals_the_first(values, k):
+def test_top_k_indices_are_sorted_and_stable(values, k):
     values = np.array(values, np.float32)
     assert top_k_indices(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
 
 
-def test_a_rank_without_a_name_is_no_answer():
-    named = [RankAnswer(Rank.KINGDOM, 0, 0.99, "Animalia"), RankAnswer(Rank.ORDER, 0, 0.9, "")]
-    assert backed_off(named, 0.5).rank is Rank.KINGDOM
+def test_a_nameless_rank_is_not_a_prediction():
+    named = [RankPrediction(Rank.KINGDOM, 0, 0.99, "Animalia"), RankPrediction(Rank.ORDER, 0, 0.9, "")]
+    assert lowest_reaching(named, 0.5).rank is Rank.KINGDOM
 
 
-def test_wrong_use_is_told(tmp_path, model):
+def test_invalid_arguments_are_errors(tmp_path, model):
     dim = model.config.embed_dim
     head = write_head(tmp_path / "other.safetensors", np.random.default_rng(0), 30, dim)
     for other in (head, head.path):
@@ -285,7 +288,7 @@ def test_wrong_use_is_told(tmp_path, model):
         TreeOfLifeClassifier(model, head, temperature=math.nan)
 
 
-def test_the_head_beside_a_model_is_found(model_directory, tmp_path):
+def test_taxa_beside_a_model_are_found(model_directory, tmp_path):
     import shutil
 
     folder = tmp_path / "model"

@@ -1,4 +1,4 @@
-"""Vectors on disk: what was put is what is got, by any number of processes; trouble with the file costs nothing."""
+"""The vector cache: round trips, concurrency, and failures without errors."""
 
 import os
 import subprocess
@@ -12,10 +12,10 @@ from bioclip_jax.predict.vector_cache import VectorCache
 
 def vectors(number, dim=8, seed=0):
     values = np.random.default_rng(seed).standard_normal((number, dim)).astype(np.float32)
-    return {f"key {place}": value for place, value in enumerate(values)}
+    return {f"key {index}": value for index, value in enumerate(values)}
 
 
-def test_what_was_put_is_got_by_a_later_one(tmp_path):
+def test_vectors_are_read_by_a_later_cache(tmp_path):
     put = vectors(2000)
     VectorCache(tmp_path / "new" / "folder").put("model", put)
     got = VectorCache(tmp_path / "new" / "folder").get("model", [*put, "another"])
@@ -23,7 +23,7 @@ def test_what_was_put_is_got_by_a_later_one(tmp_path):
     assert all(np.array_equal(got[key], put[key]) and got[key].dtype == np.float32 for key in put)
 
 
-def test_models_do_not_see_each_others(tmp_path):
+def test_models_have_separate_vectors(tmp_path):
     cache = VectorCache(tmp_path)
     cache.put("one", vectors(3, seed=1))
     cache.put("two", vectors(3, seed=2))
@@ -31,7 +31,7 @@ def test_models_do_not_see_each_others(tmp_path):
     assert cache.get("three", ["key 0"]) == {}
 
 
-def test_the_oldest_go_when_there_is_no_room(tmp_path):
+def test_the_oldest_vectors_are_deleted_beyond_the_limit(tmp_path):
     cache = VectorCache(tmp_path, max_bytes=100 * 32)
     put = vectors(250)
     for start in range(0, 250, 10):
@@ -41,14 +41,14 @@ def test_the_oldest_go_when_there_is_no_room(tmp_path):
     assert list(kept) == list(put)[-len(kept) :], "it is not the first that went"
 
 
-def test_the_users_cache_is_where_the_environment_says(tmp_path, monkeypatch):
+def test_the_users_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     VectorCache().put("model", vectors(1))
     assert [path.name for path in tmp_path.rglob("*.sqlite")] == ["vectors.sqlite"]
 
 
 @pytest.mark.parametrize("damage", ["no database", "in the middle", "empty"])
-def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path, damage):
+def test_a_damaged_file_is_moved_aside_and_rebuilt(tmp_path, damage):
     cache, put = VectorCache(tmp_path), vectors(300)
     cache.put("model", put)
     content = bytearray(cache.path.read_bytes())
@@ -62,14 +62,14 @@ def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path, damage):
     assert damage == "empty" or (tmp_path / "vectors.sqlite.damaged").exists()
 
 
-def test_where_nothing_can_be_written_there_is_no_cache_and_no_error(tmp_path):
+def test_an_unwritable_directory_means_no_cache_and_no_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     cache = VectorCache(tmp_path / "file")
     cache.put("model", vectors(2))
     assert cache.get("model", ["key 0"]) == {}
 
 
-def test_a_full_disk_is_no_error_and_what_was_there_stays(tmp_path):
+def test_a_full_disk_is_not_an_error_and_keeps_the_cache(tmp_path):
     cache = VectorCache(tmp_path)
     cache.put("model", vectors(10))
     # A limit on the size of files is what a full disk is to SQLite: a write that fails.
@@ -88,7 +88,7 @@ def test_a_full_disk_is_no_error_and_what_was_there_stays(tmp_path):
     assert cache.get("model", vectors(10)).keys() == vectors(10).keys()
 
 
-def test_processes_write_at_the_same_time(tmp_path):
+def test_processes_write_concurrently(tmp_path):
     code = (
         "import sys, numpy as np; from bioclip_jax.predict.vector_cache import VectorCache\n"
         "for i in range(40): VectorCache(sys.argv[1]).put('model', {f'{sys.argv[2]} {i}': np.full(4, i, "

@@ -1,4 +1,4 @@
-"""Warnings of libraries never reach standard error."""
+"""Library warnings never reach standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from bioclip_jax.cli import main
 
 
-def test_neither_pillows_nor_jaxs(model_directory, tmp_path):
+def test_library_warnings_are_hidden(model_directory, tmp_path):
     # Pillow warns of such a palette, and JAX of a compilation cache that cannot be a folder.
     Image.linear_gradient("L").convert("P").save(tmp_path / "palette.png", transparency=bytes(range(256)))
     (tmp_path / "cache").write_bytes(b"")

@@ -12,7 +12,7 @@ pytest.importorskip("gradio", reason="the page needs the extra [web]")
 
 from bioclip_jax import load_model
 from bioclip_jax.predict import Rank
-from bioclip_jax.predict.classifiers import Explained, RankAnswer
+from bioclip_jax.predict.classifiers import Explanation, RankPrediction
 from bioclip_jax.predict.taxa import build_taxa
 from bioclip_jax.web import cards, handlers
 from bioclip_jax.web.gallery import Example, find_examples
@@ -108,22 +108,22 @@ def test_lineage_is_consistent_and_names_the_best_species_elsewhere(service):
     rows = {names.row(row)["species"]: row for row in range(len(names))}
     finch, warbler = rows["Geospiza fortis"], rows["Certhidea olivacea"]
 
-    def lineage(row: int, genus: float, species: float) -> list[RankAnswer]:
+    def lineage(row: int, genus: float, species: float) -> list[RankPrediction]:
         wider = [
-            RankAnswer(rank, row, 1.0, names.row(row, rank)[rank.get_label()]) for rank in list(Rank)[:5]
+            RankPrediction(rank, row, 1.0, names.row(row, rank)[rank.get_label()]) for rank in list(Rank)[:5]
         ]
         own = names.row(row)
         return [
             *wider,
-            RankAnswer(Rank.GENUS, row, genus, own["genus"]),
-            RankAnswer(Rank.SPECIES, row, species, own["species"]),
+            RankPrediction(Rank.GENUS, row, genus, own["genus"]),
+            RankPrediction(Rank.SPECIES, row, species, own["species"]),
         ]
 
     of_finch, of_warbler = lineage(finch, 0.6, 0.3), lineage(warbler, 0.4, 0.4)
     ranks = [*of_finch[:-1], of_warbler[-1]]
     lineages = {rank: of_warbler if rank is Rank.SPECIES else of_finch for rank in Rank}
     species = [{"species": "Certhidea olivacea", "common_name": "", "score": 0.4}]
-    explained = Explained(
+    explained = Explanation(
         "a.jpg", species, ranks, lineages, {"name": "", "rank": "", "score": 1.0, "children": []}
     )
     photo = Photo("a.jpg", b"", np.ones(2, np.float32), explained)

@@ -165,14 +165,14 @@ class _GivenFeatures(TreeOfLifeClassifier):
 
     given: np.ndarray | None = None
 
-    def features(self, images: Iterable[Any], on_bad: Any = None) -> Iterator[tuple[list[str], np.ndarray]]:
+    def features(self, images: Iterable[Any], on_bad: Any = None) -> Iterator[Any]:
         if self.given is None:
             yield from super().features(images, on_bad)
         else:
             size = self._scorer.group_size
             for start in range(0, len(self.given), size):
                 part = self.given[start : start + size]
-                yield [str(start + row) for row in range(len(part))], part
+                yield [(start + row, str(start + row)) for row in range(len(part))], part
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "CustomLabelsClassifier",
             "predict_classifications_from_list",
         ],
-        "explanation": ["Explained", "Node", "RankAnswer"],
+        "explanation": ["Explanation", "Node", "RankPrediction"],
         "labels": ["read_bins", "read_labels"],
         "recorder": [
             "PredictionRecorder",

@@ -1,4 +1,4 @@
-"""Zero-shot classifiers: which of some names fits an image best."""
+"""Zero-shot classifiers over labels of the user, and over bins of such labels."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from jaxtyping import Float32
 
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import Model
+from bioclip_jax.predict.options import Selection
 from bioclip_jax.predict.preprocess import ImageLike
 from bioclip_jax.predict.zero_shot import label_embeddings, softmax
 
-from .base import UNKNOWN, BaseClassifier, Callback, Row, check_answers
+from .base import UNKNOWN, BaseClassifier, Callback, Row
 from .labels import checked_bins, distinct_labels, label_texts
 
 
 class CustomLabelsClassifier(BaseClassifier):
-    """Probabilities over labels of your own, as pybioclip's class of that name gives them.
+    """Probabilities over the user's labels, as pybioclip's class of the same name.
 
     Each label is put into CLIP's 80 templates; scores are softmax(exp(logit_scale) * cosine) over the labels.
     Blank labels are dropped and repeated ones merged: pybioclip gives each a probability, which lowers all
     others.
 
-    classes: the labels. answers: what rows call them.
+    classes: the labels. candidates: the values of "classification" in rows.
     """
 
     def __init__(
@@ -38,25 +39,25 @@ class CustomLabelsClassifier(BaseClassifier):
         cache: bool = True,
         **loading: Any,
     ) -> None:
-        """`labels`, or `cls_ary` as pybioclip calls them: texts, taken without surrounding blanks. `model`: a Model, or
-        a MODEL to load; `loading`: as BaseClassifier. `labels_as_given`: blank and repeated labels are
-        classes of their own, as in pybioclip. `cache`: keep the labels' vectors on disk for the next time.
+        """Embed the labels, given as `labels` or pybioclip's `cls_ary`; surrounding blanks are stripped.
 
-        UserError if there is no label, and for one that is not text.
+        model, loading: as BaseClassifier. labels_as_given: keep blank and repeated labels as classes of their
+        own, as pybioclip does. cache: keep the label embeddings on disk. Raises UserError without a label,
+        and for one that is not text.
         """
         given = labels if labels is not None else cls_ary if cls_ary is not None else ()
         self.classes = label_texts(given) if labels_as_given else distinct_labels(given)
         super().__init__(model, **loading)
-        self.answers: list[Any] = self.classes
+        self.candidates: list[Any] = self.classes
         self._embeddings = label_embeddings(self.model, self.classes, cache=cache)
 
     @property
     def txt_embeddings(self) -> Float32[np.ndarray, "dim labels"]:
-        """The labels' unit vectors, a column each, as pybioclip has them."""
+        """The labels' unit vectors, one column each, as in pybioclip."""
         return self._embeddings.T
 
     def get_txt_embeddings(self) -> Float32[np.ndarray, "dim labels"]:
-        """As txt_embeddings."""
+        """Return txt_embeddings."""
         return self.txt_embeddings
 
     def predict(
@@ -68,21 +69,14 @@ class CustomLabelsClassifier(BaseClassifier):
         *,
         unknown: float | None = None,
     ) -> list[Row]:
-        """The k most probable answers for each image, best first; k=None gives all.
+        """Return the k most probable labels of each image, best first; k=None returns all.
 
-        Args: `batch_size`, noted for the recorder, since the model's own says how many images are encoded
-          together; `callback`, called with the number of images done and of all; `unknown`, as `stream`.
-        Returns: rows with "file_name" (the path, or for an image without one its place in the list),
-          "classification" and "score". UserError for an image that cannot be read.
+        batch_size: recorded only; the model has its own. callback: called with the numbers of finished and of
+        all images. unknown: as `stream`.
+        Rows have "file_name" (the path, or for an image without one its index), "classification" and "score".
+        Raises UserError for an unreadable image.
         """
-        check_answers(k, unknown)
-        return self.predict_all(
-            images,
-            lambda names, features: self._rows(names, features, k, unknown),
-            callback,
-            k=k,
-            batch_size=batch_size,
-        )
+        return self._predict(images, Selection(k=k, unknown=unknown), callback, k=k, batch_size=batch_size)
 
     def stream(
         self,
@@ -92,42 +86,37 @@ class CustomLabelsClassifier(BaseClassifier):
         *,
         unknown: float | None = None,
     ) -> Iterator[Row]:
-        """`predict`, row by row as batches are done, for any number of images; `on_bad` as in Embedder.stream.
+        """Yield the rows of `predict` as batches are finished; on_bad as in Embedder.stream_indexed.
 
-        `unknown`: an image whose best score is below it gets one row, with the classification "unknown" and
-        that score.
+        unknown: an image whose best score is lower has one row, with classification "unknown" and that score.
         """
-        check_answers(k, unknown)
-        for names, features in self.features(images, on_bad):
-            yield from self._rows(names, features, k, unknown)
+        return self._stream(images, Selection(k=k, unknown=unknown), on_bad)
 
     def _rows(
-        self,
-        names: list[str],
-        features: Float32[np.ndarray, "rows embed_dim"],
-        k: int | None,
-        unknown: float | None,
-    ) -> Iterator[Row]:
+        self, features: Float32[np.ndarray, "rows embed_dim"], selection: Selection
+    ) -> Iterator[list[Row]]:
         scores = self._scores(softmax(self._logits(features)))
-        # A slice beyond the end takes what there is, and None takes all.
-        for name, row, best in zip(names, scores, np.argsort(-scores, axis=1, kind="stable")[:, : k or None]):
-            if unknown is not None and row[best[0]] < unknown:
-                yield {"file_name": name, "classification": UNKNOWN, "score": float(row[best[0]])}
-                continue
-            for answer in best:
-                yield {"file_name": name, "classification": self.answers[answer], "score": float(row[answer])}
+        order = np.argsort(-scores, axis=1, kind="stable")
+        for row, best in zip(scores, order):
+            if selection.unknown is not None and row[best[0]] < selection.unknown:
+                yield [{"classification": UNKNOWN, "score": float(row[best[0]])}]
+            else:
+                yield [
+                    {"classification": self.candidates[index], "score": float(row[index])}
+                    for index in best[: selection.k]
+                ]
 
     def _logits(self, features: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows labels"]:
         return self.model.logit_scale * (features @ self._embeddings.T)
 
     def _scores(
-        self, probabilities: Float32[np.ndarray, "rows classes"]
-    ) -> Float32[np.ndarray, "rows answers"]:
+        self, probabilities: Float32[np.ndarray, "rows labels"]
+    ) -> Float32[np.ndarray, "rows candidates"]:
         return probabilities
 
 
 class CustomLabelsBinningClassifier(CustomLabelsClassifier):
-    """Probabilities over bins of labels, as pybioclip's class of that name gives them: a bin's is its labels' sum."""
+    """Probabilities over bins, summed over each bin's labels, as pybioclip's class of the same name."""
 
     def __init__(
         self,
@@ -135,24 +124,24 @@ class CustomLabelsBinningClassifier(CustomLabelsClassifier):
         model: Model | str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
-        """`cls_to_bin`: the bin of each label. The rest as CustomLabelsClassifier.
+        """Classify into the bins of `cls_to_bin`, label -> bin; the rest as CustomLabelsClassifier.
 
-        UserError for a bin that is empty, None or NaN, and if there is no label.
+        Raises UserError for a bin that is empty, None or NaN, and without a label.
         """
         self.cls_to_bin = checked_bins(cls_to_bin)
         super().__init__(self.cls_to_bin, model, **settings)
-        self.answers = list(dict.fromkeys(self.cls_to_bin.values()))
-        places = [self.answers.index(self.cls_to_bin[label]) for label in self.classes]
-        self._membership = np.eye(len(self.answers), dtype=np.float32)[places]
+        self.candidates = list(dict.fromkeys(self.cls_to_bin.values()))
+        bins = [self.candidates.index(self.cls_to_bin[label]) for label in self.classes]
+        self._membership = np.eye(len(self.candidates), dtype=np.float32)[bins]
 
     def _scores(
-        self, probabilities: Float32[np.ndarray, "rows classes"]
-    ) -> Float32[np.ndarray, "rows answers"]:
+        self, probabilities: Float32[np.ndarray, "rows labels"]
+    ) -> Float32[np.ndarray, "rows candidates"]:
         return probabilities @ self._membership
 
 
 def predict_classifications_from_list(
     img: ImageLike, cls_ary: Sequence[str], device: str | None = None, **loading: Any
 ) -> list[Row]:
-    """The probabilities of all labels for one image, by a model that is loaded for it, as pybioclip's function."""
+    """Load a model and return all labels' probabilities for one image, as pybioclip's function."""
     return CustomLabelsClassifier(cls_ary, device=device, **loading).predict([img])

@@ -15,8 +15,8 @@ from bioclip_jax.predict.taxa import TaxaNames
 Node = dict[str, Any]
 
 
-class RankAnswer(NamedTuple):
-    """The best taxon of a rank: `row` is one of its species among the classifier's names, `name` the taxon's own."""
+class RankPrediction(NamedTuple):
+    """The best taxon of a rank: its name, and the row of one of its species in the classifier's names."""
 
     rank: Rank
     row: int
@@ -24,57 +24,56 @@ class RankAnswer(NamedTuple):
     name: str
 
 
-class Explained(NamedTuple):
-    """All about one image.
+class Explanation(NamedTuple):
+    """The prediction of one image at all ranks.
 
-    species: the best species, rows as the classifier's predict gives them. ranks: the best taxon of each
-    rank, from kingdom to species; they need not lie in each other. lineages: for the best taxon of each rank,
-    one taxon of every
-    rank: those above it, itself, and below it the best within the one above. tree: the taxa of at least the
-    share that was asked for, below a root without a name, children best first.
+    species: the best species, as rows of the classifier's predict. ranks: the best taxon of each rank, from
+    kingdom to species; they need not contain each other. lineages: for the best taxon of each rank, one taxon
+    of every rank: those above it, itself, and below it the best within the one above. tree: the taxa of at
+    least the requested share below a nameless root, children best first.
     """
 
     file_name: str
     species: list[dict[str, Any]]
-    ranks: list[RankAnswer]
-    lineages: dict[Rank, list[RankAnswer]]
+    ranks: list[RankPrediction]
+    lineages: dict[Rank, list[RankPrediction]]
     tree: Node
 
-    def answer(self, floor: float) -> RankAnswer | None:
-        """The best taxon of the narrowest rank whose score reaches `floor`; None where no rank's does."""
-        return backed_off(self.ranks, floor)
+    def prediction(self, threshold: float) -> RankPrediction | None:
+        """Return the best taxon of the lowest rank whose score reaches `threshold`, or None."""
+        return lowest_reaching(self.ranks, threshold)
 
-    def lineage(self, floor: float) -> list[RankAnswer]:
-        """The lineage of `answer`; without an answer, that of the best kingdom."""
-        answer = self.answer(floor)
-        return self.lineages[Rank.KINGDOM if answer is None else answer.rank]
+    def lineage(self, threshold: float) -> list[RankPrediction]:
+        """Return the lineage of `prediction`; without one, that of the best kingdom."""
+        prediction = self.prediction(threshold)
+        return self.lineages[Rank.KINGDOM if prediction is None else prediction.rank]
 
 
-def backed_off(ranks: Sequence[RankAnswer], floor: float) -> RankAnswer | None:
-    """The answer of the narrowest rank whose score reaches `floor`; None where no rank's does.
+def lowest_reaching(ranks: Sequence[RankPrediction], threshold: float) -> RankPrediction | None:
+    """Return the named prediction of the lowest rank whose score reaches `threshold`, or None.
 
-    `ranks`: from the widest to the narrowest. A rank where the best taxon has no name is no answer.
+    ranks: from kingdom down.
     """
-    return next((answer for answer in reversed(ranks) if answer.score >= floor and answer.name), None)
+    return next((best for best in reversed(ranks) if best.score >= threshold and best.name), None)
 
 
 def lineage_through(
     names: TaxaNames,
     sums: Mapping[Rank, Float32[np.ndarray, " groups"]],
-    answer: RankAnswer,
+    prediction: RankPrediction,
     species_scores: Callable[[Int[np.ndarray, " rows"]], Float32[np.ndarray, " rows"]],
-) -> list[RankAnswer]:
-    """A taxon of each rank, each within the one before: those above `answer`, itself, then the best below it.
+) -> list[RankPrediction]:
+    """Return a taxon of each rank, each within the last: those above `prediction`, itself, the best below it.
 
-    `sums`: as build_tree's. `species_scores`: the image's probabilities of some rows of `names`.
+    sums: as build_tree. species_scores: the image's probabilities of some rows of `names`.
     """
-    lineage: list[RankAnswer] = []
+    lineage: list[RankPrediction] = []
     for rank in Rank:
-        if rank.value < answer.rank.value:
-            group = int(names.groups(rank, np.array([answer.row]))[0])
-            row, score = answer.row, float(sums[rank][group])
-        elif rank is answer.rank:
-            lineage.append(answer)
+        if rank.value < prediction.rank.value:
+            group = int(names.groups(rank, np.array([prediction.row]))[0])
+            row, score = prediction.row, float(sums[rank][group])
+        elif rank is prediction.rank:
+            lineage.append(prediction)
             continue
         else:
             start, stop = _rows_of(names, lineage[-1])
@@ -85,12 +84,12 @@ def lineage_through(
                 first, last = names.groups(rank, np.array([start, stop - 1])).tolist()
                 group = first + int(sums[rank][first : last + 1].argmax())
                 row, score = int(names.starts(rank)[group]), float(sums[rank][group])
-        lineage.append(RankAnswer(rank, row, score, names.row(row, rank)[rank.get_label()]))
+        lineage.append(RankPrediction(rank, row, score, names.row(row, rank)[rank.get_label()]))
     return lineage
 
 
-def _rows_of(names: TaxaNames, taxon: RankAnswer) -> tuple[int, int]:
-    """The first row of a taxon above species, and the row behind its last."""
+def _rows_of(names: TaxaNames, taxon: RankPrediction) -> tuple[int, int]:
+    """Return the first row of a taxon above species, and the row after its last."""
     starts = np.append(names.starts(taxon.rank), len(names))
     group = int(names.groups(taxon.rank, np.array([taxon.row]))[0])
     return int(starts[group]), int(starts[group + 1])
@@ -103,16 +102,16 @@ def build_tree(
     species_scores: Float32[np.ndarray, " k"],
     share: float,
 ) -> Node:
-    """The taxa of at least `share`, each below its parent.
+    """Build the tree of taxa with a probability of at least `share`.
 
-    `sums`: one image's probabilities of all taxa of each rank above species, in the order of names.starts.
-    `species_rows`, `species_scores`: its most probable species, all of at least `share` among them.
+    sums: one image's probabilities of all taxa of each rank above species, in the order of names.starts.
+    species_rows, species_scores: its most probable species, including all of at least `share`.
     """
     scores = {int(row): float(score) for row, score in zip(species_rows, species_scores) if score >= share}
     levels = {Rank.SPECIES: scores}
     rows = np.array(sorted(scores), np.int64)
     for rank in reversed(list(Rank)[: Rank.SPECIES.value]):
-        # A parent's sum is rounded otherwise than its child's, so its own comparison with `share` may fail.
+        # Rounding may leave a parent's sum just below `share` although its child reaches it.
         groups = np.union1d(np.flatnonzero(sums[rank] >= share), names.groups(rank, rows)).astype(np.int64)
         rows = names.starts(rank)[groups]
         levels[rank] = dict(zip(rows.tolist(), sums[rank][groups].tolist()))

@@ -1,4 +1,4 @@
-"""Where predictions came from: a log for people, or JSON for programs that follow a result back to its making."""
+"""Prediction provenance as text or JSON."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from bioclip_jax.errors import InvalidValue
 from bioclip_jax.files import check_output
 from bioclip_jax.predict.preprocess import ImageLike, name_of
 
-# A list of a million names is 100 MB; as JSON it takes the disk's room and none in memory.
+# Names wait in memory up to this many bytes, then on disk: a million are 100 MB.
 _IN_MEMORY = 1 << 20
 
 
 def verify_recorder_path(path: str | os.PathLike[str]) -> bool:
-    """True where a log can be written to `path`: text is added to what is there, JSON is a new file.
+    """Return True if a log can be written to `path`: text is appended, JSON needs a new file.
 
-    UserError for a JSON file that exists, a folder, or a folder that does not exist.
+    Raises UserError for an existing JSON file, a folder, and a missing folder.
     """
     path = Path(path)
     check_output(path, "the log")
     if _is_json(path) and path.exists():
         raise InvalidValue(
-            f"the log {path} exists already, and JSON cannot be added to; name another, or one ending in .txt"
+            f"the log {path} exists already, and JSON cannot be appended to; name another, or a .txt"
         )
     return True
 
 
 def attach_prediction_recorder(classifier: Any, **top_level_settings: Any) -> PredictionRecorder:
-    """A recorder that notes what `classifier` predicts from now on; `top_level_settings` stand in its log as they are.
+    """Attach a recorder to a classifier; `top_level_settings` are written to its log unchanged.
 
-    `save_recorded_predictions` writes it.
+    save_recorded_predictions writes the log.
     """
     recorder = PredictionRecorder(classifier, **top_level_settings)
     classifier.set_recorder(recorder)
@@ -50,9 +50,9 @@ def attach_prediction_recorder(classifier: Any, **top_level_settings: Any) -> Pr
 def save_recorded_predictions(
     classifier: Any, path: str | os.PathLike[str], include_command_line: bool = True
 ) -> None:
-    """Write what the classifier's recorder has noted: as JSON to a new `path` ending in .json, else as added text.
+    """Write the classifier's log: as JSON to a new `path` ending in .json, else append it as text.
 
-    UserError as verify_recorder_path, and where no recorder is attached.
+    Raises UserError as verify_recorder_path, and without an attached recorder.
     """
     if classifier.recorder is None:
         raise InvalidValue(
@@ -62,12 +62,15 @@ def save_recorded_predictions(
 
 
 class PredictionRecorder:
-    """What was asked of a classifier, of which images, when, by which model and on which devices.
+    """Record a classifier's predictions: settings, images, times, model and devices.
 
-    Names of images wait in a temporary file, so a million of them take no memory.
+    Image names wait in a temporary file, so that a million of them need no memory.
+
+    output: file of the predictions, logged with its SHA-256.
     """
 
     def __init__(self, classifier: Any, **top_level_settings: Any) -> None:
+        """Start the log's time."""
         self.model_str: str = classifier.model_str
         self.pretrained_str: str | None = classifier.pretrained_str
         self.device: str = str(classifier.device)
@@ -79,11 +82,11 @@ class PredictionRecorder:
         self._classifier = classifier
         self._details: list[dict[str, Any]] = []
         self._counts: list[int] = []
-        # One JSON string a line: no name can break a line, and JSON is written from it as it is.
+        # One JSON string per line: names cannot break a line, and are copied to a JSON log as they are.
         self._names = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="\n")
 
     def add_prediction(self, images: Iterable[ImageLike] | ImageLike, **kwargs: Any) -> None:
-        """Note one call: its images, by their names or else their places, and its details."""
+        """Record one call: the names of its images, or else their indices, and its details."""
         single = isinstance(images, (str, os.PathLike)) or not isinstance(images, Iterable)
         count = 0
         for count, image in enumerate([images] if single else images, 1):
@@ -94,7 +97,7 @@ class PredictionRecorder:
         self._seconds = time.monotonic() - self._began
 
     def create_report(self, path: str | os.PathLike[str], command_line: str | None) -> None:
-        """Write the log to `path`, as save_recorded_predictions does; `output`, where set, is named with its sha256."""
+        """Write the log to `path`, as save_recorded_predictions."""
         verify_recorder_path(path)
         path = Path(path)
         if not _is_json(path):
@@ -102,10 +105,10 @@ class PredictionRecorder:
                 self._write_text(file, command_line)
             return
         try:
-            # Another run may have made it since it was looked for.
+            # Another run may have created it since the check.
             file = path.open("x", encoding="utf-8")
         except FileExistsError:
-            raise InvalidValue(f"the log {path} was made by another run meanwhile; name another") from None
+            raise InvalidValue(f"the log {path} was created by another run meanwhile; name another") from None
         try:
             with file:
                 self._write_json(file, command_line)
@@ -115,7 +118,7 @@ class PredictionRecorder:
 
     @property
     def predictions(self) -> list[dict[str, Any]]:
-        """All calls as pybioclip holds them: {"images": names, "details": {...}}."""
+        """All calls as in pybioclip: {"images": names, "details": {...}}."""
         names = self._each_name()
         return [
             {"images": [json.loads(next(names)) for _ in range(count)], "details": details}
@@ -123,7 +126,7 @@ class PredictionRecorder:
         ]
 
     def _about(self, command_line: str | None) -> dict[str, Any]:
-        """pybioclip's keys first, then ours."""
+        """Return the log's head: pybioclip's keys, then ours."""
         import jax
 
         model, taxa = self._classifier.model, getattr(self._classifier, "head", None)
@@ -156,23 +159,23 @@ class PredictionRecorder:
         return about
 
     def _each_name(self) -> Iterator[str]:
-        """The names as JSON strings, oldest first."""
+        """Yield the names as JSON strings, oldest first."""
         self._names.seek(0)
         for line in self._names:
             yield line.rstrip("\n")
         self._names.seek(0, os.SEEK_END)
 
     def _write_json(self, file: TextIO, command_line: str | None) -> None:
-        """The layout is that of json.dump(..., indent=4)."""
+        """Write JSON laid out as by json.dump(..., indent=4)."""
         head = json.dumps(self._about(command_line), indent=4, default=str).removesuffix("\n}")
         file.write(head + ',\n    "predictions": [')
         names = self._each_name()
         for number, (count, details) in enumerate(zip(self._counts, self._details)):
             file.write((",\n" if number else "\n") + '        {\n            "images": [')
-            file.writelines((",\n" if place else "\n") + " " * 16 + next(names) for place in range(count))
-            told = json.dumps(details, indent=4, default=str).replace("\n", "\n" + " " * 12)
+            file.writelines((",\n" if image else "\n") + " " * 16 + next(names) for image in range(count))
+            text = json.dumps(details, indent=4, default=str).replace("\n", "\n" + " " * 12)
             file.write(
-                ("\n            ]" if count else "]") + f',\n            "details": {told}\n        }}'
+                ("\n            ]" if count else "]") + f',\n            "details": {text}\n        }}'
             )
         file.write("\n    ]\n}\n" if self._counts else "]\n}\n")
 
@@ -185,12 +188,12 @@ class PredictionRecorder:
         settings = about.pop("top_level_settings")
         for key, value in (about | settings).items():
             if value is not None:
-                file.write(f"{_spoken(key)}: {_plain(value)}\n")
+                file.write(f"{_title(key)}: {_as_text(value)}\n")
         names = self._each_name()
         for count, details in zip(self._counts, self._details):
             for key, value in details.items():
                 if value is not None and value != []:
-                    file.write(f"{_spoken(key)}: {_plain(value)}\n")
+                    file.write(f"{_title(key)}: {_as_text(value)}\n")
             file.write("Images:\n")
             file.writelines(json.loads(next(names)).replace("\n", "\\n") + "\n" for _ in range(count))
         file.write("\n")
@@ -204,12 +207,12 @@ def _now() -> str:
     return datetime.now().isoformat(timespec="seconds")
 
 
-def _spoken(key: str) -> str:
-    """ "model_fingerprint" as "Model Fingerprint"."""
+def _title(key: str) -> str:
+    """Return a key in title case: Model Fingerprint for model_fingerprint."""
     return " ".join(word.capitalize() for word in key.split("_"))
 
 
-def _plain(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,10 +1,10 @@
-"""The classifier over all taxa of a head: names at any rank, and how sure they are."""
+"""The classifier over the tree of life: taxa at any rank, with probabilities summed up the tree."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, Int
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import Model, as_images
+from bioclip_jax.predict.options import DEFAULT_K, Selection
 from bioclip_jax.predict.preprocess import ImageLike
 from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
 from bioclip_jax.predict.taxa import (
@@ -26,34 +27,27 @@ from bioclip_jax.predict.taxa import (
     top_k_indices,
 )
 
-from .base import (
-    UNKNOWN,
-    BaseClassifier,
-    Callback,
-    Row,
-    check_answers,
-)
+from .base import UNKNOWN, BaseClassifier, Callback, NamedVectors, Row
 from .explanation import (
-    Explained,
-    RankAnswer,
-    backed_off,
+    Explanation,
+    RankPrediction,
     build_tree,
     lineage_through,
+    lowest_reaching,
 )
 
 if TYPE_CHECKING:
     import pandas
 
-# Rows of a head whose logits are computed together by `forward`.
+# Taxa whose logits `forward` computes together.
 _BLOCK = 8192
-DEFAULT_K = 5
 
 
 class TreeOfLifeClassifier(BaseClassifier):
-    """Probabilities over the taxa of a head, as pybioclip's class of that name gives them.
+    """Probabilities over taxa, as pybioclip's class of the same name.
 
-    Scores are softmax(exp(logit_scale) * cosine / temperature) over all species that are chosen; a taxon of a
-    higher rank has the sum over its species. names: the taxa that are chosen.
+    Scores are softmax(exp(logit_scale) * cosine / temperature) over the selected species; a taxon of a higher
+    rank has the sum over its species. names: the selected taxa.
     """
 
     def __init__(
@@ -64,11 +58,10 @@ class TreeOfLifeClassifier(BaseClassifier):
         temperature: float = 1.0,
         **options: Any,
     ) -> None:
-        """`taxa`: a head or its file; None takes the one beside the model, or that the Hub has for it.
+        """Open taxa embeddings: `taxa` or its file, by default the model's own, or those on the Hub.
 
-        `temperature`: above 1 makes scores less sure, as `taxa calibrate` finds it. `options`: those of
-        BaseClassifier.
-        Errors: UserError for a head that is not there or was made with another model.
+        temperature: values above 1 lower the confidence, see `taxa calibrate`. options: as BaseClassifier.
+        Raises UserError for embeddings that do not exist or belong to another model.
         """
         super().__init__(model, **options)
         if not 0 < temperature < math.inf:
@@ -79,34 +72,38 @@ class TreeOfLifeClassifier(BaseClassifier):
 
     @property
     def names(self) -> TaxaNames:
+        """The names of the selected taxa."""
         return self._scorer.names
 
     def get_label_data(self) -> pandas.DataFrame:
-        """All taxa in the order of their source, a row each: the ranks, "species_epithet", "species", "common_name"."""
+        """Return all taxa in source order: the ranks, "species_epithet", "species" and "common_name"."""
         return self.head.names.label_table().to_pandas()
 
     @property
     def txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
-        """The vectors of all taxa, a column each in the order of get_label_data, whatever filter is applied."""
+        """The vectors of all taxa, one column each in the order of get_label_data, whatever the filter."""
         return self.head.rows(np.argsort(self.head.names.source_index)).T
 
     def get_txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
-        """The vectors of the taxa that are chosen, a column each in the order of get_label_data."""
-        if self._rows is None:
+        """Return the vectors of the selected taxa, one column each in the order of get_label_data."""
+        if self._selected is None:
             return self.txt_embeddings
-        return self.head.rows(self._rows[np.argsort(self.names.source_index)]).T
+        return self.head.rows(self._selected[np.argsort(self.names.source_index)]).T
 
     def _logits(self, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n taxa"]:
-        # Over all taxa, whatever filter is applied: so does pybioclip's forward.
-        place, scale = self.head.names.source_index, self.model.logit_scale / self.temperature
-        logits = np.empty((len(features), len(place)), np.float32)
-        for start in range(0, len(place), _BLOCK):
-            rows = np.arange(start, min(start + _BLOCK, len(place)))
-            logits[:, place[rows]] = scale * (features @ self.head.rows(rows).T)
+        # Over all taxa, whatever the filter, as pybioclip's forward.
+        order, scale = self.head.names.source_index, self.model.logit_scale / self.temperature
+        logits = np.empty((len(features), len(order)), np.float32)
+        for start in range(0, len(order), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(order)))
+            logits[:, order[rows]] = scale * (features @ self.head.rows(rows).T)
         return logits
 
     def create_taxa_filter(self, rank: Rank | str, user_values: Sequence[str]) -> Bool[np.ndarray, " taxa"]:
-        """Which taxa, in the order of get_label_data, are below those named of a rank; UserError names unknown ones."""
+        """Return a mask of the taxa below the named ones, in the order of get_label_data.
+
+        Raises UserError for unknown names.
+        """
         if isinstance(user_values, str):
             raise InvalidValue(
                 f"the names are {user_values!r}; give a list of texts, such as [{user_values!r}]"
@@ -116,13 +113,13 @@ class TreeOfLifeClassifier(BaseClassifier):
         return keep
 
     def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> Bool[np.ndarray, " taxa"]:
-        """As create_taxa_filter, from a table that read_subset can read."""
+        """Return create_taxa_filter of a table, read by read_subset."""
         return self.create_taxa_filter(*read_subset(csv_path))
 
     def apply_filter(self, keep_labels_ary: Sequence[bool]) -> None:
-        """From now on only the taxa that are marked, in the order of get_label_data, are possible.
+        """Select the taxa of a mask in the order of get_label_data.
 
-        UserError where there are not as many marks as taxa, or none is set.
+        Raises UserError if its length is not the number of taxa, or it selects none.
         """
         keep = np.asarray(keep_labels_ary, bool)
         if keep.shape != (len(self.head.names),):
@@ -138,11 +135,10 @@ class TreeOfLifeClassifier(BaseClassifier):
         *,
         skip_unknown: bool = False,
     ) -> None:
-        """From now on only the taxa of a rank that `subset` names, or that lie below a taxon of any rank, are possible;
-        with both, those of both; with neither, all.
+        """Select the taxa of a rank named in `subset`, those within a taxon of any rank, both, or all.
 
-        skip_unknown: pass over names of the subset that the head lacks, and count them on standard error.
-        UserError names what is unknown otherwise, and where nothing is left.
+        skip_unknown: count unknown names of the subset on standard error instead of raising.
+        Raises UserError for unknown names, and if no taxon is left.
         """
         rows = None
         if subset is not None:
@@ -151,8 +147,20 @@ class TreeOfLifeClassifier(BaseClassifier):
             below = rows_within(self.head.names, within_taxon)
             rows = below if rows is None else np.intersect1d(rows, below, assume_unique=True)
             if not len(rows):
-                raise UserError(f"no taxon of the subset lies within {within_taxon}; choose another of them")
+                raise UserError(f"no taxon of the subset is within {within_taxon}; change one of them")
         self._choose(rows)
+
+    def _choose(self, rows: Int[np.ndarray, " taxa"] | None) -> None:
+        if rows is not None and not len(rows):
+            raise UserError("no taxon is selected; select at least one")
+        self._selected = rows
+        self._scorer = self.scorer(self.temperature)
+
+    def scorer(self, temperature: float) -> TaxaScorer:
+        """Return a scorer of the selected taxa at another temperature."""
+        return TaxaScorer(
+            self.head, self.model.logit_scale / temperature, self.model.embedder.mesh, self._selected
+        )
 
     def predict(
         self,
@@ -163,21 +171,15 @@ class TreeOfLifeClassifier(BaseClassifier):
         batch_size: int | None = None,
         callback: Callback | None = None,
     ) -> list[Row]:
-        """The k most probable taxa of a rank for each image, best first; None is DEFAULT_K.
+        """Return the k most probable taxa of a rank for each image, best first; k=None is DEFAULT_K.
 
-        Args: as pybioclip's: species of a probability up to `min_prob` do not count towards a higher rank.
-          `batch_size` is the model's here, and only recorded. `rank`: also by its name.
-        Returns: rows with "file_name", the names from kingdom to `rank` (at species also "species_epithet"
-          and "common_name") and "score". UserError for an image that cannot be read.
+        Arguments are pybioclip's; batch_size is recorded only, since the model has its own.
+        Rows have "file_name", the names from kingdom to `rank` (at species also "species_epithet" and
+        "common_name") and "score". Raises UserError for an unreadable image.
         """
-        check_answers(k)
-        rank, k = as_rank(rank), k or DEFAULT_K
-
-        def answers(names: list[str], features: Float32[np.ndarray, "n dim"]) -> Iterator[Row]:
-            return self._answers(names, features, rank, k, min_prob, None)
-
-        details = {"rank": rank.get_label(), "min_prob": min_prob, "k": k, "batch_size": batch_size}
-        return self.predict_all(images, answers, callback, **details)
+        selection = _selection(k, rank=as_rank(rank), min_prob=min_prob)
+        details = {"rank": selection.rank.get_label(), "min_prob": min_prob, "k": selection.k}
+        return self._predict(images, selection, callback, **details, batch_size=batch_size)
 
     def stream(
         self,
@@ -190,160 +192,145 @@ class TreeOfLifeClassifier(BaseClassifier):
         unknown: float | None = None,
         on_bad: OnBad | None = None,
     ) -> Iterator[Row]:
-        """`predict`, row by row as images are done, for any number of them; `on_bad` as in Embedder.stream.
+        """Yield the rows of `predict` as images are finished; on_bad as in Embedder.stream_indexed.
 
-        min_confidence: instead of k rows at `rank`, one row an image at the narrowest rank down to `rank`
-          whose best taxon reaches it; "rank" names that, and the columns below it are empty.
-        unknown: where the answer's score, or the best of several, is below it, there is one row without an
-        answer.
+        min_confidence: one row per image instead of k, at the lowest rank, down to `rank`, whose best taxon
+        reaches it; "rank" names it, and lower ranks are empty. unknown: an image whose best score is lower
+        is not identified.
 
-        A row without an answer, also where no rank reaches `min_confidence`, says "unknown" in the column of
-        `rank` (and in "rank"), and has the score of the best taxon at `rank`.
+        An unidentified image, also one without a rank that reaches min_confidence, has one row: "unknown" in
+        the column of `rank` (and in "rank"), and the score of the best taxon at `rank`.
         """
-        check_answers(k, min_confidence, unknown)
-        rank, k = as_rank(rank), k or DEFAULT_K
-        for names, features in self.features(images, on_bad):
-            if min_confidence is None:
-                yield from self._answers(names, features, rank, k, min_prob, unknown)
-            else:
-                yield from self._backed_off(names, features, rank, min_prob, min_confidence, unknown or 0.0)
+        thresholds = {"min_prob": min_prob, "min_confidence": min_confidence, "unknown": unknown}
+        return self._stream(images, _selection(k, rank=as_rank(rank), **thresholds), on_bad)
 
     def explain(
         self, images: ImageLike | Sequence[ImageLike], k: int = 5, share: float = 0.01
-    ) -> list[Explained]:
-        """Everything that a person may want to see of each image: the k best species, the best taxon of every rank with
-        its lineage, and the tree of the taxa whose probability is at least `share`.
+    ) -> list[Explanation]:
+        """Explain each image: its k best species, the best taxon of every rank with its lineage, and a tree.
+
+        share: the least probability of a taxon in the tree.
         """
-        check_answers(k)
-        found = []
-        # No more species than this can have their share.
+        Selection(k=k)
+        explained = []
+        # At most this many species can each have the share.
         most = max(k, math.ceil(1 / share))
-        for names, features in self.features(as_images(images)):
+        for batch, features in self.features(enumerate(as_images(images))):
             scorer = self._scorer
             totals = scorer.totals(features)
             rows, scores = scorer.best_species(features, totals, most)
             sums = scorer.all_rank_sums(features, totals)
-            for place, name in enumerate(names):
+            for image, (_, name) in enumerate(batch):
                 species = [
                     {"file_name": name, **scorer.names.row(row, Rank.SPECIES), "score": score}
-                    for row, score in zip(rows[place, :k].tolist(), scores[place, :k].tolist())
+                    for row, score in zip(rows[image, :k].tolist(), scores[image, :k].tolist())
                 ]
-                of_ranks = {rank: part[:, place] for rank, part in sums.items()}
-                ranks = _best_of_ranks(scorer.names, of_ranks, int(rows[place, 0]), float(scores[place, 0]))
+                image_sums = {rank: part[:, image] for rank, part in sums.items()}
+                ranks = _best_of_ranks(scorer.names, image_sums, int(rows[image, 0]), float(scores[image, 0]))
 
-                def species_scores(
-                    rows_: Int[np.ndarray, " rows"], image: int = place
-                ) -> Float32[np.ndarray, " rows"]:
-                    logits = scorer.logits(rows_, features[image])
-                    return np.minimum(np.exp(logits - totals.largest[image]) / totals.sum[image], 1)
-
+                species_scores = _species_scorer(
+                    scorer, features[image], totals.largest[image], totals.sum[image]
+                )
                 lineages = {
-                    best.rank: lineage_through(scorer.names, of_ranks, best, species_scores) for best in ranks
+                    best.rank: lineage_through(scorer.names, image_sums, best, species_scores)
+                    for best in ranks
                 }
-                tree = build_tree(scorer.names, of_ranks, rows[place], scores[place], share)
-                found.append(Explained(name, species, ranks, lineages, tree))
-        return found
+                tree = build_tree(scorer.names, image_sums, rows[image], scores[image], share)
+                explained.append(Explanation(name, species, ranks, lineages, tree))
+        return explained
 
     @property
-    def images_together(self) -> int:
-        batch = super().images_together
+    def group_size(self) -> int:
+        """Number of images that share a pass over the taxa, a multiple of the batch size."""
+        batch = super().group_size
         return -(-self._scorer.group_size // batch) * batch
 
     def features(
-        self, images: Iterable[ImageLike], on_bad: OnBad | None = None
-    ) -> Iterator[tuple[list[str], Float32[np.ndarray, "rows embed_dim"]]]:
-        """As BaseClassifier's, but so many images at a time that a pass over the head is shared by them."""
-        names: list[str] = []
+        self, images: Iterable[tuple[int, ImageLike]], on_bad: OnBad | None = None
+    ) -> Iterator[NamedVectors]:
+        """Embed (index, image) pairs as BaseClassifier, in groups that share a pass over the taxa."""
+        named: list[tuple[int, str]] = []
         parts: list[np.ndarray] = []
-        for more, features in super().features(images, on_bad):
-            names.extend(more)
+        for batch, features in super().features(images, on_bad):
+            named += batch
             parts.append(features)
-            if len(names) >= self._scorer.group_size:
-                yield names, np.concatenate(parts)
-                names, parts = [], []
-        if names:
-            yield names, np.concatenate(parts)
+            if len(named) >= self._scorer.group_size:
+                yield named, np.concatenate(parts)
+                named, parts = [], []
+        if named:
+            yield named, np.concatenate(parts)
 
-    def _choose(self, rows: Int[np.ndarray, " taxa"] | None) -> None:
-        if rows is not None and not len(rows):
-            raise UserError("no taxon is left to choose from; choose at least one")
-        self._rows = rows
-        self._scorer = self.scorer(self.temperature)
-
-    def scorer(self, temperature: float) -> TaxaScorer:
-        """Scores over the chosen taxa at another temperature."""
-        return TaxaScorer(
-            self.head, self.model.logit_scale / temperature, self.model.embedder.mesh, self._rows
-        )
-
-    def _answers(
-        self,
-        names: list[str],
-        features: Float32[np.ndarray, "n dim"],
-        rank: Rank,
-        k: int,
-        min_prob: float,
-        unknown: float | None,
-    ) -> Iterator[Row]:
-        # What is chosen may be changed meanwhile, by this thread or another.
-        scorer = self._scorer
+    def _rows(self, features: Float32[np.ndarray, "n dim"], selection: Selection) -> Iterator[list[Row]]:
+        if selection.min_confidence is not None:
+            yield from self._confident_rows(features, selection)
+            return
+        # Another call may change the selected taxa meanwhile.
+        scorer, rank = self._scorer, selection.rank
         totals = scorer.totals(features)
         if rank is Rank.SPECIES:
-            rows, scores = scorer.best_species(features, totals, k)
+            rows, scores = scorer.best_species(features, totals, selection.k)
         else:
-            sums = scorer.rank_sums(features, totals, rank, min_prob)
-            best = [top_k_indices(sums[:, image], k) for image in range(len(names))]
+            sums = scorer.rank_sums(features, totals, rank, selection.min_prob)
+            best = [top_k_indices(sums[:, image], selection.k) for image in range(len(features))]
             rows = [scorer.names.starts(rank)[groups] for groups in best]
             scores = [sums[groups, image] for image, groups in enumerate(best)]
-        for name, rows_, scores_ in zip(names, rows, scores):
-            if unknown is not None and not scores_[0] >= unknown:
-                nothing = dict.fromkeys(scorer.names.row(0, rank), "") | {rank.get_label(): UNKNOWN}
-                yield {"file_name": name, **nothing, "score": float(scores_[0])}
+        for image_rows, image_scores in zip(rows, scores):
+            if selection.unknown is not None and not image_scores[0] >= selection.unknown:
+                empty = dict.fromkeys(scorer.names.row(0, rank), "") | {rank.get_label(): UNKNOWN}
+                yield [{**empty, "score": float(image_scores[0])}]
                 continue
-            for row, score in zip(rows_, scores_):
-                # Higher taxa of which every species is below min_prob are no answer.
-                if score > 0 or rank is Rank.SPECIES:
-                    yield {"file_name": name, **scorer.names.row(int(row), rank), "score": float(score)}
+            yield [
+                {**scorer.names.row(int(row), rank), "score": float(score)}
+                for row, score in zip(image_rows, image_scores)
+                # A higher taxon scores 0 if all its species are below min_prob.
+                if score > 0 or rank is Rank.SPECIES
+            ]
 
-    def _backed_off(
-        self,
-        names: list[str],
-        features: Float32[np.ndarray, "n dim"],
-        rank: Rank,
-        min_prob: float,
-        floor: float,
-        unknown: float,
-    ) -> Iterator[Row]:
-        scorer = self._scorer
+    def _confident_rows(
+        self, features: Float32[np.ndarray, "n dim"], selection: Selection
+    ) -> Iterator[list[Row]]:
+        """Yield one row per image, at the lowest rank that reaches min_confidence."""
+        scorer, rank = self._scorer, selection.rank
         totals = scorer.totals(features)
         rows, scores = scorer.best_species(features, totals, 1)
-        sums = scorer.all_rank_sums(features, totals, min_prob)
+        sums = scorer.all_rank_sums(features, totals, selection.min_prob)
         columns = list(scorer.names.row(0, Rank.SPECIES))
-        for place, name in enumerate(names):
-            of_ranks = {rank: part[:, place] for rank, part in sums.items()}
-            ranks = _best_of_ranks(scorer.names, of_ranks, int(rows[place, 0]), float(scores[place, 0]))
-            answer = backed_off(ranks[: rank.value + 1], floor)
-            values = dict.fromkeys(columns, "")
-            if answer is None or answer.score < unknown:
-                values[rank.get_label()] = UNKNOWN
-                yield {"file_name": name, "rank": UNKNOWN, **values, "score": ranks[rank.value].score}
+        for image in range(len(features)):
+            image_sums = {rank: part[:, image] for rank, part in sums.items()}
+            ranks = _best_of_ranks(scorer.names, image_sums, int(rows[image, 0]), float(scores[image, 0]))
+            best = lowest_reaching(ranks[: rank.value + 1], selection.min_confidence)
+            names = dict.fromkeys(columns, "")
+            if best is None or best.score < (selection.unknown or 0.0):
+                names[rank.get_label()] = UNKNOWN
+                yield [{"rank": UNKNOWN, **names, "score": ranks[rank.value].score}]
             else:
-                values |= scorer.names.row(answer.row, answer.rank)
-                yield {"file_name": name, "rank": answer.rank.get_label(), **values, "score": answer.score}
+                names |= scorer.names.row(best.row, best.rank)
+                yield [{"rank": best.rank.get_label(), **names, "score": best.score}]
+
+
+def _selection(k: int | None, **selection: Any) -> Selection:
+    return Selection(k=DEFAULT_K if k is None else k, **selection)
+
+
+def _species_scorer(
+    scorer: TaxaScorer, vector: Float32[np.ndarray, " dim"], largest: float, total: float
+) -> Callable[[Int[np.ndarray, " rows"]], Float32[np.ndarray, " rows"]]:
+    """Return a function from rows of species to one image's probabilities."""
+    return lambda rows: np.minimum(np.exp(scorer.logits(rows, vector) - largest) / total, 1)
 
 
 def _best_of_ranks(
     names: TaxaNames, sums: dict[Rank, Float32[np.ndarray, " groups"]], species_row: int, species_score: float
-) -> list[RankAnswer]:
-    """The best taxon of every rank, from kingdom to species."""
-    found = {}
+) -> list[RankPrediction]:
+    """Return the best taxon of every rank, from kingdom to species."""
+    best = {}
     for rank in list(Rank)[: Rank.SPECIES.value]:
-        best = int(sums[rank].argmax())
-        found[rank] = (int(names.starts(rank)[best]), float(sums[rank][best]))
-    found[Rank.SPECIES] = (species_row, species_score)
+        group = int(sums[rank].argmax())
+        best[rank] = (int(names.starts(rank)[group]), float(sums[rank][group]))
+    best[Rank.SPECIES] = (species_row, species_score)
     return [
-        RankAnswer(rank, row, score, names.row(row, rank)[rank.get_label()])
-        for rank, (row, score) in found.items()
+        RankPrediction(rank, row, score, names.row(row, rank)[rank.get_label()])
+        for rank, (row, score) in best.items()
     ]
 
 
@@ -354,5 +341,5 @@ def predict_classification(
     min_prob: float = MIN_PROB,
     k: int | None = DEFAULT_K,
 ) -> list[Row]:
-    """The rows of TreeOfLifeClassifier.predict for one image and the default model, as pybioclip's function."""
+    """Return TreeOfLifeClassifier.predict of one image and the default model, as pybioclip's function."""
     return TreeOfLifeClassifier(device=device).predict(img, rank, min_prob, k)

@@ -1,4 +1,4 @@
-"""What the verb embed is made of: what is known of images, vectors from a cache, and the formats."""
+"""Parts of the verb embed: streaming and caching of vectors, metadata of images, and file formats."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Vectors on their way out: NumPy, Parquet, JSON, and pybioclip's JSON. All are written as the vectors come."""
+"""Stream vectors to NumPy, Parquet, JSON, and pybioclip's JSON."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 SUFFIXES = {".npy": "npy", ".parquet": "parquet", ".json": "json"}
 FORMATS = (*SUFFIXES.values(), "pybioclip")
 
-# Rows of a group in a Parquet file: some 25 MB of vectors.
+# Rows of a Parquet row group: some 25 MB of vectors.
 _GROUP = 8192
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images or texts, their vectors, and what else is known of each (None: nothing is)."""
+    """Images or texts with their vectors and, optionally, metadata columns."""
 
     items: list[ImageFile] | list[str]
     vectors: Float32[np.ndarray, "rows embed_dim"]
@@ -39,21 +39,21 @@ class Batch:
 
     @property
     def names(self) -> list[str]:
-        """An image's path, or the text itself."""
+        """The images' paths, or the texts themselves."""
         return [item if isinstance(item, str) else item.name for item in self.items]
 
 
 def check_format(format: str | None, output: Path | None) -> str:
-    """The format to write: the one asked for, or else the output's suffix, or else pybioclip's, on standard output.
+    """Return the format to write: the given one, else by the output's suffix, else pybioclip's.
 
-    UserError for one that does not exist, for a suffix that names none, and for bytes without a file.
+    Raises UserError for an unknown format or suffix, and for a binary format without a file.
     """
     if format is None and output is not None:
         suffix = "".join(output.suffixes[-2:]).lower()
         format = "json" if suffix.endswith(".json.gz") else SUFFIXES.get(output.suffix.lower())
         if format is None:
             raise UserError(
-                f"the output {output} does not say its format; end it in {', '.join(SUFFIXES)} or .json.gz"
+                f"the format of the output {output} is unknown; end it in {', '.join(SUFFIXES)} or .json.gz"
             )
     format = format or "pybioclip"
     if format not in FORMATS:
@@ -66,15 +66,11 @@ def check_format(format: str | None, output: Path | None) -> str:
 def write_batches(
     batches: Iterable[Batch], format: str, output: Path | None, about: Mapping[str, Any]
 ) -> Path | None:
-    """Write all vectors to `output`, or as text to standard output.
+    """Write vectors to `output`, or as text to standard output; return the row names' file of a .npy.
 
-    .npy: float32 [n, embed_dim], and NAME.npy.json beside it with `about` and the path or text of each row in
-    "rows".
-    Parquet: uuid, emb (embed_dim float32), path or text, then further columns, and `about` as the file's
-    metadata.
-    JSON: `about`, then "embeddings" by path or text. pybioclip: the same with no more than the model, in its
-    layout.
-    Returns: the file beside a .npy.
+    .npy: float32 [n, embed_dim], and NAME.npy.json with `about` and each row's path or text in "rows".
+    Parquet: uuid, emb (embed_dim float32), path or text, metadata columns; `about` as the file's metadata.
+    JSON: `about`, then "embeddings" by path or text. pybioclip: as JSON with only the model, in its layout.
     """
     if format == "npy":
         if is_stream(output):
@@ -82,9 +78,9 @@ def write_batches(
                 _write_npy(batches, file)
             return None
         rows = rows_path(output)
-        with atomic_write(output) as path, atomic_write(rows) as beside:
-            with open(path, "wb") as file, open(beside, "w", encoding="utf-8") as names:
-                _write_npy(_naming_rows(batches, names, about), file)
+        with atomic_write(output) as path, atomic_write(rows) as rows_file:
+            with open(path, "wb") as file, open(rows_file, "w", encoding="utf-8") as names:
+                _write_npy(_with_row_names(batches, names, about), file)
         return rows
     if format == "parquet":
         with atomic_write(output) as path:
@@ -101,12 +97,12 @@ def write_batches(
 
 
 def rows_path(output: Path) -> Path:
-    """The file that names the rows of a .npy."""
+    """Return the path of a .npy's row names."""
     return output.with_name(f"{output.name}.json")
 
 
 def sample_uuid(image: ImageFile) -> str:
-    """The UUID that the file is named by, as in TreeOfLife shards, or else one made from its absolute path."""
+    """Return the UUID in the file's name, as in TreeOfLife shards, or one made from its absolute path."""
     try:
         return str(uuid.UUID(Path(image.name).stem))
     except ValueError:
@@ -115,7 +111,7 @@ def sample_uuid(image: ImageFile) -> str:
 
 
 def text_uuid(text: str) -> str:
-    """A UUID made from the text."""
+    """Return a UUID made from the text."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, text))
 
 
@@ -128,8 +124,8 @@ def _text(output: Path | None) -> Iterator[TextIO]:
         yield file
 
 
-def _naming_rows(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any]) -> Iterator[Batch]:
-    """The batches, whose names are written to `file` as they go by."""
+def _with_row_names(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any]) -> Iterator[Batch]:
+    """Yield the batches, writing their names to `file`."""
     file.write(json.dumps(dict(about))[:-1] + ', "rows": [')
     first = True
     for batch in batches:
@@ -141,19 +137,19 @@ def _naming_rows(batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any
 
 
 def _write_npy(batches: Iterable[Batch], file: BinaryIO) -> None:
-    number = width = 0
+    rows = width = 0
 
     def write_header() -> None:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (number, width)}
+        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
         np.lib.format.write_array_header_1_0(file, header)
 
     for batch in batches:
-        if not number:
+        if not rows:
             width = batch.vectors.shape[1]
             write_header()
         file.write(np.ascontiguousarray(batch.vectors, "<f4").tobytes())
-        number += len(batch.items)
-    # NumPy leaves room in a header for the first dimension to grow, so the vectors stay where they are.
+        rows += len(batch.items)
+    # NumPy reserves room in the header for a larger first dimension, so the vectors need not move.
     file.seek(0)
     write_header()
 
@@ -187,18 +183,18 @@ def _write_parquet(batches: Iterable[Batch], path: Path, about: Mapping[str, Any
 def _as_table(batch: Batch) -> pa.Table:
     import pyarrow as pa
 
-    of_texts = isinstance(batch.items[0], str)
-    make_uuid, named = (text_uuid, "text") if of_texts else (sample_uuid, "path")
+    is_text = isinstance(batch.items[0], str)
+    make_uuid, name_column = (text_uuid, "text") if is_text else (sample_uuid, "path")
     vectors = pa.array(np.ascontiguousarray(batch.vectors).ravel())
     table = pa.table(
         {
             "uuid": [make_uuid(item) for item in batch.items],
             "emb": pa.FixedSizeListArray.from_arrays(vectors, batch.vectors.shape[1]),
-            named: list(map(plain_text, batch.names)),
+            name_column: list(map(plain_text, batch.names)),
         }
     )
     for column in [] if batch.columns is None else batch.columns.column_names:
-        # Ours have the names by which these files are read.
+        # Readers of these files rely on our columns' names.
         if column not in table.column_names:
             table = table.append_column(column, batch.columns[column])
     return table
@@ -207,7 +203,7 @@ def _as_table(batch: Batch) -> pa.Table:
 def _write_json(
     batches: Iterable[Batch], file: TextIO, about: Mapping[str, Any], indent: int | None = None
 ) -> None:
-    """What json.dump writes of {**about, "embeddings": {name: vector}}, entry by entry."""
+    """Write json.dump of {**about, "embeddings": {name: vector}}, entry by entry."""
 
     def dump(value: Any, depth: int) -> str:
         return json.dumps(value, indent=indent).replace("\n", "\n" + " " * (indent or 0) * depth)

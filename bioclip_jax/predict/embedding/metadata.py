@@ -1,4 +1,4 @@
-"""What the tables beside images, and the captions in tars, say about them."""
+"""Metadata of images from tables beside them and from captions in tars."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ from bioclip_jax.text import RANKS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# These stay texts, even where all of them could be read as numbers.
+# These columns stay texts, even if all values look like numbers.
 _TEXTS = frozenset({*RANKS, "cls", "class_", "common_name"})
 
 
 class ImageMetadata:
-    """The columns that INPUTS bring along beside the images themselves, a row an image.
+    """The metadata columns of INPUTS, one row per image.
 
-    For a CSV (or Parquet table) of images those are all its columns but filepath, for a folder those of its
-    metadata.csv, whose file_name will do for filepath, and for a tar the ranks, common_name and what its
-    KEY.json files hold. A column of which every value is a number becomes one.
+    A CSV or Parquet table of images has all its columns but filepath, a folder those of its metadata.csv
+    (with filepath or file_name), and a tar the ranks, common_name and the content of its KEY.json files.
+    Columns whose values are all numbers become numeric.
     """
 
     def __init__(
         self, paths: Sequence[str], images: Sequence[ImageFile], *, typed: bool = True, tars: bool = True
     ) -> None:
-        """`paths`: what expand gives for INPUTS; `images`: what find_images does.
+        """Read the tables of `paths`, from expand, for `images`, from find_images.
 
-        typed: make numbers of a column of texts that are numbers. tars: look into them. A folder's table that
-        cannot be read is reported on standard error.
+        typed: convert columns of numeric texts. tars: also read tars. A folder's unreadable table is reported
+        on standard error.
         """
         import pyarrow as pa
 
-        places = defaultdict(list)
-        for place, image in enumerate(images):
-            places[image.name].append(place)
+        indices = defaultdict(list)
+        for index, image in enumerate(images):
+            indices[image.name].append(index)
         rows = np.full(len(images), -1)
-        mentions: Counter[str] = Counter()
+        occurrences: Counter[str] = Counter()
         tables, start = [], 0
         for names, table in _tables(paths, images if tars else ()):
             for number, name in enumerate(names, start):
-                # An image that is named again has a row of its own, and where it has none, the last one.
-                if name in places:
-                    rows[places[name][mentions[name] :]] = number
-                    mentions[name] += 1
+                # A repeated image takes its next row, or the last one if it has no more.
+                if name in indices:
+                    rows[indices[name][occurrences[name] :]] = number
+                    occurrences[name] += 1
             tables.append(table)
             start += table.num_rows
         try:
@@ -69,40 +69,40 @@ class ImageMetadata:
         self._table = table
         self._rows = rows
 
-    def take(self, places: Sequence[int]) -> pa.Table:
-        """The rows of the images at `places`; null where nothing is known."""
+    def take(self, indices: Sequence[int]) -> pa.Table:
+        """Return the rows of some images, null for those without metadata."""
         import pyarrow as pa
 
-        rows = self._rows[np.asarray(places, int)]
+        rows = self._rows[np.asarray(indices, int)]
         return self._table.take(pa.array(rows, mask=rows < 0))
 
 
 def _tables(paths: Sequence[str], images: Sequence[ImageFile]) -> Iterator[tuple[list[str], pa.Table]]:
-    """Tables, and for each row the name of its image."""
+    """Yield tables with the image name of each row."""
     for path in paths:
         if os.path.isdir(path):
             files = [os.path.join(path, name) for name in METADATA_FILES]
             if file := next(filter(os.path.isfile, files), None):
                 try:
-                    yield _of_table(file)
+                    yield _read_table(file)
                 except UserError as problem:
                     print(f"skipped: {problem}", file=sys.stderr)
         elif lists_images(path):
-            # One that cannot be read was reported, or refused, when its images were looked for.
+            # find_images has reported or refused unreadable tables.
             with contextlib.suppress(UserError):
-                yield _of_table(path, quiet=True)
+                yield _read_table(path, quiet=True)
     for tar in dict.fromkeys(image.path for image in images if image.size is not None):
-        yield _of_tar(tar)
+        yield _read_tar(tar)
 
 
-def _of_table(path: str, quiet: bool = False) -> tuple[list[str], pa.Table]:
+def _read_table(path: str, quiet: bool = False) -> tuple[list[str], pa.Table]:
     table = read_table(path, PATH_COLUMNS, quiet=quiet)
     column = path_column(table)
     folder = os.path.dirname(path)
     return [os.path.join(folder, name) for name in texts(table[column])], table.drop_columns([column])
 
 
-def _of_tar(path: str) -> tuple[list[str], pa.Table]:
+def _read_tar(path: str) -> tuple[list[str], pa.Table]:
     import pyarrow as pa
 
     names: list[str] = []
@@ -113,7 +113,7 @@ def _of_tar(path: str) -> tuple[list[str], pa.Table]:
             file.seek(offset)
             return file.read(size)
 
-        for key, pictures, files in _by_key(members(read, os.path.getsize(path)), read):
+        for key, images, files in _samples(members(read, os.path.getsize(path)), read):
             sample = make_sample(key, files)
             taxon = sample.taxon
             row = (
@@ -121,10 +121,10 @@ def _of_tar(path: str) -> tuple[list[str], pa.Table]:
                 if taxon is None
                 else {**{rank: taxon.rank(rank) for rank in RANKS}, "common_name": taxon.common_name}
             )
-            names += (f"{path}/{picture}" for picture in pictures)
-            rows += [{**row, **sample.metadata}] * len(pictures)
+            names += (f"{path}/{image}" for image in images)
+            rows += [{**row, **sample.metadata}] * len(images)
     columns = [*RANKS, "common_name", *dict.fromkeys(name for row in rows for name in row)]
-    # As texts, because one key may hold a number here and a text there.
+    # As texts, because a key may hold a number in one sample and a text in another.
     cells = {
         name: [plain_text(str(row[name])) if name in row else None for row in rows]
         for name in dict.fromkeys(columns)
@@ -132,39 +132,39 @@ def _of_tar(path: str) -> tuple[list[str], pa.Table]:
     return names, pa.table(cells, schema=pa.schema([(name, pa.large_string()) for name in cells]))
 
 
-def _by_key(found: Iterable[Any], read: Any) -> Iterator[tuple[str, list[str], dict[str, bytes]]]:
-    """Samples of a tar: their key, the names of their images, and the contents of their other files by kind."""
-    key, pictures, files = None, [], {}
-    for member in found:
+def _samples(tar: Iterable[Any], read: Any) -> Iterator[tuple[str, list[str], dict[str, bytes]]]:
+    """Yield each sample's key, the names of its images, and the content of its other files by suffix."""
+    key, images, files = None, [], {}
+    for member in tar:
         parts = split_name(member.name)
         if parts is None:
             continue
         if parts[0] != key:
-            if pictures:
-                yield key, pictures, files
-            key, pictures, files = parts[0], [], {}
+            if images:
+                yield key, images, files
+            key, images, files = parts[0], [], {}
         if is_hidden_path(member.name):
             continue
         if is_image(member.name):
-            pictures.append(member.name)
+            images.append(member.name)
         else:
             files[parts[1]] = read(member.offset, member.size)
-    if pictures:
-        yield key, pictures, files
+    if images:
+        yield key, images, files
 
 
 def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of texts as numbers, where all of them are."""
+    """Convert a column of texts to numbers if all are numeric."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if name in _TEXTS or not pa.types.is_large_string(column.type):
         return column
     known = pc.if_else(pc.equal(column, ""), None, column)
-    # A code such as 0071 would lose its zeros.
+    # A code such as 0071 would lose its leading zeros.
     if known.null_count == len(known) or pc.any(pc.match_substring_regex(known, r"^0\d")).as_py():
         return column
-    # float64 has no place for so many digits, and those are of a number that names something.
+    # float64 cannot represent so many digits, and such numbers are identifiers.
     long = pc.any(pc.match_substring_regex(known, r"^-?\d{16,}$")).as_py()
     for kind in (pa.int64(),) if long else (pa.int64(), pa.float64()):
         try:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.resume import Answer, Row
+from bioclip_jax.predict.results import Prediction, Row
 from bioclip_jax.text import RANKS
 
 MOST_ROWS = 20_000
@@ -60,7 +60,7 @@ class Report:
         # A heap with the most dispensable card first.
         self._cards: list[tuple[int, int, Card]] = []
 
-    def watch(self, predictions: Iterable[Answer]) -> Iterator[Answer]:
+    def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Yield the predictions unchanged, counting them."""
         for prediction in predictions:
             self._add(*prediction)

@@ -1,10 +1,10 @@
-"""Columns of input tables that `predict` writes beside its results."""
+"""Columns of input tables, copied into the result rows of `predict`."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.predict.embedding import ImageMetadata
@@ -13,34 +13,32 @@ from bioclip_jax.tables import lists_images
 from .inputs import ImageFile, expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import pyarrow as pa
 
-    from .resume import Answer
+    from .results import Prediction
 
-# Before the name of a column that a result has too.
+# Prefix of a copied column that a result also has.
 _PREFIX = "input_"
-# Rows that are Python objects at once.
+# Rows that are converted to Python objects at once.
 _BLOCK = 4096
 
 
-class CarriedColumns:
-    """The columns of the tables among INPUTS, a row an image, without the paths.
+class InputColumns:
+    """The columns of the tables among INPUTS, one row per image, without the paths.
 
-    A text stays as it stands in the table; what is neither text nor number is left out. Images that no table
-    names have an empty text.
+    Texts stay as in the table; columns that are neither text nor numbers are dropped. Images that are in no
+    table have empty texts.
     """
 
     def __init__(self, inputs: Sequence[Any], images: Sequence[ImageFile]) -> None:
-        """`images`: what find_images gives for `inputs`."""
+        """images: as find_images returns them for `inputs`."""
         self._images = images
         paths = [path for path in expand(inputs) if not os.path.isdir(path) and lists_images(path)]
-        columns = ImageMetadata(paths, images, typed=False, tars=False) if paths else None
-        self._table = None if columns is None else _plain_columns(columns.take(range(len(images))))
+        metadata = ImageMetadata(paths, images, typed=False, tars=False) if paths else None
+        self._table = None if metadata is None else _plain_columns(metadata.take(range(len(images))))
 
     def digest(self) -> str:
-        """A hash of the columns; "" where there are none."""
+        """Return a hash of the columns, "" without columns."""
         if self._table is None or not self._table.num_columns:
             return ""
         import pyarrow as pa
@@ -50,29 +48,29 @@ class CarriedColumns:
             writer.write_table(self._table.combine_chunks())
         return hashlib.sha256(memoryview(stream.getvalue())).hexdigest()
 
-    def beside(self, answers: Iterable[Answer]) -> Iterator[Answer]:
-        """The answers, in the order of the images, with the columns behind those of each result.
+    def append_to(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Append the columns to the rows of predictions, which are in image order.
 
-        A column that a result has itself is called input_NAME.
+        A column that a result also has becomes input_NAME.
         """
         if self._table is None or not self._table.num_columns:
-            yield from answers
+            yield from predictions
             return
-        places = iter(range(len(self._images)))
+        indices = iter(range(len(self._images)))
         block: list[dict[str, Any]] = []
         start, names = 0, None
-        for image, rows in answers:
-            place = next(place for place in places if self._images[place] is image)
-            if place >= start + len(block):
-                start, block = place, self._table.slice(place, _BLOCK).to_pylist()
+        for image, rows in predictions:
+            index = next(index for index in indices if self._images[index] is image)
+            if index >= start + len(block):
+                start, block = index, self._table.slice(index, _BLOCK).to_pylist()
             if names is None and rows:
-                names = _names(rows[0], self._table.column_names)
-            given = {names[name]: value for name, value in block[place - start].items()} if rows else {}
-            yield image, [{**row, **given} for row in rows]
+                names = _column_names(rows[0], self._table.column_names)
+            values = {names[name]: value for name, value in block[index - start].items()} if rows else {}
+            yield image, [{**row, **values} for row in rows]
 
 
 def _plain_columns(table: pa.Table) -> pa.Table:
-    """The texts, numbers and truth values; dates as texts."""
+    """Keep texts, numbers and booleans, and dates as texts."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -86,14 +84,14 @@ def _plain_columns(table: pa.Table) -> pa.Table:
             columns[name] = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
         elif pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_large_string(kind):
             columns[name] = column
-        # A Parquet file takes its types from the first rows, which may know nothing of a column.
+        # The Parquet writer infers types from the first rows, where a column may be all null.
         if name in columns and columns[name].null_count:
             columns[name] = pc.fill_null(columns[name].cast(pa.large_string()), "")
     return pa.table(columns)
 
 
-def _names(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
-    """The name of each column beside those of a result."""
+def _column_names(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
+    """Map each column to its name in the result, distinct from those of `row`."""
     names: dict[str, str] = {}
     for column in columns:
         name = column

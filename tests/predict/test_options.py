@@ -1,4 +1,4 @@
-"""What predict refuses, before it loads a model."""
+"""Options of predict: checked before a model is loaded, and logged by pybioclip's names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.predict.options import PredictOptions
 from bioclip_jax.predict.predict import predict_files
-from bioclip_jax.predict.question import Question
 from bioclip_jax.predict.rank import Rank
 
 
 @pytest.mark.parametrize(
-    "options, says",
+    "options, parts",
     [
         ({"labels": "a", "bins": "b.csv"}, ["--cls", "--bins"]),
         ({"labels": "a", "rank": "genus"}, ["--rank", "--cls"]),
@@ -40,20 +40,20 @@ from bioclip_jax.predict.rank import Rank
         ({"labels": "a", "batch_size": 0}, ["--batch-size is 0"]),
     ],
 )
-def test_a_mistake_is_one_line_before_the_model_is_looked_for(
-    tmp_path: Path, monkeypatch, options: dict, says: list
+def test_invalid_options_are_one_line_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch, options: dict, parts: list
 ):
     monkeypatch.chdir(tmp_path)
     Path("old.json").write_text("{}")
     Path("bins.csv").write_text("label,bin\na,b\n")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         predict_files(["no.jpg"], "no model", **options)
-    message = str(told.value)
-    assert all(part in message for part in says) and "\n" not in message, message
+    message = str(error.value)
+    assert all(part in message for part in parts) and "\n" not in message, message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bins.csv", "old.json"]
 
 
-def test_nothing_that_is_read_is_written_over(tmp_path: Path, monkeypatch):
+def test_outputs_do_not_overwrite_files_that_are_read(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("images").mkdir()
     Path("images/a.jpg").write_bytes(b"a")
@@ -65,7 +65,7 @@ def test_nothing_that_is_read_is_written_over(tmp_path: Path, monkeypatch):
     os.link("images/a.jpg", "linked.csv")
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     labels = {"labels": "a"}
-    for options, says in (
+    for options, parts in (
         (labels | {"output": "linked.csv"}, ["--output", "images/a.jpg", "an input"]),
         (labels | {"log": "./images/../images/a.jpg"}, ["--log", "images/a.jpg", "an input"]),
         (labels | {"output": "list.csv"}, ["--output", "list.csv", "an input"]),
@@ -75,19 +75,18 @@ def test_nothing_that_is_read_is_written_over(tmp_path: Path, monkeypatch):
         ({"taxa": "labels.txt", "output": "labels.txt"}, ["--output", "--taxa"]),
         (labels | {"output": "link.txt", "log": "labels.txt"}, ["--output", "--log"]),
     ):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as error:
             predict_files(["list.csv"], "no model", **options)
-        assert all(part in str(told.value) for part in says), f"{options}: {told.value}"
+        assert all(part in str(error.value) for part in parts), f"{options}: {error.value}"
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
-def test_what_a_log_says_goes_by_the_names_of_pybioclip(tmp_path: Path):
+def test_settings_are_logged_by_pybioclips_names(tmp_path: Path):
     (tmp_path / "subset.csv").write_text("genus\nMalus\n")
-    question = Question(rank="Genus", subset=tmp_path / "subset.csv", unknown=0.1)
-    assert question.rank is Rank.GENUS
-    assert question.choice() == {"subset": str(tmp_path / "subset.csv")}
-    assert question.details() == {"rank": "genus", "min_prob": 1e-9, "k": 5, "unknown": 0.1}
-    assert Question(labels="a, b").choice() == {"classes": "a, b"} and Question(
-        labels="a", k=3
-    ).details() == {"k": 3}
-    assert Question(labels="a").details() == {}, "pybioclip gives all labels"
+    options = PredictOptions(rank="Genus", subset=tmp_path / "subset.csv", unknown=0.1)
+    assert options.rank is Rank.GENUS
+    assert options.candidate_settings() == {"subset": str(tmp_path / "subset.csv")}
+    assert options.selection_settings() == {"rank": "genus", "min_prob": 1e-9, "k": 5, "unknown": 0.1}
+    assert PredictOptions(labels="a, b").candidate_settings() == {"classes": "a, b"}
+    assert PredictOptions(labels="a", k=3).selection_settings() == {"k": 3}
+    assert PredictOptions(labels="a").selection_settings() == {}, "pybioclip returns all labels"

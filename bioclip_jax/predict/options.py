@@ -1,0 +1,254 @@
+"""Options of `predict`, from the command line to the result row, the resume record and the log."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_jax.errors import InvalidValue, UserError
+from bioclip_jax.files import check_outputs, is_stream
+
+from .rank import MIN_PROB, Rank, as_rank
+from .results import check_format
+
+if TYPE_CHECKING:
+    from bioclip_jax.pipeline.images import ReadOptions
+    from bioclip_jax.predict.classifiers import BaseClassifier
+
+PathLike = str | os.PathLike[str]
+
+# Taxa per image.
+DEFAULT_K = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The predictions to return for each image; rank, min_prob and min_confidence apply to taxa only.
+
+    rank: the rank of the predictions. k: their number, best first; None returns all.
+    min_prob: species at or below it do not count toward a higher rank, as in pybioclip.
+    min_confidence: one prediction instead of k, at the lowest rank, down to `rank`, that reaches it.
+    unknown: an image whose best score is lower is predicted as "unknown".
+
+    Raises UserError for values out of range.
+    """
+
+    rank: Rank = Rank.SPECIES
+    k: int | None = None
+    min_prob: float = MIN_PROB
+    min_confidence: float | None = None
+    unknown: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.k is not None and not isinstance(self.k, Integral):
+            raise InvalidValue(f"k is {self.k!r}; it must be a whole number, or None")
+        if self.k is not None and self.k < 1:
+            raise UserError(f"k is {self.k}; it must be at least 1")
+        for threshold in (self.min_confidence, self.unknown):
+            if threshold is not None and not 0 <= threshold <= 1:
+                raise UserError(f"the threshold is {threshold}; it is a probability between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """All options of `predict` but its inputs and MODEL.
+
+    Candidates, one of:
+      labels: "a,b,c" or a text file of labels, as read_labels; labels_as_given keeps blank and repeated ones.
+      bins: a table of labels and their bins, as read_bins.
+      Otherwise the taxa at `rank` (default: species) of the embeddings in `taxa` (default: the model's own).
+      subset: only the taxa in a CSV; skip_unknown ignores names that the embeddings lack. within: only taxa
+      within this one.
+    Predictions per image:
+      k: their number (default: 5 taxa, all labels). min_confidence, unknown: as Selection. temperature: of
+      the softmax over taxa, a number or a file that `taxa calibrate` wrote.
+    Outputs:
+      format: of the rows, as check_format. output: None is standard output, or with as_result the returned
+      dictionary. log: provenance, as save_recorded_predictions. report: an HTML page. resume: keep finished
+      images in a journal beside `output`, and continue from it.
+    Model: as load_model.
+
+    Raises UserError for options that are out of range or exclude each other. No file is read.
+    """
+
+    rank: Rank | str | None = None
+    labels: str | None = None
+    labels_as_given: bool = False
+    bins: PathLike | None = None
+    subset: PathLike | None = None
+    within: str | None = None
+    skip_unknown: bool = False
+    taxa: PathLike | None = None
+
+    k: int | None = None
+    min_confidence: float | None = None
+    unknown: float | None = None
+    temperature: float | str | None = None
+
+    format: str | None = None
+    output: PathLike | None = None
+    log: PathLike | None = None
+    report: PathLike | None = None
+    resume: bool = False
+    as_result: bool = False
+
+    pretrained: str | None = None
+    device: str | None = None
+    batch_size: int | None = None
+    transform: str | None = None
+    reading: ReadOptions | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("output", "log", "report"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        if isinstance(self.rank, str):
+            object.__setattr__(self, "rank", as_rank(self.rank))
+        if not self.as_result or self.output is not None:
+            check_format(self.format, self.output)
+        for option, count in (("--k", self.k), ("--batch-size", self.batch_size)):
+            if count is not None and count < 1:
+                raise UserError(f"{option} is {count}; it must be at least 1")
+        for option, value in (("--min-confidence", self.min_confidence), ("--unknown", self.unknown)):
+            if value is not None and not 0 < value <= 1:
+                raise UserError(f"{option} is {value}; it is a probability, above 0 and at most 1")
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.labels is not None and self.bins is not None:
+            raise UserError("--cls and --bins both set the candidates; give only one")
+        if not self.predicts_taxa:
+            other = "--cls" if self.bins is None else "--bins"
+            for name in ("rank", "subset", "within", "taxa", "temperature", "min_confidence"):
+                if getattr(self, name) is not None:
+                    option = "--" + name.replace("_", "-")
+                    raise UserError(
+                        f"{option} is about taxa, and {other} about labels; give only one of them"
+                    )
+        for name, needed in (("labels_as_given", "labels"), ("skip_unknown", "subset")):
+            if getattr(self, name) and getattr(self, needed) is None:
+                option = {"labels": "--cls", "subset": "--subset"}[needed]
+                raise UserError(f"--{name.replace('_', '-')} needs {option}; give it, or drop the flag")
+        if self.k is not None and self.min_confidence is not None:
+            raise UserError("--min-confidence returns one prediction an image; drop it or --k")
+        if self.resume and (self.output is None or is_stream(self.output)):
+            raise UserError("--resume needs an output file; name it with --output")
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"the report {self.report} is an HTML page; end its name in .html")
+
+    @property
+    def predicts_taxa(self) -> bool:
+        """False with labels or bins."""
+        return self.labels is None and self.bins is None
+
+    @property
+    def selection(self) -> Selection:
+        """The options that a classifier takes for a stream."""
+        k = DEFAULT_K if self.k is None and self.predicts_taxa else self.k
+        rank = self.rank or Rank.SPECIES
+        return Selection(rank=rank, k=k, min_confidence=self.min_confidence, unknown=self.unknown)
+
+    @property
+    def row_format(self) -> str | None:
+        """The format of the rows, None if they are returned."""
+        return None if self.as_result and self.output is None else check_format(self.format, self.output)
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """Keyword arguments for load_model."""
+        names = ("pretrained", "device", "batch_size", "transform", "reading")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def outputs(self) -> dict[str, Path | None]:
+        """Files to write, by option."""
+        return {"--output": self.output, "--log": self.log, "--report": self.report}
+
+    @property
+    def files_read(self) -> dict[str, Any]:
+        """Files to read, by option; a value may also be a text instead of a file."""
+        return {
+            "--cls": self.labels,
+            "--bins": self.bins,
+            "--subset": self.subset,
+            "--taxa": self.taxa,
+            "--temperature": self.temperature,
+        }
+
+    def check_files(self) -> None:
+        """Raise UserError for an output that cannot be written."""
+        check_outputs(self.outputs)
+        if self.log is not None:
+            from bioclip_jax.predict.classifiers import verify_recorder_path
+
+            verify_recorder_path(self.log)
+
+    def read_candidates(self) -> Any:
+        """Read the candidates' file: labels, label -> bin, or (rank, names) of a subset; None without one."""
+        from bioclip_jax.predict.classifiers import read_bins, read_labels
+
+        if self.labels is not None:
+            return read_labels(self.labels, as_given=self.labels_as_given)
+        if self.bins is not None:
+            return read_bins(self.bins)
+        if self.taxa is not None and not Path(self.taxa).is_file():
+            raise UserError(f"no taxa embeddings at {self.taxa}; build them with `bioclip-jax taxa build`")
+        if self.subset is not None:
+            from bioclip_jax.predict.taxa import read_subset
+
+            return read_subset(self.subset)
+        return None
+
+    def candidate_settings(self) -> dict[str, Any]:
+        """Return the options that set the candidates, for logs, by pybioclip's names where it has one."""
+        settings = {
+            "classes": self.labels,
+            "bins_path": self.bins,
+            "subset": self.subset,
+            "within": self.within,
+            "taxa_file": self.taxa,
+            "temperature": self.temperature,
+            # An unused flag is not logged.
+            "labels_as_given": self.labels_as_given or None,
+            "skip_unknown": self.skip_unknown or None,
+        }
+        return _without_none(settings)
+
+    def selection_settings(self) -> dict[str, Any]:
+        """Return the options that select predictions, for logs, by pybioclip's names where it has one."""
+        settings: dict[str, Any] = {"min_confidence": self.min_confidence, "unknown": self.unknown}
+        if self.predicts_taxa:
+            settings |= {"rank": self.selection.rank.get_label(), "min_prob": MIN_PROB}
+        if self.min_confidence is None:
+            settings["k"] = self.selection.k
+        return _without_none(settings)
+
+    def resume_settings(self, classifier: BaseClassifier, candidates: Any) -> dict[str, Any]:
+        """Return everything but the images that predictions depend on; a resumed run must have the same."""
+        model = classifier.model
+        settings = self.candidate_settings() | self.selection_settings() | {"model": model.fingerprint}
+        settings |= {"transform": model.transform, "reading": repr(model.preprocess.read)}
+        if not self.predicts_taxa:
+            return settings | {"labels": candidates}
+        path = classifier.head.path
+        status = path.stat()
+        settings["taxa"] = [str(path.absolute()), status.st_size, status.st_mtime_ns]
+        settings["temperature"] = classifier.temperature
+        if self.subset is not None:
+            rank, names = candidates
+            label = rank if isinstance(rank, str) else rank.get_label()
+            settings["subset"] = hashlib.sha256("\n".join([label, *names]).encode()).hexdigest()
+        return settings
+
+
+def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in settings.items()
+        if value is not None
+    }
