@@ -1,4 +1,4 @@
-"""The command line: one verb a function, everything heavy imported inside it."""
+"""The command line: one file per verb, each of which imports heavy libraries only when it runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import warnings
 from collections.abc import Iterator
 
 from bioclip_jax import __version__
-from bioclip_jax.cli import bench, evaluation, index, models, shards, taxa, use
 from bioclip_jax.errors import Terminated, UserError, interrupt_status
 from bioclip_jax.files import cache_directory, json_text
 
+from . import analyze, bench, convert, embed, index, models, predict, serve, shards, taxa, train
+from . import eval as eval_verb
 from .options import Parser
+
+# In the order of --help.
+_VERBS = (train, convert, eval_verb, analyze, predict, embed, models, serve, taxa, index, shards, bench)
 
 # Packages that only some commands need, and the extra that installs each.
 _EXTRAS = {
@@ -31,31 +35,31 @@ _EXTRAS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, 2 for a user's mistake, 128 + N after signal N."""
+    """Run one command; return its exit status: 0, 2 for a user error, 128 + N after signal N."""
     parser = _parser()
-    arguments, rest = parser.parse_known_args(evaluation.suite_first(sys.argv[1:] if argv is None else argv))
+    arguments, rest = parser.parse_known_args(eval_verb.suite_first(sys.argv[1:] if argv is None else argv))
     if rest and not arguments.takes_overrides:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
     if not sys.warnoptions:
-        # Libraries warn programmers, with paths of their own files; users are told by errors and notes.
+        # Warnings of libraries are for programmers; users get errors and notes.
         warnings.filterwarnings("ignore", module=r"(?!bioclip_jax\b)")
     for name in ("stdout", "stderr"):
-        # A service or `>&-` may leave a stream closed, which Python shows as None.
+        # A stream is None if a service or `>&-` closed it.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
-    # Names of taxa are in any script, whatever the locale; names of files that are not UTF-8, which Linux
-    # allows, go out as the bytes they are.
+    # Taxon names are in any script, whatever the locale; file names that are not valid UTF-8, which Linux
+    # allows, are printed as their bytes.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    # What XLA compiled once is kept, so that a command's second run, or a resumed training, starts at once.
+    # With a persistent cache, a command's second run or a resumed training does not compile again.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory() / "xla"))
     try:
         with _terminable():
             result = arguments.run(arguments)
         if not isinstance(result, int) and result is not None and getattr(arguments, "json", False):
             print(json_text(result))
-        sys.stdout.flush()  # so that a full disk or a closed pipe is met here, not when Python exits
+        sys.stdout.flush()  # so that a full disk or a closed pipe raises here and not at exit
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -69,20 +73,19 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt as error:
-        # A verb that keeps something says what, and how to go on.
+        # Verbs that keep partial results raise Interrupted, with advice on how to resume.
         print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
         return interrupt_status(error)
     except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough.
+        # The reader of the output (head, less) closed it.
         _close_stdout()
         return 0
     except UnicodeEncodeError as error:
         if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
             raise
         print(
-            f"error: {error.object[error.start : error.end]!r} in an argument or a file's name is not text "
-            f"in the "
-            "locale's encoding; set LC_ALL=C.UTF-8 or PYTHONUTF8=1",
+            f"error: {error.object[error.start : error.end]!r} in an argument or a file name is not text in "
+            "the locale's encoding; set LC_ALL=C.UTF-8 or PYTHONUTF8=1",
             file=sys.stderr,
         )
         return 2
@@ -104,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM, from a scheduler or a container, end the block as Ctrl-C does: partial files are removed."""
+    """Handle SIGTERM, from a scheduler or a container, as Ctrl-C, so that partial files are removed."""
 
     def terminate(number: int, frame: object) -> None:
         raise Terminated
@@ -121,7 +124,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _close_stdout() -> None:
-    """Let what is still to be printed go nowhere, so that Python does not meet the same error when it exits."""
+    """Discard buffered output, so that Python does not raise the same error again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -131,11 +134,6 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"bioclip-jax {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    models.add_verbs(verbs)
-    evaluation.add_verbs(verbs)
-    use.add_verbs(verbs)
-    taxa.add_verbs(verbs)
-    index.add_verbs(verbs)
-    shards.add_verbs(verbs)
-    bench.add_verbs(verbs)
+    for verb in _VERBS:
+        verb.add_verbs(verbs)
     return parser

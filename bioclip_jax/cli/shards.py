@@ -1,4 +1,4 @@
-"""The verbs that build, check, align and count shards."""
+"""The verbs for training shards: shards build, align, verify, stats."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .options import Result, add_verb, non_negative, positive, print_result, register_datasets
+from .options import (
+    Result,
+    add_family,
+    add_verb,
+    non_negative,
+    positive,
+    print_result,
+    register_datasets,
+)
 
 
 def build(arguments: argparse.Namespace) -> Result:
+    """Build shards from images."""
     from bioclip_jax.curate.build import BuildSettings, build_shards
 
     register_datasets()
@@ -29,6 +38,7 @@ def build(arguments: argparse.Namespace) -> Result:
 
 
 def align(arguments: argparse.Namespace) -> Result:
+    """Resolve the names in a table."""
     from bioclip_jax.curate.align import align_table
 
     result = align_table(
@@ -46,6 +56,7 @@ def align(arguments: argparse.Namespace) -> Result:
 
 
 def verify(arguments: argparse.Namespace) -> Result:
+    """Check shards."""
     from bioclip_jax.curate.verify import print_report, verify_shards
 
     result = verify_shards(
@@ -57,6 +68,7 @@ def verify(arguments: argparse.Namespace) -> Result:
 
 
 def stats(arguments: argparse.Namespace) -> Result:
+    """Count shards."""
     from bioclip_jax.curate.stats import print_stats, shard_stats
 
     register_datasets()
@@ -69,10 +81,8 @@ def stats(arguments: argparse.Namespace) -> Result:
 
 
 def add_verbs(verbs: Any) -> None:
-    """Declare them."""
-    shards = verbs.add_parser(
-        "shards", help="build, check and count shards of the tree of life"
-    ).add_subparsers(title="what to do", metavar="WHAT", required=True)
+    """Declare the verbs."""
+    shards = add_family(verbs, "shards", "build, check and count training shards")
     _add_build(shards)
 
     verb = add_verb(shards, "align", align, "resolve a table's names against a taxonomic backbone")
@@ -83,38 +93,38 @@ def add_verbs(verbs: Any) -> None:
         help="CSV, TSV or Parquet with any of kingdom ... species, common_name, scientific_name, authorship",
     )
     verb.add_argument(
-        "output", type=Path, metavar="OUT", help=".csv, .tsv or .parquet; the reports are written beside it"
+        "output", type=Path, metavar="OUT", help=".csv, .tsv or .parquet; reports are written next to it"
     )
     _add_backbone(verb, required=True)
-    verb.add_argument(
-        "--count-column", metavar="NAME", help="column with the number of images a row stands for"
-    )
+    verb.add_argument("--count-column", metavar="NAME", help="column with the number of images of a row")
 
     verb = add_verb(
         shards,
         "verify",
         verify,
-        "read everything in shards and say what is wrong where",
-        "Exit status 1 if there are errors; what is unusual but can be read is a note.",
+        "read all of a shard and report errors with their location",
+        "The exit status is 1 if there are errors; unusual but readable content is a note.",
     )
     verb.set_defaults(status=lambda result: int(result["errors"] > 0))
     verb.add_argument(
         "shards", metavar="SHARDS", help="a folder of tars or ArrayRecord files, one of them, or a glob"
     )
     verb.add_argument(
-        "--repair", type=Path, metavar="OUT", help="write clean copies of what is sound to this new folder"
+        "--repair", type=Path, metavar="OUT", help="write the intact samples to this new folder"
     )
     verb.add_argument(
-        "--report", type=Path, metavar="FILE", help="write everything found to a .csv or .json file"
+        "--report", type=Path, metavar="FILE", help="write all findings to a .csv or .json file"
     )
     _add_processes(verb)
 
     verb = add_verb(shards, "stats", stats, "count shards by rank, source, size and caption")
     verb.add_argument("shards", metavar="SHARDS", help="a folder of tars or ArrayRecord, or any other data")
     verb.add_argument(
-        "--report", type=Path, metavar="FILE", help="write a web page with pictures here; end it in .html"
+        "--report", type=Path, metavar="FILE", help="write an HTML page with figures; end its name in .html"
     )
-    verb.add_argument("--seed", type=non_negative, default=0, help="which images the page shows (default 0)")
+    verb.add_argument(
+        "--seed", type=non_negative, default=0, help="seed of the images on the page (default: 0)"
+    )
     _add_processes(verb)
 
 
@@ -123,8 +133,8 @@ def _add_build(shards: Any) -> None:
         shards,
         "build",
         build,
-        "build TreeOfLife shards of your images",
-        "A build that was stopped goes on when the same command is started again.",
+        "build TreeOfLife shards from images",
+        "Run the same command again to resume an interrupted build.",
     )
     verb.add_argument(
         "source",
@@ -133,81 +143,88 @@ def _add_build(shards: Any) -> None:
         "TFDS name",
     )
     verb.add_argument(
-        "output", type=Path, metavar="OUT", help="a folder that is new, empty or holds this build"
+        "output", type=Path, metavar="OUT", help="a folder that is new, empty or holds this build already"
     )
     verb.add_argument(
         "--metadata", metavar="TABLE", help="labels in a CSV or Parquet, joined on key, uuid, filepath or id"
     )
-    verb.add_argument("--tfds-dir", metavar="DIR", help="where TFDS keeps prepared data")
+    verb.add_argument("--tfds-dir", metavar="DIR", help="directory of prepared TFDS data")
 
-    output = verb.add_argument_group("what is written")
+    output = verb.add_argument_group("output")
     output.add_argument("--format", choices=["tar", "array_record"], default="tar")
     output.add_argument(
-        "--size", type=positive, default=224, metavar="N", help="pixels of a side (default 224)"
+        "--size", type=positive, default=224, metavar="N", help="side in pixels (default: 224)"
     )
     output.add_argument(
         "--resize",
         choices=["squash", "shortest"],
         default="squash",
-        help="to a square as published (default), or N pixels on the shorter side",
+        help="to a square, as published (default), or to N pixels on the shorter side",
     )
     output.add_argument(
         "--resample",
         choices=["antialias", "toolbox"],
         default="antialias",
-        help="antialias (default), or as the TreeOfLife toolbox made the published shards: OpenCV's cubic "
-        "where an "
-        "image shrinks, Lanczos-4 where it grows",
+        help="antialias (default), or as the TreeOfLife toolbox made the published shards: OpenCV's cubic to "
+        "shrink, Lanczos-4 to enlarge",
     )
     output.add_argument(
         "--exif",
         choices=["apply", "ignore"],
         default="apply",
-        help="turn images upright by EXIF (default), or not",
-    )
-    output.add_argument("--quality", type=positive, default=95, metavar="N", help="of the JPEGs (default 95)")
-    output.add_argument(
-        "--samples-per-shard", type=positive, default=10_000, metavar="N", help="default 10000"
+        help="rotate images by their EXIF orientation (default), or not",
     )
     output.add_argument(
-        "--seed", type=non_negative, default=0, metavar="N", help="of the shuffle (default 0)"
+        "--quality", type=positive, default=95, metavar="N", help="JPEG quality (default: 95)"
+    )
+    output.add_argument(
+        "--samples-per-shard", type=positive, default=10_000, metavar="N", help="default: 10000"
+    )
+    output.add_argument(
+        "--seed", type=non_negative, default=0, metavar="N", help="seed of the shuffle (default: 0)"
     )
 
-    cleaning = verb.add_argument_group("cleaning, off unless asked for")
+    cleaning = verb.add_argument_group("cleaning, off by default")
     cleaning.add_argument(
         "--min-side",
         type=non_negative,
         default=0,
         metavar="N",
-        help="drop images with a shorter side of fewer pixels",
+        help="drop images with fewer pixels on the shorter side",
     )
     cleaning.add_argument(
-        "--min-range", type=non_negative, default=0, metavar="N", help="drop images of one tone; 16 is safe"
+        "--min-range",
+        type=non_negative,
+        default=0,
+        metavar="N",
+        help="drop nearly uniform images; 16 is safe",
     )
     cleaning.add_argument(
         "--dedup",
         choices=["exact", "near"],
-        help="remove copies of the same bytes, or near-duplicates by PDQ too",
+        help="remove byte-identical copies, or also PDQ near-duplicates",
     )
     cleaning.add_argument(
-        "--dedup-distance", type=non_negative, metavar="BITS", help="of 256, for near-duplicates"
+        "--dedup-distance", type=non_negative, metavar="BITS", help="PDQ distance of near-duplicates, of 256"
     )
     cleaning.add_argument(
         "--observation",
         dest="observation_column",
         metavar="COLUMN",
-        help="compare images of one observation more loosely",
+        help="column of the observation, within which near-duplicates may differ more",
     )
     cleaning.add_argument(
         "--leakage",
         action="append",
         default=[],
         metavar="DATA",
-        help="evaluation images that must not be in the shards",
+        help="evaluation images to exclude from the shards",
     )
-    cleaning.add_argument("--leakage-distance", type=non_negative, metavar="BITS", help="of 256, for leakage")
     cleaning.add_argument(
-        "--filter", dest="filters", action="append", default=[], metavar="TOML", help="a detector of your own"
+        "--leakage-distance", type=non_negative, metavar="BITS", help="PDQ distance of leaked images, of 256"
+    )
+    cleaning.add_argument(
+        "--filter", dest="filters", action="append", default=[], metavar="TOML", help="a custom detector"
     )
 
     names = verb.add_argument_group("names")
@@ -216,15 +233,15 @@ def _add_build(shards: Any) -> None:
         "--unresolved",
         choices=["keep", "drop"],
         default="keep",
-        help="samples whose name is not found (default keep)",
+        help="samples whose name is not in the backbone (default: keep)",
     )
 
-    running = verb.add_argument_group("how it runs")
-    running.add_argument("--engine", choices=["local", "ray"], default="local")
-    running.add_argument(
-        "--dry-run", action="store_true", help="decide about every image and report, but write nothing"
+    execution = verb.add_argument_group("execution")
+    execution.add_argument("--engine", choices=["local", "ray"], default="local")
+    execution.add_argument(
+        "--dry-run", action="store_true", help="report the decision for every image, but write nothing"
     )
-    _add_processes(running)
+    _add_processes(execution)
 
 
 def _add_backbone(verb: Any, required: bool) -> None:
@@ -234,16 +251,19 @@ def _add_backbone(verb: Any, required: bool) -> None:
         metavar="PATH",
         help="Darwin Core Taxon table, or the folder or zip of its archive (GBIF, Catalogue of Life, WFO)",
     )
-    verb.add_argument("--vernacular", metavar="PATH", help="VernacularName table; default: the archive's own")
-    verb.add_argument("--language", default="en", help="language of the common names, ISO 639 (default en)")
+    verb.add_argument("--vernacular", metavar="PATH", help="VernacularName table (default: the archive's)")
+    verb.add_argument("--language", default="en", help="language of the common names, ISO 639 (default: en)")
     verb.add_argument(
         "--apply-fuzzy",
         action="store_true",
-        help="take near-misses that have no rival, instead of only proposing them",
+        help="apply unambiguous fuzzy matches instead of only proposing them",
     )
 
 
 def _add_processes(verb: Any) -> None:
     verb.add_argument(
-        "--processes", type=non_negative, metavar="N", help="default: one a core; 0 for none beside this one"
+        "--processes",
+        type=non_negative,
+        metavar="N",
+        help="worker processes (default: one per core; 0: none)",
     )

@@ -1,4 +1,4 @@
-"""Verbs for the taxa head of a model: taxa build, list, calibrate."""
+"""The verbs for taxa embeddings: taxa build, list, calibrate."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from bioclip_jax.files import check_outputs, check_suffix
 from .options import (
     MODEL,
     Result,
+    add_family,
     add_model,
     add_output,
     add_reading,
     add_taxa,
     add_transform,
     add_verb,
+    loading,
     print_known,
     print_result,
     register_datasets,
-    running,
-    tell_done,
+    report_done,
 )
 
 
-def taxa_build(arguments: argparse.Namespace) -> Result:
+def build(arguments: argparse.Namespace) -> Result:
+    """Embed the names of taxa."""
     from bioclip_jax.pipeline.sources import data_files
     from bioclip_jax.predict import load_model
     from bioclip_jax.predict.taxa import build_taxa
 
     register_datasets()
-    # Before the model is loaded, which may take minutes.
+    # Loading the model can take minutes, so outputs are checked first.
     check_outputs({"--output": arguments.output}, {"where the names are": data_files(arguments.names)})
     check_suffix(arguments.output, (".safetensors",))
-    model = load_model(arguments.model, **running(arguments))
+    model = load_model(arguments.model, **loading(arguments))
     result = build_taxa(
         arguments.names, model, arguments.output, dtype=arguments.dtype, complete=arguments.complete
     )
@@ -44,7 +46,8 @@ def taxa_build(arguments: argparse.Namespace) -> Result:
     return result
 
 
-def taxa_list(arguments: argparse.Namespace) -> Result:
+def list_(arguments: argparse.Namespace) -> Result:
+    """List the taxa."""
     from bioclip_jax.predict.taxa import list_taxa
 
     result = list_taxa(
@@ -55,48 +58,46 @@ def taxa_list(arguments: argparse.Namespace) -> Result:
         output=arguments.output,
         as_result=arguments.json,
     )
-    tell_done(arguments, result, "taxa", "listed")
+    report_done(arguments, result, "taxa", "listed")
     return result
 
 
-def taxa_calibrate(arguments: argparse.Namespace) -> Result:
+def calibrate(arguments: argparse.Namespace) -> Result:
+    """Fit a softmax temperature."""
     from bioclip_jax.pipeline.sources import data_files
     from bioclip_jax.predict import load_model
     from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
     from bioclip_jax.predict.taxa import calibrate_temperature, calibration_warnings
 
     register_datasets()
-    read = {"labeled data": data_files(arguments.data), "the head of taxa": arguments.taxa}
-    check_outputs({"--output": arguments.output, "--plot": arguments.plot}, read)
+    reads = {"labeled data": data_files(arguments.data), "the taxa embeddings": arguments.taxa}
+    check_outputs({"--output": arguments.output, "--plot": arguments.plot}, reads)
     check_suffix(arguments.output, (".json",))
     check_suffix(arguments.plot, (".png", ".pdf", ".svg"), "the plot")
-    classifier = TreeOfLifeClassifier(load_model(arguments.model, **running(arguments)), arguments.taxa)
+    classifier = TreeOfLifeClassifier(load_model(arguments.model, **loading(arguments)), arguments.taxa)
     result = calibrate_temperature(arguments.data, classifier, arguments.output, plot=arguments.plot)
     if not arguments.json:
-        figures = {name: value for name, value in result.items() if name not in ("before", "after")}
+        shown = {name: value for name, value in result.items() if name not in ("before", "after")}
         for time in ("before", "after"):
-            figures |= {
+            shown |= {
                 f"{time}, {name}": value for name, value in result[time].items() if name != "reliability"
             }
-        print_result(figures)
+        print_result(shown)
     for warning in calibration_warnings(result):
         print(f"warning: {warning}", file=sys.stderr)
     return result
 
 
 def add_verbs(verbs: Any) -> None:
-    """Declare them."""
-    kinds = verbs.add_parser("taxa", help="the names that predict chooses from").add_subparsers(
-        title="what to do", metavar="WHAT", required=True
-    )
-    verb = add_verb(kinds, "build", taxa_build, "make a model's taxa head from names or published embeddings")
+    """Declare the verbs."""
+    family = add_family(verbs, "taxa", "build, list and calibrate the taxa that predict chooses from")
+    verb = add_verb(family, "build", build, "embed taxa from names, or import published embeddings")
     verb.add_argument(
         "names",
         nargs="?",
         metavar="NAMES",
-        help="CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labeled data (default: "
-        "what the Hub"
-        " has for the model)",
+        help="a CSV or Parquet with ranks, txt_emb_species.npy beside its .json, or labeled data (default: "
+        "the model's embeddings on the Hub)",
     )
     add_model(verb)
     verb.add_argument(
@@ -108,14 +109,14 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument(
         "--complete",
         action="store_true",
-        help="make the vectors that published embeddings lack, and give all length 1 (default: as published)",
+        help="add vectors that published embeddings lack, and normalize all (default: as published)",
     )
-    verb = add_verb(kinds, "list", taxa_list, "print the taxa that predict chooses from")
+    verb = add_verb(family, "list", list_, "print the taxa that predict chooses from")
     verb.add_argument("--model", metavar="MODEL", help=MODEL)
     add_taxa(verb)
-    verb.add_argument("--within", metavar="TAXON", help="only what belongs to it")
+    verb.add_argument("--within", metavar="TAXON", help="only taxa within this one")
     add_output(verb)
-    verb = add_verb(kinds, "calibrate", taxa_calibrate, "fit a softmax temperature on labeled images")
+    verb = add_verb(family, "calibrate", calibrate, "fit a softmax temperature on labeled images")
     verb.add_argument(
         "data", metavar="DATA", help="labeled images: a folder with metadata.csv, tars or NAME:SPLIT"
     )
@@ -124,6 +125,6 @@ def add_verbs(verbs: Any) -> None:
     add_reading(verb)
     add_taxa(verb)
     verb.add_argument(
-        "--output", required=True, type=Path, metavar="JSON", help="give it to predict as --temperature"
+        "--output", required=True, type=Path, metavar="JSON", help="the file for predict --temperature"
     )
-    verb.add_argument("--plot", type=Path, metavar="PNG", help="draw how often answers are right")
+    verb.add_argument("--plot", type=Path, metavar="PNG", help="draw the reliability diagram")

@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["TrainConfig", "train_config"],
         "experiment": ["Experiment", "compile_step"],
-        "flags": ["read_config"],
         "flops": ["Work", "loss_flops", "peak_flops", "tower_work"],
         "input": ["InputBatch", "TrainInput", "open_sources"],
         "preemption": ["Interrupted"],

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bioclip_jax.cli.config import read_config
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config
 from bioclip_jax.train.config import train_config
-from bioclip_jax.train.flags import read_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINI = str(CONFIGS / "mini.py")

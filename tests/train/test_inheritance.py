@@ -13,13 +13,13 @@ from training_process import Training
 
 from bioclip_jax.checkpoint import Checkpoints, TrainingDirectory
 from bioclip_jax.cli import main
+from bioclip_jax.cli.config import read_config
 from bioclip_jax.convert import ModelBundle, export_model, resolve, write_model_directory
 from bioclip_jax.convert.published import Origin
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.preprocess import Squash, choose_preprocess
 from bioclip_jax.train.config import train_config
-from bioclip_jax.train.flags import read_config
 from bioclip_jax.train.train import _inherit
 
 NAME = "hf-hub:imageomics/bioclip-2"

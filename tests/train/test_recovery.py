@@ -16,10 +16,10 @@ import pytest
 from training_process import Training, losses, one_line_error
 
 from bioclip_jax.checkpoint import TrainingDirectory, restore_params
+from bioclip_jax.cli.config import read_config
 from bioclip_jax.text.tokenizer import END, Tokenizer
 from bioclip_jax.train import Interrupted, start_or_resume
 from bioclip_jax.train.config import train_config
-from bioclip_jax.train.flags import read_config
 
 KILLS = 20
 

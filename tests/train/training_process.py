@@ -23,7 +23,7 @@ from bioclip_jax.checkpoint import TrainingDirectory
 _PRELOADED = [
     "bioclip_jax.cli",
     "bioclip_jax.train.train",
-    "bioclip_jax.train.flags",
+    "bioclip_jax.cli.config",
     "bioclip_jax.evaluate.hook",
     "bioclip_jax.configs.common",
     "bioclip_jax.datasets",

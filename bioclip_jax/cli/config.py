@@ -1,24 +1,47 @@
-"""Read an experiment from its config file and the `--config.key=value` overrides."""
+"""Experiments: the option --config, a config file and its `--config.key=value` overrides."""
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError, did_you_mean
 
+from .options import add_verb
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+
+def add_config_verb(verbs: Any, name: str, run: Any, help: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Add a verb that takes an experiment."""
+    overrides = "Override any key of the config after the other options: --config.learning_rate=1e-4. "
+    verb = add_verb(verbs, name, run, help, overrides + epilog)
+    verb.set_defaults(takes_overrides=True)
+    verb.add_argument(
+        "--config", required=True, metavar="FILE", help="a Python file with get_config(), as in configs/"
+    )
+    return verb
+
+
+def experiment_config(arguments: argparse.Namespace) -> Any:
+    """Return the TrainConfig of --config and its overrides."""
+    from bioclip_jax.train import train_config
+
+    return train_config(read_config(arguments.config, arguments.rest))
+
 
 def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the values of `get_config()` in `file` with the overrides applied.
+    """Return the mapping from `get_config()` in `file`, with overrides.
 
     Raises UserError for a missing or broken file, an option that is not `--config.KEY=VALUE`, an unknown key
-    (suggesting the nearest known one) and a value of the wrong type.
+    (with the nearest known one) and a value of the wrong type.
     """
+    from absl import flags
+
     if not Path(file).is_file():
         raise UserError(f"there is no config file {file}; the experiments are in configs/")
     try:
@@ -38,15 +61,20 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _parse(file: str, overrides: Sequence[str]) -> ConfigDict:
+    from absl import flags
+    from ml_collections import config_flags
+
     values = flags.FlagValues()
     argv = ["train", f"--config={file}", *overrides]
-    # By default overrides are read from the arguments of this process.
+    # Without sys_argv, it would look for overrides in this process's own arguments.
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     values(argv)
     return values.config
 
 
 def _keys(config: ConfigDict, prefix: str) -> Iterator[str]:
+    from ml_collections import ConfigDict
+
     for name, value in config.items():
         yield f"{prefix}.{name}"
         if isinstance(value, ConfigDict):

@@ -1,0 +1,86 @@
+"""The verb predict."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from bioclip_jax.text import RANKS
+
+from .options import (
+    Result,
+    add_inputs,
+    add_model,
+    add_output,
+    add_reading,
+    add_taxa_choice,
+    add_temperature,
+    add_transform,
+    add_verb,
+    loading,
+    positive,
+    probability,
+    report_done,
+)
+
+
+def predict(arguments: argparse.Namespace) -> Result:
+    """Predict taxa or labels of images."""
+    from bioclip_jax.predict import PredictOptions, predict_files
+
+    given = vars(arguments) | loading(arguments) | {"as_result": arguments.json}
+    names = {field.name for field in dataclasses.fields(PredictOptions)}
+    options = PredictOptions(**{name: value for name, value in given.items() if name in names})
+    result = predict_files(arguments.inputs, arguments.model, options)
+    report_done(arguments, result, "images", "predicted")
+    return result
+
+
+def add_verbs(verbs: Any) -> None:
+    """Declare the verb; options are named as the fields of PredictOptions."""
+    verb = add_verb(verbs, "predict", predict, "predict the taxa or labels of images")
+    add_inputs(verb)
+    add_model(verb)
+    add_transform(verb)
+    add_reading(verb)
+    candidates = verb.add_argument_group("candidates", "default: all taxa of the model")
+    candidates.add_argument("--rank", choices=RANKS, help="rank of the predictions (default: species)")
+    add_taxa_choice(candidates)
+    candidates.add_argument(
+        "--cls", dest="labels", metavar="LABELS", help="your own labels: a,b,c or a file with one a line"
+    )
+    candidates.add_argument(
+        "--labels-as-given",
+        action="store_true",
+        help="keep blank and repeated labels as separate classes, as pybioclip does",
+    )
+    candidates.add_argument(
+        "--bins", type=Path, metavar="CSV", help="labels and, in the second column, the bins to sum them into"
+    )
+    confidence = verb.add_argument_group("number and confidence of predictions")
+    confidence.add_argument("--k", type=positive, help="predictions per image (default: 5 taxa, all labels)")
+    confidence.add_argument(
+        "--min-confidence",
+        type=probability,
+        metavar="P",
+        help="one prediction, at the lowest rank whose score reaches P",
+    )
+    confidence.add_argument(
+        "--unknown", type=probability, metavar="P", help='predict "unknown" if the best score is below P'
+    )
+    add_temperature(confidence)
+    add_output(verb)
+    verb.add_argument(
+        "--report",
+        type=Path,
+        metavar="HTML",
+        help="also write a page with thumbnails, predictions and the tree",
+    )
+    verb.add_argument(
+        "--log", type=Path, metavar="FILE", help="write provenance: text, or JSON by its suffix"
+    )
+    verb.add_argument(
+        "--resume", action="store_true", help="resume an interrupted run of the same command with --output"
+    )

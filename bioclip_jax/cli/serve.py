@@ -1,0 +1,77 @@
+"""The verb serve."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bioclip_jax.convert import DEFAULT_MODEL
+
+from .options import (
+    Result,
+    add_model,
+    add_reading,
+    add_taxa_choice,
+    add_temperature,
+    add_transform,
+    add_verb,
+    loading,
+    positive,
+    register_datasets,
+)
+
+
+def serve(arguments: argparse.Namespace) -> Result:
+    """Serve the web page."""
+    from bioclip_jax.web import serve_page
+
+    register_datasets()
+    return serve_page(
+        arguments.model,
+        taxa=arguments.taxa,
+        index=arguments.index,
+        images=arguments.images,
+        labels=arguments.labels,
+        temperature=arguments.temperature,
+        subset=arguments.subset,
+        within=arguments.within,
+        skip_unknown=arguments.skip_unknown,
+        host=arguments.host,
+        port=arguments.port,
+        root_path=arguments.root_path,
+        max_upload_mb=arguments.max_upload_mb,
+        queue=arguments.queue,
+        **loading(arguments),
+    )
+
+
+def add_verbs(verbs: Any) -> None:
+    """Declare the verb."""
+    verb = add_verb(verbs, "serve", serve, "serve a web page: species, labels, similar images, a map")
+    add_model(verb, default=f"the index's, else {DEFAULT_MODEL}")
+    add_transform(verb, default="the index's, else by the model's origin")
+    add_reading(verb)
+    verb.add_argument("--index", type=Path, metavar="DIR", help="index of similar images, from index build")
+    verb.add_argument("--images", type=Path, metavar="FOLDER", help="images to show on the map")
+    verb.add_argument("--labels", metavar="LABELS", help="initial labels: a,b,c or a file with one a line")
+    add_taxa_choice(verb)
+    add_temperature(verb)
+    verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    verb.add_argument("--port", type=int, default=7860, help="default: 7860")
+    verb.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH|URL",
+        help="address behind a proxy: /bioclip, or https://example.org/bioclip to also allow that host",
+    )
+    verb.add_argument(
+        "--max-upload-mb", type=positive, default=20, metavar="MB", help="largest upload (default: 20)"
+    )
+    verb.add_argument(
+        "--queue",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="requests that may wait for the model (default: 16)",
+    )
