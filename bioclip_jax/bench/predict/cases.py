@@ -156,7 +156,7 @@ def _time_head(
             clock = processes[side].call("head", features=features, start=start, count=count, rank=rank)
             if turn:
                 turns[name].append({unit: clock[unit] / count for unit in ("seconds", "cpu_seconds")})
-    times = {name: medians(clocks) for name, clocks in turns.items()}
+    times = {name: medians(values) for name, values in turns.items()}
     bench.record(rank, times[rank], times.get(PEER))
     bench.record(few, times[few])
     at_once = {"ours": _OURS_AT_ONCE}
@@ -207,11 +207,11 @@ def measure_folders(bench: Bench, count: int) -> None:
         bench.result["peer_images_per_second"] = short(speeds[PEER])
         bench.result["images_ratio"] = short(speeds[OURS] / speeds[PEER])
         bench.result["peer_how"] = peer_how
-        bench.result["peer_tried"] = {how: short(speed) for how, (speed, *_) in tried.items()}
+        bench.result["peer_tried"] = {how: short(rate) for how, (rate, *_) in tried.items()}
 
 
 def measure_memory_growth(bench: Bench, counts: Sequence[int], taxa_count: int) -> None:
-    """Measure memory after each of `counts` predicted images, of a small model."""
+    """Measure memory after each of `counts` predicted images, of a small model, whose tower needs little."""
     model, taxa = str(bench.folder / "small"), str(bench.folder / "small_taxa")
     size = {"count": min(taxa_count, _SMALL_TAXA), "images": 1, "cosine": 0.3, "subset": 1}
     after = {}
@@ -221,7 +221,7 @@ def measure_memory_growth(bench: Bench, counts: Sequence[int], taxa_count: int) 
             ours.call("make_taxa", model=model, folder=taxa, **size)
         with bench.start(OURS) as ours:
             for count in counts:
-                folder = bench.folder / f"of_{count}"
+                folder = bench.folder / f"images_{count}"
                 folder.mkdir()
                 for number in range(count):
                     source = Path(bench.photographs[number % len(bench.photographs)]).absolute()
