@@ -1,4 +1,4 @@
-"""Eight CPU devices for every test, and the shared photographs where they lie beside the repository."""
+"""Set up all tests: eight CPU devices, a compilation cache, and the shared photographs if they exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-# Programs run once or twice here: to optimize them takes longer than it saves.
+# Compiled programs run once or twice here, so optimizing them costs more than it saves.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
@@ -17,17 +17,17 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Test processes, and the commands they start, compile each program once.
+# Shared by test processes and the commands they start.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xla")
 
 import hypothesis
 import pytest
 
-# A busy machine is no failure.
+# A slow machine is not a failure.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
-# Modules of peers/ are found by name here and, through PYTHONPATH, in peers' own processes.
+# Modules of peers/ are importable here and, through PYTHONPATH, in the peers' processes.
 PEERS = Path(__file__).resolve().parent / "peers"
 sys.path.insert(0, str(PEERS))
 
@@ -38,7 +38,7 @@ declare()
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-# Minutes each: they come first, so that no process of the suite works on one while the others have run dry.
+# Minutes each: they run first, so that no process is left with one when the others have finished.
 LONG = (
     "test_recovery.py",
     "test_two_processes.py",
@@ -57,21 +57,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if item.get_closest_marker("shared_data") is None]
     without = len(items) - len(kept)
     if without:
-        print(f"\n{SHARED_DATA} is not there: {without} tests on real photographs are left out")
+        print(f"\n{SHARED_DATA} does not exist: skipping {without} tests on real photographs")
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
 
 
 @pytest.fixture(scope="session")
 def peer_environment() -> dict[str, str]:
-    """The environment for a process that runs open_clip or pybioclip: offline, and torchvision imports."""
+    """Return the environment of a process that runs open_clip or pybioclip offline."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return environment | {"PYTHONPATH": str(PEERS), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture
 def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that cannot lock files, as Lustre mounted without flock."""
+    """Simulate a file system without locks, such as Lustre mounted without flock."""
 
     def flock(*_: object) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
