@@ -154,7 +154,7 @@ class Loop:
         state, metrics = self._experiment.train_step(state, batch.batch, step, *text_lengths)
         if settled and len(compile_seconds) > programs:
             self._context.progress.report(
-                f"step {step}: compiled another program in {compile_seconds[-1]:.1f} s, for {texts} texts of "
+                f"step {step}: recompiled in {compile_seconds[-1]:.1f} s, for {texts} texts of "
                 f"{text_lengths[0]} tokens"
             )
         self._in_flight.append(
