@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Several processes of one run on this machine:
+"""Run several processes of one training run on this machine.
 
     python launch/local.py --processes 2 -- bioclip-jax train --config FILE --workdir DIR
 
-Each process gets one device (--devices-per-process), a CPU device where there is no GPU. SIGINT, SIGTERM and
-SIGUSR1 go to all processes. If one fails, the others are ended, and its status is the status of the whole:
-128 + N after signal N.
+Each process gets one device (--devices-per-process), a CPU device without a GPU. SIGINT, SIGTERM and SIGUSR1
+are forwarded to all processes. If one fails, the others are terminated, and its status is the launcher's: 128
++ N after signal N.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-# The longest line that is kept in one piece, in bytes.
+# Longest output line that is kept whole, in bytes.
 LINE = 1 << 24
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and return the run's status."""
     parser = argparse.ArgumentParser(description="Run several processes of one training run on this machine.")
     parser.add_argument("--processes", type=_positive, required=True, metavar="N")
     parser.add_argument("--devices-per-process", type=_positive, default=1, metavar="N", help="default 1")
@@ -35,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=float,
         default=60,
         metavar="SECONDS",
-        help="time to end in after SIGTERM, before SIGKILL",
+        help="time between SIGTERM and SIGKILL, default 60",
     )
-    parser.add_argument("command", nargs="+", metavar="-- COMMAND ...", help="what every process runs")
+    parser.add_argument("command", nargs="+", metavar="-- COMMAND ...", help="command of every process")
     arguments = parser.parse_args(argv)
     return asyncio.run(
         launch(arguments.command, arguments.processes, arguments.devices_per_process, grace=arguments.grace)
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def launch(
     command: Sequence[str], processes: int, devices_per_process: int = 1, grace: float = 60
 ) -> int:
-    """Run `command` in each of `processes` processes, their output lines marked [i], and return the run's status."""
+    """Run `command` in `processes` processes, output lines marked [i], and return the run's status."""
     address = f"127.0.0.1:{_free_port()}"
     children: list[asyncio.subprocess.Process] = []
     forwarded: set[int] = set()
@@ -65,21 +66,21 @@ async def launch(
             children.append(await _start(command, environ))
         readers = [asyncio.create_task(_copy(child, index)) for index, child in enumerate(children)]
         status = await _wait(children, forwarded, grace)
-        # Children of theirs may still hold their output open.
+        # Their own children may still hold the output pipes open.
         _kill_groups(children)
         await asyncio.gather(*readers)
         return status
     except FileNotFoundError as error:
-        print(f"error: {error.filename} is no program; give the command behind --", file=sys.stderr)
+        print(f"error: {error.filename} is not a program; give the command after --", file=sys.stderr)
         return 127
     finally:
         _kill_groups(children)
 
 
 def process_environ(address: str, processes: int, index: int, devices: int) -> dict[str, str]:
-    """The variables that tell process `index` of `processes` who and where it is.
+    """Environment variables of process `index` for jax.distributed.
 
-    JAX_LOCAL_DEVICE_IDS counts where there are GPUs, JAX_NUM_CPU_DEVICES where there are none.
+    JAX_LOCAL_DEVICE_IDS selects GPUs, JAX_NUM_CPU_DEVICES applies without GPUs.
     """
     return {
         "JAX_COORDINATOR_ADDRESS": address,
@@ -98,32 +99,32 @@ async def _start(command: Sequence[str], environ: dict[str, str]) -> asyncio.sub
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=LINE,
-        # In a session of its own it gets a terminal's Ctrl-C from us alone, once.
+        # In its own session it receives a terminal's Ctrl-C only once, from the launcher.
         start_new_session=True,
         preexec_fn=_die_with_parent(os.getpid()),
     )
 
 
 def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """What a child runs first, so that it goes when the launcher is killed; on Linux, None elsewhere."""
+    """Return a preexec_fn that ends a child with its launcher; None on systems other than Linux."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
 
-    def ask() -> None:
+    def set_death_signal() -> None:
         prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os._exit(1)
 
-    return ask
+    return set_death_signal
 
 
 async def _copy(child: asyncio.subprocess.Process, index: int) -> None:
-    """Every line of a child's output to ours, with its number before it."""
+    """Copy a child's output line by line, marked with its index."""
 
     async def copy(source: asyncio.StreamReader, sink: BinaryIO) -> None:
         while line := await source.readline():
-            # The children go on when nobody reads any more.
+            # Children continue when the launcher's output is closed.
             with contextlib.suppress(BrokenPipeError):
                 sink.write(b"[%d] %s" % (index, line if line.endswith(b"\n") else line + b"\n"))
                 sink.flush()
@@ -132,7 +133,7 @@ async def _copy(child: asyncio.subprocess.Process, index: int) -> None:
 
 
 async def _wait(children: list[asyncio.subprocess.Process], forwarded: set[int], grace: float) -> int:
-    """Wait for all children and return the run's status; the first that fails, or stops as asked, ends the rest."""
+    """Wait for all children and return the run's status; the first that fails or is stopped ends the rest."""
     running = {asyncio.create_task(child.wait()) for child in children}
     status = 0
     deadline: float | None = None
@@ -148,7 +149,7 @@ async def _wait(children: list[asyncio.subprocess.Process], forwarded: set[int],
             if code and not status:
                 status = code
                 deadline = clock() + grace
-                # Those who were asked to stop are at it; a second signal would cut their checkpoint short.
+                # Children that were signaled are saving; a second signal would interrupt their checkpoint.
                 if code - 128 not in forwarded:
                     _signal(children, signal.SIGTERM)
     return status

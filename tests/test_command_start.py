@@ -1,4 +1,4 @@
-"""Start and end of a command: locale, home directory, JAX_PLATFORMS, and modules that only some systems have."""
+"""Start and end of a command: locale, home directory, JAX_PLATFORMS, system-specific modules."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_names_of_any_script_are_printed_whatever_the_locale(model, photo, monke
 
 
 def test_a_label_that_is_not_text_in_the_locale_is_one_line(model, photo, capfd):
-    # Python decodes the bytes of arguments so where the locale's encoding does not have them.
+    # Python decodes arguments like this if the locale's encoding lacks the bytes.
     label = "苹果".encode().decode("ascii", "surrogateescape")
     assert main(["predict", str(photo), "--model", str(model), "--cls", f"{label},b"]) == 2
     errors = capfd.readouterr().err
     assert errors.startswith("error: ") and "set LC_ALL=C.UTF-8" in errors and errors.count("\n") == 1, errors
 
 
-def test_a_process_without_a_home_directory_caches_among_temporary_files(model, photo, monkeypatch, capfd):
+def test_a_process_without_a_home_directory_caches_in_the_temporary_folder(model, photo, monkeypatch, capfd):
     def no_entry(uid: int) -> None:
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
@@ -82,13 +82,13 @@ def test_a_process_without_a_home_directory_caches_among_temporary_files(model, 
     assert main(["predict", str(photo), "--model", str(model), "--cls", "a,b"]) == 0, capfd.readouterr().err
 
 
-def test_the_cache_is_where_xdg_says(monkeypatch, tmp_path):
+def test_the_cache_is_in_xdg_cache_home(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_directory() == tmp_path / "bioclip_jax"
 
 
 @pytest.mark.parametrize("platforms", ["cuda", "foo"])
-def test_devices_that_are_not_there_are_one_line_and_the_cpu_still_works(platforms, tmp_path):
+def test_missing_devices_are_one_line_and_the_cpu_still_works(platforms, tmp_path):
     config = PACKAGE.parent / "configs" / "mini.py"
     code = f"""
 from bioclip_jax.cli import main
@@ -117,13 +117,13 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(model, tmp_path, monkeypatch, cap
     folder.mkdir()
     for number in range(4):
         Image.fromarray(np.full((40, 50, 3), 40 * number, np.uint8)).save(folder / f"{number}.png")
-    plain, asked = ImageFile.read, []
+    original, names = ImageFile.read, []
 
     def read(image: ImageFile) -> bytes:
-        asked.append(image.name)
-        if len(asked) == 3:
+        names.append(image.name)
+        if len(names) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return plain(image)
+        return original(image)
 
     monkeypatch.setattr(ImageFile, "read", read)
     before = signal.getsignal(signal.SIGTERM)
@@ -139,7 +139,7 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(model, tmp_path, monkeypatch, cap
 
 
 def _imported_at_once(file: Path) -> set[str]:
-    """The modules that importing the file imports, not those that its functions import."""
+    """Modules that the file imports at module level."""
     names = set()
     for statement in ast.parse(file.read_text("utf-8")).body:
         if isinstance(statement, ast.Import):
@@ -149,7 +149,7 @@ def _imported_at_once(file: Path) -> set[str]:
     return names
 
 
-def test_no_module_needs_what_only_unix_has(monkeypatch):
+def test_no_module_requires_unix_only_modules(monkeypatch):
     unix = {"fcntl", "resource", "pwd", "grp", "termios", "pty"}
     files = list(PACKAGE.rglob("*.py"))
     assert len(files) > 200
@@ -169,7 +169,7 @@ def test_no_module_needs_what_only_unix_has(monkeypatch):
         ("full", 2, "error: No space left on device; check the path, its permissions and the disk\n"),
     ],
 )
-def test_a_result_that_cannot_be_printed(monkeypatch, capfd, json, reader, status, message):
+def test_an_unprintable_result_is_reported(monkeypatch, capfd, json, reader, status, message):
     if reader == "gone":
         end, descriptor = os.pipe()
         os.close(end)
@@ -181,7 +181,7 @@ def test_a_result_that_cannot_be_printed(monkeypatch, capfd, json, reader, statu
     assert capfd.readouterr().err == message
 
 
-def test_closed_streams_are_no_traceback(model, photo, monkeypatch):
+def test_closed_streams_cause_no_traceback(model, photo, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert main(["predict", str(photo), "--model", str(model), "--cls", "a,b"]) == 0

@@ -1,4 +1,4 @@
-"""Outputs of every verb: checked before any work, never written over what is read, whole or not at all."""
+"""Outputs of every verb: checked before any work, never overwriting inputs, written atomically."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from bioclip_jax.files import (
     write_text,
 )
 
-# Nobody can make files there, not even root, whom permissions do not stop.
+# A folder in which not even root can create files.
 CLOSED = Path("/proc/self")
 needs_closed_folder = pytest.mark.skipif(not CLOSED.is_dir(), reason="there is no /proc")
 
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
-    """A folder of everything that verbs read, as the working directory."""
+    """A working directory with all kinds of inputs."""
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     for name in ("a.jpg", "b.jpg"):
@@ -98,7 +98,7 @@ OVERWRITING = {
 
 
 @pytest.mark.parametrize("command", OVERWRITING.values(), ids=OVERWRITING)
-def test_no_verb_writes_over_what_it_reads(command, inputs, capsys):
+def test_no_verb_overwrites_its_inputs(command, inputs, capsys):
     os.link("photos/a.jpg", "photos/linked.html")
     Path("photos/report.html").symlink_to("a.jpg")
     shutil.copy("photos/metadata.csv", "photos/zero-shot_classes.csv")
@@ -128,13 +128,12 @@ def test_no_verb_writes_over_what_it_reads(command, inputs, capsys):
         "taxa calibrate photos --output x.json --plot ./x.json",
     ],
 )
-def test_two_outputs_are_two_files(command, inputs, capsys):
+def test_two_outputs_must_be_two_files(command, inputs, capsys):
     assert main(command.split()) == 2
     assert "are one file" in capsys.readouterr().err
 
 
-# Each fails at once although its model, data or weights are missing or take long: the output is looked at
-# first.
+# Each fails at once, although its model, data or weights are missing, because outputs are checked first.
 WRITING = {
     "predict --output": "predict a.jpg --cls a,b --output {}/x.csv",
     "predict --report": "predict a.jpg --cls a,b --report {}/x.html",
@@ -166,12 +165,12 @@ WRITING = {
 @pytest.mark.parametrize("command", WRITING.values(), ids=WRITING)
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, inputs, capsys):
     shutil.make_archive("shards/one", "tar", "photos")
-    places = ["a.jpg"] + [str(CLOSED)] * CLOSED.is_dir()
-    for place in places:
+    folders = ["a.jpg"] + [str(CLOSED)] * CLOSED.is_dir()
+    for folder in folders:
         before = content_of(inputs)
-        assert main(command.format(place).split()) == 2
+        assert main(command.format(folder).split()) == 2
         message = capsys.readouterr().err
-        assert message.count("\n") == 1 and place in message and "model" not in message, message
+        assert message.count("\n") == 1 and folder in message and "model" not in message, message
         assert "cannot be written" in message or "cannot be made" in message, message
         assert content_of(inputs) == before
 
@@ -189,10 +188,10 @@ def test_a_missing_folder_is_refused_before_any_work(name, inputs, capsys):
     assert main(WRITING[name].format("nowhere").split()) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and "does not exist; make it" in message, message
-    assert not re.search(r"\b(\w+) \1\b", message), f"a word stands twice in a row: {message}"
+    assert not re.search(r"\b(\w+) \1\b", message), f"a word is repeated: {message}"
 
 
-# Names of formats that a verb does not write, and standard output where it takes none.
+# Formats that a verb does not write, and stdout for verbs that need a file.
 WRONG_NAMES = {
     "predict": ("predict a.jpg --cls a,b --output x.xlsx", r"end it in \.csv, \.tsv, \.json .* or \.parquet"),
     "predict, compressed": ("predict a.jpg --cls a,b --output x.csv.zip", r"end it in \.csv, \.tsv"),
@@ -219,7 +218,7 @@ WRONG_NAMES = {
 
 
 @pytest.mark.parametrize("command, reason", WRONG_NAMES.values(), ids=WRONG_NAMES)
-def test_a_name_of_a_format_that_is_not_written(command, reason, inputs, capsys):
+def test_unsupported_output_formats_are_refused(command, reason, inputs, capsys):
     shutil.make_archive("shards/one", "tar", "photos")
     before = content_of(inputs)
     assert main(command.split()) == 2
@@ -235,7 +234,7 @@ def test_a_report_inside_the_folder_of_the_repair(inputs, capsys):
     assert "name another place" in capsys.readouterr().err and not list(Path("clean").iterdir())
 
 
-def test_a_path_that_is_read_is_known_by_any_name(inputs):
+def test_inputs_are_recognized_by_any_name(inputs):
     os.link("a.jpg", "hard.jpg")
     Path("soft.jpg").symlink_to("a.jpg")
     Path("linked").symlink_to("photos")
@@ -253,7 +252,7 @@ def test_a_path_that_is_read_is_known_by_any_name(inputs):
 def test_a_file_on_a_file_system_that_ignores_case(tmp_path):
     Path(tmp_path / "a.csv").write_text("a")
     if not Path(tmp_path / "A.CSV").exists():
-        pytest.skip("this file system tells cases apart")
+        pytest.skip("this file system is case-sensitive")
     with pytest.raises(UserError, match="would overwrite"):
         check_outputs({"--output": tmp_path / "A.CSV"}, {"an input": tmp_path / "a.csv"})
 
@@ -280,7 +279,7 @@ def test_outputs_that_cannot_be_written(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="users are switched as POSIX does")
 def test_permissions_of_a_user(tmp_path, monkeypatch):
-    """As somebody else than root, whom permissions do not stop."""
+    """As another user than root, who has all permissions."""
     (tmp_path / "closed").mkdir()
     (tmp_path / "protected.csv").write_text("a result to be kept")
     (tmp_path / "closed").chmod(0o555)
@@ -288,7 +287,7 @@ def test_permissions_of_a_user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = os.geteuid()
     if before == 0:
-        # Folders above may belong to root alone, so paths start here.
+        # Parent folders may be closed to other users, so paths are relative.
         os.chown(".", 65534, 65534)
         os.seteuid(65534)
     try:
@@ -303,7 +302,7 @@ def test_permissions_of_a_user(tmp_path, monkeypatch):
             os.seteuid(0)
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+def test_writes_are_atomic(tmp_path):
     output = tmp_path / "results.csv"
     output.write_text("old")
     with pytest.raises(RuntimeError), atomic_write(output) as partial:
@@ -314,7 +313,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     (tmp_path / "link.csv").symlink_to("results.csv")
     write_text(tmp_path / "link.csv", "new")
     assert (tmp_path / "link.csv").is_symlink() and output.read_text() == "new"
-    # A killed process leaves its partial file, under a name that no other takes.
+    # A killed process leaves its partial file under a unique name.
     with pytest.raises(KeyboardInterrupt), atomic_write(output) as partial:
         partial.write_text("half")
         kept = shutil.copy(partial, tmp_path / f"{partial.name}x")

@@ -18,7 +18,7 @@ from bioclip_jax import locks
 from bioclip_jax.errors import UserError
 from bioclip_jax.locks import lock, locked
 
-# Holds PATH until its standard input ends; "ENOSYS" stands for a file system without flock.
+# Holds PATH until its stdin ends; "ENOSYS" simulates a file system without flock.
 HOLD = """
 import errno, fcntl, os, sys
 from pathlib import Path
@@ -36,7 +36,7 @@ with locked(path, "held"):
 
 @contextmanager
 def holder(path: Path, flock: str):
-    """A process that holds the lock."""
+    """Run a process that holds the lock."""
     command = [sys.executable, "-c", HOLD, str(path), flock]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **pipes) as process:
@@ -55,7 +55,7 @@ def refuse_flock(monkeypatch, number: int = errno.ENOSYS) -> None:
 
 
 @pytest.mark.parametrize("flock", ["works", "ENOSYS", "ENOLCK", "EOPNOTSUPP"])
-def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing_in_the_way(flock, tmp_path, monkeypatch):
+def test_a_held_lock_is_refused_and_that_of_a_killed_process_is_free(flock, tmp_path, monkeypatch):
     path = tmp_path / ".lock"
     if flock != "works":
         refuse_flock(monkeypatch, getattr(errno, flock))
@@ -66,18 +66,18 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing_in_the_way(
                 locked(path, "taken"),
             ):
                 pass
-        # Not waited for: to its parent it is a zombie, which holds nothing any more.
+        # Not waited for, so it is a zombie, which no longer holds the lock.
         process.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with locked(path, "taken"):
             assert sorted(file.name for file in tmp_path.iterdir()) == [
                 ".lock" if flock == "works" else ".lock.held"
             ]
-    assert not list(tmp_path.iterdir()), "a lock that was given back leaves no file"
+    assert not list(tmp_path.iterdir()), "a released lock leaves no file"
 
 
 @pytest.mark.parametrize("flock", ["works", "ENOSYS"])
-def test_it_is_free_again_after_an_orderly_end(flock, tmp_path, monkeypatch):
+def test_a_lock_is_released_after_an_orderly_end(flock, tmp_path, monkeypatch):
     path = tmp_path / ".lock"
     if flock != "works":
         refuse_flock(monkeypatch)
@@ -91,23 +91,23 @@ def test_it_is_free_again_after_an_orderly_end(flock, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("flock", ["works", "ENOSYS"])
-def test_waiting_for_the_one_before(flock, tmp_path, monkeypatch):
+def test_a_lock_can_be_waited_for(flock, tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
     if flock != "works":
         refuse_flock(monkeypatch)
     with holder(tmp_path / ".lock", flock) as process:
         process.stdin.close()
         with locked(tmp_path / ".lock", None):
-            assert process.wait() == 0, "the lock was given while another process had it"
+            assert process.wait() == 0, "the lock was acquired while another process held it"
 
 
 def other_machine(path: Path) -> None:
-    """Leave the lock of a process on another machine, which cannot be asked from here."""
+    """Write the lock of a process on another machine, whose state cannot be queried."""
     process = locks._this_process() | {"host": "node7", "boot": "another", "token": "its own"}
     path.with_name(f"{path.name}.held").write_text(json.dumps(process))
 
 
-def test_a_silent_process_of_another_machine_is_taken_for_dead(tmp_path, monkeypatch, capsys):
+def test_the_lock_of_a_silent_process_on_another_machine_is_taken_over(tmp_path, monkeypatch, capsys):
     refuse_flock(monkeypatch)
     monkeypatch.setattr(locks, "_SILENT_SECONDS", 0.2)
     monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
@@ -118,20 +118,20 @@ def test_a_silent_process_of_another_machine_is_taken_for_dead(tmp_path, monkeyp
     assert "on node7 is still running" in capsys.readouterr().err
 
 
-def test_a_living_process_of_another_machine_keeps_its_lock(tmp_path, monkeypatch):
-    """Its heartbeat is the sign: here a real process holds the lock that seems to be of another machine."""
+def test_a_heartbeat_from_another_machine_keeps_its_lock(tmp_path, monkeypatch):
+    """Simulated by a contender in the same process with another boot id."""
     refuse_flock(monkeypatch)
     monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(locks, "_HEARTBEAT_SECONDS", 0.05)
-    path, here = tmp_path / ".lock", locks._this_process()
+    path, this = tmp_path / ".lock", locks._this_process()
     with locked(path, "taken"):
-        monkeypatch.setattr(locks, "_this_process", lambda: here | {"boot": "another", "token": "newcomer"})
+        monkeypatch.setattr(locks, "_this_process", lambda: this | {"boot": "another", "token": "newcomer"})
         with pytest.raises(UserError, match="taken"), locked(path, "taken"):
             pass
-        monkeypatch.setattr(locks, "_this_process", lambda: here)
+        monkeypatch.setattr(locks, "_this_process", lambda: this)
 
 
-def test_a_number_that_another_process_has_now_is_not_the_holder(tmp_path, monkeypatch):
+def test_a_reused_process_number_is_not_the_holder(tmp_path, monkeypatch):
     refuse_flock(monkeypatch)
     process = locks._this_process() | {"started": "1"}
     (tmp_path / ".lock.held").write_text(json.dumps(process))
@@ -154,13 +154,13 @@ def test_without_hard_links(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_other_errors_are_told(tmp_path, monkeypatch):
+def test_other_errors_are_raised(tmp_path, monkeypatch):
     refuse_flock(monkeypatch, errno.EIO)
     with pytest.raises(OSError, match="Input/output"), locked(tmp_path / ".lock", "taken"):
         pass
 
 
-def test_a_file_that_cannot_be_locked_is_used_without(tmp_path, monkeypatch, capsys):
+def test_a_file_that_cannot_be_locked_is_used_with_a_note(tmp_path, monkeypatch, capsys):
     refuse_flock(monkeypatch)
     with open(tmp_path / "a", "w") as file:
         lock(file, "taken")

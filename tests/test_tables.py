@@ -1,4 +1,4 @@
-"""The one reader of tables: separators, quotes, ragged rows, encodings, compression, headers."""
+"""The table reader: separators, quotes, ragged rows, encodings, compression, headers."""
 
 import bz2
 import csv
@@ -74,7 +74,7 @@ def test_long_rows_are_an_error_unless_empty():
         read("a,b\n1,2\nMill., 1768,x\n3,4\n1,2,3\n")
 
 
-def test_one_column_may_hold_any_mark():
+def test_one_column_may_contain_any_separator():
     assert read('species\nFelis catus, L.\n"Canis; x"\na\tb\n') == {
         "species": ["Felis catus, L.", "Canis; x", "a\tb"]
     }
@@ -84,7 +84,7 @@ def test_long_fields():
     assert read(f"a,b\n{'x' * 300_000},y\n") == {"a": ["x" * 300_000], "b": ["y"]}
 
 
-def test_latin_1_is_read_and_told(capsys):
+def test_latin_1_is_read_with_a_note(capsys):
     assert read("species,n\nIsoëtes,1\n".encode("latin-1"))["species"] == ["Isoëtes"]
     assert capsys.readouterr().err == "note: t.csv is not UTF-8; read as Windows-1252 (Western European)\n"
 
@@ -103,7 +103,7 @@ def test_latin_1_is_read_and_told(capsys):
     ],
     ids=["png", "binary", "empty", "byte_order_mark", "header_alone", "half_gzip", "no_zip", "no_parquet"],
 )
-def test_no_table(content, problem):
+def test_invalid_tables_are_errors(content, problem):
     with pytest.raises(UserError, match=f"^t.csv .*{problem}"):
         read(content)
 
@@ -115,7 +115,7 @@ def test_header_names():
         "My Note": ["x"],
         "common_name": ["apple"],
     }
-    # The name as it should be comes first; the other one stays a further column.
+    # The exact name is matched; the other one remains a further column.
     assert read("Genus,genus\nx,y\n") == {"Genus": ["x"], "genus": ["y"]}
     assert read("note,note,\n1,2,3\n") == {"note": ["1"], "note.1": ["2"]}
     assert read(",a\n1,2\n", keep_unnamed=True) == {"Unnamed: 0": ["1"], "a": ["2"]}
@@ -155,15 +155,15 @@ def test_parquet(tmp_path):
         {"Genus ": pa.array(["Malus", None]).dictionary_encode(), "filepath": [b"a", b"b"], "n": [1, 2]}
     )
     pq.write_table(table, tmp_path / "t.csv")
-    found = read_table(tmp_path / "t.csv")
-    assert found.to_pydict() == {"genus": ["Malus", None], "filepath": [b"a", b"b"], "n": [1, 2]}
+    result = read_table(tmp_path / "t.csv")
+    assert result.to_pydict() == {"genus": ["Malus", None], "filepath": [b"a", b"b"], "n": [1, 2]}
     assert read_table(tmp_path / "t.csv", only=("genus", "n")).to_pydict() == {
         "genus": ["Malus", None],
         "n": [1, 2],
     }
 
 
-# What a cell may hold; csv.writer cannot write a lone surrogate, and other control characters are not text.
+# Contents of cells. csv.writer cannot write lone surrogates, and other control characters are not text.
 _CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8) | st.text(
     st.sampled_from(' ab",;\t\n\r×'), max_size=8
 )
@@ -179,26 +179,26 @@ _CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8) | s
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
-# Read line by line, the quoted separator would end a cell and leave an empty one too many.
+# Read line by line, the quoted separator would end a cell and add an empty one.
 @example(rows=[["\t", ""]], separator="\t", quoting=csv.QUOTE_MINIMAL, line_end="\n", encoding="utf-8")
-def test_what_csv_writer_writes_reads_back(rows, separator, quoting, line_end, encoding):
+def test_csv_writer_output_round_trips(rows, separator, quoting, line_end, encoding):
     broken = any("\n" in cell or "\r" in cell for row in rows for cell in row)
-    # Of line breaks in cells csv.writer quotes those of its own kind.
+    # csv.writer quotes only line breaks of its own kind.
     assume(not broken or quoting == csv.QUOTE_ALL or line_end == "\r\n")
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=line_end)
-    names = [f"column {place}" for place in range(len(rows[0]))]
+    names = [f"column {index}" for index in range(len(rows[0]))]
     writer.writerows([names, *rows])
     lines = [line for line in re.split("\r\n|\r|\n", text.getvalue()) if line]
-    # Where every line is a whole row already, the lines of a TSV are its rows.
+    # If every line has the full width, a TSV is read line by line.
     assume(not (broken and separator == "\t" and all(line.count("\t") == len(names) - 1 for line in lines)))
-    found = read(text.getvalue().encode(encoding))
-    assert found == {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    result = read(text.getvalue().encode(encoding))
+    assert result == {name: [row[index] for row in rows] for index, name in enumerate(names)}
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(_CELLS, st.integers(), st.booleans()), min_size=1, max_size=5))
-def test_what_parquet_holds_reads_back(rows):
+def test_parquet_round_trips(rows):
     rows = [(text, number % 2**63, flag) for text, number, flag in rows]
     columns = dict(zip(("text", "number", "flag"), map(list, zip(*rows))))
     file = io.BytesIO()

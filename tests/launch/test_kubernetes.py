@@ -1,4 +1,4 @@
-"""launch/kubernetes: what the manifest says is what the trainer's start-up reads."""
+"""launch/kubernetes: the manifest sets the variables that the trainer's start-up reads."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def container(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environ(container: dict[str, Any], pod: int) -> dict[str, str]:
-    """What Kubernetes sets in the pod with that completion index."""
+    """Environment of the pod with that completion index."""
     environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": str(pod)}
     for variable in container["env"]:
         if "value" in variable:
@@ -61,7 +61,7 @@ def test_the_coordinator_is_the_first_pod(jobset: dict[str, Any], container: dic
     assert jobset["spec"]["network"] == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
 
 
-def test_an_orderly_stop_restarts_without_counting(
+def test_an_orderly_stop_does_not_count_as_a_failure(
     jobset: dict[str, Any], job: dict[str, Any], container
 ) -> None:
     (orderly, disrupted) = job["podFailurePolicy"]["rules"]
@@ -76,7 +76,7 @@ def test_an_orderly_stop_restarts_without_counting(
     assert failure["maxRestarts"] > 0 and job["backoffLimit"] == 0, "a crash restarts all pods, a few times"
 
 
-def test_the_volume_is_the_one_that_is_claimed(job: dict[str, Any], container: dict[str, Any]) -> None:
+def test_the_volume_is_the_claimed_one(job: dict[str, Any], container: dict[str, Any]) -> None:
     claim = yaml.safe_load((FOLDER / "volume.yaml").read_text())
     volumes = {volume["name"]: volume for volume in job["template"]["spec"]["volumes"]}
     assert volumes["volume"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]

@@ -12,7 +12,7 @@ import pytest
 
 LAUNCHER = Path(__file__).resolve().parents[2] / "launch" / "local.py"
 
-# Waits for a signal and ends with 128 + its number, as the trainer does.
+# Waits for a signal and exits with 128 + its number, as the trainer.
 STOPS_ORDERLY = """
 import os, signal
 def stop(number, _):
@@ -27,7 +27,7 @@ while True:
 
 @pytest.fixture
 def launch() -> Iterator:
-    """Starts the launcher with a Python program for every process; at the end nothing of it is left."""
+    """Start the launcher with a Python program for every process, and kill it after the test."""
     started: list[subprocess.Popen] = []
 
     def start(program: str, *options: str, processes: int = 2) -> subprocess.Popen:
@@ -43,19 +43,19 @@ def launch() -> Iterator:
 
 
 def _ends(process: subprocess.Popen) -> tuple[int, list[str], list[str]]:
-    """Status and the sorted lines of standard output and standard error."""
+    """Exit status, and sorted lines of stdout and stderr."""
     output, error = process.communicate(timeout=120)
     return process.returncode, sorted(output.splitlines()), sorted(error.splitlines())
 
 
 def _ready(process: subprocess.Popen, count: int = 2) -> Sequence[int]:
-    """The process ids of the children, once each says that it is ready."""
+    """Wait until all children are ready, and return their process ids."""
     lines = [process.stdout.readline() for _ in range(count)]
-    assert all("ready" in line for line in lines), f"not all children got ready: {lines}"
+    assert all("ready" in line for line in lines), f"not all children are ready: {lines}"
     return [int(line.split()[-1]) for line in lines]
 
 
-def test_every_process_is_told_who_it_is_and_its_lines_are_marked(launch) -> None:
+def test_processes_get_their_environment_and_their_lines_are_marked(launch) -> None:
     program = """
 import os, sys
 names = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_LOCAL_DEVICE_IDS", "JAX_NUM_CPU_DEVICES")
@@ -70,18 +70,18 @@ print("no end of line", end="")
     assert error == ["[0] 127.0.0.1", "[1] 127.0.0.1"], error
 
 
-def test_a_failure_ends_the_others_and_is_the_status_of_the_whole(launch) -> None:
+def test_a_failure_ends_the_others_and_sets_the_status(launch) -> None:
     fails = "if os.environ['JAX_PROCESS_ID'] == '1': os._exit(3)\n"
     status, output, _ = _ends(launch("import os\n" + fails + STOPS_ORDERLY, processes=3))
     assert status == 3, f"status {status} instead of the failed process's 3"
 
 
-def test_a_process_killed_by_a_signal_counts_as_128_and_its_number(launch) -> None:
+def test_a_process_killed_by_signal_n_has_status_128_plus_n(launch) -> None:
     program = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     assert _ends(launch(program))[0] == 128 + signal.SIGKILL
 
 
-def test_one_that_does_not_end_is_killed_after_the_grace_time(launch) -> None:
+def test_a_hanging_process_is_killed_after_the_grace_time(launch) -> None:
     program = """
 import os, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -96,7 +96,7 @@ while True:
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name
 )
-def test_a_signal_goes_to_all_and_gives_the_status(number: signal.Signals, launch) -> None:
+def test_signals_are_forwarded_to_all_and_set_the_status(number: signal.Signals, launch) -> None:
     process = launch(STOPS_ORDERLY)
     _ready(process)
     process.send_signal(number)
@@ -105,7 +105,7 @@ def test_a_signal_goes_to_all_and_gives_the_status(number: signal.Signals, launc
 
 
 def test_processes_asked_to_stop_may_finish_their_save(launch) -> None:
-    # Process 1 saves for longer than process 0. A second signal would be the end of it.
+    # Process 1 saves for longer than process 0; a second signal would kill it.
     program = STOPS_ORDERLY.replace(
         "    os._exit(128 + number)",
         "    if os.environ['JAX_PROCESS_ID'] == '1':\n"
@@ -121,7 +121,7 @@ def test_processes_asked_to_stop_may_finish_their_save(launch) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
-def test_the_processes_go_when_the_launcher_is_killed(launch) -> None:
+def test_processes_end_when_the_launcher_is_killed(launch) -> None:
     process = launch(STOPS_ORDERLY)
     children = [os.pidfd_open(pid) for pid in _ready(process)]
     process.kill()
@@ -131,14 +131,16 @@ def test_the_processes_go_when_the_launcher_is_killed(launch) -> None:
         assert ended, "a process outlived the launcher"
 
 
-def test_a_program_that_is_not_there_is_told_in_one_line() -> None:
+def test_a_missing_program_is_reported_in_one_line() -> None:
     command = [sys.executable, LAUNCHER, "--processes", "2", "--", "no-such-program"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 127
-    assert ended.stderr == "error: no-such-program is no program; give the command behind --\n", ended.stderr
+    assert ended.stderr == "error: no-such-program is not a program; give the command after --\n", (
+        ended.stderr
+    )
 
 
-def test_options_of_the_command_are_its_own() -> None:
+def test_the_commands_options_are_passed_through() -> None:
     command = [sys.executable, LAUNCHER, "--processes", "1", "--", sys.executable, "-c"]
     command += ["import sys; print(sys.argv[1:])", "--config", "a b", "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)

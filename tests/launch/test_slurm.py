@@ -1,4 +1,4 @@
-"""launch/slurm/train.sbatch, run by bash with srun, scontrol and the trainer in our own hands."""
+"""launch/slurm/train.sbatch, run by bash with fake srun, scontrol and trainer."""
 
 import os
 import signal
@@ -11,8 +11,7 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "slurm" / "train.sbatch"
 
-# As the real one, it hands SIGUSR1 on to its task and answers SIGTERM by killing it. It records what it was
-# given.
+# Like the real one, forwards SIGUSR1 to its task and kills it on SIGTERM. Records its arguments.
 SRUN = """#!{python}
 import os, signal, subprocess, sys
 from pathlib import Path
@@ -31,7 +30,7 @@ sys.exit(status if status >= 0 else 128 - status)
 SCONTROL = """#!/bin/sh
 echo "$@" >> "$RECORD/scontrol"
 """
-# Ends with the status ON_<SIGNAL> after that signal, or at once with the status NOW.
+# Exits with status ON_<SIGNAL> after that signal, or at once with status NOW.
 TRAINER = """#!{python}
 import os, signal, sys
 
@@ -51,7 +50,7 @@ while True:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts the script as SLURM would, with the variables and arguments given."""
+    """Start the script as SLURM does, with these variables and arguments."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in {"srun": SRUN, "scontrol": SCONTROL, "bioclip-jax": TRAINER}.items():
@@ -93,7 +92,7 @@ def _trainer(process: subprocess.Popen) -> int:
     return int(line.split()[1])
 
 
-def test_the_pre_emption_signal_is_handed_on_and_the_job_requeued(job, tmp_path: Path) -> None:
+def test_the_preemption_signal_is_forwarded_and_the_job_requeued(job, tmp_path: Path) -> None:
     process = job(ON_SIGUSR1="138")
     _trainer(process)
     process.send_signal(signal.SIGUSR1)
@@ -131,17 +130,17 @@ def test_a_save_that_fails_is_not_requeued(job, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 134, 137])
-def test_other_statuses_are_the_jobs_and_end_it(status: int, job, tmp_path: Path) -> None:
+def test_other_statuses_end_the_job(status: int, job, tmp_path: Path) -> None:
     process = job(NOW=str(status))
     process.communicate(timeout=120)
     assert process.returncode == status
     assert _requeued(tmp_path) is None, f"status {status} was requeued"
 
 
-def test_what_the_trainer_gets(job, tmp_path: Path) -> None:
+def test_the_trainers_environment(job, tmp_path: Path) -> None:
     output, error = job("--config", "a b", "--config.seed=1", NOW="0").communicate(timeout=120)
     assert output.endswith(".9 ['train', '--config', 'a b', '--config.seed=1']\n"), output
-    # A task that still starts must not die of a signal with the status of an orderly stop.
+    # A task that is still starting must not die of a signal with the status of an orderly stop.
     assert error == "SIGUSR1 ignored\nSIGTERM ignored\n", error
     options = (tmp_path / "srun").read_text().split("\n")
     assert "--kill-on-bad-exit=1" in options and "--cpus-per-task=12" in options, options

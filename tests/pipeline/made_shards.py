@@ -1,4 +1,4 @@
-"""Small tars of real JPEGs, of good samples and bad ones."""
+"""Small tars of JPEGs, of good and bad samples."""
 
 import io
 import tarfile
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import webdataset
 from PIL import Image
 
 from bioclip_jax.text import Taxon, captions_from_taxon
@@ -15,7 +14,7 @@ GENERA = ("Malus", "Pyrus", "Prunus", "Citrus", "Rosa")
 
 
 def picture(number: int, size: tuple[int, int] = (96, 80), mode: str = "RGB") -> Image.Image:
-    """A smooth picture that no other number gives."""
+    """A smooth picture, different for each number."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width] / max(size)
     channels = [
@@ -31,7 +30,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
 
 
 def good_sample(number: int) -> dict[str, bytes | str]:
-    """A TreeOfLife sample as webdataset wants it."""
+    """A TreeOfLife sample in webdataset's form."""
     taxon = Taxon(
         "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", GENERA[number % 5], f"sp{number}"
     )
@@ -40,6 +39,9 @@ def good_sample(number: int) -> dict[str, bytes | str]:
 
 
 def write_tar(path: Path, samples: Sequence[Mapping[str, bytes | str]]) -> Path:
+    """Write samples as webdataset does."""
+    import webdataset  # imports torch, which some subprocesses do without
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with webdataset.TarWriter(str(path), encoder=False) as writer:
         for sample in samples:

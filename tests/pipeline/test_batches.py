@@ -1,4 +1,4 @@
-"""Training batches: the same for any hosts and workers, exact counts of bad samples."""
+"""Training batches: identical for any hosts and workers, with exact counts of bad samples."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from bioclip_jax.pipeline.sampling import Sampling
 from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text import CaptionConfig, Tokenizer
 
-# Only the whole image has all of its area.
+# A crop of the whole area is the whole image.
 WHOLE = ImageConfig(scale=(1.0, 1.0))
 ARGUMENTS = {"image_size": 32, "seed": 3, "global_batch_size": 24}
 
@@ -37,15 +37,15 @@ def take(source, count: int, **arguments) -> list[dict[str, np.ndarray]]:
         batches.close()
 
 
-def assert_same(found, expected, what: str) -> None:
-    assert len(found) == len(expected)
-    for step, (a, b) in enumerate(zip(found, expected)):
+def assert_same(actual, expected, case: str) -> None:
+    assert len(actual) == len(expected)
+    for step, (a, b) in enumerate(zip(actual, expected)):
         assert a.keys() == b.keys()
         for name in a:
-            np.testing.assert_array_equal(a[name], b[name], err_msg=f"{what}: {name} of step {step}")
+            np.testing.assert_array_equal(a[name], b[name], err_msg=f"{case}: {name} of step {step}")
 
 
-def test_a_batch_is_what_its_positions_say(shards):
+def test_batches_hold_the_samples_of_their_positions(shards):
     source = open_source(shards)
     order = Shuffled(3, len(source))
     for step, batch in enumerate(take(source, 3, image=WHOLE)):
@@ -60,12 +60,12 @@ def test_a_batch_is_what_its_positions_say(shards):
             assert difference < 6, (
                 f"row {row} of step {step} differs from its sample's picture by {difference}"
             )
-            found = [
+            actual = [
                 k
                 for k, text in sample.captions.items()
                 if (Tokenizer()(text)[0] == batch["tokens"][row]).all()
             ]
-            texts.append(set(found))
+            texts.append(set(actual))
         assert set.intersection(*texts), f"step {step} does not use one caption type for all rows: {texts}"
 
 
@@ -82,7 +82,7 @@ def test_hosts_have_the_rows_of_the_global_batch(shards):
         assert_same(joined, whole, f"{hosts} hosts")
 
 
-def test_starting_later_is_the_same_as_having_gone_there(shards):
+def test_starting_at_a_later_step_resumes_exactly(shards):
     source = open_source(shards)
     whole = take(source, 6)
     assert_same(take(source, 2, start_step=4), whole[4:], "start at step 4")
@@ -90,7 +90,7 @@ def test_starting_later_is_the_same_as_having_gone_there(shards):
 
 @pytest.fixture(scope="module")
 def bad_shards(tmp_path_factory) -> tuple[Path, dict[int, str]]:
-    """A folder with a tar of 20 good samples and others that can be used, and the causes of the bad ones among them."""
+    """A folder with a tar of good, unusual and bad samples, and the causes of the bad ones."""
     samples = [good_sample(number) for number in range(30)]
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -144,13 +144,13 @@ def test_bad_samples_are_replaced_and_counted(bad_shards):
                 attempt += 1
                 index = order.substitute(position, attempt)
         assert dict(zip(CAUSES, batch["bad"].tolist())) == expected, f"step {step}"
-    # Ten steps of 24 are eight epochs, in each of which every bad sample came up.
+    # Ten steps of 24 are eight epochs, each of which has every bad sample.
     total = sum(batch["bad"] for batch in take(source, 10))
     assert dict(zip(CAUSES, (total >= 8).tolist()))["truncated"] and total.sum() >= 48
 
 
-def test_bad_samples_leave_the_others_as_they_are(shards, tmp_path):
-    """A sample that goes bad changes its own row and nothing else."""
+def test_a_bad_sample_changes_only_its_own_row(shards, tmp_path):
+    """The other rows stay the same."""
     good = open_source(shards / "shard-00000.tar")
     samples = [good_sample(number) for number in range(23)]
     samples[7]["jpg"] = b"nothing"
@@ -162,7 +162,7 @@ def test_bad_samples_leave_the_others_as_they_are(shards, tmp_path):
             assert same == (order.index(step * 24 + row) != 7), f"row {row} of step {step}"
 
 
-def test_nothing_but_bad_samples_is_an_error(tmp_path):
+def test_only_bad_samples_is_an_error(tmp_path):
     write_tar(tmp_path / "a.tar", [{"__key__": "a", "jpg": b"no"}, {"__key__": "b", "txt": "only text"}])
     with pytest.raises(UserError, match=f"{MAX_ATTEMPTS} samples in a row are bad.*check data.train"):
         take(open_source(tmp_path), 1)
@@ -183,8 +183,8 @@ def test_workers_make_the_same_batches(bad_shards, monkeypatch):
     caption = CaptionConfig(draw="sample", unique_texts=True)
     expected = take(source, 4, caption=caption, start_step=2)
     for workers in (1, 2):
-        found = take(source, 4, caption=caption, start_step=2, workers=workers)
-        assert_same(found, expected, f"{workers} workers")
+        actual = take(source, 4, caption=caption, start_step=2, workers=workers)
+        assert_same(actual, expected, f"{workers} workers")
 
 
 def test_an_error_in_a_worker_reaches_the_trainer(tmp_path):
@@ -199,7 +199,8 @@ SCRIPT = """
     from bioclip_jax.pipeline.sources import open_source
 
     if __name__ == "__main__":
-        batches = train_batches(open_source(sys.argv[1]), image_size=32, seed=0, global_batch_size=8, workers=1)
+        source = open_source(sys.argv[1])
+        batches = train_batches(source, image_size=32, seed=0, global_batch_size=8, workers=1)
         next(batches)
         print(*[child.pid for child in multiprocessing.active_children()], flush=True)
         sys.stdin.readline()
@@ -227,7 +228,7 @@ def test_workers_outlive_signals_but_not_their_trainer(shards, tmp_path):
     for pid in workers[0]:
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
-    assert trainers[0].communicate("go on\n", timeout=60)[0] == "done\n"
+    assert trainers[0].communicate("continue\n", timeout=60)[0] == "done\n"
     assert not any(map(running, workers[0]))
 
     trainers[1].kill()
@@ -235,7 +236,7 @@ def test_workers_outlive_signals_but_not_their_trainer(shards, tmp_path):
     deadline = time.monotonic() + 20
     while any(map(running, workers[1])) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not any(map(running, workers[1])), "workers stayed behind when their trainer was killed"
+    assert not any(map(running, workers[1])), "workers are still running after their trainer was killed"
 
 
 def test_caption_types_are_drawn_with_equal_chance(shards):
@@ -274,11 +275,11 @@ def test_unique_texts_give_every_image_its_text(shards):
         assert b["tokens"].shape == (32, 77) and b["text_index"].dtype == np.int32
         np.testing.assert_array_equal(b["tokens"][b["text_index"]], a["tokens"])
         used = np.unique(b["text_index"])
-        np.testing.assert_array_equal(used, np.arange(len(used)), err_msg="texts are not numbered from 0 on")
+        np.testing.assert_array_equal(used, np.arange(len(used)), err_msg="texts are not numbered from 0")
         assert (b["tokens"][len(used) :] == b["tokens"][0]).all()
 
 
-def test_what_cannot_be_split_is_said(shards):
+def test_invalid_batch_options_are_errors(shards):
     source = open_source(shards)
     with pytest.raises(UserError, match="24 cannot be split evenly over 5 hosts"):
         train_batches(source, **ARGUMENTS, hosts=5)
@@ -290,7 +291,7 @@ def test_what_cannot_be_split_is_said(shards):
         DataConfig(bad_shards="ignore")
 
 
-def test_workers_hand_images_over_in_slots_or_without(shards, monkeypatch):
+def test_workers_send_images_with_and_without_shared_buffers(shards, monkeypatch):
     source = open_source(shards)
     expected = take(source, 12)
     taken = []
@@ -298,11 +299,11 @@ def test_workers_hand_images_over_in_slots_or_without(shards, monkeypatch):
     monkeypatch.setattr(
         SharedBuffers, "release", lambda slots, slot: taken.append(slot) or release(slots, slot)
     )
-    assert_same(take(source, 12, workers=2), expected, "through slots")
-    assert len(taken) == 12, f"{12 - len(taken)} of 12 batches did not come through a slot"
+    assert_same(take(source, 12, workers=2), expected, "through shared buffers")
+    assert len(taken) == 12, f"{12 - len(taken)} of 12 batches did not use a shared buffer"
     monkeypatch.delattr(os, "memfd_create")
     taken.clear()
-    assert_same(take(source, 12, workers=2), expected, "without shared slots")
+    assert_same(take(source, 12, workers=1), expected, "without shared buffers")
     assert not taken
 
 
@@ -317,8 +318,8 @@ def test_a_windowed_order_resumes_and_is_the_same_for_hosts_and_workers(shards):
     assert not all((a["image"] == b["image"]).all() for a, b in zip(whole, take(source, 6)))
 
 
-def test_modules_that_workers_run_do_not_import_jax():
-    """Only grain itself does, in some versions."""
+def test_worker_modules_do_not_import_jax():
+    """grain itself may, in some versions."""
     code = """
         import sys, types
         for name in ("jax", "torch", "tensorflow"):

@@ -1,4 +1,4 @@
-"""Batch memory is used again only when nobody looks at it."""
+"""Batch memory is reused only when nothing refers to it."""
 
 import pickle
 
@@ -8,7 +8,7 @@ import numpy as np
 from bioclip_jax.pipeline.buffers import BufferPool
 
 
-def test_a_held_array_is_never_handed_out_again():
+def test_a_referenced_array_is_not_reused():
     arrays = BufferPool()
     first = arrays.take((2, 3))
     view = first[1:]
@@ -16,12 +16,12 @@ def test_a_held_array_is_never_handed_out_again():
     assert second is not first
     address = first.ctypes.data
     del first
-    assert arrays.take((2, 3)).ctypes.data != address, "a view still looks at it"
+    assert arrays.take((2, 3)).ctypes.data != address, "a view still refers to it"
     del view
-    assert arrays.take((2, 3)).ctypes.data == address, "free, but not used again"
+    assert arrays.take((2, 3)).ctypes.data == address, "free, but not reused"
 
 
-def test_a_device_array_keeps_what_it_was_made_from():
+def test_an_array_aliased_by_a_device_array_is_not_reused():
     arrays = BufferPool()
     kept = []
     for value in range(8):
@@ -32,7 +32,7 @@ def test_a_device_array_keeps_what_it_was_made_from():
     assert [int(np.asarray(x).max()) for x in kept] == list(range(8))
 
 
-def test_a_worker_begins_with_its_own():
+def test_a_pool_pickles_as_empty():
     arrays = BufferPool()
     arrays.take((2, 3))
     assert pickle.loads(pickle.dumps(arrays))._arrays == []

@@ -1,4 +1,4 @@
-"""Tars joined by cat are read to their end by everything that reads tars; tarfile's ignore_zeros is the right value."""
+"""Every reader reads tars concatenated by cat to their end; the reference is tarfile's ignore_zeros."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def joined(tmp_path, case: str) -> bytes:
 
 
 def foreign(tmp_path) -> bytes:
-    """The same kind of samples in GNU's format, with a folder."""
+    """Samples in GNU format, within a folder."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, content in good_sample(7).items():
@@ -59,20 +59,20 @@ CASES += ["other headers"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_reader_reads_on_behind_the_end_mark(tmp_path, case):
+def test_every_reader_continues_after_the_end_of_archive_block(tmp_path, case):
     content = joined(tmp_path, case)
     path = tmp_path / "joined" / "joined.tar"
     path.parent.mkdir()
     path.write_bytes(content)
     with tarfile.open(path, ignore_zeros=True) as archive:
         expected = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
-    found = {
+    actual = {
         member.name: content[member.offset :][: member.size]
         for member in members(reader(content), len(content))
     }
-    assert found == expected, "GNU tar's --ignore-zeros reads other members"
+    assert actual == expected, "GNU tar's --ignore-zeros reads other members"
     assert scan_spans(reader(content), len(content)) is None, (
-        "the fast way must leave joined tars to the slow one"
+        "the scan must leave concatenated tars to members()"
     )
 
     images = {name: data for name, data in expected.items() if name.endswith(".jpg")}
@@ -84,14 +84,14 @@ def test_every_reader_reads_on_behind_the_end_mark(tmp_path, case):
     assert [streamed[number].image for number in range(len(images))] == list(images.values())
 
 
-def test_training_draws_from_all_of_it(tmp_path):
+def test_training_samples_all_tars(tmp_path):
     (tmp_path / "joined.tar").write_bytes(joined(tmp_path, "two"))
     batches = train_batches(open_source(tmp_path / "joined.tar"), image_size=32, seed=0, global_batch_size=5)
     batch = next(batches)
     assert not batch["bad"].any() and len({image.tobytes() for image in batch["image"]}) == 5
 
 
-def test_verify_calls_it_an_error_and_repairs_it(tmp_path, capsys):
+def test_verify_reports_and_repairs_concatenated_tars(tmp_path, capsys):
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "a.tar").write_bytes(joined(tmp_path, "three"))
     arguments = ["shards", "verify", str(tmp_path / "shards"), "--processes", "0", "--json"]
@@ -109,7 +109,7 @@ def test_verify_calls_it_an_error_and_repairs_it(tmp_path, capsys):
 @pytest.mark.parametrize(
     "rest", [b"", bytes(100), bytes(1 << 20), b"a signature", bytes(700) + b"a signature"]
 )
-def test_what_is_no_tar_behind_the_end_mark_is_ignored(tmp_path, rest):
+def test_other_data_after_the_end_of_archive_block_is_ignored(tmp_path, rest):
     path = tmp_path / "a.tar"
     path.write_bytes(tar(tmp_path, 0, 1, 2) + rest)
     assert len(TarSource([path])) == 3
@@ -119,7 +119,7 @@ def test_what_is_no_tar_behind_the_end_mark_is_ignored(tmp_path, rest):
     )
 
 
-def test_damage_in_the_second_tar_is_an_error_not_its_end(tmp_path):
+def test_damage_in_the_second_tar_is_an_error(tmp_path):
     path = tmp_path / "a.tar"
     path.write_bytes(joined(tmp_path, "two")[: -8 * BLOCK - 5000])
     with pytest.raises(UserError, match="it is cut off"):

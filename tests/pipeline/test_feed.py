@@ -1,4 +1,4 @@
-"""The feed: batches on the devices ahead of time, errors told, threads stopped."""
+"""Device prefetch: order, sharding, limit, errors, and the end of its thread."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from bioclip_jax.pipeline.feed import device_prefetch
 
 
 class Counting:
-    """Batches 0, 1, 2, ... of eight rows, and how many were asked for."""
+    """Batches 0, 1, 2, ... of eight rows, counting those made."""
 
     def __init__(self, stop: int | None = None, error: Exception | None = None):
         self.made, self.stop, self.error, self.closed = 0, stop, error, False
@@ -45,10 +45,10 @@ def prefetch_threads() -> int:
 
 def test_batches_arrive_in_order_on_all_devices(sharding):
     feed = device_prefetch(Counting(stop=5), sharding)
-    found = [batch for batch, _ in feed]
-    assert [int(batch["tokens"][0, 0]) for batch in found] == list(range(5))
-    assert found[0]["image"].dtype == np.uint8 and found[0]["image"].sharding == sharding
-    assert len(found[0]["image"].sharding.device_set) == 8
+    batches = [batch for batch, _ in feed]
+    assert [int(batch["tokens"][0, 0]) for batch in batches] == list(range(5))
+    assert batches[0]["image"].dtype == np.uint8 and batches[0]["image"].sharding == sharding
+    assert len(batches[0]["image"].sharding.device_set) == 8
     assert prefetch_threads() == 0, "the thread still runs after the last batch"
 
 
@@ -60,7 +60,7 @@ def test_each_array_may_have_its_own_sharding(sharding):
     with_own.close()
 
 
-def test_it_runs_ahead_by_its_size_and_no_further(sharding):
+def test_prefetch_is_limited_to_its_size(sharding):
     batches = Counting()
     feed = device_prefetch(batches, sharding, size=2)
     next(feed)
@@ -68,7 +68,7 @@ def test_it_runs_ahead_by_its_size_and_no_further(sharding):
     while batches.made < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.2)
-    # One taken, two in the queue, one in the thread's hands.
+    # One taken, two in the queue, one held by the thread.
     assert batches.made == 4
     feed.close()
     assert batches.closed and prefetch_threads() == 0
@@ -76,7 +76,7 @@ def test_it_runs_ahead_by_its_size_and_no_further(sharding):
         next(feed)
 
 
-def test_an_error_comes_after_the_good_batches_and_ends_the_feed(sharding):
+def test_an_error_is_raised_after_the_good_batches(sharding):
     feed = device_prefetch(Counting(stop=2, error=OSError("the disk is gone")), sharding)
     next(feed), next(feed)
     with pytest.raises(OSError, match="the disk is gone"):
@@ -86,7 +86,7 @@ def test_an_error_comes_after_the_good_batches_and_ends_the_feed(sharding):
     assert prefetch_threads() == 0
 
 
-def test_the_seconds_waited_are_told(sharding):
+def test_waiting_time_is_reported(sharding):
     class Slow(Counting):
         def __next__(self):
             time.sleep(0.3)
@@ -97,5 +97,5 @@ def test_the_seconds_waited_are_told(sharding):
     assert 0.1 < waited < 20
     time.sleep(1.0)
     _, waited = next(feed)
-    assert waited < 0.1, "the batch was ready, but the feed says it was waited for"
+    assert waited < 0.1, "the batch was ready, but a wait is reported"
     feed.close()

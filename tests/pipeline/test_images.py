@@ -1,4 +1,4 @@
-"""Decoding anything, and the training crop."""
+"""Image decoding and training augmentation."""
 
 import io
 import math
@@ -93,7 +93,7 @@ PNG = encoded(picture(7, (300, 200)), "PNG")
         (b"\xff\xd8", "not_an_image"),
     ],
 )
-def test_bad_images_say_why(data, cause):
+def test_bad_images_have_a_cause(data, cause):
     with pytest.raises(BadImage) as error:
         decode(data)
     assert error.value.cause == cause and cause in CAUSES, str(error.value)
@@ -122,7 +122,7 @@ def test_a_large_jpeg_is_decoded_at_half_its_size():
     assert difference(half, cv2.resize(full, (201, 151), interpolation=cv2.INTER_AREA)) < 2
 
 
-def test_pillows_own_limit_is_raised_where_a_user_asks_for_more(monkeypatch):
+def test_max_pixels_raises_pillows_limit(monkeypatch):
     data = encoded(picture(8, (400, 300), "L"), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
     module = sys.modules[decode.__module__]
@@ -134,8 +134,8 @@ def test_pillows_own_limit_is_raised_where_a_user_asks_for_more(monkeypatch):
 
 
 @given(st.integers(0, len(JPEG) - 1), st.binary(min_size=1, max_size=40))
-def test_damage_gives_pixels_or_a_bad_image_and_nothing_else(place, noise):
-    data = JPEG[:place] + noise + JPEG[place + len(noise) :]
+def test_damage_gives_pixels_or_a_bad_image(offset, noise):
+    data = JPEG[:offset] + noise + JPEG[offset + len(noise) :]
     try:
         assert decode(data).dtype == np.uint8
     except BadImage as error:
@@ -164,10 +164,10 @@ def test_crops_are_distributed_as_torchvisions(height, width):
     peer = RandomResizedCrop(224, config.scale, config.ratio)
     image = Image.new("L", (width, height))
     theirs = [peer.get_params(image, list(config.scale), list(config.ratio)) for _ in range(2500)]
-    for name, mine, reference in zip(("top", "left", "height", "width"), zip(*ours), zip(*theirs)):
-        # Equal distributions fall below 1e-4 once in 10,000 comparisons; a wrong law is far below it.
-        p = stats.ks_2samp(mine, reference).pvalue
-        assert p > 1e-4, f"{name}: means {np.mean(mine):.2f} and {np.mean(reference):.2f}, p = {p:.1e}"
+    for name, actual, reference in zip(("top", "left", "height", "width"), zip(*ours), zip(*theirs)):
+        # Equal distributions fall below 1e-4 once in 10,000 comparisons; a wrong one is far below it.
+        p = stats.ks_2samp(actual, reference).pvalue
+        assert p > 1e-4, f"{name}: means {np.mean(actual):.2f} and {np.mean(reference):.2f}, p = {p:.1e}"
     if height == width:
         whole = np.mean([crop == (0, 0, height, width) for crop in ours])
         assert 0.09 < whole < 0.125, f"{whole:.1%} of the crops are the whole image, 10.7 % are expected"
@@ -196,13 +196,13 @@ def test_the_resized_crop_is_torchvisions(mode, shape):
             expected = torchvision_functional.resized_crop(
                 photograph, *box, [size, size], InterpolationMode(mode)
             )
-            found = transform(np.asarray(photograph), uniform)
+            actual = transform(np.asarray(photograph), uniform)
             if max(box[2:]) > size:
                 shrunk += 1
-                np.testing.assert_array_equal(found, np.asarray(expected), err_msg=f"{box} to {size}")
+                np.testing.assert_array_equal(actual, np.asarray(expected), err_msg=f"{box} to {size}")
             else:
                 # OpenCV's cubic has a = -0.75 where Pillow's has -0.5.
-                assert difference(found, np.asarray(expected)) < 1.5, f"{box} to {size}"
+                assert difference(actual, np.asarray(expected)) < 1.5, f"{box} to {size}"
     assert shrunk >= 10, f"only {shrunk} of the 15 crops were shrunk"
 
 
@@ -230,7 +230,7 @@ def test_mirror_flips_half_the_images():
         ("saturation", torchvision_functional.adjust_saturation),
     ],
 )
-def test_light_and_colour_change_as_torchvisions(name, adjust):
+def test_color_jitter_matches_torchvision(name, adjust):
     image = picture(11, (64, 64))
     for uniform, factor in ((0.0, 0.6), (0.8, 1.24), (0.5, 1.0)):
         transform = TrainTransform(64, ImageConfig(**WHOLE, **{name: 0.4}))
@@ -238,7 +238,7 @@ def test_light_and_colour_change_as_torchvisions(name, adjust):
         assert difference(changed, np.asarray(adjust(image, factor))) < 1.5, f"{name} by {factor}"
 
 
-def test_a_turn_of_hue_keeps_gray_and_luminance_and_moves_colours_as_torchvisions():
+def test_hue_rotation_keeps_gray_and_luminance_and_matches_torchvision():
     gray = np.full((8, 8, 3), 120, np.uint8)
     transform = TrainTransform(8, ImageConfig(**WHOLE, hue=0.5))
     np.testing.assert_array_equal(transform(gray, draws(hue=0.9)), gray)
@@ -280,7 +280,7 @@ def test_min_side_is_enough_for_every_crop():
         ({"transform": "pybioclp"}, "image.transform is 'pybioclp'; choose model or pybioclip"),
     ],
 )
-def test_config_says_what_is_wrong(fields, message):
+def test_invalid_image_configs_are_errors(fields, message):
     with pytest.raises(UserError, match=message):
         ImageConfig(**fields)
 

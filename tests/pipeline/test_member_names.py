@@ -1,4 +1,4 @@
-"""Names in tars and of shards, in any case and with dots, as train, verify and taxa build read them."""
+"""Names of members and shards, in any case and with dots, as read by train, verify and taxa build."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 
 def capital(number: int = 0) -> dict[str, bytes]:
-    """A sample whose files end in capital letters."""
+    """A sample whose suffixes are in upper case."""
     sample = good_sample(number)
     key = sample.pop("__key__")
     files = {
@@ -53,7 +53,7 @@ def test_kinds_of_members_in_any_case(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["jfif", "JPE", "mpo", "ppm"])
-def test_kinds_of_images_that_predict_reads_are_read_here_too(kind, tmp_path):
+def test_image_kinds_of_predict_are_read_from_tars(kind, tmp_path):
     plain_tar(
         tmp_path / "s.tar",
         {f"k.{kind}": encoded(picture(0), "PPM" if kind == "ppm" else "JPEG"), "k.txt": b"a"},
@@ -65,16 +65,16 @@ def test_kinds_of_images_that_predict_reads_are_read_here_too(kind, tmp_path):
 @pytest.mark.parametrize(
     "image, text", [("IMG.2024.jpg", "IMG.2024.txt"), ("KEY.input.JPG", "KEY.outputs.txt")]
 )
-def test_a_dot_in_a_name_is_named(image, text, tmp_path):
+def test_a_dot_in_a_name_is_reported(image, text, tmp_path):
     plain_tar(tmp_path / "s.tar", {image: encoded(picture(0)), text: b"an apple"})
-    told = "the key of a file ends at the first dot of its name"
-    with pytest.raises(UserError, match=told):
+    message = "the key of a file ends at the first dot of its name"
+    with pytest.raises(UserError, match=message):
         next(train_batches(open_source(tmp_path), image_size=32, seed=0, global_batch_size=1))
     result = verify_shards(tmp_path, processes=0)
-    assert told in result["first"]["unknown_file"]["message"] and result["errors"]
+    assert message in result["first"]["unknown_file"]["message"] and result["errors"]
 
 
-def test_shards_in_hidden_folders_are_none(tmp_path):
+def test_hidden_folders_are_skipped(tmp_path):
     for folder in ("a", "@eaDir", "__MACOSX", ".trash"):
         (tmp_path / folder).mkdir()
         plain_tar(tmp_path / folder / "s.tar", capital())
@@ -83,14 +83,14 @@ def test_shards_in_hidden_folders_are_none(tmp_path):
     assert verify_shards(tmp_path, processes=0)["shards"] == 1
 
 
-def test_a_folder_of_shards_that_may_not_be_read_is_no_silent_loss(tmp_path, monkeypatch):
+def test_an_unreadable_folder_of_shards_is_reported(tmp_path, monkeypatch):
     for folder in ("open", "closed"):
         (tmp_path / folder).mkdir()
         plain_tar(tmp_path / folder / "s.tar", capital())
     scandir = os.scandir
 
     def refuse(folder):
-        """As for a user who may not read it; nobody is refused to root."""
+        """Refuse the folder as to a user without permission; root is never refused."""
         if str(folder).endswith("closed"):
             raise PermissionError(13, "Permission denied", str(folder))
         return scandir(folder)
@@ -107,7 +107,7 @@ def test_a_folder_of_shards_that_may_not_be_read_is_no_silent_loss(tmp_path, mon
 
 
 @pytest.mark.parametrize("name", ["s.tar.gz", "S.TGZ"])
-def test_a_compressed_tar_is_told_what_to_do(name, tmp_path):
+def test_a_compressed_tar_is_an_error(name, tmp_path):
     plain_tar(tmp_path / "s.tar", capital())
     (tmp_path / name).write_bytes(gzip.compress((tmp_path / "s.tar").read_bytes()))
     (tmp_path / "s.tar").unlink()

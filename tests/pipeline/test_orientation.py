@@ -1,4 +1,4 @@
-"""EXIF orientation: Pillow's exif_transpose is the right value, and `ignore` gives the pixels as stored."""
+"""EXIF orientation equals Pillow's exif_transpose; `ignore` gives the pixels as stored."""
 
 import io
 import struct
@@ -44,22 +44,22 @@ def stored(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_pictures_are_turned_upright_or_left_as_stored(kind, orientation):
     data = oriented(kind, orientation)
-    for found in (decode(data), np.asarray(read_image(data))):
-        np.testing.assert_array_equal(found, upright(data))
-    # Pillow itself turns a TIFF when it loads it, so the peers turn it too.
-    for found in (decode(data, read=IGNORE), np.asarray(read_image(data, IGNORE))):
-        np.testing.assert_array_equal(found, stored(data))
+    for actual in (decode(data), np.asarray(read_image(data))):
+        np.testing.assert_array_equal(actual, upright(data))
+    # Pillow itself rotates a TIFF when loading it, so the peers do too.
+    for actual in (decode(data, read=IGNORE), np.asarray(read_image(data, IGNORE))):
+        np.testing.assert_array_equal(actual, stored(data))
     if kind != "TIFF":
-        assert open_image(data).size == (60, 40), "open_image must leave the picture as it is stored"
+        assert open_image(data).size == (60, 40), "open_image must not rotate"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-def test_a_pil_image_is_turned_as_its_file_is(kind):
+def test_a_pil_image_is_rotated_like_its_file(kind):
     data = oriented(kind, 6)
     np.testing.assert_array_equal(np.asarray(to_rgb(Image.open(io.BytesIO(data)))), upright(data))
     np.testing.assert_array_equal(np.asarray(to_rgb(Image.open(io.BytesIO(data)), "ignore")), stored(data))
     already = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    np.testing.assert_array_equal(np.asarray(to_rgb(already)), upright(data), err_msg="turned twice")
+    np.testing.assert_array_equal(np.asarray(to_rgb(already)), upright(data), err_msg="rotated twice")
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
@@ -69,7 +69,7 @@ def test_jpegs_of_other_modes_are_turned(mode):
 
 
 def jpeg_with(*segments: bytes) -> bytes:
-    """A small JPEG with segments, marker and content, in front of its own."""
+    """A small JPEG with further segments (marker and content) before its own."""
     data = encoded(picture(4, (60, 40)))
     return data[:2] + b"".join(segments) + data[2:]
 
@@ -96,7 +96,7 @@ def tiff(orientation: int, order: str = "<", kind: int = 3) -> bytes:
         (segment(0xE1, b"Exif\0\0" + tiff(6, ">")),),
         (segment(0xE1, b"Exif\0\0" + tiff(6, "<")),),
         (segment(0xE1, b"Exif\0\0" + tiff(6, ">", kind=4)),),
-        # Behind more than 4,096 bytes, as a color profile or XMP may take.
+        # After more than 4,096 bytes of color profile or XMP.
         (segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(60_000)), segment(0xE1, b"Exif\0\0" + tiff(6))),
         (
             segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + b"x" * 9000),
@@ -122,7 +122,7 @@ def test_exif_is_found_wherever_it_is_in_the_header(segments):
         (segment(0xE1, b"Exif\0\0" + tiff(0)),),
     ],
 )
-def test_none_and_broken_exif_turn_nothing(segments):
+def test_missing_and_damaged_exif_rotate_nothing(segments):
     assert decode(jpeg_with(*segments)).shape == (40, 60, 3)
 
 
@@ -132,17 +132,17 @@ def test_any_exif_gives_an_orientation(content):
         assert jpeg_orientation(jpeg_with(segment(0xE1, b"Exif\0\0" + prefix + content))) in range(1, 9)
 
 
-def test_training_turns_unless_the_config_ignores_exif():
+def test_training_applies_exif_unless_ignored():
     data = oriented("JPEG", 6)
     assert TrainTransform(32).read == ReadOptions(exif="apply", strict=True)
     ignoring = TrainTransform(32, ImageConfig(exif="ignore"))
     assert decode(data, read=ignoring.read).shape == (40, 60, 3)
     assert ImageConfig(exif="ignore").preprocess(32).read.exif == "ignore", (
-        "evaluation while training reads as training"
+        "evaluation during training must read as training"
     )
 
 
-def test_options_say_what_is_wrong():
+def test_invalid_read_options_are_errors():
     with pytest.raises(UserError, match="exif is 'turn'; choose apply or ignore"):
         ReadOptions(exif="turn")
     with pytest.raises(UserError, match="max_pixels is 0"):

@@ -1,4 +1,4 @@
-"""The evaluation transform: open_clip's pixels, exactly."""
+"""The evaluation transform matches open_clip exactly."""
 
 import io
 
@@ -17,7 +17,7 @@ SIZES = [(224, 224), (300, 200), (200, 301), (17, 900), (640, 481), (100, 99), (
 
 
 def peer_pixels(preprocess: Preprocess, image: Image.Image) -> torch.Tensor:
-    """open_clip's normalised floats, [3, size, size]."""
+    """open_clip's normalized floats, [3, size, size]."""
     config = PreprocessCfg(**preprocess.to_open_clip() | {"size": preprocess.size})
     return image_transform_v2(config, is_train=False)(image)
 
@@ -62,14 +62,14 @@ def test_photographs_have_open_clips_pixels(shared_data):
     for number, path in enumerate(paths):
         image = open_image(path)
         np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(path)), err_msg=str(path))
-        # Cut to a shape of its own, because these photographs are all of one size.
+        # Cropped to different shapes, because these photographs have one size.
         image = image.crop((number, 2 * number, 256 - 17 * number, 250))
         image = image.convert(("RGB", "L", "CMYK", "RGBA")[number % 4])
         for resize_mode in RESIZE_MODES:
             assert_equal(Preprocess(resize_mode=resize_mode), image)
 
 
-def test_exif_orientation_is_left_alone_as_in_open_clip():
+def test_preprocess_ignores_exif_as_open_clip():
     exif = Image.Exif()
     exif[0x0112] = 6
     image = Image.open(io.BytesIO(encoded(picture(3, (60, 40)), exif=exif)))
@@ -81,23 +81,23 @@ def picture_as_stored(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.asarray(image))
 
 
-def test_preprocess_cfg_there_and_back():
+def test_preprocess_cfg_round_trip():
     preprocess = Preprocess(336, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "bilinear", "longest", 7)
     assert Preprocess.from_open_clip(preprocess.to_open_clip()) == preprocess
     assert set(preprocess.to_open_clip()) == set(PreprocessCfg.__dataclass_fields__)
     assert Preprocess.from_open_clip({}) == Preprocess(224, OPENAI_MEAN, OPENAI_STD, "bicubic", "shortest", 0)
-    found = Preprocess.from_open_clip({"size": 256, "mean": None, "interpolation": "random", "new": 1})
-    assert found == Preprocess(256)
+    parsed = Preprocess.from_open_clip({"size": 256, "mean": None, "interpolation": "random", "new": 1})
+    assert parsed == Preprocess(256)
     with pytest.raises(UserError, match="not square"):
         Preprocess.from_open_clip({"size": [224, 336]})
 
 
-def test_config_of_training_gives_the_transform_of_evaluation():
+def test_image_config_gives_the_evaluation_transform():
     config = ImageConfig(mean=(0.4, 0.4, 0.4), resize_mode="squash", interpolation="bilinear")
     assert config.preprocess(96) == Preprocess(96, (0.4, 0.4, 0.4), OPENAI_STD, "bilinear", "squash")
 
 
-def test_a_picture_that_is_nearly_a_line_fills_no_memory():
+def test_a_very_thin_image_is_refused():
     line = Image.new("RGB", (1, 60_000))
     with pytest.raises(BadImage, match="too thin") as refused:
         Preprocess()(line)

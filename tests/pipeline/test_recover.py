@@ -1,4 +1,4 @@
-"""Files that Pillow refuses and that hold a picture all the same: long PNG texts, JPEGs without their end."""
+"""Recovery of images that Pillow refuses: PNGs with long texts, truncated JPEGs."""
 
 import io
 import os
@@ -38,12 +38,12 @@ def test_pngs_with_long_texts_are_read(kind):
     data = png_with(kind)
     with pytest.raises(ValueError, match="MAX_TEXT_CHUNK"):
         Image.open(io.BytesIO(data)).load()
-    for found in (decode(data), np.asarray(read_image(data, STRICT)), np.asarray(open_image(data))):
-        np.testing.assert_array_equal(found, np.asarray(PICTURE))
+    for actual in (decode(data), np.asarray(read_image(data, STRICT)), np.asarray(open_image(data))):
+        np.testing.assert_array_equal(actual, np.asarray(PICTURE))
     assert image_header(data) == ("PNG", 320, 240)
 
 
-def test_a_png_with_a_long_text_that_is_cut_off_is_truncated():
+def test_a_truncated_png_with_a_long_text_is_refused():
     with pytest.raises(BadImage) as error:
         decode(png_with("xmp")[:-90_000])
     assert error.value.cause == "truncated"
@@ -51,7 +51,7 @@ def test_a_png_with_a_long_text_that_is_cut_off_is_truncated():
 
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_jpegs_that_lack_their_last_bytes_are_read_and_reported(mode, progressive):
+def test_slightly_truncated_jpegs_are_read_and_reported(mode, progressive):
     data = encoded(PICTURE.convert(mode), quality=95, progressive=progressive)
     whole, messages = decode(data), []
     assert np.array_equal(np.asarray(read_image(data, on_truncated=messages.append)), whole) and not messages
@@ -59,14 +59,14 @@ def test_jpegs_that_lack_their_last_bytes_are_read_and_reported(mode, progressiv
     ended = read_image(data[:-2], on_truncated=messages.append)
     np.testing.assert_array_equal(np.asarray(ended), whole)
     cut = data[: -len(data) // 40]
-    found = np.asarray(read_image(cut, on_truncated=messages.append))
-    assert found.shape == whole.shape
-    np.testing.assert_array_equal(decode(cut), found)
+    actual = np.asarray(read_image(cut, on_truncated=messages.append))
+    assert actual.shape == whole.shape
+    np.testing.assert_array_equal(decode(cut), actual)
     if progressive:
-        assert np.abs(found.astype(int) - whole).max() < 12, "only the finest detail may be missing"
+        assert np.abs(actual.astype(int) - whole).max() < 12, "only the finest detail may be missing"
         assert messages == ["its last bytes are missing"] * 2
     else:
-        np.testing.assert_array_equal(found[:200], whole[:200])
+        np.testing.assert_array_equal(actual[:200], whole[:200])
         assert messages[0] == "its last bytes are missing"
         assert messages[1].startswith("the last ") and messages[1].endswith("% of its rows are missing")
     for read in (decode, read_image):
@@ -76,16 +76,16 @@ def test_jpegs_that_lack_their_last_bytes_are_read_and_reported(mode, progressiv
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_jpegs_that_lack_more_are_refused(progressive):
+def test_heavily_truncated_jpegs_are_refused(progressive):
     data = encoded(PICTURE, quality=95, progressive=progressive)
     for share in (0.8, 0.5, 0.1):
         with pytest.raises(BadImage) as error:
-            # A progressive JPEG's first scans show all of the picture, but coarsely.
+            # A progressive JPEG's first scans show the whole picture coarsely.
             decode(data[: int(len(data) * (min(share, 0.5) if progressive else share))])
         assert error.value.cause == "truncated", f"{share} of the bytes"
 
 
-def test_a_cut_off_jpeg_is_turned_by_its_exif():
+def test_a_truncated_jpeg_is_rotated_by_its_exif():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(PICTURE, quality=95, exif=exif)
@@ -96,7 +96,7 @@ def test_a_cut_off_jpeg_is_turned_by_its_exif():
 
 @pytest.mark.parametrize("components", [0, 4, 255])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_whose_header_lies_about_its_components_is_a_bad_image(progressive, components):
+def test_a_jpeg_with_a_wrong_component_count_is_a_bad_image(progressive, components):
     data = bytearray(encoded(PICTURE, quality=90, progressive=progressive))
     frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
     data[frame + 9] = components
@@ -105,14 +105,14 @@ def test_a_jpeg_whose_header_lies_about_its_components_is_a_bad_image(progressiv
 
 
 @given(st.integers(2, 40_000))
-def test_any_cut_gives_most_of_the_picture_or_a_bad_image(length):
+def test_any_truncation_gives_most_of_the_image_or_a_bad_image(length):
     data = JPEG[: min(length, len(JPEG) - 1)]
     try:
-        found = np.asarray(read_image(data))
+        actual = np.asarray(read_image(data))
     except BadImage as error:
         assert error.cause in ("truncated", "not_an_image"), error.cause
         return
-    np.testing.assert_array_equal(found[: int(0.85 * 240)], WHOLE[: int(0.85 * 240)])
+    np.testing.assert_array_equal(actual[: int(0.85 * 240)], WHOLE[: int(0.85 * 240)])
 
 
 JPEG = encoded(PICTURE, quality=90)
@@ -127,15 +127,15 @@ def test_a_palette_with_transparency_converts_without_a_warning():
     data = palette_with_transparency()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = decode(data)
+        actual = decode(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+        np.testing.assert_array_equal(actual, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
 def test_pillows_warnings_never_reach_standard_error(tmp_path):
     (tmp_path / "a.png").write_bytes(palette_with_transparency())
-    # Between Pillow's warning and its refusal.
+    # Between the sizes of Pillow's warning and of its refusal.
     (tmp_path / "large.png").write_bytes(encoded(Image.new("1", (10_000, 9_000)), "PNG"))
     program = (
         "import sys, warnings; from bioclip_jax.pipeline.images import open_image, to_rgb\n"

@@ -1,4 +1,4 @@
-"""Two streams as one: each its own order, each its own length."""
+"""Replay: two merged streams, each with its own order and batch size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bioclip_jax.pipeline.sources import open_source
 from bioclip_jax.text import CaptionConfig
 
 
-def test_both_streams_are_what_each_is_alone(shards):
+def test_merged_streams_equal_the_single_streams(shards):
     def make(stream: int, batch: int, kind: str):
         return train_batches(
             open_source(shards),
@@ -39,22 +39,22 @@ def test_both_streams_are_what_each_is_alone(shards):
 def test_streams_draw_independently_of_each_other():
     first, second = (Shuffled(7, 1000, stream) for stream in (0, REPLAY_STREAM))
     same = sum(first.index(p) == second.index(p) for p in range(1000))
-    assert same < 20, f"{same} of 1000 positions hold the same sample"
-    here, there = Draws(7), Draws(7, REPLAY_STREAM)
-    assert (here.uniforms(0, 4) != there.uniforms(0, 4)).all()
-    assert here.caption_draw(5) != there.caption_draw(5)
+    assert same < 20, f"{same} of 1000 positions have the same sample"
+    main, replay = Draws(7), Draws(7, REPLAY_STREAM)
+    assert (main.uniforms(0, 4) != replay.uniforms(0, 4)).all()
+    assert main.caption_draw(5) != replay.caption_draw(5)
     assert sorted(second.index(p) for p in range(1000)) == list(range(1000))
 
 
-def test_the_shortest_length_that_cuts_nothing_is_chosen():
+def test_the_shortest_sufficient_length_is_chosen():
     caption = CaptionConfig(lengths=(16, 32, 90))
-    found = [caption.shortest_length(longest, 77) for longest in (3, 16, 17, 32, 33, 77)]
-    assert found == [16, 16, 32, 32, 77, 77]
+    lengths = [caption.shortest_length(longest, 77) for longest in (3, 16, 17, 32, 33, 77)]
+    assert lengths == [16, 16, 32, 32, 77, 77]
     with pytest.raises(UserError, match=r"caption.lengths is \(2,\)"):
         CaptionConfig(lengths=(2,))
 
 
-def test_distinct_texts_fill_a_multiple(shards):
+def test_distinct_texts_are_padded_to_a_multiple(shards):
     caption = CaptionConfig(types=("sci",), unique_texts=True)
     batches = train_batches(
         open_source(shards),
@@ -73,7 +73,7 @@ def test_distinct_texts_fill_a_multiple(shards):
     batches.close()
 
 
-def test_a_replay_that_cannot_be_is_told():
+def test_invalid_replay_configs_are_errors():
     with pytest.raises(UserError, match="config.replay.batch_size is -1"):
         ReplayConfig(batch_size=-1)
     with pytest.raises(UserError, match="config.replay.caption.unique_texts"):

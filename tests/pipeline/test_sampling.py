@@ -1,4 +1,4 @@
-"""Several sources in one order: their shares, their own epochs, exact resume."""
+"""Mixtures of sources: shares, epochs per source, exact resumption."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ shares = st.lists(st.floats(1, 100), min_size=1, max_size=8)
 
 
 @given(shares)
-def test_the_pattern_gives_every_share_its_places(shares):
+def test_pattern_counts_match_the_shares(shares):
     counts = pattern_counts(shares)
     assert counts.sum() == PATTERN and counts.min() >= 1
     wanted = np.array(shares) / sum(shares) * PATTERN
@@ -38,24 +38,24 @@ def test_the_pattern_gives_every_share_its_places(shares):
 
 @settings(max_examples=30)
 @given(shares, st.integers(0, 10**9), st.integers(1, 600))
-def test_any_stretch_holds_each_source_by_its_share(shares, start, length):
+def test_any_range_holds_each_source_by_its_share(shares, start, length):
     firsts = np.arange(len(shares) + 1) * 1000
     mixture = Mixture([Shuffled(3, 1000, number) for number in range(len(shares))], firsts, shares)
-    found = Counter(mixture.index(position) // 1000 for position in range(start, start + length))
+    counts = Counter(mixture.index(position) // 1000 for position in range(start, start + length))
     for number, count in enumerate(pattern_counts(shares)):
-        assert abs(found[number] - length * count / PATTERN) <= len(shares) + 1
+        assert abs(counts[number] - length * count / PATTERN) <= len(shares) + 1
 
 
-def test_a_source_that_is_tiny_beside_the_others_still_has_a_place():
+def test_a_tiny_source_has_at_least_one_slot():
     assert pattern_counts((214e6, 20e3)).tolist() == [PATTERN - 1, 1]
 
 
-def test_each_source_goes_through_its_own_epochs(two):
+def test_each_source_has_its_own_epochs(two):
     source = open_source(two)
     assert len(source) == 40 and source[35].key == "sample-0105"
     order = make_order(source, Sampling(weights=(1.0, 1.0)), seed=5, global_batch_size=8)
-    found = [order.index(position) for position in range(120)]
-    large, small = [i for i in found if i < 30], [i for i in found if i >= 30]
+    indexes = [order.index(position) for position in range(120)]
+    large, small = [i for i in indexes if i < 30], [i for i in indexes if i >= 30]
     assert len(large) == len(small) == 60
     assert sorted(large[:30]) == sorted(large[30:]) == list(range(30))
     for epoch in range(6):
@@ -63,7 +63,7 @@ def test_each_source_goes_through_its_own_epochs(two):
     substitutes = {
         order.substitute(position, attempt) < 30 for position in range(0, 120, 2) for attempt in (1, 2)
     }
-    assert substitutes == {found[0] < 30}, "a substitute comes from another source"
+    assert substitutes == {indexes[0] < 30}, "a substitute comes from another source"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_each_source_goes_through_its_own_epochs(two):
 def test_shares_and_epochs(two, sampling, share, epoch):
     source = open_source(two)
     order = make_order(source, sampling, seed=1, global_batch_size=8)
-    found = np.mean([order.index(position) >= 30 for position in range(PATTERN)])
-    assert found == pytest.approx(share, abs=1e-3) and epoch_samples(source, sampling) == epoch
+    actual = np.mean([order.index(position) >= 30 for position in range(PATTERN)])
+    assert actual == pytest.approx(share, abs=1e-3) and epoch_samples(source, sampling) == epoch
 
 
 @pytest.mark.parametrize("sampling", [Sampling(upsample=(1.0, 3.0)), Sampling(weights=(3.0, 1.0), window=2)])
@@ -103,7 +103,7 @@ def test_a_mixture_resumes_exactly_for_any_hosts_and_workers(two, sampling):
         np.testing.assert_array_equal(joined, batch["tokens"], err_msg=f"hosts at step {step}")
 
 
-def test_what_does_not_fit_is_said(two, tmp_path):
+def test_invalid_sampling_options_are_errors(two, tmp_path):
     source = open_source(two)
     with pytest.raises(UserError, match="data.weights has 3 values for 2 sources"):
         make_order(source, Sampling(weights=(1.0, 1.0, 1.0)), 0, 8)

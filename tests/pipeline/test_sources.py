@@ -1,6 +1,5 @@
 """ArrayRecord, folder and TFDS sources."""
 
-import io
 import pickle
 import subprocess
 import sys
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_shards import encoded, picture
+from tiny_orchard import APPLE, FINCH
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.batches import train_batches
@@ -21,11 +20,6 @@ from bioclip_jax.pipeline.images import CAUSES, decode
 from bioclip_jax.pipeline.sampling import Sampling
 from bioclip_jax.pipeline.sources import FolderSource, RecordWriter, Sample, open_source
 from bioclip_jax.text import RANKS, Taxon, captions_from_taxon
-
-APPLE = Taxon(
-    "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
-)
-FINCH = Taxon("Animalia", "Chordata", "Aves", "Passeriformes", "Thraupidae", "Geospiza", "fortis")
 
 text = st.text(max_size=20)
 samples = st.builds(
@@ -42,7 +36,7 @@ samples = st.builds(
 
 @settings(max_examples=25)
 @given(st.lists(samples, min_size=1, max_size=5))
-def test_records_give_back_the_samples(tmp_path_factory, written):
+def test_records_round_trip(tmp_path_factory, written):
     folder = tmp_path_factory.mktemp("records")
     with RecordWriter(folder / "part-0.array_record") as writer:
         for sample in written:
@@ -51,7 +45,7 @@ def test_records_give_back_the_samples(tmp_path_factory, written):
     assert [source[number] for number in range(len(source))] == written
 
 
-def test_record_files_make_one_source_that_goes_to_other_processes(tmp_path):
+def test_record_files_make_one_picklable_source(tmp_path):
     for part in range(3):
         with RecordWriter(tmp_path / f"part-{part}.arrayrecord") as writer:
             for number in range(4):
@@ -91,7 +85,7 @@ def test_a_damaged_record_is_a_bad_sample(tmp_path):
     assert batch["bad"][CAUSES.index("unreadable")] >= 1
 
 
-def test_what_is_no_record_file_of_ours(tmp_path):
+def test_an_invalid_record_file_is_an_error(tmp_path):
     (tmp_path / "a.array_record").write_bytes(b"nothing of that kind" * 10_000)
     with pytest.raises(UserError, match="a.array_record: not a sound ArrayRecord file"):
         open_source(tmp_path)
@@ -124,7 +118,7 @@ def test_a_folder_with_metadata(folder):
     assert bad["no_image"] >= 1 and bad["no_caption"] >= 1, bad
 
 
-def test_a_folder_with_a_table_elsewhere_and_both_class_and_cls(folder, tmp_path):
+def test_a_table_outside_the_folder_with_class_and_cls(folder, tmp_path):
     table = tmp_path / "annotations.csv"
     table.write_text(",filepath,class,cls,genus,species\n0,images/1.jpg,a label,Aves,Geospiza,fortis\n")
     sample = FolderSource(folder, table)[0]
@@ -153,65 +147,29 @@ def test_spellings_of_paths_and_of_columns(folder, path, name):
         (b"filepath,genus\n\xff\xfe\x00,Malus\n", "is not a readable CSV"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_said(tmp_path, content, message):
+def test_invalid_tables_are_errors(tmp_path, content, message):
     (tmp_path / "metadata.csv").write_bytes(content)
     with pytest.raises(UserError, match=message):
         open_source(tmp_path)
 
 
-class TinyOrchard(tfds.core.GeneratorBasedBuilder):
-    """Four apples and a finch, two of them for testing."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(name="few", description="few"),
-        tfds.core.BuilderConfig(name="fewer", description="fewer"),
-    ]
-
-    def _info(self):
-        text = {name: tfds.features.Text() for name in (*RANKS, "common_name", "sex")}
-        image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
-        beak = tfds.features.Scalar(np.float32)
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict({"image": image, "beak": beak, **text})
-        )
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(3), "test": self._generate_examples(2)}
-
-    def _generate_examples(self, count):
-        for number in range(count):
-            taxon = FINCH if number == 1 else APPLE
-            ranks = dict(zip(RANKS, taxon.lineage()))
-            yield (
-                number,
-                {
-                    "image": io.BytesIO(encoded(picture(number))),
-                    "beak": 0.25 + number,
-                    "sex": "female",
-                    **ranks,
-                }
-                | {"common_name": taxon.common_name},
-            )
-
-
 def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
     source = open_source("tiny_orchard", split="test", tfds_dir=tmp_path)
     printed = capsys.readouterr()
-    assert printed.out == "", "stdout belongs to a command's result"
+    assert printed.out == "", "stdout is reserved for a command's result"
     assert "preparing tiny_orchard" in printed.err and "Unknown size" not in printed.err, printed.err
     assert len(source) == 2
     assert len(open_source("tiny_orchard/fewer:train", tfds_dir=tmp_path)) == 3
     assert len(open_source("tiny_orchard:train[:34%]", tfds_dir=tmp_path)) == 1, (
-        "a part of a split is no glob"
+        "a slice of a split is not a glob"
     )
     copy = pickle.loads(pickle.dumps(source))
-    found = sorted((copy[number] for number in range(2)), key=lambda sample: sample.metadata["beak"])
-    assert [sample.taxon for sample in found] == [APPLE, FINCH]
-    assert found[0].captions == captions_from_taxon(APPLE)
-    assert found[1].metadata == {"sex": "female", "beak": 1.25}
-    np.testing.assert_array_equal(decode(found[0].image), decode(encoded(picture(0))))
-    assert len({sample.key for sample in found}) == 2
+    loaded = sorted((copy[number] for number in range(2)), key=lambda sample: sample.metadata["beak"])
+    assert [sample.taxon for sample in loaded] == [APPLE, FINCH]
+    assert loaded[0].captions == captions_from_taxon(APPLE)
+    assert loaded[1].metadata == {"sex": "female", "beak": 1.25}
+    np.testing.assert_array_equal(decode(loaded[0].image), decode(encoded(picture(0))))
+    assert len({sample.key for sample in loaded}) == 2
     batch = next(train_batches(source, image_size=32, seed=0, global_batch_size=4))
     assert batch["bad"].sum() == 0
 
@@ -219,7 +177,7 @@ def test_a_tfds_builder_is_prepared_and_read(tmp_path, capsys):
 def test_processes_that_start_together_prepare_a_builder_once(tmp_path):
     code = """
         import sys
-        import test_sources  # registers the builder
+        import tiny_orchard  # registers the builder
         from bioclip_jax.pipeline.sources import open_source
         print(len(open_source("tiny_orchard:train", tfds_dir=sys.argv[1])))
     """
@@ -235,7 +193,7 @@ def test_a_builder_is_prepared_on_a_file_system_without_locks(no_flock, tmp_path
     assert not list(tmp_path.rglob(".prepare.lock*"))
 
 
-def test_wrong_tfds_names_are_said(tmp_path):
+def test_wrong_tfds_names_are_errors(tmp_path):
     with pytest.raises(
         UserError, match="tiny_orchid is neither a path nor a registered.*did you mean tiny_orchard"
     ):

@@ -1,4 +1,4 @@
-"""Shards in object storage: fsspec's memory, and a real S3 protocol over the loopback address."""
+"""Shards in object storage: fsspec's memory, and the S3 protocol on the loopback interface."""
 
 import json
 import socket
@@ -38,15 +38,15 @@ def batches_of(source, count: int = 4, **options) -> list[dict[str, np.ndarray]]
         batches.close()
 
 
-def assert_same_images(found, expected, what: str) -> None:
-    for step, (a, b) in enumerate(zip(found, expected, strict=True)):
-        np.testing.assert_array_equal(a["image"], b["image"], err_msg=f"{what}, step {step}")
+def assert_same_images(actual, expected, case: str) -> None:
+    for step, (a, b) in enumerate(zip(actual, expected, strict=True)):
+        np.testing.assert_array_equal(a["image"], b["image"], err_msg=f"{case}, step {step}")
 
 
-def test_tars_in_storage_give_the_batches_of_local_ones(shards, in_memory, own_cache):
+def test_tars_in_object_storage_give_the_batches_of_local_tars(shards, in_memory, own_cache):
     expected = batches_of(open_source(shards))
     assert_same_images(batches_of(open_source("memory://shards")), expected, "shuffled")
-    assert list(own_cache.rglob("*.index")), "the index of a tar in storage was not kept"
+    assert list(own_cache.rglob("*.index")), "the index of a tar in storage was not cached"
     assert_same_images(batches_of(open_source("memory://shards/shard-*.tar")), expected, "by a pattern")
     sampling = Sampling(window=3)
     assert_same_images(
@@ -56,7 +56,7 @@ def test_tars_in_storage_give_the_batches_of_local_ones(shards, in_memory, own_c
     )
 
 
-def test_a_changed_tar_is_indexed_anew(shards, in_memory):
+def test_a_changed_tar_is_reindexed(shards, in_memory):
     assert len(open_source("memory://shards")) == 37
     in_memory.pipe("/shards/shard-00000.tar", (shards / "shard-00001.tar").read_bytes())
     assert len(open_source("memory://shards")) == 28
@@ -69,40 +69,40 @@ def test_records_in_storage_are_copied_once(tmp_path, in_memory, own_cache, shar
             writer.write(source[number])
     in_memory.put(str(tmp_path / "a.array_record"), "/records/a.array_record")
     for _ in range(2):
-        found = open_source("memory://records")
-        assert [found[number] for number in range(5)] == [source[number] for number in range(5)]
+        actual = open_source("memory://records")
+        assert [actual[number] for number in range(5)] == [source[number] for number in range(5)]
     copies = list((own_cache / "bioclip_jax" / "copies").iterdir())
     assert len(copies) == 1, f"copies: {copies}"
 
 
-def test_what_is_not_there_is_said(in_memory):
+def test_missing_data_is_an_error(in_memory):
     with pytest.raises(UserError, match="holds no tars and no ArrayRecord files"):
         open_source("memory://elsewhere")
     with pytest.raises(UserError, match="fsspec knows"):
         open_source("nothing://bucket/folder")
 
 
-def test_a_reader_ahead_reads_what_is_there(in_memory, monkeypatch):
+def test_a_prefetching_reader_returns_the_files_bytes(in_memory, monkeypatch):
     monkeypatch.setattr(storage, "_REMOTE_BLOCK", 1000)
     content = bytes(np.random.default_rng(0).integers(0, 256, 10_500, np.uint8))
     in_memory.pipe("/shards/file", content)
     reader = ForwardReader(Files(), "memory://shards/file", len(content))
-    place = 0
+    offset = 0
     for size in (10, 500, 490, 1, 3000, 7, 1000, 4000, 900, 900):
-        assert reader.read(place, size) == content[place : place + size], f"{size} bytes at {place}"
-        place += size + size // 7
+        assert reader.read(offset, size) == content[offset : offset + size], f"{size} bytes at {offset}"
+        offset += size + size // 7
     assert reader.read(len(content), 10) == b""
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as actual:
+        actual.bind(("127.0.0.1", 0))
+        return actual.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory, shards):
-    """A bucket named trees with the shards, in a server of its own; the environment says where it is."""
+    """A bucket named trees with the shards on an own server, set in the environment."""
     for package in ("s3fs", "moto"):
         pytest.importorskip(
             package, reason="pip install 's3fs' 'moto[server]' to read from a real S3 protocol"
@@ -150,6 +150,6 @@ def test_workers_read_from_s3(s3, shards):
     assert_same_images(batches_of(open_source(s3)), batches_of(open_source(shards)), "shuffled")
 
 
-def test_an_s3_bucket_that_is_not_there_is_said(s3):
+def test_a_missing_s3_bucket_is_an_error(s3):
     with pytest.raises(UserError, match="s3://nowhere/train (cannot be listed|holds no tars)"):
         open_source("s3://nowhere/train")

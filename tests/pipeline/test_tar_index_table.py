@@ -1,4 +1,4 @@
-"""The indexes of many tars as one table: made once, mapped by every process, made again when a tar changes."""
+"""The index table of many tars: built once, mapped by all processes, rebuilt when a tar changes."""
 
 import os
 import pickle
@@ -31,7 +31,7 @@ def test_the_table_holds_every_index(tars):
     np.testing.assert_array_equal(table.starts, np.concatenate(expected))
 
 
-def test_it_is_made_once_and_again_when_a_tar_changes(tars, monkeypatch):
+def test_the_table_is_reused_until_a_tar_changes(tars, monkeypatch):
     made = []
     make = IndexTable._write
     monkeypatch.setattr(
@@ -41,12 +41,12 @@ def test_it_is_made_once_and_again_when_a_tar_changes(tars, monkeypatch):
     )
     for _ in range(2):
         assert len(TarSource(tars)) == 15
-    assert made == [10], "the table was not used again"
+    assert made == [10], "the table was not reused"
     write_tar(tars[0], [good_sample(number) for number in range(7)])
     assert len(TarSource(tars)) == 19 and len(made) == 2
 
 
-def test_a_pickle_is_a_name_and_the_memory_is_shared(tars):
+def test_a_source_pickles_as_the_path_of_a_memory_map(tars):
     source = TarSource(tars)
     pickled = pickle.dumps(source)
     assert len(pickled) < 4000
@@ -54,14 +54,14 @@ def test_a_pickle_is_a_name_and_the_memory_is_shared(tars):
     assert pickle.loads(pickled)[14] == source[14]
 
 
-def test_without_a_place_for_it_the_table_is_in_memory(tars, tmp_path, monkeypatch):
+def test_without_a_cache_the_table_is_in_memory(tars, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     source = TarSource(tars)
     assert pickle.loads(pickle.dumps(source))[14] == source[14]
 
 
-def test_bad_tars_are_named_in_order_from_other_processes_too(tars):
+def test_bad_tars_are_reported_in_order(tars):
     tars[4].write_bytes(b"no tar")
     tars[6].unlink()
     table = IndexTable(tars)
@@ -73,7 +73,7 @@ def test_bad_tars_are_named_in_order_from_other_processes_too(tars):
     assert isinstance(pickle.loads(pickle.dumps(source))._table.starts, np.memmap), "the table is not shared"
 
 
-def test_damage_is_remembered_and_what_could_not_be_read_is_tried_again(tars, monkeypatch):
+def test_damage_is_cached_and_unreadable_files_are_retried(tars, monkeypatch):
     tars[4].write_bytes(b"no tar")
     made = []
     write = IndexTable._write
@@ -88,10 +88,10 @@ def test_damage_is_remembered_and_what_could_not_be_read_is_tried_again(tars, mo
     monkeypatch.setattr(index_table, "_MANY", 100)
     for _ in range(2):
         assert list(IndexTable(tars[:3]).errors) == tars[:3]
-    assert len(made) == 3, "a file that could not be read was not tried again"
+    assert len(made) == 3, "an unreadable file was not retried"
 
 
-def test_a_process_that_fails_is_made_up_for(tars, monkeypatch):
+def test_a_failed_indexing_process_is_replaced(tars, monkeypatch):
     monkeypatch.setattr(index_table.sys, "executable", "/bin/false")
     assert len(TarSource(tars)) == 15
 

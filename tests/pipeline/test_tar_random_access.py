@@ -1,4 +1,4 @@
-"""The tar source: any sample by number from real tars, the index and its cache, and what is wrong with bad tars."""
+"""Random access to tars: samples, the index and its cache, and errors of bad tars."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ def index_file(shard: Path) -> Path:
     return shard.with_name(shard.name + ".index")
 
 
-def test_samples_are_those_that_were_written(shards):
+def test_samples_equal_the_written_ones(shards):
     source = open_source(shards)
     assert len(source) == 37 and source.skipped_shards == []
     for number in (0, 22, 23, 36):
@@ -80,13 +80,13 @@ def test_any_names_and_sizes_read_back(tmp_path_factory, samples, format):
     for stem, (image, caption) in samples.items():
         files |= {f"{stem}.jpg": image, f"{stem}.readme": b"x", f"{stem}.sci.txt": caption.hex().encode()}
     source = open_source(plain_tar(folder / "a.tar", files, format))
-    found = [source[number] for number in range(len(source))]
-    assert [(s.key, s.image, s.captions["sci"]) for s in found] == [
+    samples_read = [source[number] for number in range(len(source))]
+    assert [(s.key, s.image, s.captions["sci"]) for s in samples_read] == [
         (stem, image, caption.hex()) for stem, (image, caption) in samples.items()
     ]
 
 
-def test_other_members_are_passed_over(tmp_path):
+def test_other_members_are_skipped(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name in "./ ./README ./b.jpg ./b.sci.txt ./sub ./sub/c.JPEG ./sub/c.json ./sub/c.cls".split():
             member = tarfile.TarInfo(name)
@@ -108,7 +108,7 @@ def test_other_members_are_passed_over(tmp_path):
     assert source[1].metadata == {"lens": "macro", "depth": 3.5}
 
 
-def test_source_goes_to_another_process_and_keeps_few_files_open(shards, monkeypatch):
+def test_a_source_pickles_and_limits_its_open_files(shards, monkeypatch):
     source = open_source(shards)
     source[0], source[30]
     copy = pickle.loads(pickle.dumps(source))
@@ -134,7 +134,7 @@ def test_index_is_cached_beside_the_shard_and_rebuilt_when_it_changes(tmp_path, 
     write_tar(shard, [good_sample(number) for number in range(1, 6)])
     assert len(open_source(shard)) == 5 and len(scans) == 2
 
-    # The same size, time and header checksums, but other content: only the index's own checksum tells.
+    # Same size, time and header checksums but other content, which only the index's checksum detects.
     status = shard.stat()
     shard.write_bytes(shard.read_bytes().replace(b"sample-0001", b"sample-0010"))
     os.utime(shard, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -148,7 +148,7 @@ def test_index_is_cached_beside_the_shard_and_rebuilt_when_it_changes(tmp_path, 
     assert len(scans) == 6
 
 
-def test_read_only_folder_is_left_alone_and_the_cache_directory_used(tmp_path, own_cache, monkeypatch):
+def test_a_read_only_folder_is_indexed_in_the_cache_directory(tmp_path, own_cache, monkeypatch):
     scans = count_scans(monkeypatch)
     shard = write_tar(tmp_path / "shards" / "a.tar", [good_sample(0)])
     shard.parent.chmod(0o555)
@@ -159,7 +159,7 @@ def test_read_only_folder_is_left_alone_and_the_cache_directory_used(tmp_path, o
         assert len(open_source(shard)) == 1 and len(scans) == 1, (
             "the index in the cache directory was not used"
         )
-        # No place for a cache at all: a file stands where its directory would be.
+        # No offset for a cache at all: a file stands where its directory would be.
         monkeypatch.setenv("XDG_CACHE_HOME", str(shard))
         assert len(open_source(shard)) == 1 and len(scans) == 2
     finally:
@@ -208,7 +208,7 @@ BAD_TARS = {
 
 
 @pytest.mark.parametrize("message", BAD_TARS)
-def test_a_bad_tar_is_named_or_skipped(tmp_path, message):
+def test_a_bad_tar_is_an_error_or_skipped(tmp_path, message):
     write_tar(tmp_path / "a.tar", [good_sample(number) for number in range(2)])
     bad = write_tar(tmp_path / "b.tar", [good_sample(number) for number in range(3)])
     write_tar(tmp_path / "c.tar", [good_sample(9)])
@@ -239,7 +239,7 @@ def test_a_tar_cut_off_after_it_was_opened_fails_to_read(tmp_path):
         source[2]
 
 
-def test_what_is_not_there_or_not_data(tmp_path):
+def test_missing_and_unsupported_locations_are_errors(tmp_path):
     with pytest.raises(UserError, match="nothing/here is neither a path nor"):
         open_source("nothing/here")
     with pytest.raises(UserError, match="/nothing/here does not exist"):
@@ -278,7 +278,7 @@ def test_no_bytes_break_the_index(content):
 
 
 @pytest.mark.parametrize("size", ["-1536", "abc", "9" * 30, "1_0"])
-def test_a_size_that_is_no_number_is_damage(tmp_path, size):
+def test_an_invalid_pax_size_is_damage(tmp_path, size):
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         member = tarfile.TarInfo("a.jpg")
         member.pax_headers = {"size": size}
@@ -298,7 +298,7 @@ def test_a_header_without_a_size_is_damage(digits):
         tar_index.scan(lambda offset, size: content[offset : offset + size], len(content))
 
 
-def test_of_two_members_of_one_name_the_first_counts(tmp_path):
+def test_the_first_of_two_members_with_one_name_is_used(tmp_path):
     sample = {"a.jpg": b"first", "a.sci.txt": b"x"}
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -310,15 +310,15 @@ def test_of_two_members_of_one_name_the_first_counts(tmp_path):
     assert open_source(tmp_path)[0].image == b"first"
 
 
-def test_deeply_nested_metadata_is_left_out(tmp_path):
+def test_deeply_nested_metadata_is_skipped(tmp_path):
     plain_tar(tmp_path / "a.tar", {"a.jpg": b"x", "a.json": b"[" * 100_000})
     assert open_source(tmp_path)[0].metadata == {}
 
 
 @given(st.integers(0, 20_000), st.binary(min_size=1, max_size=600))
-def test_no_damage_breaks_the_reading(shards, place, noise):
+def test_damaged_spans_parse_or_raise_bad_tar(shards, offset, noise):
     span = bytearray((shards / "shard-00000.tar").read_bytes()[:20_480])
-    span[place : place + len(noise)] = noise
+    span[offset : offset + len(noise)] = noise
     try:
         parse_sample(bytes(span))
     except BadTar:

@@ -1,4 +1,4 @@
-"""Scanning by spans finds what reading header by header finds, or leaves it to that."""
+"""The vectorized scan agrees with reading header by header, or declines."""
 
 import io
 import tarfile
@@ -40,7 +40,7 @@ def archive(files: list[tuple[str, bytes]], format: int, mtime: float) -> bytes:
 
 @pytest.fixture
 def small_spans(monkeypatch):
-    """Spans of some headers only, so that a small tar has several."""
+    """Spans of a few headers, so that a small tar has several."""
     monkeypatch.setattr(scan, "_SPAN", 12 * BLOCK)
     monkeypatch.setattr(scan, "_FEW", 1)
 
@@ -58,38 +58,38 @@ files = st.lists(
     st.sampled_from([0, 1.5]),
     st.sampled_from([12, 40, 1 << 15]),
 )
-def test_it_finds_what_reading_every_header_finds(files, format, mtime, span):
+def test_the_scan_matches_reading_every_header(files, format, mtime, span):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "_SPAN", span * BLOCK)
         patch.setattr(scan, "_FEW", 1)
         content = archive([(f"{key}.{kind}", data) for key, kind, data in files], format, mtime)
-        found = scan_spans(reader(content), len(content))
-    assert found is not None, "an ordinary tar was left to the slow way"
+        scanned = scan_spans(reader(content), len(content))
+    assert scanned is not None, "an ordinary tar was not scanned"
     starts, finish = header_by_header(content)
-    assert (found[0].tolist(), found[1]) == (starts, finish)
+    assert (scanned[0].tolist(), scanned[1]) == (starts, finish)
 
 
-def test_real_shards_go_the_fast_way(shards, small_spans):
+def test_real_shards_are_scanned(shards, small_spans):
     for path in sorted(shards.glob("*.tar")):
         content = path.read_bytes()
-        found = scan_spans(reader(content), len(content))
-        # A picture fills a span of this size, so it gives up or is right.
-        assert found is None or (found[0].tolist(), found[1]) == header_by_header(content)
+        scanned = scan_spans(reader(content), len(content))
+        # A picture fills a span of this size, so the scan declines or is correct.
+        assert scanned is None or (scanned[0].tolist(), scanned[1]) == header_by_header(content)
     scan._SPAN = 1 << 20
-    found = scan_spans(reader(content), len(content))
-    assert found is not None and (found[0].tolist(), found[1]) == header_by_header(content)
+    scanned = scan_spans(reader(content), len(content))
+    assert scanned is not None and (scanned[0].tolist(), scanned[1]) == header_by_header(content)
 
 
 @pytest.mark.parametrize(
     "name, format",
     [("folder/a.jpg", 0), ("x" * 120 + ".jpg", 1), ("x" * 120 + ".jpg", 2), ("nodot", 0), (".hidden.jpg", 0)],
 )
-def test_what_is_out_of_the_ordinary_is_left_to_the_slow_way(name, format):
+def test_unusual_tars_are_not_scanned(name, format):
     content = archive([("a.jpg", b"x"), (name, b"y"), ("b.jpg", b"z")], format, 0)
     assert scan_spans(reader(content), len(content)) is None
 
 
-def test_a_tar_within_a_tar_is_left_to_the_slow_way():
+def test_a_tar_within_a_tar_is_not_scanned():
     inner = archive([("a.jpg", b"x" * 700), ("b.jpg", b"y")], tarfile.USTAR_FORMAT, 0)
     content = archive([("c.tar", inner), ("d.jpg", b"z")], tarfile.USTAR_FORMAT, 0)
     assert scan_spans(reader(content), len(content)) is None
@@ -97,28 +97,28 @@ def test_a_tar_within_a_tar_is_left_to_the_slow_way():
 
 @settings(max_examples=100)
 @given(st.data())
-def test_damage_is_never_taken_for_sound(tmp_path_factory, data):
+def test_damage_is_never_scanned_as_valid(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "scan"
     path = folder / "a.tar"
     if not path.exists():
         write_tar(path, [good_sample(number) for number in range(4)])
     content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
+    offset = data.draw(st.integers(0, len(content) - 1))
     noise = data.draw(st.binary(min_size=1, max_size=40))
-    content[place : place + len(noise)] = noise
-    content = bytes(content[: data.draw(st.sampled_from([len(content), place]))])
-    found = scan_spans(reader(content), len(content))
-    if found is None:
+    content[offset : offset + len(noise)] = noise
+    content = bytes(content[: data.draw(st.sampled_from([len(content), offset]))])
+    scanned = scan_spans(reader(content), len(content))
+    if scanned is None:
         return
     try:
         starts, finish = header_by_header(content)
     except BadTar as error:
-        raise AssertionError(f"{len(found[0])} samples were found, but {error}") from None
-    np.testing.assert_array_equal(found[0], starts)
-    assert found[1] == finish
+        raise AssertionError(f"{len(scanned[0])} samples were found, but {error}") from None
+    np.testing.assert_array_equal(scanned[0], starts)
+    assert scanned[1] == finish
 
 
-def test_a_damaged_end_of_a_checksum_is_left_to_the_slow_way(tmp_path):
+def test_a_damaged_checksum_is_not_scanned(tmp_path):
     content = bytearray(
         write_tar(tmp_path / "a.tar", [good_sample(number) for number in range(3)]).read_bytes()
     )

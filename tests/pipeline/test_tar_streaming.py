@@ -1,4 +1,4 @@
-"""Tars read forward without an index: the same samples, in any order, and what happens where they are damaged."""
+"""Sequential reading of tars without an index: equal samples in any order, and damage."""
 
 import gzip
 import json
@@ -31,15 +31,15 @@ def sized(tmp_path_factory) -> Path:
     return folder
 
 
-def test_it_is_taken_for_forward_reading_where_sizes_are_known(sized, shards):
+def test_tars_of_known_sizes_are_streamed(sized, shards):
     assert isinstance(open_source(sized, forward=True), StreamingTarSource)
     assert not isinstance(open_source(sized), StreamingTarSource)
-    assert not isinstance(open_source(shards, forward=True), StreamingTarSource), "there is no sizes.json"
+    assert not isinstance(open_source(shards, forward=True), StreamingTarSource), "without sizes.json"
 
 
 @settings(max_examples=40)
 @given(st.lists(st.integers(0, 14), max_size=30), st.sampled_from([512, 3000, 1 << 18]))
-def test_samples_are_those_of_the_indexed_source_in_any_order(sized, numbers, block):
+def test_streamed_samples_equal_indexed_ones_in_any_order(sized, numbers, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "_LOCAL_BLOCK", block)
         streamed, indexed = open_source(sized, forward=True), open_source(sized)
@@ -47,7 +47,7 @@ def test_samples_are_those_of_the_indexed_source_in_any_order(sized, numbers, bl
             assert streamed[number] == indexed[number], f"sample {number} after {numbers}"
 
 
-def test_reading_forward_reads_nothing_twice(sized, monkeypatch):
+def test_sequential_reading_reads_nothing_twice(sized, monkeypatch):
     monkeypatch.setattr(storage, "_LOCAL_BLOCK", 4096)
     read = []
     pread = storage.os.pread
@@ -57,8 +57,8 @@ def test_reading_forward_reads_nothing_twice(sized, monkeypatch):
     source = open_source(sized, forward=True)
     for number in range(9):
         source[number]
-    places = [at for _, at in read]
-    assert places == sorted(places) and len(set(places)) == len(places)
+    offsets = [at for _, at in read]
+    assert offsets == sorted(offsets) and len(set(offsets)) == len(offsets)
     assert sum(size for size, _ in read) <= (sized / "a.tar").stat().st_size + 3 * 4096
 
 
@@ -73,7 +73,7 @@ def test_no_index_is_made_and_few_streams_stay_open(sized, tmp_path):
     assert len(source._streams) <= 32 and pickle.loads(pickle.dumps(source))._streams == OrderedDict()
 
 
-def test_a_damaged_tar_is_read_up_to_there_and_counted(sized, tmp_path):
+def test_a_damaged_tar_is_read_up_to_the_damage(sized, tmp_path):
     for name in ("a.tar", "b.tar", "c.tar"):
         (tmp_path / name).write_bytes((sized / name).read_bytes())
     content = (tmp_path / "a.tar").read_bytes()
@@ -93,7 +93,7 @@ def test_a_damaged_tar_is_read_up_to_there_and_counted(sized, tmp_path):
 
 
 @pytest.mark.parametrize("window", [3, 5])
-def test_more_places_than_streams_and_bad_samples_cost_few_headers(tmp_path, monkeypatch, window):
+def test_evicted_streams_and_bad_samples_cost_few_headers(tmp_path, monkeypatch, window):
     size = 200
     for name in ("a.tar", "b.tar"):
         samples = [
@@ -120,13 +120,13 @@ def test_more_places_than_streams_and_bad_samples_cost_few_headers(tmp_path, mon
     steps = 2 * size // (4 * window)
     for _ in range(steps):
         next(batches)
-    # Every run begins anew at the nearest mark, at most 32 samples of two files before; from the front it
-    # would be 100.
+    # Every run starts at the nearest remembered offset, at most 32 samples of two files before; from the
+    # front it would be 100 on average.
     runs = steps * window
     assert len(seen) < 2 * (2 * size + runs * 1.5 * 32), f"{len(seen)} members were read for {2 * 2 * size}"
 
 
-def test_what_is_no_tar_is_said(sized, tmp_path):
+def test_a_file_that_is_not_a_tar_is_an_error(sized, tmp_path):
     (tmp_path / "a.tar").write_bytes(gzip.compress((sized / "a.tar").read_bytes()))
     (tmp_path / "sizes.json").write_text('{"a.tar": 9}')
     with pytest.raises(UserError, match="a.tar: it is compressed with gzip"):
@@ -141,7 +141,7 @@ def test_sizes_beside_each_tar(tmp_path):
     assert open_source(f"{tmp_path}/*/s.tar", forward=True).shard_sizes.tolist() == [1, 4]
 
 
-def test_sizes_that_do_not_fit_are_said(tmp_path):
+def test_invalid_sizes_are_errors(tmp_path):
     write_tar(tmp_path / "a.tar", [good_sample(0)])
     for sizes in ("no json", "[1]", '{"b.tar": 1}', '{"a.tar": "1"}', '{"a.tar": -1}'):
         (tmp_path / "sizes.json").write_text(sizes)
