@@ -231,7 +231,7 @@ def test_a_report_inside_the_folder_of_the_repair(inputs, capsys):
     shutil.make_archive("shards/one", "tar", "photos")
     Path("clean").mkdir()
     assert main("shards verify shards --repair clean --report clean/x.csv".split()) == 2
-    assert "name another place" in capsys.readouterr().err and not list(Path("clean").iterdir())
+    assert "name another folder" in capsys.readouterr().err and not list(Path("clean").iterdir())
 
 
 def test_inputs_are_recognized_by_any_name(inputs):

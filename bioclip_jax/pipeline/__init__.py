@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "batches": ["DataConfig", "PREFIX", "REPLAY_STREAM", "ReplayConfig", "WithReplay", "train_batches"],
-        "feed": ["device_prefetch"],
         "order": ["Order"],
+        "prefetch": ["device_prefetch"],
         "sampling": ["Sampling", "epoch_samples", "make_order"],
+        "workers": ["exit_with_parent"],
     },
 )

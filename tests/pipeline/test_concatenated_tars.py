@@ -99,7 +99,7 @@ def test_verify_reports_and_repairs_concatenated_tars(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["error_counts"] == {"joined_tar": 2}
     assert (result["samples"], result["sound"], result["repaired"]["samples"]) == (6, 6, 6)
-    assert "another tar begins behind the end mark" in result["first"]["joined_tar"]["message"]
+    assert "another tar begins after the end marker" in result["first"]["joined_tar"]["message"]
     with tarfile.open(tmp_path / "whole" / "a.tar") as archive:
         assert len([name for name in archive.getnames() if name.endswith(".jpg")]) == 6
     assert main(["shards", "stats", str(tmp_path / "shards"), "--processes", "0", "--json"]) == 0

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Protocol
 
+import numpy as np
+from jaxtyping import Int64
+
 from bioclip_jax.text import RANKS, MissingCaption, Taxon, captions_from_taxon, row_scientific_name
 
 
@@ -47,6 +50,17 @@ def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
         if name not in taxon_columns and isinstance(value, (str, int, float))
     }
     return Sample(key, image, captions, taxon, metadata)
+
+
+def locate(index: int, firsts: Int64[np.ndarray, " parts_and_end"]) -> tuple[int, int]:
+    """Find the part of concatenated parts that contains an index, and the offset in it.
+
+    firsts: first index of each part, and the total. Raises IndexError if the index is out of range.
+    """
+    if not 0 <= index < firsts[-1]:
+        raise IndexError(f"sample {index} of {firsts[-1]}")
+    part = int(np.searchsorted(firsts, index, "right")) - 1
+    return part, index - int(firsts[part])
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 from bioclip_jax.errors import UserError
 from bioclip_jax.tables import PATH_COLUMNS, find_file, path_column, read_table, table_row, texts
 
-from .sample import Sample, sample_from_row
+from .sample import Sample, locate, sample_from_row
 
 if TYPE_CHECKING:
     import pyarrow
@@ -99,10 +99,8 @@ class ParquetSource:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample. Raises ValueError or OSError if its file has changed or cannot be read any more."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
-        group = int(np.searchsorted(self.group_starts, index, "right")) - 1
-        row = table_row(self._read_group(group), index - int(self.group_starts[group]))
+        group, number = locate(index, self.group_starts)
+        row = table_row(self._read_group(group), number)
         image = row.pop(IMAGE_COLUMN)
         image = (image.get("bytes") if isinstance(image, dict) else image) or b""
         if (size := row.get(_RAW_SIZE)) is not None and image:

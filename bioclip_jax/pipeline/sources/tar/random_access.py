@@ -9,7 +9,7 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES
-from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.pipeline.sources.sample import Sample, locate
 from bioclip_jax.pipeline.sources.storage import Files, Location
 from bioclip_jax.text import CAPTION_FILES, PLAIN_TYPE, Taxon, taxon_from_captions
 
@@ -53,10 +53,8 @@ class TarSource:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample. Raises OSError or ValueError if the shard has changed or cannot be read any more."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        shard = int(np.searchsorted(self._firsts, index, "right")) - 1
-        row = index + shard
+        shard, _ = locate(index, self._firsts)
+        row = index + shard  # each tar has one row more than samples
         start, end = (int(block) * BLOCK for block in self._table.starts[row : row + 2])
         span = self._files.read(self._shards[shard], start, end - start)
         return make_sample(*parse_sample(span))

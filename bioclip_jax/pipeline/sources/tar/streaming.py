@@ -13,7 +13,7 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import SIZES_FILE
-from bioclip_jax.pipeline.sources.sample import Sample
+from bioclip_jax.pipeline.sources.sample import Sample, locate
 from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, identity, is_url, read_file
 
 from .format import BadTar, members, split_name
@@ -65,10 +65,7 @@ class StreamingTarSource:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample. Raises OSError, ValueError or (see bad_shards) UserError if it cannot be read."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        shard = int(np.searchsorted(self._firsts, index, "right")) - 1
-        number = index - int(self._firsts[shard])
+        shard, number = locate(index, self._firsts)
         if shard not in self._broken or number < self._broken[shard][0]:
             stream = self._streams.pop((shard, number), None) or self._samples(shard, number)
             try:

@@ -1,4 +1,4 @@
-"""Batches onto the devices, while the devices still work on the ones before."""
+"""Prefetch batches onto the devices while these compute on the previous ones."""
 
 import queue
 import threading
@@ -10,15 +10,27 @@ import jax
 import numpy as np
 
 
-class DeviceFeed(Iterator[tuple[dict[str, jax.Array], float]]):
-    """The iterator of device_prefetch; `close` stops its thread and the batches' own iterator."""
+def device_prefetch(
+    batches: Iterator[Mapping[str, np.ndarray]],
+    sharding: jax.sharding.Sharding | Mapping[str, jax.sharding.Sharding],
+    size: int = 2,
+) -> "DevicePrefetch":
+    """Iterate over (global batch on the devices, seconds that the caller waited), up to `size` batches ahead.
+
+    sharding: of all arrays, or by an array's name. Errors of `batches` are raised here.
+    """
+    return DevicePrefetch(batches, sharding, size)
+
+
+class DevicePrefetch(Iterator[tuple[dict[str, jax.Array], float]]):
+    """The iterator of device_prefetch; `close` stops its thread and closes `batches`."""
 
     def __init__(self, batches: Iterator[Mapping[str, np.ndarray]], sharding: Any, size: int):
         self._batches = batches
         self._sharding = sharding
         self._queue: queue.Queue = queue.Queue()
-        # Taken before a batch is placed, so that no more than `size` wait in a device's memory.
-        self._places = threading.Semaphore(size)
+        # Acquired before a transfer, so that at most `size` batches wait in device memory.
+        self._free_slots = threading.Semaphore(size)
         self._stop = threading.Event()
         self._finished = False
         self._thread = threading.Thread(target=self._run, name="device_prefetch", daemon=True)
@@ -33,14 +45,14 @@ class DeviceFeed(Iterator[tuple[dict[str, jax.Array], float]]):
         if error is not None:
             self.close()
             raise error
-        self._places.release()
+        self._free_slots.release()
         return batch, waited
 
     def close(self) -> None:
-        """Stops reading; batches already fetched are dropped."""
+        """Stop the thread; prefetched batches are dropped."""
         self._finished = True
         self._stop.set()
-        self._places.release()
+        self._free_slots.release()
         self._thread.join()
         if hasattr(self._batches, "close"):
             self._batches.close()
@@ -48,32 +60,19 @@ class DeviceFeed(Iterator[tuple[dict[str, jax.Array], float]]):
     def _run(self) -> None:
         try:
             for batch in self._batches:
-                self._places.acquire()
+                self._free_slots.acquire()
                 if self._stop.is_set():
                     return
-                self._queue.put((self._place(batch), None))
+                self._queue.put((self._transfer(batch), None))
             self._queue.put((None, StopIteration()))
-        except BaseException as error:  # handed to the consumer, who must hear of it
+        except BaseException as error:  # raised again in the consumer's thread
             self._queue.put((None, error))
 
-    def _place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    def _transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         return {
-            name: jax.make_array_from_process_local_data(self._sharding_of(name), x)
-            for name, x in batch.items()
+            name: jax.make_array_from_process_local_data(self._sharding_of(name), array)
+            for name, array in batch.items()
         }
 
     def _sharding_of(self, name: str) -> jax.sharding.Sharding:
         return self._sharding[name] if isinstance(self._sharding, Mapping) else self._sharding
-
-
-def device_prefetch(
-    batches: Iterator[Mapping[str, np.ndarray]],
-    sharding: jax.sharding.Sharding | Mapping[str, jax.sharding.Sharding],
-    size: int = 2,
-) -> DeviceFeed:
-    """(global batch on the devices, seconds the caller waited for it), made by a thread, `size` of them ahead.
-
-    sharding: of every array, or a mapping from an array's name to its own. An error of `batches` is raised
-    here.
-    """
-    return DeviceFeed(batches, sharding, size)

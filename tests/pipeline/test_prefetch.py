@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from bioclip_jax.pipeline.feed import device_prefetch
+from bioclip_jax.pipeline.prefetch import device_prefetch
 
 
 class Counting:
