@@ -1,9 +1,7 @@
 """Worker pools that map a function over items: local processes, Ray actors, or the calling process."""
 
-import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +21,7 @@ from rich.progress import (
 )
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.pipeline import exit_with_parent
 
 # Items queued per worker: enough that none waits for the parent, few enough that little is lost with a
 # worker.
@@ -247,14 +246,9 @@ def _start_worker(job: Any) -> None:
     global _job
     # Ctrl-C reaches the workers too; the parent stops them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    exit_with_parent()
     _job = job
 
 
 def _call(function: Callable[[Any, Any], Any], item: Any) -> Any:
     return function(_job, item)
-
-
-def _exit_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)

@@ -1,6 +1,6 @@
 """All headers of a tar in order, with its damage; reading resumes at the next valid header.
 
-Stricter than pipeline.sources.tar_format, which only needs to find samples and skips damage silently.
+Stricter than pipeline.sources.tar.format, which only needs to find samples and skips damage silently.
 """
 
 import re
