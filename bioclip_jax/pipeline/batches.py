@@ -123,8 +123,8 @@ def train_batches(
     """Iterate endlessly over this host's rows of every global batch from `start_step`.
 
     A batch is {"image": uint8 [b, size, size, 3], "tokens": int32 [b, context], "bad": int32 [len(CAUSES)],
-    "longest": int32 []}, with image.crop = "device" also "crop" float32 [b, 5] (see models.crop_and_resize); b =
-    global_batch_size / hosts, and host h has the rows from h * b. "bad" counts replaced samples by cause,
+    "longest": int32 []}, with image.crop = "device" also "crop" float32 [b, 5] (see models.crop_and_resize);
+    b = global_batch_size / hosts, and host h has the rows from h * b. "bad" counts replaced samples by cause,
     "longest" is the length of the longest text including the end token. With caption.unique_texts, "tokens"
     are the batch's distinct texts, padded to a power of two and then to a multiple of `texts_multiple_of`,
     and "text_index" int32 [b] is each image's index among them.
