@@ -15,7 +15,7 @@ import time
 from bioclip_jax.errors import UserError
 
 TIMEOUT_VARIABLE = "BIOCLIP_JAX_START_TIMEOUT"
-_READY = "all are here"
+_READY = "all processes are ready"
 # Time for a line to cross the network once connected.
 _LINE_SECONDS = 5.0
 _RETRY_SECONDS = 0.2

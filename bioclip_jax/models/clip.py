@@ -116,14 +116,16 @@ def init_params(
 ) -> dict[str, Any]:
     """Initialize parameters from open_clip's distributions: a nested dict of float32 arrays.
 
-    Compiled as one program, so that ViT-H takes seconds. The tree is the same for all `Options`.
+    The tree is the same for all `Options`.
     """
+    return _init(config, jax.random.key(seed), replay_projector, logit_bias)
 
-    def make(key: Array) -> dict[str, Any]:
-        model = CLIP(config, rngs=nnx.Rngs(key), replay_projector=replay_projector, logit_bias=logit_bias)
-        return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
-    return jax.jit(make)(jax.random.key(seed))
+# One program, so that ViT-H takes seconds.
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _init(config: CLIPConfig, key: Array, replay_projector: bool, logit_bias: bool) -> dict[str, Any]:
+    model = CLIP(config, rngs=nnx.Rngs(key), replay_projector=replay_projector, logit_bias=logit_bias)
+    return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
 
 @functools.cache

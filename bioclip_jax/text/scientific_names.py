@@ -58,8 +58,8 @@ _UNDETERMINED = frozenset(
 _INFRAGENERIC = frozenset(("sect", "section", "subg", "subgen", "subgenus", "subsect", "ser", "series"))
 _ENDS = _INFRAGENERIC | {"cv", "cultivar"}
 _AUTHORS = frozenset(
-    "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i ii "
-    "iii in ined la las le les los nec nom nomen non of pro sensu str ten ter the to und van vom von y zu "
+    "ab ad al and apud auct auctt bis da das de del dem den der des di do dos du e emend et ex fide hort i "
+    "ii iii in ined la las le les los nec nom nomen non of pro sensu str ten ter the to und van vom von y zu "
     "zum zur".split()
 )
 # Words that are never epithets.

@@ -100,8 +100,8 @@ def test_configurations_load_as_in_open_clip(model_directory, photographs, tmp_p
         return
     preprocess = resolve(directory).preprocess
     pixels = preprocess(photographs[0]).astype(np.float32) / 255
-    found = (pixels - np.float32(preprocess.mean)) / np.float32(preprocess.std)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    normalized = (pixels - np.float32(preprocess.mean)) / np.float32(preprocess.std)
+    np.testing.assert_allclose(normalized, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("content", [[], None, 3, "text"])

@@ -28,8 +28,8 @@ WEIGHTS = "open_clip_model.safetensors"
 def tensors(model_directory: Path) -> dict[str, np.ndarray]:
     """ViT-Test-16 in open_clip's layout, with nonzero biases."""
     rng = np.random.default_rng(0)
-    found = load_file(model_directory / WEIGHTS)
-    return {key: rng.normal(size=value.shape).astype(np.float32) for key, value in found.items()}
+    weights = load_file(model_directory / WEIGHTS)
+    return {key: rng.normal(size=value.shape).astype(np.float32) for key, value in weights.items()}
 
 
 def in_transformers(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -42,12 +42,12 @@ def in_transformers(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
         "logit_scale": "logit_scale",
     }
-    found = {"text_model.embeddings.position_ids": np.arange(77)[None]}
+    renamed = {"text_model.embeddings.position_ids": np.arange(77)[None]}
     for key, value in tensors.items():
         if key in names:
-            found[names[key]] = value
+            renamed[names[key]] = value
         elif key in ("visual.proj", "text_projection"):
-            found["visual_projection.weight" if "visual" in key else "text_projection.weight"] = (
+            renamed["visual_projection.weight" if "visual" in key else "text_projection.weight"] = (
                 value.T.copy()
             )
         else:
@@ -69,16 +69,16 @@ def in_transformers(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             if "in_proj" in key:
                 start, kind = key.split("attn.in_proj_")
                 for letter, part in zip("qkv", np.split(value, 3)):
-                    found[f"{tower}.{start}self_attn.{letter}_proj.{kind}"] = part
+                    renamed[f"{tower}.{start}self_attn.{letter}_proj.{kind}"] = part
             else:
-                found[f"{tower}.{key}"] = value
-    return found
+                renamed[f"{tower}.{key}"] = value
+    return renamed
 
 
-def assert_same(found: dict[str, np.ndarray], tensors: dict[str, np.ndarray]) -> None:
-    assert found.keys() == tensors.keys()
+def assert_same(actual: dict[str, np.ndarray], tensors: dict[str, np.ndarray]) -> None:
+    assert actual.keys() == tensors.keys()
     for key, value in tensors.items():
-        np.testing.assert_array_equal(found[key], value, err_msg=key)
+        np.testing.assert_array_equal(actual[key], value, err_msg=key)
 
 
 def test_transformers_weights(tensors, model_directory, tmp_path):

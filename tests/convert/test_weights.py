@@ -21,9 +21,9 @@ TENSORS = {
 }
 
 
-def _same(found: dict[str, np.ndarray]) -> bool:
-    return found.keys() == TENSORS.keys() and all(
-        (found[key] == TENSORS[key].numpy()).all() for key in TENSORS
+def _same(tensors: dict[str, np.ndarray]) -> bool:
+    return tensors.keys() == TENSORS.keys() and all(
+        (tensors[key] == TENSORS[key].numpy()).all() for key in TENSORS
     )
 
 

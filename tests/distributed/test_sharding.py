@@ -214,9 +214,7 @@ def test_optimizer_state_is_sharded_like_its_parameters(name):
             assert sharding == expected[match], (
                 f"{jax.tree_util.keystr(path)} is sharded differently from its parameter"
             )
-    assert moments >= len(expected), (
-        f"only {moments} moments of {len(expected)} parameters were found in the state"
-    )
+    assert moments >= len(expected), f"only {moments} moments of {len(expected)} parameters are in the state"
 
 
 @given(width=st.integers(1, 40), fsdp=st.sampled_from([1, 2, 4, 8]))

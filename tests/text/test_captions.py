@@ -149,18 +149,18 @@ def test_all_spellings_of_a_species_give_the_same_captions(row, taxonomic):
 
 
 def test_a_scientific_name_instead_of_ranks_is_parsed():
-    def found(name):
+    def sample_of(name):
         return sample_from_row("key", b"", {"scientific_name": name})
 
-    sample = found("Isoëtes lacustris L., 1753")
+    sample = sample_of("Isoëtes lacustris L., 1753")
     assert sample.taxon == Taxon(genus="Isoëtes", species="lacustris")
     assert sample.captions["sci"] == "a photo of Isoëtes lacustris L., 1753."
     assert sample.captions["taxon"] == "a photo of Isoëtes lacustris."
-    assert found("Canis lupus familiaris").taxon == Taxon(genus="Canis", species="lupus familiaris")
-    assert found("Mentha x piperita L.").taxon == Taxon(genus="Mentha", species="× piperita")
+    assert sample_of("Canis lupus familiaris").taxon == Taxon(genus="Canis", species="lupus familiaris")
+    assert sample_of("Mentha x piperita L.").taxon == Taxon(genus="Mentha", species="× piperita")
     # One word does not say its rank.
-    assert found("Rosaceae").taxon == Taxon()
-    assert found("Rosaceae").captions["taxonTag"] == "a photo of Rosaceae."
+    assert sample_of("Rosaceae").taxon == Taxon()
+    assert sample_of("Rosaceae").captions["taxonTag"] == "a photo of Rosaceae."
 
 
 def test_captions_never_contain_words_for_unknown():

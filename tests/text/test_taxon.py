@@ -63,10 +63,10 @@ def test_a_tagged_caption_round_trips(taxon):
     if not taxon.taxonomic_name:
         return
     captions = captions_from_taxon(taxon)
-    found = Taxon.from_tagged(captions["taxonTag_com"])
-    assert found.lineage() == (*taxon.lineage("genus"), last_epithet(taxon.species))
-    assert found.common_name == (taxon.common_name or taxon.scientific_name)
-    assert Taxon.from_tagged(captions["taxonTag"]).lineage() == found.lineage()
+    parsed = Taxon.from_tagged(captions["taxonTag_com"])
+    assert parsed.lineage() == (*taxon.lineage("genus"), last_epithet(taxon.species))
+    assert parsed.common_name == (taxon.common_name or taxon.scientific_name)
+    assert Taxon.from_tagged(captions["taxonTag"]).lineage() == parsed.lineage()
     assert taxon_from_captions(captions).lineage() == taxon.lineage()
 
 

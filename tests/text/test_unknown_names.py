@@ -30,7 +30,7 @@ ROWS = [
 ]
 
 
-def picture(number):
+def image_bytes(number):
     stream = io.BytesIO()
     blots = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
     Image.fromarray(blots).resize((96, 72)).save(stream, "JPEG")
@@ -39,14 +39,14 @@ def picture(number):
 
 def write_folder(folder):
     for row in ROWS:
-        (folder / row[0]).write_bytes(picture(int(row[0][0])))
+        (folder / row[0]).write_bytes(image_bytes(int(row[0][0])))
     (folder / "metadata.csv").write_text("\n".join(map(",".join, [COLUMNS, *ROWS])))
     return folder
 
 
 def write_parquet(folder):
     table = pa.table(dict(zip(COLUMNS, map(list, zip(*ROWS)))))
-    table = table.append_column("image", pa.array([picture(number) for number in range(len(ROWS))]))
+    table = table.append_column("image", pa.array([image_bytes(number) for number in range(len(ROWS))]))
     pq.write_table(table, folder / "photos.parquet")
     return folder / "photos.parquet"
 
@@ -69,7 +69,7 @@ def write_tars(folder):
             if number == 0:
                 captions = {name: text.replace("malus", "Malus") for name, text in captions.items()}
             files = {f"{name}.txt": text.encode() for name, text in captions.items()}
-            for kind, content in {"jpg": picture(number), **files}.items():
+            for kind, content in {"jpg": image_bytes(number), **files}.items():
                 member = tarfile.TarInfo(f"{number}.{kind}")
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
