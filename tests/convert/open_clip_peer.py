@@ -12,7 +12,7 @@ from PIL import Image
 from bioclip_jax.models import CLIPConfig
 
 
-def telling_open_clip(config: CLIPConfig, seed: int = 0) -> Any:
+def random_open_clip(config: CLIPConfig, seed: int = 0) -> Any:
     """Return a real open_clip model in which every tensor affects the features.
 
     open_clip initializes norms to one, most biases to zero and the text tower close to zero, so that a

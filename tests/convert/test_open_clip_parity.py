@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from open_clip_peer import numpy_state_dict, open_clip_features, telling_open_clip
+from open_clip_peer import numpy_state_dict, open_clip_features, random_open_clip
 
 from bioclip_jax.convert.open_clip import from_state_dict, state_dict_items, to_state_dict
 from bioclip_jax.models import blocks, get_config, graphdef, init_params, normalize_images
@@ -51,7 +51,7 @@ def test_features_equal_open_clips(name, fp32_limit, batch, photographs):
     """Compare fp32 and bf16 features, and the round trip of the state dict bit for bit."""
     images, texts = photographs[:batch], TEXTS[:batch]
     config = get_config(name)
-    model = telling_open_clip(config)
+    model = random_open_clip(config)
     state_dict = numpy_state_dict(model)
     params = from_state_dict(state_dict, config)
     keys = set()
@@ -84,7 +84,7 @@ def _bf16_features(model, images, texts):
 def test_a_tanh_gelu_exceeds_the_tolerance(photographs, monkeypatch):
     """With these weights the test above can fail: the tanh approximation of GELU is too far off."""
     config = get_config("ViT-B-32")
-    params = from_state_dict(numpy_state_dict(telling_open_clip(config)), config)
+    params = from_state_dict(numpy_state_dict(random_open_clip(config)), config)
     exact = _our_features("ViT-B-32", params, photographs, TEXTS)
     monkeypatch.setattr(blocks, "gelu", jax.nn.gelu)
     assert _largest(_our_features("ViT-B-32", params, photographs, TEXTS), exact) > 1e-5

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from open_clip_peer import numpy_state_dict, telling_open_clip
+from open_clip_peer import numpy_state_dict, random_open_clip
 
 from bioclip_jax.convert.infer import architecture_name, infer_architecture
 from bioclip_jax.convert.open_clip import from_state_dict, to_state_dict
@@ -30,7 +30,7 @@ ODD = CLIPConfig(
 
 @pytest.fixture(scope="module")
 def odd_model():
-    return telling_open_clip(ODD)
+    return random_open_clip(ODD)
 
 
 def test_a_round_trip_is_bit_identical(odd_model):

@@ -179,7 +179,7 @@ def test_an_unnamed_copy_is_recognized_by_its_checksum(model_directory, tmp_path
     known = published.PublishedModel("x/y", (), "pybioclip", checksums)
     monkeypatch.setitem(published.PUBLISHED, name, known)
     copy = shutil.copytree(model_directory, tmp_path / "copy")
-    found = resolve(copy) if way == "folder" else resolve_weights_file(copy / file.name, "ViT-Test-16")
+    found = resolve(copy) if way == "folder" else resolve("ViT-Test-16", pretrained=copy / file.name)
     assert found.origin == published.Origin(name, "pybioclip")
     other = bytearray(file.read_bytes())
     other[-1] ^= 1
