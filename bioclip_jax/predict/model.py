@@ -59,7 +59,7 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the weights and the architecture, see convert/fingerprint.py."""
+        """A hash of the weights and the architecture, see convert.weights_fingerprint."""
         from bioclip_jax.convert import weights_fingerprint
 
         return weights_fingerprint(self.embedder.params, self.config)
