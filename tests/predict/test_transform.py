@@ -25,7 +25,6 @@ from bioclip_jax.convert import (
     resolve,
     write_model_directory,
 )
-from bioclip_jax.convert.load import resolve_weights_file
 from bioclip_jax.models import CLIPConfig, TextConfig, VisionConfig, init_params
 from bioclip_jax.pipeline.images import Preprocess
 from bioclip_jax.predict.preprocess import choose_preprocess
