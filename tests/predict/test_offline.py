@@ -109,7 +109,9 @@ def test_everything_works_without_a_network(home):
     assert {row["common_name"] for row in rows("species.csv")} == {"apple", "lion", "great tit"}
     assert {row["family"] for row in rows("family.csv")} == {"Felidae", "Paridae"}
     assert [row["species"] for row in rows("taxa.csv")] == ["Malus domestica", "Panthera leo", "Parus major"]
-    assert len(TaxonEmbeddings.open(home / "complete.safetensors")) == 3, "the Hub's names are not the default"
+    assert len(TaxonEmbeddings.open(home / "complete.safetensors")) == 3, (
+        "the Hub's names are not the default"
+    )
     near = rows("near.csv")
     assert near[0]["path"].endswith("1.png") and float(near[0]["score"]) == pytest.approx(1, abs=1e-4)
     # pybioclip squashes what the two published models see; the small model's own transform crops.

@@ -147,7 +147,8 @@ def test_predict_reports_the_number_of_taxa_without_a_vector(
     assert main([*command, str(folder / "complete.safetensors")]) == 0
     assert "cannot be predicted" not in capsys.readouterr().err
     assert (
-        np.linalg.norm(TaxonEmbeddings.open(folder / "complete.safetensors").rows(np.arange(TAXA)), axis=1) > 0.99
+        np.linalg.norm(TaxonEmbeddings.open(folder / "complete.safetensors").rows(np.arange(TAXA)), axis=1)
+        > 0.99
     ).all()
 
 

@@ -62,7 +62,11 @@ def head(model, taxa, published, tmp_path_factory) -> TaxonEmbeddings:
     path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
     rows = np.arange(len(names))
     TaxonEmbeddings.write(
-        path, names, [(rows, vectors[names.source_index])], dim=vectors.shape[1], fingerprint=model.fingerprint
+        path,
+        names,
+        [(rows, vectors[names.source_index])],
+        dim=vectors.shape[1],
+        fingerprint=model.fingerprint,
     )
     return TaxonEmbeddings.open(path, model.fingerprint)
 
@@ -183,7 +187,9 @@ def write_head(
     names = TaxaNames.from_columns(columns)
     vectors = rng.standard_normal((taxa, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    TaxonEmbeddings.write(path, names, [(np.arange(taxa), vectors)], dim=dim, fingerprint=fingerprint, dtype=dtype)
+    TaxonEmbeddings.write(
+        path, names, [(np.arange(taxa), vectors)], dim=dim, fingerprint=fingerprint, dtype=dtype
+    )
     return TaxonEmbeddings.open(path)
 
 
