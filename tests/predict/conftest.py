@@ -14,6 +14,7 @@ from PIL import Image
 from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict import Model, load_model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +37,12 @@ def bundle() -> ModelBundle:
 @pytest.fixture(scope="session")
 def model_directory(bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model_directory(bundle, tmp_path_factory.mktemp("models") / "small", replay_projector=True)
+
+
+@pytest.fixture(scope="session")
+def model(model_directory: Path) -> Model:
+    """The model, loaded once, so that its towers are compiled once."""
+    return load_model(model_directory, batch_size=8)
 
 
 @pytest.fixture(scope="session")

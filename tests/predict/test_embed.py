@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import bioclip_jax
 from bioclip_jax.analyze.vector_table import read_vector_table
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
@@ -30,11 +29,6 @@ from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 UUID = "69b0a886-7495-5eef-b8ac-0afba0eaabaf"
-
-
-@pytest.fixture(scope="module")
-def model(model_directory):
-    return bioclip_jax.load_model(model_directory, batch_size=8)
 
 
 @pytest.fixture
@@ -122,7 +116,7 @@ def test_format_pybioclip_equals_pybioclips_output(photographs, model_directory,
         difference = np.abs(np.subtract(found["embeddings"][path], expected["embeddings"][path])).max()
         assert difference < 1e-4, f"{path}: pybioclip's vector is {difference} away"
     lengths = np.linalg.norm(list(found["embeddings"].values()), axis=1)
-    assert np.abs(lengths - 1).max() > 0.01, "the vectors are normalised, and pybioclip's are not"
+    assert np.abs(lengths - 1).max() > 0.01, "the vectors are normalized, and pybioclip's are not"
     assert ours == json.dumps(found, indent=4), "the layout is not pybioclip's"
     embed_files(files[:1], model)
     assert list(json.loads(capsys.readouterr().out)["embeddings"]) == files[:1], (
@@ -170,7 +164,7 @@ def test_cached_images_are_not_encoded_again(folder, model, model_directory, tmp
     )
     encoded.clear()
     embed_files([folder], str(model_directory), tmp_path / "raw.json", format="pybioclip", cache=True)
-    assert len(encoded) == 5, "unit vectors were taken for un-normalised ones"
+    assert len(encoded) == 5, "unit vectors were used for unnormalized ones"
 
 
 def test_table_columns_are_written_to_parquet(folder, model_directory, tmp_path):
@@ -198,13 +192,13 @@ def test_tar_columns_come_from_its_captions(folder, tmp_path):
         ]:
             (tmp_path / "member").write_bytes(content)
             file.add(tmp_path / "member", f"{UUID}.{kind}")
-        file.add(folder / "two.png", "unlabelled.png")
+        file.add(folder / "two.png", "unlabeled.png")
     images = find_images([tar])
     columns = ImageMetadata([str(tar)], images)
-    labelled, unlabelled = columns.take([0, 1]).to_pylist()
-    assert labelled["kingdom"] == "Plantae" and labelled["species"] == "domestica"
-    assert (labelled["elevation"], labelled["place"]) == (120, "Kew")
-    assert not any(unlabelled.values()), "what is not labelled has a label"
+    labeled, unlabeled = columns.take([0, 1]).to_pylist()
+    assert labeled["kingdom"] == "Plantae" and labeled["species"] == "domestica"
+    assert (labeled["elevation"], labeled["place"]) == (120, "Kew")
+    assert not any(unlabeled.values()), "an unlabeled image has labels"
     assert columns.take([1, 0, 1])["place"].to_pylist() == [None, "Kew", None]
 
 

@@ -44,7 +44,7 @@ def test_embeddings_and_labels_match_and_unreadable_images_are_reported(bundle, 
     np.testing.assert_allclose(found.unit, direct, atol=1e-6)
     lengths = np.linalg.norm(found.features, axis=1)
     assert np.abs(lengths - 1).max() > 1e-3, (
-        f"the vectors should not be normalised, their lengths are {lengths}"
+        f"the vectors should not be normalized, their lengths are {lengths}"
     )
 
 

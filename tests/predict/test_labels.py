@@ -24,11 +24,6 @@ BINS = {"apple": "fruit", "a ripe banana": "fruit", "Solanum lycopersicum": "ber
 
 
 @pytest.fixture(scope="module")
-def model(model_directory):
-    return bioclip_jax.load_model(model_directory, batch_size=8)
-
-
-@pytest.fixture(scope="module")
 def classifier(model):
     return CustomLabelsClassifier(LABELS, model)
 

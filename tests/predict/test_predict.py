@@ -31,11 +31,6 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-@pytest.fixture(scope="module")
-def model(model_directory):
-    return bioclip_jax.load_model(model_directory, batch_size=8)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """one.png, two.png and note.jpg, which is text."""

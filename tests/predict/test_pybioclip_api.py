@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import bioclip_jax
 from bioclip_jax import CustomLabelsBinningClassifier, CustomLabelsClassifier, Rank, TreeOfLifeClassifier
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
@@ -42,11 +41,6 @@ def images(folder) -> list[str]:
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
         paths.append(str(folder / f"{index}.png"))
     return paths
-
-
-@pytest.fixture(scope="module")
-def model(model_directory):
-    return bioclip_jax.load_model(model_directory, batch_size=8)
 
 
 @pytest.fixture(scope="module")

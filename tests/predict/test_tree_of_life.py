@@ -32,11 +32,6 @@ PEER = Path(__file__).resolve().parents[1] / "peers" / "tree_of_life_peer.py"
 
 
 @pytest.fixture(scope="module")
-def model(model_directory):
-    return bioclip_jax.load_model(model_directory, batch_size=8)
-
-
-@pytest.fixture(scope="module")
 def taxa(shared_data) -> list[Taxon]:
     with open(shared_data / "rare_species_taxa.csv", newline="", encoding="utf-8") as file:
         return [Taxon.from_row(row) for row in csv.DictReader(file)]

@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of images."""
+"""Memory: constant while streaming images, and weights held once on a CPU."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import io
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from bioclip_jax.convert import resolve
+from bioclip_jax.predict.embedder import Embedder
 from bioclip_jax.predict.inputs import ImageFile, find_images
 
-# A process of its own, because other tests have stretched this one's memory. What the first thousand images
-# leave behind is compiled programs and pools; after them, a run over three times as many must not need more.
+# In its own process, because other tests have grown this one's memory. The first thousand images leave
+# compiled programs and pools behind; a run over four times as many must need no more.
 STREAM = """
 import sys
 from bioclip_jax.convert.load import resolve
@@ -61,3 +64,25 @@ def test_an_image_file_needs_little_more_than_its_path(tmp_path):
         f"{held / len(images):.0f} bytes an image, whose path takes {path}"
     )
     assert not hasattr(ImageFile("x", "x"), "__dict__")
+
+
+def test_a_cpu_shares_memory_with_the_loaded_weights(model_directory):
+    bundle = resolve(model_directory)
+    params = Embedder(bundle, devices=jax.local_devices()[:1]).params
+    copied = [
+        jax.tree_util.keystr(path)
+        for (path, host), device in zip(
+            jax.tree_util.tree_leaves_with_path(bundle.params), jax.tree.leaves(params)
+        )
+        if device.unsafe_buffer_pointer() != host.ctypes.data
+    ]
+    assert not copied, f"{copied} are twice in memory"
+
+
+def test_weights_survive_donation_of_their_device_copy(model_directory):
+    bundle = resolve(model_directory)
+    before = jax.tree.map(np.copy, bundle.params)
+    on_device = jax.device_put(bundle.params, jax.local_devices()[0])
+    add = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
+    jax.block_until_ready(add(on_device))
+    assert all(map(np.array_equal, jax.tree.leaves(bundle.params), jax.tree.leaves(before)))
