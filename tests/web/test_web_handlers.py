@@ -205,7 +205,7 @@ def test_model_of_an_index(service, tmp_path):
     assert similar.model == str(tmp_path) and similar.example_taxon() is None
     similar.check_model(service.model)
     ImageIndex.create(tmp_path / "other", 32, model=None, **(about | {"fingerprint": "0" * 64}))
-    with pytest.raises(UserError, match="name that model with --model"):
+    with pytest.raises(UserError, match="give that model with --model"):
         _ = SimilarImages(tmp_path / "other").model
     with pytest.raises(UserError, match="holds vectors of small"):
         SimilarImages(tmp_path / "other").check_model(service.model)
