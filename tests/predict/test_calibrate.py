@@ -1,4 +1,4 @@
-"""The temperature of a taxa head's scores."""
+"""Calibration of the softmax temperature over taxa."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def model(model_directory):
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
-    """Pictures of noise around one color a species, with their names."""
-    folder = tmp_path_factory.mktemp("labelled")
+def labeled(tmp_path_factory):
+    """A folder of noise images around one color per species, with labels."""
+    folder = tmp_path_factory.mktemp("labeled")
     rng = np.random.default_rng(0)
     with open(folder / "metadata.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["filepath", "kingdom", "genus", "species"])
         for number in range(60):
             species = number % SPECIES
-            # Every fifth picture shows another species than it says, so that no classifier is always right.
+            # Every fifth image has a wrong label, so that no classifier is always right.
             shown = (species + 1) % SPECIES if number % 5 == 0 else species
             color = np.random.default_rng(shown).integers(0, 256, 3)
             pixels = np.clip(color + rng.integers(-60, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
@@ -58,7 +58,7 @@ def labelled(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(model, tmp_path_factory):
-    """Its species are the colors, as the model sees them, so that it knows them well."""
+    """A classifier whose species are the embeddings of the colors."""
     solid = [
         np.broadcast_to(np.random.default_rng(s).integers(0, 256, 3).astype(np.uint8), (32, 32, 3))
         for s in range(SPECIES)
@@ -69,7 +69,7 @@ def classifier(model, tmp_path_factory):
         "species": [f"s{s}" for s in range(SPECIES)],
     }
     names = TaxaNames.from_columns(columns | {"kingdom": ["Animalia"] * SPECIES})
-    path = tmp_path_factory.mktemp("head") / "taxa.safetensors"
+    path = tmp_path_factory.mktemp("taxa") / "taxa.safetensors"
     rows = np.arange(SPECIES)
     TaxonEmbeddings.write(
         path,
@@ -81,30 +81,30 @@ def classifier(model, tmp_path_factory):
     return TreeOfLifeClassifier(model, path)
 
 
-def test_the_temperature_makes_the_right_species_likelier(classifier, labelled, tmp_path):
+def test_temperature_improves_the_likelihood(classifier, labeled, tmp_path):
     result = calibrate_temperature(
-        str(labelled), classifier, tmp_path / "calibration.json", plot=tmp_path / "plot.png"
+        str(labeled), classifier, tmp_path / "calibration.json", plot=tmp_path / "plot.png"
     )
     assert result["transform"] == classifier.model.transform == "model"
     assert json.loads((tmp_path / "calibration.json").read_text()) == result
     assert Image.open(tmp_path / "plot.png").size > (400, 200)
     before, after = result["before"], result["after"]
-    assert after["accuracy"] == before["accuracy"], "a temperature changes no order"
+    assert after["accuracy"] == before["accuracy"], "a temperature keeps the order"
     assert after["nll"] < before["nll"], f"{before['nll']} before, {after['nll']} after"
     assert result["improves"] and result["gain"] == pytest.approx(before["nll"] - after["nll"])
     assert result["images"] == 60 and result["left_out"] == 0 and not calibration_warnings(result)
     assert sum(row["images"] for row in after["reliability"]) == 60
-    assert after["ece"]["kingdom"] < 1e-3, "there is one kingdom, so its score is 1 and right"
-    found = read_temperature(str(tmp_path / "calibration.json"), classifier.model.fingerprint)
-    assert found == result["temperature"] != 1.0
+    assert after["ece"]["kingdom"] < 1e-3, "the only kingdom has probability 1"
+    temperature = read_temperature(str(tmp_path / "calibration.json"), classifier.model.fingerprint)
+    assert temperature == result["temperature"] != 1.0
     with pytest.raises(UserError, match="another model"):
         read_temperature(str(tmp_path / "calibration.json"), "0" * 64)
     with pytest.raises(UserError, match="is not a number"):
-        read_temperature(str(labelled / "metadata.csv"), "")
+        read_temperature(str(labeled / "metadata.csv"), "")
 
 
-def test_scores_at_a_temperature_are_those_of_scaled_logits(classifier, labelled):
-    image = str(labelled / "3.png")
+def test_scores_at_a_temperature_equal_scaled_logits(classifier, labeled):
+    image = str(labeled / "3.png")
     warm = TreeOfLifeClassifier(classifier.model, classifier.head, temperature=2.5)
     plain = {row["species"]: row["score"] for row in classifier.predict(image, k=SPECIES)}
     scaled = np.array(list(plain.values())) ** (1 / 2.5)
@@ -113,12 +113,12 @@ def test_scores_at_a_temperature_are_those_of_scaled_logits(classifier, labelled
         assert row["score"] == pytest.approx(expected[row["species"]], abs=1e-5)
 
 
-def test_too_few_usable_images_are_told(classifier, labelled, tmp_path, model_directory, capsys):
-    table = (labelled / "metadata.csv").read_text().replace("Genus", "Other")
-    (labelled / "other.csv").write_text(table)
+def test_too_few_usable_images_are_an_error(classifier, labeled, tmp_path, model_directory, capsys):
+    table = (labeled / "metadata.csv").read_text().replace("Genus", "Other")
+    (labeled / "other.csv").write_text(table)
     folder = tmp_path / "others"
     folder.mkdir()
-    (folder / "metadata.csv").write_text(table.replace("\n", f"\n{labelled}/", 60))
+    (folder / "metadata.csv").write_text(table.replace("\n", f"\n{labeled}/", 60))
     arguments = [
         "taxa",
         "calibrate",
@@ -134,10 +134,10 @@ def test_too_few_usable_images_are_told(classifier, labelled, tmp_path, model_di
 
 
 class Synthetic:
-    """Images of a small tree of taxa around their species' vectors, and a classifier whose scores are exactly right.
+    """Image embeddings with a perfectly calibrated classifier over a small tree of taxa.
 
-    A species is 0.6 of its family and its own direction; an image is drawn by the probabilities that the head
-    gives.
+    A species is the sum of its family's direction and its own; the species of an image is drawn from the
+    predicted probabilities.
     """
 
     def __init__(self, model, folder, images, scale=12.0):
@@ -183,12 +183,12 @@ def calibrated(synthetic, tmp_path, monkeypatch):
     return result
 
 
-def test_likelihoods_at_every_rank_are_those_of_plain_sums(model, tmp_path):
+def test_likelihoods_at_every_rank_equal_plain_sums(model, tmp_path):
     synthetic = Synthetic(model, tmp_path, 50)
     for temperature in (0.5, 1.0, 3.0):
         logits = (synthetic.scale / temperature * synthetic.features @ synthetic.vectors.T).astype(np.float64)
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        found = calibrate_module._log_likelihood(
+        values = calibrate_module._log_likelihood(
             synthetic.scorer(temperature), synthetic.features, synthetic.species
         )
         for rank in Rank:
@@ -196,82 +196,80 @@ def test_likelihoods_at_every_rank_are_those_of_plain_sums(model, tmp_path):
             same = group[None, :] == group[synthetic.species][:, None]
             expected = np.log(np.minimum((p * same).sum(axis=1), 1))
             np.testing.assert_allclose(
-                found[:, rank.value], expected, atol=2e-4, err_msg=f"{rank} at {temperature}"
+                values[:, rank.value], expected, atol=2e-4, err_msg=f"{rank} at {temperature}"
             )
 
 
 @pytest.mark.parametrize("sharpness", [0.25, 4.0])
-def test_scores_that_are_too_sharp_or_too_flat_are_mended(model, tmp_path, monkeypatch, sharpness):
+def test_over_and_underconfidence_are_corrected(model, tmp_path, monkeypatch, sharpness):
     synthetic = Synthetic(model, tmp_path, 400)
     synthetic.sharpness = sharpness
     result = calibrated(synthetic, tmp_path, monkeypatch)
-    # The images were drawn at sharpness 1.
+    # Images are drawn at sharpness 1.
     assert result["improves"] and result["temperature"] == pytest.approx(sharpness, rel=0.15)
     assert result["after"]["nll"] < result["before"]["nll"] - result["gain_error"]
 
 
-def test_scores_that_are_right_already_are_left_alone(model, tmp_path, monkeypatch):
+def test_calibrated_scores_stay_unchanged(model, tmp_path, monkeypatch):
     result = calibrated(Synthetic(model, tmp_path, 83), tmp_path, monkeypatch)
     assert not result["improves"] and result["temperature"] == 1.0 != result["fitted_temperature"]
-    [doubt] = calibration_warnings(result)
+    [warning] = calibration_warnings(result)
     figures = (result["before"]["nll"], result["after"]["nll"], result["gain_error"])
-    assert all(f"{figure:.3f}" in doubt for figure in figures) and "83 images" in doubt, doubt
+    assert all(f"{figure:.3f}" in warning for figure in figures) and "83 images" in warning, warning
 
 
-def test_what_helps_species_alone_and_spoils_the_other_ranks_is_not_taken(model, tmp_path):
-    """Families are as sure as they should be, and species within them too unsure: the sharper scores that suit species
-    would make families too sure.
-    """
+def test_temperature_balances_all_ranks(model, tmp_path):
+    """Families are calibrated, species underconfident: sharper scores make families overconfident."""
     synthetic = Synthetic(model, tmp_path, 400)
     family = np.searchsorted(synthetic.names.starts(Rank.FAMILY), np.arange(24), side="right") - 1
-    # Within its family, which stays as drawn, an image's species is the most probable one.
+    # The family stays as drawn; the species becomes its most probable one.
     inside = np.where(family[None, :] == family[synthetic.species][:, None], synthetic.probabilities, 0)
     synthetic.species = inside.argmax(axis=1)
 
     def nll(temperature, rank):
         scorer = synthetic.scorer(temperature)
-        found = calibrate_module._log_likelihood(scorer, synthetic.features, synthetic.species)
-        return -found[:, rank.value].mean()
+        values = calibrate_module._log_likelihood(scorer, synthetic.features, synthetic.species)
+        return -values[:, rank.value].mean()
 
     steps = np.exp(np.linspace(-1.5, 1.5, 25))
     of_species = min(steps, key=lambda temperature: nll(temperature, Rank.SPECIES))
     assert of_species < 0.85 and nll(of_species, Rank.FAMILY) > nll(1.0, Rank.FAMILY) + 0.02, (
-        "the case is too mild"
+        "the ranks do not conflict"
     )
-    found = Likelihood(synthetic, synthetic.features, synthetic.species).fit()
-    assert of_species < found, "the temperature is that of species alone"
-    assert nll(found, Rank.FAMILY) < nll(of_species, Rank.FAMILY)
+    fitted = Likelihood(synthetic, synthetic.features, synthetic.species).fit()
+    assert of_species < fitted, "the temperature is that of species alone"
+    assert nll(fitted, Rank.FAMILY) < nll(of_species, Rank.FAMILY)
     mean = {
         temperature: np.mean([nll(temperature, rank) for rank in Rank])
-        for temperature in (1.0, of_species, found)
+        for temperature in (1.0, of_species, fitted)
     }
-    assert mean[found] <= min(mean.values()), mean
+    assert mean[fitted] <= min(mean.values()), mean
 
 
-def test_a_fit_between_the_steps_is_that_of_a_plain_search(model, tmp_path):
+def test_fit_between_the_steps_is_optimal(model, tmp_path):
     synthetic = Synthetic(model, tmp_path, 60)
     synthetic.sharpness = 1.7
-    found = Likelihood(synthetic, synthetic.features, synthetic.species).fit()
+    fitted = Likelihood(synthetic, synthetic.features, synthetic.species).fit()
 
     def nll(temperature):
         scorer = synthetic.scorer(temperature)
         return -calibrate_module._log_likelihood(scorer, synthetic.features, synthetic.species).mean()
 
-    around = [nll(found * factor) for factor in (0.97, 1.0, 1.03)]
-    assert around[1] <= min(around), f"{found} is not the best: {around}"
+    around = [nll(fitted * factor) for factor in (0.97, 1.0, 1.03)]
+    assert around[1] <= min(around), f"{fitted} is not the best: {around}"
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50))
-def test_reliability_counts_every_image_once(answers):
-    confidence, right = (np.array(part) for part in zip(*answers))
-    bins = reliability_bins(confidence.astype(float), right)
-    assert len(bins) == BINS and sum(row["images"] for row in bins) == len(answers)
-    assert sum(row["images"] * row["accuracy"] for row in bins) == pytest.approx(right.sum())
+def test_reliability_bins_count_every_image_once(predictions):
+    confidence, correct = (np.array(part) for part in zip(*predictions))
+    bins = reliability_bins(confidence.astype(float), correct)
+    assert len(bins) == BINS and sum(row["images"] for row in bins) == len(predictions)
+    assert sum(row["images"] * row["accuracy"] for row in bins) == pytest.approx(correct.sum())
     assert 0 <= calibration_error(bins) <= 1
 
 
 def test_calibration_error_of_one_bin():
-    # Four answers at 0.9, of which two are right: |0.5 - 0.9|.
+    # Four predictions at 0.9, two of them correct: |0.5 - 0.9|.
     assert calibration_error(
         reliability_bins(np.full(4, 0.9), np.array([1, 1, 0, 0], bool))
     ) == pytest.approx(0.4)

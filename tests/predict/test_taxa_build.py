@@ -1,4 +1,4 @@
-"""`taxa build`: heads from tables, from data and from published embeddings."""
+"""Build taxon embeddings from tables, data and published embeddings."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from bioclip_jax.predict.taxa.quantization import rounding_effect
 from bioclip_jax.predict.zero_shot import class_embeddings
 from bioclip_jax.text import Taxon
 
-# One prompt in place of 80, for tests that are not about them.
+# One template instead of 80, for speed.
 ONE = ("a photo of {}.",)
 CAT = "Animalia Chordata Mammalia Carnivora Felidae Felis catus"
 TABLE = f"""filepath,kingdom,phylum,cls,order,family,genus,species,common_name,class
@@ -48,23 +48,23 @@ def texts_of(model, *texts, templates=ONE):
     return class_embeddings(model.encode_text, texts, templates)
 
 
-def check_table_head(path, model):
-    head = TaxonEmbeddings.open(path, model.fingerprint)
-    assert [head.names.row(i)["species"] for i in range(len(head))] == ["Felis catus", "Malus domestica"]
-    assert head.names.row(0)["common_name"] == "domestic cat"
+def check_table_taxa(path, model):
+    taxa = TaxonEmbeddings.open(path, model.fingerprint)
+    assert [taxa.names.row(i)["species"] for i in range(len(taxa))] == ["Felis catus", "Malus domestica"]
+    assert taxa.names.row(0)["common_name"] == "domestic cat"
     expected = texts_of(model, f"{CAT} domestic cat", "Plantae Rosales Malus domestica")
-    np.testing.assert_allclose(head.rows(np.arange(2)), expected, atol=1e-5)
+    np.testing.assert_allclose(taxa.rows(np.arange(2)), expected, atol=1e-5)
 
 
-def test_the_folder_that_one_is_in_is_data_too(model, table, tmp_path, monkeypatch):
+def test_current_folder_as_source(model, table, tmp_path, monkeypatch):
     monkeypatch.chdir(table.parent)
     build_taxa(".", model, tmp_path / "t.safetensors", templates=ONE)
-    check_table_head(tmp_path / "t.safetensors", model)
+    check_table_taxa(tmp_path / "t.safetensors", model)
 
 
-def test_a_table_gives_its_distinct_taxa(model, table, tmp_path):
+def test_table_gives_its_distinct_taxa(model, table, tmp_path):
     result = build_taxa(table, model, tmp_path / "t.safetensors", templates=ONE)
-    check_table_head(tmp_path / "t.safetensors", model)
+    check_table_taxa(tmp_path / "t.safetensors", model)
     expected = {
         "taxa": 2,
         "embed_dim": model.config.embed_dim,
@@ -76,7 +76,7 @@ def test_a_table_gives_its_distinct_taxa(model, table, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.csv", "t.safetensors"]
 
 
-def test_other_spellings_of_a_taxon_are_doubles(tmp_path):
+def test_other_spellings_of_a_taxon_are_duplicates(tmp_path):
     rows = [
         ("Plantae", "Isoëtes", "lacustris"),
         ("PLANTAE", "isoëtes", "Isoëtes lacustris"),
@@ -97,13 +97,13 @@ def test_other_spellings_of_a_taxon_are_doubles(tmp_path):
     assert counts == {"doubles": len(rows) - 1, "unnamed": 0}
 
 
-def test_parquet_and_a_labelled_folder_give_the_same(model, table, tmp_path):
+def test_parquet_and_folder_give_the_same_taxa(model, table, tmp_path):
     rows = [dict(zip(TABLE.split("\n")[0].split(","), line.split(","))) for line in TABLE.splitlines()[1:]]
-    images = pa.array([b"not looked at"] * len(rows), pa.binary())
+    images = pa.array([b"unread"] * len(rows), pa.binary())
     pq.write_table(pa.Table.from_pylist(rows).append_column("image", images), tmp_path / "t.parquet")
     for source in (tmp_path / "t.parquet", table.parent):
         build_taxa(source, model, tmp_path / "t.safetensors", templates=ONE)
-        check_table_head(tmp_path / "t.safetensors", model)
+        check_table_taxa(tmp_path / "t.safetensors", model)
 
 
 def test_shards_give_the_taxa_of_their_captions(model, tmp_path):
@@ -113,32 +113,32 @@ def test_shards_give_the_taxa_of_their_captions(model, tmp_path):
     }
     with tarfile.open(tmp_path / "0.tar", "w") as tar:
         for key, text in tags.items():
-            for suffix, data in (("jpg", b"not looked at"), ("taxonTag_com.txt", text.encode())):
+            for suffix, data in (("jpg", b"unread"), ("taxonTag_com.txt", text.encode())):
                 member = tarfile.TarInfo(f"{key}.{suffix}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     result = build_taxa(str(tmp_path / "0.tar"), model, tmp_path / "t.safetensors", templates=ONE)
     assert (result["taxa"], result["unnamed"]) == (1, 1)
-    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
+    taxa = TaxonEmbeddings.open(tmp_path / "t.safetensors")
     np.testing.assert_allclose(
-        head.rows(np.arange(1)), texts_of(model, "Animalia Felis catus cat"), atol=1e-5
+        taxa.rows(np.arange(1)), texts_of(model, "Animalia Felis catus cat"), atol=1e-5
     )
 
 
-def test_the_model_has_its_head_beside_it_in_all_templates(model_directory, tmp_path):
+def test_default_output_is_in_the_model_directory_with_80_templates(model_directory, tmp_path):
     directory = shutil.copytree(model_directory, tmp_path / "model")
     model = load_model(directory)
     (tmp_path / "names.csv").write_text("genus,species\nFelis,catus\n")
     result = build_taxa(tmp_path / "names.csv", model)
     assert result["output"] == str(directory / "taxa.safetensors")
-    head = TaxonEmbeddings.open(directory / "taxa.safetensors")
+    taxa = TaxonEmbeddings.open(directory / "taxa.safetensors")
     label = class_embeddings(model.encode_text, ["Felis catus"])
-    np.testing.assert_allclose(head.rows(np.arange(1)), label, atol=1e-5)
-    assert head.about["templates"] == "openai 80" and head.about["model"] == model.source
+    np.testing.assert_allclose(taxa.rows(np.arange(1)), label, atol=1e-5)
+    assert taxa.about["templates"] == "openai 80" and taxa.about["model"] == model.source
 
 
 class Published:
-    """Twelve published taxa of a model, in no order, two of them the same."""
+    """Twelve unsorted published taxa of a model, with one duplicate."""
 
     def __init__(self, model, folder):
         names = [
@@ -162,45 +162,43 @@ def published(model, tmp_path):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_published_embeddings_keep_every_column_with_its_name(model, published, tmp_path, order):
+def test_published_embeddings_keep_every_column(model, published, tmp_path, order):
     result = build_taxa(published.write(order), model, tmp_path / "t.safetensors", templates=ONE)
     assert (result["taxa"], result["doubles"], result["notes"]) == (12, 0, [])
-    head = TaxonEmbeddings.open(tmp_path / "t.safetensors", model.fingerprint)
+    taxa = TaxonEmbeddings.open(tmp_path / "t.safetensors", model.fingerprint)
     np.testing.assert_allclose(
-        head.rows(np.arange(12)), published.columns.T[head.names.source_index], atol=1e-6
+        taxa.rows(np.arange(12)), published.columns.T[taxa.names.source_index], atol=1e-6
     )
     species = [f"{ranks[5]} {ranks[6]}" for ranks, _ in published.names]
-    assert head.names.label_table()["species"].to_pylist() == species
+    assert taxa.names.label_table()["species"].to_pylist() == species
 
 
 @pytest.mark.parametrize("complete", [False, True])
-def test_zero_columns_and_lengths_stay_as_published_unless_completed(
-    model, published, tmp_path, capsys, complete
-):
-    right = published.columns.copy()
+def test_missing_and_unnormalized_columns_stay_unless_completed(model, published, tmp_path, capsys, complete):
+    expected = published.columns.copy()
     published.columns[:, [2, 11]] = 0
     published.columns[0, 4] = np.nan
     published.columns[:, 6] *= 3
     if not complete:
-        right = np.where(np.isnan(published.columns).any(axis=0), 0, published.columns)
+        expected = np.where(np.isnan(published.columns).any(axis=0), 0, published.columns)
     options = {"templates": ONE, "complete": complete}
     result = build_taxa(published.write(), model, tmp_path / "t.safetensors", **options)
     assert len(result["notes"]) == 2
     assert result["notes"][0].startswith("3 of 12 taxa have no embedding in ")
     assert result["notes"][1].startswith("1 of 12 embeddings in ")
     assert capsys.readouterr().err.count("note: ") == 2
-    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
-    np.testing.assert_allclose(head.rows(np.arange(12)), right.T[head.names.source_index], atol=1e-5)
-    assert head.about.get(WITHOUT_VECTOR) == (None if complete else "3")
+    taxa = TaxonEmbeddings.open(tmp_path / "t.safetensors")
+    np.testing.assert_allclose(taxa.rows(np.arange(12)), expected.T[taxa.names.source_index], atol=1e-5)
+    assert taxa.about.get(WITHOUT_VECTOR) == (None if complete else "3")
 
 
-def test_names_alone_are_embedded(model, published, tmp_path):
+def test_names_without_embeddings(model, published, tmp_path):
     published.write()
     result = build_taxa(published.npy.with_suffix(".json"), model, tmp_path / "t.safetensors", templates=ONE)
     assert (result["taxa"], result["doubles"]) == (11, 1)
-    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
+    taxa = TaxonEmbeddings.open(tmp_path / "t.safetensors")
     once = np.delete(published.columns.T, 10, axis=0)
-    np.testing.assert_allclose(head.rows(np.arange(11)), once[head.names.source_index], atol=1e-5)
+    np.testing.assert_allclose(taxa.rows(np.arange(11)), once[taxa.names.source_index], atol=1e-5)
 
 
 def wrong_pairs(published):
@@ -243,7 +241,7 @@ def six_ranks(published):
         (six_ranks, "is not a list of"),
     ],
 )
-def test_published_embeddings_that_do_not_fit_are_told(model, published, tmp_path, spoil, message):
+def test_mismatched_published_embeddings_are_errors(model, published, tmp_path, spoil, message):
     spoil(published)
     path = published.write()
     with pytest.raises(UserError, match=message):
@@ -251,7 +249,7 @@ def test_published_embeddings_that_do_not_fit_are_told(model, published, tmp_pat
     assert not (tmp_path / "t.safetensors").exists()
 
 
-def test_damaged_published_files_are_told(model, published, tmp_path):
+def test_damaged_published_files_are_errors(model, published, tmp_path):
     def message(path=published.npy):
         with pytest.raises(UserError) as caught:
             build_taxa(path, model, tmp_path / "t.safetensors", templates=ONE)
@@ -270,36 +268,36 @@ def test_damaged_published_files_are_told(model, published, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_fewer_bits_say_what_they_change(model, published, tmp_path, dtype):
+def test_quantized_build_reports_its_effect(model, published, tmp_path, dtype):
     result = build_taxa(published.write(), model, tmp_path / "t.safetensors", dtype=dtype, templates=ONE)
-    head = TaxonEmbeddings.open(tmp_path / "t.safetensors")
-    assert head.dtype == result["dtype"] == dtype
+    taxa = TaxonEmbeddings.open(tmp_path / "t.safetensors")
+    assert taxa.dtype == result["dtype"] == dtype
     assert 0 <= result["top1_agreement"] <= 1 and 0 <= result["max_score_difference"] <= 1
-    assert float(head.about["top1_agreement"]) == pytest.approx(result["top1_agreement"], rel=1e-4)
-    exact = published.columns.T[head.names.source_index]
-    np.testing.assert_allclose(head.rows(np.arange(12)), exact, atol=np.abs(exact).max() / 250)
+    assert float(taxa.about["top1_agreement"]) == pytest.approx(result["top1_agreement"], rel=1e-4)
+    exact = published.columns.T[taxa.names.source_index]
+    np.testing.assert_allclose(taxa.rows(np.arange(12)), exact, atol=np.abs(exact).max() / 250)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy", ".safetensors"], (
-        "leftovers"
+        "temporary files remain"
     )
 
 
-def test_the_effect_of_rounding_is_that_of_all_scores_at_once(tmp_path):
+def test_rounding_effect_over_blocks(tmp_path):
     rng = np.random.default_rng(3)
     count, dim, scale = 20_000, 32, 40.0
     vectors = rng.standard_normal((count, dim)).astype(np.float32)
-    # Pairs that eight bits cannot tell apart.
+    # Pairs that int8 cannot distinguish.
     vectors[1::2] = vectors[::2] + 0.001 * vectors[1::2]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     names = TaxaNames.from_columns({"species": [f"{i:06}" for i in range(count)]})
     TaxonEmbeddings.write(tmp_path / "t", names, [(np.arange(count), vectors)], dim=dim, fingerprint="f")
-    head = TaxonEmbeddings.open(tmp_path / "t")
-    coarse, fine = (rounding_effect(head, dtype, scale) for dtype in ("int8", "float32"))
+    taxa = TaxonEmbeddings.open(tmp_path / "t")
+    coarse, fine = (rounding_effect(taxa, dtype, scale) for dtype in ("int8", "float32"))
     assert fine == {"top1_agreement": 1, "max_score_difference": 0}
     assert 0.4 < coarse["top1_agreement"] < 0.9 and 0 < coarse["max_score_difference"] < 0.1
 
 
 class Interrupting:
-    """A model that the user stops in the middle."""
+    """A model interrupted during encoding."""
 
     def __init__(self, model):
         self._model, self.calls = model, 0
@@ -315,7 +313,7 @@ class Interrupting:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
+def test_interrupted_build_leaves_no_file(model, tmp_path, dtype):
     (tmp_path / "names.csv").write_text("genus\n" + "".join(f"G{i}\n" for i in range(300)))
     with pytest.raises(KeyboardInterrupt):
         build_taxa(
@@ -341,14 +339,14 @@ def test_an_interrupted_build_leaves_nothing(model, tmp_path, dtype):
         ("missing", None, "does not exist"),
     ],
 )
-def test_sources_without_taxa_are_told(model, tmp_path, name, text, message):
+def test_sources_without_taxa_are_errors(model, tmp_path, name, text, message):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         build_taxa(tmp_path / name, model, tmp_path / "t.safetensors")
 
 
-def test_wrong_arguments_are_told(model, bundle, table, tmp_path):
+def test_invalid_arguments_are_errors(model, bundle, table, tmp_path):
     with pytest.raises(UserError, match="taxa cannot be stored as 'int4'"):
         build_taxa(table, model, tmp_path / "t.safetensors", dtype="int4")
     with pytest.raises(UserError, match="give a file with --output"):
@@ -379,7 +377,7 @@ GBIF = (
         ("long.csv", f"genus,note\nFelis,{'x' * 140_000}\n", ["Felis"]),
     ],
 )
-def test_lists_of_names_of_any_kind(tmp_path, name, text, expected):
+def test_lists_of_names_in_many_formats(tmp_path, name, text, expected):
     from bioclip_jax.predict.taxa.build import _read_distinct
 
     (tmp_path / name).write_text(text)

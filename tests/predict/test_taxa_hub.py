@@ -1,4 +1,4 @@
-"""The published text embeddings of each model, by the names that their datasets give them."""
+"""Published text embeddings of each model, by their names in the datasets."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ Animalia,Chordata,Aves,Passeriformes,Paridae,Parus,major,great tit
 
 @pytest.fixture(scope="module")
 def embeddings(model_directory, tmp_path_factory) -> tuple[Path, Path]:
-    """Three taxa's vectors by the small model, as .npy [dim, taxa] and .json."""
+    """Embeddings of three taxa by the small model, as .npy [dim, taxa] and .json."""
     folder = tmp_path_factory.mktemp("embeddings")
     (folder / "names.csv").write_text(TAXA)
     build_taxa(
         str(folder / "names.csv"), bioclip_jax.load_model(model_directory), folder / "taxa.safetensors"
     )
-    head = TaxonEmbeddings.open(folder / "taxa.safetensors")
-    order = np.argsort(head.names.source_index)
-    np.save(folder / "e.npy", np.ascontiguousarray(head.rows(order).T))
-    taxa = [head.names.taxon(row) for row in order]
+    built = TaxonEmbeddings.open(folder / "taxa.safetensors")
+    order = np.argsort(built.names.source_index)
+    np.save(folder / "e.npy", np.ascontiguousarray(built.rows(order).T))
+    taxa = [built.names.taxon(row) for row in order]
     (folder / "e.json").write_text(json.dumps([[list(taxon.lineage()), taxon.common_name] for taxon in taxa]))
     return folder / "e.npy", folder / "e.json"
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch) -> Path:
-    """An empty cache, and no Hub beyond it."""
+    """An empty cache, offline."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -69,15 +69,15 @@ def test_embeddings_are_found_by_the_models_name(
     cache_model(hub, name, model_directory)
     named = {f"embeddings/{stem}{path.suffix}": path for path in embeddings}
     into_cache(hub, "datasets", f"imageomics/{dataset}", named)
-    for place in (f"hf-hub:{name}", import_model(f"hf-hub:{name}", tmp_path / "imported")):
-        head = open_taxa(bioclip_jax.load_model(place))
+    for model in (f"hf-hub:{name}", import_model(f"hf-hub:{name}", tmp_path / "imported")):
+        taxa = open_taxa(bioclip_jax.load_model(model))
         np.testing.assert_allclose(
-            head.rows(np.argsort(head.names.source_index)).T, np.load(embeddings[0]), atol=1e-6
+            taxa.rows(np.argsort(taxa.names.source_index)).T, np.load(embeddings[0]), atol=1e-6
         )
 
 
 @pytest.mark.parametrize("name", ["imageomics/bioclip-2.5-vith14", "imageomics/biocap"])
-def test_the_embeddings_of_another_model_are_not_taken(hub, model_directory, embeddings, name):
+def test_embeddings_of_another_model_are_not_used(hub, model_directory, embeddings, name):
     cache_model(hub, name, model_directory)
     for dataset in ("TreeOfLife-10M", "TreeOfLife-200M"):
         named = {f"embeddings/txt_emb_species{path.suffix}": path for path in embeddings}
@@ -96,8 +96,8 @@ def test_all_published_names_are_listed(capsys):
         assert f"hf-hub:imageomics/{name}" in listed
 
 
-def test_newer_embeddings_are_completed_by_their_own_recipe(model_directory, tmp_path):
-    """TreeOfLife-toolbox's make_txt_embedding.py: "an image of RANKS with common name NAME." and nothing else."""
+def test_newer_embeddings_are_completed_by_their_recipe(model_directory, tmp_path):
+    """TreeOfLife-toolbox's template is "an image of RANKS with common name NAME."."""
     model = bioclip_jax.load_model(model_directory)
     rows = [line.split(",") for line in TAXA.splitlines()[1:]] + [
         ["Fungi", "", "", "", "", "Amanita", "muscaria", ""]
@@ -111,6 +111,6 @@ def test_newer_embeddings_are_completed_by_their_own_recipe(model_directory, tmp
     np.save(tmp_path / "e.npy", columns)
     (tmp_path / "e.json").write_text(json.dumps([[row[:7], row[7]] for row in rows]))
     build_taxa(str(tmp_path / "e.npy"), model, tmp_path / "taxa.safetensors", complete=True)
-    head = TaxonEmbeddings.open(tmp_path / "taxa.safetensors")
-    np.testing.assert_allclose(head.rows(np.argsort(head.names.source_index)).T, expected, atol=1e-5)
-    assert head.about["templates"] == "an image of {}." and "with common name" in head.about["text_type"]
+    taxa = TaxonEmbeddings.open(tmp_path / "taxa.safetensors")
+    np.testing.assert_allclose(taxa.rows(np.argsort(taxa.names.source_index)).T, expected, atol=1e-5)
+    assert taxa.about["templates"] == "an image of {}." and "with common name" in taxa.about["text_type"]

@@ -52,7 +52,7 @@ def _row(entry: Any) -> list[str]:
     ranks, common_name = entry
     row = [name or "" for name in (*ranks, common_name)]
     if not isinstance(ranks, list) or len(row) != len(COLUMNS) or not all(type(name) is str for name in row):
-        raise ValueError(f"found {json.dumps(entry)[:80]}")
+        raise ValueError(f"it has the entry {json.dumps(entry)[:80]}")
     return row
 
 
