@@ -122,7 +122,7 @@ def test_sharded_weights(tensors, model_directory, tmp_path, suffix, layout):
     shutil.copy(model_directory / "open_clip_config.json", folder)
     stem, where = ("model" if suffix == "safetensors" else "pytorch_model"), {}
     for number in (1, 2):
-        part = {key: value for place, (key, value) in enumerate(given.items()) if place % 2 == number - 1}
+        part = {key: value for index, (key, value) in enumerate(given.items()) if index % 2 == number - 1}
         name = f"{stem}-{number:05d}-of-00002.{suffix}"
         where |= {key: name for key in part}
         if suffix == "safetensors":
@@ -138,10 +138,10 @@ def test_sharded_weights(tensors, model_directory, tmp_path, suffix, layout):
     with pytest.raises(UserError, match=r"is shard 1 of 2: give .*index.json"):
         read_state_dict(first)
     (folder / f"{stem}-00002-of-00002.{suffix}").unlink()
-    with pytest.raises(UserError, match="lists .*-00002-of-00002.*fetch all 2 parts"):
+    with pytest.raises(UserError, match="lists .*-00002-of-00002.*fetch all 2 shards"):
         resolve(folder)
     index.unlink()
-    with pytest.raises(UserError, match="is part 1 of 2 .*fetch .*index.json"):
+    with pytest.raises(UserError, match="is shard 1 of 2.*fetch .*index.json"):
         resolve(folder)
 
 
