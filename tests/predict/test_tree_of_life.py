@@ -144,7 +144,7 @@ def test_the_explanation_has_the_scores_of_predict(model, head, photographs):
     assert explained.species == classifier.predict(image, k=4)
     for answer in explained.ranks:
         [row] = classifier.predict(image, answer.rank, k=1)
-        assert answer.score == pytest.approx(row["score"])
+        assert answer.score == pytest.approx(row["score"], abs=1e-5)
         assert classifier.names.row(answer.row, answer.rank).items() <= row.items()
     assert (
         lowest_reaching(explained.ranks, 2.0) is None
