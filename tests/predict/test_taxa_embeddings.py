@@ -13,9 +13,8 @@ from safetensors.numpy import save_file
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.rank import Rank
-from bioclip_jax.predict.taxa.embeddings import DTYPES, TaxonEmbeddings
+from bioclip_jax.predict.taxa.embeddings import DTYPES, TaxonEmbeddings, quantize
 from bioclip_jax.predict.taxa.names import COLUMNS, TaxaNames
-from bioclip_jax.predict.taxa.quantization import quantize
 
 FINGERPRINT = "0123456789abcdef"
 

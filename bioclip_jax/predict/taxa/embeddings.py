@@ -26,7 +26,6 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import atomic_write
 
 from .names import COLUMNS, TaxaNames
-from .quantization import quantize
 
 FORMAT = "bioclip_jax taxa"
 VERSION = "1"
@@ -170,6 +169,16 @@ class TaxonEmbeddings:
                 file.write(scales)
             file.write(bytes(-before % _NAMES_ALIGNMENT))
             file.write(names_bytes)
+
+
+def quantize(
+    vectors: Float32[np.ndarray, "rows dim"], dtype: str
+) -> tuple[Shaped[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"]]:
+    """Return the vectors in `dtype` and each row's scale: max |x| / 127 for int8, otherwise 1."""
+    if dtype != "int8":
+        return vectors.astype(dtype), np.ones(len(vectors), np.float32)
+    scales = np.abs(vectors).max(axis=1).astype(np.float32) / np.float32(127)
+    return np.rint(vectors / np.where(scales, scales, 1)[:, None]).astype(np.int8), scales
 
 
 def _write_rows(file: BinaryIO, offset: int, row_bytes: int, rows: np.ndarray, stored: np.ndarray) -> None:

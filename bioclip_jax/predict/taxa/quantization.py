@@ -1,17 +1,14 @@
-"""Quantization of taxon embeddings, and its effect on predictions."""
+"""Effect of quantized taxon embeddings on predictions."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from bioclip_jax.predict.progress import track
 
-if TYPE_CHECKING:
-    from .embeddings import TaxonEmbeddings
+from .embeddings import TaxonEmbeddings, quantize
 
 _QUERIES = 256
 # Typical cosine between an image and the text of its taxon, in models of this kind.
@@ -19,16 +16,6 @@ _COSINE = 0.3
 _BLOCK_ROWS = 8192
 
 PROBE = f"{_QUERIES} taxa, each a vector with cosine {_COSINE} to its text and else a random direction"
-
-
-def quantize(
-    vectors: Float32[np.ndarray, "rows dim"], dtype: str
-) -> tuple[Shaped[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"]]:
-    """Return the vectors in `dtype` and each row's scale: max |x| / 127 for int8, otherwise 1."""
-    if dtype != "int8":
-        return vectors.astype(dtype), np.ones(len(vectors), np.float32)
-    scales = np.abs(vectors).max(axis=1).astype(np.float32) / np.float32(127)
-    return np.rint(vectors / np.where(scales, scales, 1)[:, None]).astype(np.int8), scales
 
 
 def rounding_effect(taxa: TaxonEmbeddings, dtype: str, logit_scale: float) -> dict[str, float]:
