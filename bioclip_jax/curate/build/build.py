@@ -62,19 +62,17 @@ def build_shards(
     work in the calling process. dry_run: decide about every sample without writing into `output`. tfds_dir:
     TFDS's data directory.
 
-    Returns output, samples (written), shards, counts (source samples by decision), alignment (with a backbone:
-    names and images by status), evaluation (with leakage: images by comparability), and, of this run, seconds,
-    prepared (source samples) and images_per_second; a dry run adds bytes_needed, an already finished build
-    already_built. Raises UserError, and KeyboardInterrupt after printing how to resume.
+    Returns output, samples (written), shards, counts (source samples by decision), alignment (with a
+    backbone: names and images by status), evaluation (with leakage: images by comparability), and, of this
+    run, seconds, prepared (source samples) and images_per_second; a dry run adds bytes_needed, an already
+    finished build already_built. Raises UserError, and KeyboardInterrupt after printing how to resume.
     """
     output = Path(output).expanduser().absolute()
     if not dry_run:
         check_folder(output, parents=True)
     job = _job(str(source), output, settings, tfds_dir)
     if _is_listed(str(source), output):
-        raise UserError(
-            f"{output} lies inside {source} and would be read as input; name a folder elsewhere"
-        )
+        raise UserError(f"{output} lies inside {source} and would be read as input; name a folder elsewhere")
     if dry_run:
         return _dry_run(job, engine, processes)
     fingerprint = build_fingerprint(str(source), job)
@@ -260,14 +258,15 @@ def _finished(job: Job, fingerprint: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _claim(folder: Path, fingerprint: dict[str, Any]) -> None:
-    """Record the build's fingerprint. Raises UserError if a build with another one was begun in the folder."""
+    """Record the build's fingerprint. Raises UserError if the folder holds a build with another one."""
     path = folder / _FINGERPRINT_FILE
     if not path.exists():
         _write_json(path, fingerprint)
         return
     if changes := differences(json.loads(path.read_text()), fingerprint):
         raise UserError(
-            f"{folder.parent} holds a build that began with other settings ({'; '.join(changes)}); use those, "
+            f"{folder.parent} holds a build that began with other settings ({'; '.join(changes)}); use "
+            f"those, "
             "or name a new folder"
         )
 

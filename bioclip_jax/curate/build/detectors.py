@@ -17,8 +17,8 @@ folder, takes the whole picture squashed to 64 x 64 pixels and returns one logit
     remove = "above"            # or "below": remove images at or beyond the threshold
     batch = 32                  # images per call
 
-Required: name, model, size, threshold. The defaults are those above, except mean and std (0 and 1), output and
-column (first and last) and activation (none).
+Required: name, model, size, threshold. The defaults are those above, except mean and std (0 and 1), output
+and column (first and last) and activation (none).
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ UNIFORM = "uniform"
 # Prefix of a detector's name in the catalog.
 FILTER = "filter:"
 
-# Averaged to 32 x 32 fields, an organism a thirtieth of the side wide still shows, and sensor noise hardly does.
+# Averaged to 32 x 32 fields, an organism a thirtieth of the side wide still shows, and sensor noise hardly
+# does.
 _FIELDS = 32
 
 _CHOICES = {
@@ -62,8 +63,8 @@ Pixels = UInt8[np.ndarray, "height width 3"]
 class ImageChecks:
     """Minimum size and contrast of a useful image; 0 turns a check off.
 
-    min_side: stored pixels of the shorter side. min_range: difference between the brightest and the darkest of
-    32 x 32 fields, in the color channel where it is largest, of 255. The flattest of 1,972 photographs of
+    min_side: stored pixels of the shorter side. min_range: difference between the brightest and the darkest
+    of 32 x 32 fields, in the color channel where it is largest, of 255. The flattest of 1,972 photographs of
     produce has 146; a blank page, a covered lens with noise or an overexposed sky has less than 16.
     """
 
@@ -166,7 +167,9 @@ class Detector:
         if len(inputs) != 1 or inputs[0].type not in _TYPES:
             listed = ", ".join(f"{one.name} {one.type}" for one in inputs) or "none"
             raise UserError(f"{self.model}: its inputs are {listed}; a detector has one, of floats")
-        expected = [None, 3, self.size, self.size] if self.layout == "NCHW" else [None, self.size, self.size, 3]
+        expected = (
+            [None, 3, self.size, self.size] if self.layout == "NCHW" else [None, self.size, self.size, 3]
+        )
         shape = inputs[0].shape
         pairs = zip(expected, shape)
         if len(shape) != 4 or any(isinstance(have, int) and want not in (None, have) for want, have in pairs):
@@ -193,7 +196,8 @@ class Detector:
         if result.ndim == 0 or len(result) != len(values):
             shape = list(result.shape)
             raise UserError(
-                f"{self.model}: output {name} of {len(values)} images is {shape}; its first axis must be theirs"
+                f"{self.model}: output {name} of {len(values)} images is {shape}; its first axis must be "
+                f"theirs"
             )
         result = _activate(result, self.activation)
         if self.column == "max":

@@ -1,4 +1,4 @@
-"""Fingerprint of a build: its settings and the state of its input files, to tell whether it may be resumed."""
+"""Fingerprint of a build, from its settings and input files, which decides whether it may be resumed."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

@@ -190,8 +190,8 @@ def _remove_unresolved(samples: _Samples, taxa: pa.Table) -> None:
 def _remove_leaks(samples: _Samples, job: Job) -> dict[str, int]:
     """Remove samples that show an evaluation image.
 
-    Returns the numbers of evaluation images compared by PDQ, too plain for it (compared by their bytes only), and
-    unreadable. Raises UserError if all images of an evaluation are unreadable.
+    Returns the numbers of evaluation images compared by PDQ, too plain for it (compared by their bytes only),
+    and unreadable. Raises UserError if all images of an evaluation are unreadable.
     """
     from bioclip_jax.curate.dedup import MIN_QUALITY, decide_leakage
 
@@ -295,7 +295,5 @@ def _kept_keys(
     keys = []
     for chunk in np.flatnonzero(np.diff(bounds)).tolist():
         column = pq.read_table(job.prepared(chunk), columns=["key"])["key"]
-        keys += column.take(
-            pa.array(kept[slice(*bounds[chunk : chunk + 2])] - job.starts[chunk])
-        ).to_pylist()
+        keys += column.take(pa.array(kept[slice(*bounds[chunk : chunk + 2])] - job.starts[chunk])).to_pylist()
     return removed, keys

@@ -36,8 +36,9 @@ def decode_reduced(
 def resized_jpeg(data: bytes, pixels: UInt8[np.ndarray, "height width 3"], settings: BuildSettings) -> bytes:
     """Return the JPEG for a shard: squashed to [size, size], or with `size` pixels on the shorter side.
 
-    A JPEG of the right size is returned unchanged, without loss. pixels: decoded from `data`, possibly reduced.
-    Resampled by Pillow's antialiased Lanczos filter, or with resample "toolbox" as the TreeOfLife toolbox does.
+    A JPEG of the right size is returned unchanged, without loss. pixels: decoded from `data`, possibly
+    reduced. Resampled by Pillow's antialiased Lanczos filter, or with resample "toolbox" as the TreeOfLife
+    toolbox does.
     """
     if settings.resample == "toolbox":
         # The toolbox decodes at full scale.

@@ -16,19 +16,21 @@ class BuildSettings:
     Output: format "tar" (TreeOfLife shards) or "array_record". size: pixels, of both sides with resize
     "squash", as published, or of the shorter side with "shortest". resample: "antialias" (Lanczos), or
     "toolbox" for the pixels of the TreeOfLife toolbox, which made the published shards: OpenCV's cubic if
-    `size` is below the shorter side, else its Lanczos-4. quality: of the JPEGs, 1 to 100. exif: as ReadOptions.
+    `size` is below the shorter side, else its Lanczos-4. quality: of the JPEGs, 1 to 100. exif: as
+    ReadOptions.
 
-    Checks: min_side drops images with fewer pixels on the shorter side, min_range those of nearly one tone (16
-    is safe; see detectors.ImageChecks); 0 keeps all. filters: TOML files of detectors.
+    Checks: min_side drops images with fewer pixels on the shorter side, min_range those of nearly one tone
+    (16 is safe; see detectors.ImageChecks); 0 keeps all. filters: TOML files of detectors.
 
-    Duplicates: dedup None, "exact" (equal bytes) or "near" (also within dedup_distance of PDQ's 256 bits, None
-    for the default). observation_column: metadata column; images of one observation are compared more loosely.
+    Duplicates: dedup None, "exact" (equal bytes) or "near" (also within dedup_distance of PDQ's 256 bits,
+    None for the default). observation_column: metadata column; images of one observation are compared more
+    loosely.
     leakage: evaluation data whose images are removed, by equal bytes or within leakage_distance bits; images
     of a PDQ quality below 50 match by bytes only.
 
     Names: metadata is a CSV or Parquet table of labels, joined on the key. backbone, vernacular: taxonomy
-    tables to align names with; language: of the common names; apply_fuzzy: apply near-misses; unresolved: keep
-    or drop samples whose name is not in the backbone.
+    tables to align names with; language: of the common names; apply_fuzzy: apply near-misses; unresolved:
+    keep or drop samples whose name is not in the backbone.
     """
 
     format: Literal["tar", "array_record"] = "tar"

@@ -91,7 +91,10 @@ def _taxa(plan: Path) -> pa.Table:
 def write_catalog(job: Job) -> None:
     """Write catalogue.parquet beside the shards: one row per source sample, in source order."""
     path = job.output / CATALOG_FILE
-    with atomic_write(path) as partial, pq.ParquetWriter(partial, CATALOG_SCHEMA, compression="zstd") as writer:
+    with (
+        atomic_write(path) as partial,
+        pq.ParquetWriter(partial, CATALOG_SCHEMA, compression="zstd") as writer,
+    ):
         pending, rows = [], 0
         plan = _PlanReader(job)
         for chunk in range(job.chunks):
