@@ -42,8 +42,7 @@ class NABirds(ManualBuilder):
             if label not in names or image not in train:
                 raise UserError(
                     f"{self.name}: {root} has no label or no split of image {image}; download "
-                    f"image_class_labels.txt, "
-                    "classes.txt and train_test_split.txt again"
+                    "image_class_labels.txt, classes.txt and train_test_split.txt again"
                 )
             splits["train" if train[image] == "1" else "test"].append(
                 {

@@ -178,16 +178,14 @@ CASES = {
 _GBIF = (
     "taxonID datasetID parentNameUsageID acceptedNameUsageID originalNameUsageID scientificName "
     "scientificNameAuthorship canonicalName genericName specificEpithet infraspecificEpithet taxonRank "
-    "nameAccordingTo "
-    "namePublishedIn taxonomicStatus nomenclaturalStatus taxonRemarks kingdom phylum class order family genus"
+    "nameAccordingTo namePublishedIn taxonomicStatus nomenclaturalStatus taxonRemarks kingdom phylum class "
+    "order family genus"
 ).split()
 _COL = (
     "taxonID parentNameUsageID acceptedNameUsageID originalNameUsageID scientificNameID datasetID "
-    "taxonomicStatus "
-    "taxonRank scientificName scientificNameAuthorship notho genericName infragenericEpithet specificEpithet "
-    "infraspecificEpithet cultivarEpithet nameAccordingTo namePublishedIn nomenclaturalCode "
-    "nomenclaturalStatus "
-    "taxonRemarks references"
+    "taxonomicStatus taxonRank scientificName scientificNameAuthorship notho genericName infragenericEpithet "
+    "specificEpithet infraspecificEpithet cultivarEpithet nameAccordingTo namePublishedIn nomenclaturalCode "
+    "nomenclaturalStatus taxonRemarks references"
 ).split()
 _PREFIXES = {"notho": "col:", "references": "dcterms:"}
 

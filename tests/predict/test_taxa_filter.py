@@ -84,8 +84,7 @@ def test_ambiguous_names_are_listed_with_their_paths():
     with pytest.raises(UserError) as caught:
         rows_within(NAMES, "Morus")
     assert str(caught.value) == (
-        "'Morus' is 2 taxa; give the taxa above it, as in: Animalia Chordata Aves Suliformes "
-        "Sulidae Morus; "
+        "'Morus' is 2 taxa; give the taxa above it, as in: Animalia Chordata Aves Suliformes Sulidae Morus; "
         "Plantae Tracheophyta Magnoliopsida Rosales Moraceae Morus"
     )
     with pytest.raises(UserError, match="'gannet' is 2 taxa"):

@@ -149,10 +149,9 @@ def test_authorship_rank_and_year():
 
 
 PIECES = (
-    "[aus] subgen. X "
-    "Aus Bus cus dus-eus × x X ? cf. aff. sp. spp. var. subsp. f. cv. ex in L. (L.) Mill., 1768 'Gold' \" ‘ "
-    "de & Ünal "
-    "müll æus (Bus) ABC DEF † _ 7-punctata d'Orbigny o'neilli sp1 ??? von x. \u00a0 \x00 Abc?"
+    "[aus] subgen. X Aus Bus cus dus-eus × x X ? cf. aff. sp. spp. var. subsp. f. cv. ex in L. (L.) Mill., "
+    "1768 'Gold' \" ‘ de & Ünal müll æus (Bus) ABC DEF † _ 7-punctata d'Orbigny o'neilli sp1 ??? von x. "
+    "\u00a0 \x00 Abc?"
 ).split(" ")
 TEXTS = st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_size=7).map(" ".join)
 

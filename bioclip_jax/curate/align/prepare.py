@@ -17,8 +17,7 @@ _NEEDED = ("taxonID", "scientificName", "taxonRank")
 # Ranks between genus and species are excluded: "Rosa subgen. Rosa" is not the genus "Rosa".
 _INFRAGENERIC = (
     "subgenus infrageneric infrageneric_name section subsection series subseries supersection "
-    "supraspecific_name "
-    "species_aggregate aggregate"
+    "supraspecific_name species_aggregate aggregate"
 ).split()
 _PLAIN = r"^[A-Z][a-z]+( [a-z]{4,}){0,2}$"
 _CHUNK = 200_000

@@ -266,8 +266,7 @@ def _claim(folder: Path, fingerprint: dict[str, Any]) -> None:
     if changes := differences(json.loads(path.read_text()), fingerprint):
         raise UserError(
             f"{folder.parent} holds a build that began with other settings ({'; '.join(changes)}); use "
-            f"those, "
-            "or name a new folder"
+            "those, or name a new folder"
         )
 
 
