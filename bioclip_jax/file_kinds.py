@@ -13,6 +13,8 @@ IMAGE_SUFFIXES = frozenset(
 TAR_SUFFIX = ".tar"
 # Number of samples per shard of a folder, as webdataset's users write it: {"shard-00000.tar": 10000, ...}.
 SIZES_FILE = "sizes.json"
+# Table of all samples of a shard build, with the decision about each.
+CATALOG_FILE = "catalogue.parquet"
 RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")

@@ -39,7 +39,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop the workers immediately, even while they work."""
+        """Stop the workers immediately, without waiting for their current items."""
         ...
 
 
@@ -156,7 +156,7 @@ class LocalExecutor:
 
 
 class RayExecutor:
-    """Actors on the Ray cluster named by RAY_ADDRESS, or on a Ray of this machine that ends with the build.
+    """Actors on the Ray cluster named by RAY_ADDRESS, or on a local one that is stopped with the build.
 
     All machines must see the source and the output under the same paths. An actor lost with its machine is
     restarted elsewhere and its items are repeated, which is harmless.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import Reads, atomic_write, check_folder, check_not_read
+from bioclip_jax.files import Reads, atomic_write, check_folder, check_not_read, write_text
 from bioclip_jax.pipeline.sources import METADATA_FILES
 
 from .protocols import Score, protocol_options
@@ -48,8 +48,7 @@ def make_folder(output: Path) -> Path:
 def write_json(path: Path, content: Any) -> None:
     """Write strict JSON, with null for NaN and infinity."""
     text = json.dumps(to_json_types(content), indent=2, ensure_ascii=False)
-    with atomic_write(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_write(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -162,5 +162,5 @@ def test_renamed_or_changed_source_is_refused(tmp_path):
         tmp_path / "c" / "a.tar",
         [{"a.jpg": jpeg(photograph(1)), "a.sci.txt": b"a photo of Malus domestica."}],
     )
-    with pytest.raises(UserError, match="lies inside"):
+    with pytest.raises(UserError, match="is inside"):
         build(f"{tmp_path / 'c'}::{second}", tmp_path / "c" / "out")

@@ -29,7 +29,7 @@ def align_names(
 
     status: "exact"; "synonym", with the ranks of the accepted name; "fuzzy", a near-miss or common name,
     which is proposed, and applied only with `apply_fuzzy` (common names never); "ambiguous", homonyms that
-    the given ranks and authors do not tell apart; "unresolved". The last three keep the given names,
+    the given ranks and authors do not distinguish; "unresolved". The last three keep the given names,
     completed by the lineage of a genus or family that the backbone has.
     """
     given = given_taxa(taxa)
@@ -110,7 +110,7 @@ def _with_genus_authors(lookups: pl.DataFrame, candidates: Candidates, backbone:
 
 
 def _with_common_name_matches(resolved: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
-    """Add common_accepted and common_others, for rows with nothing but a common name."""
+    """Add common_accepted and common_others, for rows with only a common name."""
     folded = pl.col("common_name").str.to_lowercase().alias("folded")
     only = resolved.filter((pl.col("text") == "") & (pl.col("common_name") != "")).select("q", folded)
     pairs = only.join(backbone.common_names.select(pl.col("row"), folded), on="folded").sort("q", "row")

@@ -1,4 +1,4 @@
-"""Explanations of alignment: a note on every name of what was matched, filled, changed or removed."""
+"""Notes that explain the alignment of each name: what was matched, filled, changed or removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def with_explanations(resolved: pl.DataFrame) -> pl.DataFrame:
 
 
 def _note() -> pl.Expr:
-    """Explanations that apply, joined by "; "."""
+    """Join the notes that apply with "; "."""
     column = pl.col
     matched, near = column("matched").is_not_null(), column("near_row").is_not_null()
     key, name, rank = column("key"), column("matched_name"), column("rank_new")
@@ -61,7 +61,7 @@ def _note() -> pl.Expr:
 
 
 def _when(condition: pl.Expr, *words: str | pl.Expr) -> pl.Expr:
-    """The concatenated words if the condition holds, else null."""
+    """Return the concatenated words if the condition holds, else null."""
     parts = [pl.lit(word) if isinstance(word, str) else word.cast(pl.String) for word in words]
     return pl.when(condition).then(pl.concat_str(parts))
 

@@ -38,7 +38,7 @@ def near_misses(queries: pl.DataFrame, backbone: Backbone) -> pl.DataFrame:
 
     queries: q, key, word, epithet, hint and the given ranks, as match.Candidates.best takes them; a name
     whose lineage contradicts any rank is excluded. score: 1 - distance / length of the name. others: number
-    of further taxa as near. Queries without a near-miss are omitted.
+    of other taxa at the same distance. Queries without a near-miss are omitted.
     """
     species = queries.filter(pl.col("epithet") != "")
     single = queries.filter(pl.col("epithet") == "")

@@ -1,4 +1,4 @@
-"""Match names with a backbone: homonyms are told apart by given ranks, by authors and by acceptance."""
+"""Match names with a backbone, distinguishing homonyms by given ranks, authors and acceptance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bioclip_jax.text import RANKS, YEAR, fold
 
 from .backbone import Backbone
 
-# Ranks that tell homonyms apart, strongest first.
+# Ranks that distinguish homonyms, strongest first.
 DECIDING = RANKS[:5]
 # Firm ranks seldom change in a revision: names that differ there are different organisms.
 _FIRM, _LOOSE = DECIDING[:3], DECIDING[3:]
@@ -78,12 +78,16 @@ class Candidates:
             .then(pl.lit("ambiguous"))
             .otherwise(pl.lit("found"))
         )
-        unsure = best.with_columns(outcome.alias("outcome")).filter(pl.col("outcome") != "found").select("q")
+        undecided = (
+            best.with_columns(outcome.alias("outcome")).filter(pl.col("outcome") != "found").select("q")
+        )
         shown = pl.concat_str("accepted_key", pl.lit(" ("), _shown_lineage(), pl.lit(")")).alias("others")
-        unsure = pairs.join(unsure, on="q", how="semi").select("q", shown).unique(maintain_order=True)
-        unsure = unsure.group_by("q", maintain_order=True).agg(pl.col("others").head(4).str.join(" or "))
+        undecided = pairs.join(undecided, on="q", how="semi").select("q", shown).unique(maintain_order=True)
+        undecided = undecided.group_by("q", maintain_order=True).agg(
+            pl.col("others").head(4).str.join(" or ")
+        )
         best = best.with_columns(outcome.alias("outcome")).drop("taxa", "unlike")
-        return best.join(unsure, on="q", how="left", maintain_order="left")
+        return best.join(undecided, on="q", how="left", maintain_order="left")
 
 
 def with_accepted(backbone: Backbone, names: pl.DataFrame) -> pl.DataFrame:

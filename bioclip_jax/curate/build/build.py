@@ -1,7 +1,7 @@
 """Build shards from any source in three steps, ingest, plan and write, and resume a build that was killed.
 
 A chunk's table, the plan and a shard appear under their final names only when complete. Resuming is therefore
-doing whatever does not exist yet, without any record of progress.
+making the files that do not exist yet; no record of progress is needed.
 """
 
 import errno
@@ -22,7 +22,7 @@ import bioclip_jax
 from bioclip_jax.curate.executors import Executor, open_executor, progress_bar
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import SIZES_FILE
-from bioclip_jax.files import atomic_write, check_folder, remove_partials
+from bioclip_jax.files import atomic_write, check_folder, remove_partials, write_text
 from bioclip_jax.locks import lock
 from bioclip_jax.pipeline.sources import SEPARATOR, find_metadata, open_source
 
@@ -46,7 +46,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 def build_shards(
     source: str | Path,
     output: str | Path,
-    settings: BuildSettings = BuildSettings(),
+    settings: BuildSettings | None = None,
     *,
     engine: str = "local",
     processes: int | None = None,
@@ -67,12 +67,13 @@ def build_shards(
     run, seconds, prepared (source samples) and images_per_second; a dry run adds bytes_needed, an already
     finished build already_built. Raises UserError, and KeyboardInterrupt after printing how to resume.
     """
+    settings = settings or BuildSettings()
     output = Path(output).expanduser().absolute()
     if not dry_run:
         check_folder(output, parents=True)
     job = _job(str(source), output, settings, tfds_dir)
     if _is_listed(str(source), output):
-        raise UserError(f"{output} lies inside {source} and would be read as input; name a folder elsewhere")
+        raise UserError(f"{output} is inside {source} and would be read as input; name a folder elsewhere")
     if dry_run:
         return _dry_run(job, engine, processes)
     fingerprint = build_fingerprint(str(source), job)
@@ -265,8 +266,8 @@ def _claim(folder: Path, fingerprint: dict[str, Any]) -> None:
         return
     if changes := differences(json.loads(path.read_text()), fingerprint):
         raise UserError(
-            f"{folder.parent} holds a build that began with other settings ({'; '.join(changes)}); use "
-            "those, or name a new folder"
+            f"{folder.parent} holds a build that began with other settings ({'; '.join(changes)}); "
+            "use those, or name a new folder"
         )
 
 
@@ -279,5 +280,4 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -44,8 +44,7 @@ UNIFORM = "uniform"
 # Prefix of a detector's name in the catalog.
 FILTER = "filter:"
 
-# Averaged to 32 x 32 fields, an organism a thirtieth of the side wide still shows, and sensor noise hardly
-# does.
+# Averaged to 32 x 32 fields, an organism a thirtieth of the side wide still shows; sensor noise hardly does.
 _FIELDS = 32
 
 _CHOICES = {
@@ -165,7 +164,7 @@ class Detector:
     def _check(self, session: Any) -> None:
         inputs, outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
         if len(inputs) != 1 or inputs[0].type not in _TYPES:
-            listed = ", ".join(f"{one.name} {one.type}" for one in inputs) or "none"
+            listed = ", ".join(f"{item.name} {item.type}" for item in inputs) or "none"
             raise UserError(f"{self.model}: its inputs are {listed}; a detector has one, of floats")
         expected = (
             [None, 3, self.size, self.size] if self.layout == "NCHW" else [None, self.size, self.size, 3]
@@ -190,14 +189,14 @@ class Detector:
         name = self.output if isinstance(self.output, str) else outputs[self.output]
         try:
             result = np.asarray(session.run([name], {model_input.name: values})[0], np.float32)
-        except Exception as error:  # as above
+        except Exception as error:  # likewise
             shape, reason = list(values.shape), _first_line(error)
             raise UserError(f"{self.model} does not run on {shape} ({reason}); export it again") from None
         if result.ndim == 0 or len(result) != len(values):
             shape = list(result.shape)
             raise UserError(
-                f"{self.model}: output {name} of {len(values)} images is {shape}; its first axis must be "
-                f"theirs"
+                f"{self.model}: output {name} of {len(values)} images is {shape}; "
+                "its first axis must be theirs"
             )
         result = _activate(result, self.activation)
         if self.column == "max":
@@ -227,12 +226,12 @@ def load_detector(path: str | Path) -> Detector:
         raise UserError(f"{path}: {error.strerror or error}; give a detector's TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a TOML file: {_first_line(error)}") from None
-    known = {one.name: one for one in fields(Detector) if not one.name.startswith("_")}
+    known = {item.name: item for item in fields(Detector) if not item.name.startswith("_")}
     for key in entries:
         if key not in known:
             hint = did_you_mean(key, known, f"a detector has {', '.join(known)}")
             raise UserError(f"{path}: unknown key {key}{hint}")
-    missing = [name for name, one in known.items() if name not in entries and one.default is MISSING]
+    missing = [name for name, item in known.items() if name not in entries and item.default is MISSING]
     if missing:
         raise UserError(
             f"{path}: {', '.join(missing)} is missing; a detector needs name, model, size and threshold"

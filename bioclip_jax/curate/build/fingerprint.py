@@ -1,4 +1,4 @@
-"""Fingerprint of a build, from its settings and input files, which decides whether it may be resumed."""
+"""Fingerprint of a build, which decides if it may be resumed: its settings and the state of its inputs."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

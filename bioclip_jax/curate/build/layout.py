@@ -25,7 +25,7 @@ _OPEN_FILES = 256
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a worker of a build needs; a file exists under its final name only when it is complete.
+    """Inputs, settings and paths of a build, sent to every worker.
 
     provider: source name of samples without one. starts: first index of each chunk, then the source's length.
     evaluations: sources whose images must not leak. folder: for intermediate files. dry: decide about samples

@@ -10,6 +10,8 @@ from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode, exif_segm
 
 from .settings import BuildSettings
 
+_STRICT = ReadOptions(strict=True)
+
 
 def image_size(data: bytes) -> tuple[int, int]:
     """Return stored width and height in pixels; (0, 0) for an invalid image."""
@@ -20,7 +22,7 @@ def image_size(data: bytes) -> tuple[int, int]:
 
 
 def decode_reduced(
-    data: bytes, min_side: int, read: ReadOptions = ReadOptions(strict=True)
+    data: bytes, min_side: int, read: ReadOptions = _STRICT
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Decode RGB pixels, reduced by an integer factor that keeps the shorter side at `min_side` or more.
 

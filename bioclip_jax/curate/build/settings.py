@@ -24,9 +24,8 @@ class BuildSettings:
 
     Duplicates: dedup None, "exact" (equal bytes) or "near" (also within dedup_distance of PDQ's 256 bits,
     None for the default). observation_column: metadata column; images of one observation are compared more
-    loosely.
-    leakage: evaluation data whose images are removed, by equal bytes or within leakage_distance bits; images
-    of a PDQ quality below 50 match by bytes only.
+    loosely. leakage: evaluation data whose images are removed, by equal bytes or within leakage_distance
+    bits; images of a PDQ quality below 50 match by bytes only.
 
     Names: metadata is a CSV or Parquet table of labels, joined on the key. backbone, vernacular: taxonomy
     tables to align names with; language: of the common names; apply_fuzzy: apply near-misses; unresolved:

@@ -9,6 +9,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 
 from bioclip_jax.curate.tar_writer import TarShardWriter
+from bioclip_jax.file_kinds import CATALOG_FILE
 from bioclip_jax.files import atomic_write
 from bioclip_jax.pipeline.sources import RecordWriter, Sample
 from bioclip_jax.text import Taxon, captions_from_taxon
@@ -17,7 +18,6 @@ from .labels import TAXON_COLUMNS
 from .layout import Job, read_sample
 from .plan import LOCATIONS_FILE, TAXA_FILE, read_plan
 
-CATALOG_FILE = "catalogue.parquet"
 # Rows per row group: readers skip whole groups, and writing holds one in memory.
 _GROUP_ROWS = 100_000
 

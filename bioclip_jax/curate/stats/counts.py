@@ -1,4 +1,4 @@
-"""Counts over samples, computed by ranges and added up."""
+"""Sample counts, computed in parallel by ranges and merged."""
 
 import hashlib
 import heapq
@@ -159,12 +159,12 @@ def count_range(source: Source, task: tuple[int, int, int]) -> SampleCounts:
 
 
 def _priority(seed: int, index: int) -> int:
-    """Random number of a sample, independent of its distribution among processes."""
+    """Random number of a sample, a function of seed and index only."""
     return int.from_bytes(hashlib.blake2b(b"%d %d" % (seed, index), digest_size=8).digest())
 
 
 def _smaller_name(name: str, other: str) -> str:
-    """Return one of two common names, regardless of their order."""
+    """Return the alphabetically first of two common names; "" counts as no name."""
     return min(name, other) if name and other else name or other
 
 

@@ -209,14 +209,14 @@ def contact_sheet(source: Source, counts: SampleCounts, thumbnails: int = THUMBN
 
 def _candidates(counts: SampleCounts, limit: int) -> Iterator[int]:
     """Yield indices of samples for the contact sheet, without repetition, in order of preference."""
-    of_family: Counter[tuple[str, ...]] = Counter()
+    drawn_per_family: Counter[tuple[str, ...]] = Counter()
     turns = []
     in_random_order = (
         (taxon.priority, taxon.index, lineage) for lineage, taxon in counts.taxa.items() if taxon.index >= 0
     )
     for priority, index, lineage in sorted(in_random_order):
-        turns.append((of_family[lineage[:_FAMILY]], priority, index))
-        of_family[lineage[:_FAMILY]] += 1
+        turns.append((drawn_per_family[lineage[:_FAMILY]], priority, index))
+        drawn_per_family[lineage[:_FAMILY]] += 1
     yield from dict.fromkeys(
         [index for *_, index in sorted(turns)[:limit]] + [index for _, index in counts.drawn]
     )

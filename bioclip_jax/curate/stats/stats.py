@@ -8,7 +8,7 @@ from typing import Any
 
 from bioclip_jax.curate.executors import open_executor, progress_bar
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import PARQUET_SUFFIXES, RECORD_SUFFIXES, TAR_SUFFIX, suffix_of
+from bioclip_jax.file_kinds import CATALOG_FILE, PARQUET_SUFFIXES, RECORD_SUFFIXES, TAR_SUFFIX, suffix_of
 from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.pipeline.sources import (
     RecordSource,
@@ -23,7 +23,6 @@ from bioclip_jax.text import DRAWN_TYPES, RANKS
 from .abundance import counts_at, long_tail, most_and_rarest, quantiles, species_abundance
 from .counts import SampleCounts, count_range
 
-CATALOG_FILE = "catalogue.parquet"
 CONTEXT_LENGTH = 77
 REPORT_SUFFIXES = (".html", ".htm")
 _TOP = 20

@@ -75,7 +75,7 @@ def print_stats(result: Mapping[str, Any], file: TextIO | None = None) -> None:
             rows.append((name, _share(count, samples), *figures))
         else:
             rows.append((name, _share(count, samples), "", "", "", ""))
-    rows.append(("a common name of its own", _share(captions["with_common_name"], samples), "", "", "", ""))
+    rows.append(("taxon with a common name", _share(captions["with_common_name"], samples), "", "", "", ""))
     title = "captions" if captions["stored"] else "captions, built from the labels"
     show(title, ("", "samples with it", "tokens: median", "p95", "max", "over 77"), rows)
     sources = [(name, row["samples"], row["removed"]) for name, row in result["sources"].items()]

@@ -16,12 +16,13 @@ from jaxtyping import Bool
 from bioclip_jax.curate.executors import map_in_order
 from bioclip_jax.curate.tar_writer import TarShardWriter
 from bioclip_jax.errors import UserError
+from bioclip_jax.file_kinds import SIZES_FILE
 from bioclip_jax.files import check_folder
 
 from .checks import clean_sample
 from .findings import Findings
 from .raw_samples import is_records, read_samples
-from .shards import SIZES_FILE, Shard
+from .shards import Shard
 
 # Upper bound per sample: completing captions adds up to ten members, which most shards already have.
 _ADDED_BYTES = 10 * 1024

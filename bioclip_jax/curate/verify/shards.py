@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int64, UInt64
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import (
+    CATALOG_FILE,
     RECORD_SUFFIXES,
     SIZES_FILE,
     is_compressed_tar,
@@ -28,7 +29,7 @@ from .raw_samples import read_samples
 
 _INDEX_SUFFIX = ".index"
 # Files that builders, readers and people leave beside shards.
-_COMPANIONS = {SIZES_FILE, "catalogue.parquet", "build.json", "alignment.md", "alignment.csv"}
+_COMPANIONS = {SIZES_FILE, CATALOG_FILE, "build.json", "alignment.md", "alignment.csv"}
 _COMPANIONS |= {"dataset_info.json", "features.json", "LICENSE", "README"}
 # Files that a report must not overwrite.
 PROTECTED = _COMPANIONS | set(METADATA_FILES)

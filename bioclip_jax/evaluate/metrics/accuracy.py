@@ -139,11 +139,11 @@ class _Tree:
             number = {
                 part: n for n, part in enumerate(dict.fromkeys(lineage[:depth] for lineage in lineages))
             }
-            of_class = np.array([number[lineages[row][:depth]] for row in self._order], np.int64)
-            starts = np.flatnonzero(np.diff(of_class, prepend=-1))
+            numbers = np.array([number[lineages[row][:depth]] for row in self._order], np.int64)
+            starts = np.flatnonzero(np.diff(numbers, prepend=-1))
             # Classes without a name at this rank form a group that can be predicted, but is never correct.
             labels = [number.get(part[:depth], -1) if part[depth - 1] else -1 for part in true]
-            order = np.argsort(of_class[starts])
+            order = np.argsort(numbers[starts])
             groups.append(
                 _Groups(RANKS[depth - 1], np.searchsorted(below, starts), order, np.array(labels, np.int64))
             )

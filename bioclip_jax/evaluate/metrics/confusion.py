@@ -91,8 +91,8 @@ def confusion_tables(
     # Equally common pairs are ordered by class.
     common = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
     taken_for: dict[int, tuple[int, int]] = {}
-    for (truth, answer), count in common:
-        taken_for.setdefault(truth, (answer, count))
+    for (truth, prediction), count in common:
+        taken_for.setdefault(truth, (prediction, count))
     if have_taxa:
         each = _Lineages.number(candidates).distance(true, predicted)
         distance = np.bincount(true, each, len(candidates)) / np.maximum(n, 1)
@@ -110,10 +110,10 @@ def confusion_tables(
         row |= {"mean_rank_distance": float(distance[number])} if have_taxa else {}
         rows.append(row)
     confusions = []
-    for (truth, answer), count in common[:_MAX_CONFUSIONS]:
-        row = {"truth": names[truth], "answer": names[answer]}
+    for (truth, prediction), count in common[:_MAX_CONFUSIONS]:
+        row = {"truth": names[truth], "answer": names[prediction]}
         row |= {"count": count, "share": count / int(n[truth])}
-        row |= {"shared_rank": _shared_rank(candidates[truth], candidates[answer])} if have_taxa else {}
+        row |= {"shared_rank": _shared_rank(candidates[truth], candidates[prediction])} if have_taxa else {}
         confusions.append(row)
     return {"taxa": rows, "confusions": confusions}
 

@@ -25,8 +25,8 @@ def resampled_macro_f1(
 ) -> Callable[[Int[np.ndarray, " n"]], float]:
     """Macro F1, averaged over seeds, as a function of the number of times that each image was drawn."""
     # Float products run many times faster than integer ones; counts up to 2**24 stay exact.
-    both = np.concatenate([true & of_seed for of_seed in predicted], axis=1).astype(np.float32)
-    sizes = np.concatenate([true + of_seed.astype(np.float32) for of_seed in predicted], axis=1)
+    both = np.concatenate([true & one_seed for one_seed in predicted], axis=1).astype(np.float32)
+    sizes = np.concatenate([true + one_seed.astype(np.float32) for one_seed in predicted], axis=1)
 
     def macro_f1(draws: Int[np.ndarray, " n"]) -> float:
         weights = draws.astype(np.float32)

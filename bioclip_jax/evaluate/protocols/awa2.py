@@ -89,14 +89,14 @@ class AwA2:
         for (metric, chosen), (mode, by_seed) in itertools.product(columns.items(), predicted.items()):
             name = metric + mode
             prefix = "" if name == self.score else f"{name}_"
-            scores = np.array([f1_scores(true, of_seed)[chosen].mean() for of_seed in by_seed])
+            scores = np.array([f1_scores(true, one_seed)[chosen].mean() for one_seed in by_seed])
             figures[name] = float(scores.mean())
             figures[f"{prefix}std"] = float(scores.std())
             figures[f"{prefix}by_seed"] = scores.tolist()
             figures[f"{prefix}interval"] = bootstrap_interval(
                 resampled_macro_f1(true[:, chosen], by_seed[:, :, chosen]), len(true)
             )
-        scores = np.mean([f1_scores(true, of_seed) for of_seed in predicted[""]], axis=0)
+        scores = np.mean([f1_scores(true, one_seed) for one_seed in predicted[""]], axis=0)
         figures |= {"n": len(true), "n_train": len(train), "attributes": true.shape[1]}
         rows = [
             {"attribute": number, "f1": float(f1), "true": float(share)}

@@ -141,7 +141,7 @@ def sample_settings(count: int, seed: int) -> list[dict[str, Any]]:
     space = {"C": loguniform(1e-3, 1e1), "kernel": list(KERNELS), "gamma": loguniform(1e-4, 1e-3)}
     prefixed = {f"svc__{name}": values for name, values in space.items()}
     sampled = ParameterSampler(prefixed, count, random_state=seed)
-    return [{name.removeprefix("svc__"): value for name, value in one.items()} for one in sampled]
+    return [{name.removeprefix("svc__"): value for name, value in setting.items()} for setting in sampled]
 
 
 def search_and_predict(
@@ -165,12 +165,14 @@ def search_and_predict(
     ]
     full = _Products.scale(train, test)
     predictions = []
-    for candidates in settings:
+    for drawn in settings:
         scores = [
-            np.mean([(_fit_and_predict(products, own, one) == true).mean() for products, own, true in folds])
-            for one in candidates
+            np.mean(
+                [(_fit_and_predict(kernels, own, setting) == true).mean() for kernels, own, true in folds]
+            )
+            for setting in drawn
         ]
-        predictions.append(_fit_and_predict(full, labels, candidates[int(np.argmax(scores))]))
+        predictions.append(_fit_and_predict(full, labels, drawn[int(np.argmax(scores))]))
     return predictions
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.evaluate.reference_scores import SYSTEMS
-from bioclip_jax.files import atomic_write
+from bioclip_jax.files import write_text
 
 from .rows import Row
 
@@ -17,8 +17,7 @@ _SOURCE = "https://arxiv.org/abs/2505.23883"
 
 def write_markdown(path: Path, results: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Write the table of `rows` (as report_rows), and the skipped and failed entries with their reasons."""
-    with atomic_write(path) as beside:
-        beside.write_text(markdown(results, rows), encoding="utf-8")
+    write_text(path, markdown(results, rows))
 
 
 def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -28,7 +27,7 @@ def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
     notes = ""
     if any(row.published for row in rows):
         names = ", ".join(f"[{name}]({_SOURCES.get(name, _SOURCE)})" for name in SYSTEMS)
-        notes += f" Those of {names} (ViT-L-14 of LAION-2B) are published."
+        notes += f" Scores of {names} (ViT-L-14 of LAION-2B) are the published ones."
     if any(row.kind == "also" for row in rows):
         notes += " Rows in italics are not comparable with the published figures, and not in the means."
     lines = [
