@@ -1,4 +1,4 @@
-"""Errors that the command line prints in one line, and the spelling hints in their messages."""
+"""Errors that the command line prints in one line, and helpers for their messages."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ class DataMissing(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C; its text, which the command line prints, names what is kept and how to resume."""
+    """Ctrl-C; the command line prints its message, which says what is kept and how to resume."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -27,8 +27,8 @@ class Terminated(KeyboardInterrupt):
 
 
 def interrupt_status(error: BaseException | None) -> int:
-    """Return the exit status of an interrupted command: 143 if SIGTERM is behind `error`, else 130."""
-    # A verb may have re-raised SIGTERM as an Interrupted that names what is kept.
+    """Return the exit status of an interrupted command: 143 if SIGTERM caused `error`, else 130."""
+    # A verb may have re-raised SIGTERM as an Interrupted that says what is kept.
     while error is not None:
         if isinstance(error, Terminated):
             return 143
@@ -36,8 +36,13 @@ def interrupt_status(error: BaseException | None) -> int:
     return 130
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type if it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def closest(name: str, known: Iterable[str], *, n: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Return up to `n` entries of `known` spelled like `name` in any case, best first.
+    """Return up to `n` entries of `known` spelled similarly to `name`, ignoring case, best first.
 
     cutoff: the least difflib ratio.
     """

@@ -1,4 +1,4 @@
-"""Kinds of files by name, in any case: images, tars, unsupported media, and files that systems create."""
+"""Kinds of files by name, ignoring case: images, tars, unsupported media, and files that systems create."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
-# Media and archives that a user may expect to be read; skipping one is reported, skipping a text file is not.
+# Media and archives that a user may expect to be read: skipping them is reported, unlike skipping text files.
 _UNSUPPORTED_SUFFIXES = frozenset(
     """
     .heic .heif .hif .jxl .psd .svg .pdf .eps .tga .ico .j2k .jpx
@@ -64,7 +64,7 @@ def is_hidden(name: str) -> bool:
 
 
 def is_hidden_path(path: str) -> bool:
-    """True for a path with slashes, such as a tar member's, with a hidden part."""
+    """True for a slash-separated path, such as a tar member's, with a hidden part."""
     return any(map(is_hidden, path.split("/")))
 
 

@@ -83,10 +83,10 @@ def remove_partials(folder: Path) -> None:
 
 
 def cache_directory() -> Path:
-    """The folder of this package's caches, in $XDG_CACHE_HOME or ~/.cache; not created here.
+    """The folder of this package's caches, in $XDG_CACHE_HOME or ~/.cache; the caller creates it.
 
-    A process without a home directory, as in a container whose user has no entry, uses the folder of
-    temporary files.
+    Without a home directory, as in a container whose user has no passwd entry, it is in the system's folder
+    for temporary files.
     """
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip_jax"
@@ -97,7 +97,7 @@ def cache_directory() -> Path:
 
 def is_stream(output: Path) -> bool:
     """True for a pipe, a terminal or another device."""
-    # /dev/stdout is a stream to its user, even if it is redirected to a file.
+    # To its user /dev/stdout is a stream, even if it is redirected to a file.
     return output.absolute().parent == Path("/dev") or (os.path.exists(output) and not os.path.isfile(output))
 
 
@@ -208,7 +208,7 @@ def check_not_read(outputs: Mapping[str, PathLike | None], reads: Reads) -> None
     outputs: as check_outputs. reads: paths by their role, as "an input" or "the --backbone"; the files of a
     folder must be listed, and missing or invalid paths are skipped.
     """
-    # An output that does not exist yet cannot be an input, so inputs are mostly not looked at.
+    # An output that does not exist yet cannot be an input, so most calls check no input.
     written = {key: option for option, path in outputs.items() if path is not None and (key := _inode(path))}
     if not written:
         return
@@ -227,10 +227,10 @@ def files_below(folder: PathLike) -> Iterator[Path]:
 
 
 def _inode(path: PathLike) -> tuple[int, int] | None:
-    """Device and inode of a regular file, whatever link leads to it; None if it does not exist."""
+    """Device and inode of a regular file, following links; None for anything else."""
     try:
         status = os.stat(path)
-    # An option's list of labels, not a path, may be too long or contain a zero byte.
+    # The value may be a list of labels instead of a path, and so too long or with a zero byte.
     except (OSError, ValueError):
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

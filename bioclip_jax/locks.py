@@ -1,7 +1,7 @@
 """Inter-process locks on files and folders, released when the holder ends, even by SIGKILL.
 
-filelock's FileLock does not replace them: it falls back to a marker file on ENOSYS only, never takes that
-over from a dead machine, and does not name the holder.
+Unlike filelock's FileLock, they fall back to a marker file on any file system without flock, take that over
+from a dead machine, and name the holder in errors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bioclip_jax.errors import UserError
 # Errors of file systems without flock: Lustre mounted without it (ENOSYS), NFS without its lock service
 # (ENOLCK), and others.
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
-# Without flock, the holder touches its file at this interval, and is taken for dead after _SILENT_SECONDS.
+# Without flock, the holder touches its file at this interval, and is presumed dead after _SILENT_SECONDS.
 _HEARTBEAT_SECONDS = 20.0
 # Allows for NFS, which may show a file's times a minute late.
 _SILENT_SECONDS = 100.0
@@ -56,7 +56,7 @@ def locked(path: Path, refusal: str | None) -> Iterator[None]:
 
     If another process holds it, raises UserError with the text `refusal` and the holder; with None, waits. On
     a file system without flock, a file PATH.held with the holder's process and host replaces the lock. It is
-    taken over from a dead process of this machine, and from another machine after a time without heartbeat.
+    taken over from a dead process at once on this machine, and after missed heartbeats on another.
     """
     file = _open_locked(path, refusal)
     if file is None:
@@ -72,7 +72,7 @@ def locked(path: Path, refusal: str | None) -> Iterator[None]:
         try:
             yield
         finally:
-            # Deleted before it is unlocked, so a process that opened it meanwhile sees that it has no name.
+            # Deleted while still locked: a process that opened it meanwhile then sees that it has no name.
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -191,7 +191,7 @@ def _is_alive(path: Path, holder: dict[str, Any] | None, *, report: bool) -> boo
     if all(holder.get(key) == me[key] for key in ("boot", "namespace")) and me["boot"]:
         return _started(holder.get("pid")) == holder.get("started")
     if report:
-        print(f"waiting to see whether {_named(holder)} is still running", file=sys.stderr)
+        print(f"waiting for a heartbeat of {_named(holder)}", file=sys.stderr)
     last, end = _touched(path), time.monotonic() + _SILENT_SECONDS
     while last is not None and time.monotonic() < end:
         time.sleep(_POLL_SECONDS)
@@ -219,7 +219,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _with_holder(refusal: str, holder: dict[str, Any] | None) -> str:
-    return f"{refusal} ({_named(holder)} has it)" if holder else refusal
+    return f"{refusal} (held by {_named(holder)})" if holder else refusal
 
 
 def _named(holder: dict[str, Any]) -> str:

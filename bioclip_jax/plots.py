@@ -39,7 +39,7 @@ def style_axes(axes: Axes, grid: str = "y", label_size: float = 8.5) -> None:
 
 
 def darker(color: Any) -> tuple[float, float, float]:
-    """The color at a lightness that is readable as text on white."""
+    """The color, darkened until it is readable as text on white."""
     from matplotlib.colors import to_rgb
 
     hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(color))
@@ -47,7 +47,7 @@ def darker(color: Any) -> tuple[float, float, float]:
 
 
 def halo() -> list[Any]:
-    """Path effects that keep a text readable over points."""
+    """Path effects that keep text readable over points."""
     from matplotlib import patheffects
 
     return [patheffects.withStroke(linewidth=2.6, foreground="white", alpha=0.9)]
@@ -63,7 +63,7 @@ def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     """Write the table of a figure; None becomes an empty cell."""
     with (
         atomic_write(path) as partial,
-        # Names that are not valid Unicode, as of files, are written as their bytes.
+        # Text that is not valid Unicode, such as some file names, is written as its bytes.
         open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")

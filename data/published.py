@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from bioclip_jax.datasets.manual import ManualBuilder, Row
-from bioclip_jax.errors import DataMissing, UserError
+from bioclip_jax.errors import DataMissing, UserError, first_line
 from bioclip_jax.pipeline.sources import (
     FolderSource,
     Sample,
@@ -56,7 +56,7 @@ def open_published(name: str, folder: Path, split: str) -> PublishedSource:
     try:
         reader = builder(config=config or None, data_dir=folder)
     except (ValueError, KeyError) as error:
-        raise UserError(f"{builder_name} has no set {config!r} ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{builder_name} has no set {config!r} ({first_line(error)})") from None
     parts = reader.read(folder)
     rows: list[Row] = []
     for part in split.split("+"):
@@ -130,7 +130,7 @@ def _known() -> list[str]:
 
 
 def _prepared(name: str) -> bool:
-    """True if TFDS has prepared the data set already, maybe from a folder that no longer exists."""
+    """True if TFDS has already prepared the data set, maybe from a folder that no longer exists."""
     try:
         return tfds.builder(name, file_format="array_record").is_prepared()
     except (ValueError, KeyError, tfds.core.DatasetNotFoundError):
@@ -140,8 +140,8 @@ def _prepared(name: str) -> bool:
 class TableSplit:
     """Rows of a labeled folder that belong to one split.
 
-    Raises DataMissing if no row has the split, or if the table has no column `split` and the split is not
-    "test".
+    Raises DataMissing if no row has the split, or if the split is not "test" and the table has no column
+    `split`.
     """
 
     def __init__(self, source: FolderSource, split: str, table: Path) -> None:

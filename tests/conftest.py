@@ -45,7 +45,7 @@ LONG = (
     "test_meshes.py",
     "test_open_clip_parity.py",
     "test_loop.py",
-    "test_bench_predict.py",
+    "test_predict_bench.py",
     "test_web_page.py",
 )
 

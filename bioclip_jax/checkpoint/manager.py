@@ -54,7 +54,8 @@ class Checkpoints:
     ) -> None:
         """Open the checkpoints.
 
-        keep: number of newest checkpoints to keep; None keeps all. anyone: logical or over all processes.
+        keep: number of newest checkpoints to keep, None for all. attempts: failed saves in a row that are an
+        error. anyone: logical or over all processes.
         """
         _silence_abandoned_io()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
@@ -119,7 +120,7 @@ class Checkpoints:
         if self._failures >= self._attempts:
             raise UserError(
                 f"no checkpoint could be written to {self._directory.checkpoints} in {self._failures} "
-                f"attempts ({_reason(error)}); {self._directory.describe_newest()}; make room or mend the "
+                f"attempts ({_reason(error)}); {self._directory.describe_newest()}; free space or repair the "
                 "disk, and start again"
             ) from error
 

@@ -32,7 +32,7 @@ class ModelBundle:
     """A model ready to run.
 
     params: nested dict of float32 arrays, as `CLIP`'s. name: of the architecture, or "custom". source: of the
-    weights, for people. directory: None for a model of the Hub or a bare file. training: {"config", "step",
+    weights, for messages. directory: None for a model of the Hub or a bare file. training: {"config", "step",
     "metrics"} of the run, if MODEL is one (metrics: the last evaluation up to that step, with its own "step",
     or None). origin: the published model that the weights are or descend from.
     """
@@ -162,7 +162,7 @@ def _read_content(path: Path) -> Mapping[str, Any]:
 def _parse_content(path: Path, content: Mapping[str, Any]) -> tuple[CLIPConfig, Preprocess]:
     try:
         config = CLIPConfig.from_open_clip(content["model_cfg"])
-        # open_clip resizes to the tower's own size, whatever size preprocess_cfg has.
+        # open_clip resizes to the tower's own size and ignores that of preprocess_cfg.
         preprocess = Preprocess.from_open_clip(
             content.get("preprocess_cfg") or {}, size=config.vision.image_size
         )

@@ -3,6 +3,7 @@
 import math
 import mmap
 import os
+import re
 from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -175,8 +176,7 @@ def _transpose(matrix: np.ndarray, result: np.ndarray) -> np.ndarray:
 
 def _allocate(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     """Allocate float32 in whole pages: XLA's CPU backend uses 64-byte-aligned arrays without copying them."""
-    # Populated in one call: a fault per page, or for huge pages of a virtual machine, takes several times
-    # as long.
+    # MAP_POPULATE maps all pages in one call; a page fault for each takes several times as long.
     if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
         return np.empty(shape, np.float32)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
@@ -201,13 +201,7 @@ def _torch_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
         return fixed[key]
     tower = vision if key.startswith("visual.") else text
     width, hidden = tower.width, tower.mlp_width
-    name = (
-        key.rpartition("attn.")[2]
-        if "attn." in key
-        else key.rpartition("mlp.")[2]
-        if "mlp." in key
-        else "norm"
-    )
+    in_branch = re.search(r"\.(?:attn|mlp)\.(.+)", key)
     return {
         "in_proj_weight": (3 * width, width),
         "in_proj_bias": (3 * width,),
@@ -218,7 +212,7 @@ def _torch_shape(key: str, config: CLIPConfig) -> tuple[int, ...]:
         "c_proj.weight": (width, hidden),
         "c_proj.bias": (width,),
         "norm": (width,),
-    }[name]
+    }[in_branch[1] if in_branch else "norm"]
 
 
 def _check_keys(expected: set[str], given: set[str]) -> None:

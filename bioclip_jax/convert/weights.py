@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 
 from .transformers import from_transformers, is_transformers
 
@@ -216,7 +216,7 @@ def _read_pickle(path: Path) -> StateDict:
         ) from error
     except Exception as error:
         raise UserError(
-            f"{path} is not a readable state dict ({_first_line(error)}): get it as safetensors"
+            f"{path} is not a readable state dict ({first_line(error)}): get it as safetensors"
         ) from error
     for key in _WRAPPED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -251,7 +251,3 @@ def _to_numpy(tensor: Any) -> Shaped[np.ndarray, "..."]:
     tensor = tensor.detach()
     # NumPy has no bfloat16; float32 represents its values exactly.
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -60,7 +60,7 @@ def all_processes(environ: Mapping[str, str] = os.environ) -> Iterator[bool]:
 def start_processes(environ: Mapping[str, str] = os.environ) -> None:
     """Join the other processes of this run, if `environ` defines any; see `process_settings`.
 
-    To be called before the first use of a device; a second call does nothing. SIGTERM handlers stay Python's.
+    Call it before the first use of a device; a second call does nothing. Python's SIGTERM handlers are kept.
     Raises UserError, within the timeout, for invalid variables or a missing process.
     """
     settings = process_settings(environ)
@@ -107,7 +107,7 @@ def check_backend() -> None:
 
 
 def allow_platform(platform: str) -> None:
-    """Allow `platform` even if $JAX_PLATFORMS excludes it; to be called before the first use of a device."""
+    """Allow `platform` even if $JAX_PLATFORMS excludes it; call it before the first use of a device."""
     allowed = jax.config.jax_platforms
     if allowed and platform not in allowed.split(","):
         jax.config.update("jax_platforms", platform)

@@ -30,9 +30,9 @@ class MeshConfig:
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
     """Make the mesh over `devices`, None for all. Raises UserError unless the axes multiply to their number.
 
-    The last axes communicate most, so they get neighbors: devices are numbered node by node, and
-    jax.make_mesh keeps that order. So tensor, and then fsdp, stay within a node if their product divides the
-    number of its devices.
+    The last axes communicate most, so they connect neighbors: devices are numbered node by node, and
+    jax.make_mesh keeps that order. Thus tensor and fsdp are within a node if their product divides the number
+    of its devices.
     """
     devices = list(devices or jax.devices())
     shape = [getattr(config, axis) for axis in AXES]

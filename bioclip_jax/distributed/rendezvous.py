@@ -1,8 +1,7 @@
 """Rendezvous of all processes before jax.distributed, with a readable error if one is missing.
 
 If a process is missing, jax.distributed.initialize ends the others by SIGABRT, with a C++ stack trace that
-names none of them (jaxlib 0.10.2). So the processes first meet here, over plain sockets on the coordinator's
-port.
+names none of them (jaxlib 0.10.2). So the processes meet over plain sockets on the coordinator's port first.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def wait_for_all(address: str, process_id: int, num_processes: int, timeout: flo
     """Return once all processes have called this, each with its own number.
 
     Process 0 listens on the port of `address`; the others connect and wait for its reply. The port is free
-    again on return. Raises UserError in every process that came, if one does not within `timeout` seconds.
+    again on return. Raises UserError in all present processes if one is missing after `timeout` seconds.
     """
     if process_id == 0:
         _listen(address, num_processes, timeout)
@@ -89,13 +88,13 @@ def _accept(connection: socket.socket, num_processes: int) -> int | None:
     """Return the number of a connecting process; None if it does not belong to this run."""
     connection.settimeout(_LINE_SECONDS)
     match = re.fullmatch(r"process (\d{1,9}) of (\d{1,9})", _receive(connection), re.ASCII)
-    # Nothing blocks on this connection from here on.
+    # _has_left polls it.
     connection.setblocking(False)
     if match is None:
         return None
     number, expected = int(match[1]), int(match[2])
     if expected != num_processes or not 0 < number < expected:
-        message = f"process {number} of {expected} came to a run of {num_processes} processes"
+        message = f"process {number} of {expected} joined a run of {num_processes} processes"
         _send(connection, f"{message}; give all the same number of processes")
         return None
     return number

@@ -57,13 +57,13 @@ class CLIP(nnx.Module):
     def pool_image(
         self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
     ) -> Float[Array, "batch vision_width"]:
-        """The image tower up to its projection; kept: the patches of `draw_patches` to see, None for all."""
+        """The image tower up to its projection; kept: patches to encode, of `draw_patches`, None for all."""
         return self.visual.pool(images, kept)
 
     def project_image(
         self, pooled: Float[Array, "batch vision_width"], *, projector: str = "proj", normalize: bool = True
     ) -> Float[Array, "batch embed_dim"]:
-        """Project the vectors of `pool_image`, of which one pass can serve both projectors."""
+        """Project the vectors of `pool_image`; one pass of the tower can serve both projectors."""
         return _output(self.visual.project(pooled, projector), normalize)
 
     def encode_text(
@@ -78,9 +78,9 @@ class CLIP(nnx.Module):
         positions: Int[Array, "rows length"],
         mask: Bool[Array, "rows length length"],
     ) -> Float[Array, "rows length embed_dim"]:
-        """Unit features at every token of rows of packed texts, as if its text ended there.
+        """Unit features at every token of rows of packed texts, as if the token's text ended there.
 
-        positions: of tokens in their texts; mask: [row, query, key], True for the query's own text up to it.
+        positions: of tokens in their texts; mask: [row, query, key], True for the query's text up to itself.
         """
         return _output(self.text.project(self.text.hidden(tokens, positions, mask)), normalize=True)
 
@@ -121,7 +121,7 @@ def init_params(
     return _init(config, jax.random.key(seed), replay_projector, logit_bias)
 
 
-# One program, so that ViT-H takes seconds.
+# Compiled as one program, so that even ViT-H takes only seconds.
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
 def _init(config: CLIPConfig, key: Array, replay_projector: bool, logit_bias: bool) -> dict[str, Any]:
     model = CLIP(config, rngs=nnx.Rngs(key), replay_projector=replay_projector, logit_bias=logit_bias)

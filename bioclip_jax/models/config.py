@@ -14,7 +14,7 @@ __all__ = ["CLIPConfig", "TextConfig", "VisionConfig"]
 class VisionConfig:
     """A plain ViT: class token, pre-LN blocks, a square image cut into square patches (pixels).
 
-    patch_dropout: fraction of patches dropped in training; no part of the architecture, so not compared.
+    patch_dropout: fraction of patches dropped in training; not part of the architecture, so not compared.
     """
 
     image_size: int
@@ -113,7 +113,7 @@ class CLIPConfig:
             if not isinstance(tower, Mapping):
                 raise UserError(f"{name} is {tower!r}; it must be a group of keys")
         _check_entries("", model_cfg, _TOP_KEYS, {})
-        # Before the values: the name of an unsupported kind of tower explains more than its first odd value.
+        # Before the values: an entry of another kind of tower explains more than a value of a wrong type.
         _check_entries("vision_cfg.", vision, _VISION_KEYS, _VISION_NEUTRAL)
         _check_entries("text_cfg.", text, _TEXT_KEYS, _TEXT_NEUTRAL)
         if isinstance(vision.get("layers", 12), (list, tuple)):

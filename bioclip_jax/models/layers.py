@@ -83,7 +83,7 @@ class Linear(nnx.Module):
         """Apply the layer to the last axis."""
         kernel, dtype = self.kernel[...], self.options.dtype
         # Rows are flattened: XLA's CPU matrix products take 1.6 times as long to differentiate in 3-D.
-        # The output's axes stay apart, because a mesh splits the last one and a flat axis could not say so.
+        # The output's axes are not, because a mesh splits the last of them.
         rows = x.astype(dtype).reshape(-1, kernel.shape[0])
         product = _MATMULS[self.options.matmul]
         y = product(rows, kernel, lambda cast: self.options.shard(cast, self.used_axes))

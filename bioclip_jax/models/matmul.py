@@ -63,8 +63,8 @@ def fp8_matmul(
 ) -> Float[Array, "rows ..."]:
     """x · constrain(kernel) of operands rounded to fp8, accumulated in float32, in the dtype of x.
 
-    Each array is scaled so that its largest entry is the format's: x and kernel to e4m3 (448), the incoming
-    gradient to e5m2 (57,344). `constrain` shards the rounded kernel.
+    Each array is scaled so that its largest entry is the largest of its format: e4m3 (448) for x and kernel,
+    e5m2 (57,344) for the incoming gradient. `constrain` shards the rounded kernel.
     Source: https://arxiv.org/abs/2209.05433, with scales of the current values.
     """
     return _fp8_forward(x, kernel, constrain)[0]

@@ -27,7 +27,7 @@ Implementation = Literal["auto", "xla", "cudnn"]
 Matmul = Literal["default", "fp8"]
 LogicalAxes = tuple[str | None, ...]
 Shard = Callable[[Array, LogicalAxes], Array]
-# A sharding constraint on a kernel, for the time of its use.
+# A sharding constraint on a kernel while it is used.
 Constrain = Callable[[Array], Array]
 
 
@@ -58,7 +58,7 @@ class Options:
 
     dtype: of the towers' arithmetic; LayerNorm, softmax and the returned features are always float32.
     remat: the activations of a block that are saved for the backward pass; the others are recomputed. Saved
-    values a token, in units of the width, for an MLP of 4 · width:
+    values per token, in units of the width, for an MLP of 4 · width:
 
         none              all: 16 and, without cuDNN attention, the tokens² attention weights
         dots_attention    10   matrix products and attention; recomputes norms and GELU

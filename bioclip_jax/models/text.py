@@ -88,7 +88,7 @@ class TextTransformer(nnx.Module):
         """
         dtype, shard = self.options.dtype, self.options.shard
         length, context = tokens.shape[1], self.config.context_length
-        # Tables and projections are gathered before use, whatever their sharding in between.
+        # Tables and projections are gathered before use, however they are sharded between uses.
         token_table = shard(self.token_embedding[...], (None, None))
         position_table = self.positional_embedding[...]
         x = jnp.take(token_table, tokens, axis=0, mode="clip")

@@ -17,7 +17,7 @@ __all__ = ["VisionTransformer", "draw_patches", "kept_patches"]
 
 
 def draw_patches(key: Array, batch: int, config: VisionConfig, dropout: float) -> Int[Array, "batch kept"]:
-    """Draw the patches that patch dropout keeps, for each image on its own; the class token always stays.
+    """Draw the patches that patch dropout keeps, independently for each image; the class token is kept.
 
     Source: FLIP (https://arxiv.org/abs/2212.00794), as in open_clip.
     """
@@ -96,7 +96,7 @@ class VisionTransformer(nnx.Module):
     def pool(
         self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
     ) -> Float[Array, "batch vision_width"]:
-        """The class token after ln_post, before projection; kept: the patches to see, None for all."""
+        """The class token after ln_post, before projection; kept: indexes of patches, None for all."""
         dtype, shard = self.options.dtype, self.options.shard
         patches = _patchify(images.astype(dtype), self.config)
         positions = shard(self.positional_embedding[...].astype(dtype), (None, None))

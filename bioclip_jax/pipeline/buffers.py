@@ -20,9 +20,8 @@ class SharedBuffers:
 
     grain's workers allocate fresh shared memory for every array, whose page faults took a quarter of a
     worker's time. A slot belongs to a worker from `take` until the trainer calls `release`. The memory is an
-    anonymous
-    memfd: no name, no limit of /dev/shm, freed with the last process that maps it. Linux only; elsewhere
-    `take` returns None.
+    anonymous memfd: no name, no limit of /dev/shm, freed with the last process that maps it. Linux only;
+    elsewhere `take` returns None.
     """
 
     def __init__(self, workers: int, slots: int, shape: tuple[int, ...]):

@@ -14,7 +14,7 @@ from .buffers import BufferPool, SharedBuffers
 from .order import CAPTION_DRAW, Draws, Order
 from .workers import worker_index
 
-# Consecutive bad samples at one position after which the cause must be elsewhere, such as in the config.
+# Number of consecutive bad samples at one position that points to another cause, such as the config.
 MAX_ATTEMPTS = 100
 
 # Bytes for one decoded image of up to 1,024 x 1,024 pixels.
@@ -161,7 +161,7 @@ class MakeExamples:
             if not shared:
                 image[:] = pixels
         else:
-            # An image of another size is cropped here, and its box on the device is the whole result.
+            # An image of another size is cropped on the host, and its box for the device is the whole result.
             self.transform(pixels.copy() if shared else pixels, draws, out=image)
             crop[:] = (0, 0, *image.shape[:2], False)
 

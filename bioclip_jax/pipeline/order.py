@@ -22,11 +22,11 @@ _EPOCHS, _AUGMENTATION, _CAPTIONS, _SUBSTITUTES = range(_KINDS)
 DRAWS = 32
 CAPTION_DRAW = DRAWS - 1
 
-# index_shuffle permutes at least 65,536 numbers and walks until it meets one below the number of samples;
-# below that size a stored permutation is faster.
+# index_shuffle permutes at least 65,536 numbers, repeatedly until the result is below the number of samples;
+# for fewer samples a stored permutation is faster.
 _SMALL = 1 << 16
 
-# Substitutes of the windowed order that come from the sample's own shard, before the shard is taken for bad.
+# Substitutes of the windowed order from the sample's own shard, before the whole shard is presumed bad.
 _NEAR = 8
 
 # Length of the mixture's repeating pattern of sources; shares are rounded to multiples of 1 / PATTERN.

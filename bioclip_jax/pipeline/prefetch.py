@@ -17,7 +17,7 @@ def device_prefetch(
 ) -> "DevicePrefetch":
     """Iterate over (global batch on the devices, seconds that the caller waited), up to `size` batches ahead.
 
-    sharding: of all arrays, or by an array's name. Errors of `batches` are raised here.
+    sharding: of all arrays, or by name. Errors of `batches` are raised in the caller's thread.
     """
     return DevicePrefetch(batches, sharding, size)
 

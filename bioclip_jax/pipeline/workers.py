@@ -27,7 +27,7 @@ def in_workers(dataset: Any, workers: int, ahead: int) -> Any:
 
 
 def _initialize(index: int, workers: int) -> None:
-    """Leave the end of this worker to the trainer.
+    """Ignore signals, so that the trainer decides when this worker ends.
 
     Ctrl-C and a scheduler's SIGTERM or SIGUSR1 reach every process of a job; if they ended the workers, the
     trainer would fail before it could save a checkpoint.

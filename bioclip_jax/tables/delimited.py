@@ -84,7 +84,7 @@ def read_delimited(
     has_header: bool = True,
     quiet: bool = False,
 ) -> pa.Table:
-    """Read a table of texts, with "" for empty cells and without blank lines.
+    """Read a table of strings, with "" for empty cells and without blank lines.
 
     open_content: opens the bytes from the start, maybe several times. choose_columns: maps the header's cells
     to column names, None for a column to skip. known: folded names that identify a header. has_header: if
@@ -180,7 +180,7 @@ def _read(
 
 
 def _record_quotes(file: Iterable[str], reading: _Reading) -> Iterator[str]:
-    """Yield a file's lines, record if one has a quotation mark, and blank Excel's separator hint."""
+    """Yield a file's lines, recording if one has a quotation mark, and blank Excel's separator hint."""
     for number, line in enumerate(file):
         if '"' in line:
             reading.has_quotes = True
@@ -202,7 +202,7 @@ def _add_block(
 
 
 def _text_array(cells: Sequence[str]) -> pa.Array:
-    """Convert texts to Arrow's large_string, many times faster than pa.array."""
+    """Convert strings to Arrow's large_string, many times faster than pa.array."""
     import pyarrow as pa
 
     text = "".join(cells)
@@ -262,7 +262,7 @@ def _concatenated(reading: _Reading) -> pa.Table:
 
 
 def _separator(sample: str, known: frozenset[str]) -> str:
-    """Choose the separator with the most known names in the header, then equally wide rows, then cells."""
+    """Choose the separator by known names in the header, then by equally wide rows, then by columns."""
     complete = len(sample) < _SAMPLE_CHARACTERS
     if hint := _HINT.match(sample):
         return hint[1]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.text import NAME_COLUMNS, RANKS
 
@@ -25,7 +25,7 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 PATH_COLUMNS = ("filepath", "file_name")
 TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
 _LONGEST_SHOWN = 300
-# Columns that are recognized whatever their case and surrounding blanks.
+# Columns that are recognized in any case and with surrounding blanks.
 _KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS, *NAME_COLUMNS)
 
 
@@ -58,17 +58,16 @@ def read_table(
     content: bytes | None = None,
     quiet: bool = False,
 ) -> pa.Table:
-    """Read a delimited text (all values as texts) or a Parquet file (types preserved).
+    """Read delimited text (all values as strings) or a Parquet file (types preserved).
 
     Format, compression, encoding and separator are detected from the content. Column names are stripped;
     those in `required`, `known`, PATH_COLUMNS, TAXON_COLUMNS and NAME_COLUMNS match in any case and take that
     spelling in the result.
 
     required: columns of which at least one must exist. only: columns to read, None for all. keep_unnamed:
-    name
-    columns without a name "Unnamed: 0" by their index, as pandas, instead of dropping them. has_header: if
-    False, the first line is a row too and columns are named "0", "1", ... content: the bytes of the table,
-    with `path` only as its name. quiet: print no notes, because an earlier read printed them.
+    call unnamed columns "Unnamed: INDEX", as pandas does, instead of dropping them. has_header: if False, the
+    first line is a row too and columns are named "0", "1", ... content: the bytes of the table, with `path`
+    only as its name. quiet: print no notes, because an earlier read printed them.
 
     Raises UserError if it cannot be read, has none of `required`, one of the names twice, or no rows.
     """
@@ -125,7 +124,7 @@ def table_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def texts(column: pa.ChunkedArray) -> list[str]:
-    """A column's values as strings, bytes decoded as file names, null as ""."""
+    """A column's values as strings: bytes decoded as file names, nulls as ""."""
     import pyarrow as pa
 
     if pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
@@ -154,7 +153,7 @@ def find_file(folder: str | os.PathLike[str], cell: str) -> str:
     in Unicode's composed (NFC) and decomposed (NFD) form. If none exists, returns the path as written.
     """
     path = os.path.join(folder, cell)
-    # Plain ASCII paths have no other spelling, so most tables need no access to the disk here.
+    # Plain ASCII paths have no other spelling, so most tables need no disk access.
     if cell.isascii() and "\\" not in cell and cell == cell.strip() or os.path.lexists(path):
         return path
     stripped = cell.strip()
@@ -235,8 +234,9 @@ def _read_parquet(
             pa.schema([(field.name, _plain_type(field.type)) for field in table.schema])
         ).combine_chunks()
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is not a readable Parquet file ({reason}); write it again") from None
+        raise UserError(
+            f"{path} is not a readable Parquet file ({first_line(error)}); write it again"
+        ) from None
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

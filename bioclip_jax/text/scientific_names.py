@@ -49,7 +49,7 @@ _RANKS = {
     ),
 }
 _RANKS |= {word: f"{word}." for word, marker in _RANKS.items() if not marker}
-# Marks of an aggregate, which has the name of its species.
+# Marks of a species aggregate, which is named as its species.
 _SKIPPED = frozenset(("agg", "aggr", "group", "complex"))
 _UNDETERMINED = frozenset(
     ("sp", "spp", "spec", "species", "cf", "aff", "nr", "near", "prox", "indet", "gen", "nov")
@@ -178,7 +178,7 @@ def _without_infrageneric(tokens: list[str]) -> list[str]:
         else:
             break
     if tokens and _SUPERSPECIES.fullmatch(tokens[0]) and _epithet(tokens[0][1:-1]) and tokens[0] != "[sic]":
-        # An aggregate has the name of its species.
+        # An aggregate is named as its species.
         tokens = [tokens[0][1:-1], *tokens[1:]]
     return tokens
 
@@ -233,7 +233,7 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
 
 
 def _is_hybrid_sign(following: list[str]) -> bool:
-    """Return True if a capital X is between two parents or before an epithet, not an initial."""
+    """Return True if a capital X, followed by these words, is a hybrid sign and not an author's initial."""
     first, second = [*following, "", ""][:2]
     return bool(_epithet(first) or first[:1].isupper() and _epithet(second))
 

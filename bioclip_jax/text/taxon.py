@@ -14,7 +14,7 @@ RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 _RANKS_BESIDE_CLASS = ("phylum", "order", "family", "genus", "species")
 # Columns with a whole scientific name, in order of preference.
 NAME_COLUMNS = ("scientific_name", "scientificName")
-# In every training caption.
+# The beginning of every training caption.
 PREFIX = "a photo of "
 COMMON_SEPARATOR = " with common name "
 

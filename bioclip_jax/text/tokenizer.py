@@ -9,7 +9,6 @@ import numpy as np
 from instant_clip_tokenizer import Tokenizer as BytePairTokenizer
 from jaxtyping import Int32
 
-VOCAB_SIZE = 49408
 START, END = 49406, 49407
 
 

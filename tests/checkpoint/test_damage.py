@@ -75,7 +75,7 @@ def test_a_failed_save_is_reported_and_retried(saved, monkeypatch):
         for step in (7, 8):
             checkpoints.save(step, trees(step), {})
             assert not checkpoints.wait()
-        with pytest.raises(UserError, match="in 3 attempts .*checkpoint 6 is the last good one; make room"):
+        with pytest.raises(UserError, match="in 3 attempts .*checkpoint 6 is the last good one; free space"):
             checkpoints.save(9, trees(9), {})
             checkpoints.wait()
     checkpoints.close()

@@ -42,7 +42,7 @@ def _connect(address: str) -> socket.socket:
             continue
 
 
-def test_processes_may_come_in_any_order(address: str, pool: ThreadPoolExecutor) -> None:
+def test_processes_may_join_in_any_order(address: str, pool: ThreadPoolExecutor) -> None:
     calls = [pool.submit(wait_for_all, address, process, 4, PATIENT) for process in (3, 1, 0, 2)]
     assert [_message(call) for call in calls] == [None] * 4, "a process was rejected although all four came"
     # The port must be free again for jax's own service.
@@ -54,7 +54,7 @@ def test_a_single_process_returns_at_once(address: str) -> None:
     wait_for_all(address, 0, 1, PATIENT)
 
 
-def test_all_present_processes_get_the_missing_ones(address: str, pool: ThreadPoolExecutor) -> None:
+def test_all_present_processes_learn_which_are_missing(address: str, pool: ThreadPoolExecutor) -> None:
     calls = [pool.submit(wait_for_all, address, process, 5, 2.0) for process in (0, 1, 3)]
     expected = f"processes 2, 4 of 5 did not connect to {address} within 2 s"
     for call in calls:
@@ -91,7 +91,7 @@ def test_a_connection_of_another_program_is_ignored(address: str, pool: ThreadPo
 def test_a_process_of_another_run_is_rejected(address: str, pool: ThreadPoolExecutor) -> None:
     gathering = pool.submit(wait_for_all, address, 0, 2, PATIENT)
     message = _message(pool.submit(wait_for_all, address, 2, 3, PATIENT))
-    assert message == "process 2 of 3 came to a run of 2 processes; give all the same number of processes"
+    assert message == "process 2 of 3 joined a run of 2 processes; give all the same number of processes"
     assert _message(pool.submit(wait_for_all, address, 1, 2, PATIENT)) is None
     assert _message(gathering) is None
 

@@ -87,7 +87,7 @@ def test_a_damaged_record_is_a_bad_sample(tmp_path):
 
 def test_an_invalid_record_file_is_an_error(tmp_path):
     (tmp_path / "a.array_record").write_bytes(b"nothing of that kind" * 10_000)
-    with pytest.raises(UserError, match="a.array_record: not a sound ArrayRecord file"):
+    with pytest.raises(UserError, match="a.array_record is not a readable ArrayRecord file"):
         open_source(tmp_path)
 
 

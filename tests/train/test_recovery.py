@@ -131,7 +131,7 @@ def test_saving_to_a_full_disk_is_retried_and_then_stops_the_run(tiny_config, tm
     assert training.status == 2 and "no checkpoint could be written" in error and "in 3 attempts" in error, (
         error
     )
-    assert "there is no checkpoint yet" in error and "make room or mend the disk" in error, error
+    assert "there is no checkpoint yet" in error and "free space or repair the disk" in error, error
     assert not unfinished_saves(training.workdir), "remains of failed saves"
     assert losses(training.workdir), "the metrics before the failure are lost"
     # With free space again, the same command starts.

@@ -11,7 +11,7 @@ import msgpack
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.text import Taxon
 
 from .sample import Sample
@@ -27,9 +27,8 @@ class RecordSource:
             self._records = ArrayRecordDataSource(self._files)
             count = len(self._records)
         except Exception as error:
-            reason = str(error).splitlines()[0]
             raise UserError(
-                f"{self._files[0]}: not a sound ArrayRecord file ({reason}); write it again"
+                f"{self._files[0]} is not a readable ArrayRecord file ({first_line(error)}); write it again"
             ) from None
         if not count:
             raise UserError(f"{self._files[0]} holds no records; write it again")

@@ -1,4 +1,4 @@
-"""Open the data source at a location, whatever its format."""
+"""Open the data source at a location, detecting its format."""
 
 import contextlib
 import os
@@ -38,8 +38,8 @@ def open_source(
 ) -> Source:
     """Open the source at `location`; its format is detected.
 
-    location: a tar or a folder of tars; ArrayRecord files or Parquet files with images, likewise; a glob of
-    such files; a table of image files, or a folder with metadata.csv, .tsv or .parquet; or a TFDS builder,
+    location: a tar, an ArrayRecord file or a Parquet file with images, a folder or glob of such files; a
+    table of image files, or a folder with metadata.csv, .tsv or .parquet; or a TFDS builder,
     NAME[/CONFIG][:SPLIT], with `split` as the default split. Tars and ArrayRecord files may be in any storage
     that fsspec reads, as s3://BUCKET/FOLDER; ArrayRecord files are copied to the user's cache. Several
     locations are joined by "::".
@@ -88,7 +88,7 @@ def find_metadata(folder: Path) -> Path | None:
 def data_files(location: str | Path) -> Iterator[Path]:
     """Local files that open_source reads at a location: tables, their images, shards.
 
-    Unreadable files and invalid locations are left to open_source.
+    Skips unreadable files and invalid locations, which open_source reports.
     """
     for part in str(location).split(SEPARATOR):
         path = Path(part.strip()).expanduser()

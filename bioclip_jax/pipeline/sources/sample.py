@@ -18,8 +18,7 @@ class Sample:
 
     key: unique within the source. image: encoded bytes, empty if missing. captions: by caption type, as
     stored, maybe incomplete (see text.complete_captions). taxon: None if unknown. metadata: all other
-    columns.
-    note: a reason why something may be missing, for messages.
+    columns. note: a possible reason for missing parts, for messages.
     """
 
     key: str
@@ -52,14 +51,14 @@ def sample_from_row(key: str, image: bytes, row: Mapping[str, Any]) -> Sample:
     return Sample(key, image, captions, taxon, metadata)
 
 
-def locate(index: int, firsts: Int64[np.ndarray, " parts_and_end"]) -> tuple[int, int]:
+def locate(index: int, firsts: Sequence[int] | Int64[np.ndarray, " parts_and_end"]) -> tuple[int, int]:
     """Find the part of concatenated parts that contains an index, and the offset in it.
 
     firsts: first index of each part, and the total. Raises IndexError if the index is out of range.
     """
     if not 0 <= index < firsts[-1]:
         raise IndexError(f"sample {index} of {firsts[-1]}")
-    part = int(np.searchsorted(firsts, index, "right")) - 1
+    part = bisect_right(firsts, index) - 1
     return part, index - int(firsts[part])
 
 
@@ -71,7 +70,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample. Raises OSError or ValueError if its shard cannot be read any more."""
+        """The sample. Raises OSError or ValueError if its shard has become unreadable."""
         ...
 
 
@@ -88,7 +87,5 @@ class ConcatSource:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample. Raises the errors of its source."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        number = bisect_right(self.firsts, index) - 1
-        return self.sources[number][index - self.firsts[number]]
+        number, offset = locate(index, self.firsts)
+        return self.sources[number][offset]

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.errors import UserError
-from bioclip_jax.files import cache_directory
+from bioclip_jax.errors import UserError, first_line
+from bioclip_jax.files import atomic_write, cache_directory
 
 # A local path, or a URL such as s3://BUCKET/KEY.
 Location = Path | str
@@ -42,7 +42,7 @@ def list_files(url: str) -> list[str]:
             names = files.find(path)
     except Exception as error:  # each storage has its own errors
         raise UserError(
-            f"{url} cannot be listed ({_reason(error)}); check the address and your credentials"
+            f"{url} cannot be listed ({first_line(error)}); check the address and your credentials"
         ) from None
     return sorted(files.unstrip_protocol(name) for name in names)
 
@@ -69,10 +69,8 @@ def local_copy(location: Location) -> Path:
         copy = cache / f"{name}-{path.rpartition('/')[2]}"
         if not copy.exists():
             cache.mkdir(parents=True, exist_ok=True)
-            # Processes that copy the same file at once must not share a partial file.
-            part = cache / f"{copy.name}.{os.getpid()}.part"
-            _guarded(location, files.get_file, path, str(part))
-            os.replace(part, copy)
+            with atomic_write(copy) as partial:
+                _guarded(location, files.get_file, path, str(partial))
     except OSError as error:
         raise UserError(
             f"{location} cannot be copied to {cache} ({error}); check the address and the disk"
@@ -230,8 +228,4 @@ def _guarded(url: str, call: Any, *arguments: Any, **options: Any) -> Any:
     except OSError:
         raise
     except Exception as error:
-        raise OSError(f"{url}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OSError(f"{url}: {first_line(error)}") from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.tables import PATH_COLUMNS, find_file, path_column, read_table, table_row, texts
 
 from .sample import Sample, locate, sample_from_row
@@ -25,7 +25,7 @@ class FolderSource:
     """Images that a table lists: filepath (relative to the folder) or file_name, ranks, common_name, others.
 
     The rank class is in column `class` or `cls`; with both, `cls` is the rank and `class` becomes metadata. A
-    missing image makes a bad sample when it is read, not an error here.
+    missing image is not an error until its sample is read, which is then a bad one.
     """
 
     def __init__(self, images: str | Path, table: str | Path):
@@ -60,9 +60,9 @@ class FolderSource:
 class ParquetSource:
     """Rows of Parquet files in the order of the files: an image, a key, ranks, common_name, any others.
 
-    Images are encoded bytes in a column `image` (a Hub data set's {"bytes", "path"} too) or, as
-    distributed-downloader and the TreeOfLife toolbox store them, raw BGR pixels beside a column
-    `resized_size` of [height, width]; raw pixels become PPM images, which cost no encoding. The key is the
+    Images are encoded bytes in a column `image` (also as {"bytes", "path"}, the Hub's form) or, as
+    distributed-downloader and the TreeOfLife toolbox store them, raw BGR pixels with their [height, width] in
+    a column `resized_size`; raw pixels become PPM images, which cost no encoding. The key is the
     first of KEY_COLUMNS that exists, else the file's name and the row number. Row groups are read whole and
     the last one is cached, so sequential reads load each group once. Raises UserError if a file is not
     Parquet or has no image column.
@@ -81,8 +81,9 @@ class ParquetSource:
                 with pyarrow.parquet.ParquetFile(file) as opened:
                     metadata, names = opened.metadata, opened.schema_arrow.names
             except (pyarrow.ArrowException, OSError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(f"{file} is not a readable Parquet file ({reason}); write it again") from None
+                raise UserError(
+                    f"{file} is not a readable Parquet file ({first_line(error)}); write it again"
+                ) from None
             if IMAGE_COLUMN not in names:
                 raise UserError(
                     f"{file} has no column {IMAGE_COLUMN}, only {', '.join(names)}; add the images' bytes"

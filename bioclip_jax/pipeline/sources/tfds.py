@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.errors import UserError, did_you_mean
+from bioclip_jax.errors import UserError, did_you_mean, first_line
 from bioclip_jax.locks import locked
 from bioclip_jax.text import CAPTION_FILES
 
 from .sample import Sample, sample_from_row
 
-# A common name alone belongs to the taxon.
+# Without common_name, which is also a column of the taxon.
 _STORED_CAPTIONS = tuple(name for name in CAPTION_FILES if name != "common_name")
 _NAME = re.compile(r"([A-Za-z]\w*)((?:/[\w.=,-]+)?)(?::([\w\[\]%:+-]+))?")
 
@@ -30,8 +30,8 @@ class TFDSSource:
     """One split of a TFDS builder, prepared as ArrayRecord on first use.
 
     name: NAME[/CONFIG][:SPLIT]. Features are read by name: image (encoded), the ranks (class or cls),
-    common_name, key, and caption types; without the latter, captions are made from the ranks. Every other
-    scalar becomes metadata. The builder must be registered, that is, its module imported.
+    common_name, key, and caption types; without these, captions are made from the ranks. Every other scalar
+    becomes metadata. The builder must be registered, that is, its module imported.
 
     Raises UserError if there is no such builder or split.
     """
@@ -76,7 +76,7 @@ def _prepared_builder(name: str, tfds_dir: str | Path | None) -> Any:
     except tfds.core.DatasetNotFoundError:
         raise UserError(f"{name} is neither a path nor a registered TFDS builder{_hint(name)}") from None
     except ValueError as error:  # an unknown config
-        raise UserError(f"TFDS builder {name}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"TFDS builder {name}: {first_line(error)}") from None
     if builder.info.file_format.value != "array_record":
         raise UserError(
             f"{builder.data_dir} is not prepared as ArrayRecord; remove it, or set another data.tfds_dir"

@@ -5,26 +5,24 @@ little endian, 8 bytes each), followed by the first 512-byte block of each sampl
 bytes per sample, 214 million samples take less than 1 GB.
 """
 
-import contextlib
 import hashlib
 import os
 import struct
-import tempfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Int64, UInt32
 
+from bioclip_jax.errors import UserError
+from bioclip_jax.files import atomic_write
 from bioclip_jax.files import cache_directory as user_cache
 from bioclip_jax.pipeline.sources.storage import Files, ForwardReader, Location, absolute, identity, is_url
 
 from .format import BLOCK, BadTar, Read, members, split_name
 from .scan import scan_spans
 
-# Also the version: indexes up to BJTARIX2 ended at the first of several joined tars.
+# Also the version: indexes up to BJTARIX2 ended at the first of several concatenated tars.
 _MAGIC = b"BJTARIX3"
 _HEAD = struct.Struct("<8sQQQ")
 _PROBE = 4096
@@ -56,7 +54,7 @@ def load_index(shard: Location, only_cached: bool = False) -> UInt32[np.ndarray,
 
 
 def _read_first(paths: list[Path], head: bytes) -> UInt32[np.ndarray, " samples_and_end"] | None:
-    """The index from the first of the paths that has it up to date."""
+    """The index from the first of the paths that has an up-to-date one."""
     return next((starts for path in paths if (starts := _read(path, head)) is not None), None)
 
 
@@ -127,25 +125,11 @@ def _write(path: Path, head: bytes, starts: np.ndarray) -> bool:
         # Checked because root could write to a folder marked read-only.
         if not path.parent.stat().st_mode & 0o222:
             return False
-        with replaced(path) as file:
-            file.write(head + starts.astype("<u4").tobytes())
-            os.chmod(file.name, 0o644)
-    except OSError:
+        with atomic_write(path) as partial:
+            partial.write_bytes(head + starts.astype("<u4").tobytes())
+    except (OSError, UserError):
         return False
     return True
-
-
-@contextlib.contextmanager
-def replaced(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that replaces `path` when the block succeeds and is deleted when it fails."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".index-", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def cache_directory() -> Path:

@@ -24,10 +24,11 @@ from jaxtyping import Int64, UInt32
 from rich.console import Console
 from rich.progress import track
 
+from bioclip_jax.files import atomic_write
 from bioclip_jax.pipeline.sources.storage import Location, absolute, identity
 
 from .format import BadTar
-from .index import cache_directory, load_index, replaced
+from .index import cache_directory, load_index
 
 _MAGIC = b"BJTARIX4"
 _HEAD = 56
@@ -63,7 +64,7 @@ class IndexTable:
     def _write(self, shards: Sequence[Location], head: bytes) -> None:
         """Write the table atomically. Raises OSError if the cache is not writable."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(self._path) as file:
+        with atomic_write(self._path) as partial, partial.open("wb") as file:
             firsts = self._fill(file, shards)
             if not all(isinstance(error, BadTar) for error in self.errors.values()):
                 # An unreadable file may be readable next time, so a random digest keeps the table from reuse.
