@@ -43,7 +43,7 @@ def analyze_between(
 ) -> dict[str, Any]:
     """Correlate species means with traits (as read_traits) and the taxonomy at each stage; write a report.
 
-    Written into the folder `output`, created if missing: results.json, report.html, a PNG and a CSV a figure.
+    Files in `output`, created if missing: results.json, report.html, and a PNG and a CSV of each figure.
 
     Returns the JSON: "traits", by name {"r", "p", ...} as trait_axis, with "r_direction" (|Pearson| of the
       images' projections on the direction with their values, in-sample), "species", "images" and
@@ -115,7 +115,7 @@ def analyze_between(
 def _axes(
     traits: Traits, species: Species, permutations: int, seed: int
 ) -> tuple[dict[str, TraitAxis], dict[str, str]]:
-    """Return the axis of every trait that can be measured, and for others the reason. One thread a trait."""
+    """Measure traits in parallel; return the axes, and the reason for each trait that has none."""
 
     def measure(values: Float[np.ndarray, " species"]) -> TraitAxis | str:
         has = np.isfinite(values)

@@ -18,7 +18,7 @@ from .tree_report import tree_part
 if TYPE_CHECKING:
     from .embeddings import Embeddings, Species
 
-# Images of a species among which the most typical one is searched.
+# Number of a species' images to search for the most typical one.
 _CANDIDATES = 200
 
 
@@ -93,8 +93,8 @@ def _trait_part(
         text.append(f"{skipped:,} species with images have no value and are skipped.")
     caption = (
         "Species means (large dots) and their images (small) along the direction of a ridge regression on "
-        "all these species. Their lying along the line is in part the fit; the held-out r in the title is "
-        "not."
+        "all these species. Because these species were fitted, their correlation here is optimistic; the "
+        "held-out r in the title is not."
     )
     if pictures:
         caption += " Pictures: the image nearest to its species' mean."

@@ -12,7 +12,7 @@ from bioclip_jax.checkpoint import TrainingDirectory
 from bioclip_jax.convert import local_path
 from bioclip_jax.errors import UserError
 
-from .embeddings import Embeddings, of_source, read_embeddings
+from .embeddings import Embeddings, embed_source, read_embeddings
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.sources import Source
@@ -43,11 +43,11 @@ def open_stages(
     batch_size: int | None = None,
     where: Sequence[str] = (),
 ) -> list[Stage]:
-    """Read one stage a file of embeddings (Parquet), or encode images with each MODEL; in the given order.
+    """Read a stage from each file of embeddings (Parquet), or encode images with each MODEL, in order.
 
     data: as open_source (of a TFDS name, the split "test"); or images and labels: a folder and its table.
-    all_checkpoints: one stage a checkpoint of the single training directory in `models`, at its step.
-    names: one a stage, by default those of the files or folders. If each begins with a number (25 %, 10M
+    all_checkpoints: one stage per checkpoint of the single training directory in `models`, at its step.
+    names: one per stage, by default those of the files or folders. If each begins with a number (25 %, 10M
     images) and all differ, these are the positions, otherwise 0, 1, 2 and so on.
     where: filters COLUMN=VALUE, all of which a row must match.
 
@@ -81,10 +81,10 @@ def open_stages(
             [Path(model.removeprefix("local-dir:").removeprefix("hf-hub:")) for model in models]
         )
     for column, value in filters:
-        series = [one.where(column, value) for one in series]
+        series = [stage.where(column, value) for stage in series]
     names = names or [f"step {step:,}" for step in steps] or default
     positions = [float(step) for step in steps] or _positions(names)
-    return [Stage(name, position, one) for name, position, one in zip(names, positions, series)]
+    return [Stage(*fields) for fields in zip(names, positions, series)]
 
 
 def _checkpoints(models: Sequence[str]) -> tuple[list[int], list[str]]:
@@ -101,7 +101,7 @@ def _checkpoints(models: Sequence[str]) -> tuple[list[int], list[str]]:
 
 
 def _distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest endings of the paths, of equal depth, that are all different."""
+    """Return the paths' last parts, as many of each as make all different."""
     most = max(len(path.parts) for path in paths)
     for depth in range(1, most + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]
@@ -129,7 +129,7 @@ def _encoded(models: Sequence[str], source: Source, batch_size: int | None) -> l
     from bioclip_jax.predict import VectorCache
 
     # One model at a time on the device.
-    return [of_source(model, source, batch_size=batch_size, cache=VectorCache()) for model in models]
+    return [embed_source(model, source, batch_size=batch_size, cache=VectorCache()) for model in models]
 
 
 def _positions(names: Sequence[str]) -> list[float]:

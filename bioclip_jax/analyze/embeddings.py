@@ -201,10 +201,10 @@ def read_embeddings(path: Path) -> Embeddings:
     return Embeddings(vectors, columns, lambda row: read_picture(paths, row, path.parent), str(path))
 
 
-def of_source(
+def embed_source(
     model: str, source: Source, *, batch_size: int | None = None, cache: VectorCache | None = None
 ) -> Embeddings:
-    """Encode the images of a source with a MODEL and its own preprocessing; columns as of_labeled.
+    """Encode the images of a source with a MODEL and its own preprocessing; columns as from_labeled.
 
     Unreadable images are named on standard error and skipped. Raises UserError if no image remains, or if
     `model` is not a MODEL.
@@ -215,10 +215,10 @@ def of_source(
 
     bundle = resolve(model)
     loaded = Model(bundle, batch_size=batch_size, transform="model")
-    return of_labeled(embed_labeled(loaded, source, cache=cache), source, model)
+    return from_labeled(embed_labeled(loaded, source, cache=cache), source, model)
 
 
-def of_labeled(labeled: LabeledEmbeddings, source: Source, name: str) -> Embeddings:
+def from_labeled(labeled: LabeledEmbeddings, source: Source, name: str) -> Embeddings:
     """Combine vectors with the source's metadata: ranks, common_name, and its other columns.
 
     A column of the source named like a rank becomes the column label.
@@ -238,7 +238,7 @@ def of_labeled(labeled: LabeledEmbeddings, source: Source, name: str) -> Embeddi
     keys = dict.fromkeys(key for sample in samples for key in sample.metadata)
     for key in keys:
         free = key if key not in columns else "label" if "label" not in keys else f"{key}_label"
-        columns[free] = _of_one_type([sample.metadata.get(key) for sample in samples])
+        columns[free] = _with_one_type([sample.metadata.get(key) for sample in samples])
 
     def picture(row: int) -> bytes | None:
         try:
@@ -249,7 +249,7 @@ def of_labeled(labeled: LabeledEmbeddings, source: Source, name: str) -> Embeddi
     return Embeddings(vectors, pa.table(columns), picture, name)
 
 
-def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
+def _with_one_type(values: Sequence[Any]) -> Sequence[Any]:
     """Return values of one type: unchanged, integers among floats as floats, other mixtures as texts."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float}:

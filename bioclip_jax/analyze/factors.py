@@ -1,4 +1,4 @@
-"""Selection of comparable images and values of a factor within species, as sex, health or cultivar."""
+"""Selection of comparable images and values of a factor (sex, health, cultivar) within species."""
 
 from __future__ import annotations
 
@@ -110,11 +110,12 @@ def read_factor(embeddings: Embeddings, name: str, species_column: str | None = 
         raise UserError(
             f"the column {name!r} of {embeddings.source} {content}; give a factor of at least two values"
         )
-    cells, cell_of = np.unique(np.stack([codes, labels]), axis=1, return_inverse=True)
+    cells, cell = np.unique(np.stack([codes, labels]), axis=1, return_inverse=True)
+    cell = cell.ravel()
     own = np.bincount(cells[1], minlength=len(levels)) == 1
     nested = len(levels) > 2 and own[labels].mean() > 0.5
     if nested:
-        large = np.bincount(cell_of.ravel())[cell_of.ravel()] >= FEWEST_IN_A_SPECIES
+        large = np.bincount(cell)[cell] >= FEWEST_IN_A_SPECIES
         kept = large & _varies(codes, labels, large)
     else:
         kept = _comparable(codes, labels)
@@ -184,7 +185,7 @@ def _nothing_left(
     fewest = f"{FEWEST_IN_A_SPECIES} images in the species" if nested else f"{FEWEST_OF_A_VALUE} images"
     return UserError(
         f"the column {name!r} of {embeddings.source} has no species to compare two values in (images by "
-        f"value: {named}); give a factor of which some species show two values, each of at least {fewest}"
+        f"value: {named}); give a factor with two values in some species, each of at least {fewest}"
     )
 
 
@@ -200,7 +201,7 @@ def species_sums(
     *,
     among: Int[np.ndarray, " n"] | None = None,
 ) -> Float64[np.ndarray, "species dim"]:
-    """Sum the rows of each species. among: row indices that `species` is about, by default all."""
+    """Sum the rows of each species. among: indices of the rows that `species` describes, by default all."""
     from scipy.sparse import csr_array
 
     number = int(species.max()) + 1 if number is None else number

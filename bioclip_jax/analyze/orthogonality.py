@@ -103,9 +103,9 @@ def orthogonality(
         energy += ((means @ space.axes.T) ** 2).sum(axis=1)
         total += (means**2).sum(axis=(1, 2))
         if splits:
-            one, two = _half_means(group, rows, splits, random)
-            both += np.einsum("sld,sld->d", one @ space.axes.T, two @ space.axes.T)
-            both_total += float((one * two).sum())
+            first, second = _half_means(group, rows, splits, random)
+            both += np.einsum("sld,sld->d", first @ space.axes.T, second @ space.axes.T)
+            both_total += float((first * second).sum())
     outside = 1 - _cumulative(energy) / total.clip(1e-30)[:, None]
     dim, k = vectors.shape[1], space.size
     # The quotient of two terms of noise is arbitrary.
@@ -184,8 +184,8 @@ def _half_means(
         sums = np.zeros((levels, splits, rows.shape[1]))
         for chunk in chunks(len(rows)):
             for level in range(levels - 1):
-                mine = (group.labels[chunk] == level)[:, None] - shares[group.species[chunk], level]
-                sums[level] += (mine * half[chunk]).astype(np.float32).T @ rows[chunk]
+                weights = (group.labels[chunk] == level)[:, None] - shares[group.species[chunk], level]
+                sums[level] += (weights * half[chunk]).astype(np.float32).T @ rows[chunk]
         sums[-1] = -sums[:-1].sum(axis=0)
         level_counts = counts.sum(axis=0).clip(1)
         halves.append((sums / level_counts[:, :, None] * np.sqrt(sizes)[:, None, None]).transpose(1, 0, 2))

@@ -115,7 +115,7 @@ def map_points(embeddings: Float[np.ndarray, "n dim"], seed: int = 0) -> Float[n
 
 
 def _one_per_species(taxa: Sequence[Taxon]) -> list[int]:
-    """Return the first row of every species, one a family in turn."""
+    """Return the first row of every species, taking families in turn."""
     by_family: dict[tuple[str, ...], dict[tuple[str, ...], int]] = defaultdict(dict)
     for row, taxon in enumerate(taxa):
         by_family[taxon.lineage("family")].setdefault(taxon.lineage(), row)

@@ -205,20 +205,20 @@ def file_stems(names: Iterable[str], empty: str) -> dict[str, str]:
 
 
 def percent(value: float | None) -> str:
-    """12.3 %, or "–" for None."""
+    """Format a share as 12.3 %, and None as "–"."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def percent_range(values: Sequence[float] | None) -> str:
-    """12.3 % – 45.6 %, or "–" for None."""
+    """Format two shares as 12.3 % – 45.6 %, and None as "–"."""
     return "–" if values is None else f"{percent(values[0])} – {percent(values[1])}"
 
 
 def decimal(value: float | None, digits: int) -> str:
-    """A number with `digits` decimals, or "–" for None."""
+    """Format a number with `digits` decimals, and None as "–"."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def p_value(p: float) -> str:
-    """Two significant digits or so: 0.0001, 0.012, 0.35."""
+    """Format a p-value with two to four decimals: 0.0001, 0.012, 0.35."""
     return f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

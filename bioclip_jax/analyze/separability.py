@@ -119,7 +119,7 @@ def deal_folds(group: Group, random: np.random.Generator) -> Int[np.ndarray, " n
     for level in range(len(group.levels)):
         rows = np.flatnonzero(group.labels == level)
         rows = rows[np.argsort(group.species[rows] + random.random(len(rows)))]
-        # Levels start in different folds, which separates the images of a species with one image a level.
+        # Levels start in different folds, which separates the images of a species with one image per level.
         fold[rows] = (np.arange(len(rows)) + 2 * level) % FOLDS
     return fold
 

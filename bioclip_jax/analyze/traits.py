@@ -33,8 +33,7 @@ class TraitAxis:
     """A trait's correlation with the space of species means.
 
     r: greatest |Pearson| of the trait with one of the first principal components, number `component` (from
-    1).
-    r_signed: with its sign, which is as arbitrary as that of the component. components: r_signed of each.
+    1). r_signed: with its sign, which is as arbitrary as that of the component. components: r_signed of each.
     p: of r, by permutation.
     r_cv: Pearson of the trait with its prediction by cross-validation. p_cv: of r_cv, by permutation.
     r_cv_null: 95 % range of r_cv for a shuffled trait.

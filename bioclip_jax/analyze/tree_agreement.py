@@ -18,7 +18,7 @@ MOST_SPECIES = 3_000
 FEWEST_SPECIES = 4
 _SHUFFLES = 100
 _TIE = 1e-6
-# Below the species itself, a pair's lowest common ancestor is at one of these.
+# Ranks at which two species can have their lowest common ancestor.
 _ANCESTORS = RANKS[:-1]
 # Prefix of an inferred taxon.
 _UNKNOWN = "?"
@@ -92,15 +92,15 @@ def rank_agreement(
         species = labels[known]
         random = np.random.default_rng(seed)
         shuffled = [purity(clusters, random.permutation(species)) for _ in range(_SHUFFLES)]
-        company = known & (np.where(known, sizes[labels], 0) >= 2)
+        related = known & (np.where(known, sizes[labels], 0) >= 2)
         result[rank] = {
             "species": int(known.sum()),
             "taxa": len(sizes),
             "purity": purity(clusters, species),
             "purity_null": float(np.mean(shuffled)),
             "adjusted_rand": float(adjusted_rand_score(species, clusters)),
-            "nearest_neighbor": float(np.mean(labels[nearest[company]] == labels[company])),
-            "nearest_neighbor_null": float(np.mean((sizes[labels[company]] - 1) / (len(means) - 1))),
+            "nearest_neighbor": float(np.mean(labels[nearest[related]] == labels[related])),
+            "nearest_neighbor_null": float(np.mean((sizes[labels[related]] - 1) / (len(means) - 1))),
         }
     return result
 

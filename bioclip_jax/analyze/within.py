@@ -1,4 +1,4 @@
-"""The verb `analyze within`: separability and orthogonality of factors, as sex or health, within species."""
+"""The verb `analyze within`: separability and orthogonality of factors (sex, health, ...) within species."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def analyze_within(
 ) -> dict[str, Any]:
     """Measure how each factor (a column) varies within species, at each stage, and write a report.
 
-    Written into the folder `output`, created if missing: results.json, report.html, a PNG and a CSV a figure.
+    Files in `output`, created if missing: results.json, report.html, and a PNG and a CSV of each figure.
 
     Returns the JSON: "factors", by name the results of separability and orthogonality, with "levels" (images
       by value), "images", "species", "nested" and "left_out"; those of a single factor are at the top level
@@ -47,7 +47,7 @@ def analyze_within(
     output = Path(output)
     check_arguments(stages, output, permutations, fewest=0)
     if not factors:
-        raise UserError("there is no factor to look for; name a column with --factor")
+        raise UserError("there is no factor to analyze; name a column with --factor")
     twice = next((name for name in factors if list(factors).count(name) > 1), None)
     if twice is not None:
         raise UserError(f"the factor {twice!r} is named twice; name it once")
@@ -60,14 +60,14 @@ def analyze_within(
         if name == factors[0]:
             vectors, species = stage.embeddings.vectors, stage.embeddings.species(species_column)
             # All factors are checked before the slow part.
-            all_factors = {each: read_factor(stage.embeddings, each, species_column) for each in factors}
+            read = {column: read_factor(stage.embeddings, column, species_column) for column in factors}
             space = species_space(vectors, species)
             if len(space.axes) < 1:
                 raise UserError(
                     f"{stage.embeddings.source} has a single species; give images of at least two"
                 )
             results.append({"name": stage.name, "position": stage.position, "factors": {}})
-        factor = all_factors[name]
+        factor = read[name]
         separable, held_out = separability(factor, vectors, permutations=permutations, seed=seed)
         orthogonal, curves[name] = orthogonality(factor, vectors, space, permutations=permutations, seed=seed)
         measured = {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LISTED = 30
 
-# What analyze_within returns of a factor.
+# Result of analyze_within for one factor.
 _Result = Mapping[str, Any]
 
 
@@ -67,8 +67,8 @@ def draw_parts(
     for name, stem in file_stems(panels, "factor").items():
         figure = draw_figure(
             folder, f"factor-{stem}", f"{name} within species",
-            "Held-out images along the discriminant direction of the others, their species' mean "
-            "subtracted; dashed: mean of each value. Pictures: the outermost images at either end.",
+            "Held-out images, minus their species' mean, along the discriminant direction of the training "
+            "images; dashed: mean of each value. Pictures: the outermost images at either end.",
             draw_panels, panels[name], title=f"{name} within species",
         )  # fmt: skip
         parts.append(Part(name, [_images_text(factors[name])], [figure], _species_tables(factors[name])))
@@ -119,9 +119,9 @@ def _orthogonality_text(factors: Mapping[str, _Result]) -> str:
             share = result["orthogonality"]
             (more if share > high else less if share < low else equal).append(name)
     groups = (
-        ("Further outside than 95 % of shuffled labels", more),
-        ("Less far outside than these", less),
-        ("No different from these", equal),
+        ("Higher than for 95 % of shuffled labels", more),
+        ("Lower than for these", less),
+        ("Within their range", equal),
     )
     return (
         f"The species subspace has {first['k']} of {first['dimensions']} dimensions, so "

@@ -28,7 +28,7 @@ from .peer import PeerProcess
 # Loaders are timed in turns, so that other load on the machine slows all of them alike.
 _TURNS = 5
 
-# Reads for at least some seconds; returns images per second and per CPU second.
+# Function that reads for at least the given seconds; returns images per second and per CPU second.
 _Loader = Callable[[float], tuple[float, float]]
 
 
@@ -44,11 +44,11 @@ def measure_loader(
 ) -> dict[str, Any]:
     """Measure images per second of the training pipeline, as the trainer consumes it.
 
-    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenized. On one pinned core
-    and in turns run: the pipeline; the pipeline with the crop left to the devices; a plain loop over the same
-    work, an upper bound of the first; and with `peer`, the reference's loader (webdataset, Pillow,
-    torchvision, open_clip's tokenizer on five captions) on the same tars. Then the pipeline on all cores,
-    with each number of `workers`.
+    Each image is decoded, cropped and resized, its drawn caption cleaned and tokenized. These loaders run in
+    turns on one pinned core: the pipeline; the pipeline with cropping left to the devices; a plain loop over
+    the same work, an upper bound of the first; and with `peer`, the reference's loader (webdataset, Pillow,
+    torchvision, open_clip's tokenizer on five captions) on the same tars. Afterwards the pipeline runs on all
+    cores, with each number of `workers`.
 
     window: as data.window. seconds: measuring time of each.
 
@@ -60,7 +60,7 @@ def measure_loader(
     """
     sources = [open_source(shards, forward=window > 0) for _ in range(3)]
     if peer and not hasattr(sources[0], "shards"):
-        raise UserError(f"{shards}: the peer reads only tars; give a folder of tars, or leave out --peer")
+        raise UserError(f"{shards}: the peer reads only tars; give a folder of tars, or omit --peer")
     sampling = Sampling(window=window)
     options = {"image_size": image_size, "seed": 0, "global_batch_size": batch_size, "sampling": sampling}
     with _one_core(), ExitStack() as stack:

@@ -45,7 +45,7 @@ def chain_speed(rows: int, widths: Sequence[int], dtype: Any, seconds: float, de
     """TFLOP/s of x [rows, widths[0]] multiplied through all `widths`, repeated for about `seconds`.
 
     The last width equals the first. Each product takes the result of the one before, inside one program, so
-    XLA cannot drop any, and nothing but products runs.
+    XLA cannot drop any, and only products run.
     """
     keys = jax.random.split(jax.random.key(0), len(widths))
     # This scale keeps the variance of the activations constant.

@@ -95,7 +95,7 @@ def _use_cpu_devices(count: int) -> None:
     try:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:
-        pass  # JAX has started its devices already; their number is checked below.
+        pass  # JAX has already initialized its devices; their number is checked below.
     if jax.device_count() != count:
         raise UserError(
             f"JAX already runs with {jax.device_count()} devices, not {count}; start a new process"
@@ -200,7 +200,7 @@ class Residuals:
 
     @classmethod
     def of(cls, config: TrainConfig, model: CLIPConfig, flash: bool) -> Residuals:
-        """Count those of `config`."""
+        """Count the residuals of `config`."""
         length = model.text.context_length
         image, text = _residuals(config, model, flash)
         plain_image, plain_text = _residuals(replace(config, remat="none"), model, flash)

@@ -19,7 +19,7 @@ import psutil
 
 from bioclip_jax.errors import UserError
 
-# An operator library's definitions last as long as the object.
+# torch forgets an operator library's definitions when the object is deleted.
 _OPERATORS: list[Any] = []
 
 
@@ -27,9 +27,8 @@ class PeerProcess:
     """A child process that runs the tasks of a module, one after another, until the `with` block ends.
 
     module: one that calls serve_tasks when it runs as a program. arguments: its command line. environment:
-    variables added to this process's. ours: True for this project's side of a comparison, which error
-    messages do not call the peer. extra: the one of bioclip-jax that installs its packages. memory_advice: a
-    remedy for running out of memory.
+    variables added to this process's. ours: True for this project's side of a comparison, for error messages.
+    extra: bioclip-jax's extra that installs its packages. memory_advice: a remedy for running out of memory.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class PeerProcess:
         if "error" in result:
             advice = [self._memory_advice] if "memory" in result["error"].lower() else []
             if not self._ours:
-                advice.append("leave out --peer")
+                advice.append("omit --peer")
             side = "bioclip_jax" if self._ours else "the peer"
             failure = f"{side} failed at {task}: {result['error']}"
             raise UserError("; ".join([failure, " or ".join(advice)] if advice else [failure]))

@@ -153,7 +153,7 @@ def _peak_memory(experiment: Experiment, text_lengths: tuple[int, int]) -> dict[
     stats = [device.memory_stats() for device in jax.local_devices()]
     if all(stats):
         return {
-            "peak_memory_bytes": max(each["peak_bytes_in_use"] for each in stats),
+            "peak_memory_bytes": max(device["peak_bytes_in_use"] for device in stats),
             "peak_memory_source": "the device's own statistics",
         }
     analysis = experiment.lower(1, *text_lengths).compile().memory_analysis()

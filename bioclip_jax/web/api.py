@@ -57,7 +57,7 @@ def add_routes(app: FastAPI, service: PhotoService) -> None:
 
     @app.post("/api/labels")
     def labels(file: Files, labels: Annotated[str, Form()], k: Count = 100) -> dict[str, Any]:
-        """Predict probabilities of `labels`, one a line or separated by commas."""
+        """Predict probabilities of `labels`, one per line or separated by commas."""
         return _results(
             service, file, "predictions", lambda photos: service.compare(photos, split_labels(labels), k)
         )

@@ -74,7 +74,7 @@ def build_app(
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """Answer every failure with {"error": sentence}; tracebacks go to the server's log only."""
+    """Respond to every failure with {"error": sentence}; tracebacks go to the server's log only."""
 
     def response(status: int, sentence: str, **headers: str) -> JSONResponse:
         return JSONResponse({"error": sentence}, status, headers=headers)

@@ -32,7 +32,7 @@ _CHUNK = 32
 _CACHED_THUMBNAILS = 512
 
 _EXAMPLES = 6
-# Of drawings/, written by data/tree_of_life_mini; the individuals are in none of the quickstart's splits.
+# Pictures in drawings/, written by data/tree_of_life_mini; none of these is in the quickstart's splits.
 _DRAWINGS = (
     "pennant coralfish",
     "common dandelion",

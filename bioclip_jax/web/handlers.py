@@ -119,7 +119,7 @@ class Handlers:
             count = len(uploads) - room
             were = "1 photo was" if count == 1 else f"{count} photos were"
             limit = f"the page holds at most {max_photos}"
-            notes.append(f"{were} not added, because {limit}; press Clear all to begin again.")
+            notes.append(f"{were} not added, because {limit}; press Clear all to start over.")
         if tables and not any(photo.name in tables for photo in photos):
             notes.append(
                 "The table names none of the photos; its column filepath must contain their file names."
@@ -145,7 +145,7 @@ class Handlers:
         if not photos:
             return cards.html.no_photos()
         if not labels.strip():
-            advice = "Write the names to choose from, one a line, and press Compare."
+            advice = "Write the names to choose from, one per line, and press Compare."
             return cards.html.empty("Nothing compared yet", advice)
         return cards.labeled(photos, self._service.compare(photos, split_labels(labels)))
 
@@ -161,15 +161,15 @@ class Handlers:
         return cards.similar_images(photo, rows, [indexed_thumbnail(row["path"]) for row in rows])
 
     @_errors_as_result
-    def map(self, photos: Sequence[Photo], of_gallery: bool, method: str, column: str | None) -> str:
+    def map(self, photos: Sequence[Photo], from_gallery: bool, method: str, column: str | None) -> str:
         """Render the tab Map, of the visitor's photos or of the gallery."""
-        if compiles_first(len(self.mapped(photos, of_gallery)), method):
+        if compiles_first(len(self.mapped(photos, from_gallery)), method):
             gr.Info(
                 "The first map by UMAP takes up to a minute; later ones take seconds.",
                 duration=20,
                 title="UMAP",
             )
-        if of_gallery and self._gallery is not None:
+        if from_gallery and self._gallery is not None:
             if not len(self._gallery):
                 advice = "The server is embedding its images. Come back in a moment."
                 return cards.html.empty("The map is not ready yet", advice)
@@ -187,6 +187,6 @@ class Handlers:
         ]
         return draw(points, coordinates, column or "")
 
-    def mapped(self, photos: Sequence[Photo], of_gallery: bool) -> Sequence[Photo]:
+    def mapped(self, photos: Sequence[Photo], from_gallery: bool) -> Sequence[Photo]:
         """Photos on the map."""
-        return self._gallery.photos if of_gallery and self._gallery is not None else photos
+        return self._gallery.photos if from_gallery and self._gallery is not None else photos

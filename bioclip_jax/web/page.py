@@ -98,7 +98,7 @@ class _Components:
             max_lines=12,
             label="Names to choose from",
             placeholder="oak leaf\nmaple leaf\nbirch leaf",
-            info="One a line, or separated by commas.",
+            info="One per line, or separated by commas.",
         )
         self.compare = gr.Button("Compare", variant="primary", elem_id="bj-compare")
         self.labeled = gr.HTML(html.no_photos())
@@ -197,7 +197,7 @@ def _connect(page: _Components, handlers: Handlers) -> None:
     for i, button in enumerate(page.examples):
         update_after(listen(button.click, partial(handlers.add_example, i), page.photos, photos, **adding))
     update_after(listen(page.clear.click, lambda: ([], ""), None, photos, queue=False))
-    # By pointer, keyboard or number.
+    # `change` fires for pointer, keyboard and number input alike.
     inputs = [page.photos, page.threshold]
     listen(page.threshold.change, handlers.identify, inputs, page.identified, queue=False, **sliding)
     listen(page.compare.click, handlers.labels, [page.photos, page.labels], page.labeled, **model)

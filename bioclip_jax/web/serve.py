@@ -67,9 +67,9 @@ def serve_page(
         )
     for name, path in (("--taxa", taxa), ("--index", index), ("--images", images), ("--subset", subset)):
         if path is not None and not os.path.exists(path):
-            raise UserError(f"{name} {path} does not exist; correct the path, or leave it out")
+            raise UserError(f"{name} {path} does not exist; correct the path, or omit {name}")
     if skip_unknown and subset is None:
-        raise UserError("--skip-unknown needs --subset; add it, or leave out --skip-unknown")
+        raise UserError("--skip-unknown needs --subset; add it, or omit --skip-unknown")
     initial_labels: list[str] = []
     if labels is not None:
         from bioclip_jax.predict.classifiers import read_labels

@@ -178,7 +178,7 @@ class PhotoService:
         unique = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
         if not unique:
             raise UserError(
-                "there is no label to choose from; write one a line, or separate them with commas"
+                "there is no label to choose from; write one per line, or separate them with commas"
             )
         if len(unique) > self.limits.labels:
             raise UserError(f"{len(unique)} labels are too many; write at most {self.limits.labels}")

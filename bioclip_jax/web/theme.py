@@ -1,4 +1,4 @@
-"""Look of the page: colors, fonts, style sheet and script."""
+"""Theme of the page: colors, fonts, style sheet and script."""
 
 from __future__ import annotations
 

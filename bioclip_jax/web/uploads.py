@@ -54,7 +54,7 @@ class Upload:
 
 
 def clean_name(name: str) -> str:
-    """Last part of a path for display: without folders or control characters, and short."""
+    """Return a path's file name for display, without control characters and at most 80 characters long."""
     last = re.split(r"[/\\]", name)[-1]
     # Bidirectional control characters could make photo<mark>gpj.exe look like photoexe.jpg.
     shown = "".join(letter for letter in last if letter.isprintable()).strip() or "photo"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bioclip_jax.analyze.embeddings import Embeddings, of_labeled, read_embeddings
+from bioclip_jax.analyze.embeddings import Embeddings, from_labeled, read_embeddings
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import FolderSource, Sample
 from bioclip_jax.predict import ImageFile
@@ -276,7 +276,7 @@ def test_a_source_gives_ranks_and_metadata(tmp_path, capsys):
     source = FolderSource(tmp_path, tmp_path / "labels.csv")
     vectors = np.array([[2, 0], [0, 3], [0, 0]], np.float32)
     labeled = LabeledEmbeddings(vectors, [source[place] for place in (0, 2, 3)], np.array([0, 2, 3]), {})
-    found = of_labeled(labeled, source, "MODEL")
+    found = from_labeled(labeled, source, "MODEL")
     assert "skipped 1 images without a usable vector" in capsys.readouterr().err
     np.testing.assert_array_equal(found.vectors, [[1, 0], [0, 1]])
     assert found.species().tolist() == ["Corvus corax", "Corvus corone"]
@@ -297,7 +297,7 @@ def test_metadata_of_several_types_become_texts():
         for n, value in enumerate((1, "x", 2.5))
     ]
     labeled = LabeledEmbeddings(np.ones((3, 2), np.float32), samples, np.arange(3), {})
-    found = of_labeled(labeled, samples, "MODEL")
+    found = from_labeled(labeled, samples, "MODEL")
     assert found.texts("mixed").tolist() == ["1", "x", "2.5"]
     assert found.numbers("number").tolist() == [0, 1, 2]
     assert found.species().tolist() == ["", "", ""]

@@ -173,7 +173,7 @@ def test_factors_of_similar_names_have_separate_files(tmp_path):
 @pytest.mark.parametrize(
     ("factors", "options", "message"),
     [
-        ((), {}, "no factor to look for"),
+        ((), {}, "no factor to analyze"),
         (("health", "health"), {}, "'health' is named twice"),
         (("health",), {"permutations": -1}, "permutations cannot be -1"),
         (("heatlh",), {}, "heatlh"),

@@ -33,14 +33,14 @@ def plot_curves(
     percent: bool = True,
     log_x: bool | None = None,
 ) -> None:
-    """Draw one line a series over the stages (name, position), its name at its end.
+    """Draw each series as a line over the stages (name, position), with its name at its end.
 
     Args: nulls: chance levels, dashed, by the names of series. percent: values are shares, shown from 0 to
       100. log_x: by default decided by the span of the positions. A value that is None or NaN is a gap.
     The table has the stages in the given order with unchanged values.
     """
     nulls = nulls or {}
-    # A line must not turn back where the stages were given in another order.
+    # Sorted by position, since a line must not turn back.
     order = np.argsort([position for _, position in stages], kind="stable")
     names, x = [stages[row][0] for row in order], np.array([stages[row][1] for row in order], float)
 

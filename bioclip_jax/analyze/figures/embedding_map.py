@@ -40,7 +40,7 @@ def plot_embedding_map(
     taxa: Sequence[Taxon],
     thumbnails: Mapping[int, UInt8[np.ndarray, "height width 3"]],
 ) -> None:
-    """Scatter the images, colored by family, one marker a kingdom, with a legend.
+    """Scatter the images, colored by family, with one marker per kingdom and a legend.
 
     Families' names are placed at their clusters, largest family first, then `thumbnails` (by row of `points`,
     in that order) near their points. A name or thumbnail that does not fit without overlap is omitted.
@@ -153,7 +153,7 @@ _SPIRAL = np.array(
 
 
 def _densest(points: Float[np.ndarray, "n 2"], rows: np.ndarray) -> int:
-    """Row with the least median distance to its family: inside one cluster even if the family has several."""
+    """Return the row with the least median distance to its family, which is inside one of its clusters."""
     distances = np.linalg.norm(points[rows][:, None] - points[rows][None], axis=-1)
     return int(rows[np.sort(distances, axis=1)[:, len(rows) // 2].argmin()])
 

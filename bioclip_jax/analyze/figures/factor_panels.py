@@ -1,4 +1,4 @@
-"""Panels of a factor's separation within species, one a stage."""
+"""Panels of a factor's separation within species, one per stage."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _farthest(
     thumbnail: Callable,
     level: int,
 ) -> list[tuple[np.ndarray, int]]:
-    """Pictures of the level's outermost images, one a species first."""
+    """Return thumbnails of the level's outermost images, of different species if possible."""
     order = np.flatnonzero(wanted)[np.argsort(-along[wanted])]
     seen: set[str] = set()
     first, repeated = [], []

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from bioclip_jax.analyze.orthogonality import Curve
 
-_ROW = 0.52  # inches a factor
+_ROW = 0.52  # inches per factor
 
 
 def draw_separability(png: Path, csv: Path, factors: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
-    """Draw a row a factor (as analyze_within returns them): held-out accuracy, its interval, and chance."""
+    """Draw the held-out accuracy of each factor of analyze_within's result, its interval, and chance."""
     height = 1.45 + _ROW * len(factors)
     figure = new_figure(7.6, height)
     axes = figure.add_axes((0.2, 0.8 / height, 0.74, _ROW * len(factors) / height))
@@ -73,7 +73,7 @@ def _separability_row(name: str, result: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def draw_orthogonality(png: Path, csv: Path, curves: Mapping[str, Curve], size: int, *, title: str) -> None:
-    """Draw a panel a factor: the share of its direction outside the first k components, with chance levels.
+    """Draw the share of each factor's direction outside the first k components, with chance levels.
 
     size: the k that holds 99 % of the variance of the species means.
     """

@@ -19,7 +19,7 @@ from .embedding_map import family_colors
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROW = 0.185  # inches a leaf
+_ROW = 0.185  # inches per leaf
 
 
 def draw_tanglegram(
@@ -33,7 +33,7 @@ def draw_tanglegram(
     *,
     title: str,
 ) -> None:
-    """Draw both trees face to face, a line between equal leaves.
+    """Draw both trees face to face, with a line between equal leaves.
 
     names, groups: by leaf number; groups, of rank `grouped_by`, decide the color.
     """

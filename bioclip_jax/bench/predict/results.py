@@ -66,8 +66,8 @@ def prediction_table(result: dict[str, Any]) -> str:
             "On " + result["device"] + (f", pybioclip on {result['peer_device']}" if peered else "") + "."
         )
     for rank, at_once in result.get("images_at_once", {}).items():
-        of_peer = f", {at_once['peer']} by pybioclip" if peered else ""
-        lines.append(f"At {rank}, {at_once['ours']} images at once{of_peer}.")
+        by_peer = f", {at_once['peer']} by pybioclip" if peered else ""
+        lines.append(f"At {rank}, {at_once['ours']} images at once{by_peer}.")
     if "share_above_1e-9" in result:
         lines.append(f"{result['share_above_1e-9']:.1%} of {result['taxa']} taxa are above 1e-9.")
     if "score_difference" in result:
@@ -91,12 +91,12 @@ def difference(ours: Sequence[dict[str, Any]], peer: Sequence[dict[str, Any]]) -
     if by_image[0].keys() != by_image[1].keys():
         raise UserError("the two sides predicted different images; report this")
     largest = 0.0
-    for image, mine in by_image[0].items():
-        theirs = by_image[1][image]
-        for name in mine.keys() | theirs.keys():
-            a = mine.get(name, min(mine.values()))
-            b = theirs.get(name, min(theirs.values()))
-            largest = max(largest, abs(a - b))
+    for image, our_scores in by_image[0].items():
+        peer_scores = by_image[1][image]
+        for name in our_scores.keys() | peer_scores.keys():
+            our_score = our_scores.get(name, min(our_scores.values()))
+            peer_score = peer_scores.get(name, min(peer_scores.values()))
+            largest = max(largest, abs(our_score - peer_score))
     return float(f"{largest:.3g}")
 
 

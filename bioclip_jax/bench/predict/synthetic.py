@@ -101,7 +101,7 @@ def _word(number: int) -> str:
 
 
 def many_names(count: int) -> list[str]:
-    """Return distinct names of two or three words. Raises UserError if there are not as many."""
+    """Return `count` distinct names of two or three words. Raises UserError for too many."""
     kinds = [*_LOOKS, *_HABITATS, *(" ".join(pair) for pair in itertools.product(_LOOKS, _HABITATS))]
     names = [f"{kind} {name}" for kind in kinds for name in (*FEW_NAMES, *_MORE)]
     if count > len(names):
@@ -123,7 +123,7 @@ def check_photographs(paths: Sequence[str]) -> None:
         try:
             decode(Path(path).read_bytes())
         except (BadImage, OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as an image ({error}); leave it out") from error
+            raise UserError(f"{path} cannot be read as an image ({error}); remove it") from error
 
 
 def make_photographs(folder: Path, count: int = 32) -> list[str]:
