@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         # A stream is None if a service or `>&-` closed it.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
-    # Taxon names are in any script, whatever the locale; file names that are not valid UTF-8, which Linux
-    # allows, are printed as their bytes.
+    # Taxon names need UTF-8 in any locale; file names that are not valid UTF-8, which Linux allows, are
+    # printed as their bytes.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     # With a persistent cache, a command's second run or a resumed training does not compile again.

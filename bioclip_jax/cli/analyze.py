@@ -91,8 +91,8 @@ def _reads(arguments: argparse.Namespace) -> Reads:
     from bioclip_jax.pipeline.sources import data_files
 
     return {
-        "what --traits name": getattr(arguments, "traits", None),
-        "what --labels name": arguments.labels,
+        "the --traits table": getattr(arguments, "traits", None),
+        "the --labels table": arguments.labels,
         "an input": itertools.chain(
             arguments.embeddings, data_files(arguments.data) if arguments.data else ()
         ),
@@ -202,7 +202,7 @@ def _add_analyzed(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--where", nargs="+", default=[], metavar="COLUMN=VALUE", help="only rows with this value"
     )
-    verb.add_argument("--seed", type=non_negative, default=0, help="of the permutations (default: 0)")
+    verb.add_argument("--seed", type=non_negative, default=0, help="seed of the permutations (default: 0)")
     add_batch_size(verb)
     verb.add_argument(
         "--output",

@@ -25,7 +25,7 @@ from .options import (
     register_datasets,
 )
 
-# The parser's name for a suite, which people name by its file alone: eval SUITE.yaml.
+# The parser's name for a suite; on the command line its file alone follows eval: eval SUITE.yaml.
 _SUITE = "suite"
 _SUITE_SUFFIXES = (".yaml", ".yml")
 _TEXT_TYPES = ["asis", "sci", "taxon", "com", "sci_com", "taxon_com"]
@@ -54,7 +54,7 @@ def eval_protocol(arguments: argparse.Namespace) -> Result:
     images, labels = arguments.images, arguments.labels
     if (arguments.data is None) == (images is None) or (images is None) != (labels is None):
         raise UserError("the data to score are not clear; give --data, or --images with --labels")
-    reads = {"what --labels name": labels, "an input": data_files(arguments.data or images)}
+    reads = {"the --labels table": labels, "an input": data_files(arguments.data or images)}
     check_results_folder(arguments.output, reads, f"{arguments.protocol}_*.csv")
     register_datasets()
     given = {name: getattr(arguments, name) for name in arguments.options}
@@ -138,7 +138,9 @@ def add_verbs(verbs: Any) -> None:
         title="protocols",
         metavar="PROTOCOL|SUITE.yaml",
     )
-    verb = _add_protocol(protocols, "zero-shot", "top-1, top-3 and top-5 among class names, at every rank")
+    verb = _add_protocol(
+        protocols, "zero-shot", "top-1, top-3 and top-5 accuracy among class names, and accuracy by rank"
+    )
     _add_text_type(verb)
     verb.add_argument("--candidates", metavar="DATA", help="take the classes from these data instead")
     verb.add_argument(

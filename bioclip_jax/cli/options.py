@@ -18,7 +18,7 @@ DATA = "tars, ArrayRecord, a folder with metadata.csv or NAME:SPLIT"
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser whose errors are one line, as all errors of the command."""
+    """Parser whose errors are one line, like all errors of the command."""
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""
@@ -37,7 +37,7 @@ def add_verb(
 
 
 def add_family(verbs: Any, name: str, help: str, title: str = "verbs", metavar: str = "VERB") -> Any:
-    """Add a verb with verbs of its own, and return what add_verb adds them to."""
+    """Add a verb with verbs of its own, and return its subparsers, for add_verb."""
     family = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     return family.add_subparsers(title=title, metavar=metavar, required=True)
 
@@ -110,7 +110,7 @@ def add_output(verb: argparse.ArgumentParser) -> None:
 
 
 def add_transform(verb: argparse.ArgumentParser, default: str = "by the model's origin") -> None:
-    """Add the image transform; `default` describes the one without the option."""
+    """Add the image transform. default: description of the one that applies without the option."""
     verb.add_argument(
         "--transform",
         choices=TRANSFORMS,
@@ -175,7 +175,7 @@ def positive(text: str) -> int:
 
 
 def non_negative(text: str) -> int:
-    """Parse an integer from 0."""
+    """Parse a nonnegative integer."""
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{number} is below 0")

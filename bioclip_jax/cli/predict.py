@@ -49,7 +49,7 @@ def add_verbs(verbs: Any) -> None:
     candidates.add_argument("--rank", choices=RANKS, help="rank of the predictions (default: species)")
     add_taxa_choice(candidates)
     candidates.add_argument(
-        "--cls", dest="labels", metavar="LABELS", help="your own labels: a,b,c or a file with one a line"
+        "--cls", dest="labels", metavar="LABELS", help="your own labels: a,b,c or a file with one per line"
     )
     candidates.add_argument(
         "--labels-as-given",

@@ -54,7 +54,7 @@ def add_verbs(verbs: Any) -> None:
     add_reading(verb)
     verb.add_argument("--index", type=Path, metavar="DIR", help="index of similar images, from index build")
     verb.add_argument("--images", type=Path, metavar="FOLDER", help="images to show on the map")
-    verb.add_argument("--labels", metavar="LABELS", help="initial labels: a,b,c or a file with one a line")
+    verb.add_argument("--labels", metavar="LABELS", help="initial labels: a,b,c or a file with one per line")
     add_taxa_choice(verb)
     add_temperature(verb)
     verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")

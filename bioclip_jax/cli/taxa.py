@@ -35,7 +35,7 @@ def build(arguments: argparse.Namespace) -> Result:
 
     register_datasets()
     # Loading the model can take minutes, so outputs are checked first.
-    check_outputs({"--output": arguments.output}, {"where the names are": data_files(arguments.names)})
+    check_outputs({"--output": arguments.output}, {"the table of names": data_files(arguments.names)})
     check_suffix(arguments.output, (".safetensors",))
     model = load_model(arguments.model, **loading(arguments))
     result = build_taxa(

@@ -79,28 +79,28 @@ def test_everything_is_in_the_page(tmp_path, figure):
         [1, 2, 3],
     )
     parts = [Part("Separability", ["Two words."], [figure], [table]), Part("Nothing else", ["A word."])]
-    found = Read(page_of(tmp_path, facts=[("embeddings", "a.parquet")], parts=parts))
-    assert found.text("h1") == ["Within species"]
-    assert found.text("h2") == ["Separability", "Nothing else"]
-    assert found.text("p") == ["Two words.", "A word."]
-    assert (found.text("dt"), found.text("dd")) == (["embeddings"], ["a.parquet"])
-    assert found.text("td") == ["1,200", "0.512", "–", "7", "10,000", "–"]
-    assert found.text("caption") == ["By factor"]
-    (image,) = found.of("img")
+    read_page = Read(page_of(tmp_path, facts=[("embeddings", "a.parquet")], parts=parts))
+    assert read_page.text("h1") == ["Within species"]
+    assert read_page.text("h2") == ["Separability", "Nothing else"]
+    assert read_page.text("p") == ["Two words.", "A word."]
+    assert (read_page.text("dt"), read_page.text("dd")) == (["embeddings"], ["a.parquet"])
+    assert read_page.text("td") == ["1,200", "0.512", "–", "7", "10,000", "–"]
+    assert read_page.text("caption") == ["By factor"]
+    (image,) = read_page.of("img")
     assert image["alt"] == "Separability"
     kind, content = image["src"].split(",", 1)
     assert kind == "data:image/png;base64" and base64.b64decode(content) == (tmp_path / "a.png").read_bytes()
-    link, save = found.of("a")
+    link, save = read_page.of("a")
     assert link == {"href": "./a.csv"}
     assert save["download"] == "a.csv"
     assert base64.b64decode(save["href"].split(",", 1)[1]) == (tmp_path / "a.csv").read_bytes()
 
 
 def test_sections_of_equal_titles_have_distinct_ids(tmp_path):
-    found = Read(page_of(tmp_path, parts=[Part("Sex"), Part("sex"), Part("性")]))
-    names = [heading["id"] for heading in found.of("h2")]
+    read_page = Read(page_of(tmp_path, parts=[Part("Sex"), Part("sex"), Part("性")]))
+    names = [heading["id"] for heading in read_page.of("h2")]
     assert len(set(names)) == 3, f"two parts are called the same: {names}"
-    assert [part["aria-labelledby"] for part in found.of("section")] == names
+    assert [part["aria-labelledby"] for part in read_page.of("section")] == names
 
 
 def test_a_large_table_is_linked_but_not_embedded(tmp_path):
@@ -127,7 +127,7 @@ def test_no_text_becomes_markup(tmp_path_factory, said):
     (folder / "a.csv").write_text(said, encoding="utf-8")
     figure = Figure(said, said, picture(folder / "a.png", (2, 2)), folder / "a.csv")
     table = Table(said, [said], [[said]])
-    found = Read(page_of(folder, said, [(said, said)], [Part(said, [said], [figure], [table])]))
+    read_page = Read(page_of(folder, said, [(said, said)], [Part(said, [said], [figure], [table])]))
     plain = Read(
         page_of(
             folder,
@@ -136,27 +136,29 @@ def test_no_text_becomes_markup(tmp_path_factory, said):
             [Part("x", ["x"], [Figure("x", "x", figure.png, figure.csv)], [Table("x", ["x"], [["x"]])])],
         )
     )
-    assert [tag for tag, _ in found.tags] == [tag for tag, _ in plain.tags], (
+    assert [tag for tag, _ in read_page.tags] == [tag for tag, _ in plain.tags], (
         "the page has other tags than with plain text"
     )
-    assert found.of("img")[0]["alt"] == said
+    assert read_page.of("img")[0]["alt"] == said
     for tag in ("h1", "h2", "p", "dt", "dd", "caption", "th"):
-        assert said in "".join(found.text(tag)), f"{tag} does not say it"
+        assert said in "".join(read_page.text(tag)), f"{tag} does not say it"
 
 
 def test_the_page_loads_nothing_and_runs_nothing(tmp_path, figure):
     document = page_of(tmp_path, EVIL, parts=[Part(EVIL, [EVIL], [figure])])
-    found = Read(document)
+    read_page = Read(document)
     (policy,) = [
-        meta["content"] for meta in found.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+        meta["content"]
+        for meta in read_page.of("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
     ]
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    assert not found.of("script") and not found.of("link")
-    assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
+    assert not read_page.of("script") and not read_page.of("link")
+    assert not [name for _, attributes in read_page.tags for name in attributes if name.startswith("on")]
     style = document[document.index("<style>") : document.index("</style>")]
     assert "@import" not in style and "url(" not in style
     addresses = [
-        attributes[name] for _, attributes in found.tags for name in ("src", "href") if name in attributes
+        attributes[name] for _, attributes in read_page.tags for name in ("src", "href") if name in attributes
     ]
     assert all(re.match(r"data:|\./", address) for address in addresses), addresses
 
@@ -280,9 +282,7 @@ def test_labels_of_curves_and_stages_do_not_touch(monkeypatch, tmp_path):
     for below, above in zip(boxes, boxes[1:]):
         assert below.y1 <= above.y0 + 2, "two names at the ends of curves touch"
     shown = [label.get_text() for label in axes.get_xticklabels()]
-    assert shown[-1] == "step 20,100" and len(shown) < len(stages), (
-        f"all of {shown} cannot stand side by side"
-    )
+    assert shown[-1] == "step 20,100" and len(shown) < len(stages), f"all of {shown} cannot be side by side"
     assert np.diff(axes.transData.transform([(tick, 0) for tick in axes.get_xticks()])[:, 0]).min() > 20
 
 

@@ -47,9 +47,9 @@ def test_between_gives_the_planted_trait(planted, capsys):
     )
     assert status == 0, err
     result = json.loads(out)
-    found = result["traits"]["mass_g"]
-    assert found["r_cv"] > 0.9 and found["p_cv"] < 0.05, found
-    assert 0 < found["r"] <= 1 and 0 < found["p"] <= 1
+    mass = result["traits"]["mass_g"]
+    assert mass["r_cv"] > 0.9 and mass["p_cv"] < 0.05, mass
+    assert 0 < mass["r"] <= 1 and 0 < mass["p"] <= 1
     assert json.loads((planted / "out" / "results.json").read_text()) == result
     assert {"report.html", "trait-mass_g.png", "trait-mass_g.csv"} <= {
         path.name for path in (planted / "out").iterdir()

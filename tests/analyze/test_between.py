@@ -73,12 +73,12 @@ def test_a_table_of_traits_gives_figures_a_page_and_image_projections(tmp_path):
     assert list(result["traits"]) == ["beak_depth_mm", "noise"], (
         "every numeric column is a trait, and no other"
     )
-    found = result["traits"]["beak_depth_mm"]
-    assert found["r_cv"] > 0.9 and found["p_cv"] == 1 / 200, found
+    trait = result["traits"]["beak_depth_mm"]
+    assert trait["r_cv"] > 0.9 and trait["p_cv"] == 1 / 200, trait
     assert result["traits"]["noise"]["p_cv"] > 0.02 and result["traits"]["noise"]["p"] > 0.02, result[
         "traits"
     ]["noise"]
-    assert found["species"] == 20 and found["images"] == 120 and result["species"] == 20
+    assert trait["species"] == 20 and trait["images"] == 120 and result["species"] == 20
     assert result["unmatched"]["number"] == 1 and "Struthio camelus" in result["unmatched"]["first"]
     assert result["tree"]["ranks"]["family"]["nearest_neighbor"] > 0.9, result["tree"]
     assert json.loads((output / "results.json").read_text()) == result
@@ -107,7 +107,7 @@ def test_a_table_of_traits_gives_figures_a_page_and_image_projections(tmp_path):
         )
     positions = [float(row["position"]) for row in images]
     values = [float(row["beak depth (mm)"]) for row in images]
-    assert found["r_direction"] == pytest.approx(abs(np.corrcoef(positions, values)[0, 1]), abs=1e-5)
+    assert trait["r_direction"] == pytest.approx(abs(np.corrcoef(positions, values)[0, 1]), abs=1e-5)
 
 
 def test_a_column_is_a_trait_and_constant_traits_are_skipped(tmp_path, capsys):

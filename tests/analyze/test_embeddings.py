@@ -50,12 +50,12 @@ def known(**columns):
 
 
 def test_vectors_are_normalized_in_order(tmp_path):
-    found = read_embeddings(write(tmp_path / "a.parquet", sex=["m", "", None, "f"]))
+    loaded = read_embeddings(write(tmp_path / "a.parquet", sex=["m", "", None, "f"]))
     expected = [row / np.sqrt(sum(float(x) ** 2 for x in row)) for row in VECTORS]
-    np.testing.assert_allclose(found.vectors, expected, atol=1e-7)
-    assert found.vectors.dtype == np.float32
-    assert found.texts("sex").tolist() == ["m", "", "", "f"]
-    assert len(found) == 4 and found.source == str(tmp_path / "a.parquet")
+    np.testing.assert_allclose(loaded.vectors, expected, atol=1e-7)
+    assert loaded.vectors.dtype == np.float32
+    assert loaded.texts("sex").tolist() == ["m", "", "", "f"]
+    assert len(loaded) == 4 and loaded.source == str(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.int32())])
@@ -63,9 +63,9 @@ def test_lists_of_any_type_are_read(tmp_path, kind):
     values = VECTORS.astype(int) if pa.types.is_integer(kind.value_type) else VECTORS
     column = pa.array([list(map(values.dtype.type, row)) for row in values], kind)
     pq.write_table(pa.table({"emb": column}), tmp_path / "a.parquet")
-    found = read_embeddings(tmp_path / "a.parquet")
+    loaded = read_embeddings(tmp_path / "a.parquet")
     np.testing.assert_allclose(
-        found.vectors, VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), atol=1e-7
+        loaded.vectors, VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), atol=1e-7
     )
 
 
@@ -77,12 +77,12 @@ def test_output_of_embed_is_read(tmp_path):
     )
     batches = [Batch(images[:2], vectors[:2], columns[:2]), Batch(images[2:], vectors[2:], columns[2:])]
     write_batches(batches, "parquet", tmp_path / "a.parquet", {"model": "small", "normalized": True})
-    found = read_embeddings(tmp_path / "a.parquet")
-    np.testing.assert_array_equal(found.vectors, vectors)
-    assert found.texts("path").tolist() == ["a.jpg", "b.jpg", "c.jpg"]
-    assert found.texts("genus").tolist() == ["Malus", "Pyrus", ""]
-    np.testing.assert_array_equal(found.numbers("length"), [1.5, np.nan, 2.0])
-    assert "emb" not in found.columns.column_names
+    loaded = read_embeddings(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(loaded.vectors, vectors)
+    assert loaded.texts("path").tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+    assert loaded.texts("genus").tolist() == ["Malus", "Pyrus", ""]
+    np.testing.assert_array_equal(loaded.numbers("length"), [1.5, np.nan, 2.0])
+    assert "emb" not in loaded.columns.column_names
 
 
 @settings(max_examples=40)
@@ -112,9 +112,9 @@ def test_unusable_vectors_are_skipped_at_any_row(kinds, group, any_length):
             ):
                 read_embeddings(path)
             return
-        found = read_embeddings(path)
-    assert found.numbers("number").tolist() == kept, f"of {kinds} the wrong rows are kept"
-    for row, vector in zip(kept, found.vectors):
+        loaded = read_embeddings(path)
+    assert loaded.numbers("number").tolist() == kept, f"of {kinds} the wrong rows are kept"
+    for row, vector in zip(kept, loaded.vectors):
         expected = [0.6, 0.8] if kinds[row] == "huge" else np.array(rows[row]) / np.hypot(*rows[row])
         np.testing.assert_allclose(vector, expected, atol=1e-6)
 
@@ -155,13 +155,13 @@ def test_errors_for_other_files_name_the_right_one(tmp_path):
 
 
 def test_species_are_scientific_names_of_rows_with_an_epithet():
-    found = known(
+    loaded = known(
         genus=["Malus", "Malus", "Malus", None, "Malus"],
         species=["Malus domestica", "sylvestris", "", None, "Malus"],
         vernacular=["apple", None, "apple", "pear", " apple "],
     )
-    assert found.species().tolist() == ["Malus domestica", "Malus sylvestris", "", "", ""]
-    assert found.species("vernacular").tolist() == ["apple", "", "apple", "pear", "apple"]
+    assert loaded.species().tolist() == ["Malus domestica", "Malus sylvestris", "", "", ""]
+    assert loaded.species("vernacular").tolist() == ["apple", "", "apple", "pear", "apple"]
     with pytest.raises(
         UserError, match="no columns genus and species; name .* with --species-column, .*: family"
     ):
@@ -170,23 +170,23 @@ def test_species_are_scientific_names_of_rows_with_an_epithet():
 
 def test_words_for_unknown_are_missing_species_and_numbers():
     column = ["Malus domestica", "unknown", "NA", "nan", "incertae sedis", "Nonea pulla", "-"]
-    found = known(kind=column, length=["1", "NA", "n/a", "unknown", "-", "2.5", "NaN"])
-    assert found.species("kind").tolist() == ["Malus domestica", "", "", "", "", "Nonea pulla", ""]
-    np.testing.assert_array_equal(found.numbers("length"), [1, *[np.nan] * 4, 2.5, np.nan])
+    loaded = known(kind=column, length=["1", "NA", "n/a", "unknown", "-", "2.5", "NaN"])
+    assert loaded.species("kind").tolist() == ["Malus domestica", "", "", "", "", "Nonea pulla", ""]
+    np.testing.assert_array_equal(loaded.numbers("length"), [1, *[np.nan] * 4, 2.5, np.nan])
 
 
 def test_unicode_forms_of_a_species_name_are_equal():
-    found = known(kind=[unicodedata.normalize(form, "Isoëtes lacustris") for form in ("NFC", "NFD")])
-    assert len(set(found.species("kind"))) == 1
+    loaded = known(kind=[unicodedata.normalize(form, "Isoëtes lacustris") for form in ("NFC", "NFD")])
+    assert len(set(loaded.species("kind"))) == 1
 
 
 def test_taxa_follow_the_rules_of_tables():
-    found = known(
+    loaded = known(
         genus=["Malus", "Malus", None],
         species=["Malus domestica", "alba", None],
         **{"class": ["A", "A", "B"]},
     )
-    assert found.taxa() == [
+    assert loaded.taxa() == [
         Taxon(class_="A", genus="Malus", species="domestica"),
         Taxon(class_="A", genus="Malus", species="alba"),
         Taxon(class_="B"),
@@ -199,9 +199,9 @@ def test_taxa_follow_the_rules_of_tables():
 
 
 def test_numbers_take_what_can_be_read_as_one():
-    found = known(length=["1.5", "", None, " -2e1 ", "NaN"], flag=[True, False, None, True, True])
-    np.testing.assert_array_equal(found.numbers("length"), [1.5, np.nan, np.nan, -20, np.nan])
-    np.testing.assert_array_equal(found.numbers("flag"), [1, 0, np.nan, 1, 1])
+    loaded = known(length=["1.5", "", None, " -2e1 ", "NaN"], flag=[True, False, None, True, True])
+    np.testing.assert_array_equal(loaded.numbers("length"), [1.5, np.nan, np.nan, -20, np.nan])
+    np.testing.assert_array_equal(loaded.numbers("flag"), [1, 0, np.nan, 1, 1])
     for value in ("long", "inf"):
         with pytest.raises(
             UserError, match=f"column length of birds.parquet holds '{value}' in row 2, which is not a number"
@@ -209,29 +209,29 @@ def test_numbers_take_what_can_be_read_as_one():
             known(length=["1", value]).numbers("length")
 
 
-def test_an_unknown_column_or_value_is_told_with_the_nearest():
-    found = known(family=["Thraupidae", "Corvidae", None], sex=["m", "f", "f"])
+def test_an_unknown_column_or_value_is_reported_with_the_nearest():
+    loaded = known(family=["Thraupidae", "Corvidae", None], sex=["m", "f", "f"])
     with pytest.raises(
         UserError, match=r"has no column 'famly' \(did you mean family\?\); it has family, sex"
     ):
-        found.texts("famly")
+        loaded.texts("famly")
     with pytest.raises(
         UserError, match=r"has family 'Thraupida' \(did you mean Thraupidae\?\); it has Corvidae, Thra"
     ):
-        found.where("family", "Thraupida")
+        loaded.where("family", "Thraupida")
     two = Embeddings(
-        found.vectors, pa.table([["a"] * 3, ["b"] * 3], names=["x", "x"]), found.picture, "two.parquet"
+        loaded.vectors, pa.table([["a"] * 3, ["b"] * 3], names=["x", "x"]), loaded.picture, "two.parquet"
     )
     with pytest.raises(UserError, match="two.parquet has more than one column 'x'"):
         two.texts("x")
 
 
 def test_take_keeps_columns_and_pictures():
-    found = known(sex=["m", "f", "m", ""], age=[1, 2, 3, 4])
-    taken = found.take(np.array([3, 1, 2])).where("sex", "m").take([0])
+    loaded = known(sex=["m", "f", "m", ""], age=[1, 2, 3, 4])
+    taken = loaded.take(np.array([3, 1, 2])).where("sex", "m").take([0])
     assert taken.numbers("age").tolist() == [3]
     assert taken.picture(0) == bytes([2]), "the picture is another row's"
-    assert len(found.take([])) == 0
+    assert len(loaded.take([])) == 0
 
 
 def test_pictures_are_read_from_paths_and_tars(tmp_path, monkeypatch):
@@ -255,15 +255,15 @@ def test_pictures_are_read_from_paths_and_tars(tmp_path, monkeypatch):
     ]
     paths += ["gone.png", "shard.tar/gone.png", None, "a.png/b", str(here)]
     vectors = np.ones((len(paths), 2), np.float32)
-    found = read_embeddings(write(there / "emb.parquet", vectors, path=paths))
+    loaded = read_embeddings(write(there / "emb.parquet", vectors, path=paths))
     monkeypatch.chdir(here)
     members = [encoded("green") + name for name in (b"x/b.png", b"x/c.tar/d.png", b"x/b.png")]
     expected = [encoded("red"), encoded("white"), *members, *[None] * 5]
     for row, content in enumerate(expected):
-        assert found.picture(row) == content, f"the picture at {paths[row]} is wrong"
+        assert loaded.picture(row) == content, f"the picture at {paths[row]} is wrong"
     monkeypatch.chdir(tmp_path)
-    assert found.picture(0) == encoded("blue"), "a path that is not here starts from the table's folder"
-    assert found.picture(2) == encoded("black") + b"x/b.png"
+    assert loaded.picture(0) == encoded("blue"), "a missing path starts from the table's folder"
+    assert loaded.picture(2) == encoded("black") + b"x/b.png"
     assert read_embeddings(write(tmp_path / "no.parquet")).picture(0) is None
 
 
@@ -275,20 +275,20 @@ def test_a_source_gives_ranks_and_metadata(tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     source = FolderSource(tmp_path, tmp_path / "labels.csv")
     vectors = np.array([[2, 0], [0, 3], [0, 0]], np.float32)
-    labeled = LabeledEmbeddings(vectors, [source[place] for place in (0, 2, 3)], np.array([0, 2, 3]), {})
-    found = from_labeled(labeled, source, "MODEL")
+    labeled = LabeledEmbeddings(vectors, [source[index] for index in (0, 2, 3)], np.array([0, 2, 3]), {})
+    loaded = from_labeled(labeled, source, "MODEL")
     assert "skipped 1 images without a usable vector" in capsys.readouterr().err
-    np.testing.assert_array_equal(found.vectors, [[1, 0], [0, 1]])
-    assert found.species().tolist() == ["Corvus corax", "Corvus corone"]
-    assert found.texts("class").tolist() == ["Aves", "Aves"], "class is a rank"
-    assert found.texts("label").tolist() == ["sick", ""], "the label that the table calls class is lost"
-    assert found.numbers("age").tolist() == [1, 2.5]
-    assert found.texts("sex").tolist() == ["m", ""]
-    assert [found.picture(row) for row in (0, 1)] == [
+    np.testing.assert_array_equal(loaded.vectors, [[1, 0], [0, 1]])
+    assert loaded.species().tolist() == ["Corvus corax", "Corvus corone"]
+    assert loaded.texts("class").tolist() == ["Aves", "Aves"], "class is a rank"
+    assert loaded.texts("label").tolist() == ["sick", ""], "the label that the table calls class is lost"
+    assert loaded.numbers("age").tolist() == [1, 2.5]
+    assert loaded.texts("sex").tolist() == ["m", ""]
+    assert [loaded.picture(row) for row in (0, 1)] == [
         (tmp_path / f"{name}.png").read_bytes() for name in "ab"
     ]
     (tmp_path / "a.png").unlink()
-    assert found.picture(0) is None
+    assert loaded.picture(0) is None
 
 
 def test_metadata_of_several_types_become_texts():
@@ -297,10 +297,10 @@ def test_metadata_of_several_types_become_texts():
         for n, value in enumerate((1, "x", 2.5))
     ]
     labeled = LabeledEmbeddings(np.ones((3, 2), np.float32), samples, np.arange(3), {})
-    found = from_labeled(labeled, samples, "MODEL")
-    assert found.texts("mixed").tolist() == ["1", "x", "2.5"]
-    assert found.numbers("number").tolist() == [0, 1, 2]
-    assert found.species().tolist() == ["", "", ""]
+    loaded = from_labeled(labeled, samples, "MODEL")
+    assert loaded.texts("mixed").tolist() == ["1", "x", "2.5"]
+    assert loaded.numbers("number").tolist() == [0, 1, 2]
+    assert loaded.species().tolist() == ["", "", ""]
 
 
 def test_thumbnails_are_square_or_none():

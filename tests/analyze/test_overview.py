@@ -85,7 +85,7 @@ def test_map_keeps_neighbors_together():
     distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
     nearest = np.argsort(distances, axis=1)[:, 1]
     same = np.mean([taxa[a].family == taxa[b].family for a, b in enumerate(nearest)])
-    assert same > 0.95, f"only {same:.0%} of the images lie beside one of their family"
+    assert same > 0.95, f"only {same:.0%} of the images are next to one of their family"
 
 
 @pytest.mark.parametrize("number", [1, 4, 6])

@@ -91,12 +91,12 @@ def plain_oas(covariance, freedom):
 def test_predictions_equal_scikit_learn_in_each_fold(values, shares, number, each, dim):
     data = made(*drawn(number, each, values, shares, 1), dim, 2, strength=1.5)
     factor = factor_of(data)
-    figures, (found,) = separability(factor, data.vectors, permutations=3, seed=7)
+    figures, (held,) = separability(factor, data.vectors, permutations=3, seed=7)
     group = factor.groups[0]
     # The folds are the first thing that is drawn.
     fold = deal_folds(group, np.random.default_rng(7))
     predicted, margin, used, along = fold_by_fold(group, data.vectors, fold, plain_oas)
-    differ = np.flatnonzero(found.predicted != predicted)
+    differ = np.flatnonzero(held.predicted != predicted)
     assert not len(differ), (
         f"{len(differ)} of {len(group)} images are predicted otherwise, the first {differ[:5]}"
     )
@@ -110,8 +110,8 @@ def test_predictions_equal_scikit_learn_in_each_fold(values, shares, number, eac
     assert figures["shrinkage"] == pytest.approx(np.mean(used), rel=1e-4)
     if len(values) == 2:
         # The margins come from float32 products.
-        assert np.allclose(found.margin, margin, atol=1e-3 * np.abs(margin).max())
-        assert figures["auc"] == pytest.approx(roc_auc_score(group.labels, found.margin), abs=1e-9)
+        assert np.allclose(held.margin, margin, atol=1e-3 * np.abs(margin).max())
+        assert figures["auc"] == pytest.approx(roc_auc_score(group.labels, held.margin), abs=1e-9)
         of_a, of_b = along[group.labels == 0], along[group.labels == 1]
         plain = (of_a.mean() - of_b.mean()) ** 2 / (of_a.var(ddof=1) + of_b.var(ddof=1))
         assert figures["fisher_ratio"] == pytest.approx(plain, rel=1e-4)
@@ -125,7 +125,7 @@ def test_shrinkage_equals_scikit_learn(dim):
     rows -= rows.mean(axis=0)
     plain = OAS(assume_centered=True).fit(rows)
     covariance = rows.T @ rows / len(rows)
-    # scikit-learn leaves out the two terms in 2 / dim.
+    # scikit-learn omits the two terms in 2 / dim.
     trace, squares = np.trace(covariance), np.sum(covariance**2)
     simple = (squares + trace**2) / (61 * (squares - trace**2 / dim))
     assert plain.shrinkage_ == pytest.approx(min(simple, 1))
@@ -135,21 +135,21 @@ def test_shrinkage_equals_scikit_learn(dim):
 
 def test_separability_grows_with_the_strength_of_a_planted_factor():
     species, values = drawn(20, 24, ["diseased", "healthy"], [0.4, 0.6], 3)
-    found = []
+    results = []
     for strength in (0.0, 2.0, 6.0):
         data = made(species, values, 32, 4, strength)
-        found.append(separability(factor_of(data), data.vectors, permutations=19)[0])
-    low, middle, high = (figures["separability"] for figures in found)
+        results.append(separability(factor_of(data), data.vectors, permutations=19)[0])
+    low, middle, high = (figures["separability"] for figures in results)
     assert high > 0.95, f"a factor of 6 standard deviations is named right for {high:.1%} only"
     assert low < middle < high
-    assert found[0]["fisher_ratio"] < found[1]["fisher_ratio"] < found[2]["fisher_ratio"]
-    assert found[2]["separability_p"] == pytest.approx(1 / 20)
-    low, high = found[2]["interval"]
-    assert low < found[2]["separability"] <= high
+    assert results[0]["fisher_ratio"] < results[1]["fisher_ratio"] < results[2]["fisher_ratio"]
+    assert results[2]["separability_p"] == pytest.approx(1 / 20)
+    low, high = results[2]["interval"]
+    assert low < results[2]["separability"] <= high
 
 
 def test_pairs_of_images_do_not_leak_labels():
-    """With one image of each value a species, the residuals from their mean are opposite.
+    """With one image of each value per species, the residuals from their mean are opposite.
 
     A classifier trained on one would know the other.
     """
@@ -159,7 +159,7 @@ def test_pairs_of_images_do_not_leak_labels():
         values = np.tile(["a", "b"], 40)
         data = made(species, values, 100, seed)
         shares.append(separability(factor_of(data), data.vectors, permutations=0)[0]["separability"])
-    # 960 answers by chance.
+    # 960 predictions by chance.
     assert np.mean(shares) < 0.58, f"of noise, {np.mean(shares):.1%} are named right"
 
 
@@ -202,7 +202,7 @@ def test_nested_factors_are_separated_within_each_species():
     for name in list(by_species)[:3]:
         assert by_species[name]["separability"] > 0.9, f"{name}: {by_species[name]}"
     assert by_species["species 3"]["separability"] < 0.6, by_species["species 3"]
-    right = sum(np.sum(found.predicted == found.group.labels) for found in held_out)
+    right = sum(np.sum(held.predicted == held.group.labels) for held in held_out)
     assert figures["separability"] == pytest.approx(right / len(species))
     assert figures["majority"] == pytest.approx(
         np.mean([own["majority"] for own in by_species.values()])

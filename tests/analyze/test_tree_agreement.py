@@ -51,37 +51,37 @@ def test_cophenetic_correlation_equals_a_loop_over_pairs(number, seed):
     rng = np.random.default_rng(seed)
     taxa = random_taxa(rng, number)
     means = means_like(rng, taxa)
-    found = tree_agreement(means, taxa, permutations=9)
+    result = tree_agreement(means, taxa, permutations=9)
     embedding, tree = [], []
     for row in range(number):
         for other in range(row):
             a, b = means[row], means[other]
             embedding.append(1 - a @ b / np.sqrt((a @ a) * (b @ b)))
             tree.append(plain_distance(taxa[row], taxa[other]))
-    assert found["cophenetic"] == pytest.approx(pearsonr(embedding, tree)[0], abs=1e-6)
+    assert result["cophenetic"] == pytest.approx(pearsonr(embedding, tree)[0], abs=1e-6)
     from scipy.cluster.hierarchy import average, cophenet
 
     distances = pdist(means, "cosine")
-    assert found["dendrogram_fit"] == pytest.approx(cophenet(average(distances), distances)[0], abs=1e-6)
+    assert result["dendrogram_fit"] == pytest.approx(cophenet(average(distances), distances)[0], abs=1e-6)
 
 
 def test_more_than_a_thousand_species_have_the_same_correlation_in_single_precision():
     rng = np.random.default_rng(0)
     taxa = random_taxa(rng, 1_050)
     means = means_like(rng, taxa)
-    found = tree_agreement(means, taxa, permutations=9)
+    result = tree_agreement(means, taxa, permutations=9)
     lineages = taxonomy(taxa)
     rows, columns = np.triu_indices(len(taxa), 1)
     tree = 7 - (lineages[rows] == lineages[columns]).sum(axis=1)
-    assert found["cophenetic"] == pytest.approx(pearsonr(pdist(means, "cosine"), tree)[0], abs=1e-6)
-    assert found["p"] == 0.1
+    assert result["cophenetic"] == pytest.approx(pearsonr(pdist(means, "cosine"), tree)[0], abs=1e-6)
+    assert result["p"] == 0.1
 
 
 def test_mantel_p_equals_permuting_the_matrix():
     rng = np.random.default_rng(4)
     taxa = random_taxa(rng, 10)
     means = means_like(rng, taxa, noise=9.0)
-    found = tree_agreement(means, taxa, permutations=1_500, seed=1)
+    result = tree_agreement(means, taxa, permutations=1_500, seed=1)
     square = np.array(
         [[plain_distance(one, other) if one is not other else 0 for one in taxa] for other in taxa]
     )
@@ -91,8 +91,8 @@ def test_mantel_p_equals_permuting_the_matrix():
     for _ in range(1_500):
         order = rng.permutation(10)
         shuffled.append(pearsonr(embedding, square[order][:, order][rows, columns])[0])
-    expected = np.mean(np.array(shuffled) >= found["cophenetic"] - 1e-9)
-    assert found["p"] == pytest.approx(expected, abs=5 * np.sqrt(2 * 0.25 / 1_500)), "p is not Mantel's"
+    expected = np.mean(np.array(shuffled) >= result["cophenetic"] - 1e-9)
+    assert result["p"] == pytest.approx(expected, abs=5 * np.sqrt(2 * 0.25 / 1_500)), "p is not Mantel's"
 
 
 def test_p_values_of_noise_are_calibrated():
@@ -101,8 +101,8 @@ def test_p_values_of_noise_are_calibrated():
     hits = 0
     for seed in range(number):
         taxa = random_taxa(rng, 12)
-        found = tree_agreement(rng.normal(size=(12, 8)), taxa, permutations=39, seed=seed)
-        hits += found["p"] <= 0.05
+        result = tree_agreement(rng.normal(size=(12, 8)), taxa, permutations=39, seed=seed)
+        hits += result["p"] <= 0.05
     low, high = binom.ppf([0.001, 0.999], number, 0.05)
     assert low <= hits <= high, f"{hits} of {number} made data sets have p <= 0.05, not {low:g} to {high:g}"
 
@@ -113,22 +113,22 @@ def test_rank_agreement_equals_loops_and_scikit_learn(number, seed):
     rng = np.random.default_rng(seed)
     taxa = random_taxa(rng, number)
     means = means_like(rng, taxa)
-    found = tree_agreement(means, taxa, permutations=9)["ranks"]
+    result = tree_agreement(means, taxa, permutations=9)["ranks"]
     linkage = average_linkage(pdist(means, "cosine"))
     unit = means / np.linalg.norm(means, axis=1, keepdims=True)
     for rank in RANKS[:-1]:
         labels = [taxon.rank(rank) for taxon in taxa]
         sizes = {label: labels.count(label) for label in labels}
         if sum(size >= 2 for size in sizes.values()) < 2:
-            assert rank not in found, f"{rank} has no two taxa of two species: {sizes}"
+            assert rank not in result, f"{rank} has no two taxa of two species: {sizes}"
             continue
         clusters = cut_tree(linkage, len(sizes))[:, 0]
         pure = 0
         for cluster in set(clusters):
             members = [label for label, of in zip(labels, clusters) if of == cluster]
             pure += max(members.count(label) for label in members)
-        assert found[rank]["purity"] == pytest.approx(pure / number, abs=1e-9), rank
-        assert found[rank]["adjusted_rand"] == pytest.approx(
+        assert result[rank]["purity"] == pytest.approx(pure / number, abs=1e-9), rank
+        assert result[rank]["adjusted_rand"] == pytest.approx(
             adjusted_rand_score(labels, clusters), abs=1e-9
         ), rank
         right, company = 0, [row for row in range(number) if sizes[labels[row]] > 1]
@@ -136,16 +136,16 @@ def test_rank_agreement_equals_loops_and_scikit_learn(number, seed):
             others = [other for other in range(number) if other != row]
             nearest = max(others, key=lambda other: unit[row] @ unit[other])
             right += labels[nearest] == labels[row]
-        assert found[rank]["nearest_neighbor"] == pytest.approx(right / len(company), abs=1e-9), rank
+        assert result[rank]["nearest_neighbor"] == pytest.approx(right / len(company), abs=1e-9), rank
 
 
 def test_a_space_that_is_the_tree_agrees_with_it_at_every_rank():
     rng = np.random.default_rng(0)
     taxa = random_taxa(rng, 120)
     means = means_like(rng, taxa, dim=400, noise=0.01)
-    found = tree_agreement(means, taxa, permutations=99)
-    assert found["cophenetic"] > 0.9 and found["p"] == 0.01, found
-    for rank, figures in found["ranks"].items():
+    result = tree_agreement(means, taxa, permutations=99)
+    assert result["cophenetic"] > 0.9 and result["p"] == 0.01, result
+    for rank, figures in result["ranks"].items():
         assert figures["purity"] > 0.99 and figures["nearest_neighbor"] == 1, (rank, figures)
         assert figures["purity_null"] < 0.9 and figures["nearest_neighbor_null"] < 0.6, (rank, figures)
 
@@ -182,9 +182,9 @@ def test_cut_gives_the_clusters_of_scipy(number, seed):
     rng = np.random.default_rng(seed)
     linkage = average_linkage(cosine_distances(rng.normal(size=(number, 5))))
     for clusters in {1, 2, number // 2 + 1, number}:
-        found, expected = cut(linkage, clusters), cut_tree(linkage, clusters)[:, 0]
-        assert len(set(found)) == clusters
-        assert adjusted_rand_score(found, expected) == 1, f"{clusters} clusters of {number}"
+        result, expected = cut(linkage, clusters), cut_tree(linkage, clusters)[:, 0]
+        assert len(set(result)) == clusters
+        assert adjusted_rand_score(result, expected) == 1, f"{clusters} clusters of {number}"
 
 
 def test_cut_of_equal_heights_gives_the_exact_number_of_clusters():

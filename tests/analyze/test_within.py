@@ -131,7 +131,7 @@ def test_several_stages_and_factors(tmp_path):
         stage(f"{share} %", strength, position=share) for share, strength in ((6, 0.0), (25, 2.0), (100, 5.0))
     ]
     result = run(stages, tmp_path / "out", "health", "sex")
-    assert "separability" not in result, "with two factors, none stands at the top"
+    assert "separability" not in result, "with two factors, none is at the top level"
     assert [(at["name"], at["position"]) for at in result["stages"]] == [
         ("6 %", 6),
         ("25 %", 25),

@@ -319,7 +319,7 @@ def test_class_texts_with_missing_names():
     assert class_text(apple, "sci_com") == "Malus domestica with common name apple"
     nameless = Taxon(*apple.lineage())
     assert class_text(nameless, "taxon_com") == apple.taxonomic_name, (
-        "without a common name the suffix is left out"
+        "without a common name there is no suffix"
     )
     assert class_text(nameless, "com") == "Malus domestica"
     assert class_text(Taxon("", *apple.lineage()[1:]), "taxon") == "Malus domestica", "as the reference"

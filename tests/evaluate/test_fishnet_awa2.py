@@ -108,7 +108,7 @@ def test_fishnet_image_is_correct_if_all_nine_traits_are():
             right_by_trait += right
             hits += all(right)
         shares.append(hits / 198)
-    assert near > 20, "hardly a logit lies between 0 and 0.5, so that the threshold would not matter"
+    assert near > 20, "hardly any logit is between 0 and 0.5, so the threshold does not matter"
     assert figures["accuracy_by_seed"] == pytest.approx(shares, abs=1e-6)
     assert figures["accuracy"] == pytest.approx(sum(shares) / 2, abs=1e-6)
     assert figures["accuracy_std"] == pytest.approx(abs(shares[0] - shares[1]) / 2, abs=1e-6)

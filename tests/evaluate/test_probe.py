@@ -113,8 +113,8 @@ def test_dropout_zeroes_half_of_the_hidden_layer_and_doubles_the_rest():
 
 
 def test_training_drops_out_another_mask_each_step():
-    # With one row, one epoch a step, the layer's bias moves where the mask is 1: after two steps about three
-    # quarters.
+    # With one row, each epoch is a step, and the layer's bias moves where the mask is 1: after two steps
+    # about three quarters.
     x, y = np.ones((1, 4), np.float32), np.ones((1, 3), np.float32)
     moved = {}
     for epochs in (1, 2):

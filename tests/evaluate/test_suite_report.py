@@ -78,7 +78,7 @@ def test_rows_are_in_the_papers_order_with_its_means():
 
 
 @pytest.mark.parametrize("missing", ["fungi", "camera-trap-ohio"])
-def test_missing_set_leaves_out_the_mean(missing):
+def test_missing_set_omits_the_mean(missing):
     entries = paper(dict.fromkeys(REFERENCE_SCORES, 0.5))
     del entries[missing]
     result = results(entries, GROUPS, skipped={missing: "no data"})
@@ -102,7 +102,7 @@ def test_incomplete_group_has_no_mean():
     assert [row.title for row in visible_rows(rows)] == CAMERA_TRAPS[:3]
 
 
-def test_set_scored_twice_leaves_out_the_mean():
+def test_set_scored_twice_omits_the_mean():
     entries = paper(dict.fromkeys(REFERENCE_SCORES, 0.5)) | {"again": entry(0.9, "nabirds")}
     mean = next(row for row in report_rows(results(entries, GROUPS)) if row.kind == "mean")
     assert mean.ours is None and "twice" in mean.note

@@ -167,10 +167,10 @@ def test_error_distances(scored):
     assert distance["counts"]["0"] == sum(expected["top1"]), "distance 0 is a correct prediction"
     for rank in ("genus", "family"):
         same, chance = [], []
-        for true, answer in expected["wrong"]:
+        for true, prediction in expected["wrong"]:
             lineage = pool[true].lineage(rank) if pool[true].rank(rank) else None
             others = [taxon for row, taxon in enumerate(pool) if row != true]
-            same.append(pool[answer].lineage(rank) == lineage)
+            same.append(pool[prediction].lineage(rank) == lineage)
             chance.append(np.mean([taxon.lineage(rank) == lineage for taxon in others]))
         sisters = score.figures["sister_confusion"][rank]
         assert sisters["share"] == pytest.approx(np.mean(same), abs=1e-6), rank
@@ -193,7 +193,7 @@ def test_tables_sum_to_the_figures(scored):
     for row in confusions:
         assert row["share"] == row["count"] / images[row["truth"]]
     for row in taxa:
-        wrong = {answer: count for (truth, answer), count in pairs.items() if truth == row["name"]}
+        wrong = {name: count for (truth, name), count in pairs.items() if truth == row["name"]}
         assert row["taken_for_n"] == max(wrong.values(), default=0)
         assert wrong.get(row["most_often_taken_for"], 0) == row["taken_for_n"]
 

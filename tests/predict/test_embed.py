@@ -109,15 +109,15 @@ def test_format_pybioclip_equals_pybioclips_output(photographs, model_directory,
     theirs = (tmp_path / "theirs.json").read_text()
     embed_files(files, model, tmp_path / "ours.json", format="pybioclip")
     ours = (tmp_path / "ours.json").read_text()
-    expected, found = json.loads(theirs), json.loads(ours)
-    assert list(found) == list(expected) and found["model"] == expected["model"]
-    assert list(found["embeddings"]) == files
+    expected, actual = json.loads(theirs), json.loads(ours)
+    assert list(actual) == list(expected) and actual["model"] == expected["model"]
+    assert list(actual["embeddings"]) == files
     for path in files:
-        difference = np.abs(np.subtract(found["embeddings"][path], expected["embeddings"][path])).max()
+        difference = np.abs(np.subtract(actual["embeddings"][path], expected["embeddings"][path])).max()
         assert difference < 1e-4, f"{path}: pybioclip's vector is {difference} away"
-    lengths = np.linalg.norm(list(found["embeddings"].values()), axis=1)
+    lengths = np.linalg.norm(list(actual["embeddings"].values()), axis=1)
     assert np.abs(lengths - 1).max() > 0.01, "the vectors are normalized, and pybioclip's are not"
-    assert ours == json.dumps(found, indent=4), "the layout is not pybioclip's"
+    assert ours == json.dumps(actual, indent=4), "the layout is not pybioclip's"
     embed_files(files[:1], model)
     assert list(json.loads(capsys.readouterr().out)["embeddings"]) == files[:1], (
         "without an output it is standard output"
@@ -290,14 +290,14 @@ def columns_of(*inputs):
 def test_numeric_identifiers_keep_all_digits(folder):
     long = ["123456789012345678901", "123456789012345678902"]
     (folder / "list.csv").write_text(f"filepath,id,mass\none.png,{long[0]},1e3\ntwo.png,{long[1]},2.5\n")
-    found = columns_of(folder / "list.csv")
-    assert found["id"].to_pylist() == long and found["mass"].to_pylist() == [1000.0, 2.5]
+    actual = columns_of(folder / "list.csv")
+    assert actual["id"].to_pylist() == long and actual["mass"].to_pylist() == [1000.0, 2.5]
 
 
 def test_a_repeated_image_takes_its_next_metadata_row(folder):
     (folder / "list.CSV").write_text("filepath,sex\none.png,m\ntwo.png,f\none.png,x\n")
-    found = columns_of(folder / "list.CSV", folder / "two.png")["sex"].to_pylist()
-    assert found == ["m", "f", "x", "f"]
+    actual = columns_of(folder / "list.CSV", folder / "two.png")["sex"].to_pylist()
+    assert actual == ["m", "f", "x", "f"]
     assert columns_of(folder / "two.png", f"{folder}/*.CSV")["sex"].to_pylist() == ["f", "m", "f", "x"]
 
 

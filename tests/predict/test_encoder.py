@@ -53,8 +53,8 @@ def test_images_equal_the_model_alone(encoder, params, images, expected, number)
 
 @pytest.mark.parametrize("copies", [1, 40], ids=["one batch", "many batches"])
 def test_texts_equal_the_model_at_full_context(encoder, params, expected, copies):
-    found = encoder.texts(params, TEXTS * copies)
-    np.testing.assert_allclose(found, np.tile(expected[1], (copies, 1)), atol=2e-6)
+    encoded = encoder.texts(params, TEXTS * copies)
+    np.testing.assert_allclose(encoded, np.tile(expected[1], (copies, 1)), atol=2e-6)
     distances = 1 - expected[1] @ expected[1].T + np.eye(len(TEXTS))
     assert distances.min() > 1e-4, "the texts' vectors are too alike for their order to be seen"
 

@@ -44,17 +44,17 @@ def lineage_of(names: TaxaNames, scores: np.ndarray, rank: Rank) -> list[RankPre
     sums = sums_of(names, scores) | {Rank.SPECIES: scores}
     best = int(sums[rank].argmax())
     row = best if rank is Rank.SPECIES else int(names.starts(rank)[best])
-    answer = RankPrediction(rank, row, float(sums[rank][best]), names.row(row, rank)[rank.get_label()])
-    return lineage_through(names, sums, answer, lambda rows: scores[rows])
+    prediction = RankPrediction(rank, row, float(sums[rank][best]), names.row(row, rank)[rank.get_label()])
+    return lineage_through(names, sums, prediction, lambda rows: scores[rows])
 
 
 def flat(node: dict, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], float]:
     """Return the score of every taxon of a tree by its path."""
-    found = {}
+    scores = {}
     for child in node["children"]:
         path = (*above, child["name"])
-        found |= {path: child["score"]} | flat(child, path)
-    return found
+        scores |= {path: child["score"]} | flat(child, path)
+    return scores
 
 
 def test_a_lineage_is_consistent_below_its_rank():
@@ -62,7 +62,7 @@ def test_a_lineage_is_consistent_below_its_rank():
     genus, species = lineage_of(names, scores, Rank.GENUS)[-2:]
     assert (genus.name, species.name) == ("Geospiza", "Geospiza fortis")
     assert species.score == pytest.approx(0.21)
-    # The most probable species of all has another genus, and that one stands above it.
+    # The most probable species of all has another genus, and that one is above it.
     genus, species = lineage_of(names, scores, Rank.SPECIES)[-2:]
     assert (genus.name, species.name) == ("Certhidea", "Certhidea olivacea")
 

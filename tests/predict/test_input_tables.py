@@ -81,8 +81,8 @@ def test_table_columns_are_appended_to_rows(folder, model_directory, capsys, tmp
     assert {name: [row[name] for row in rows] for name in expected} == expected
     for suffix in ("json", "parquet"):
         predict(model_directory, capsys, table, "--output", tmp_path / f"o.{suffix}")
-    found = json.loads((tmp_path / "o.json").read_text())
-    assert {name: [row[name] for row in found] for name in expected} == expected
+    actual = json.loads((tmp_path / "o.json").read_text())
+    assert {name: [row[name] for row in actual] for name in expected} == expected
     assert pq.read_table(tmp_path / "o.parquet").select(list(expected)).to_pydict() == expected
 
 

@@ -45,14 +45,14 @@ def names(images, folder):
 
 
 def test_folder_yields_visible_images_in_order(folder):
-    found = names(find_images([folder]), folder)
-    assert found == ["a/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]  # relpath folds shard.tar/../k2.jpg
+    listed = names(find_images([folder]), folder)
+    assert listed == ["a/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]  # relpath folds shard.tar/../k2.jpg
 
 
 def test_inputs_keep_their_order(folder):
     (folder / "notes.txt").write_bytes(jpeg())
-    found = find_images([folder / "notes.txt", str(folder / "*.jpg"), folder / "list.csv"])
-    assert names(found, folder) == ["notes.txt", "b.jpg", "a/c.PNG", "b.jpg"]
+    listed = find_images([folder / "notes.txt", str(folder / "*.jpg"), folder / "list.csv"])
+    assert names(listed, folder) == ["notes.txt", "b.jpg", "a/c.PNG", "b.jpg"]
 
 
 def test_parquet_lists_files_like_csv(folder):
@@ -145,8 +145,8 @@ def test_a_tar_without_images_in_a_folder_is_skipped_with_a_report(folder, capsy
 def test_circular_links_terminate(folder):
     (folder / "a" / "back").symlink_to(folder)
     (folder / "again").symlink_to(folder / "a")
-    found = names(find_images([folder]), folder)
-    assert found == ["a/c.PNG", "again/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]
+    listed = names(find_images([folder]), folder)
+    assert listed == ["a/c.PNG", "again/c.PNG", "b.jpg", "shard.tar/k1.jpg", "k2.jpg"]
 
 
 def test_expand_is_idempotent(folder):

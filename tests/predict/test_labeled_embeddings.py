@@ -32,17 +32,17 @@ def source(tmp_path):
 
 
 def test_embeddings_and_labels_match_and_unreadable_images_are_reported(bundle, source, tmp_path, capsys):
-    found = embed_labeled(Model(bundle), source)
-    assert [sample.key for sample in found.samples] == ["a.png", "c.png", "b.png"]
-    assert found.indices.tolist() == [0, 3, 4]
-    assert found.column("health") == ["healthy", "diseased", ""]
-    assert found.skipped == {"not_an_image": 1, "no_image": 1}
+    labeled = embed_labeled(Model(bundle), source)
+    assert [sample.key for sample in labeled.samples] == ["a.png", "c.png", "b.png"]
+    assert labeled.indices.tolist() == [0, 3, 4]
+    assert labeled.column("health") == ["healthy", "diseased", ""]
+    assert labeled.skipped == {"not_an_image": 1, "no_image": 1}
     named = capsys.readouterr().err
     assert "skipped: broken.jpg cannot be read" in named
     assert "skipped: gone.jpg cannot be read (it is missing)" in named
     direct = Model(bundle).encode_image([tmp_path / name for name in ("a.png", "c.png", "b.png")])
-    np.testing.assert_allclose(found.unit, direct, atol=1e-6)
-    lengths = np.linalg.norm(found.features, axis=1)
+    np.testing.assert_allclose(labeled.unit, direct, atol=1e-6)
+    lengths = np.linalg.norm(labeled.features, axis=1)
     assert np.abs(lengths - 1).max() > 1e-3, (
         f"the vectors should not be normalized, their lengths are {lengths}"
     )

@@ -35,8 +35,8 @@ def pictures():
 
 
 def test_class_embeddings_are_means_over_the_templates(model):
-    found = class_embeddings(model.encode_text, LABELS)
-    for label, vector in zip(LABELS, found):
+    vectors = class_embeddings(model.encode_text, LABELS)
+    for label, vector in zip(LABELS, vectors):
         mean = np.mean(
             [model.encode_text(template.format(label))[0] for template in OPENAI_TEMPLATES[::20]], axis=0
         )
@@ -93,11 +93,11 @@ def test_unknown_is_one_row_with_the_best_score(classifier, pictures):
     rows = classifier.predict(pictures, k=4)
     best = [row["score"] for row in rows[::4]]
     threshold = float(np.median(best)) + 1e-6
-    found = classifier.predict(pictures, k=4, unknown=threshold)
-    unknown = [row for row in found if row["classification"] == "unknown"]
+    predicted = classifier.predict(pictures, k=4, unknown=threshold)
+    unknown = [row for row in predicted if row["classification"] == "unknown"]
     assert [row["score"] for row in unknown] == [score for score in best if score < threshold]
-    assert len(found) == 4 * (len(pictures) - len(unknown)) + len(unknown)
-    assert list(classifier.stream(pictures, 4, unknown=threshold)) == found
+    assert len(predicted) == 4 * (len(pictures) - len(unknown)) + len(unknown)
+    assert list(classifier.stream(pictures, 4, unknown=threshold)) == predicted
 
 
 def test_bins_are_sums_of_their_labels(classifier, model, pictures):
@@ -211,10 +211,10 @@ def test_only_new_labels_are_encoded(model):
 
     from bioclip_jax.predict.zero_shot import label_embeddings
 
-    found = label_embeddings(Counting(), ["date", "quince", "fig"])
+    vectors = label_embeddings(Counting(), ["date", "quince", "fig"])
     assert len(encoded) == 80 and all("quince" in text for text in encoded)
     np.testing.assert_allclose(
-        found, class_embeddings(model.encode_text, ["date", "quince", "fig"]), atol=1e-6
+        vectors, class_embeddings(model.encode_text, ["date", "quince", "fig"]), atol=1e-6
     )
 
 

@@ -182,11 +182,11 @@ def test_every_listed_suffix_is_found_and_decoded(suffix, photos):
     from bioclip_jax.pipeline.images.decoding import decode
     from bioclip_jax.pipeline.sources import open_source
 
-    found = [image for image in find_images(["ph"]) if Path(image.name).stem.lower() in "zk"]
-    assert sorted(image.name for image in found) == sorted(
+    listed = [image for image in find_images(["ph"]) if Path(image.name).stem.lower() in "zk"]
+    assert sorted(image.name for image in listed) == sorted(
         [f"ph/Z{suffix.upper()}", f"ph/k{suffix}", f"ph/t.tar/K{suffix.upper()}"]
     )
-    for content in [image.read() for image in found] + [open_source("ph/t.tar")[0].image]:
+    for content in [image.read() for image in listed] + [open_source("ph/t.tar")[0].image]:
         pixels = decode(content)
         assert (
             pixels.shape == (10, 20, 3)

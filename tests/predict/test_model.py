@@ -95,8 +95,8 @@ def test_importing_the_package_imports_no_framework():
     code = (
         f"import bioclip_jax, sys; dir(bioclip_jax); print([name for name in {heavy} if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]", f"import bioclip_jax brings in {found.stdout}"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]", f"import bioclip_jax brings in {completed.stdout}"
 
 
 def test_unknown_names_of_the_package_are_attribute_errors():

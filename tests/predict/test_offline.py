@@ -74,7 +74,7 @@ def test_everything_works_without_a_network(home):
     commands = [
         ["predict", photos, "--output", "species.csv", "--report", "report.html", "--log", "log.json"],
         ["predict", photos, "--rank", "family", "--within", "Animalia", "--output", "family.csv"],
-        ["predict", photos, "--min-confidence", "0.5", "--output", "sure.csv", "--resume"],
+        ["predict", photos, "--min-confidence", "0.5", "--output", "confident.csv", "--resume"],
         ["predict", photos, "--cls", "a dog,a cat", "--output", "labels.csv"],
         ["embed", photos, "--output", "vectors.parquet", "--cache"],
         ["embed", "--text", "a wasp", "--output", "text.npy"],

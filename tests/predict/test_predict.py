@@ -57,12 +57,12 @@ def test_scores_equal_pybioclips_command(photographs, model_directory, capsys):
     for row in ours:
         expected = score[row["file_name"], row["classification"]]
         assert abs(float(row["score"]) - expected) < 1e-4, f"pybioclip gives {expected} where we give {row}"
-    assert np.ptp(list(score.values())) > 0.1, "the model tells the labels too little apart for a comparison"
+    assert np.ptp(list(score.values())) > 0.1, "the labels' scores are too similar for a comparison"
 
 
 def test_classifier_returns_the_best_k_and_sums_to_one(model, folder):
     classifier = bioclip_jax.CustomLabelsClassifier([*LABELS, " apple ", ""], model)
-    assert classifier.classes == LABELS, "blanks and doubles are left out"
+    assert classifier.classes == LABELS, "blank and repeated labels are dropped"
     rows = classifier.predict(folder / "one.png")
     assert [row["file_name"] for row in rows] == [str(folder / "one.png")] * 4
     scores = [row["score"] for row in rows]
@@ -267,17 +267,18 @@ def test_unknown_is_one_value_in_the_predicted_ranks_column(folder, taxa, model_
 
     def row(*options):
         assert main([*command, "--rank", rank, *options]) == 0
-        [found] = json.loads(capsys.readouterr().out)["predictions"]
-        return found
+        [prediction] = json.loads(capsys.readouterr().out)["predictions"]
+        return prediction
 
     best = row("--k", "1")
     plain = row("--unknown", "1")
     backed_off = row("--unknown", "1", "--min-confidence", "0.01")
     no_rank = row("--min-confidence", "1")
-    for found in (plain, backed_off, no_rank):
-        assert found[rank] == "unknown" and found["score"] == pytest.approx(best["score"], abs=1e-5), found
+    for prediction in (plain, backed_off, no_rank):
+        assert prediction[rank] == "unknown", prediction
+        assert prediction["score"] == pytest.approx(best["score"], abs=1e-5), prediction
         named = {
-            key: value for key, value in found.items() if key not in ("file_name", "score", "rank", rank)
+            key: value for key, value in prediction.items() if key not in ("file_name", "score", "rank", rank)
         }
         assert not any(named.values()), f"names beside unknown: {named}"
     assert backed_off["rank"] == no_rank["rank"] == "unknown"

@@ -23,9 +23,9 @@ def assert_pybioclips(image):
     expected = preprocess_img(BaseClassifier.ensure_rgb_image(image)).permute(1, 2, 0).numpy()
     pixels = load_pixels(image, SQUASH)
     assert pixels.dtype == np.float32 and pixels.shape == (224, 224, 3)
-    found = (pixels / 255 - np.float32(SQUASH.mean)) / np.float32(SQUASH.std)
+    actual = (pixels / 255 - np.float32(SQUASH.mean)) / np.float32(SQUASH.std)
     np.testing.assert_allclose(
-        found, expected, atol=1e-5, err_msg=f"{image} is seen otherwise than by pybioclip"
+        actual, expected, atol=1e-5, err_msg=f"{image} is seen otherwise than by pybioclip"
     )
 
 
@@ -94,8 +94,8 @@ def test_vectors_equal_those_of_torchvisions_pixels(bundle):
     pixels = np.stack([transform(picture).permute(1, 2, 0).numpy() for picture in pictures])
     model = nnx.merge(graphdef(bundle.config, replay_projector=True), bundle.params)
     published = dataclasses.replace(bundle, origin=Origin.of("hf-hub:imageomics/bioclip-2"))
-    found = Embedder(published).images(pictures)
-    np.testing.assert_allclose(found, model.encode_image(pixels), atol=5e-6)
-    assert np.abs(found - Embedder(bundle).images(pictures)).max() > 1e-3, (
+    actual = Embedder(published).images(pictures)
+    np.testing.assert_allclose(actual, model.encode_image(pixels), atol=5e-6)
+    assert np.abs(actual - Embedder(bundle).images(pictures)).max() > 1e-3, (
         "both transforms look the same here"
     )

@@ -90,18 +90,18 @@ def head(published, model, folder) -> TaxonEmbeddings:
 
 def scores(rows: list[dict], *names: str) -> dict:
     """Return the sorted scores of each image and prediction, as equal labels are in any order."""
-    found: dict = {}
+    actual: dict = {}
     for row in rows:
-        found.setdefault(tuple(row[name] for name in ("file_name", *names)), []).append(row["score"])
-    return {key: sorted(values) for key, values in found.items()}
+        actual.setdefault(tuple(row[name] for name in ("file_name", *names)), []).append(row["score"])
+    return {key: sorted(values) for key, values in actual.items()}
 
 
 def check_scores(ours: list[dict], theirs: list[dict], *names: str) -> None:
-    found, expected = scores(ours, *names), scores(theirs, *names)
-    assert found.keys() == expected.keys(), f"only one has {found.keys() ^ expected.keys()}"
+    actual, expected = scores(ours, *names), scores(theirs, *names)
+    assert actual.keys() == expected.keys(), f"only one has {actual.keys() ^ expected.keys()}"
     for key, values in expected.items():
-        assert found[key] == pytest.approx(values, abs=1e-4), (
-            f"{key}: pybioclip has {values}, we have {found[key]}"
+        assert actual[key] == pytest.approx(values, abs=1e-4), (
+            f"{key}: pybioclip has {values}, we have {actual[key]}"
         )
 
 
@@ -149,9 +149,9 @@ def test_predict_reports_the_number_of_taxa_without_a_vector(
 def test_features_equal_pybioclips(model, images, theirs):
     classifier = CustomLabelsClassifier(["a", "b"], model)
     pictures = [Image.open(image) for image in images]
-    found = classifier.create_image_features(pictures)
-    assert found.dtype == np.float32 and found.shape == (3, model.config.embed_dim)
-    np.testing.assert_allclose(found, theirs["unit"], atol=1e-4)
+    actual = classifier.create_image_features(pictures)
+    assert actual.dtype == np.float32 and actual.shape == (3, model.config.embed_dim)
+    np.testing.assert_allclose(actual, theirs["unit"], atol=1e-4)
     np.testing.assert_allclose(
         classifier.create_image_features(images, normalize=False), theirs["raw"], atol=1e-4
     )

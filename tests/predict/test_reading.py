@@ -62,11 +62,11 @@ def scores(capsys, arguments: list[str]) -> dict[str, float]:
 
 def test_predict_and_the_python_api_read_alike(folder, model_directory, capsys):
     command = ["predict", str(folder), "--model", str(model_directory), "--cls", "a,b"]
-    found = scores(capsys, command)
-    assert found["turned.png"] == pytest.approx(found["upright.png"], abs=1e-6)
+    applied = scores(capsys, command)
+    assert applied["turned.png"] == pytest.approx(applied["upright.png"], abs=1e-6)
     ignored = scores(capsys, [*command, "--exif", "ignore"])
-    assert ignored["turned.png"] == pytest.approx(found["stored.png"], abs=1e-6) != found["turned.png"]
-    for reading, expected in ((None, found), (ReadOptions(exif="ignore"), ignored)):
+    assert ignored["turned.png"] == pytest.approx(applied["stored.png"], abs=1e-6) != applied["turned.png"]
+    for reading, expected in ((None, applied), (ReadOptions(exif="ignore"), ignored)):
         classifier = bj.CustomLabelsClassifier(["a", "b"], bj.load_model(model_directory, reading=reading))
         path = folder / "turned.png"
         for image in (str(path), Image.open(path), path.read_bytes()):
@@ -178,10 +178,10 @@ def test_evaluation_reads_as_it_is_told(folder, model_directory, tmp_path, capsy
         result = json.loads(capsys.readouterr().out)
         assert ("not turned by EXIF" in result["transform"]) == (expected == "stored"), result["transform"]
         reading = ReadOptions(exif="ignore") if options else None
-        found = (
+        vectors = (
             Evaluator(str(model_directory), cache=False, reading=reading).vectors(_Pictures(folder)).features
         )
-        np.testing.assert_allclose(found[0], found[("upright", "stored").index(expected) + 1], atol=1e-5)
+        np.testing.assert_allclose(vectors[0], vectors[("upright", "stored").index(expected) + 1], atol=1e-5)
 
 
 class _Pictures(list):

@@ -85,8 +85,8 @@ def scores(capsys, pictures: list[str], model: str | Path, *options: str) -> np.
     command = ["predict", *pictures, "--model", str(model), "--cls", ",".join(LABELS), *options]
     assert main([*command, "--format", "csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    found = {(row["file_name"], row["classification"]): float(row["score"]) for row in rows}
-    return np.array([[found[path, label] for label in LABELS] for path in pictures])
+    by_label = {(row["file_name"], row["classification"]): float(row["score"]) for row in rows}
+    return np.array([[by_label[path, label] for label in LABELS] for path in pictures])
 
 
 def pybioclip_scores(monkeypatch: pytest.MonkeyPatch, pictures: list[str], model: str) -> np.ndarray:
@@ -97,15 +97,15 @@ def pybioclip_scores(monkeypatch: pytest.MonkeyPatch, pictures: list[str], model
     # Compiled it computes the same, after a minute.
     monkeypatch.setattr(torch, "compile", lambda model: model)
     rows = bioclip.predict.CustomLabelsClassifier(LABELS, model_str=model).predict(pictures)
-    found = {(row["file_name"], row["classification"]): row["score"] for row in rows}
-    return np.array([[found[path, label] for label in LABELS] for path in pictures])
+    by_label = {(row["file_name"], row["classification"]): row["score"] for row in rows}
+    return np.array([[by_label[path, label] for label in LABELS] for path in pictures])
 
 
 @pytest.mark.parametrize("name", [*SQUASHED, *OWN])
 def test_published_names_score_as_in_pybioclip(hub, pictures, capsys, monkeypatch, name):
     expected = pybioclip_scores(monkeypatch, pictures, f"hf-hub:{name}")
-    found = scores(capsys, pictures, f"hf-hub:{name}")
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    actual = scores(capsys, pictures, f"hf-hub:{name}")
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
     other = scores(
         capsys, pictures, f"hf-hub:{name}", "--transform", "model" if name in SQUASHED else "pybioclip"
     )
@@ -128,12 +128,12 @@ def test_photographs_that_are_not_square_score_as_in_pybioclip(hub, shared_data,
 @pytest.fixture(scope="module")
 def copies(hub, weights, tmp_path_factory) -> dict[str, dict[str, Path]]:
     """Offline copies of each published model, by how they were created."""
-    found: dict[str, dict[str, Path]] = {}
+    folders: dict[str, dict[str, Path]] = {}
     for name, snapshot in hub.items():
         folder = tmp_path_factory.mktemp(name.replace("/", "-"))
         imported = import_model(f"hf-hub:{name}", folder / "imported")
         (folder / "link").symlink_to(snapshot)
-        found[name] = {
+        folders[name] = {
             "import": imported,
             "import of a snapshot": import_model(snapshot, folder / "of-snapshot"),
             "export": export_model(f"hf-hub:{name}", folder / "exported"),
@@ -142,7 +142,7 @@ def copies(hub, weights, tmp_path_factory) -> dict[str, dict[str, Path]]:
             "snapshot": snapshot,
             "link to a snapshot": folder / "link",
         }
-    return found
+    return folders
 
 
 @pytest.mark.parametrize("name", ["imageomics/bioclip", "imageomics/bioclip-2", "imageomics/biocap"])
@@ -154,8 +154,8 @@ def test_offline_copies_score_as_the_published_name(copies, pictures, capsys, na
         assert choose_preprocess(bundle) == preprocess, f"{way} is shown images otherwise"
         assert bundle.origin.published == f"hf-hub:{name}", f"{way}: its text embeddings will not be found"
     for way in ("import", "export", "snapshot"):
-        found = scores(capsys, pictures, f"local-dir:{copies[name][way]}")
-        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=way)
+        actual = scores(capsys, pictures, f"local-dir:{copies[name][way]}")
+        np.testing.assert_allclose(actual, expected, atol=1e-5, err_msg=way)
 
 
 def test_an_unknown_copy_is_cropped_by_default(weights, hub, pictures, capsys):
@@ -178,8 +178,8 @@ def test_an_unnamed_copy_is_recognized_by_its_checksum(model_directory, tmp_path
     known = published.PublishedModel("x/y", (), "pybioclip", checksums)
     monkeypatch.setitem(published.PUBLISHED, name, known)
     copy = shutil.copytree(model_directory, tmp_path / "copy")
-    found = resolve(copy) if way == "folder" else resolve("ViT-Test-16", pretrained=copy / file.name)
-    assert found.origin == published.Origin(name, "pybioclip")
+    bundle = resolve(copy) if way == "folder" else resolve("ViT-Test-16", pretrained=copy / file.name)
+    assert bundle.origin == published.Origin(name, "pybioclip")
     other = bytearray(file.read_bytes())
     other[-1] ^= 1
     (tmp_path / "other.safetensors").write_bytes(other)
@@ -281,7 +281,7 @@ def test_a_resumed_run_does_not_mix_transforms(copies, pictures, tmp_path, capsy
     command += ["--output", str(tmp_path / "x.csv"), "--resume"]
     assert main(command) == 0
     squashed = (tmp_path / "x.csv").read_text()
-    assert main([*command, "--transform", "model"]) == 2, "answers of another transform were taken for these"
+    assert main([*command, "--transform", "model"]) == 2, "predictions of another transform were reused"
     assert (tmp_path / "x.csv").read_text() == squashed
 
 

@@ -98,10 +98,10 @@ def test_scores_equal_pybioclips_at_every_rank_and_within_a_subset(
         assert [list(row) for row in ours[mode]] == [list(row) for row in expected], (
             f"{mode}: other columns or rows"
         )
-        found, expected = keyed(ours[mode]), keyed(expected)
-        assert found.keys() == expected.keys(), f"{mode}: {found.keys() ^ expected.keys()}"
-        worst = max(expected, key=lambda key: abs(found[key] - expected[key]))
-        assert abs(found[worst] - expected[worst]) < 1e-4, f"{mode}: {worst} {found[worst]} {expected[worst]}"
+        actual, expected = keyed(ours[mode]), keyed(expected)
+        assert actual.keys() == expected.keys(), f"{mode}: {actual.keys() ^ expected.keys()}"
+        worst = max(expected, key=lambda key: abs(actual[key] - expected[key]))
+        assert actual[worst] == pytest.approx(expected[worst], abs=1e-4), f"{mode}: {worst}"
 
 
 @pytest.mark.shared_data
@@ -124,12 +124,12 @@ def test_min_confidence_backs_off_to_a_higher_rank(model, head, photographs):
         rows = list(classifier.stream(images, min_confidence=floor))
         assert [row["file_name"] for row in rows] == images
         for index, row in enumerate(rows):
-            sure = [rank for rank in Rank if best[rank][index]["score"] >= floor]
-            assert row["rank"] == (sure[-1].get_label() if sure else "unknown"), (floor, row)
-            if sure:
-                assert row["score"] == pytest.approx(best[sure[-1]][index]["score"], abs=1e-5)
-                blank = [rank.get_label() for rank in Rank if rank.value > sure[-1].value]
-                assert not any(row[name] for name in blank), f"names below the answer's rank: {row}"
+            confident = [rank for rank in Rank if best[rank][index]["score"] >= floor]
+            assert row["rank"] == (confident[-1].get_label() if confident else "unknown"), (floor, row)
+            if confident:
+                assert row["score"] == pytest.approx(best[confident[-1]][index]["score"], abs=1e-5)
+                blank = [rank.get_label() for rank in Rank if rank.value > confident[-1].value]
+                assert not any(row[name] for name in blank), f"names below the predicted rank: {row}"
     [row] = classifier.stream(images[:1], unknown=1.0)
     assert row["species"] == "unknown" and row["kingdom"] == "", row
     [row] = classifier.stream(images[:1], min_confidence=0.01, unknown=1.0)
@@ -142,10 +142,10 @@ def test_the_explanation_has_the_scores_of_predict(model, head, photographs):
     image = str(photographs[0])
     [explained] = classifier.explain(image, k=4)
     assert explained.species == classifier.predict(image, k=4)
-    for answer in explained.ranks:
-        [row] = classifier.predict(image, answer.rank, k=1)
-        assert answer.score == pytest.approx(row["score"], abs=1e-5)
-        assert classifier.names.row(answer.row, answer.rank).items() <= row.items()
+    for prediction in explained.ranks:
+        [row] = classifier.predict(image, prediction.rank, k=1)
+        assert prediction.score == pytest.approx(row["score"], abs=1e-5)
+        assert classifier.names.row(prediction.row, prediction.rank).items() <= row.items()
     assert (
         lowest_reaching(explained.ranks, 2.0) is None
         and lowest_reaching(explained.ranks, 0.0).rank is Rank.SPECIES
@@ -218,13 +218,13 @@ def test_streamed_scores_equal_the_full_softmax(
     full = np.exp(logits - logits.max(axis=1, keepdims=True))
     full /= full.sum(axis=1, keepdims=True)
     totals = scorer.totals(features)
-    found, scores = scorer.best_species(features, totals, k)
+    best, scores = scorer.best_species(features, totals, k)
     # What float32 keeps of a logit as large as `scale`.
     close = max(1e-5, 5e-7 * scale)
     expected = -np.sort(-full, axis=1)[:, :k]
     np.testing.assert_allclose(scores, expected, atol=close)
-    np.testing.assert_allclose(np.take_along_axis(full, found, axis=1), expected, atol=close)
-    assert all(len(set(row)) == len(row) for row in found.tolist()), "a species was given twice"
+    np.testing.assert_allclose(np.take_along_axis(full, best, axis=1), expected, atol=close)
+    assert all(len(set(row)) == len(row) for row in best.tolist()), "a species was given twice"
     kept = np.where(full > 1e-9, full, 0)
     for rank, sums in scorer.all_rank_sums(features, totals).items():
         expected = np.add.reduceat(kept, scorer.names.starts(rank), axis=1).T
