@@ -1,4 +1,4 @@
-"""Records of finished outputs, by which a resumed command knows that nothing is left to do."""
+"""Completion records of outputs, so that a resumed command does not repeat a finished run."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class CompletionRecord:
             record = json.loads(path.read_text(encoding="utf-8"))
             settings, images, state = record["question"], record["images"], record["output"]
         except FileNotFoundError:
-            # A process that was killed between the output and its record has left its journal.
+            # A process killed after writing the output and before its record leaves the journal.
             if journal_path(output).exists():
                 return False
             raise UserError(
-                f"{output} is there already, and no interrupted run to resume; {advice}"
+                f"{output} exists already, and there is no interrupted run to resume; {advice}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path} cannot be read; {advice}") from None

@@ -162,11 +162,11 @@ def read_texts(path: Path) -> list[str]:
         texts = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:
         raise UserError(
-            f"the file of texts {path} does not exist; give a file with one text a line"
+            f"the file of texts {path} does not exist; give a file with one text per line"
         ) from None
     except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"the file of texts {path} is not UTF-8 text; write one text a line") from error
+        raise UserError(f"the file of texts {path} is not UTF-8 text; write one text per line") from error
     texts = [text for text in texts if text]
     if not texts:
-        raise UserError(f"the file of texts {path} holds no text; write one a line")
+        raise UserError(f"the file of texts {path} holds no text; write one per line")
     return texts

@@ -36,7 +36,7 @@ class Embedder:
     """A model on this machine's devices.
 
     preprocess: PIL image -> the model's pixels. transform: its name, "model" or "pybioclip".
-    truncated: images that were read although their files are cut off, each with what is missing.
+    truncated: names of truncated images that were read nevertheless, each with its missing part.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Embedder:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        # Importing Flax takes a while, so it waits until there is something to encode.
+        # Importing Flax takes a while, so it is deferred until there is something to encode.
         from .encoder import Encoder
 
         return Encoder(
@@ -149,8 +149,7 @@ def load_ahead(
 ) -> Iterator[tuple[int, Pixels | UserError]]:
     """Decode (index, image) pairs in a thread pool: yield indices with pixels or an error, in order.
 
-    At most `ahead` images wait in memory. Images whose files are cut off but readable are added to
-    `truncated`.
+    At most `ahead` images wait in memory. Truncated but readable images are added to `truncated`.
     """
     truncated = [] if truncated is None else truncated
 

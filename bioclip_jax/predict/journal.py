@@ -1,4 +1,4 @@
-"""The journal of a resumable prediction: finished images beside the output, kept through a kill."""
+"""The journal of a resumable prediction: a file of finished images that survives a kill."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Journal:
     """Predictions of finished images, one JSON line each, in the file .NAME.partial beside the output NAME.
 
     The first line holds the settings and a digest of the images. Each line reaches the kernel when its image
-    is finished, so a killed process loses no finished image; a torn last line is cut off. Images are known by
-    their keys, so a journal stays useful if images are added, removed or reordered; the later of two lines
-    about an image counts.
+    is finished, so a killed process loses no finished image; a torn last line is dropped. Images are
+    identified by their keys, so a journal stays useful if images are added, removed or reordered; the later
+    of two lines about an image counts.
 
     failures: the error of each known unreadable image, by index. complete: all images are finished.
     """

@@ -127,15 +127,13 @@ class PredictOptions:
             for name in ("rank", "subset", "within", "taxa", "temperature", "min_confidence"):
                 if getattr(self, name) is not None:
                     option = "--" + name.replace("_", "-")
-                    raise UserError(
-                        f"{option} is about taxa, and {other} about labels; give only one of them"
-                    )
+                    raise UserError(f"{option} applies to taxa, and {other} to labels; give only one of them")
         for name, needed in (("labels_as_given", "labels"), ("skip_unknown", "subset")):
             if getattr(self, name) and getattr(self, needed) is None:
                 option = {"labels": "--cls", "subset": "--subset"}[needed]
                 raise UserError(f"--{name.replace('_', '-')} needs {option}; give it, or drop the flag")
         if self.k is not None and self.min_confidence is not None:
-            raise UserError("--min-confidence returns one prediction an image; drop it or --k")
+            raise UserError("--min-confidence returns one prediction per image; drop it or --k")
         if self.resume and (self.output is None or is_stream(self.output)):
             raise UserError("--resume needs an output file; name it with --output")
         if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):

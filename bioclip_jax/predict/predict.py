@@ -60,7 +60,7 @@ def predict_files(
 
     loaded = load_model(model, **options.loading)
     classifier = _make_classifier(loaded, options, candidates)
-    _warn_of_candidates(classifier, options)
+    _warn_about_candidates(classifier, options)
     failures = FailureLog(len(images))
     result: dict[str, Any] = {"images": len(images), "transform": loaded.transform}
     with contextlib.ExitStack() as stack:
@@ -104,8 +104,8 @@ def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> 
     return classifier
 
 
-def _warn_of_candidates(classifier: Any, options: PredictOptions) -> None:
-    """Warn on standard error of taxa without a vector, and of a single candidate."""
+def _warn_about_candidates(classifier: Any, options: PredictOptions) -> None:
+    """Warn on standard error about taxa without a vector, and about a single candidate."""
     if not options.predicts_taxa:
         count, kind = len(classifier.candidates), "label" if options.bins is None else "bin"
     else:
@@ -172,7 +172,7 @@ def _write(
     failures: FailureLog,
     record: CompletionRecord | None,
 ) -> dict[str, Any]:
-    """Write rows, report and log as the options say; return their part of the result."""
+    """Write the rows, report and log of the options; return their part of the result."""
     from bioclip_jax.predict.classifiers import attach_prediction_recorder, save_recorded_predictions
 
     result: dict[str, Any] = {}

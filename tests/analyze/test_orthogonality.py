@@ -58,7 +58,7 @@ def test_a_planted_orthogonal_factor_is_separable_too():
 
 
 def test_split_halves_remove_what_noise_adds():
-    """From few noisy images, the measured direction is mostly noise outside the subspace; halves correct it."""
+    """Of few noisy images, the measured direction is mostly noise outside the subspace; halves correct it."""
     plain, halves = [], []
     for seed in range(12):
         figures, _ = measured(planted(axis(2), 0.6, seed, species=20, each=16, noise=0.5), permutations=0)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float32, Int
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.class_names import check_text_type, no_label, sample_class, unambiguous_names
 from bioclip_jax.evaluate.metrics import t_interval
-from bioclip_jax.predict.embedding import LabeledEmbeddings
+from bioclip_jax.predict.embedding import LabeledEmbeddings, unit
 
 from .base import ModelOutputs, Score
 
@@ -136,7 +136,7 @@ def draw_fold(
 
 
 def _run_folds(
-    unit: Float32[np.ndarray, "n dim"], members: Sequence[Int[np.ndarray, " rows"]], shots: int, folds: int
+    vectors: Float32[np.ndarray, "n dim"], members: Sequence[Int[np.ndarray, " rows"]], shots: int, folds: int
 ) -> tuple[list[float], Int[np.ndarray, " classes"]]:
     """Return the accuracy of each fold, and the hits of each class over all folds."""
     train_classes = np.repeat(np.arange(len(members)), shots)
@@ -146,7 +146,7 @@ def _run_folds(
         true = np.repeat(np.arange(len(members)), [len(rows) for rows in test])
         test_rows = [row for rows in test for row in rows]
         predicted = nearest_centroids(
-            unit[np.concatenate(train)], train_classes, unit[test_rows], len(members)
+            vectors[np.concatenate(train)], train_classes, vectors[test_rows], len(members)
         )
         accuracies.append(float((predicted == true).mean()))
         hits += np.bincount(true[predicted == true], minlength=len(members))
@@ -165,7 +165,8 @@ def nearest_centroids(
     again; the nearest by Euclidean distance wins, the first of equals. Every class has a training vector.
     """
     mean = train.mean(axis=0)
-    centered = _normalize(train - mean)
+    # The single vector of a single class equals the mean, and stays 0.
+    centered = unit(train - mean)
     centroids = np.zeros((classes, train.shape[1]), np.float64)
     np.add.at(centroids, train_classes, centered)
     centroids /= np.bincount(train_classes, minlength=classes)[:, None]
@@ -173,12 +174,6 @@ def nearest_centroids(
     offsets = (centroids**2).sum(axis=1)
     predicted = np.empty(len(test), np.int64)
     for start in range(0, len(test), _CHUNK):
-        rows = _normalize(test[start : start + _CHUNK] - mean).astype(np.float64)
+        rows = unit(test[start : start + _CHUNK] - mean).astype(np.float64)
         predicted[start : start + _CHUNK] = (offsets - 2 * rows @ centroids.T).argmin(axis=1)
     return predicted
-
-
-def _normalize(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
-    # The single vector of a single class equals the mean, has no direction, and stays 0.
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)

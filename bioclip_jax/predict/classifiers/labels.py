@@ -29,7 +29,7 @@ _SUFFIX = re.compile(r"\S\.[A-Za-z][A-Za-z0-9]{1,3}$")
 
 
 def read_labels(labels: str, *, as_given: bool = False) -> list[str]:
-    """Read labels from "a,b,c" or a text file with one a line; distinct, unless `as_given`.
+    """Read labels from "a,b,c" or a text file with one per line; distinct, unless `as_given`.
 
     as_given: keep blank and repeated labels and split a file's lines at commas, as pybioclip's command.
     Raises UserError for a path that is not a file, and without a label.
@@ -39,16 +39,16 @@ def read_labels(labels: str, *, as_given: bool = False) -> list[str]:
         is_file = path.is_file()
         texts = path.read_text(encoding="utf-8-sig").splitlines() if is_file else labels.split(",")
     except UnicodeDecodeError as error:
-        raise UserError(f"the file of labels {path} is not UTF-8 text; write one label a line") from error
+        raise UserError(f"the file of labels {path} is not UTF-8 text; write one label per line") from error
     except (OSError, ValueError):  # a text too long or odd to be a path
         is_file, texts = False, labels.split(",")
     if not is_file and len(texts) == 1 and _names_a_file(labels):
         raise UserError(
-            f"the file of labels {labels} does not exist; give a file with one label a line, or several "
+            f"the file of labels {labels} does not exist; give a file with one label per line, or several "
             "labels as a,b,c"
         )
     if not any(text.strip() for text in texts):
-        raise UserError(f"--cls {labels!r} has no label; give a,b,c or a file with one a line")
+        raise UserError(f"--cls {labels!r} has no label; give a,b,c or a file with one per line")
     if as_given:
         return [text.strip() for text in ",".join(texts).split(",")]
     return distinct_labels(texts)
@@ -82,7 +82,7 @@ def read_bins(path: str | os.PathLike[str]) -> dict[str, str]:
             "header label,bin"
         )
     if not rows:
-        raise UserError(f"{path} has no label; give a header, then one label and its bin a line")
+        raise UserError(f"{path} has no label; give a header, then a label and its bin per line")
     return checked_bins(rows, where=str(path))
 
 

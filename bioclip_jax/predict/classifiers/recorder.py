@@ -19,7 +19,7 @@ from bioclip_jax.errors import InvalidValue
 from bioclip_jax.files import check_output
 from bioclip_jax.predict.preprocess import ImageLike, name_of
 
-# Names wait in memory up to this many bytes, then on disk: a million are 100 MB.
+# Names are buffered in memory up to this number of bytes, then on disk: a million are 100 MB.
 _IN_MEMORY = 1 << 20
 
 
@@ -64,7 +64,7 @@ def save_recorded_predictions(
 class PredictionRecorder:
     """Record a classifier's predictions: settings, images, times, model and devices.
 
-    Image names wait in a temporary file, so that a million of them need no memory.
+    Image names are buffered in a temporary file, so that a million of them need little memory.
 
     output: file of the predictions, logged with its SHA-256.
     """
@@ -82,7 +82,7 @@ class PredictionRecorder:
         self._classifier = classifier
         self._details: list[dict[str, Any]] = []
         self._counts: list[int] = []
-        # One JSON string per line: names cannot break a line, and are copied to a JSON log as they are.
+        # One JSON string per line: names cannot break a line, and are copied unchanged to a JSON log.
         self._names = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="\n")
 
     def add_prediction(self, images: Iterable[ImageLike] | ImageLike, **kwargs: Any) -> None:

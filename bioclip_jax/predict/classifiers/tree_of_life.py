@@ -81,7 +81,7 @@ class TreeOfLifeClassifier(BaseClassifier):
 
     @property
     def txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
-        """The vectors of all taxa, one column each in the order of get_label_data, whatever the filter."""
+        """The vectors of all taxa, filtered or not, one column each in the order of get_label_data."""
         return self.head.rows(np.argsort(self.head.names.source_index)).T
 
     def get_txt_embeddings(self) -> Float32[np.ndarray, "dim taxa"]:
@@ -91,7 +91,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         return self.head.rows(self._selected[np.argsort(self.names.source_index)]).T
 
     def _logits(self, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n taxa"]:
-        # Over all taxa, whatever the filter, as pybioclip's forward.
+        # Over all taxa, filtered or not, as pybioclip's forward.
         order, scale = self.head.names.source_index, self.model.logit_scale / self.temperature
         logits = np.empty((len(features), len(order)), np.float32)
         for start in range(0, len(order), _BLOCK):

@@ -134,7 +134,7 @@ def embed_stored(
         causes[cause(problem)] += 1
         image = images[index]
         label = (image.labels or {}).get(image.index)
-        # People know an image by its key, which is known only once the sample was read.
+        # Messages name an image by its key, which is available once the sample was read.
         message = (
             str(problem) if label is None else str(problem).replace(image.name, shown_path(label.key), 1)
         )

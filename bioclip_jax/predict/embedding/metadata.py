@@ -164,7 +164,7 @@ def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     # A code such as 0071 would lose its leading zeros.
     if known.null_count == len(known) or pc.any(pc.match_substring_regex(known, r"^0\d")).as_py():
         return column
-    # float64 cannot represent so many digits, and such numbers are identifiers.
+    # float64 cannot represent 16 digits exactly, and such numbers are identifiers.
     long = pc.any(pc.match_substring_regex(known, r"^-?\d{16,}$")).as_py()
     for kind in (pa.int64(),) if long else (pa.int64(), pa.float64()):
         try:

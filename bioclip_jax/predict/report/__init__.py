@@ -1,4 +1,4 @@
-"""Predictions as one web page that needs nothing but itself."""
+"""Predictions as a self-contained web page."""
 
 import lazy_loader
 

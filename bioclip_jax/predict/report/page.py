@@ -25,7 +25,7 @@ _MOST_BARS = 10
 _MOST_UNREADABLE = 1_000
 # The summary's limits of confidence, in bins.
 _LIMITS = (20, 19, 16, 10, 5, 0)
-# A node with at most so many children is open from the start, if its parent is.
+# Nodes with at most this number of children are initially open, if their parent is.
 _OPEN_CHILDREN = 3
 
 Lineage = tuple[str, ...]

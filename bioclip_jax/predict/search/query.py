@@ -90,7 +90,7 @@ def search_index(
 
     def rows() -> Iterator[dict[str, Any]]:
         for names, vectors, are_texts in _encode_queries(loaded, images, texts, failures, to_stdout):
-            # Texts are far from all images, where partitions of an approximate index say little.
+            # Texts are far from all images, so the partitions of an approximate index are a poor guide.
             results = index.search(
                 vectors, k, where=filter_, exact=exact or are_texts, columns=["path", *LINEAGE]
             )

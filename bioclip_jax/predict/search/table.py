@@ -1,4 +1,4 @@
-"""The index on disk: a folder with a LanceDB table of images, and index.json about the whole."""
+"""The index on disk: a folder with a LanceDB table of images, and index.json, which describes it."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class ImageIndex:
     "pybioclip", None if unknown), "dim", "count" after the last change; and for an approximate index, the
     number of partitions to search ("nprobes") and its recall at 10 ("recall").
 
-    Every change commits one version of the table, so that readers and killed processes always leave and see a
-    consistent one.
+    Every change commits one version of the table, so that readers always see a consistent one, also after a
+    process was killed.
     """
 
     def __init__(self, directory: str | os.PathLike[str], fingerprint: str | None = None) -> None:
         """Open the index in a folder.
 
-        Raises UserError if there is none, or if it belongs to another model than that of `fingerprint`.
+        Raises UserError if there is none, or if it belongs to a model other than that of `fingerprint`.
         """
         self.directory = Path(directory)
         try:
@@ -98,20 +98,20 @@ class ImageIndex:
         )
         about = {"fingerprint": fingerprint, "model": model, "source": source, "transform": transform}
         about |= {"dim": dim, "count": 0}
-        beside = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
+        partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         try:
-            _connect(beside).create_table(_TABLE, schema=schema)
-            (beside / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            _connect(partial).create_table(_TABLE, schema=schema)
+            (partial / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             directory.mkdir(exist_ok=True)
             # ABOUT_FILE comes last: it marks a complete index.
             for name in (f"{_TABLE}.lance", ABOUT_FILE):
-                os.replace(beside / name, directory / name)
+                os.replace(partial / name, directory / name)
         except OSError as error:
             raise UserError(
                 f"the index {directory} cannot be created ({error.strerror}); choose another folder"
             ) from error
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
         return cls(directory)
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ FOLDS = 5
 _MIN_TEMPERATURE, _MAX_TEMPERATURE, _STEPS = 1 / 32, 32.0, 21
 # Fewer images say little about accuracy.
 _MIN_IMAGES = 20
-# Stands for a species' number if its name is unknown or shared by several species.
+# Index of a species whose name is unknown or shared by several species.
 _AMBIGUOUS = -1
 
 
@@ -50,7 +50,7 @@ def calibrate_temperature(
       reliability diagram.
     Errors: UserError for absent data and for too few usable images.
     """
-    read = {"labeled data": data_files(data), "the head of taxa": classifier.head.path}
+    read = {"labeled data": data_files(data), "the taxa embeddings": classifier.head.path}
     read |= {"part of the model": model_files(classifier.model.directory)}
     check_outputs({"--output": output, "--plot": plot}, read)
     source = open_source(data, split="test")
@@ -61,12 +61,12 @@ def calibrate_temperature(
             f"taxa; give at least {_MIN_IMAGES}"
         )
     # Random, independent of the order of the data, and reproducible.
-    fold_of = np.random.default_rng(0).permutation(np.arange(len(rows)) % FOLDS)
+    folds = np.random.default_rng(0).permutation(np.arange(len(rows)) % FOLDS)
     likelihood = Likelihood(classifier, features, rows)
     fitted = likelihood.fit()
-    held_out = np.array([likelihood.fit(fold_of != fold) for fold in range(FOLDS)])
+    held_out = np.array([likelihood.fit(folds != fold) for fold in range(FOLDS)])
     before = _predict(classifier, features, rows, np.ones(len(rows)))
-    after = _predict(classifier, features, rows, held_out[fold_of])
+    after = _predict(classifier, features, rows, held_out[folds])
     gain = (after.log_likelihood - before.log_likelihood).mean(axis=1)
     error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
     improves = bool(gain.mean() > error)

@@ -152,7 +152,7 @@ class TaxonEmbeddings:
         scales = np.zeros(count, np.float32)
         missing = np.ones(count, bool)
         row_bytes = _byte_count(DTYPES[dtype], [1, dim])
-        with atomic_write(path) as beside, open(beside, "wb") as file:
+        with atomic_write(path) as partial, open(partial, "wb") as file:
             file.write(header)
             for rows, vectors in blocks:
                 if not missing[rows].all() or len(np.unique(rows)) != len(rows):

@@ -72,7 +72,9 @@ def list_taxa(
 
     if not as_result or output is not None:
         format = check_format(format, output)
-    check_outputs({"--output": output}, {"the head of taxa": taxa, "part of the model": model_files(model)})
+    check_outputs(
+        {"--output": output}, {"the taxa embeddings": taxa, "part of the model": model_files(model)}
+    )
     embeddings = _open_without_model(model, taxa)
     names = embeddings.names
     if within is not None:
@@ -91,7 +93,7 @@ def list_taxa(
 
 
 def _open_without_model(model: str | None, taxa: str | os.PathLike[str] | None) -> TaxonEmbeddings:
-    # A file at hand spares loading the weights.
+    # With a local file, the weights need not be loaded.
     if taxa is None and model is not None:
         in_directory = local_path(model) / TAXA_FILE
         taxa = in_directory if in_directory.is_file() else None

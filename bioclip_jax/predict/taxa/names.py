@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMON_NAME = "common_name"
 COLUMNS = (*RANKS, COMMON_NAME)
-# Column of the file format.
+# The name of this column is part of the file format.
 SOURCE_INDEX = "place"
 # Rows held as Python objects while names are read.
 _BLOCK_ROWS = 50_000

@@ -21,8 +21,8 @@ PROBE = f"{_QUERIES} taxa, each a vector with cosine {_COSINE} to its text and e
 def rounding_effect(taxa: TaxonEmbeddings, dtype: str, logit_scale: float) -> dict[str, float]:
     """Measure the change of predictions when float32 embeddings are stored in `dtype`.
 
-    Without images at hand, the queries are synthetic (PROBE): as far from their taxon as images are, so that
-    neighboring taxa compete.
+    In the absence of images, the queries are synthetic (PROBE): as far from their taxon as images are, so
+    that neighboring taxa compete.
     Returns: top1_agreement, the share of queries with the same best taxon, and max_score_difference, the
       largest change of the best taxon's probability.
     """

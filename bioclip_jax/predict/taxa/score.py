@@ -88,7 +88,7 @@ class TaxaScorer:
     def best_species(
         self, features: Float32[np.ndarray, "n dim"], totals: Totals, k: int
     ) -> tuple[Int[np.ndarray, "n k"], Float32[np.ndarray, "n k"]]:
-        """As `species`, with totals at hand."""
+        """Return the same as `species`, from precomputed totals."""
         k = min(k, len(self.names))
         rows = np.empty((len(features), k), np.int64)
         scores = np.empty((len(features), k), np.float32)
@@ -119,19 +119,19 @@ class TaxaScorer:
         `min_prob` do not count.
         """
         starts = self.names.starts(rank)
-        group_of = np.zeros(len(self.names), np.int32)
-        group_of[starts[1:]] = 1
-        np.cumsum(group_of, out=group_of)
+        groups = np.zeros(len(self.names), np.int32)
+        groups[starts[1:]] = 1
+        np.cumsum(groups, out=groups)
         n, features = len(features), self._on_devices(features)
         largest = self._padded(totals.largest, features.shape[0])
         total = self._padded(totals.sum, features.shape[0])
         sums = np.zeros((len(starts), n), np.float32)
         for start, block, valid in self._blocks():
-            in_block = group_of[start : start + int(valid)]
+            in_block = groups[start : start + int(valid)]
             first, last = in_block[0], in_block[-1] + 1
-            groups = np.full(self._block_rows, self._block_rows, np.int32)
-            groups[: len(in_block)] = in_block - first
-            block_sums = _sum_by_group(block, groups, features, self.logit_scale, largest, total, min_prob)
+            padded = np.full(self._block_rows, self._block_rows, np.int32)
+            padded[: len(in_block)] = in_block - first
+            block_sums = _sum_by_group(block, padded, features, self.logit_scale, largest, total, min_prob)
             sums[first:last] += np.asarray(block_sums[: last - first, :n])
         return np.minimum(sums, 1, out=sums)
 
