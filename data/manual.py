@@ -27,9 +27,9 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
-    # Content of the folder and its source, to follow "it needs" in an error.
+    # Content of the folder and its source, which follow "it needs" in errors.
     MANUAL_DOWNLOAD_INSTRUCTIONS: ClassVar[str]
-    # If manual_dir itself contains one of these, it is the folder.
+    # Names that identify manual_dir itself as the folder, if it contains one of them.
     LOOK_FOR: ClassVar[tuple[str, ...]] = ()
     HOMEPAGE: ClassVar[str] = ""
     LICENSE: ClassVar[str] = "See the publisher."
@@ -123,9 +123,9 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         try:
             folder = Path(dl_manager.manual_dir)
         except AssertionError as error:  # it is missing or empty; the message names it
-            where = str(error).partition(". ")[0]
+            problem = str(error).partition(". ")[0]
             needs = f"it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}, in the folder {self.name} there"
-            raise UserError(f"{self.name}: {where}; {needs}") from None
+            raise UserError(f"{self.name}: {problem}; {needs}") from None
         named = folder / self.name
         if not named.is_dir() and any((folder / name).exists() for name in self.LOOK_FOR):
             return folder

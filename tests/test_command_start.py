@@ -49,7 +49,7 @@ def photo(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(("encoding", "format"), [("ascii", "csv"), ("latin-1", "table")])
-def test_names_of_any_script_are_printed_whatever_the_locale(model, photo, monkeypatch, encoding, format):
+def test_names_in_any_script_are_printed_in_any_locale(model, photo, monkeypatch, encoding, format):
     bytes_out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding=encoding))
     assert (
@@ -153,10 +153,9 @@ def test_no_module_requires_unix_only_modules(monkeypatch):
     unix = {"fcntl", "resource", "pwd", "grp", "termios", "pty"}
     files = list(PACKAGE.rglob("*.py"))
     assert len(files) > 200
-    need = {
-        str(file.relative_to(PACKAGE)): found for file in files if (found := _imported_at_once(file) & unix)
-    }
-    assert not need, f"cannot be imported on every system: {need}"
+    imports = {str(file.relative_to(PACKAGE)): _imported_at_once(file) & unix for file in files}
+    unix_only = {file: modules for file, modules in imports.items() if modules}
+    assert not unix_only, f"cannot be imported on every system: {unix_only}"
     monkeypatch.setitem(sys.modules, "resource", None)
     assert Files().read(Path(__file__), 0, 3) == b'"""'
 

@@ -85,10 +85,10 @@ def test_rooms_meet_at_their_faces():
 
 
 @pytest.mark.parametrize("room", ["bioclip_jax", *ROOMS])
-def test_the_face_has_what_it_promises(room):
+def test_every_exported_name_exists(room):
     face = importlib.import_module(room)
     assert face.__doc__, f"{room} has no docstring"
     for name in getattr(face, "__all__", ()):
-        assert hasattr(face, name), f"{room} exports {name}, which is not there"
-        # A file of that name would take its place as soon as it is imported.
+        assert hasattr(face, name), f"{room} exports {name}, which does not exist"
+        # A file of that name would replace it as soon as it is imported.
         assert not (Path(face.__file__).parent / f"{name}.py").exists(), f"{room}.{name} is a file's name too"

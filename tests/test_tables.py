@@ -207,7 +207,7 @@ def test_parquet_round_trips(rows):
 
 
 def test_labels_and_traits_of_any_kind(tmp_path):
-    """Of shards build and eval (LabeledSource) and of analyze between (read_traits)."""
+    """As read by LabeledSource for shards build and eval, and by read_traits for analyze between."""
     import numpy as np
 
     from bioclip_jax.analyze.trait_values import read_traits

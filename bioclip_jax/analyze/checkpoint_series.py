@@ -93,7 +93,7 @@ def _checkpoints(models: Sequence[str]) -> tuple[list[int], list[str]]:
             f"--all-checkpoints takes one training directory, not {len(models)}; give one --model"
         )
     directory = TrainingDirectory(local_path(models[0]))
-    if not TrainingDirectory.is_one(directory.path):
+    if not TrainingDirectory.exists_at(directory.path):
         raise UserError(f"{models[0]} is not a training directory, which alone has checkpoints; give one")
     if not (steps := directory.steps()):
         raise UserError(f"{models[0]} has no checkpoint yet; wait for the first")

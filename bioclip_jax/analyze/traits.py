@@ -117,7 +117,7 @@ def trait_axis(
     )
 
 
-def standardize(columns: Float[np.ndarray, "species *targets"]) -> Float[np.ndarray, "species *targets"]:
+def standardize(columns: Float[np.ndarray, "species ..."]) -> Float[np.ndarray, "species ..."]:
     """Scale columns to mean 0 and length 1, so that dot products are correlations; a constant column is 0."""
     centered = columns - columns.mean(axis=0)
     length = np.linalg.norm(centered, axis=0)

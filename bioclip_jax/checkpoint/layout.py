@@ -47,7 +47,7 @@ class TrainingDirectory:
         return self.path / "checkpoints"
 
     @staticmethod
-    def is_one(path: Path | str) -> bool:
+    def exists_at(path: Path | str) -> bool:
         """Return True if `path` holds a training run, finished or not."""
         path = Path(path)
         return (path / "config.json").is_file() and (path / "checkpoints").is_dir()

@@ -14,14 +14,14 @@ from .options import Result, register_datasets
 def train(arguments: argparse.Namespace) -> Result | int:
     """Start or resume training."""
     from bioclip_jax.distributed import all_processes
-    from bioclip_jax.train import Interrupted, start_or_resume
+    from bioclip_jax.train import Preempted, start_or_resume
 
     config = experiment_config(arguments)
     register_datasets()
     with all_processes() as first:
         try:
             result = start_or_resume(config, arguments.workdir, evaluate=_evaluation(config))
-        except Interrupted as stop:
+        except Preempted as stop:
             if first:
                 print(stop, file=sys.stderr)
             return 128 + stop.signal

@@ -138,16 +138,16 @@ def local_path(model: str) -> Path:
 
 def is_bare_directory(path: Path) -> bool:
     """Return True for a directory of weights without open_clip's configuration that is not a run."""
-    if not path.is_dir() or (path / CONFIG_FILE).is_file() or TrainingDirectory.is_one(path):
+    if not path.is_dir() or (path / CONFIG_FILE).is_file() or TrainingDirectory.exists_at(path):
         return False
     return any(is_weights_file(file) for file in path.iterdir())
 
 
 def _as_run(path: Path) -> Run | None:
-    if TrainingDirectory.is_one(path):
+    if TrainingDirectory.exists_at(path):
         return Run(path, None)
     is_step = path.name.isdecimal() and path.parent.name == "checkpoints"
-    if is_step and TrainingDirectory.is_one(path.parents[1]):
+    if is_step and TrainingDirectory.exists_at(path.parents[1]):
         return Run(path.parents[1], int(path.name))
     return None
 

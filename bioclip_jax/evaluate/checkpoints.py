@@ -39,7 +39,7 @@ def evaluate_checkpoints(
     Errors: UserError if `run` is not a training directory, or has no checkpoint.
     """
     directory = TrainingDirectory(local_path(str(run)))
-    if not TrainingDirectory.is_one(directory.path):
+    if not TrainingDirectory.exists_at(directory.path):
         raise UserError(f"{run} is not a training directory; give one, since only those have checkpoints")
     if not (steps := directory.steps()):
         raise UserError(f"{run} has no checkpoint yet; wait for the first")

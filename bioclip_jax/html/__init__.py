@@ -7,13 +7,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "formats": [
             "THUMBNAIL_SIDE",
-            "count_of",
             "data_size",
             "data_url",
             "number",
             "share",
             "thumbnail_url",
         ],
-        "render": ["macros", "render_page", "write_page"],
+        "render": ["macros", "write_page"],
     },
 )

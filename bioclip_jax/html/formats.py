@@ -48,7 +48,7 @@ def share(part: float, whole: float) -> str:
 
 
 def data_url(content: bytes, media_type: str = "image/jpeg") -> str:
-    """Encode a file as a data URL, so that the page holds it."""
+    """Encode a file as a data URL, to embed it in a page."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 

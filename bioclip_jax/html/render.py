@@ -21,12 +21,12 @@ from . import formats
 
 
 def render_page(template: str, **context: Any) -> str:
-    """Render a page of templates/, which holds its style, script and images and loads nothing else."""
+    """Render a page of templates/, self-contained: with its style, script and images."""
     return _environment().get_template(template).render(context)
 
 
 def write_page(path: Path, template: str, **context: Any) -> None:
-    """Write a page atomically. Names that are not valid Unicode, as of files, appear with backslashes.
+    """Write a page atomically. Text that is not valid Unicode, such as some file names, is backslash-escaped.
 
     Raises UserError if the folder is missing.
     """
@@ -63,5 +63,5 @@ def _asset(name: str) -> Markup:
 
 
 def _sha256(script: str) -> str:
-    """Digest of a script as a Content-Security-Policy names it."""
+    """Digest of a script in the form of a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -164,7 +164,7 @@ class TrainBatches(Iterator[Batch]):
     """The iterator of train_batches; `close` stops its workers."""
 
     def __init__(self, examples: MakeExamples, start_step: int, workers: int, texts_multiple_of: int | None):
-        """texts_multiple_of: padding of the distinct texts, as in train_batches; None gives one per image."""
+        """texts_multiple_of: padding of the distinct texts, as in train_batches; None: one text per image."""
         self._examples = examples
         self._texts_multiple_of = texts_multiple_of
         chunks = grain.MapDataset.range(start_step * examples.chunks, _FOREVER).map(examples)
@@ -174,7 +174,7 @@ class TrainBatches(Iterator[Batch]):
             chunks = in_workers(chunks, workers, _CHUNKS_AHEAD)
         self._chunks = iter(chunks)
         self._images = BufferPool()
-        # Also at the interpreter's exit, where grain's own clean-up comes too late to be quiet.
+        # Also runs at interpreter exit, because grain's own cleanup is too late there and prints errors.
         self._finalizer = weakref.finalize(self, self._chunks.close)
 
     def __next__(self) -> Batch:

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "experiment": ["Experiment", "compile_step"],
         "flops": ["Work", "loss_flops", "peak_flops", "tower_work"],
         "input": ["InputBatch", "TrainInput", "open_sources"],
-        "preemption": ["Interrupted"],
+        "preemption": ["Preempted"],
         "step": ["encode"],
         "train": ["start_or_resume"],
     },

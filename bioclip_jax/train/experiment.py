@@ -1,4 +1,4 @@
-"""A config turned into a mesh, a compiled update and its initial or restored state."""
+"""The mesh, the compiled update and the initial or restored state of a config."""
 
 from __future__ import annotations
 

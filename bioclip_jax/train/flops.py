@@ -77,7 +77,7 @@ def loss_flops(config: CLIPConfig, pairs: int) -> float:
 class Work:
     """FLOPs of the towers in one update, over all devices.
 
-    model: three forward passes (one forward, two backward), the minimum of any implementation.
+    model: three times the forward pass, as the backward pass costs two: the minimum of any implementation.
     repeated: recomputation to save memory.
     """
 

@@ -37,7 +37,7 @@ class TrainInput(Iterator[InputBatch]):
     """Batches of an experiment, in an order that only the seed and the step determine."""
 
     def __init__(self, experiment: Experiment, sources: Mapping[str, Source], start_step: int) -> None:
-        """Start to read; `sources` are those of open_sources."""
+        """Start reading; `sources` are those of open_sources."""
         self._host_batches = _host_batches(experiment, sources, start_step)
         self._host_metadata: deque[dict[str, np.ndarray]] = deque()
         self._device_batches = device_prefetch(

@@ -22,10 +22,10 @@ from .experiment import Experiment
 from .flops import Stopwatch
 from .input import InputBatch, TrainInput
 from .metrics import MetricsWriter, Profiler, ProgressLine
-from .preemption import DeferredSignals, Interrupted
+from .preemption import DeferredSignals, Preempted
 from .step import TrainState
 
-# (params, stopping) -> metrics by name, or None if it broke off because stopping() returned True.
+# (params, stopping) -> metrics by name, or None if it ended early because stopping() returned True.
 Evaluate = Callable[[Any, Callable[[], bool]], Mapping[str, Any] | None]
 
 # Compilations later than this many steps into a run are reported, because they stall every device.
@@ -97,7 +97,7 @@ class Loop:
     def run(self, state: TrainState, start_step: int, batches: TrainInput) -> dict[str, Any]:
         """Train from `start_step` to the last step; return the last line of metrics.
 
-        Raises Interrupted after a signal, once the checkpoint is on disk, and UserError if too many updates
+        Raises Preempted after a signal, once the checkpoint is on disk, and UserError if too many updates
         in a row are skipped or too many checkpoints cannot be written.
         """
         total, step = self._config.total_steps, start_step
@@ -127,7 +127,7 @@ class Loop:
             self._save(step, state)
         self._profiler.close()
         if self._signal:
-            raise Interrupted(self._signal, step)
+            raise Preempted(self._signal, step)
         self._context.progress.report(
             f"trained {total} steps; {self._context.directory.path} holds the model"
         )
@@ -249,10 +249,10 @@ class Loop:
             self._line["val"] = dict(values)
 
     def _evaluate_missed(self, state: TrainState, start_step: int) -> None:
-        """Make the evaluation that a signal interrupted at the checkpoint, and write its line again."""
+        """Run the evaluation that a signal interrupted at the checkpoint, and write its line again."""
         missed = start_step > 0 and self._evaluates(start_step)
         missed = missed and lacks_evaluation(self._context.directory, start_step)
-        # A shared file system may show one process less than another has written.
+        # On a shared file system one process may not see yet what another has written.
         if not self._context.collectives.any(missed):
             return
         lines = reversed(self._context.directory.read_metrics())

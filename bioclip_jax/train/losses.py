@@ -24,9 +24,11 @@ PairLoss = Callable[
     tuple[Float[Array, ""], dict[str, Float[Array, ""]]],
 ]
 
-# A block has as many logits as this many feature vectors have entries (12 MiB at a width of 768), little
-# beside the features of a large batch, but never fewer columns than this: narrow products are slow.
-_BLOCK_VECTORS, _MIN_COLUMNS = 4096, 256
+# A block of logits takes the memory of this many feature vectors (12 MiB at a width of 768), little compared
+# with the features of a large batch.
+_BLOCK_VECTORS = 4096
+# Narrower products are slow.
+_MIN_COLUMNS = 256
 # Column index of padding, and its logit: below every other, but finite, since inf - inf is NaN.
 _PADDING, _LOWEST = -1, jnp.finfo(jnp.float32).min
 

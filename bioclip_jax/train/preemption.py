@@ -9,7 +9,7 @@ from types import FrameType
 _DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-class Interrupted(Exception):
+class Preempted(Exception):
     """A run stopped by a signal, after its checkpoint was written; `signal` is its number."""
 
     def __init__(self, signal: int, step: int) -> None:

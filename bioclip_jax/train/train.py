@@ -32,7 +32,7 @@ def start_or_resume(
     Returns the last line of metrics. Several processes each make the same call, with a `workdir` on a shared
     file system.
 
-    Raises UserError if the config, the data or the directory does not fit, and Interrupted after SIGINT,
+    Raises UserError if the config, the data or the directory does not fit, and Preempted after SIGINT,
     SIGTERM or SIGUSR1, once the checkpoint is on disk.
     """
     # Deferred from the start, so that a job preempted while opening its data is requeued instead of failing.

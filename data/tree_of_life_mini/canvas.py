@@ -137,7 +137,7 @@ class Part:
         self.rgb = cv2.blendLinear(paint, self.rgb, weight, 1 - weight)
 
     def soften(self, width: float) -> None:
-        """Blur the paint so far, for fur, feathers and watercolor edges."""
+        """Blur what has been painted, for fur, feathers and watercolor edges."""
         k = _odd(width)
         self.rgb = cv2.blur(self.rgb, (k, k))
 
@@ -167,9 +167,9 @@ class Part:
 
     def __exit__(self, exc_type, exc, traceback):
         if exc_type is None:
-            self._lay_down()
+            self._composite()
 
-    def _lay_down(self):
+    def _composite(self):
         h, w = self.mask.shape
         rgb, gain = self.rgb, self._gain
         if self._relief:

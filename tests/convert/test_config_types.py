@@ -68,11 +68,11 @@ def changed(model_directory: Path, folder: Path, part: str, change: dict[str, An
     copy = shutil.copytree(model_directory, folder / "model")
     content = json.loads((copy / "open_clip_config.json").read_text())
     content["preprocess_cfg"] = {}
-    place = content if part == "preprocess_cfg" else content["model_cfg"]
+    section = content if part == "preprocess_cfg" else content["model_cfg"]
     if part == "model_cfg":
-        place |= change
+        section |= change
     else:
-        place[part] = place[part] | change
+        section[part] = section[part] | change
     (copy / "open_clip_config.json").write_text(json.dumps(content))
     return copy
 

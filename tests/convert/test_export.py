@@ -120,7 +120,7 @@ def test_a_logit_bias_survives_a_round_trip(tmp_path):
     again = open_clip.create_model(f"local-dir:{exported}").state_dict()
     assert again.keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():
-        assert torch.equal(again[name], tensor), f"{name} comes back changed"
+        assert torch.equal(again[name], tensor), f"{name} is changed by the round trip"
 
 
 def test_a_bare_file_of_a_named_architecture(small_bundle, model_directory, tmp_path):

@@ -203,7 +203,7 @@ def test_non_finite_weights_are_one_line(tensors, model_directory, tmp_path, cap
 
 
 def test_large_and_bfloat16_weights_are_finite():
-    assert is_finite(np.full(100_000, 3e38, np.float32)), "a sum that overflows is taken for a broken number"
+    assert is_finite(np.full(100_000, 3e38, np.float32)), "an overflowing sum counts as a broken weight"
     assert is_finite(np.ones(9, ml_dtypes.bfloat16)) and not is_finite(np.full(3, np.nan, ml_dtypes.bfloat16))
     assert is_finite(np.float32(4.6)) and not is_finite(np.float32(np.nan))
 

@@ -58,7 +58,7 @@ def test_features_equal_open_clips(name, fp32_limit, batch, photographs):
     for key, tensor in state_dict_items(params, config):
         keys.add(key)
         assert tensor.shape == state_dict[key].shape, f"{key} comes back as {tensor.shape}"
-        assert (tensor == state_dict[key]).all(), f"{key} comes back changed"
+        assert (tensor == state_dict[key]).all(), f"{key} is changed by the round trip"
     assert keys == state_dict.keys()
 
     theirs = open_clip_features(model, images, texts)
@@ -73,7 +73,7 @@ def test_features_equal_open_clips(name, fp32_limit, batch, photographs):
 
 
 def _bf16_features(model, images, texts):
-    # PyTorch takes half a minute for ViT-H in bfloat16 on a CPU; ours is held to open_clip's float32 there.
+    # PyTorch takes half a minute for ViT-H in bfloat16 on a CPU, so it is compared with float32 instead.
     import torch
     from open_clip.model import convert_weights_to_lp
 

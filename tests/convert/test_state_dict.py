@@ -40,7 +40,7 @@ def test_a_round_trip_is_bit_identical(odd_model):
     for key, tensor in state_dict.items():
         assert back[key].shape == tensor.shape and back[key].dtype == np.float32, key
         assert back[key].flags.c_contiguous, f"{key} would be written in another order"
-        assert back[key].tobytes() == tensor.tobytes(), f"{key} comes back changed"
+        assert back[key].tobytes() == tensor.tobytes(), f"{key} is changed by the round trip"
 
 
 def test_the_converted_tree_equals_the_initialized(odd_model):

@@ -104,7 +104,7 @@ def test_every_species_covers_a_fair_share_of_its_canvas(species):
     plans.PLANS[one.trait("plan")](canvas, one)
     covered = (canvas.alpha > 128).mean()
     assert 0.08 < covered < 0.75, f"{species.name} covers {covered:.0%} of its canvas"
-    assert not canvas.rgb[canvas.alpha == 0].any(), "color lies outside the organism"
+    assert not canvas.rgb[canvas.alpha == 0].any(), "there is color outside the organism"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from bioclip_jax.distributed import (
 )
 
 sizes = st.integers(1, 3)
-# Each shape is compiled anew.
+# Every new shape is compiled.
 few = settings(max_examples=30, deadline=None)
 
 

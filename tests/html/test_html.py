@@ -11,7 +11,8 @@ import jinja2
 import pytest
 from markupsafe import Markup
 
-from bioclip_jax.html import count_of, data_size, macros, number, share, write_page
+from bioclip_jax.html import data_size, macros, number, share, write_page
+from bioclip_jax.html.formats import count_of
 from bioclip_jax.html.render import _environment
 
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"&amp;"

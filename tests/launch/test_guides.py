@@ -1,4 +1,4 @@
-"""The evaluation guide: the tests that it names as holding a number are there."""
+"""The evaluation guide: its numbered differences, and the existence of the tests that it cites."""
 
 import ast
 import re
@@ -17,8 +17,8 @@ def test_every_difference_from_the_reference_has_a_row():
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+\.py::\w+)`", GUIDE))))
-def test_named_tests_are_there(name):
+def test_cited_tests_exist(name):
     file, _, test = name.partition("::")
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
     functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    assert test in functions, f"bioclip_jax/evaluate/README.md names tests/{name}, which is not there"
+    assert test in functions, f"bioclip_jax/evaluate/README.md cites tests/{name}, which does not exist"

@@ -109,7 +109,7 @@ def test_sigterm_to_the_script_leaves_the_trainer_time_to_save(job, tmp_path: Pa
     os.kill(trainer, signal.SIGUSR1)
     process.communicate(timeout=120)
     assert process.returncode == 138, "the script ended before the trainer"
-    assert not (tmp_path / "killed").exists(), "the script handed SIGTERM on to srun, which kills its tasks"
+    assert not (tmp_path / "killed").exists(), "the script forwarded SIGTERM to srun, which kills its tasks"
 
 
 def test_a_trainer_that_slurm_stops_by_sigterm_is_requeued(job, tmp_path: Path) -> None:

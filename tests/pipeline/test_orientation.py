@@ -106,7 +106,7 @@ def tiff(orientation: int, order: str = "<", kind: int = 3) -> bytes:
         (b"\xff\xff\xff" + segment(0xE1, b"Exif\0\0" + tiff(6)),),
     ],
 )
-def test_exif_is_found_wherever_it_is_in_the_header(segments):
+def test_exif_is_read_anywhere_in_the_header(segments):
     assert jpeg_orientation(jpeg_with(*segments)) == 6
     assert decode(jpeg_with(*segments)).shape == (60, 40, 3)
 

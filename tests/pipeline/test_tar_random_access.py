@@ -159,7 +159,7 @@ def test_a_read_only_folder_is_indexed_in_the_cache_directory(tmp_path, own_cach
         assert len(open_source(shard)) == 1 and len(scans) == 1, (
             "the index in the cache directory was not used"
         )
-        # No offset for a cache at all: a file stands where its directory would be.
+        # The cache cannot be created, because a file has its directory's name.
         monkeypatch.setenv("XDG_CACHE_HOME", str(shard))
         assert len(open_source(shard)) == 1 and len(scans) == 2
     finally:

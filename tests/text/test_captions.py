@@ -77,7 +77,7 @@ def test_a_plain_caption_is_used_for_every_type():
 
 # What the toolbox (Imageomics/TreeOfLife-toolbox, tol2webdataset) writes for the cells genus, species and
 # scientific_name below Rosaceae: scientific_name, taxonomic_name and taxonTag. Its rules: a cell "unknown" in
-# any case is left out; the epithet is the last word of the species cell; scientific_name is that cell without
+# any case is skipped; the epithet is the last word of the species cell; scientific_name is that cell without
 # full stops at its end, or else the cell of the lowest known rank.
 TOOLBOX = [
     ("Malus", "Malus domestica", "", "Malus domestica", "Malus domestica", "genus Malus species domestica"),
@@ -158,7 +158,7 @@ def test_a_scientific_name_instead_of_ranks_is_parsed():
     assert sample.captions["taxon"] == "a photo of Isoëtes lacustris."
     assert sample_of("Canis lupus familiaris").taxon == Taxon(genus="Canis", species="lupus familiaris")
     assert sample_of("Mentha x piperita L.").taxon == Taxon(genus="Mentha", species="× piperita")
-    # One word does not say its rank.
+    # The rank of a single word is unknown.
     assert sample_of("Rosaceae").taxon == Taxon()
     assert sample_of("Rosaceae").captions["taxonTag"] == "a photo of Rosaceae."
 
@@ -224,7 +224,7 @@ def test_stored_captions_with_only_unknown_names_are_missing(captions):
             {"sci": "a photo of Unknown.", "com": "a photo of None-so-pretty."},
             {"sci": "a photo of None-so-pretty.", "com": "a photo of None-so-pretty."},
         ),
-        # These hold no word for "unknown" by themselves, and stay as they are.
+        # Here these words do not mean "unknown", so the captions are kept.
         ({"com": "a photo of a goose of unknown origin."}, {"com": "a photo of a goose of unknown origin."}),
         ({"sci": "a photo of Ipomoea nil."}, {"sci": "a photo of Ipomoea nil."}),
         ({"sci": "a photo of Rosa × alba."}, {"sci": "a photo of Rosa × alba."}),

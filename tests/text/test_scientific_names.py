@@ -162,7 +162,7 @@ def test_any_text_is_parsed_and_canonical_names_are_stable(text):
     name = parse_name(text)
     assert parse_name(name.canonical).canonical == name.canonical
     assert name.canonical.isascii()
-    # What is plainly written has a short cut, which must lead to the same place.
+    # Plain names take a fast path, which must give the same result.
     assert name == parse_any_name(text)
 
 

@@ -18,7 +18,7 @@ from training_process import Training, losses, one_line_error
 from bioclip_jax.checkpoint import TrainingDirectory, restore_params
 from bioclip_jax.cli.config import read_config
 from bioclip_jax.text.tokenizer import END, Tokenizer
-from bioclip_jax.train import Interrupted, start_or_resume
+from bioclip_jax.train import Preempted, start_or_resume
 from bioclip_jax.train.config import train_config
 
 KILLS = 20
@@ -158,7 +158,7 @@ def test_an_evaluation_interrupted_by_a_signal_is_made_on_resuming(tiny_config, 
         os.kill(os.getpid(), signal.SIGTERM)
         return None if stopping() else {"top1": 0.0}
 
-    with pytest.raises(Interrupted, match="stopped at step 2"):
+    with pytest.raises(Preempted, match="stopped at step 2"):
         start_or_resume(config, tmp_path, evaluate=terminated)
     assert TrainingDirectory(tmp_path).steps() == [2]
 

@@ -20,7 +20,7 @@
     draw();
     list.children[first].focus();
   });
-  // Browsers restore the controls on "back", without an event of theirs.
+  // Browsers restore the controls on "back" without firing their events.
   addEventListener("pageshow", choose);
   choose();
 

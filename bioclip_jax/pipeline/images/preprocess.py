@@ -16,7 +16,7 @@ from .decoding import BadImage, ReadOptions
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
-# Pixels of an intermediate image, about a 100:1 aspect ratio at 336 pixels.
+# Largest intermediate image in pixels: an aspect ratio of about 100:1 at 336 pixels.
 _MOST_RESIZED = 12_000_000
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -26,7 +26,7 @@ _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling
 class Preprocess:
     """open_clip's evaluation transform, pixel for pixel, except normalization, which runs on the device.
 
-    Fields are those of open_clip's preprocess_cfg, `size` the side in pixels. `read` are the options for
+    Fields are those of open_clip's preprocess_cfg, `size` the side in pixels, and `read`, the options for
     reading files, which preprocess_cfg lacks.
     """
 
@@ -89,7 +89,7 @@ class Preprocess:
             "shortest": f"shorter side to {self.size}, center crop",
             "longest": f"longer side to {self.size}, padded",
         }
-        exif = ", not turned by EXIF" if self.read.exif == "ignore" else ""
+        exif = ", not rotated by EXIF" if self.read.exif == "ignore" else ""
         return f"{descriptions[self.resize_mode]}, {self.interpolation}{exif}"
 
     @classmethod

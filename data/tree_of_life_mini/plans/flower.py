@@ -60,7 +60,7 @@ def _sepals(canvas, flower, center, reach, tilt):
 
 
 def _ring(canvas, flower, center, disc, length, turn, row, tilt):
-    """One whorl; petals are laid down alternately so that neighbors overlap."""
+    """One whorl; every other petal is drawn first, so that neighbors overlap."""
     rng, count = flower.rng, flower.trait("petals")
     width, tip, belly, notch = (
         flower.size("width"),
