@@ -122,12 +122,12 @@ def test_links_escape_any_file_name(tmp_path, name):
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1) | st.just(EVIL))
-def test_no_text_becomes_markup(tmp_path_factory, said):
+def test_no_text_becomes_markup(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("page")
-    (folder / "a.csv").write_text(said, encoding="utf-8")
-    figure = Figure(said, said, picture(folder / "a.png", (2, 2)), folder / "a.csv")
-    table = Table(said, [said], [[said]])
-    read_page = Read(page_of(folder, said, [(said, said)], [Part(said, [said], [figure], [table])]))
+    (folder / "a.csv").write_text(text, encoding="utf-8")
+    figure = Figure(text, text, picture(folder / "a.png", (2, 2)), folder / "a.csv")
+    table = Table(text, [text], [[text]])
+    read_page = Read(page_of(folder, text, [(text, text)], [Part(text, [text], [figure], [table])]))
     plain = Read(
         page_of(
             folder,
@@ -139,9 +139,9 @@ def test_no_text_becomes_markup(tmp_path_factory, said):
     assert [tag for tag, _ in read_page.tags] == [tag for tag, _ in plain.tags], (
         "the page has other tags than with plain text"
     )
-    assert read_page.of("img")[0]["alt"] == said
+    assert read_page.of("img")[0]["alt"] == text
     for tag in ("h1", "h2", "p", "dt", "dd", "caption", "th"):
-        assert said in "".join(read_page.text(tag)), f"{tag} does not say it"
+        assert text in "".join(read_page.text(tag)), f"{tag} does not contain it"
 
 
 def test_the_page_loads_nothing_and_runs_nothing(tmp_path, figure):

@@ -71,7 +71,7 @@ def test_within_gives_the_planted_factor(planted, capsys):
     result = json.loads(out)
     assert result["separability"] > 0.95 and result["orthogonality"] > 0.9 and result["fisher_ratio"] > 5
     assert result["separability_p"] < 0.05
-    # Without --json a person reads a table.
+    # Without --json, a table is printed.
     status, out, err = run(capsys, *arguments, "--output", planted / "out", "--permutations", 50)
     assert (
         status == 0

@@ -93,7 +93,7 @@ def test_predictions_equal_scikit_learn_in_each_fold(values, shares, number, eac
     factor = factor_of(data)
     figures, (held,) = separability(factor, data.vectors, permutations=3, seed=7)
     group = factor.groups[0]
-    # The folds are the first thing that is drawn.
+    # The folds are drawn first.
     fold = deal_folds(group, np.random.default_rng(7))
     predicted, margin, used, along = fold_by_fold(group, data.vectors, fold, plain_oas)
     differ = np.flatnonzero(held.predicted != predicted)

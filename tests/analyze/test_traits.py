@@ -24,7 +24,7 @@ def plain_ridge(points, targets, new):
         best = (np.inf, None)
         for share in np.logspace(-4, 2, 13):
             model = Ridge(alpha=share * largest, solver="svd").fit(points, y)
-            # The hat matrix column by column: what a change of one target does to the predictions.
+            # The hat matrix column by column: the effect of each target on the predictions.
             hat = np.column_stack(
                 [
                     Ridge(alpha=share * largest, solver="svd").fit(points, unit).predict(points)

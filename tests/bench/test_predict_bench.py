@@ -66,7 +66,7 @@ def test_difference_is_the_largest_over_all_predictions():
 
 @pytest.fixture(scope="module")
 def measured() -> dict:
-    # The peer compiles, which is slow, only where the benchmark compares both ways: over photographs.
+    # The peer compiles, which is slow, only over photographs, where the benchmark compares both ways.
     few = {"taxa_count": 200, "many_labels": 16, "photographs": 8, "memory_images": (10, 20)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHDYNAMO_DISABLE", "1")

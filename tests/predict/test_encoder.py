@@ -13,7 +13,7 @@ from bioclip_jax.text import Tokenizer
 
 CONFIG = get_config("ViT-Test-16")
 PREPROCESS = Preprocess(CONFIG.vision.image_size, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
-# "!" is token 0, as the padding is; the last is cut at the context's end.
+# "!" is token 0, like the padding; the last text is truncated at the context length.
 TEXTS = ["Malus domestica", "!", "", "a! b!!", "Aves " * 20, "Ursus", "a photo of an apple. " * 40, "ü&amp;é"]
 
 

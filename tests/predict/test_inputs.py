@@ -161,6 +161,6 @@ def test_no_input_is_an_error():
 
 @pytest.mark.parametrize("item", ["", " "])
 def test_a_blank_input_is_quoted_in_the_message(item):
-    # A shell gives one for a variable that is not set.
+    # A shell passes one for an unset variable.
     with pytest.raises(UserError, match=f"^an input is '{item}', which is not a path"):
         find_images([item])

@@ -76,7 +76,7 @@ def test_a_bad_input_is_reported_and_the_others_are_read(bad, way, photos, capsy
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and message.startswith("skipped: "), message
     assert ("ph/bad.tar" if "tar" in bad else "ph/sub") in message
-    # The same in the folder itself, and an error where it is all there is.
+    # The same in the folder itself; an error if it is the only input.
     assert names("ph") == ["ph/a.jpg", "ph/b.jpg", *rest]
     with pytest.raises(UserError, match="ph/bad.tar" if "tar" in bad else "ph/sub"):
         find_images(["ph/bad.tar" if "tar" in bad else "ph/sub"])
@@ -137,7 +137,7 @@ def test_a_glob_that_includes_the_table_counts_every_photograph_once(photos, mod
     )
     os.rename("ph/labels.csv", "ph/metadata.csv")
     assert names("ph/metadata.csv") == ["ph/b.jpg", "ph/a.jpg"]
-    # What the table says of them comes along all the same.
+    # The table's columns are still appended.
     command = ["embed", *shell_glob("ph/*"), "--model", str(model_directory), "--output", "x.parquet"]
     assert main(command) == 0
     import pyarrow.parquet as pq
@@ -152,7 +152,7 @@ def test_an_unrelated_table_in_the_folder_is_reported(photos, model_directory, c
     (photos / "weather.csv").write_text("day,rain\n1,2\n")
     assert main(["embed", *shell_glob("ph/*"), "--model", str(model_directory), "--output", "x.parquet"]) == 0
     assert "skipped: ph/weather.csv has no column filepath" in capsys.readouterr().err
-    # Where it was named itself, it was meant.
+    # A table that is named explicitly is an error.
     with pytest.raises(UserError, match="weather.csv has no column filepath"):
         find_images(["ph/weather.csv", "ph/a.jpg"])
 
@@ -260,7 +260,7 @@ def test_an_image_from_standard_input(name, photos):
     with subprocess.Popen(["cat", "ph/a.jpg"], stdout=subprocess.PIPE) as cat:
         message = subprocess.run(command, stdin=cat.stdout, capture_output=True, text=True)
     assert message.stdout == "True\n", message.stderr
-    # Where a file is standard input, it is read from its beginning.
+    # A file as standard input is read from its beginning.
     with open("ph/a.jpg", "rb") as file:
         message = subprocess.run(command, stdin=file, capture_output=True, text=True)
     assert message.stdout == "True\n", message.stderr

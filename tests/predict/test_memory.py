@@ -44,7 +44,7 @@ def test_streaming_memory_is_constant(model_directory, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "x.png")
     command = [sys.executable, "-c", STREAM, str(model_directory), str(tmp_path / "x.png")]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    # 3,072 bytes of pixels an image would be 12 MB.
+    # 3,072 bytes of pixels per image would be 12 MB.
     assert grown < 6e6, f"4,000 images left {grown / 4000:.0f} bytes each behind"
 
 

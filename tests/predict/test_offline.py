@@ -83,7 +83,7 @@ def test_everything_works_without_a_network(home):
         ["index", "build", photos, "--output", "index"],
         ["index", "search", "index", f"{photos}/1.png", "--k", "2", "--output", "near.csv"],
     ]
-    # Not even asked to stay offline: what is cached is not asked for again.
+    # Without HF_HUB_OFFLINE too: cached files are not requested again.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {
         "HOME": str(home),
@@ -114,7 +114,7 @@ def test_everything_works_without_a_network(home):
     )
     near = rows("near.csv")
     assert near[0]["path"].endswith("1.png") and float(near[0]["score"]) == pytest.approx(1, abs=1e-4)
-    # pybioclip squashes what the two published models see; the small model's own transform crops.
+    # pybioclip squashes images for the two published models; the small model's own transform crops.
     snapshot = home / "huggingface/hub/models--imageomics--bioclip-2/snapshots" / ("0" * 40)
     own = bioclip_jax.load_model(snapshot, transform="model")
     assert own.preprocess.resize_mode == "shortest"

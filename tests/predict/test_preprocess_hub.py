@@ -43,7 +43,7 @@ def test_photographs_of_any_size_equal_pybioclips(photographs, size):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (224, 224), (225, 223), (448, 448), (500, 7)])
 def test_noise_equals_pybioclips(size):
-    # Neighbors that differ as much as they can show the weights' last digits.
+    # Maximally different neighbors reveal errors in the last digits of the weights.
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     assert_pybioclips(Image.fromarray(noise))
 
@@ -78,7 +78,7 @@ def test_a_finetuned_model_keeps_its_mean_and_std(bundle):
     own = dataclasses.replace(bundle.preprocess, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
     published = dataclasses.replace(bundle, preprocess=own, origin=Origin.of("hf-hub:imageomics/bioclip"))
     assert choose_preprocess(published).mean == SQUASH.mean, (
-        "pybioclip normalizes by OpenAI's mean, whatever the file says"
+        "pybioclip normalizes by OpenAI's mean, regardless of the file"
     )
     tuned = choose_preprocess(dataclasses.replace(published, origin=Origin(None, "pybioclip")))
     assert isinstance(tuned, Squash) and (tuned.mean, tuned.std) == (own.mean, own.std)

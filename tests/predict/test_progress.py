@@ -31,7 +31,7 @@ def run(stdout_is_terminal: bool, kind: str) -> tuple[str, str]:
     try:
         while part := os.read(reader, 4096):
             shown += part
-    except OSError:  # how Linux says that a terminal has no writer left
+    except OSError:  # Linux's error for a terminal without a writer
         pass
     os.close(reader)
     assert process.returncode == 0, shown.decode()

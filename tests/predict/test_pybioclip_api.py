@@ -80,7 +80,7 @@ def theirs(published, images, folder, model_directory, peer_environment) -> dict
 
 @pytest.fixture(scope="module")
 def head(published, model, folder) -> TaxonEmbeddings:
-    # One prompt checks that the names fit; that these vectors are not of its making does not matter here.
+    # These vectors are not encoded from the names, so the check of their pairing is replaced.
     path = folder / "taxa.safetensors"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bioclip_jax.predict.taxa.build.check_pairing", lambda *given: Recipe(given[3]))
@@ -185,7 +185,7 @@ def test_forward_and_text_vectors_are_pybioclips(model, head, images, theirs):
         taxa(x[0, :, :9, :9])
 
 
-def test_embeddings_in_json_are_pybioclips_and_every_file_says_which_they_are(
+def test_embeddings_in_json_are_pybioclips_and_every_file_records_their_kind(
     theirs, images, folder, model_directory, tmp_path, capsys
 ):
     their_file = json.loads((folder / "theirs.json").read_text())["embeddings"]
@@ -196,16 +196,16 @@ def test_embeddings_in_json_are_pybioclips_and_every_file_says_which_they_are(
         assert main([*command, str(path), *options]) == 0
         if path.suffix == ".json":
             about = json.loads(path.read_text())
-            vectors, said = [about["embeddings"][image] for image in images], about["normalized"]
+            vectors, normalized = [about["embeddings"][image] for image in images], about["normalized"]
         elif path.suffix == ".npy":
             about = json.loads((tmp_path / f"{name}.json").read_text())
-            vectors, said = np.load(path), about["normalized"]
+            vectors, normalized = np.load(path), about["normalized"]
             assert about["rows"] == images, "the file beside a .npy does not name its rows"
         else:
             table = pq.read_table(path)
-            vectors, said = table["emb"].to_pylist(), json.loads(table.schema.metadata[b"normalized"])
+            vectors, normalized = table["emb"].to_pylist(), json.loads(table.schema.metadata[b"normalized"])
         np.testing.assert_allclose(vectors, theirs[expected], atol=1e-4, err_msg=f"{name} {options}")
-        assert said is (expected == "unit"), f"{name} {options} says normalized: {said}"
+        assert normalized is (expected == "unit"), f"{name} {options} records normalized: {normalized}"
 
     np.testing.assert_allclose([their_file[image] for image in images], theirs["raw"], atol=1e-6)
     for name, default in (("e.json", "raw"), ("e.npy", "unit"), ("e.parquet", "unit")):

@@ -46,7 +46,7 @@ def test_embed_applies_exif_unless_ignored(folder, model_directory, tmp_path, ca
     assert np.abs(turned - stored).max() > 1e-3, "the test's picture looks the same when it is turned"
     turned, upright, stored = vectors(capsys, [*command, "--exif", "ignore"])
     np.testing.assert_allclose(turned, stored, atol=1e-6)
-    # With --cache the vectors of one way are not taken for the other's.
+    # The cache keeps the vectors of the two options apart.
     for _ in range(2):
         np.testing.assert_allclose(vectors(capsys, [*command, "--cache"])[0], upright, atol=1e-6)
         np.testing.assert_allclose(
@@ -143,8 +143,8 @@ def test_max_pixels_limits_images_with_advice(folder, model_directory, capsys):
     assert main([*command, "--max-pixels", "6144"]) == 0
 
 
-def test_an_image_that_pillow_warns_of_is_read(model_directory, tmp_path, capsys):
-    # 92 megapixels, as a herbarium's scanner makes them.
+def test_an_image_that_pillow_warns_about_is_read(model_directory, tmp_path, capsys):
+    # 92 megapixels, as from a herbarium's scanner.
     Image.new("1", (9600, 9600)).save(tmp_path / "scan.png")
     command = ["predict", str(tmp_path / "scan.png"), "--model", str(model_directory), "--cls", "a,b"]
     assert main(command) == 0
@@ -159,7 +159,7 @@ def test_resume_is_refused_with_other_reading_options(folder, model_directory, t
     assert main([*command, "--exif", "ignore"]) != 0 or (tmp_path / "a.csv").read_bytes() != before
 
 
-def test_evaluation_reads_as_it_is_told(folder, model_directory, tmp_path, capsys):
+def test_evaluation_applies_the_reading_options(folder, model_directory, tmp_path, capsys):
     rows = [f"{name}.png,Plantae,Malus,{name}" for name in ("turned", "upright", "stored")]
     (tmp_path / "labels.csv").write_text("\n".join(["filepath,kingdom,genus,species", *rows]) + "\n")
     command = [

@@ -19,7 +19,7 @@ from bioclip_jax.predict.classifiers.recorder import (
     verify_recorder_path,
 )
 
-# What pybioclip 2.1.6 writes, its version apart.
+# The output of pybioclip 2.1.6, except for its version.
 THEIR_KEYS = [
     "start",
     "end",

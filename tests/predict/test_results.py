@@ -165,7 +165,7 @@ def test_compressed_and_tab_separated_files_follow_their_suffix(tmp_path, name):
             separator = "\t" if "tsv" in name.lower() else ","
             read = list(csv.DictReader(io.StringIO(text), delimiter=separator))
             assert read == [{key: str(value) for key, value in row.items()} for row in ROWS]
-        # The moment is not in the file: a resumed run has to give the same bytes.
+        # The time is not in the file, so that a resumed run gives the same bytes.
         assert output.read_bytes() == content
 
 

@@ -59,7 +59,7 @@ def run(output: Path, last: int, group_size: int = 2) -> list[int]:
         for index in remaining:
             if index >= last:
                 raise KeyboardInterrupt
-            # Images are decoded ahead, so a failure is known before the images in front of it are done.
+            # Images are decoded ahead, so a failure is known before the images preceding it are finished.
             if index + 1 in UNREADABLE and index + 1 not in journal.failures:
                 journal.add_failure(index + 1, UNREADABLE[index + 1])
             if index not in UNREADABLE:

@@ -32,7 +32,7 @@ from bioclip_jax.predict.preprocess import choose_preprocess
 LABELS = ["Malus domestica", "Musa acuminata", "Solanum lycopersicum"]
 SQUASHED = ("imageomics/bioclip", "imageomics/bioclip-2")
 OWN = ("imageomics/bioclip-2.5-vith14", "imageomics/biocap")
-# pybioclip resizes to 224 pixels, whatever the model's size.
+# pybioclip resizes to 224 pixels, regardless of the model's size.
 SMALL = CLIPConfig(
     embed_dim=32,
     vision=VisionConfig(image_size=224, patch_size=56, width=64, layers=2, head_width=32),
@@ -44,7 +44,7 @@ SMALL = CLIPConfig(
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in the Hub's format, without our record of the origin."""
     params = jax.tree.map(np.array, init_params(SMALL, seed=3))
-    # Fresh patch embeddings see little of an image, and the scores would hardly differ.
+    # With freshly initialized patch embeddings, the scores of images would hardly differ.
     params["visual"]["patch_embedding"]["kernel"] *= 30
     params["logit_scale"] = np.float32(math.log(8))
     bundle = ModelBundle(SMALL, params, Preprocess(224), "custom", "random weights")
@@ -94,7 +94,7 @@ def pybioclip_scores(monkeypatch: pytest.MonkeyPatch, pictures: list[str], model
     import bioclip.predict
     import torch
 
-    # Compiled it computes the same, after a minute.
+    # Compiling takes a minute and does not change the scores.
     monkeypatch.setattr(torch, "compile", lambda model: model)
     rows = bioclip.predict.CustomLabelsClassifier(LABELS, model_str=model).predict(pictures)
     by_label = {(row["file_name"], row["classification"]): row["score"] for row in rows}
@@ -117,7 +117,7 @@ def test_published_names_score_as_in_pybioclip(hub, pictures, capsys, monkeypatc
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", SQUASHED)
 def test_photographs_that_are_not_square_score_as_in_pybioclip(hub, shared_data, capsys, monkeypatch, name):
-    # Those of val are all square.
+    # The images of val are all square.
     files = sorted((shared_data / "produce" / "train" / "images").rglob("*.jpg"))[::40]
     photographs = [str(file) for file in files if np.ptp(Image.open(file).size) > 20][:6]
     assert len(photographs) == 6, f"only {len(photographs)} photographs are not square"
@@ -219,7 +219,7 @@ def test_open_clip_loads_a_directory_with_the_record(copies):
         f"local-dir:{copies['imageomics/bioclip-2']['import']}"
     )
     assert model.visual.image_size in (224, (224, 224))
-    # What open_clip and pybioclip do with a local directory is as it was.
+    # open_clip and pybioclip treat a local directory as before.
     assert "CenterCrop" in str(preprocess)
 
 

@@ -41,7 +41,7 @@ def taxa(shared_data) -> list[Taxon]:
 def published(model, taxa, tmp_path_factory) -> Path:
     """Text embeddings of real names in pybioclip's published format, unsorted."""
     folder = tmp_path_factory.mktemp("published")
-    # One prompt each: how the vectors were made does not matter to what is done with them.
+    # One prompt each, since the test does not depend on the vectors' quality.
     texts = [f"a photo of {taxon.taxonomic_name}." for taxon in taxa]
     np.save(folder / "txt_emb_species.npy", np.ascontiguousarray(model.encode_text(texts).T))
     names = [[list(taxon.lineage()), taxon.common_name] for taxon in taxa]
@@ -219,7 +219,7 @@ def test_streamed_scores_equal_the_full_softmax(
     full /= full.sum(axis=1, keepdims=True)
     totals = scorer.totals(features)
     best, scores = scorer.best_species(features, totals, k)
-    # What float32 keeps of a logit as large as `scale`.
+    # Precision of float32 for a logit as large as `scale`.
     close = max(1e-5, 5e-7 * scale)
     expected = -np.sort(-full, axis=1)[:, :k]
     np.testing.assert_allclose(scores, expected, atol=close)
@@ -276,7 +276,7 @@ def test_invalid_arguments_are_errors(tmp_path, model):
     with pytest.raises(UserError, match="taxa build"):
         TreeOfLifeClassifier(model)
     classifier = TreeOfLifeClassifier(model, head)
-    # These are what pybioclip's callers catch.
+    # Callers of pybioclip catch these types.
     with pytest.raises(ValueError, match="3 values for 30 taxa"):
         classifier.apply_filter([True] * 3)
     with pytest.raises(ValueError, match="G0 t0"):
@@ -304,7 +304,7 @@ def test_taxa_beside_a_model_are_found(model_directory, tmp_path):
     image = np.full((40, 40, 3), 90, np.uint8)
     rows = TreeOfLifeClassifier(model_str=str(folder)).predict(image)
     assert {row["common_name"] for row in rows} == {"lion", "apple"} and rows[0]["file_name"] == "0"
-    # It goes along to where the model goes, but not to other weights.
+    # It moves with the model, and is refused for other weights.
     from bioclip_jax.convert import export_model, resolve, write_model_directory
 
     assert TreeOfLifeClassifier(export_model(folder, tmp_path / "export")).predict(image) == rows

@@ -72,7 +72,7 @@ def test_an_unwritable_directory_means_no_cache_and_no_error(tmp_path):
 def test_a_full_disk_is_not_an_error_and_keeps_the_cache(tmp_path):
     cache = VectorCache(tmp_path)
     cache.put("model", vectors(10))
-    # A limit on the size of files is what a full disk is to SQLite: a write that fails.
+    # A limit on file sizes makes SQLite's writes fail as a full disk does.
     code = (
         "import resource, signal, sys, numpy as np; from bioclip_jax.predict.vector_cache import VectorCache;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, "

@@ -13,7 +13,7 @@ from bioclip_jax.cli import main
 
 
 def test_library_warnings_are_hidden(model_directory, tmp_path):
-    # Pillow warns of such a palette, and JAX of a compilation cache that cannot be a folder.
+    # Pillow warns about such a palette, and JAX about a compilation cache that is not a folder.
     Image.linear_gradient("L").convert("P").save(tmp_path / "palette.png", transparency=bytes(range(256)))
     (tmp_path / "cache").write_bytes(b"")
     command = ["predict", str(tmp_path / "palette.png"), "--model", str(model_directory), "--cls", "a,b"]

@@ -45,7 +45,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> PhotoService:
 
 @pytest.fixture
 def visit(service: PhotoService, monkeypatch: pytest.MonkeyPatch) -> Handlers:
-    # Other tests check the paths of uploads.
+    # Paths of uploads are tested elsewhere.
     monkeypatch.setattr(handlers, "uploaded", lambda path: path)
     return Handlers(service, None, [])
 

@@ -77,11 +77,11 @@ def test_metadata_by_path_and_by_name():
     }
     columns = read_metadata("File Name;Site\nB\\Ä.jpg;north\n".encode("utf-16"), "table.csv")
     assert columns[unicodedata.normalize("NFD", "Ä.jpg")] == columns["Ä.jpg"] == {"Site": "north"}
-    for content, says in (
+    for content, message in (
         (b"name,site\na,b\n", "none of the columns filepath, .*, only name, site"),
         (b"\xff\xfe\x00", "neither UTF-8 nor UTF-16"),
     ):
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             read_metadata(content, "table.csv")
 
 

@@ -142,7 +142,7 @@ def shard_key(source_key: str) -> str:
 
 
 def _read(source: Source, index: int, needs_caption: bool = True) -> tuple[Sample, str | None, str]:
-    """Read a sample; cause and message say why it cannot be used."""
+    """Read a sample; returns it with the cause and message if it cannot be used, else None and ""."""
     try:
         sample = source[index]
     except (OSError, ValueError) as error:

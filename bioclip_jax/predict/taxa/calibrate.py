@@ -25,7 +25,7 @@ from .score import TaxaScorer
 
 FOLDS = 5
 _MIN_TEMPERATURE, _MAX_TEMPERATURE, _STEPS = 1 / 32, 32.0, 21
-# Fewer images say little about accuracy.
+# Fewer images do not determine the accuracy.
 _MIN_IMAGES = 20
 # Index of a species whose name is unknown or shared by several species.
 _AMBIGUOUS = -1

@@ -27,7 +27,7 @@ def read_subset(path: str | os.PathLike[str]) -> tuple[Rank | str, list[str]]:
     """Read a rank, or COMMON_NAME, and names at it from a table.
 
     As in pybioclip, the names are the first column if that is a rank. Otherwise, as in a species list of
-    GBIF, they are the species, the scientific names or the common names. Cells that say "unknown" are
+    GBIF, they are the species, the scientific names or the common names. Cells with words for "unknown" are
     skipped. Raises UserError for an unreadable file, and for a column that is missing or empty.
     """
     table = read_table(path, known=NAME_COLUMNS)
