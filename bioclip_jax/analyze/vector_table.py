@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.tables import find_file
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def read_vector_table(path: Path) -> tuple[Float32[np.ndarray, "n dim"], pa.Tabl
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; {_ADVICE}") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); {_ADVICE}"
-        ) from None
+        raise UserError(f"{path} is not a readable Parquet file ({first_line(error)}); {_ADVICE}") from None
     if not len(vectors):
         raise UserError(f"{path} has no row with a vector; {_ADVICE}")
     if len(vectors) < len(good):

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.pipeline import exit_with_parent
 
 # Items queued per worker: enough that none waits for the parent, few enough that little is lost with a
@@ -204,8 +204,9 @@ class RayExecutor:
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from None
                 except ray.exceptions.RayActorError as error:
-                    reason = str(error).splitlines()[0]
-                    raise UserError(f"a Ray worker was lost permanently ({reason}); {_RESUME}") from None
+                    raise UserError(
+                        f"a Ray worker was lost permanently ({first_line(error)}); {_RESUME}"
+                    ) from None
                 yield result
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "batches": ["DataConfig", "PREFIX", "REPLAY_STREAM", "ReplayConfig", "WithReplay", "train_batches"],
         "order": ["Order"],
-        "prefetch": ["device_prefetch"],
+        "prefetch": ["DevicePrefetch"],
         "sampling": ["Sampling", "epoch_samples", "make_order"],
         "workers": ["exit_with_parent"],
     },

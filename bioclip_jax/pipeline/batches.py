@@ -168,7 +168,7 @@ class TrainBatches(Iterator[Batch]):
         self._examples = examples
         self._texts_multiple_of = texts_multiple_of
         chunks = grain.MapDataset.range(start_step * examples.chunks, _FOREVER).map(examples)
-        # device_prefetch reads ahead; grain's own threads would only add copies in flight.
+        # DevicePrefetch reads ahead; grain's own threads would only add copies in flight.
         chunks = chunks.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
         if workers:
             chunks = in_workers(chunks, workers, _CHUNKS_AHEAD)

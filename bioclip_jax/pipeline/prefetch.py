@@ -4,28 +4,24 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jax
 import numpy as np
 
 
-def device_prefetch(
-    batches: Iterator[Mapping[str, np.ndarray]],
-    sharding: jax.sharding.Sharding | Mapping[str, jax.sharding.Sharding],
-    size: int = 2,
-) -> "DevicePrefetch":
-    """Iterate over (global batch on the devices, seconds that the caller waited), up to `size` batches ahead.
-
-    sharding: of all arrays, or by name. Errors of `batches` are raised in the caller's thread.
-    """
-    return DevicePrefetch(batches, sharding, size)
-
-
 class DevicePrefetch(Iterator[tuple[dict[str, jax.Array], float]]):
-    """The iterator of device_prefetch; `close` stops its thread and closes `batches`."""
+    """Iterator over (global batch on the devices, seconds waited for it), up to `size` batches ahead.
 
-    def __init__(self, batches: Iterator[Mapping[str, np.ndarray]], sharding: Any, size: int):
+    Errors of `batches` are raised in the caller's thread.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Mapping[str, np.ndarray]],
+        sharding: jax.sharding.Sharding | Mapping[str, jax.sharding.Sharding],
+        size: int = 2,
+    ) -> None:
+        """sharding: of all arrays, or by name."""
         self._batches = batches
         self._sharding = sharding
         self._queue: queue.Queue = queue.Queue()
@@ -49,7 +45,7 @@ class DevicePrefetch(Iterator[tuple[dict[str, jax.Array], float]]):
         return batch, waited
 
     def close(self) -> None:
-        """Stop the thread; prefetched batches are dropped."""
+        """Stop the thread, drop prefetched batches, and close `batches`."""
         self._finished = True
         self._stop.set()
         self._free_slots.release()

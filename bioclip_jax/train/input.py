@@ -11,7 +11,7 @@ import numpy as np
 
 from bioclip_jax.distributed import rows_of_process
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline import PREFIX, REPLAY_STREAM, Sampling, WithReplay, device_prefetch, train_batches
+from bioclip_jax.pipeline import PREFIX, REPLAY_STREAM, DevicePrefetch, Sampling, WithReplay, train_batches
 from bioclip_jax.pipeline.sources import Source, open_source
 
 from .config import TrainConfig
@@ -40,7 +40,7 @@ class TrainInput(Iterator[InputBatch]):
         """Start reading; `sources` are those of open_sources."""
         self._host_batches = _host_batches(experiment, sources, start_step)
         self._host_metadata: deque[dict[str, np.ndarray]] = deque()
-        self._device_batches = device_prefetch(
+        self._device_batches = DevicePrefetch(
             self._split_metadata(), experiment.batch_sharding, experiment.config.data.prefetch
         )
 

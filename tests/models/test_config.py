@@ -14,7 +14,7 @@ _SHARED = sorted(set(model_names()) & set(open_clip.list_models()))
 
 
 def _plain_vits() -> dict[str, dict]:
-    """open_clip's own list of what is a plain ViT with CLIP's text tower, read from the keys of its files."""
+    """open_clip's plain ViTs with CLIP's text tower, identified by the keys of its configuration files."""
     plain = {}
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
@@ -37,7 +37,7 @@ def test_every_plain_vit_of_open_clip_is_known_and_no_other():
     assert all(name.startswith(("ViT-Test-", "ViT-Mini-")) for name in ours), (
         f"{ours} are neither open_clip's nor small"
     )
-    assert len(_plain_vits()) >= 30, "open_clip's files have changed their form: the comparison sees too few"
+    assert len(_plain_vits()) >= 30, "open_clip's files have changed their format: too few are compared"
 
 
 @pytest.mark.parametrize("name", _SHARED)
@@ -62,7 +62,7 @@ def _others() -> list[str]:
 
 
 def test_unsupported_towers_are_rejected():
-    """A model read with the wrong tower would run and be wrong, so all other models must be rejected."""
+    """A model loaded with the wrong tower would run with wrong results, so all others must be rejected."""
     accepted = []
     for name in _others():
         try:

@@ -1,8 +1,8 @@
-"""Answers of pybioclip's classifiers, from a process of its own.
+"""Results of pybioclip's classifiers, in a process of its own.
 
-    python classifiers_peer.py MODEL FOLDER LABELS IMAGES... > ANSWERS.json
+    python classifiers_peer.py MODEL FOLDER LABELS IMAGES... > RESULTS.json
 
-FOLDER holds txt_emb_species.npy and .json, LABELS is a text file as the command's --cls takes it.
+FOLDER holds txt_emb_species.npy and .json; LABELS is a text file for pybioclip's --cls.
 """
 
 import json
@@ -24,7 +24,7 @@ def main() -> None:
     model, folder, labels, *images = sys.argv[1:]
     source = {"model_str": f"local-dir:{model}"}
     TreeOfLifeClassifier.get_cached_datafile = lambda self, name: f"{folder}/{name.rpartition('/')[2]}"
-    answers = {}
+    results = {}
 
     given = CustomLabelsClassifier(cls_ary=GIVEN, **source)
     from_file = CustomLabelsClassifier(cls_ary=create_classes_str(labels).split(","), **source)
@@ -32,30 +32,30 @@ def main() -> None:
         cls_to_bin={"apple": "fruit", "pear": "fruit", "oak": "tree"}, **source
     )
     taxa = TreeOfLifeClassifier(**source)
-    answers["given"], answers["file"] = given.predict(images), from_file.predict(images)
-    answers["taxa"] = taxa.predict(images, Rank.SPECIES, k=len(taxa.txt_names))
-    answers["families"] = taxa.predict(images, Rank.FAMILY, k=99)
+    results["given"], results["file"] = given.predict(images), from_file.predict(images)
+    results["taxa"] = taxa.predict(images, Rank.SPECIES, k=len(taxa.txt_names))
+    results["families"] = taxa.predict(images, Rank.FAMILY, k=99)
 
     plain = BaseClassifier(**source)
     pictures = [plain.ensure_rgb_image(image) for image in images]
     pixels = torch.stack([plain.preprocess(picture) for picture in pictures])
-    answers["pixels"] = pixels[:, :, ::16, ::16].tolist()
-    answers["unit"] = plain.create_image_features(pictures).tolist()
-    answers["raw"] = plain.create_image_features(pictures, normalize=False).tolist()
-    answers["one"] = plain.create_image_features_for_image(images[0], normalize=True).tolist()
+    results["pixels"] = pixels[:, :, ::16, ::16].tolist()
+    results["unit"] = plain.create_image_features(pictures).tolist()
+    results["raw"] = plain.create_image_features(pictures, normalize=False).tolist()
+    results["one"] = plain.create_image_features_for_image(images[0], normalize=True).tolist()
     with torch.no_grad():
-        answers["forward"] = {
+        results["forward"] = {
             "given": given(pixels).tolist(),
             "bins": bins(pixels).tolist(),
             "taxa": taxa(pixels).tolist(),
         }
-        answers["label_vectors"] = given.txt_embeddings.tolist()
-        answers["taxa_vectors"] = taxa.get_txt_embeddings().tolist()
+        results["label_vectors"] = given.txt_embeddings.tolist()
+        results["taxa_vectors"] = taxa.get_txt_embeddings().tolist()
         taxa.apply_filter(taxa.create_taxa_filter(Rank.GENUS, ["G1"]))
-        answers["subset_vectors"] = taxa.get_txt_embeddings().tolist()
-        answers["forward"]["subset"] = taxa(pixels).tolist()
+        results["subset_vectors"] = taxa.get_txt_embeddings().tolist()
+        results["forward"]["subset"] = taxa(pixels).tolist()
     embed(images, f"{folder}/theirs.json", device="cpu", **source)
-    json.dump(answers, sys.stdout)
+    json.dump(results, sys.stdout)
 
 
 main()

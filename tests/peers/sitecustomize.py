@@ -1,4 +1,4 @@
-"""Python runs this at the start of each process that has this folder on PYTHONPATH, as peers' commands do."""
+"""Start-up code of processes with this folder on PYTHONPATH, such as the peers' commands."""
 
 from torchvision_operators import declare
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from bioclip_jax.pipeline.prefetch import device_prefetch
+from bioclip_jax.pipeline.prefetch import DevicePrefetch
 
 
 class Counting:
@@ -44,8 +44,8 @@ def prefetch_threads() -> int:
 
 
 def test_batches_arrive_in_order_on_all_devices(sharding):
-    feed = device_prefetch(Counting(stop=5), sharding)
-    batches = [batch for batch, _ in feed]
+    prefetch = DevicePrefetch(Counting(stop=5), sharding)
+    batches = [batch for batch, _ in prefetch]
     assert [int(batch["tokens"][0, 0]) for batch in batches] == list(range(5))
     assert batches[0]["image"].dtype == np.uint8 and batches[0]["image"].sharding == sharding
     assert len(batches[0]["image"].sharding.device_set) == 8
@@ -54,7 +54,7 @@ def test_batches_arrive_in_order_on_all_devices(sharding):
 
 def test_each_array_may_have_its_own_sharding(sharding):
     replicated = NamedSharding(sharding.mesh, PartitionSpec())
-    with_own = device_prefetch(Counting(stop=1), {"image": sharding, "tokens": replicated})
+    with_own = DevicePrefetch(Counting(stop=1), {"image": sharding, "tokens": replicated})
     batch, _ = next(with_own)
     assert batch["image"].sharding == sharding and batch["tokens"].sharding == replicated
     with_own.close()
@@ -62,27 +62,27 @@ def test_each_array_may_have_its_own_sharding(sharding):
 
 def test_prefetch_is_limited_to_its_size(sharding):
     batches = Counting()
-    feed = device_prefetch(batches, sharding, size=2)
-    next(feed)
+    prefetch = DevicePrefetch(batches, sharding, size=2)
+    next(prefetch)
     deadline = time.monotonic() + 10
     while batches.made < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.2)
     # One taken, two in the queue, one held by the thread.
     assert batches.made == 4
-    feed.close()
+    prefetch.close()
     assert batches.closed and prefetch_threads() == 0
     with pytest.raises(StopIteration):
-        next(feed)
+        next(prefetch)
 
 
 def test_an_error_is_raised_after_the_good_batches(sharding):
-    feed = device_prefetch(Counting(stop=2, error=OSError("the disk is gone")), sharding)
-    next(feed), next(feed)
+    prefetch = DevicePrefetch(Counting(stop=2, error=OSError("the disk is gone")), sharding)
+    next(prefetch), next(prefetch)
     with pytest.raises(OSError, match="the disk is gone"):
-        next(feed)
+        next(prefetch)
     with pytest.raises(StopIteration):
-        next(feed)
+        next(prefetch)
     assert prefetch_threads() == 0
 
 
@@ -92,10 +92,10 @@ def test_waiting_time_is_reported(sharding):
             time.sleep(0.3)
             return super().__next__()
 
-    feed = device_prefetch(Slow(stop=2), sharding)
-    _, waited = next(feed)
+    prefetch = DevicePrefetch(Slow(stop=2), sharding)
+    _, waited = next(prefetch)
     assert 0.1 < waited < 20
     time.sleep(1.0)
-    _, waited = next(feed)
+    _, waited = next(prefetch)
     assert waited < 0.1, "the batch was ready, but a wait is reported"
-    feed.close()
+    prefetch.close()

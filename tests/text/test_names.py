@@ -21,7 +21,7 @@ from bioclip_jax.text.names import (
     rank_name,
 )
 
-# As pandas, R, Excel, SQL, JavaScript, GBIF, BIOSCAN, UNITE and people write an unknown rank.
+# Unknown ranks as written by pandas, R, Excel, SQL, JavaScript, GBIF, BIOSCAN, UNITE and people.
 MISSING = (
     "nan NaN NAN None none NA na N/A n/a n.a. #N/A <NA> null NULL unknown Unknown UNKNOWN (unknown) "
     "[Unknown] undefined unidentified (unidentified) undetermined unclassified unassigned unplaced unranked "
@@ -37,7 +37,7 @@ MISSING += [
     "nan nan",
     "Fungi incertae sedis",
 ]
-# Real names, all of which hold such a word or look like one.
+# Real names that contain or resemble such a word.
 NAMES = {
     "Ipomoea nil": "Japanese morning glory",
     "Nonea": "a genus of borages",

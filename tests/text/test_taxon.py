@@ -15,7 +15,7 @@ APPLE = Taxon(
     "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
 )
 
-# Words that are no rank's tag; several make names such as "sp. 3" or "incertae sedis".
+# Words other than a rank's tag; several make names such as "sp. 3" or "incertae sedis".
 word = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8).filter(
     lambda text: text not in RANKS and not text.endswith(".")
 )

@@ -61,7 +61,7 @@ def write_records(folder):
 
 
 def write_tars(folder):
-    """As a builder that knows no such words writes them, but for the names of the two that have some."""
+    """Tars with words for "unknown" in their captions; the apple's own names are normalized."""
     with tarfile.open(folder / "0.tar", "w") as tar:
         for number, row in enumerate(ROWS):
             values = (*row[1:7], "domestica" if number == 0 else row[7], row[8])

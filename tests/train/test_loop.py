@@ -137,7 +137,7 @@ def test_an_invalid_config_is_a_one_line_error_and_creates_nothing(
 ):
     assert main(["train", "--config", str(tiny_config), "--workdir", str(tmp_path / "run"), override]) == 2
     _assert_one_line(capfd.readouterr().err, message)
-    assert not (tmp_path / "run").exists(), "a run that could not start left its directory"
+    assert not (tmp_path / "run").exists(), "a run that did not start left its directory behind"
 
 
 def test_a_run_is_not_resumed_with_another_seed(undisturbed, tiny_config, capfd):

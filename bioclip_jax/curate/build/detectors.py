@@ -36,7 +36,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
-from bioclip_jax.errors import UserError, did_you_mean
+from bioclip_jax.errors import UserError, did_you_mean, first_line
 from bioclip_jax.pipeline.images import Preprocess
 
 TINY = "tiny"
@@ -153,7 +153,7 @@ class Detector:
                     str(self.model), options, providers=["CPUExecutionProvider"]
                 )
             except Exception as error:  # onnxruntime's errors have no common class
-                reason = _first_line(error)
+                reason = first_line(error)
                 raise UserError(
                     f"{self.model} is not a model that onnxruntime reads ({reason}); export it again"
                 ) from None
@@ -190,7 +190,7 @@ class Detector:
         try:
             result = np.asarray(session.run([name], {model_input.name: values})[0], np.float32)
         except Exception as error:  # likewise
-            shape, reason = list(values.shape), _first_line(error)
+            shape, reason = list(values.shape), first_line(error)
             raise UserError(f"{self.model} does not run on {shape} ({reason}); export it again") from None
         if result.ndim == 0 or len(result) != len(values):
             shape = list(result.shape)
@@ -225,7 +225,7 @@ def load_detector(path: str | Path) -> Detector:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; give a detector's TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a TOML file: {_first_line(error)}") from None
+        raise UserError(f"{path} is not a TOML file: {first_line(error)}") from None
     known = {item.name: item for item in fields(Detector) if not item.name.startswith("_")}
     for key in entries:
         if key not in known:
@@ -286,7 +286,3 @@ def _activate(
         powers = np.exp(values - values.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)
     return values
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.curate.executors import open_executor, progress_bar
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.file_kinds import CATALOG_FILE, PARQUET_SUFFIXES, RECORD_SUFFIXES, TAR_SUFFIX, suffix_of
 from bioclip_jax.files import check_not_read, check_output
 from bioclip_jax.pipeline.sources import (
@@ -230,8 +230,7 @@ def _read_catalog(location: str | Path) -> dict[str, Counter] | None:
                     if row["alignment"]:
                         counts["alignment"][row["alignment"]] += count
     except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path} cannot be read ({reason}); build the shards again, or move it elsewhere"
+            f"{path} cannot be read ({first_line(error)}); build the shards again, or move it elsewhere"
         ) from None
     return counts

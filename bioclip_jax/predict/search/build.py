@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert import DEFAULT_MODEL, local_path
-from bioclip_jax.errors import Interrupted, UserError
+from bioclip_jax.errors import Interrupted, UserError, first_line
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.locks import lock
 from bioclip_jax.predict.embedding import ImageMetadata, blocks, digests, sample_uuid, unit
@@ -175,8 +175,9 @@ def _holds_vectors(path: str) -> bool:
     try:
         return {"uuid", "emb"} <= set(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is not a readable Parquet file ({reason}); write it again") from error
+        raise UserError(
+            f"{path} is not a readable Parquet file ({first_line(error)}); write it again"
+        ) from error
 
 
 def _add_vectors(writer: IndexWriter, path: str) -> int:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.files import atomic_write
 
 from .names import COLUMNS, TaxaNames
@@ -260,7 +260,7 @@ def _read_tensors(path: Path, mapping: mmap.mmap, entries: Mapping[str, Any], of
         if tensors["embeddings"].shape[0] != len(names):
             raise _damaged(path, f"{len(names)} names for {tensors['embeddings'].shape[0]} vectors")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
-        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+        raise _damaged(path, first_line(error)) from None
     return tensors
 
 
