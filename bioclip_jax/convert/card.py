@@ -26,7 +26,7 @@ _SETTINGS = (
     "init_from",
 )
 _CAPTION_SETTINGS = ("types", "draw")
-# Accuracies of an evaluation, in [0, 1], beside those by rank.
+# Accuracies of an evaluation, in [0, 1], besides those by rank.
 _ACCURACIES = ("top1", "top3", "top5")
 
 

@@ -40,7 +40,7 @@ _OTHER_FILES = (
     "tokenizer_config.json",
     "vocab.json",
 )
-# The least difflib ratio of a name to the architecture that it may be a misspelling of.
+# Least difflib ratio at which a name counts as a misspelled architecture.
 _LIKE_AN_ARCHITECTURE = 0.8
 
 # Seconds to wait for a response of the Hub before a download is tried.
@@ -241,7 +241,7 @@ def _fetch_weights(repository: str) -> Path:
 
 
 def download_pair(repository: str, stems: Sequence[str]) -> Path:
-    """Return STEM.npy of a dataset of the Hub, with STEM.json beside it, for the first of `stems` it holds.
+    """Return STEM.npy of a Hub dataset, with STEM.json beside it, for the first of `stems` that it contains.
 
     A pair in huggingface_hub's cache takes precedence and needs no network. Raises UserError if none is
     available.

@@ -36,7 +36,7 @@ REPLAY_FILE = "replay_projector.safetensors"
 TAXA_FILE = "taxa.safetensors"
 PICKLES = (".bin", ".pt", ".pth")
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLES)
-# Of the index that transformers writes beside the shards of a large model, NAME-00001-of-00002.safetensors.
+# Of the index that transformers writes with the shards of a large model, NAME-00001-of-00002.safetensors.
 _INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
 _SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)")
 # The order in which open_clip looks for weights in a directory.
@@ -50,7 +50,7 @@ _PREFERRED = (
     "pytorch_model.pth",
     "model.pth",
 )
-# NumPy's types of safetensors' names.
+# NumPy dtypes by their names in safetensors.
 _DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -237,7 +237,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _safe_globals() -> list[Any]:
-    """Types without code that trainers save beside tensors: NumPy's numbers and command-line options."""
+    """Harmless types that trainers save along with tensors: NumPy's numbers and command-line options."""
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(name)) for name in "?bBhHiIlLqQefd"]
     # NumPy 2 renamed its core; older checkpoints have the old name.

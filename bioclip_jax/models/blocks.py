@@ -16,7 +16,7 @@ from .options import Options, Remat
 
 __all__ = ["Block", "BlockInit", "apply_blocks", "stack_blocks"]
 
-# Activations saved by each policy, beside a block's input. In units of the width: qkv has 3, mixed
+# Activations saved by each policy, besides a block's input. In units of the width: qkv has 3, mixed
 # (attention's output) and out_proj have 1 each; c_fc (before the GELU) has the MLP's width.
 _SAVED = {
     "full": (),

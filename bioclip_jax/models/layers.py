@@ -72,7 +72,7 @@ class Linear(nnx.Module):
         rngs: nnx.Rngs,
     ):
         out = fan_out if isinstance(fan_out, tuple) else (fan_out,)
-        # Drawn as one matrix: initializers derive the spread from the shape.
+        # Drawn as one matrix, because initializers derive the spread from the shape.
         kernel = kernel_init(rngs.params(), (fan_in, math.prod(out))).reshape(fan_in, *out)
         self.used_axes = gathered(axes)
         self.kernel = nnx.Param(kernel, axes=axes)

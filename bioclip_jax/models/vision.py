@@ -103,7 +103,7 @@ class VisionTransformer(nnx.Module):
         if kept is None:
             patches = self.patch_embedding(patches) + positions[1:]
         else:
-            # Before the embedding, which then costs nothing for dropped patches, nor does its gradient.
+            # Selected before the embedding, so that it and its gradient cost nothing for dropped patches.
             patches = jnp.take_along_axis(patches, kept[..., None], axis=1)
             patches = self.patch_embedding(patches) + positions[1:][kept]
         batch, _, width = patches.shape

@@ -1,4 +1,4 @@
-"""Training batches, identical for any number of hosts and workers, and the replay stream beside them."""
+"""Training batches, identical for any number of hosts and workers, and the replay stream."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class DataConfig:
     be "". Tars and ArrayRecord files may be in object storage, as s3://BUCKET/FOLDER. Several locations for
     train are joined by "::".
     weights, upsample, window: see sampling.Sampling.
-    workers: decoding processes beside each trainer process; 0 decodes in a thread of the trainer.
+    workers: decoding processes per trainer process; 0 decodes in a thread of the trainer.
     bad_shards: "error" stops at an unreadable tar, "skip" skips and counts it.
     tfds_dir: directory of prepared TFDS data, None for TFDS's default.
-    prefetch: batches that wait on the devices, beside the one in use.
+    prefetch: batches that wait on the devices, besides the one in use.
     """
 
     train: str = ""

@@ -68,7 +68,7 @@ class SharedBuffers:
             is_ours = f"/memfd:{_NAME}" in os.readlink(path) and os.stat(path).st_size == self._size
             descriptor = os.open(path, os.O_RDWR) if is_ours else -1
         except OSError:
-            descriptor = -1  # the worker's arrays then travel as grain sends them
+            descriptor = -1  # grain then sends the worker's arrays itself
         self._attach(descriptor)
         if descriptor >= 0:
             os.close(descriptor)

@@ -150,8 +150,7 @@ class Mixture:
         """firsts: index of each source's first sample in a ConcatSource. shares: in any unit."""
         self._orders, self._firsts = list(orders), list(firsts)
         self._counts = pattern_counts(shares)
-        # Evenly spaced slots for each source, half a step from the pattern's ends; ties go to the first
-        # source.
+        # Evenly spaced slots for each source, half a step from the pattern's ends; the first source wins ties.
         times = np.concatenate([(np.arange(count) + 0.5) / count for count in self._counts])
         owners = np.repeat(np.arange(len(self._counts)), self._counts)
         self._pattern = owners[np.argsort(times, kind="stable")]
@@ -181,7 +180,7 @@ def pattern_counts(shares: Sequence[float]) -> Int64[np.ndarray, " sources"]:
     wanted = np.asarray(shares, np.float64)
     wanted = wanted / wanted.sum() * PATTERN
     counts = np.maximum(np.floor(wanted), 1).astype(np.int64)
-    # The minimum of one slot may have taken too many, which the largest counts give back.
+    # The minimum of one slot may exceed the total, which is then taken from the largest counts.
     left = PATTERN - int(counts.sum())
     for source in np.argsort(counts - wanted, kind="stable")[: max(left, 0)]:
         counts[source] += 1
@@ -192,7 +191,7 @@ def pattern_counts(shares: Sequence[float]) -> Int64[np.ndarray, " sources"]:
 
 @lru_cache(maxsize=32)
 def _permutation(seed: int, stream: int, epoch: int, count: int) -> Int64[np.ndarray, " count"]:
-    # NumPy keeps the sequence of raw numbers from version to version, but not that of its permutations.
+    # NumPy guarantees a generator's raw numbers across versions, but not its permutations.
     return np.argsort(_philox(seed, stream, _EPOCHS, epoch).bit_generator.random_raw(count), kind="stable")
 
 

@@ -1,4 +1,4 @@
-"""Choice of the data order from a config: shuffled or windowed, from one source or a mixture of several."""
+"""Data order of a config: shuffled or windowed, from one source or a mixture of several."""
 
 from __future__ import annotations
 

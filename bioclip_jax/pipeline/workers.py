@@ -1,4 +1,4 @@
-"""Worker processes that make examples beside a trainer."""
+"""Worker processes that make examples for a trainer."""
 
 import multiprocessing
 import os

@@ -76,7 +76,7 @@ class CaptionConfig:
 def captions_from_taxon(taxon: Taxon, scientific_name: str = "") -> dict[str, str]:
     """Return all CAPTION_FILES of a taxon; the scientific name replaces a missing common name.
 
-    As in the TreeOfLife toolbox: `scientific_name`, given beside the ranks, is used in sci and sci_com,
+    As in the TreeOfLife toolbox: `scientific_name`, given in addition to the ranks, is used in sci and sci_com,
     without a full stop at its end; of several epithets ("lupus familiaris") taxonomic and tagged names have
     the last. Raises MissingCaption if no rank and no name is known.
     """

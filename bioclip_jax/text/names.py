@@ -50,7 +50,7 @@ _HYBRID = re.compile(r"(?:^|(?<= ))(?:[×✕⨯] ?|[xX] )(?=[^\W\d_])|^[xX](?=[A
 # "M. domestica" or "M.domestica"; or with two letters, as in "Ch. rubrum".
 _ABBREVIATED = re.compile(r"([A-Z][a-z]?|[a-z])\. ?(?=[^\W\d_])")
 _BINOMIAL = re.compile(r"((?:× )?[A-Z][a-zà-öø-ÿœ-]+) (?:× )?[a-zà-öø-ÿœ][a-zà-öø-ÿœ-]+(?= |$)")
-# Signs of more than epithets in a species cell: an author, a subgenus, a superspecies.
+# Signs of further parts in a species cell: an author, a subgenus, a superspecies.
 _MORE = re.compile(r"^[(\[]|^subg| [A-Z(]")
 # Epithets, with hybrid signs and rank markers between them.
 _MARK = r"(?:× |(?:notho)?(?:subsp|ssp|var|f)\. )"

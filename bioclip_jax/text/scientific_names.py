@@ -203,7 +203,7 @@ def _epithets(genus: str, tokens: list[str], hybrid: bool) -> ScientificName:
                 same = bool(_epithet(following)) or genus.lower().startswith(parent) and bool(parent)
                 return ScientificName(genus if same else "", hybrid=True, formula=True)
         elif "?" in token and not authorship:
-            # A doubtful species leaves its genus, a doubtful variety its species.
+            # Of a doubtful species only the genus is kept, of a doubtful variety the species.
             qualifier = "?"
             doubtful = token.startswith("?") or not epithets
             epithets = epithets[:1] if len(epithets) > 1 or (doubtful and epithets) else []

@@ -95,7 +95,7 @@ class Taxon:
 
 
 def row_scientific_name(row: Mapping[str, Any]) -> str:
-    """Return the scientific name that a row has beside or instead of its ranks; "" if none."""
+    """Return the scientific name that a row has in addition to or instead of its ranks; "" if none."""
     return next((name for column in NAME_COLUMNS if (name := known_text(row.get(column)))), "")
 
 

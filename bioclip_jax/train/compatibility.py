@@ -26,7 +26,7 @@ _FIXED = (
     "optimizer.frozen",
 )
 
-# Values of keys that older runs do not record.
+# Values of keys that older runs did not record.
 _BEFORE_RECORDED = {"data.weights": [], "data.upsample": [], "data.window": 0, "replay.window": 0}
 
 

@@ -30,7 +30,7 @@ _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 # Pillow's warnings name its own source files; relevant problems are reported as BadImage.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Called with a description of the missing part of a truncated image that is read nevertheless.
+# Called with a description of the missing part if a truncated image is read nevertheless.
 OnTruncated = Callable[[str], None]
 
 

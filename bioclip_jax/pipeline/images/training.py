@@ -25,8 +25,8 @@ _GRAY = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([_GRAY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
-# OpenCV is ten times as fast, but its kernels do not widen when an image shrinks, so they alias. Pillow's do,
-# and are those of the reference's transform: cubic with a = -0.5, not OpenCV's -0.75.
+# OpenCV is ten times as fast, but its kernels do not widen when an image shrinks, which causes aliasing.
+# Pillow's do, and are those of the reference's transform: cubic with a = -0.5, not OpenCV's -0.75.
 _ENLARGING = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 _SHRINKING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 

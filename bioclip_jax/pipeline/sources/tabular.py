@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 IMAGE_COLUMN = "image"
 KEY_COLUMNS = ("key", "uuid", "filepath", "id")
 _RAW_SIZE = "resized_size"
-# The downloader's records of the transfer, which label nothing.
+# Columns about the download, not about the image.
 _TECHNICAL = frozenset({"hashsum_original", "hashsum_resized", "original_size", _RAW_SIZE, "is_license_full"})
 
 

@@ -177,7 +177,7 @@ def _batch(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
 
 
 def _in_process(shards: Sequence[Location]) -> list[np.ndarray | Exception]:
-    # A plain command, because multiprocessing would import the user's script again, guarded or not.
+    # A plain command, because multiprocessing would import the user's main script again.
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
     process = subprocess.run(command, input=pickle.dumps(list(shards)), capture_output=True)
     # If the process cannot run, index in this one.
