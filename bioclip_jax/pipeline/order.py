@@ -150,7 +150,7 @@ class Mixture:
         """firsts: index of each source's first sample in a ConcatSource. shares: in any unit."""
         self._orders, self._firsts = list(orders), list(firsts)
         self._counts = pattern_counts(shares)
-        # Evenly spaced slots for each source, half a step from the pattern's ends; the first source wins ties.
+        # Evenly spaced slots per source, half a step from the pattern's ends; the first source wins ties.
         times = np.concatenate([(np.arange(count) + 0.5) / count for count in self._counts])
         owners = np.repeat(np.arange(len(self._counts)), self._counts)
         self._pattern = owners[np.argsort(times, kind="stable")]

@@ -76,9 +76,9 @@ class CaptionConfig:
 def captions_from_taxon(taxon: Taxon, scientific_name: str = "") -> dict[str, str]:
     """Return all CAPTION_FILES of a taxon; the scientific name replaces a missing common name.
 
-    As in the TreeOfLife toolbox: `scientific_name`, given in addition to the ranks, is used in sci and sci_com,
-    without a full stop at its end; of several epithets ("lupus familiaris") taxonomic and tagged names have
-    the last. Raises MissingCaption if no rank and no name is known.
+    As in the TreeOfLife toolbox, a `scientific_name` is used in sci and sci_com, without a full stop at its
+    end, and of several epithets ("lupus familiaris") taxonomic and tagged names have only the last. Raises
+    MissingCaption if no rank and no name is known.
     """
     scientific = scientific_name.rstrip(".") or taxon.scientific_name or taxon.common_name
     if " " in taxon.species:
