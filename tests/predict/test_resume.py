@@ -210,7 +210,7 @@ def test_a_finished_output_is_kept_from_other_options_and_not_predicted_again(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], (
         "a stale record is left"
     )
-    assert main([*command, "x,y"]) == 2 and "there already" in capsys.readouterr().err
+    assert main([*command, "x,y"]) == 2 and "exists already" in capsys.readouterr().err
 
 
 def test_edited_table_columns_are_written_again(album: Path, model_directory: Path, tmp_path: Path, capsys):
