@@ -28,7 +28,7 @@ def infer_architecture(state_dict: Mapping[str, Shaped[np.ndarray, "..."]]) -> s
     try:
         sizes = _sizes_of_tensors(state_dict)
     except (KeyError, IndexError) as error:
-        raise UserError(f"no tensor {error} in the file: it is not the state dict of a ViT-CLIP") from error
+        raise UserError(f"no tensor {error} in the file: it is not a ViT-CLIP's state dict") from error
     names = [name for name in model_names() if _sizes_of_config(get_config(name)) == sizes]
     if len(names) == 1:
         return names[0]
