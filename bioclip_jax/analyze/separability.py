@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, UInt16
 
+from bioclip_jax.intervals import wilson_interval
+
 from .factors import Factor, Group, chunks, level_sums, species_sums
 from .lda import Discriminant
 
@@ -64,7 +66,7 @@ def separability(
     balanced = by_level.mean(axis=1)
     result: dict[str, Any] = {
         "separability": float(right[0] / n),
-        "interval": wilson(int(right[0]), n),
+        "interval": wilson_interval(int(right[0]), n),
         "balanced_accuracy": float(balanced[0]),
         "majority": float(sum(counts.max() for counts in level_counts) / n),
         "auc": _auc(held_out[0]) if not factor.nested and len(level_counts[0]) == 2 else None,
@@ -97,20 +99,12 @@ def _species_result(held_out: HeldOut, counts: np.ndarray, permutations: int) ->
     right = held_out.hits.sum(axis=1)
     return {
         "separability": float(right[0] / n),
-        "interval": wilson(int(right[0]), n),
+        "interval": wilson_interval(int(right[0]), n),
         "majority": float(counts.max() / n),
         "null_mean": float(right[1:].mean() / n) if permutations else None,
         "fisher_ratio": _mean(_fisher_ratios(held_out)),
         "levels": {level: int(count) for level, count in zip(group.levels, counts)},
     }
-
-
-def wilson(hits: int, n: int) -> list[float]:
-    """Return the 95 % interval of hits / n (Wilson, JASA 1927, 22:209)."""
-    from scipy.stats import binomtest
-
-    low, high = binomtest(hits, n).proportion_ci(method="wilson")
-    return [float(low), float(high)]
 
 
 def deal_folds(group: Group, random: np.random.Generator) -> Int[np.ndarray, " n"]:

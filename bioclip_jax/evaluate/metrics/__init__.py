@@ -8,6 +8,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "accuracy": ["RankedPredictions", "rank_predictions"],
         "confusion": ["confusion_tables", "error_distances"],
         "f1": ["f1_scores", "resampled_macro_f1"],
-        "intervals": ["bootstrap_interval", "t_interval", "wilson_interval"],
     },
 )

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from bioclip_jax.evaluate.class_names import Candidate
+from bioclip_jax.intervals import wilson_interval
 from bioclip_jax.text import RANKS
 
 from .accuracy import RankedPredictions
-from .intervals import wilson_interval
 
 _MAX_CONFUSIONS = 1000
 

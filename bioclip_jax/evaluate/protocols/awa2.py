@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.metrics import bootstrap_interval, f1_scores, resampled_macro_f1
+from bioclip_jax.evaluate.metrics import f1_scores, resampled_macro_f1
+from bioclip_jax.intervals import bootstrap_interval
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 from .base import ModelOutputs, Score

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.evaluate.class_names import check_text_type, no_label, sample_class, unambiguous_names
-from bioclip_jax.evaluate.metrics import t_interval
+from bioclip_jax.intervals import t_interval
 from bioclip_jax.predict.embedding import LabeledEmbeddings, unit
 
 from .base import ModelOutputs, Score

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.metrics import wilson_interval
+from bioclip_jax.intervals import wilson_interval
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 from .base import ModelOutputs, Score, check_seeds

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.metrics import wilson_interval
+from bioclip_jax.intervals import wilson_interval
 from bioclip_jax.pipeline.sources import Sample
 from bioclip_jax.predict import track
 from bioclip_jax.predict.embedding import LabeledEmbeddings

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.evaluate.metrics import t_interval
+from bioclip_jax.intervals import t_interval
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 
 from .base import ModelOutputs, Score

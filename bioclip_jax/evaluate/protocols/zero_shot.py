@@ -16,8 +16,8 @@ from bioclip_jax.evaluate.metrics import (
     confusion_tables,
     error_distances,
     rank_predictions,
-    wilson_interval,
 )
+from bioclip_jax.intervals import wilson_interval
 from bioclip_jax.predict import class_embeddings
 from bioclip_jax.predict.embedding import LabeledEmbeddings
 from bioclip_jax.text import Taxon

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bioclip_jax.evaluate.metrics.intervals import bootstrap_interval, t_interval, wilson_interval
+from bioclip_jax.intervals import bootstrap_interval, t_interval, wilson_interval
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
