@@ -130,11 +130,11 @@ class SecurityMiddleware:
                 "this server accepts requests for localhost only; start it with --host to open it to others, "
                 "or behind a proxy with --root-path https://HOST/PATH"
             )
-        if method in ("GET", "HEAD"):
-            known = _GET.fullmatch(path) and ".." not in path
-            return None if known else (404, f"{path[:100]} does not exist")
-        if method != "POST" or not _POST.fullmatch(path):
-            if _GET.fullmatch(path) or _POST.fullmatch(path):
+        get, post = _GET.fullmatch(path) and ".." not in path, _POST.fullmatch(path)
+        if get and method in ("GET", "HEAD"):
+            return None
+        if not post or method != "POST":
+            if get or post:
                 return 405, f"{path[:100]} does not accept {method}; see /api"
             return 404, f"{path[:100]} does not exist; see /api"
         length = headers.get(b"content-length", b"")

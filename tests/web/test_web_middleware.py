@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,8 +51,30 @@ def test_local_hosts():
     ],
 )
 def test_paths_below_a_proxy(root_path: str, headers: dict, path: str, status: int, root: str | None):
-    import asyncio
+    got, seen = request("GET", path, headers, root_path)
+    assert got == status
+    assert seen == ([] if root is None else [("/config", root)])
 
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api", 200),
+        ("HEAD", "/api", 200),
+        ("POST", "/api", 405),
+        ("GET", "/api/predict", 405),
+        ("PUT", "/api/predict", 405),
+        ("GET", "/api/nothing", 404),
+        ("POST", "/api/nothing", 404),
+        ("GET", "/assets/../app.py", 404),
+    ],
+)
+def test_known_routes_reject_other_methods(method: str, path: str, status: int):
+    assert request(method, path)[0] == status
+
+
+def request(method: str, path: str, headers: dict | None = None, root_path: str = "") -> tuple[int, list]:
+    """Return the middleware's status for a request, and the paths and root paths that reach the app."""
     seen, sent = [], []
 
     async def app(scope, receive, send) -> None:
@@ -64,12 +88,11 @@ def test_paths_below_a_proxy(root_path: str, headers: dict, path: str, status: i
     async def send(message: dict) -> None:
         sent.append(message)
 
-    headers = {"host": "localhost:7860"} | headers
+    headers = {"host": "localhost:7860"} | (headers or {})
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": encoded}
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": encoded}
     asyncio.run(SecurityMiddleware(app, 200, True, root_path)(scope, receive, send))
-    assert sent[0]["status"] == status
-    assert seen == ([] if root is None else [("/config", root)])
+    return sent[0]["status"], seen
 
 
 def test_invalid_options_are_rejected_before_the_model_is_loaded(tmp_path):
