@@ -10,7 +10,15 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import OPENAI_MEAN, OPENAI_STD, BadImage, ImageConfig, Preprocess, open_image
+from bioclip_jax.pipeline.images import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    BadImage,
+    ImageConfig,
+    Preprocess,
+    ReadOptions,
+    open_image,
+)
 
 RESIZE_MODES = ("shortest", "squash", "longest")
 SIZES = [(224, 224), (300, 200), (200, 301), (17, 900), (640, 481), (100, 99), (225, 224), (3, 5), (1000, 40)]
@@ -90,6 +98,19 @@ def test_preprocess_cfg_round_trip():
     assert parsed == Preprocess(256)
     with pytest.raises(UserError, match="not square"):
         Preprocess.from_open_clip({"size": [224, 336]})
+
+
+@pytest.mark.parametrize(
+    ("mode", "exif", "text"),
+    [
+        ("squash", "apply", "squashed to 32 x 32, bicubic"),
+        ("shortest", "ignore", "shorter side to 32, center crop, bicubic, not turned by EXIF"),
+        ("longest", "apply", "longer side to 32, padded, bicubic"),
+    ],
+)
+def test_descriptions_equal_those_in_written_results(mode, exif, text):
+    # Another wording would evaluate a resumed suite again.
+    assert Preprocess(32, resize_mode=mode, read=ReadOptions(exif=exif)).describe() == text
 
 
 def test_image_config_gives_the_evaluation_transform():

@@ -176,7 +176,7 @@ def test_evaluation_applies_the_reading_options(folder, model_directory, tmp_pat
     for options, expected in (([], "upright"), (["--exif", "ignore"], "stored")):
         assert main([*command, *options, "--output", str(tmp_path / expected)]) == 0
         result = json.loads(capsys.readouterr().out)
-        assert ("not rotated by EXIF" in result["transform"]) == (expected == "stored"), result["transform"]
+        assert ("not turned by EXIF" in result["transform"]) == (expected == "stored"), result["transform"]
         reading = ReadOptions(exif="ignore") if options else None
         vectors = (
             Evaluator(str(model_directory), cache=False, reading=reading).vectors(_Pictures(folder)).features

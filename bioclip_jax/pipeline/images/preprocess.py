@@ -83,13 +83,13 @@ class Preprocess:
         return image.crop((left, top, left + self.size, top + self.size))
 
     def describe(self) -> str:
-        """Describe the transform for a log."""
+        """Describe the transform for a log, and for results.json, whose description `--resume` compares."""
         descriptions = {
             "squash": f"squashed to {self.size} x {self.size}",
             "shortest": f"shorter side to {self.size}, center crop",
             "longest": f"longer side to {self.size}, padded",
         }
-        exif = ", not rotated by EXIF" if self.read.exif == "ignore" else ""
+        exif = ", not turned by EXIF" if self.read.exif == "ignore" else ""
         return f"{descriptions[self.resize_mode]}, {self.interpolation}{exif}"
 
     @classmethod
