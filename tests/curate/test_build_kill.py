@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,10 +154,15 @@ def test_workers_end_with_their_parent_and_ctrl_c_prints_how_to_resume(source, t
     deadline = time.monotonic() + PATIENCE
     while any(is_running(pid) for pid in workers):
         assert time.monotonic() < deadline, f"workers {workers} outlive their parent"
-    process = start(source, output)
-    assert wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 2)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE)
+    for _ in range(10):
+        process = start(source, output)
+        if wait_for(process, lambda: len(children(process)) == 2 and progress(output) >= 2):
+            os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+        if process.returncode != 0:
+            break
+        # On a busy machine a build can finish before the signal.
+        shutil.rmtree(output)
     assert process.returncode == 130 and "run the same command again" in errors, errors
     assert "Traceback" not in errors
     assert not [path for path in output.rglob("*.partial-*")]
