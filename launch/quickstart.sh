@@ -50,7 +50,7 @@ with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
         table.writerow([name, *astuple(sample.taxon)])
 PYTHON
 [ "$out/run/taxa.safetensors" -nt "$out/run/metrics.jsonl" ] ||
-    "$bioclip_jax" taxa build tree_of_life_mini:train --model "$out/run"
+    "$bioclip_jax" taxa build tree_of_life_mini:train --model "$out/run" > /dev/null
 "$bioclip_jax" predict "$out/drawings" --model "$out/run" --output "$out/names.csv" --report "$out/names.html"
 
 echo "5/6 Exporting for open_clip"
