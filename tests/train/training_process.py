@@ -31,6 +31,9 @@ _PRELOADED = [
 ]
 
 
+_POLL_SECONDS = 0.005
+
+
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
@@ -85,7 +88,8 @@ class Training:
             if self.process.exitcode is not None:
                 return False
             assert time.monotonic() < deadline, f"no {event} within {seconds} s: {self.errors}"
-            os.sched_yield()
+            # Blocks until the training ends, instead of taking a core from it.
+            self.process.join(_POLL_SECONDS)
         return True
 
     def reaches_step(self, step: int) -> bool:
