@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "to_micro_batches",
         ],
         "collectives": ["Collectives"],
+        "compilation": ["compile_lowered"],
         "initialize": ["all_processes", "allow_platform", "check_backend", "is_first_process"],
         "mesh": ["MeshConfig", "batch_sharding", "make_mesh", "replicated"],
         "sharding": ["ActivationSharding", "check_tensor", "parameter_shardings"],

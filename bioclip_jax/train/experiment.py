@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bioclip_jax.checkpoint import Checkpoints
-from bioclip_jax.distributed import batch_sharding, check_tensor, make_mesh, replicated
+from bioclip_jax.distributed import batch_sharding, check_tensor, compile_lowered, make_mesh, replicated
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import LOGIT_BIAS, CLIPConfig, get_config, on_nvidia
 from bioclip_jax.pipeline import PREFIX
@@ -23,7 +21,6 @@ from .config import TrainConfig
 from .step import Batch, Metrics, TrainState, Update, Variant
 
 _BOOLEANS = {"true": True, "false": False}
-_UNKNOWN_OPTION = re.compile(r"No such compile option: '([^']+)'")
 
 
 class Experiment:
@@ -191,17 +188,7 @@ class Experiment:
 
 def compile_step(lowered: jax.stages.Lowered, config: TrainConfig) -> jax.stages.Compiled:
     """Compile a lowered step, on NVIDIA's GPUs with the config's XLA options."""
-    options = _compiler_options(config)
-    while True:
-        try:
-            return lowered.compile(compiler_options=options or None)
-        except Exception as error:
-            # Option names differ between XLA versions, and an unknown one is a compilation error.
-            unknown = _UNKNOWN_OPTION.search(str(error))
-            if unknown is None or unknown[1] not in options:
-                raise
-            print(f"this version of XLA has no option {unknown[1]}; it is ignored", file=sys.stderr)
-            del options[unknown[1]]
+    return compile_lowered(lowered, _compiler_options(config))
 
 
 def _compiler_options(config: TrainConfig) -> dict[str, Any]:
