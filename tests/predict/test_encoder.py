@@ -8,6 +8,7 @@ from flax import nnx
 from bioclip_jax.distributed import MeshConfig, make_mesh
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
 from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict import encoder as encoder_module
 from bioclip_jax.predict.encoder import Encoder
 from bioclip_jax.text import Tokenizer
 
@@ -88,3 +89,55 @@ def test_training_only_parameters_are_ignored(encoder, params, images, expected)
 def test_rows_are_sharded_over_the_devices(encoder):
     assert encoder.mesh.size == 8
     assert Encoder(CONFIG, PREPROCESS, encoder.mesh, batch_size=10).batch_size == 16
+
+
+def test_the_next_batch_is_dispatched_before_a_result_is_awaited(encoder, params, images, monkeypatch):
+    events = []
+    towers = {name: getattr(encoder, name) for name in ("image_features", "text_features")}
+    for name, tower in towers.items():
+        monkeypatch.setattr(
+            encoder, name, lambda *inputs, tower=tower: (events.append("dispatched"), tower(*inputs))[1]
+        )
+    fetch = encoder_module._fetch
+    monkeypatch.setattr(
+        encoder_module, "_fetch", lambda *result: (events.append("awaited"), fetch(*result))[1]
+    )
+    expected = ["dispatched", "dispatched", "awaited", "dispatched", "awaited", "awaited"]
+    assert len(list(encoder.images(params, iter(images)))) == 3
+    assert events == expected, "the device has to wait for the host between two batches of images"
+    events.clear()
+    encoder.texts(params, [f"{text} {number}" for number in range(150) for text in TEXTS])
+    assert events[:3] == expected[:3] and events.count("dispatched") == events.count("awaited"), (
+        "the device has to wait for the host between two batches of texts"
+    )
+
+
+def test_at_most_two_batches_are_read_ahead_of_the_consumer(encoder, params, images):
+    read = []
+    stream = encoder.images(params, (read.append(1) or image for image in np.tile(images, (4, 1, 1, 1))))
+    for consumed in range(1, 6):
+        next(stream)
+        assert len(read) == 16 * (consumed + 1), (
+            f"{len(read)} images were read when {consumed} batches of 16 were consumed: memory would grow"
+        )
+
+
+@pytest.mark.parametrize("number", [1, 60, 64, 65, 500])
+def test_an_accelerator_compiles_two_image_programs_and_one_for_texts(encoder, number, monkeypatch):
+    assert encoder._image_rows(3) == 8 and encoder._image_rows(9) == 16, "a CPU pads to a power of two"
+    wide = Encoder(CONFIG, PREPROCESS, encoder.mesh, batch_size=512)
+    monkeypatch.setattr(wide, "_on_cpu", False)
+    assert wide._image_rows(number) == (64 if number <= 64 else 512)
+    assert wide._text_rows(number) == 256
+
+
+def test_compiler_options_of_nvidia_reach_xla(params, images, expected, monkeypatch, capsys):
+    """XLA's CPU compiler parses the GPU's options too, so the options' names and values are checked."""
+    monkeypatch.setattr(encoder_module, "_is_nvidia", lambda device: True)
+    monkeypatch.setattr(encoder_module, "_IMAGE_OPTIONS", encoder_module._IMAGE_OPTIONS | {"xla_no_such": 1})
+    gpu = Encoder(CONFIG, PREPROCESS, make_mesh(MeshConfig()), batch_size=16)
+    features = np.concatenate(list(gpu.images(params, iter(images))))
+    np.testing.assert_allclose(features, expected[0], atol=2e-6)
+    np.testing.assert_allclose(gpu.texts(params, TEXTS), expected[1], atol=2e-6)
+    assert capsys.readouterr().err.count("no option xla_no_such; it is ignored") == 1
+    assert len(gpu._compiled) == 2
