@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "compile": ["GEMM_OPTIONS", "TARGETS", "compile_table", "measure_compiled"],
         "loader": ["measure_loader"],
         "memory": ["measure_memory", "memory_table"],
         "predict": ["measure_prediction", "prediction_table"],

@@ -1,12 +1,16 @@
-"""The benchmarks: bench loader, train, memory, scaling, predict."""
+"""The benchmarks: bench loader, train, memory, compile, scaling, predict."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from .config import add_config_verb, experiment_config
-from .options import Result, add_family, add_verb, positive, print_result, register_datasets
+from .options import Result, add_family, add_verb, non_negative, positive, print_result, register_datasets
+
+# The recipes' batches are for 32 GPUs.
+_RECIPE_DEVICES = 32
 
 
 def bench_loader(arguments: argparse.Namespace) -> Result:
@@ -43,6 +47,38 @@ def bench_memory(arguments: argparse.Namespace) -> Result:
     if not arguments.json:
         print(memory_table(result))
     return result
+
+
+def bench_compile(arguments: argparse.Namespace) -> Result:
+    """Compile the training step for GPUs that need not be there."""
+    from bioclip_jax.bench import compile_table, measure_compiled
+
+    result = measure_compiled(
+        _config_for_devices(arguments),
+        target=arguments.target,
+        devices=arguments.devices,
+        gemm=arguments.gemm,
+        text_length=arguments.text_length,
+        hlo=arguments.hlo,
+    )
+    if not arguments.json:
+        print(compile_table(result))
+    return result
+
+
+def _config_for_devices(arguments: argparse.Namespace) -> Any:
+    """Return the config with the batch of --devices: by option or override, else the recipe's for each."""
+    config = experiment_config(arguments)
+    for key, each, batch in (
+        ("global_batch_size", arguments.pairs_per_device, config.global_batch_size),
+        ("replay.batch_size", arguments.replay_pairs_per_device, config.replay.batch_size),
+    ):
+        overridden = any(option.startswith(f"--config.{key}=") for option in arguments.rest)
+        if each is None and not overridden:
+            each = batch // _RECIPE_DEVICES
+        if each is not None:
+            arguments.rest.append(f"--config.{key}={each * arguments.devices}")
+    return experiment_config(arguments)
 
 
 def bench_scaling(arguments: argparse.Namespace) -> Result:
@@ -99,6 +135,47 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--peer", action="store_true", help="also measure open_clip with torch.compile")
     verb = add_config_verb(family, "memory", bench_memory, "memory of each of N devices, compiled on a CPU")
     verb.add_argument("--devices", type=positive, required=True, metavar="N", help="devices to compile for")
+    verb = add_config_verb(
+        family,
+        "compile",
+        bench_compile,
+        "memory, collectives and a roofline of the training step, compiled for NVIDIA GPUs without one",
+        "All times are estimates. The batch of a device is its share of the config's on 32 devices, on any "
+        "number of them; one set by --config.global_batch_size or --config.replay.batch_size is that of all.",
+    )
+    verb.add_argument(
+        "--target", default="h100", metavar="GPU", help="h100, h200 or a100-40gb (default: h100)"
+    )
+    verb.add_argument(
+        "--devices",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="GPUs to compile for, in machines of eight (default: 1)",
+    )
+    verb.add_argument(
+        "--pairs-per-device",
+        type=positive,
+        metavar="N",
+        help="pairs of a device, replayed ones excluded (default: the config's batch / 32)",
+    )
+    verb.add_argument(
+        "--replay-pairs-per-device",
+        type=non_negative,
+        metavar="N",
+        help="replayed pairs of a device (default: the config's / 32)",
+    )
+    verb.add_argument(
+        "--gemm",
+        default="rewrite",
+        metavar="KIND",
+        help="matrix products: rewrite, by cuBLASLt with epilogues, or cublas, XLA's default flags with "
+        "cuBLASLt in place of Triton (default: rewrite)",
+    )
+    verb.add_argument(
+        "--text-length", type=positive, default=48, metavar="N", help="tokens of a text (default: 48)"
+    )
+    verb.add_argument("--hlo", type=Path, metavar="FILE", help="also write the compiled program as text")
     verb = add_config_verb(family, "scaling", bench_scaling, "model the cost of training on 8 to 1,024 GPUs")
     verb.add_argument(
         "--pairs-per-second",

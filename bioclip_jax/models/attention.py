@@ -1,7 +1,5 @@
 """Multi-head self-attention with cuDNN or XLA."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -11,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from bioclip_jax.errors import UserError
 
 from .layers import Initializer, Linear
-from .options import Implementation, Options, Shard, on_nvidia, precision
+from .options import Options, Shard, on_nvidia, precision
 
 __all__ = ["Attention"]
 
@@ -40,7 +38,7 @@ class Attention(nnx.Module):
         self.out_proj = Linear(width, width, out_proj, zeros, axes=("heads", "embed"), **shared)
         self.heads = heads
         self.causal = causal
-        self.cudnn = _uses_cudnn(options.attention, options.dtype, width // heads)
+        self.cudnn = _uses_cudnn(options, width // heads)
         self.shard = options.shard
 
     def __call__(
@@ -60,17 +58,17 @@ class Attention(nnx.Module):
         return self.out_proj(mixed.reshape(batch, tokens, width))
 
 
-def _uses_cudnn(implementation: Implementation, dtype: Any, head_width: int) -> bool:
-    if implementation == "xla":
+def _uses_cudnn(options: Options, head_width: int) -> bool:
+    if options.attention == "xla":
         return False
-    reason = None
-    if not on_nvidia():
+    dtype, reason = options.dtype, None
+    if not (on_nvidia() if options.nvidia is None else options.nvidia):
         reason = f"it needs an NVIDIA GPU, not {jax.default_backend()}"
     elif jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16):
         reason = f"it needs bfloat16 or float16, not {jnp.dtype(dtype).name}"
     elif head_width % 8 or head_width > 128:
         reason = f"it needs heads of 8, 16, ... 128 channels, not {head_width}"
-    if reason and implementation == "cudnn":
+    if reason and options.attention == "cudnn":
         raise UserError(f'attention "cudnn" is not available: {reason}; use "auto" or "xla"')
     return reason is None
 

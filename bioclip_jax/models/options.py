@@ -36,10 +36,12 @@ def precision(dtype: Any) -> jax.lax.Precision | None:
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
-def on_nvidia() -> bool:
-    """Return True on NVIDIA GPUs; the one switch for cuDNN attention and XLA's GPU flags."""
-    # An AMD GPU is a "gpu" too.
-    return jax.default_backend() == "gpu" and "cuda" in jax.devices()[0].client.platform_version.lower()
+def on_nvidia(device: jax.Device | None = None) -> bool:
+    """Return True if `device`, by default JAX's first, is NVIDIA's: the switch for cuDNN and GPU flags."""
+    device = jax.devices()[0] if device is None else device
+    # An AMD GPU is a "gpu" too, and the version of a GPU that is only compiled for is its name.
+    version = device.client.platform_version.lower()
+    return device.platform == "gpu" and ("cuda" in version or "nvidia" in version)
 
 
 def unsharded(x: Array, logical_axes: LogicalAxes) -> Array:
@@ -69,6 +71,8 @@ class Options:
     unroll: number of blocks in one iteration of the scan over a tower; True unrolls all of them.
     attention: "cudnn" never stores the tokens² weights, "xla" runs everywhere, "auto" is cuDNN if it applies.
     matmul: of the blocks' four matrices; "fp8" rounds the operands to 8 bits and is experimental.
+    nvidia: True for a program that will run on NVIDIA GPUs, which may be absent while it compiles; None asks
+    JAX for its first device.
     shard: `shard(x, logical_axes)` constrains an activation's sharding on a mesh; the axes are "batch",
     "heads", "mlp" and None.
     """
@@ -78,4 +82,5 @@ class Options:
     unroll: int | bool = 1
     attention: Implementation = "auto"
     matmul: Matmul = "default"
+    nvidia: bool | None = None
     shard: Shard = unsharded

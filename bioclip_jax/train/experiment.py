@@ -32,13 +32,13 @@ class Experiment:
     state. compile_seconds: duration of each compilation.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        """Build the update; needs `config.total_steps`.
+    def __init__(self, config: TrainConfig, devices: list[jax.Device] | None = None) -> None:
+        """Build the update for `devices`, None for all of JAX's; needs `config.total_steps`.
 
         Raises UserError if the mesh, the batch or the text length does not fit the devices or the model.
         """
         self.config = config
-        self.mesh = make_mesh(config.mesh)
+        self.mesh = make_mesh(config.mesh, devices)
         self.model_config = get_config(config.model)
         check_tensor(self.model_config, self.mesh)
         self.context_length, self.replay_context_length = _context_lengths(config, self.model_config)
@@ -186,14 +186,19 @@ class Experiment:
         return {**params, "visual": visual}
 
 
-def compile_step(lowered: jax.stages.Lowered, config: TrainConfig) -> jax.stages.Compiled:
-    """Compile a lowered step, on NVIDIA's GPUs with the config's XLA options."""
-    return compile_lowered(lowered, _compiler_options(config))
+def compile_step(
+    lowered: jax.stages.Lowered, config: TrainConfig, *, nvidia: bool | None = None
+) -> jax.stages.Compiled:
+    """Compile a lowered step, on NVIDIA's GPUs with the config's XLA options.
+
+    nvidia: as in models.Options.
+    """
+    return compile_lowered(
+        lowered, _compiler_options(config) if (on_nvidia() if nvidia is None else nvidia) else {}
+    )
 
 
 def _compiler_options(config: TrainConfig) -> dict[str, Any]:
-    if not on_nvidia():
-        return {}
     options: dict[str, Any] = dict(option.split("=", 1) for option in config.compiler_options)
     # XLA parses "1" as an integer, and accepts only a bool for a flag.
     options = {name: _BOOLEANS.get(value.lower(), value) for name, value in options.items()}

@@ -40,6 +40,7 @@ from bioclip_jax.models import (
     graphdef,
     init_params,
     normalize_images,
+    on_nvidia,
 )
 from bioclip_jax.pipeline.images import ImageConfig
 
@@ -102,7 +103,12 @@ class Update:
     def __init__(self, config: TrainConfig, model_config: CLIPConfig, mesh: Mesh) -> None:
         self.config = config
         self.model_config = model_config
-        self.graphdef = graphdef(model_config, shard=ActivationSharding(mesh), **config.model_options)
+        self.graphdef = graphdef(
+            model_config,
+            shard=ActivationSharding(mesh),
+            nvidia=on_nvidia(mesh.devices.flat[0]),
+            **config.model_options,
+        )
         self.pair_loss = contrastive_loss(config.loss, mesh)
         self.schedule = cosine_schedule(config.learning_rate, config.warmup_steps, config.total_steps)
         self.optimizer = make_optimizer(
