@@ -226,7 +226,7 @@ def _residuals(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int
     squares = {(n, n) for n in (patches + 1, model.text.context_length)} if flash else set()
 
     def forward(batch: dict[str, jax.Array]) -> Callable[[Any], Any]:
-        return lambda params: encode(nnx.merge(definition, params), batch, config.image, shards=1)
+        return lambda params: encode(nnx.merge(definition, params), batch, config.image)
 
     def held(images: int, texts: int) -> int:
         size = model.vision.image_size

@@ -63,6 +63,7 @@ class StepTimer:
             "patch_dropout": config.patch_dropout_at(self._step),
             "remat": config.remat,
             "micro_batches": config.micro_batches,
+            "gradient_cache": config.gradient_cache,
         }
         model, replayed = self._experiment.model_config, config.replay.batch_size
         pairs, texts = config.global_batch_size + replayed, len(batch.batch["tokens"])

@@ -1,4 +1,4 @@
-"""The device mesh, and the shardings of batches and replicated arrays."""
+"""The device mesh, and the shardings of batches and replicated arrays over its devices and processes."""
 
 from __future__ import annotations
 
@@ -56,3 +56,28 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Return the sharding of an array copied to every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def rows_of_process(batch_sharding: NamedSharding) -> tuple[int, int]:
+    """Return (part, parts): this process's devices hold part `part` of `parts` equal parts of the rows."""
+    shards = _n_shards(batch_sharding)
+    slices = batch_sharding.addressable_devices_indices_map((shards,)).values()
+    held = sorted({index[0].indices(shards)[0] for index in slices})
+    part, rest = divmod(held[0], len(held))
+    if rest or held != list(range(held[0], held[0] + len(held))):
+        raise RuntimeError(f"the mesh scatters the rows of one process over the shards {held} of {shards}")
+    return part, shards // len(held)
+
+
+def is_primary_replica(batch_sharding: NamedSharding) -> bool:
+    """Return True in one of the processes that hold the same rows: the one that reports on them."""
+    shards = _n_shards(batch_sharding)
+    primary: dict[int, int] = {}
+    for device, index in batch_sharding.devices_indices_map((shards,)).items():
+        start = index[0].indices(shards)[0]
+        primary[start] = min(device.process_index, primary.get(start, device.process_index))
+    return jax.process_index() in primary.values()
+
+
+def _n_shards(batch_sharding: NamedSharding) -> int:
+    return math.prod(batch_sharding.mesh.shape[axis] for axis in batch_sharding.spec[0])

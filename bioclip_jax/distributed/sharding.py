@@ -44,15 +44,21 @@ def parameter_shardings(tree: Any, mesh: Mesh) -> Any:
 
 @dataclass(frozen=True)
 class ActivationSharding:
-    """The `shard` option of the models: `shard(x, logical_axes)` constrains the sharding of x on a mesh."""
+    """The `shard` option of the models: `shard(x, logical_axes)` constrains the sharding of x on a mesh.
+
+    In a shard_map x is a device's part along the axes of the shard_map, and only the others can split it.
+    """
 
     mesh: Mesh
 
     def __call__(self, x: jax.Array, logical_axes: tuple[str | None, ...]) -> jax.Array:
         """Constrain the sharding of x."""
-        return jax.lax.with_sharding_constraint(
-            x, NamedSharding(self.mesh, _spec(logical_axes, x.shape, self.mesh))
-        )
+        context = jax.sharding.get_abstract_mesh()
+        manual = context.manual_axes
+        if len(manual) == len(self.mesh.axis_names):
+            return x
+        spec = _spec(logical_axes, x.shape, self.mesh, without=manual)
+        return jax.lax.with_sharding_constraint(x, NamedSharding(context if manual else self.mesh, spec))
 
 
 def check_tensor(model_config: CLIPConfig, mesh: Mesh) -> None:
@@ -71,9 +77,14 @@ def check_tensor(model_config: CLIPConfig, mesh: Mesh) -> None:
             )
 
 
-def _spec(logical_axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+def _spec(
+    logical_axes: tuple[str | None, ...],
+    shape: tuple[int, ...],
+    mesh: Mesh,
+    without: tuple[str, ...] = (),
+) -> PartitionSpec:
     def mesh_axes(logical: str | None, size: int) -> tuple[str, ...] | None:
-        axes = RULES.get(logical, ())
+        axes = tuple(axis for axis in RULES.get(logical, ()) if axis not in without)
         devices = math.prod(mesh.shape[axis] for axis in axes)
         return axes if devices > 1 and size % devices == 0 else None
 

@@ -1,9 +1,12 @@
 """Multi-head self-attention with cuDNN or XLA."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from bioclip_jax.errors import UserError
@@ -92,10 +95,33 @@ def _attend_cudnn(
                 "query_seq_lengths": shard(jnp.full(batch, tokens + 1, jnp.int32), ("batch",)),
                 "key_value_seq_lengths": shard(jnp.full(batch, tokens, jnp.int32), ("batch",)),
             }
-    mixed = jax.nn.dot_product_attention(
-        query, key, value, is_causal=causal, implementation="cudnn", **lengths
-    )
+
+    def attend(query: Array, key: Array, value: Array, lengths: dict[str, Array]) -> Array:
+        return jax.nn.dot_product_attention(
+            query, key, value, is_causal=causal, implementation="cudnn", **lengths
+        )
+
+    mixed = _by_heads(attend)(query, key, value, lengths)
     return mixed[:, :tokens]
+
+
+def _by_heads(attend: Callable[..., Array]) -> Callable[..., Array]:
+    """Let each device attend with its own heads, if a shard_map covers only some axes of the mesh.
+
+    XLA's partitioner, in charge of the others, cannot split cuDNN's attention in a shard_map (jax 0.10.2).
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    other = set(mesh.axis_names) - set(mesh.manual_axes)
+    if not mesh.manual_axes or not other:
+        return attend
+    heads = PartitionSpec(None, None, tuple(other))
+    return jax.shard_map(
+        attend,
+        in_specs=(heads, heads, heads, PartitionSpec()),
+        out_specs=heads,
+        axis_names=other,
+        check_vma=False,
+    )
 
 
 def _attend_xla(

@@ -60,8 +60,14 @@ class TrainConfig:
     "fp8", experimental, whose blocks multiply in 8 bits and compute the rest in bfloat16; "pure_bf16", with
     bfloat16 parameters, gradients and AdamW moments, as in open_clip's pure_bf16.
 
-    Time and memory: micro_batches splits the batch to save memory, with the same gradient and one more
-    forward pass. remat: activations recomputed by the backward pass, see models.options.Options. attention:
+    Time and memory: micro_batches splits the batch to save memory, with the same gradient. gradient_cache:
+    what is kept of all micro-batches between forward and backward pass. "features" encodes each micro-batch
+    again before its backward pass, which costs one more forward pass and holds the activations of one;
+    "residuals" holds what remat saves of all of them, with remat "full" the inputs of the blocks, and
+    recomputes only what remat does. remat: activations recomputed by the backward pass, see
+    models.options.Options. Towers hold all parameters: fsdp splits them, their gradients and the optimizer
+    state between passes, and for the pass gathers a copy in the towers' type (float32 with micro-batches,
+    whose gradients a device adds up in float32 and then sends once). attention:
     "auto" uses cuDNN's if supported. unroll: number of blocks per iteration of the scan over a tower.
     deterministic: bit-reproducible on a GPU, at some cost; a CPU always is. compiler_options: XLA options
     NAME=VALUE on NVIDIA's GPUs; unknown ones are reported and ignored.
@@ -88,6 +94,7 @@ class TrainConfig:
     caption: CaptionConfig = field(default_factory=CaptionConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     micro_batches: int = 1
+    gradient_cache: Literal["features", "residuals"] = "features"
     precision: Literal["fp32", "bf16", "bf16_params", "pure_bf16", "fp8"] = "fp32"
     remat: Remat = "none"
     attention: Implementation = "auto"

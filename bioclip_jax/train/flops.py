@@ -97,11 +97,13 @@ def tower_work(
     patch_dropout: float = 0.0,
     remat: str = "none",
     micro_batches: int = 1,
+    gradient_cache: str = "features",
 ) -> Work:
     """Return the work of an update on n images and texts, replayed ones included, of `text_length` tokens.
 
-    remat, micro_batches: as in the config. More than one micro-batch costs another forward pass, and remat
-    the products that it recomputes; recomputation inside cuDNN's attention does not count.
+    remat, micro_batches, gradient_cache: as in the config. More than one micro-batch costs another forward
+    pass if only features are cached, and remat the products that it recomputes; recomputation inside cuDNN's
+    attention does not count.
     """
     forward = images * image_flops(config, patch_dropout) + texts * text_flops(config, text_length)
     image_block, text_block = _image_block(config, patch_dropout), _text_block(config, text_length)
@@ -109,7 +111,8 @@ def tower_work(
         images * config.vision.layers * image_block[name] + texts * config.text.layers * text_block[name]
         for name in _RECOMPUTED[remat]
     )
-    return Work(3 * forward, repeated + (forward if micro_batches > 1 else 0.0))
+    encodes_twice = micro_batches > 1 and gradient_cache == "features"
+    return Work(3 * forward, repeated + (forward if encodes_twice else 0.0))
 
 
 class Stopwatch:

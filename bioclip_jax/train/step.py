@@ -24,14 +24,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from bioclip_jax.distributed import (
-    ActivationSharding,
-    concatenate_per_shard,
-    from_micro_batches,
-    parameter_shardings,
-    split_per_shard,
-    to_micro_batches,
-)
+from bioclip_jax.distributed import ActivationSharding, DataParallel, parameter_shardings
 from bioclip_jax.models import (
     CLIP,
     CLIPConfig,
@@ -116,6 +109,7 @@ class Update:
         )
         self.shards = mesh.shape["data"] * mesh.shape["fsdp"]
         self.shardings: TrainState = parameter_shardings(jax.eval_shape(self.init), mesh)
+        self.data_parallel = DataParallel(mesh, self.shardings.params, config.dtype)
 
     def init(self, params: Params | None = None) -> TrainState:
         """Return the state before the first update, from `params` or drawn from the config's seed."""
@@ -138,78 +132,57 @@ class Update:
         return state, metrics | loss_metrics
 
     def loss_and_gradients(self, params: Params, batch: Batch) -> tuple[tuple[jax.Array, Metrics], Params]:
-        """Return ((loss, metrics), gradients) of a batch, in one pass or in micro-batches.
+        """Return ((loss, metrics), gradients) of a batch; gradients have the parameters' types.
 
-        Gradients are float32 with micro-batches, in the parameters' types otherwise. Every array of the batch
-        must have a multiple of micro_batches * shards rows.
+        Every array of the batch must have a multiple of micro_batches * shards rows.
         """
 
         def loss(params: Params) -> tuple[jax.Array, Metrics]:
-            return self._objective(self._encode(params, batch), _temperature(params), batch)
+            inputs = {name: batch[name] for name in _TOWER_INPUTS if name in batch}
+            features = self.data_parallel(self._encode_rows, params, inputs)
+            return objective(self.pair_loss, features, _temperature(params), batch)
 
-        if self.config.micro_batches > 1:
-            return self._accumulate(params, batch)
         return jax.value_and_grad(loss, has_aux=True)(params)
 
-    def _accumulate(self, params: Params, batch: Batch) -> tuple[tuple[jax.Array, Metrics], Params]:
-        """Return the full batch's loss and gradients with the activations of one micro-batch in memory.
+    def _encode_rows(self, params: Params, batch: Batch) -> Features:
+        """Encode a device's rows of a batch, in micro-batches.
 
         A contrastive loss compares all pairs, so it is not a sum over micro-batches. Its gradient is, given
         the gradient of the loss with respect to the features (Gao et al. 2021, "Scaling deep contrastive
-        learning batch size under memory limited setup", https://arxiv.org/abs/2101.06983). Costs one more
-        forward pass, a third of the update.
+        learning batch size under memory limited setup", https://arxiv.org/abs/2101.06983). Differentiation
+        arranges that: forward through all micro-batches, then the loss, then backward through each.
         """
-        count, shards = self.config.micro_batches, self.shards
+        count = self.config.micro_batches
+        if count == 1:
+            return self._encode(params, batch)
+        # The scan adds up the gradients of its micro-batches in the type of what it differentiates by.
+        params = jax.tree.map(lambda x: x.astype(jnp.float32), params)
 
-        # 1. Every micro-batch forward, keeping only the features.
-        parts = {
-            name: to_micro_batches(batch[name], count, shards) for name in _TOWER_INPUTS if name in batch
-        }
-        _, features = jax.lax.scan(lambda _, part: (None, self._encode(params, part)), None, parts)
-        features = {name: from_micro_batches(x, shards) for name, x in features.items()}
+        def encode_micro_batch(part: Batch) -> Features:
+            return self._encode(params, part)
 
-        # 2. The loss of all features, and its gradient with respect to each of them.
-        value_and_grad = jax.value_and_grad(self._objective, argnums=(0, 1), has_aux=True)
-        value, (d_features, d_temperature) = value_and_grad(features, _temperature(params), batch)
-        d_features = {name: to_micro_batches(x, count, shards) for name, x in d_features.items()}
-
-        # 3. Every micro-batch forward once more, and backward from the gradient of its features.
-        def add(total: Params, part: tuple[Batch, Features]) -> tuple[Params, None]:
-            inputs, d_features = part
-            # A vjp kept from the first pass would hold the activations of every micro-batch.
-            _, backward = jax.vjp(lambda params: self._encode(params, inputs), params)
-            (gradients,) = backward(d_features)
-            total = jax.tree.map(lambda x, y: x + y.astype(jnp.float32), total, gradients)
-            return jax.lax.with_sharding_constraint(total, self.shardings.params), None
-
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), params)
-        zeros = jax.lax.with_sharding_constraint(zeros, self.shardings.params)
-        gradients, _ = jax.lax.scan(add, zeros, (parts, d_features))
-        return value, gradients | d_temperature
+        if self.config.gradient_cache == "features":
+            # Save nothing, and run the micro-batch forward again before its backward pass.
+            encode_micro_batch = jax.checkpoint(encode_micro_batch, prevent_cse=False)
+        parts = {name: x.reshape(count, -1, *x.shape[1:]) for name, x in batch.items()}
+        features = jax.lax.map(encode_micro_batch, parts)
+        return {name: x.reshape(-1, x.shape[-1]) for name, x in features.items()}
 
     def _encode(self, params: Params, batch: Batch) -> Features:
-        return encode(nnx.merge(self.graphdef, params), batch, self.config.image, self.shards)
-
-    def _objective(
-        self, features: Features, temperature: dict[str, jax.Array], batch: Batch
-    ) -> tuple[jax.Array, Metrics]:
-        return objective(self.pair_loss, features, temperature, batch)
+        return encode(nnx.merge(self.graphdef, params), batch, self.config.image)
 
     def _cast(self, params: Params) -> Params:
         """Return the parameters to differentiate by: bfloat16 copies of the matrices with bf16_params."""
         if self.config.precision != "bf16_params":
             return params
 
-        def cast(value: jax.Array, is_matrix: bool, sharding: jax.sharding.Sharding) -> jax.Array:
-            if not is_matrix:
-                return value
-            # Cast before gathering, so that half the bytes cross between devices.
-            return jax.lax.with_sharding_constraint(value.astype(jnp.bfloat16), sharding)
+        def cast(value: jax.Array, is_matrix: bool) -> jax.Array:
+            return value.astype(jnp.bfloat16) if is_matrix else value
 
-        return jax.tree.map(cast, params, decay_mask(params), self.shardings.params)
+        return jax.tree.map(cast, params, decay_mask(params))
 
 
-def encode(model: CLIP, batch: Batch, image: ImageConfig, shards: int) -> Features:
+def encode(model: CLIP, batch: Batch, image: ImageConfig) -> Features:
     """Encode a batch in one pass through each tower, replayed rows along with the others.
 
     Replayed images go through the same tower and their own projector, `continual_proj`. Texts of both streams
@@ -221,18 +194,16 @@ def encode(model: CLIP, batch: Batch, image: ImageConfig, shards: int) -> Featur
         return {"image": model.project_image(pooled), "text": model.encode_text(batch["tokens"])}
 
     image_inputs = [name for name in ("image", "crop", "kept") if name in batch]
-    joined = {
-        name: concatenate_per_shard(batch[name], batch["replay_" + name], shards) for name in image_inputs
-    }
-    pooled, replay_pooled = split_per_shard(_pool_images(model, joined, image), len(batch["image"]), shards)
+    joined = {name: jnp.concatenate([batch[name], batch["replay_" + name]]) for name in image_inputs}
+    pooled, replay_pooled = jnp.split(_pool_images(model, joined, image), [len(batch["image"])])
     features = {
         "image": model.project_image(pooled),
         "replay_image": model.project_image(replay_pooled, projector="continual_proj"),
     }
     tokens, replay_tokens = batch["tokens"], batch["replay_tokens"]
     if tokens.shape[1] == replay_tokens.shape[1]:
-        texts = model.encode_text(concatenate_per_shard(tokens, replay_tokens, shards))
-        features["text"], features["replay_text"] = split_per_shard(texts, len(tokens), shards)
+        texts = model.encode_text(jnp.concatenate([tokens, replay_tokens]))
+        features["text"], features["replay_text"] = jnp.split(texts, [len(tokens)])
     else:
         features["text"] = model.encode_text(tokens)
         features["replay_text"] = model.encode_text(replay_tokens)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from bioclip_jax.distributed.mesh import MeshConfig, batch_sharding, make_mesh
+from bioclip_jax.distributed.mesh import MeshConfig, batch_sharding, make_mesh, rows_of_process
 from bioclip_jax.errors import UserError
 
 
@@ -54,3 +54,7 @@ def test_the_batch_is_split_over_data_and_fsdp_and_repeated_over_tensor():
     rows = [tuple(np.asarray(shard.data)) for shard in batch.addressable_shards]
     assert rows[0::2] == rows[1::2], "neighbors along tensor hold different rows"
     assert rows[0::2] == [tuple(range(start, start + 4)) for start in (0, 4, 8, 12)]
+
+
+def test_a_single_process_holds_all_rows():
+    assert rows_of_process(batch_sharding(make_mesh(MeshConfig(2, 4)))) == (0, 1)

@@ -76,6 +76,8 @@ def test_micro_batches_and_remat_repeat_forward_work():
     both = tower_work(BROAD, **sizes, remat="full", micro_batches=2)
     assert tower_work(BROAD, **sizes, micro_batches=2).repeated == pytest.approx(plain.model / 3)
     assert both.repeated == pytest.approx(full.repeated + plain.model / 3)
+    kept = tower_work(BROAD, **sizes, remat="full", micro_batches=2, gradient_cache="residuals")
+    assert kept == full, "cached residuals need no other forward pass than remat's"
     assert plain.model == full.model == both.model, "recomputation must not count as the model's work"
 
 

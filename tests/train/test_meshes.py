@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import re
 from typing import Any
 
 import jax
@@ -152,14 +155,110 @@ def _assert_gradients(gradients: Any, expected: Any, tolerance: float) -> None:
         assert difference <= tolerance, f"{jax.tree_util.keystr(path)}: {difference:.1e} of its largest entry"
 
 
-@pytest.mark.parametrize("micro_batches", [1, 4])
-def test_loss_and_gradients_match_the_unsharded_loss(params, unsharded, micro_batches):
-    experiment = make_experiment(micro_batches=micro_batches)
-    batch = jax.device_put(batches()[0], experiment.batch_sharding)
-    (loss, _), gradients = jax.jit(experiment.update.loss_and_gradients)(params, batch)
-    assert float(loss) == pytest.approx(float(unsharded[0]), rel=1e-6)
+def _replayed_batch() -> dict[str, np.ndarray]:
+    """Return a batch of two streams, whose texts have different lengths."""
+    batch = batches()[0]
+    return batch | {"tokens": batch["tokens"][:, :16], "replay_tokens": batch["replay_tokens"][:, :12]}
+
+
+def _batch_of_unique_texts() -> dict[str, np.ndarray]:
+    """Return a batch of one stream, in which two images share each text."""
+    batch = batches()[0]
+    index = np.arange(ROWS, dtype=np.int32) % (ROWS // 2)
+    return {"image": batch["image"], "tokens": batch["tokens"][: ROWS // 2, :16], "text_index": index}
+
+
+BATCHES = {"replay": _replayed_batch, "unique texts": _batch_of_unique_texts}
+# Mesh, micro-batches, gradient cache and remat.
+ONE_PASS = ((8, 1, 1), 1, "features", "none")
+PATHS = [
+    ("replay", (8, 1, 1), 4, "residuals", "full"),
+    ("replay", (1, 8, 1), 2, "features", "full"),
+    ("replay", (2, 4, 1), 2, "residuals", "none"),
+    ("replay", (4, 1, 2), 2, "residuals", "full"),
+    ("replay", (2, 2, 2), 4, "features", "full"),
+    ("unique texts", (8, 1, 1), 2, "features", "none"),
+    ("unique texts", (1, 8, 1), 1, "residuals", "full"),
+]
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    kind, mesh, micro_batches, cache, remat = path
+    return f"{kind}, {'x'.join(map(str, mesh))}, {micro_batches} micro-batches, {cache}, remat {remat}"
+
+
+@functools.cache
+def _loss_and_gradients(
+    kind: str, mesh: tuple[int, ...], micro_batches: int, cache: str, remat: str
+) -> tuple[float, Any, str]:
+    """Return loss and gradients of a batch, and the compiled program."""
+    experiment = make_experiment(
+        mesh=dict(zip(("data", "fsdp", "tensor"), mesh, strict=True)),
+        micro_batches=micro_batches,
+        gradient_cache=cache,
+        remat=remat,
+        replay={"train": "none", "batch_size": REPLAYED if kind == "replay" else 0},
+    )
+    shardings = experiment.update.shardings.params
+    params = init_params(get_config(MODEL), seed=1, replay_projector=kind == "replay")
+    inputs = jax.device_put((params, BATCHES[kind]()), (shardings, experiment.batch_sharding))
+    function = jax.jit(experiment.update.loss_and_gradients, out_shardings=(None, shardings))
+    program = function.lower(*inputs).compile()
+    (loss, _), gradients = program(*inputs)
+    return float(loss), gradients, program.as_text()
+
+
+def test_loss_and_gradients_match_the_unsharded_loss(unsharded):
+    loss, gradients, _ = _loss_and_gradients("replay", *ONE_PASS)
+    assert loss == pytest.approx(float(unsharded[0]), rel=1e-6)
     # float32 rounding through two towers differs between processors by up to 2.02e-6.
     _assert_gradients(gradients, unsharded[1], 3e-6)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=_name)
+def test_every_path_equals_one_pass(path):
+    loss, gradients, _ = _loss_and_gradients(*path)
+    expected_loss, expected, _ = _loss_and_gradients(path[0], *ONE_PASS)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    # A tensor axis splits the sums of the towers' products.
+    _assert_gradients(gradients, expected, 2e-6 if path[1][2] == 1 else 3e-6)
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path[1][2] == 1], ids=_name)
+def test_gradients_are_reduced_once_a_step(path):
+    _, gradients, text = _loss_and_gradients(*path)
+    in_loops, reduced = _reduced_bytes(text)
+    assert not in_loops, f"{in_loops} bytes are reduced in the iterations of loops"
+    # Scattered over fsdp, then all-reduced over data.
+    shards = [x.addressable_shards[0].data for x in jax.tree.leaves(gradients)]
+    once = sum(x.nbytes for x in shards)
+    scattered = sum(
+        shard.nbytes
+        for x, shard in zip(jax.tree.leaves(gradients), shards, strict=True)
+        if shard.size < x.size
+    )
+    # The rest is the loss's.
+    assert 0 <= reduced - once - scattered < 0.01 * once, (
+        f"{reduced} bytes are reduced for {once} bytes of gradients a device, {scattered} of them scattered"
+    )
+
+
+def _reduced_bytes(text: str) -> tuple[int, int]:
+    """Return the bytes that a compiled program's reductions result in, inside and outside of loops."""
+    computations = dict(re.findall(r"^(?:ENTRY )?%([\w.\-]+) \(.*?\{$(.*?)^\}", text, re.M | re.S))
+    pending, loops = re.findall(r"(?:body|condition)=%([\w.\-]+)", text), set()
+    while pending:
+        loops.add(name := pending.pop())
+        called = re.findall(r"(?:calls|to_apply|body|condition)=%([\w.\-]+)", computations[name])
+        pending += set(called) - loops
+    bytes_of = {True: 0, False: 0}
+    for name, body in computations.items():
+        for result in re.findall(r"= (.*?) (?:all-reduce|reduce-scatter|all-to-all)(?:-start)?\(", body):
+            shapes = re.findall(r"f32\[([\d,]*)\]", result)
+            bytes_of[name in loops] += sum(
+                4 * math.prod(map(int, filter(None, x.split(",")))) for x in shapes
+            )
+    return bytes_of[True], bytes_of[False]
 
 
 def test_loss_and_gradients_match_pytorchs_sum_of_both_losses(params, unsharded):
