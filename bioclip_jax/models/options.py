@@ -62,7 +62,7 @@ class Options:
     remat: the activations of a block that are saved for the backward pass; the others are recomputed. Saved
     values per token, in units of the width, for an MLP of 4 · width:
 
-        none              all: 16 and, without cuDNN attention, the tokens² attention weights
+        none              all: 16, the norms' statistics and, without cuDNN, the tokens² attention weights
         dots_attention    10   matrix products and attention; recomputes norms and GELU
         dots               9   matrix products; recomputes attention too
         attention          5   attention's inputs and output; recomputes out_proj and c_fc too

@@ -11,6 +11,7 @@ from flax import nnx
 
 from bioclip_jax.models import Options, get_config, graphdef, init_params
 from bioclip_jax.models.blocks import apply_blocks
+from bioclip_jax.models.layers import LayerNorm
 
 CONFIG = get_config("ViT-Test-16")
 WIDTH, HEADS = CONFIG.vision.width, CONFIG.vision.heads
@@ -52,9 +53,9 @@ def test_saved_bytes_are_as_documented(blocks, remat, dtype):
     )
     expected = SAVED[remat] * WIDTH * size
     if remat == "none":
-        # The softmax's exponentials in float32, its weights in the dtype of the values, its rows' largest and
-        # sum.
-        expected += HEADS * (tokens * (4 + size) + 2 * 4)
+        # Mean and 1/std of two norms in float32. The softmax's exponentials in float32, its weights in the
+        # dtype of the values, its rows' largest and sum.
+        expected += 2 * 2 * 4 + HEADS * (tokens * (4 + size) + 2 * 4)
     assert kept == expected, (
         f"{remat}: {kept / size / WIDTH:.2f} widths a token, documented are {expected / size / WIDTH:.2f}"
     )
@@ -100,3 +101,32 @@ def test_gradients_of_float32_kernels_are_not_rounded(blocks):
         kernel = np.asarray(gradient["attn"][name]["kernel"])
         rounded = kernel.astype(jnp.bfloat16).astype(np.float32)
         assert (kernel != rounded).mean() > 0.9, f"the gradient of {name} was rounded to bfloat16"
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gradients_of_layer_norm_are_those_of_its_definition(dtype):
+    """The backward pass is written by hand; a residual stream's rows are not centered."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = (2 + 3 * jax.random.normal(keys[0], (4, 5, WIDTH))).astype(dtype)
+    scale, bias = 1 + 0.1 * jax.random.normal(keys[1], (2, WIDTH))
+    direction = jax.random.normal(keys[2], x.shape).astype(dtype)
+
+    def norm(x, scale, bias):
+        layer = LayerNorm(WIDTH, dtype=dtype)
+        layer.scale[...], layer.bias[...] = scale, bias
+        return layer(x)
+
+    def definition(x, scale, bias):
+        wide = x.astype(jnp.float32)
+        centered = wide - wide.mean(-1, keepdims=True)
+        deviation = jnp.sqrt(jnp.square(centered).mean(-1, keepdims=True) + 1e-5)
+        return (centered / deviation * scale + bias).astype(dtype)
+
+    (y, pullback), (expected, exact) = (jax.vjp(function, x, scale, bias) for function in (norm, definition))
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(y.astype(float), expected.astype(float), rtol=eps, atol=2e-6)
+    for name, ours, theirs in zip(("x", "scale", "bias"), pullback(direction), exact(direction), strict=True):
+        ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+        np.testing.assert_allclose(
+            ours, theirs, rtol=2 * eps, atol=2e-6 * np.abs(theirs).max(), err_msg=f"gradient of {name}"
+        )
