@@ -1,5 +1,6 @@
 """Multi-head self-attention with cuDNN or XLA."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from bioclip_jax.errors import UserError
 
 from .layers import Initializer, Linear
-from .options import Options, Shard, on_nvidia, precision
+from .options import Options, Shard, precision
 
 __all__ = ["Attention"]
 
@@ -42,30 +43,50 @@ class Attention(nnx.Module):
         self.heads = heads
         self.causal = causal
         self.cudnn = _uses_cudnn(options, width // heads)
+        self.splits_qkv = options.splits_qkv
         self.shard = options.shard
 
     def __call__(
-        self, x: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens tokens"] | None = None
+        self,
+        x: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "batch tokens tokens"] | None = None,
+        length: int | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        """Apply attention; mask: [row, query, key], in place of the causal mask, without cuDNN."""
+        """Apply attention.
+
+        mask: [row, query, key], in place of the causal mask, without cuDNN. length: the number of tokens that
+        are attended to, None for all; the tokens after them are padding.
+        """
         batch, tokens, width = x.shape
-        qkv = self.in_proj(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        qkv = checkpoint_name(self.shard(qkv, ("batch", None, None, "heads", None)), "qkv")
-        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        length = tokens if length is None else length
+        query, key, value = self._project(x)
         if self.cudnn and mask is None:
-            mixed = _attend_cudnn(query, key, value, causal=self.causal, shard=self.shard)
+            mixed = _attend_cudnn(query, key, value, causal=self.causal, length=length, shard=self.shard)
         else:
             if mask is None and self.causal:
                 mask = jnp.tri(tokens, dtype=bool)[None]
+            elif mask is None and length < tokens:
+                mask = (jnp.arange(tokens) < length)[None, None]
             mixed = checkpoint_name(_attend_xla(query, key, value, mask), "mixed")
         return self.out_proj(mixed.reshape(batch, tokens, width))
+
+    def _project(self, x: Float[Array, "batch tokens width"]) -> list[Float[Array, "batch tokens heads _"]]:
+        """Return q, k and v."""
+        batch, tokens, width = x.shape
+        heads = (self.heads, width // self.heads)
+        if self.splits_qkv:
+            parts = (part.reshape(batch, tokens, *heads) for part in self.in_proj.parts(x))
+            return [checkpoint_name(self.shard(y, ("batch", None, "heads", None)), "qkv") for y in parts]
+        qkv = self.in_proj(x).reshape(batch, tokens, 3, *heads)
+        qkv = checkpoint_name(self.shard(qkv, ("batch", None, None, "heads", None)), "qkv")
+        return [qkv[:, :, i] for i in range(3)]
 
 
 def _uses_cudnn(options: Options, head_width: int) -> bool:
     if options.attention == "xla":
         return False
     dtype, reason = options.dtype, None
-    if not (on_nvidia() if options.nvidia is None else options.nvidia):
+    if not options.for_nvidia:
         reason = f"it needs an NVIDIA GPU, not {jax.default_backend()}"
     elif jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16):
         reason = f"it needs bfloat16 or float16, not {jnp.dtype(dtype).name}"
@@ -82,19 +103,22 @@ def _attend_cudnn(
     value: Float[Array, "batch tokens heads head_width"],
     *,
     causal: bool,
+    length: int,
     shard: Shard,
 ) -> Float[Array, "batch tokens heads head_width"]:
     batch, tokens = query.shape[:2]
     lengths = {}
     if tokens % 2:
-        # JAX cannot differentiate cuDNN attention over an odd number of tokens, which a class token causes.
+        # JAX cannot differentiate cuDNN attention over an odd number of tokens.
         query, key, value = (jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0))) for x in (query, key, value))
-        if not causal:
-            # Sharded like the batch: a replicated length would not match the rows of a device.
-            lengths = {
-                "query_seq_lengths": shard(jnp.full(batch, tokens + 1, jnp.int32), ("batch",)),
-                "key_value_seq_lengths": shard(jnp.full(batch, tokens, jnp.int32), ("batch",)),
-            }
+    elif length < tokens:
+        key, value = (_constant_padding(x, length) for x in (key, value))
+    if not causal and length < query.shape[1]:
+        # Sharded like the batch: a replicated length would not match the rows of a device.
+        lengths = {
+            "query_seq_lengths": shard(jnp.full(batch, query.shape[1], jnp.int32), ("batch",)),
+            "key_value_seq_lengths": shard(jnp.full(batch, length, jnp.int32), ("batch",)),
+        }
 
     def attend(query: Array, key: Array, value: Array, lengths: dict[str, Array]) -> Array:
         return jax.nn.dot_product_attention(
@@ -124,11 +148,28 @@ def _by_heads(attend: Callable[..., Array]) -> Callable[..., Array]:
     )
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _constant_padding(
+    x: Float[Array, "batch tokens heads head_width"], length: int
+) -> Float[Array, "batch tokens heads head_width"]:
+    """Return x; its gradient is 0 after the first `length` tokens, whatever cuDNN writes for masked keys."""
+    return x
+
+
+def _clear_padding(length: int, _: None, gradient: Array) -> tuple[Array]:
+    # In place; gradient.at[:, length:].set(0) is a scatter, which copies.
+    zeros = jnp.zeros_like(gradient[:, length:])
+    return (jax.lax.dynamic_update_slice_in_dim(gradient, zeros, length, axis=1),)
+
+
+_constant_padding.defvjp(lambda x, length: (x, None), _clear_padding)
+
+
 def _attend_xla(
     query: Float[Array, "batch tokens heads head_width"],
     key: Float[Array, "batch tokens heads head_width"],
     value: Float[Array, "batch tokens heads head_width"],
-    mask: Bool[Array, "#batch tokens tokens"] | None,
+    mask: Bool[Array, "#batch #tokens tokens"] | None,
 ) -> Float[Array, "batch tokens heads head_width"]:
     # Heads before tokens: on a CPU this takes two thirds of jax.nn.dot_product_attention's time, both ways.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))

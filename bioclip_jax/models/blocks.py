@@ -81,13 +81,18 @@ class Block(nnx.Module):
         self.ln_2 = LayerNorm(width, dtype=dtype)
         self.mlp = MLP(width, mlp_width, init, quick_gelu=quick_gelu, options=options, rngs=rngs)
         self.ls_2 = LayerScale(width, ls_init_value, dtype=dtype) if scaled else None
+        self.row_major = options.row_major
         self.shard = options.shard
 
     def __call__(
-        self, x: Float[Array, "batch tokens width"], mask: Bool[Array, "batch tokens tokens"] | None = None
+        self,
+        x: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "batch tokens tokens"] | None = None,
+        length: int | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        """Apply the block; `mask` as in Attention."""
-        branch = checkpoint_name(self.attn(self.ln_1(x), mask), "out_proj")
+        """Apply the block; `mask` and `length` as in Attention."""
+        x = self.row_major(x)
+        branch = checkpoint_name(self.attn(self.ln_1(x), mask, length), "out_proj")
         x = self.shard(x + (branch if self.ls_1 is None else self.ls_1(branch)), ("batch", None, None))
         branch = self.mlp(self.ln_2(x))
         return self.shard(x + (branch if self.ls_2 is None else self.ls_2(branch)), ("batch", None, None))
@@ -109,14 +114,18 @@ def apply_blocks(
     x: Float[Array, "batch tokens width"],
     options: Options,
     mask: Bool[Array, "batch tokens tokens"] | None = None,
+    length: int | None = None,
 ) -> Float[Array, "batch tokens width"]:
-    """Apply stacked blocks in a scan, whose compile time does not grow with depth; `mask` as in Attention."""
+    """Apply stacked blocks in a scan, whose compile time does not grow with depth.
+
+    mask, length: as in Attention.
+    """
     graphdef, state = nnx.split(blocks)
     layers = jax.tree.leaves(state)[0].shape[0]
     unroll = layers if options.unroll is True else max(1, min(int(options.unroll), layers))
 
     def body(x: Array, layer: nnx.State) -> tuple[Array, None]:
-        return nnx.merge(graphdef, layer)(x, mask), None
+        return nnx.merge(graphdef, layer)(x, mask, length), None
 
     body = _rematerialize(body, options.remat, in_loop=unroll < layers)
     return jax.lax.scan(body, x, state, unroll=unroll)[0]

@@ -102,15 +102,39 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch fan_in"]) -> Float[Array, "..."]:
         """Apply the layer to the last axis."""
-        kernel, dtype = self.kernel[...], self.options.dtype
+        bias = None if self.bias is None else self.bias[...]
+        return self._apply(x, self.kernel[...], bias, self.used_axes)
+
+    def parts(self, x: Float[Array, "*batch fan_in"]) -> list[Float[Array, "*batch fan_out"]]:
+        """Apply a layer with a bias and two output axes, in one product for each entry of the first."""
+        axes = (self.used_axes[0], *self.used_axes[2:])
+        kernels, biases = jnp.unstack(self.kernel[...], axis=1), jnp.unstack(self.bias[...])
+        inputs = _copies(x.astype(self.options.dtype), len(kernels))
+        return [self._apply(*part, axes) for part in zip(inputs, kernels, biases, strict=True)]
+
+    def _apply(self, x: Array, kernel: Array, bias: Array | None, axes: LogicalAxes) -> Array:
+        dtype = self.options.dtype
         # Rows are flattened: XLA's CPU matrix products take 1.6 times as long to differentiate in 3-D.
         # The output's axes are not, because a mesh splits the last of them.
         rows = x.astype(dtype).reshape(-1, kernel.shape[0])
         product = _MATMULS[self.options.matmul]
-        y = product(rows, kernel, lambda cast: self.options.shard(cast, self.used_axes))
-        if self.bias is not None:
-            y = y + self.bias[...].astype(dtype)
+        y = product(rows, kernel, lambda cast: self.options.shard(cast, axes))
+        if bias is not None:
+            y = y + bias.astype(dtype)
         return y.reshape(*x.shape[:-1], *kernel.shape[1:])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _copies(x: Array, count: int) -> tuple[Array, ...]:
+    return (x,) * count
+
+
+def _sum_of_copies(count: int, _: None, gradients: tuple[Array, ...]) -> tuple[Array]:
+    # The new term on the left: XLA adds within a GEMM if its product is the left operand, and not otherwise.
+    return (functools.reduce(lambda total, gradient: gradient + total, gradients),)
+
+
+_copies.defvjp(lambda x, count: ((x,) * count, None), _sum_of_copies)
 
 
 class LayerScale(nnx.Module):

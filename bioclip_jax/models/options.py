@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array
 
 __all__ = [
@@ -72,7 +73,7 @@ class Options:
     attention: "cudnn" never stores the tokens² weights, "xla" runs everywhere, "auto" is cuDNN if it applies.
     matmul: of the blocks' four matrices; "fp8" rounds the operands to 8 bits and is experimental.
     nvidia: True for a program that will run on NVIDIA GPUs, which may be absent while it compiles; None asks
-    JAX for its first device.
+    JAX for its first device. Results differ by rounding only, on any device.
     shard: `shard(x, logical_axes)` constrains an activation's sharding on a mesh; the axes are "batch",
     "heads", "mlp" and None.
     """
@@ -84,3 +85,28 @@ class Options:
     matmul: Matmul = "default"
     nvidia: bool | None = None
     shard: Shard = unsharded
+
+    @property
+    def for_nvidia(self) -> bool:
+        """True for a program that will run on NVIDIA GPUs."""
+        return on_nvidia() if self.nvidia is None else self.nvidia
+
+    @property
+    def splits_qkv(self) -> bool:
+        """True for three products: cuDNN takes q, k and v apart, and parts of one array would be copied."""
+        return self.for_nvidia
+
+    def padded(self, tokens: int) -> int:
+        """Return the number of tokens that the image tower carries, an even one on NVIDIA GPUs.
+
+        Over an odd number, cuDNN attention cannot be differentiated by JAX; padding q, k and v in every block
+        costs more than an additional token.
+        """
+        return tokens + tokens % 2 if self.for_nvidia else tokens
+
+    def row_major(self, x: Array) -> Array:
+        """Return x with its last axis contiguous, where XLA might choose another layout.
+
+        In unrolled blocks XLA for GPUs puts the batch last and transposes activations before every product.
+        """
+        return with_layout_constraint(x, Layout(tuple(range(x.ndim)))) if self.for_nvidia else x

@@ -110,8 +110,11 @@ class VisionTransformer(nnx.Module):
         class_token = jnp.broadcast_to(
             self.class_embedding[...].astype(dtype) + positions[0], (batch, 1, width)
         )
-        x = self.ln_pre(jnp.concatenate([class_token, patches], axis=1))
-        x = apply_blocks(self.blocks, shard(x, ("batch", None, None)), self.options)
+        length = 1 + patches.shape[1]
+        # Attention masks the padding, which so has no effect on other tokens and no gradient.
+        padding = jnp.zeros((batch, self.options.padded(length) - length, width), dtype)
+        x = self.ln_pre(jnp.concatenate([class_token, patches, padding], axis=1))
+        x = apply_blocks(self.blocks, shard(x, ("batch", None, None)), self.options, length=length)
         return self.ln_post(x[:, 0])
 
     def project(

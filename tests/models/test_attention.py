@@ -18,6 +18,7 @@ from bioclip_jax.models import (
     graphdef,
     init_params,
     on_nvidia,
+    options,
 )
 
 CONFIG = get_config("ViT-Test-16")
@@ -34,7 +35,7 @@ def nvidia(monkeypatch):
     """Pretend to have an NVIDIA GPU with cuDNN: enough to trace, not to run."""
     from jax._src.cudnn import fused_attention_stablehlo as fused
 
-    monkeypatch.setattr(attention, "on_nvidia", lambda: True)
+    monkeypatch.setattr(options, "on_nvidia", lambda: True)
     monkeypatch.setattr(fused, "check_cudnn_version", lambda: 91501)
     monkeypatch.setattr(fused, "check_compute_capability", lambda capability: True)
 
@@ -76,7 +77,7 @@ def test_the_error_of_cudnn_names_the_reason(nvidia, monkeypatch):
     with pytest.raises(UserError, match='attention "cudnn".*not 20'):
         graphdef(ODD_HEADS, dtype=HALF, attention="cudnn")
     graphdef(CONFIG, dtype=HALF, attention="cudnn")
-    monkeypatch.setattr(attention, "on_nvidia", lambda: False)
+    monkeypatch.setattr(options, "on_nvidia", lambda: False)
     with pytest.raises(UserError, match='attention "cudnn".*NVIDIA GPU, not cpu; use "auto" or "xla"'):
         graphdef(CONFIG, dtype=HALF, attention="cudnn")
 
@@ -103,7 +104,7 @@ def test_padding_of_an_odd_number_of_tokens_is_not_attended_to(monkeypatch, caus
         return real(query, key, value, implementation="xla", **options)
 
     monkeypatch.setattr(jax.nn, "dot_product_attention", attend_xla)
-    ours = attention._attend_cudnn(query, key, value, causal=causal, shard=lambda x, axes: x)
+    ours = attention._attend_cudnn(query, key, value, causal=causal, length=tokens, shard=lambda x, axes: x)
     assert calls == [(tokens + tokens % 2, "cudnn")], (
         "JAX differentiates it over an even number of tokens only"
     )
