@@ -28,14 +28,20 @@ class OpenClipPeer:
     about: its settings, for the result.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        """Start and warm up. Raises UserError if packages are missing or training fails, e.g. for memory."""
+    def __init__(self, config: TrainConfig, *, needs_gpu: bool = False) -> None:
+        """Start and warm up.
+
+        Raises UserError if packages are missing, training fails, e.g. for memory, or with needs_gpu if torch
+        has no GPU.
+        """
         advice = "give a smaller batch or more micro-batches"
         self._process = PeerProcess(__name__, memory_advice=advice)
         self.seconds: list[float] = []
         try:
             device = self._process.call("device")
             self.on_gpu: bool = device["on_gpu"]
+            if needs_gpu and not self.on_gpu:
+                raise UserError("the installed torch has no GPU; install one that is built for CUDA")
             settings = peer_settings(config, device["devices"])
             prepared = self._process.call("prepare", settings=settings)
         except BaseException:

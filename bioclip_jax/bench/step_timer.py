@@ -29,12 +29,20 @@ class Turn:
 
 
 class StepTimer:
-    """The trainer's update from random weights. sources: as TrainInput's; None for one synthetic batch."""
+    """The trainer's update from random weights. sources: as TrainInput's; None for one synthetic batch.
 
-    def __init__(self, experiment: Experiment, sources: dict[str, Source] | None) -> None:
+    state: a TrainState, by default a new one, which timers of equal states can hand on to each other.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        sources: dict[str, Source] | None = None,
+        state: Any = None,
+    ) -> None:
         self._experiment = experiment
         self._step = 0
-        self._state = experiment.init()
+        self.state = experiment.init() if state is None else state
         self._input = SyntheticInput(experiment) if sources is None else TrainInput(experiment, sources, 0)
 
     def turn(self, steps: int) -> Turn:
@@ -45,7 +53,7 @@ class StepTimer:
             batch = next(self._input)
             lengths = experiment.text_lengths(batch.host_metadata)
             self._step += 1
-            self._state, metrics = experiment.train_step(self._state, batch.batch, self._step, *lengths)
+            self.state, metrics = experiment.train_step(self.state, batch.batch, self._step, *lengths)
             # Two programs in flight can deadlock on more virtual devices than the CPU has cores.
             if jax.default_backend() == "cpu":
                 jax.block_until_ready(metrics)

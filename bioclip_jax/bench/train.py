@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,14 +30,21 @@ _PACKAGES = ("bioclip-jax", "jax", "jaxlib", "flax", "optax")
 
 
 def measure_training(
-    config: TrainConfig, *, steps: int = 20, peer: bool = False, data: str | None = None
+    config: TrainConfig,
+    *,
+    steps: int = 20,
+    peer: bool = False,
+    data: str | None = None,
+    ceiling: dict[str, Any] | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Train `steps` steps of the config after a warm-up, from random weights, and measure the speed.
 
     data: source of the tree of life's pairs, as config.data.train; replayed ones come from
     config.replay.train. Without it, the batches are random and on the devices already. peer: also run
     open_clip, on one device with one device's pairs: alternating on a CPU, beforehand on a GPU, whose memory
-    does not hold both.
+    does not hold both. ceiling: a result of measured_peak on this device, which is then not measured. cache:
+    folder of a compilation cache to use; by default every program is compiled, as in a first run.
 
     Returns, with speeds as medians over turns: pairs_per_second of all devices, replayed ones included;
     treeoflife_pairs_per_second without them; tflops, the towers' TFLOP/s per device, without recomputation;
@@ -53,7 +61,7 @@ def measure_training(
     config = replace(config, total_steps=config.total_steps or 1_000_000, init_from=None)
     turns = min(_TURNS, steps)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_cold_cache())
+        stack.enter_context(_compilation_cache(cache))
         rival = stack.enter_context(contextlib.closing(_start_peer(config))) if peer else None
         if rival is not None and rival.on_gpu:
             for _ in range(turns):
@@ -63,8 +71,9 @@ def measure_training(
             None if data is None else open_sources(replace(config, data=replace(config.data, train=data)))
         )
         experiment = Experiment(config)
-        _log("measuring matrix products")
-        products = [_products(experiment)]
+        if ceiling is None:
+            _log("measuring matrix products")
+        products = [ceiling or matrix_products(experiment)]
         _log("compiling")
         trainer = stack.enter_context(contextlib.closing(StepTimer(experiment, sources)))
         trainer.turn(WARM_UP_STEPS)
@@ -75,27 +84,27 @@ def measure_training(
             measured.append(trainer.turn(steps // turns))
             if rival is not None and not rival.on_gpu:
                 rival.turn(steps // turns)
-            if jax.default_backend() == "cpu":
+            if jax.default_backend() == "cpu" and ceiling is None:
                 # Other load slows the products too, so the ceiling is the fastest of several measurements.
-                products.append(_products(experiment))
+                products.append(matrix_products(experiment))
         memory = _peak_memory(experiment, measured[-1].text_lengths)
-    result = _speeds(experiment, measured, fastest(products)) | memory
+    result = speeds(experiment, measured, fastest(products)) | memory
     result["compile_seconds"] = round(compile_seconds, 1)
     result |= _comparison(rival, result)
     return result | _provenance(config, measured[-1], turns * (steps // turns), data)
 
 
 @contextlib.contextmanager
-def _cold_cache() -> Iterator[None]:
-    """Use an empty compilation cache inside the block, so that compile times are those of a first run."""
+def _compilation_cache(folder: Path | None) -> Iterator[None]:
+    """Use a compilation cache inside the block, an empty one for None, as in a first run."""
 
     def use(folder: str | None) -> None:
         jax.config.update("jax_compilation_cache_dir", folder)
         compilation_cache.reset_cache()
 
     before = jax.config.jax_compilation_cache_dir
-    with tempfile.TemporaryDirectory() as folder:
-        use(folder)
+    with tempfile.TemporaryDirectory() as empty:
+        use(str(folder or empty))
         try:
             yield
         finally:
@@ -107,7 +116,8 @@ def _start_peer(config: TrainConfig) -> OpenClipPeer:
     return OpenClipPeer(config)
 
 
-def _products(experiment: Experiment) -> dict[str, Any]:
+def matrix_products(experiment: Experiment) -> dict[str, Any]:
+    """Measure the products of matrices (measured_peak) with the rows of the experiment's micro-batches."""
     config = experiment.config
     images = (
         (config.global_batch_size + config.replay.batch_size) // experiment.shards // config.micro_batches
@@ -121,7 +131,9 @@ def _devices() -> int:
     return 1 if jax.default_backend() == "cpu" else jax.device_count()
 
 
-def _speeds(experiment: Experiment, measured: list[Turn], matmul: dict[str, Any]) -> dict[str, Any]:
+def speeds(experiment: Experiment, measured: list[Turn], matmul: dict[str, Any]) -> dict[str, Any]:
+    """Return the speeds and shares of measure_training's result, from turns and a result of measured_peak."""
+
     def rate(amounts: Iterator[float]) -> float:
         return statistics.median(
             amount / turn.seconds for amount, turn in zip(amounts, measured, strict=True)
@@ -175,9 +187,9 @@ def _comparison(peer: OpenClipPeer | None, result: dict[str, Any]) -> dict[str, 
 
 
 def _provenance(config: TrainConfig, last: Turn, steps: int, data: str | None) -> dict[str, Any]:
-    keys = "model global_batch_size micro_batches precision remat attention unroll loss".split()
+    keys = "model global_batch_size micro_batches gradient_cache precision remat attention unroll loss"
     return {
-        "config": {key: getattr(config, key) for key in keys}
+        "config": {key: getattr(config, key) for key in keys.split()}
         | {"replay_batch_size": config.replay.batch_size, "compiler_options": config.compiler_options},
         "text_length": last.text_lengths[0],
         "replay_text_length": last.text_lengths[1] if config.replay.batch_size else None,

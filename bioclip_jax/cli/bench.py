@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.errors import UserError
+
 from .config import add_config_verb, experiment_config
 from .options import Result, add_family, add_verb, non_negative, positive, print_result, register_datasets
 
@@ -113,6 +115,30 @@ def bench_predict(arguments: argparse.Namespace) -> Result:
     return result
 
 
+def bench_gpu(arguments: argparse.Namespace) -> Result:
+    """Measure a GPU that is available only briefly."""
+    from bioclip_jax.bench import Sizes, gpu_report, measure_gpu, plan_measurements
+
+    config = experiment_config(arguments)
+    pairs = arguments.pairs_per_device or config.global_batch_size // _RECIPE_DEVICES
+    replayed = arguments.replay_pairs_per_device
+    if replayed is None:
+        replayed = config.replay.batch_size // _RECIPE_DEVICES
+    sizes = (Sizes.quick if arguments.quick else Sizes)(pairs, replayed)
+    if arguments.list:
+        listed = plan_measurements(config, sizes)
+        if not arguments.json:
+            for measurement in listed:
+                print(f"{measurement.name:32s} {measurement.minutes:4.1f} minutes  {measurement.title}")
+        return {measurement.name: measurement.minutes for measurement in listed}
+    if arguments.output is None:
+        raise UserError("name the folder for the results: bioclip-jax bench gpu OUT")
+    result = measure_gpu(config, arguments.output, sizes, minutes=arguments.minutes, only=arguments.only)
+    if not arguments.json:
+        print(gpu_report(result))
+    return result
+
+
 def add_verbs(verbs: Any) -> None:
     """Declare the verbs."""
     family = add_family(verbs, "bench", "measure speed and memory, optionally against a peer")
@@ -153,18 +179,7 @@ def add_verbs(verbs: Any) -> None:
         metavar="N",
         help="GPUs to compile for, in machines of eight (default: 1)",
     )
-    verb.add_argument(
-        "--pairs-per-device",
-        type=positive,
-        metavar="N",
-        help="pairs of a device, replayed ones excluded (default: the config's batch / 32)",
-    )
-    verb.add_argument(
-        "--replay-pairs-per-device",
-        type=non_negative,
-        metavar="N",
-        help="replayed pairs of a device (default: the config's / 32)",
-    )
+    _add_pairs(verb)
     verb.add_argument(
         "--gemm",
         default="rewrite",
@@ -176,6 +191,27 @@ def add_verbs(verbs: Any) -> None:
         "--text-length", type=positive, default=48, metavar="N", help="tokens of a text (default: 48)"
     )
     verb.add_argument("--hlo", type=Path, metavar="FILE", help="also write the compiled program as text")
+    verb = add_config_verb(
+        family,
+        "gpu",
+        bench_gpu,
+        "measure a GPU in short calls, each going on where the last one stopped",
+        default="bioclip2_vit_l14.py",
+    )
+    verb.add_argument(
+        "output", type=Path, nargs="?", metavar="OUT", help="folder of gpu.md, gpu.json and caches"
+    )
+    verb.add_argument(
+        "--minutes", type=float, default=9.0, metavar="N", help="duration of this call (default: 9)"
+    )
+    verb.add_argument("--only", nargs="+", default=(), metavar="NAME", help="only these measurements")
+    verb.add_argument("--list", action="store_true", help="print the measurements and guesses of their time")
+    _add_pairs(verb)
+    verb.add_argument(
+        "--quick",
+        action="store_true",
+        help="the smallest sizes, to try the command; its figures mean nothing",
+    )
     verb = add_config_verb(family, "scaling", bench_scaling, "model the cost of training on 8 to 1,024 GPUs")
     verb.add_argument(
         "--pairs-per-second",
@@ -213,4 +249,20 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--images", metavar="DIR", help="photographs (default: generated images)")
     verb.add_argument(
         "--photographs", type=positive, default=64, metavar="N", help="photographs to time (default: 64)"
+    )
+
+
+def _add_pairs(verb: argparse.ArgumentParser) -> None:
+    """Add the batch of a device."""
+    verb.add_argument(
+        "--pairs-per-device",
+        type=positive,
+        metavar="N",
+        help="pairs of a device, replayed ones excluded (default: the config's batch / 32)",
+    )
+    verb.add_argument(
+        "--replay-pairs-per-device",
+        type=non_negative,
+        metavar="N",
+        help="replayed pairs of a device (default: the config's / 32)",
     )

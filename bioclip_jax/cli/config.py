@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,27 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 
-def add_config_verb(verbs: Any, name: str, run: Any, help: str, epilog: str = "") -> argparse.ArgumentParser:
-    """Add a verb that takes an experiment."""
+def add_config_verb(
+    verbs: Any, name: str, run: Any, help: str, epilog: str = "", default: str | None = None
+) -> argparse.ArgumentParser:
+    """Add a verb that takes an experiment. default: the name of one in configs/ that may be omitted."""
     overrides = "Override any key of the config after the other options: --config.learning_rate=1e-4. "
     verb = add_verb(verbs, name, run, help, overrides + epilog)
     verb.set_defaults(takes_overrides=True)
+    note = f" (default: {default})" if default else ""
     verb.add_argument(
-        "--config", required=True, metavar="FILE", help="a Python file with get_config(), as in configs/"
+        "--config",
+        required=default is None,
+        default=default and str(_configs() / default),
+        metavar="FILE",
+        help=f"a Python file with get_config(), as in configs/{note}",
     )
     return verb
+
+
+def _configs() -> Path:
+    """Return the folder of the experiments."""
+    return Path(find_spec("bioclip_jax.configs").origin).parent
 
 
 def experiment_config(arguments: argparse.Namespace) -> Any:

@@ -68,7 +68,7 @@ def test_synthetic_batches_beside_a_peer(monkeypatch):
 
 @pytest.mark.shared_data
 def test_data_wait_with_real_data(shared_data, monkeypatch):
-    monkeypatch.setattr(train, "_cold_cache", contextlib.nullcontext)
+    monkeypatch.setattr(train, "_compilation_cache", contextlib.nullcontext)
     result = measure_training(
         config(caption={"lengths": (48,)}), steps=2, data=str(shared_data / "produce/tol_shards/val")
     )
