@@ -101,5 +101,6 @@ def _add_index(verb: argparse.ArgumentParser) -> None:
 
 def _add_model(verb: argparse.ArgumentParser) -> None:
     add_model(verb, default=None)
+    verb.set_defaults(precision=None)
     add_transform(verb, default="the index's, else by the model's origin")
     add_reading(verb)

@@ -34,8 +34,8 @@ def evaluate_checkpoints(
     output: folder for results.json, results.csv and results.png. Its earlier results of the same weights,
     data and options are kept, also those of checkpoints removed since.
     Returns: the content of results.json: "run", "date", "versions", "skipped", "failed" (by "step N, ENTRY"),
-      and "steps": [{"step", "fingerprint", "transform", "scores" (headline figure of each entry), "entries"
-      (as evaluate_suite)}].
+      and "steps": [{"step", "fingerprint", "transform", "precision", "scores" (headline figure of each
+      entry), "entries" (as evaluate_suite)}].
     Errors: UserError if `run` is not a training directory, or has no checkpoint.
     """
     directory = TrainingDirectory(local_path(str(run)))
@@ -82,9 +82,7 @@ def evaluate_checkpoints(
 def _score_step(
     evaluator: Evaluator, step: int, suite: Suite, earlier: Mapping[str, Any], failed: dict[str, str]
 ) -> dict[str, Any]:
-    model = {"fingerprint": evaluator.fingerprint, "transform": evaluator.transform}
-    same_model = {key: earlier.get(key) for key in model} == model
-    entries: dict[str, Any] = _current_results(earlier, suite)["entries"] if same_model else {}
+    entries: dict[str, Any] = _current_results(earlier, suite)["entries"] if evaluator.made(earlier) else {}
 
     def on_scored(name: str, result: dict[str, Any], score: Score) -> None:
         entries[name] = result
@@ -95,7 +93,7 @@ def _score_step(
     missing = [entry for entry in suite.entries if entry.name not in entries]
     score_entries(evaluator, missing, on_scored, on_failed)
     entries = {entry.name: entries[entry.name] for entry in suite.entries if entry.name in entries}
-    return {"step": step, **model, "scores": _scores(entries), "entries": entries}
+    return {"step": step, **evaluator.identity(), "scores": _scores(entries), "entries": entries}
 
 
 def _current_results(earlier: Mapping[str, Any], suite: Suite) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from bioclip_jax.convert import Transform, resolve
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import ReadOptions
 from bioclip_jax.pipeline.sources import Source
-from bioclip_jax.predict import Model, VectorCache, local_devices
+from bioclip_jax.predict import Model, Precision, VectorCache, local_devices
 from bioclip_jax.predict.embedding import LabeledEmbeddings, embed_labeled
 
 from .protocols import ModelOutputs, Protocol, Score, protocol_options
@@ -39,13 +39,14 @@ class EvaluatorOptions(TypedDict, total=False):
     """Options of an Evaluator.
 
     batch_size: None for the model's default. device: as predict.local_devices. cache: reuse and keep
-    embeddings; True takes the user's cache (default). transform: default is the model's own. reading: as
-    predict.Model.
+    embeddings; True takes the user's cache (default). precision, reading: as predict.load_model. transform:
+    default is the model's own.
     """
 
     batch_size: int | None
     device: str | None
     cache: bool | VectorCache
+    precision: Precision
     transform: Transform | None
     reading: ReadOptions | None
 
@@ -53,8 +54,8 @@ class EvaluatorOptions(TypedDict, total=False):
 class Evaluator:
     """A loaded MODEL, with the embeddings of the data that it is scored on.
 
-    source: origin of the model. transform: image preprocessing, as Model.transform_note. fingerprint: hash of
-    the model. outputs: text encoder and logit scale, for protocols.
+    source: origin of the model. transform: image preprocessing, as Model.transform_note. precision:
+    of the towers. fingerprint: hash of the model. outputs: text encoder and logit scale, for protocols.
     """
 
     def __init__(self, model: str, **options: Unpack[EvaluatorOptions]) -> None:
@@ -65,6 +66,7 @@ class Evaluator:
             bundle,
             batch_size=options.get("batch_size"),
             devices=devices,
+            precision=options.get("precision", "fp32"),
             # Not the predictions' default: published figures used the model's own transform.
             transform=options.get("transform") or "model",
             reading=options.get("reading"),
@@ -75,12 +77,23 @@ class Evaluator:
         self._cache = (VectorCache() if cache is True else cache) or None
         self._sets: dict[Hashable, LabeledEmbeddings] = {}
         self.source, self.device = bundle.source, self._model.device
+        self.precision: Precision = self._model.precision
         self.outputs = ModelOutputs(self._model.encode_text, self._model.logit_scale)
 
     @property
     def fingerprint(self) -> str:
         """Hash of the model's weights and configuration."""
         return self._model.fingerprint
+
+    def made(self, earlier: Mapping[str, Any]) -> bool:
+        """Return True for the results of this model, transform and precision."""
+        # Results from before precision was recorded are in fp32.
+        held = {"precision": "fp32", **earlier}
+        return all(held.get(key) == value for key, value in self.identity().items())
+
+    def identity(self) -> dict[str, str]:
+        """Return what a result depends on besides its data: "fingerprint", "transform" and "precision"."""
+        return {name: getattr(self, name) for name in ("fingerprint", "transform", "precision")}
 
     def vectors(self, source: Source, key: Hashable = None) -> LabeledEmbeddings:
         """Encode a source; with a `key`, keep the result until `forget`.
@@ -157,16 +170,16 @@ def evaluate_protocol(
     """Score a MODEL by one protocol.
 
     output: folder for results.json and one CSV per table.
-    Returns: "protocol", "model", "fingerprint", "transform", "data", the protocol's options, its figures,
-      "seconds".
+    Returns: "protocol", "model", "fingerprint", "transform", "precision", "data", the protocol's options, its
+      figures, "seconds".
     Errors: UserError for absent data or model, and for unsuitable labels.
     """
     entry = single_entry_suite(protocol, location, open_data).entries[0]
     evaluator = Evaluator(model, **options)
     score, seconds = _score(evaluator, entry, keep=False)
     about = {"protocol": protocol.name, "model": evaluator.source, "fingerprint": evaluator.fingerprint}
-    about |= {"transform": evaluator.transform, "data": str(location)} | protocol_options(protocol)
-    result = to_json_types(about | score.figures | {"seconds": seconds})
+    about |= {"transform": evaluator.transform, "precision": evaluator.precision, "data": str(location)}
+    result = to_json_types(about | protocol_options(protocol) | score.figures | {"seconds": seconds})
     if output is not None:
         folder = make_folder(Path(output))
         write_tables(folder, protocol.name, score)
@@ -181,16 +194,16 @@ def evaluate_suite(
 
     results.json is rewritten after each entry, so that an interrupted run keeps its results. `resume` reuses
     those of the same model, data and options.
-    Returns: the content of results.json: "model", "fingerprint", "transform", "date", "versions", "device",
-      "groups", "entries" by name, and "skipped" (no data) and "failed", with the reason by name.
+    Returns: the content of results.json: "model", "fingerprint", "transform", "precision", "date",
+      "versions", "device", "groups", "entries" by name, and "skipped" (no data) and "failed", with the reason
+      by name.
     Errors: UserError if the folder cannot be written, or its earlier results cannot be read.
     """
     from bioclip_jax.evaluate.report import draw, report_rows, write_markdown
 
     output = make_folder(Path(output))
     earlier = read_json(output / RESULTS_FILE) if resume else {}
-    same_model = all(earlier.get(key) == getattr(evaluator, key) for key in ("fingerprint", "transform"))
-    kept = earlier.get("entries", {}) if same_model else {}
+    kept = earlier.get("entries", {}) if evaluator.made(earlier) else {}
     entries = {
         entry.name: kept[entry.name] for entry in suite.entries if is_current(kept.get(entry.name, {}), entry)
     }
@@ -198,6 +211,7 @@ def evaluate_suite(
         "model": evaluator.source,
         "fingerprint": evaluator.fingerprint,
         "transform": evaluator.transform,
+        "precision": evaluator.precision,
         "date": utc_now(),
         "versions": versions(),
         "device": evaluator.device,

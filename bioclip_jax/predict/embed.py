@@ -107,7 +107,7 @@ def embed_files(
         batches = _image_batches(stream, images, metadata)
     about = {"model": loaded.source, "normalized": normalize}
     if format != "pybioclip":
-        about["fingerprint"] = loaded.fingerprint
+        about |= {"fingerprint": loaded.fingerprint, "precision": loaded.precision}
     if images and format != "pybioclip":
         about["transform"] = loaded.transform
     try:

@@ -21,6 +21,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, ReadOptions
 from bioclip_jax.tables import shown_path
 
+from .options import Precision
 from .preprocess import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Embedder:
     """A model on this machine's devices.
 
     preprocess: PIL image -> the model's pixels. transform: its name, "model" or "pybioclip".
+    precision: "fp32" or "bf16".
     truncated: names of truncated images that were read nevertheless, each with its missing part.
     """
 
@@ -45,15 +47,15 @@ class Embedder:
         *,
         batch_size: int | None = None,
         devices: Sequence[jax.Device] | None = None,
-        dtype: Any = None,
+        precision: Precision = "fp32",
         transform: Transform | None = None,
         reading: ReadOptions | None = None,
     ) -> None:
         """Place the parameters on the devices.
 
-        batch_size: None chooses by device kind. devices: None means all local ones. dtype: compute dtype of
-        the towers, None means float32. transform: None follows the model's origin. reading: overrides how
-        `preprocess` reads image files.
+        batch_size: None chooses by device kind. devices: None means all local ones. precision: "bf16"
+        computes the towers in bfloat16, except their norms, softmax and vectors. transform: None follows the
+        model's origin. reading: overrides how `preprocess` reads image files.
         """
         self.mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
         self.transform: Transform = transform or bundle.origin.transform
@@ -61,7 +63,7 @@ class Embedder:
         if reading is not None:
             self.preprocess = replace(self.preprocess, read=reading)
         self.truncated: list[str] = []
-        self.dtype: str = np.dtype(dtype or jnp.float32).name
+        self.precision: Precision = precision
         self._config, self._batch_size = bundle.config, batch_size
         self._params = jax.device_put(bundle.params, replicated(self.mesh))
         self.embed_dim = bundle.config.embed_dim
@@ -77,7 +79,11 @@ class Embedder:
         from .encoder import Encoder
 
         return Encoder(
-            self._config, self.preprocess, self.mesh, batch_size=self._batch_size, dtype=jnp.dtype(self.dtype)
+            self._config,
+            self.preprocess,
+            self.mesh,
+            batch_size=self._batch_size,
+            dtype=jnp.bfloat16 if self.precision == "bf16" else jnp.float32,
         )
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.files import check_outputs, is_stream
@@ -24,6 +24,9 @@ PathLike = str | os.PathLike[str]
 
 # Taxa per image.
 DEFAULT_K = 5
+
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,7 @@ class PredictOptions:
     pretrained: str | None = None
     device: str | None = None
     batch_size: int | None = None
+    precision: Precision = "fp32"
     transform: str | None = None
     reading: ReadOptions | None = None
 
@@ -159,7 +163,7 @@ class PredictOptions:
     @property
     def loading(self) -> dict[str, Any]:
         """Keyword arguments for load_model."""
-        names = ("pretrained", "device", "batch_size", "transform", "reading")
+        names = ("pretrained", "device", "batch_size", "precision", "transform", "reading")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -231,6 +235,7 @@ class PredictOptions:
         model = classifier.model
         settings = self.candidate_settings() | self.selection_settings() | {"model": model.fingerprint}
         settings |= {"transform": model.transform, "reading": repr(model.preprocess.read)}
+        settings["precision"] = model.precision
         if not self.predicts_taxa:
             return settings | {"labels": candidates}
         path = classifier.head.path

@@ -106,12 +106,13 @@ def _resize(pixels: Real[np.ndarray, "height width 3"], size: int) -> Float32[np
     height, width, channels = pixels.shape
     if height == size:
         return pixels.astype(np.float32)
-    rows = [
-        product.weights
-        @ pixels[product.first : product.last].reshape(-1, width * channels).astype(np.float32)
-        for product in _products(height, size)
-    ]
-    return np.concatenate(rows).reshape(size, width, channels)
+    resized = np.empty((size, width * channels), np.float32)
+    row = 0
+    for first, last, weights in _products(height, size):
+        part = pixels[first:last].reshape(-1, width * channels).astype(np.float32)
+        np.matmul(weights, part, out=resized[row : row + len(weights)])
+        row += len(weights)
+    return resized.reshape(size, width, channels)
 
 
 # A folder's images often have few sizes.

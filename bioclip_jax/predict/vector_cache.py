@@ -17,6 +17,9 @@ from bioclip_jax.files import cache_directory
 Vector = Float32[np.ndarray, " dim"]
 Result = TypeVar("Result")
 
+# Names of the precisions in keys, for the vectors that are cached already.
+CACHE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
+
 # Parameters per SQL statement, within the limit of the oldest SQLite in use.
 _CHUNK = 900
 _SCHEMA = """

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from bioclip_jax.text import OPENAI_TEMPLATES
 
-from .vector_cache import VectorCache
+from .vector_cache import CACHE_NAMES, VectorCache
 
 if TYPE_CHECKING:
     from .model import Model
@@ -42,7 +42,7 @@ def label_embeddings(
     if not cache:
         return class_embeddings(model.encode_text, labels)
     vectors = VectorCache()
-    keys = {label: _cache_key(label, model.dtype) for label in labels}
+    keys = {label: _cache_key(label, CACHE_NAMES[model.precision]) for label in labels}
     known = vectors.get(model.fingerprint, keys.values())
     missing = [label for label, key in keys.items() if key not in known]
     if missing:
@@ -53,8 +53,8 @@ def label_embeddings(
     return np.stack([known[keys[label]] for label in labels])
 
 
-def _cache_key(label: str, dtype: str) -> str:
-    return "label:" + hashlib.sha256("\0".join((dtype, *OPENAI_TEMPLATES, label)).encode()).hexdigest()
+def _cache_key(label: str, precision: str) -> str:
+    return "label:" + hashlib.sha256("\0".join((precision, *OPENAI_TEMPLATES, label)).encode()).hexdigest()
 
 
 def softmax(logits: Float32[np.ndarray, "n classes"]) -> Float32[np.ndarray, "n classes"]:

@@ -34,6 +34,7 @@ def add_routes(app: FastAPI, service: PhotoService) -> None:
             "bioclip_jax": __version__,
             "model": service.name,
             "fingerprint": service.model.fingerprint,
+            "precision": service.model.precision,
             "embed_dim": service.model.config.embed_dim,
             "taxa": None if service.taxa is None else len(service.taxa.names),
             "index": None if service.index is None else len(service.index),

@@ -18,7 +18,7 @@ from bioclip_jax.errors import UserError
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
-    from bioclip_jax.predict import Model, Rank
+    from bioclip_jax.predict import Model, Precision, Rank
 
     from .service import PhotoTaxa
 
@@ -44,15 +44,16 @@ def serve_page(
     reading: ReadOptions | None = None,
     device: str | None = None,
     batch_size: int | None = None,
+    precision: Precision = "fp32",
 ) -> None:
     """Serve the page and the API until Ctrl-C.
 
-    model, pretrained, transform, device, batch_size, reading: as load_model; without a model or transform,
-    those of the index. taxa: a head for the model; without it, that of the model's directory, if any. index:
-    a folder of `index build`. images: a folder for the map and the examples. labels: initial labels, as
-    read_labels. temperature, subset, skip_unknown, within: as predict. host: a loopback address unless
-    others on the network shall use the page. root_path: path or URL under which a proxy shows the page.
-    max_upload_mb: of one file. queue: number of requests that may wait for the model.
+    model, pretrained, transform, device, batch_size, precision, reading: as load_model; without a model or
+    transform, those of the index. taxa: a head for the model; without it, that of the model's directory, if
+    any. index: a folder of `index build`. images: a folder for the map and the examples. labels: initial
+    labels, as read_labels. temperature, subset, skip_unknown, within: as predict. host: a loopback address
+    unless others on the network shall use the page. root_path: path or URL under which a proxy shows the
+    page. max_upload_mb: of one file. queue: number of requests that may wait for the model.
 
     Raises UserError for an unavailable address, before the model is loaded, and for missing inputs.
     """
@@ -105,6 +106,7 @@ def serve_page(
             pretrained=pretrained,
             device=device,
             batch_size=batch_size,
+            precision=precision,
             transform=transform,
             reading=reading,
         )

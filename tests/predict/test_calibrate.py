@@ -142,7 +142,10 @@ class Synthetic:
 
     def __init__(self, model, folder, images, scale=12.0):
         self.model = SimpleNamespace(
-            fingerprint=model.fingerprint, embedder=model.embedder, transform=model.transform
+            fingerprint=model.fingerprint,
+            embedder=model.embedder,
+            transform=model.transform,
+            precision=model.precision,
         )
         rng = np.random.default_rng(5)
         family = np.arange(24) // 4

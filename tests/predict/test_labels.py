@@ -203,7 +203,7 @@ def test_only_new_labels_are_encoded(model):
     encoded = []
 
     class Counting:
-        fingerprint, dtype = model.fingerprint, model.dtype
+        fingerprint, precision = model.fingerprint, model.precision
 
         def encode_text(self, texts):
             encoded.extend(texts)

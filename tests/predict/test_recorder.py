@@ -33,7 +33,9 @@ THEIR_KEYS = [
 
 
 def recorder(**settings) -> PredictionRecorder:
-    model = SimpleNamespace(source="a model", fingerprint="f00d", transform_note="model (squashed)")
+    model = SimpleNamespace(
+        source="a model", fingerprint="f00d", transform_note="model (squashed)", precision="fp32"
+    )
     return PredictionRecorder(
         SimpleNamespace(model_str="m", pretrained_str=None, device="cpu", model=model), **settings
     )

@@ -32,7 +32,7 @@ def describe_result(result: Mapping[str, Any], protocol: Protocol) -> str:
     """Describe the result of evaluate_protocol: data and options, figures, details."""
     all_options = protocol_options(protocol)
     options = {name: value for name, value in all_options.items() if value is not None}
-    about = {"protocol", "model", "fingerprint", "data", "transform", "seconds", *all_options}
+    about = {"protocol", "model", "fingerprint", "data", "transform", "precision", "seconds", *all_options}
     figures = {key: value for key, value in result.items() if key not in about}
     lines = _header(result, protocol.name, options, figures)
     lines += ["", *_headline(figures, protocol.score)]

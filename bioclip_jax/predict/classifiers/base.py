@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import NO_IMAGES, Model, as_images, check_image, load_model
-from bioclip_jax.predict.options import Selection
+from bioclip_jax.predict.options import Precision, Selection
 from bioclip_jax.predict.preprocess import ImageLike, load_pixels, name_of
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.zero_shot import softmax
@@ -44,16 +44,19 @@ class BaseClassifier:
         pretrained_str: str | None = None,
         device: Any = None,
         batch_size: int | None = None,
+        precision: Precision | None = None,
     ) -> None:
         """Use a loaded Model, or load a MODEL (for pybioclip, model_str) with the other arguments."""
         model = model or model_str
-        if isinstance(model, Model) and (model_str or pretrained_str or device is not None or batch_size):
+        given = (model_str, pretrained_str, device, batch_size, precision)
+        if isinstance(model, Model) and any(value is not None for value in given):
             raise UserError(
-                "the model is already loaded; drop model_str, pretrained_str, device and batch_size"
+                "the model is already loaded; drop model_str, pretrained_str, device, batch_size, precision"
             )
         if not isinstance(model, Model):
             device = None if device is None else str(device)
-            model = load_model(model, pretrained=pretrained_str, device=device, batch_size=batch_size)
+            options = {"pretrained": pretrained_str, "device": device, "batch_size": batch_size}
+            model = load_model(model, **options, precision=precision or "fp32")
         if not 0 < model.logit_scale < math.inf:
             raise UserError(
                 f"the logit_scale of {model.source} is {model.logit_scale}; download or export it again"

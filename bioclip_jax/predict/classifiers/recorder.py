@@ -146,6 +146,7 @@ class PredictionRecorder:
             "model_source": model.source,
             "model_fingerprint": model.fingerprint,
             "transform": model.transform_note,
+            "precision": model.precision,
         }
         if taxa is not None:
             about["taxa"] = dict(taxa.about) | {

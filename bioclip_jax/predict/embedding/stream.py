@@ -14,6 +14,7 @@ from jaxtyping import Float32
 
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import track
+from bioclip_jax.predict.vector_cache import CACHE_NAMES
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.embedder import OnBad
@@ -45,7 +46,7 @@ def stream_vectors(
     if cache is None:
         yield from model.embedder.stream(track(images, **bar), on_bad, normalize=normalize)
         return
-    made_by = f"{model.embedder.preprocess!r} {model.dtype} {'unit' if normalize else 'raw'}"
+    made_by = f"{model.embedder.preprocess!r} {CACHE_NAMES[model.precision]} {'unit' if normalize else 'raw'}"
     recipe = hashlib.sha256(made_by.encode()).hexdigest()[:16]
     # The device idles at the end of each block until the next one is decoded, so blocks span many batches.
     size = max(BLOCK, _BATCHES * model.embedder.batch_size)

@@ -37,12 +37,13 @@ def build_index(
     An image whose content the index holds is skipped, under any name; a changed file replaces its old row. An
     interrupted build keeps the images added so far, and resumes when repeated.
 
-    inputs: as find_images, or Parquet files of `embed`, which need no model. options: as load_model.
+    inputs: as find_images, or Parquet files of `embed`, which need no model. options: as load_model;
+    transform and precision are by default the index's.
     Returns: {"images": number of inputs, "added", "replaced", "known", "unreadable", "truncated", "count":
       images in the index, "recall": recall at 10 of the approximate index, on 100 of its images, None for
       exact search, "nprobes", "output"}.
-    Errors: UserError for invalid arguments (before the model is loaded), for a model other than the index's,
-      while another process builds the index, and if no image can be read.
+    Errors: UserError for invalid arguments (before the model is loaded), for a model or precision other than
+      the index's, while another process builds the index, and if no image can be read.
     """
     output = Path(output)
     if not (output / ABOUT_FILE).is_file():
@@ -63,10 +64,16 @@ def build_index(
 
                 model = model or (index.model if index else None) or DEFAULT_MODEL
                 transform = options.pop("transform", None) or (index.transform if index else None)
-                loaded = load_model(model, transform=transform, **options)
+                precision = options.pop("precision", None) or (index.precision if index else "fp32")
+                loaded = load_model(model, transform=transform, precision=precision, **options)
                 name = None if options.get("pretrained") else _absolute(model)
                 writer.set_model(
-                    loaded.config.embed_dim, loaded.fingerprint, loaded.source, name, loaded.transform
+                    loaded.config.embed_dim,
+                    loaded.fingerprint,
+                    loaded.source,
+                    name,
+                    loaded.transform,
+                    loaded.precision,
                 )
                 _add_images(writer, loaded, images, metadata, failures)
                 truncated = report_truncated(loaded.embedder.truncated)
@@ -165,6 +172,11 @@ def _add_images(
             writer.add(rows)
 
 
+def _origin(about: dict[str, str]) -> dict[str, Any]:
+    """Return transform and precision of the vectors in a file of `embed`, which older files lack."""
+    return {"transform": about.get("transform"), "precision": about.get("precision", "fp32")}
+
+
 def _holds_vectors(path: str) -> bool:
     """Check for a Parquet file of `embed`."""
     if not (path.lower().endswith(PARQUET_SUFFIXES) and os.path.isfile(path)):
@@ -192,7 +204,7 @@ def _add_vectors(writer: IndexWriter, path: str) -> int:
                 f"{path} lacks the model or the paths of its vectors; write it again with `embed`"
             )
         dim = file.schema_arrow.field("emb").type.list_size
-        writer.set_model(dim, about["fingerprint"], about["model"], transform=about.get("transform"))
+        writer.set_model(dim, about["fingerprint"], about["model"], **_origin(about))
         n = file.metadata.num_rows
         for batch in track(file.iter_batches(_BLOCK), "indexing", -(-n // _BLOCK)):
             ids, paths = batch["uuid"].to_pylist(), batch["path"].to_pylist()

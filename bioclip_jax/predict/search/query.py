@@ -79,7 +79,9 @@ def search_index(
     from bioclip_jax.predict.model import load_model
 
     transform = options.pop("transform", None) or index.transform
-    loaded = load_model(model, transform=transform, **options)
+    # The index records its precision; vectors of both are close enough to be compared.
+    precision = options.pop("precision", None) or "fp32"
+    loaded = load_model(model, transform=transform, precision=precision, **options)
     given = {"fingerprint": loaded.fingerprint, "source": loaded.source}
     if images:
         given["transform"] = loaded.transform

@@ -52,8 +52,8 @@ class ImageIndex:
 
     directory: folder of the index. about: content of index.json: the vectors' model ("fingerprint"; "model",
     the MODEL to load it, an absolute path for a directory; "source", its origin), "transform" ("model",
-    "pybioclip", None if unknown), "dim", "count" after the last change; and for an approximate index, the
-    number of partitions to search ("nprobes") and its recall at 10 ("recall").
+    "pybioclip", None if unknown), "precision" ("fp32", "bf16"), "dim", "count" after the last change; and for
+    an approximate index, the number of partitions to search ("nprobes") and its recall at 10 ("recall").
 
     Every change commits one version of the table, so that readers always see a consistent one, also after a
     process was killed.
@@ -85,6 +85,7 @@ class ImageIndex:
         model: str | None,
         source: str,
         transform: str | None = None,
+        precision: str = "fp32",
     ) -> ImageIndex:
         """Create an empty index. Raises UserError if the folder is not empty, or cannot be created."""
         import pyarrow as pa
@@ -97,7 +98,7 @@ class ImageIndex:
             + [("sha256", pa.string())]
         )
         about = {"fingerprint": fingerprint, "model": model, "source": source, "transform": transform}
-        about |= {"dim": dim, "count": 0}
+        about |= {"precision": precision, "dim": dim, "count": 0}
         partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         try:
             _connect(partial).create_table(_TABLE, schema=schema)
@@ -121,6 +122,11 @@ class ImageIndex:
     def transform(self) -> str | None:
         """Name of the image transform behind the vectors, None if unknown."""
         return self.about.get("transform")
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic behind the vectors; "fp32" in an index from before it was recorded."""
+        return self.about.get("precision", "fp32")
 
     @property
     def model(self) -> str | None:

@@ -44,11 +44,17 @@ class IndexWriter:
         self._counts = {"added": 0, "replaced": 0, "known": 0}
 
     def set_model(
-        self, dim: int, fingerprint: str, source: str, model: str | None = None, transform: str | None = None
+        self,
+        dim: int,
+        fingerprint: str,
+        source: str,
+        model: str | None = None,
+        transform: str | None = None,
+        precision: str = "fp32",
     ) -> None:
         """Declare the model of the rows that follow, as ImageIndex.create.
 
-        Raises UserError if the index has rows of another model or transform.
+        Raises UserError if the index has rows of another model, transform or precision.
         """
         about = {
             "dim": dim,
@@ -56,10 +62,12 @@ class IndexWriter:
             "source": source,
             "model": model,
             "transform": transform,
+            "precision": precision,
         }
         existing = self._index.about if self._index else self._about
         if existing:
             check_same_model(self._output, existing, about)
+            _check_precision(self._output, existing, precision)
         else:
             self._about = about
 
@@ -125,6 +133,20 @@ class IndexWriter:
                 self._counts["replaced" if replace else "added"] += len(chosen)
             self._known |= dict(zip(ids, rows["sha256"].to_pylist()))
         return len(self._index) if self._index is not None else 0
+
+
+def _check_precision(directory: Path, held: dict[str, Any], precision: str) -> None:
+    """Raise UserError if an index, described by `held`, has vectors of another precision.
+
+    Only for adding images, so that the record stays true; queries may be of any precision, since their
+    cosines differ by less than a thousandth.
+    """
+    own = held.get("precision", "fp32")
+    if own != precision:
+        raise UserError(
+            f"the index {directory} holds vectors in {own}, not {precision}; give --precision {own}, or "
+            "build another index"
+        )
 
 
 def make_rows(

@@ -101,6 +101,8 @@ def build_taxa(
     else:
         names, counts = _read_distinct(os.fspath(source))
         blocks = encode_taxa(model, names, np.arange(len(names)), recipe, "embedding taxa")
+    if complete or path.suffix != ".npy":
+        about["precision"] = model.precision
     about |= {
         "model": model.source,
         "text_type": TEXT_TYPES[recipe.separator],

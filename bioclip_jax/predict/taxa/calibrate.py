@@ -42,8 +42,8 @@ def calibrate_temperature(
     by more than one standard error, the temperature written is 1.
 
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves",
-      "fingerprint" of the model, "transform" of the images, "taxa" (file of the embeddings), "images",
-      "left_out" (images that are unreadable or of a species outside the taxa), "gain" (of the mean
+      "fingerprint" of the model, "transform" of the images, "precision", "taxa" (file of the embeddings),
+      "images", "left_out" (images that are unreadable or of a species outside the taxa), "gain" (of the mean
       log-likelihood) and its standard error "gain_error"; "before" and "after", at temperature 1 and at each
       image's held-out temperature, each {"accuracy", "nll" (mean over ranks), "nll_by_rank", "ece": {rank:
       expected calibration error}, "reliability": reliability_bins of the species}. `plot`: file for a
@@ -76,6 +76,7 @@ def calibrate_temperature(
         "improves": improves,
         "fingerprint": classifier.model.fingerprint,
         "transform": classifier.model.transform,
+        "precision": classifier.model.precision,
         "taxa": str(classifier.head.path),
         "images": len(rows),
         "left_out": len(source) - len(rows),
