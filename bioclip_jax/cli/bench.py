@@ -231,7 +231,10 @@ def add_verbs(verbs: Any) -> None:
         "--full", action="store_true", help="include cases that take the peer half an hour, and 20,000 images"
     )
     verb.add_argument(
-        "--parts", nargs="+", metavar="PART", help="labels, taxa, folders, memory (default: all)"
+        "--parts",
+        nargs="+",
+        metavar="PART",
+        help="labels, taxa, folders, memory (default: these four), precision",
     )
     verb.add_argument(
         "--taxa-count", type=positive, default=867_455, metavar="N", help="taxa of the synthetic tree"

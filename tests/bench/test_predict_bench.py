@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.bench.peer import PeerProcess
-from bioclip_jax.bench.predict import PARTS, measure_prediction, prediction_table
+from bioclip_jax.bench.predict import (
+    PARTS,
+    inference_table,
+    measure_inference,
+    measure_prediction,
+    prediction_table,
+)
 from bioclip_jax.bench.predict.cases import OURS, PEER
+from bioclip_jax.bench.predict.inference import top1_agreement
 from bioclip_jax.bench.predict.results import difference
 from bioclip_jax.bench.predict.synthetic import SyntheticTaxa, many_names
 from bioclip_jax.errors import UserError
@@ -135,7 +142,7 @@ def test_table_shows_every_time_with_its_ratio(measured):
 
 
 def test_invalid_arguments_are_rejected_before_measuring(tmp_path):
-    with pytest.raises(UserError, match=rf"unknown part heads; choose from {', '.join(PARTS)}"):
+    with pytest.raises(UserError, match=rf"unknown part heads; choose from {', '.join(PARTS)}, precision"):
         measure_prediction(parts=["heads"])
     with pytest.raises(UserError, match="3 taxa are too few"):
         measure_prediction(taxa_count=3)
@@ -166,3 +173,28 @@ def test_missing_package_failed_task_and_killed_process_are_reported(tmp_path):
         process._process.kill()
         with pytest.raises(UserError, match=r"failed at memory: it was killed.*; give less at once$"):
             process.call("memory")
+
+
+def test_inference_of_a_precision_is_measured_from_files_and_from_pixels():
+    result = measure_inference("ViT-Test-16", "bf16", photographs=40, batch_size=16, turns=1)
+    json.dumps(result)
+    assert (result["model"], result["precision"], result["photographs"]) == ("ViT-Test-16", "bf16", 40)
+    for name in ("images", "tower_images", "decode_images"):
+        assert result[f"{name}_per_second"] > 0
+    assert result["batch_size"] == 16 and result["peak_memory_bytes"] is None, "a CPU reports no memory"
+    assert result["programs"] == 2, "a cold classifier and its first image take more than one program each"
+    assert result["labels_8_cold_seconds"] > result["labels_8_second_seconds"] > 0
+    table = inference_table([result, result | {"precision": "fp32"}])
+    assert "ViT-Test-16 bf16 | ViT-Test-16 fp32" in table and "images/s, JPEG files to vectors" in table
+
+
+def test_top1_agreement_compares_each_image_s_best_label():
+    def rows(**best):
+        return [
+            {"file_name": image, "classification": label, "score": 0.5}
+            for image, first in best.items()
+            for label in (first, "last")
+        ]
+
+    assert top1_agreement(rows(a="oak", b="fox"), rows(b="fox", a="oak")) == 1
+    assert top1_agreement(rows(a="oak", b="fox"), rows(a="oak", b="elk")) == 0.5

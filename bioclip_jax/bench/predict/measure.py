@@ -23,9 +23,12 @@ from .cases import (
     measure_memory_growth,
     measure_taxa,
 )
+from .inference import measure_precisions
 from .synthetic import PUBLISHED_TAXA, check_photographs, make_photographs, many_names, photographs_in
 
 PARTS = ("labels", "taxa", "folders", "memory")
+# Measured on request only: bfloat16 is slow on a CPU.
+PRECISION = "precision"
 
 
 def measure_prediction(
@@ -44,7 +47,7 @@ def measure_prediction(
     """Measure predictions of `model` on this machine's CPU or GPU, and with `peer` pybioclip's.
 
     model: a MODEL, or an architecture, which gets random weights. full: include what takes the peer half an
-    hour, and 20,000 images. parts: of PARTS. taxa_count: size of the synthetic tree (SyntheticTaxa).
+    hour, and 20,000 images. parts: of PARTS, or "precision". taxa_count: size of the tree of SyntheticTaxa.
     image_cosine: of an image's vector to its taxon's. many_labels: labels of the larger classifier. images: a
     folder or other input of photographs; None generates some. photographs: number of timed photographs.
     memory_images: numbers of images after which memory is read (200 and 2,000).
@@ -71,14 +74,16 @@ def measure_prediction(
     folders: images_per_second and peer_images_per_second, from files to predictions over two labels;
       images_ratio; peer_how, the fastest of peer_tried.
     memory: memory_after, bytes by the number of images that one process has predicted, of a small model.
+    precision (only if named in `parts`): "precision", measure_inference's figures in "bf16" and "fp32", and
+      score_difference and top1_agreement between them, over the labels of the first part.
 
     Besides: model, taxa, image_cosine, cpus, load_average at the start, device, peer_device, peer_versions. A
     score_difference is the largest |ours - peer's| of any prediction. Raises UserError for invalid
     arguments, and if pybioclip is missing or fails.
     """
-    unknown = sorted(set(parts) - set(PARTS))
+    unknown = sorted(set(parts) - {*PARTS, PRECISION})
     if unknown:
-        raise UserError(f"unknown part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
+        raise UserError(f"unknown part {', '.join(unknown)}; choose from {', '.join((*PARTS, PRECISION))}")
     for name, number, least in (
         ("taxa", taxa_count, 10),
         ("labels", many_labels, 1),
@@ -112,6 +117,8 @@ def measure_prediction(
         if "memory" in parts:
             counts = memory_images or ((1_000, 20_000) if full else (200, 2_000))
             measure_memory_growth(bench, counts, taxa_count)
+        if PRECISION in parts:
+            measure_precisions(bench, photographs)
         return bench.result
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_jax.predict import Rank, load_model
+from bioclip_jax.predict import Rank, load_ahead, load_model, load_pixels
 from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
 
 from ..peer import memory_usage, serve_tasks, time_since_start, timed
@@ -22,7 +22,14 @@ class Tasks:
     """bioclip_jax through its public classes; the peer's tasks have the same names in pybioclip.Tasks."""
 
     def __init__(self) -> None:
+        import jax
+
         self._classifier: Any = None
+        self._programs = 0
+        jax.monitoring.register_event_duration_secs_listener(self._count_program)
+
+    def _count_program(self, event: str, seconds: float, **_: Any) -> None:
+        self._programs += event.endswith("backend_compile_duration")
 
     def device(self) -> dict[str, str]:
         """Return the platform and the device's name."""
@@ -91,10 +98,39 @@ class Tasks:
         (output / "subset.csv").write_text("\n".join(["species", *species]) + "\n", encoding="utf-8")
         return {"share": share, "widths": {rank.get_label(): len(names.starts(rank)) for rank in Rank}}
 
-    def load_labels(self, model: str, labels: Sequence[str]) -> dict[str, Any]:
-        """Build a classifier of custom labels."""
-        self._classifier, clock = _timed(lambda: CustomLabelsClassifier(labels, model))
+    def load_labels(self, model: str, labels: Sequence[str], **loading: Any) -> dict[str, Any]:
+        """Build a classifier of custom labels; loading: precision and batch_size."""
+        self._classifier, clock = _timed(lambda: CustomLabelsClassifier(labels, model, **loading))
         return clock | {"process": time_since_start()}
+
+    def programs(self) -> dict[str, int]:
+        """Number of programs that this process has compiled or read from the cache."""
+        return {"programs": self._programs}
+
+    def embed(self, images: Sequence[str]) -> dict[str, float]:
+        """Time image files to vectors."""
+        return _timed(lambda: self._classifier.model.encode_image(images))[1]
+
+    def embed_pixels(self, images: Sequence[str]) -> dict[str, float]:
+        """Time preprocessed images to vectors."""
+        model = self._classifier.model
+        pixels = {image: load_pixels(image, model.preprocess) for image in dict.fromkeys(images)}
+        repeated = [pixels[image] for image in images]
+        return _timed(lambda: list(model.embedder.pixels(repeated)))[1]
+
+    def decode(self, images: Sequence[str]) -> dict[str, float]:
+        """Time image files to pixels, by the threads that decode for the model."""
+        embedder = self._classifier.model.embedder
+        ahead = 2 * embedder.batch_size
+        return _timed(lambda: sum(1 for _ in load_ahead(enumerate(images), embedder.preprocess, ahead)))[1]
+
+    def device_memory(self) -> dict[str, int | None]:
+        """Peak memory of the first device, and the batch size."""
+        import jax
+
+        statistics = jax.local_devices()[0].memory_stats() or {}
+        batch_size = self._classifier.model.embedder.batch_size
+        return {"peak_memory_bytes": statistics.get("peak_bytes_in_use"), "batch_size": batch_size}
 
     def load_taxa(self, model: str, folder: str) -> dict[str, Any]:
         """Load the model and the taxa."""

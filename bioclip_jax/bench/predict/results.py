@@ -78,6 +78,15 @@ def prediction_table(result: dict[str, Any]) -> str:
             f"{int(size) / 1e6:.0f} MB after {count}" for count, size in result["memory_after"].items()
         )
         lines.append(f"Memory by images predicted: {after}.")
+    if "precision" in result:
+        from .inference import inference_table
+
+        both = result["precision"]
+        lines.append(inference_table([both["bf16"], both["fp32"]]))
+        lines.append(
+            f"bf16 and fp32: largest difference of a score {both['score_difference']:.1e}, same best label "
+            f"for {both['top1_agreement']:.1%}."
+        )
     return "\n\n".join(lines)
 
 
