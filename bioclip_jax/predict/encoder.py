@@ -71,15 +71,14 @@ class Encoder:
         self._embed_dim = config.embed_dim
         self._row_length = max(_ROW_LENGTH, self._context_length)
         self._rows = batch_sharding(mesh)
-        # "auto" follows the machine's best device, while `mesh` may have another kind.
-        attention = "xla" if self._on_cpu else "auto"
+        nvidia = on_nvidia(mesh.devices.flat[0])
 
         def model(params: Any) -> CLIP:
             # Parameters that only training uses: a second projector, and the bias of the sigmoid loss.
             extras = dict(
                 replay_projector="continual_proj" in params["visual"], logit_bias="logit_bias" in params
             )
-            options = dict(dtype=dtype, attention=attention, shard=ActivationSharding(mesh))
+            options = dict(dtype=dtype, nvidia=nvidia, shard=ActivationSharding(mesh))
             return nnx.merge(graphdef(config, **options, **extras), params)
 
         def image_features(params: Any, images: jax.Array, normalize: bool = True) -> jax.Array:
@@ -93,7 +92,7 @@ class Encoder:
         self._raw_image_features = jax.jit(partial(image_features, normalize=False), out_shardings=self._rows)
         self.text_features = jax.jit(text_features, out_shardings=self._rows)
         self._options: dict[Any, dict[str, Any]] = {}
-        if _is_nvidia(mesh.devices.flat[0]):
+        if nvidia:
             self._options = {
                 self.image_features: _IMAGE_OPTIONS,
                 self._raw_image_features: _IMAGE_OPTIONS,
@@ -190,10 +189,6 @@ class Encoder:
         if key not in self._compiled:
             self._compiled[key] = compile_lowered(function.lower(params, rows), self._options[function])
         return self._compiled[key]
-
-
-def _is_nvidia(device: jax.Device) -> bool:
-    return device.platform == "gpu" and on_nvidia()
 
 
 def _fetch(features: jax.Array, rows: int) -> np.ndarray:

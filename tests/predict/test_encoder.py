@@ -133,7 +133,7 @@ def test_an_accelerator_compiles_two_image_programs_and_one_for_texts(encoder, n
 
 def test_compiler_options_of_nvidia_reach_xla(params, images, expected, monkeypatch, capsys):
     """XLA's CPU compiler parses the GPU's options too, so the options' names and values are checked."""
-    monkeypatch.setattr(encoder_module, "_is_nvidia", lambda device: True)
+    monkeypatch.setattr(encoder_module, "on_nvidia", lambda device: True)
     monkeypatch.setattr(encoder_module, "_IMAGE_OPTIONS", encoder_module._IMAGE_OPTIONS | {"xla_no_such": 1})
     gpu = Encoder(CONFIG, PREPROCESS, make_mesh(MeshConfig()), batch_size=16)
     features = np.concatenate(list(gpu.images(params, iter(images))))
