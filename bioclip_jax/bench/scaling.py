@@ -7,7 +7,8 @@ Only the compute speed of one GPU is measured; it is an argument. A step takes
 - compute: a GPU's pairs at the speed of one GPU alone, however few they are.
 - loss: the products of a GPU's features with all others, which grow with the global batch.
 - features: all-gather of text features and reduce-scatter of their gradients, which nothing can hide.
-- gradients, parameters (with fsdp), activations (with tensor): communication that overlaps with compute.
+- gradients, parameters (with fsdp): once a step, however many micro-batches it has. activations (with
+  tensor): in every block. This communication may overlap with compute.
 
 A gather over n GPUs in a node and m nodes uses one network after the other: (n-1)/n of the array arrive by
 NVLink and (m-1)/m of an n-th by the GPU's own network card, and log2 of each number is the count of hops. A
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from bioclip_jax.distributed import MeshConfig
 from bioclip_jax.errors import UserError
@@ -35,6 +37,8 @@ GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
 # TreeOfLife-200M and the epochs of BioCLIP 2, https://arxiv.org/abs/2505.23883.
 IMAGES, EPOCHS = 213.9e6, 30
 _SECONDS_PER_DAY = 86_400
+# Collectives that XLA sends the gradients of a step in, as compiled for 32 H100s by `bench compile`.
+_PIECES = 10
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class Cluster:
 class Job:
     """Training job with `batch` and `replay` pairs per step over all GPUs.
 
-    pairs_per_second: of one GPU alone. tokens, width, layers: of the image tower. sent_bytes: per parameter
-    and gradient on the network, 4, or 2 with bfloat16 parameters.
+    pairs_per_second: of one GPU alone. tokens, width, layers: of the image tower. gradient_bytes: of a
+    gradient on the network, 4, or 2 with bfloat16 parameters. gathered_bytes: of a parameter that fsdp
+    gathers, as in the towers' arithmetic.
     """
 
     batch: int
@@ -87,8 +92,8 @@ class Job:
     tokens: int
     width: int
     layers: int
-    micro_batches: int = 1
-    sent_bytes: int = 4
+    gradient_bytes: int = 4
+    gathered_bytes: int = 4
     mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
@@ -123,13 +128,12 @@ def step(job: Job, cluster: Cluster, gpus: int) -> Step:
         raise UserError(
             f"config.mesh has fsdp={fsdp}, tensor={tensor}, which does not divide {gpus} GPUs; change --gpus"
         )
-    weights = job.parameters / tensor * job.sent_bytes
-    # One collective per layer; with fsdp each pass gathers the parameters, and XLA reduces the gradients of
-    # every micro-batch.
-    gather = cluster.gather(weights, cluster.group(fsdp, tensor), job.layers)
-    passes = 2 if job.micro_batches == 1 else 3 * job.micro_batches
-    over_data = cluster.group(gpus // (fsdp * tensor), fsdp * tensor)
-    all_reduce = 2 * cluster.gather(weights / fsdp, over_data, job.layers)
+    # A GPU adds up its gradients over all micro-batches. Then they are reduce-scattered over fsdp, and
+    # all-reduced over the rest.
+    parameters = job.parameters / tensor
+    sharded, over_data = cluster.group(fsdp, tensor), cluster.group(gpus // (fsdp * tensor), fsdp * tensor)
+    reduce_scatter = cluster.gather(parameters * job.gradient_bytes, sharded, _PIECES)
+    all_reduce = 2 * cluster.gather(parameters * job.gradient_bytes / fsdp, over_data, _PIECES)
     # With tensor, a block sums its two branches forward and their gradients backward, in bfloat16.
     rows = (job.batch + job.replay) / gpus * tensor
     activations = (
@@ -144,8 +148,8 @@ def step(job: Job, cluster: Cluster, gpus: int) -> Step:
         # each side.
         loss=4 * 2 * job.embed_dim * logits / cluster.fp32,
         features=2 * cluster.gather(texts, cluster.group(gpus)),
-        gradients=job.micro_batches * (all_reduce + gather),
-        parameters=passes * gather,
+        gradients=reduce_scatter + all_reduce,
+        parameters=cluster.gather(parameters * job.gathered_bytes, sharded, _PIECES),
         activations=activations,
         loss_gb=2 * texts / 1e9,
         # Features and gradients, each double-buffered.
@@ -167,8 +171,7 @@ def model_scaling(
     pairs_per_second: of one GPU alone, measured by `bench train` or assumed. at: the number of GPUs that the
     config's batch is for. Returns two lists of figures, one entry for each number of `gpus`: "same_rows"
     keeps the rows per GPU, so that the batch grows; "same_batch" keeps the global batch, as the published
-    recipe needs, and the size of a micro-batch, so that fewer GPUs accumulate more of them. Figures "exposed"
-    hide no communication behind compute, "hidden" ones all that fits.
+    recipe needs. Figures "exposed" hide no communication behind compute, "hidden" ones all that fits.
     """
     if pairs_per_second <= 0:
         raise UserError(
@@ -184,19 +187,18 @@ def model_scaling(
         tokens=model.vision.tokens,
         width=model.vision.width,
         layers=model.vision.layers,
-        micro_batches=config.micro_batches,
-        sent_bytes=2 if config.precision in ("bf16_params", "pure_bf16") else 4,
+        gradient_bytes=2 if config.precision in ("bf16_params", "pure_bf16") else 4,
+        gathered_bytes=jnp.dtype(config.dtype).itemsize,
         mesh=config.mesh,
     )
     growing = [replace(job, batch=job.batch * n // at, replay=job.replay * n // at) for n in gpus]
-    divided = [replace(job, micro_batches=max(1, math.ceil(job.micro_batches * at / n))) for n in gpus]
     return {
         "modelled": True,
         "model": config.model,
         "pairs_per_second_alone": pairs_per_second,
         "cluster": asdict(cluster),
         "same_rows": [_figures(grown, cluster, n) for grown, n in zip(growing, gpus, strict=True)],
-        "same_batch": [_figures(parts, cluster, n) for parts, n in zip(divided, gpus, strict=True)],
+        "same_batch": [_figures(job, cluster, n) for n in gpus],
     }
 
 

@@ -62,15 +62,14 @@ def test_gradient_all_reduce_of_vit_l_14():
     assert 0.006 < cost.gradients < 0.009
 
 
-def test_fsdp_gathers_in_each_pass_and_bfloat16_halves_communication():
+def test_fsdp_gathers_once_and_bfloat16_halves_communication():
     sharded = dataclasses.replace(RECIPE, mesh=MeshConfig(data=-1, fsdp=8))
-    plain, parts = step(sharded, EXACT, 32), step(dataclasses.replace(sharded, micro_batches=4), EXACT, 32)
-    gather = 7 / 8 * 4 * 428e6 / 450e9
-    assert plain.parameters == pytest.approx(2 * gather)
-    assert parts.parameters == pytest.approx(3 * 4 * gather)
+    plain, gather = step(sharded, EXACT, 32), 7 / 8 * 4 * 428e6 / 450e9
+    assert plain.parameters == pytest.approx(gather)
     assert plain.gradients == pytest.approx(gather + 2 * 3 / 4 * 4 * 428e6 / 8 / 50e9)
-    halved = step(dataclasses.replace(sharded, sent_bytes=2), EXACT, 32)
+    halved = step(dataclasses.replace(sharded, gradient_bytes=2, gathered_bytes=2), EXACT, 32)
     assert halved.gradients == pytest.approx(plain.gradients / 2)
+    assert halved.parameters == pytest.approx(plain.parameters / 2)
 
 
 def test_tensor_parallelism_communicates_activations():
@@ -80,9 +79,9 @@ def test_tensor_parallelism_communicates_activations():
     assert step(split, EXACT, 32).activations == pytest.approx(expected)
 
 
-@given(gpus=st.sampled_from(GPUS), parts=st.sampled_from([1, 4]), fsdp=st.sampled_from([1, 8]))
-def test_overlap_helps_and_no_gpu_is_faster_than_one_alone(gpus, parts, fsdp):
-    job = dataclasses.replace(RECIPE, micro_batches=parts, mesh=MeshConfig(data=-1, fsdp=fsdp))
+@given(gpus=st.sampled_from(GPUS), fsdp=st.sampled_from([1, 8]))
+def test_overlap_helps_and_no_gpu_is_faster_than_one_alone(gpus, fsdp):
+    job = dataclasses.replace(RECIPE, mesh=MeshConfig(data=-1, fsdp=fsdp))
     cost = step(job, Cluster(), gpus)
     assert cost.compute <= cost.seconds(hidden=True) <= cost.seconds(hidden=False)
     sent = cost.gradients + cost.parameters + cost.activations
@@ -113,15 +112,18 @@ def test_constant_rows_and_constant_batch():
     assert result["modelled"] is True
 
 
-def test_fewer_gpus_accumulate_more_micro_batches():
-    def sent(micro_batches):
-        result = model_scaling(
-            config(micro_batches=micro_batches), pairs_per_second=850.0, gpus=[16, 32, 1024], cluster=EXACT
-        )
-        return [figures["gradients"] for figures in result["same_batch"]]
+def test_gradients_are_sent_once_a_step_in_their_own_type():
+    def sent(**values):
+        result = model_scaling(config(**values), pairs_per_second=850.0, gpus=[32], cluster=EXACT)
+        return result["same_batch"][0]
 
-    # Even without micro-batches, 16 GPUs need two for the batch of 32 GPUs.
-    assert [many / few for many, few in zip(sent(16), sent(1), strict=True)] == pytest.approx([32 / 2, 16, 1])
+    once = sent(micro_batches=1)["gradients"]
+    assert sent(micro_batches=16)["gradients"] == once
+    assert sent(micro_batches=16, precision="bf16_params")["gradients"] == pytest.approx(once / 2)
+    sharded = {"mesh": {"data": -1, "fsdp": 8}}
+    whole, half = sent(**sharded), sent(precision="bf16", **sharded)
+    assert half["parameters"] == pytest.approx(whole["parameters"] / 2), "parameters are gathered in bfloat16"
+    assert half["gradients"] == whole["gradients"]
 
 
 def test_table_has_a_line_for_each_number_of_gpus():
