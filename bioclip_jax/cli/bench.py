@@ -124,7 +124,7 @@ def bench_gpu(arguments: argparse.Namespace) -> Result:
     replayed = arguments.replay_pairs_per_device
     if replayed is None:
         replayed = config.replay.batch_size // _RECIPE_DEVICES
-    sizes = (Sizes.quick if arguments.quick else Sizes)(pairs, replayed)
+    sizes = (Sizes.smallest if arguments.quick else Sizes)(pairs, replayed)
     if arguments.list:
         listed = plan_measurements(config, sizes)
         if not arguments.json:

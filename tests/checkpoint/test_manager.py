@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bioclip_jax.checkpoint.layout import TrainingDirectory
-from bioclip_jax.checkpoint.manager import Checkpoints, restore_params
+from bioclip_jax.checkpoint.manager import Checkpoints, checksums, restore_params
 from bioclip_jax.distributed import MeshConfig, make_mesh, parameter_shardings
 from bioclip_jax.errors import UserError
 
@@ -39,6 +39,21 @@ def test_restores_exactly_on_another_mesh_and_as_numpy(tmp_path):
     step, as_numpy = restore_params(tmp_path)
     assert step == 3 and isinstance(as_numpy["visual"]["proj"], np.ndarray)
     jax.tree.map(np.testing.assert_array_equal, as_numpy, params)
+
+
+def test_checksums_are_the_sums_of_the_bits_on_any_mesh():
+    rng = np.random.default_rng(0)
+    arrays = {
+        "a": rng.normal(size=(2, 8, 16)).astype(np.float32),
+        "b": rng.normal(size=16).astype(jnp.bfloat16),
+    }
+    words = [arrays["a"].view(np.uint32), arrays["b"].view(np.uint16)]
+    expected = {"t": sum(int(word.sum(dtype=np.uint64)) for word in words) % 2**32}
+    assert checksums({"t": arrays}) == expected
+    mesh = make_mesh(MeshConfig(data=2, fsdp=4))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "fsdp"))
+    assert checksums({"t": arrays | {"a": jax.device_put(arrays["a"], sharding)}}) == expected
+    assert checksums({"t": {"scalar": np.float32(2.5)}}) == {"t": int(np.float32(2.5).view(np.uint32))}
 
 
 def test_an_unfinished_checkpoint_is_not_listed(tmp_path):

@@ -26,6 +26,17 @@ from .report import gpu_report
 _RESERVE_SECONDS = 5.0
 # A measurement that ran out of time so often comes after all others.
 _TRIES = 2
+# Keys of the config in the report.
+_SETTINGS = (
+    "model",
+    "precision",
+    "gradient_cache",
+    "remat",
+    "micro_batches",
+    "unroll",
+    "attention",
+    "compiler_options",
+)
 _WITH_CEILING = ("compare", "train", "peer")
 
 
@@ -48,15 +59,14 @@ def measure_gpu(
     at Ctrl-C and SIGTERM.
     """
     deadline = time.monotonic() + 60 * minutes
-    measurements = plan_measurements(config, sizes)
-    names = [measurement.name for measurement in measurements]
+    names = [measurement.name for measurement in plan_measurements(config, sizes)]
     for name in only:
         if name not in names:
             raise UserError(f"there is no measurement {name}{did_you_mean(name, names, 'see --list')}")
     check_folder(output)
     output.mkdir(exist_ok=True)
     with locked(output / ".lock", f"another bench gpu runs in {output}; wait for it, or name another folder"):
-        call = _Call(output, measurements, deadline)
+        call = _Call(output, config, sizes, deadline)
         try:
             call.run(only or names)
         except KeyboardInterrupt:
@@ -68,8 +78,9 @@ def measure_gpu(
 class _Call:
     """One call of measure_gpu."""
 
-    def __init__(self, output: Path, measurements: Sequence[Measurement], deadline: float) -> None:
-        self._output, self._measurements, self._deadline = output, measurements, deadline
+    def __init__(self, output: Path, config: TrainConfig, sizes: Sizes, deadline: float) -> None:
+        self._output, self._config, self._sizes, self._deadline = output, config, sizes, deadline
+        self._measurements = plan_measurements(config, sizes)
         self._results = output / "results"
         self._machine: dict[str, Any] = {}
         for folder in ("results", "logs"):
@@ -81,6 +92,8 @@ class _Call:
         if machine["status"] != "measured":
             raise UserError(f"the device does not start: {machine['reason']}")
         self._machine = machine["result"]
+        if self._machine["platform"] == "cpu" and not self._sizes.quick:
+            raise UserError("JAX has no GPU; install its CUDA plugin, or try the command with --quick")
         _log(f"{self._machine['devices']} x {self._machine['device']}")
         waiting = [measurement for measurement in self._measurements if measurement.name in names]
         waiting = [
@@ -105,6 +118,9 @@ class _Call:
         found = {
             "date": _now(),
             "machine": self._machine,
+            "config": {key: getattr(self._config, key) for key in _SETTINGS},
+            "pairs": self._sizes.pairs,
+            "replay_pairs": self._sizes.replay_pairs,
             "measurements": {
                 measurement.name: {"group": measurement.group, "title": measurement.title}
                 | self._record(measurement)
@@ -123,7 +139,8 @@ class _Call:
         if measurement.task in _WITH_CEILING and ceiling.get("status") == "measured":
             arguments["ceiling"] = ceiling["result"]
         if measurement.task == "peer":
-            arguments["needs_gpu"] = self._machine["platform"] == "gpu"
+            # Its process must not start JAX on the GPU, whose memory the peer needs first.
+            arguments["gpus"] = self._machine["devices"] if self._machine["platform"] == "gpu" else 0
         record = self._run_task(measurement, arguments)
         about = {"key": self._key(measurement), "tries": tries, "date": _now()}
         write_text(self._results / f"{measurement.name}.json", json_text(record | about, indent=2) + "\n")
@@ -160,8 +177,8 @@ class _Call:
     def _environment(self) -> dict[str, str]:
         caches = {
             "JAX_COMPILATION_CACHE_DIR": str((self._output / "xla").absolute()),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "TORCHINDUCTOR_CACHE_DIR": str((self._output / "torch").absolute()),
+            # Nothing is downloaded.
             "HF_HUB_OFFLINE": "1",
         }
         # The fastest choices need more than JAX's 75 % of a GPU's memory.

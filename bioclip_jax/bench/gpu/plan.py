@@ -44,7 +44,7 @@ class Sizes:
     """Sizes of the measurements.
 
     pairs, replay_pairs: of a device and a step. steps: of a turn. turns: of the comparison. images: embedded
-    ones.
+    ones. quick: True if the figures mean nothing, so that a CPU will do.
     """
 
     pairs: int
@@ -52,11 +52,12 @@ class Sizes:
     steps: int = 2
     turns: int = 3
     images: int = 2048
+    quick: bool = False
 
     @classmethod
-    def quick(cls, pairs: int, replay_pairs: int) -> Sizes:
-        """Return the fewest steps and images, whose figures mean nothing."""
-        return cls(pairs, replay_pairs, steps=1, turns=1, images=8)
+    def smallest(cls, pairs: int, replay_pairs: int) -> Sizes:
+        """Return the fewest steps and images, to try the command."""
+        return cls(pairs, replay_pairs, steps=1, turns=1, images=8, quick=True)
 
 
 @dataclass(frozen=True)

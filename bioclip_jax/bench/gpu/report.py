@@ -32,12 +32,15 @@ def _heading(found: Mapping[str, Any]) -> str:
         return "## Measured on a GPU\n\nNot measured: no device was started."
     versions = ", ".join(f"{name} {version or 'missing'}" for name, version in machine["versions"].items())
     memory = f", {machine['memory_bytes'] / 1e9:.0f} GB for JAX" if machine["memory_bytes"] else ""
+    settings = ", ".join(f"{key}={value}" for key, value in found["config"].items() if key != "model")
+    pairs = " + ".join(f"{pairs:,}" for pairs in (found["pairs"], found["replay_pairs"]) if pairs)
     done = sum(record["status"] == "measured" for record in found["measurements"].values())
     return (
         f"## Measured on {machine['devices']} x {machine['device']}\n\n"
         f"`bioclip-jax bench gpu`, {found['date'][:10]}, {machine['cpus']} CPU cores{memory}. {versions}. "
-        f"{done} of {len(found['measurements'])} measurements are done. Batches are synthetic and "
-        "on the devices; compile times are not in the speeds."
+        f"{done} of {len(found['measurements'])} measurements are done.\n\n"
+        f"{found['config']['model']}, {pairs} pairs a device, with {settings}. Batches are synthetic and on "
+        "the devices; compile times are not in the speeds."
     )
 
 
@@ -150,7 +153,7 @@ def _inference(records: Records) -> str:
             lines.append(f"- {record['title']}: {_reason(record)}")
         elif "jpegs_per_second" in (result := record["result"]):
             lines.append(
-                f"- {record['title']}: {result['jpegs_per_second']:,.4g} images/s from JPEGs of 640 x 480, "
+                f"- {record['title']}: {result['jpegs_per_second']:,.4g} images/s from JPEGs of 500 x 375, "
                 f"{result['arrays_per_second']:,.4g} from decoded arrays ({result['images']} images, "
                 f"{result['batch_size']} at a time; the first time, with compilation, "
                 f"{result['first_seconds']:.1f} s)"

@@ -22,6 +22,8 @@ from ..peer import serve_tasks
 # Programs of the training step in the compilation cache.
 _STEP_PROGRAMS = "jit_train_step-*-cache"
 _WARM_UP_STEPS = 2
+# Width and height in pixels of embedded photographs, common in data sets.
+_PHOTOGRAPH = (500, 375)
 
 
 class Tasks:
@@ -122,13 +124,16 @@ class Tasks:
         config: Mapping[str, Any],
         theirs: Mapping[str, Any],
         steps: int,
-        needs_gpu: bool,
+        gpus: int,
         ceiling: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Measure open_clip with the config `theirs` on one device, then ours with `config`."""
+        """Measure open_clip with the config `theirs` on one device, then ours with `config`.
+
+        gpus: of this machine, which the peer must have too; 0 on a CPU.
+        """
         from ..open_clip_peer import OpenClipPeer
 
-        rival = OpenClipPeer(self._config(theirs), needs_gpu=needs_gpu)
+        rival = OpenClipPeer(self._config(theirs, gpus or 1), needs_gpu=gpus > 0)
         for _ in range(2):
             rival.turn(steps)
         rival.close()
@@ -165,6 +170,8 @@ class Tasks:
 
     def embed(self, architecture: str, dtype: str, images: int) -> dict[str, Any]:
         """Measure images/s of embedding JPEGs and of arrays that are decoded already."""
+        from PIL import Image
+
         from bioclip_jax.convert import ModelBundle
         from bioclip_jax.models import get_config, init_params
         from bioclip_jax.pipeline.images import Preprocess
@@ -178,6 +185,9 @@ class Tasks:
         embedder = Embedder(bundle, dtype=self._jax.numpy.dtype(dtype))
         with tempfile.TemporaryDirectory() as folder:
             photographs = make_photographs(Path(folder) / "photographs")
+            for photograph in photographs:
+                with Image.open(photograph) as image:
+                    image.resize(_PHOTOGRAPH).save(photograph, quality=90)
             files = [photographs[n % len(photographs)] for n in range(images)]
             pixels = [load_pixels(file, preprocess) for file in photographs]
             arrays = [pixels[n % len(pixels)] for n in range(images)]
@@ -214,12 +224,13 @@ class Tasks:
                 seconds = timer.turn(1).seconds
             return {"step_seconds": seconds, **costliest_kernels(Path(folder))}
 
-    def _config(self, values: Mapping[str, Any]) -> Any:
-        """Return the TrainConfig with a batch of one device's rows on every device."""
+    def _config(self, values: Mapping[str, Any], devices: int | None = None) -> Any:
+        """Return the TrainConfig with a batch for all devices; a CPU's count as one."""
         from bioclip_jax.train import train_config
 
         config = train_config(values)
-        devices = self._jax.local_device_count() if self._jax.default_backend() != "cpu" else 1
+        if devices is None:
+            devices = self._jax.local_device_count() if self._jax.default_backend() != "cpu" else 1
         replay = replace(config.replay, batch_size=config.replay.batch_size * devices)
         return replace(
             config,
