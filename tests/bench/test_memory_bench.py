@@ -73,9 +73,27 @@ def test_micro_batches_divide_the_residuals_only():
     parts = device_memory(Experiment(config(mesh={}, micro_batches=4)), flash=True)
     assert parts.saved == whole.saved // 4
     assert parts.gradients == 2 * whole.gradients
-    for name in ("parameters", "optimizer", "features", "loss", "batch"):
+    for name in ("parameters", "optimizer", "features", "loss", "batch", "prefetched"):
         assert getattr(parts, name) == getattr(whole, name), f"{name} must not depend on micro-batches"
-    assert parts.total == sum(dataclasses.asdict(parts).values())
+
+
+def test_cached_residuals_are_those_of_all_rows_and_a_copy_of_one_micro_batch():
+    kept, again = (
+        device_memory(Experiment(config(mesh={}, micro_batches=4, gradient_cache=cache)), flash=True)
+        for cache in ("residuals", "features")
+    )
+    of_one, rows = residuals("none"), 32 // 8
+    assert again.saved == of_one.image
+    assert kept.saved == rows * (of_one.image + of_one.text(77)) + of_one.image
+    assert kept.working == again.working
+
+
+def test_the_loss_and_the_backward_pass_are_not_live_at_once():
+    counted = device_memory(Experiment(config(mesh={})), flash=True)
+    backward = counted.gradients + counted.copies + counted.working
+    total = sum(dataclasses.asdict(counted).values())
+    assert counted.total == total - min(counted.loss, backward)
+    assert counted.compiled == counted.total - counted.prefetched
 
 
 def test_compiled_arguments_are_the_state_and_the_batch():

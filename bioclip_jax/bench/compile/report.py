@@ -25,6 +25,7 @@ from .traffic import collectives, feature_sizes, gradient_reductions, stack_copi
 # Memory to leave for what the program does not show: cuDNN's workspaces, NCCL's buffers, fragmentation.
 _SPARE = 8e9
 _LARGEST = 15
+_SUMMARY = ("precision", "remat", "micro_batches", "gradient_cache", "unroll", "attention", "deterministic")
 
 
 def measure_compiled(
@@ -45,13 +46,13 @@ def measure_compiled(
     cuDNN's workspaces, the time of collectives, and clocks. Raises UserError if the target is unknown, the
     number of devices or the batch does not fit, or JAX's CUDA plugin is missing.
     """
-    gpu, option = _lookup(TARGETS, target, "--target"), _lookup(GEMM_OPTIONS, gemm, "--gemm")
+    gpu, options = _lookup(TARGETS, target, "--target"), _lookup(GEMM_OPTIONS, gemm, "--gemm")
     jax.config.update("jax_platforms", "cpu")  # A GPU that is there stays free.
     config = replace(
         config,
         total_steps=config.total_steps or 1,
         init_from=None,
-        compiler_options=(*config.compiler_options, option),
+        compiler_options=(*config.compiler_options, *options),
     )
     experiment = Experiment(config, gpu.devices(devices))
     lengths = [min(text_length, x) for x in (experiment.context_length, experiment.replay_context_length)]
@@ -112,10 +113,7 @@ def _summary(config: TrainConfig, experiment: Experiment, lengths: list[int]) ->
         "pairs_per_device": config.global_batch_size / experiment.mesh.size,
         "replay_pairs_per_device": config.replay.batch_size / experiment.mesh.size,
         "text_lengths": lengths,
-        **{
-            name: getattr(config, name)
-            for name in ("precision", "remat", "micro_batches", "unroll", "attention", "deterministic")
-        },
+        **{name: getattr(config, name) for name in _SUMMARY},
         "compiler_options": list(config.compiler_options),
     }
 
@@ -195,15 +193,16 @@ def _traffic(program: Program, experiment: Experiment, calls: list[Kernel]) -> d
     batches = (config.global_batch_size, config.replay.batch_size)
     rows = [count for batch in batches for count in (batch, batch // experiment.shards)]
     gradients = gradient_reductions(program, calls, feature_sizes(rows, width))
-    stacks, slices = stack_copies(program, calls)
+    stacks = stack_copies(program, calls)
     return {
         "gradient_reductions": gradients.calls,
         "gradient_bytes": gradients.bytes,
         "collectives": {
             name: {"calls": x.calls, "gb": x.bytes / 1e9} for name, x in collectives(calls).items()
         },
-        "stack_copy_bytes": stacks.bytes,
-        "stack_slice_bytes": slices.bytes,
+        "stack_copy_bytes": stacks["whole"].bytes,
+        "stack_fill_bytes": stacks["fills"].bytes,
+        "stack_slice_bytes": stacks["slices"].bytes,
     }
 
 
@@ -254,16 +253,18 @@ def compile_table(result: dict[str, Any]) -> str:
         [
             f"{config['model']} for {result['devices']} x {TARGETS[result['target']].name} ({spread}): "
             f"{config['pairs_per_device']:,.0f} + {config['replay_pairs_per_device']:,.0f} pairs per device, "
-            f"{config['micro_batches']} micro-batches, {config['precision']}, remat {config['remat']}, "
+            f"{config['micro_batches']} micro-batches caching {config['gradient_cache']}, "
+            f"{config['precision']}, remat {config['remat']}, unroll {config['unroll']}, "
             f"gemm {result['gemm']}, compiled in {result['compile_seconds']:.0f} s.",
             f"Memory per device: {result['memory_gb']:.2f} GB ({memory}); this {fits} into "
             f"{result['device_memory_gb']:.0f} GB with {_SPARE / 1e9:.0f} GB to spare.",
             "Estimates, nothing was measured; collectives are taken to be hidden:",
             markdown(("rates", "pairs/s per device", "s per step", "MFU"), rates),
             f"Gradients: {result['gradient_reductions']} reductions a step, "
-            f"{result['gradient_bytes'] / 1e9:.3f} GB per device. Copies of whole stacks: "
-            f"{result['stack_copy_bytes'] / 1e9:.3f} GB a step; slices copied into and out of stacks: "
-            f"{result['stack_slice_bytes'] / 1e9:.1f} GB.",
+            f"{result['gradient_bytes'] / 1e9:.3f} GB per device. "
+            f"Copies of whole stacks: {result['stack_copy_bytes'] / 1e9:.1f} GB a step, "
+            f"fills {result['stack_fill_bytes'] / 1e9:.1f} GB of them; "
+            f"slices copied into and out of stacks: {result['stack_slice_bytes'] / 1e9:.1f} GB.",
             markdown(("collectives of a device", "GB a step", "calls"), sent or [("none", "", "")]),
             markdown(("kernels", "ideal ms", "derated ms", "TFLOP", "GB", "number"), kinds),
             markdown(("ideal ms", "runs", "MB", "kind", "output", "source"), largest),

@@ -11,13 +11,16 @@ from bioclip_jax.errors import UserError
 
 GPUS_PER_MACHINE = 8
 
-# XLA's options, by what computes the matrix products. "rewrite" turns them into cuBLASLt calls at once: bias
-# and residual go into their epilogues, and rows are padded to multiples of 8. "cublas" are the default flags,
-# with the autotuner, which needs a GPU, taken to prefer cuBLASLt to a Triton fusion for every product.
+# XLA's options, by what computes the matrix products; they override the config's. "rewrite" turns products
+# into cuBLASLt calls at once: bias and residual go into their epilogues, and rows are padded to multiples of
+# 8. "cublas" are the default flags, with the autotuner, which needs a GPU, taken to prefer cuBLASLt to a
+# Triton fusion for every product.
 GEMM_OPTIONS = {
-    "rewrite": "xla_gpu_enable_triton_gemm=false",
-    "cublas": "xla_gpu_experimental_autotune_backends="
-    "CUBLASLT_FISSION,CUBLASLT,NATIVE_EMITTER,BLOCK_LEVEL_EMITTER",
+    "rewrite": ("xla_gpu_enable_triton_gemm=false",),
+    "cublas": (
+        "xla_gpu_enable_triton_gemm=true",
+        "xla_gpu_experimental_autotune_backends=CUBLASLT_FISSION,CUBLASLT,NATIVE_EMITTER,BLOCK_LEVEL_EMITTER",
+    ),
 }
 
 # XLA's GpuTargetConfigProto as text. What is the same for all targets are limits of CUDA.

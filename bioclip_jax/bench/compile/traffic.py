@@ -78,23 +78,25 @@ def _adds(program: Program, collective: Instruction) -> bool:
     return reducer is not None and any(x.op == "add" for x in reducer.values())
 
 
-def stack_copies(program: Program, kernels: Iterable[Kernel]) -> tuple[Traffic, Traffic]:
-    """Return the traffic of whole stacks that are copied, converted or filled, and that of slices.
+def stack_copies(program: Program, kernels: Iterable[Kernel]) -> dict[str, Traffic]:
+    """Return the traffic of "whole" stacks that are copied, converted or filled, and that of "slices".
 
-    A slice that is itself the whole stack of an inner loop counts as a whole stack. Stacks below 64 MiB do
-    not count.
+    "fills": of the whole ones, those that are only written, as before a loop. A slice that is itself the
+    whole stack of an inner loop counts as a whole stack. Stacks below 64 MiB do not count.
     """
     stacks = _stacks(program)
-    whole, slices = [], []
+    whole, fills, slices = [], [], []
     for kernel in kernels:
         if not kernel.copies:
             continue
         written = _written(program, kernel.run.instruction)
         if any(_squeezed(array) in stacks for array in written):
             whole.append(kernel)
+            if kernel.bytes == sum(array.bytes for array in written):
+                fills.append(kernel)
         elif kernel.kind in ("copy into a stack", "copy out of a stack"):
             slices.append(kernel)
-    return _total(whole), _total(slices)
+    return {"whole": _total(whole), "fills": _total(fills), "slices": _total(slices)}
 
 
 def _stacks(program: Program) -> set[Array]:
