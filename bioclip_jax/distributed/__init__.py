@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "collectives": ["Collectives"],
         "compilation": ["compile_lowered"],
+        "data_parallel": ["DataParallel"],
         "initialize": ["all_processes", "allow_platform", "check_backend", "is_first_process"],
         "mesh": [
             "MeshConfig",
@@ -16,7 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "replicated",
             "rows_of_process",
         ],
-        "data_parallel": ["DataParallel"],
         "sharding": ["ActivationSharding", "check_tensor", "parameter_shardings"],
     },
 )
