@@ -14,11 +14,9 @@ import pytest
 from flax import nnx
 
 from bioclip_jax.convert.open_clip import from_state_dict, to_state_dict
-from bioclip_jax.distributed import make_mesh
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, graphdef, init_params, normalize_images
 from bioclip_jax.text import Tokenizer
-from bioclip_jax.train import experiment as experiment_module
 from bioclip_jax.train.config import train_config
 from bioclip_jax.train.experiment import Experiment
 
@@ -43,7 +41,7 @@ def batches() -> list[dict[str, np.ndarray]]:
     return result
 
 
-def make_experiment(**keys: Any) -> Experiment:
+def make_experiment(devices: list[jax.Device] | None = None, **keys: Any) -> Experiment:
     values = {
         "data": {"train": "none"},
         "replay": {"train": "none", "batch_size": REPLAYED},
@@ -52,7 +50,7 @@ def make_experiment(**keys: Any) -> Experiment:
         "learning_rate": 1e-4,
         "total_steps": STEPS,
     }
-    return Experiment(train_config(values | keys))
+    return Experiment(train_config(values | keys), devices)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +84,7 @@ def train(experiment: Experiment, params: Any) -> tuple[list[dict[str, float]], 
 
 @pytest.fixture(scope="module")
 def on_one_device(params) -> tuple[list[dict[str, float]], Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        one = lambda config: make_mesh(config, jax.devices()[:1])  # noqa: E731
-        patch.setattr(experiment_module, "make_mesh", one)
-        return train(make_experiment(), params)
+    return train(make_experiment(jax.devices()[:1]), params)
 
 
 @pytest.mark.parametrize(
