@@ -101,10 +101,10 @@ def plan_measurements(config: TrainConfig, sizes: Sizes) -> list[Measurement]:
         *listed,
         Measurement("checkpoint", "checkpoint", "checkpoint", "a checkpoint", 3, {"config": default}),
         Measurement(
-            "embed-bf16", "embed", "inference", "embedding, bf16", 1.5, {"dtype": "bfloat16", **architecture}
+            "embed-bf16", "embed", "inference", "embedding, bf16", 1.5, {"precision": "bf16", **architecture}
         ),
         Measurement(
-            "embed-fp32", "embed", "inference", "embedding, fp32", 1.5, {"dtype": "float32", **architecture}
+            "embed-fp32", "embed", "inference", "embedding, fp32", 1.5, {"precision": "fp32", **architecture}
         ),
         Measurement(
             "classifier", "classifier", "inference", "first classifier", 2, {"architecture": config.model}

@@ -168,7 +168,7 @@ class Tasks:
             checkpoints.close()
         return {"bytes": size, "first": saves[0], "later": saves[1:], "step_seconds": undisturbed}
 
-    def embed(self, architecture: str, dtype: str, images: int) -> dict[str, Any]:
+    def embed(self, architecture: str, precision: str, images: int) -> dict[str, Any]:
         """Measure images/s of embedding JPEGs and of arrays that are decoded already."""
         from PIL import Image
 
@@ -182,7 +182,7 @@ class Tasks:
         model = get_config(architecture)
         preprocess = Preprocess(model.vision.image_size)
         bundle = ModelBundle(model, init_params(model, seed=0), preprocess, architecture, "random weights")
-        embedder = Embedder(bundle, dtype=self._jax.numpy.dtype(dtype))
+        embedder = Embedder(bundle, precision=precision)
         with tempfile.TemporaryDirectory() as folder:
             photographs = make_photographs(Path(folder) / "photographs")
             for photograph in photographs:
