@@ -245,12 +245,13 @@ class Residuals:
 @functools.cache
 def _residuals(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int, int]:
     """Bytes in the encoder's vector-Jacobian product, of an image and of a text."""
-    options = config.model_options | {"attention": "xla", "replay_projector": False}
+    options = config.model_options | {"attention": "xla", "nvidia": False, "replay_projector": False}
     definition = graphdef(model, **options)
     params = jax.eval_shape(lambda: init_params(model))
     patches = kept_patches(model.vision, config.patch_dropout or 0.0)
     # Attention scores are recognized by their shape, as square as the number of tokens.
-    squares = {(n, n) for n in (patches + 1, model.text.context_length)} if flash else set()
+    lengths = (patches + 1, model.text.context_length)
+    squares = {(n, n) for n in lengths} if flash else set()
 
     def forward(batch: dict[str, jax.Array]) -> Callable[[Any], Any]:
         return lambda params: encode(nnx.merge(definition, params), batch, config.image)
@@ -270,4 +271,10 @@ def _residuals(config: TrainConfig, model: CLIPConfig, flash: bool) -> tuple[int
 
     # The difference to a second image is one image's share; the rest belongs to the parameters.
     once = held(1, 1)
-    return held(2, 1) - once, held(1, 2) - once
+    image, text = held(2, 1) - once, held(1, 2) - once
+    if flash and config.remat == "none":
+        # XLA saves cuDNN's output twice: as the attention's residual, and laid out for the next product.
+        size = jnp.dtype(config.dtype).itemsize
+        image += model.vision.layers * lengths[0] * model.vision.width * size
+        text += model.text.layers * lengths[1] * model.text.width * size
+    return image, text

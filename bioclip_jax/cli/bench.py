@@ -56,7 +56,7 @@ def bench_compile(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.bench import compile_table, measure_compiled
 
     result = measure_compiled(
-        _config_for_devices(arguments),
+        config_for_devices(arguments),
         target=arguments.target,
         devices=arguments.devices,
         gemm=arguments.gemm,
@@ -68,7 +68,7 @@ def bench_compile(arguments: argparse.Namespace) -> Result:
     return result
 
 
-def _config_for_devices(arguments: argparse.Namespace) -> Any:
+def config_for_devices(arguments: argparse.Namespace) -> Any:
     """Return the config with the batch of --devices: by option or override, else the recipe's for each."""
     config = experiment_config(arguments)
     for key, each, batch in (

@@ -1,5 +1,6 @@
 """Compilation for absent GPUs: the parser, costs computed by hand, refusals, and a small model end to end."""
 
+import argparse
 import dataclasses
 import importlib.util
 import json
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bioclip_jax import configs
 from bioclip_jax.bench import compile_table, measure_compiled
 from bioclip_jax.bench.compile.hlo import Array, Program
 from bioclip_jax.bench.compile.roofline import kernels
 from bioclip_jax.bench.compile.target import TARGETS, Rates
 from bioclip_jax.bench.compile.traffic import collectives, feature_sizes, gradient_reductions, stack_copies
+from bioclip_jax.cli.bench import add_verbs, config_for_devices
 from bioclip_jax.errors import UserError
 from bioclip_jax.train import train_config
 
@@ -207,6 +210,26 @@ def test_rates_of_other_gpus_follow_their_data_sheets():
         assert a100[name].bf16 / h100[name].bf16 == pytest.approx(312 / 989)
     assert (h100["ideal"].bandwidth, h100["ideal"].bf16, h100["ideal"].kernel) == (3.35e12, 700e12, 0)
     assert (h100["derated"].bandwidth, h100["derated"].bf16) == (0.85 * 3.35e12, 650e12)
+
+
+@pytest.mark.parametrize(
+    ("options", "overrides", "batches"),
+    [
+        ([], [], (2816, 320)),
+        (["--devices", "32"], [], (90_112, 10_240)),
+        (["--devices", "8", "--pairs-per-device", "100"], [], (800, 8 * 320)),
+        (["--devices", "8"], ["--config.global_batch_size=4096"], (4096, 8 * 320)),
+        (["--replay-pairs-per-device", "0"], [], (2816, 0)),
+    ],
+)
+def test_the_batch_is_the_recipes_for_each_device_unless_given(options, overrides, batches):
+    parser = argparse.ArgumentParser()
+    add_verbs(parser.add_subparsers())
+    recipe = ["bench", "compile", "--config", str(Path(configs.__file__).with_name("bioclip2_vit_l14.py"))]
+    arguments = parser.parse_args([*recipe, *options])
+    arguments.rest = list(overrides)
+    config = config_for_devices(arguments)
+    assert (config.global_batch_size, config.replay.batch_size) == batches
 
 
 @needs_plugin
