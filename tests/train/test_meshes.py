@@ -256,6 +256,35 @@ def _reduced_bytes(text: str) -> tuple[int, int]:
     return bytes_of[True], bytes_of[False]
 
 
+@pytest.mark.parametrize("cache", ["features", "residuals"])
+@pytest.mark.parametrize("precision", ["bf16_params", "pure_bf16"])
+def test_bfloat16_gradients_of_micro_batches_are_added_in_float32(precision, cache):
+    update = make_experiment(precision=precision, micro_batches=4, gradient_cache=cache).update
+    params = jax.eval_shape(lambda: update.init().params)
+    jaxpr = jax.make_jaxpr(lambda params, batch: update.loss_and_gradients(update._cast(params), batch))(
+        params, _replayed_batch()
+    )
+    loops = [x for x in _equations(jaxpr.jaxpr) if x.primitive.name == "scan" and x.params["length"] == 4]
+    carried = [x.aval for loop in loops for x in loop.outvars[: loop.params["num_carry"]]]
+    kernels = [x for x in carried if x.ndim > 1]
+    assert len(kernels) >= len(jax.tree.leaves(params)) / 2, (
+        "no loop over the micro-batches adds up gradients"
+    )
+    assert {x.dtype.name for x in kernels} == {"float32"}
+
+
+def _equations(jaxpr: Any) -> list[Any]:
+    """Return the equations of a jaxpr, nested ones included."""
+    equations = list(jaxpr.eqns)
+    for equation in jaxpr.eqns:
+        for inner in jax.tree.leaves(
+            equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
+        ):
+            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                equations += _equations(getattr(inner, "jaxpr", inner))
+    return equations
+
+
 def test_loss_and_gradients_match_pytorchs_sum_of_both_losses(params, unsharded):
     """open_clip's towers and ClipLoss, with the reference's second projector on the pooled vectors."""
     import open_clip
