@@ -200,7 +200,7 @@ def _traffic(program: Program, experiment: Experiment, calls: list[Kernel]) -> d
         "collectives": {
             name: {"calls": x.calls, "gb": x.bytes / 1e9} for name, x in collectives(calls).items()
         },
-        "stack_copy_bytes": stacks["whole"].bytes,
+        "stack_copy_bytes": stacks["copies"].bytes,
         "stack_fill_bytes": stacks["fills"].bytes,
         "stack_slice_bytes": stacks["slices"].bytes,
     }
@@ -263,7 +263,7 @@ def compile_table(result: dict[str, Any]) -> str:
             f"Gradients: {result['gradient_reductions']} reductions a step, "
             f"{result['gradient_bytes'] / 1e9:.3f} GB per device. "
             f"Copies of whole stacks: {result['stack_copy_bytes'] / 1e9:.1f} GB a step, "
-            f"fills {result['stack_fill_bytes'] / 1e9:.1f} GB of them; "
+            f"fills: {result['stack_fill_bytes'] / 1e9:.1f} GB; "
             f"slices copied into and out of stacks: {result['stack_slice_bytes'] / 1e9:.1f} GB.",
             markdown(("collectives of a device", "GB a step", "calls"), sent or [("none", "", "")]),
             markdown(("kernels", "ideal ms", "derated ms", "TFLOP", "GB", "number"), kinds),

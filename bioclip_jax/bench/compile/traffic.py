@@ -79,24 +79,24 @@ def _adds(program: Program, collective: Instruction) -> bool:
 
 
 def stack_copies(program: Program, kernels: Iterable[Kernel]) -> dict[str, Traffic]:
-    """Return the traffic of "whole" stacks that are copied, converted or filled, and that of "slices".
+    """Return the traffic of stacks: "copies" and "fills" of whole ones, and "slices" copied in and out.
 
-    "fills": of the whole ones, those that are only written, as before a loop. A slice that is itself the
-    whole stack of an inner loop counts as a whole stack. Stacks below 64 MiB do not count.
+    copies: conversions included. fills: whole stacks that are only written, as with zeros before a loop. A
+    slice that is itself the whole stack of an inner loop counts as a whole stack. Stacks below 64 MiB do not
+    count.
     """
     stacks = _stacks(program)
-    whole, fills, slices = [], [], []
+    copies, fills, slices = [], [], []
     for kernel in kernels:
         if not kernel.copies:
             continue
         written = _written(program, kernel.run.instruction)
         if any(_squeezed(array) in stacks for array in written):
-            whole.append(kernel)
-            if kernel.bytes == sum(array.bytes for array in written):
-                fills.append(kernel)
+            only_written = kernel.bytes == sum(array.bytes for array in written)
+            (fills if only_written else copies).append(kernel)
         elif kernel.kind in ("copy into a stack", "copy out of a stack"):
             slices.append(kernel)
-    return {"whole": _total(whole), "fills": _total(fills), "slices": _total(slices)}
+    return {"copies": _total(copies), "fills": _total(fills), "slices": _total(slices)}
 
 
 def _stacks(program: Program) -> set[Array]:
