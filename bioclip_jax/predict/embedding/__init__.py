@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "formats": ["Batch", "check_format", "rows_path", "sample_uuid", "write_batches"],
         "labeled_embeddings": ["LabeledEmbeddings", "embed_labeled", "read_samples", "unit"],
         "metadata": ["ImageMetadata"],
-        "stream": ["blocks", "digests", "stream_vectors"],
+        "stream": ["block_size", "blocks", "digests", "stream_vectors"],
     },
 )

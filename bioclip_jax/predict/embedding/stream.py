@@ -48,9 +48,7 @@ def stream_vectors(
         return
     made_by = f"{model.embedder.preprocess!r} {CACHE_NAMES[model.precision]} {'unit' if normalize else 'raw'}"
     recipe = hashlib.sha256(made_by.encode()).hexdigest()[:16]
-    # The device idles at the end of each block until the next one is decoded, so blocks span many batches.
-    size = max(BLOCK, _BATCHES * model.embedder.batch_size)
-    for block in blocks(track(range(len(images)), **bar), size):
+    for block in blocks(track(range(len(images)), **bar), block_size(model)):
         contents = digests([images[index] for index in block])
         keys = {index: f"{digest} {recipe}" for index, digest in zip(block, contents) if digest is not None}
         cached = cache.get(model.fingerprint, keys.values())
@@ -63,6 +61,14 @@ def stream_vectors(
         if vectors := vectors | fresh:
             indices = sorted(vectors)
             yield indices, np.stack([vectors[index] for index in indices])
+
+
+def block_size(model: Model) -> int:
+    """Return the number of images to look up together.
+
+    The device idles at the end of each block until the next one is decoded, so blocks span many batches.
+    """
+    return max(BLOCK, _BATCHES * model.embedder.batch_size)
 
 
 def blocks(items: Iterable[Item], size: int = BLOCK) -> Iterator[list[Item]]:

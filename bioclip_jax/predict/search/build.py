@@ -12,7 +12,7 @@ from bioclip_jax.convert import DEFAULT_MODEL, local_path
 from bioclip_jax.errors import Interrupted, UserError, first_line
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.locks import lock
-from bioclip_jax.predict.embedding import ImageMetadata, blocks, digests, sample_uuid, unit
+from bioclip_jax.predict.embedding import ImageMetadata, block_size, blocks, digests, sample_uuid, unit
 from bioclip_jax.predict.inputs import ImageFile, expand, find_images
 from bioclip_jax.predict.progress import FailureLog, report_truncated, track
 
@@ -155,7 +155,7 @@ def _add_images(
     metadata: ImageMetadata,
     failures: FailureLog,
 ) -> None:
-    for block in blocks(track(range(len(images)), "indexing", len(images))):
+    for block in blocks(track(range(len(images)), "indexing", len(images)), block_size(model)):
         contents = dict(zip(block, digests([images[index] for index in block])))
         ids = {index: sample_uuid(images[index]) for index in block}
         new = [block[row] for row in writer.select_new(list(ids.values()), list(contents.values()))]
