@@ -46,6 +46,7 @@ LONG = (
     "test_open_clip_parity.py",
     "test_loop.py",
     "test_predict_bench.py",
+    "test_gpu_bench.py",
     "test_web_page.py",
 )
 

@@ -69,7 +69,11 @@ class Checkpoints:
         self._pending = False
 
     def save(self, step: int, trees: Mapping[str, PyTree], meta: Mapping[str, Any]) -> None:
-        """Wait for the previous save, copy the arrays to the host, and write them in the background."""
+        """Wait for the previous save, copy the arrays to the host, and write them in the background.
+
+        The caller is blocked by the checksums, computed on the devices, and by the copy, after which the
+        arrays may be donated. On a GPU Orbax copies them into pinned memory, at the speed of its bus.
+        """
         self.wait()
         meta = dict(meta) | {_CHECKSUMS: checksums(trees)}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}

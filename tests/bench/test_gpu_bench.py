@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bioclip_jax.bench import Sizes, gpu_report, plan_measurements
+from bioclip_jax.bench import Sizes, gpu_report, measure_gpu, plan_measurements
 from bioclip_jax.bench.gpu.kernels import costliest_kernels
 from bioclip_jax.cli.config import read_config
 from bioclip_jax.errors import UserError
@@ -85,7 +85,7 @@ class Call:
 
 def test_killed_calls_are_resumed(tmp_path):
     output = tmp_path / "out"
-    names = ("ceiling", "step", "attention-xla", "precision-bf16", "checkpoint", "profile")
+    names = ("ceiling", "step", "attention-xla", "precision-bf16", "checkpoint", "embed-bf16", "profile")
     call = Call(output, *names)
     call.wait_for("step")
     call.stop(signal.SIGKILL)
@@ -188,8 +188,13 @@ def test_report_without_results_gives_the_reasons():
     assert report.count("not measured, not reached yet") == len(records)
 
 
-def test_unknown_names_are_rejected(tmp_path):
-    from bioclip_jax.bench import measure_gpu
+def test_a_cpu_is_rejected_without_quick(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    with pytest.raises(UserError, match="JAX has no GPU; install its CUDA plugin"):
+        measure_gpu(_config("mini.py"), tmp_path, SIZES)
+    assert not (tmp_path / "gpu.md").exists()
 
+
+def test_unknown_names_are_rejected(tmp_path):
     with pytest.raises(UserError, match="no measurement attention-xl; did you mean attention-xla"):
         measure_gpu(_config("mini.py"), tmp_path, SIZES, only=["attention-xl"])

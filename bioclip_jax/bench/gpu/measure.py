@@ -70,7 +70,6 @@ def measure_gpu(
         try:
             call.run(only or names)
         except KeyboardInterrupt:
-            call.report()
             raise Interrupted(f"{output} keeps what is measured; the same command resumes") from None
         return call.report()
 
@@ -111,7 +110,7 @@ class _Call:
             waiting.remove(measurement)
             started = True
             self._measure(measurement)
-            self.report()
+            self.report()  # A later interruption leaves it as it is.
 
     def report(self) -> dict[str, Any]:
         """Write gpu.json and gpu.md from the results so far; return the former's content."""
