@@ -64,11 +64,16 @@ def get_config() -> ConfigDict:
     config.optimizer.clip_norm = None
     config.optimizer.frozen = ()
 
-    # Nothing below changes the trained model, only time and memory. On 32 devices 176 + 20 of a device's
-    # 2,816 + 320 pairs are encoded at a time, which costs one more forward pass. Full rematerialization of
-    # all pairs would be a little faster, but does not fit into 80 GB (bioclip_jax/bench/README.md).
-    config.micro_batches = 16
-    config.remat = "none"
+    # Nothing below changes the trained model, only time and memory. On 32 devices 352 + 40 of a device's
+    # 2,816 + 320 pairs are encoded at a time, and the blocks' inputs of all of them are kept for the backward
+    # pass: 64 GB, for which XLA_PYTHON_CLIENT_MEM_FRACTION=.9 is needed. With less memory, or with more pairs
+    # on a device, use gradient_cache "features", remat "none" and more micro-batches. Chosen by compiling for
+    # an H100 (bioclip_jax/bench/README.md), not by running on one.
+    config.micro_batches = 8
+    config.gradient_cache = "residuals"
+    config.remat = "full"
+    config.unroll = 24
+    config.compiler_options = ("xla_gpu_enable_triton_gemm=false",)  # products by cuBLASLt, with epilogues
     config.caption.lengths = (24, 32, 48)
     config.data.workers = 4
     config.replay.workers = 1
