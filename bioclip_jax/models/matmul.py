@@ -63,8 +63,9 @@ def fp8_matmul(
 ) -> Float[Array, "rows ..."]:
     """x · constrain(kernel) of operands rounded to fp8, accumulated in float32, in the dtype of x.
 
-    Each array is scaled so that its largest entry is the largest of its format: e4m3 (448) for x and kernel,
-    e5m2 (57,344) for the incoming gradient. `constrain` shards the rounded kernel.
+    Each array is scaled by the power of two that brings its largest entry closest to the largest of its
+    format: e4m3 (448) for x and kernel, e5m2 (57,344) for the incoming gradient. In a shard_map that entry is
+    the device's own. `constrain` shards the rounded kernel.
     Source: https://arxiv.org/abs/2209.05433, with scales of the current values.
     """
     return _fp8_forward(x, kernel, constrain)[0]
@@ -72,8 +73,10 @@ def fp8_matmul(
 
 def _fp8_forward(x: Array, kernel: Array, constrain: Constrain) -> tuple[Array, tuple[Quantized, Array]]:
     rows, (matrix, scale) = _quantize(x, jnp.float8_e4m3fn), _quantize(kernel, jnp.float8_e4m3fn)
-    product = _fp8_product(rows, (constrain(matrix), scale), ((1,), (0,)))
-    return product.astype(x.dtype), (rows, kernel)
+    # XLA would widen the kernel outside the loop over micro-batches, and merge products of the same rows; the
+    # results are no fp8 GEMMs. The barrier keeps all but the rows within the loop and this product.
+    matrix, scale, row_scale = jax.lax.optimization_barrier((constrain(matrix), scale, rows[1]))
+    return _fp8_product((rows[0], row_scale), (matrix, scale), ((1,), (0,)), x.dtype), (rows, kernel)
 
 
 def _fp8_backward(
@@ -82,25 +85,33 @@ def _fp8_backward(
     rows, kernel = saved
     (matrix, scale), incoming = _quantize(kernel, jnp.float8_e4m3fn), _quantize(gradient, jnp.float8_e5m2)
     outputs = tuple(range(1, gradient.ndim))
-    to_x = _fp8_product(incoming, (constrain(matrix), scale), (outputs, outputs)).astype(gradient.dtype)
-    return to_x, _fp8_product(rows, incoming, ((0,), (0,))).astype(kernel.dtype)
+    to_x = _fp8_product(incoming, (constrain(matrix), scale), (outputs, outputs), gradient.dtype)
+    # Not merged with other products of the same rows, as forward.
+    row_scale, incoming_scale = jax.lax.optimization_barrier((rows[1], incoming[1]))
+    rows, incoming = (rows[0], row_scale), (incoming[0], incoming_scale)
+    return to_x, _fp8_product(rows, incoming, ((0,), (0,)), kernel.dtype)
 
 
 fp8_matmul.defvjp(_fp8_forward, _fp8_backward)
 
 
 def _quantize(x: Float[Array, "..."], dtype: Any) -> Quantized:
-    """x / scale in an fp8 format, and the scale."""
-    scale = jnp.max(jnp.abs(x)).astype(jnp.float32) / float(jnp.finfo(dtype).max)
-    scale = jnp.where(scale > 0, scale, 1.0)
+    """x / scale in an fp8 format, and the scale, a power of two."""
+    largest = jnp.max(jnp.abs(x)).astype(jnp.float32) / float(jnp.finfo(dtype).max)
+    # Not below 2⁻¹²⁰, so that 1 / scale is finite.
+    largest = jnp.maximum(largest, 2.0**-120)
+    # Rounded up to a power of two, by which scaling rounds nothing, not even in bfloat16.
+    scale = jax.lax.reduce_precision(largest, exponent_bits=8, mantissa_bits=0)
+    scale = jnp.where(scale < largest, 2 * scale, scale)
     return (x.astype(jnp.float32) / scale).astype(dtype), scale
 
 
 def _fp8_product(
-    left: Quantized, right: Quantized, contracted: tuple[tuple[int, ...], tuple[int, ...]]
+    left: Quantized, right: Quantized, contracted: tuple[tuple[int, ...], tuple[int, ...]], dtype: Any
 ) -> Array:
-    # The operands stay fp8 up to the product, the form that XLA turns into an fp8 GEMM on Hopper.
-    product = jax.lax.dot_general(
-        left[0], right[0], (contracted, ((), ())), preferred_element_type=jnp.float32
+    # The form that XLA turns into an fp8 GEMM on Hopper, scales and an added bias or residual included.
+    exact = precision(dtype)
+    operands = [matrix.astype(dtype) * scale.astype(dtype) for matrix, scale in (left, right)]
+    return jax.lax.dot_general(
+        *operands, (contracted, ((), ())), precision=exact, preferred_element_type=dtype
     )
-    return product * (left[1] * right[1])

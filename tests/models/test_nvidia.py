@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from bioclip_jax.errors import UserError
 from bioclip_jax.models import attention, draw_patches, get_config, graphdef, init_params
 
 CONFIG = get_config("ViT-Test-16")
@@ -69,3 +70,37 @@ def test_padding_gets_no_gradient_from_attention():
     y, pullback = jax.vjp(lambda x: attention._constant_padding(x, 5), x)
     (gradient,) = pullback(jnp.full_like(x, jnp.nan).at[:, :5].set(3))
     assert (y == x).all() and (gradient[:, :5] == 3).all() and (gradient[:, 5:] == 0).all()
+
+
+def test_all_products_of_the_blocks_are_fp8_calls_on_hopper():
+    """In a scan over micro-batches with remat, as in training; compiled for an H100 without one."""
+    from bioclip_jax.bench.compile.target import TARGETS
+
+    try:
+        (device,) = TARGETS["h100"].devices(1)
+    except UserError as error:
+        pytest.skip(str(error))
+    model = graphdef(CONFIG, dtype=jnp.bfloat16, matmul="fp8", remat="full", attention="xla", nvidia=True)
+
+    def loss(params, images, tokens):
+        def features(rows):
+            image, text, _ = nnx.merge(model, params)(*rows)
+            return image, text
+
+        image, text = jax.lax.map(features, (images, tokens))
+        return (image * text).sum()
+
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    arguments = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        (
+            jax.eval_shape(lambda: init_params(CONFIG)),
+            jax.ShapeDtypeStruct((3, 16, 32, 32, 3), jnp.float32),
+            jax.ShapeDtypeStruct((3, 16, 8), jnp.int32),
+        ),
+    )
+    lowered = jax.jit(jax.value_and_grad(loss)).trace(*arguments).lower(lowering_platforms=("cuda",))
+    program = lowered.compile(compiler_options={"xla_gpu_enable_triton_gemm": False}).as_text()
+    calls = program.count('custom_call_target="__cublas$lt$matmul$f8"')
+    # In each tower's block: six products forward, five of them again, six for inputs, six for kernels.
+    assert calls == 2 * (6 + 5 + 6 + 6), f"{calls} products are fp8 calls, 46 should be"
