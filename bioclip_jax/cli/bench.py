@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,15 @@ def bench_compile(arguments: argparse.Namespace) -> Result:
 def config_for_devices(arguments: argparse.Namespace) -> Any:
     """Return the config with the batch of --devices: by option or override, else the recipe's for each."""
     config = experiment_config(arguments)
-    for key, each, batch in (
-        ("global_batch_size", arguments.pairs_per_device, config.global_batch_size),
-        ("replay.batch_size", arguments.replay_pairs_per_device, config.replay.batch_size),
-    ):
-        overridden = any(option.startswith(f"--config.{key}=") for option in arguments.rest)
-        if each is None and not overridden:
-            each = batch // _RECIPE_DEVICES
-        if each is not None:
-            arguments.rest.append(f"--config.{key}={each * arguments.devices}")
-    return experiment_config(arguments)
+
+    def of_all(key: str, each: int | None, batch: int) -> int:
+        if each is None and any(option.startswith(f"--config.{key}=") for option in arguments.rest):
+            return batch
+        return (batch // _RECIPE_DEVICES if each is None else each) * arguments.devices
+
+    pairs = of_all("global_batch_size", arguments.pairs_per_device, config.global_batch_size)
+    replayed = of_all("replay.batch_size", arguments.replay_pairs_per_device, config.replay.batch_size)
+    return replace(config, global_batch_size=pairs, replay=replace(config.replay, batch_size=replayed))
 
 
 def bench_scaling(arguments: argparse.Namespace) -> Result:

@@ -204,6 +204,9 @@ def digest(keys: Int64[np.ndarray, " images"]) -> str:
 
 def check_same_settings(output: Path, old: Mapping[str, Any], new: Mapping[str, Any], advice: str) -> None:
     """Raise UserError with the differences between two runs' settings."""
+    if "precision" in new:
+        # Runs from before precision was recorded are in fp32.
+        old = {"precision": "fp32", **old}
     names = (name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name))
     differences = [_difference(name, old.get(name), new.get(name)) for name in names]
     if differences:

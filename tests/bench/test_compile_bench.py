@@ -193,13 +193,16 @@ def test_a_missing_plugin_is_one_line_that_says_what_to_install():
         measure_compiled(config())
 
 
-def test_impossible_requests_are_rejected():
+def test_impossible_requests_are_rejected(tmp_path):
     with pytest.raises(UserError, match="--target is v100; it is one of h100, h200, a100-40gb"):
         measure_compiled(config(), target="v100")
     with pytest.raises(UserError, match="--gemm is triton; it is one of rewrite, cublas"):
         measure_compiled(config(), gemm="triton")
     with pytest.raises(UserError, match="--devices is 12, which does not fill machines of 8 GPUs"):
         measure_compiled(config(), devices=12)
+    # Before minutes of compilation.
+    with pytest.raises(UserError, match="hlo .*absent"):
+        measure_compiled(config(), hlo=tmp_path / "absent" / "program.txt")
 
 
 def test_rates_of_other_gpus_follow_their_data_sheets():
@@ -230,6 +233,22 @@ def test_the_batch_is_the_recipes_for_each_device_unless_given(options, override
     arguments.rest = list(overrides)
     config = config_for_devices(arguments)
     assert (config.global_batch_size, config.replay.batch_size) == batches
+
+
+def test_the_batch_of_a_config_without_replay(tmp_path):
+    file = tmp_path / "small.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    return ConfigDict(dict(data={}, model='ViT-Test-16', global_batch_size=64, learning_rate=1e-3,"
+        " total_steps=5))\n"
+    )
+    parser = argparse.ArgumentParser()
+    add_verbs(parser.add_subparsers())
+    arguments = parser.parse_args(["bench", "compile", "--config", str(file), "--devices", "4"])
+    arguments.rest = []
+    config = config_for_devices(arguments)
+    assert (config.global_batch_size, config.replay.batch_size) == (8, 0)
 
 
 @needs_plugin

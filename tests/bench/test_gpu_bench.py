@@ -198,3 +198,10 @@ def test_a_cpu_is_rejected_without_quick(tmp_path, monkeypatch):
 def test_unknown_names_are_rejected(tmp_path):
     with pytest.raises(UserError, match="no measurement attention-xl; did you mean attention-xla"):
         measure_gpu(_config("mini.py"), tmp_path, SIZES, only=["attention-xl"])
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_minutes_are_rejected(tmp_path, minutes):
+    with pytest.raises(UserError, match="--minutes is .*; it must be above 0, and at most 1440"):
+        measure_gpu(_config("mini.py"), tmp_path / "out", SIZES, minutes=minutes)
+    assert not (tmp_path / "out").exists()

@@ -102,6 +102,10 @@ def test_a_resumed_run_of_another_precision_is_refused(pictures, model_directory
     with pytest.raises(UserError, match='precision was "fp32" and is "bf16"'):
         predict_files([pictures], str(model_directory), **run, precision="bf16")
     assert journal.exists(), "the finished images were thrown away"
+    header, rest = journal.read_text().split("\n", 1)
+    older = {name: value for name, value in json.loads(header).items() if name != "precision"}
+    journal.write_text(json.dumps(older) + "\n" + rest)
+    predict_files([pictures], str(model_directory), **run)
 
 
 def test_the_vector_cache_keeps_both_precisions_apart(pictures, model_directory, rounded, tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_outputs, write_text
 from bioclip_jax.train import Experiment, TrainConfig, compile_step, tower_work
 
 from ..tables import markdown
@@ -44,9 +45,10 @@ def measure_compiled(
     Returns what --json prints; all times are estimates by the rates of the target. Memory is what XLA
     allocates. What it does not see: the autotuner's choices (`gemm` says which products are taken to win),
     cuDNN's workspaces, the time of collectives, and clocks. Raises UserError if the target is unknown, the
-    number of devices or the batch does not fit, or JAX's CUDA plugin is missing.
+    number of devices or the batch does not fit, `hlo` cannot be written, or JAX's CUDA plugin is missing.
     """
     gpu, options = _lookup(TARGETS, target, "--target"), _lookup(GEMM_OPTIONS, gemm, "--gemm")
+    check_outputs({"--hlo": hlo})
     jax.config.update("jax_platforms", "cpu")  # A GPU that is there stays free.
     config = replace(
         config,
@@ -66,7 +68,7 @@ def measure_compiled(
     seconds = time.perf_counter() - start
     text = compiled.as_text()
     if hlo is not None:
-        hlo.write_text(text)
+        write_text(hlo, text)
 
     memory = _memory(compiled)
     total = sum(memory.values())

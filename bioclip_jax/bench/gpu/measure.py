@@ -24,6 +24,8 @@ from .report import gpu_report
 
 # Kept back from a measurement's time, to end its process and write the report.
 _RESERVE_SECONDS = 5.0
+# A day, which is many times what the plan takes.
+_MOST_MINUTES = 24 * 60
 # A measurement that ran out of time so often comes after all others.
 _TRIES = 2
 # Keys of the config in the report.
@@ -55,9 +57,11 @@ def measure_gpu(
     the same config, versions and devices goes on with what is missing, then tries again what failed. The
     compilation caches are in the folder too, so a second try is faster. only: names of measurements.
 
-    Raises UserError for an unknown name, an unusable folder or a device that does not start, and Interrupted
-    at Ctrl-C and SIGTERM.
+    Raises UserError for invalid minutes, an unknown name, an unusable folder or a device that does not start,
+    and Interrupted at Ctrl-C and SIGTERM.
     """
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise UserError(f"--minutes is {minutes:g}; it must be above 0, and at most {_MOST_MINUTES}")
     deadline = time.monotonic() + 60 * minutes
     names = [measurement.name for measurement in plan_measurements(config, sizes)]
     for name in only:
