@@ -82,7 +82,9 @@ def evaluate_checkpoints(
 def _score_step(
     evaluator: Evaluator, step: int, suite: Suite, earlier: Mapping[str, Any], failed: dict[str, str]
 ) -> dict[str, Any]:
-    entries: dict[str, Any] = _current_results(earlier, suite)["entries"] if evaluator.made(earlier) else {}
+    entries: dict[str, Any] = (
+        _current_results(earlier, suite)["entries"] if evaluator.produced(earlier) else {}
+    )
 
     def on_scored(name: str, result: dict[str, Any], score: Score) -> None:
         entries[name] = result

@@ -54,8 +54,8 @@ class EvaluatorOptions(TypedDict, total=False):
 class Evaluator:
     """A loaded MODEL, with the embeddings of the data that it is scored on.
 
-    source: origin of the model. transform: image preprocessing, as Model.transform_note. precision:
-    of the towers. fingerprint: hash of the model. outputs: text encoder and logit scale, for protocols.
+    source: origin of the model. transform: image preprocessing, as Model.transform_note. precision: of
+    the towers. fingerprint: hash of the model. outputs: text encoder and logit scale, for protocols.
     """
 
     def __init__(self, model: str, **options: Unpack[EvaluatorOptions]) -> None:
@@ -85,11 +85,11 @@ class Evaluator:
         """Hash of the model's weights and configuration."""
         return self._model.fingerprint
 
-    def made(self, earlier: Mapping[str, Any]) -> bool:
-        """Return True for the results of this model, transform and precision."""
+    def produced(self, results: Mapping[str, Any]) -> bool:
+        """Return True for results of this model, transform and precision."""
         # Results from before precision was recorded are in fp32.
-        held = {"precision": "fp32", **earlier}
-        return all(held.get(key) == value for key, value in self.identity().items())
+        recorded = {"precision": "fp32", **results}
+        return all(recorded.get(key) == value for key, value in self.identity().items())
 
     def identity(self) -> dict[str, str]:
         """Return what a result depends on besides its data: "fingerprint", "transform" and "precision"."""
@@ -177,8 +177,8 @@ def evaluate_protocol(
     entry = single_entry_suite(protocol, location, open_data).entries[0]
     evaluator = Evaluator(model, **options)
     score, seconds = _score(evaluator, entry, keep=False)
-    about = {"protocol": protocol.name, "model": evaluator.source, "fingerprint": evaluator.fingerprint}
-    about |= {"transform": evaluator.transform, "precision": evaluator.precision, "data": str(location)}
+    about = {"protocol": protocol.name, "model": evaluator.source, **evaluator.identity()}
+    about["data"] = str(location)
     result = to_json_types(about | protocol_options(protocol) | score.figures | {"seconds": seconds})
     if output is not None:
         folder = make_folder(Path(output))
@@ -203,15 +203,13 @@ def evaluate_suite(
 
     output = make_folder(Path(output))
     earlier = read_json(output / RESULTS_FILE) if resume else {}
-    kept = earlier.get("entries", {}) if evaluator.made(earlier) else {}
+    kept = earlier.get("entries", {}) if evaluator.produced(earlier) else {}
     entries = {
         entry.name: kept[entry.name] for entry in suite.entries if is_current(kept.get(entry.name, {}), entry)
     }
     results: dict[str, Any] = {
         "model": evaluator.source,
-        "fingerprint": evaluator.fingerprint,
-        "transform": evaluator.transform,
-        "precision": evaluator.precision,
+        **evaluator.identity(),
         "date": utc_now(),
         "versions": versions(),
         "device": evaluator.device,
