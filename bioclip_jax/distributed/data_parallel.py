@@ -13,8 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-# Axes that split the rows of a batch.
-_ROW_AXES = ("data", "fsdp")
+from .mesh import ROW_AXES
 
 
 class DataParallel:
@@ -29,7 +28,7 @@ class DataParallel:
         """shardings: NamedShardings of the parameters on `mesh`."""
         self._mesh, self._dtype = mesh, dtype
         # XLA's partitioner is left in charge of "tensor" alone, and of nothing if that is not used.
-        self._axes = _ROW_AXES if mesh.shape["tensor"] > 1 else mesh.axis_names
+        self._axes = ROW_AXES if mesh.shape["tensor"] > 1 else mesh.axis_names
         self._specs = jax.tree.map(self._manual, shardings)
 
     def __call__(self, function: Callable[[Any, Any], Any], params: Any, rows: Any) -> Any:
@@ -39,13 +38,13 @@ class DataParallel:
         @partial(
             jax.shard_map,
             mesh=self._mesh,
-            in_specs=(self._specs, PartitionSpec(_ROW_AXES)),
-            out_specs=PartitionSpec(_ROW_AXES),
+            in_specs=(self._specs, PartitionSpec(ROW_AXES)),
+            out_specs=PartitionSpec(ROW_AXES),
             axis_names=set(self._axes),
             check_vma=False,
         )
         def on_each_device(params: Any, rows: Any) -> Any:
-            return function(jax.tree.map(self._gather, params, self._specs), rows)
+            return function(jax.tree.map(self._whole, params, self._specs), rows)
 
         return on_each_device(params, rows)
 
@@ -58,7 +57,8 @@ class DataParallel:
 
         return PartitionSpec(*map(keep, sharding.spec))
 
-    def _gather(self, x: jax.Array, spec: PartitionSpec) -> jax.Array:
+    def _whole(self, x: jax.Array, spec: PartitionSpec) -> jax.Array:
+        """Return a parameter gathered over fsdp, if that splits it."""
         split = [axis for axis, names in enumerate(spec) if "fsdp" in (names or ())]
         return _gather(x, split[0], self._dtype) if split else x
 

@@ -11,6 +11,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from bioclip_jax.errors import UserError
 
 AXES = ("data", "fsdp", "tensor")
+# Axes that split the rows of a batch.
+ROW_AXES = ("data", "fsdp")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Return the sharding of a batch: rows are split over data and fsdp, and repeated along tensor."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    return NamedSharding(mesh, PartitionSpec(ROW_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -12,11 +12,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import CLIPConfig, parameter_axes
 
-from .mesh import replicated
+from .mesh import ROW_AXES, replicated
 
 # Mesh axes that split a logical axis; other logical axes, and None, are not split.
 RULES = {
-    "batch": ("data", "fsdp"),
+    "batch": ROW_AXES,
     "embed": ("fsdp",),
     "heads": ("tensor",),
     "mlp": ("tensor",),

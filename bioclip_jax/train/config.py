@@ -65,12 +65,11 @@ class TrainConfig:
     again before its backward pass, which costs one more forward pass and holds the activations of one;
     "residuals" holds what remat saves of all of them, with remat "full" the inputs of the blocks, and
     recomputes only what remat does. remat: activations recomputed by the backward pass, see
-    models.options.Options. Towers hold all parameters: fsdp splits them, their gradients and the optimizer
-    state between passes, and for the pass gathers a copy in the towers' type (float32 with micro-batches,
-    whose gradients a device adds up in float32 and then sends once). attention:
-    "auto" uses cuDNN's if supported. unroll: number of blocks per iteration of the scan over a tower.
-    deterministic: bit-reproducible on a GPU, at some cost; a CPU always is. compiler_options: XLA options
-    NAME=VALUE on NVIDIA's GPUs; unknown ones are reported and ignored.
+    models.options.Options. attention: "auto" uses cuDNN's if supported. unroll: number of blocks per
+    iteration of the scan over a tower. deterministic: bit-reproducible on a GPU, at some cost; a CPU always
+    is. compiler_options: XLA options NAME=VALUE on NVIDIA's GPUs; unknown ones are reported and ignored.
+    mesh: fsdp splits parameters, gradients and optimizer state between updates. During one a device holds
+    all parameters and their gradients, in float32 with micro-batches, else in the towers' type.
 
     Bookkeeping, in steps: log_every; checkpoint_every and evaluate_every, 0 is off (the last step is still
     saved). keep_checkpoints: number of newest checkpoints to keep, None for all. save_attempts: failed saves

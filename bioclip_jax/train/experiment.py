@@ -193,9 +193,8 @@ def compile_step(
 
     nvidia: as in models.Options.
     """
-    return compile_lowered(
-        lowered, _compiler_options(config) if (on_nvidia() if nvidia is None else nvidia) else {}
-    )
+    nvidia = on_nvidia() if nvidia is None else nvidia
+    return compile_lowered(lowered, _compiler_options(config) if nvidia else {})
 
 
 def _compiler_options(config: TrainConfig) -> dict[str, Any]:
