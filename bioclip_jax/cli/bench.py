@@ -1,4 +1,4 @@
-"""The benchmarks: bench loader, train, memory, compile, scaling, predict."""
+"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def add_verbs(verbs: Any) -> None:
     family = add_family(verbs, "index", "find similar images")
     verb = add_verb(family, "build", build, "build an index of images, or add new images to it")
     add_inputs(verb)
-    _add_model(verb)
+    _add_model(verb, precision=None)
     verb.add_argument("--output", required=True, type=Path, metavar="DIR", help="the index")
 
     verb = add_verb(family, "search", search, "find the images most similar to images or texts")
@@ -99,8 +99,7 @@ def _add_index(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("index", type=Path, metavar="INDEX", help="the index, from index build")
 
 
-def _add_model(verb: argparse.ArgumentParser) -> None:
-    add_model(verb, default=None)
-    verb.set_defaults(precision=None)
+def _add_model(verb: argparse.ArgumentParser, precision: str | None = "fp32") -> None:
+    add_model(verb, default=None, precision=precision)
     add_transform(verb, default="the index's, else by the model's origin")
     add_reading(verb)

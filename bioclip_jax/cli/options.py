@@ -57,28 +57,31 @@ def add_batch_size(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--batch-size", type=positive, metavar="N", help="images per forward pass")
 
 
-def add_device(verb: argparse.ArgumentParser) -> None:
-    """Add --device, --precision and --batch-size."""
+def add_device(verb: argparse.ArgumentParser, precision: str | None = "fp32") -> None:
+    """Add --device, --precision and --batch-size. precision: the default, None for that of an index."""
     verb.add_argument(
         "--device", metavar="DEVICE", help="cpu, cuda or cuda:N (default: all devices of the fastest kind)"
     )
     verb.add_argument(
         "--precision",
         choices=PRECISIONS,
-        default="fp32",
-        help="arithmetic of the towers; bf16 is several times as fast on a GPU (default: fp32)",
+        default=precision,
+        help="arithmetic of the towers; bf16 is meant for GPUs, most CPUs are slower with it "
+        f"(default: {precision or 'that of the index, else fp32'})",
     )
     add_batch_size(verb)
 
 
-def add_model(verb: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
-    """Add the model and its device."""
+def add_model(
+    verb: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL, precision: str | None = "fp32"
+) -> None:
+    """Add the model, its device and its precision."""
     note = f" (default: {default})" if default else ""
     verb.add_argument("--model", metavar="MODEL", help=f"{MODEL}, or an architecture with --pretrained{note}")
     verb.add_argument(
         "--pretrained", metavar="TAG|FILE", help="weights of an architecture: open_clip's tag, or a file"
     )
-    add_device(verb)
+    add_device(verb, precision)
 
 
 def add_taxa(verb: argparse._ActionsContainer) -> None:

@@ -110,7 +110,7 @@ def load_model(
     hf-hub:ORG/NAME, None for BioCLIP 2, or an architecture's name with `pretrained`.
     pretrained: a file of weights or one of open_clip's tags; None takes the only tag.
     device: as local_devices. batch_size: as Embedder.
-    precision: "bf16" is several times as fast on a GPU; "fp32" has the scores of open_clip and pybioclip.
+    precision: "fp32" has the scores of open_clip and pybioclip; "bf16" is meant for GPUs.
     transform: "model" for the model's own preprocessing, "pybioclip" for pybioclip's squash; None takes
     pybioclip's for imageomics/bioclip and imageomics/bioclip-2, and for models trained from them.
     reading: image file options; ReadOptions(exif="ignore") keeps the stored orientation, as pybioclip.

@@ -17,7 +17,7 @@ from bioclip_jax.files import cache_directory
 Vector = Float32[np.ndarray, " dim"]
 Result = TypeVar("Result")
 
-# Names of the precisions in keys, for the vectors that are cached already.
+# Names of the precisions in keys; caches of earlier versions hold these.
 CACHE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 
 # Parameters per SQL statement, within the limit of the oldest SQLite in use.

@@ -14,6 +14,9 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict import load_model
 from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
 from bioclip_jax.predict.embed import embed_files
+from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict.journal import Journal
+from bioclip_jax.predict.options import PredictOptions
 from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.taxa import build_taxa
 
@@ -86,10 +89,6 @@ def test_a_resumed_run_of_another_precision_is_refused(pictures, model_directory
     predict_files([pictures], str(model_directory), **run)
     (tmp_path / "p.csv").unlink()
     journal = tmp_path / ".p.csv.partial"
-    from bioclip_jax.predict.inputs import find_images
-    from bioclip_jax.predict.journal import Journal
-    from bioclip_jax.predict.options import PredictOptions
-
     classifier = CustomLabelsClassifier(["a", "b"], load_model(model_directory))
     settings = PredictOptions(**run).resume_settings(classifier, ["a", "b"])
     with (

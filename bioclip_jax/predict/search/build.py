@@ -173,7 +173,7 @@ def _add_images(
 
 
 def _origin(about: dict[str, str]) -> dict[str, Any]:
-    """Return transform and precision of the vectors in a file of `embed`, which older files lack."""
+    """Return transform and precision of the vectors in a file of `embed`; older files lack them."""
     return {"transform": about.get("transform"), "precision": about.get("precision", "fp32")}
 
 

@@ -79,9 +79,8 @@ def search_index(
     from bioclip_jax.predict.model import load_model
 
     transform = options.pop("transform", None) or index.transform
-    # The index records its precision; vectors of both are close enough to be compared.
-    precision = options.pop("precision", None) or "fp32"
-    loaded = load_model(model, transform=transform, precision=precision, **options)
+    # The precision need not be the index's: vectors of both are close enough to be compared.
+    loaded = load_model(model, transform=transform, **options)
     given = {"fingerprint": loaded.fingerprint, "source": loaded.source}
     if images:
         given["transform"] = loaded.transform
