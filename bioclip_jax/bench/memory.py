@@ -28,7 +28,8 @@ from .tables import markdown
 DEVICE_BYTES = 80e9
 # A block of the loss's logits, their exponentials, and the gradients of both: some 16 MiB each.
 _LOSS_BLOCK = 4 * 2**24
-# Of the activations that a block's backward pass recomputes, the share that is live along with its gradients.
+# Of the activations that a block's backward pass recomputes, the share that is live along with its gradients;
+# fitted to programs compiled for an H100.
 _RECOMPUTED_AT_ONCE = 0.65
 
 

@@ -121,13 +121,13 @@ def test_impossible_numbers_of_devices_are_rejected():
 
 # memory_gb of `bioclip-jax bench compile --config configs/bioclip2_vit_l14.py --json` with these options, for
 # 32 H100s: jax 0.10.2, 30 November 2026. 2,816 + 320 pairs a device, texts of 48 tokens, bf16, unroll 1.
-# Those marked were compiled for one H100, before the image tower carried an even number of tokens.
+# Those marked "odd" were compiled for one H100, before the image tower carried an even number of tokens.
 COMPILED_FOR_H100 = [
     ("none", 16, "features", 53.92),
-    ("dots", 8, "features", 57.54),  # marked
-    ("attention", 8, "features", 38.74),  # marked
-    ("full", 4, "features", 30.70),  # marked
-    ("full", 1, "features", 95.55),  # marked
+    ("dots", 8, "features", 57.54),  # odd
+    ("attention", 8, "features", 38.74),  # odd
+    ("full", 4, "features", 30.70),  # odd
+    ("full", 1, "features", 95.55),  # odd
     ("full", 8, "residuals", 63.95),
 ]
 

@@ -169,14 +169,9 @@ def loop_body(loop: Instruction) -> str:
     return name
 
 
-def root(computation: Computation) -> Instruction:
-    """Return the instruction whose output is the computation's."""
-    return next(x for x in computation.values() if x.root)
-
-
 def outputs(computation: Computation) -> list[Instruction]:
     """Return the instructions whose arrays are the outputs of a computation, which may be a tuple."""
-    last = root(computation)
+    last = next(x for x in computation.values() if x.root)
     return [computation[name] for name in last.operands] if last.op == "tuple" else [last]
 
 

@@ -26,6 +26,7 @@ from .traffic import collectives, feature_sizes, gradient_reductions, stack_copi
 # Memory to leave for what the program does not show: cuDNN's workspaces, NCCL's buffers, fragmentation.
 _SPARE = 8e9
 _LARGEST = 15
+_RATE_COLUMNS = (("pairs_per_second", ".0f"), ("seconds", ".3f"), ("mfu", ".1%"))
 _SUMMARY = ("precision", "remat", "micro_batches", "gradient_cache", "unroll", "attention", "deterministic")
 
 
@@ -123,10 +124,10 @@ def _summary(config: TrainConfig, experiment: Experiment, lengths: list[int]) ->
 def _rates(calls: list[Kernel], experiment: Experiment, gpu: Target, lengths: list[int]) -> dict[str, Any]:
     config = experiment.config
     pairs = (config.global_batch_size + config.replay.batch_size) / experiment.mesh.size
+    model_flops = _model_flops(experiment, lengths) / experiment.mesh.size
     figures: dict[str, Any] = {}
     for name, rates in gpu.rates.items():
         seconds = _seconds(calls, rates)
-        model_flops = _model_flops(experiment, lengths) / experiment.mesh.size
         figures |= {
             f"{name}_pairs_per_second": pairs / seconds,
             f"{name}_seconds": seconds,
@@ -272,6 +273,3 @@ def compile_table(result: dict[str, Any]) -> str:
             markdown(("ideal ms", "runs", "MB", "kind", "output", "source"), largest),
         ]
     )
-
-
-_RATE_COLUMNS = (("pairs_per_second", ".0f"), ("seconds", ".3f"), ("mfu", ".1%"))
