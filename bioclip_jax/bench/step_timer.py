@@ -31,7 +31,7 @@ class Turn:
 class StepTimer:
     """The trainer's update from random weights. sources: as TrainInput's; None for one synthetic batch.
 
-    state: a TrainState, by default a new one, which timers of equal states can hand on to each other.
+    state: the TrainState to start from, by default a new one; timers of like states can pass one on in turns.
     """
 
     def __init__(

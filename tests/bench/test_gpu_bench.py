@@ -85,7 +85,7 @@ class Call:
 
 def test_killed_calls_are_resumed(tmp_path):
     output = tmp_path / "out"
-    names = ("ceiling", "step", "attention-xla", "precision-bf16", "checkpoint", "embed-bf16", "profile")
+    names = ("ceiling", "step", "attention-xla", "precision-bf16", "checkpoint", "inference-bf16", "profile")
     call = Call(output, *names)
     call.wait_for("step")
     call.stop(signal.SIGKILL)
@@ -114,6 +114,7 @@ def test_killed_calls_are_resumed(tmp_path):
     assert len(results["profile"]["result"]["kernels"]) == 10
     report = (output / "gpu.md").read_text()
     assert report.strip() == printed.strip() and "not measured: failed" in report
+    assert "the figures mean nothing" in report, "the report does not tell that --quick was given"
     assert not list(output.rglob("*.partial-*")), "remains of unfinished writes"
 
 
@@ -183,7 +184,7 @@ def test_report_without_results_gives_the_reasons():
         measurement.name: {"group": measurement.group, "title": measurement.title, **missing}
         for measurement in plan_measurements(_config(), SIZES)
     }
-    report = gpu_report({"date": "2026-11-30", "machine": {}, "measurements": records})
+    report = gpu_report({"date": "2026-11-30", "machine": {}, "quick": False, "measurements": records})
     assert "no device was started" in report and "None" not in report
     assert report.count("not measured, not reached yet") == len(records)
 

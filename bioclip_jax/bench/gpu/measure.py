@@ -118,21 +118,22 @@ class _Call:
 
     def report(self) -> dict[str, Any]:
         """Write gpu.json and gpu.md from the results so far; return the former's content."""
-        found = {
+        content = {
             "date": _now(),
             "machine": self._machine,
             "config": {key: getattr(self._config, key) for key in _SETTINGS},
             "pairs": self._sizes.pairs,
             "replay_pairs": self._sizes.replay_pairs,
+            "quick": self._sizes.quick,
             "measurements": {
                 measurement.name: {"group": measurement.group, "title": measurement.title}
                 | self._record(measurement)
                 for measurement in self._measurements
             },
         }
-        write_text(self._output / "gpu.json", json_text(found, indent=2) + "\n")
-        write_text(self._output / "gpu.md", gpu_report(found))
-        return found
+        write_text(self._output / "gpu.json", json_text(content, indent=2) + "\n")
+        write_text(self._output / "gpu.md", gpu_report(content))
+        return content
 
     def _measure(self, measurement: Measurement) -> None:
         tries = self._record(measurement).get("tries", 0) + 1

@@ -43,8 +43,8 @@ _FLAGS = (
 class Sizes:
     """Sizes of the measurements.
 
-    pairs, replay_pairs: of a device and a step. steps: of a turn. turns: of the comparison. images: embedded
-    ones. quick: True if the figures mean nothing, so that a CPU will do.
+    pairs, replay_pairs: of a device and a step. steps: of a turn. turns: of the comparison. images:
+    photographs to embed. quick: True if the figures mean nothing, so that a CPU will do.
     """
 
     pairs: int
@@ -96,19 +96,15 @@ def plan_measurements(config: TrainConfig, sizes: Sizes) -> list[Measurement]:
     for name, group, title, changes in _choices(config, default):
         arguments = {"config": _changed(default, changes), **steps}
         listed.append(Measurement(name, "train", group, title, 3, arguments))
-    architecture = {"architecture": config.model, "images": sizes.images}
+    listed.append(
+        Measurement("checkpoint", "checkpoint", "checkpoint", "a checkpoint", 3, {"config": default})
+    )
+    for precision in ("bf16", "fp32"):
+        arguments = {"architecture": config.model, "precision": precision, "images": sizes.images}
+        name = f"inference-{precision}"
+        listed.append(Measurement(name, "inference", "inference", f"inference, {precision}", 3, arguments))
     return [
         *listed,
-        Measurement("checkpoint", "checkpoint", "checkpoint", "a checkpoint", 3, {"config": default}),
-        Measurement(
-            "embed-bf16", "embed", "inference", "embedding, bf16", 1.5, {"precision": "bf16", **architecture}
-        ),
-        Measurement(
-            "embed-fp32", "embed", "inference", "embedding, fp32", 1.5, {"precision": "fp32", **architecture}
-        ),
-        Measurement(
-            "classifier", "classifier", "inference", "first classifier", 2, {"architecture": config.model}
-        ),
         Measurement("profile", "profile", "profile", "costliest kernels", 2, {"config": default}),
     ]
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..predict import inference_table
 from ..tables import markdown
 
 Records = Mapping[str, Mapping[str, Any]]
 
 
-def gpu_report(found: Mapping[str, Any]) -> str:
+def gpu_report(content: Mapping[str, Any]) -> str:
     """Return the report of gpu.json's content; what is missing is called not measured, with the reason."""
-    records = found["measurements"]
+    records = content["measurements"]
     sections = [
-        _heading(found),
+        _heading(content),
         _ceiling(records),
         _step(records),
         _peer(records),
@@ -26,21 +27,22 @@ def gpu_report(found: Mapping[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _heading(found: Mapping[str, Any]) -> str:
-    machine = found["machine"]
+def _heading(content: Mapping[str, Any]) -> str:
+    machine = content["machine"]
     if not machine:
         return "## Measured on a GPU\n\nNot measured: no device was started."
     versions = ", ".join(f"{name} {version or 'missing'}" for name, version in machine["versions"].items())
     memory = f", {machine['memory_bytes'] / 1e9:.0f} GB for JAX" if machine["memory_bytes"] else ""
-    settings = ", ".join(f"{key}={value}" for key, value in found["config"].items() if key != "model")
-    pairs = " + ".join(f"{pairs:,}" for pairs in (found["pairs"], found["replay_pairs"]) if pairs)
-    done = sum(record["status"] == "measured" for record in found["measurements"].values())
+    settings = ", ".join(f"{key}={value}" for key, value in content["config"].items() if key != "model")
+    pairs = " + ".join(f"{pairs:,}" for pairs in (content["pairs"], content["replay_pairs"]) if pairs)
+    done = sum(record["status"] == "measured" for record in content["measurements"].values())
+    quick = "**The sizes are those of --quick: the figures mean nothing.**\n\n" if content["quick"] else ""
     return (
-        f"## Measured on {machine['devices']} x {machine['device']}\n\n"
-        f"`bioclip-jax bench gpu`, {found['date'][:10]}, {machine['cpus']} CPU cores{memory}. {versions}. "
-        f"{done} of {len(found['measurements'])} measurements are done.\n\n"
-        f"{found['config']['model']}, {pairs} pairs a device, with {settings}. Batches are synthetic and on "
-        "the devices; compile times are not in the speeds."
+        f"## Measured on {machine['devices']} x {machine['device']}\n\n{quick}"
+        f"`bioclip-jax bench gpu`, {content['date'][:10]}, {machine['cpus']} CPU cores{memory}. {versions}. "
+        f"{done} of {len(content['measurements'])} measurements are done.\n\n"
+        f"{content['config']['model']}, {pairs} pairs a device, with {settings}. Batches are synthetic and "
+        "on the devices; compile times are not in the speeds."
     )
 
 
@@ -147,23 +149,18 @@ def _checkpoint(records: Records) -> str:
 
 
 def _inference(records: Records) -> str:
-    lines = []
-    for record in (record for record in records.values() if record["group"] == "inference"):
-        if record["status"] != "measured":
-            lines.append(f"- {record['title']}: {_reason(record)}")
-        elif "jpegs_per_second" in (result := record["result"]):
-            lines.append(
-                f"- {record['title']}: {result['jpegs_per_second']:,.4g} images/s from JPEGs of 500 x 375, "
-                f"{result['arrays_per_second']:,.4g} from decoded arrays ({result['images']} images, "
-                f"{result['batch_size']} at a time; the first time, with compilation, "
-                f"{result['first_seconds']:.1f} s)"
-            )
-        else:
-            lines.append(
-                f"- {record['title']}, of 8 labels: {result['labels_8_cold_seconds']:.1f} s cold, "
-                f"{result['labels_8_second_seconds']:.1f} s in a second process"
-            )
-    return "**Inference**, random weights:\n\n" + "\n".join(lines)
+    results, missing = [], []
+    for record in records.values():
+        if record["group"] == "inference" and record["status"] == "measured":
+            results.append(record["result"])
+        elif record["group"] == "inference":
+            missing.append(f"- {record['title']}: {_reason(record)}")
+    parts = ["**Inference**, random weights, JPEGs of 500 x 375:"]
+    if results:
+        parts.append(inference_table(results))
+    if missing:
+        parts.append("\n".join(missing))
+    return "\n\n".join(parts)
 
 
 def _profile(records: Records) -> str:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,6 @@ from ..peer import serve_tasks
 # Programs of the training step in the compilation cache.
 _STEP_PROGRAMS = "jit_train_step-*-cache"
 _WARM_UP_STEPS = 2
-# Width and height in pixels of embedded photographs, common in data sets.
-_PHOTOGRAPH = (500, 375)
 
 
 class Tasks:
@@ -105,8 +103,8 @@ class Tasks:
                 timer.state = state
                 measured[name].append(timer.turn(steps))
                 state = timer.state
-        for name, those in measured.items():
-            results[name] |= speeds(experiments[name], those, ceiling)
+        for name, timed in measured.items():
+            results[name] |= speeds(experiments[name], timed, ceiling)
         return results
 
     def train(
@@ -168,47 +166,11 @@ class Tasks:
             checkpoints.close()
         return {"bytes": size, "first": saves[0], "later": saves[1:], "step_seconds": undisturbed}
 
-    def embed(self, architecture: str, precision: str, images: int) -> dict[str, Any]:
-        """Measure images/s of embedding JPEGs and of arrays that are decoded already."""
-        from PIL import Image
+    def inference(self, architecture: str, precision: str, images: int) -> dict[str, Any]:
+        """Measure a cold classifier, and images/s from JPEG files and from pixels, in other processes."""
+        from ..predict import measure_inference
 
-        from bioclip_jax.convert import ModelBundle
-        from bioclip_jax.models import get_config, init_params
-        from bioclip_jax.pipeline.images import Preprocess
-        from bioclip_jax.predict import Embedder, load_pixels
-
-        from ..predict.synthetic import make_photographs
-
-        model = get_config(architecture)
-        preprocess = Preprocess(model.vision.image_size)
-        bundle = ModelBundle(model, init_params(model, seed=0), preprocess, architecture, "random weights")
-        embedder = Embedder(bundle, precision=precision)
-        with tempfile.TemporaryDirectory() as folder:
-            photographs = make_photographs(Path(folder) / "photographs")
-            for photograph in photographs:
-                with Image.open(photograph) as image:
-                    image.resize(_PHOTOGRAPH).save(photograph, quality=90)
-            files = [photographs[n % len(photographs)] for n in range(images)]
-            pixels = [load_pixels(file, preprocess) for file in photographs]
-            arrays = [pixels[n % len(pixels)] for n in range(images)]
-            cold = _seconds(lambda: embedder.images(files))
-            from_files = _seconds(lambda: embedder.images(files))
-            from_arrays = _seconds(lambda: list(embedder.pixels(arrays)))
-        return {
-            "images": images,
-            "batch_size": embedder.batch_size,
-            "first_seconds": cold,
-            "jpegs_per_second": images / from_files,
-            "arrays_per_second": images / from_arrays,
-        }
-
-    def classifier(self, architecture: str) -> dict[str, Any]:
-        """Measure a classifier of 8 labels in a new process, with empty and with filled caches."""
-        from ..predict import measure_prediction
-
-        result = measure_prediction(architecture, parts=("labels",), many_labels=8)
-        names = ("labels_8_cold_seconds", "labels_8_second_seconds", "labels_8_process_seconds")
-        return {name: result[name] for name in names}
+        return measure_inference(architecture, precision, photographs=images)
 
     def profile(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Trace one step and sum its kernels."""
@@ -256,12 +218,6 @@ def _memory(jax: Any) -> dict[str, Any]:
     """Return the largest memory that the process has used of a device so far, None on a CPU."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     return {"peak_memory_bytes": max(device.get("peak_bytes_in_use") or 0 for device in stats) or None}
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _end_with_parent(parent: int) -> None:

@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "inference": ["inference_table", "measure_inference"],
+        "inference": ["measure_inference"],
         "measure": ["PARTS", "measure_prediction"],
-        "results": ["prediction_table"],
+        "results": ["inference_table", "prediction_table"],
     },
 )

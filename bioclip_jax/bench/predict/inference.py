@@ -8,25 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..tables import markdown
+from bioclip_jax.predict import PRECISIONS
+
 from .cases import OURS, PREDICTED, Bench, log_step, make_model
 from .results import difference, short
 from .synthetic import FEW_NAMES, check_photographs, make_photographs, photographs_in
 
-_PRECISIONS = ("bf16", "fp32")
-# A process must not take most of the memory when it starts, since another may hold some.
+# A process must not reserve most of the device's memory, since others may hold some.
 _SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-# Keys of a result and what they are, in the order of the table.
-_ROWS = {
-    "images_per_second": "images/s, JPEG files to vectors",
-    "tower_images_per_second": "images/s, pixels on the host to vectors",
-    "decode_images_per_second": "images/s, JPEG files to pixels, no tower",
-    "labels_8_cold_seconds": "classifier of 8 labels, cold (s)",
-    "labels_8_second_seconds": "the same in a second process (s)",
-    "first_image_seconds": "the first image after that, cold (s)",
-    "programs": "programs compiled, cold",
-    "peak_memory_bytes": "peak memory of the device (bytes)",
-}
+# Width and height in pixels, common in data sets.
+_PHOTOGRAPH = (500, 375)
 
 
 def measure_inference(
@@ -41,7 +32,7 @@ def measure_inference(
     """Measure inference on this machine's devices.
 
     model: a MODEL, or an architecture, which gets random weights. images: a folder or other input of
-    photographs; None generates some of 640 x 480. photographs: number of timed images. batch_size: None is
+    photographs; None generates some of 500 x 375. photographs: number of timed images. batch_size: None is
     the device's default. turns: passes over them, of which the median counts. The work runs in processes of
     its own, so the caller must leave the devices' memory free.
 
@@ -60,7 +51,7 @@ def measure_inference(
         bench = Bench(
             f"{folder}/model",
             Path(folder),
-            paths or make_photographs(Path(folder) / "photographs"),
+            paths or make_photographs(Path(folder) / "photographs", size=_PHOTOGRAPH),
             peer=False,
         )
         with log_step("a model directory"), bench.start(OURS, environment=_SHARED) as ours:
@@ -73,7 +64,7 @@ def measure_inference(
 def measure_precisions(bench: Bench, photographs: int) -> None:
     """Add the figures of both precisions, and the difference of their scores, to the result of `bench`."""
     results, rows = {}, {}
-    for precision in _PRECISIONS:
+    for precision in PRECISIONS:
         results[precision], rows[precision] = _measure(bench, precision, photographs, None, 3)
     bench.result["precision"] = results | {
         "score_difference": difference(*rows.values()),
@@ -85,16 +76,6 @@ def top1_agreement(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]
     """Share of images whose first row has the same label in both predictions."""
     best = [{row["file_name"]: row["classification"] for row in reversed(rows)} for rows in (one, other)]
     return short(sum(label == best[1][image] for image, label in best[0].items()) / len(best[0]))
-
-
-def inference_table(results: Sequence[dict[str, Any]]) -> str:
-    """Markdown table of measure_inference's figures, one column for each result."""
-    header = ["", *(f"{result.get('model', '')} {result['precision']}".strip() for result in results)]
-    rows = [
-        [name, *("-" if result[key] is None else f"{result[key]:.4g}" for result in results)]
-        for key, name in _ROWS.items()
-    ]
-    return markdown(header, rows)
 
 
 def _measure(

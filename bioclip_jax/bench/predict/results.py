@@ -1,4 +1,4 @@
-"""Results of bench predict: clocks by name, score differences, and the Markdown table."""
+"""Results of bench predict: clocks by name, score differences, and the Markdown tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from bioclip_jax.errors import UserError
 from ..tables import markdown
 
 Clock = dict[str, float]
+
+# Keys of measure_inference's result and their names in its table, in order.
+_INFERENCE_ROWS = {
+    "images_per_second": "images/s, JPEG files to vectors",
+    "tower_images_per_second": "images/s, pixels on the host to vectors",
+    "decode_images_per_second": "images/s, JPEG files to pixels, no tower",
+    "labels_8_cold_seconds": "classifier of 8 labels, cold (s)",
+    "labels_8_second_seconds": "the same in a second process (s)",
+    "first_image_seconds": "the first image after that, cold (s)",
+    "programs": "programs compiled, cold",
+    "peak_memory_bytes": "peak memory of the device (GB)",
+}
 
 
 def clocks(name: str, ours: Clock, peer: Clock | None = None) -> dict[str, float]:
@@ -79,8 +91,6 @@ def prediction_table(result: dict[str, Any]) -> str:
         )
         lines.append(f"Memory by images predicted: {after}.")
     if "precision" in result:
-        from .inference import inference_table
-
         both = result["precision"]
         lines.append(inference_table([both["bf16"], both["fp32"]]))
         lines.append(
@@ -88,6 +98,19 @@ def prediction_table(result: dict[str, Any]) -> str:
             f"for {both['top1_agreement']:.1%}."
         )
     return "\n\n".join(lines)
+
+
+def inference_table(results: Sequence[dict[str, Any]]) -> str:
+    """Markdown table of measure_inference's figures, one column for each result."""
+
+    def cell(key: str, value: float | None) -> str:
+        if value is None:
+            return "-"
+        return f"{value / 1e9 if key.endswith('_bytes') else value:.4g}"
+
+    header = ["", *(f"{result.get('model', '')} {result['precision']}".strip() for result in results)]
+    rows = [[name, *(cell(key, result[key]) for result in results)] for key, name in _INFERENCE_ROWS.items()]
+    return markdown(header, rows)
 
 
 def difference(ours: Sequence[dict[str, Any]], peer: Sequence[dict[str, Any]]) -> float:

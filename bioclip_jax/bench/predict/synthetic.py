@@ -126,17 +126,17 @@ def check_photographs(paths: Sequence[str]) -> None:
             raise UserError(f"{path} cannot be read as an image ({error}); remove it") from error
 
 
-def make_photographs(folder: Path, count: int = 32) -> list[str]:
-    """Write JPEGs of 640 x 480 pixels, blurred noise with grain, and return their paths."""
+def make_photographs(folder: Path, count: int = 32, size: tuple[int, int] = (640, 480)) -> list[str]:
+    """Write JPEGs of blurred noise with grain, and return their paths. size: width and height in pixels."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
     folder.mkdir()
     for number in range(count):
         blots = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).resize(
-            (640, 480), Image.Resampling.BICUBIC
+            size, Image.Resampling.BICUBIC
         )
-        grain = rng.normal(0, 8, (480, 640, 3))
+        grain = rng.normal(0, 8, (*size[::-1], 3))
         Image.fromarray(np.clip(blots + grain, 0, 255).astype(np.uint8)).save(
             folder / f"{number:02}.jpg", quality=90
         )
