@@ -36,8 +36,8 @@ Embedded = tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]
 class Embedder:
     """A model on this machine's devices.
 
-    preprocess: PIL image -> the model's pixels. transform: its name, "model" or "pybioclip". precision: of the
-    towers, "fp32" or "bf16".
+    preprocess: PIL image -> the model's pixels. transform: its name, "model" or "pybioclip". precision: of
+    the towers, "fp32" or "bf16".
     truncated: names of truncated images that were read nevertheless, each with its missing part.
     """
 
