@@ -72,7 +72,7 @@ class Checkpoints:
         """Wait for the previous save, copy the arrays to the host, and write them in the background.
 
         The caller is blocked by the checksums, computed on the devices, and by the copy, after which the
-        arrays may be donated. On a GPU Orbax copies them into pinned memory, at the speed of its bus.
+        arrays may be donated.
         """
         self.wait()
         meta = dict(meta) | {_CHECKSUMS: checksums(trees)}

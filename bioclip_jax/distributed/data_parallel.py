@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .mesh import ROW_AXES
@@ -21,7 +22,8 @@ class DataParallel:
 
     Parameters that fsdp splits are gathered once, in `dtype` if that is narrower, and kept until the backward
     pass. A device adds up the gradients of its own rows; their sum over the devices is computed once, in the
-    parameters' types: reduce-scattered over fsdp, then all-reduced over the other devices.
+    parameters' types (float32 with a "tensor" axis): reduce-scattered over fsdp, then all-reduced over the
+    other devices.
     """
 
     def __init__(self, mesh: Mesh, shardings: Any, dtype: Any) -> None:
@@ -33,6 +35,9 @@ class DataParallel:
 
     def __call__(self, function: Callable[[Any, Any], Any], params: Any, rows: Any) -> Any:
         """Return function(params, rows), trees of arrays whose first axis is the rows."""
+        if self._mesh.shape["tensor"] > 1:
+            # XLA for CPUs aborts on a bfloat16 sum in a shard_map over some of the axes (jax 0.10.2).
+            params = jax.tree.map(lambda x: x.astype(jnp.float32), params)
 
         # Varying axes are not checked: the backward pass would sum where a type changes, in the middle.
         @partial(

@@ -111,7 +111,7 @@ class VisionTransformer(nnx.Module):
             self.class_embedding[...].astype(dtype) + positions[0], (batch, 1, width)
         )
         length = 1 + patches.shape[1]
-        # Attention masks the padding, which so has no effect on other tokens and no gradient.
+        # Attention masks the padding, so it has no effect on other tokens and no gradient.
         padding = jnp.zeros((batch, self.options.padded(length) - length, width), dtype)
         x = self.ln_pre(jnp.concatenate([class_token, patches, padding], axis=1))
         x = apply_blocks(self.blocks, shard(x, ("batch", None, None)), self.options, length=length)

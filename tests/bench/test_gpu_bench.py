@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -70,7 +71,8 @@ class Call:
         """Send a signal; return the status and the errors once the measuring processes have ended too."""
         # Its line is printed just before a measurement's process starts.
         while not (children := psutil.Process(self.process.pid).children(recursive=True)):
-            os.sched_yield()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.01)
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=60)
         _, alive = psutil.wait_procs(children, timeout=60)

@@ -33,6 +33,7 @@ ODD_HEADS = CLIPConfig(
 @pytest.fixture
 def nvidia(monkeypatch):
     """Pretend to have an NVIDIA GPU with cuDNN: enough to trace, not to run."""
+    # JAX asks the installed cuDNN for its version while tracing, and has no public way to give one.
     from jax._src.cudnn import fused_attention_stablehlo as fused
 
     monkeypatch.setattr(options, "on_nvidia", lambda: True)

@@ -219,6 +219,17 @@ def test_every_path_equals_one_pass(path):
     _assert_gradients(gradients, expected, 2e-6 if path[1][2] == 1 else 3e-6)
 
 
+@pytest.mark.parametrize("precision", ["bf16_params", "pure_bf16"])
+def test_bfloat16_gradients_are_summed_on_a_tensor_mesh(params, precision):
+    mesh = {"data": 2, "fsdp": 2, "tensor": 2}
+    experiment = make_experiment(mesh=mesh, precision=precision, optimizer={"name": "adamw"})
+    batch = jax.device_put(batches()[0], experiment.batch_sharding)
+    _, metrics = experiment.train_step(experiment.init(params), batch, 1, *LENGTHS)
+    expected = train(make_experiment(jax.devices()[:1], precision="bf16"), params)[0][0]
+    for name in ("loss", "gradient_norm"):
+        assert float(metrics[name]) == pytest.approx(expected[name], rel=0.02), name
+
+
 @pytest.mark.parametrize("path", [path for path in PATHS if path[1][2] == 1], ids=_name)
 def test_gradients_are_reduced_once_a_step(path):
     _, gradients, text = _loss_and_gradients(*path)
