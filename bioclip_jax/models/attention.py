@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from bioclip_jax.errors import UserError
 
 from .layers import Initializer, Linear
+from .merged_attention import merged_attention
 from .options import Options, Shard, precision
 
 __all__ = ["Attention"]
@@ -21,7 +22,7 @@ __all__ = ["Attention"]
 class Attention(nnx.Module):
     """softmax(q·kᵀ/√head_width)·v with the softmax in float32, over heads of width / heads channels.
 
-    Raises UserError if `options.attention` is "cudnn" and cuDNN does not support the device, dtype or heads.
+    Raises UserError if `options.attention` asks for cuDNN and it does not support the device, dtype or heads.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Attention(nnx.Module):
         self.heads = heads
         self.causal = causal
         self.cudnn = _uses_cudnn(options, width // heads)
+        self.merges = options.attention == "cudnn_merged" and not causal
         self.splits_qkv = options.splits_qkv
         self.shard = options.shard
 
@@ -59,6 +61,9 @@ class Attention(nnx.Module):
         """
         batch, tokens, width = x.shape
         length = tokens if length is None else length
+        # JAX cannot differentiate cuDNN attention over an odd number of patches.
+        if self.merges and mask is None and tokens % 2 and length == tokens and not _other_axes():
+            return self._merge(x)
         query, key, value = self._project(x)
         if self.cudnn and mask is None:
             mixed = _attend_cudnn(query, key, value, causal=self.causal, length=length, shard=self.shard)
@@ -69,6 +74,15 @@ class Attention(nnx.Module):
                 mask = (jnp.arange(tokens) < length)[None, None]
             mixed = checkpoint_name(_attend_xla(query, key, value, mask), "mixed")
         return self.out_proj(mixed.reshape(batch, tokens, width))
+
+    def _merge(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
+        """Attend with the first token apart, projected separately so that q, k and v need no copies."""
+        # XLA would merge products by the same kernel, with copies of both parts. The barrier prevents that.
+        graphdef, state = nnx.split(self)
+        apart = nnx.merge(graphdef, jax.lax.optimization_barrier(state))
+        token, patches = merged_attention(tuple(apart._project(x[:, :1])), tuple(self._project(x[:, 1:])))
+        token, patches = (part.reshape(*part.shape[:2], -1) for part in (token, patches))
+        return jnp.concatenate([apart.out_proj(token), self.out_proj(patches)], axis=1)
 
     def _project(self, x: Float[Array, "batch tokens width"]) -> list[Float[Array, "batch tokens heads _"]]:
         """Return q, k and v."""
@@ -92,8 +106,8 @@ def _uses_cudnn(options: Options, head_width: int) -> bool:
         reason = f"it needs bfloat16 or float16, not {jnp.dtype(dtype).name}"
     elif head_width % 8 or head_width > 128:
         reason = f"it needs heads of 8, 16, ... 128 channels, not {head_width}"
-    if reason and options.attention == "cudnn":
-        raise UserError(f'attention "cudnn" is not available: {reason}; use "auto" or "xla"')
+    if reason and options.attention != "auto":
+        raise UserError(f'attention "{options.attention}" is not available: {reason}; use "auto" or "xla"')
     return reason is None
 
 
@@ -134,9 +148,8 @@ def _by_heads(attend: Callable[..., Array]) -> Callable[..., Array]:
 
     XLA's partitioner, in charge of the others, cannot split cuDNN's attention in a shard_map (jax 0.10.2).
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    other = set(mesh.axis_names) - set(mesh.manual_axes)
-    if not mesh.manual_axes or not other:
+    other = _other_axes()
+    if not other:
         return attend
     heads = PartitionSpec(None, None, tuple(other))
     return jax.shard_map(
@@ -146,6 +159,12 @@ def _by_heads(attend: Callable[..., Array]) -> Callable[..., Array]:
         axis_names=other,
         check_vma=False,
     )
+
+
+def _other_axes() -> set[str]:
+    """Return the axes of the mesh that are not those of the shard_map around, none without a shard_map."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return set(mesh.axis_names) - set(mesh.manual_axes) if mesh.manual_axes else set()
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

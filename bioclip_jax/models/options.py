@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Remat = Literal["none", "full", "attention", "dots", "dots_attention"]
-Implementation = Literal["auto", "xla", "cudnn"]
+Implementation = Literal["auto", "xla", "cudnn", "cudnn_merged"]
 Matmul = Literal["default", "fp8"]
 LogicalAxes = tuple[str | None, ...]
 Shard = Callable[[Array, LogicalAxes], Array]
@@ -71,6 +71,9 @@ class Options:
 
     unroll: number of blocks in one iteration of the scan over a tower; True unrolls all of them.
     attention: "cudnn" never stores the tokens² weights, "xla" runs everywhere, "auto" is cuDNN if it applies.
+    "cudnn_merged", experimental, gives cuDNN the image tower's patches only, an even number, and merges the
+    class token's part exactly; it calls private parts of JAX. Elsewhere (text, an odd number of patches, or
+    heads split by a mesh) it is "cudnn".
     matmul: of the blocks' four matrices; "fp8" rounds the operands to 8 bits and is experimental.
     nvidia: True for a program that will run on NVIDIA GPUs, which may be absent while it compiles; None asks
     JAX for its first device. Results differ by rounding only, on any device.
@@ -100,9 +103,9 @@ class Options:
         """Return the number of tokens that the image tower carries, an even one on NVIDIA GPUs.
 
         Over an odd number, cuDNN attention cannot be differentiated by JAX; padding q, k and v in every block
-        costs more than an additional token.
+        costs more than an additional token. With "cudnn_merged" the class token makes up for the difference.
         """
-        return tokens + tokens % 2 if self.for_nvidia else tokens
+        return tokens + tokens % 2 if self.for_nvidia and self.attention != "cudnn_merged" else tokens
 
     def row_major(self, x: Array) -> Array:
         """Return x with its last axis contiguous, where XLA might choose another layout.

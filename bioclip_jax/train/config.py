@@ -65,7 +65,7 @@ class TrainConfig:
     again before its backward pass, which costs one more forward pass and holds the activations of one;
     "residuals" holds what remat saves of all of them, with remat "full" the inputs of the blocks, and
     recomputes only what remat does. remat: activations recomputed by the backward pass, see
-    models.options.Options. attention: "auto" uses cuDNN's if supported. unroll: number of blocks per
+    models.options.Options, as for attention: "auto" uses cuDNN's if supported. unroll: number of blocks per
     iteration of the scan over a tower. deterministic: bit-reproducible on a GPU, at some cost; a CPU always
     is. compiler_options: XLA options NAME=VALUE on NVIDIA's GPUs; unknown ones are reported and ignored.
     mesh: fsdp splits parameters, gradients and optimizer state between updates. During one a device holds
@@ -157,7 +157,7 @@ class TrainConfig:
                 f"config.optimizer.rounding is stochastic, and with precision {self.precision} the "
                 'parameters are float32; set config.precision to "pure_bf16" too'
             )
-        if self.deterministic and self.attention == "cudnn":
+        if self.deterministic and self.attention.startswith("cudnn"):
             raise UserError(
                 "config.deterministic is set, but cuDNN's attention has a nondeterministic backward pass; "
                 'set config.attention to "auto" or "xla"'

@@ -57,6 +57,7 @@ def test_compiler_options_are_ignored_without_nvidia(lowered):
     [
         ({"compiler_options": ("xla_gpu_enable_triton_gemm",)}, "options are given as NAME=VALUE"),
         ({"deterministic": True, "attention": "cudnn"}, "config.deterministic is set"),
+        ({"deterministic": True, "attention": "cudnn_merged"}, "config.deterministic is set"),
         ({"profile": (5, 2)}, "give the first and the last step to trace"),
     ],
 )

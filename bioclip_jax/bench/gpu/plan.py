@@ -117,7 +117,7 @@ def _choices(
         if any(_value(default, key) != value for key, value in changes.items()):
             yield name, "choices", title, changes
     deterministic = {"deterministic": True}
-    if config.attention == "cudnn":
+    if config.attention.startswith("cudnn"):
         deterministic["attention"] = "auto"
     yield "deterministic", "deterministic", "deterministic operations", deterministic
 
