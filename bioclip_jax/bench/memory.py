@@ -49,12 +49,7 @@ def measure_memory(config: TrainConfig, *, devices: int) -> dict[str, Any]:
     start = time.perf_counter()
     compiled = compile_step(experiment.lower(), experiment.config)
     seconds = time.perf_counter() - start
-    analysis = compiled.memory_analysis()
-    xla = {
-        "arguments": analysis.argument_size_in_bytes,
-        "outputs_beside_them": analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
-        "temporary": analysis.temp_size_in_bytes,
-    }
+    xla = program_memory(compiled)
     rows = (config.global_batch_size + config.replay.batch_size) // experiment.shards
     return {
         "model": config.model,
@@ -68,6 +63,19 @@ def measure_memory(config: TrainConfig, *, devices: int) -> dict[str, Any]:
         "fits": counted.total <= DEVICE_BYTES,
         "compiled": xla | {"total": sum(xla.values())},
         "compile_seconds": round(seconds, 1),
+    }
+
+
+def program_memory(compiled: jax.stages.Compiled) -> dict[str, int]:
+    """Return the bytes of one device that XLA allocates for a program, by what they hold.
+
+    Outputs that reuse the buffers of arguments are not counted twice.
+    """
+    analysis = compiled.memory_analysis()
+    return {
+        "arguments": analysis.argument_size_in_bytes,
+        "outputs_beside_them": analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
+        "temporary": analysis.temp_size_in_bytes,
     }
 
 

@@ -21,6 +21,7 @@ from bioclip_jax.models import kept_patches
 from bioclip_jax.train import Experiment, TrainConfig, loss_flops, open_sources, peak_flops
 
 from .matmul import fastest, measured_peak
+from .memory import program_memory
 from .open_clip_peer import WARM_UP_STEPS, OpenClipPeer
 from .step_timer import StepTimer, Turn
 
@@ -168,10 +169,9 @@ def _peak_memory(experiment: Experiment, text_lengths: tuple[int, int]) -> dict[
             "peak_memory_bytes": max(device["peak_bytes_in_use"] for device in stats),
             "peak_memory_source": "the device's own statistics",
         }
-    analysis = experiment.lower(1, *text_lengths).compile().memory_analysis()
-    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    compiled = experiment.lower(1, *text_lengths).compile()
     return {
-        "peak_memory_bytes": held + analysis.temp_size_in_bytes,
+        "peak_memory_bytes": sum(program_memory(compiled).values()),
         "peak_memory_source": "the compiled program's arguments, outputs and temporary buffers",
     }
 

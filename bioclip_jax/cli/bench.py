@@ -76,11 +76,16 @@ def config_for_devices(arguments: argparse.Namespace) -> Any:
     def of_all(key: str, each: int | None, batch: int) -> int:
         if each is None and any(option.startswith(f"--config.{key}=") for option in arguments.rest):
             return batch
-        return (batch // _RECIPE_DEVICES if each is None else each) * arguments.devices
+        return _of_one_device(each, batch) * arguments.devices
 
     pairs = of_all("global_batch_size", arguments.pairs_per_device, config.global_batch_size)
     replayed = of_all("replay.batch_size", arguments.replay_pairs_per_device, config.replay.batch_size)
     return replace(config, global_batch_size=pairs, replay=replace(config.replay, batch_size=replayed))
+
+
+def _of_one_device(given: int | None, batch: int) -> int:
+    """Return the pairs of a device: those of the option, else its share of the config's batch."""
+    return batch // _RECIPE_DEVICES if given is None else given
 
 
 def bench_scaling(arguments: argparse.Namespace) -> Result:
@@ -120,10 +125,8 @@ def bench_gpu(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.bench import Sizes, gpu_report, measure_gpu, plan_measurements
 
     config = experiment_config(arguments)
-    pairs = arguments.pairs_per_device or config.global_batch_size // _RECIPE_DEVICES
-    replayed = arguments.replay_pairs_per_device
-    if replayed is None:
-        replayed = config.replay.batch_size // _RECIPE_DEVICES
+    pairs = _of_one_device(arguments.pairs_per_device, config.global_batch_size)
+    replayed = _of_one_device(arguments.replay_pairs_per_device, config.replay.batch_size)
     sizes = (Sizes.smallest if arguments.quick else Sizes)(pairs, replayed)
     if arguments.list:
         listed = plan_measurements(config, sizes)

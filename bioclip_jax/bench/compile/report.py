@@ -17,6 +17,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, write_text
 from bioclip_jax.train import Experiment, TrainConfig, compile_step, tower_work
 
+from ..memory import program_memory
 from ..tables import markdown
 from .hlo import Program
 from .roofline import Kernel, kernels
@@ -71,7 +72,8 @@ def measure_compiled(
     if hlo is not None:
         write_text(hlo, text)
 
-    memory = _memory(compiled)
+    memory = program_memory(compiled)
+    memory["outputs"] = memory.pop("outputs_beside_them")
     total = sum(memory.values())
     program = Program.parse(text)
     calls = list(kernels(program))
@@ -97,16 +99,6 @@ def _lookup(table: dict[str, Any], name: str, option: str) -> Any:
     if name not in table:
         raise UserError(f"{option} is {name}; it is one of {', '.join(table)}")
     return table[name]
-
-
-def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
-    """Return bytes of one device: outputs that reuse arguments' buffers are not counted twice."""
-    analysis = compiled.memory_analysis()
-    return {
-        "arguments": analysis.argument_size_in_bytes,
-        "temporary": analysis.temp_size_in_bytes,
-        "outputs": analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
-    }
 
 
 def _summary(config: TrainConfig, experiment: Experiment, lengths: list[int]) -> dict[str, Any]:
