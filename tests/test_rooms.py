@@ -19,9 +19,9 @@ LEVELS = (
     ("tables", "distributed"),
     ("pipeline", "checkpoint"),
     ("convert", "curate"),
-    ("train", "predict"),
-    ("analyze", "evaluate"),
-    ("configs", "datasets", "web", "bench"),
+    ("train", "predict", "datasets"),
+    ("analyze", "evaluate", "twin"),
+    ("configs", "web", "bench"),
     ("cli",),
 )
 LEVEL = {room: level for level, row in enumerate(LEVELS) for room in row}

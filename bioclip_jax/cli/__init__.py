@@ -26,6 +26,7 @@ _EXTRAS = {
     "grain": "train",
     "matplotlib": "eval",
     "ml_collections": "train",
+    "polars": "twin",
     "psutil": "train",
     "sklearn": "eval",
     "tensorboardX": "train",

@@ -1,0 +1,1 @@
+"""Occupancy, activity and density of the species in a Camtrap DP."""

@@ -1,0 +1,5 @@
+"""Photographs of camera traps to a Camtrap DP package."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={})

@@ -1,0 +1,25 @@
+"""A Camtrap DP in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Camtrap DP: its descriptor (datapackage.json) and its three tables.
+
+    All columns of the tables are strings, as in the files, "" for an empty cell, so that a package is written
+    as it was read. folder: where its other resources and relative media paths are, None for a new package.
+    """
+
+    descriptor: dict[str, Any]
+    deployments: pl.DataFrame
+    media: pl.DataFrame
+    observations: pl.DataFrame
+    folder: Path | None = None
