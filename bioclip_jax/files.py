@@ -57,6 +57,26 @@ def write_text(output: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+@contextlib.contextmanager
+def written_together(output: Path, reads: Reads | None = None) -> Iterator[Path]:
+    """Yield a temporary folder; move its files into `output` on success, remove it on an error.
+
+    Raises UserError if a file would overwrite an input (`reads`: as check_not_read).
+    """
+    parent = output if output.is_dir() else output.absolute().parent
+    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=parent))
+    try:
+        yield partial
+        check_not_read(
+            {f"{path.name} in --output": output / path.name for path in partial.iterdir()}, reads or {}
+        )
+        output.mkdir(exist_ok=True)
+        for path in sorted(partial.iterdir()):
+            os.replace(path, output / path.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def json_text(value: Any, **options: Any) -> str:
     """json.dumps with null for NaN and infinite numbers, which JSON lacks."""
     try:

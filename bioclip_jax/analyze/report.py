@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +14,7 @@ import numpy as np
 
 from bioclip_jax import html
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import Reads, check_folder, check_not_read, json_text
+from bioclip_jax.files import Reads, check_folder, json_text, written_together
 from bioclip_jax.html import data_url
 
 if TYPE_CHECKING:
@@ -87,26 +84,6 @@ def write_report(
     with written_together(output, reads) as folder:
         (folder / "results.json").write_text(json_text(result, indent=2) + "\n", encoding="utf-8")
         write_page(folder / "report.html", title, facts, draw_parts(folder))
-
-
-@contextlib.contextmanager
-def written_together(output: Path, reads: Reads | None = None) -> Iterator[Path]:
-    """Yield a temporary folder; move its files into `output` on success, remove it on an error.
-
-    Raises UserError if a file would overwrite an input (`reads`: as check_not_read).
-    """
-    parent = output if output.is_dir() else output.absolute().parent
-    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=parent))
-    try:
-        yield partial
-        check_not_read(
-            {f"{path.name} in --output": output / path.name for path in partial.iterdir()}, reads or {}
-        )
-        output.mkdir(exist_ok=True)
-        for path in sorted(partial.iterdir()):
-            os.replace(path, output / path.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_page(path: Path, title: str, facts: Sequence[tuple[str, str]], parts: Sequence[Part]) -> None:
