@@ -1,4 +1,4 @@
-"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict."""
+"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict, twin."""
 
 from __future__ import annotations
 
@@ -120,6 +120,18 @@ def bench_predict(arguments: argparse.Namespace) -> Result:
     return result
 
 
+def bench_twin(arguments: argparse.Namespace) -> Result:
+    """Measure twin observe and twin estimate."""
+    from bioclip_jax.bench import measure_twin
+
+    result = measure_twin(
+        arguments.rows, cameras=arguments.cameras, species=arguments.species, folder=arguments.folder
+    )
+    if not arguments.json:
+        print_result(result)
+    return result
+
+
 def bench_gpu(arguments: argparse.Namespace) -> Result:
     """Measure a GPU that is available only briefly."""
     from bioclip_jax.bench import Sizes, gpu_report, measure_gpu, plan_measurements
@@ -224,6 +236,14 @@ def add_verbs(verbs: Any) -> None:
         help="throughput of one GPU, from bench train",
     )
     verb.add_argument("--gpus", type=positive, nargs="+", metavar="N", help="default: 8 16 ... 1024")
+
+    verb = add_verb(
+        family, "twin", bench_twin, "time and memory of twin observe and twin estimate on a made-up survey"
+    )
+    verb.add_argument("--rows", type=positive, default=1_000_000, metavar="N", help="photographs")
+    verb.add_argument("--cameras", type=positive, default=500, metavar="N", help="(default: 500)")
+    verb.add_argument("--species", type=positive, default=40, metavar="N", help="(default: 40)")
+    verb.add_argument("--folder", type=Path, metavar="DIR", help="keep the tables and outputs there")
 
     verb = add_verb(family, "predict", bench_predict, "speed, memory and scores of predict")
     verb.add_argument(
