@@ -27,8 +27,9 @@ def measure_twin(
 ) -> dict[str, Any]:
     """Run `twin observe` and `twin estimate` on tables of `rows` photographs, each in a process of its own.
 
-    The survey has `cameras` cameras for 100 days, bursts of three photographs a second apart, and two predicted
-    species a photograph; no photograph exists. folder: keeps the tables and outputs, None for a temporary one.
+    The survey has `cameras` cameras for 100 days, bursts of three photographs a second apart, and two
+    predicted species a photograph; no photograph exists. folder: keeps the tables and outputs, None for a
+    temporary one.
     Returns {"rows", "cameras", "species", and for "observe" and "estimate" each {"seconds",
     "peak_memory_bytes"}}. Raises UserError if a command fails.
     """
