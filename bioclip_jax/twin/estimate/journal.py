@@ -23,7 +23,7 @@ class Journal:
 
     def __init__(self, file: BinaryIO, digest: str) -> None:
         self._file = file
-        self._finished: dict[str, Any] = {}
+        self._finished: dict[str, dict[str, Any]] = {}
         first, *rest = file.read().split(b"\n")
         if first != digest.encode():
             file.truncate(0)
@@ -60,11 +60,11 @@ class Journal:
                 raise
             path.unlink(missing_ok=True)
 
-    def get(self, species: str) -> Any | None:
+    def get(self, species: str) -> dict[str, Any] | None:
         """Return the result of a finished species, None for another."""
         return self._finished.get(species)
 
-    def add(self, species: str, result: Any) -> None:
+    def add(self, species: str, result: dict[str, Any]) -> None:
         """Record the result of a species; a kill from then on does not lose it."""
         self._finished[species] = result
         self._file.write(json_text([species, result]).encode() + b"\n")
