@@ -10,14 +10,18 @@ _UNITS_PER_MM = 0.0205
 
 
 def draw_bird(canvas: Canvas, bird) -> None:
-    """Draw a perching bird; traits: back, breast, belly, wing, head marks, beak_depth, beak_length in mm."""
+    """Draw a perching bird; traits: back, breast, belly, wing, head marks, beak_depth, beak_length in mm.
+
+    The trait `perch` = False leaves the perch out.
+    """
     rng = bird.rng
     back, belly, wing = bird.color("back"), bird.color("belly"), bird.color("wing")
     head = bird.size("head", 1.0, 0.03) * (1.12 if bird.juvenile else 1.0)
     plump = bird.size("plump", 1.0, 0.04) * (1.1 if bird.juvenile else 1.0) * (0.95 if bird.male else 1.06)
     center = np.array([0.36, -0.42])
 
-    _perch(canvas, rng)
+    if rng.random() < 0.7 and bird.trait("perch", True):
+        _perch(canvas, rng)
     _legs(canvas, bird)
     _tail(canvas, bird, back)
 
@@ -53,13 +57,12 @@ def draw_bird(canvas: Canvas, bird) -> None:
 
 
 def _perch(canvas, rng):
-    if rng.random() < 0.7:
-        y = 0.80
-        line = curves.path(
-            [(-0.9, y + rng.uniform(-0.06, 0.1)), (-0.2, y), (0.3, y), (0.95, y + rng.uniform(-0.1, 0.06))]
-        )
-        tone = palette.vary(rng, (112, 88, 66), 0.15)
-        canvas.fill(curves.ribbon(line, rng.uniform(0.05, 0.1)), tone, relief=0.6, radius=0.06)
+    y = 0.80
+    line = curves.path(
+        [(-0.9, y + rng.uniform(-0.06, 0.1)), (-0.2, y), (0.3, y), (0.95, y + rng.uniform(-0.1, 0.06))]
+    )
+    tone = palette.vary(rng, (112, 88, 66), 0.15)
+    canvas.fill(curves.ribbon(line, rng.uniform(0.05, 0.1)), tone, relief=0.6, radius=0.06)
 
 
 def _legs(canvas, bird):
