@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "delimited": ["fold_name"],
+        "delimited": ["fold_name", "read_delimited"],
+        "encoding": ["DAMAGED", "uncompressed"],
         "reader": [
             "PATH_COLUMNS",
             "TAXON_COLUMNS",

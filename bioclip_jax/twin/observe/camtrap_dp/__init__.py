@@ -5,7 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "fields": ["FIELDS", "FOREIGN_KEYS", "MISSING", "PRIMARY_KEYS", "VERSION", "Field"],
         "package": ["Package"],
-        "times": ["parse_times"],
+        "read": ["read_package"],
+        "write": ["write_package"],
+        "times": ["format_times", "parse_times", "utc_offsets"],
     },
 )

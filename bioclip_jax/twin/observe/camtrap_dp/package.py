@@ -15,7 +15,8 @@ class Package:
     """A Camtrap DP: its descriptor (datapackage.json) and its three tables.
 
     All columns of the tables are strings, as in the files, "" for an empty cell, so that a package is written
-    as it was read. folder: where its other resources and relative media paths are, None for a new package.
+    as it was read. folder: where its other resources and relative media paths are (a folder, or the package's
+    zip archive), None for a new package without any.
     """
 
     descriptor: dict[str, Any]
@@ -23,3 +24,8 @@ class Package:
     media: pl.DataFrame
     observations: pl.DataFrame
     folder: Path | None = None
+
+    @property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The tables by name."""
+        return {"deployments": self.deployments, "media": self.media, "observations": self.observations}

@@ -1,0 +1,82 @@
+"""Timestamps with zones, against Python's datetime."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.twin.observe.camtrap_dp import format_times, parse_times, utc_offsets
+
+
+def test_zones_and_fractions():
+    texts = [
+        "2020-05-30T04:57:37+02:00",
+        "2020-05-30T04:57:37-0330",
+        "2020-05-30T04:57:37Z",
+        "2020-05-30T04:57:37.25Z",
+        "",
+        "NA",
+    ]
+    times = parse_times(pl.Series("timestamp", texts), "media")
+    assert times.dtype == pl.Datetime("us", "UTC") and times.name == "timestamp"
+    assert times.to_list() == [
+        datetime(2020, 5, 30, 2, 57, 37, tzinfo=UTC),
+        datetime(2020, 5, 30, 8, 27, 37, tzinfo=UTC),
+        datetime(2020, 5, 30, 4, 57, 37, tzinfo=UTC),
+        datetime(2020, 5, 30, 4, 57, 37, 250_000, tzinfo=UTC),
+        None,
+        None,
+    ]
+    assert utc_offsets(pl.Series(texts)).to_list() == [120, -210, 0, 0, None, None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2020-05-30T04:57:37",
+        "2020-05-30 04:57:37Z",
+        "2020-02-30T04:57:37Z",
+        "2020-05-30T24:00:00Z",
+        "2020-05-30T04:57:60Z",
+        "2020-05-30T04:57:37+24:00",
+        "2020-05-30T04:57:37+02",
+        "30/05/2020 04:57",
+        " 2020-05-30T04:57:37Z",
+        "2020-05-30T04:57:37Z\n",
+    ],
+)
+def test_malformed_timestamps_name_their_row(text):
+    column = pl.Series("timestamp", ["2020-05-30T04:57:37Z", "", text, text])
+    with pytest.raises(
+        UserError, match=r"^media, row 4: timestamp is '.*' \(2 such rows\); write it with its"
+    ):
+        parse_times(column, "media")
+
+
+@given(
+    st.lists(
+        st.tuples(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)), st.integers(-1439, 1439)),
+        max_size=5,
+    )
+)
+def test_format_and_parse_are_inverse(rows):
+    times = [time.replace(microsecond=0, tzinfo=UTC) for time, _ in rows]
+    offsets = [offset for _, offset in rows]
+    column = pl.Series("t", times, pl.Datetime("us", "UTC"))
+    texts = format_times(column, pl.Series(offsets, dtype=pl.Int32))
+    expected = [
+        time.astimezone(timezone(timedelta(minutes=offset))).isoformat()
+        for time, offset in zip(times, offsets)
+    ]
+    assert [text.replace("Z", "+00:00") for text in texts] == expected
+    assert parse_times(texts, "media").to_list() == times
+    assert utc_offsets(texts).to_list() == offsets
+
+
+def test_format_of_missing_times():
+    times = pl.Series("t", [None, datetime(2020, 1, 1, tzinfo=UTC)], pl.Datetime("us", "UTC"))
+    assert format_times(times, 60).to_list() == ["", "2020-01-01T01:00:00+01:00"]
+    assert format_times(times).to_list() == ["", "2020-01-01T00:00:00Z"]
