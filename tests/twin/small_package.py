@@ -40,7 +40,7 @@ def make(folder, version="1.0.2", **resources):
     """Write a package of one row a table; resources: further properties by table."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = []
-    for table, row in CELLS.items():
+    for table in CELLS:
         path = folder / f"{table}.csv"
         with path.open("w", newline="") as file:
             csv.writer(file).writerows([[field.name for field in FIELDS[table]], cells(table)])

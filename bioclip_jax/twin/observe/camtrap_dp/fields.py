@@ -18,7 +18,8 @@ class Field:
     """A column of a table: its type and the constraints on its cells.
 
     required: no cell may be missing. unique: no two cells are equal. minimum, maximum: inclusive. pattern:
-    the standard's regular expression, in Python's syntax. A datetime is ISO 8601 in whole seconds with a zone.
+    the standard's regular expression, in Python's syntax. A datetime is ISO 8601 in whole seconds, with its
+    zone.
     """
 
     name: str

@@ -86,7 +86,7 @@ def _complete(frame: pl.DataFrame, table: str, where: str) -> pl.DataFrame:
 
 
 def _inline(data: Any, table: str, where: str) -> pl.DataFrame:
-    """A table from a resource's inline data: a list of objects, or of lists of which the first is the header."""
+    """A table from inline data: a list of objects, or of lists of which the first is the header."""
     import polars as pl
 
     rows = data if isinstance(data, list) else [None]

@@ -148,8 +148,8 @@ def _existing_media(media: pl.DataFrame, root: Files) -> list[str]:
     if unsafe.any():
         row = unsafe.arg_true()[0]
         raise UserError(
-            f"media, row {row + 2:,}: filePath is {paths[row]!r}, which leaves the package; write it relative "
-            f"to {DESCRIPTOR}, without .."
+            f"media, row {row + 2:,}: filePath is {paths[row]!r}, which leaves the package; write it "
+            f"relative to {DESCRIPTOR}, without .."
         )
     paths = pl.DataFrame({"path": paths.filter(~paths.str.contains("://")).unique(maintain_order=True)})
     parents = paths.with_columns(parent=pl.col("path").str.extract("^(.*)/").fill_null(""))
