@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.estimate.covariates import add_columns, design_matrix
+from bioclip_jax.twin.estimate.covariates import add_columns, covariate_values
 
 DEPLOYMENTS = pl.DataFrame(
     {
@@ -20,14 +20,13 @@ DEPLOYMENTS = pl.DataFrame(
 )
 
 
-def test_numbers_are_standardized_and_text_becomes_indicators():
-    matrix = design_matrix(DEPLOYMENTS, ["cameraHeight", "baitUse"][:1])
-    assert matrix.names == ("cameraHeight",)
-    np.testing.assert_allclose(matrix.values[:, 0], np.array([-1, 0, 1, 0]) / np.sqrt(0.5))
-    habitat = pl.concat([DEPLOYMENTS] * 2)
-    matrix = design_matrix(habitat, ["habitat"])
-    assert matrix.names == ("habitat: dune", "habitat: marsh"), "forest, the most frequent, is the reference"
-    np.testing.assert_array_equal(matrix.values[:4], [[0, 1], [0, 0], [0, 0], [1, 0]])
+def test_numbers_stay_and_text_becomes_indicators():
+    height = covariate_values(DEPLOYMENTS, ["cameraHeight"])
+    np.testing.assert_array_equal(height["cameraHeight"], [1, 2, 3, 2])
+    habitat = covariate_values(pl.concat([DEPLOYMENTS] * 2), ["habitat"])
+    assert list(habitat) == ["habitat: dune", "habitat: marsh"], "forest, the most frequent, is the reference"
+    np.testing.assert_array_equal(habitat["habitat: dune"], [0, 0, 0, 1] * 2)
+    np.testing.assert_array_equal(habitat["habitat: marsh"], [1, 0, 0, 0] * 2)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ def test_numbers_are_standardized_and_text_becomes_indicators():
 )
 def test_unusable_covariates_are_refused(column, message):
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
-        design_matrix(DEPLOYMENTS, [column])
+        covariate_values(DEPLOYMENTS, [column])
 
 
 def test_columns_of_a_table_join_by_deployment(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,18 +16,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 _KEYS = ("deploymentID", "locationID")
-
-
-@dataclass(frozen=True)
-class Covariates:
-    """Columns of a design matrix, without the intercept.
-
-    names: of the columns, as "elevation" or "habitat: forest". values: numbers are standardized to mean 0
-    and standard deviation 1 over deployments; text becomes an indicator of each level but the most frequent.
-    """
-
-    names: tuple[str, ...]
-    values: Float[np.ndarray, "deployments columns"]
 
 
 def add_columns(deployments: pl.DataFrame, path: str | os.PathLike[str]) -> pl.DataFrame:
@@ -57,13 +44,15 @@ def add_columns(deployments: pl.DataFrame, path: str | os.PathLike[str]) -> pl.D
     return deployments.join(table, on=key, how="left", maintain_order="left")
 
 
-def design_matrix(deployments: pl.DataFrame, columns: Sequence[str]) -> Covariates:
-    """Return the design matrix of `columns` over the deployments.
+def covariate_values(
+    deployments: pl.DataFrame, columns: Sequence[str]
+) -> dict[str, Float[np.ndarray, " deployments"]]:
+    """Return the values of covariates by deployment: numbers as they are, text as indicators of its levels.
 
+    The indicators are named "habitat: marsh"; the most frequent level has none, and is the reference.
     Raises UserError for an unknown column, an empty cell, and a column with one value only.
     """
-    names: list[str] = []
-    values: list[np.ndarray] = []
+    covariates: dict[str, Float[np.ndarray, " deployments"]] = {}
     for column in columns:
         if column not in deployments.columns:
             raise UserError(
@@ -78,8 +67,7 @@ def design_matrix(deployments: pl.DataFrame, columns: Sequence[str]) -> Covariat
             raise UserError(f"{column} is {cells[0]!r} at every deployment; drop it from the covariates")
         numbers = _numbers(cells)
         if numbers is not None:
-            names.append(column)
-            values.append((numbers - numbers.mean()) / numbers.std())
+            covariates[column] = numbers
             continue
         levels = sorted(set(cells), key=lambda level: (-cells.count(level), level))
         if len(levels) > len(cells) / 2:
@@ -87,10 +75,8 @@ def design_matrix(deployments: pl.DataFrame, columns: Sequence[str]) -> Covariat
                 f"{column} has {len(levels)} levels at {len(cells)} deployments; group them, or give numbers"
             )
         for level in levels[1:]:
-            names.append(f"{column}: {level}")
-            values.append(np.array([cell == level for cell in cells], float))
-    matrix = np.stack(values, axis=1) if values else np.zeros((deployments.height, 0))
-    return Covariates(tuple(names), matrix)
+            covariates[f"{column}: {level}"] = np.array([cell == level for cell in cells], float)
+    return covariates
 
 
 def _numbers(cells: Sequence[str]) -> Float[np.ndarray, " n"] | None:
