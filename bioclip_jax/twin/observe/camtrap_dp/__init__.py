@@ -5,10 +5,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "check": ["check_package", "find_problems"],
+        "descriptor": ["coordinate_precision", "coverage", "new_descriptor"],
         "fields": ["FIELDS", "FOREIGN_KEYS", "MISSING", "PRIMARY_KEYS", "VERSION", "Field"],
         "package": ["Package"],
-        "read": ["read_package"],
+        "read": ["read_package", "with_all_fields"],
         "write": ["write_package"],
-        "times": ["format_times", "parse_times", "utc_offsets"],
+        "times": ["format_times", "is_missing", "parse_times", "utc_offsets"],
     },
 )

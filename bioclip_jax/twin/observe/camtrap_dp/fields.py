@@ -9,8 +9,9 @@ VERSION = "1.0.2"
 # Cells that the standard reads as missing.
 MISSING = ("", "NA", "NaN", "nan")
 
-_PATH = r"^(?=^[^./~])(^((?!\.{2}).)*$).*$"
-_MEDIA_TYPE = "^(image|video|audio)/.*$"
+# Patterns of filePath and fileMediatype.
+PATH = r"^(?=^[^./~])(^((?!\.{2}).)*$).*$"
+MEDIA_TYPE = "^(image|video|audio)/.*$"
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("captureMethod", enum=("activityDetection", "timeLapse")),
         Field("timestamp", "datetime", required=True),
         # A URL, or a path relative to the package.
-        Field("filePath", required=True, pattern=_PATH),
+        Field("filePath", required=True, pattern=PATH),
         Field("filePublic", "boolean", required=True),
         Field("fileName"),
-        Field("fileMediatype", required=True, pattern=_MEDIA_TYPE),
+        Field("fileMediatype", required=True, pattern=MEDIA_TYPE),
         # JSON.
         Field("exifData", "any"),
         Field("favorite", "boolean"),

@@ -6,11 +6,14 @@ import json
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError, first_line
 
 from .fields import FIELDS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DESCRIPTOR = "datapackage.json"
 # A folder or archive, or a file in it; both classes have `/`, open, is_file, iterdir and name.
@@ -105,3 +108,21 @@ def is_remote(path: str) -> bool:
 def is_inside(path: str) -> bool:
     """True for a relative path that stays below its folder on any system."""
     return re.search(LEAVES, path) is None
+
+
+def existing_media(media: pl.DataFrame, root: Files) -> list[str]:
+    """Relative paths of media that exist, each once."""
+    import polars as pl
+
+    paths = media["filePath"]
+    paths = paths.filter(~paths.str.contains(LEAVES) & ~paths.str.contains("://")).unique(maintain_order=True)
+    frame = pl.DataFrame({"path": paths})
+    parents = frame.with_columns(parent=pl.col("path").str.extract("^(.*)/").fill_null(""))
+    # One listing a folder is many times faster than a look at each file.
+    existing = []
+    for (parent,), group in parents.group_by("parent", maintain_order=True):
+        folder = root / parent if parent else root
+        if folder.is_dir():
+            names = {f"{parent}/{entry.name}" if parent else entry.name for entry in folder.iterdir()}
+            existing += [path for path in group["path"] if path in names]
+    return existing

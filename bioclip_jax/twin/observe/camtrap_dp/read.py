@@ -52,7 +52,7 @@ def _read_resource(root: Files, resource: dict[str, Any], where: str) -> pl.Data
 
     table = resource["name"]
     if "data" in resource:
-        return _complete(_inline(resource["data"], table, where), table, where)
+        return _completed(_inline(resource["data"], table, where), table, where)
     paths = resource_paths(resource, where)
     if not paths:
         raise UserError(f"{where}: the resource {table} has no path; add it")
@@ -60,25 +60,35 @@ def _read_resource(root: Files, resource: dict[str, Any], where: str) -> pl.Data
     for path in paths:
         if is_remote(path):
             raise UserError(f"{where}: the table {table} is at {path}; download it beside {where}")
-        frames.append(_complete(_read_file(root / path, resource), table, str(root / path)))
+        frames.append(_completed(_read_file(root / path, resource), table, str(root / path)))
     if len({frozenset(frame.columns) for frame in frames}) > 1:
         raise UserError(f"{where}: the files of the resource {table} have different columns; make them equal")
     return pl.concat(frame.select(frames[0].columns) for frame in frames)
 
 
-def _complete(frame: pl.DataFrame, table: str, where: str) -> pl.DataFrame:
-    """Add the optional fields that a table lacks, each after the field that precedes it in the standard."""
+def _completed(frame: pl.DataFrame, table: str, where: str) -> pl.DataFrame:
+    """All fields of a table; those of the standard for a file without a header."""
     import polars as pl
 
     if not frame.columns:
-        frame = pl.DataFrame(schema={field.name: pl.String for field in FIELDS[table]})
+        return pl.DataFrame(schema={field.name: pl.String for field in FIELDS[table]})
+    return with_all_fields(frame, table, where)
+
+
+def with_all_fields(frame: pl.DataFrame, table: str, where: str | None = None) -> pl.DataFrame:
+    """Add the optional fields that a table lacks, empty, each after the field before it in the standard.
+
+    where: the table's name in messages. Raises UserError for a missing required field.
+    """
+    import polars as pl
+
     columns = list(frame.columns)
     for index, field in enumerate(FIELDS[table]):
         if field.name in columns:
             continue
         if field.required:
             names = ", ".join(frame.columns[:10])
-            raise UserError(f"{where} has no column {field.name}, only {names}; add it")
+            raise UserError(f"{where or table} has no column {field.name}, only {names}; add it")
         previous = columns.index(FIELDS[table][index - 1].name) if index else -1
         columns.insert(previous + 1, field.name)
     added = [pl.lit("").alias(name) for name in columns if name not in frame.columns]

@@ -23,7 +23,7 @@ def parse_times(column: pl.Series, table: str) -> pl.Series:
     zone.
     """
     times = times_or_null(column)
-    bad = times.is_null() & ~_is_missing(column)
+    bad = times.is_null() & ~is_missing(column)
     if bad.any():
         row = bad.arg_true()[0]
         raise UserError(
@@ -82,5 +82,6 @@ def _zone(offset: int) -> str:
     return f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}" if offset else "Z"
 
 
-def _is_missing(column: pl.Series) -> pl.Series:
-    return column.is_null() | column.is_in(MISSING)
+def is_missing(cells: pl.Series) -> pl.Series:
+    """True for cells that the standard reads as missing: "", NA, NaN, nan."""
+    return cells.is_null() | cells.is_in(MISSING)

@@ -19,6 +19,7 @@ from .locate import (
     DESCRIPTOR,
     LEAVES,
     Files,
+    existing_media,
     is_remote,
     locate,
     read_descriptor,
@@ -115,6 +116,7 @@ def _table_paths(descriptor: Mapping[str, Any], where: str) -> set[str]:
 
 def _sources(package: Package, target: Path) -> dict[str, Files]:
     """Files to take from the package's folder, by their path in the package."""
+    _check_media_paths(package.media)
     resources = [resource for resource in package.descriptor["resources"] if resource["name"] not in FIELDS]
     listed = [path for resource in resources for path in resource_paths(resource, DESCRIPTOR)]
     listed = [path for path in listed if not is_remote(path)]
@@ -129,7 +131,7 @@ def _sources(package: Package, target: Path) -> dict[str, Files]:
     for path in listed:
         if not (root / path).is_file():
             raise UserError(f"{root / path}, a file of the package's resources, does not exist; restore it")
-    names = [*_existing_media(package.media, root), *listed]
+    names = [*existing_media(package.media, root), *listed]
     if (root / DESCRIPTOR).is_file():
         if isinstance(root, Path) and os.path.realpath(root) == str(target):
             names += _files(root)
@@ -139,10 +141,7 @@ def _sources(package: Package, target: Path) -> dict[str, Files]:
     return {name: root / name for name in map(os.path.normpath, names) if name not in tables}
 
 
-def _existing_media(media: pl.DataFrame, root: Files) -> list[str]:
-    """Relative paths of media that exist, each once."""
-    import polars as pl
-
+def _check_media_paths(media: pl.DataFrame) -> None:
     paths = media["filePath"]
     unsafe = paths.str.contains(LEAVES) & ~paths.is_in(MISSING)
     if unsafe.any():
@@ -151,16 +150,6 @@ def _existing_media(media: pl.DataFrame, root: Files) -> list[str]:
             f"media, row {row + 2:,}: filePath is {paths[row]!r}, which leaves the package; write it "
             f"relative to {DESCRIPTOR}, without .."
         )
-    paths = pl.DataFrame({"path": paths.filter(~paths.str.contains("://")).unique(maintain_order=True)})
-    parents = paths.with_columns(parent=pl.col("path").str.extract("^(.*)/").fill_null(""))
-    # One listing a folder is many times faster than a look at each file.
-    existing = []
-    for (parent,), group in parents.group_by("parent", maintain_order=True):
-        folder = root / parent if parent else root
-        if folder.is_dir():
-            names = {f"{parent}/{entry.name}" if parent else entry.name for entry in folder.iterdir()}
-            existing += [path for path in group["path"] if path in names]
-    return existing
 
 
 def _write_tables(package: Package, folder: Path) -> None:
