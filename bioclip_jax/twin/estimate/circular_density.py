@@ -1,7 +1,8 @@
 """Von Mises kernel density on the circle of a day, through its Fourier series.
 
     f(t) = Σ_j w_j exp(ν cos(t − t_j)) / (2π I_0(ν) Σ_j w_j)
-         = (1 + 2 Σ_k A_k(ν) Re(m_k exp(−i k t))) / 2π,    A_k = I_k / I_0,   m_k = Σ_j w_j exp(i k t_j) / Σ_j w_j
+         = (1 + 2 Σ_k A_k(ν) Re(m_k exp(−i k t))) / 2π
+    A_k = I_k / I_0,   m_k = Σ_j w_j exp(i k t_j) / Σ_j w_j
 
 t in radians, ν the concentration of the kernel. The second line costs a fast Fourier transform however many
 events there are. Events are shared linearly between the two nearest of 131,072 times of day (0.66 s apart),
@@ -23,7 +24,7 @@ FINE = 1 << 17
 # Times of day at which densities are evaluated and bootstrap samples drawn: every 84 s.
 GRID = 1024
 _TERMS = GRID // 2
-# Narrowest kernel: standard deviation 1/sqrt(4000) = 3.6 minutes. All 511 terms of GRID then suffice to 1e-14.
+# Narrowest kernel: standard deviation 1/sqrt(4000) = 3.6 minutes. GRID's 511 terms suffice for it to 1e-14.
 _MOST_CONCENTRATED = 4000.0
 # Three moments let the bandwidth follow patterns of up to three peaks.
 _K_MAX = 3
@@ -63,7 +64,7 @@ class CircularDensity:
 def fit_density(
     solar_hours: Float[np.ndarray, " events"], weights: Float[np.ndarray, " events"] | None = None
 ) -> CircularDensity:
-    """Fit the density to times in hours, with nonnegative weights (1 by default) of which some are positive."""
+    """Fit the density to times in hours, with nonnegative weights, 1 by default; some must be positive."""
     position = np.asarray(solar_hours, float) / 24 * FINE
     weights = np.ones(len(position)) if weights is None else np.asarray(weights, float)
     left = np.floor(position).astype(np.int64)

@@ -83,7 +83,7 @@ def mean_daylight(
 
 
 def _centuries(utc: Shaped[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """Julian centuries since J2000; the minute by which UTC and dynamical time differ does not matter here."""
+    """Julian centuries since J2000; UTC and dynamical time differ by a minute, which does not matter here."""
     return (np.asarray(utc).astype("datetime64[us]") - _EPOCH) / np.timedelta64(36525 * 86_400, "s")
 
 
