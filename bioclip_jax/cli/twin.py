@@ -1,0 +1,177 @@
+"""The verbs of the wildlife digital twin: twin observe."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bioclip_jax.errors import UserError
+
+from .options import (
+    Result,
+    add_family,
+    add_model,
+    add_reading,
+    add_taxa_choice,
+    add_temperature,
+    add_transform,
+    add_verb,
+    loading,
+    probability,
+)
+
+# Species per photograph: enough for all probabilities that matter, and little enough for a journal.
+_SPECIES = 50
+_OF_THE_MODEL = ("pretrained", "device", "batch_size", "transform", "subset", "within", "taxa", "temperature")
+
+
+def observe(arguments: argparse.Namespace) -> Result:
+    """Make a Camtrap DP of photographs."""
+    from bioclip_jax.twin.observe import ObserveOptions
+    from bioclip_jax.twin.observe import observe as make_package
+
+    given = vars(arguments)
+    predict = None
+    if arguments.model is not None:
+        if arguments.predictions is not None:
+            raise UserError("--model and --predictions both name the species; give only one")
+        predict = _predictor(arguments)
+    elif unused := [name for name in _OF_THE_MODEL if given[name] is not None]:
+        raise UserError(f"--{unused[0].replace('_', '-')} applies to a model; name it with --model")
+    if (
+        arguments.reliability is None
+        and arguments.temperature is not None
+        and Path(arguments.temperature).is_file()
+    ):
+        given["reliability"] = Path(arguments.temperature)
+    names = {field.name for field in dataclasses.fields(ObserveOptions)}
+    options = ObserveOptions(**{name: value for name, value in given.items() if name in names})
+    result = make_package(arguments.photos, arguments.deployments, arguments.output, options, predict=predict)
+    if not arguments.json:
+        _report(result)
+    return result
+
+
+def _predictor(arguments: argparse.Namespace) -> Callable[[Path, Path], str]:
+    """Return a function that predicts the photographs of a table resumably, and names the model."""
+    from bioclip_jax.predict import PredictOptions
+
+    given = vars(arguments) | loading(arguments)
+    names = {field.name for field in dataclasses.fields(PredictOptions)} - {"unknown", "output", "resume"}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if name in names}
+    # Checks the options before any photograph is read.
+    options = PredictOptions(**settings, k=_SPECIES)
+    options.read_candidates()
+
+    def predict(photos: Path, output: Path) -> str:
+        from bioclip_jax.predict import load_model, predict_files
+
+        fingerprint = load_model(arguments.model, **options.loading).fingerprint
+        predict_files([photos], arguments.model, options, output=output, resume=True)
+        return f"{arguments.model} {fingerprint[:12]}"
+
+    return predict
+
+
+def _report(result: dict[str, Any]) -> None:
+    """Report a package on standard error."""
+    lines = [
+        f"{result['media']:,} photographs in {result['events']:,} events of {result['deployments']:,} "
+        f"deployments, {result['effort_days']:,.1f} days of effort"
+    ]
+    most = list(result["species"].items())
+    if most:
+        shown = ", ".join(f"{name} ({count:,})" for name, count in most[:5])
+        lines.append(f"{len(most):,} species, by events: {shown}{', ...' if len(most) > 5 else ''}")
+    skipped = {
+        "dropped {:,} photographs of people and vehicles": "people_dropped",
+        "skipped {:,} photographs outside their deployments": "outside_deployments",
+        "skipped {:,} photographs without a time": "without_time",
+    }
+    lines += [text.format(result[name]) for text, name in skipped.items() if result[name]]
+    lines.append(f"wrote {result['output']}")
+    if "share" in result:
+        lines.append(f"wrote {result['share']['folder']}, which others may see")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def add_verbs(verbs: Any) -> None:
+    """Declare the verbs; options of observe are named as the fields of ObserveOptions."""
+    family = add_family(verbs, "twin", "from photographs of camera traps to occupancy, activity and density")
+    verb = add_verb(family, "observe", observe, "make a Camtrap DP package of camera-trap photographs")
+    verb.add_argument(
+        "photos", metavar="PHOTOS", help="a folder with a sub-folder per deployment, or a table with filepath"
+    )
+    verb.add_argument(
+        "deployments",
+        metavar="DEPLOYMENTS",
+        help="a table with Camtrap DP's columns of deployments, and maybe folder, clockOffset and downTime",
+    )
+    verb.add_argument("output", metavar="OUT", type=Path, help="the package, a new folder")
+    verb.add_argument("--overwrite", action="store_true", help="replace the package in OUT")
+    time = verb.add_argument_group("time")
+    time.add_argument(
+        "--gap",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="longest pause within an event (default: 120)",
+    )
+    time.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="zone of the cameras' clocks, such as Europe/Brussels (default: that of each deploymentStart)",
+    )
+    evidence = verb.add_argument_group("evidence")
+    evidence.add_argument("--predictions", type=Path, metavar="FILE", help="table that predict wrote")
+    evidence.add_argument("--detections", type=Path, metavar="JSON", help="output of MegaDetector")
+    evidence.add_argument(
+        "--detection-threshold",
+        type=probability,
+        default=0.2,
+        metavar="P",
+        help="least confidence of a box (default: 0.2)",
+    )
+    evidence.add_argument(
+        "--human",
+        type=Path,
+        metavar="CSV",
+        help="people's labels: filepath or eventID, scientificName, maybe count, lifeStage, sex, classifiedBy",
+    )
+    evidence.add_argument(
+        "--reliability", type=Path, metavar="JSON", help="file of taxa calibrate, for the estimates"
+    )
+    evidence.add_argument(
+        "--unknown", type=probability, metavar="P", help="an animal of less probability has no species"
+    )
+    privacy = verb.add_argument_group("privacy")
+    privacy.add_argument(
+        "--people",
+        choices=["drop", "keep"],
+        default="drop",
+        help="photographs of people and vehicles: leave them out (default), or mark them as not public",
+    )
+    privacy.add_argument("--share", type=Path, metavar="DIR", help="also write a package that others may see")
+    privacy.add_argument(
+        "--sensitive",
+        type=Path,
+        metavar="CSV",
+        help="sensitive species for --share: scientificName, category",
+    )
+    privacy.add_argument("--precise", action="store_true", help="keep exact positions in --share")
+    verb.add_argument(
+        "--project",
+        type=Path,
+        metavar="TOML",
+        help="title, contributors, licenses and project of the package",
+    )
+    model = verb.add_argument_group("model", "names the species, instead of --predictions")
+    add_model(model, default=None)
+    add_taxa_choice(model)
+    add_temperature(model)
+    add_transform(model)
+    add_reading(model)

@@ -1,0 +1,142 @@
+"""Everything that `twin observe` reads and checks before it opens a photograph."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.files import check_folder
+
+from .assign import candidate_deployments
+from .deployments import Deployments, read_deployments
+from .detections import Detections, read_detections
+from .labels import Labels, read_labels
+from .options import ObserveOptions, PathLike
+from .photos import Photos, find_photos
+from .predictions import Predictions, read_predictions
+from .work_folder import check_target
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Photographs, deployments and what is known of them.
+
+    candidates: of candidate_deployments. model: name and version of the model of predictions. project: what
+    new_descriptor takes as metadata.
+    """
+
+    photos: Photos
+    deployments: Deployments
+    candidates: pl.DataFrame
+    predictions: Predictions | None
+    detections: Detections | None
+    labels: Labels | None
+    model: str
+    project: dict[str, Any]
+
+    @property
+    def unmatched(self) -> int:
+        """Rows of predictions, detections and labels that are about other photographs."""
+        sources = (self.predictions, self.detections, self.labels)
+        return sum(source.unmatched for source in sources if source is not None)
+
+
+def read_inputs(
+    photos: PathLike, deployments: PathLike, output: Path, options: ObserveOptions, *, predicts: bool
+) -> Inputs:
+    """Read and check all inputs, the small ones first. predicts: photographs are to be given to a model.
+
+    Raises UserError as observe does.
+    """
+    check_target(output, overwrite=options.overwrite)
+    _check_folders(photos, output, options)
+    project = options.read_project()
+    fingerprint = options.read_fingerprint()
+    _read_sensitivity(options)
+    read = read_deployments(deployments, options.timezone)
+    taken = find_photos(photos)
+    candidates = candidate_deployments(taken, read)
+    _check_readable(taken, candidates, predicts)
+    frame, predictions, detections, labels = taken.frame, None, None, None
+    model = ""
+    if options.predictions is not None:
+        predictions = read_predictions(options.predictions, frame)
+        model = _model_name(options.predictions, fingerprint)
+    if options.detections is not None:
+        detections = read_detections(options.detections, frame, options.detection_threshold)
+    if options.human is not None:
+        labels = read_labels(options.human, frame)
+    for option, source in (("predictions", predictions), ("detections", detections), ("human", labels)):
+        if source is not None and source.unmatched:
+            print(
+                f"note: {source.unmatched:,} rows of {getattr(options, option)} are about no photograph "
+                "of the survey",
+                file=sys.stderr,
+            )
+    return Inputs(taken, read, candidates, predictions, detections, labels, model, project)
+
+
+def _check_folders(photos: PathLike, output: Path, options: ObserveOptions) -> None:
+    """Raise UserError for a package inside the photographs, and a shared one that cannot be written."""
+    source, target = (Path(os.path.realpath(path)) for path in (photos, output))
+    if source.is_dir() and target.is_relative_to(source):
+        raise UserError(f"the output {output} is inside the photographs {photos}; name a folder beside them")
+    if options.share is None:
+        return
+    share = Path(options.share)
+    check_folder(share, "the shared package")
+    if share.exists() and any(share.iterdir()):
+        raise UserError(f"the shared package {share} is a folder with files in it; name a new one")
+    shared = Path(os.path.realpath(share))
+    if shared.is_relative_to(target) or target.is_relative_to(shared):
+        raise UserError(f"the shared package {share} and the output {output} overlap; name separate folders")
+
+
+def _read_sensitivity(options: ObserveOptions) -> None:
+    """Raise UserError for a table of sensitive species that cannot be used."""
+    if options.sensitive is not None:
+        from .privacy import read_sensitivity
+
+        read_sensitivity(options.sensitive)
+
+
+def _check_readable(photos: Photos, candidates: pl.DataFrame, predicts: bool) -> None:
+    """Raise UserError for a photograph that must be opened and is not on this machine."""
+    import polars as pl
+
+    if not predicts and photos.frame["timestamp"].ne("").all():
+        return
+    rows = photos.frame.with_row_index("row")
+    needed = rows.filter(pl.col("row").is_in(candidates["row"].implode()))
+    if not predicts:
+        needed = needed.filter(pl.col("timestamp") == "")
+    why = "named by a model" if predicts else "asked for its time"
+    remote = needed.filter(~pl.col("is_local"))
+    if remote.height:
+        raise UserError(
+            f"{photos.source}, row {remote['row'][0] + 2:,}: {remote['path'][0]} is not on this machine and "
+            f"cannot be {why}; download it, or give predictions and timestamps"
+        )
+    missing = next((path for path in needed["path"].to_list() if not os.path.isfile(path)), None)
+    if missing is not None:
+        raise UserError(
+            f"{photos.source} lists {missing}, which does not exist and cannot be {why}; restore it, or "
+            "delete its row"
+        )
+
+
+def _model_name(predictions: PathLike, fingerprint: str | None) -> str:
+    """Name the model of a table of predictions by what is known of it."""
+    if fingerprint is not None:
+        return f"bioclip-jax, model {fingerprint[:12]}"
+    with open(predictions, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"bioclip-jax, predictions {digest[:12]}"

@@ -1,0 +1,105 @@
+"""Options of `twin observe`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bioclip_jax.errors import UserError, first_line
+
+from .clock import check_timezone
+from .events import GAP_SECONDS
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObserveOptions:
+    """All options of `twin observe` but its photographs, deployments and output.
+
+    predictions: table of `predict`. detections: MegaDetector's JSON; detection_threshold: least confidence of
+    its boxes. human: table of people's labels. reliability: file of `taxa calibrate`, for the package.
+    unknown: an animal of less probability is of an unknown species.
+    gap: seconds between events. timezone: IANA name of the zone of the cameras' clocks (default: that of each
+    deploymentStart). people: "drop" leaves their photographs out, "keep" marks them as not public.
+    project: TOML of properties of the descriptor, such as title, contributors and project.
+    share: folder for a package that others may see; sensitive: its table of sensitive species; precise: with
+    exact positions. overwrite: replace a package.
+
+    Raises UserError for options out of range or without effect.
+    """
+
+    predictions: PathLike | None = None
+    detections: PathLike | None = None
+    detection_threshold: float = 0.2
+    human: PathLike | None = None
+    reliability: PathLike | None = None
+    unknown: float | None = None
+    gap: float = GAP_SECONDS
+    timezone: str | None = None
+    people: Literal["drop", "keep"] = "drop"
+    project: PathLike | None = None
+    share: PathLike | None = None
+    sensitive: PathLike | None = None
+    precise: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.gap) and self.gap >= 1):
+            raise UserError(f"--gap is {self.gap}; it is a number of seconds, at least 1")
+        if not 0 < self.detection_threshold <= 1:
+            raise UserError(
+                f"--detection-threshold is {self.detection_threshold}; it is above 0 and at most 1"
+            )
+        if self.unknown is not None and not 0 < self.unknown <= 1:
+            raise UserError(f"--unknown is {self.unknown}; it is a probability, above 0 and at most 1")
+        if self.people not in ("drop", "keep"):
+            raise UserError(f"--people is {self.people!r}; choose drop or keep")
+        if self.share is None and (self.sensitive is not None or self.precise):
+            option = "--sensitive" if self.sensitive is not None else "--precise"
+            raise UserError(
+                f"{option} applies to the package that others may see; give its folder with --share"
+            )
+        check_timezone(self.timezone)
+
+    def read_project(self) -> dict[str, Any]:
+        """Read the descriptor's properties. Raises UserError for a file that is not TOML."""
+        if self.project is None:
+            return {}
+        try:
+            return tomllib.loads(Path(self.project).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"the project {self.project} does not exist; give a TOML file") from None
+        except ValueError as error:
+            raise UserError(
+                f"the project {self.project} is not TOML ({first_line(error)}); correct it"
+            ) from None
+
+    def read_fingerprint(self) -> str | None:
+        """Read the fingerprint of the model that the reliability is of; None without a file.
+
+        Raises UserError for anything but a file of `taxa calibrate`.
+        """
+        if self.reliability is None:
+            return None
+        try:
+            content = json.loads(Path(self.reliability).read_text(encoding="utf-8"))
+            fingerprint, after = content["fingerprint"], content["after"]
+        except FileNotFoundError:
+            raise UserError(
+                f"the reliability {self.reliability} does not exist; make it with taxa calibrate"
+            ) from None
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"the reliability {self.reliability} is not a file of `bioclip-jax taxa calibrate`; give one"
+            ) from None
+        if not isinstance(fingerprint, str) or "reliability" not in after:
+            raise UserError(
+                f"the reliability {self.reliability} is not a file of `bioclip-jax taxa calibrate`; give one"
+            )
+        return fingerprint
