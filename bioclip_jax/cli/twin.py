@@ -140,7 +140,7 @@ def add_verbs(verbs: Any) -> None:
         "--human",
         type=Path,
         metavar="CSV",
-        help="people's labels: filepath or eventID, scientificName, maybe count, lifeStage, sex, classifiedBy",
+        help="labels: filepath or eventID, scientificName; also count, lifeStage, sex, classifiedBy",
     )
     evidence.add_argument(
         "--reliability", type=Path, metavar="JSON", help="file of taxa calibrate, for the estimates"

@@ -27,7 +27,7 @@ class Deployments:
 
     table: as in a package. clocks: deploymentID, start and end (UTC), utc_offset (Duration, of
     deploymentStart) and clock_offset (Duration, to add to the camera's clock). folders: deploymentIDs of each
-    folder of photographs, slash-separated. timezone: IANA name of the zone in which cameras are read, None for
+    folder of photographs, slash-separated. timezone: IANA name of the zone of the cameras' clocks, None for
     utc_offset.
     """
 
