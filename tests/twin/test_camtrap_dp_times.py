@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
@@ -56,6 +56,7 @@ def test_malformed_timestamps_name_their_row(text):
         parse_times(column, "media")
 
 
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)), st.integers(-1439, 1439)),

@@ -152,7 +152,7 @@ def _table_violations(
             key = PRIMARY_KEYS[other]
             yield (
                 field.name,
-                ~cells.is_in(package.tables[other][key]) & ~missing,
+                ~cells.is_in(package.tables[other][key].implode()) & ~missing,
                 f"is not a {key} of {other}",
             )
     for start, end in _ORDERED:

@@ -8,16 +8,15 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL, PathLike, check_folder, files_below
 from bioclip_jax.locks import locked
 
-from .fields import FIELDS, MISSING
+from .fields import FIELDS
 from .locate import (
     DESCRIPTOR,
-    LEAVES,
     Files,
     existing_media,
     is_remote,
@@ -27,9 +26,6 @@ from .locate import (
     table_resource,
 )
 from .package import Package
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # Marker of a package that is being replaced.
 _PREVIOUS = ".previous-"
@@ -49,8 +45,10 @@ def write_package(
     overwrite: replace a package in the folder; it may be package.folder itself, whose other files then stay.
     files: further files to copy, by their name in the package.
 
-    Raises UserError for a folder with anything else in it, a package that has files which the new one lacks,
-    and a path that leaves the package.
+    A filePath that leaves the package is kept and never followed; check_package finds it.
+
+    Raises UserError for a folder with anything else in it, for a package with files that the new one lacks,
+    and for a missing file of a resource.
     """
     check_folder(Path(folder))
     target = Path(os.path.realpath(folder))
@@ -116,7 +114,6 @@ def _table_paths(descriptor: Mapping[str, Any], where: str) -> set[str]:
 
 def _sources(package: Package, target: Path) -> dict[str, Files]:
     """Files to take from the package's folder, by their path in the package."""
-    _check_media_paths(package.media)
     resources = [resource for resource in package.descriptor["resources"] if resource["name"] not in FIELDS]
     listed = [path for resource in resources for path in resource_paths(resource, DESCRIPTOR)]
     listed = [path for path in listed if not is_remote(path)]
@@ -139,17 +136,6 @@ def _sources(package: Package, target: Path) -> dict[str, Files]:
             names += [entry.name for entry in root.iterdir() if entry.name[0] != "." and entry.is_file()]
     tables = _table_paths(package.descriptor, DESCRIPTOR) | {DESCRIPTOR}
     return {name: root / name for name in map(os.path.normpath, names) if name not in tables}
-
-
-def _check_media_paths(media: pl.DataFrame) -> None:
-    paths = media["filePath"]
-    unsafe = paths.str.contains(LEAVES) & ~paths.is_in(MISSING)
-    if unsafe.any():
-        row = unsafe.arg_true()[0]
-        raise UserError(
-            f"media, row {row + 2:,}: filePath is {paths[row]!r}, which leaves the package; write it "
-            f"relative to {DESCRIPTOR}, without .."
-        )
 
 
 def _write_tables(package: Package, folder: Path) -> None:
