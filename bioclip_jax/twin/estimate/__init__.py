@@ -5,10 +5,15 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "abundance": ["RelativeAbundance", "group_size", "relative_abundance"],
         "activity": ["Activity", "estimate_activity"],
         "circular_density": ["CircularDensity"],
+        "confusion": ["ClassErrors", "Confusion", "score_ratio"],
         "interval": ["Interval"],
+        "occupancy": ["Coefficient", "Occupancy", "fit_occupancy"],
         "overlap": ["Overlap", "estimate_overlaps", "overlap_coefficient"],
+        "simulate": ["SimulatedSurvey", "simulate_survey"],
+        "site_likelihood": ["FalsePositives"],
         "solar_time": ["equation_of_time", "mean_daylight", "solar_hours", "sun_elevation", "sunrise_sunset"],
     },
 )
