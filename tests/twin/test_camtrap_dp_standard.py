@@ -361,6 +361,41 @@ def test_invalid_metadata(example_folder, schemas, metadata, problem):
         assert profile_errors(descriptor, schemas) or is_named
 
 
+def test_an_incomplete_descriptor(example_folder, schemas):
+    package = read_package(example_folder)
+    descriptor = {
+        key: value for key, value in package.descriptor.items() if key not in ("spatial", "created")
+    }
+    descriptor["project"] = descriptor["project"] | {"captureMethod": ["video"]}
+    broken = dataclasses.replace(package, descriptor=descriptor)
+    assert find_problems(broken).select("table", "row", "column", "value", "wanted").rows() == [
+        ("datapackage.json", None, "created", None, "is required"),
+        ("datapackage.json", None, "spatial", None, "is required"),
+        (
+            "datapackage.json",
+            None,
+            "project.captureMethod",
+            "['video']",
+            "must be a list of activityDetection and timeLapse",
+        ),
+    ]
+    assert len(profile_errors(descriptor, schemas)) == 3
+    with pytest.raises(
+        UserError, match="^datapackage.json: created is missing, but is required; correct it$"
+    ):
+        check_package(broken)
+
+
+def test_a_package_without_media_and_observations(example_folder, schemas, tmp_path):
+    tables = list(read_package(example_folder).tables.values())
+    tables = [tables[0], tables[1].clear(), tables[2].clear()]
+    package = Package(new_descriptor(*tables, created=CREATED), *tables)
+    check_package(package)
+    write_package(package, tmp_path / "out")
+    assert profile_errors(package.descriptor, schemas) == []
+    assert frictionless_errors(tmp_path / "out", schemas) == []
+
+
 def test_coverage_and_precision_by_hand():
     deployments = pl.DataFrame(
         {

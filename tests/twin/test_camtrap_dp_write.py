@@ -113,6 +113,24 @@ def test_files_are_copied_where_links_are_impossible(package, tmp_path, monkeypa
     assert (tmp_path / "out" / "media" / "a.jpg").stat().st_nlink == 1
 
 
+def test_links_in_a_folder_of_photographs_are_followed(package, tmp_path):
+    (tmp_path / "card.jpg").write_text("photograph")
+    (package.folder / "media" / "a.jpg").unlink()
+    (package.folder / "media" / "a.jpg").symlink_to(tmp_path / "card.jpg")
+    write_package(package, tmp_path / "out")
+    assert not (tmp_path / "out" / "media" / "a.jpg").is_symlink()
+    assert (tmp_path / "out" / "media" / "a.jpg").read_text() == "photograph"
+
+
+def test_missing_files_leave_nothing(package, tmp_path):
+    with pytest.raises(UserError, match="out cannot be written"):
+        write_package(package, tmp_path / "out", files={"probabilities.parquet": tmp_path / "none"})
+    (package.folder / "b.txt").unlink()
+    with pytest.raises(UserError, match="b.txt, a file of the package's resources, does not exist"):
+        write_package(package, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["package"]
+
+
 def test_a_new_package_takes_media_from_a_folder_of_photographs(package, tmp_path):
     photographs = tmp_path / "photographs"
     (photographs / "media").mkdir(parents=True)
@@ -134,7 +152,7 @@ def test_overwriting_never_loses_a_file(package, tmp_path):
         write_package(package, out)
     (out / "notes.txt").write_text("mine")
     before = names(out)
-    with pytest.raises(UserError, match=r"has 1 files that the new package lacks \(first: notes.txt\)"):
+    with pytest.raises(UserError, match=r"has files that the new package lacks \(notes.txt\); move"):
         write_package(package, out, overwrite=True)
     assert names(out) == before
     (out / "notes.txt").unlink()
@@ -202,6 +220,8 @@ def test_a_killed_write_leaves_the_old_package_or_none(package, tmp_path, call, 
     assert subprocess.run(command).returncode == -signal.SIGKILL
     if out.exists():
         assert_equal(read_package(out), old)
+    else:
+        out.mkdir()  # as a user may who finds no package
     # A write that fails still cleans up, and restores what was moved aside.
     with pytest.raises(UserError, match="already has a package"):
         write_package(package, out)

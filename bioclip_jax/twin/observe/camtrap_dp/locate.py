@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError, first_line
+from bioclip_jax.tables import DAMAGED
 
 from .fields import FIELDS
 
@@ -57,7 +59,7 @@ def read_descriptor(file: Files) -> dict[str, Any]:
     try:
         with file.open("rb") as content:
             descriptor = json.loads(content.read().decode("utf-8-sig"))
-    except (ValueError, RecursionError, OSError) as error:
+    except (ValueError, RecursionError, OSError, *DAMAGED) as error:
         raise UserError(f"{file} is not readable JSON ({first_line(error)}); correct it") from None
     profile = descriptor.get("profile") if isinstance(descriptor, dict) else None
     if not isinstance(profile, str) or "camtrap-dp" not in profile:
@@ -123,6 +125,7 @@ def existing_media(media: pl.DataFrame, root: Files) -> list[str]:
     for (parent,), group in parents.group_by("parent", maintain_order=True):
         folder = root / parent if parent else root
         if folder.is_dir():
-            names = {f"{parent}/{entry.name}" if parent else entry.name for entry in folder.iterdir()}
-            existing += [path for path in group["path"] if path in names]
+            names = os.listdir(folder) if isinstance(folder, Path) else [e.name for e in folder.iterdir()]
+            paths = {f"{parent}/{name}" for name in names} if parent else set(names)
+            existing += [path for path in group["path"] if path in paths]
     return existing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import PARTIAL, PathLike, check_folder, files_below
+from bioclip_jax.files import PARTIAL, PathLike, check_folder, files_below, json_text
 from bioclip_jax.locks import locked
 
 from .fields import FIELDS
@@ -56,18 +55,19 @@ def write_package(
     with locked(lock, f"{folder} is being written by another process; wait for it, or name another folder"):
         _recover(target)
         old = _replaceable_files(target, str(folder), overwrite)
-        sources = _sources(package, target) | {name: Path(path) for name, path in files.items()}
+        root, carried = _carried_files(package, target)
         partial = target.with_name(f".{target.name}{PARTIAL}{uuid.uuid4().hex}")
         try:
             partial.mkdir()
             _write_tables(package, partial)
-            for name, source in sources.items():
-                _place(source, partial / name)
-            lost = sorted(old - _files(partial))
-            if lost:
+            for name, path in files.items():
+                _place_files(Path(path).parent, {Path(path).name: name}, partial)
+            _place_files(root, dict(zip(carried, map(os.path.normpath, carried))), partial)
+            if old and (lost := sorted(old - _files(partial))):
+                more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
                 raise UserError(
-                    f"{folder} has {len(lost):,} files that the new package lacks (first: {lost[0]}); move "
-                    "them away, or name another folder"
+                    f"{folder} has files that the new package lacks ({lost[0]}{more}); move them away, or "
+                    "name another folder"
                 )
             _replace(partial, target)
         except OSError as error:
@@ -79,7 +79,7 @@ def write_package(
 def _recover(target: Path) -> None:
     """Delete what a killed process left beside the target, and put back a package it was replacing."""
     for path in list(target.parent.iterdir()):
-        if path.name.startswith(f".{target.name}{_PREVIOUS}") and not target.exists():
+        if path.name.startswith(f".{target.name}{_PREVIOUS}") and _is_free(target):
             os.rename(path, target)
         elif path.name.startswith((f".{target.name}{PARTIAL}", f".{target.name}{_PREVIOUS}")):
             shutil.rmtree(path)
@@ -87,7 +87,7 @@ def _recover(target: Path) -> None:
 
 def _replaceable_files(target: Path, shown: str, overwrite: bool) -> set[str]:
     """Files in an existing target that a new package may not lose: all but the tables."""
-    if not target.exists() or not any(target.iterdir()):
+    if _is_free(target):
         return set()
     try:
         root, file = locate(target)
@@ -97,6 +97,11 @@ def _replaceable_files(target: Path, shown: str, overwrite: bool) -> set[str]:
     if not overwrite:
         raise UserError(f"{shown} already has a package; name another folder, or overwrite it")
     return _files(target) - _table_paths(descriptor, shown)
+
+
+def _is_free(target: Path) -> bool:
+    """True for a missing or empty folder, onto which another can be renamed."""
+    return not target.exists() or not any(target.iterdir())
 
 
 def _files(folder: Path) -> set[str]:
@@ -112,18 +117,17 @@ def _table_paths(descriptor: Mapping[str, Any], where: str) -> set[str]:
     }
 
 
-def _sources(package: Package, target: Path) -> dict[str, Files]:
-    """Files to take from the package's folder, by their path in the package."""
+def _carried_files(package: Package, target: Path) -> tuple[Files, list[str]]:
+    """The root of the package that is rewritten, and its files to take along."""
     resources = [resource for resource in package.descriptor["resources"] if resource["name"] not in FIELDS]
     listed = [path for resource in resources for path in resource_paths(resource, DESCRIPTOR)]
     listed = [path for path in listed if not is_remote(path)]
     if package.folder is None:
         if listed:
             raise UserError(f"{listed[0]}, a resource of the new package, does not exist; give its folder")
-        return {}
-    if package.folder.is_dir():
-        root: Files = package.folder
-    else:
+        return target, []
+    root: Files = package.folder
+    if not package.folder.is_dir():
         root, _ = locate(package.folder)
     for path in listed:
         if not (root / path).is_file():
@@ -135,7 +139,7 @@ def _sources(package: Package, target: Path) -> dict[str, Files]:
         else:
             names += [entry.name for entry in root.iterdir() if entry.name[0] != "." and entry.is_file()]
     tables = _table_paths(package.descriptor, DESCRIPTOR) | {DESCRIPTOR}
-    return {name: root / name for name in map(os.path.normpath, names) if name not in tables}
+    return root, [name for name in dict.fromkeys(names) if os.path.normpath(name) not in tables]
 
 
 def _write_tables(package: Package, folder: Path) -> None:
@@ -154,8 +158,8 @@ def _write_tables(package: Package, folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     with (folder / DESCRIPTOR).open("w", encoding="utf-8") as file:
-        json.dump(descriptor, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+        # Metadata read from TOML may have dates.
+        file.write(json_text(descriptor, ensure_ascii=False, indent=2, default=str) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -172,26 +176,37 @@ def _written(resource: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, "path": path, **kept, "encoding": "utf-8"}
 
 
-def _place(source: Files, path: Path) -> None:
-    """Link or copy a file, unless a table has its place."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not isinstance(source, Path):
-        with source.open("rb") as content, path.open("wb") as file:
-            shutil.copyfileobj(content, file)
-        return
-    source = source.resolve()
+def _place_files(root: Files, names: Mapping[str, str], partial: Path) -> None:
+    """Link or copy files, by their names in the root and in the package; names that are taken stay."""
+    made = {""}
+    for name, new_name in names.items():
+        path = f"{partial}/{new_name}"
+        parent = os.path.dirname(new_name)
+        if parent not in made:
+            os.makedirs(f"{partial}/{parent}", exist_ok=True)
+            made.add(parent)
+        if isinstance(root, Path):
+            _link_or_copy(f"{root}/{name}", path)
+        elif not os.path.exists(path):
+            with (root / name).open("rb") as content, open(path, "wb") as file:
+                shutil.copyfileobj(content, file)
+
+
+def _link_or_copy(source: str, path: str) -> None:
     try:
-        os.link(source, path)
+        # A link to a symbolic link would be one too.
+        os.link(os.path.realpath(source) if os.path.islink(source) else source, path)
+    except FileExistsError:
+        pass
     # Another file system, one without links, or another user's file.
     except OSError:
-        shutil.copy2(source, path)
+        if not os.path.exists(path) and not os.path.isdir(source):
+            shutil.copy2(source, path)
 
 
 def _replace(partial: Path, target: Path) -> None:
     """Move the complete package into place; a package there is moved aside first and deleted last."""
-    if not target.exists() or not any(target.iterdir()):
+    if _is_free(target):
         os.rename(partial, target)
         return
     previous = target.with_name(f".{target.name}{_PREVIOUS}{uuid.uuid4().hex}")
