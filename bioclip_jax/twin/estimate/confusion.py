@@ -43,10 +43,10 @@ class Confusion:
     Classes include "blank", for events without an animal, where the survey has it. `same_survey`: the counts
     are of a random sample of the very events that are to be corrected. Then the share of each true class
     among the events of a predicted class is estimated directly (double sampling: Tenenbein 1970, JASA
-    65:1350), which is unbiased and has about half the variance of inverting P(predicted | true). Counts from elsewhere,
-    of images of a test set for instance, inform P(predicted | true) alone, which unlike the shares does not
-    depend on how common the classes are. Events that were verified because of their predicted class or score
-    are no random sample.
+    65:1350), which is unbiased and has about half the variance of inverting P(predicted | true). Counts from
+    elsewhere, of images of a test set for instance, inform P(predicted | true) alone, which unlike the
+    shares does not depend on how common the classes are. Events that were verified because of their
+    predicted class or score are no random sample.
 
     The Dirichlet prior is worth one event per class. Its mean has the overall accuracy on the diagonal, and
     sends errors to the classes that have received errors: the independence model of a table of few counts.
