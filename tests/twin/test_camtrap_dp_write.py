@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,30 @@ def test_links_in_a_folder_of_photographs_are_followed(package, tmp_path):
     assert (tmp_path / "out" / "media" / "a.jpg").read_text() == "photograph"
 
 
+def test_a_link_to_the_photographs_stays_a_link(package, tmp_path):
+    shutil.move(package.folder / "media", tmp_path / "photographs")
+    (package.folder / "media").symlink_to(Path("..", "photographs"), target_is_directory=True)
+    before = names(tmp_path / "photographs")
+    (tmp_path / "deep").mkdir()
+    for folder in (tmp_path / "deep" / "out", package.folder):
+        write_package(package, folder, overwrite=True)
+        assert (folder / "media").is_symlink()
+        assert (folder / "media" / "a.jpg").read_text() == "media/a.jpg"
+        check = find_problems(read_package(folder), media_files=True)
+        assert check.filter(pl.col("table") == "media").is_empty()
+    # Replacing a package does not touch what its links point at.
+    new = dataclasses.replace(package, folder=None, descriptor=plain(package))
+    for name in set(CARRIED) - {"media/a.jpg"}:
+        (tmp_path / "deep" / "out" / name).unlink()
+    write_package(new, tmp_path / "deep" / "out", overwrite=True)
+    assert names(tmp_path / "photographs") == before
+
+
+def plain(package):
+    """The descriptor without further resources."""
+    return package.descriptor | {"resources": package.descriptor["resources"][:3]}
+
+
 def test_missing_files_leave_nothing(package, tmp_path):
     with pytest.raises(UserError, match="out cannot be written"):
         write_package(package, tmp_path / "out", files={"probabilities.parquet": tmp_path / "none"})
@@ -136,8 +161,7 @@ def test_a_new_package_takes_media_from_a_folder_of_photographs(package, tmp_pat
     (photographs / "media").mkdir(parents=True)
     for name in ("media/a.jpg", "unlisted.jpg"):
         (photographs / name).write_text(name)
-    descriptor = package.descriptor | {"resources": package.descriptor["resources"][:3]}
-    new = dataclasses.replace(package, descriptor=descriptor, folder=photographs)
+    new = dataclasses.replace(package, descriptor=plain(package), folder=photographs)
     write_package(new, tmp_path / "out")
     assert names(tmp_path / "out") == [name for name in WRITTEN if name.endswith((".csv", "e.json", ".jpg"))]
     write_package(dataclasses.replace(new, folder=None), tmp_path / "alone")

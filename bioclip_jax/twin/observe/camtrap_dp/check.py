@@ -188,12 +188,18 @@ def _field_violations(
 
 def _lacks_file(package: Package) -> pl.Series:
     """True for media at relative paths without a file."""
+    import polars as pl
+
     paths = package.media["filePath"]
     existing: list[str] = []
     if package.folder is not None:
         root = package.folder if package.folder.is_dir() else locate(package.folder)[0]
         existing = existing_media(package.media, root)
-    return ~paths.is_in(existing) & ~paths.str.contains("://") & ~is_missing(paths)
+    return (
+        ~paths.is_in(pl.Series(existing, dtype=pl.String).implode())
+        & ~paths.str.contains("://")
+        & ~is_missing(paths)
+    )
 
 
 def _shown(value: object) -> str:

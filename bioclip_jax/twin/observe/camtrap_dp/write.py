@@ -39,7 +39,8 @@ def write_package(
     """Write a package into a folder, which appears when it is complete.
 
     The files of package.folder go with it, as hard links where possible, else as copies: those of other
-    resources, existing media at relative paths, and, if it is a package, files beside the tables.
+    resources, existing media at relative paths, and, if it is a package, files beside the tables. Symbolic
+    links to folders in it, as of photographs elsewhere, stay links.
 
     overwrite: replace a package in the folder; it may be package.folder itself, whose other files then stay.
     files: further files to copy, by their name in the package.
@@ -62,7 +63,10 @@ def write_package(
             _write_tables(package, partial)
             for name, path in files.items():
                 _place_files(Path(path).parent, {Path(path).name: name}, partial)
-            _place_files(root, dict(zip(carried, map(os.path.normpath, carried))), partial)
+            if root is not None:
+                for name in _linked_folders(root):
+                    os.symlink(os.path.realpath(root / name), partial / name, target_is_directory=True)
+                _place_files(root, dict(zip(carried, map(os.path.normpath, carried))), partial)
             if old and (lost := sorted(old - _files(partial))):
                 more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
                 raise UserError(
@@ -117,22 +121,25 @@ def _table_paths(descriptor: Mapping[str, Any], where: str) -> set[str]:
     }
 
 
-def _carried_files(package: Package, target: Path) -> tuple[Files, list[str]]:
-    """The root of the package that is rewritten, and its files to take along."""
+def _carried_files(package: Package, target: Path) -> tuple[Files | None, list[str]]:
+    """The root of a package that was read, and its files to take along."""
     resources = [resource for resource in package.descriptor["resources"] if resource["name"] not in FIELDS]
     listed = [path for resource in resources for path in resource_paths(resource, DESCRIPTOR)]
     listed = [path for path in listed if not is_remote(path)]
     if package.folder is None:
         if listed:
             raise UserError(f"{listed[0]}, a resource of the new package, does not exist; give its folder")
-        return target, []
+        return None, []
     root: Files = package.folder
     if not package.folder.is_dir():
         root, _ = locate(package.folder)
     for path in listed:
         if not (root / path).is_file():
             raise UserError(f"{root / path}, a file of the package's resources, does not exist; restore it")
-    names = [*existing_media(package.media, root), *listed]
+    # Media of linked folders come with the link.
+    first_folder = package.media["filePath"].str.extract("^([^/]*)/").fill_null("")
+    media = package.media.filter(~first_folder.is_in(_linked_folders(root)))
+    names = [*existing_media(media, root), *listed]
     if (root / DESCRIPTOR).is_file():
         if isinstance(root, Path) and os.path.realpath(root) == str(target):
             names += _files(root)
@@ -140,6 +147,13 @@ def _carried_files(package: Package, target: Path) -> tuple[Files, list[str]]:
             names += [entry.name for entry in root.iterdir() if entry.name[0] != "." and entry.is_file()]
     tables = _table_paths(package.descriptor, DESCRIPTOR) | {DESCRIPTOR}
     return root, [name for name in dict.fromkeys(names) if os.path.normpath(name) not in tables]
+
+
+def _linked_folders(root: Files) -> list[str]:
+    """Symbolic links to folders beside the tables of a package."""
+    if not isinstance(root, Path) or not (root / DESCRIPTOR).is_file():
+        return []
+    return [entry.name for entry in root.iterdir() if entry.is_symlink() and entry.is_dir()]
 
 
 def _write_tables(package: Package, folder: Path) -> None:
