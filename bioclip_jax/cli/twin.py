@@ -1,4 +1,4 @@
-"""The verbs of the wildlife digital twin: twin observe."""
+"""The verbs of the wildlife digital twin: twin observe, estimate, validate."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from .options import (
     add_family,
     add_model,
     add_reading,
+    add_taxa,
     add_taxa_choice,
     add_temperature,
     add_transform,
     add_verb,
     loading,
+    positive,
     probability,
 )
 
@@ -53,6 +55,35 @@ def observe(arguments: argparse.Namespace) -> Result:
     result = make_package(arguments.photos, arguments.deployments, arguments.output, options, predict=predict)
     if not arguments.json:
         _report(result)
+    return result
+
+
+def estimate(arguments: argparse.Namespace) -> Result:
+    """Estimate the species of a Camtrap DP."""
+    from bioclip_jax.twin.estimate import EstimateOptions, estimate_package, estimates_table
+
+    names = {field.name for field in dataclasses.fields(EstimateOptions)}
+    given = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+    result = estimate_package(arguments.package, arguments.output, EstimateOptions(**given))
+    if not arguments.json:
+        print(estimates_table(result))
+        print(f"note: {result['classifier']['note']}\nwrote {result['output']}", file=sys.stderr)
+    return result
+
+
+def validate(arguments: argparse.Namespace) -> Result:
+    """Run the cases with a published or planted outcome."""
+    from bioclip_jax.twin.validate import cases_table
+    from bioclip_jax.twin.validate import validate as run_cases
+
+    def predictor(world: Path) -> Callable[[Path, Path], str]:
+        return _predictor(argparse.Namespace(**vars(arguments) | {"subset": world / "species.csv"}))
+
+    result = run_cases(
+        None if arguments.model is None else predictor, runs=arguments.runs, worlds=arguments.worlds
+    )
+    if not arguments.json:
+        print(cases_table(result))
     return result
 
 
@@ -175,3 +206,64 @@ def add_verbs(verbs: Any) -> None:
     add_temperature(model)
     add_transform(model)
     add_reading(model)
+
+    verb = add_verb(
+        family,
+        "estimate",
+        estimate,
+        "estimate occupancy, activity and abundance of the species in a Camtrap DP, with 90 % intervals",
+    )
+    verb.add_argument(
+        "package", metavar="PACKAGE", type=Path, help="any Camtrap DP: a folder, datapackage.json or zip"
+    )
+    verb.add_argument(
+        "output", metavar="OUT", type=Path, help="folder of the JSON, the tables and the figures"
+    )
+    verb.add_argument("--species", nargs="+", metavar="NAME", help="only these species (default: all)")
+    verb.add_argument(
+        "--visit-days", type=float, metavar="N", help="length of a visit to a site in days (default: 1)"
+    )
+    verb.add_argument(
+        "--movement",
+        type=Path,
+        metavar="CSV",
+        help="speed, detection radius and angle by scientificName, for densities: speed_m_per_s, radius_m, "
+        "angle_rad and their standard errors speed_se, radius_se, angle_se",
+    )
+    verb.add_argument(
+        "--reliability",
+        type=Path,
+        metavar="JSON",
+        help="file of taxa calibrate, for a package without verified events",
+    )
+    covariates = verb.add_argument_group("covariates")
+    covariates.add_argument(
+        "--covariates", type=Path, metavar="CSV", help="further columns by deploymentID or locationID"
+    )
+    covariates.add_argument(
+        "--occupancy-covariates", nargs="+", metavar="COLUMN", help="columns that occupancy may depend on"
+    )
+    covariates.add_argument(
+        "--detection-covariates", nargs="+", metavar="COLUMN", help="columns that detection may depend on"
+    )
+    privacy = verb.add_argument_group("privacy")
+    privacy.add_argument(
+        "--sensitive", type=Path, metavar="CSV", help="sensitive species: scientificName, category"
+    )
+    privacy.add_argument(
+        "--precise", action="store_true", help="exact positions, and withheld species too: not for others"
+    )
+
+    verb = add_verb(family, "validate", validate, "compare the twin with published and planted cases")
+    add_model(verb, default=None)
+    add_taxa(verb)
+    verb.add_argument(
+        "--runs", type=positive, default=400, metavar="N", help="surveys of case 6 (default: 400)"
+    )
+    verb.add_argument(
+        "--worlds",
+        type=positive,
+        default=60,
+        metavar="N",
+        help="worlds of case 11 beside the photographed ones (default: 60)",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from made_package import made_package, seen
 
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.twin.estimate.journal import Journal, inputs_digest
@@ -53,11 +54,14 @@ def test_a_user_error_removes_the_journal(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_digest_is_of_content_and_options(tmp_path):
-    (tmp_path / "a").write_text("1")
-    (tmp_path / "b").write_text("1")
-    first = inputs_digest({"media": tmp_path / "a"}, "options")
-    assert inputs_digest({"media": tmp_path / "b"}, "options") == first
-    assert inputs_digest({"media": tmp_path / "a"}, "others") != first
+def test_the_digest_is_of_tables_files_and_options(tmp_path):
+    package = made_package([seen("a1", "e1", "2025-06-01T20:00:00Z", "Vulpes vulpes")])
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("1")
+    first = inputs_digest(package, {"--movement": tmp_path / "a", "--sensitive": None}, "options")
+    assert inputs_digest(package, {"--movement": tmp_path / "b", "--sensitive": None}, "options") == first
+    assert inputs_digest(package, {"--movement": tmp_path / "a", "--sensitive": None}, "others") != first
+    other = made_package([seen("a1", "e1", "2025-06-01T20:00:01Z", "Vulpes vulpes")])
+    assert inputs_digest(other, {"--movement": tmp_path / "a", "--sensitive": None}, "options") != first
     (tmp_path / "a").write_text("2")
-    assert inputs_digest({"media": tmp_path / "a"}, "options") != first
+    assert inputs_digest(package, {"--movement": tmp_path / "a", "--sensitive": None}, "options") != first

@@ -37,33 +37,36 @@ def relative_abundance(
     effort: Float[np.ndarray, " sites"],
     confusion: Confusion | None = None,
     *,
+    certain: Float[np.ndarray, "sites classes"] | None = None,
     level: float = 0.90,
     seed: int = 0,
 ) -> list[RelativeAbundance]:
     """Estimate events per 100 camera days of each class.
 
-    events: by site and predicted class (of `confusion`, in its order); effort: days. Sites are the sampling
-    unit: the variance is that of the ratio estimator sum(events) / sum(effort) over a bootstrap of sites, of
-    which each replicate is corrected with its own draw of the confusion matrix. The interval is
-    gamma_interval's. Without `confusion` the corrected rate is the naive one.
+    events: by site and predicted class (of `confusion`, in its order); effort: days. certain: further events,
+    labeled by people, which need no correction. Sites are the sampling unit: the variance is that of the
+    ratio estimator sum(events) / sum(effort) over a bootstrap of sites, of which each replicate is corrected
+    with its own draw of the confusion matrix. The interval is gamma_interval's. Without `confusion` the
+    corrected rate is the naive one.
     Errors: UserError if no site has effort.
     """
     events, used = np.asarray(events, float), effort > 0
     if not used.any():
         raise UserError("no deployment has any effort, so nothing can be estimated; check their times")
-    events, effort = events[used], effort[used]
+    certain = np.zeros_like(events) if certain is None else np.asarray(certain, float)
+    events, certain, effort = events[used], certain[used], effort[used]
     sites, rng = len(effort), np.random.default_rng(seed)
     weights = rng.multinomial(sites, np.full(sites, 1 / sites), size=_DRAWS)
-    drawn, days = weights @ events, (weights @ effort)[:, None]
+    drawn, drawn_certain, days = weights @ events, weights @ certain, (weights @ effort)[:, None]
     # The bootstrap's variance is too small by this factor.
     factor = sites / max(sites - 1, 1)
-    total, all_days = events.sum(axis=0), effort.sum()
-    naive_rates = drawn / days
+    all_days, of_machine, total = effort.sum(), events.sum(axis=0), (events + certain).sum(axis=0)
+    naive_rates = (drawn + drawn_certain) / days
     if confusion is None:
         corrected, rates = total, naive_rates
     else:
-        corrected = confusion.totals(total)
-        rates = invert(drawn, confusion.draws(total, _DRAWS, rng)) / days
+        corrected = confusion.totals(of_machine) + certain.sum(axis=0)
+        rates = (invert(drawn, confusion.draws(of_machine, _DRAWS, rng)) + drawn_certain) / days
     result = []
     for k in range(events.shape[1]):
         # One site says nothing about the variation between sites; Poisson variance is the least there is.

@@ -1,1 +1,136 @@
-"""Occupancy, activity and density of the species in a Camtrap DP."""
+"""Occupancy, activity and density of the species in a Camtrap DP (`twin estimate`)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_jax.errors import UserError, did_you_mean
+from bioclip_jax.files import check_folder
+from bioclip_jax.predict import track
+from bioclip_jax.twin.observe.camtrap_dp import Package, check_package, read_package
+from bioclip_jax.twin.observe.privacy import (
+    Sensitivity,
+    package_category,
+    public_deployments,
+    read_sensitivity,
+    withheld_names,
+)
+
+from .covariates import add_columns, covariate_values
+from .journal import Journal, inputs_digest
+from .movement import read_movement
+from .options import LEVEL, EstimateOptions
+from .overlap import estimate_overlaps
+from .reliability import find_reliability
+from .results import write_results
+from .species import SpeciesEstimator
+from .survey import Survey, read_survey
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_RELIABILITY_FILE = "reliability.json"
+
+
+def estimate_package(
+    package: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    options: EstimateOptions | None = None,
+    **keywords: Any,
+) -> dict[str, Any]:
+    """Estimate the species of a Camtrap DP, and write JSON, CSV and figures into the folder `output`.
+
+    options: everything else; its fields can also be given as keyword arguments. An interrupted run keeps its
+    finished species in a journal beside the output, and the same call continues.
+
+    Returns {"species": {NAME: as SpeciesEstimator.estimate}, "effort_days", "events", "sites", "deployments",
+    "visit_days", "level", "classifier": as find_reliability, "overlap": of pairs of species,
+    "position_category": of Sensitivity, "withheld_species": their number, "output"}.
+    Raises UserError for options and packages that do not fit.
+    """
+    options = replace(options or EstimateOptions(), **keywords)
+    output = Path(output)
+    check_folder(output)
+    loaded = read_package(package)
+    check_package(loaded)
+    sensitivity = Sensitivity() if options.sensitive is None else read_sensitivity(options.sensitive)
+    survey = read_survey(loaded, options.visit_days)
+    withheld = frozenset() if options.precise else withheld_names(loaded, sensitivity)
+    species = _chosen(survey, options, withheld)
+    estimator, classifier = _estimator(loaded, survey, options)
+    with Journal.open(output, inputs_digest(loaded, options.files_read, options)) as journal:
+        results = {}
+        for name in track(species, "estimating", len(species)):
+            if (finished := journal.get(name)) is None:
+                finished = estimator.estimate(name)
+                journal.add(name, finished)
+            results[name] = finished
+        densities = {name: density for name in species if (density := estimator.activity_density(name))}
+        overlaps = estimate_overlaps(densities, level=LEVEL, draws=options.draws, seed=options.seed)
+        category = package_category(loaded, sensitivity)
+        result = {
+            "species": results,
+            "effort_days": float(survey.effort.sum()),
+            "events": survey.n_events,
+            "sites": len(survey.sites),
+            "deployments": survey.deployments.height,
+            "visit_days": options.visit_days,
+            "level": LEVEL,
+            "classifier": classifier,
+            "overlap": [overlap.as_dict() for overlap in overlaps],
+            "position_category": None if options.precise else category,
+            "withheld_species": len(withheld),
+        }
+        sites = public_deployments(_in_order(loaded.deployments, survey), category, precise=options.precise)
+        write_results(output, result, survey, sites, reads=options.files_read)
+    return result | {"output": str(output)}
+
+
+def _chosen(survey: Survey, options: EstimateOptions, withheld: frozenset[str]) -> list[str]:
+    """Return the species to estimate."""
+    if not survey.species:
+        raise UserError("the package has no observation of an animal with a name; nothing can be estimated")
+    for name in options.species or ():
+        if name not in survey.species:
+            raise UserError(
+                f"the species {name} is not in the package{did_you_mean(name, survey.species)}; without any "
+                "observation nothing can be said of it"
+            )
+    species = [name for name in options.species or survey.species if name not in withheld]
+    if not species:
+        raise UserError("every species is withheld as sensitive; name --precise for estimates of your own")
+    return species
+
+
+def _in_order(deployments: pl.DataFrame, survey: Survey) -> pl.DataFrame:
+    """Return the rows of the survey's deployments, in its order."""
+    return survey.deployments.select("deploymentID").join(
+        deployments, on="deploymentID", how="left", maintain_order="left"
+    )
+
+
+def _estimator(
+    package: Package, survey: Survey, options: EstimateOptions
+) -> tuple[SpeciesEstimator, dict[str, Any]]:
+    deployments = package.deployments
+    if options.covariates is not None:
+        deployments = add_columns(deployments, options.covariates)
+    deployments = _in_order(deployments, survey)
+    packaged = package.folder / _RELIABILITY_FILE if package.folder else None
+    confusion, classifier = find_reliability(
+        survey, options.reliability, packaged if packaged is not None and packaged.is_file() else None
+    )
+    movement = None if options.movement is None else read_movement(options.movement, survey.species)
+    estimator = SpeciesEstimator(
+        survey,
+        confusion,
+        movement=movement,
+        occupancy_covariates=covariate_values(deployments, options.occupancy_covariates),
+        detection_covariates=covariate_values(deployments, options.detection_covariates),
+        draws=options.draws,
+        seed=options.seed,
+    )
+    return estimator, classifier

@@ -7,11 +7,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bioclip_jax.errors import Interrupted
 from bioclip_jax.files import json_text
 from bioclip_jax.locks import lock
+
+if TYPE_CHECKING:
+    from bioclip_jax.twin.observe.camtrap_dp import Package
 
 
 class Journal:
@@ -71,11 +74,14 @@ class Journal:
         self._file.flush()
 
 
-def inputs_digest(files: Mapping[str, Path], options: Any) -> str:
-    """Return a digest of the content of files and of the options."""
+def inputs_digest(package: Package, files: Mapping[str, Any], options: Any) -> str:
+    """Return a digest of a package's tables, of the content of files by option, and of all options."""
     digest = hashlib.sha256(repr(options).encode())
+    for table in (package.deployments, package.media, package.observations):
+        digest.update(repr(table.columns).encode())
+        digest.update(table.hash_rows().to_numpy().tobytes())
     for name, path in sorted(files.items()):
         digest.update(name.encode())
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        if path is not None:
+            digest.update(Path(path).read_bytes())
     return digest.hexdigest()

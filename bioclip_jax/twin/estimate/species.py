@@ -1,0 +1,174 @@
+"""All estimates of one species of a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .abundance import RelativeAbundance, group_size, relative_abundance
+from .activity import LEAST_EVENTS, estimate_activity
+from .circular_density import CircularDensity, fit_density
+from .confusion import Confusion
+from .encounter import estimate_density
+from .labels import BLANK
+from .movement import Movement
+from .occupancy import Occupancy, fit_occupancy
+from .options import LEVEL
+from .solar_time import solar_hours
+from .survey import Survey
+
+# f1/f0 of a detection that a person has confirmed.
+_CONFIRMED = 1e6
+# Parts of the day in which a species' share of false events is taken as constant.
+_DAY_PARTS = 8
+
+
+class SpeciesEstimator:
+    """Estimates for the species of a survey, which share the correction of the machine's labels.
+
+    confusion: of the machine's labels; None takes them as they are. movement: by species, for densities.
+    site_covariates, deployment_covariates: of occupancy, by site, and of detection, by deployment.
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        confusion: Confusion | None,
+        *,
+        movement: Mapping[str, Movement] | None = None,
+        occupancy_covariates: Mapping[str, Float[np.ndarray, " deployments"]] | None = None,
+        detection_covariates: Mapping[str, Float[np.ndarray, " deployments"]] | None = None,
+        draws: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self._survey, self._confusion, self._movement = survey, confusion, movement or {}
+        self._draws, self._seed = draws, seed
+        self._classes = confusion.classes if confusion else (*survey.species, BLANK)
+        self._uncertain = survey.counts(self._classes, certain=False)
+        self._certain = survey.counts(self._classes, certain=True)
+        self._false_positives = (
+            confusion.false_positives(self._uncertain, survey.site_effort) if confusion else None
+        )
+        self._abundance = dict(zip(self._classes, self._relative_abundance()))
+        self._true_share = self._true_shares_by_day_part()
+        site = survey.deployments["site"].to_numpy()
+        self._site_covariates = {
+            name: np.bincount(site, values) / np.bincount(site)
+            for name, values in (occupancy_covariates or {}).items()
+        }
+        self._visit_covariates = {
+            name: self._by_visit(values) for name, values in (detection_covariates or {}).items()
+        }
+
+    def estimate(self, species: str) -> dict[str, Any]:
+        """Return the JSON of a species."""
+        occupancy, abundance = self.occupancy(species), self._abundance[species]
+        hours, weights = self._hours(species)
+        activity = estimate_activity(hours, weights, level=LEVEL, draws=self._draws, seed=self._seed)
+        events = self._survey.of_species(species)
+        size = group_size(events["count"].to_numpy(), events["site"].to_numpy(), level=LEVEL)
+        movement = self._movement.get(species)
+        density = None if movement is None else self._density(abundance, size, movement)
+        return {
+            "occupancy": occupancy.mean.as_dict(),
+            "naive_occupancy": occupancy.naive,
+            "detection_per_visit": None if occupancy.detection is None else occupancy.detection.as_dict(),
+            "false_positive_per_visit": occupancy.false_positive,
+            "detection_variation_between_sites": occupancy.spread,
+            "coefficients": [asdict(coefficient) for coefficient in occupancy.coefficients],
+            "events": {
+                "labeled": events.height,
+                "by_people": int(events["certain"].sum()),
+                "corrected": abundance.events,
+            },
+            "relative_abundance_per_100_days": abundance.corrected.as_dict()
+            | {"naive": abundance.naive.mean},
+            "group_size": None if size is None else size.as_dict(),
+            "density_per_km2": density,
+            "activity": activity.as_dict(),
+        }
+
+    def occupancy(self, species: str) -> Occupancy:
+        """Fit the occupancy of a species."""
+        survey = self._survey
+        certain = survey.detected(species, certain=True)
+        options: dict[str, Any] = {}
+        if self._false_positives is not None:
+            a_day = self._false_positives[self._classes.index(species)]
+            options["false_positives"] = replace(a_day, rate=a_day.rate * survey.visit_days)
+            options["score_ratio"] = np.where(certain, _CONFIRMED, 1.0)
+        return fit_occupancy(
+            certain | survey.detected(species, certain=False),
+            np.minimum(survey.effort / survey.visit_days, 1.0),
+            site_covariates=self._site_covariates,
+            visit_covariates=self._visit_covariates,
+            level=LEVEL,
+            **options,
+        )
+
+    def activity_density(self, species: str) -> CircularDensity | None:
+        """Return the density of a species' activity, None for too few events."""
+        hours, weights = self._hours(species)
+        return fit_density(hours, weights) if weights.sum() >= LEAST_EVENTS else None
+
+    def _hours(self, species: str) -> tuple[Float[np.ndarray, " events"], Float[np.ndarray, " events"]]:
+        """Return the solar hours of a species' events, and the share of events like each that is true."""
+        events = self._survey.of_species(species)
+        hours = solar_hours(events["time"].to_numpy(), events["longitude"].to_numpy())
+        weights = np.ones(len(hours))
+        if self._true_share is not None:
+            uncertain = ~events["certain"].to_numpy()
+            part = _day_part(hours)
+            weights[uncertain] = self._true_share[part, self._classes.index(species)][uncertain]
+        return hours, weights
+
+    def relative_abundance(self, species: str) -> RelativeAbundance:
+        """Return the relative abundance of a species."""
+        return self._abundance[species]
+
+    def _relative_abundance(self) -> list[RelativeAbundance]:
+        options: dict[str, Any] = {"level": LEVEL, "seed": self._seed}
+        if self._confusion is None:
+            return relative_abundance(self._uncertain + self._certain, self._survey.site_effort, **options)
+        return relative_abundance(
+            self._uncertain, self._survey.site_effort, self._confusion, certain=self._certain, **options
+        )
+
+    def _true_shares_by_day_part(self) -> Float[np.ndarray, "parts classes"] | None:
+        """Return the expected share of true events of those labeled as a class, by part of the day."""
+        if self._confusion is None:
+            return None
+        import polars as pl
+
+        events = self._survey.events.filter(~pl.col("certain"))
+        part = _day_part(solar_hours(events["time"].to_numpy(), events["longitude"].to_numpy()))
+        index = {name: number for number, name in enumerate(self._classes)}
+        labeled = np.zeros((_DAY_PARTS, len(self._classes)))
+        columns = events["species"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
+        np.add.at(labeled, (part, columns), 1.0)
+        blank = self._classes.index(BLANK) if BLANK in self._classes else None
+        if blank is not None:
+            # False triggers are taken as equally frequent all day, since their times say nothing of species.
+            labeled[:, blank] = self._survey.blanks.sum() / _DAY_PARTS
+        true = self._confusion.correct(labeled)
+        share = np.divide(true, labeled, out=np.ones_like(true), where=labeled > 0)
+        return np.minimum(share, 1.0)
+
+    def _by_visit(self, values: Float[np.ndarray, " deployments"]) -> Float[np.ndarray, "sites visits"]:
+        matrix = np.zeros(self._survey.effort.shape)
+        columns = ("site", "first_visit", "n_visits")
+        for row, value in zip(self._survey.deployments.select(columns).iter_rows(), values, strict=True):
+            site, first, count = row
+            matrix[site, first : first + count] = value
+        return matrix
+
+    def _density(self, abundance: RelativeAbundance, size: Any, movement: Movement) -> dict[str, Any]:
+        return estimate_density(abundance, size, movement, level=LEVEL).as_dict()
+
+
+def _day_part(hours: Float[np.ndarray, " n"]) -> np.ndarray:
+    return np.minimum((hours * (_DAY_PARTS / 24)).astype(int), _DAY_PARTS - 1)

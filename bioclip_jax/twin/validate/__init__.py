@@ -1,0 +1,11 @@
+"""Published and planted cases that the twin is checked against."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cases": ["cases_table", "validate"],
+        "closed_loop": ["study_closed_loop"],
+    },
+)

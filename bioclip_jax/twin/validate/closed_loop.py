@@ -1,0 +1,194 @@
+"""The closed loop: planted worlds, photographed, named by a model and estimated, against their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bioclip_jax.datasets.camera_trap_mini import BLANK as NO_ANIMAL
+from bioclip_jax.datasets.camera_trap_mini import World, draw_world, expected_rates, write_world
+from bioclip_jax.predict import track
+from bioclip_jax.twin.estimate import SpeciesEstimator, find_reliability, read_survey
+from bioclip_jax.twin.observe import ObserveOptions, Predict, observe
+from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, parse_times, read_package
+
+# Share of the events that a person verifies.
+_VERIFIED = 0.25
+_NO_ANIMAL = "blank"
+# A label and its probability, as the machine gave an event.
+Label = tuple[str, float]
+
+
+@dataclass
+class Coverage:
+    """Intervals of a quantity that hold the planted value, of all; and the ratios of estimate to truth."""
+
+    covered: int = 0
+    total: int = 0
+    ratios: list[float] = field(default_factory=list)
+
+    def add(self, interval: Any, truth: float) -> None:
+        """Compare an interval with the truth."""
+        self.total += 1
+        self.covered += interval.lower <= truth <= interval.upper
+        self.ratios.append(interval.mean / truth)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return {"intervals", "coverage", "mean_ratio"}."""
+        return {
+            "intervals": self.total,
+            "coverage": self.covered / self.total,
+            "mean_ratio": float(np.mean(self.ratios)),
+        }
+
+
+def study_closed_loop(
+    folder: Path,
+    predictor: Callable[[Path], Predict],
+    *,
+    photographed: int = 3,
+    drawn: int = 60,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Estimate worlds of camera_trap_mini, and count how many 90 % intervals hold the planted values.
+
+    `photographed` worlds are drawn, photographed into `folder`, named and estimated as by the command line;
+    predictor: of a world's folder, to a function that observe takes. The `drawn` worlds have no photographs:
+    each event's label and probability is that of a random event of the same true species in the photographed
+    ones. A person verifies a random quarter of the events.
+
+    Returns for "occupancy" and "relative_abundance", and for "naive_..." as estimated without any correction,
+    each {"intervals", "coverage", "mean_ratio"}, and "event_accuracy" of the model's labels.
+    """
+    results = {name: Coverage() for name in _QUANTITIES}
+    pools: dict[str, list[Label]] = {}
+    for number in track(range(photographed), "photographing worlds", photographed):
+        world, package = _photograph(folder / f"world-{number}", seed + number, predictor)
+        for true, label in _labels(world, package):
+            pools.setdefault(true, []).append(label)
+        _compare(world, package, results)
+    random = np.random.default_rng(seed)
+    for number in track(range(drawn), "estimating drawn worlds", drawn):
+        world = draw_world(seed + photographed + number)
+        _compare(world, _named_by_pools(world, pools, random), results)
+    labels = [(true, label) for true, pool in pools.items() for label, _ in pool]
+    return {name: coverage.as_dict() for name, coverage in results.items()} | {
+        "worlds": photographed + drawn,
+        "event_accuracy": float(np.mean([true == label for true, label in labels if true != _NO_ANIMAL])),
+    }
+
+
+_QUANTITIES = ("occupancy", "relative_abundance", "naive_occupancy", "naive_relative_abundance")
+
+
+def _photograph(folder: Path, seed: int, predictor: Callable[[Path], Predict]) -> tuple[World, Package]:
+    world = write_world(folder, seed=seed)
+    options = ObserveOptions(detections=folder / "detections.json", human=folder / "verified.csv")
+    observe(
+        folder / "photos", folder / "deployments.csv", folder / "package", options, predict=predictor(folder)
+    )
+    return world, read_package(folder / "package")
+
+
+def _labels(world: World, package: Package) -> Iterator[tuple[str, Label]]:
+    """Yield the true class and the machine's label of each event of a photographed world."""
+    observations = package.observations
+    machine = observations.filter(
+        (pl.col("observationLevel") == "event") & (pl.col("classificationMethod") == "machine")
+    )
+    times = parse_times(machine["eventStart"], "observations").dt.replace_time_zone(None).to_numpy()
+    rows = zip(
+        machine["deploymentID"],
+        times.astype("datetime64[s]"),
+        machine["observationType"],
+        machine["scientificName"],
+        machine["classificationProbability"],
+    )
+    named = {
+        (deployment, time): (name if kind == "animal" else _NO_ANIMAL, float(probability or 1))
+        for deployment, time, kind, name, probability in rows
+    }
+    events, ids = world.events, [deployment.deployment_id for deployment in world.deployments]
+    for site, species, time in zip(events.site, events.species, events.time.astype("datetime64[s]")):
+        if species >= NO_ANIMAL and (label := named.get((ids[site], time))) is not None:
+            yield _class_name(world, species), label
+
+
+def _class_name(world: World, species: int) -> str:
+    return _NO_ANIMAL if species == NO_ANIMAL else world.species[species].name
+
+
+def _named_by_pools(world: World, pools: dict[str, list[Label]], random: np.random.Generator) -> Package:
+    """Return a package of a world's events, labeled as random events of the same class were."""
+    rows = []
+    events = world.events
+    for number, (site, species, count, time) in enumerate(
+        zip(events.site, events.species, events.count, events.time)
+    ):
+        if species < NO_ANIMAL:  # people are dropped
+            continue
+        true = _class_name(world, species)
+        label, probability = pools[true][random.integers(len(pools[true]))]
+        event = {
+            "deploymentID": world.deployments[site].deployment_id,
+            "eventID": f"event-{number}",
+            "eventStart": f"{time.astype('datetime64[s]')}Z",
+        }
+        rows.append({**event, "classificationMethod": "machine", **_observed(label, count, probability)})
+        if random.random() < _VERIFIED:
+            rows.append({**event, "classificationMethod": "human", **_observed(true, count)})
+    deployments = [
+        {
+            "deploymentID": one.deployment_id,
+            "latitude": str(one.latitude),
+            "longitude": str(one.longitude),
+            "deploymentStart": one.start.isoformat(),
+            "deploymentEnd": one.end.isoformat(),
+            "deploymentTags": " | ".join(
+                f"downTime:{start.isoformat()}/{end.isoformat()}" for start, end in one.down
+            ),
+        }
+        for one in world.deployments
+    ]
+    return Package({}, _table("deployments", deployments), _table("media", []), _table("observations", rows))
+
+
+def _observed(label: str, count: int, probability: float | None = None) -> dict[str, str]:
+    animal = label != _NO_ANIMAL
+    return {
+        "observationLevel": "event",
+        "observationType": "animal" if animal else "blank",
+        "scientificName": label if animal else "",
+        "count": str(max(count, 1)) if animal else "",
+        "classificationProbability": "" if probability is None else f"{probability:.4f}",
+    }
+
+
+def _table(name: str, rows: list[dict[str, str]]) -> pl.DataFrame:
+    fields = [field.name for field in FIELDS[name]]
+    return pl.DataFrame(
+        {field: [row.get(field, "") for row in rows] for field in fields},
+        schema=dict.fromkeys(fields, pl.String),
+    )
+
+
+def _compare(world: World, package: Package, results: dict[str, Coverage]) -> None:
+    """Estimate a world's species with and without correction, and count the intervals that hold its truth."""
+    machine = package.observations.filter(pl.col("classificationMethod") == "machine")
+    uncorrected = Package(package.descriptor, package.deployments, package.media, machine)
+    rates = 100 * expected_rates(world)["planted"]
+    for prefix, one in (("", package), ("naive_", uncorrected)):
+        survey = read_survey(one)
+        confusion, _ = find_reliability(survey, None, None)
+        estimator = SpeciesEstimator(survey, confusion)
+        for traits, occupancy, rate in zip(world.species, world.occupancy, rates):
+            if traits.name not in survey.species:
+                continue
+            results[f"{prefix}occupancy"].add(estimator.occupancy(traits.name).mean, occupancy)
+            abundance = estimator.relative_abundance(traits.name).corrected
+            results[f"{prefix}relative_abundance"].add(abundance, rate)
