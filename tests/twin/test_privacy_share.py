@@ -23,7 +23,7 @@ POSITIONS = (
     ("51.4963728", "4.7749631"), ("-33.8749999", "18.6250001"), ("89.9617253", "-179.9734519"),
     ("-0.3481937", "179.9781463"), ("-0.3481937", "179.9781463"), ("0.6249173", "-77.8512947"),
 )  # fmt: skip
-PLACES = ("Bärensumpf", "Kibale-Nord", "Mto wa Mbu", "Processiepark", "Processiepark", "Yasuní")
+PLACES = ("Bärensumpf Down", "Kibale-Nord", "Mto wa Mbu", "Processiepark", "Processiepark", "Yasuní")
 CAMERAS = ("RCNX-7731", "BTC8842A", "HC600-5513", "cam/Ökostation", "RCNX-7731", "SPYPT-9920")
 OBSERVERS = ("Jane Ängström", "Kofi Boateng")
 WITHHELD, SENSITIVE, COMMON = "Diceros bicornis", "Panthera pardus", "Vulpes vulpes"
@@ -235,6 +235,7 @@ def test_nothing_private_is_in_a_shared_package(private, tmp_path, sensitivity, 
     assert_absent(tmp_path / "shared", secrets)
     assert result["degrees"] == 10.0**-decimals and result["left_out"]["people"] == 6 * 2
     assert result["left_out"]["withheld"] == (6 * 4 if sensitivity else 0)
+    assert set(result["left_out"]["contributors"]) == {"A. N. Other", OBSERVERS[0]}
     assert not list(tmp_path.glob(".*.partial*"))
 
 
@@ -314,6 +315,7 @@ def test_precise_shares_places_and_still_no_people_or_withheld_species(private, 
     assert set(shared.deployments["latitude"]) == {latitude for latitude, _ in POSITIONS}
     assert set(shared.deployments["cameraID"]) == set(CAMERAS)
     assert shared.deployments["locationName"].str.contains("ravine").all()
+    assert shared.deployments["deploymentTags"].str.contains(r"ridge:.* \| downTime:2023").all()
     observers = [name.encode() for name in (*OBSERVERS, "Ängström", "setupBy")]
     assert_absent(tmp_path / "shared", [WITHHELD.encode(), b"Diceros", b"black rhino", *observers])
 
@@ -353,6 +355,19 @@ def test_refusals_write_nothing(private, tmp_path):
     refused(
         "-9.jpg: the file is not in", replace(private, media=absent), tmp_path / "shared", copy_media=True
     )
+
+
+def test_a_damaged_image_is_skipped_and_counted(private, tmp_path):
+    damaged = private.folder / "media" / "damaged.jpg"
+    damaged.write_bytes(jpeg("Yasuní", 0)[:300])
+    first = pl.col("mediaID") == private.media["mediaID"][0]
+    path = pl.when(first).then(pl.lit("media/damaged.jpg")).otherwise("filePath")
+    package = replace(private, media=private.media.with_columns(filePath=path))
+    result = share_package(package, tmp_path / "shared", LISTED, copy_media=True)
+    assert result["images"] == 59 and result["left_out"]["damaged_images"] == 1
+    shared = read_package(tmp_path / "shared")
+    assert shared.media["filePublic"].to_list().count("false") == 1
+    assert len(list((tmp_path / "shared" / "media").iterdir())) == 59
 
 
 @pytest.mark.shared_data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ PRECISE = {
     "observations": ("behavior", "observationTags", "observationComments"),
 }  # fmt: skip
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?"
-_DOWN_TIME = rf"^downTime:{_STAMP}/{_STAMP}$"
+_DOWN_TIME = re.compile(rf"downTime:{_STAMP}/{_STAMP}")
 _MEDIA_TYPE = r"^(image|video|audio)/[a-z0-9.+-]+$"
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "video/mp4": ".mp4", "video/x-msvideo": ".avi"}
 MEDIA_FOLDER = "media"
@@ -70,7 +71,8 @@ def make_opaque(
 
     Deployments and locations are numbered in a random order; media, events and observations by deployment and
     time, without gaps where rows were left out. Of deploymentTags the down-time stays, without which effort
-    would be wrong; classifiedBy stays for machines. reveals: True for a text that must not be shared.
+    would be wrong; classifiedBy stays for machines. precise: positions and texts about places stay. reveals:
+    True for a text that must not be shared.
     """
     import polars as pl
 
@@ -105,13 +107,12 @@ def make_opaque(
         .sort("order")
         .drop("order")
     )
-    if "deploymentTags" in shared_deployments.columns and not precise:
+    if "deploymentTags" in shared_deployments.columns:
+        private_tags = shared_deployments["deploymentTags"].unique().to_list()
+        # Effort needs the down-time, so it stays, whatever else a tag reveals.
+        hidden = [tags for tags in private_tags if not precise or reveals(tags)]
         shared_deployments = shared_deployments.with_columns(
-            pl.col("deploymentTags")
-            .str.split("|")
-            .list.eval(pl.element().str.strip_chars())
-            .list.eval(pl.element().filter(pl.element().str.contains(_DOWN_TIME)))
-            .list.join(" | ")
+            pl.col("deploymentTags").replace(hidden, [_down_time(tags) for tags in hidden])
         )
     media = media.with_columns(
         pl.when(pl.col("fileMediatype").str.contains(_MEDIA_TYPE))
@@ -150,11 +151,16 @@ def make_opaque(
     return Opaque(**tables, media_ids=media_ids)
 
 
+def _down_time(tags: str) -> str:
+    """The down-times among the tags of a deployment."""
+    return " | ".join(tag for tag in map(str.strip, tags.split("|")) if _DOWN_TIME.fullmatch(tag))
+
+
 def _without(table: pl.DataFrame, reveals: Callable[[str], bool], precise: bool) -> pl.DataFrame:
     """Empty the cells of free-text columns that reveal something."""
     import polars as pl
 
-    free: Collection[str] = {"cameraModel", "classifiedBy", "deploymentTags"}
+    free: Collection[str] = {"cameraModel", "classifiedBy"}
     if precise:
         free = {*free, *(column for columns in PRECISE.values() for column in columns)}
     for column in [column for column in table.columns if column in free]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 PROBABILITIES, RELIABILITY = "probabilities.parquet", "reliability.json"
-# Columns whose words must appear in no text that is shared.
-_PLACES = {"deployments": ("deploymentID", "locationID", "locationName", "cameraID", "deploymentGroups")}
+# Columns of deployments whose words must appear in no text that is shared.
+_PLACES = ("deploymentID", "locationID", "locationName", "cameraID", "deploymentGroups")
 _SHORTEST_SECRET = 4
 _KEY = re.compile(r"[a-z0-9_]{1,40}")
 
@@ -56,8 +56,9 @@ def share_package(
     first, since a strip in the picture or the skyline can give the place away. title: of the shared package.
 
     Returns {"folder", "category", "degrees" and "uncertainty_m" (null if precise), "precise", "deployments",
-    "media", "observations", "images", "left_out": {"people", "withheld", "media", "columns", "resources",
-    "descriptor"}}; it names what was withheld to its owner only in numbers.
+    "media", "observations", "images", "left_out": {"people" (observations of people, vehicles and set-up),
+    "withheld" (observations), "media", "damaged_images" (of those to copy), "columns", "resources",
+    "contributors", "descriptor"}}.
     Raises UserError if the folder is not empty or is the package's own, a deployment has no position, or an
     image to copy is missing.
     """
@@ -86,7 +87,7 @@ def share_package(
         prefix=f".{folder.name[:40]}.files{PARTIAL}", dir=folder.parent
     ) as partial:
         staged = Path(partial)
-        copied = {name: _copy(source, staged / MEDIA_FOLDER, name) for source, name in images}
+        copied = _copy(images, staged / MEDIA_FOLDER)
         _share_probabilities(package, opaque, staged)
         tables["media"] = _with_files(opaque.media, copied)
         shared = Package(descriptor=descriptor, folder=None, **tables)
@@ -106,12 +107,14 @@ def share_package(
             "people": rows.people,
             "withheld": rows.withheld,
             "media": package.media.height - opaque.media.height,
+            "damaged_images": len(images) - len(copied),
             "columns": _dropped_columns(package, precise),
             "resources": [
                 resource["name"]
                 for resource in package.descriptor.get("resources", ())
                 if resource.get("name") not in tables
             ],
+            "contributors": _contributors_left_out(package.descriptor, descriptor),
             "descriptor": sorted(package.descriptor.keys() - descriptor.keys()),
         },
     }
@@ -135,7 +138,7 @@ def _without_missing(package: Package) -> Package:
     import polars as pl
 
     empty = pl.all().replace(list(MISSING), "")
-    tables = {name: getattr(package, name).with_columns(empty) for name in SHARED}
+    tables = {name: table.with_columns(empty) for name, table in package.tables.items()}
     return replace(package, **tables)
 
 
@@ -156,7 +159,7 @@ def _secrets(
             observations.filter(observations["classificationMethod"] != "machine"), "classifiedBy"
         )
     if not precise:
-        for column in _PLACES["deployments"]:
+        for column in _PLACES:
             hidden |= _words(package.deployments, column)
     hidden.discard("")
     if not hidden:
@@ -199,16 +202,19 @@ def _images(package: Package, rows: Selection, opaque: Opaque) -> list[tuple[Pat
     return images
 
 
-def _copy(source: Path, folder: Path, name: str) -> str:
-    """Write an image without its metadata; return its path in the package."""
-    try:
-        image = strip_metadata(source.read_bytes())
-    except UserError as error:
-        raise UserError(f"media, {source}: {error}") from None
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / (name + (".jpg" if image.startswith(JPEG) else ".png"))
-    file.write_bytes(image)
-    return f"{folder.name}/{file.name}"
+def _copy(images: Iterable[tuple[Path, str]], folder: Path) -> dict[str, str]:
+    """Write images without their metadata; return paths in the package by mediaID, without damaged images."""
+    copied = {}
+    for source, name in images:
+        try:
+            image = strip_metadata(source.read_bytes())
+        except UserError:
+            continue
+        folder.mkdir(exist_ok=True)
+        file = folder / (name + (".jpg" if image.startswith(JPEG) else ".png"))
+        file.write_bytes(image)
+        copied[name] = f"{folder.name}/{file.name}"
+    return copied
 
 
 def _with_files(media: pl.DataFrame, copied: Mapping[str, str]) -> pl.DataFrame:
@@ -268,17 +274,18 @@ def _numbers(value: Any) -> Any:
     return value
 
 
+def _contributors_left_out(private: Mapping[str, Any], shared: Mapping[str, Any]) -> list[str]:
+    named = {contributor["title"] for contributor in shared["contributors"]}
+    titles = [str(contributor.get("title", "")).strip() for contributor in private.get("contributors") or ()]
+    return sorted({title for title in titles if title not in named})
+
+
 def _dropped_columns(package: Package, precise: bool) -> dict[str, list[str]]:
-    frames = {
-        "deployments": package.deployments,
-        "media": package.media,
-        "observations": package.observations,
-    }
     return {
         name: [
             column
-            for column in frame.columns
+            for column in table.columns
             if column not in SHARED[name] and not (precise and column in PRECISE[name])
         ]
-        for name, frame in frames.items()
+        for name, table in package.tables.items()
     }
