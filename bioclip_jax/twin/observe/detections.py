@@ -128,10 +128,5 @@ def _inside(*sides: str) -> list[pl.Expr]:
     x, y, width, height = (pl.col(side) for side in sides)
     left, top = x.clip(0, 1), y.clip(0, 1)
     right, bottom = (x + width).clip(0, 1), (y + height).clip(0, 1)
-    # Rounded down, so that a box does not end outside.
-    size = {"width": right - left, "height": bottom - top}
-    return [
-        left.round(6).alias("x"),
-        top.round(6).alias("y"),
-        *(((value * 1e6).floor() / 1e6).alias(name) for name, value in size.items()),
-    ]
+    sizes = ((right - left).round(6).alias("width"), (bottom - top).round(6).alias("height"))
+    return [left.round(6).alias("x"), top.round(6).alias("y"), *sizes]
