@@ -125,10 +125,10 @@ def _check_readable(photos: Photos, candidates: pl.DataFrame, predicts: bool) ->
             f"{photos.source}, row {remote['row'][0] + 2:,}: {remote['path'][0]} is not on this machine and "
             f"cannot be {why}; download it, or give predictions and timestamps"
         )
-    missing = next((path for path in needed["path"].to_list() if not os.path.isfile(path)), None)
-    if missing is not None:
+    # If some photographs of a table exist, find_photos has made sure of all.
+    if needed.height and photos.root is None:
         raise UserError(
-            f"{photos.source} lists {missing}, which does not exist and cannot be {why}; restore it, or "
+            f"{photos.source} lists {needed['path'][0]}, which does not exist and cannot be {why}; restore it, or "
             "delete its row"
         )
 

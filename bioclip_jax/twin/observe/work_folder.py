@@ -19,8 +19,14 @@ _PACKAGE, _PREVIOUS = "package", "previous"
 
 
 def check_target(output: Path, *, overwrite: bool) -> None:
-    """Raise UserError if the package cannot be put at `output`."""
+    """Raise UserError if the package cannot be put at `output`.
+
+    A package that a killed run was replacing is put back first.
+    """
     check_folder(output)
+    previous = _folder(output) / _PREVIOUS
+    if previous.exists() and not output.exists():
+        os.rename(previous, output)
     if not output.exists() or not any(output.iterdir()):
         return
     if not (output / _DESCRIPTOR).is_file():
@@ -54,13 +60,9 @@ def work_folder(output: Path) -> Iterator[WorkFolder]:
     It is removed at the end, and after an error unless it holds predictions; an interruption keeps it.
     Raises UserError if another process uses it.
     """
-    output = Path(os.path.realpath(output))
-    folder = output.with_name(f".{output.name}.partial")
+    folder = _folder(output)
     folder.mkdir(exist_ok=True)
     with locked(folder / "lock", f"another process is making {output}; wait for it, or name another output"):
-        previous = folder / _PREVIOUS
-        if previous.exists() and not output.exists():  # killed while it was replaced
-            os.rename(previous, output)
         for name in (_PACKAGE, _PREVIOUS):
             shutil.rmtree(folder / name, ignore_errors=True)
         try:
@@ -74,3 +76,8 @@ def work_folder(output: Path) -> Iterator[WorkFolder]:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder(output: Path) -> Path:
+    output = Path(os.path.realpath(output))
+    return output.with_name(f".{output.name}.partial")
