@@ -13,13 +13,13 @@ from bioclip_jax.datasets.camera_trap_mini import person
 from bioclip_jax.datasets.camera_trap_mini.ecology import BLANK, BURST, CENTER, FIRST_NUMBER, HABITATS, PERSON
 from bioclip_jax.datasets.camera_trap_mini.species import SPECIES, draw_false_hours
 from bioclip_jax.datasets.camera_trap_mini.sun import sun_elevation
-from bioclip_jax.datasets.camera_trap_mini.view import HEIGHT, STRIP, WIDTH, Light, View, write_strip
+from bioclip_jax.datasets.camera_trap_mini.view import HEIGHT, WIDTH, Light, View, stamp
 from bioclip_jax.datasets.tree_of_life_mini import plans, tree
 from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 from bioclip_jax.datasets.tree_of_life_mini.individual import Individual
 
 _HELD_OUT = 7_771
-_SIZES = (120.0, 225.0)  # side in pixels of the square that an individual is drawn in
+_SIZES = (205.0, 255.0)  # side in pixels of the square that an individual is drawn in
 _FEET = 0.8  # of that square's half: the row of the feet
 Box = tuple[float, float, float, float]
 
@@ -39,7 +39,7 @@ class Burst:
     A box is x, y of its top left corner, width and height, in shares of the frame.
     """
 
-    frames: tuple[UInt8[np.ndarray, "240 320 3"], ...]
+    frames: tuple[UInt8[np.ndarray, "224 256 3"], ...]
     boxes: tuple[tuple[Box, ...], ...]
     passage: Passage
 
@@ -88,7 +88,7 @@ def take_burst(
                 found.append(box)
         _composite(image, view.blades)
         photograph = light.shine(image, depth, view, rng)
-        write_strip(photograph, text)
+        stamp(photograph, text)
         frames.append(photograph)
         boxes.append(tuple(found))
     return Burst(tuple(frames), tuple(boxes), passage)
@@ -98,7 +98,7 @@ def take_burst(
 class _Walker:
     """An individual: its picture, size in pixels, position of its center, and step and turn by frame."""
 
-    layer: UInt8[np.ndarray, "256 256 4"]
+    layer: UInt8[np.ndarray, "side side 4"]
     size: float
     aspect: float
     positions: tuple[tuple[float, float], ...]
@@ -108,30 +108,31 @@ class _Walker:
 
     def pass_through(self, image, depth, frame: int, light: Light) -> Box | None:
         """Composite it into a frame, with its shadow, and return its box."""
-        side = round(self.size)
-        small = cv2.resize(self.layer, (side, round(side * self.aspect)), interpolation=cv2.INTER_AREA)
-        height, width = small.shape[:2]
+        side = len(self.layer)
         x, y = self.positions[frame]
-        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -self.turns[frame], 1.0)
-        matrix[:, 2] += (x - width / 2, y - height / 2)
-        placed = cv2.warpAffine(small, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
+        matrix = cv2.getRotationMatrix2D((side / 2, side / 2), -self.turns[frame], self.size / side)
+        matrix[:, 1] *= self.aspect
+        matrix[:, 2] = (x, y) - matrix[:, :2] @ (side / 2, side / 2)
+        placed = cv2.warpAffine(self.layer, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
         if self.blur > 1:
             placed = cv2.blur(placed, (self.blur, 1))
-        self._shadow(image, small[..., 3], x, y + _FEET * height / 2, light)
+        self._shadow(image, x, y + _FEET * self.size * self.aspect / 2, light)
         alpha = _composite(image, placed)
         depth += (np.float32(self.depth) - depth) * alpha
-        left, top, wide, tall = cv2.boundingRect(
-            cv2.threshold(placed[: HEIGHT - STRIP, :, 3], 60, 255, cv2.THRESH_BINARY)[1]
-        )
+        left, top, wide, tall = cv2.boundingRect(cv2.threshold(placed[..., 3], 60, 255, cv2.THRESH_BINARY)[1])
         return (left / WIDTH, top / HEIGHT, wide / WIDTH, tall / HEIGHT) if wide else None
 
-    def _shadow(self, image, alpha, x: float, foot: float, light: Light) -> None:
+    def _shadow(self, image, x: float, foot: float, light: Light) -> None:
         """Darken the ground below and away from the light."""
-        height, width = alpha.shape
-        flat, lean = 0.22, -0.5 * light.direction[0]
+        side = len(self.layer)
+        scale = self.size / side
+        flat, lean = 0.22 * scale, -0.5 * scale * light.direction[0]
         # Rows above the feet fall on rows behind the foot, away from the light.
-        feet = (1 + _FEET) / 2 * height
-        matrix = np.float32([[1, -lean, x - width / 2 + lean * feet], [0, flat, foot - flat * feet]])
+        feet = (1 + _FEET) / 2 * side
+        matrix = np.float32(
+            [[scale, -lean, x - scale * side / 2 + lean * feet], [0, flat, foot - flat * feet]]
+        )
+        alpha = self.layer[..., 3]
         shadow = cv2.blur(cv2.warpAffine(alpha, matrix, (WIDTH, HEIGHT)), (9, 5))
         dark = np.float32(1) - shadow * np.float32((0.22 + 0.3 * light.hard) / 255)
         cv2.multiply(image, cv2.merge((dark, dark, dark)), dst=image)
@@ -142,42 +143,40 @@ def _walkers(view: View, light: Light, passage: Passage, rng: np.random.Generato
     if passage.kind == BLANK:
         return []
     count = max(1, len(passage.numbers))
-    sizes = np.sort(rng.uniform(*_SIZES, count) * (1.0, 0.72, 0.6)[count - 1])
+    sizes = np.sort(rng.uniform(*_SIZES, count) * (1.0, 0.68, 0.55)[count - 1])
     ahead = 1 if rng.random() < 0.5 else -1
     slots = rng.permutation(count)
     walkers = []
-    for size, slot, index in zip(sizes, slots, range(count)):
+    for index, (size, slot) in enumerate(zip(sizes.tolist(), slots.tolist())):
         if passage.kind == PERSON:
-            layer, bird, aspect, size = person.draw(rng), False, 1.0, 1.4 * size
+            layer, upright, aspect, size = person.draw(rng), True, 1.0, 1.3 * size
         else:
-            layer, bird = _figure(SPECIES[passage.kind].name, passage.numbers[index], light, ahead)
-            aspect = 1.0 if bird else rng.uniform(0.8, 0.95)
-        near = (size - 0.6 * _SIZES[0]) / (_SIZES[1] - 0.6 * _SIZES[0])
-        ground = HEIGHT - STRIP - view.horizon
-        foot = view.horizon + ground * np.clip(0.45 + 0.5 * near, 0.3, 0.97) + rng.uniform(-4, 4)
-        start = WIDTH * (slot + rng.uniform(0.35, 0.65)) / count
-        step = size * rng.uniform(0.05, 0.22)
-        heading = rng.uniform(-22, 22)
-        positions, turns = [], []
+            layer, upright = _figure(SPECIES[passage.kind].name, passage.numbers[index], light, ahead)
+            aspect = 1.0 if upright else rng.uniform(0.85, 0.97)
+        near = size / _SIZES[1]
+        # The sensor triggers in the middle of the view; what is farther away is higher up.
+        x = WIDTH * (slot + 0.5 + rng.uniform(-0.07, 0.07)) / count
+        y = HEIGHT * (0.38 + 0.13 * near + rng.uniform(-0.03, 0.03))
+        step, heading = size * rng.uniform(0.02, 0.12), rng.uniform(-14, 14)
+        path, turns = [], []
         for frame in range(BURST):
             along = (frame - 1) * step
-            if bird or passage.kind == PERSON:
-                x, y = start + ahead * along, foot - _FEET * size * aspect / 2 - rng.uniform(0, 0.03) * size
-                turn = rng.normal(0, 4)
+            if upright:
+                path.append((x + ahead * along, y - rng.uniform(0, 0.03) * size))
+                turns.append(rng.normal(0, 4))
             else:
-                x = start + along * np.sin(np.radians(heading))
-                y = foot - _FEET * size * aspect / 2 - 0.5 * along * np.cos(np.radians(heading))
-                turn = heading + rng.normal(0, 3)
-            positions.append((float(np.clip(x, 0.3 * size, WIDTH - 0.3 * size)), float(y)))
-            turns.append(float(turn))
+                angle = np.radians(heading)
+                path.append((float(x + along * np.sin(angle)), float(y - 0.6 * along * np.cos(angle))))
+                turns.append(heading + rng.normal(0, 3))
+        if size < 0.55 * len(layer):  # or it would be aliased
+            layer = cv2.resize(layer, (len(layer) // 2,) * 2, interpolation=cv2.INTER_AREA)
         blur = 1 + 2 * int(rng.integers(0, 3 if light.elevation < 5 else 2))
-        depth = float(np.clip(0.75 - 0.6 * near, 0.1, 0.9))
-        walkers.append(_Walker(layer, float(size), aspect, tuple(positions), tuple(turns), blur, depth))
+        walkers.append(_Walker(layer, size, aspect, tuple(path), tuple(turns), blur, 0.75 - 0.6 * near))
     return walkers
 
 
 def _figure(name: str, number: int, light: Light, ahead: int) -> tuple[UInt8[np.ndarray, "256 256 4"], bool]:
-    """Picture of an individual, and True if it is a bird, which then looks ahead (1: right, -1: left)."""
+    """Picture of an individual, and True if it is seen from the side, looking ahead (1: right, -1: left)."""
     individual = Individual.from_seed(_species()[name], number)
     x, y = light.direction
     bird = individual.trait("plan") == "bird"

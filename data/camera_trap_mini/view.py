@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-WIDTH, HEIGHT, STRIP = 320, 240, 14  # the strip of text is the lowest part of the picture
+WIDTH, HEIGHT = 256, 224
 # Elevation of the sun in degrees at which the camera changes to infrared.
 NIGHT = -3.0
 
@@ -45,6 +45,9 @@ class View:
         depth = np.clip((HEIGHT - rows) / (HEIGHT - horizon), 0, 1) * np.ones(WIDTH, np.float32)
         scene = _ground(rng, habitat, horizon)
         _backdrop(scene, rng, habitat, horizon)
+        # The lens is focused on what passes close by.
+        scene = cv2.GaussianBlur(scene, (0, 0), rng.uniform(2.5, 4.5))
+        scene = scene + (scene.mean((0, 1)) - scene) * np.float32(rng.uniform(0.3, 0.6))
         canopy = _noise(rng, 2 * HEIGHT, 2 * WIDTH, 7, 4)
         leafy = {"forest": 1.0, "scrub": 0.6, "meadow": 0.2}[habitat]
         return cls(
@@ -95,7 +98,7 @@ class Light:
             flash = np.float32(exposure) * _vignette() * (1.25 - 0.95 * depth)
             lit = cv2.multiply(gray, flash)
             image = cv2.merge((lit, lit, lit))
-            grain = 0.10
+            grain = 0.06
         else:
             low = float(np.clip(1 - self.elevation / 25, 0, 1))
             warm = (0.16 if self.elevation > 0 else -0.10) * low * (1 - 0.6 * self.overcast)
@@ -107,16 +110,15 @@ class Light:
             haze = np.float32(18 * self.overcast)
             image = cv2.multiply(image, cv2.merge([np.float32(exposure * dusk * c) * shade for c in color]))
             image = image + haze * depth[..., None]
-            grain = 0.05 + 0.05 * low
+            grain = 0.02 + 0.04 * low
         noise = rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
-        image = cv2.add(image, np.float32(grain) * cv2.merge((noise, noise, noise)), dtype=cv2.CV_32F)
-        return np.clip(image - np.float32(128 * grain), 0, 255).astype(np.uint8)
+        noise = cv2.merge((noise, noise, noise))
+        return cv2.addWeighted(image, 1.0, noise, grain, -128 * grain, dtype=cv2.CV_8U)
 
 
-def write_strip(image: UInt8[np.ndarray, "height width 3"], text: str) -> None:
-    """Write the camera's line of text over the lowest rows."""
-    image[-STRIP:] = 12
-    cv2.putText(image, text, (5, HEIGHT - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.34, (235, 235, 235), 1, cv2.LINE_AA)
+def stamp(image: UInt8[np.ndarray, "height width 3"], text: str) -> None:
+    """Write the camera's line of text into the lowest rows."""
+    cv2.putText(image, text, (4, HEIGHT - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (240, 196, 120), 1, cv2.LINE_AA)
 
 
 def _ground(rng, habitat: str, horizon: int) -> Float[np.ndarray, "height width 3"]:
@@ -138,7 +140,7 @@ def _ground(rng, habitat: str, horizon: int) -> Float[np.ndarray, "height width 
         else:  # leaves and stones
             axes = (max(1, int(size * rng.uniform(0.4, 1))), max(1, int(size * 0.4)))
             cv2.ellipse(image, (int(x), int(row)), axes, rng.uniform(-40, 40), 0, 360, tone, -1, cv2.LINE_AA)
-    return cv2.GaussianBlur(image, (3, 3), 0.8)
+    return image
 
 
 def _backdrop(image, rng, habitat: str, horizon: int) -> None:
