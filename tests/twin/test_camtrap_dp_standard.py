@@ -399,10 +399,10 @@ def test_a_package_without_media_and_observations(example_folder, schemas, tmp_p
 def test_coverage_and_precision_by_hand():
     deployments = pl.DataFrame(
         {
-            "latitude": ["51.5", "-3", ""],
-            "longitude": ["4.77", "170.125", ""],
-            "deploymentStart": ["2020-01-01T00:30:00+02:00", "2020-01-01T00:00:00Z", ""],
-            "deploymentEnd": ["2020-02-01T00:00:00+02:00", "2020-01-31T23:00:00Z", ""],
+            "latitude": ["51.5", "-3", "", "NaN"],
+            "longitude": ["4.77", "170.125", "", "0"],
+            "deploymentStart": ["2020-01-01T00:30:00+02:00", "2020-01-01T00:00:00Z", "", "NA"],
+            "deploymentEnd": ["2020-02-01T00:00:00+02:00", "2020-01-31T23:00:00Z", "", "NA"],
         }
     )
     observations = pl.DataFrame({"scientificName": ["Lutra lutra", "", "NA", "Ardea", "Lutra lutra"]})
@@ -414,6 +414,6 @@ def test_coverage_and_precision_by_hand():
         "temporal": {"start": "2020-01-01", "end": "2020-01-31"},
         "taxonomic": [{"scientificName": "Ardea"}, {"scientificName": "Lutra lutra"}],
     }
-    assert coordinate_precision(deployments.head(2)) == 0.01
+    assert coordinate_precision(deployments) == 0.01
     with pytest.raises(UserError, match="no deployment has coordinates"):
         coverage(deployments.tail(1), observations)

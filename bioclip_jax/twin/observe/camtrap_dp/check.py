@@ -195,11 +195,8 @@ def _lacks_file(package: Package) -> pl.Series:
     if package.folder is not None:
         root = package.folder if package.folder.is_dir() else locate(package.folder)[0]
         existing = existing_media(package.media, root)
-    return (
-        ~paths.is_in(pl.Series(existing, dtype=pl.String).implode())
-        & ~paths.str.contains("://")
-        & ~is_missing(paths)
-    )
+    exists = paths.is_in(pl.Series(existing, dtype=pl.String).implode())
+    return ~exists & ~paths.str.contains("://") & ~is_missing(paths)
 
 
 def _shown(value: object) -> str:

@@ -130,7 +130,7 @@ def coverage(
     """
     import polars as pl
 
-    degrees = deployments.select(pl.col("longitude", "latitude").cast(pl.Float64, strict=False)).drop_nulls()
+    degrees = _located(deployments).select(pl.col("longitude", "latitude").cast(pl.Float64))
     if degrees.is_empty():
         raise UserError("no deployment has coordinates; give latitude and longitude of at least one")
     west, south = degrees.min().row(0)
@@ -158,12 +158,18 @@ def coordinate_precision(deployments: pl.DataFrame) -> float:
     """Least precise of the deployments' coordinates in degrees, by their decimals (0.01 for 51.5, 4.77)."""
     import polars as pl
 
-    decimals = [
-        deployments[name].str.extract(r"\.(\d+)$").str.len_bytes().fill_null(0)
-        for name in ("latitude", "longitude")
-    ]
-    fewest = pl.DataFrame(dict(zip("ab", decimals))).max_horizontal().min()
+    degrees = _located(deployments).select("latitude", "longitude")
+    decimals = degrees.select(pl.all().str.extract(r"\.(\d+)$").str.len_bytes().fill_null(0))
+    fewest = decimals.max_horizontal().min()
     return float(f"1e-{fewest or 0}")
+
+
+def _located(deployments: pl.DataFrame) -> pl.DataFrame:
+    """Deployments with coordinates."""
+    import polars as pl
+
+    degrees = pl.col("latitude", "longitude").cast(pl.Float64, strict=False)
+    return deployments.filter(pl.all_horizontal(degrees.is_finite()))
 
 
 def descriptor_problems(descriptor: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
