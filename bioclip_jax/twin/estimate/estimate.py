@@ -79,7 +79,10 @@ def estimate_package(
             "deployments": survey.deployments.height,
             "visit_days": options.visit_days,
             "level": LEVEL,
-            "classifier": classifier,
+            "classifier": {
+                **classifier,
+                "classes": [row for row in classifier["classes"] if row["class"] not in withheld],
+            },
             "overlap": [overlap.as_dict() for overlap in overlaps],
             "position_category": None if options.precise else category,
             "withheld_species": len(withheld),

@@ -60,9 +60,6 @@ def find_reliability(
         }
         for error in confusion.errors()
     ]
-    unverified = confusion.unverified(survey.counts(classes, certain=False))
-    if unverified:
-        note += f"; without any verified event: {', '.join(unverified)}"
     return confusion, description | {"source": source, "note": note, "classes": errors}
 
 

@@ -1,0 +1,242 @@
+"""`twin estimate` from a package to its files: contract, privacy, resumption, and errors of use."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from made_package import made_package, seen
+
+from bioclip_jax.cli import main
+from bioclip_jax.twin.estimate import Confusion, SpeciesEstimator, find_reliability, read_survey
+from bioclip_jax.twin.estimate.labels import BLANK
+from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, new_descriptor, read_package, write_package
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "twin" / "camtrap_dp"
+FOX, HARE, LYNX = "Vulpes vulpes", "Lepus europaeus", "Lynx lynx"
+HUMAN = {"classificationMethod": "human"}
+SITES, DAYS = 12, 20
+
+
+def _survey_package(seed: int = 0, *, verified: float = 0.5) -> Package:
+    """Twelve cameras, twenty days; foxes at the last eight, hares at the first six; a fifth of labels wrong."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for site in range(SITES):
+        for species, sites, rate in ((FOX, range(4, 12), 0.5), (HARE, range(6), 0.4)):
+            for number in range(random.poisson(rate * DAYS) if site in sites else 0):
+                second = int(random.integers(DAYS * 86_400 - 3600))
+                moment = np.datetime64("2025-06-01T00:00:00") + np.timedelta64(second, "s")
+                event = f"{site}-{species[:1]}{number}"
+                wrong = {FOX: HARE, HARE: FOX}[species]
+                label = wrong if random.random() < 0.2 else species
+                rows.append(seen(f"d{site:02d}", event, f"{moment}Z", label, classificationProbability="0.8"))
+                if random.random() < verified:
+                    rows.append(seen(f"d{site:02d}", event, f"{moment}Z", species, **HUMAN))
+    deployments = {
+        "deploymentID": [f"d{site:02d}" for site in range(SITES)],
+        "locationID": [f"Secret Hollow {site}" for site in range(SITES)],
+        "locationName": [f"Badger Bend {site}" for site in range(SITES)],
+        "cameraID": [f"SN{4711 + site}" for site in range(SITES)],
+        "latitude": [f"{50.12345 + 0.01 * site:.5f}" for site in range(SITES)],
+        "longitude": [f"{4.54321 + 0.02 * site:.5f}" for site in range(SITES)],
+        "deploymentStart": ["2025-06-01T00:00:00Z"] * SITES,
+        "deploymentEnd": [f"2025-06-{1 + DAYS}T00:00:00Z"] * SITES,
+        "habitat": ["forest", "marsh"] * (SITES // 2),
+        "deploymentTags": [""] * SITES,
+    }
+    package = made_package(rows)
+    return Package(
+        package.descriptor, pl.DataFrame(deployments), package.media, package.observations, package.folder
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The package on disk."""
+    made = _survey_package()
+    tables = {
+        name: getattr(made, name).with_columns(
+            pl.lit("").alias(field.name)
+            for field in FIELDS[name]
+            if field.name not in getattr(made, name).columns
+        )
+        for name in ("deployments", "media", "observations")
+    }
+    tables = {name: table.select(field.name for field in FIELDS[name]) for name, table in tables.items()}
+    path = tmp_path_factory.mktemp("estimate") / "package"
+    descriptor = new_descriptor(*tables.values(), created="2025-07-01T00:00:00Z")
+    write_package(Package(descriptor, **tables), path)
+    return path
+
+
+def _estimate(capsys, *arguments: object) -> dict:
+    assert main(["twin", "estimate", *map(str, arguments), "--json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def estimated(folder, tmp_path_factory) -> Path:
+    """The output of `twin estimate` with movement of foxes, as a person's table has it."""
+    root = tmp_path_factory.mktemp("estimated")
+    (root / "movement.csv").write_text(
+        "scientificName,speed_m_per_s,speed_se,radius_m,radius_se,angle_rad,angle_se\n"
+        f"{FOX},0.1,0.01,8,0.5,0.7,0.05\n"
+    )
+    command = ["twin", "estimate", str(folder), str(root / "out"), "--movement", str(root / "movement.csv")]
+    assert main(command) == 0
+    return root / "out"
+
+
+def test_the_json_and_the_tables_agree(estimated):
+    result = json.loads((estimated / "estimates.json").read_text())
+    assert result["effort_days"] == pytest.approx(SITES * DAYS)
+    assert set(result["species"]) == {FOX, HARE}
+    fox = result["species"][FOX]
+    assert sum(fox["activity"]["solar_hour"]) == pytest.approx(1)
+    for interval in (fox["occupancy"], fox["relative_abundance_per_100_days"], fox["density_per_km2"]):
+        assert interval["lower"] <= interval["mean"] <= interval["upper"]
+    files = {path.name for path in estimated.iterdir()}
+    expected = {"estimates.json", "species.csv", "activity.csv", "overlap.csv", "classifier.csv", "sites.csv"}
+    assert files == expected | {"occupancy.png", "activity.png", "map.png"}
+    with open(estimated / "species.csv", newline="") as file:
+        rows = {row["species"]: row for row in csv.DictReader(file)}
+    assert float(rows[FOX]["occupancy_upper"]) == fox["occupancy"]["upper"]
+    assert rows[HARE]["density_per_km2"] == "", "hares have no movement"
+
+
+def test_the_correction_uses_the_verified_events(estimated):
+    classifier = json.loads((estimated / "estimates.json").read_text())["classifier"]
+    assert classifier["source"] == "verified events"
+    by_class = {row["class"]: row for row in classifier["classes"]}
+    assert by_class[FOX]["recall"] == pytest.approx(0.8, abs=0.12)
+
+
+def test_density_by_hand(estimated):
+    """D = (y / t) pi / (v r (2 + theta)) from the corrected rate."""
+    fox = json.loads((estimated / "estimates.json").read_text())["species"][FOX]
+    rate = fox["relative_abundance_per_100_days"]["mean"] / (100 * 86_400)
+    expected = rate * np.pi / (0.1 * 8 * 2.7) * 1e6 * fox["density_per_km2"]["group_size"]
+    assert fox["density_per_km2"]["mean"] == pytest.approx(expected)
+
+
+def test_the_naive_estimate_differs_where_the_corrected_one_does_not():
+    survey = read_survey(_survey_package(verified=0.5))
+    confusion, _ = find_reliability(survey, None, None)
+    corrected = SpeciesEstimator(survey, confusion).occupancy(HARE).mean
+    machine = _survey_package(verified=0)
+    naive = SpeciesEstimator(read_survey(machine), None).occupancy(HARE)
+    assert naive.false_positive == "fixed at 0"
+    assert corrected.lower <= 0.5 <= corrected.upper, f"planted 0.5, corrected {corrected}"
+    assert naive.mean.lower > 0.5, f"planted 0.5, uncorrected {naive.mean}: foxes taken for hares"
+
+
+def test_a_certain_event_proves_occupancy():
+    """A site where a person has confirmed the species counts as occupied, whatever the machine's errors."""
+    fox = [
+        seen("a1", "e1", "2025-06-01T20:00:00+02:00", FOX, **HUMAN),
+        seen("b1", "e2", "2025-06-02T20:00:00+02:00", FOX, **HUMAN),
+    ]
+    survey = read_survey(made_package(fox))
+    table = np.array([[5, 5], [5, 5]])
+    estimator = SpeciesEstimator(survey, Confusion((FOX, BLANK), table))
+    assert estimator.occupancy(FOX).mean.mean == pytest.approx(1, abs=1e-3)
+
+
+def test_covariates_have_coefficients(folder, tmp_path, capsys):
+    result = _estimate(
+        capsys, folder, tmp_path / "out", "--species", FOX, "--occupancy-covariates", "habitat"
+    )
+    names = [coefficient["name"] for coefficient in result["species"][FOX]["coefficients"]]
+    assert any("habitat: marsh" in name for name in names), names
+
+
+def test_output_for_others_holds_no_place(folder, tmp_path, capsys):
+    sensitive = tmp_path / "sensitive.csv"
+    sensitive.write_text(f"scientificName,category\n{HARE},1\n{FOX},2\n")
+    _estimate(capsys, folder, tmp_path / "out", "--sensitive", sensitive)
+    package = read_package(folder)
+    forbidden = {HARE, "Lepus"}
+    for column in ("deploymentID", "locationID", "locationName", "cameraID", "latitude", "longitude"):
+        forbidden |= set(package.deployments[column])
+    for path in (tmp_path / "out").iterdir():
+        content = path.read_bytes()
+        hits = [text for text in forbidden if text.encode() in content and len(text) > 3]
+        assert not hits, f"{path.name} holds {hits}"
+    with open(tmp_path / "out" / "sites.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["latitude"] for row in rows} <= {"50.1", "50.2"}, "cells of 0.1 degrees"
+
+
+def test_a_killed_run_resumes_to_the_same_result(folder, estimated, tmp_path, capsys):
+    journal = tmp_path / ".killed.partial"
+    arguments = [folder, tmp_path / "killed", "--movement", estimated.parent / "movement.csv"]
+    command = [sys.executable, "-m", "bioclip_jax.cli", "twin", "estimate", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < 2):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "it finished before it could be killed"
+    assert not (tmp_path / "killed").exists(), "an unfinished run has no output"
+    resumed = _estimate(capsys, *arguments)
+    whole = json.loads((estimated / "estimates.json").read_text())
+    assert resumed == whole | {"output": str(tmp_path / "killed")}
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--species", "Vulpes vulpis"],
+            "not in the package; did you mean Vulpes vulpes?",
+        ),
+        (["--species", LYNX], "the species Lynx lynx is not in the package"),
+        (["--visit-days", "0"], "--visit-days is 0.0"),
+        (["--occupancy-covariates", "elevation"], "no column elevation"),
+        (["--covariates", "nowhere.csv", "--occupancy-covariates", "x"], "nowhere.csv does not exist"),
+        (["--covariates", "x.csv"], "--covariates has no effect alone"),
+        (["--movement", "nowhere.csv"], "nowhere.csv does not exist"),
+        (["--sensitive", "nowhere.csv"], "nowhere.csv does not exist"),
+    ],
+)
+def test_errors_of_use_are_one_line_and_write_nothing(folder, tmp_path, capsys, arguments, message):
+    assert main(["twin", "estimate", str(folder), str(tmp_path / "out"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1, error
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_wrong_units_are_refused(folder, tmp_path, capsys):
+    movement = tmp_path / "movement.csv"
+    movement.write_text(f"scientificName,speed_km_per_day,radius_m,angle_rad\n{FOX},8,8,0.7\n")
+    out = tmp_path / "out"
+    assert main(["twin", "estimate", str(folder), str(out), "--movement", str(movement)]) == 2
+    error = capsys.readouterr().err
+    assert "speed_m_per_s" in error and error.count("\n") == 1, error
+    assert not out.exists()
+
+
+@pytest.mark.shared_data
+def test_the_standards_example(tmp_path, capsys):
+    """Effort by hand: the four deployments' periods add up to 73.6 days."""
+    result = _estimate(capsys, EXAMPLE, tmp_path / "out")
+    seconds = (
+        32 * 86_400 + 6 * 3600 + 44 * 60 + 4,  # 30 May 04:57:37 to 1 July 11:41:41
+        9 * 86_400 + 22 * 3600 + 50 * 60 + 59,  # 29 July 07:29:41 to 8 August 06:20:40
+        9 * 86_400 + 2 * 3600 + 33 * 60 + 22,  # 19 June 23:00:00 to 29 June 01:33:22
+        22 * 86_400 + 0 * 3600 + 46 * 60 + 42,  # 27 March 21:38:18 to 18 April 22:25:00
+    )
+    assert result["effort_days"] == pytest.approx(sum(seconds) / 86_400, abs=1e-6)
+    assert result["species"]["Anas platyrhynchos"]["events"]["labeled"] == 12, "12 events, some with two rows"
+    assert result["species"]["Anas platyrhynchos"]["naive_occupancy"] == 0.5
+    assert "fixed at 0" in result["classifier"]["note"]
