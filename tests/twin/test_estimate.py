@@ -27,7 +27,7 @@ SITES, DAYS = 12, 20
 
 
 def _survey_package(seed: int = 0, *, verified: float = 0.5) -> Package:
-    """Twelve cameras, twenty days; foxes at the last eight, hares at the first six; a fifth of labels wrong."""
+    """Twelve cameras, twenty days; foxes at the last eight, hares at the first six; a fifth mislabeled."""
     random = np.random.default_rng(seed)
     rows = []
     for site in range(SITES):

@@ -128,8 +128,8 @@ def _check_readable(photos: Photos, candidates: pl.DataFrame, predicts: bool) ->
     # If some photographs of a table exist, find_photos has made sure of all.
     if needed.height and photos.root is None:
         raise UserError(
-            f"{photos.source} lists {needed['path'][0]}, which does not exist and cannot be {why}; restore it, "
-            "or delete its row"
+            f"{photos.source} lists {needed['path'][0]}, which does not exist and cannot be {why}; "
+            "restore it, or delete its row"
         )
 
 
