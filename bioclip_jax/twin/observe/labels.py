@@ -72,6 +72,9 @@ def read_labels(path: str | os.PathLike[str], photos: pl.DataFrame) -> Labels:
         )
     empty = [pl.lit("").alias(name) for name in ("eventID", *_OPTIONAL) if name not in table.columns]
     table = table.with_columns(empty)
+    # People write that they saw 0 animals; the standard leaves the count empty.
+    nothing = (pl.col("count") == "0") & (kind_of(pl.col("scientificName")) == _BLANK)
+    table = table.with_columns(count=pl.when(nothing).then(pl.lit("")).otherwise("count"))
     file = next((name for name in _PATHS if name in table.columns), None)
     rows = match_paths(table[file], photos) if file else pl.Series([None] * table.height, dtype=pl.UInt32)
     # An event is named where there is no path.
