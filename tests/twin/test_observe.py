@@ -331,6 +331,36 @@ def test_deployment_columns_outside_the_standard(survey):
     assert dict(effort_days(package.deployments).rows())["b"] == pytest.approx(1.5)
 
 
+@pytest.mark.shared_data
+def test_everything_at_once_is_valid_by_the_standards_schemas(survey, shared_data):
+    """All kinds of observations, by frictionless and the profile of Camtrap DP 1.0.2."""
+    from standard import frictionless_errors, profile_errors
+
+    box = [0.1, 0.2, 0.3, 0.4]
+    images = {
+        "a/1.jpg": [("1", 0.9, box), ("1", 0.7, [0, 0, 1, 1])],
+        "a/2.jpg": [],
+        "a/4.jpg": [("3", 0.9, box)],
+    }
+    scores = {"a/1.jpg": {FOX: 0.9, HARE: 1e-4}, "a/3.jpg": {FOX: 0.2, HARE: 0.1}}
+    labels = [
+        {"filepath": "a/1.jpg", "scientificName": HARE, "count": 2, "sex": "male", "lifeStage": "adult"}
+    ]
+    _, package = make(
+        survey,
+        predictions=write_table(survey / "predictions.csv", predictions(scores)),
+        detections=write_detections(survey / "md.json", images),
+        human=write_table(survey / "human.csv", labels),
+        unknown=0.5,
+        people="keep",
+    )
+    kinds = set(package.observations["observationType"])
+    assert kinds == {"animal", "blank", "unknown", "vehicle", "unclassified"}
+    schemas = shared_data / "twin" / "camtrap_dp" / "schemas"
+    assert profile_errors(package.descriptor, schemas) == []
+    assert frictionless_errors(survey / "out", schemas) == []
+
+
 def test_reliability_and_project(survey):
     reliability = {"fingerprint": "0123456789abcdef", "after": {"reliability": []}, "temperature": 1.5}
     (survey / "calibration.json").write_text(json.dumps(reliability))

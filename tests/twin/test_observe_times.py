@@ -8,6 +8,7 @@ from camera_survey import deployment, write_photo, write_table
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.observe import ObserveOptions, observe
 from bioclip_jax.twin.observe.camtrap_dp import read_package
+from bioclip_jax.twin.observe.clock import clock_offset
 
 WHOLE_YEAR = {"deploymentStart": "2021-01-01T00:00:00+01:00", "deploymentEnd": "2022-01-01T00:00:00+01:00"}
 
@@ -72,32 +73,32 @@ def test_named_zone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "offset, expected",
+    "text, seconds",
     [
-        ("3600", "2021-06-01T13:00:00+02:00"),
-        ("-1.5", "2021-06-01T11:59:58+02:00"),
-        ("+01:02:03", "2021-06-01T13:02:03+02:00"),
-        ("-36:00:00", "2021-05-31T00:00:00+02:00"),
-        ("2 days 01:00:00", "2021-06-03T13:00:00+02:00"),
-        ("-1d, 00:00:01", "2021-05-31T11:59:59+02:00"),
-        ("NA", "2021-06-01T12:00:00+02:00"),
+        ("", 0),
+        ("3600", 3600),
+        ("-1.5", -1.5),
+        ("+01:02:03", 3723),
+        ("-36:00:00", -129_600),
+        ("2 days 01:00:00", 176_400),
+        ("-1d, 00:00:01", -86_401),
     ],
 )
-def test_clock_offsets(tmp_path, offset, expected):
-    write_photo(tmp_path / "photos" / "a" / "1.jpg", "2021:06:01 12:00:00")
-    row = deployment("a", **WHOLE_YEAR) | {
-        "deploymentStart": "2021-01-01T00:00:00+02:00",
-        "clockOffset": offset,
-    }
-    found, _ = media(tmp_path, [row])
-    assert found["1.jpg"][0] == expected
+def test_clock_offsets(text, seconds):
+    assert clock_offset(text, "row 2") == seconds
 
 
-@pytest.mark.parametrize("offset", ["an hour", "01:00", "1:2:3", "--5", "5 6"])
-def test_malformed_clock_offset(tmp_path, offset):
-    write_photo(tmp_path / "photos" / "a" / "1.jpg", "2021:06:01 12:00:00")
-    with pytest.raises(UserError, match=f"row 3: clockOffset is '{offset}'; write what must be added"):
-        media(tmp_path, [deployment("a"), deployment("b", clockOffset=offset)])
+@pytest.mark.parametrize("text", ["an hour", "01:00", "1:2:3", "--5", "5 6"])
+def test_malformed_clock_offset(text):
+    with pytest.raises(UserError, match=f"row 3: clockOffset is '{text}'; write what must be added"):
+        clock_offset(text, "row 3")
+
+
+def test_a_wrong_clock_is_corrected(tmp_path):
+    """A photograph that its camera dates to 2020 is of June 2021."""
+    write_photo(tmp_path / "photos" / "a" / "1.jpg", "2020:06:01 12:00:00")
+    found, _ = media(tmp_path, [deployment("a", clockOffset="365 d 00:10:00")])
+    assert found["1.jpg"][0] == "2021-06-01T12:10:00+02:00"
 
 
 def test_one_folder_of_several_deployments(tmp_path, capsys):
