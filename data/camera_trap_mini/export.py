@@ -17,6 +17,7 @@ import numpy as np
 from bioclip_jax.datasets.camera_trap_mini.burst import Passage, draw_numbers, take_burst
 from bioclip_jax.datasets.camera_trap_mini.detector import CATEGORIES, INFO, detect
 from bioclip_jax.datasets.camera_trap_mini.ecology import (
+    BLANK,
     BURST,
     CAMERA_DELAY,
     PERSON,
@@ -45,8 +46,8 @@ def write_world(
 ) -> World:
     """Draw a world, photograph it, and write it into a folder.
 
-    photos/DEPLOYMENT/IMG_0001.JPG …, deployments.csv, detections.json (of a simulated detector), verified.csv
-    (a person's names of a quarter of the events), species.csv, movement.csv and, last, truth.json. Equal
+    deployments.csv, detections.json (of a simulated detector), verified.csv (a person's names of a quarter of
+    the events), species.csv, movement.csv, truth.json and, last, photos/DEPLOYMENT/IMG_0001.JPG … Equal
     arguments give equal bytes. Raises UserError if the folder has photos already.
     """
     folder = Path(folder)
@@ -66,11 +67,11 @@ def write_world(
         write_text(folder / "deployments.csv", _table(_deployment_row(one) for one in world.deployments))
         write_text(folder / "species.csv", _table({"scientificName": one.name} for one in world.species))
         write_text(folder / "movement.csv", _movement(world))
+        write_text(folder / "truth.json", json.dumps(truth(world), indent=1))
         os.rename(partial, photos)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    write_text(folder / "truth.json", json.dumps(truth(world), indent=1))
     return world
 
 
@@ -153,8 +154,9 @@ def _verified(world: World, names_by_site: Sequence[list[list[str]]]) -> str:
     for event, chosen in enumerate(rng.random(len(names)) < VERIFIED):
         kind = int(world.events.species[event])
         if chosen and kind != PERSON:
-            name = world.species[kind].name if kind >= 0 else "blank"
-            count = int(world.events.count[event])
+            name, count = (
+                ("blank", "") if kind == BLANK else (world.species[kind].name, int(world.events.count[event]))
+            )
             rows += [{"filepath": file, "scientificName": name, "count": count} for file in names[event]]
     return _table(rows)
 
