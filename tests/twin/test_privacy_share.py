@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, check_package, read_package
+from bioclip_jax.twin.estimate import estimate_package
+from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, check_package, read_package, write_package
 from bioclip_jax.twin.observe.privacy import Sensitivity, share_package
 
 # At a border of cells, near a pole, at the antimeridian, negative, and with many digits.
@@ -109,6 +110,7 @@ def private_package(folder: Path) -> Package:
         "resources": [
             {"name": name, "path": f"{name}.csv", "profile": "tabular-data-resource"} for name in FIELDS
         ] + [{"name": "individuals", "data": [{"name": "Tom of Processiepark"}]}],
+        "profile": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/camtrap-dp-profile.json",
         "name": "leopards-of-processiepark",
         "id": "processiepark-2023",
         "created": "2023-07-07T07:07:07Z",
@@ -123,9 +125,12 @@ def private_package(folder: Path) -> Package:
             {"name": "Processiepark licence", "path": "https://creativecommons.org/licenses/by/4.0/",
              "scope": "media"},
         ],
-        "project": {"title": "Processiepark", "samplingDesign": "systematicRandom", "acronym": "PRPARK"},
+        "project": {"title": "Processiepark", "samplingDesign": "systematicRandom", "acronym": "PRPARK",
+                    "captureMethod": ["activityDetection"], "individualAnimals": True,
+                    "observationLevel": ["media", "event"]},
         "keywords": ["Processiepark"],
         "coordinatePrecision": 1e-7,
+        "temporal": {"start": "2023-05-01", "end": "2023-05-20"},
         "spatial": {"type": "Point", "coordinates": [4.7749631, 51.4963728]},
         "taxonomic": [
             {"scientificName": WITHHELD, "vernacularNames": {"eng": "black rhino"}},
@@ -237,6 +242,17 @@ def test_nothing_private_is_in_a_shared_package(private, tmp_path, sensitivity, 
     assert result["left_out"]["withheld"] == (6 * 4 if sensitivity else 0)
     assert set(result["left_out"]["contributors"]) == {"A. N. Other", OBSERVERS[0]}
     assert not list(tmp_path.glob(".*.partial*"))
+
+
+def test_nothing_private_is_in_the_files_of_an_estimate(private, tmp_path):
+    write_package(private, tmp_path / "package")
+    table = tmp_path / "sensitive.csv"
+    rows = [f"{name},{category}" for name, category in LISTED.categories.items()]
+    table.write_text("\n".join(["scientificName,category", *rows]), encoding="utf-8")
+    estimate_package(tmp_path / "package", tmp_path / "estimate", sensitive=table, draws=20)
+    assert (tmp_path / "estimate" / "map.png").is_file()
+    secrets = {word.encode() for word in (*PLACES, *CAMERAS, *OBSERVERS, WITHHELD, "Diceros", "rhino")}
+    assert_absent(tmp_path / "estimate", secrets | secrets_of(private, 2))
 
 
 def test_a_shared_package_is_valid_consistent_and_opaque(private, tmp_path):

@@ -29,6 +29,7 @@ _LINE, _LETTERS_PER_INCH = 0.15, 18  # of the caption
 _SMALLEST_CELL, _NUMBERED_CELL = 4.0, 11.0
 # Width of the drawn area by its height, at most and at least.
 _WIDEST, _NARROWEST = 1.6, 0.75
+_STRIP = 0.13  # of the height, for the scale bar
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,9 @@ def _extent(cells: _Cells) -> tuple[float, float, float, float]:
     wide = max(1.16 * (east - west) * shrink, least)
     tall, wide = max(tall, wide / _WIDEST), max(wide, tall * _NARROWEST)
     y, x = (south + north) / 2, (west + east) / 2
-    return x - wide / shrink / 2, x + wide / shrink / 2, y - tall / 2, y + tall / 2
+    # Below all cells is room for the scale bar.
+    bottom = y - tall / 2 - _STRIP / (1 - _STRIP) * tall
+    return x - wide / shrink / 2, x + wide / shrink / 2, bottom, y + tall / 2
 
 
 def _draw_graticule(axes: Axes, decimals: int | None, *, x_labels: bool, y_labels: bool) -> None:
@@ -270,15 +273,15 @@ def _draw_scale(axes: Axes, shrink: float) -> None:
     length = max(nice * power for nice in _NICE if nice * power <= width_km / 4)
     share = length / width_km
     axes.plot(
-        [0.05, 0.05 + share], [0.05, 0.05], transform=axes.transAxes, color=INK, lw=1.6, zorder=6,
+        [0.04, 0.04 + share], [0.035, 0.035], transform=axes.transAxes, color=INK, lw=1.6, zorder=6,
         solid_capstyle="butt", path_effects=halo(),
     )  # fmt: skip
     text = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
     axes.text(
-        0.05 + share / 2, 0.065, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=7,
+        0.04 + share / 2, 0.05, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=7,
         color=INK, zorder=6, path_effects=halo(),
     )  # fmt: skip
     axes.annotate(
-        "N", (0.94, 0.97), xytext=(0.94, 0.8), xycoords="axes fraction", fontsize=8, color=INK, ha="center",
+        "N", (0.94, 0.13), xytext=(0.94, 0.015), xycoords="axes fraction", fontsize=8, color=INK, ha="center",
         va="bottom", arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 0.9}, zorder=6,
     )  # fmt: skip
