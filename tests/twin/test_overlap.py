@@ -66,20 +66,20 @@ def test_equal_and_opposite_activity():
 
 @pytest.mark.parametrize("n", [50, 150])
 def test_interval_covers_the_planted_overlap(n):
-    """At 90 %, over 40 pairs: 36 ± 1.9 expected (Δ1 at 50 events, Δ4 at 150)."""
+    """At 90 %, over 25 pairs: 22.5 ± 1.5 expected (Δ1 at 50 events, Δ4 at 150)."""
     at = np.linspace(0, TWO_PI, 10_000, endpoint=False)
     f = np.exp(2 * np.cos(at - TWO_PI * 20 / 24)) / (TWO_PI * iv(0, 2))
     g = np.exp(2 * np.cos(at - TWO_PI * 15 / 24)) / (TWO_PI * iv(0, 2))
     planted = np.minimum(f, g).mean() * TWO_PI
     covered = 0
-    for seed in range(40):
+    for seed in range(25):
         densities = {
             "a": estimate_activity(sample(n, 20, 2, seed), draws=2).density,
             "b": estimate_activity(sample(n, 15, 2, 1000 + seed), draws=2).density,
         }
         interval = estimate_overlaps(densities, draws=100, seed=seed)[0].coefficient
         covered += interval.lower <= planted <= interval.upper
-    assert 30 <= covered, f"{covered} of 40 intervals cover {planted:.3f}"
+    assert 18 <= covered, f"{covered} of 25 intervals cover {planted:.3f}"
 
 
 def test_bootstrap_is_a_function_of_the_seed():
