@@ -396,6 +396,24 @@ def test_a_package_without_media_and_observations(example_folder, schemas, tmp_p
     assert frictionless_errors(tmp_path / "out", schemas) == []
 
 
+def test_tables_full_of_other_separators_are_read_by_others(example_folder, schemas, tmp_path):
+    tables = [frame.head(1) for frame in read_package(example_folder).tables.values()]
+    tags = pl.lit(" bait|'fish'|trail")
+    tables[0] = tables[0].with_columns(
+        tags.alias(name)
+        for name in ("locationName", "setupBy", "habitat", "deploymentTags", "deploymentGroups")
+    )
+    tables = [*tables[:2], tables[2].clear()]
+    package = Package(new_descriptor(*tables, created=CREATED), *tables)
+    write_package(package, tmp_path / "out")
+    assert frictionless_errors(tmp_path / "out", schemas) == []
+    # Without the dialect in the descriptor frictionless takes | for the separator.
+    for resource in package.descriptor["resources"]:
+        del resource["dialect"]
+    write_package(package, tmp_path / "guessed")
+    assert frictionless_errors(tmp_path / "guessed", schemas)
+
+
 def test_coverage_and_precision_by_hand():
     deployments = pl.DataFrame(
         {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError, did_you_mean
 
-from .fields import FIELDS, VERSION
+from .fields import DIALECT, FIELDS, VERSION
 from .times import is_missing, parse_times
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def new_descriptor(
                 "format": "csv",
                 "mediatype": "text/csv",
                 "encoding": "utf-8",
+                "dialect": dict(DIALECT),
                 "schema": f"{_URL}{table}-table-schema.json",
             }
             for table in FIELDS

@@ -9,6 +9,9 @@ VERSION = "1.0.2"
 # Cells that the standard reads as missing.
 MISSING = ("", "NA", "NaN", "nan")
 
+# The CSV dialect of written tables. Stated, since readers such as frictionless guess it otherwise, and guess
+# wrong at tags with | or text with semicolons.
+DIALECT = {"delimiter": ",", "quoteChar": '"', "doubleQuote": True, "skipInitialSpace": False}
 # Patterns of filePath and fileMediatype.
 PATH = r"^(?=^[^./~])(^((?!\.{2}).)*$).*$"
 MEDIA_TYPE = "^(image|video|audio)/.*$"

@@ -13,7 +13,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL, PathLike, check_folder, files_below, json_text
 from bioclip_jax.locks import locked
 
-from .fields import FIELDS
+from .fields import DIALECT, FIELDS
 from .locate import (
     DESCRIPTOR,
     Files,
@@ -187,7 +187,8 @@ def _written(resource: Mapping[str, Any]) -> dict[str, Any]:
         path = f"{resource['name']}.csv"
     kept = {key: value for key, value in resource.items() if key not in _OF_THE_OLD_FILE}
     name = kept.pop("name")
-    return {"name": name, "path": path, **kept, "encoding": "utf-8"}
+    dialect = {"dialect": dict(DIALECT)} if "dialect" in resource else {}
+    return {"name": name, "path": path, **kept, "encoding": "utf-8", **dialect}
 
 
 def _place_files(root: Files, names: Mapping[str, str], partial: Path) -> None:
