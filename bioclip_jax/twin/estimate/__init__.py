@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "circular_density": ["CircularDensity"],
         "confusion": ["ClassErrors", "Confusion", "score_ratio"],
         "covariates": ["add_columns", "covariate_values"],
+        "coverage": ["coverage_study"],
         "encounter": ["EncounterDensity", "estimate_density"],
         "estimate": ["estimate_package"],
         "interval": ["Interval"],

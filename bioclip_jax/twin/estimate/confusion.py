@@ -156,8 +156,8 @@ class Confusion:
             rate = (site_rate * matrix[:, k]).T
             total = rate.sum(axis=1)
             total[k] = -1.0
-            order = np.argsort(-total)
-            strong, weak = order[: _SOURCES - 1], order[_SOURCES - 1 : -1]
+            others = np.argsort(-total)[:-1]
+            strong, weak = others[: _SOURCES - 1], others[_SOURCES - 1 :]
             rates, shapes = rate[strong], shape[strong, k]
             if len(weak):
                 spread = (total[weak] ** 2 / shape[weak, k]).sum()

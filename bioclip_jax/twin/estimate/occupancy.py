@@ -16,7 +16,7 @@ from .site_likelihood import SPREAD_RANGE, FalsePositives, SiteLikelihood
 # Mean occupancy beyond these, in logits, counts as 0 or 1.
 _LIMIT = 9.0
 # Of the signed root of the deviance at the limits of an interval.
-_PROFILE_TOLERANCE = 2e-3
+_PROFILE_TOLERANCE = 1e-2
 _PROFILE_STEPS = 25
 # Of the search for the maximum: curvature, then quasi-Newton.
 _ROUNDS = 4
@@ -220,7 +220,7 @@ class _Fit:
             return -value, -gradient
 
         start = np.clip(start, *self._bounds.T)
-        options = {"ftol": 1e-7, "gtol": 1e-2, "maxiter": 200}
+        options = {"ftol": 1e-6, "gtol": 1e-2, "maxiter": 200}
         result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=self._bounds, options=options)
         return -float(result.fun), result.x
 
@@ -276,11 +276,13 @@ class _Fit:
     def _limit(self, sign: int, target: float) -> float:
         """Return the logit at which the root of the deviance, which is almost linear, reaches `target`."""
         best, warm, spread = self._best[0], self._best, self._likelihood.parameters.log_spread
+        others = self._information[1:, 1:]
         # Along the profile the others move about as they do for a quadratic.
         slope = np.zeros(len(warm))
-        slope[1:] = -np.linalg.lstsq(self._information[1:, 1:], self._information[1:, 0], rcond=1e-8)[0]
+        slope[1:] = -np.linalg.lstsq(others, self._information[1:, 0], rcond=1e-8)[0]
+        curvature = self._information[0] @ np.append(1.0, slope[1:])
         inside, outside = (best, 0.0), None
-        logit = best + sign
+        logit = best + sign * np.clip(target / np.sqrt(max(curvature, 1e-4)), 0.1, 3.0)
         for _ in range(_PROFILE_STEPS):
             logit = float(np.clip(logit, -_LIMIT, _LIMIT))
             start = warm + slope * (logit - warm[0])

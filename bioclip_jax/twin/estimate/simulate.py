@@ -14,16 +14,15 @@ class SimulatedSurvey:
     """A survey as a machine has named it, and its truth.
 
     Classes are the species and, last, false triggers ("blank") where the pools have them. `detected`: days
-    with an event named as the class; `events`: events named as the class; `verified`: counts of (site,
-    true, named) in the random subset that a person has checked. `occupied` and `true_events` by site, and
+    with an event named as the class; `events`: events named as the class; `verified`: counts of (true,
+    named) in the random subset that a person has checked. `occupied` and `true_events` by site, and
     `occupancy` and `events_per_day` (the mean over sites, occupied or not) as planted.
     """
 
     effort: Float[np.ndarray, "sites days"]
     detected: Bool[np.ndarray, "classes sites days"]
     events: Int[np.ndarray, "sites classes"]
-    verified: Int[np.ndarray, "sites classes classes"]
-    true_detected: Bool[np.ndarray, "classes sites days"]
+    verified: Int[np.ndarray, "classes classes"]
     true_events: Int[np.ndarray, "sites classes"]
     occupied: Bool[np.ndarray, "sites classes"]
     occupancy: Float[np.ndarray, " classes"]
@@ -65,14 +64,13 @@ def simulate_survey(
     detected = np.zeros((classes, sites, days), bool)
     detected[named, site, day] = True
     checked = rng.permutation(len(kind))[:verified]
-    table = np.zeros((sites, classes, classes), np.int64)
-    np.add.at(table, (site[checked], kind[checked], named[checked]), 1)
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (kind[checked], named[checked]), 1)
     return SimulatedSurvey(
         effort=effort,
         detected=detected,
         events=events,
         verified=table,
-        true_detected=np.moveaxis(true > 0, 1, 0),
         true_events=true.sum(axis=2),
         occupied=occupied,
         occupancy=occupancy,
