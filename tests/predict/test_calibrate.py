@@ -95,6 +95,18 @@ def test_temperature_improves_the_likelihood(classifier, labeled, tmp_path):
     assert result["images"] == 60 and result["left_out"] == 0 and not calibration_warnings(result)
     assert sum(row["images"] for row in after["reliability"]) == 60
     assert after["ece"]["kingdom"] < 1e-3, "the only kingdom has probability 1"
+    confusion = result["confusion"]
+    counts = np.zeros((len(confusion["species"]),) * 2, int)
+    for true, predicted, images in confusion["counts"]:
+        counts[true, predicted] += images
+    of_species = dict(zip(confusion["species"], counts.sum(axis=1).tolist()))
+    assert {f"Genus{s // 2} s{s}": 10 for s in range(SPECIES)}.items() <= of_species.items(), of_species
+    assert counts.trace() == pytest.approx(60 * after["accuracy"])
+    # A fifth of the images show the next species, which the classifier should name.
+    row = confusion["species"].index("Genus0 s0")
+    predicted = [classifier.predict(str(labeled / f"{n}.png"), k=1)[0]["species"] for n in range(0, 60, 6)]
+    expected = [predicted.count(name) for name in confusion["species"]]
+    assert counts[row].tolist() == expected
     temperature = read_temperature(str(tmp_path / "calibration.json"), classifier.model.fingerprint)
     assert temperature == result["temperature"] != 1.0
     with pytest.raises(UserError, match="another model"):

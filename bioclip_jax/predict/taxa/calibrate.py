@@ -46,8 +46,9 @@ def calibrate_temperature(
       "images", "left_out" (images that are unreadable or of a species outside the taxa), "gain" (of the mean
       log-likelihood) and its standard error "gain_error"; "before" and "after", at temperature 1 and at each
       image's held-out temperature, each {"accuracy", "nll" (mean over ranks), "nll_by_rank", "ece": {rank:
-      expected calibration error}, "reliability": reliability_bins of the species}. `plot`: file for a
-      reliability diagram.
+      expected calibration error}, "reliability": reliability_bins of the species}; "confusion" of the best
+      species, which no temperature changes: {"species": [NAME, ...], "counts": [[true, predicted, images],
+      ...]} by positions among the species. `plot`: file for a reliability diagram.
     Errors: UserError for absent data and for too few usable images.
     """
     read = {"labeled data": data_files(data), "the taxa embeddings": classifier.head.path}
@@ -84,6 +85,7 @@ def calibrate_temperature(
         "gain_error": error,
         "before": before.figures(),
         "after": after.figures(),
+        "confusion": _confusion(classifier.names, rows, after.species),
     }
     write_text(output, json_text(result, indent=2) + "\n")
     if plot is not None:
@@ -247,11 +249,13 @@ class Predictions:
     """Predictions by image and rank, highest rank first.
 
     confidence: probability of the best taxon. correct: its correctness. log_likelihood: of the true taxon.
+    species: the best one, as an index in names.starts(SPECIES).
     """
 
     confidence: Float[np.ndarray, "n ranks"]
     correct: Bool[np.ndarray, "n ranks"]
     log_likelihood: Float[np.ndarray, "n ranks"]
+    species: Int[np.ndarray, " n"]
 
     def figures(self) -> dict[str, Any]:
         """Return "before" or "after" of calibrate_temperature's result."""
@@ -277,7 +281,7 @@ def _predict(
 ) -> Predictions:
     """Predict images, each at its own temperature out of a few."""
     confidence, log_likelihood = np.empty((2, len(species), len(Rank)))
-    correct = np.empty(confidence.shape, bool)
+    correct, predicted = np.empty(confidence.shape, bool), np.empty(len(species), np.int64)
     for temperature in np.unique(temperatures):
         scorer, images = classifier.scorer(float(temperature)), np.flatnonzero(temperatures == temperature)
         log_likelihood[images] = _log_likelihood(scorer, features[images], species[images])
@@ -287,9 +291,22 @@ def _predict(
             totals = scorer.totals(features[group])
             best, score = scorer.best_species(features[group], totals, 1)
             confidence[group, Rank.SPECIES.value] = score[:, 0]
-            same = names.groups(Rank.SPECIES, best[:, 0]) == names.groups(Rank.SPECIES, true[group])
-            correct[group, Rank.SPECIES.value] = same
+            predicted[group] = names.groups(Rank.SPECIES, best[:, 0])
+            correct[group, Rank.SPECIES.value] = predicted[group] == species[group]
             for rank, sums in scorer.all_rank_sums(features[group], totals).items():
                 confidence[group, rank.value] = sums.max(axis=0)
                 correct[group, rank.value] = sums.argmax(axis=0) == names.groups(rank, true[group])
-    return Predictions(confidence, correct, log_likelihood)
+    return Predictions(confidence, correct, log_likelihood, predicted)
+
+
+def _confusion(
+    names: TaxaNames, true: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"]
+) -> dict[str, list[Any]]:
+    """Count pairs of species (indices in names.starts(SPECIES)), by scientific name."""
+    starts = names.starts(Rank.SPECIES)
+    listed, index = np.unique(np.concatenate([true, predicted]), return_inverse=True)
+    name_of = np.array([names.taxon(int(starts[species])).scientific_name for species in listed])
+    # Species of the same name in several lineages count as one.
+    species, by_name = np.unique(name_of, return_inverse=True)
+    pairs, counts = np.unique(by_name[index].reshape(2, -1), axis=1, return_counts=True)
+    return {"species": species.tolist(), "counts": np.vstack([pairs, counts]).T.tolist()}

@@ -18,8 +18,8 @@ _PRIOR_EVENTS = 1.0
 _SITE_LOG_SD = 0.3
 # Sources of false positives of a class that have factors of their own.
 _SOURCES = 8
-# Days at the survey's average rate of false positives that are added to each site's.
-_PRIOR_DAYS = 1.0
+# Shape of the gamma prior of a class's rate at a site.
+_PRIOR_COUNT = 0.5
 # Updates of the iteration to corrected counts, which converges linearly.
 _UPDATES = 300
 _RATIO_LIMIT = 1e3
@@ -138,22 +138,25 @@ class Confusion:
     ) -> list[FalsePositives]:
         """Return, for each class, the rates at which other classes are taken for it (for fit_occupancy).
 
-        rate_ij = x_ij P(k | j) / effort_i, with corrected events x and effort in days, for visits of one day.
-        One day at the survey's average is added to each site, since a few events may all be false. The shape
-        is that of the Dirichlet posterior, V_jk + prior: as if V_jk ~ Poisson had been observed beside the
-        histories. The weaker sources are taken together.
+        rate_ij = P(k | j) (x_ij + a) / (effort_i + a / mean_j), effort in days, for visits of one day. x are
+        the true events of j expected from those predicted as any class but k, so that a false event of k is
+        not taken from the counts that predict it. A few events say little of a rate: a = 1/2 event is that of
+        a gamma prior about the survey's mean_j. The shape is that of the Dirichlet posterior, V_jk + prior:
+        as if V_jk ~ Poisson had been observed beside the histories. The weaker sources are taken together.
         """
+        events = np.asarray(events, float)
         matrix = self.matrix(events.sum(axis=0))
         corrected = self.correct(events)
-        site_rate = (corrected + corrected.sum(axis=0) / effort.sum() * _PRIOR_DAYS) / (
-            effort[:, None] + _PRIOR_DAYS
-        )
+        # The share of each predicted class's events that its expectation explains, as in an update of invert.
+        explained = events / np.maximum(corrected @ matrix, 1e-300)
+        days = effort[:, None] + _PRIOR_COUNT / np.maximum(corrected.sum(axis=0) / effort.sum(), 1e-9)
         known = self.counts + self._prior()
         # One matrix holds for all sites and times only roughly.
         shape = 1 / (1 / known + _SITE_LOG_SD**2)
         result = []
         for k in range(len(self.classes)):
-            rate = (site_rate * matrix[:, k]).T
+            kept = (1 - matrix[:, k] * explained[:, k : k + 1]) / np.maximum(1 - matrix[:, k], 1e-9)
+            rate = (matrix[:, k] * (corrected * np.maximum(kept, 0) + _PRIOR_COUNT) / days).T
             total = rate.sum(axis=1)
             total[k] = -1.0
             others = np.argsort(-total)[:-1]
