@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "ecology": ["BLANK", "PERSON", "Deployment", "Events", "World", "draw_world"],
         "export": ["write_world"],
         "sun": ["solar_hour", "sun_elevation"],
-        "truth": ["expected_rates", "truth"],
+        "ground_truth": ["expected_rates", "truth"],
     },
 )

@@ -27,8 +27,8 @@ from bioclip_jax.datasets.camera_trap_mini.ecology import (
     draw_world,
 )
 from bioclip_jax.datasets.camera_trap_mini.exif import encode_jpeg, make_exif
+from bioclip_jax.datasets.camera_trap_mini.ground_truth import truth
 from bioclip_jax.datasets.camera_trap_mini.sun import sun_elevation
-from bioclip_jax.datasets.camera_trap_mini.truth import truth
 from bioclip_jax.datasets.camera_trap_mini.view import Light, View
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL, json_text, write_text

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bioclip_jax.datasets import camera_trap_mini
 from bioclip_jax.datasets.camera_trap_mini import (
     BLANK,
     PERSON,
@@ -221,6 +222,12 @@ def test_tables_agree_with_the_world(written):
         for column, value in {"speed_m_per_s": traits.speed, "radius_m": traits.effective_radius}.items():
             error = float(row[f"{column.partition('_')[0]}_se"])
             assert abs(float(row[column]) - value) < 4 * error and 0 < error < 0.2 * value, row
+
+
+def test_no_export_is_a_file_name():
+    """Importing a file would put the module in the place of the function."""
+    folder = Path(camera_trap_mini.__file__).parent
+    assert not [name for name in camera_trap_mini.__all__ if (folder / f"{name}.py").exists()]
 
 
 def test_photos_are_never_overwritten(written):
