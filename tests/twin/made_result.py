@@ -49,7 +49,9 @@ def made_result(n: int, seed: int = 0) -> dict[str, Any]:
         if n > 3 and number % 3 == 0:
             values["density_per_km2"] = interval(rate / 3, rate / 9, rate / 1.1)
         species[name] = values
-    return {"species": species, "effort_days": 1234.5, "events": 4321, "level": 0.9}
+    daylight = {"sunrise": 5.9, "sunset": 18.1}
+    totals = {"effort_days": 1234.5, "events": 4321, "level": 0.9}
+    return {"species": species, "daylight": daylight, **totals}
 
 
 def made_sites(result: dict[str, Any], decimals: int | None, n: int = 30, seed: int = 0) -> list[dict]:

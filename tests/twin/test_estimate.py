@@ -240,3 +240,28 @@ def test_the_standards_example(tmp_path, capsys):
     assert result["species"]["Anas platyrhynchos"]["events"]["labeled"] == 12, "12 events, some with two rows"
     assert result["species"]["Anas platyrhynchos"]["naive_occupancy"] == 0.5
     assert "fixed at 0" in result["classifier"]["note"]
+
+
+def test_faults_that_estimates_do_not_need_are_no_obstacle(folder, tmp_path, capsys):
+    """An odd life stage does not matter; an unknown deployment does."""
+    observations = (folder / "observations.csv").read_text().splitlines()
+    columns = observations[0].split(",")
+
+    def copy(name: str, column: str, value: str) -> Path:
+        cells = observations[1].split(",")
+        cells[columns.index(column)] = value
+        target = tmp_path / name
+        target.mkdir()
+        for file in ("datapackage.json", "deployments.csv", "media.csv"):
+            (target / file).write_bytes((folder / file).read_bytes())
+        (target / "observations.csv").write_text(
+            "\n".join([observations[0], ",".join(cells), *observations[2:]])
+        )
+        return target
+
+    _estimate(capsys, copy("odd", "lifeStage", "teenager"), tmp_path / "out", "--species", FOX)
+    assert (
+        main(["twin", "estimate", str(copy("lost", "deploymentID", "nowhere")), str(tmp_path / "none")]) == 2
+    )
+    error = capsys.readouterr().err
+    assert "observations" in error and "nowhere" in error and error.count("\n") == 1, error

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.files import check_folder
 from bioclip_jax.predict import track
@@ -26,6 +28,7 @@ from .options import LEVEL, EstimateOptions
 from .overlap import estimate_overlaps
 from .reliability import find_reliability
 from .results import write_results
+from .solar_time import mean_daylight
 from .species import SpeciesEstimator
 from .survey import Survey, read_survey
 
@@ -33,6 +36,19 @@ if TYPE_CHECKING:
     import polars as pl
 
 _RELIABILITY_FILE = "reliability.json"
+# Columns that estimates need. Packages with faults elsewhere, such as an odd media type, are common.
+_NEEDED = {
+    "deployments": ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd"),
+    "observations": (
+        "deploymentID",
+        "eventStart",
+        "observationLevel",
+        "observationType",
+        "count",
+        "classificationMethod",
+        "classificationProbability",
+    ),
+}
 
 
 def estimate_package(
@@ -48,14 +64,15 @@ def estimate_package(
 
     Returns {"species": {NAME: as SpeciesEstimator.estimate}, "effort_days", "events", "sites", "deployments",
     "visit_days", "level", "classifier": as find_reliability, "overlap": of pairs of species,
-    "position_category": of Sensitivity, "withheld_species": their number, "output"}.
+    "daylight": mean {"sunrise", "sunset"} in solar hours, "position_category": of Sensitivity,
+    "withheld_species": their number, "output"}.
     Raises UserError for options and packages that do not fit.
     """
     options = replace(options or EstimateOptions(), **keywords)
     output = Path(output)
     check_folder(output)
     loaded = read_package(package)
-    check_package(loaded)
+    check_package(loaded, columns=_NEEDED)
     sensitivity = Sensitivity() if options.sensitive is None else read_sensitivity(options.sensitive)
     survey = read_survey(loaded, options.visit_days)
     withheld = frozenset() if options.precise else withheld_names(loaded, sensitivity)
@@ -71,6 +88,7 @@ def estimate_package(
         densities = {name: density for name in species if (density := estimator.activity_density(name))}
         overlaps = estimate_overlaps(densities, level=LEVEL, draws=options.draws, seed=options.seed)
         category = package_category(loaded, sensitivity)
+        sites = public_deployments(_in_order(loaded.deployments, survey), category, precise=options.precise)
         result = {
             "species": results,
             "effort_days": float(survey.effort.sum()),
@@ -84,10 +102,10 @@ def estimate_package(
                 "classes": [row for row in classifier["classes"] if row["class"] not in withheld],
             },
             "overlap": [overlap.as_dict() for overlap in overlaps],
+            "daylight": _daylight(survey, sites),
             "position_category": None if options.precise else category,
             "withheld_species": len(withheld),
         }
-        sites = public_deployments(_in_order(loaded.deployments, survey), category, precise=options.precise)
         write_results(output, result, survey, sites, reads=options.files_read)
     return result | {"output": str(output)}
 
@@ -106,6 +124,15 @@ def _chosen(survey: Survey, options: EstimateOptions, withheld: frozenset[str]) 
     if not species:
         raise UserError("every species is withheld as sensitive; name --precise for estimates of your own")
     return species
+
+
+def _daylight(survey: Survey, sites: pl.DataFrame) -> dict[str, float]:
+    """Return mean sunrise and sunset in solar hours; of public positions, which they would give away."""
+    first, last = survey.deployments["start"].min(), survey.deployments["end"].max()
+    sunrise, sunset = mean_daylight(
+        np.datetime64(first.date()), np.datetime64(last.date()), float(sites["latitude"].mean())
+    )
+    return {"sunrise": round(sunrise, 2), "sunset": round(sunset, 2)}
 
 
 def _in_order(deployments: pl.DataFrame, survey: Survey) -> pl.DataFrame:

@@ -28,15 +28,16 @@ def draw_activity(result: Mapping[str, Any], path: Path) -> None:
     """Draw the activity curve of each species on a clock of true solar time, midnight on top, clockwise.
 
     result: as `twin estimate` returns it. path: a PNG, PDF or SVG. Each curve is scaled to its peak; the
-    dashed circle is the density of an animal that is equally active all day. Species with too few events for
-    a curve are named below.
+    dashed circle is the density of an animal that is equally active all day; the night is shaded. Species
+    with too few events for a curve are named below.
     """
     activities = {name: values["activity"] for name, values in sorted(result["species"].items())}
     drawn = {name: values for name, values in activities.items() if values and values["solar_hour"]}
     columns = min(max(len(drawn), 1), 3 if len(drawn) <= 3 else 4 if len(drawn) <= 16 else 5)
     side = min((_WIDTH - 2 * _MARGIN) / columns, 2.6)
     rows = math.ceil(len(drawn) / columns)
-    caption = _caption([name for name in activities if name not in drawn])
+    night = tuple(result["daylight"][end] for end in ("sunset", "sunrise"))
+    caption = _caption([name for name in activities if name not in drawn], night)
     below = _CAPTION + _LINE * len(caption)
     height = 2 * _MARGIN + rows * (side + _TITLE - 0.1) + below
     figure = new_figure(_WIDTH, height)
@@ -50,21 +51,33 @@ def draw_activity(result: Mapping[str, Any], path: Path) -> None:
         row, column = divmod(number, columns)
         x = left + (column + 0.5) * side
         top = height - _MARGIN - row * (side + _TITLE - 0.1)
-        _draw_clock(axes, x, top - _TITLE - side / 2 + 0.1, radius, np.asarray(activity["solar_hour"], float))
+        y = top - _TITLE - side / 2 + 0.1
+        _draw_clock(axes, x, y, radius, np.asarray(activity["solar_hour"], float), night)
         _draw_title(axes, x, top, name, activity["events"], side)
     for number, line in enumerate(caption):
         axes.text(_MARGIN + 0.05, below - 0.12 - _LINE * number, line, fontsize=7.5, color=MUTED, va="top")
     save(figure, path)
 
 
-def _draw_clock(axes: Axes, x: float, y: float, radius: float, hours: Float[np.ndarray, "24"]) -> None:
+def _draw_clock(
+    axes: Axes,
+    x: float,
+    y: float,
+    radius: float,
+    hours: Float[np.ndarray, "24"],
+    night: tuple[float, float],
+) -> None:
     from matplotlib.patches import Circle, Polygon, Wedge
 
-    axes.add_patch(Wedge((x, y), radius, 0, 180, facecolor=_NIGHT, edgecolor="none"))
+    # Degrees count counterclockwise from the right, which is 6 h; night is from sunset to sunrise.
+    sunset, sunrise = (90 - 15 * hour for hour in night)
+    if sunrise > sunset - 360:
+        axes.add_patch(Wedge((x, y), radius, sunrise, sunset, facecolor=_NIGHT, edgecolor="none"))
     axes.add_patch(Circle((x, y), radius, facecolor="none", edgecolor=MUTED, lw=0.7))
     for hour in range(0, 24, 3):
         end = radius * np.array(_direction(hour))
-        axes.plot([x, x + end[0]], [y, y + end[1]], color="white" if hour in (21, 0, 3) else GRID, lw=0.7)
+        dark = not night[1] < hour < night[0]
+        axes.plot([x, x + end[0]], [y, y + end[1]], color="white" if dark else GRID, lw=0.7)
     curve = density_curve(hours)
     peak = curve.max()
     angles = np.arange(_POINTS) * (24 / _POINTS)
@@ -113,10 +126,11 @@ def _rgb(color: str) -> tuple[float, float, float]:
     return to_rgb(color)
 
 
-def _caption(missing: list[str]) -> list[str]:
+def _caption(missing: list[str], night: tuple[float, float]) -> list[str]:
+    sunset, sunrise = (f"{minutes // 60}:{minutes % 60:02d}" for minutes in (round(60 * t) for t in night))
     lines = [
-        "Activity density in true solar time, midnight on top; shaded: 18 to 6 h. Each curve is scaled to "
-        "its peak; dashed: equally active all day."
+        f"Activity density in true solar time, midnight on top; night, {sunset} to {sunrise} on average, is "
+        "shaded. Each curve is scaled to its peak; dashed: equally active all day."
     ]
     if missing:
         shown = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")

@@ -62,7 +62,9 @@ def draw_map(sites: Sequence[Mapping[str, Any]], path: Path) -> bool:
         return False
     cells = _cells(placed)
     species = sorted(cells.rates, key=lambda name: (-_total(placed, name), name))
-    species = [name for name in species if _total(placed, name) > 0][:_MOST_SPECIES]
+    # In a single cell there is nothing to compare.
+    most = _MOST_SPECIES if len(cells.sites) > 1 else 0
+    species = [name for name in species if _total(placed, name) > 0][:most]
     west, east, south, north = _extent(cells)
     columns = 1 if not species else 2 if len(species) <= 3 else 3
     rows = math.ceil((1 + len(species)) / columns)
@@ -103,7 +105,7 @@ def _caption(cells: _Cells, shown: int) -> str:
     )
     if shown:
         text += " Circles: area is events per 100 camera days; +: none."
-    if len(cells.rates) > shown:
+    if len(cells.rates) > shown > 0:
         text += f" Of {len(cells.rates)} species, the {shown} with the most events."
     return text
 
