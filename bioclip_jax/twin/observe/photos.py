@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import find_images
-from bioclip_jax.tables import find_file, lists_images, path_column, read_table, shown_path, texts
+from bioclip_jax.tables import find_file, lists_images, path_column, read_table, shown_path
 
 from .camtrap_dp import FIELDS
 from .events import stable_ids
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MEDIA_FOLDER = "media"
 _PATHS = ("filepath", "filePath", "file_name")
 _URL = r"^[A-Za-z][A-Za-z0-9+.-]*://"
+_FOLDER = "^(.*)/[^/]*$"
+# Parts of a path that have to be resolved.
+_ODD = r"//|(^|/)\.\.?(/|$)"
 _FIELDS = tuple(field.name for field in FIELDS["media"])
 
 
@@ -74,11 +77,10 @@ def _in_table(source: str) -> Photos:
     import polars as pl
 
     table = read_table(source, _PATHS, known=_FIELDS, only=(*_PATHS, *_FIELDS))
-    cells = [cell.strip() for cell in texts(table[path_column(table, _PATHS)])]
-    if "" in cells:
-        raise UserError(
-            f"{source}, row {cells.index('') + 2:,}: no path of a photograph; give it, or delete the row"
-        )
+    cells = _texts(pl.from_arrow(table[path_column(table, _PATHS)]), "path")
+    if (empty := cells == "").any():
+        row = empty.arg_true()[0] + 2
+        raise UserError(f"{source}, row {row:,}: no path of a photograph; give it, or delete the row")
     given = {
         name: _texts(pl.from_arrow(table[name]), name)
         for name in table.column_names
@@ -86,17 +88,31 @@ def _in_table(source: str) -> Photos:
     }
     del table
     folder = os.path.dirname(os.path.abspath(source))
-    is_url = pl.Series(cells).str.contains(_URL).to_list()
-    paths = [
-        cell if url else os.path.normpath(find_file(folder, cell))
-        for cell, url in zip(cells, is_url, strict=True)
-    ]
-    local = [path for path, url in zip(paths, is_url, strict=True) if not url]
-    if not local:
+    paths = _absolute(cells, folder)
+    local = paths.filter(~paths.str.contains(_URL))
+    if not local.len():
         return _photos(given, paths, None, source)
-    exist = _check_exist(local, source)
-    photos = _photos(given, paths, _root(folder, local), source)
+    folders = local.str.extract(_FOLDER, 1).replace("", "/").unique().to_list()
+    exist = _check_exist(local, folders, source)
+    photos = _photos(given, paths, _root(folder, folders), source)
     return photos if exist else replace(photos, root=None)
+
+
+def _absolute(cells: pl.Series, folder: str) -> pl.Series:
+    """Absolute, normal paths of a table's cells; URLs as they are."""
+    import polars as pl
+
+    cell = pl.col("path")
+    within = cells.to_frame("path").with_row_index("row")
+    # Other paths take a look at the disk each.
+    plain = cell.str.contains(_URL) | cell.str.contains(r"^[\x20-\x5b\x5d-\x7e]+$") & ~cell.str.contains(_ODD)
+    relative = ~cell.str.contains(_URL) & ~cell.str.starts_with("/")
+    paths = pl.when(relative).then(pl.format("{}/{}", pl.lit(folder.rstrip("/")), cell)).otherwise(cell)
+    odd = within.filter(~plain)
+    result = within.select(paths).to_series()
+    return result.scatter(
+        odd["row"], [os.path.normpath(find_file(folder, path)) for path in odd["path"].to_list()]
+    )
 
 
 def _texts(column: pl.Series, name: str) -> pl.Series:
@@ -109,15 +125,13 @@ def _texts(column: pl.Series, name: str) -> pl.Series:
     return column.cast(pl.String).fill_null("").str.strip_chars().alias(name)
 
 
-def _root(folder: str, paths: Sequence[str]) -> Path:
+def _root(folder: str, folders: Sequence[str]) -> Path:
     """The folder of the table if all photographs are below it, else the one that holds all of them."""
-    root = os.path.commonpath(
-        [os.path.dirname(path) for path in {os.path.dirname(path) + os.sep for path in paths}]
-    )
+    root = os.path.commonpath(folders)
     if not Path(root).is_relative_to(folder):
         if root == os.sep:
             raise UserError(
-                f"the photographs have no folder in common, such as {paths[0]}; put them into one"
+                f"the photographs have no folder in common, such as {folders[0]}; put them into one"
             )
         return Path(root)
     # A package's own media.csv already names its media folder.
@@ -125,31 +139,35 @@ def _root(folder: str, paths: Sequence[str]) -> Path:
     return Path(media if Path(root).is_relative_to(media) else folder)
 
 
-def _check_exist(paths: Sequence[str], source: str) -> bool:
+def _check_exist(paths: pl.Series, folders: Sequence[str], source: str) -> bool:
     """Return True if all photographs exist. Raises UserError if some of them do not.
 
     A table may be evaluated away from its photographs, so it is no error if there are none at all.
     """
-    listed = {folder: _names(folder) for folder in {os.path.dirname(path) for path in paths}}
-    missing = [path for path in paths if os.path.basename(path) not in listed[os.path.dirname(path)]]
-    if len(missing) == len(paths):
+    import polars as pl
+
+    # Listing folders is much faster than asking for each file, over a network above all.
+    existing = [f"{folder.rstrip('/')}/{name}" for folder in folders for name in _names(folder)]
+    missing = paths.filter(~paths.is_in(pl.Series(existing, dtype=pl.String).implode()))
+    if missing.len() == paths.len():
         print(
             f"note: none of the photographs of {source} is on this machine, such as {paths[0]}",
             file=sys.stderr,
         )
-    elif missing:
+    elif missing.len():
         raise UserError(
-            f"{source} lists {shown_path(missing[0])}, which does not exist ({len(missing):,} such files); "
+            f"{source} lists {shown_path(missing[0])}, which does not exist ({missing.len():,} such files); "
             "restore it, or delete its row"
         )
-    return not missing
+    return not missing.len()
 
 
-def _names(folder: str) -> frozenset[str]:
+def _names(folder: str) -> list[str]:
     try:
-        return frozenset(os.listdir(folder))
+        # A name that is not valid UTF-8 cannot be in a table.
+        return [name for name in os.listdir(folder) if os.fsencode(name).decode(errors="ignore") == name]
     except OSError:
-        return frozenset()
+        return []
 
 
 def _photos(given: dict[str, pl.Series], paths: Sequence[str], root: Path | None, source: str) -> Photos:
@@ -157,7 +175,7 @@ def _photos(given: dict[str, pl.Series], paths: Sequence[str], root: Path | None
     import polars as pl
 
     try:
-        path = pl.Series("path", paths, dtype=pl.String)
+        path = paths if isinstance(paths, pl.Series) else pl.Series("path", paths, dtype=pl.String)
     except UnicodeEncodeError:
         bad = next(
             path
@@ -169,11 +187,7 @@ def _photos(given: dict[str, pl.Series], paths: Sequence[str], root: Path | None
     relative = path.str.slice(len(str(root).rstrip("/")) + 1) if root is not None else path
     frame = pl.DataFrame({"path": path, "is_local": is_local}).with_columns(
         filePath=pl.when("is_local").then(pl.format(f"{MEDIA_FOLDER}/{{}}", relative)).otherwise("path"),
-        folder=pl.when("is_local")
-        .then(relative)
-        .otherwise("path")
-        .str.extract("^(.*)/[^/]*$", 1)
-        .fill_null(""),
+        folder=pl.when("is_local").then(relative).otherwise("path").str.extract(_FOLDER, 1).fill_null(""),
         **given,
     )
     dots = frame["filePath"].str.contains("..", literal=True)
