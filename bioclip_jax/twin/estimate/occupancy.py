@@ -69,7 +69,10 @@ def fit_occupancy(
     effort: share of each visit that the camera ran, 0 to 1; visits of effort 0 are missing, whatever
       `detected` says. false_positives: rates of false detections (Confusion.false_positives); None fixes
       them at 0 (MacKenzie et al. 2002, Ecology 83:2248). score_ratio: f1/f0 of the best score of each visit
-      with a detection (score_ratio in confusion.py). spread: let detection rates differ between sites.
+      with a detection (score_ratio in confusion.py). If a person has verified a share v of the events, it
+      is very large on visits with an event that proved true, and 1 - v on those with unverified ones alone:
+      at an occupied site a detection is verified with probability v. spread: let detection rates differ
+      between sites.
     The interval of the mean is the profile likelihood's, at `level`. A species that was never detected has
     the interval 0 to 1: how well it is detected is unknown, so it may be anywhere.
     Errors: UserError if no site has effort, or a covariate is constant or not finite.

@@ -12,7 +12,7 @@ FIXED_AT_0 = "fixed at 0"
 _NODES = 31
 _SMALLEST_RATE = 1e-3
 # Prior scale of the coefficient of variation of rates between sites (half-normal), and its range.
-_SPREAD_SCALE = 0.5
+_SPREAD_SCALE = 1.0
 SPREAD_RANGE = (0.02, 2.0)
 
 
@@ -58,7 +58,7 @@ class SiteLikelihood:
     g_i is a gamma variable of mean 1 and coefficient of variation `spread` (after Royle 2006, Biometrics
     62:97): with one rate for all sites, sites of a low rate pass for false detections and occupancy is biased
     low. rho_j ~ Gamma of mean 1 corrects the given rates phi_ij of false detections from class j, which came
-    from a finite number of verified events. spread has a half-normal prior of scale 1/2, since occupancy and
+    from a finite number of verified events. spread has a half-normal prior of scale 1, since occupancy and
     the spread are weakly separated in few sites.
 
     Visits of effort 0 are missing. Sites without effort have no term.
