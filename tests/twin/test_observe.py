@@ -207,6 +207,20 @@ def test_detections(survey):
     assert low["observations"] == 3 + 1 + 3 + 1 + 1 + 1
 
 
+def test_a_person_that_the_detector_overlooks_in_the_next_frame_is_dropped_too(survey):
+    """a/1 to a/3 are one event: a person, a photograph without a box, and an animal, which stays."""
+    images = {
+        "a/1.jpg": [("2", 0.9, [0, 0, 1, 1])],
+        "a/2.jpg": [],
+        "a/3.jpg": [("1", 0.9, [0, 0, 1, 1])],
+        "b/1.jpg": [],
+    }
+    result, package = make(survey, detections=write_detections(survey / "md.json", images))
+    assert result["people_dropped"] == 2
+    names = set(package.media["filePath"])
+    assert {"media/a/3.jpg", "media/b/1.jpg"} <= names and not names & {"media/a/1.jpg", "media/a/2.jpg"}
+
+
 @pytest.mark.parametrize("evidence", ["box", "prediction", "label", "event label"])
 def test_people_are_dropped_and_counted(survey, evidence):
     options = {}
@@ -233,7 +247,7 @@ def test_people_are_dropped_and_counted(survey, evidence):
     assert not package.media["fileName"].str.contains("4.jpg").any()
     assert PERSON not in (survey / "out" / "observations.csv").read_text()
     assert set(package.observations["observationType"]) <= {"animal", "unclassified"}
-    assert "1 photographs of people" in package.descriptor["description"]
+    assert "Photographs of people and vehicles left out: 1." in package.descriptor["description"]
     probabilities = survey / "out" / "probabilities.parquet"
     if probabilities.exists():
         assert PERSON not in pl.read_parquet(probabilities)["scientificName"]

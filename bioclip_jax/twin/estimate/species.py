@@ -100,7 +100,7 @@ class SpeciesEstimator:
         if self._false_positives is not None:
             a_day = self._false_positives[self._classes.index(species)]
             options["false_positives"] = replace(a_day, rate=a_day.rate * survey.visit_days)
-            options["score_ratio"] = np.where(certain, _CONFIRMED, 1.0)
+            options["score_ratio"] = np.where(certain, _CONFIRMED, self._unlabeled_share(species)[:, None])
         return fit_occupancy(
             certain | survey.detected(species, certain=False),
             np.minimum(survey.effort / survey.visit_days, 1.0),
@@ -165,6 +165,17 @@ class SpeciesEstimator:
             site, first, count = row
             matrix[site, first : first + count] = value
         return matrix
+
+    def _unlabeled_share(self, species: str) -> Float[np.ndarray, " sites"]:
+        """Return the share of a species' detections that nobody has labeled, by site.
+
+        It is f1/f0 of such a detection: of false ones, all are unlabeled, since a person's label would have
+        removed them. Of true events people label v, and the machine names `recall` of the rest right.
+        """
+        index = self._classes.index(species)
+        recall = self._confusion.matrix(self._uncertain.sum(axis=0))[index, index]
+        labeled, named = self._survey.labeled_share, (1 - self._survey.labeled_share) * recall
+        return named / np.maximum(labeled + named, 1e-9)
 
     def _density(self, abundance: RelativeAbundance, size: Any, movement: Movement) -> dict[str, Any]:
         return estimate_density(abundance, size, movement, level=LEVEL).as_dict()

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.observe import visit_effort
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MICROSECONDS_A_DAY = 86_400e6
+# Events of a site that the share of all sites is worth.
+_SHRINKAGE_EVENTS = 20.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Survey:
     events: one row per event and species: site, visit, time (UTC), longitude, species, count, certain
     (labeled by a person), probability.
     blanks: number of events without an animal, by site, as the machine labels them.
+    labeled_share: share of each site's events that people have labeled, shrunk to that of all sites where a
+    site has few events.
     verified: human and machine label of each event that has both.
     n_events: all events, with or without an animal.
     """
@@ -43,6 +47,7 @@ class Survey:
     deployments: pl.DataFrame
     events: pl.DataFrame
     blanks: Float[np.ndarray, " sites"]
+    labeled_share: Float[np.ndarray, " sites"]
     verified: tuple[list[str], list[str]]
     n_events: int
 
@@ -116,7 +121,8 @@ def read_survey(package: Package, visit_days: float = 1.0) -> Survey:
     rows = pl.concat(
         [human.with_columns(certain=pl.lit(True)), unverified.with_columns(certain=pl.lit(False))]
     )
-    n_events = rows.select(event).n_unique()
+    events = rows.select("site", "certain", *event).unique()
+    shares = _labeled_share(events["site"].to_numpy(), events["certain"].to_numpy(), len(sites))
     blank = unverified.filter(pl.col("label") == BLANK)
     rows = rows.filter(~pl.col("label").is_in([BLANK, ""]))
     days = (pl.col("time") - pl.col("first_midnight")).dt.total_microseconds() / _MICROSECONDS_A_DAY
@@ -136,9 +142,18 @@ def read_survey(package: Package, visit_days: float = 1.0) -> Survey:
             "site", "visit", "time", "longitude", "count", "certain", "probability", species="label"
         ),
         blanks=np.bincount(blank["site"].to_numpy(), minlength=len(sites)).astype(float),
+        labeled_share=shares,
         verified=verified_pairs(labels),
-        n_events=n_events,
+        n_events=events.height,
     )
+
+
+def _labeled_share(
+    site: Int[np.ndarray, " events"], labeled: Bool[np.ndarray, " events"], sites: int
+) -> Float[np.ndarray, " sites"]:
+    of_all = float(labeled.mean()) if len(labeled) else 0.0
+    events, by_people = np.bincount(site, minlength=sites), np.bincount(site, labeled, minlength=sites)
+    return (by_people + _SHRINKAGE_EVENTS * of_all) / (events + _SHRINKAGE_EVENTS)
 
 
 def _deployments(package: Package, visits: pl.DataFrame) -> pl.DataFrame:

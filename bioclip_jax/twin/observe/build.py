@@ -18,7 +18,14 @@ from .exif import read_exif_times
 from .inputs import Inputs, read_inputs
 from .labels import kind_of
 from .machine import Machine, classify_photos
-from .observations import Classifiers, add_events, find_people, make_observations, people_events
+from .observations import (
+    Classifiers,
+    add_events,
+    find_people,
+    make_observations,
+    overlooked_people,
+    people_events,
+)
 from .options import ObserveOptions, PathLike
 from .photos import MEDIA_FOLDER, Photos
 from .predictions import LEAST_PROBABILITY, read_predictions
@@ -109,6 +116,7 @@ def _package(inputs: Inputs, placed: Assigned, options: ObserveOptions) -> tuple
 
     machine = Machine(inputs.predictions, inputs.detections, options.unknown or 0.0)
     people = find_people(placed.frame["row"], machine, inputs.labels)
+    people = pl.concat([people, overlooked_people(placed.frame, people, machine, options.gap)])
     frame = _without_people(placed.frame, pl.col("row").is_in(people.implode()), options)
     frame = add_events(frame, options.gap)
     if inputs.labels is not None:
@@ -138,7 +146,7 @@ def _described(inputs: Inputs, media: pl.DataFrame, observations: pl.DataFrame, 
     deployments = inputs.deployments.table
     metadata = dict(inputs.project)
     if dropped:
-        note = f"{dropped:,} photographs of people and vehicles are left out."
+        note = f"Photographs of people and vehicles left out: {dropped:,}."
         metadata["description"] = " ".join(filter(None, (metadata.get("description"), note)))
     descriptor = new_descriptor(
         deployments,

@@ -44,6 +44,19 @@ def find_people(rows: pl.Series, machine: Machine, labels: Labels | None) -> pl.
     return found.filter(found.is_in(rows.implode()))
 
 
+def overlooked_people(
+    photos: pl.DataFrame, people: pl.Series, machine: Machine, gap_seconds: float
+) -> pl.Series:
+    """Return rows that seem empty in an event with a person, whom the machine may have overlooked in them."""
+    import polars as pl
+
+    with_event = photos.select("row", event=group_events(photos, gap_seconds))
+    events = with_event.filter(pl.col("row").is_in(people.implode()))["event"]
+    near = with_event.filter(pl.col("event").is_in(events.implode()))["row"]
+    empty = classify_photos(near, machine).filter(pl.col("kind") == "blank")["row"]
+    return empty.filter(~empty.is_in(people.implode())).cast(people.dtype)
+
+
 def people_events(labels: Labels) -> pl.Series:
     """Return the eventIDs that a person labeled as events of people."""
     import polars as pl
