@@ -13,7 +13,8 @@ from .abundance import RelativeAbundance, group_size, relative_abundance
 from .activity import LEAST_EVENTS, estimate_activity
 from .circular_density import CircularDensity, fit_density
 from .confusion import Confusion
-from .encounter import estimate_density
+from .encounter import EncounterDensity, estimate_density
+from .interval import Interval
 from .labels import BLANK
 from .movement import Movement
 from .occupancy import Occupancy, fit_occupancy
@@ -69,10 +70,11 @@ class SpeciesEstimator:
         occupancy, abundance = self.occupancy(species), self._abundance[species]
         hours, weights = self._hours(species)
         activity = estimate_activity(hours, weights, level=LEVEL, draws=self._draws, seed=self._seed)
-        events = self._survey.of_species(species)
-        size = group_size(events["count"].to_numpy(), events["site"].to_numpy(), level=LEVEL)
-        movement = self._movement.get(species)
-        density = None if movement is None else self._density(abundance, size, movement)
+        events, size, density = (
+            self._survey.of_species(species),
+            self.group_size(species),
+            self.density(species),
+        )
         return {
             "occupancy": occupancy.mean.as_dict(),
             "naive_occupancy": occupancy.naive,
@@ -88,7 +90,7 @@ class SpeciesEstimator:
             "relative_abundance_per_100_days": abundance.corrected.as_dict()
             | {"naive": abundance.naive.mean},
             "group_size": None if size is None else size.as_dict(),
-            "density_per_km2": density,
+            "density_per_km2": None if density is None else density.as_dict(),
             "activity": activity.as_dict(),
         }
 
@@ -129,6 +131,18 @@ class SpeciesEstimator:
     def relative_abundance(self, species: str) -> RelativeAbundance:
         """Return the relative abundance of a species."""
         return self._abundance[species]
+
+    def group_size(self, species: str) -> Interval | None:
+        """Return the mean number of individuals in a species' events."""
+        events = self._survey.of_species(species)
+        return group_size(events["count"].to_numpy(), events["site"].to_numpy(), level=LEVEL)
+
+    def density(self, species: str) -> EncounterDensity | None:
+        """Estimate the density of a species; None without its movement."""
+        movement = self._movement.get(species)
+        if movement is None:
+            return None
+        return estimate_density(self._abundance[species], self.group_size(species), movement, level=LEVEL)
 
     def _relative_abundance(self) -> list[RelativeAbundance]:
         options: dict[str, Any] = {"level": LEVEL, "seed": self._seed}
@@ -176,9 +190,6 @@ class SpeciesEstimator:
         recall = self._confusion.matrix(self._uncertain.sum(axis=0))[index, index]
         labeled, named = self._survey.labeled_share, (1 - self._survey.labeled_share) * recall
         return named / np.maximum(labeled + named, 1e-9)
-
-    def _density(self, abundance: RelativeAbundance, size: Any, movement: Movement) -> dict[str, Any]:
-        return estimate_density(abundance, size, movement, level=LEVEL).as_dict()
 
 
 def _day_part(hours: Float[np.ndarray, " n"]) -> np.ndarray:

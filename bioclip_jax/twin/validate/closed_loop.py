@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ import polars as pl
 from bioclip_jax.datasets.camera_trap_mini import BLANK as NO_ANIMAL
 from bioclip_jax.datasets.camera_trap_mini import World, draw_world, expected_rates, write_world
 from bioclip_jax.predict import track
-from bioclip_jax.twin.estimate import SpeciesEstimator, find_reliability, read_survey
+from bioclip_jax.twin.estimate import (
+    Interval,
+    Measured,
+    Movement,
+    SpeciesEstimator,
+    find_reliability,
+    read_survey,
+)
 from bioclip_jax.twin.observe import ObserveOptions, Predict, observe
 from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, parse_times, read_package
 
@@ -26,24 +34,26 @@ Label = tuple[str, float]
 
 @dataclass
 class Coverage:
-    """Intervals of a quantity that hold the planted value, of all; and the ratios of estimate to truth."""
+    """Intervals of a quantity that hold the planted value, of all, and totals of estimates and truth."""
 
     covered: int = 0
     total: int = 0
-    ratios: list[float] = field(default_factory=list)
+    estimated: float = 0.0
+    true: float = 0.0
 
-    def add(self, interval: Any, truth: float) -> None:
-        """Compare an interval with the truth."""
+    def add(self, interval: Interval, planted: float, realized: float) -> None:
+        """Compare an interval with the planted value, and the estimate with what the drawn sites have."""
         self.total += 1
-        self.covered += interval.lower <= truth <= interval.upper
-        self.ratios.append(interval.mean / truth)
+        self.covered += interval.lower <= planted <= interval.upper
+        self.estimated += interval.mean
+        self.true += realized
 
     def as_dict(self) -> dict[str, float]:
-        """Return {"intervals", "coverage", "mean_ratio"}."""
+        """Return {"intervals", "coverage", "ratio": of the mean estimate to the mean truth}."""
         return {
             "intervals": self.total,
             "coverage": self.covered / self.total,
-            "mean_ratio": float(np.mean(self.ratios)),
+            "ratio": self.estimated / self.true,
         }
 
 
@@ -62,10 +72,11 @@ def study_closed_loop(
     each event's label and probability is that of a random event of the same true species in the photographed
     ones. A person verifies a random quarter of the events.
 
-    Returns for "occupancy" and "relative_abundance", and for "naive_..." as estimated without any correction,
-    each {"intervals", "coverage", "mean_ratio"}, and "event_accuracy" of the model's labels.
+    Returns for "occupancy", "relative_abundance" and "density", and for "naive_..." as estimated without any
+    correction, each Coverage.as_dict; "density_ratio" and "naive_density_ratio", by species; and "worlds" and
+    "event_accuracy", of the model's labels.
     """
-    results = {name: Coverage() for name in _QUANTITIES}
+    results: dict[str, Coverage] = defaultdict(Coverage)
     pools: dict[str, list[Label]] = {}
     for number in track(range(photographed), "photographing worlds", photographed):
         world, package = _photograph(folder / f"world-{number}", seed + number, predictor)
@@ -77,13 +88,17 @@ def study_closed_loop(
         world = draw_world(seed + photographed + number)
         _compare(world, _named_by_pools(world, pools, random), results)
     labels = [(true, label) for true, pool in pools.items() for label, _ in pool]
-    return {name: coverage.as_dict() for name, coverage in results.items()} | {
+    quantities = {name: coverage.as_dict() for name, coverage in results.items()}
+    ratios: dict[str, dict[str, float]] = {"density_ratio": {}, "naive_density_ratio": {}}
+    for name in [name for name in quantities if ": " in name]:
+        quantity, _, species = name.partition(": ")
+        ratios[f"{quantity}_ratio"][species] = quantities.pop(name)["ratio"]
+    return {
+        **quantities,
+        **ratios,
         "worlds": photographed + drawn,
         "event_accuracy": float(np.mean([true == label for true, label in labels if true != _NO_ANIMAL])),
     }
-
-
-_QUANTITIES = ("occupancy", "relative_abundance", "naive_occupancy", "naive_relative_abundance")
 
 
 def _photograph(folder: Path, seed: int, predictor: Callable[[Path], Predict]) -> tuple[World, Package]:
@@ -181,14 +196,29 @@ def _compare(world: World, package: Package, results: dict[str, Coverage]) -> No
     """Estimate a world's species with and without correction, and count the intervals that hold its truth."""
     machine = package.observations.filter(pl.col("classificationMethod") == "machine")
     uncorrected = Package(package.descriptor, package.deployments, package.media, machine)
-    rates = 100 * expected_rates(world)["planted"]
+    planted, realized = expected_rates(world)["planted"], expected_rates(world)["realized"]
+    worked = world.effort_days > 0
+    movement = {
+        traits.name: Movement(
+            Measured(traits.speed, 0.0), Measured(traits.effective_radius, 0.0), Measured(traits.angle, 0.0)
+        )
+        for traits in world.species
+    }
     for prefix, one in (("", package), ("naive_", uncorrected)):
         survey = read_survey(one)
         confusion, _ = find_reliability(survey, None, None)
-        estimator = SpeciesEstimator(survey, confusion)
-        for traits, occupancy, rate in zip(world.species, world.occupancy, rates):
-            if traits.name not in survey.species:
+        estimator = SpeciesEstimator(survey, confusion, movement=movement)
+        for index, traits in enumerate(world.species):
+            name = traits.name
+            if name not in survey.species:
                 continue
-            results[f"{prefix}occupancy"].add(estimator.occupancy(traits.name).mean, occupancy)
-            abundance = estimator.relative_abundance(traits.name).corrected
-            results[f"{prefix}relative_abundance"].add(abundance, rate)
+            results[f"{prefix}occupancy"].add(
+                estimator.occupancy(name).mean, world.occupancy[index], world.occupied[index, worked].mean()
+            )
+            results[f"{prefix}relative_abundance"].add(
+                estimator.relative_abundance(name).corrected, 100 * planted[index], 100 * realized[index]
+            )
+            density = estimator.density(name).per_km2
+            truth = (traits.density_per_km2(planted[index]), traits.density_per_km2(realized[index]))
+            results[f"{prefix}density"].add(density, *truth)
+            results[f"{prefix}density: {name}"].add(density, *truth)
