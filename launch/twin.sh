@@ -35,8 +35,8 @@ PYTHON
 echo "2/4 Calibrating the model's probabilities"
 [ -e "$model/taxa.safetensors" ] || "$bioclip_jax" taxa build tree_of_life_mini:train --model "$model" > /dev/null
 [ -e "$out/calibration.json" ] ||
-    "$bioclip_jax" taxa calibrate tree_of_life_mini:validation --model "$model" --output "$out/calibration.json" \
-        > /dev/null
+    "$bioclip_jax" taxa calibrate tree_of_life_mini:validation --model "$model" --subset "$out/species.csv" \
+        --output "$out/calibration.json" > /dev/null
 
 echo "3/4 Naming the photographs and writing a Camtrap DP"
 [ -d "$out/package" ] ||

@@ -17,6 +17,7 @@ from .options import (
     add_output,
     add_reading,
     add_taxa,
+    add_taxa_choice,
     add_transform,
     add_verb,
     loading,
@@ -65,16 +66,23 @@ def list_(arguments: argparse.Namespace) -> Result:
 def calibrate(arguments: argparse.Namespace) -> Result:
     """Fit a softmax temperature."""
     from bioclip_jax.pipeline.sources import data_files
-    from bioclip_jax.predict import load_model
+    from bioclip_jax.predict import PredictOptions, load_model
     from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
     from bioclip_jax.predict.taxa import calibrate_temperature, calibration_warnings
 
     register_datasets()
-    reads = {"labeled data": data_files(arguments.data), "the taxa embeddings": arguments.taxa}
+    choice = {name: getattr(arguments, name) for name in ("subset", "within", "skip_unknown", "taxa")}
+    candidates = PredictOptions(**choice).read_candidates()
+    reads = {
+        "labeled data": data_files(arguments.data),
+        "the taxa embeddings": arguments.taxa,
+        "--subset": arguments.subset,
+    }
     check_outputs({"--output": arguments.output, "--plot": arguments.plot}, reads)
     check_suffix(arguments.output, (".json",))
     check_suffix(arguments.plot, (".png", ".pdf", ".svg"), "the plot")
     classifier = TreeOfLifeClassifier(load_model(arguments.model, **loading(arguments)), arguments.taxa)
+    classifier.choose(candidates, arguments.within, skip_unknown=arguments.skip_unknown)
     result = calibrate_temperature(arguments.data, classifier, arguments.output, plot=arguments.plot)
     if not arguments.json:
         shown = {name: value for name, value in result.items() if name not in ("before", "after")}
@@ -123,7 +131,7 @@ def add_verbs(verbs: Any) -> None:
     add_model(verb)
     add_transform(verb)
     add_reading(verb)
-    add_taxa(verb)
+    add_taxa_choice(verb)
     verb.add_argument(
         "--output", required=True, type=Path, metavar="JSON", help="the file for predict --temperature"
     )

@@ -99,11 +99,10 @@ def _predictor(arguments: argparse.Namespace) -> Callable[[Path, Path], str]:
     options.read_candidates()
 
     def predict(photos: Path, output: Path) -> str:
-        from bioclip_jax.predict import load_model, predict_files
+        from bioclip_jax.predict import predict_files
 
-        fingerprint = load_model(arguments.model, **options.loading).fingerprint
-        predict_files([photos], arguments.model, options, output=output, resume=True)
-        return f"{arguments.model} {fingerprint[:12]}"
+        result = predict_files([photos], arguments.model, options, output=output, resume=True)
+        return f"{arguments.model} {result['fingerprint'][:12]}"
 
     return predict
 

@@ -40,9 +40,9 @@ def predict_files(
     also has, such as species, becomes input_species. model: as load_model. options: everything else; its
     fields can also be given as keyword arguments.
 
-    Returns {"images", "transform": its name, "precision", "unreadable", "truncated", "output" or
-    "predictions", and "log" and "report" if requested}. Unreadable images are skipped and reported on
-    standard error.
+    Returns {"images", "transform": its name, "precision", "fingerprint" of the model, "unreadable",
+    "truncated", "output" or "predictions", and "log" and "report" if requested}. Unreadable images are
+    skipped and reported on standard error.
     Raises UserError for invalid options, before the model is loaded, and if no image is readable.
     """
     options = replace(options or PredictOptions(), **keywords)
@@ -64,7 +64,7 @@ def predict_files(
     _warn_about_candidates(classifier, options)
     failures = FailureLog(len(images))
     result: dict[str, Any] = {"images": len(images), "transform": loaded.transform}
-    result["precision"] = loaded.precision
+    result |= {"precision": loaded.precision, "fingerprint": loaded.fingerprint}
     with contextlib.ExitStack() as stack:
         record = None
         if options.resume:

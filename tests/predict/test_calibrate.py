@@ -145,6 +145,34 @@ def test_too_few_usable_images_are_an_error(classifier, labeled, tmp_path, model
     assert not (tmp_path / "c.json").exists()
 
 
+def test_candidates_are_chosen_as_for_predict(classifier, labeled, tmp_path, model_directory, capsys):
+    """Images of other species are skipped; expected predictions are the best of the three by all scores."""
+    chosen = ["Genus0 s0", "Genus0 s1", "Genus1 s2"]
+    (tmp_path / "list.csv").write_text("\n".join(["species", *chosen, "Genus9 s9"]))
+    arguments = ["taxa", "calibrate", str(labeled), "--model", str(model_directory)]
+    arguments += ["--taxa", str(classifier.head.path), "--output", str(tmp_path / "c.json"), "--json"]
+    assert main([*arguments, "--skip-unknown"]) == 2
+    assert "--skip-unknown needs --subset" in capsys.readouterr().err
+    assert main([*arguments, "--subset", str(tmp_path / "list.csv")]) == 2
+    assert "Genus9 s9" in capsys.readouterr().err
+    assert main([*arguments, "--subset", str(tmp_path / "list.csv"), "--skip-unknown"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["candidates"], result["images"], result["left_out"]) == (3, 30, 30)
+    expected = np.zeros((3, 3), int)
+    for number in range(60):
+        if number % SPECIES < 3:
+            rows = classifier.predict(str(labeled / f"{number}.png"), k=SPECIES)
+            best = next(row["species"] for row in rows if row["species"] in chosen)
+            expected[number % SPECIES, chosen.index(best)] += 1
+    counts = np.zeros((3, 3), int)
+    for true, predicted, images in result["confusion"]["counts"]:
+        counts[true, predicted] = images
+    assert result["confusion"]["species"] == chosen and counts.tolist() == expected.tolist()
+    assert main([*arguments, "--within", "Genus2"]) == 0
+    within = json.loads(capsys.readouterr().out)
+    assert (within["candidates"], within["images"]) == (2, 20)
+
+
 class Synthetic:
     """Image embeddings with a perfectly calibrated classifier over a small tree of taxa.
 

@@ -74,13 +74,14 @@ def test_interrupted_predictions(survey):
         return "a model"
 
     arguments = survey / "photos", survey / "deployments.csv", survey / "out"
-    options = ObserveOptions(detections=detections)
+    # Each photograph is an event, or the empty one would be dropped with the person's.
+    options = ObserveOptions(detections=detections, gap=30)
     with pytest.raises(Interrupted, match=r"kept in .*\.out\.partial; run the same command again"):
         observe(*arguments, options, predict=predict)
     assert not (survey / "out").exists()
     result = observe(*arguments, options, predict=predict)
     assert [[Path(path).name for path in call] for call in calls] == [["1.jpg", "3.jpg"]] * 2
-    assert result["species"] == {"Vulpes vulpes": 1} and result["people_dropped"] == 1
+    assert result["species"] == {"Vulpes vulpes": 2} and result["people_dropped"] == 1
     classified = read_package(survey / "out").observations["classifiedBy"]
     assert set(classified) == {"a model", "md_v5a.0.0.pt"}
     assert not (survey / ".out.partial").exists()

@@ -36,6 +36,9 @@ def calibrate_temperature(
 ) -> dict[str, Any]:
     """Fit a softmax temperature to labeled images (`data` as open_source), and write it as JSON.
 
+    Candidates are the taxa that the classifier has selected, and images of other species are skipped: fewer
+    candidates are confused less often, and another temperature fits them.
+
     The temperature minimizes the negative log-likelihood of the true taxon (Guo et al. 2017,
     https://arxiv.org/abs/1706.04599), averaged over the ranks, since one temperature applies to all of them
     and one fitted to species alone can harm higher ranks. Unless it improves the likelihood of held-out folds
@@ -43,12 +46,13 @@ def calibrate_temperature(
 
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves",
       "fingerprint" of the model, "transform" of the images, "precision", "taxa" (file of the embeddings),
-      "images", "left_out" (images that are unreadable or of a species outside the taxa), "gain" (of the mean
-      log-likelihood) and its standard error "gain_error"; "before" and "after", at temperature 1 and at each
-      image's held-out temperature, each {"accuracy", "nll" (mean over ranks), "nll_by_rank", "ece": {rank:
-      expected calibration error}, "reliability": reliability_bins of the species}; "confusion" of the best
-      species, which no temperature changes: {"species": [NAME, ...], "counts": [[true, predicted, images],
-      ...]} by positions among the species. `plot`: file for a reliability diagram.
+      "candidates" (number of species), "images", "left_out" (images that are unreadable or of a species that
+      is no candidate), "gain" (of the mean log-likelihood) and its standard error "gain_error"; "before" and
+      "after", at temperature 1 and at each image's held-out temperature, each {"accuracy", "nll" (mean over
+      ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": reliability_bins of the
+      species}; "confusion" of the best species, which no temperature changes: {"species": [NAME, ...],
+      "counts": [[true, predicted, images], ...]} by positions among the species. `plot`: file for a
+      reliability diagram.
     Errors: UserError for absent data and for too few usable images.
     """
     read = {"labeled data": data_files(data), "the taxa embeddings": classifier.head.path}
@@ -58,8 +62,8 @@ def calibrate_temperature(
     features, rows = _features(source, classifier)
     if len(rows) < _MIN_IMAGES:
         raise UserError(
-            f"only {len(rows)} of the {len(source)} images of {data} are readable and of a species of the "
-            f"taxa; give at least {_MIN_IMAGES}"
+            f"only {len(rows)} of the {len(source)} images of {data} are readable and of a candidate "
+            f"species; give at least {_MIN_IMAGES}"
         )
     # Random, independent of the order of the data, and reproducible.
     folds = np.random.default_rng(0).permutation(np.arange(len(rows)) % FOLDS)
@@ -79,6 +83,7 @@ def calibrate_temperature(
         "transform": classifier.model.transform,
         "precision": classifier.model.precision,
         "taxa": str(classifier.head.path),
+        "candidates": len(classifier.names.starts(Rank.SPECIES)),
         "images": len(rows),
         "left_out": len(source) - len(rows),
         "gain": float(gain.mean()),
