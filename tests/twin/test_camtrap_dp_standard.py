@@ -20,14 +20,13 @@ from bioclip_jax.twin.observe.camtrap_dp import (
     PRIMARY_KEYS,
     Package,
     check_package,
-    coordinate_precision,
-    coverage,
     find_problems,
     new_descriptor,
     read_package,
     write_package,
 )
 from bioclip_jax.twin.observe.camtrap_dp.check import PATTERNS
+from bioclip_jax.twin.observe.camtrap_dp.descriptor import coordinate_precision, coverage
 
 pytestmark = pytest.mark.shared_data
 CREATED = "2026-11-30T19:00:00Z"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.observe.camtrap_dp import format_times, parse_times, utc_offsets
+from bioclip_jax.twin.observe.camtrap_dp import parse_times
 
 
 def test_zones_and_fractions():
@@ -30,7 +30,6 @@ def test_zones_and_fractions():
         None,
         None,
     ]
-    assert utc_offsets(pl.Series(texts)).to_list() == [120, -210, 0, 0, None, None]
 
 
 @pytest.mark.parametrize(
@@ -57,27 +56,7 @@ def test_malformed_timestamps_name_their_row(text):
 
 
 @settings(max_examples=50)
-@given(
-    st.lists(
-        st.tuples(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)), st.integers(-1439, 1439)),
-        max_size=5,
-    )
-)
-def test_format_and_parse_are_inverse(rows):
-    times = [time.replace(microsecond=0, tzinfo=UTC) for time, _ in rows]
-    offsets = [offset for _, offset in rows]
-    column = pl.Series("t", times, pl.Datetime("us", "UTC"))
-    texts = format_times(column, pl.Series(offsets, dtype=pl.Int32))
-    expected = [
-        time.astimezone(timezone(timedelta(minutes=offset))).isoformat()
-        for time, offset in zip(times, offsets)
-    ]
-    assert [text.replace("Z", "+00:00") for text in texts] == expected
-    assert parse_times(texts, "media").to_list() == times
-    assert utc_offsets(texts).to_list() == offsets
-
-
-def test_format_of_missing_times():
-    times = pl.Series("t", [None, datetime(2020, 1, 1, tzinfo=UTC)], pl.Datetime("us", "UTC"))
-    assert format_times(times, 60).to_list() == ["", "2020-01-01T01:00:00+01:00"]
-    assert format_times(times).to_list() == ["", "2020-01-01T00:00:00Z"]
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)), st.integers(-1439, 1439))
+def test_times_as_python_reads_them(time, offset):
+    text = time.replace(tzinfo=timezone(timedelta(minutes=offset))).isoformat()
+    assert parse_times(pl.Series("t", [text]), "media").to_list() == [datetime.fromisoformat(text)]

@@ -199,7 +199,7 @@ def assert_absent(folder: Path, secrets: Iterable[bytes]) -> None:
 
 
 def secrets_of(package: Package, decimals: int) -> set[bytes]:
-    """What a shared package must not contain, and is long enough not to be there by chance."""
+    """Return texts that a shared package must not contain, long enough not to be there by chance."""
     tables = package.tables
     names = {
         "deployments": ("deploymentID", "locationID", "locationName", "cameraID", "setupBy", "habitat",
@@ -297,9 +297,9 @@ def test_a_shared_package_is_valid_consistent_and_opaque(private, tmp_path):
 
 
 def test_descriptor_and_side_tables_of_a_shared_package(private, tmp_path):
-    share_package(private, tmp_path / "shared", LISTED, title="Carnivores of a savanna")
+    share_package(private, tmp_path / "shared", LISTED)
     descriptor = json.loads((tmp_path / "shared" / "datapackage.json").read_text())
-    assert descriptor["title"] == descriptor["project"]["title"] == "Carnivores of a savanna"
+    assert descriptor["title"] == descriptor["project"]["title"] == "Camera-trap observations"
     assert descriptor["contributors"] == [{"title": "Institute of Zoology", "role": "rightsHolder"}]
     assert descriptor["licenses"] == [
         {"name": "CC0-1.0", "scope": "data"},
@@ -327,7 +327,7 @@ def test_precise_shares_places_and_still_no_people_or_withheld_species(private, 
     result = share_package(private, tmp_path / "shared", LISTED, precise=True)
     shared = read_package(tmp_path / "shared")
     check_package(shared)
-    assert result["degrees"] is None and "coordinatePrecision" not in shared.descriptor
+    assert result["degrees"] is None and shared.descriptor["coordinatePrecision"] == 1e-7
     assert set(shared.deployments["latitude"]) == {latitude for latitude, _ in POSITIONS}
     assert set(shared.deployments["cameraID"]) == set(CAMERAS)
     assert shared.deployments["locationName"].str.contains("ravine").all()

@@ -12,7 +12,7 @@ import numpy as np
 from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.files import check_folder
 from bioclip_jax.predict import track
-from bioclip_jax.twin.observe.camtrap_dp import Package, check_package, read_package
+from bioclip_jax.twin.observe.camtrap_dp import RELIABILITY_FILE, Package, check_package, read_package
 from bioclip_jax.twin.observe.privacy import (
     Sensitivity,
     package_category,
@@ -35,7 +35,6 @@ from .survey import Survey, read_survey
 if TYPE_CHECKING:
     import polars as pl
 
-_RELIABILITY_FILE = "reliability.json"
 # Columns that estimates need. Packages with faults elsewhere, such as an odd media type, are common.
 _NEEDED = {
     "deployments": ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd"),
@@ -149,7 +148,7 @@ def _estimator(
     if options.covariates is not None:
         deployments = add_columns(deployments, options.covariates)
     deployments = _in_order(deployments, survey)
-    packaged = package.folder / _RELIABILITY_FILE if package.folder else None
+    packaged = package.folder / RELIABILITY_FILE if package.folder else None
     confusion, classifier = find_reliability(
         survey, options.reliability, packaged if packaged is not None and packaged.is_file() else None
     )

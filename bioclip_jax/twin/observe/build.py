@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .assign import Assigned, assign
-from .camtrap_dp import FIELDS, Package, check_package, new_descriptor, read_package, write_package
+from .camtrap_dp import (
+    FIELDS,
+    MEDIA_FOLDER,
+    PROBABILITIES_FILE,
+    RELIABILITY_FILE,
+    Package,
+    check_package,
+    new_descriptor,
+    read_package,
+    write_package,
+)
 from .effort import effort_days
 from .exif import read_exif_times
 from .inputs import Inputs, read_inputs
@@ -27,7 +37,7 @@ from .observations import (
     people_events,
 )
 from .options import ObserveOptions, PathLike
-from .photos import MEDIA_FOLDER, Photos
+from .photos import Photos
 from .predictions import LEAST_PROBABILITY, read_predictions
 from .work_folder import WorkFolder, work_folder
 
@@ -37,9 +47,6 @@ if TYPE_CHECKING:
 # From a table with the column filepath and the Parquet to write, as `predict` does it resumably, to the name
 # and version of the model.
 Predict = Callable[[Path, Path], str]
-
-PROBABILITIES = "probabilities.parquet"
-RELIABILITY = "reliability.json"
 
 
 def observe(
@@ -192,9 +199,9 @@ def _write(package: Package, inputs: Inputs, work: WorkFolder, options: ObserveO
         )
         media.select("mediaID", "row").join(rows, "row").sort("row", -pl.col("probability"), "name").select(
             "mediaID", scientificName="name", probability="probability"
-        ).write_parquet(work.package / PROBABILITIES)
+        ).write_parquet(work.package / PROBABILITIES_FILE)
     if options.reliability is not None:
-        shutil.copyfile(options.reliability, work.package / RELIABILITY)
+        shutil.copyfile(options.reliability, work.package / RELIABILITY_FILE)
     if inputs.photos.root is not None and package.media.height:
         try:
             os.symlink(inputs.photos.root, work.package / MEDIA_FOLDER, target_is_directory=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bioclip_jax.errors import UserError
 from bioclip_jax.tables import read_table
 
-from .camtrap_dp import FIELDS
+from .camtrap_dp import FIELDS, HUMAN_NAME
 from .matching import match_paths
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _KINDS = {
     "vehicle": _VEHICLE,
     "unknown": _UNKNOWN,
 }
-HUMAN_NAME = "Homo sapiens"
 
 
 @dataclass(frozen=True)

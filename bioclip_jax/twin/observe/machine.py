@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .camtrap_dp import HUMAN_NAME, PEOPLE
 from .detections import Detections
-from .labels import HUMAN_NAME, kind_of
+from .labels import kind_of
 from .predictions import Predictions
 
 if TYPE_CHECKING:
     import polars as pl
-
-PEOPLE = ("human", "vehicle")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .camtrap_dp import FIELDS
+from .camtrap_dp import FIELDS, PEOPLE
 from .events import group_events, stable_ids
 from .labels import Labels
-from .machine import PEOPLE, Machine, classify_events, classify_photos
+from .machine import Machine, classify_events, classify_photos
 
 if TYPE_CHECKING:
     import polars as pl

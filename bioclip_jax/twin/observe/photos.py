@@ -14,14 +14,12 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict import find_images
 from bioclip_jax.tables import find_file, lists_images, path_column, read_table, shown_path
 
-from .camtrap_dp import FIELDS
+from .camtrap_dp import FIELDS, MEDIA_FOLDER
 from .events import stable_ids
 
 if TYPE_CHECKING:
     import polars as pl
 
-# Folder of a package through which the photographs are reached.
-MEDIA_FOLDER = "media"
 _PATHS = ("filepath", "filePath", "file_name")
 _URL = r"^[A-Za-z][A-Za-z0-9+.-]*://"
 _FOLDER = "^(.*)/[^/]*$"

@@ -43,7 +43,6 @@ class WorkFolder:
         self.photos = path / "photos.parquet"
         self.predictions = path / PREDICTIONS
         self.package = path / _PACKAGE
-        self.probabilities = path / "probabilities.parquet"
         self._previous = path / _PREVIOUS
 
     def replace(self, output: Path) -> None:

@@ -6,11 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "check": ["check_package", "find_problems"],
-        "descriptor": ["coordinate_precision", "coverage", "new_descriptor"],
-        "fields": ["FIELDS", "FOREIGN_KEYS", "MISSING", "PRIMARY_KEYS", "VERSION", "Field"],
-        "package": ["Package"],
+        "descriptor": ["SAMPLING_DESIGNS", "new_descriptor"],
+        "fields": ["FIELDS", "FOREIGN_KEYS", "HUMAN_NAME", "MISSING", "PEOPLE", "PRIMARY_KEYS", "Field"],
+        "package": ["MEDIA_FOLDER", "PROBABILITIES_FILE", "RELIABILITY_FILE", "Package"],
         "read": ["read_package", "with_all_fields"],
         "write": ["write_package"],
-        "times": ["format_times", "is_missing", "parse_times", "utc_offsets"],
+        "times": ["is_missing", "parse_times"],
     },
 )

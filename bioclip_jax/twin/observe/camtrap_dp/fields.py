@@ -8,6 +8,9 @@ from typing import Literal
 VERSION = "1.0.2"
 # Cells that the standard reads as missing.
 MISSING = ("", "NA", "NaN", "nan")
+# observationTypes that show people, and their scientificName.
+PEOPLE = ("human", "vehicle")
+HUMAN_NAME = "Homo sapiens"
 
 # The CSV dialect of written tables. Stated, since readers such as frictionless guess it otherwise, and guess
 # wrong at tags with | or text with semicolons.

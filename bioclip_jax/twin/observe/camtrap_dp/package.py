@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
+# Names in a package of `twin observe`, beside the standard's: the folder through which photographs are
+# reached, the probabilities of their species, and a copy of the file of `taxa calibrate`.
+MEDIA_FOLDER = "media"
+PROBABILITIES_FILE = "probabilities.parquet"
+RELIABILITY_FILE = "reliability.json"
+
 
 @dataclass(frozen=True)
 class Package:

@@ -1,4 +1,4 @@
-"""What others may see of camera-trap data: generalized positions, opaque names, no people, no metadata."""
+"""Camera-trap data that others may see: generalized positions, opaque names, no people, no metadata."""
 
 import lazy_loader
 

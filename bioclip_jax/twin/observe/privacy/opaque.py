@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bioclip_jax.twin.observe.camtrap_dp import MEDIA_FOLDER
+
 from .grid import coarsen_deployments
 from .sites import opaque_numbers
 
@@ -46,7 +48,6 @@ _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?"
 _DOWN_TIME = re.compile(rf"downTime:{_STAMP}/{_STAMP}")
 _MEDIA_TYPE = r"^(image|video|audio)/[a-z0-9.+-]+$"
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "video/mp4": ".mp4", "video/x-msvideo": ".avi"}
-MEDIA_FOLDER = "media"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bioclip_jax.twin.observe.camtrap_dp import parse_times
-
-from .sensitivity import HUMAN, PEOPLE
+from bioclip_jax.twin.observe.camtrap_dp import HUMAN_NAME, PEOPLE, parse_times
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,7 +50,7 @@ def select_rows(package: Package, withheld: Collection[str]) -> Selection:
     hidden = pl.col("scientificName").is_in(list(withheld))
     people = (
         pl.col("observationType").is_in(PEOPLE)
-        | (pl.col("scientificName").str.to_lowercase() == HUMAN)
+        | (pl.col("scientificName").str.to_lowercase() == HUMAN_NAME.lower())
         | (pl.col("cameraSetupType") != "")
     )
     gone = observations.filter(hidden | people)

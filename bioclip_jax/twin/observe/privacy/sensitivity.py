@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.tables import read_table, texts
+from bioclip_jax.twin.observe.camtrap_dp import HUMAN_NAME, PEOPLE
 
 if TYPE_CHECKING:
     from bioclip_jax.twin.observe.camtrap_dp import Package
@@ -17,8 +18,6 @@ NOT_SENSITIVE, WITHHELD, UNKNOWN, LEAST = 0, 1, 2, 4
 _SPELLINGS = {"none": NOT_SENSITIVE, **{str(category): category for category in range(5)}}
 # From the narrowest, as the taxonomic entries of a Camtrap DP name them.
 _RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
-PEOPLE = ("human", "vehicle")
-HUMAN = "homo sapiens"
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def observed_names(package: Package) -> list[str]:
         return []
     animals = observations.filter(~pl.col("observationType").is_in(PEOPLE))
     names = animals["scientificName"].unique().to_list()
-    return sorted(name for name in names if folded(name) not in ("", HUMAN))
+    return sorted(name for name in names if folded(name) not in ("", folded(HUMAN_NAME)))
 
 
 def ranks_above(descriptor: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL, check_folder, files_below, json_text, write_text
-from bioclip_jax.twin.observe.camtrap_dp import MISSING, Package, check_package, write_package
+from bioclip_jax.twin.observe.camtrap_dp import (
+    MEDIA_FOLDER,
+    MISSING,
+    PROBABILITIES_FILE,
+    RELIABILITY_FILE,
+    Package,
+    check_package,
+    write_package,
+)
 
 from .grid import CATEGORIES
 from .metadata import JPEG, strip_metadata
-from .opaque import MEDIA_FOLDER, PRECISE, SHARED, Opaque, make_opaque
+from .opaque import PRECISE, SHARED, Opaque, make_opaque
 from .selection import Selection, select_rows
 from .sensitivity import WITHHELD, Sensitivity, folded, package_category, withheld_names
 from .shared_descriptor import shared_descriptor
@@ -25,7 +33,6 @@ from .sites import check_positions
 if TYPE_CHECKING:
     import polars as pl
 
-PROBABILITIES, RELIABILITY = "probabilities.parquet", "reliability.json"
 # Columns of deployments whose words must appear in no text that is shared.
 _PLACES = ("deploymentID", "locationID", "locationName", "cameraID", "deploymentGroups")
 _SHORTEST_SECRET = 4
@@ -39,7 +46,6 @@ def share_package(
     *,
     precise: bool = False,
     copy_media: bool = False,
-    title: str = "",
 ) -> dict[str, Any]:
     """Write a Camtrap DP that others may have, and return what it holds and what was left out.
 
@@ -53,7 +59,7 @@ def share_package(
     sensitivity: None counts every species as category 2. precise: share positions as recorded, and places,
     cameras, tags and comments with them; people and withheld species are left out all the same. copy_media:
     copy the local images that have a classification, without their metadata (strip_metadata); look at them
-    first, since a strip in the picture or the skyline can give the place away. title: of the shared package.
+    first, since a strip in the picture or the skyline can give the place away.
 
     Returns {"folder", "category", "degrees" and "uncertainty_m" (null if precise), "precise", "deployments",
     "media", "observations", "images", "left_out": {"people" (observations of people, vehicles and set-up),
@@ -78,9 +84,7 @@ def share_package(
         "media": opaque.media,
         "observations": opaque.observations,
     }
-    descriptor = shared_descriptor(
-        package.descriptor, tables, category, precise=precise, title=title.strip(), reveals=reveals
-    )
+    descriptor = shared_descriptor(package.descriptor, tables, category, precise=precise, reveals=reveals)
 
     # Beside the shared package, which then takes the files as links.
     with tempfile.TemporaryDirectory(
@@ -247,18 +251,18 @@ def _share_probabilities(package: Package, opaque: Opaque, folder: Path) -> None
 
     if package.folder is None:
         return
-    source = package.folder / PROBABILITIES
+    source = package.folder / PROBABILITIES_FILE
     if source.is_file():
         names = opaque.observations["scientificName"].unique()
         pl.read_parquet(source, columns=["mediaID", "scientificName", "probability"]).filter(
             pl.col("scientificName").is_in(names.implode())
         ).join(opaque.media_ids, on="mediaID").select("scientificName", "probability", mediaID="id").select(
             "mediaID", "scientificName", "probability"
-        ).sort("mediaID", "probability", descending=[False, True]).write_parquet(folder / PROBABILITIES)
-    source = package.folder / RELIABILITY
+        ).sort("mediaID", "probability", descending=[False, True]).write_parquet(folder / PROBABILITIES_FILE)
+    source = package.folder / RELIABILITY_FILE
     if source.is_file():
         numbers = _numbers(json.loads(source.read_text(encoding="utf-8")))
-        write_text(folder / RELIABILITY, json_text(numbers, indent=2) + "\n")
+        write_text(folder / RELIABILITY_FILE, json_text(numbers, indent=2) + "\n")
 
 
 def _numbers(value: Any) -> Any:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.twin.observe.camtrap_dp import parse_times
+from bioclip_jax.twin.observe.camtrap_dp import SAMPLING_DESIGNS, new_descriptor, with_all_fields
 
 from .grid import CATEGORIES, positions
-from .sensitivity import folded
+from .sensitivity import folded, taxonomic_entries
 
 if TYPE_CHECKING:
     import polars as pl
 
-_SCHEMAS = "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2"
 _TITLE = "Camera-trap observations"
-_SAMPLING = (
-    "simpleRandom", "systematicRandom", "clusteredRandom", "experimental", "targeted", "opportunistic",
-)  # fmt: skip
-_TAXON = (
-    "scientificName", "taxonID", "taxonRank", "kingdom", "phylum", "class", "order", "family", "genus",
-)  # fmt: skip
+_TAXON = ("taxonID", "taxonRank", "kingdom", "phylum", "class", "order", "family", "genus")
 _LICENSE_NAME = re.compile(r"[A-Za-z0-9.+-]{1,40}")
 _LICENSE_PATH = re.compile(r"https?://(creativecommons|opendatacommons|spdx)\.org/[\w./+-]*")
 
@@ -33,7 +27,6 @@ def shared_descriptor(
     category: int,
     *,
     precise: bool,
-    title: str,
     reveals: Callable[[str], bool],
 ) -> dict[str, Any]:
     """Return a descriptor of Camtrap DP 1.0.2 for the shared tables (by name).
@@ -42,44 +35,23 @@ def shared_descriptor(
     design, and the taxonomic entries of species that are shared. reveals: True for a text that must not be
     shared.
     """
-    observations, deployments = tables["observations"], tables["deployments"]
-    names = set(observations["scientificName"].unique().to_list()) - {""}
-    descriptor: dict[str, Any] = {
-        "resources": [
-            {
-                "name": name,
-                "path": f"{name}.csv",
-                "profile": "tabular-data-resource",
-                "format": "csv",
-                "mediatype": "text/csv",
-                "encoding": "utf-8",
-                "schema": f"{_SCHEMAS}/{name}-table-schema.json",
-            }
-            for name in tables
-        ],
-        "profile": f"{_SCHEMAS}/camtrap-dp-profile.json",
-        "name": "camera-trap-observations",
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "title": title or _TITLE,
+    metadata: dict[str, Any] = {
+        "title": _TITLE,
         "description": _description(category, precise),
         "contributors": _contributors(private, reveals),
-        "licenses": _licenses(private),
-        "project": {
-            "title": title or _TITLE,
-            "samplingDesign": _sampling_design(private),
-            "captureMethod": _values(tables["media"], "captureMethod") or ["activityDetection"],
-            "individualAnimals": False,
-            "observationLevel": _values(observations, "observationLevel") or ["event"],
-        },
-        "spatial": _spatial(deployments, category, precise),
-        "temporal": _temporal(deployments),
-        "taxonomic": _taxonomic(private, names, reveals),
+        "project": {"title": _TITLE, "samplingDesign": _sampling_design(private)},
     }
+    if licenses := _licenses(private):
+        metadata["licenses"] = licenses
     if not precise:
-        descriptor["coordinatePrecision"] = CATEGORIES[category].degrees
-    if not descriptor["licenses"]:
-        del descriptor["licenses"]
-    return descriptor
+        metadata["coordinatePrecision"] = CATEGORIES[category].degrees
+    descriptor = new_descriptor(
+        **{name: with_all_fields(table, name) for name, table in tables.items()},
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        metadata=metadata,
+        taxa=_taxa(private, tables["observations"]["scientificName"].unique().to_list(), reveals),
+    )
+    return descriptor | {"spatial": _spatial(tables["deployments"], category, precise)}
 
 
 def _description(category: int, precise: bool) -> str:
@@ -98,7 +70,7 @@ def _description(category: int, precise: bool) -> str:
 
 
 def _contributors(private: Mapping[str, Any], reveals: Callable[[str], bool]) -> list[dict[str, str]]:
-    """Whom a license asks to credit, without addresses; observers are not named."""
+    """Rights holders and publishers, whom licenses ask to credit, without addresses; no observers."""
     kept = []
     for entry in _mappings(private.get("contributors")):
         title, role = entry.get("title"), entry.get("role")
@@ -127,17 +99,11 @@ def _licenses(private: Mapping[str, Any]) -> list[dict[str, str]]:
 def _sampling_design(private: Mapping[str, Any]) -> str:
     project = private.get("project")
     design = project.get("samplingDesign") if isinstance(project, Mapping) else None
-    return design if design in _SAMPLING else "opportunistic"
-
-
-def _values(table: pl.DataFrame, column: str) -> list[str]:
-    if column not in table.columns:
-        return []
-    return sorted(set(table[column].unique().to_list()) - {""})
+    return design if design in SAMPLING_DESIGNS else "opportunistic"
 
 
 def _spatial(deployments: pl.DataFrame, category: int, precise: bool) -> dict[str, Any]:
-    """A box around the shared positions, a cell wider on each side: it has no more decimals than they."""
+    """A box around the shared positions, with their decimals; a cell wider, to hold the exact ones too."""
     latitude, longitude = positions(deployments)
     grid = CATEGORIES[4 if precise else category]
 
@@ -150,31 +116,16 @@ def _spatial(deployments: pl.DataFrame, category: int, precise: bool) -> dict[st
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def _temporal(deployments: pl.DataFrame) -> dict[str, str]:
-    # The date is that of the deployment's own zone.
-    starts = parse_times(deployments["deploymentStart"], "deployments")
-    ends = parse_times(deployments["deploymentEnd"], "deployments")
-    return {
-        "start": deployments["deploymentStart"][starts.arg_min()][:10],
-        "end": deployments["deploymentEnd"][ends.arg_max()][:10],
-    }
-
-
-def _taxonomic(
-    private: Mapping[str, Any], names: Collection[str], reveals: Callable[[str], bool]
-) -> list[dict[str, Any]]:
-    entries = {
-        folded(entry["scientificName"]): entry
-        for entry in _mappings(private.get("taxonomic"))
-        if isinstance(entry.get("scientificName"), str)
-    }
-    kept = []
-    for name in sorted(names):
-        entry = {**entries.get(folded(name), {}), "scientificName": name}
-        taxon: dict[str, Any] = {
-            key: entry[key]
-            for key in _TAXON
-            if isinstance(entry.get(key), str) and (key == "scientificName" or not reveals(entry[key]))
+def _taxa(
+    private: Mapping[str, Any], names: Iterable[str], reveals: Callable[[str], bool]
+) -> dict[str, dict[str, Any]]:
+    """Properties of the shared taxa by scientific name."""
+    entries = {folded(name): entry for name, entry in taxonomic_entries(private)}
+    taxa = {}
+    for name in names:
+        entry = entries.get(folded(name), {})
+        taxa[name] = {
+            key: entry[key] for key in _TAXON if isinstance(entry.get(key), str) and not reveals(entry[key])
         }
         vernacular = entry.get("vernacularNames")
         if isinstance(vernacular, Mapping):
@@ -184,9 +135,8 @@ def _taxonomic(
                 if isinstance(text, str) and not reveals(text)
             }
             if vernacular:
-                taxon["vernacularNames"] = vernacular
-        kept.append(taxon)
-    return kept
+                taxa[name]["vernacularNames"] = vernacular
+    return taxa
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
