@@ -33,8 +33,7 @@ _OF_THE_MODEL = ("pretrained", "device", "batch_size", "transform", "subset", "w
 
 def observe(arguments: argparse.Namespace) -> Result:
     """Make a Camtrap DP of photographs."""
-    from bioclip_jax.twin.observe import ObserveOptions
-    from bioclip_jax.twin.observe import observe as make_package
+    from bioclip_jax.twin.observe import ObserveOptions, observe_photos
 
     given = vars(arguments)
     predict = None
@@ -52,7 +51,9 @@ def observe(arguments: argparse.Namespace) -> Result:
         given["reliability"] = Path(arguments.temperature)
     names = {field.name for field in dataclasses.fields(ObserveOptions)}
     options = ObserveOptions(**{name: value for name, value in given.items() if name in names})
-    result = make_package(arguments.photos, arguments.deployments, arguments.output, options, predict=predict)
+    result = observe_photos(
+        arguments.photos, arguments.deployments, arguments.output, options, predict=predict
+    )
     if not arguments.json:
         _report(result)
     return result

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from camera_survey import deployment, predictions, write_detections, write_photo, write_table
 
-from bioclip_jax.twin.observe import ObserveOptions, effort_days, observe
+from bioclip_jax.twin.observe import ObserveOptions, effort_days, observe_photos
 from bioclip_jax.twin.observe.camtrap_dp import check_package, read_package
 
 FOX, HARE, PERSON = "Vulpes vulpes", "Lepus europaeus", "Homo sapiens"
@@ -33,7 +33,9 @@ def survey(tmp_path):
 
 
 def make(survey, **options):
-    result = observe(survey / "photos", survey / "deployments.csv", survey / "out", ObserveOptions(**options))
+    result = observe_photos(
+        survey / "photos", survey / "deployments.csv", survey / "out", ObserveOptions(**options)
+    )
     package = read_package(survey / "out")
     check_package(package, media_files=True)
     return result, package
@@ -58,7 +60,7 @@ def test_the_standards_example(shared_data, tmp_path, arrangement):
         lines = [lines[0], *(line for line in lines if line.startswith("62c200a9"))]
         (tmp_path / "deployments.csv").write_text("".join(lines))
     deployments = (tmp_path if arrangement == "table" else example) / "deployments.csv"
-    result = observe(photos, deployments, tmp_path / "out")
+    result = observe_photos(photos, deployments, tmp_path / "out")
     package = read_package(tmp_path / "out")
     check_package(package, media_files=True)
     assert len(expected) == 10
@@ -89,7 +91,7 @@ def test_the_standards_example(shared_data, tmp_path, arrangement):
 def test_a_packages_own_media_table(shared_data, tmp_path):
     """media.csv as it is: no cell changes, and events are those counted by gaps of two minutes."""
     example = shared_data / "twin" / "camtrap_dp"
-    result = observe(example / "media.csv", example / "deployments.csv", tmp_path / "out")
+    result = observe_photos(example / "media.csv", example / "deployments.csv", tmp_path / "out")
     ours, theirs = read_package(tmp_path / "out"), read_package(example)
     check_package(ours)
     assert sorted(ours.media.rows()) == sorted(theirs.media.rows())
@@ -408,7 +410,7 @@ def test_many_rows(tmp_path):
         }
     ).write_parquet(tmp_path / "photos.parquet")
     write_table(tmp_path / "deployments.csv", [deployment(f"c{number}") for number in range(cameras)])
-    result = observe(tmp_path / "photos.parquet", tmp_path / "deployments.csv", tmp_path / "out")
+    result = observe_photos(tmp_path / "photos.parquet", tmp_path / "deployments.csv", tmp_path / "out")
     expected = sum(
         int((np.diff(np.sort(second[camera == number])) > 120).sum()) + 1 for number in range(cameras)
     )

@@ -10,7 +10,7 @@ from camera_survey import deployment, predictions, write_detections, write_photo
 
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.observe import ObserveOptions, observe
+from bioclip_jax.twin.observe import ObserveOptions, observe_photos
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def refusal(survey, photos="photos", **options):
     """Return the message of the refusal, after which nothing is left beside the inputs."""
     before = sorted(path.name for path in survey.rglob("*"))
     with pytest.raises(UserError) as error:
-        observe(survey / photos, survey / "deployments.csv", survey / "out", ObserveOptions(**options))
+        observe_photos(survey / photos, survey / "deployments.csv", survey / "out", ObserveOptions(**options))
     assert sorted(path.name for path in survey.rglob("*")) == before
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -152,7 +152,7 @@ def test_predictions(survey):
 def test_detections(survey, content, message):
     (survey / "md.json").write_text(content)
     with pytest.raises(UserError, match=message):
-        observe(
+        observe_photos(
             survey / "photos",
             survey / "deployments.csv",
             survey / "out",
@@ -198,15 +198,15 @@ def test_options(survey):
 
 def test_outputs(survey):
     with pytest.raises(UserError, match="is inside the photographs"):
-        observe(survey / "photos", survey / "deployments.csv", survey / "photos" / "out")
+        observe_photos(survey / "photos", survey / "deployments.csv", survey / "photos" / "out")
     with pytest.raises(UserError, match="overlap"):
         options = ObserveOptions(share=survey / "out")
-        observe(survey / "photos", survey / "deployments.csv", survey / "out", options)
+        observe_photos(survey / "photos", survey / "deployments.csv", survey / "out", options)
     (survey / "out").mkdir()
     (survey / "out" / "thesis.txt").touch()
     assert "has files and is not a Camtrap DP" in refusal(survey, overwrite=True)
     (survey / "out" / "thesis.txt").unlink()
-    observe(survey / "photos", survey / "deployments.csv", survey / "out")
+    observe_photos(survey / "photos", survey / "deployments.csv", survey / "out")
     assert "already has a package" in refusal(survey)
 
 

@@ -15,7 +15,7 @@ import pytest
 from camera_survey import deployment, predictions, write_detections, write_photo, write_table
 
 from bioclip_jax.errors import Interrupted, UserError
-from bioclip_jax.twin.observe import ObserveOptions, observe
+from bioclip_jax.twin.observe import ObserveOptions, observe_photos
 from bioclip_jax.twin.observe.camtrap_dp import check_package, read_package
 
 
@@ -42,7 +42,7 @@ def test_a_killed_run_does_not_read_times_again(tmp_path):
     for number in range(256):
         (folder / f"{number:03}.jpg").unlink()
         (folder / f"{number:03}.jpg").touch()
-    result = observe(folder.parent, deployments, tmp_path / "out")
+    result = observe_photos(folder.parent, deployments, tmp_path / "out")
     assert (result["media"], result["without_time"], result["events"]) == (301, 0, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deployments.csv", "out", "photos"]
 
@@ -77,9 +77,9 @@ def test_interrupted_predictions(survey):
     # Each photograph is an event, or the empty one would be dropped with the person's.
     options = ObserveOptions(detections=detections, gap=30)
     with pytest.raises(Interrupted, match=r"kept in .*\.out\.partial; run the same command again"):
-        observe(*arguments, options, predict=predict)
+        observe_photos(*arguments, options, predict=predict)
     assert not (survey / "out").exists()
-    result = observe(*arguments, options, predict=predict)
+    result = observe_photos(*arguments, options, predict=predict)
     assert [[Path(path).name for path in call] for call in calls] == [["1.jpg", "3.jpg"]] * 2
     assert result["species"] == {"Vulpes vulpes": 2} and result["people_dropped"] == 1
     classified = read_package(survey / "out").observations["classifiedBy"]
@@ -90,7 +90,7 @@ def test_interrupted_predictions(survey):
         raise UserError("there is no such model")
 
     with pytest.raises(UserError, match="no such model"):
-        observe(*arguments, ObserveOptions(overwrite=True), predict=refuse)
+        observe_photos(*arguments, ObserveOptions(overwrite=True), predict=refuse)
     assert not (survey / ".out.partial").exists()
     assert read_package(survey / "out").observations["classifiedBy"].equals(classified)
 
@@ -98,12 +98,12 @@ def test_interrupted_predictions(survey):
 def test_a_kill_while_the_package_is_replaced(survey):
     """The earlier package is put back, then replaced."""
     arguments = survey / "photos", survey / "deployments.csv", survey / "out"
-    observe(*arguments)
+    observe_photos(*arguments)
     (survey / ".out.partial").mkdir()
     (survey / "out").rename(survey / ".out.partial" / "previous")
     with pytest.raises(UserError, match="already has a package"):
-        observe(*arguments)
-    observe(*arguments, ObserveOptions(overwrite=True))
+        observe_photos(*arguments)
+    observe_photos(*arguments, ObserveOptions(overwrite=True))
     assert sorted(path.name for path in survey.iterdir()) == ["deployments.csv", "out", "photos"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from camera_survey import deployment, write_photo, write_table
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.observe import ObserveOptions, observe
+from bioclip_jax.twin.observe import ObserveOptions, observe_photos
 from bioclip_jax.twin.observe.camtrap_dp import read_package
 from bioclip_jax.twin.observe.clock import clock_offset
 
@@ -16,7 +16,7 @@ WHOLE_YEAR = {"deploymentStart": "2021-01-01T00:00:00+01:00", "deploymentEnd": "
 def media(tmp_path, deployments, **options):
     """Observe the photographs of tmp_path/photos; return (timestamp, deployment) by file, and the result."""
     table = write_table(tmp_path / "deployments.csv", deployments)
-    result = observe(tmp_path / "photos", table, tmp_path / "out", ObserveOptions(**options))
+    result = observe_photos(tmp_path / "photos", table, tmp_path / "out", ObserveOptions(**options))
     package = read_package(tmp_path / "out")
     return {
         row[0]: row[1:] for row in package.media.select("fileName", "timestamp", "deploymentID").rows()
@@ -158,7 +158,7 @@ def test_table_with_times_of_several_spellings(tmp_path):
     rows = [{"filepath": path, "deploymentID": "a", "timestamp": time} for path, time in times.items()]
     photos = write_table(tmp_path / "photos.csv", rows)
     deployments = write_table(tmp_path / "deployments.csv", [deployment("a")])
-    result = observe(photos, deployments, tmp_path / "out")
+    result = observe_photos(photos, deployments, tmp_path / "out")
     package = read_package(tmp_path / "out")
     assert package.media["timestamp"].to_list() == [
         "2021-06-01T12:00:00+02:00",

@@ -5,9 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "build": ["Predict", "observe"],
         "effort": ["effort_days", "visit_effort"],
         "events": ["group_events"],
+        "observe": ["Predict", "observe_photos"],
         "options": ["ObserveOptions"],
     },
 )

@@ -1,4 +1,4 @@
-"""Bursts of images to events."""
+"""Events: photographs of one deployment without a long pause between them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,26 @@ def group_events(frame: pl.DataFrame, gap_seconds: float = GAP_SECONDS) -> pl.Se
         .with_columns(event=starts.cum_sum().cast(pl.Int64) - 1)
         .sort("row")["event"]
     )
+
+
+def add_events(photos: pl.DataFrame, gap_seconds: float) -> pl.DataFrame:
+    """Add "event" (number), "eventID", "eventStart" and "eventEnd" (as timestamp) to photographs."""
+    import polars as pl
+
+    photos = photos.with_columns(event=group_events(photos, gap_seconds))
+    events = (
+        photos.sort("event", "time")
+        .group_by("event", maintain_order=True)
+        .agg(
+            pl.col("deploymentID").first(),
+            eventStart=pl.col("timestamp").first(),
+            eventEnd=pl.col("timestamp").last(),
+            first=pl.col("time").first().dt.timestamp("us"),
+        )
+    )
+    keys = events.select(pl.format("{} {}", "deploymentID", "first")).to_series()
+    events = events.select("event", "eventStart", "eventEnd", eventID=stable_ids(keys))
+    return photos.join(events, "event", "left", maintain_order="left")
 
 
 def stable_ids(texts: pl.Series) -> pl.Series:

@@ -24,13 +24,15 @@ from .work_folder import check_target
 if TYPE_CHECKING:
     import polars as pl
 
+    from .privacy import Sensitivity
+
 
 @dataclass(frozen=True)
 class Inputs:
     """Photographs, deployments and what is known of them.
 
     candidates: of candidate_deployments. model: name and version of the model of predictions. project: what
-    new_descriptor takes as metadata.
+    new_descriptor takes as metadata. sensitivity: of species, for the shared package.
     """
 
     photos: Photos
@@ -41,6 +43,7 @@ class Inputs:
     labels: Labels | None
     model: str
     project: dict[str, Any]
+    sensitivity: Sensitivity | None
 
     @property
     def unmatched(self) -> int:
@@ -60,7 +63,7 @@ def read_inputs(
     _check_folders(photos, output, options)
     project = options.read_project()
     fingerprint = options.read_fingerprint()
-    _read_sensitivity(options)
+    sensitivity = _read_sensitivity(options)
     read = read_deployments(deployments, options.timezone)
     taken = find_photos(photos)
     candidates = candidate_deployments(taken, read)
@@ -81,7 +84,7 @@ def read_inputs(
                 "of the survey",
                 file=sys.stderr,
             )
-    return Inputs(taken, read, candidates, predictions, detections, labels, model, project)
+    return Inputs(taken, read, candidates, predictions, detections, labels, model, project, sensitivity)
 
 
 def _check_folders(photos: PathLike, output: Path, options: ObserveOptions) -> None:
@@ -100,12 +103,12 @@ def _check_folders(photos: PathLike, output: Path, options: ObserveOptions) -> N
         raise UserError(f"the shared package {share} and the output {output} overlap; name separate folders")
 
 
-def _read_sensitivity(options: ObserveOptions) -> None:
-    """Raise UserError for a table of sensitive species that cannot be used."""
-    if options.sensitive is not None:
-        from .privacy import read_sensitivity
+def _read_sensitivity(options: ObserveOptions) -> Sensitivity | None:
+    if options.sensitive is None:
+        return None
+    from .privacy import read_sensitivity
 
-        read_sensitivity(options.sensitive)
+    return read_sensitivity(options.sensitive)
 
 
 def _check_readable(photos: Photos, candidates: pl.DataFrame, predicts: bool) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .camtrap_dp import FIELDS, PEOPLE
-from .events import group_events, stable_ids
+from .camtrap_dp import FIELDS
+from .classify import Evidence, classify_events, classify_photos
 from .labels import Labels
-from .machine import Machine, classify_events, classify_photos
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,67 +24,8 @@ class Classifiers:
     detector: str = ""
 
 
-def find_people(rows: pl.Series, machine: Machine, labels: Labels | None) -> pl.Series:
-    """Return the rows of photographs with a person or vehicle: a box, the best prediction, or a label."""
-    import polars as pl
-
-    classes = classify_photos(rows, machine)
-    people = [classes.filter(pl.col("kind").is_in(PEOPLE))["row"]]
-    if machine.predictions is not None and machine.detections is not None:
-        # The detector may have overlooked a person that the classifier names.
-        alone = classify_photos(rows, Machine(machine.predictions))
-        people.append(alone.filter(pl.col("kind").is_in(PEOPLE))["row"])
-    if machine.detections is not None:
-        boxes = machine.detections.boxes
-        people.append(boxes.filter(pl.col("kind") != "animal")["row"])
-    if labels is not None:
-        people.append(labels.frame.filter(pl.col("kind").is_in(PEOPLE))["row"].drop_nulls())
-    found = pl.concat(people).unique()
-    return found.filter(found.is_in(rows.implode()))
-
-
-def overlooked_people(
-    photos: pl.DataFrame, people: pl.Series, machine: Machine, gap_seconds: float
-) -> pl.Series:
-    """Return rows that seem empty in an event with a person, whom the machine may have overlooked in them."""
-    import polars as pl
-
-    with_event = photos.select("row", event=group_events(photos, gap_seconds))
-    events = with_event.filter(pl.col("row").is_in(people.implode()))["event"]
-    near = with_event.filter(pl.col("event").is_in(events.implode()))["row"]
-    empty = classify_photos(near, machine).filter(pl.col("kind") == "blank")["row"]
-    return empty.filter(~empty.is_in(people.implode())).cast(people.dtype)
-
-
-def people_events(labels: Labels) -> pl.Series:
-    """Return the eventIDs that a person labeled as events of people."""
-    import polars as pl
-
-    return labels.frame.filter(pl.col("kind").is_in(PEOPLE) & (pl.col("eventID") != ""))["eventID"].unique()
-
-
-def add_events(photos: pl.DataFrame, gap_seconds: float) -> pl.DataFrame:
-    """Add "event" (number), "eventID", "eventStart" and "eventEnd" (as timestamp) to photographs."""
-    import polars as pl
-
-    photos = photos.with_columns(event=group_events(photos, gap_seconds))
-    events = (
-        photos.sort("event", "time")
-        .group_by("event", maintain_order=True)
-        .agg(
-            pl.col("deploymentID").first(),
-            eventStart=pl.col("timestamp").first(),
-            eventEnd=pl.col("timestamp").last(),
-            first=pl.col("time").first().dt.timestamp("us"),
-        )
-    )
-    keys = events.select(pl.format("{} {}", "deploymentID", "first")).to_series()
-    events = events.select("event", "eventStart", "eventEnd", eventID=stable_ids(keys))
-    return photos.join(events, "event", "left", maintain_order="left")
-
-
 def make_observations(
-    photos: pl.DataFrame, machine: Machine, labels: Labels | None, names: Classifiers
+    photos: pl.DataFrame, evidence: Evidence, labels: Labels | None, names: Classifiers
 ) -> pl.DataFrame:
     """Return the observations of photographs of add_events: first of events, then of media.
 
@@ -96,12 +36,12 @@ def make_observations(
 
     columns = ("row", "mediaID", "deploymentID", "event", "eventID", "timestamp", "eventStart", "eventEnd")
     photos = photos.select(*columns)
-    classes = classify_photos(photos["row"], machine)
+    classes = classify_photos(photos["row"], evidence)
     media = pl.concat([photos, classes.drop("row")], how="horizontal")
     events = photos.select("event", "eventID", "deploymentID", "eventStart", "eventEnd").unique(
         "event", keep="first", maintain_order=True
     )
-    event_classes = events.join(classify_events(media, machine), "event")
+    event_classes = events.join(classify_events(media, evidence), "event")
     seen = media.filter(pl.col("kind").is_not_null())
     human_media = human_events = None
     if labels is not None:
@@ -111,7 +51,7 @@ def make_observations(
         _machine_rows(event_classes, "event", names),
         *([_human_rows(human_events, "event")] if labels is not None else []),
         _unclassified(events, "event", [event_classes, human_events]),
-        _machine_rows(_with_boxes(seen, machine), "media", names),
+        _machine_rows(_with_boxes(seen, evidence), "media", names),
         *([_human_rows(human_media, "media")] if labels is not None else []),
         _unclassified(photos, "media", [seen, human_media]),
     ]
@@ -124,15 +64,15 @@ def make_observations(
     )
 
 
-def _with_boxes(photos: pl.DataFrame, machine: Machine) -> pl.DataFrame:
+def _with_boxes(photos: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     """Give photographs with animals one row per box of an animal, and one animal to all others."""
     import polars as pl
 
     is_animal = pl.col("kind").is_in(["animal", "unknown"])
     count = pl.when(is_animal).then(pl.lit(1, pl.Int64)).alias("count")
-    if machine.detections is None:
+    if evidence.detections is None:
         return photos.with_columns(count)
-    boxes = machine.detections.boxes.filter(pl.col("kind") == "animal").select(
+    boxes = evidence.detections.boxes.filter(pl.col("kind") == "animal").select(
         "row", "confidence", bboxX="x", bboxY="y", bboxWidth="width", bboxHeight="height"
     )
     sides = pl.col("bboxX", "bboxY", "bboxWidth", "bboxHeight")

@@ -22,7 +22,7 @@ from bioclip_jax.twin.estimate import (
     find_reliability,
     read_survey,
 )
-from bioclip_jax.twin.observe import ObserveOptions, Predict, observe
+from bioclip_jax.twin.observe import ObserveOptions, Predict, observe_photos
 from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, parse_times, read_package
 
 # Share of the events that a person verifies.
@@ -104,7 +104,7 @@ def study_closed_loop(
 def _photograph(folder: Path, seed: int, predictor: Callable[[Path], Predict]) -> tuple[World, Package]:
     world = write_world(folder, seed=seed)
     options = ObserveOptions(detections=folder / "detections.json", human=folder / "verified.csv")
-    observe(
+    observe_photos(
         folder / "photos", folder / "deployments.csv", folder / "package", options, predict=predictor(folder)
     )
     return world, read_package(folder / "package")

@@ -1,4 +1,4 @@
-"""What the machine sees in each photograph and event: the classifier's species, the detector's boxes."""
+"""The machine's class of each photograph and event, from the model's species and the detector's boxes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The machine's evidence. unknown: an animal of less probability is of an unknown species."""
+class Evidence:
+    """Results of the model and the detector. unknown: an animal of less probability has no species."""
 
     predictions: Predictions | None = None
     detections: Detections | None = None
     unknown: float = 0.0
 
 
-def classify_photos(rows: pl.Series, machine: Machine) -> pl.DataFrame:
+def classify_photos(rows: pl.Series, evidence: Evidence) -> pl.DataFrame:
     """Return the machine's class of each photograph ("row"), in their order.
 
     Columns: "row"; "kind", an observationType, null where the machine has not seen the photograph; "name", of
@@ -36,10 +36,10 @@ def classify_photos(rows: pl.Series, machine: Machine) -> pl.DataFrame:
     import polars as pl
 
     frame = rows.cast(pl.UInt32).to_frame("row")
-    frame = frame.join(_best(machine.predictions), "row", "left", maintain_order="left")
-    frame = frame.join(_boxes(machine.detections), "row", "left", maintain_order="left")
+    frame = frame.join(_best(evidence.predictions), "row", "left", maintain_order="left")
+    frame = frame.join(_boxes(evidence.detections), "row", "left", maintain_order="left")
     boxes, kind = pl.col("boxes"), pl.col("best_kind")
-    uncertain = (kind == "animal") & (pl.col("best") < machine.unknown)
+    uncertain = (kind == "animal") & (pl.col("best") < evidence.unknown)
     unnamed = (boxes > 0) & (kind.is_null() | (kind == "blank"))
     detected = (
         pl.when(pl.col("person"))
@@ -103,7 +103,7 @@ def _boxes(detections: Detections | None) -> pl.DataFrame:
     )
 
 
-def classify_events(photos: pl.DataFrame, machine: Machine) -> pl.DataFrame:
+def classify_events(photos: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     """Return the machine's classes of events, from those of classify_photos with "event" added.
 
     Columns: "event", "kind", "name", "probability", "by_model", "count"; rows sorted by event. The species of
@@ -118,8 +118,8 @@ def classify_events(photos: pl.DataFrame, machine: Machine) -> pl.DataFrame:
         detected=pl.col("probability").filter(~pl.col("by_model")).max(),
         count=pl.col("boxes").max().fill_null(1).clip(1),
     )
-    means = _mean_probabilities(with_animal, machine.predictions)
-    unknown = (pl.col("mean") < machine.unknown) | (kind_of(pl.col("name")) == "unknown")
+    means = _mean_probabilities(with_animal, evidence.predictions)
+    unknown = (pl.col("mean") < evidence.unknown) | (kind_of(pl.col("name")) == "unknown")
     by_model = pl.col("mean").is_not_null()
     animals = animals.join(means, "event", "left").select(
         "event",

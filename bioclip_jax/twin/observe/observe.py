@@ -23,20 +23,15 @@ from .camtrap_dp import (
     read_package,
     write_package,
 )
+from .classify import Evidence, classify_photos
 from .effort import effort_days
+from .events import add_events
 from .exif import read_exif_times
 from .inputs import Inputs, read_inputs
 from .labels import kind_of
-from .machine import Machine, classify_photos
-from .observations import (
-    Classifiers,
-    add_events,
-    find_people,
-    make_observations,
-    overlooked_people,
-    people_events,
-)
+from .observations import Classifiers, make_observations
 from .options import ObserveOptions, PathLike
+from .people import find_people, hide_photos, people_events
 from .photos import Photos
 from .predictions import LEAST_PROBABILITY, read_predictions
 from .work_folder import WorkFolder, work_folder
@@ -49,7 +44,7 @@ if TYPE_CHECKING:
 Predict = Callable[[Path, Path], str]
 
 
-def observe(
+def observe_photos(
     photos: PathLike,
     deployments: PathLike,
     output: PathLike,
@@ -81,7 +76,11 @@ def observe(
         work.replace(output)
     result = _summary(package, placed, people, inputs) | {"output": str(output)}
     if options.share is not None:
-        result["share"] = _share(output, options)
+        from .privacy import share_package
+
+        result["share"] = share_package(
+            read_package(output), Path(options.share), inputs.sensitivity, precise=options.precise
+        )
     return result
 
 
@@ -107,7 +106,7 @@ def _predicted(inputs: Inputs, placed: Assigned, work: WorkFolder, predict: Pred
     """Name the species of all photographs but those that the detector found empty or with people."""
     import polars as pl
 
-    classes = classify_photos(placed.frame["row"], Machine(detections=inputs.detections))
+    classes = classify_photos(placed.frame["row"], Evidence(detections=inputs.detections))
     wanted = classes.filter(pl.col("kind").is_null() | (pl.col("kind") == "animal"))["row"]
     paths = placed.frame.filter(pl.col("row").is_in(wanted.implode())).select(filepath="path")
     if not paths.height:
@@ -121,31 +120,20 @@ def _package(inputs: Inputs, placed: Assigned, options: ObserveOptions) -> tuple
     """Assemble the package; return it and the number of photographs of people that were dropped."""
     import polars as pl
 
-    machine = Machine(inputs.predictions, inputs.detections, options.unknown or 0.0)
-    people = find_people(placed.frame["row"], machine, inputs.labels)
-    people = pl.concat([people, overlooked_people(placed.frame, people, machine, options.gap)])
-    frame = _without_people(placed.frame, pl.col("row").is_in(people.implode()), options)
+    evidence = Evidence(inputs.predictions, inputs.detections, options.unknown or 0.0)
+    people = find_people(placed.frame, evidence, inputs.labels, options.gap)
+    frame = hide_photos(placed.frame, pl.col("row").is_in(people.implode()), options.people)
     frame = add_events(frame, options.gap)
     if inputs.labels is not None:
         events = people_events(inputs.labels)
-        frame = _without_people(frame, pl.col("eventID").is_in(events.implode()), options)
+        frame = hide_photos(frame, pl.col("eventID").is_in(events.implode()), options.people)
     dropped = placed.frame.height - frame.height
     names = Classifiers(inputs.model, inputs.detections.detector if inputs.detections is not None else "")
-    observations = make_observations(frame, machine, inputs.labels, names)
+    observations = make_observations(frame, evidence, inputs.labels, names)
     media = frame.select(field.name for field in FIELDS["media"])
     package = _described(inputs, media, observations, dropped)
     check_package(package)
     return package, dropped
-
-
-def _without_people(photos: pl.DataFrame, people: pl.Expr, options: ObserveOptions) -> pl.DataFrame:
-    """Drop the photographs of people, or keep them as not public."""
-    import polars as pl
-
-    if options.people == "drop":
-        return photos.filter(~people)
-    public = pl.when(people).then(pl.lit("false")).otherwise("filePublic")
-    return photos.with_columns(filePublic=public)
 
 
 def _described(inputs: Inputs, media: pl.DataFrame, observations: pl.DataFrame, dropped: int) -> Package:
@@ -233,11 +221,3 @@ def _summary(package: Package, placed: Assigned, dropped: int, inputs: Inputs) -
         "effort_days": round(float(effort_days(package.deployments)["effort_days"].sum()), 3),
         "species": dict(species),
     }
-
-
-def _share(output: Path, options: ObserveOptions) -> dict[str, Any]:
-    """Write the package that others may see."""
-    from .privacy import read_sensitivity, share_package
-
-    sensitivity = read_sensitivity(options.sensitive) if options.sensitive is not None else None
-    return share_package(read_package(output), Path(options.share), sensitivity, precise=options.precise)
