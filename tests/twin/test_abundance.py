@@ -27,6 +27,16 @@ def test_intervals_of_poisson_counts(events):
     assert chi2.ppf(0.95, 2 * events) / 2 < interval.upper * 200 < chi2.ppf(0.95, 2 * events + 2) / 2
 
 
+@pytest.mark.parametrize("estimate", [0.0, 1e-300, 0.01, 0.5, 1.0])
+def test_estimates_below_their_error_have_an_upper_limit_of_a_few_errors(estimate):
+    """A corrected rate near 0 with a standard error of 4 events: as one effective event of that size."""
+    interval = gamma_interval(estimate, 16.0, 1.0, 0.9)
+    assert interval.upper == pytest.approx(4 * chi2.ppf(0.95, 3) / 2)
+    assert interval.lower < 0.01 * estimate or interval.lower == 0
+    # An error of a hundredth of an event rules out no more than having seen nothing does.
+    assert gamma_interval(0.001 * estimate, 1e-4, 1.0, 0.9).upper == pytest.approx(-np.log(0.05))
+
+
 def test_no_events_leave_an_upper_limit():
     [result] = relative_abundance(np.zeros((20, 1)), np.full(20, 30.0))
     assert (result.corrected.mean, result.corrected.lower) == (0, 0)

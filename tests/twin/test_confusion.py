@@ -147,6 +147,15 @@ def test_classes_without_verified_events_are_reported():
     assert np.isfinite(confusion.totals(np.array([6, 2]))).all()
 
 
+def test_unverified_blanks_stay_blanks():
+    """People labeled 40 animals and none of the 50 events that the machine calls blank."""
+    confusion = Confusion(("a", "blank"), np.array([[40, 0], [0, 0]]))
+    totals = confusion.totals(np.array([50, 50]))
+    # By the prior 1 of 42 is named wrong; half of the events are blank, as if 20 of 40 had been verified:
+    # 41 a's, of which 1/42 are missed, beside 21 blanks, of which 41/42 are named so.
+    assert totals[0] == pytest.approx(50 + 50 / 22, abs=0.2)
+
+
 def test_score_ratio_is_that_of_the_densities():
     """Scores of true detections are Beta(5, 2), of false ones Beta(2, 3), and 70 % of detections are true."""
     score = np.linspace(0.1, 0.9, 9)

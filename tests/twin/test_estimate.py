@@ -16,7 +16,15 @@ import pytest
 from made_package import made_package, seen
 
 from bioclip_jax.cli import main
-from bioclip_jax.twin.estimate import Confusion, SpeciesEstimator, find_reliability, read_survey
+from bioclip_jax.errors import UserError
+from bioclip_jax.twin.estimate import (
+    Confusion,
+    Measured,
+    Movement,
+    SpeciesEstimator,
+    find_reliability,
+    read_survey,
+)
 from bioclip_jax.twin.estimate.labels import BLANK
 from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, new_descriptor, read_package, write_package
 
@@ -118,6 +126,46 @@ def test_the_correction_uses_the_verified_events(estimated):
     assert classifier["source"] == "verified events"
     by_class = {row["class"]: row for row in classifier["classes"]}
     assert by_class[FOX]["recall"] == pytest.approx(0.8, abs=0.12)
+
+
+def _calibration(path, counts):
+    """A file of `taxa calibrate`: images by true and predicted species, of foxes, hares and bears."""
+    entries = [[t, p, n] for t, row in enumerate(counts) for p, n in enumerate(row) if n]
+    path.write_text(json.dumps({"confusion": {"species": [FOX, HARE, "Ursus arctos"], "counts": entries}}))
+    return path
+
+
+def test_labeled_images_correct_where_no_event_is_verified(tmp_path):
+    """The survey lacks one of their species and has a class, blanks, that they lack."""
+    survey = read_survey(_survey_package(verified=0))
+    given = _calibration(tmp_path / "given.json", [[8000, 2000, 0], [2000, 8000, 0], [0, 0, 10_000]])
+    confusion, description = find_reliability(survey, given, None)
+    assert description["source"] == "labeled images"
+    corrected = SpeciesEstimator(survey, confusion).relative_abundance(FOX).events
+    fox, hare = (survey.of_species(name).height for name in (FOX, HARE))
+    assert corrected == pytest.approx((0.8 * fox - 0.2 * hare) / 0.6, rel=0.01)
+
+
+def test_a_species_that_labeled_images_explain_away_keeps_an_interval(tmp_path):
+    """Six in ten hares pass for foxes, which leaves less than no fox: 0, with an upper limit."""
+    survey = read_survey(_survey_package(verified=0))
+    given = _calibration(tmp_path / "given.json", [[100, 0, 0], [60, 40, 0], [0, 0, 100]])
+    confusion, _ = find_reliability(survey, given, None)
+    movement = Movement(Measured(0.1, 0.01), Measured(8.0, 0.5), Measured(0.7, 0.05))
+    estimator = SpeciesEstimator(survey, confusion, movement={FOX: movement})
+    rate, density = estimator.relative_abundance(FOX).corrected, estimator.density(FOX).per_km2
+    assert rate.mean < 0.1 and density.mean < 0.1, (rate, density)
+    # Of 73 events labeled so, in 240 days.
+    assert 1 < rate.upper < 31 and 0 < density.upper < 10, (rate, density)
+
+
+def test_verified_events_come_before_labeled_images(tmp_path):
+    survey = read_survey(_survey_package())
+    given = _calibration(tmp_path / "given.json", [[90, 10, 0], [10, 90, 0], [0, 0, 100]])
+    confusion, description = find_reliability(survey, given, None)
+    assert confusion.same_survey and "the file of --reliability is not used" in description["note"]
+    with pytest.raises(UserError, match="missing.json cannot be read"):
+        find_reliability(survey, tmp_path / "missing.json", None)
 
 
 def test_density_by_hand(estimated):

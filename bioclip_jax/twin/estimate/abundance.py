@@ -107,17 +107,23 @@ def gamma_interval(estimate: float, variance: float, event: float, level: float)
     The gamma interval of weighted Poisson sums (Fay and Feuer 1997, Stat. Med. 16:791) in its mid-p form:
     with n = estimate**2 / variance effective events, quantiles of gamma variables of shape n below and
     n + 1/2 above. It is exact for Poisson counts up to the mid-p, and skewed as rates of few sites are.
-    Without events the upper limit is the exact one, 3.0 events at 90 % (the rule of three).
+
+    A corrected rate may be far below its standard error, where variance / estimate, the rate of an effective
+    event, grows without limit. The upper limit then is that of one effective event of the same variance: 3.9
+    standard errors at 90 %. It is at least the exact one of no event: 3.0 events (the rule of three).
     """
     from scipy.special import gammaincinv
 
-    tail = (1 - level) / 2
-    if estimate <= 0:
-        return Interval(0.0, 0.0, float(gammaincinv(1.0, 1 - tail)) * event)
-    n = estimate**2 / variance
-    unit = estimate / n
-    lower, upper = gammaincinv(n, tail) * unit, gammaincinv(n + 0.5, 1 - tail) * unit
-    return Interval(estimate, min(float(lower), estimate), max(float(upper), estimate))
+    tail, error = (1 - level) / 2, float(np.sqrt(variance))
+    n = (estimate / error) ** 2 if error > 0 else 0.0
+    upper = max(
+        float(gammaincinv(max(n, 1.0) + 0.5, 1 - tail)) * min(error**2 / max(estimate, 1e-300), error),
+        float(gammaincinv(1.0, 1 - tail)) * event,
+        estimate,
+    )
+    # The lower quantile of small shapes is 0 to rounding.
+    lower = float(gammaincinv(n, tail)) * error**2 / estimate if n > 1e-3 else 0.0
+    return Interval(estimate, min(lower, estimate), upper)
 
 
 def group_size(

@@ -22,6 +22,7 @@ _SOURCES = 8
 _PRIOR_COUNT = 0.5
 # Updates of the iteration to corrected counts, which converges linearly.
 _UPDATES = 300
+_NO_EVENT = 1e-9
 _RATIO_LIMIT = 1e3
 
 
@@ -101,7 +102,7 @@ class Confusion:
 
     def matrix(self, events: Float[np.ndarray, " classes"]) -> Float[np.ndarray, "true predicted"]:
         """Return the posterior mean of P(predicted | true), given the survey's events by predicted class."""
-        prior = self._prior()
+        prior = self._prior(events)
         if not self.same_survey:
             return _normalized(self.counts + prior, axis=1)
         return _rows_of_shares(_normalized(self.counts + prior, axis=0), events, _normalized(prior, axis=1))
@@ -110,7 +111,7 @@ class Confusion:
         self, events: Float[np.ndarray, " classes"], count: int, rng: np.random.Generator
     ) -> Float[np.ndarray, "count true predicted"]:
         """Draw P(predicted | true) from its posterior, given the survey's events by predicted class."""
-        prior = self._prior()
+        prior = self._prior(events)
         gamma = rng.standard_gamma(self.counts + prior, (count, *prior.shape))
         # A class of one event and little prior may be drawn as 0 throughout.
         gamma += 1e-12 * prior
@@ -150,7 +151,7 @@ class Confusion:
         # The share of each predicted class's events that its expectation explains, as in an update of invert.
         explained = events / np.maximum(corrected @ matrix, 1e-300)
         days = effort[:, None] + _PRIOR_COUNT / np.maximum(corrected.sum(axis=0) / effort.sum(), 1e-9)
-        known = self.counts + self._prior()
+        known = self.counts + self._prior(events.sum(axis=0))
         # One matrix holds for all sites and times only roughly.
         shape = 1 / (1 / known + _SITE_LOG_SD**2)
         result = []
@@ -169,7 +170,7 @@ class Confusion:
             result.append(FalsePositives(rates, shapes))
         return result
 
-    def _prior(self) -> Float[np.ndarray, "true predicted"]:
+    def _prior(self, events: Float[np.ndarray, " classes"]) -> Float[np.ndarray, "true predicted"]:
         """Return the prior in verified events: rows, or for same_survey columns, add up to _PRIOR_EVENTS."""
         counts = self.counts
         right, total, classes = np.trace(counts), counts.sum(), len(counts)
@@ -181,7 +182,10 @@ class Confusion:
         rows = (1 - accuracy) * _normalized(received, axis=1) + accuracy * np.eye(classes)
         if not self.same_survey:
             return _PRIOR_EVENTS * rows
-        return _PRIOR_EVENTS * _normalized(rows * (counts.sum(axis=1) + 1.0)[:, None], axis=0)
+        # Nobody looked at the predictions of some classes, often the blanks: such a class is as frequent as
+        # the machine says, not as rare as among the verified events.
+        unseen = np.where(counts.sum(axis=0) == 0, events * total / max(events.sum(), 1.0), 0.0)
+        return _PRIOR_EVENTS * _normalized(rows * (counts.sum(axis=1) + 1.0 + unseen)[:, None], axis=0)
 
 
 def invert(
@@ -199,6 +203,8 @@ def invert(
     back = np.swapaxes(matrix, -1, -2)
     for _ in range(_UPDATES):
         x = x * ((rows / np.maximum(x @ matrix, 1e-300)) @ back)
+    # The iteration only approaches 0.
+    x = np.where(x < _NO_EVENT, 0.0, x)
     return x if matrix.ndim == 2 else x[..., 0, :]
 
 

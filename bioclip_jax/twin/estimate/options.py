@@ -19,8 +19,7 @@ class EstimateOptions:
 
     visit_days: length of a visit in days. species: only these, None for all.
     movement: table of speed, detection radius and angle (movement.py); without it, or for a species without a
-    row, there is no density. reliability: file of `taxa calibrate`, used where the package has no verified
-    events and no reliability.json.
+    row, there is no density. reliability: file of `taxa calibrate`, as find_reliability uses it.
     covariates: table with further columns of deployments. occupancy_covariates, detection_covariates:
     columns, of it or of the deployments, that occupancy and detection may depend on.
     sensitive: table of sensitive species. precise: no coarsening of positions and no withheld species.

@@ -24,23 +24,28 @@ def find_reliability(
 ) -> tuple[Confusion | None, dict[str, Any]]:
     """Return the confusion matrix of the machine's labels, None if unknown, and a description for the result.
 
-    Events that both a person and the machine have labeled come first, if there are at least LEAST_VERIFIED;
-    then `given`, a file of `taxa calibrate`; then `packaged`, the one in the package. The description has
-    "source", "verified_events", "note", and "classes": precision and recall of each.
+    Events that both a person and the machine have labeled come first, if there are at least LEAST_VERIFIED,
+    since they are of this survey; then `given`, a file of `taxa calibrate`; then `packaged`, the one in the
+    package. The description has "source", "verified_events", "note" (which also tells that `given` is not
+    used), and "classes": precision and recall of each.
     Raises UserError for a file that is not one of `taxa calibrate` with a confusion matrix.
     """
     human, machine = survey.verified
+    images = None if given is None else _read_counts(given)
+    unused = "" if given is None else "; the file of --reliability is not used"
     description: dict[str, Any] = {"source": "none", "verified_events": len(human), "classes": []}
     if survey.events["certain"].all() and not survey.blanks.any():
         return None, description | {
             "note": f"every event was labeled by a person, or the only label is human; {FALSE_POSITIVES_AT_0}"
+            f"{unused}"
         }
     if len(human) >= LEAST_VERIFIED:
         classes = _classes(survey, [*human, *machine])
         confusion = Confusion.from_pairs(human, machine, classes)
-        source, note = "verified events", "events labeled by people and machine, taken as a random sample"
-    elif (path := given or packaged) is not None:
-        names, counts = _read_counts(path)
+        source = "verified events"
+        note = f"events labeled by people and machine, taken as a random sample{unused}"
+    elif images is not None or packaged is not None:
+        names, counts = images or _read_counts(packaged)
         classes = _classes(survey, names)
         index = [classes.index(name) for name in names]
         table = np.zeros((len(classes), len(classes)), np.int64)
