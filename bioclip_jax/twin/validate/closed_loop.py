@@ -44,7 +44,7 @@ class Coverage:
     def add(self, interval: Interval, planted: float, realized: float) -> None:
         """Compare an interval with the planted value, and the estimate with what the drawn sites have."""
         self.total += 1
-        self.covered += interval.lower <= planted <= interval.upper
+        self.covered += int(interval.lower <= planted <= interval.upper)
         self.estimated += interval.mean
         self.true += realized
 
@@ -53,7 +53,7 @@ class Coverage:
         return {
             "intervals": self.total,
             "coverage": self.covered / self.total,
-            "ratio": self.estimated / self.true,
+            "ratio": float(self.estimated / self.true),
         }
 
 
