@@ -28,7 +28,21 @@ from .options import (
 
 # Species per photograph: enough for all probabilities that matter, and little enough for a journal.
 _SPECIES = 50
-_OF_THE_MODEL = ("pretrained", "device", "batch_size", "transform", "subset", "within", "taxa", "temperature")
+# Options that have no effect without --model, but for --precision, which has a default.
+_OF_THE_MODEL = (
+    "pretrained",
+    "device",
+    "batch_size",
+    "transform",
+    "exif",
+    "max_pixels",
+    "strict",
+    "subset",
+    "within",
+    "skip_unknown",
+    "taxa",
+    "temperature",
+)
 
 
 def observe(arguments: argparse.Namespace) -> Result:
@@ -41,8 +55,9 @@ def observe(arguments: argparse.Namespace) -> Result:
         if arguments.predictions is not None:
             raise UserError("--model and --predictions both name the species; give only one")
         predict = _predictor(arguments)
-    elif unused := [name for name in _OF_THE_MODEL if given[name] is not None]:
+    elif unused := [name for name in _OF_THE_MODEL if given[name]]:
         raise UserError(f"--{unused[0].replace('_', '-')} applies to a model; name it with --model")
+    # A file of taxa calibrate holds both the temperature and the reliability at it.
     if (
         arguments.reliability is None
         and arguments.temperature is not None

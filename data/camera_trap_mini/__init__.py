@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "burst": ["Burst", "Passage", "draw_burst", "take_burst"],
+        "burst": ["Burst", "draw_burst"],
         "species": ["SPECIES", "SpeciesTraits"],
         "ecology": ["BLANK", "PERSON", "Deployment", "Events", "World", "draw_world"],
         "export": ["write_world"],

@@ -9,24 +9,24 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from bioclip_jax.datasets.camera_trap_mini import person
 from bioclip_jax.datasets.camera_trap_mini.ecology import BLANK, BURST, CENTER, FIRST_NUMBER, HABITATS, PERSON
 from bioclip_jax.datasets.camera_trap_mini.species import SPECIES, draw_false_hours
 from bioclip_jax.datasets.camera_trap_mini.sun import sun_elevation
 from bioclip_jax.datasets.camera_trap_mini.view import HEIGHT, WIDTH, Light, View, stamp
-from bioclip_jax.datasets.tree_of_life_mini import plans, tree
+from bioclip_jax.datasets.tree_of_life_mini import curves, palette, plans, tree
 from bioclip_jax.datasets.tree_of_life_mini.canvas import Canvas
 from bioclip_jax.datasets.tree_of_life_mini.individual import Individual
 
 _HELD_OUT = 7_771
 _SIZES = (205.0, 255.0)  # side in pixels of the square that an individual is drawn in
 _FEET = 0.8  # of that square's half: the row of the feet
+_JACKETS = ((186, 88, 44), (58, 84, 120), (70, 92, 62), (150, 40, 48))
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Passage:
-    """What passes: an index of SPECIES, BLANK or PERSON, and the numbers of its individuals."""
+    """Individuals that pass together: an index of SPECIES, BLANK or PERSON, and their numbers."""
 
     kind: int
     numbers: tuple[int, ...]
@@ -149,7 +149,7 @@ def _walkers(view: View, light: Light, passage: Passage, rng: np.random.Generato
     walkers = []
     for index, (size, slot) in enumerate(zip(sizes.tolist(), slots.tolist())):
         if passage.kind == PERSON:
-            layer, upright, aspect, size = person.draw(rng), True, 1.0, 1.3 * size
+            layer, upright, aspect, size = _person(rng), True, 1.0, 1.3 * size
         else:
             layer, upright = _figure(SPECIES[passage.kind].name, passage.numbers[index], light, ahead)
             aspect = 1.0 if upright else rng.uniform(0.85, 0.97)
@@ -185,6 +185,24 @@ def _figure(name: str, number: int, light: Light, ahead: int) -> tuple[UInt8[np.
     plans.PLANS[individual.trait("plan")](canvas, individual)
     layer = cv2.merge([*cv2.split(canvas.rgb), canvas.alpha])
     return (np.ascontiguousarray(layer[:, ::-1]) if flip else layer), bird
+
+
+def _person(rng: np.random.Generator) -> UInt8[np.ndarray, "256 256 4"]:
+    """A standing person, who tends the camera, in premultiplied RGBA."""
+    canvas = Canvas()
+    jacket = palette.vary(rng, _JACKETS[rng.integers(len(_JACKETS))])
+    trousers, skin = palette.vary(rng, (62, 60, 66)), palette.vary(rng, (190, 146, 116), 0.15)
+    stride = rng.uniform(0.04, 0.14)
+    for side in (-1, 1):
+        leg = curves.path([(0.06 * side, 0.1), (0.08 * side + 0.3 * stride, 0.45), (stride * side, 0.8)])
+        canvas.fill(curves.ribbon(leg, np.linspace(0.17, 0.11, len(leg))), trousers, relief=0.5)
+        arm = curves.path([(0.17 * side, -0.48), (0.22 * side, -0.2), (0.2 * side + stride, 0.06)])
+        canvas.fill(curves.ribbon(arm, 0.1), palette.shade(jacket, 0.85), relief=0.5)
+    trunk = [(-0.2, -0.5), (0, -0.58), (0.2, -0.5), (0.19, -0.1), (0.17, 0.16), (-0.17, 0.16), (-0.19, -0.1)]
+    canvas.fill(curves.smooth(trunk), jacket, relief=0.6, radius=0.2)
+    canvas.fill(curves.ellipse(0, -0.72, 0.1, 0.13), skin, relief=0.5)
+    canvas.fill(curves.ellipse(0, -0.79, 0.12, 0.08), palette.vary(rng, (56, 50, 44), 0.2), relief=0.4)
+    return cv2.merge([*cv2.split(canvas.rgb), canvas.alpha])
 
 
 @cache

@@ -9,10 +9,16 @@ import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from PIL.ExifTags import GPS, IFD, Base
+from PIL.TiffImagePlugin import IFDRational
 
 from bioclip_jax.datasets.camera_trap_mini.burst import Passage, draw_numbers, take_burst
 from bioclip_jax.datasets.camera_trap_mini.detector import CATEGORIES, INFO, detect
@@ -26,7 +32,6 @@ from bioclip_jax.datasets.camera_trap_mini.ecology import (
     World,
     draw_world,
 )
-from bioclip_jax.datasets.camera_trap_mini.exif import encode_jpeg, make_exif
 from bioclip_jax.datasets.camera_trap_mini.ground_truth import truth
 from bioclip_jax.datasets.camera_trap_mini.sun import sun_elevation
 from bioclip_jax.datasets.camera_trap_mini.view import Light, View
@@ -34,6 +39,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL, json_text, write_text
 
 VERIFIED = 0.25  # share of the events that a person has looked at
+_QUALITY = 85  # of the JPEGs
 _UNCERTAINTY = 10  # of the coordinates, in meters
 # Standard errors in movement.csv, in shares of the value.
 _ERRORS = {"speed_m_per_s": 0.08, "radius_m": 0.05, "angle_rad": 0.05}
@@ -99,7 +105,7 @@ def _photograph_site(world: World, site: int, photos: Path) -> tuple[list[dict[s
         names.append([])
         for frame, moment, found in zip(burst.frames, shown, detect(burst, rng)):
             name = f"IMG_{len(images) + 1:04d}.JPG"
-            (folder / name).write_bytes(encode_jpeg(frame, make_exif(one, moment)))
+            (folder / name).write_bytes(_encode_jpeg(frame, _make_exif(one, moment)))
             names[-1].append(f"{one.deployment_id}/{name}")
             images.append({"file": names[-1][-1], "detections": found})
     return images, names
@@ -109,6 +115,47 @@ def _shown(deployment: Deployment, time: np.datetime64, frame: int) -> datetime:
     """Local time that the camera's clock shows at a frame."""
     local = time.astype("datetime64[s]").item() + ZONE.utcoffset(None) + timedelta(seconds=frame)
     return local - deployment.clock_offset
+
+
+def _encode_jpeg(image: UInt8[np.ndarray, "height width 3"], exif: bytes) -> bytes:
+    """Encode an RGB image with an EXIF segment."""
+    ok, encoded = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+    if not ok:
+        raise RuntimeError("OpenCV could not encode a frame")
+    data = encoded.tobytes()
+    # Right after the start of the image, before OpenCV's own header.
+    return data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:]
+
+
+def _make_exif(deployment: Deployment, shown: datetime) -> bytes:
+    """EXIF with the local time that the camera shows; EXIF times have no zone."""
+    exif = Image.Exif()
+    make, _, model = deployment.camera_model.partition(" ")
+    exif[Base.Make], exif[Base.Model] = make, model
+    text = shown.strftime("%Y:%m:%d %H:%M:%S")
+    exif[Base.DateTime] = text
+    details = exif.get_ifd(IFD.Exif)
+    details[Base.DateTimeOriginal] = details[Base.DateTimeDigitized] = text
+    details[Base.BodySerialNumber] = deployment.camera_id
+    if deployment.gps:
+        gps = exif.get_ifd(IFD.GPSInfo)
+        gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = (
+            "N" if deployment.latitude > 0 else "S",
+            _dms(deployment.latitude),
+        )
+        gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = (
+            "E" if deployment.longitude > 0 else "W",
+            _dms(deployment.longitude),
+        )
+    return exif.tobytes()
+
+
+def _dms(degrees: float) -> tuple[IFDRational, IFDRational, IFDRational]:
+    """Degrees, minutes and seconds, the seconds to a hundredth."""
+    hundredths = round(abs(degrees) * 360_000)
+    minutes, seconds = divmod(hundredths, 6000)
+    whole, minutes = divmod(minutes, 60)
+    return IFDRational(whole), IFDRational(minutes), IFDRational(Fraction(seconds, 100))
 
 
 def _overcast(seed: int, time: np.datetime64) -> float:

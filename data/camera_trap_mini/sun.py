@@ -1,4 +1,7 @@
-"""Solar time and elevation of the sun by NOAA's low-accuracy formulas."""
+"""Solar time and elevation of the sun by NOAA's series, in Fourier terms of the day of the year.
+
+The twin's estimates use another formula, so that an error in either one shows in the closed loop.
+"""
 
 import numpy as np
 from jaxtyping import Float

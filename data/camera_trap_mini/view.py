@@ -23,7 +23,7 @@ _GREENS = ((52, 78, 38), (84, 110, 52), (104, 118, 66), (42, 60, 36))
 
 @dataclass(frozen=True)
 class View:
-    """What a camera sees while nothing passes.
+    """The picture of a camera while nothing passes.
 
     scene: colors under even light. depth: 0 at the camera, 1 at the far end. horizon: row of the far end of
     the ground. blades: grass before everything else, premultiplied RGBA. canopy: shade of the leaves above,
@@ -70,6 +70,7 @@ class Light:
 
     @property
     def infrared(self) -> bool:
+        """True if the camera uses its infrared flash."""
         return self.elevation < NIGHT
 
     @property

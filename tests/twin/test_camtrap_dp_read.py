@@ -8,7 +8,7 @@ import zipfile
 
 import polars as pl
 import pytest
-from small_package import CELLS, PROFILE, cells, change, make
+from one_row_package import CELLS, PROFILE, cells, change, make
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.observe.camtrap_dp import FIELDS, read_package, write_package

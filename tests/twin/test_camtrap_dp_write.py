@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_package import change, make
+from one_row_package import change, make
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.observe.camtrap_dp import FIELDS, find_problems, read_package, write_package

@@ -151,13 +151,7 @@ def test_predictions(survey):
 )
 def test_detections(survey, content, message):
     (survey / "md.json").write_text(content)
-    with pytest.raises(UserError, match=message):
-        observe_photos(
-            survey / "photos",
-            survey / "deployments.csv",
-            survey / "out",
-            ObserveOptions(detections=survey / "md.json"),
-        )
+    assert re.search(message, refusal(survey, detections=survey / "md.json"))
 
 
 def test_labels(survey):
@@ -220,6 +214,8 @@ def test_command_line(survey, capsys):
     ]
     assert main([*arguments, "--within", "Mammalia"]) == 2
     assert capsys.readouterr().err == "error: --within applies to a model; name it with --model\n"
+    assert main([*arguments, "--strict"]) == 2
+    assert capsys.readouterr().err == "error: --strict applies to a model; name it with --model\n"
     assert main([*arguments, "--model", "m", "--predictions", "p.csv"]) == 2
     assert "give only one" in capsys.readouterr().err
     assert main([*arguments, "--json"]) == 0
