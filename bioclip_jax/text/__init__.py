@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "is_missing",
             "known_text",
             "known_value",
+            "name_key",
             "without_author",
         ],
         "scientific_names": ["ScientificName", "YEAR", "fold", "parse_name"],

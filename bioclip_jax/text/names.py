@@ -134,6 +134,18 @@ def without_author(value: Any) -> str:
     return " ".join(filter(None, split_name(text))) or text.partition(" ")[0]
 
 
+def name_key(value: Any) -> str:
+    """Return a key that spellings of one name share: "vulpes vulpes" of "Vulpes vulpes (Linnaeus, 1758)".
+
+    They may differ in case, blanks and the author of a species. Other texts, such as "Red Fox" or "Mustela
+    cf. nivalis", only lose their capitals.
+    """
+    text = clean_text(value)
+    bare = without_author(_upper_first(text)) if text else ""
+    # What is left of a name that is no binomial may be another's too: "Red" of "Red Deer" and "Red Fox".
+    return (bare if " " in bare else text).lower()
+
+
 @lru_cache(maxsize=1 << 16)
 def _clean(text: str) -> str:
     if not text.isascii():

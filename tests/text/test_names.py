@@ -18,6 +18,7 @@ from bioclip_jax.text.names import (
     is_missing,
     known_text,
     known_value,
+    name_key,
     rank_name,
 )
 
@@ -223,3 +224,11 @@ def test_normalization_of_genus_and_epithet_is_idempotent_and_adds_nothing(genus
 @given(*[st.sampled_from([text for text in MISSING if "ales" not in text and "Fungi" not in text])] * 2)
 def test_two_words_for_unknown_are_unknown(first, second):
     assert is_missing(f"{first} {second}")
+
+
+def test_key_of_a_name():
+    for name in ("vulpes vulpes", "VULPES  VULPES", "Vulpes vulpes (Linnaeus, 1758)", "Vulpes vulpes L."):
+        assert name_key(name) == "vulpes vulpes"
+    assert name_key("Red Fox") != name_key("Red Deer")
+    assert name_key("Mustela cf. nivalis") != name_key("Mustela")
+    assert name_key("") == ""

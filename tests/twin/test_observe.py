@@ -266,6 +266,32 @@ def test_people_are_dropped_and_counted(survey, evidence):
     assert rows(package.observations, "observationType", observationLevel="event").count(("human",)) == 1
 
 
+def test_labels_are_spelled_as_the_machine_does(survey, capsys):
+    """Else a person who writes the author would disagree with every prediction."""
+    table = write_table(survey / "predictions.csv", predictions({"a/1.jpg": {FOX: 0.9}}))
+    human = write_table(
+        survey / "human.csv",
+        [
+            {"filepath": "a/1.jpg", "scientificName": f"{FOX} (Linnaeus, 1758)", "count": "NA"},
+            {"filepath": "a/2.jpg", "scientificName": FOX.lower()},
+            {"filepath": "a/3.jpg", "scientificName": "NA"},
+            {"filepath": "", "eventID": "of-another-gap", "scientificName": FOX},
+        ],
+    )
+    _, package = make(survey, predictions=table, human=human)
+    media = package.observations.filter(observationLevel="media", classificationMethod="human")
+    assert rows(media, "scientificName", "count") == [("", ""), (FOX, ""), (FOX, "")]
+    assert "1 labels are about no event of the survey (first: of-another-gap)" in capsys.readouterr().err
+
+
+def test_predictions_in_json(survey):
+    content = predictions({"a/1.jpg": {FOX: 0.9, HARE: 0.1}})
+    (survey / "predictions.json").write_text(json.dumps(content))
+    _, package = make(survey, predictions=survey / "predictions.json")
+    media = package.observations.filter(observationLevel="media", observationType="animal")
+    assert rows(media, "scientificName", "classificationProbability") == [(FOX, "0.9")]
+
+
 def test_human_labels(survey):
     """People's observations stand beside the machine's, of photographs and their events."""
     table = write_table(

@@ -137,10 +137,10 @@ def test_predictions(survey):
         ("{", "is not readable JSON"),
         ("[]", "has no list of images"),
         ('{"images": 3}', "has no list of images"),
-        ('{"images": [{"name": "a/1.jpg"}]}', "has an image 0 of another shape"),
+        ('{"images": [{"name": "a/1.jpg"}]}', "image 1 cannot be used"),
         (
             '{"images": [{"file": "a/1.jpg", "detections": [{"conf": "x", "bbox": 3}]}]}',
-            "image 0 of another shape",
+            "image 1 cannot be used",
         ),
         (
             '{"images": [{"file": "a/1.jpg", "failure": "no such file"}]}',
@@ -152,6 +152,78 @@ def test_predictions(survey):
 def test_detections(survey, content, message):
     (survey / "md.json").write_text(content)
     assert re.search(message, refusal(survey, detections=survey / "md.json"))
+
+
+@pytest.mark.parametrize(
+    "box, message",
+    [
+        ({"bbox": ["a", 0, 1, 1]}, "could not convert string to float"),
+        ({"bbox": [float("nan"), 0, 1, 1]}, "its bbox is .nan, 0, 1, 1., not in shares of the image"),
+        ({"bbox": [100, 100, 200, 200]}, "not in shares of the image"),
+        ({"conf": 90}, "its confidence is 90, not from 0 to 1"),
+        ({"conf": float("nan")}, "its confidence is nan"),
+    ],
+)
+def test_boxes(survey, box, message):
+    box = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.2, 0.2]} | box
+    images = [{"file": "a/1.jpg", "failure": "x"}, {"file": "a/2.jpg", "detections": [box]}]
+    file = survey / "md.json"
+    file.write_text(json.dumps({"images": images}))
+    assert re.search(f"image 2 cannot be used .*{message}", refusal(survey, detections=file))
+    images[1]["file"] = 5
+    file.write_text(json.dumps({"images": images}))
+    assert "image 2 cannot be used" in refusal(survey, detections=file)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"clockOffset": "99999999999999"}, "clockOffset is '99999999999999'"),
+        ({"clockOffset": "9999999999 d 00:00:00"}, "clockOffset is '9999999999 d 00:00:00'"),
+        ({"clockOffset": "1:61:00"}, "clockOffset is '1:61:00'"),
+        ({"downTime": "|"}, "row 3: downTime is '|'; write START/END"),
+        ({"downTime": "2021-06-02T00:00Z/"}, "row 3: downTime is '2021-06-02T00:00Z/'; write START/END"),
+        ({"downTime": "June/July"}, "deployments.csv, row 3: downTime is 'June'; write it as"),
+    ],
+)
+def test_cells_of_deployments(survey, changes, message):
+    write_table(survey / "deployments.csv", [deployment("a"), deployment("b") | changes])
+    assert message in refusal(survey)
+
+
+def test_overwriting_deletes_no_work(survey):
+    arguments = [survey / "photos", survey / "deployments.csv", survey / "out"]
+    observe(*arguments)
+    observe(*arguments, ObserveOptions(overwrite=True))
+    notes = survey / "out" / "notes.txt"
+    notes.write_text("a year of work")
+    assert "would delete" in refusal(survey, overwrite=True)
+    assert notes.read_text() == "a year of work"
+    notes.rename(survey / "notes.txt")
+    # The photographs themselves, moved into the package.
+    (survey / "out" / "media").unlink()
+    (survey / "photos").rename(survey / "out" / "media")
+    assert "would delete" in refusal(survey, "out/media", overwrite=True)
+
+
+def test_overwriting_through_the_package_s_own_link(survey):
+    arguments = [survey / "deployments.csv", survey / "out"]
+    observe(survey / "photos", *arguments)
+    observe(survey / "out" / "media", *arguments, ObserveOptions(overwrite=True))
+    assert (survey / "out" / "media" / "a" / "1.jpg").is_file()
+
+
+def test_output_through_a_link(survey):
+    (survey / "disk").mkdir()
+    (survey / "out").symlink_to(survey / "disk")
+    observe(survey / "photos", survey / "deployments.csv", survey / "out")
+    assert (survey / "disk" / "datapackage.json").is_file()
+    assert (survey / "out").is_symlink()
+
+
+def test_long_gap():
+    with pytest.raises(UserError, match="at most a year"):
+        ObserveOptions(gap=1e15)
 
 
 def test_labels(survey):

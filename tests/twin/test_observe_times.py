@@ -49,6 +49,18 @@ def test_exif_offset_and_fraction(tmp_path):
     assert found["early.jpg"][0] == found["late.jpg"][0] == "2021-06-01T13:00:00+02:00"
 
 
+def test_times_that_do_not_exist_are_no_times(tmp_path):
+    """One photograph of a camera without power does not stop a survey."""
+    for number, time in enumerate(
+        ("2021:06:01 12:00:00", "0000:00:00 00:00:00", "2021:13:45 12:00:00", "2021:06:01 24:00:00"), 1
+    ):
+        write_photo(tmp_path / "photos" / "a" / f"{number}.jpg", time)
+    write_photo(tmp_path / "photos" / "a" / "5.jpg", "2021:06:01 12:00:05", offset="+99:99")
+    table = write_table(tmp_path / "deployments.csv", [deployment("a")])
+    result = observe(tmp_path / "photos", table, tmp_path / "out")
+    assert (result["media"], result["without_time"]) == (2, 3)
+
+
 def test_named_zone(tmp_path):
     """Brussels: summer time begins on March 28, 2:00, and ends on October 31, 3:00."""
     times = {

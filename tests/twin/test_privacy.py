@@ -131,8 +131,8 @@ def test_public_deployments_have_labels_that_tell_no_names():
 def test_sensitivity_of_taxa_and_of_what_is_below_them(tmp_path):
     table = tmp_path / "sensitive.csv"
     table.write_text(
-        "category;scientificName;reason\n1;Diceros bicornis;poached\n3;Panthera;\nnone;Panthera  PARDUS;\n"
-        "4;Canidae;\n0;Vulpes vulpes;\n",
+        "category;scientificName;reason\n1;Diceros bicornis (Linnaeus, 1758);poached\n3;Panthera;\n"
+        "none;Panthera  PARDUS;\n4;Canidae;\n0;Vulpes vulpes;\n",
         encoding="utf-8",
     )
     sensitivity = read_sensitivity(table)

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 _OFFSET = re.compile(
-    r"(?P<sign>[+-]?)\s*(?:(?P<days>\d+)\s*(?:d|days?)?[\s,]\s*)?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d)"
+    r"(?P<sign>[+-]?)\s*(?:(?P<days>\d+)\s*(?:d|days?)?[\s,]\s*)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)"
 )
 _SECONDS = re.compile(r"[+-]?\d+(\.\d+)?")
+_LARGEST_OFFSET = 100 * 366 * 86_400.0  # seconds
 _EXAMPLE = "write it as 2020-05-30T04:57:37+02:00, or without +02:00 in the camera's own zone"
 
 
@@ -30,11 +31,12 @@ def check_timezone(name: str | None) -> None:
         raise UserError(f"the time zone {name!r} does not exist{hint}") from None
 
 
-def parse_clock(texts: pl.Series, table: str) -> pl.DataFrame:
+def parse_clock(texts: pl.Series, table: str, *, rows: bool = True) -> pl.DataFrame:
     """Return "instant" (UTC), of times with a zone, and "local" (without one) of the others; else null.
 
     texts: ISO 8601 with T or a blank, seconds optional, also EXIF's 2020:05:30 04:57:37; "" for none.
-    table: its name in messages. Raises UserError for a malformed time, with its row.
+    table: its name in messages, which also name the row unless the texts are of one (rows=False).
+    Raises UserError for a malformed time.
     """
     import polars as pl
 
@@ -56,9 +58,9 @@ def parse_clock(texts: pl.Series, table: str) -> pl.DataFrame:
     bad = (plain != "") & times["instant"].is_null() & times["local"].is_null()
     if bad.any():
         row = bad.arg_true()[0]
-        raise UserError(
-            f"{table}, row {row + 2:,}: {texts.name} is {texts[row]!r} ({bad.sum():,} such rows); {_EXAMPLE}"
-        )
+        where = f"{table}, row {row + 2:,}" if rows else table
+        such = f" ({bad.sum():,} such rows)" if rows else ""
+        raise UserError(f"{where}: {texts.name} is {texts[row]!r}{such}; {_EXAMPLE}")
     return times
 
 
@@ -70,14 +72,17 @@ def clock_offset(text: str, where: str) -> float:
     text = text.strip()
     if not text:
         return 0.0
+    total = None
     if _SECONDS.fullmatch(text):
-        return float(text)
-    if match := _OFFSET.fullmatch(text):
+        total = float(text)
+    elif match := _OFFSET.fullmatch(text):
         days, hours, minutes, seconds = (
             int(match[name] or 0) for name in ("days", "hours", "minutes", "seconds")
         )
         total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-        return float(-total if match["sign"] == "-" else total)
+        total = float(-total if match["sign"] == "-" else total)
+    if total is not None and abs(total) <= _LARGEST_OFFSET:
+        return total
     raise UserError(
         f"{where}: clockOffset is {text!r}; write what must be added to the camera's clock as seconds, "
         "±HH:MM:SS or ±DAYS d HH:MM:SS"

@@ -215,10 +215,11 @@ def _down_times(text: str, clock: dict, where: str, timezone: str | None) -> lis
     """Return the intervals of a cell of downTime, START/END in ISO 8601 with a zone."""
     import polars as pl
 
-    intervals = [part.split("/") for part in text.split("|") if part.strip()]
-    if any(len(interval) != 2 for interval in intervals):
+    intervals = [[time.strip() for time in part.split("/")] for part in text.split("|") if part.strip()]
+    if not intervals or any(len(interval) != 2 or "" in interval for interval in intervals):
         raise UserError(f"{where}: downTime is {text!r}; write START/END, and | between intervals")
-    times = parse_clock(pl.Series("downTime", [time.strip() for part in intervals for time in part]), where)
+    texts = pl.Series("downTime", [time for part in intervals for time in part])
+    times = parse_clock(texts, where, rows=False)
     offset = pl.lit(clock["utc_offset"], pl.Duration("us"))
     instant = pl.coalesce("instant", to_instant(pl.col("local"), offset, timezone))
     texts = times.select(instant=instant).select(
@@ -226,7 +227,7 @@ def _down_times(text: str, clock: dict, where: str, timezone: str | None) -> lis
     )
     pairs = list(zip(texts.rows()[::2], texts.rows()[1::2], strict=True))
     for (start, start_text), (end, end_text) in pairs:
-        if start is None or end is None or start > end:
+        if start > end:
             raise UserError(
                 f"{where}: downTime {start_text}/{end_text} does not end after its start; correct it"
             )

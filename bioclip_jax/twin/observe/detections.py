@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _KINDS = ("animal", "person", "vehicle")
 # Names of categories in MegaDetector's own files; others are animals.
 _CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
+_LARGEST_SIDE = 2.0
 _FORMAT = "give MegaDetector's output: {'images': [{'file', 'detections'}], 'detection_categories'}"
 
 
@@ -48,21 +49,27 @@ def read_detections(path: str | os.PathLike[str], photos: pl.DataFrame, threshol
     categories = {**_CATEGORIES, **content.get("detection_categories", {})}
     files: list[str] = []
     rows: list[tuple] = []
+    number = 0
     try:
-        for file, detections in content["images"]:
+        for image in content["images"]:
+            number += 1
+            file, detections = image
             if detections is None:  # the detector could not read the image
                 continue
             for category, confidence, box in detections:
+                if not 0 <= confidence <= 1:
+                    raise ValueError(f"its confidence is {confidence}, not from 0 to 1")
                 if confidence >= threshold:
                     kind = str(categories.get(str(category), "animal")).lower()
-                    x, y, width, height = box
+                    x, y, width, height = map(float, box)
+                    # Boxes may reach a little beyond the image, but not in pixels.
+                    if not max(abs(x), abs(y), abs(width), abs(height)) <= _LARGEST_SIDE:
+                        raise ValueError(f"its bbox is {box}, not in shares of the image")
                     kind = kind if kind in _KINDS else "animal"
                     rows.append((len(files), kind, float(confidence), x, y, width, height))
-            files.append(file)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} has an image {len(files):,} of another shape ({first_line(error)}); {_FORMAT}"
-        ) from None
+            files.append(os.fspath(file))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: image {number:,} cannot be used ({first_line(error)}); {_FORMAT}") from None
     if not files:
         raise UserError(f"{path} has no image that the detector could read; {_FORMAT}")
     matched = match_paths(pl.Series(files, dtype=pl.String), photos)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 from bioclip_jax.predict import track
@@ -16,7 +17,7 @@ _IFD = 0x8769
 _ORIGINAL = (0x9003, 0x9291, 0x9011)
 _DIGITIZED = (0x9004, 0x9292, 0x9012)
 _TIME = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d:\d\d:\d\d)")
-_ZONE = re.compile(r"[+-]\d\d:\d\d|Z")
+_ZONE = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d|Z")
 _CHUNK = 256
 # Most of the time is spent waiting for disks and networks.
 _THREADS = 16
@@ -73,7 +74,8 @@ def exif_time(path: str) -> str:
         return ""
     for time_tag, fraction_tag, zone_tag in (_ORIGINAL, _DIGITIZED):
         match = _TIME.match(str(tags.get(time_tag, "")))
-        if match and match[1] != "0000":
+        # Cameras whose clock was never set, or lost power, write times that do not exist.
+        if match and _exists(match):
             fraction = re.match(r"\d{1,6}", str(tags.get(fraction_tag, "")))
             zone = _ZONE.match(str(tags.get(zone_tag, "")))
             return (
@@ -82,3 +84,11 @@ def exif_time(path: str) -> str:
                 + (zone[0] if zone else "")
             )
     return ""
+
+
+def _exists(match: re.Match[str]) -> bool:
+    try:
+        datetime.fromisoformat(f"{match[1]}-{match[2]}-{match[3]}T{match[4]}")
+    except ValueError:
+        return False
+    return True

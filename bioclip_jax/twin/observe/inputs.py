@@ -59,7 +59,7 @@ def read_inputs(
 
     Raises UserError as observe does.
     """
-    check_target(output, overwrite=options.overwrite)
+    check_target(output, overwrite=options.overwrite, reads=[photos, deployments, *options.files_read])
     _check_folders(photos, output, options)
     project = options.read_project()
     fingerprint = options.read_fingerprint()
@@ -99,6 +99,8 @@ def _check_folders(photos: PathLike, output: Path, options: ObserveOptions) -> N
     if share.exists() and any(share.iterdir()):
         raise UserError(f"the shared package {share} is a folder with files in it; name a new one")
     shared = Path(os.path.realpath(share))
+    if source.is_dir() and shared.is_relative_to(source):
+        raise UserError(f"the shared package {share} is inside the photographs {photos}; name another folder")
     if shared.is_relative_to(target) or target.is_relative_to(shared):
         raise UserError(f"the shared package {share} and the output {output} overlap; name separate folders")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.tables import read_table
+from bioclip_jax.text import name_key
 
-from .camtrap_dp import FIELDS, HUMAN_NAME
+from .camtrap_dp import FIELDS, HUMAN_NAME, MISSING
 from .matching import match_paths
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def read_labels(path: str | os.PathLike[str], photos: pl.DataFrame) -> Labels:
 
     named = (*_PATHS, "eventID")
     table = pl.from_arrow(read_table(path, named, known=_OPTIONAL, only=(*named, *_OPTIONAL)))
-    table = table.with_columns(pl.all().cast(pl.String).fill_null("").str.strip_chars())
+    table = table.with_columns(
+        pl.all().cast(pl.String).fill_null("").str.strip_chars().replace(list(MISSING), "")
+    )
     if "scientificName" not in table.columns:
         raise UserError(
             f"{path} has no column scientificName; add it: the species, or blank where there is none"
@@ -106,6 +109,32 @@ def read_labels(path: str | os.PathLike[str], photos: pl.DataFrame) -> Labels:
             f"and names as theirs, such as {photos['path'][0]}"
         )
     return Labels(matched, frame.height - matched.height)
+
+
+def one_spelling(names: pl.Series, preferred: pl.Series | None = None) -> dict[str, str]:
+    """Map the names that are spelled in several ways, as name_key tells, to one of their spellings.
+
+    That is the most frequent of `preferred`, if the name is among them, else of `names`.
+    """
+    import polars as pl
+
+    pieces = [names.to_frame("name").with_columns(rank=pl.lit(1))]
+    if preferred is not None:
+        pieces.append(preferred.to_frame("name").with_columns(rank=pl.lit(0)))
+    counts = pl.concat(pieces).group_by("name", "rank").agg(n=pl.len().cast(pl.Int64))
+    keys = {name: name_key(name) for name in counts["name"].unique().to_list()}
+    ranked = counts.with_columns(key=pl.col("name").replace_strict(keys, return_dtype=pl.String))
+    best = ranked.sort("rank", -pl.col("n"), "name").unique("key", keep="first")
+    spelling = dict(best.select("key", "name").iter_rows())
+    return {name: spelling[key] for name, key in keys.items() if spelling[key] != name}
+
+
+def spell_as_machine(labels: Labels, names: pl.Series) -> Labels:
+    """Spell the labels' names as the machine does: people write authors and small letters, it does not."""
+    import polars as pl
+
+    spelling = one_spelling(labels.frame["name"], names)
+    return replace(labels, frame=labels.frame.with_columns(pl.col("name").replace(spelling)))
 
 
 def _check(table: pl.DataFrame, path: str) -> None:

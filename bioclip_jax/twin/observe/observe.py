@@ -28,7 +28,7 @@ from .effort import effort_days
 from .events import add_events
 from .exif import read_exif_times
 from .inputs import Inputs, read_inputs
-from .labels import kind_of
+from .labels import Labels, kind_of, spell_as_machine
 from .observations import Classifiers, make_observations
 from .options import ObserveOptions, PathLike
 from .people import find_people, hide_photos, people_events
@@ -121,19 +121,37 @@ def _package(inputs: Inputs, placed: Assigned, options: ObserveOptions) -> tuple
     import polars as pl
 
     evidence = Evidence(inputs.predictions, inputs.detections, options.unknown or 0.0)
-    people = find_people(placed.frame, evidence, inputs.labels, options.gap)
+    labels = inputs.labels
+    if labels is not None and inputs.predictions is not None:
+        labels = spell_as_machine(labels, inputs.predictions.frame["name"])
+    people = find_people(placed.frame, evidence, labels, options.gap)
     frame = hide_photos(placed.frame, pl.col("row").is_in(people.implode()), options.people)
     frame = add_events(frame, options.gap)
-    if inputs.labels is not None:
-        events = people_events(inputs.labels)
+    if labels is not None:
+        _report_unknown_events(labels, frame["eventID"])
+        events = people_events(labels)
         frame = hide_photos(frame, pl.col("eventID").is_in(events.implode()), options.people)
     dropped = placed.frame.height - frame.height
     names = Classifiers(inputs.model, inputs.detections.detector if inputs.detections is not None else "")
-    observations = make_observations(frame, evidence, inputs.labels, names)
+    observations = make_observations(frame, evidence, labels, names)
     media = frame.select(field.name for field in FIELDS["media"])
     package = _described(inputs, media, observations, dropped)
     check_package(package)
     return package, dropped
+
+
+def _report_unknown_events(labels: Labels, events: pl.Series) -> None:
+    """Report labels of events that do not exist, as of a package that was made with another gap."""
+    import polars as pl
+
+    named = labels.frame.filter(pl.col("eventID") != "")["eventID"]
+    unknown = named.filter(~named.is_in(events.unique().implode()))
+    if unknown.len():
+        print(
+            f"note: {unknown.len():,} labels are about no event of the survey (first: {unknown[0]}); events "
+            "have other ids if the photographs or --gap change",
+            file=sys.stderr,
+        )
 
 
 def _described(inputs: Inputs, media: pl.DataFrame, observations: pl.DataFrame, dropped: int) -> Package:
@@ -192,7 +210,10 @@ def _write(package: Package, inputs: Inputs, work: WorkFolder, options: ObserveO
         shutil.copyfile(options.reliability, work.package / RELIABILITY_FILE)
     if inputs.photos.root is not None and package.media.height:
         try:
-            os.symlink(inputs.photos.root, work.package / MEDIA_FOLDER, target_is_directory=True)
+            # Through a package's own link it would point at itself once that package is replaced.
+            os.symlink(
+                os.path.realpath(inputs.photos.root), work.package / MEDIA_FOLDER, target_is_directory=True
+            )
         except OSError as error:
             print(
                 f"note: the package cannot link to its photographs ({error.strerror}); put them into its "

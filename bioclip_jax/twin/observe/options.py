@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import tomllib
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from .clock import check_timezone
 from .events import GAP_SECONDS
 
 PathLike = str | os.PathLike[str]
+
+_LONGEST_GAP = 366 * 86_400  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class ObserveOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.gap) and self.gap >= 1):
-            raise UserError(f"--gap is {self.gap}; it is a number of seconds, at least 1")
+        if not 1 <= self.gap <= _LONGEST_GAP:
+            raise UserError(f"--gap is {self.gap}; it is a number of seconds, at least 1 and at most a year")
         if not 0 < self.detection_threshold <= 1:
             raise UserError(
                 f"--detection-threshold is {self.detection_threshold}; it is above 0 and at most 1"
@@ -66,6 +67,14 @@ class ObserveOptions:
                 f"{option} applies to the package that others may see; give its folder with --share"
             )
         check_timezone(self.timezone)
+
+    @property
+    def files_read(self) -> list[PathLike]:
+        """Files to read that are given."""
+        files = (
+            self.predictions, self.detections, self.human, self.reliability, self.project, self.sensitive,
+        )  # fmt: skip
+        return [file for file in files if file is not None]
 
     def read_project(self) -> dict[str, Any]:
         """Read the descriptor's properties. Raises UserError for a file that is not TOML."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ def read_predictions(path: str | os.PathLike[str], photos: pl.DataFrame) -> Pred
     import polars as pl
 
     frame, taxa = _read(path)
+    if not frame.height:
+        raise UserError(f"{path} has no score of at least {LEAST_PROBABILITY:g}; give other predictions")
     names = [name for name in _NAMES if name in frame.columns]
     file = next(name for name in PATH_COLUMNS if name in frame.columns)
     frame = frame.select(
@@ -88,6 +91,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, dict[str, dict[st
             raise UserError(
                 f"{path} is not a readable Parquet file ({first_line(error)}); write it again"
             ) from None
+    elif str(path).lower().endswith(".json") and Path(path).is_file():
+        rows, columns = _read_json(path, known)
     else:
         table = read_table(path, PATH_COLUMNS, known=known, only=known)
         rows, columns = pl.from_arrow(table).lazy(), table.column_names
@@ -111,6 +116,22 @@ def _read(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, dict[str, dict[st
     ranks = [name for name in RANKS[:-1] if name in columns]
     taxa = rows.select(_name(names).alias("name"), *ranks).unique("name").collect() if ranks else None
     return rows.collect(), _taxa(taxa)
+
+
+def _read_json(path: str | os.PathLike[str], known: Sequence[str]) -> tuple[pl.LazyFrame, list[str]]:
+    """Read the list of rows that `predict --output x.json` writes."""
+    import polars as pl
+
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        columns = [name for name in known if any(name in row for row in rows)]
+        frame = pl.DataFrame({name: [row.get(name) for row in rows] for name in columns}, strict=False)
+    except (ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is not a list of predictions in JSON ({first_line(error)}); give a table that "
+            "`bioclip-jax predict` wrote"
+        ) from None
+    return frame.lazy(), columns
 
 
 def _taxa(rows: pl.DataFrame | None) -> dict[str, dict[str, str]]:

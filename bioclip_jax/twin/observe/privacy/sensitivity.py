@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.tables import read_table, texts
+from bioclip_jax.text import name_key
 from bioclip_jax.twin.observe.camtrap_dp import HUMAN_NAME, PEOPLE
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
     rows: dict[str, int] = {}
     names, values = texts(table.column("scientificName")), texts(table.column("category"))
     for row, (name, value) in enumerate(zip(names, values, strict=True), 2):
-        taxon = folded(name)
+        taxon = name_key(name)
         if not taxon:
             raise UserError(f"{path}, row {row:,}: scientificName is empty; name the taxon or delete the row")
         if value.strip().lower() not in _SPELLINGS:
