@@ -193,8 +193,8 @@ def test_cells_of_deployments(survey, changes, message):
 
 def test_overwriting_deletes_no_work(survey):
     arguments = [survey / "photos", survey / "deployments.csv", survey / "out"]
-    observe(*arguments)
-    observe(*arguments, ObserveOptions(overwrite=True))
+    observe_photos(*arguments)
+    observe_photos(*arguments, ObserveOptions(overwrite=True))
     notes = survey / "out" / "notes.txt"
     notes.write_text("a year of work")
     assert "would delete" in refusal(survey, overwrite=True)
@@ -208,15 +208,15 @@ def test_overwriting_deletes_no_work(survey):
 
 def test_overwriting_through_the_package_s_own_link(survey):
     arguments = [survey / "deployments.csv", survey / "out"]
-    observe(survey / "photos", *arguments)
-    observe(survey / "out" / "media", *arguments, ObserveOptions(overwrite=True))
+    observe_photos(survey / "photos", *arguments)
+    observe_photos(survey / "out" / "media", *arguments, ObserveOptions(overwrite=True))
     assert (survey / "out" / "media" / "a" / "1.jpg").is_file()
 
 
 def test_output_through_a_link(survey):
     (survey / "disk").mkdir()
     (survey / "out").symlink_to(survey / "disk")
-    observe(survey / "photos", survey / "deployments.csv", survey / "out")
+    observe_photos(survey / "photos", survey / "deployments.csv", survey / "out")
     assert (survey / "disk" / "datapackage.json").is_file()
     assert (survey / "out").is_symlink()
 

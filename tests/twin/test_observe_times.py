@@ -57,7 +57,7 @@ def test_times_that_do_not_exist_are_no_times(tmp_path):
         write_photo(tmp_path / "photos" / "a" / f"{number}.jpg", time)
     write_photo(tmp_path / "photos" / "a" / "5.jpg", "2021:06:01 12:00:05", offset="+99:99")
     table = write_table(tmp_path / "deployments.csv", [deployment("a")])
-    result = observe(tmp_path / "photos", table, tmp_path / "out")
+    result = observe_photos(tmp_path / "photos", table, tmp_path / "out")
     assert (result["media"], result["without_time"]) == (2, 3)
 
 
