@@ -11,14 +11,11 @@ from bioclip_jax.twin.estimate import (
     Interval,
     Measured,
     Movement,
-    WalkWorld,
-    encounter_study,
-    enters_sector,
     estimate_density,
     read_movement,
     relative_abundance,
-    simulate_walks,
 )
+from bioclip_jax.twin.validate.walks import WalkWorld, encounter_study, enters_sector, simulate_walks
 
 SPECIES = ("Capreolus capreolus", "Sus scrofa", "Vulpes vulpes")
 

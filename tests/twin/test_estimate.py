@@ -25,7 +25,7 @@ from bioclip_jax.twin.estimate import (
     find_reliability,
     read_survey,
 )
-from bioclip_jax.twin.estimate.labels import BLANK
+from bioclip_jax.twin.estimate.labeled_events import BLANK
 from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, new_descriptor, read_package, write_package
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "twin" / "camtrap_dp"

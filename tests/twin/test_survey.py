@@ -7,7 +7,7 @@ import pytest
 from made_package import made_package, seen
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.estimate.labels import BLANK, event_labels, verified_pairs
+from bioclip_jax.twin.estimate.labeled_events import BLANK, event_labels, verified_pairs
 from bioclip_jax.twin.estimate.survey import read_survey
 
 FOX, HARE = "Vulpes vulpes", "Lepus europaeus"

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "activity": ["Activity", "estimate_activity"],
         "circular_density": ["CircularDensity"],
         "confusion": ["ClassErrors", "Confusion", "score_ratio"],
-        "covariates": ["add_columns", "covariate_values"],
         "encounter": ["EncounterDensity", "estimate_density"],
         "estimate": ["estimate_package"],
         "interval": ["Interval"],
@@ -23,6 +22,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "solar_time": ["equation_of_time", "mean_daylight", "solar_hours", "sun_elevation", "sunrise_sunset"],
         "species": ["SpeciesEstimator"],
         "survey": ["Survey", "read_survey"],
-        "walks": ["WalkSurvey", "WalkWorld", "encounter_study", "enters_sector", "simulate_walks"],
     },
 )

@@ -91,7 +91,7 @@ def _small_sample_factor(sites: int, level: float) -> float:
     """Return what to multiply a bootstrap's variance with for intervals of few sites.
 
     It is too small by n / (n - 1), and itself estimated from n sites: (t / z)**2 with Student's t. On
-    simulated walks (walks.py) with 5 cameras, 95 % intervals cover 97 % with it and 90 % without.
+    simulated walks (validate/walks.py) with 5 cameras, 95 % intervals cover 97 % with it and 90 % without.
     """
     from scipy.special import ndtri, stdtrit
 

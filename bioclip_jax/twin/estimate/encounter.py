@@ -68,8 +68,8 @@ def estimate_density(
     and alike for the lower limit. Both intervals and `level` must be of the same level.
 
     Errors of v and r raise the mean of D by about CV²(v) + CV²(r), as dividing by them does: 2 % at standard
-    errors of 10 %, 16 % at 25 %. On simulated walks (walks.py) 95 % intervals cover 92 to 97 % with ten
-    cameras or more, but 90 % with 5 and 88 % with 3, which hardly show the variation between sites.
+    errors of 10 %, 16 % at 25 %. On simulated walks (validate/walks.py) 95 % intervals cover 92 to
+    97 % with ten cameras or more, but 90 % with 5 and 88 % with 3, which hardly show how sites vary.
     """
     rate, speed, radius, angle = (
         abundance.corrected,

@@ -11,7 +11,7 @@ import numpy as np
 from bioclip_jax.errors import UserError
 
 from .confusion import Confusion
-from .labels import BLANK
+from .labeled_events import BLANK
 from .survey import Survey
 
 # Fewer verified events say too little about the classifier.

@@ -154,13 +154,13 @@ class SiteLikelihood:
         # Posterior probabilities that the site is occupied, and of each node if so.
         occupied = np.exp(log_present - log_site)
         posterior = scaled / scaled.sum(axis=1, keepdims=True) * occupied[:, None]
-        gradient[at.occupancy] = (occupied - _logistic(logit_psi)) @ self.design
+        gradient[at.occupancy] = (occupied - logistic(logit_psi)) @ self.design
         at_seen = posterior[seen.site] * n[:, None]
         by_exponent = at_seen * miss * (ratio - p10_column) / total
         # d exponent / d log g = exponent, d exponent / d log hazard = exponent.
-        slope = (by_exponent * exponent).sum(axis=1) / hazard * _logistic(eta)
+        slope = (by_exponent * exponent).sum(axis=1) / hazard * logistic(eta)
         mean_g = posterior @ g
-        unseen_slope = mean_g[unseen.site] * self._unseen_effort * _logistic(unseen_eta)
+        unseen_slope = mean_g[unseen.site] * self._unseen_effort * logistic(unseen_eta)
         gradient[at.detection] = slope @ seen.values[:, 2:] - unseen_slope @ unseen.values
         if len(rho):
             by_p10 = (at_seen * miss / total).sum(axis=1) * np.exp(-v)
@@ -256,5 +256,11 @@ def _softplus(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return np.logaddexp(0.0, x)
 
 
-def _logistic(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def logistic(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return 1 / (1 + exp(-x)), without overflow."""
     return np.exp(-np.logaddexp(0.0, -x))
+
+
+def logit(p: float) -> float:
+    """Return log(p / (1 - p))."""
+    return float(np.log(p) - np.log1p(-p))

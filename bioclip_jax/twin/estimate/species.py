@@ -15,7 +15,7 @@ from .circular_density import CircularDensity, fit_density
 from .confusion import Confusion
 from .encounter import EncounterDensity, estimate_density
 from .interval import Interval
-from .labels import BLANK
+from .labeled_events import BLANK
 from .movement import Movement
 from .occupancy import Occupancy, fit_occupancy
 from .options import LEVEL

@@ -14,7 +14,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.twin.observe import visit_effort
 from bioclip_jax.twin.observe.camtrap_dp import Package, parse_times
 
-from .labels import BLANK, event_labels, verified_pairs
+from .labeled_events import BLANK, event_labels, verified_pairs
 
 if TYPE_CHECKING:
     import polars as pl

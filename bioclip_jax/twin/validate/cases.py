@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.twin.estimate import encounter_study
 from bioclip_jax.twin.observe import Predict
+
+from .walks import encounter_study
 
 
 def validate(

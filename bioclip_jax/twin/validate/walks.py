@@ -15,9 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .abundance import group_size, relative_abundance
-from .encounter import estimate_density
-from .movement import Measured, Movement
+from bioclip_jax.twin.estimate import Measured, Movement, estimate_density, group_size, relative_abundance
 
 _STEP_SECONDS = 600.0
 _STEPS_PER_DAY = 144
