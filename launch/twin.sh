@@ -32,7 +32,7 @@ from bioclip_jax.datasets.camera_trap_mini import write_world
 write_world(sys.argv[1], seed=2)
 PYTHON
 
-echo "2/4 Calibrating the model's probabilities"
+echo "2/4 Calibrating the model's probabilities"  # over the candidates that it will have, the world's species
 [ -e "$model/taxa.safetensors" ] || "$bioclip_jax" taxa build tree_of_life_mini:train --model "$model" > /dev/null
 [ -e "$out/calibration.json" ] ||
     "$bioclip_jax" taxa calibrate tree_of_life_mini:validation --model "$model" --subset "$out/species.csv" \

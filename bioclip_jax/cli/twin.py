@@ -129,10 +129,10 @@ def _report(result: dict[str, Any]) -> None:
         f"{result['media']:,} photographs in {result['events']:,} events of {result['deployments']:,} "
         f"deployments, {result['effort_days']:,.1f} days of effort"
     ]
-    most = list(result["species"].items())
-    if most:
-        shown = ", ".join(f"{name} ({count:,})" for name, count in most[:5])
-        lines.append(f"{len(most):,} species, by events: {shown}{', ...' if len(most) > 5 else ''}")
+    species = list(result["species"].items())
+    if species:
+        shown = ", ".join(f"{name} ({count:,})" for name, count in species[:5])
+        lines.append(f"{len(species):,} species, by events: {shown}{', ...' if len(species) > 5 else ''}")
     skipped = {
         "dropped {:,} photographs of people and vehicles": "people_dropped",
         "skipped {:,} photographs outside their deployments": "outside_deployments",

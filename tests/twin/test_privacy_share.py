@@ -361,7 +361,7 @@ def test_refusals_write_nothing(private, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     refused("full exists and is not empty", private, tmp_path / "full")
-    refused("is inside the private one", private, private.folder / "shared")
+    refused("the private one .* overlap", private, private.folder / "shared")
     nowhere = private.deployments.with_columns(latitude=pl.lit(""), longitude=pl.lit(""))
     refused(
         r"row 2: latitude and longitude are empty \(6 such rows\)",

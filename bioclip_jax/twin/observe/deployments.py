@@ -10,7 +10,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.tables import read_table
 
 from .camtrap_dp import FIELDS, MISSING
-from .clock import check_timezone, clock_offset, parse_clock, time_text, to_instant
+from .clock import clock_offset, parse_clock, time_text, to_instant
 from .effort import DOWN_TIME, effort_days
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def read_deployments(path: str | os.PathLike[str], timezone: str | None = None) 
     """
     import polars as pl
 
-    check_timezone(timezone)
     table = _read(path)
     starts, ends = (
         parse_clock(table[name].replace(list(MISSING), ""), str(path))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_folder
+from bioclip_jax.errors import UserError, first_line
 
 from .assign import candidate_deployments
 from .deployments import Deployments, read_deployments
@@ -61,9 +62,9 @@ def read_inputs(
     """
     check_target(output, overwrite=options.overwrite, reads=[photos, deployments, *options.files_read])
     _check_folders(photos, output, options)
-    project = options.read_project()
-    fingerprint = options.read_fingerprint()
-    sensitivity = _read_sensitivity(options)
+    project = _read_project(options.project)
+    fingerprint = _read_fingerprint(options.reliability)
+    sensitivity = _read_sensitivity(options.sensitive)
     read = read_deployments(deployments, options.timezone)
     taken = find_photos(photos)
     candidates = candidate_deployments(taken, read)
@@ -94,23 +95,51 @@ def _check_folders(photos: PathLike, output: Path, options: ObserveOptions) -> N
         raise UserError(f"the output {output} is inside the photographs {photos}; name a folder beside them")
     if options.share is None:
         return
+    from .privacy import check_shared_folder
+
     share = Path(options.share)
-    check_folder(share, "the shared package")
-    if share.exists() and any(share.iterdir()):
-        raise UserError(f"the shared package {share} is a folder with files in it; name a new one")
-    shared = Path(os.path.realpath(share))
-    if source.is_dir() and shared.is_relative_to(source):
+    if source.is_dir() and Path(os.path.realpath(share)).is_relative_to(source):
         raise UserError(f"the shared package {share} is inside the photographs {photos}; name another folder")
-    if shared.is_relative_to(target) or target.is_relative_to(shared):
-        raise UserError(f"the shared package {share} and the output {output} overlap; name separate folders")
+    check_shared_folder(share, output)
 
 
-def _read_sensitivity(options: ObserveOptions) -> Sensitivity | None:
-    if options.sensitive is None:
+def _read_project(path: PathLike | None) -> dict[str, Any]:
+    """Read the descriptor's properties. Raises UserError for a file that is not TOML."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"the project {path} does not exist; give a TOML file") from None
+    except ValueError as error:
+        raise UserError(f"the project {path} is not TOML ({first_line(error)}); correct it") from None
+
+
+def _read_fingerprint(path: PathLike | None) -> str | None:
+    """Read the fingerprint of the model that the reliability is of; None without a file.
+
+    Raises UserError for anything but a file of `taxa calibrate`.
+    """
+    if path is None:
+        return None
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        fingerprint, after = content["fingerprint"], content["after"]
+    except FileNotFoundError:
+        raise UserError(f"the reliability {path} does not exist; make it with taxa calibrate") from None
+    except (ValueError, KeyError, TypeError):
+        fingerprint, after = None, None
+    if not (isinstance(fingerprint, str) and isinstance(after, dict) and "reliability" in after):
+        raise UserError(f"the reliability {path} is not a file of `bioclip-jax taxa calibrate`; give one")
+    return fingerprint
+
+
+def _read_sensitivity(path: PathLike | None) -> Sensitivity | None:
+    if path is None:
         return None
     from .privacy import read_sensitivity
 
-    return read_sensitivity(options.sensitive)
+    return read_sensitivity(path)
 
 
 def _check_readable(photos: Photos, candidates: pl.DataFrame, predicts: bool) -> None:

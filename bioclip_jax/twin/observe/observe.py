@@ -39,7 +39,7 @@ from .work_folder import WorkFolder, work_folder
 if TYPE_CHECKING:
     import polars as pl
 
-# From a table with the column filepath and the Parquet to write, as `predict` does it resumably, to the name
+# Predicts the photographs of a table (column filepath) into a Parquet file, resumably, and returns the name
 # and version of the model.
 Predict = Callable[[Path, Path], str]
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from bioclip_jax.errors import UserError, first_line
+from bioclip_jax.errors import UserError
 
 from .clock import check_timezone
 from .events import GAP_SECONDS
@@ -75,40 +72,3 @@ class ObserveOptions:
             self.predictions, self.detections, self.human, self.reliability, self.project, self.sensitive,
         )  # fmt: skip
         return [file for file in files if file is not None]
-
-    def read_project(self) -> dict[str, Any]:
-        """Read the descriptor's properties. Raises UserError for a file that is not TOML."""
-        if self.project is None:
-            return {}
-        try:
-            return tomllib.loads(Path(self.project).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"the project {self.project} does not exist; give a TOML file") from None
-        except ValueError as error:
-            raise UserError(
-                f"the project {self.project} is not TOML ({first_line(error)}); correct it"
-            ) from None
-
-    def read_fingerprint(self) -> str | None:
-        """Read the fingerprint of the model that the reliability is of; None without a file.
-
-        Raises UserError for anything but a file of `taxa calibrate`.
-        """
-        if self.reliability is None:
-            return None
-        try:
-            content = json.loads(Path(self.reliability).read_text(encoding="utf-8"))
-            fingerprint, after = content["fingerprint"], content["after"]
-        except FileNotFoundError:
-            raise UserError(
-                f"the reliability {self.reliability} does not exist; make it with taxa calibrate"
-            ) from None
-        except (ValueError, KeyError, TypeError):
-            raise UserError(
-                f"the reliability {self.reliability} is not a file of `bioclip-jax taxa calibrate`; give one"
-            ) from None
-        if not isinstance(fingerprint, str) or "reliability" not in after:
-            raise UserError(
-                f"the reliability {self.reliability} is not a file of `bioclip-jax taxa calibrate`; give one"
-            )
-        return fingerprint

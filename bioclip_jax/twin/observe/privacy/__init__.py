@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "grid": ["CATEGORIES", "Category", "coarsen", "coarsen_deployments"],
         "metadata": ["strip_metadata"],
         "sensitivity": ["Sensitivity", "package_category", "read_sensitivity", "withheld_names"],
-        "share": ["share_package"],
+        "share": ["check_shared_folder", "share_package"],
         "sites": ["public_deployments"],
     },
 )

@@ -71,7 +71,7 @@ def share_package(
     sensitivity = sensitivity or Sensitivity()
     folder = Path(folder)
     package = _without_missing(package)
-    _check_folder(folder, package)
+    check_shared_folder(folder, package.folder)
     check_positions(package.deployments)
     category = package_category(package, sensitivity)
     withheld = withheld_names(package, sensitivity)
@@ -124,16 +124,16 @@ def share_package(
     }
 
 
-def _check_folder(folder: Path, package: Package) -> None:
+def check_shared_folder(folder: Path, private: Path | None) -> None:
+    """Raise UserError unless `folder` is new or empty, and neither in the private package nor around it."""
     check_folder(folder, "the shared package")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"the shared package {folder} exists and is not empty; name a new folder")
-    if package.folder is not None:
-        own = package.folder.resolve()
-        if own == folder.resolve() or own in folder.resolve().parents:
+    if private is not None:
+        shared, own = folder.resolve(), private.resolve()
+        if shared.is_relative_to(own) or own.is_relative_to(shared):
             raise UserError(
-                f"the shared package {folder} is inside the private one, {package.folder}; name a folder "
-                "elsewhere"
+                f"the shared package {folder} and the private one {private} overlap; name separate folders"
             )
 
 
