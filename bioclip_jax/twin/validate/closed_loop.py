@@ -63,6 +63,8 @@ def study_closed_loop(
     *,
     photographed: int = 3,
     drawn: int = 60,
+    sites: int = 30,
+    days: int = 30,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Estimate worlds of camera_trap_mini, and count how many 90 % intervals hold the planted values.
@@ -79,13 +81,15 @@ def study_closed_loop(
     results: dict[str, Coverage] = defaultdict(Coverage)
     pools: dict[str, list[Label]] = {}
     for number in track(range(photographed), "photographing worlds", photographed):
-        world, package = _photograph(folder / f"world-{number}", seed + number, predictor)
+        place = folder / f"world-{number}"
+        world = write_world(place, seed=seed + number, sites=sites, days=days)
+        package = _observed_package(place, predictor(place))
         for true, label in _labels(world, package):
             pools.setdefault(true, []).append(label)
         _compare(world, package, results)
     random = np.random.default_rng(seed)
     for number in track(range(drawn), "estimating drawn worlds", drawn):
-        world = draw_world(seed + photographed + number)
+        world = draw_world(seed + photographed + number, sites=sites, days=days)
         _compare(world, _named_by_pools(world, pools, random), results)
     labels = [(true, label) for true, pool in pools.items() for label, _ in pool]
     quantities = {name: coverage.as_dict() for name, coverage in results.items()}
@@ -101,13 +105,10 @@ def study_closed_loop(
     }
 
 
-def _photograph(folder: Path, seed: int, predictor: Callable[[Path], Predict]) -> tuple[World, Package]:
-    world = write_world(folder, seed=seed)
-    options = ObserveOptions(detections=folder / "detections.json", human=folder / "verified.csv")
-    observe_photos(
-        folder / "photos", folder / "deployments.csv", folder / "package", options, predict=predictor(folder)
-    )
-    return world, read_package(folder / "package")
+def _observed_package(world: Path, predict: Predict) -> Package:
+    options = ObserveOptions(detections=world / "detections.json", human=world / "verified.csv")
+    observe_photos(world / "photos", world / "deployments.csv", world / "package", options, predict=predict)
+    return read_package(world / "package")
 
 
 def _labels(world: World, package: Package) -> Iterator[tuple[str, Label]]:
