@@ -38,7 +38,7 @@ def _wrong_every_fifth_time(world: Path):
 
 
 def test_the_closed_loop_compares_with_the_truth(tmp_path):
-    study = study_closed_loop(tmp_path, _wrong_every_fifth_time, photographed=1, drawn=1, sites=8, days=7)
+    study = study_closed_loop(tmp_path, _wrong_every_fifth_time, photographed=1, drawn=1, sites=8, days=10)
     assert study["worlds"] == 2
     for quantity in ("occupancy", "relative_abundance", "density"):
         for prefix in ("", "naive_"):
