@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from bioclip_jax.errors import UserError
 
-from .clock import parse_clock, time_text, to_instant
+from .clock import STANDARD_TIME, parse_clock, time_text, to_instant
 from .deployments import Deployments
 from .photos import Photos
 
 if TYPE_CHECKING:
     import polars as pl
 
-_STANDARD_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$"
 # Photographs without a folder times deployments; of more than so many, time alone could not decide anyway.
 _MOST_PAIRS = 10_000_000
 
@@ -109,7 +108,7 @@ def assign(photos: Photos, candidates: pl.DataFrame, deployments: Deployments) -
     inside = placed.filter(second.is_between("start", "end"))
     twice = inside["row"].is_duplicated()
     inside = inside.filter(~twice)
-    unchanged = (pl.col("clock_offset") == pl.duration()) & pl.col("timestamp").str.contains(_STANDARD_TIME)
+    unchanged = (pl.col("clock_offset") == pl.duration()) & pl.col("timestamp").str.contains(STANDARD_TIME)
     written = time_text(pl.col("time"), pl.col("utc_offset"), deployments.timezone)
     inside = inside.select(
         "row",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _OFFSET = re.compile(
     r"(?P<sign>[+-]?)\s*(?:(?P<days>\d+)\s*(?:d|days?)?[\s,]\s*)?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)"
 )
+# Times as the standard writes them; they are kept as they are.
+STANDARD_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$"
 _SECONDS = re.compile(r"[+-]?\d+(\.\d+)?")
 _LARGEST_OFFSET = 100 * 366 * 86_400.0  # seconds
 _EXAMPLE = "write it as 2020-05-30T04:57:37+02:00, or without +02:00 in the camera's own zone"

@@ -10,13 +10,13 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.tables import read_table
 
 from .camtrap_dp import FIELDS, MISSING
-from .clock import clock_offset, parse_clock, time_text, to_instant
+from .clock import STANDARD_TIME, clock_offset, parse_clock, time_text, to_instant
 from .effort import DOWN_TIME, effort_days
 
 if TYPE_CHECKING:
     import polars as pl
 
-_REQUIRED = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd")
+_REQUIRED = tuple(field.name for field in FIELDS["deployments"] if field.required)
 _OURS = ("folder", "clockOffset", "downTime")
 _HOUR = 3_600_000_000  # microseconds
 
@@ -198,7 +198,7 @@ def _to_package(table: pl.DataFrame, clocks: pl.DataFrame, path: str, timezone: 
     columns = [pl.col(name) if name in table.columns else pl.lit("").alias(name) for name in standard]
     offset = pl.lit(clocks["utc_offset"])
     times = {
-        name: pl.when(pl.col(name).str.contains(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$"))
+        name: pl.when(pl.col(name).str.contains(STANDARD_TIME))
         .then(name)
         .otherwise(time_text(pl.lit(clocks[edge]), offset, timezone))
         for name, edge in (("deploymentStart", "start"), ("deploymentEnd", "end"))

@@ -11,12 +11,11 @@ from bioclip_jax.tables import read_table
 from bioclip_jax.text import name_key
 
 from .camtrap_dp import FIELDS, HUMAN_NAME, MISSING
-from .matching import match_paths
+from .matching import PATH_NAMES, match_paths
 
 if TYPE_CHECKING:
     import polars as pl
 
-_PATHS = ("filepath", "filePath", "file_name")
 _OPTIONAL = ("scientificName", "count", "lifeStage", "sex", "classifiedBy")
 _ANIMAL, _BLANK, _HUMAN, _VEHICLE, _UNKNOWN = "animal", "blank", "human", "vehicle", "unknown"
 # Names that mean no species, and the observationType that they have, in any case.
@@ -63,7 +62,7 @@ def read_labels(path: str | os.PathLike[str], photos: pl.DataFrame) -> Labels:
     """
     import polars as pl
 
-    named = (*_PATHS, "eventID")
+    named = (*PATH_NAMES, "eventID")
     table = pl.from_arrow(read_table(path, named, known=_OPTIONAL, only=(*named, *_OPTIONAL)))
     table = table.with_columns(
         pl.all().cast(pl.String).fill_null("").str.strip_chars().replace(list(MISSING), "")
@@ -77,7 +76,7 @@ def read_labels(path: str | os.PathLike[str], photos: pl.DataFrame) -> Labels:
     # People write that they saw 0 animals; the standard leaves the count empty.
     nothing = (pl.col("count") == "0") & (kind_of(pl.col("scientificName")) == _BLANK)
     table = table.with_columns(count=pl.when(nothing).then(pl.lit("")).otherwise("count"))
-    file = next((name for name in _PATHS if name in table.columns), None)
+    file = next((name for name in PATH_NAMES if name in table.columns), None)
     rows = match_paths(table[file], photos) if file else pl.Series([None] * table.height, dtype=pl.UInt32)
     # An event is named where there is no path.
     event = (

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
+# Names of the column of paths in tables of photographs and labels.
+PATH_NAMES = ("filepath", "filePath", "file_name")
 # Path components that are compared, from the most.
 _DEPTHS = (6, 5, 4, 3, 2, 1)
 

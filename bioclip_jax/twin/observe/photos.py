@@ -16,11 +16,11 @@ from bioclip_jax.tables import find_file, lists_images, path_column, read_table,
 
 from .camtrap_dp import FIELDS, MEDIA_FOLDER
 from .events import stable_ids
+from .matching import PATH_NAMES
 
 if TYPE_CHECKING:
     import polars as pl
 
-_PATHS = ("filepath", "filePath", "file_name")
 _URL = r"^[A-Za-z][A-Za-z0-9+.-]*://"
 _FOLDER = "^(.*)/[^/]*$"
 # Parts of a path that have to be resolved.
@@ -74,8 +74,8 @@ def _in_folder(source: str) -> Photos:
 def _in_table(source: str) -> Photos:
     import polars as pl
 
-    table = read_table(source, _PATHS, known=_FIELDS, only=(*_PATHS, *_FIELDS))
-    cells = _texts(pl.from_arrow(table[path_column(table, _PATHS)]), "path")
+    table = read_table(source, PATH_NAMES, known=_FIELDS, only=(*PATH_NAMES, *_FIELDS))
+    cells = _texts(pl.from_arrow(table[path_column(table, PATH_NAMES)]), "path")
     if (empty := cells == "").any():
         row = empty.arg_true()[0] + 2
         raise UserError(f"{source}, row {row:,}: no path of a photograph; give it, or delete the row")
