@@ -34,21 +34,36 @@ HUMAN = {"classificationMethod": "human"}
 SITES, DAYS = 12, 20
 
 
-def _survey_package(seed: int = 0, *, verified: float = 0.5) -> Package:
-    """Twelve cameras, twenty days; foxes at the last eight, hares at the first six; a fifth mislabeled."""
+def _survey_package(
+    seed: int = 0,
+    *,
+    verified: float = 0.5,
+    hares: int = 1,
+    fox_hours: tuple[int, int] = (0, 24),
+    times: int = 1,
+) -> Package:
+    """Twelve cameras, twenty days; foxes at the last eight, hares at the first six; a fifth mislabeled.
+
+    hares: number in each of their events. fox_hours: of the UTC day, in which foxes come. times: more events.
+    """
     random = np.random.default_rng(seed)
     rows = []
     for site in range(SITES):
-        for species, sites, rate in ((FOX, range(4, 12), 0.5), (HARE, range(6), 0.4)):
+        for species, sites, rate in ((FOX, range(4, 12), 0.5 * times), (HARE, range(6), 0.4 * times)):
             for number in range(random.poisson(rate * DAYS) if site in sites else 0):
                 second = int(random.integers(DAYS * 86_400 - 3600))
+                if species == FOX:
+                    first, last = fox_hours
+                    second = second // 86_400 * 86_400 + 3600 * first + second % (3600 * (last - first))
                 moment = np.datetime64("2025-06-01T00:00:00") + np.timedelta64(second, "s")
                 event = f"{site}-{species[:1]}{number}"
                 wrong = {FOX: HARE, HARE: FOX}[species]
                 label = wrong if random.random() < 0.2 else species
-                rows.append(seen(f"d{site:02d}", event, f"{moment}Z", label, classificationProbability="0.8"))
+                both = {"count": str(hares if species == HARE else 1)}
+                event_of = (f"d{site:02d}", event, f"{moment}Z")
+                rows.append(seen(*event_of, label, classificationProbability="0.8", **both))
                 if random.random() < verified:
-                    rows.append(seen(f"d{site:02d}", event, f"{moment}Z", species, **HUMAN))
+                    rows.append(seen(*event_of, species, **both, **HUMAN))
     deployments = {
         "deploymentID": [f"d{site:02d}" for site in range(SITES)],
         "locationID": [f"Secret Hollow {site}" for site in range(SITES)],
@@ -185,6 +200,29 @@ def test_the_naive_estimate_differs_where_the_corrected_one_does_not():
     assert naive.false_positive == "fixed at 0"
     assert corrected.lower <= 0.5 <= corrected.upper, f"planted 0.5, corrected {corrected}"
     assert naive.mean.lower > 0.5, f"planted 0.5, uncorrected {naive.mean}: foxes taken for hares"
+
+
+def test_group_sizes_are_corrected():
+    """Foxes are alone, hares in fives; a fifth of each is taken for the other."""
+    survey = read_survey(_survey_package(verified=0.3, hares=5, times=5))
+    confusion, _ = find_reliability(survey, None, None)
+    corrected, naive = SpeciesEstimator(survey, confusion), SpeciesEstimator(survey, None)
+    assert naive.group_size(FOX).mean > 1.4 and naive.group_size(HARE).mean < 4.3
+    for name, planted in ((FOX, 1), (HARE, 5)):
+        size = corrected.group_size(name)
+        assert size.mean == pytest.approx(planted, rel=0.15), f"{name}: planted {planted}, {size}"
+        assert size.lower <= planted <= size.upper, f"{name}: planted {planted}, {size}"
+
+
+def test_activity_is_that_of_true_events():
+    """Foxes come in the twelve hours before noon UTC, hares all day; a fifth of hares is taken for foxes."""
+    survey = read_survey(_survey_package(verified=0.3, fox_hours=(0, 12), times=5))
+    confusion, _ = find_reliability(survey, None, None)
+    by_confusion = [SpeciesEstimator(survey, one).estimate(FOX)["activity"] for one in (confusion, None)]
+    # The cameras are half an hour of solar time before UTC.
+    corrected, naive = (sum(activity["solar_hour"][14:23]) for activity in by_confusion)
+    assert corrected < naive / 2, (corrected, naive)
+    assert by_confusion[0]["events"] < by_confusion[1]["events"]
 
 
 def test_a_certain_event_proves_occupancy():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from .abundance import RelativeAbundance, group_size, relative_abundance
 from .activity import LEAST_EVENTS, estimate_activity
 from .circular_density import CircularDensity, fit_density
-from .confusion import Confusion
+from .confusion import Confusion, invert
 from .encounter import EncounterDensity, estimate_density
 from .interval import Interval
 from .labeled_events import BLANK
@@ -26,6 +27,8 @@ from .survey import Survey
 _CONFIRMED = 1e6
 # Parts of the day in which a species' share of false events is taken as constant.
 _DAY_PARTS = 8
+# Draws of the confusion matrix for group sizes.
+_SIZE_DRAWS = 100
 
 
 class SpeciesEstimator:
@@ -51,6 +54,7 @@ class SpeciesEstimator:
         self._classes = confusion.classes if confusion else (*survey.species, BLANK)
         self._uncertain = survey.counts(self._classes, certain=False)
         self._certain = survey.counts(self._classes, certain=True)
+        self._matrix = confusion.matrix(self._uncertain.sum(axis=0)) if confusion else None
         self._false_positives = (
             confusion.false_positives(self._uncertain, survey.site_effort) if confusion else None
         )
@@ -133,9 +137,46 @@ class SpeciesEstimator:
         return self._abundance[species]
 
     def group_size(self, species: str) -> Interval | None:
-        """Return the mean number of individuals in a species' events."""
-        events = self._survey.of_species(species)
-        return group_size(events["count"].to_numpy(), events["site"].to_numpy(), level=LEVEL)
+        """Return the mean number of individuals in a species' events, None without events.
+
+        Where the machine's errors are known: the corrected number of animals over that of events. The error
+        of the confusion matrix widens the interval on the log scale.
+        """
+        from scipy.special import ndtri
+
+        events, number = self._survey.of_species(species), self._classes.index(species)
+        counted = group_size(events["count"].to_numpy(), events["site"].to_numpy(), level=LEVEL)
+        # The ratio of less than one event is too uncertain.
+        if counted is None or self._corrected_sizes is None or self._abundance[species].events < 1:
+            return counted
+        mean, log_error = (float(values[number]) for values in self._corrected_sizes)
+        error = float(ndtri((1 + LEVEL) / 2)) * log_error
+        lower, upper = (
+            np.exp(np.hypot(np.log(limit / counted.mean), error)) for limit in (counted.lower, counted.upper)
+        )
+        return Interval(mean, mean / float(lower), mean * float(upper))
+
+    @cached_property
+    def _corrected_sizes(self) -> tuple[Float[np.ndarray, " classes"], Float[np.ndarray, " classes"]] | None:
+        """Return animals per event by class, at least 1, and the standard error of its log by the matrix."""
+        if self._confusion is None:
+            return None
+        random = np.random.default_rng(self._seed)
+        of_machine = self._uncertain.sum(axis=0)
+        draws = self._confusion.draws(of_machine, _SIZE_DRAWS, random)
+        matrices = np.concatenate([self._matrix[None], draws])
+        animals, events = (
+            invert(np.broadcast_to(machine.sum(axis=0), matrices.shape[:2]), matrices) + people.sum(axis=0)
+            for machine, people in (
+                (
+                    self._survey.animals(self._classes, certain=False),
+                    self._survey.animals(self._classes, certain=True),
+                ),
+                (self._uncertain, self._certain),
+            )
+        )
+        sizes = np.maximum(animals / np.maximum(events, 1e-9), 1.0)
+        return sizes[0], np.log(sizes[1:]).std(axis=0)
 
     def density(self, species: str) -> EncounterDensity | None:
         """Estimate the density of a species; None without its movement."""
@@ -153,7 +194,7 @@ class SpeciesEstimator:
         )
 
     def _true_shares_by_day_part(self) -> Float[np.ndarray, "parts classes"] | None:
-        """Return the expected share of true events of those labeled as a class, by part of the day."""
+        """Return the expected share of true events among those labeled as a class, by part of the day."""
         if self._confusion is None:
             return None
         import polars as pl
@@ -169,8 +210,8 @@ class SpeciesEstimator:
             # False triggers are taken as equally frequent all day, since their times say nothing of species.
             labeled[:, blank] = self._survey.blanks.sum() / _DAY_PARTS
         true = self._confusion.correct(labeled)
-        share = np.divide(true, labeled, out=np.ones_like(true), where=labeled > 0)
-        return np.minimum(share, 1.0)
+        expected = true @ self._matrix
+        return np.divide(true * np.diag(self._matrix), expected, out=np.ones_like(true), where=expected > 0)
 
     def _by_visit(self, values: Float[np.ndarray, " deployments"]) -> Float[np.ndarray, "sites visits"]:
         matrix = np.zeros(self._survey.effort.shape)
@@ -187,7 +228,7 @@ class SpeciesEstimator:
         removed them. Of true events people label v, and the machine names `recall` of the rest right.
         """
         index = self._classes.index(species)
-        recall = self._confusion.matrix(self._uncertain.sum(axis=0))[index, index]
+        recall = self._matrix[index, index]
         labeled, named = self._survey.labeled_share, (1 - self._survey.labeled_share) * recall
         return named / np.maximum(labeled + named, 1e-9)
 

@@ -84,6 +84,17 @@ class Survey:
         self, classes: Sequence[str], *, certain: bool | None = None
     ) -> Float[np.ndarray, "sites classes"]:
         """Return the number of events by site and class; BLANK: the machine's events without an animal."""
+        return self._sum_by_class(classes, certain, weigh_by_animals=False)
+
+    def animals(
+        self, classes: Sequence[str], *, certain: bool | None = None
+    ) -> Float[np.ndarray, "sites classes"]:
+        """Return the number of animals in the events of `counts`; one for an event without an animal."""
+        return self._sum_by_class(classes, certain, weigh_by_animals=True)
+
+    def _sum_by_class(
+        self, classes: Sequence[str], certain: bool | None, *, weigh_by_animals: bool
+    ) -> Float[np.ndarray, "sites classes"]:
         import polars as pl
 
         events = self.events if certain is None else self.events.filter(pl.col("certain") == certain)
@@ -91,7 +102,8 @@ class Survey:
         events = events.filter(pl.col("species").is_in(list(index)))
         columns = events["species"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
         counts = np.zeros((len(self.sites), len(classes)))
-        np.add.at(counts, (events["site"].to_numpy(), columns), 1.0)
+        weights = events["count"].to_numpy() if weigh_by_animals else 1.0
+        np.add.at(counts, (events["site"].to_numpy(), columns), weights)
         if BLANK in index and certain is not True:
             counts[:, index[BLANK]] += self.blanks
         return counts
