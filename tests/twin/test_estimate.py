@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,39 @@ def test_output_for_others_holds_no_place(folder, tmp_path, capsys):
     with open(tmp_path / "out" / "sites.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["latitude"] for row in rows} <= {"50.1", "50.2"}, "cells of 0.1 degrees"
+
+
+def test_no_number_or_old_file_tells_of_a_withheld_species(folder, tmp_path, capsys):
+    """The result is that of a package without the species' events, over an earlier, precise one."""
+    sensitive = tmp_path / "sensitive.csv"
+    sensitive.write_text(f'scientificName,category\n"{HARE} Pallas, 1778",1\n')
+    private = _estimate(capsys, folder, tmp_path / "out", "--precise")
+    assert (tmp_path / "out" / "overlap.csv").is_file()
+    shared = _estimate(capsys, folder, tmp_path / "out", "--sensitive", sensitive)
+    assert list(shared["species"]) == [FOX]
+    assert shared["events"] == private["species"][FOX]["events"]["labeled"]
+    assert shared["classifier"]["verified_events"] < private["classifier"]["verified_events"]
+    assert not (tmp_path / "out" / "overlap.csv").exists()
+    assert not [path.name for path in (tmp_path / "out").iterdir() if HARE.encode() in path.read_bytes()]
+    assert "withheld" not in (tmp_path / "out" / "estimates.json").read_text()
+
+
+def test_words_for_missing_values_and_spellings_of_a_name(folder, tmp_path):
+    """R writes NA into empty cells, people write authors; neither makes a site, an event or a species."""
+    package = read_package(folder)
+    human = pl.col("classificationMethod") == "human"
+    observations = package.observations.with_columns(
+        scientificName=pl.when(human)
+        .then(pl.col("scientificName").str.to_lowercase() + " (Linnaeus, 1758)")
+        .otherwise("scientificName"),
+        cameraSetupType=pl.lit("NA"),
+    )
+    deployments = package.deployments.with_columns(locationID=pl.lit("NA"))
+    spelled = replace(package, deployments=deployments, observations=observations).without_missing()
+    assert read_survey(spelled).sites == tuple(package.deployments["deploymentID"])
+    survey = read_survey(package)
+    assert len(read_survey(spelled).species) == len(survey.species) == 2
+    assert read_survey(spelled).n_events == survey.n_events
 
 
 def test_a_killed_run_resumes_to_the_same_result(folder, estimated, tmp_path, capsys):

@@ -63,8 +63,8 @@ def estimate_package(
 
     Returns {"species": {NAME: as SpeciesEstimator.estimate}, "effort_days", "events", "sites", "deployments",
     "visit_days", "level", "classifier": as find_reliability, "overlap": of pairs of species,
-    "daylight": mean {"sunrise", "sunset"} in solar hours, "position_category": of Sensitivity,
-    "withheld_species": their number, "output"}.
+    "daylight": mean {"sunrise", "sunset"} in solar hours, "position_category": of Sensitivity, "output"}.
+    Nothing tells that a species is withheld: its events are in no number.
     Raises UserError for options and packages that do not fit.
     """
     options = replace(options or EstimateOptions(), **keywords)
@@ -72,6 +72,7 @@ def estimate_package(
     check_folder(output)
     loaded = read_package(package)
     check_package(loaded, columns=_NEEDED)
+    loaded = loaded.without_missing()
     sensitivity = Sensitivity() if options.sensitive is None else read_sensitivity(options.sensitive)
     survey = read_survey(loaded, options.visit_days)
     withheld = frozenset() if options.precise else withheld_names(loaded, sensitivity)
@@ -91,19 +92,19 @@ def estimate_package(
         result = {
             "species": results,
             "effort_days": float(survey.effort.sum()),
-            "events": survey.n_events,
+            "events": survey.n_events - _events_of(survey, withheld),
             "sites": len(survey.sites),
             "deployments": survey.deployments.height,
             "visit_days": options.visit_days,
             "level": LEVEL,
             "classifier": {
                 **classifier,
+                "verified_events": sum(not withheld & set(pair) for pair in zip(*survey.verified)),
                 "classes": [row for row in classifier["classes"] if row["class"] not in withheld],
             },
             "overlap": [overlap.as_dict() for overlap in overlaps],
             "daylight": _daylight(survey, sites),
             "position_category": None if options.precise else category,
-            "withheld_species": len(withheld),
         }
         write_results(output, result, survey, sites, reads=options.files_read)
     return result | {"output": str(output)}
@@ -112,7 +113,10 @@ def estimate_package(
 def _chosen(survey: Survey, options: EstimateOptions, withheld: frozenset[str]) -> list[str]:
     """Return the species to estimate."""
     if not survey.species:
-        raise UserError("the package has no observation of an animal with a name; nothing can be estimated")
+        raise UserError(
+            "the package has no observation of an animal with a name while a camera ran; nothing can be "
+            "estimated"
+        )
     for name in options.species or ():
         if name not in survey.species:
             raise UserError(
@@ -123,6 +127,15 @@ def _chosen(survey: Survey, options: EstimateOptions, withheld: frozenset[str]) 
     if not species:
         raise UserError("every species is withheld as sensitive; name --precise for estimates of your own")
     return species
+
+
+def _events_of(survey: Survey, names: frozenset[str]) -> int:
+    """Return the number of events in which only these species were seen."""
+    import polars as pl
+
+    hidden = pl.col("species").is_in(list(names))
+    events = survey.events.filter(hidden).select("site", "time").unique()
+    return events.join(survey.events.filter(~hidden), on=["site", "time"], how="anti").height
 
 
 def _daylight(survey: Survey, sites: pl.DataFrame) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bioclip_jax.twin.observe import group_events
+from bioclip_jax.twin.observe import group_events, one_spelling
 from bioclip_jax.twin.observe.camtrap_dp import Package, parse_times
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ def _typed(package: Package) -> pl.DataFrame:
     observations = observations.with_columns(
         *optional.values(), time=parse_times(observations["eventStart"], "observations")
     )
+    # People write authors and small letters, machines do not; such names would look like errors of both.
+    spelling = one_spelling(observations["scientificName"])
+    observations = observations.with_columns(pl.col("scientificName").replace(spelling))
     return observations.filter(
         ~kind.is_in(["unknown", "unclassified"]), pl.col("cameraSetupType") == ""
     ).select(

@@ -23,13 +23,17 @@ _INTERVALS = (
     "group_size",
     "density_per_km2",
 )
+_FILES = {
+    "estimates.json", "species.csv", "activity.csv", "overlap.csv", "classifier.csv", "sites.csv",
+    "occupancy.png", "activity.png", "map.png",
+}  # fmt: skip
 _HOURS = tuple(f"hour_{hour:02d}" for hour in range(24))
 
 
 def write_results(
     output: Path, result: Mapping[str, Any], survey: Survey, sites: pl.DataFrame, reads: Reads
 ) -> None:
-    """Write all files into the folder `output`, or none.
+    """Write all files into the folder `output`, or none; delete those of an earlier run.
 
     result: as estimate returns it. sites: public labels and positions of the package's deployments with
     effort, by public_deployments, in the order of survey.deployments.
@@ -49,6 +53,10 @@ def write_results(
         if any(values["activity"]["solar_hour"] is not None for values in species.values()):
             draw_activity(result, folder / "activity.png")
         draw_map(public, folder / "map.png")
+        written = {path.name for path in folder.iterdir()}
+    # An earlier run, maybe with --precise, may have left a file that this one has no reason to write.
+    for name in _FILES - written:
+        (output / name).unlink(missing_ok=True)
 
 
 def estimates_table(result: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "effort": ["effort_days", "visit_effort"],
         "events": ["group_events"],
+        "labels": ["one_spelling"],
         "observe": ["Predict", "observe_photos"],
         "options": ["ObserveOptions"],
     },

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .fields import MISSING
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,3 +37,10 @@ class Package:
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by name."""
         return {"deployments": self.deployments, "media": self.media, "observations": self.observations}
+
+    def without_missing(self) -> Package:
+        """Return the package with empty cells for the standard's words for a missing value, such as NA."""
+        import polars as pl
+
+        empty = pl.all().replace(list(MISSING), "")
+        return replace(self, **{name: table.with_columns(empty) for name, table in self.tables.items()})

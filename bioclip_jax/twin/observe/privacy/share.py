@@ -6,7 +6,6 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL, check_folder, files_below, json_text, write_text
 from bioclip_jax.twin.observe.camtrap_dp import (
     MEDIA_FOLDER,
-    MISSING,
     PROBABILITIES_FILE,
     RELIABILITY_FILE,
     Package,
@@ -70,7 +68,7 @@ def share_package(
     """
     sensitivity = sensitivity or Sensitivity()
     folder = Path(folder)
-    package = _without_missing(package)
+    package = package.without_missing()
     check_shared_folder(folder, package.folder)
     check_positions(package.deployments)
     category = package_category(package, sensitivity)
@@ -135,15 +133,6 @@ def check_shared_folder(folder: Path, private: Path | None) -> None:
             raise UserError(
                 f"the shared package {folder} and the private one {private} overlap; name separate folders"
             )
-
-
-def _without_missing(package: Package) -> Package:
-    """Empty the cells that hold one of the standard's words for a missing value."""
-    import polars as pl
-
-    empty = pl.all().replace(list(MISSING), "")
-    tables = {name: table.with_columns(empty) for name, table in package.tables.items()}
-    return replace(package, **tables)
 
 
 def _secrets(
