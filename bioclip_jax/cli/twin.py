@@ -1,4 +1,4 @@
-"""The verbs of the wildlife digital twin: twin observe, estimate, validate."""
+"""The verbs of the wildlife digital twin: twin observe, share, estimate, validate."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from .options import (
     probability,
 )
 
+_PACKAGE = "any Camtrap DP: a folder, datapackage.json or zip"
 # Species per photograph: enough for all probabilities that matter, and little enough for a journal.
 _SPECIES = 50
 # Options that have no effect without --model, but for --precision, which has a default.
@@ -71,6 +72,33 @@ def observe(arguments: argparse.Namespace) -> Result:
     )
     if not arguments.json:
         _report(result)
+    return result
+
+
+def share(arguments: argparse.Namespace) -> Result:
+    """Write a copy of a Camtrap DP for others."""
+    from bioclip_jax.twin.observe.camtrap_dp import read_package
+    from bioclip_jax.twin.observe.privacy import read_sensitivity, share_package
+
+    sensitivity = None if arguments.sensitive is None else read_sensitivity(arguments.sensitive)
+    result = share_package(
+        read_package(arguments.package),
+        arguments.output,
+        sensitivity,
+        precise=arguments.precise,
+        copy_media=arguments.photographs,
+    )
+    if not arguments.json:
+        position = (
+            "exact positions" if arguments.precise else f"positions in cells of {result['degrees']:g} degrees"
+        )
+        left = result["left_out"]
+        print(
+            f"{result['deployments']:,} deployments, {result['media']:,} media, {result['observations']:,} "
+            f"observations, {position}; left out {left['people']:,} observations of people and "
+            f"{left['withheld']:,} of withheld species\nwrote {result['folder']}",
+            file=sys.stderr,
+        )
     return result
 
 
@@ -145,6 +173,22 @@ def _report(result: dict[str, Any]) -> None:
     print("\n".join(lines), file=sys.stderr)
 
 
+def _add_sharing(verb: argparse._ActionsContainer, photographs: str) -> None:
+    """Add the options of a package for others; photographs: name of the flag that copies them."""
+    verb.add_argument(
+        "--sensitive",
+        type=Path,
+        metavar="CSV",
+        help="sensitive species: scientificName, category (default: cells of 0.1 degrees for all)",
+    )
+    verb.add_argument("--precise", action="store_true", help="share exact positions and places")
+    verb.add_argument(
+        photographs,
+        action="store_true",
+        help="also copy the photographs, without metadata and people; a skyline may still tell the place",
+    )
+
+
 def add_verbs(verbs: Any) -> None:
     """Declare the verbs; options of observe are named as the fields of ObserveOptions."""
     family = add_family(verbs, "twin", "from photographs of camera traps to occupancy, activity and density")
@@ -202,13 +246,7 @@ def add_verbs(verbs: Any) -> None:
         help="photographs of people and vehicles: leave them out (default), or mark them as not public",
     )
     privacy.add_argument("--share", type=Path, metavar="DIR", help="also write a package that others may see")
-    privacy.add_argument(
-        "--sensitive",
-        type=Path,
-        metavar="CSV",
-        help="sensitive species for --share: scientificName, category",
-    )
-    privacy.add_argument("--precise", action="store_true", help="keep exact positions in --share")
+    _add_sharing(privacy, "--share-photographs")
     verb.add_argument(
         "--project",
         type=Path,
@@ -222,15 +260,18 @@ def add_verbs(verbs: Any) -> None:
     add_transform(model)
     add_reading(model)
 
+    verb = add_verb(family, "share", share, "copy a Camtrap DP without what others must not see")
+    verb.add_argument("package", metavar="PACKAGE", type=Path, help=_PACKAGE)
+    verb.add_argument("output", metavar="OUT", type=Path, help="the package for others, a new folder")
+    _add_sharing(verb, "--photographs")
+
     verb = add_verb(
         family,
         "estimate",
         estimate,
         "estimate occupancy, activity and abundance of the species in a Camtrap DP, with 90 % intervals",
     )
-    verb.add_argument(
-        "package", metavar="PACKAGE", type=Path, help="any Camtrap DP: a folder, datapackage.json or zip"
-    )
+    verb.add_argument("package", metavar="PACKAGE", type=Path, help=_PACKAGE)
     verb.add_argument(
         "output", metavar="OUT", type=Path, help="folder of the JSON, the tables and the figures"
     )

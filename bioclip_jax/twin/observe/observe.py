@@ -79,7 +79,11 @@ def observe_photos(
         from .privacy import share_package
 
         result["share"] = share_package(
-            read_package(output), Path(options.share), inputs.sensitivity, precise=options.precise
+            read_package(output),
+            Path(options.share),
+            inputs.sensitivity,
+            precise=options.precise,
+            copy_media=options.share_photographs,
         )
     return result
 

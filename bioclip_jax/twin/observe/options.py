@@ -27,7 +27,8 @@ class ObserveOptions:
     deploymentStart). people: "drop" leaves their photographs out, "keep" marks them as not public.
     project: TOML of properties of the descriptor, such as title, contributors and project.
     share: folder for a package that others may see; sensitive: its table of sensitive species; precise: with
-    exact positions. overwrite: replace a package.
+    exact positions; share_photographs: with copies of the photographs, without metadata and people.
+    overwrite: replace a package.
 
     Raises UserError for options out of range or without effect.
     """
@@ -45,6 +46,7 @@ class ObserveOptions:
     share: PathLike | None = None
     sensitive: PathLike | None = None
     precise: bool = False
+    share_photographs: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -58,11 +60,13 @@ class ObserveOptions:
             raise UserError(f"--unknown is {self.unknown}; it is a probability, above 0 and at most 1")
         if self.people not in ("drop", "keep"):
             raise UserError(f"--people is {self.people!r}; choose drop or keep")
-        if self.share is None and (self.sensitive is not None or self.precise):
-            option = "--sensitive" if self.sensitive is not None else "--precise"
-            raise UserError(
-                f"{option} applies to the package that others may see; give its folder with --share"
-            )
+        if self.share is None:
+            for name in ("sensitive", "precise", "share_photographs"):
+                if getattr(self, name):
+                    raise UserError(
+                        f"--{name.replace('_', '-')} applies to the package that others may see; give its "
+                        "folder with --share"
+                    )
         check_timezone(self.timezone)
 
     @property
