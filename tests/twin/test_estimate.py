@@ -278,6 +278,14 @@ def test_no_number_or_old_file_tells_of_a_withheld_species(folder, tmp_path, cap
     assert "withheld" not in (tmp_path / "out" / "estimates.json").read_text()
 
 
+def test_output_in_the_package_is_refused(folder, capsys):
+    before = sorted(folder.rglob("*"))
+    for output in (folder, folder / "estimates"):
+        assert main(["twin", "estimate", str(folder), str(output)]) == 2
+        assert "is in the package" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_words_for_missing_values_and_spellings_of_a_name(folder, tmp_path):
     """R writes NA into empty cells, people write authors; neither makes a site, an event or a species."""
     package = read_package(folder)
@@ -322,6 +330,8 @@ def test_a_killed_run_resumes_to_the_same_result(folder, estimated, tmp_path, ca
         ),
         (["--species", LYNX], "the species Lynx lynx is not in the package"),
         (["--visit-days", "0"], "--visit-days is 0.0"),
+        (["--visit-days", "1e-9"], "from 0.01 to 36,525"),
+        (["--visit-days", "1e9"], "from 0.01 to 36,525"),
         (["--occupancy-covariates", "elevation"], "no column elevation"),
         (["--covariates", "nowhere.csv", "--occupancy-covariates", "x"], "nowhere.csv does not exist"),
         (["--covariates", "x.csv"], "--covariates has no effect alone"),

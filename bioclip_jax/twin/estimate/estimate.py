@@ -71,6 +71,7 @@ def estimate_package(
     output = Path(output)
     check_folder(output)
     loaded = read_package(package)
+    _check_apart(output, loaded)
     check_package(loaded, columns=_NEEDED)
     loaded = loaded.without_missing()
     sensitivity = Sensitivity() if options.sensitive is None else read_sensitivity(options.sensitive)
@@ -108,6 +109,14 @@ def estimate_package(
         }
         write_results(output, result, survey, sites, reads=options.files_read)
     return result | {"output": str(output)}
+
+
+def _check_apart(output: Path, package: Package) -> None:
+    """Raise UserError for an output in the package, which is private and may be rewritten."""
+    if package.folder is None:
+        return
+    if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(package.folder)):
+        raise UserError(f"the output {output} is in the package {package.folder}; name a folder beside it")
 
 
 def _chosen(survey: Survey, options: EstimateOptions, withheld: frozenset[str]) -> list[str]:

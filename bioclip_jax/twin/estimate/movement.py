@@ -66,6 +66,7 @@ _CONVERSIONS = {
     "radian": "the unit is right, the name is angle_rad",
 }
 _LARGEST_SPEED_M_PER_S = 3.0
+_LEAST_SPEED_M_PER_S = 1e-6  # 9 cm a day
 _LARGEST_RADIUS_M = 100.0
 
 
@@ -191,6 +192,8 @@ def _speed(row: _Row) -> Measured:
     if speed.value > _LARGEST_SPEED_M_PER_S:
         per_day = f"{speed.value:g} m/s is {speed.value * 86.4:,.0f} km a day"
         raise row.fail(column, f"{per_day}: is it km/day? 1 km/day = 0.01157 m/s")
+    if speed.value < _LEAST_SPEED_M_PER_S:
+        raise row.fail(column, f"{speed.value * 86_400:.3g} m a day is no speed of an animal: is it km/s?")
     if column == "speed_m_per_s":
         return speed
     # `twin estimate` reports a share as share_active.

@@ -11,7 +11,7 @@ from bioclip_jax.errors import UserError
 PathLike = str | os.PathLike[str]
 
 LEVEL = 0.90
-_LONGEST_VISIT = 36_525
+_VISIT_DAYS = 0.01, 36_525
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,10 @@ class EstimateOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.visit_days <= _LONGEST_VISIT:
+        least, most = _VISIT_DAYS
+        if not least <= self.visit_days <= most:
             raise UserError(
-                f"--visit-days is {self.visit_days}; it is a number of days above 0, at most {_LONGEST_VISIT}"
+                f"--visit-days is {self.visit_days}; it is a number of days, from {least} to {most:,}"
             )
         if self.covariates is not None and not (self.occupancy_covariates or self.detection_covariates):
             raise UserError(
