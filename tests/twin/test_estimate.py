@@ -330,6 +330,7 @@ def test_a_killed_run_resumes_to_the_same_result(folder, estimated, tmp_path, ca
         ),
         (["--species", LYNX], "the species Lynx lynx is not in the package"),
         (["--visit-days", "0"], "--visit-days is 0.0"),
+        (["--occupancy-covariates", "locationName"], "the values of locationName would name coefficients"),
         (["--visit-days", "1e-9"], "from 0.01 to 36,525"),
         (["--visit-days", "1e9"], "from 0.01 to 36,525"),
         (["--occupancy-covariates", "elevation"], "no column elevation"),

@@ -35,6 +35,10 @@ from .survey import Survey, read_survey
 if TYPE_CHECKING:
     import polars as pl
 
+# Columns of deployments whose text must not be in a result for others.
+_IDENTIFYING = frozenset(
+    {"deploymentID", "locationID", "locationName", "cameraID", "setupBy", "deploymentGroups"}
+)
 # Columns that estimates need. Packages with faults elsewhere, such as an odd media type, are common.
 _NEEDED = {
     "deployments": ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd"),
@@ -72,6 +76,7 @@ def estimate_package(
     check_folder(output)
     loaded = read_package(package)
     _check_apart(output, loaded)
+    _check_covariates(options)
     check_package(loaded, columns=_NEEDED)
     loaded = loaded.without_missing()
     sensitivity = Sensitivity() if options.sensitive is None else read_sensitivity(options.sensitive)
@@ -109,6 +114,16 @@ def estimate_package(
         }
         write_results(output, result, survey, sites, reads=options.files_read)
     return result | {"output": str(output)}
+
+
+def _check_covariates(options: EstimateOptions) -> None:
+    """Raise UserError for covariates whose levels, which name coefficients, are places, cameras or people."""
+    columns = (*options.occupancy_covariates, *options.detection_covariates)
+    if not options.precise and (named := sorted(set(columns) & _IDENTIFYING)):
+        raise UserError(
+            f"the values of {named[0]} would name coefficients of a result that others may see; give "
+            "--precise for estimates of your own"
+        )
 
 
 def _check_apart(output: Path, package: Package) -> None:
