@@ -71,6 +71,8 @@ def estimate_package(
     Nothing tells that a species is withheld: its events are in no number.
     Raises UserError for options and packages that do not fit.
     """
+    from threadpoolctl import threadpool_limits
+
     options = replace(options or EstimateOptions(), **keywords)
     output = Path(output)
     check_folder(output)
@@ -83,8 +85,11 @@ def estimate_package(
     survey = read_survey(loaded, options.visit_days)
     withheld = frozenset() if options.precise else withheld_names(loaded, sensitivity)
     species = _chosen(survey, options, withheld)
-    estimator, classifier = _estimator(loaded, survey, options)
-    with Journal.open(output, inputs_digest(loaded, options.files_read, options)) as journal:
+    # Matrices are small: threads of BLAS take twice the CPU time, mostly waiting for each other.
+    with threadpool_limits(1):
+        estimator, classifier = _estimator(loaded, survey, options)
+    digest = inputs_digest(loaded, options.files_read, options)
+    with threadpool_limits(1), Journal.open(output, digest) as journal:
         results = {}
         for name in track(species, "estimating", len(species)):
             if (finished := journal.get(name)) is None:
