@@ -101,3 +101,16 @@ def test_a_survey_without_effort_is_refused():
 def test_a_camera_without_coordinates_is_refused():
     with pytest.raises(UserError, match="deployment b1 has the longitude ''"):
         read_survey(made_package(EVENTS, longitude=["4.5", "", "4.5"]))
+
+
+def test_events_while_the_camera_did_not_run_are_counted_apart():
+    """Before a1 began, after it ended, when a2 at the same site had yet to begin, and after a2 ended."""
+    lost = [
+        seen("a1", "x1", "2025-05-30T20:00:00+02:00", FOX),
+        seen("a1", "x2", "2025-06-05T20:00:00+02:00", FOX),
+        seen("a2", "x3", "2025-06-12T08:00:00+02:00", "", **HUMAN),
+    ]
+    with_lost, without = (read_survey(made_package(rows)) for rows in (EVENTS + lost, EVENTS))
+    assert (with_lost.n_events, with_lost.events_without_effort) == (without.n_events, 3)
+    assert with_lost.events.height == without.events.height, "x2 is no event of a2's first day"
+    np.testing.assert_array_equal(with_lost.labeled_share, without.labeled_share)

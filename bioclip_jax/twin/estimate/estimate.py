@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,12 @@ def estimate_package(
     loaded = loaded.without_missing()
     sensitivity = Sensitivity() if options.sensitive is None else read_sensitivity(options.sensitive)
     survey = read_survey(loaded, options.visit_days)
+    if survey.events_without_effort:
+        print(
+            f"note: {survey.events_without_effort:,} events at times when their camera did not run are not "
+            "counted; check deploymentStart, deploymentEnd and the downTime tags",
+            file=sys.stderr,
+        )
     withheld = frozenset() if options.precise else withheld_names(loaded, sensitivity)
     species = _chosen(survey, options, withheld)
     # Matrices are small: threads of BLAS take twice the CPU time, mostly waiting for each other.

@@ -38,7 +38,8 @@ class Survey:
     labeled_share: share of each site's events that people have labeled, shrunk to that of all sites where a
     site has few events.
     verified: human and machine label of each event that has both.
-    n_events: all events, with or without an animal.
+    n_events: all events, with or without an animal. events_without_effort: further ones, at times when the
+    camera did not run, which nothing counts.
     """
 
     sites: tuple[str, ...]
@@ -50,6 +51,7 @@ class Survey:
     labeled_share: Float[np.ndarray, " sites"]
     verified: tuple[list[str], list[str]]
     n_events: int
+    events_without_effort: int = 0
 
     @cached_property
     def species(self) -> tuple[str, ...]:
@@ -118,15 +120,18 @@ def read_survey(package: Package, visit_days: float = 1.0) -> Survey:
 
     visits = visit_effort(package.deployments, visit_days)
     deployments = _deployments(package, visits)
-    placed = deployments.select("deploymentID", "site", "longitude", "first_visit", "first_midnight")
-    labels = event_labels(package).join(placed, on="deploymentID", how="inner")
-    visits = visits.drop_nulls("effort_days").join(placed, on="deploymentID", how="inner")
+    placed = deployments.select(
+        "deploymentID", "site", "longitude", "first_visit", "n_visits", "first_midnight"
+    )
+    running = visits.drop_nulls("effort_days").join(placed, on="deploymentID", how="inner")
     sites = deployments.get_column("location").unique(maintain_order=True).to_list()
-    column = visits["visit"].to_numpy() + visits["first_visit"].to_numpy()
+    column = running["visit"].to_numpy() + running["first_visit"].to_numpy()
     effort = np.zeros((len(sites), int(column.max()) + 1))
-    effort[visits["site"].to_numpy(), column] = visits["effort_days"].to_numpy()
+    effort[running["site"].to_numpy(), column] = running["effort_days"].to_numpy()
 
     event = ["deploymentID", "event"]
+    all_labels = event_labels(package)
+    labels = _on_visits(all_labels, placed, effort, visit_days)
     human = labels.filter(pl.col("method") == "human")
     machine = labels.filter(pl.col("method") == "machine")
     unverified = machine.join(human.select(event).unique(), on=event, how="anti")
@@ -137,14 +142,6 @@ def read_survey(package: Package, visit_days: float = 1.0) -> Survey:
     shares = _labeled_share(events["site"].to_numpy(), events["certain"].to_numpy(), len(sites))
     blank = unverified.filter(pl.col("label") == BLANK)
     rows = rows.filter(~pl.col("label").is_in([BLANK, ""]))
-    days = (pl.col("time") - pl.col("first_midnight")).dt.total_microseconds() / _MICROSECONDS_A_DAY
-    rows = rows.with_columns(visit=(days / visit_days).floor().cast(pl.Int64) + pl.col("first_visit"))
-    # An event outside the time that its camera ran belongs to no effort.
-    inside = rows["visit"].is_between(0, effort.shape[1] - 1)
-    rows = rows.filter(inside)
-    rows = rows.filter(
-        pl.Series(effort[rows["site"].to_numpy(), rows["visit"].to_numpy()] > 0, dtype=pl.Boolean)
-    )
     return Survey(
         sites=tuple(sites),
         effort=effort,
@@ -157,7 +154,28 @@ def read_survey(package: Package, visit_days: float = 1.0) -> Survey:
         labeled_share=shares,
         verified=verified_pairs(labels),
         n_events=events.height,
+        events_without_effort=all_labels.select(event).n_unique() - labels.select(event).n_unique(),
     )
+
+
+def _on_visits(
+    labels: pl.DataFrame,
+    placed: pl.DataFrame,
+    effort: Float[np.ndarray, "sites visits"],
+    visit_days: float,
+) -> pl.DataFrame:
+    """Add site, longitude and visit to labels; without those of times at which the camera did not run."""
+    import polars as pl
+
+    days = (pl.col("time") - pl.col("first_midnight")).dt.total_microseconds() / _MICROSECONDS_A_DAY
+    labels = (
+        labels.join(placed, on="deploymentID", how="inner", maintain_order="left")
+        .with_columns(visit=(days / visit_days).floor().cast(pl.Int64))
+        .filter((pl.col("visit") >= 0) & (pl.col("visit") < pl.col("n_visits")))
+        .with_columns(visit=pl.col("visit") + pl.col("first_visit"))
+    )
+    running = effort[labels["site"].to_numpy(), labels["visit"].to_numpy()] > 0
+    return labels.filter(pl.Series(running, dtype=pl.Boolean))
 
 
 def _labeled_share(
