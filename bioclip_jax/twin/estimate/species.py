@@ -35,7 +35,8 @@ class SpeciesEstimator:
     """Estimates for the species of a survey, which share the correction of the machine's labels.
 
     confusion: of the machine's labels; None takes them as they are. movement: by species, for densities.
-    site_covariates, deployment_covariates: of occupancy, by site, and of detection, by deployment.
+    occupancy_covariates, detection_covariates: values by deployment; a site has the mean of its deployments.
+    draws, seed: of the bootstrap of activity.
     """
 
     def __init__(
