@@ -20,7 +20,11 @@ def validate(
     predictor: as study_closed_loop, whose case is not run without (holds: None). runs: of case 6. worlds: of
     case 11, beside three that are photographed.
     """
-    return {"cases": [_encounters(runs, seed), _closed_loop(predictor, worlds, seed)]}
+    from threadpoolctl import threadpool_limits
+
+    # As in estimate_package.
+    with threadpool_limits(1):
+        return {"cases": [_encounters(runs, seed), _closed_loop(predictor, worlds, seed)]}
 
 
 def cases_table(result: dict[str, Any]) -> str:
