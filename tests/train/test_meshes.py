@@ -215,8 +215,8 @@ def test_every_path_equals_one_pass(path):
     loss, gradients, _ = _loss_and_gradients(*path)
     expected_loss, expected, _ = _loss_and_gradients(path[0], *ONE_PASS)
     assert loss == pytest.approx(expected_loss, rel=1e-6)
-    # A tensor axis splits the sums of the towers' products.
-    _assert_gradients(gradients, expected, 2e-6 if path[1][2] == 1 else 3e-6)
+    # Rounding differs between processors, as above.
+    _assert_gradients(gradients, expected, 3e-6)
 
 
 @pytest.mark.parametrize("precision", ["bf16_params", "pure_bf16"])
