@@ -141,9 +141,9 @@ def _log_limits(
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` ticks: 1, 2 and 5 times powers of ten, or those powers alone, or some of them."""
+    """At most `most` ticks: powers of ten times 1, 2 and 5, or 1 and 3, or alone, or some of them."""
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    choices = [np.outer(10.0**decades, _NICE).ravel()]
+    choices = [np.outer(10.0**decades, factors).ravel() for factors in (_NICE, (1, 3))]
     choices += [10.0 ** decades[decades % every == 0] for every in (1, 2, 3, 4)]
     ticks: list[float] = []
     for choice in choices:
