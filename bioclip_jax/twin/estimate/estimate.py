@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import replace
@@ -92,11 +93,12 @@ def estimate_package(
         )
     withheld = frozenset() if options.precise else withheld_names(loaded, sensitivity)
     species = _chosen(survey, options, withheld)
-    # Matrices are small: threads of BLAS take twice the CPU time, mostly waiting for each other.
-    with threadpool_limits(1):
+    with contextlib.ExitStack() as stack:
+        # Matrices are small: threads of BLAS take twice the CPU time, mostly waiting for each other.
+        stack.enter_context(threadpool_limits(1))
         estimator, classifier = _estimator(loaded, survey, options)
-    digest = inputs_digest(loaded, options.files_read, options)
-    with threadpool_limits(1), Journal.open(output, digest) as journal:
+        digest = inputs_digest(loaded, options.files_read, options)
+        journal = stack.enter_context(Journal.open(output, digest))
         results = {}
         for name in track(species, "estimating", len(species)):
             if (finished := journal.get(name)) is None:

@@ -77,7 +77,7 @@ class Journal:
 def inputs_digest(package: Package, files: Mapping[str, Any], options: Any) -> str:
     """Return a digest of a package's tables, of the content of files by option, and of all options."""
     digest = hashlib.sha256(repr(options).encode())
-    for table in (package.deployments, package.media, package.observations):
+    for table in package.tables.values():
         digest.update(repr(table.columns).encode())
         digest.update(table.hash_rows().to_numpy().tobytes())
     for name, path in sorted(files.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bioclip_jax.twin.observe import group_events, one_spelling
-from bioclip_jax.twin.observe.camtrap_dp import Package, parse_times
+from bioclip_jax.twin.observe.camtrap_dp import Package, parse_times, with_all_fields
 
 if TYPE_CHECKING:
     import polars as pl
@@ -75,16 +75,9 @@ def _typed(package: Package) -> pl.DataFrame:
     """Observations with the columns that labels need, parsed."""
     import polars as pl
 
-    observations, kind = package.observations, pl.col("observationType")
-    optional = {
-        name: pl.lit("").alias(name)
-        for name in ("mediaID", "eventID", "scientificName", "count", "classificationMethod")
-        + ("classificationProbability", "cameraSetupType")
-        if name not in observations.columns
-    }
-    observations = observations.with_columns(
-        *optional.values(), time=parse_times(observations["eventStart"], "observations")
-    )
+    kind = pl.col("observationType")
+    observations = with_all_fields(package.observations, "observations")
+    observations = observations.with_columns(time=parse_times(observations["eventStart"], "observations"))
     # People write authors and small letters, machines do not; such names would look like errors of both.
     spelling = one_spelling(observations["scientificName"])
     observations = observations.with_columns(pl.col("scientificName").replace(spelling))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -15,6 +17,11 @@ _PROFILE_TOLERANCE = 1e-2
 _PROFILE_STEPS = 25
 # Of the search for the maximum: curvature, then quasi-Newton.
 _ROUNDS = 4
+# Of parameters, in differences of the gradient.
+_STEP = 1e-4
+
+# From parameters to the value and its gradient.
+Objective = Callable[[Float[np.ndarray, " n"]], tuple[float, Float[np.ndarray, " n"]]]
 
 
 class MaximumLikelihood:
@@ -43,7 +50,7 @@ class MaximumLikelihood:
         _, best = max(starts, key=lambda fit: fit[0])
         self._best, self.converged = best, False
         for _ in range(_ROUNDS):
-            self._information = self._curvature(self._best)
+            self._information = _curvature(self._objective, self._best)
             if self.converged:
                 break
             self.value, self._best, self.converged = self._polish(self._best, first=0, tolerance=1e-4)
@@ -117,14 +124,6 @@ class MaximumLikelihood:
         options = {"ftol": 1e-6, "gtol": 1e-2, "maxiter": 200}
         result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=self._bounds, options=options)
         return -float(result.fun), result.x
-
-    def _curvature(self, working: Float[np.ndarray, " parameters"]) -> Float[np.ndarray, "n n"]:
-        """Return minus the second derivatives of the objective, by central differences of its gradient."""
-        step = 1e-4
-        shifts = np.eye(len(working)) * step
-        rows = [self._objective(working - s)[1] - self._objective(working + s)[1] for s in shifts]
-        matrix = np.array(rows) / (2 * step)
-        return (matrix + matrix.T) / 2
 
     def _polish(
         self, start: Float[np.ndarray, " parameters"], *, first: int, tolerance: float
@@ -203,19 +202,21 @@ class MaximumLikelihood:
 
     def covariance(self) -> Float[np.ndarray, "parameters parameters"] | None:
         """Return the inverse of the observed information, or None where it is not positive definite."""
-        count, step = self._likelihood.parameters.count, 1e-4
-        information = np.empty((count, count))
-        for row, shift in enumerate(np.eye(count) * step):
-            above, below = (self._likelihood.objective(self.theta + s)[1] for s in (shift, -shift))
-            information[row] = (below - above) / (2 * step)
-        information = (information + information.T) / 2
+        information = _curvature(self._likelihood.objective, self.theta)
         # At a limit of its range a parameter is taken as known.
-        free = (self._best > self._bounds[:, 0] + step) & (self._best < self._bounds[:, 1] - step)
+        free = (self._best > self._bounds[:, 0] + _STEP) & (self._best < self._bounds[:, 1] - _STEP)
         free &= np.isfinite(self.theta)
-        covariance = np.zeros((count, count))
+        covariance = np.zeros_like(information)
         try:
             np.linalg.cholesky(information[np.ix_(free, free)])
         except np.linalg.LinAlgError:
             return None
         covariance[np.ix_(free, free)] = np.linalg.inv(information[np.ix_(free, free)])
         return covariance
+
+
+def _curvature(objective: Objective, at: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
+    """Return minus the second derivatives of an objective, by central differences of its gradient."""
+    shifts = np.eye(len(at)) * _STEP
+    matrix = np.array([objective(at - s)[1] - objective(at + s)[1] for s in shifts]) / (2 * _STEP)
+    return (matrix + matrix.T) / 2

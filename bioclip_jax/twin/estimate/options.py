@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bioclip_jax.errors import UserError
-
-PathLike = str | os.PathLike[str]
+from bioclip_jax.files import PathLike
 
 LEVEL = 0.90
 _VISIT_DAYS = 0.01, 36_525

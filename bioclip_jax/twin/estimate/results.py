@@ -43,9 +43,7 @@ def write_results(
         (folder / "estimates.json").write_text(json_text(dict(result), indent=2) + "\n", encoding="utf-8")
         rows = list(_species_rows(species))
         write_csv(folder / "species.csv", list(rows[0]), (row.values() for row in rows))
-        write_csv(
-            folder / "activity.csv", ["species", *(f"hour_{h:02d}" for h in range(24))], _hours(species)
-        )
+        write_csv(folder / "activity.csv", ["species", *_HOURS], _hours(species))
         _write(folder / "overlap.csv", result["overlap"])
         _write(folder / "classifier.csv", result["classifier"]["classes"])
         _write(folder / "sites.csv", public)

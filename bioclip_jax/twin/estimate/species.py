@@ -21,7 +21,7 @@ from .movement import Movement
 from .occupancy import Occupancy, fit_occupancy
 from .options import LEVEL
 from .solar_time import solar_hours
-from .survey import Survey
+from .survey import Survey, count_by_class
 
 # f1/f0 of a detection that a person has confirmed.
 _CONFIRMED = 1e6
@@ -202,10 +202,7 @@ class SpeciesEstimator:
 
         events = self._survey.events.filter(~pl.col("certain"))
         part = _day_part(solar_hours(events["time"].to_numpy(), events["longitude"].to_numpy()))
-        index = {name: number for number, name in enumerate(self._classes)}
-        labeled = np.zeros((_DAY_PARTS, len(self._classes)))
-        columns = events["species"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
-        np.add.at(labeled, (part, columns), 1.0)
+        labeled = count_by_class(events["species"], self._classes, part, _DAY_PARTS)
         blank = self._classes.index(BLANK) if BLANK in self._classes else None
         if blank is not None:
             # False triggers are taken as equally frequent all day, since their times say nothing of species.

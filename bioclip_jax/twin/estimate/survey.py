@@ -33,7 +33,7 @@ class Survey:
     deployments follow each other. visit_days: length of a visit.
     deployments: deploymentID, site, first_visit, latitude, longitude, effort_days, start, end.
     events: one row per event and species: site, visit, time (UTC), longitude, species, count, certain
-    (labeled by a person), probability.
+    (labeled by a person).
     blanks: number of events without an animal, by site, as the machine labels them.
     labeled_share: share of each site's events that people have labeled, shrunk to that of all sites where a
     site has few events.
@@ -100,15 +100,30 @@ class Survey:
         import polars as pl
 
         events = self.events if certain is None else self.events.filter(pl.col("certain") == certain)
-        index = {name: number for number, name in enumerate(classes)}
-        events = events.filter(pl.col("species").is_in(list(index)))
-        columns = events["species"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
-        counts = np.zeros((len(self.sites), len(classes)))
+        events = events.filter(pl.col("species").is_in(list(classes)))
         weights = events["count"].to_numpy() if weigh_by_animals else 1.0
-        np.add.at(counts, (events["site"].to_numpy(), columns), weights)
-        if BLANK in index and certain is not True:
-            counts[:, index[BLANK]] += self.blanks
+        counts = count_by_class(
+            events["species"], classes, events["site"].to_numpy(), len(self.sites), weights
+        )
+        if BLANK in classes and certain is not True:
+            counts[:, classes.index(BLANK)] += self.blanks
         return counts
+
+
+def count_by_class(
+    species: pl.Series,
+    classes: Sequence[str],
+    row: Int[np.ndarray, " events"],
+    rows: int,
+    weights: Float[np.ndarray, " events"] | float = 1.0,
+) -> Float[np.ndarray, "rows classes"]:
+    """Return the summed weights of events by row, such as a site, and species, all of them in `classes`."""
+    import polars as pl
+
+    index = {name: number for number, name in enumerate(classes)}
+    counts = np.zeros((rows, len(classes)))
+    np.add.at(counts, (row, species.replace_strict(index, return_dtype=pl.Int64).to_numpy()), weights)
+    return counts
 
 
 def read_survey(package: Package, visit_days: float = 1.0) -> Survey:
@@ -147,9 +162,7 @@ def read_survey(package: Package, visit_days: float = 1.0) -> Survey:
         effort=effort,
         visit_days=visit_days,
         deployments=deployments,
-        events=rows.select(
-            "site", "visit", "time", "longitude", "count", "certain", "probability", species="label"
-        ),
+        events=rows.select("site", "visit", "time", "longitude", "count", "certain", species="label"),
         blanks=np.bincount(blank["site"].to_numpy(), minlength=len(sites)).astype(float),
         labeled_share=shares,
         verified=verified_pairs(labels),

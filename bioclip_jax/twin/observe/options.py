@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.files import PathLike
 
 from .clock import check_timezone
 from .events import GAP_SECONDS
-
-PathLike = str | os.PathLike[str]
 
 _LONGEST_GAP = 366 * 86_400  # seconds
 

@@ -66,9 +66,7 @@ def check_package(
         for name, value, wanted in descriptor_problems(package.descriptor):
             raise UserError(f"datapackage.json: {name} {_shown(value)}, but {wanted}; correct it")
     count, first = 0, None
-    for violation in _violations(package, media_files):
-        if columns is not None and violation.column not in columns.get(violation.table, ()):
-            continue
+    for violation in _violations(package, media_files, columns):
         count += violation.rows.len()
         order = package.tables[violation.table].columns
         place = (
@@ -124,10 +122,13 @@ def find_problems(package: Package, *, media_files: bool = False) -> pl.DataFram
     return pl.concat(frames).sort(pl.col("table").cast(tables), "row", maintain_order=True)
 
 
-def _violations(package: Package, media_files: bool) -> Iterator[_Violation]:
-    """Violations in the order of tables and columns, each with at least one row."""
+def _violations(
+    package: Package, media_files: bool, columns: Mapping[str, Collection[str]] | None = None
+) -> Iterator[_Violation]:
+    """Violations in the order of tables and columns, each with at least one row; as check_package."""
     for table, frame in package.tables.items():
-        for column, rows, wanted in _table_violations(table, frame, package):
+        checked = frame.columns if columns is None else columns.get(table, ())
+        for column, rows, wanted in _table_violations(table, frame, package, checked):
             if rows.any():
                 yield _Violation(table, column, rows.arg_true(), wanted)
     if media_files and (rows := _lacks_file(package)).any():
@@ -135,14 +136,16 @@ def _violations(package: Package, media_files: bool) -> Iterator[_Violation]:
 
 
 def _table_violations(
-    table: str, frame: pl.DataFrame, package: Package
+    table: str, frame: pl.DataFrame, package: Package, checked: Collection[str]
 ) -> Iterator[tuple[str, pl.Series, str]]:
-    """Columns, masks of violating rows and the constraints."""
+    """Columns, of those to be checked, with masks of violating rows and the constraints."""
     times: dict[str, pl.Series] = {}
     for field in FIELDS[table]:
         if field.name not in frame.columns:
             if field.required:
                 raise UserError(f"{table} has no column {field.name}; add it")
+            continue
+        if field.name not in checked:
             continue
         cells = frame[field.name]
         missing = is_missing(cells)
