@@ -23,11 +23,14 @@ _VERBS = (train, convert, eval_verb, analyze, predict, embed, models, serve, tax
 # Packages that only some commands need, and the extra that installs each.
 _EXTRAS = {
     "array_record": "train",
+    "diffrax": "twin",
     "grain": "train",
     "matplotlib": "eval",
     "ml_collections": "train",
+    "numpyro": "twin",
     "polars": "twin",
     "psutil": "train",
+    "rasterio": "twin",
     "sklearn": "eval",
     "tensorboardX": "train",
     "tensorflow_datasets": "train",

@@ -1,0 +1,8 @@
+"""A food web in patches: allometric trophic networks as differential equations, with a mass ledger."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={},
+)
