@@ -4,5 +4,10 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={},
+    submod_attrs={
+        "climate": ["Climate", "Series", "climate_series"],
+        "links": ["Link", "LinkTable", "read_link_table", "read_links"],
+        "species": ["KINDS", "Species", "read_species"],
+        "twin": ["Barrier", "Extent", "Patch", "Twin", "read_twin", "write_twin"],
+    },
 )
