@@ -4,5 +4,9 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={},
+    submod_attrs={
+        "model": ["Community"],
+        "rates": ["LEDGER", "Conditions", "arrhenius", "environment", "flows", "steady_conditions"],
+        "simulate": ["Trajectory", "ledger_residual", "simulate"],
+    },
 )
