@@ -5,6 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "allometry": ["Allometry", "preferences"],
+        "balance": ["Blueprint", "blueprint_of"],
         "model": ["Community"],
         "rates": ["LEDGER", "Conditions", "arrhenius", "environment", "flows", "steady_conditions"],
         "simulate": ["Trajectory", "ledger_residual", "simulate"],

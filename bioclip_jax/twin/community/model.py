@@ -15,7 +15,6 @@ _AXES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("half_saturation", "content"), ("nutrients", "species")),
     **dict.fromkeys(("supply", "turnover"), ("nutrients",)),
     **dict.fromkeys(("competition", "hill", "reference_temperature_k"), ()),
-    **dict.fromkeys(("energy_metabolism", "energy_growth", "energy_capture", "energy_handling"), ()),
     "movement": ("patches", "patches"),
     "area_km2": ("patches",),
 }
@@ -39,7 +38,8 @@ class Community(eqx.Module):
     dispersal: share of a patch's biomass that leaves per day, 1/day, if all neighbors are open.
     movement: share of those that leave patch p for patch q; the rest of a row stays.
     area_km2: of each patch. extinction_kg: a patch with less of a species has lost it; 0 for none.
-    rain_exponent: capacity ∝ (rain / mean rain)^exponent, by species. energy_*: activation energies, eV.
+    rain_exponent: growth ∝ (rain / mean rain)^exponent. energy_*: activation energies of metabolism and
+    growth, and of a consumer's capture and handling; eV, positive if warmth speeds up.
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
@@ -67,10 +67,10 @@ class Community(eqx.Module):
     area_km2: Float[Array, " patches"]
     extinction_kg: Float[Array, " species"]
     rain_exponent: Float[Array, " species"]
-    energy_metabolism: Float[Array, ""]
-    energy_growth: Float[Array, ""]
-    energy_capture: Float[Array, ""]
-    energy_handling: Float[Array, ""]
+    energy_metabolism: Float[Array, " species"]
+    energy_growth: Float[Array, " species"]
+    energy_capture: Float[Array, " species"]
+    energy_handling: Float[Array, " species"]
     reference_temperature_k: Float[Array, ""]
 
     @property

@@ -89,8 +89,8 @@ class Flows(NamedTuple):
 
 
 def arrhenius(
-    energy_ev: Float[Array, ""], temperature_k: Float[Array, " patches"], reference_k: Float[Array, ""]
-) -> Float[Array, " patches"]:
+    energy_ev: Float[Array, "*shape"], temperature_k: Float[Array, "*shape"], reference_k: Float[Array, ""]
+) -> Float[Array, "*shape"]:
     """Return the factor exp(E (T - T0) / (k T T0)) of a rate; E > 0 speeds it up with warmth."""
     return jnp.exp(
         energy_ev * (temperature_k - reference_k) / (BOLTZMANN_EV_PER_K * temperature_k * reference_k)
@@ -101,21 +101,23 @@ def environment(community: Community, conditions: Conditions) -> Environment:
     """Return the rates under the conditions."""
 
     def warmth(energy: Array) -> Array:
-        return arrhenius(energy, conditions.temperature_k, community.reference_temperature_k)[:, None]
+        reference = community.reference_temperature_k
+        return arrhenius(energy, conditions.temperature_k[:, None], reference)
 
     consumer = jnp.array(community.consumer, int)
     factor = jnp.exp(conditions.noise)
-    attack = community.capture * community.preference * warmth(community.energy_capture)
-    attack = attack * factor[:, consumer]
-    capacity = conditions.capacity * conditions.rain[:, None] ** community.rain_exponent
+    attack = community.capture * community.preference
+    attack = attack * (warmth(community.energy_capture) * factor)[:, consumer]
+    rain = conditions.rain[:, None] ** community.rain_exponent
     leaving = conditions.open * community.movement
     return Environment(
-        growth=community.growth * factor * warmth(community.energy_growth),
-        inverse_capacity=community.inverse_capacity / capacity,
+        growth=community.growth * rain * factor * warmth(community.energy_growth),
+        inverse_capacity=community.inverse_capacity / conditions.capacity,
         metabolism=community.metabolism * warmth(community.energy_metabolism),
         harvest=conditions.harvest,
         capture=attack,
-        handling=attack * community.handling * warmth(community.energy_handling),
+        # Warmth shortens the time that handling takes.
+        handling=attack * community.handling / warmth(community.energy_handling)[:, consumer],
         moving=leaving[:, :, None] * community.dispersal,
     )
 
