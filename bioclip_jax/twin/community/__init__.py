@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "balance": ["Blueprint", "blueprint_of"],
         "model": ["Community"],
         "rates": ["LEDGER", "Conditions", "arrhenius", "environment", "flows", "steady_conditions"],
-        "simulate": ["Trajectory", "ledger_residual", "simulate"],
+        "trajectory": ["Trajectory", "ledger_residual", "simulate"],
     },
 )
