@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cases": ["cases_table", "validate"],
         "closed_loop": ["study_closed_loop"],
+        "inferred_links": ["study_inferred_links"],
         "walks": ["WalkSurvey", "WalkWorld", "encounter_study", "simulate_walks"],
     },
 )

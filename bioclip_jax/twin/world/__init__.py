@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "climate": ["Climate", "Series", "climate_series"],
         "links": ["Link", "LinkTable", "read_link_table", "read_links"],
+        "proximity": ["Proximity", "infer_links", "link_scores", "relatives_scores"],
         "species": ["KINDS", "Species", "read_species"],
         "twin": ["Barrier", "Extent", "Patch", "Twin", "read_twin", "write_twin"],
     },
