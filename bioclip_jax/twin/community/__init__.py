@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "allometry": ["Allometry", "preferences"],
         "balance": ["Blueprint", "blueprint_of"],
+        "ensemble": ["simulate_chunks", "simulate_ensemble"],
         "model": ["Community"],
         "rates": ["LEDGER", "Conditions", "arrhenius", "environment", "flows", "steady_conditions"],
         "trajectory": ["Trajectory", "ledger_residual", "simulate"],

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# Axes of the parameters; all others have one value a species.
-_AXES: dict[str, tuple[str, ...]] = {
+# Axes of the parameters.
+PARAMETER_AXES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("mass_kg", "metabolism", "mortality", "growth", "inverse_capacity"), ("species",)),
+    **dict.fromkeys(("interference", "dispersal", "extinction_kg", "rain_exponent"), ("species",)),
     **dict.fromkeys(("capture", "handling", "efficiency", "preference"), ("links",)),
     **dict.fromkeys(("half_saturation", "content"), ("nutrients", "species")),
     **dict.fromkeys(("supply", "turnover"), ("nutrients",)),
@@ -125,14 +127,12 @@ class Community(eqx.Module):
             "producer": tuple(bool(one) for one in producer),
         }
         parameters = {"mass_kg": mass_kg, **parameters}
-        unknown = parameters.keys() - cls.__dataclass_fields__.keys()
+        unknown = parameters.keys() - PARAMETER_AXES.keys()
         if unknown:
             raise TypeError(f"a community has no parameter {sorted(unknown)[0]!r}")
         arrays = {}
-        for name in cls.__dataclass_fields__:
-            if name in structure:
-                continue
-            shape = tuple(sizes[axis] for axis in _AXES.get(name, ("species",)))
+        for name, axes in PARAMETER_AXES.items():
+            shape = tuple(sizes[axis] for axis in axes)
             value = parameters.get(name, defaults.get(name, 0.0))
             arrays[name] = jnp.broadcast_to(jnp.asarray(value, jnp.float64), shape)
         return cls(**structure, **arrays)

@@ -39,6 +39,13 @@ LEDGER = (
 BIOMASS_ENTRIES, NUTRIENT_ENTRIES = slice(0, 8), slice(8, 10)
 
 
+CONDITION_AXES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("rain", "temperature_k"), ("patches",)),
+    **dict.fromkeys(("noise", "harvest", "capacity", "keep", "add"), ("patches", "species")),
+    "open": ("patches", "patches"),
+}
+
+
 class Conditions(eqx.Module):
     """What holds in the patches during one interval of time.
 
