@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 PARAMETER_AXES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("mass_kg", "metabolism", "mortality", "growth", "inverse_capacity"), ("species",)),
     **dict.fromkeys(("interference", "dispersal", "extinction_kg", "rain_exponent"), ("species",)),
+    **dict.fromkeys(("energy_metabolism", "energy_growth"), ("species",)),
+    **dict.fromkeys(("energy_capture", "energy_handling"), ("species",)),
     **dict.fromkeys(("capture", "handling", "efficiency", "preference"), ("links",)),
     **dict.fromkeys(("half_saturation", "content"), ("nutrients", "species")),
     **dict.fromkeys(("supply", "turnover"), ("nutrients",)),
