@@ -154,7 +154,7 @@ def _checked(trajectory: Trajectory, first: int, max_steps: int) -> Trajectory:
     if not trajectory.succeeded.all():
         member = first + int(np.argmin(trajectory.succeeded))
         raise UserError(
-            f"member {member} of the ensemble takes more than {max_steps} steps in an interval; its rates are "
-            "too far apart, or its tolerance is too small"
+            f"member {member} of the ensemble takes more than {max_steps} steps in an interval; its rates "
+            "are too far apart, or its tolerance is too small"
         )
     return trajectory
