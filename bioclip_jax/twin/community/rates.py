@@ -42,7 +42,7 @@ BIOMASS_ENTRIES, NUTRIENT_ENTRIES = slice(0, 8), slice(8, 10)
 CONDITION_AXES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("rain", "temperature_k"), ("patches",)),
     **dict.fromkeys(("noise", "harvest", "capacity", "keep", "add"), ("patches", "species")),
-    "open": ("patches", "patches"),
+    "open": ("patches", "patches", "species"),
 }
 
 
@@ -51,7 +51,7 @@ class Conditions(eqx.Module):
 
     rain: relative to the mean, 1 for the average. temperature_k: in K. noise: log of a factor of growth
     (producers) or capture (consumers). harvest: 1/day. capacity: factor of producers' capacity (habitat).
-    open: share of the movement between patches that no barrier holds back, 0 to 1.
+    open: share of a species' movement from patch to patch that no barrier holds back; above 1 if it is drawn.
     keep, add: at the start of the interval, biomass is multiplied by keep, then add kg/km² are introduced.
     """
 
@@ -60,7 +60,7 @@ class Conditions(eqx.Module):
     noise: Float[Array, "patches species"]
     harvest: Float[Array, "patches species"]
     capacity: Float[Array, "patches species"]
-    open: Float[Array, "patches patches"]
+    open: Float[Array, "patches patches species"]
     keep: Float[Array, "patches species"]
     add: Float[Array, "patches species"]
 
@@ -116,7 +116,7 @@ def environment(community: Community, conditions: Conditions) -> Environment:
     attack = community.capture * community.preference
     attack = attack * (warmth(community.energy_capture) * factor)[:, consumer]
     rain = conditions.rain[:, None] ** community.rain_exponent
-    leaving = conditions.open * community.movement
+    leaving = conditions.open * community.movement[:, :, None]
     return Environment(
         growth=community.growth * rain * factor * warmth(community.energy_growth),
         inverse_capacity=community.inverse_capacity / conditions.capacity,
@@ -125,7 +125,7 @@ def environment(community: Community, conditions: Conditions) -> Environment:
         capture=attack,
         # Warmth shortens the time that handling takes.
         handling=attack * community.handling / warmth(community.energy_handling)[:, consumer],
-        moving=leaving[:, :, None] * community.dispersal,
+        moving=leaving * community.dispersal,
     )
 
 
@@ -229,7 +229,7 @@ def steady_conditions(community: Community) -> Conditions:
         noise=zero,
         harvest=zero,
         capacity=one,
-        open=jnp.ones((patches, patches), dtype),
+        open=jnp.ones((patches, patches, species), dtype),
         keep=one,
         add=zero,
     )
