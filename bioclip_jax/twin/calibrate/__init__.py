@@ -4,5 +4,11 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={},
+    submod_attrs={
+        "likelihood": ["Calibration", "log_negative_binomial"],
+        "observations": ["Detectability", "Observations", "period_weights"],
+        "parameters": ["Parameter", "apply_parameters", "community_parameters"],
+        "posterior": ["ParameterDraws"],
+        "priors": ["PRIORS", "Prior"],
+    },
 )

@@ -1,0 +1,83 @@
+"""Draws of a calibration's parameters: what scenarios take over from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.files import atomic_write, json_text, write_text
+from bioclip_jax.twin.community import Community
+
+from .parameters import apply_parameters
+from .priors import COMMUNITY_KINDS
+
+SUMMARY, DRAWS = "posterior.json", "draws.npz"
+
+
+@dataclass(frozen=True)
+class ParameterDraws:
+    """Equally probable draws of parameters.
+
+    names: as Parameter.name. values: on the log scale; log-factors for those of the community.
+    summary: the result of the calibration, {} without one.
+    """
+
+    names: tuple[str, ...]
+    values: Float[np.ndarray, "draws parameters"]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def apply(
+        self, community: Community, biomass: Float[Array, "patches species"], draw: int
+    ) -> tuple[Community, Float[Array, "patches species"]]:
+        """Return the community and its biomass at the start (kg/km²) under one draw.
+
+        community, biomass: as they were calibrated, by from_twin. Raises UserError for a posterior of other
+        species.
+        """
+        self.check(community)
+        with jax.enable_x64(True):
+            return apply_parameters(self.names, jnp.asarray(self.values[draw]), community, biomass)
+
+    def check(self, community: Community) -> None:
+        """Raise UserError if a parameter is of a species that the community lacks."""
+        for name in self.names:
+            kind, _, subject = name.partition(": ")
+            if kind in COMMUNITY_KINDS and subject and subject not in community.names:
+                raise UserError(
+                    f"the posterior has {name}, a species that the twin lacks; calibrate this twin with twin "
+                    "calibrate"
+                )
+
+    def save(self, folder: Path) -> None:
+        """Write posterior.json and draws.npz into an existing folder; equal draws have equal bytes."""
+        write_text(folder / SUMMARY, json_text(dict(self.summary), indent=1, ensure_ascii=False) + "\n")
+        with atomic_write(folder / DRAWS) as partial:
+            np.savez(partial, names=np.array(self.names), values=self.values)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> ParameterDraws:
+        """Read the folder that `twin calibrate` wrote. Raises UserError if it is not one."""
+        folder = Path(folder)
+        try:
+            summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+            with np.load(folder / DRAWS, allow_pickle=False) as file:
+                return cls(tuple(map(str, file["names"])), file["values"], summary)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{folder} is no posterior (it has no {Path(error.filename).name}); make one with twin calibrate"
+            ) from None
+        except (OSError, ValueError, KeyError):
+            raise UserError(f"{folder} has a damaged posterior; make it again with twin calibrate") from None
