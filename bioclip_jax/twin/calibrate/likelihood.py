@@ -21,7 +21,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from bioclip_jax.errors import UserError, did_you_mean
-from bioclip_jax.twin.community import Community, Conditions, simulate
+from bioclip_jax.twin.community import Blueprint, Conditions, simulate
 
 from .observations import BLANK, Observations, period_weights
 from .parameters import Parameter, apply_parameters, community_parameters
@@ -61,8 +61,7 @@ class Calibration(eqx.Module):
     calibrated cells are at their center.
     """
 
-    community: Community
-    biomass: Float[Array, "patches species"]
+    blueprint: Blueprint
     conditions: Conditions
     days: Float[Array, " intervals"]
     weights: Float[Array, "periods times"]
@@ -80,8 +79,7 @@ class Calibration(eqx.Module):
     @classmethod
     def create(
         cls,
-        community: Community,
-        biomass: Float[Array, "patches species"],
+        blueprint: Blueprint,
         conditions: Conditions,
         days: Float[Array, " intervals"],
         observations: Observations,
@@ -94,8 +92,8 @@ class Calibration(eqx.Module):
         of the community, and intervals that end too early.
         """
         for name in observations.species:
-            if name not in community.names:
-                hint = did_you_mean(name, community.names, "add it to the species, or drop it")
+            if name not in blueprint.community.names:
+                hint = did_you_mean(name, blueprint.community.names, "add it to the species, or drop it")
                 raise UserError(f"the observations have {name!r}, which is not a species of the twin{hint}")
         times = np.concatenate([[0.0], np.cumsum(np.asarray(days))])
         if times[-1] < observations.last_day - 1e-6:
@@ -104,10 +102,10 @@ class Calibration(eqx.Module):
                 f"{observations.last_day:g}); give longer ones"
             )
         # A species that is on the way to extinction must not leave the likelihood flat: no threshold.
-        community = eqx.tree_at(
-            lambda one: one.extinction_kg, community, jnp.zeros_like(community.extinction_kg)
+        blueprint = eqx.tree_at(
+            lambda b: b.community.extinction_kg, blueprint, replace_fn=lambda kg: jnp.zeros_like(kg)
         )
-        parameters = [*community_parameters(community, biomass, kinds)]
+        parameters = [*community_parameters(blueprint, kinds)]
         parameters += _observation_parameters(observations)
         size = len(observations.classes)
         confusion, dirichlet, cells = np.eye(size), np.ones((size, size)), ()
@@ -119,8 +117,7 @@ class Calibration(eqx.Module):
             parameters += [_cell_parameter(observations, j, k) for j, k in cells]
         observed = observations.observed
         return cls(
-            community=community,
-            biomass=jnp.asarray(biomass),
+            blueprint=blueprint,
             conditions=conditions,
             days=jnp.asarray(days),
             weights=jnp.asarray(period_weights(observations.start_day, observations.end_day, times)),
@@ -151,7 +148,7 @@ class Calibration(eqx.Module):
 
     def densities(self, u: Float[Array, " parameters"]) -> Float[Array, "periods patches species"]:
         """Return the mean individuals per km² over each period."""
-        community, biomass = apply_parameters(self.names, self.values(u), self.community, self.biomass)
+        community, biomass = apply_parameters(self.names, self.values(u), self.blueprint)
         path = simulate(community, biomass, self.conditions, self.days, tolerance=_TOLERANCE)
         # Where the solver gave up the path is void: nothing is likely there.
         mean = jnp.einsum("it,tps->ips", self.weights, path.biomass) / community.mass_kg
@@ -166,7 +163,7 @@ class Calibration(eqx.Module):
     ) -> Float[Array, "periods patches classes"]:
         """Return the expected labeled events at some densities."""
         by_name = dict(zip(self.names, self.values(u)))
-        index = {name: number for number, name in enumerate(self.community.names)}
+        index = {name: number for number, name in enumerate(self.blueprint.community.names)}
         rates = []
         for name in self.classes:
             if name == BLANK:
@@ -191,7 +188,8 @@ class Calibration(eqx.Module):
         logits = jnp.zeros_like(self.confusion)
         logits = logits.at[rows, columns].set(self.values(u)[-len(self.cells) :])
         shares = jax.nn.softmax(jnp.where(varied, logits, -jnp.inf), axis=1)
-        return jnp.where(varied, shares * jnp.where(varied, self.confusion, 0).sum(1, keepdims=True), self.confusion)
+        total = jnp.where(varied, self.confusion, 0.0).sum(axis=1, keepdims=True)
+        return jnp.where(varied, shares * total, self.confusion)
 
     def log_likelihood(self, u: Float[Array, " parameters"]) -> Float[Array, ""]:
         """Return log P(counts | u)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -10,12 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bioclip_jax.twin.community import Community
+from bioclip_jax.twin.community import Blueprint, Community
 
 from .priors import BY_KIND, COMMUNITY_KINDS
-
-# Fields that some kinds scale, all of a community at once.
-_GLOBAL = {"metabolism": "metabolism", "handling": "handling", "interference": "interference"}
 
 
 @dataclass(frozen=True)
@@ -29,53 +26,47 @@ class Parameter:
 
     @property
     def name(self) -> str:
-        """Kind and subject, as in "capture: Panthera leo"."""
+        """Kind and subject, as in "equilibrium: Panthera leo"."""
         return f"{self.kind}: {self.subject}" if self.subject else self.kind
 
 
 def community_parameters(
-    community: Community,
-    biomass: Float[Array, "patches species"],
-    kinds: Collection[str] = COMMUNITY_KINDS,
+    blueprint: Blueprint, kinds: Collection[str] = COMMUNITY_KINDS
 ) -> tuple[Parameter, ...]:
-    """Return the parameters of `kinds` that can have an effect on the community.
-
-    Species without biomass at the start have none; a factor of rates that are all 0 is none.
-    """
-    present = np.asarray(biomass).sum(axis=0) > 0
+    """Return the parameters of `kinds` that can have an effect on the community of a blueprint."""
+    community = blueprint.community
     producer = np.array(community.producer)
-    eats = np.isin(np.arange(community.n_species), community.consumer)
-    subjects: Mapping[str, Sequence[bool]] = {
-        "initial": present,
-        "capture": present & eats,
-        "growth": present & producer & (np.asarray(community.growth) > 0),
-        "capacity": present & producer & (np.asarray(community.inverse_capacity) > 0),
+    subjects: dict[str, Sequence[str]] = {
+        "equilibrium": community.names,
+        "initial": community.names,
+        "growth": [name for name, grows in zip(community.names, producer, strict=True) if grows],
+    }
+    effective = {
+        "metabolism": np.asarray(community.metabolism).any(),
+        "max_growth": bool((~producer).any()),
+        "interference": np.asarray(blueprint.interference).any(),
+        "hill": bool(community.consumer),
     }
     parameters = []
     for kind in COMMUNITY_KINDS:
         prior = BY_KIND[kind]
-        if kind not in kinds:
-            continue
-        if kind in subjects:
-            names = [name for name, has in zip(community.names, subjects[kind], strict=True) if has]
+        if kind in kinds and (kind in subjects or effective[kind]):
+            names = subjects.get(kind, ("",))
             parameters += [Parameter(kind, name, prior.center, prior.sd) for name in names]
-        elif kind == "hill" or np.asarray(getattr(community, kind)).any():
-            parameters.append(Parameter(kind, "", prior.center, prior.sd))
     return tuple(parameters)
 
 
 def apply_parameters(
-    names: Sequence[str],
-    values: Float[Array, " parameters"],
-    community: Community,
-    biomass: Float[Array, "patches species"],
+    names: Sequence[str], values: Float[Array, " parameters"], blueprint: Blueprint
 ) -> tuple[Community, Float[Array, "patches species"]]:
-    """Return the community and its biomass at the start under log-factors of named parameters.
+    """Return the community and its biomass at the start (kg/km²) under named log-factors.
 
-    Names of other kinds, which belong to the observations, have no effect. Differentiable in values.
-    Raises KeyError for a species that the community lacks.
+    The blueprint is changed and built, so that every draw of the prior is in balance somewhere. The growth of
+    a producer is what its consumers take plus its own spare growth, which is scaled: it never grows less than
+    is eaten. Names of other kinds, which belong to the observations, have no effect. Differentiable in
+    values. Raises KeyError for a species that the community lacks.
     """
-    index = {name: number for number, name in enumerate(community.names)}
+    index = {name: number for number, name in enumerate(blueprint.community.names)}
     factors: dict[str, Array] = {}
     for number, name in enumerate(names):
         kind, _, subject = name.partition(": ")
@@ -84,31 +75,53 @@ def apply_parameters(
         if not subject:
             factors[kind] = values[number]
             continue
-        by_species = factors.get(kind, jnp.zeros(community.n_species, jnp.result_type(float)))
+        by_species = factors.get(kind, jnp.zeros(len(index), jnp.result_type(float)))
         factors[kind] = by_species.at[index[subject]].set(values[number])
-    changed = {
-        field: getattr(community, field) * jnp.exp(factors[kind])
-        for kind, field in _GLOBAL.items()
-        if kind in factors
-    }
-    capture = community.capture
-    if "hill" in factors:
-        hill = community.hill * jnp.exp(factors["hill"])
-        # At the reference biomass an animal clears as much as before: b B^q stays.
-        reference = jnp.maximum(biomass.mean(axis=0), 1e-12)[jnp.array(community.resource, int)]
-        capture = capture * reference ** (community.hill - hill)
-        changed["hill"] = hill
-    if "capture" in factors:
-        capture = capture * jnp.exp(factors["capture"])[jnp.array(community.consumer, int)]
-    changed["capture"] = capture
-    if "growth" in factors:
-        changed["growth"] = community.growth * jnp.exp(factors["growth"])
-    if "capacity" in factors:
-        changed["inverse_capacity"] = community.inverse_capacity * jnp.exp(-factors["capacity"])
-    fields = tuple(changed)
-    community = eqx.tree_at(
-        lambda one: [getattr(one, field) for field in fields], community, [changed[field] for field in fields]
+
+    def factor(kind: str) -> Array:
+        return jnp.exp(jnp.asarray(factors.get(kind, 0.0)))
+
+    spare = _spare_growth(blueprint)
+    community, share = blueprint.community, blueprint.interference
+    hill = community.hill * factor("hill")
+    # At the reference biomasses the diet stays: w B^q.
+    reference = blueprint.biomass[jnp.array(community.resource, int)]
+    changed = eqx.tree_at(
+        lambda b: (
+            b.biomass,
+            b.max_growth,
+            b.interference,
+            b.community.metabolism,
+            b.community.hill,
+            b.community.preference,
+        ),
+        blueprint,
+        (
+            blueprint.biomass * factor("equilibrium"),
+            blueprint.max_growth * factor("max_growth"),
+            _scaled_odds(share, factor("interference")),
+            community.metabolism * factor("metabolism"),
+            hill,
+            community.preference * reference ** (community.hill - hill),
+        ),
     )
-    if "initial" in factors:
-        biomass = biomass * jnp.exp(factors["initial"])
-    return community, biomass
+    growth = changed.community.growth + spare * factor("growth") - _spare_growth(changed)
+    changed = eqx.tree_at(lambda b: b.community.growth, changed, growth)
+    biomass = jnp.broadcast_to(
+        changed.biomass * factor("initial"), (community.n_patches, community.n_species)
+    )
+    return changed.build(), biomass
+
+
+def _spare_growth(blueprint: Blueprint) -> Float[Array, " species"]:
+    """Growth of producers in balance beyond what they lose, 1/day: r (crowding / K)."""
+    community = blueprint.community
+    plants = jnp.where(jnp.array(community.producer), blueprint.biomass, 0.0)
+    crowding = (1 - community.competition) * plants + community.competition * plants.sum()
+    built = blueprint.build()
+    return jnp.where(plants > 0, community.growth * built.inverse_capacity * crowding, 0.0)
+
+
+def _scaled_odds(share: Array, factor: Array) -> Array:
+    """A share whose odds are multiplied by a factor."""
+    return share * factor / (1 - share + share * factor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import atomic_write, json_text, write_text
-from bioclip_jax.twin.community import Community
+from bioclip_jax.twin.community import Blueprint, Community
 
 from .parameters import apply_parameters
 from .priors import COMMUNITY_KINDS
@@ -39,23 +39,20 @@ class ParameterDraws:
     def __len__(self) -> int:
         return len(self.values)
 
-    def apply(
-        self, community: Community, biomass: Float[Array, "patches species"], draw: int
-    ) -> tuple[Community, Float[Array, "patches species"]]:
+    def apply(self, blueprint: Blueprint, draw: int) -> tuple[Community, Float[Array, "patches species"]]:
         """Return the community and its biomass at the start (kg/km²) under one draw.
 
-        community, biomass: as they were calibrated, by from_twin. Raises UserError for a posterior of other
-        species.
+        blueprint: as it was calibrated, by blueprint_of. Raises UserError for a posterior of other species.
         """
-        self.check(community)
+        self.check(blueprint.community.names)
         with jax.enable_x64(True):
-            return apply_parameters(self.names, jnp.asarray(self.values[draw]), community, biomass)
+            return apply_parameters(self.names, jnp.asarray(self.values[draw]), blueprint)
 
-    def check(self, community: Community) -> None:
-        """Raise UserError if a parameter is of a species that the community lacks."""
+    def check(self, species: Collection[str]) -> None:
+        """Raise UserError if a parameter is of a species that is not among these of a community."""
         for name in self.names:
             kind, _, subject = name.partition(": ")
-            if kind in COMMUNITY_KINDS and subject and subject not in community.names:
+            if kind in COMMUNITY_KINDS and subject and subject not in species:
                 raise UserError(
                     f"the posterior has {name}, a species that the twin lacks; calibrate this twin with twin "
                     "calibrate"
@@ -77,7 +74,8 @@ class ParameterDraws:
                 return cls(tuple(map(str, file["names"])), file["values"], summary)
         except FileNotFoundError as error:
             raise UserError(
-                f"{folder} is no posterior (it has no {Path(error.filename).name}); make one with twin calibrate"
+                f"{folder} is no posterior (it has no {Path(error.filename).name}); make one with twin "
+                "calibrate"
             ) from None
         except (OSError, ValueError, KeyError):
             raise UserError(f"{folder} has a damaged posterior; make it again with twin calibrate") from None

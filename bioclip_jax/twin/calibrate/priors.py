@@ -1,8 +1,9 @@
 """The priors of a calibration, in one table.
 
-Rates of a community are calibrated as log-factors on the rates of the balanced community (from_twin), so that
-0 is the default and 0.69 twice the rate. All priors are normal on the log scale. Their widths are choices of
-this project, with the reason beside each; the table is written into every result.
+Parameters of a community are log-factors on its blueprint (twin.community), so that 0 is the default and 0.69
+twice as much; capture rates, handling times and capacities follow from the balance. All priors are normal on
+the log scale. Their widths are choices of this project, with the reason beside each; the table is written
+into every result.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ _Z90 = 1.6448536269514722
 class Prior:
     """Prior of a kind of parameter: normal(center, sd) on the log scale.
 
-    scope: "community" (one parameter), "producer", "consumer", "species" (one each), or "cell" (of the
-    confusion matrix). unit: of exp(center).
+    scope: "community" (one parameter), "producer" or "species" (one each). unit: of exp(center).
     """
 
     kind: str
@@ -49,72 +49,63 @@ class Prior:
 
 PRIORS = (
     Prior(
-        "initial",
+        "equilibrium",
         "species",
-        "biomass at the start, in all patches",
+        "biomass at which the community would be in balance under average conditions",
         "factor of the reference biomass",
         0.0,
         0.5,
         "tables of densities are from other years and places, good to a factor of two",
     ),
     Prior(
-        "capture",
-        "consumer",
-        "capture rate of all links of a consumer",
-        "factor of the balanced rate",
+        "initial",
+        "species",
+        "biomass at the start, in all patches",
+        "factor of the biomass in balance",
         0.0,
         0.3,
-        "balanced rates sustain the reference biomasses; what remains is by how much these are off",
+        "populations vary between years by a third or so",
     ),
     Prior(
         "growth",
         "producer",
-        "intrinsic growth rate",
-        "factor of the balanced rate",
+        "spare growth: beyond what consumers take in balance",
+        "factor of the default",
         0.0,
-        0.3,
-        "as for capture; growth rates of one kind of plant differ by about as much between sites",
-    ),
-    Prior(
-        "capacity",
-        "producer",
-        "carrying capacity",
-        "factor of the balanced capacity",
-        0.0,
-        0.3,
-        "as for growth; the capacity is set from the reference biomass",
+        0.4,
+        "growth rates of one kind of plant differ by as much between sites",
     ),
     Prior(
         "metabolism",
         "community",
-        "respiration of all species",
+        "respiration of all consumers",
         "factor of the allometric rate",
         0.0,
         0.15,
-        "allometric regressions fix the level well; species scatter about it, which capture takes up",
+        "regressions on body mass fix the level well",
     ),
     Prior(
-        "handling",
+        "max_growth",
         "community",
-        "handling time of all links",
-        "factor of the allometric time",
+        "growth of all consumers with food in plenty",
+        "factor of the allometric rate",
         0.0,
         0.3,
-        "maximum intake relative to metabolism is known to about a third",
+        "species scatter about the regression on body mass by more, their common level by less",
     ),
     Prior(
         "interference",
         "community",
-        "time lost to conspecifics",
-        "factor of the default",
+        "odds of the share of spare intake that a consumer's own density takes away",
+        "factor of the default odds",
         0.0,
-        0.5,
-        "hardly measured; a factor of two either way",
+        0.7,
+        "hardly ever measured",
     ),
     Prior(
         "hill",
         "community",
-        "exponent of the functional response, at equal capture from the reference biomass",
+        "exponent of the functional response, at the reference diet",
         "factor of the default exponent",
         0.0,
         0.1,
@@ -127,7 +118,7 @@ PRIORS = (
         "km²/day",
         math.log(0.05),
         2.3,
-        "without speed, radius and angle: a factor of ten either way covers cameras and animals of most sizes",
+        "without speed, radius and angle: a factor of ten either way spans cameras and animals of most sizes",
     ),
     Prior(
         "dispersion",
@@ -150,13 +141,4 @@ PRIORS = (
 )
 BY_KIND = {prior.kind: prior for prior in PRIORS}
 # Kinds that change the community or its start; the others belong to the observations.
-COMMUNITY_KINDS = (
-    "initial",
-    "capture",
-    "growth",
-    "capacity",
-    "metabolism",
-    "handling",
-    "interference",
-    "hill",
-)
+COMMUNITY_KINDS = ("equilibrium", "initial", "growth", "metabolism", "max_growth", "interference", "hill")
