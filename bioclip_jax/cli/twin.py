@@ -117,15 +117,16 @@ def estimate(arguments: argparse.Namespace) -> Result:
 
 def validate(arguments: argparse.Namespace) -> Result:
     """Run the cases with a published or planted outcome."""
-    from bioclip_jax.twin.validate import cases_table
+    from bioclip_jax.twin.validate import Settings, cases_table
     from bioclip_jax.twin.validate import validate as run_cases
 
     def predictor(world: Path) -> Callable[[Path, Path], str]:
         return _predictor(argparse.Namespace(**vars(arguments) | {"subset": world / "species.csv"}))
 
-    result = run_cases(
+    settings = Settings(
         None if arguments.model is None else predictor, runs=arguments.runs, worlds=arguments.worlds
     )
+    result = run_cases(settings, arguments.data, cases=arguments.cases)
     if not arguments.json:
         print(cases_table(result))
     return result
@@ -311,6 +312,10 @@ def add_verbs(verbs: Any) -> None:
     )
 
     verb = add_verb(family, "validate", validate, "compare the twin with published and planted cases")
+    verb.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the published data, which some cases need"
+    )
+    verb.add_argument("--cases", nargs="+", metavar="N", help="only these cases (default: all)")
     add_model(verb, default=None)
     add_taxa(verb)
     verb.add_argument(

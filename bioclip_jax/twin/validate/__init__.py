@@ -5,9 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cases": ["cases_table", "validate"],
+        "cases": ["CASES", "Case", "Settings", "cases_table", "validate"],
         "closed_loop": ["study_closed_loop"],
         "inferred_links": ["study_inferred_links"],
+        "lynx_hare": ["Pelts", "fit_pelts", "read_pelts"],
         "walks": ["WalkSurvey", "WalkWorld", "encounter_study", "simulate_walks"],
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from bioclip_jax.twin.estimate import (
 )
 from bioclip_jax.twin.observe import ObserveOptions, Predict, observe_photos
 from bioclip_jax.twin.observe.camtrap_dp import FIELDS, Package, parse_times, read_package
+
+from .cases import Settings
 
 # Share of the events that a person verifies.
 _VERIFIED = 0.25
@@ -102,6 +105,29 @@ def study_closed_loop(
         **ratios,
         "worlds": photographed + drawn,
         "event_accuracy": float(np.mean([true == label for true, label in labels if true != _NO_ANIMAL])),
+    }
+
+
+def closed_loop_case(settings: Settings) -> dict[str, Any]:
+    """Return case 11."""
+    assert settings.predictor is not None, "the registry says that this case needs a model"
+    with tempfile.TemporaryDirectory(prefix="bioclip_jax-") as folder:
+        study = study_closed_loop(Path(folder), settings.predictor, drawn=settings.worlds, seed=settings.seed)
+    corrected, naive = (
+        [study[f"{prefix}{name}"]["coverage"] for name in ("occupancy", "relative_abundance")]
+        for prefix in ("", "naive_")
+    )
+    ratio, naive_ratios = study["density"]["ratio"], study["naive_density_ratio"].values()
+    return {
+        "ours": f"occupancy {corrected[0]:.1%} and relative abundance {corrected[1]:.1%} of "
+        f"{study['occupancy']['intervals']} intervals each in {study['worlds']} worlds, uncorrected "
+        f"{naive[0]:.1%} and {naive[1]:.1%}; mean density {ratio:.3f} of the planted one, uncorrected "
+        f"{min(naive_ratios):.2f} to {max(naive_ratios):.2f} by species; the model labels "
+        f"{study['event_accuracy']:.0%} of events right",
+        "holds": all(0.85 <= value <= 0.95 for value in corrected)
+        and max(naive) < 0.85
+        and abs(ratio - 1) <= 0.05,
+        "study": study,
     }
 
 
