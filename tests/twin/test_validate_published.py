@@ -1,4 +1,4 @@
-"""The published cases 1 to 3 and 8, in short, against closed forms and SciPy."""
+"""The published cases 1 to 3, in short, against closed forms and SciPy."""
 
 from __future__ import annotations
 

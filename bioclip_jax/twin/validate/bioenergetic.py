@@ -34,9 +34,9 @@ def bioenergetic_community(
     maximum: Float[Array, " species"],
     efficiency: Float[Array, " links"] | float,
     preference: Float[Array, " links"] | float = 1.0,
-    interference: float = 0.0,
+    interference: Float[Array, ""] | float = 0.0,
     half_saturation: float = 0.5,
-    hill: float = 1.0,
+    hill: Float[Array, ""] | float = 1.0,
     extinction: float = 0.0,
 ) -> Community:
     """Return the community that follows the bioenergetic model with K = 1; call it with x64 enabled.

@@ -92,6 +92,13 @@ CASES = (
         "encounter_case",
     ),
     Case(
+        8,
+        "persistence of food webs by the ratio of predator to prey mass",
+        "persistence rises with the ratio from 1 to 100, and then saturates: a decade adds at most a third",
+        "persistence",
+        "persistence_case",
+    ),
+    Case(
         11,
         "closed loop: planted worlds, photographed, named by a model, estimated",
         "90 % intervals of occupancy and relative abundance cover 85 to 95 %, without the correction of the "
