@@ -33,6 +33,8 @@ _LEAST_RATE = 1e-6
 _LEAST_CONFUSION = 0.01
 # Relative error of a biomass per step, far below that of any count.
 _TOLERANCE = 1e-5
+# Of the solver per interval: a community that needs more in a month is nowhere near any that lives.
+_MAX_STEPS = 256
 
 
 def log_negative_binomial(
@@ -142,6 +144,10 @@ class Calibration(eqx.Module):
         """Names of the parameters."""
         return tuple(one.name for one in self.parameters)
 
+    def with_counts(self, counts: Float[Array, "periods patches classes"]) -> Calibration:
+        """Return the calibration of other counts of the same survey."""
+        return eqx.tree_at(lambda one: one.counts, self, counts)
+
     def values(self, u: Float[Array, "*batch parameters"]) -> Float[Array, "*batch parameters"]:
         """Return the parameters on the log scale."""
         return self.center + self.sd * u
@@ -149,7 +155,9 @@ class Calibration(eqx.Module):
     def densities(self, u: Float[Array, " parameters"]) -> Float[Array, "periods patches species"]:
         """Return the mean individuals per km² over each period."""
         community, biomass = apply_parameters(self.names, self.values(u), self.blueprint)
-        path = simulate(community, biomass, self.conditions, self.days, tolerance=_TOLERANCE)
+        path = simulate(
+            community, biomass, self.conditions, self.days, tolerance=_TOLERANCE, max_steps=_MAX_STEPS
+        )
         # Where the solver gave up the path is void: nothing is likely there.
         mean = jnp.einsum("it,tps->ips", self.weights, path.biomass) / community.mass_kg
         return jnp.where(path.succeeded, mean, jnp.nan)

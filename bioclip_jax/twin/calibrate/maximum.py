@@ -1,83 +1,134 @@
-"""The maximum of a log posterior and the curvature there (Laplace's approximation)."""
+"""Maxima of log posteriors by L-BFGS, and the curvature there: Laplace's approximation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-# A log density; pure, of parameters in units of their prior.
-LogDensity = Callable[[Float[Array, " parameters"]], Float[Array, ""]]
+# From points, and the index of the start (and data) that each belongs to, to log densities and gradients.
+ValueAndGrad = Callable[
+    [Float[np.ndarray, "points parameters"], Int[np.ndarray, " points"]],
+    tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points parameters"]],
+]
 
-_LINE_SEARCH_STEPS = 12
-_MEMORY = 15
+_MEMORY = 20
+_HALVINGS = 10
+# Longest first step, in standard deviations of the prior.
+_FIRST_STEP = 0.3
+_LONGEST_STEP = 3.0
 # Of parameters in units of their prior, in differences of the gradient.
-_STEP = 3e-3
+_STEP = 5e-3
 
 
-class Maximum(NamedTuple):
-    """A maximum: the parameters, the log density, the largest slope left, and the iterations."""
+@dataclass(frozen=True)
+class Maxima:
+    """Maxima from several starts: the points, log densities, largest slopes left, and iterations."""
 
-    at: Float[Array, " parameters"]
-    value: Float[Array, ""]
-    slope: Float[Array, ""]
-    iterations: Int[Array, ""]
-    converged: Bool[Array, ""]
+    u: Float[np.ndarray, "points parameters"]
+    value: Float[np.ndarray, " points"]
+    slope: Float[np.ndarray, " points"]
+    iterations: Int[np.ndarray, " points"]
+    converged: Bool[np.ndarray, " points"]
 
 
 def maximize(
-    log_density: LogDensity,
-    start: Float[Array, " parameters"],
+    function: ValueAndGrad,
+    starts: Float[np.ndarray, "points parameters"],
     *,
-    iterations: int = 200,
-    tolerance: float = 1e-2,
-) -> Maximum:
-    """Climb from `start` by L-BFGS (optax) until no slope exceeds `tolerance`; pure, for jit and vmap.
+    iterations: int = 150,
+    tolerance: float = 0.02,
+    report: Callable[[int], None] | None = None,
+) -> Maxima:
+    """Climb from all starts together, by L-BFGS (optax) with backtracking.
 
-    tolerance: of the log density per unit, so that the maximum is `tolerance` of a prior's standard deviation
-    away at most. A line search that finds nothing higher ends the climb.
+    tolerance: of the largest slope, per standard deviation of the prior: since the prior's curvature is 1,
+    the maximum is at most so many standard deviations away. A climb that finds nothing higher ends; it has
+    converged if its slope is then below ten times the tolerance. report: called after each iteration with the
+    number of climbs that go on.
     """
+    with jax.enable_x64(True):
+        lbfgs = optax.scale_by_lbfgs(memory_size=_MEMORY)
+        state = jax.vmap(lbfgs.init)(jnp.asarray(starts))
+        direction = jax.jit(jax.vmap(lbfgs.update))
+        u = np.array(starts, float)
+        value, gradient = function(u, np.arange(len(u)))
+        slope = np.abs(gradient).max(axis=1)
+        going = np.isfinite(value) & (slope > tolerance)
+        count = np.zeros(len(u), int)
+        for _ in range(iterations):
+            if not going.any():
+                break
+            step, state = direction(-gradient, state, u)
+            step = -np.asarray(step)
+            rise = (step * gradient).sum(axis=1)
+            # Without a rise along it, the curvature that L-BFGS has seen is of no use.
+            step = np.where((rise > 0)[:, None], step, gradient)
+            limit = np.where(count > 0, _LONGEST_STEP, _FIRST_STEP)
+            step *= np.minimum(1, limit / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None]
+            rise = (step * gradient).sum(axis=1)
+            u, value, gradient, moved = _backtrack(function, u, value, gradient, step, rise, going)
+            slope = np.abs(gradient).max(axis=1)
+            count += going
+            going = going & moved & (slope > tolerance)
+            if report is not None:
+                report(int(going.sum()))
+        return Maxima(u, value, slope, count, np.isfinite(value) & (slope < 10 * tolerance))
 
-    def loss(u: Array) -> Array:
-        # A finite value keeps the line search's interpolation defined where the solver fails.
-        return jnp.nan_to_num(-log_density(u), nan=1e10, posinf=1e10)
 
-    linesearch = optax.scale_by_zoom_linesearch(
-        max_linesearch_steps=_LINE_SEARCH_STEPS, initial_guess_strategy="one"
-    )
-    optimizer = optax.lbfgs(memory_size=_MEMORY, linesearch=linesearch)
-    value_and_grad = optax.value_and_grad_from_state(loss)
+def _backtrack(
+    function: ValueAndGrad,
+    u: np.ndarray,
+    value: np.ndarray,
+    gradient: np.ndarray,
+    step: np.ndarray,
+    rise: np.ndarray,
+    going: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return points at least a little higher along the steps, where there are any, and where that is."""
+    u, value, gradient = u.copy(), value.copy(), gradient.copy()
+    waiting, length = np.flatnonzero(going), 1.0
+    moved = np.zeros(len(u), bool)
+    for _ in range(_HALVINGS):
+        if not len(waiting):
+            break
+        tried = u[waiting] + length * step[waiting]
+        # Points without a search in progress are not evaluated: chunks fill up with those that are.
+        new_value, new_gradient = function(tried, waiting)
+        better = new_value > value[waiting] + 1e-4 * length * rise[waiting]
+        accepted = waiting[better]
+        u[accepted], value[accepted] = tried[better], new_value[better]
+        gradient[accepted] = new_gradient[better]
+        moved[accepted] = True
+        waiting, length = waiting[~better], length / 2
+    return u, value, gradient, moved
 
-    def going(carry: tuple) -> Array:
-        _, _, count, slope, gain = carry
-        return (count < iterations) & (slope > tolerance) & (gain > 1e-9)
 
-    def climb(carry: tuple) -> tuple:
-        u, state, count, _, _ = carry
-        value, gradient = value_and_grad(u, state=state)
-        # The first step of L-BFGS is as long as the slope; a unit is the prior's standard deviation.
-        updates, state = optimizer.update(gradient, state, u, value=value, grad=gradient, value_fn=loss)
-        u = optax.apply_updates(u, updates)
-        after, slopes = state[-1].value, state[-1].grad
-        return u, state, count + 1, jnp.abs(slopes).max(), value - after
-
-    carry = (start, optimizer.init(start), 0, jnp.inf, jnp.inf)
-    carry = jax.tree.map(jnp.asarray, carry)
-    u, state, count, slope, _ = jax.lax.while_loop(going, climb, carry)
-    return Maximum(u, -state[-1].value, slope, count, slope <= 10 * tolerance)
-
-
-def curvature(
-    log_density: LogDensity, at: Float[Array, " parameters"]
-) -> Float[Array, "parameters parameters"]:
-    """Return minus the second derivatives, by central differences of the gradient."""
-    gradient = jax.grad(log_density)
-    shifts = jnp.concatenate([jnp.eye(len(at)), -jnp.eye(len(at))]) * _STEP
-    slopes = jax.vmap(gradient)(at + shifts)
-    upper, lower = jnp.split(slopes, 2)
+def curvatures(
+    function: ValueAndGrad, points: Float[np.ndarray, "points parameters"]
+) -> Float[np.ndarray, "points parameters parameters"]:
+    """Return minus the second derivatives at points, by central differences of the gradient."""
+    n, size = points.shape
+    shifts = np.concatenate([np.eye(size), -np.eye(size)]) * _STEP
+    index = np.repeat(np.arange(n), 2 * size)
+    _, gradient = function((points[:, None] + shifts).reshape(-1, size), index)
+    upper, lower = np.split(gradient.reshape(n, 2 * size, size), 2, axis=1)
     matrix = (lower - upper) / (2 * _STEP)
-    return (matrix + matrix.T) / 2
+    return (matrix + np.swapaxes(matrix, 1, 2)) / 2
+
+
+def covariances(
+    curvature: Float[np.ndarray, "points parameters parameters"], most: float = 1.0
+) -> Float[np.ndarray, "points parameters parameters"]:
+    """Return the inverses, with variances of at most `most` in any direction.
+
+    The likelihood may curve upwards where the prior alone holds a parameter; a variance above the prior's, 1,
+    is then not to be trusted.
+    """
+    values, vectors = np.linalg.eigh(curvature)
+    return np.einsum("pik,pk,pjk->pij", vectors, 1 / np.maximum(values, 1 / most), vectors)

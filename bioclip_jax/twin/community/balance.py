@@ -60,7 +60,9 @@ class Blueprint(eqx.Module):
         eaten = jnp.zeros(n).at[resource].add(share * intake[consumer])
 
         assimilated = gain * intake / biomass
-        satiation = jnp.where(producer, 0.0, assimilated / (assimilated + self.max_growth))
+        # Producers have neither; 0 / 0 would make gradients NaN even where it is not used.
+        most = jnp.where(producer, 1.0, assimilated + self.max_growth)
+        satiation = jnp.where(producer, 0.0, assimilated / most)
         spare = 1 - satiation
         slowed = self.interference * spare
         # D = 1 + c B + h A is what intake is divided by: F m = A / D, h F m = satiation, c B = slowed D.
