@@ -21,6 +21,7 @@ from bioclip_jax.twin.world import Twin, read_twin
 
 from .batch import Batch
 from .check import judge_ranks, rank_simulations
+from .counts_table import read_counts
 from .figures import draw_pit, draw_predictive, draw_prior_posterior, draw_ranks
 from .fit import Fit, fit_map
 from .likelihood import Calibration
@@ -28,9 +29,8 @@ from .nuts import fit_nuts
 from .observations import Observations
 from .periods import monthly_conditions
 from .posterior import ParameterDraws
-from .counts_table import read_counts
-from .survey_events import read_package_observations
 from .summary import log_values, predictive_check, predictive_counts, summarize
+from .survey_events import read_package_observations
 
 METHODS = ("map", "nuts")
 # Sets of counts that predictions are judged by.
