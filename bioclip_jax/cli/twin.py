@@ -123,6 +123,11 @@ def validate(arguments: argparse.Namespace) -> Result:
     def predictor(world: Path) -> Callable[[Path, Path], str]:
         return _predictor(argparse.Namespace(**vars(arguments) | {"subset": world / "species.csv"}))
 
+    if arguments.model is not None:
+        from bioclip_jax.convert import resolve
+
+        # A wrong model is an error now, and not minutes later, when its case runs.
+        resolve(arguments.model, pretrained=arguments.pretrained)
     settings = Settings(
         None if arguments.model is None else predictor, runs=arguments.runs, worlds=arguments.worlds
     )

@@ -93,6 +93,12 @@ def test_invalid_data_are_one_line_before_any_case_runs(data, capsys, content, e
     assert not out and err.startswith("error: ") and expected in err and err.count("\n") == 1, err
 
 
+def test_a_wrong_model_is_one_line_before_any_case_runs(tmp_path, capsys):
+    assert main(["twin", "validate", "--cases", "6", "--model", str(tmp_path / "none")]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: ") and "none" in err and err.count("\n") == 1, err
+
+
 def test_an_unknown_case_is_named():
     with pytest.raises(UserError, match="--cases 99 is not a case; the cases are 1, 2, 3"):
         validate(cases=["6", "99"])
