@@ -6,9 +6,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "climate": ["Climate", "Series", "climate_series"],
+        "daylight": ["daylight_hours"],
         "links": ["Link", "LinkTable", "read_link_table", "read_links"],
         "proximity": ["Proximity", "infer_links", "link_scores", "relatives_scores"],
+        "raster": ["Grid", "Raster", "read_raster", "write_raster"],
         "species": ["KINDS", "Species", "read_species"],
+        "terrain": ["distance_m", "slope_degrees"],
+        "toml_table": ["TomlTable", "read_toml"],
+        "trophic": ["trophic_levels"],
         "twin": ["Barrier", "Extent", "Patch", "Twin", "read_twin", "write_twin"],
     },
 )

@@ -1,0 +1,79 @@
+"""Terrain of a grid: slope, distance to water, and means over patches."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .geometry import EARTH_RADIUS_M
+from .raster import Grid
+
+
+def slope_degrees(
+    elevation_m: Float[np.ndarray, "rows columns"], grid: Grid
+) -> Float[np.ndarray, "rows columns"]:
+    """Steepest slope in degrees, 0 to 90, by the weighted differences of the eight neighbors.
+
+    Horn (1981), Hill shading and the reflectance map, Proceedings of the IEEE 69:14. Beyond the border the
+    elevation goes on linearly; NaN beside a cell without elevation. At least 2 x 2 cells.
+    """
+    z = np.pad(elevation_m, 1, mode="reflect", reflect_type="odd")
+    width, height = grid.cell_size_m
+    west, east = z[:, :-2], z[:, 2:]
+    north, south = z[:-2], z[2:]
+    x = (east[:-2] + 2 * east[1:-1] + east[2:]) - (west[:-2] + 2 * west[1:-1] + west[2:])
+    y = (north[:, :-2] + 2 * north[:, 1:-1] + north[:, 2:]) - (
+        south[:, :-2] + 2 * south[:, 1:-1] + south[:, 2:]
+    )
+    return np.degrees(np.arctan(np.hypot(x / (8 * width[:, None]), y / (8 * height))))
+
+
+def distance_m(where: Bool[np.ndarray, "rows columns"], grid: Grid) -> Float[np.ndarray, "rows columns"]:
+    """Distance in meters from each cell's center to that of the nearest cell of `where`, 0 in it.
+
+    Exact: Euclidean on a grid in meters, along great circles of a sphere on one in degrees. Infinite without
+    any such cell.
+    """
+    from scipy.spatial import KDTree
+
+    if not where.any():
+        return np.full(where.shape, np.inf)
+    points = _positions(grid)
+    distance, _ = KDTree(points[where.ravel()]).query(points)
+    if grid.is_geographic:
+        # The tree measures the chord.
+        distance = 2 * EARTH_RADIUS_M * np.arcsin(np.clip(distance / (2 * EARTH_RADIUS_M), 0, 1))
+    return distance.reshape(where.shape)
+
+
+def _positions(grid: Grid) -> Float[np.ndarray, "cells axes"]:
+    """Centers of the cells in meters: in the plane, or in space for degrees."""
+    if not grid.is_geographic:
+        width, height = grid.cell_size_m
+        x, y = np.meshgrid(width[0] * np.arange(grid.columns), height * np.arange(grid.rows))
+        return np.stack([x.ravel(), y.ravel()], axis=1)
+    longitude, latitude = np.radians(np.meshgrid(grid.x, grid.y))
+    sphere = [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)]
+    return EARTH_RADIUS_M * np.stack([axis.ravel() for axis in sphere], axis=1)
+
+
+def mean_over(
+    values: Float[np.ndarray, "rows columns"], cells: Bool[np.ndarray, "rows columns"], grid: Grid
+) -> float:
+    """Mean over cells, weighted by their area; NaN cells are left out, and NaN is returned if all are."""
+    used = cells & ~np.isnan(values)
+    if not used.any():
+        return float("nan")
+    return float(np.average(values[used], weights=grid.area_km2[used]))
+
+
+def shares(
+    values: Float[np.ndarray, "rows columns"], cells: Bool[np.ndarray, "rows columns"], grid: Grid
+) -> dict[float, float]:
+    """Share of the cells' area by value, in ascending order of values; cells without value are left out."""
+    used = cells & ~np.isnan(values)
+    area = grid.area_km2
+    total = float(area[used].sum())
+    return {
+        float(value): float(area[used & (values == value)].sum()) / total for value in np.unique(values[used])
+    }
