@@ -1,4 +1,4 @@
-"""The verbs of the wildlife digital twin: twin observe, share, estimate, validate."""
+"""The verbs of the wildlife digital twin: twin observe, share, estimate, validate; others in twin_world."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from .options import (
     positive,
     probability,
 )
+from .twin_world import add_world_verbs
 
 _PACKAGE = "any Camtrap DP: a folder, datapackage.json or zip"
 # Species per photograph: enough for all probabilities that matter, and little enough for a journal.
@@ -315,6 +316,8 @@ def add_verbs(verbs: Any) -> None:
     privacy.add_argument(
         "--precise", action="store_true", help="exact positions, and withheld species too: not for others"
     )
+
+    add_world_verbs(family)
 
     verb = add_verb(family, "validate", validate, "compare the twin with published and planted cases")
     verb.add_argument(

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "build": ["build_twin"],
         "climate": ["Climate", "Series", "climate_series"],
         "daylight": ["daylight_hours"],
         "links": ["Link", "LinkTable", "read_link_table", "read_links"],

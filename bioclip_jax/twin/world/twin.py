@@ -29,7 +29,7 @@ from .links import Link, read_links
 from .species import COLUMNS, FOODS, NUMBERS, TAXONOMY, Species, read_species
 
 VERSION = 1
-_FILE = "twin.json"
+FILE = "twin.json"
 _LINK_COLUMNS = (
     *("sourceTaxonName", "interactionTypeName", "targetTaxonName", "referenceCitation"),
     *("inferred", "weight"),
@@ -145,17 +145,17 @@ def write_twin(folder: Path, twin: Twin) -> None:
         "extent": None if twin.extent is None else dataclasses.asdict(twin.extent),
         "provenance": dict(twin.provenance),
     }
-    write_text(folder / _FILE, json_text(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / FILE, json_text(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_twin(folder: str | os.PathLike[str]) -> Twin:
     """Read the folder that `twin build` wrote. Raises UserError if it is not one."""
-    path = Path(folder) / _FILE
+    path = Path(folder) / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["version"]
     except FileNotFoundError:
-        raise UserError(f"{folder} is no twin (it has no {_FILE}); make one with twin build") from None
+        raise UserError(f"{folder} is no twin (it has no {FILE}); make one with twin build") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} is not a twin's; make it with twin build") from None
     if version != VERSION:
