@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from bioclip_jax.plots import GRID, HUES, INK, MUTED, darker, halo, new_figure, save_figure, style_axes
+from bioclip_jax.plots import HUES, INK, MUTED, darker, halo, new_figure, save_figure, style_axes
 
 from .links import Link
 from .species import KINDS, Species
@@ -30,7 +30,9 @@ _KIND_LABELS = {
 _ROW = 0.5
 _SPACING = 0.36  # inches between the species of a row
 _PER_LEVEL = 2.1  # inches per trophic level
-_LABEL = 1.9  # inches for labels at the right and the top
+_LABEL = 1.25  # inches that the labels need at the sides, above and below
+_ANGLE = 42.0  # degrees of the labels
+_LINE = 0.13  # inches between labels
 
 
 def draw_food_web(path: Path, species: Sequence[Species], links: Sequence[Link]) -> None:
@@ -38,32 +40,62 @@ def draw_food_web(path: Path, species: Sequence[Species], links: Sequence[Link])
     levels = trophic_levels(species, links)
     rows = np.floor((levels - 1) / _ROW + 1e-9).astype(int)
     x = _arrange(rows, species, links)
-    width = max(6.0, _SPACING * float(np.ptp(x)) + _LABEL + 1.2)
-    height = max(3.6, _PER_LEVEL * float(np.ptp(levels)) + _LABEL + 0.9)
-    figure = new_figure(width, height)
-    axes = figure.subplots()
-    figure.subplots_adjust(
-        left=0.7 / width, right=1 - _LABEL / width, bottom=0.65 / height, top=1 - _LABEL / height
-    )
+    axes, inches = _new_axes(x, levels)
     _draw_links(axes, x, levels, species, links)
     sizes = _sizes(species)
-    axes.scatter(
-        x,
-        levels,
-        s=sizes,
-        c=[_COLORS[one.kind] for one in species],
-        edgecolors="white",
-        linewidths=0.8,
-        zorder=3,
+    colors = [_COLORS[one.kind] for one in species]
+    axes.scatter(x, levels, s=sizes, c=colors, edgecolors="white", linewidths=0.8, zorder=3)
+    _draw_labels(axes, inches, x, levels, sizes, species)
+    style_axes(axes)
+    axes.set_xticks([])
+    axes.set_yticks(np.arange(1, int(levels.max()) + 1))
+    axes.set_ylabel("trophic level", color=INK, fontsize=9)
+    axes.spines["bottom"].set_visible(False)
+    _legend(axes, species, links)
+    save_figure(axes.figure, path)
+
+
+def _new_axes(
+    x: Float[np.ndarray, " species"], levels: Float[np.ndarray, " species"]
+) -> tuple[Axes, Float[np.ndarray, "species 2"]]:
+    """Axes that hold all nodes and labels, and the nodes' positions in inches."""
+    unit = _SPACING if np.ptp(x) * _SPACING > 4 else 4 / max(float(np.ptp(x)), 1.0)
+    width = unit * (float(np.ptp(x)) + 1) + 2 * _LABEL
+    span = _PER_LEVEL * float(np.ptp(levels)) + 0.4
+    height = span + 2 * _LABEL + 0.6
+    axes = new_figure(width, height).subplots()
+    axes.figure.subplots_adjust(
+        left=_LABEL / width,
+        right=1 - _LABEL / width,
+        bottom=(_LABEL + 0.45) / height,
+        top=1 - (_LABEL - 0.1) / height,
     )
-    for one, across, level, size in zip(species, x, levels, sizes):
+    axes.set_xlim(float(x.min()) - 0.5, float(x.max()) + 0.5)
+    axes.set_ylim(1 - 0.2 / _PER_LEVEL, float(levels.max()) + 0.2 / _PER_LEVEL)
+    return axes, np.stack([x * unit, levels * _PER_LEVEL], axis=1)
+
+
+def _draw_labels(
+    axes: Axes,
+    inches: Float[np.ndarray, "species 2"],
+    x: Float[np.ndarray, " species"],
+    levels: Float[np.ndarray, " species"],
+    sizes: Float[np.ndarray, " species"],
+    species: Sequence[Species],
+) -> None:
+    """Label producers to the lower right, where no links are, and others to the upper right if it is free."""
+    for i, one in enumerate(species):
+        text = one.common_name or one.name
+        up = -1 if one.kind == "producer" or _is_blocked(i, inches, text) else 1
+        away = 0.36 * sizes[i] ** 0.5 + 1
         axes.annotate(
-            one.common_name or one.name,
-            (across, level),
-            xytext=(0.30 * size**0.5, 0.36 * size**0.5 + 1),
+            text,
+            (x[i], levels[i]),
+            xytext=(away, up * away),
             textcoords="offset points",
-            rotation=42,
+            rotation=up * _ANGLE,
             rotation_mode="anchor",
+            verticalalignment="center",
             fontsize=7.5,
             fontstyle="normal" if one.common_name else "italic",
             color=darker(_COLORS[one.kind]),
@@ -71,15 +103,15 @@ def draw_food_web(path: Path, species: Sequence[Species], links: Sequence[Link])
             zorder=4,
             annotation_clip=False,
         )
-    style_axes(axes)
-    axes.set_ylim(0.85, float(levels.max()) + 0.12)
-    axes.set_xlim(float(x.min()) - 1, float(x.max()) + 1)
-    axes.set_xticks([])
-    axes.set_yticks(np.arange(1, int(levels.max()) + 1))
-    axes.set_ylabel("trophic level", color=INK, fontsize=9)
-    axes.spines["bottom"].set_visible(False)
-    _legend(axes, species, links)
-    save_figure(figure, path)
+
+
+def _is_blocked(i: int, inches: Float[np.ndarray, "species 2"], text: str) -> bool:
+    """True if a label from node i to the upper right would run through another node."""
+    angle = np.radians(_ANGLE)
+    away = inches - inches[i]
+    along = away @ (np.cos(angle), np.sin(angle))
+    beside = np.abs(away @ (-np.sin(angle), np.cos(angle)))
+    return bool(((along > 0.05) & (along < 0.06 * len(text) + 0.2) & (beside < _LINE)).any())
 
 
 def _arrange(
@@ -169,25 +201,16 @@ def _legend(axes: Axes, species: Sequence[Species], links: Sequence[Link]) -> No
             Line2D([], [], color=_INFERRED, linewidth=1.1, linestyle=(0, (4, 3)), label="inferred link")
         )
     if any(link.resource == link.consumer for link in links):
-        entries.append(
-            Line2D(
-                [],
-                [],
-                marker="o",
-                linestyle="",
-                markerfacecolor="none",
-                color=MUTED,
-                label="eats its own kind",
-            )
-        )
+        ring = {"marker": "o", "linestyle": "", "markerfacecolor": "none"}
+        entries.append(Line2D([], [], **ring, color=MUTED, label="eats its own kind"))
+    width = axes.figure.get_figwidth()
     axes.figure.legend(
         handles=entries,
         loc="lower center",
-        ncols=len(entries),
+        ncols=min(len(entries), int(width / 1.35)),
         frameon=False,
         fontsize=7.5,
         labelcolor=INK,
         handletextpad=0.4,
         columnspacing=1.2,
     )
-    axes.grid(color=GRID)

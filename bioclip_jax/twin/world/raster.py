@@ -21,7 +21,8 @@ from .geometry import EARTH_RADIUS_M
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
-_DRIVERS = ["GTiff", "AAIGrid"]
+# Named, so that GDAL opens nothing else, such as a .vrt that refers to other files.
+_DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".asc": "AAIGrid"}
 _WGS84 = "EPSG:4326"
 
 
@@ -107,17 +108,20 @@ def read_raster(path: str | os.PathLike[str], crs: str | None = None) -> Raster:
 
     if not Path(path).is_file():
         raise UserError(f"the raster {path} does not exist; give a GeoTIFF or an .asc")
+    driver = _DRIVERS.get(Path(path).suffix.lower())
+    if driver is None:
+        raise UserError(f"the raster {path} has the name of another format; give a .tif or an .asc")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path, driver=_DRIVERS) as source:
+            with rasterio.open(path, driver=driver) as source:
                 if source.count != 1:
                     raise UserError(f"the raster {path} has {source.count} bands; give one of one band")
                 if np.dtype(source.dtypes[0]).kind == "c":
                     raise UserError(f"the raster {path} holds complex numbers; give real ones")
                 transform, own = source.transform, source.crs
                 values = source.read(1, masked=True).astype(float).filled(np.nan)
-    except (rasterio.errors.RasterioError, rasterio.errors.RasterioIOError) as error:
+    except rasterio.errors.RasterioError as error:
         reason = first_line(error)
         raise UserError(
             f"the raster {path} is not a readable GeoTIFF or .asc ({reason}); write it again"
