@@ -9,7 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "balance": ["Blueprint", "blueprint_of"],
         "ensemble": ["simulate_chunks", "simulate_ensemble"],
         "model": ["Community"],
-        "rates": ["LEDGER", "Conditions", "arrhenius", "environment", "flows", "steady_conditions"],
-        "trajectory": ["Trajectory", "ledger_residual", "simulate"],
+        "rates": ["LEDGER", "Conditions", "arrhenius", "steady_conditions"],
+        "snapshot": ["environment", "flows"],
+        "trajectory": ["Trajectory", "ledger_residual", "simulate", "simulate_members"],
     },
 )

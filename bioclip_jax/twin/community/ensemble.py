@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Float
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Float, Int
 
 from bioclip_jax.errors import UserError
 
 from .model import PARAMETER_AXES, Community
 from .rates import CONDITION_AXES, Conditions
-from .trajectory import Trajectory, simulate
+from .trajectory import Trajectory, simulate_members
 
 
 def simulate_ensemble(
@@ -82,48 +83,56 @@ def simulate_chunks(
     mesh = Mesh(np.array(jax.devices()), "members")
     rows = chunk * mesh.size
 
-    def of_rows(leaf: Any, rank: int, members: np.ndarray) -> np.ndarray:
-        leaf = np.asarray(leaf, float)
-        return leaf[members] if leaf.ndim > rank else np.broadcast_to(leaf, (len(members), *leaf.shape))
+    batched = jax.tree.map(lambda leaf, rank: np.ndim(leaf) > rank, inputs, ranks)
+    structure, flags = jax.tree.structure(batched), tuple(jax.tree.leaves(batched))
+    run = _program(mesh, structure, flags, tolerance, max_steps)
 
     for first in range(skip * chunk, n_members, rows):
         members = np.arange(first, first + rows)
         present = members < n_members
-        part = jax.tree.map(lambda *leaf: of_rows(*leaf, np.where(present, members, 0)), inputs, ranks)  # noqa: B023
-        # What fills the last chunk is a member without species, which takes few steps.
-        part = eqx.tree_at(lambda one: one[1], part, part[1] * present[:, None, None])
+        members = np.where(present, members, 0)
+        part = jax.tree.map(lambda leaf, some: _members_last(leaf, some, members), inputs, batched)  # noqa: B023
         with jax.enable_x64(True):
-            part = jax.device_put(part, NamedSharding(mesh, PartitionSpec("members")))
-            trajectory = _program(mesh, tolerance, max_steps)(*part, np.asarray(days, float))
-        trajectory = jax.tree.map(np.asarray, trajectory)
+            trajectory = jax.tree.map(np.asarray, run(part, present, np.asarray(days, float)))
+        trajectory = jax.tree.map(lambda leaf: np.ascontiguousarray(np.moveaxis(leaf, -1, 0)), trajectory)
         for start in range(0, min(rows, n_members - first), chunk):
             end = min(start + chunk, n_members - first)
             yield _checked(jax.tree.map(lambda leaf: leaf[start:end], trajectory), first + start, max_steps)  # noqa: B023
 
 
 @functools.lru_cache
-def _program(mesh: Mesh, tolerance: float, max_steps: int) -> Any:
-    """Return the jitted simulation of a chunk on each device."""
+def _program(
+    mesh: Mesh, structure: Any, batched: tuple[bool, ...], tolerance: float, max_steps: int
+) -> Callable[..., Trajectory]:
+    """Return the jitted simulation of a chunk on each device; batched: arrays with their own members."""
 
-    def chunk(
-        community: Community, biomass: Any, conditions: Conditions, nutrients: Any, days: Any
-    ) -> Trajectory:
-        def member(community: Community, biomass: Any, conditions: Conditions, nutrients: Any) -> Trajectory:
-            return simulate(
-                community,
-                biomass,
-                conditions,
-                days,
-                nutrients=nutrients,
-                tolerance=tolerance,
-                max_steps=max_steps,
-            )
+    def chunk(inputs: Any, present: Any, days: Any) -> Trajectory:
+        community, biomass, conditions, nutrients = inputs
+        # What fills the last chunk is a member without species, which takes few steps.
+        biomass = jnp.where(present, biomass, 0.0)
+        options = {"tolerance": tolerance, "max_steps": max_steps, "checkpoints": 0}
+        return simulate_members(community, biomass, conditions, nutrients, days, **options)
 
-        return jax.vmap(member)(community, biomass, conditions, nutrients)
+    def split(axes: int) -> PartitionSpec:
+        return PartitionSpec(*[None] * (axes - 1), "members")
 
-    split, whole = PartitionSpec("members"), PartitionSpec()
-    specs = (split, split, split, split, whole)
-    return jax.jit(jax.shard_map(chunk, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False))
+    def specs(inputs: Any) -> Any:
+        flags = jax.tree.unflatten(structure, batched)
+        return jax.tree.map(lambda leaf, some: split(leaf.ndim) if some else PartitionSpec(), inputs, flags)
+
+    def all_chunks(inputs: Any, present: Any, days: Any) -> Trajectory:
+        outputs = Trajectory(split(4), split(4), split(4), split(1), split(1))
+        arguments = (specs(inputs), split(1), PartitionSpec())
+        run = jax.shard_map(chunk, mesh=mesh, in_specs=arguments, out_specs=outputs, check_vma=False)
+        return run(inputs, present, days)
+
+    return jax.jit(all_chunks)
+
+
+def _members_last(leaf: Any, batched: bool, members: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "..."]:
+    """Return the members of an array on its last axis, or one that stands for all."""
+    leaf = np.asarray(leaf, float)
+    return np.moveaxis(leaf[members], 0, -1) if batched else leaf[..., None]
 
 
 def _ranks(module: Any, axes: dict[str, tuple[str, ...]]) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
+
+from .incidence import End
 
 # Axes of the parameters.
 PARAMETER_AXES: dict[str, tuple[str, ...]] = {
@@ -85,12 +86,12 @@ class Community(eqx.Module):
     @property
     def n_nutrients(self) -> int:
         """Nutrient pools, which follow the species in the state's last axis."""
-        return self.supply.shape[-1]
+        return self.supply.shape[0]
 
     @property
     def n_patches(self) -> int:
         """Patches, between which species disperse."""
-        return self.area_km2.shape[-1]
+        return self.area_km2.shape[0]
 
     @classmethod
     def create(
@@ -139,7 +140,12 @@ class Community(eqx.Module):
             arrays[name] = jnp.broadcast_to(jnp.asarray(value, jnp.float64), shape)
         return cls(**structure, **arrays)
 
-    def incidence(self) -> tuple[Float[np.ndarray, "links species"], Float[np.ndarray, "links species"]]:
-        """Return which species each link feeds, and which it takes from, as 0 and 1."""
-        eye = np.eye(self.n_species)
-        return eye[list(self.consumer)], eye[list(self.resource)]
+    @property
+    def eaters(self) -> End:
+        """Consumers of the links."""
+        return End(self.consumer, self.n_species)
+
+    @property
+    def resources(self) -> End:
+        """Resources of the links."""
+        return End(self.resource, self.n_species)

@@ -68,9 +68,9 @@ class Conditions(eqx.Module):
 class Environment(NamedTuple):
     """A community's rates under some conditions, computed once per interval.
 
-    growth, inverse_capacity, metabolism, harvest: [patches, species]. capture (w b), handling (w b h):
-    [patches, links]. moving: share of a species' biomass that leaves p for q per day, [patches, patches,
-    species].
+    growth, inverse_capacity, metabolism, harvest: [patches, species, members]. capture (w b), handling:
+    [patches, links, members]. moving: share of a species' biomass that leaves p for q per day, [patches,
+    patches, species, members].
     """
 
     growth: Array
@@ -80,6 +80,18 @@ class Environment(NamedTuple):
     capture: Array
     handling: Array
     moving: Array
+
+
+class Fluxes(NamedTuple):
+    """What the change of biomass is linear in: biomass, kg/km², and what depends on it in curves, kg/km²/day.
+
+    biomass: [patches, compartments, members]; the others: [patches, species, members].
+    """
+
+    biomass: Array
+    production: Array
+    assimilated: Array
+    lost_to_consumers: Array
 
 
 class Flows(NamedTuple):
@@ -105,69 +117,61 @@ def arrhenius(
 
 
 def environment(community: Community, conditions: Conditions) -> Environment:
-    """Return the rates under the conditions."""
+    """Return the rates under the conditions; all arrays with a last axis of members."""
 
     def warmth(energy: Array) -> Array:
         reference = community.reference_temperature_k
         return arrhenius(energy, conditions.temperature_k[:, None], reference)
 
-    consumer = jnp.array(community.consumer, int)
+    eaters = community.eaters
     factor = jnp.exp(conditions.noise)
-    attack = community.capture * community.preference
-    attack = attack * (warmth(community.energy_capture) * factor)[:, consumer]
     rain = conditions.rain[:, None] ** community.rain_exponent
-    leaving = conditions.open * community.movement[:, :, None]
     return Environment(
         growth=community.growth * rain * factor * warmth(community.energy_growth),
         inverse_capacity=community.inverse_capacity / conditions.capacity,
         metabolism=community.metabolism * warmth(community.energy_metabolism),
         harvest=conditions.harvest,
-        capture=attack,
+        capture=community.capture
+        * community.preference
+        * eaters.spread(warmth(community.energy_capture) * factor),
         # Warmth shortens the time that handling takes.
-        handling=attack * community.handling / warmth(community.energy_handling)[:, consumer],
-        moving=leaving * community.dispersal,
+        handling=community.handling / eaters.spread(warmth(community.energy_handling)),
+        moving=conditions.open * community.movement[:, :, None] * community.dispersal,
     )
 
 
-def flows(
+def fluxes(
     community: Community,
     environment: Environment,
-    log_biomass: Float[Array, "patches compartments"],
-    alive: Bool[Array, "patches compartments"],
-) -> Flows:
-    """Return the flows at a state; compartments are the species, then the nutrient pools."""
+    log_biomass: Float[Array, "patches compartments members"],
+    alive: Bool[Array, "patches compartments members"],
+) -> tuple[Fluxes, Float[Array, "patches links members"]]:
+    """Return the fluxes at a state, and what is eaten by link; compartments are species, then nutrients."""
     n = community.n_species
-    feeds, taken = community.incidence()
+    eaters, resources = community.eaters, community.resources
     biomass = jnp.where(alive, jnp.exp(log_biomass), 0.0)
     species, nutrients = biomass[:, :n], biomass[:, n:]
-    consumer, resource = jnp.array(community.consumer, int), jnp.array(community.resource, int)
-    available = jnp.where(alive[:, :n], jnp.exp(community.hill * log_biomass[:, :n]), 0.0)[:, resource]
-    denominator = 1 + community.interference * species + (environment.handling * available) @ feeds
-    intake = species / (denominator * community.mass_kg)
-    eaten = environment.capture * available * intake[:, consumer]
-    growth = environment.growth * _limitation(community, environment, species, nutrients)
-    # Emigrants to a patch that has lost their species turn back: only an introduction brings one back.
-    leaving = environment.moving * alive[None, :, :n]
-    arriving = jnp.einsum("pqs,ps,p->qs", leaving, species, community.area_km2) / community.area_km2[:, None]
-    return Flows(
-        eaten=eaten,
-        production=growth * species,
-        assimilated=(community.efficiency * eaten) @ feeds,
-        lost_to_consumers=eaten @ taken,
-        respiration=environment.metabolism * species,
-        mortality=community.mortality * species,
-        harvest=environment.harvest * species,
-        moved=arriving - leaving.sum(axis=1) * species,
-    )
+    available = jnp.where(alive[:, :n], jnp.exp(community.hill * log_biomass[:, :n]), 0.0)
+
+    cleared = environment.capture * resources.spread(available)
+    busy = eaters.collect(environment.handling * cleared)
+    intake = species / ((1 + community.interference * species + busy) * community.mass_kg)
+    eating = environment.capture * eaters.spread(intake)
+    return Fluxes(
+        biomass=biomass,
+        production=environment.growth * _limitation(community, environment, species, nutrients) * species,
+        assimilated=intake * eaters.collect(community.efficiency * cleared),
+        lost_to_consumers=available * resources.collect(eating),
+    ), eating * resources.spread(available)
 
 
 def _limitation(
     community: Community, environment: Environment, species: Array, nutrients: Array
-) -> Float[Array, "patches species"]:
+) -> Float[Array, "patches species members"]:
     """Return G of the producers, 0 for consumers."""
-    producer = jnp.array(community.producer)
+    producer = jnp.array(community.producer)[:, None]
     plants = jnp.where(producer, species, 0.0)
-    crowding = (1 - community.competition) * plants + community.competition * plants.sum(-1, keepdims=True)
+    crowding = (1 - community.competition) * plants + community.competition * plants.sum(1, keepdims=True)
     limitation = 1 - crowding * environment.inverse_capacity
     if community.n_nutrients:
         pools = nutrients[:, :, None]
@@ -176,46 +180,84 @@ def _limitation(
     return jnp.where(producer, limitation, 0.0)
 
 
-def derivatives(
+def moved(
+    community: Community, environment: Environment, species: Array, alive: Array
+) -> Float[Array, "patches species members"]:
+    """Return what immigrants bring less what emigrants take.
+
+    Emigrants to a patch that has lost their species turn back: only an introduction brings one back.
+    """
+    if len(species) == 1:
+        return jnp.zeros_like(species)
+    area = community.area_km2[:, None]
+    leaving = environment.moving * alive
+    arriving = sum(share * (whole * size) for share, whole, size in zip(leaving, species, area))
+    return arriving / area - leaving.sum(axis=1) * species
+
+
+def net_change(
+    community: Community, environment: Environment, flux: Fluxes, alive: Bool[Array, "..."]
+) -> Float[Array, "patches compartments members"]:
+    """Return dB/dt (kg/km²/day) from the fluxes at a moment, or from their mean over a time."""
+    n = community.n_species
+    species = flux.biomass[:, :n]
+    lost = environment.metabolism + community.mortality + environment.harvest
+    change = flux.production + flux.assimilated - flux.lost_to_consumers - lost * species
+    if len(species) > 1:
+        change = change + moved(community, environment, species, alive[:, :n])
+    if not community.n_nutrients:
+        return change
+    supplied, taken_up = _exchange(community, flux)
+    return jnp.concatenate([change, supplied - taken_up], axis=1)
+
+
+def _exchange(community: Community, flux: Fluxes) -> tuple[Array, Array]:
+    """Return what flows into the nutrient pools, and what producers take up."""
+    supplied = community.turnover * (community.supply - flux.biomass[:, community.n_species :])
+    return supplied, (flux.production[:, None] * community.content).sum(axis=2)
+
+
+def ledger_entries(
+    community: Community, environment: Environment, flux: Fluxes, alive: Bool[Array, "..."]
+) -> dict[str, Float[Array, "patches members"]]:
+    """Return the entries of the ledger (kg/km²/day) from the fluxes at a moment or their mean over a time."""
+    n = community.n_species
+    species = flux.biomass[:, :n]
+    entries = {
+        "production": flux.production,
+        "respiration": -environment.metabolism * species,
+        "egestion": flux.assimilated - flux.lost_to_consumers,
+        "mortality": -community.mortality * species,
+        "harvest": -environment.harvest * species,
+    }
+    if len(species) > 1:
+        entries["moved"] = moved(community, environment, species, alive[:, :n])
+    if community.n_nutrients:
+        supplied, taken_up = _exchange(community, flux)
+        entries |= {"supplied": supplied, "taken_up": -taken_up}
+    return {name: entry.sum(axis=1) for name, entry in entries.items()}
+
+
+def flows(
     community: Community,
     environment: Environment,
-    log_biomass: Float[Array, "patches compartments"],
-    alive: Bool[Array, "patches compartments"],
-) -> tuple[
-    Float[Array, "patches compartments"],
-    Float[Array, "patches compartments"],
-    Float[Array, "patches entries"],
-]:
-    """Return d log B/dt (1/day), dB/dt (kg/km²/day) and the entries of the ledger (kg/km²/day)."""
+    log_biomass: Float[Array, "patches compartments members"],
+    alive: Bool[Array, "patches compartments members"],
+) -> Flows:
+    """Return all flows at a state."""
     n = community.n_species
-    flow = flows(community, environment, log_biomass, alive)
-    change = (
-        flow.production
-        + flow.assimilated
-        - flow.lost_to_consumers
-        - flow.respiration
-        - flow.mortality
-        - flow.harvest
-        + flow.moved
+    flux, eaten = fluxes(community, environment, log_biomass, alive)
+    species = flux.biomass[:, :n]
+    return Flows(
+        eaten=eaten,
+        production=flux.production,
+        assimilated=flux.assimilated,
+        lost_to_consumers=flux.lost_to_consumers,
+        respiration=environment.metabolism * species,
+        mortality=community.mortality * species,
+        harvest=environment.harvest * species,
+        moved=moved(community, environment, species, alive[:, :n]),
     )
-    pools = jnp.where(alive, jnp.exp(log_biomass), 0.0)[:, n:]
-    supplied = community.turnover * (community.supply - pools)
-    taken_up = flow.production @ community.content.T
-    change = jnp.concatenate([change, supplied - taken_up], axis=1)
-    relative = jnp.where(alive, change * jnp.exp(-log_biomass), 0.0)
-    zero = jnp.zeros_like(flow.production[:, 0])
-    entries = {
-        "production": flow.production.sum(-1),
-        "respiration": -flow.respiration.sum(-1),
-        "egestion": -((1 - community.efficiency) * flow.eaten).sum(-1),
-        "mortality": -flow.mortality.sum(-1),
-        "harvest": -flow.harvest.sum(-1),
-        "moved": flow.moved.sum(-1),
-        "supplied": supplied.sum(-1),
-        "taken_up": -taken_up.sum(-1),
-    }
-    ledger = jnp.stack([entries.get(name, zero) for name in LEDGER], axis=-1)
-    return relative, change, ledger
 
 
 def steady_conditions(community: Community) -> Conditions:

@@ -1,93 +1,186 @@
-"""A Runge-Kutta step in log biomass that conserves mass to rounding."""
+"""Adaptive Runge-Kutta steps in log biomass that conserve mass to rounding, for many members at once.
+
+A loop of our own around diffrax's tableau: members on the last axis let XLA sum over links in vectors, where
+vmap would put them first, and diffrax's loop under vmap costs more than the equations do.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import diffrax
-import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .model import Community
+from .rates import LEDGER, Environment, Fluxes, fluxes, ledger_entries, net_change
+
+# The factor of a step's length is (error^-(I + P) · last error^P)^(1/5) · safety, within bounds.
+_PROPORTIONAL, _INTEGRAL, _SAFETY, _SHORTEN, _LENGTHEN = 0.4, 0.3, 0.9, 0.2, 10.0
+# A stage further from the step's start than e^±this is wrong anyway, and must not overflow.
+_FARTHEST = 20.0
 
 
-class State(eqx.Module):
+# The tableau but for the last stage, which is the state after the step: rows of weights of earlier stages.
+_STAGES = np.array([np.pad(row, (0, 6 - len(row))) for row in ((), *diffrax.Tsit5.tableau.a_lower[:-1])])
+_MEAN, _ERROR = diffrax.Tsit5.tableau.b_sol[:-1], diffrax.Tsit5.tableau.b_error
+
+
+class State(NamedTuple):
     """State of the patches; compartments are the species, then the nutrient pools.
 
     log_biomass: of kg/km²; not meaningful where biomass is 0. biomass: kg/km², 0 once and for all where a
-    species is extinct. ledger: kg/km² by entry since the start. step_days: length of the last steps, from
-    which the next interval's first is guessed.
+    species is extinct; [patches, compartments, members]. ledger: kg/km² by entry since the start [patches,
+    entries, members]. step_days: length to try next [members].
     """
 
-    log_biomass: Float[Array, "patches compartments"]
-    biomass: Float[Array, "patches compartments"]
-    ledger: Float[Array, "patches entries"]
-    step_days: Float[Array, ""]
+    log_biomass: Array
+    biomass: Array
+    ledger: Array
+    step_days: Array
 
 
-class ConservingTsit5(diffrax.AbstractAdaptiveSolver):
-    """Tsitouras' 5(4) method (2011, Comput. Math. Appl. 62:770), stages in log B, update in B.
+class _Progress(NamedTuple):
+    """What the loop over steps carries; flux: at the state; the other arrays are by member."""
 
-    The stages of the method for log B are positive by construction. The new biomass is B + h Σ b_s dB/dt at
-    these stages, the method applied to B beside log B, so that it has the same order; each flow enters what
-    it leaves and what it reaches with the same weights, so that sums over compartments hold to rounding at
-    any tolerance. exp(log B + h Σ b_s d log B/dt) would conserve mass only within the tolerance.
+    day: Array
+    state: State
+    flux: Fluxes
+    last_error: Array
+    steps: Array
 
-    extinction: kg/km² below which a compartment becomes 0, with its remnant booked as `extinction_entry`.
+
+def advance(
+    community: Community,
+    environment: Environment,
+    state: State,
+    days: Float[Array, ""],
+    *,
+    extinction: Float[Array, "patches compartments members"],
+    tolerance: float,
+    max_steps: int,
+    checkpoints: int | None,
+) -> tuple[State, Int[Array, " members"], Bool[Array, " members"]]:
+    """Return the state after some days, the steps that were tried, and which members got there.
+
+    extinction: kg/km² below which a compartment becomes 0. tolerance: of the largest error in log biomass
+    per step. checkpoints: states that reverse mode keeps (default: by max_steps); 0 for a loop that only
+    forward mode can differentiate.
     """
 
-    extinction: Float[Array, "patches compartments"]
-    extinction_entry: int = eqx.field(static=True)
+    def unfinished(now: _Progress) -> Array:
+        return (now.day < days) & (now.steps < max_steps)
 
-    term_structure = diffrax.AbstractTerm
-    interpolation_cls = diffrax.LocalLinearInterpolation
+    def body(now: _Progress) -> _Progress:
+        running, left = unfinished(now), days - now.day
+        planned = now.state.step_days
+        tried = jnp.minimum(planned, left)
+        state, flux, error = _step(community, environment, now.state, now.flux, tried, extinction)
+        error = jax.lax.stop_gradient(error) / tolerance
+        accepted = running & (error <= 1)
+        following = tried * _factor(error, now.last_error)
+        # An accepted step that the end has cut short says nothing against the planned length.
+        following = jnp.where(accepted & (tried < planned), jnp.maximum(planned, following), following)
+        kept, kept_flux = jax.tree.map(
+            lambda new, old: jnp.where(accepted, new, old), (state, flux), (now.state, now.flux)
+        )
+        return _Progress(
+            day=jnp.where(accepted, jnp.where(tried < left, now.day + tried, days), now.day),
+            state=kept._replace(step_days=jnp.where(running, following, planned)),
+            flux=kept_flux,
+            last_error=jnp.where(accepted, error, now.last_error),
+            steps=now.steps + running,
+        )
 
-    def order(self, terms: Any) -> int:
-        """Order of the method, for the step sizes."""
-        return 5
-
-    def init(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> State:
-        """Slopes at a state."""
-        return terms.vf(t0, y0, args)
-
-    def func(self, terms: Any, t0: Any, y0: State, args: Any) -> State:
-        """Slopes at a state."""
-        return terms.vf(t0, y0, args)
-
-    def step(
-        self, terms: Any, t0: Any, t1: Any, y0: State, args: Any, solver_state: State, made_jump: Any
-    ) -> tuple[State, State, dict, State, Any]:
-        """Return the state after a step, its error, and the slopes at its end."""
-        tableau = diffrax.Tsit5.tableau
-        days = t1 - t0
-        slopes = [solver_state]
-        for weights, c in zip(tableau.a_lower[:-1], tableau.c[:-1]):
-            stage = y0.log_biomass + days * _combine([slope.log_biomass for slope in slopes], weights)
-            slopes.append(terms.vf(t0 + c * days, _with_log(y0, stage), args))
-        weights = tableau.b_sol[:-1]
-        biomass = y0.biomass + days * _combine([slope.biomass for slope in slopes], weights)
-        ledger = y0.ledger + days * _combine([slope.ledger for slope in slopes], weights)
-
-        alive = y0.biomass > 0
-        failed = alive & (biomass <= 0)
-        lost = alive & (biomass < self.extinction)
-        ledger = ledger.at[:, self.extinction_entry].add(-jnp.where(lost, biomass, 0.0).sum(-1))
-        kept = alive & ~lost & ~failed
-        log_biomass = jnp.where(kept, jnp.log(jnp.where(kept, biomass, 1.0)), y0.log_biomass)
-        biomass = jnp.where(kept, biomass, 0.0)
-        # A rejected step is cut short by its last time; its length says nothing of the next.
-        step = jax.lax.stop_gradient(jnp.maximum(days, y0.step_days / 2))
-        y1 = State(log_biomass, biomass, ledger, step)
-        slopes.append(terms.vf(t1, y1, args))
-        error = days * _combine([slope.log_biomass for slope in slopes], tableau.b_error)
-        error = jnp.where(failed, jnp.inf, jnp.where(kept, error, 0.0))
-        y_error = State(error, *(jnp.zeros_like(leaf) for leaf in (biomass, ledger, step)))
-        return y1, y_error, {"y0": y0, "y1": y1}, slopes[-1], diffrax.RESULTS.successful
+    members = state.step_days.shape
+    start = _Progress(
+        day=jnp.zeros(members, days.dtype),
+        state=state,
+        flux=fluxes(community, environment, state.log_biomass, state.biomass > 0)[0],
+        last_error=jnp.ones(members, days.dtype),
+        steps=jnp.zeros(members, int),
+    )
+    options = {"kind": "lax"} if checkpoints == 0 else {"kind": "checkpointed", "checkpoints": checkpoints}
+    end = eqxi.while_loop(lambda now: unfinished(now).any(), body, start, max_steps=max_steps, **options)
+    return end.state, end.steps, end.day >= days
 
 
-def _combine(slopes: list[Array], weights: Any) -> Array:
-    return sum(float(weight) * slope for weight, slope in zip(weights, slopes) if weight)
+def _factor(
+    error: Float[Array, " members"], last_error: Float[Array, " members"]
+) -> Float[Array, " members"]:
+    """Return the factor of a step's length by a PI controller (Söderlind 2003, Numer. Algorithms 34:281)."""
+    error, last_error = jnp.maximum(error, 1e-10), jnp.maximum(last_error, 1e-10)
+    power = error ** (-(_INTEGRAL + _PROPORTIONAL) / 5) * last_error ** (_PROPORTIONAL / 5)
+    return jnp.clip(_SAFETY * power, _SHORTEN, jnp.where(error <= 1, _LENGTHEN, 1.0))
 
 
-def _with_log(state: State, log_biomass: Array) -> State:
-    return State(log_biomass, state.biomass, state.ledger, state.step_days)
+def _relative(community: Community, environment: Environment, flux: Fluxes, alive: Array) -> Array:
+    """Return d log B/dt, 1/day."""
+    change = net_change(community, environment, flux, alive)
+    return jnp.where(alive, change / jnp.where(alive, flux.biomass, 1.0), 0.0)
+
+
+def _step(
+    community: Community,
+    environment: Environment,
+    state: State,
+    flux: Fluxes,
+    days: Float[Array, " members"],
+    extinction: Float[Array, "patches compartments members"],
+) -> tuple[State, Fluxes, Float[Array, " members"]]:
+    """Return the state after a step, the fluxes there, and the largest error of log biomass by member.
+
+    Tsitouras' 5(4) method (2011, Comput. Math. Appl. 62:770), stages in log B, update in B. The stages are
+    positive by construction. The new biomass is B + h Σ b_s dB/dt at the stages, the method applied to B
+    beside log B, so that it has the same order; each flux enters what it leaves and what it reaches with the
+    same weights, so that sums over compartments hold to rounding at any tolerance. exp(log B + h Σ b_s
+    d log B/dt) would conserve mass only within the tolerance.
+    """
+    alive = state.biomass > 0
+
+    def following(carry: tuple, row: tuple) -> tuple:
+        # From stage to stage; fluxes are carried, since XLA computes again what several things are made of.
+        flux, slopes, mean = carry
+        number, share, weights = row
+        slopes = slopes.at[number].set(_relative(community, environment, flux, alive))
+        mean = jax.tree.map(lambda so_far, new: so_far + share * new, mean, flux)
+        change = days * _combine(slopes, weights)
+        log_biomass = state.log_biomass + jnp.clip(change, -_FARTHEST, _FARTHEST)
+        return (fluxes(community, environment, log_biomass, alive)[0], slopes, mean), None
+
+    # Later stages have a weight of 0 in the sums, and stand for 0.
+    slopes = jnp.zeros((len(_STAGES), *state.biomass.shape))
+    rows = (jnp.arange(len(_STAGES) - 1), jnp.array(_MEAN[:-1]), jnp.array(_STAGES[1:]))
+    carry = (flux, slopes, jax.tree.map(jnp.zeros_like, flux))
+    (flux, slopes, mean), _ = jax.lax.scan(following, carry, rows)
+    slopes = slopes.at[-1].set(_relative(community, environment, flux, alive))
+    mean = jax.tree.map(lambda so_far, new: so_far + _MEAN[-1] * new, mean, flux)
+    biomass = state.biomass + days * net_change(community, environment, mean, alive)
+    booked = ledger_entries(community, environment, mean, alive)
+
+    failed = alive & ~(biomass > 0)
+    lost = alive & (biomass < extinction)
+    kept = alive & ~lost & ~failed
+    remnant = -jnp.where(lost, biomass, 0.0).sum(axis=1)
+    zero = jnp.zeros_like(remnant)
+    booked = {name: days * entry for name, entry in booked.items()} | {"extinction": remnant}
+    ledger = state.ledger + jnp.stack([booked.get(name, zero) for name in LEDGER], axis=1)
+    biomass = jnp.where(kept, biomass, 0.0)
+    log_biomass = jnp.where(kept, jnp.log(jnp.where(kept, biomass, 1.0)), state.log_biomass)
+    flux, _ = fluxes(community, environment, log_biomass, kept)
+    slope = _relative(community, environment, flux, kept)
+
+    errors = _combine(slopes, _ERROR[:-1]) + _ERROR[-1] * slope
+    error = jnp.where(kept, days * errors, 0.0)
+    # The largest, not the mean: absent species would dilute a mean, and a maximum has no order of summation.
+    error = jnp.where(failed, jnp.inf, jnp.abs(error)).max(axis=(0, 1))
+    error = jnp.where(jnp.isnan(error), jnp.inf, error)
+    return State(log_biomass, biomass, ledger, state.step_days), flux, error
+
+
+def _combine(slopes: Float[Array, "stages ..."], weights: Float[Array, " stages"]) -> Float[Array, "..."]:
+    # Written out, since XLA's own sums over a few large rows are slow.
+    return sum(weights[stage] * slopes[stage] for stage in range(len(_STAGES)))

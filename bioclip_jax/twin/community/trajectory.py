@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .model import Community
-from .rates import BIOMASS_ENTRIES, LEDGER, NUTRIENT_ENTRIES, Conditions, derivatives, environment
-from .solver import ConservingTsit5, State
+from .rates import BIOMASS_ENTRIES, LEDGER, NUTRIENT_ENTRIES, Conditions, environment
+from .solver import State, advance
 
 
 class Trajectory(eqx.Module):
@@ -42,53 +41,56 @@ def simulate(
 
     biomass: at the start, kg/km²; 0 for absent species. conditions: with a leading axis of intervals.
     days: length of each interval. nutrients: at the start (default: their supply).
-    tolerance: relative error of each biomass per step. max_steps: of an interval.
+    tolerance: relative error of each biomass per step. max_steps: of an interval. checkpoints: states in an
+    interval that reverse mode keeps; 0 for forward mode in place of reverse mode.
     """
     if nutrients is None:
         nutrients = jnp.broadcast_to(community.supply, (community.n_patches, community.n_nutrients))
-    n = community.n_species
-    extinction = community.extinction_kg / community.area_km2[:, None]
-    extinction = jnp.concatenate([extinction, jnp.zeros_like(nutrients)], axis=1)
-    solver = ConservingTsit5(extinction, LEDGER.index("extinction"))
-    controller = diffrax.PIDController(
-        rtol=0.0, atol=tolerance, norm=_largest_error, pcoeff=0.4, icoeff=0.3, dcoeff=0.0
+    inputs = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf)[..., None], (community, biomass, conditions, nutrients)
     )
-    adjoint = diffrax.RecursiveCheckpointAdjoint(checkpoints=checkpoints)
+    options = {"tolerance": tolerance, "max_steps": max_steps, "checkpoints": checkpoints}
+    return jax.tree.map(lambda leaf: leaf[..., 0], simulate_members(*inputs, days, **options))
 
-    def field(_: Array, state: State, rates: object) -> State:
-        relative, change, ledger = derivatives(community, rates, state.log_biomass, state.biomass > 0)
-        return State(relative, change, ledger, jnp.zeros_like(state.step_days))
 
-    term = diffrax.ODETerm(field)
+def simulate_members(
+    community: Community,
+    biomass: Float[Array, "patches species members"],
+    conditions: Conditions,
+    nutrients: Float[Array, "patches nutrients members"],
+    days: Float[Array, " intervals"],
+    *,
+    tolerance: float = 1e-6,
+    max_steps: int = 4096,
+    checkpoints: int | None = None,
+) -> Trajectory:
+    """Simulate members along the last axis of all arrays, where 1 stands for all; otherwise as simulate."""
+    n = community.n_species
+    leaves = jax.tree.leaves((community, biomass, conditions, nutrients))
+    members = max(leaf.shape[-1] for leaf in leaves)
+    start = _start(_with_members(biomass, members), _with_members(nutrients, members))
+    extinction = community.extinction_kg / community.area_km2[:, None]
+    extinction = jnp.pad(extinction, ((0, 0), (0, community.n_nutrients), (0, 0)))
 
     def interval(carry: tuple, inputs: tuple) -> tuple:
         state, steps, succeeded = carry
         now, length = inputs
-        state = _intervene(state, now, n)
-        solution = diffrax.diffeqsolve(
-            term,
-            solver,
-            t0=0.0,
-            t1=length,
-            dt0=jnp.minimum(state.step_days, length),
-            y0=state,
-            args=environment(community, now),
-            saveat=diffrax.SaveAt(t1=True),
-            stepsize_controller=controller,
-            adjoint=adjoint,
+        state, more, arrived = advance(
+            community,
+            environment(community, now),
+            _intervene(state, now, n),
+            length,
+            extinction=extinction,
+            tolerance=tolerance,
             max_steps=max_steps,
-            throw=False,
+            checkpoints=checkpoints,
         )
-        state = jax.tree.map(lambda leaf: leaf[0], solution.ys)
-        succeeded &= solution.result == diffrax.RESULTS.successful
-        return (state, steps + solution.stats["num_steps"], succeeded), (state.biomass, state.ledger)
+        return (state, steps + more, succeeded & arrived), (state.biomass, state.ledger)
 
-    start = _start(jnp.concatenate([biomass, nutrients], axis=1))
-    carry, (path, ledger) = jax.lax.scan(
-        interval, (start, jnp.asarray(0), jnp.asarray(True)), (conditions, days)
-    )
+    carry = (start, jnp.zeros(members, int), jnp.ones(members, bool))
+    carry, (path, ledger) = jax.lax.scan(interval, carry, (conditions, days))
     path = jnp.concatenate([start.biomass[None], path])
-    return Trajectory(path[..., :n], path[..., n:], ledger, carry[1], carry[2])
+    return Trajectory(path[:, :, :n], path[:, :, n:], ledger, carry[1], carry[2])
 
 
 def ledger_residual(
@@ -107,11 +109,22 @@ def ledger_residual(
     return residuals[0], residuals[1]
 
 
-def _start(biomass: Float[Array, "patches compartments"]) -> State:
+def _start(
+    biomass: Float[Array, "patches species members"], nutrients: Float[Array, "patches nutrients members"]
+) -> State:
+    biomass = jnp.concatenate([biomass, nutrients], axis=1)
+    ledger = jnp.zeros((len(biomass), len(LEDGER), biomass.shape[-1]), biomass.dtype)
+    step_days = jnp.full(biomass.shape[-1], 0.1, biomass.dtype)
+    return State(_log(biomass, jnp.zeros_like(biomass)), biomass, ledger, step_days)
+
+
+def _log(biomass: Array, otherwise: Array) -> Array:
     present = biomass > 0
-    log_biomass = jnp.where(present, jnp.log(jnp.where(present, biomass, 1.0)), 0.0)
-    ledger = jnp.zeros((len(biomass), len(LEDGER)), biomass.dtype)
-    return State(log_biomass, biomass, ledger, jnp.asarray(0.1, biomass.dtype))
+    return jnp.where(present, jnp.log(jnp.where(present, biomass, 1.0)), otherwise)
+
+
+def _with_members(leaf: Float[Array, "*axes one"], members: int) -> Float[Array, "*axes members"]:
+    return jnp.broadcast_to(leaf, (*leaf.shape[:-1], members))
 
 
 def _intervene(state: State, conditions: Conditions, n: int) -> State:
@@ -119,14 +132,7 @@ def _intervene(state: State, conditions: Conditions, n: int) -> State:
     before = state.biomass[:, :n]
     kept = before * conditions.keep
     after = kept + conditions.add
-    ledger = state.ledger.at[:, LEDGER.index("harvest")].add((kept - before).sum(-1))
-    ledger = ledger.at[:, LEDGER.index("introduction")].add(conditions.add.sum(-1))
+    ledger = state.ledger.at[:, LEDGER.index("harvest")].add((kept - before).sum(1))
+    ledger = ledger.at[:, LEDGER.index("introduction")].add(conditions.add.sum(1))
     biomass = jnp.concatenate([after, state.biomass[:, n:]], axis=1)
-    present = biomass > 0
-    log_biomass = jnp.where(present, jnp.log(jnp.where(present, biomass, 1.0)), state.log_biomass)
-    return State(log_biomass, biomass, ledger, state.step_days)
-
-
-def _largest_error(scaled: State) -> Float[Array, ""]:
-    # The largest, not the mean: absent species would dilute a mean, and a maximum has no order of summation.
-    return jnp.max(jnp.abs(scaled.log_biomass))
+    return State(_log(biomass, state.log_biomass), biomass, ledger, state.step_days)
