@@ -100,10 +100,14 @@ def _with_inferred(species: Sequence[Species], links: Sequence[Link], world: Wor
     """The links and, if the world asks for them, the inferred ones, in the species' order."""
     if world.infer is None:
         return tuple(links)
+    from threadpoolctl import threadpool_limits
+
     from .proximity import infer_links
 
     order = {one.name: index for index, one in enumerate(species)}
-    both = [*links, *infer_links(species, links, **world.infer)]
+    # The matrices of the fits are so small that threads only wait for each other.
+    with threadpool_limits(1):
+        both = [*links, *infer_links(species, links, **world.infer)]
     return tuple(sorted(both, key=lambda link: (order[link.consumer], order[link.resource])))
 
 

@@ -42,7 +42,8 @@ def separated(
     """Pairs of points that lie on different sides of a polyline.
 
     The straight way between them crosses it an odd number of times: who crosses a closed fence twice could
-    have walked around. A line that ends between two points does not separate them.
+    have walked around. A line that ends before it reaches that way does not separate them; a
+    point exactly on the line is on one of its sides.
     """
     points, line = np.asarray(points_m, float), np.asarray(line_m, float)
     result = np.zeros((len(points), len(points)), bool)

@@ -15,7 +15,7 @@ def slope_degrees(
     """Steepest slope in degrees, 0 to 90, by the weighted differences of the eight neighbors.
 
     Horn (1981), Hill shading and the reflectance map, Proceedings of the IEEE 69:14. Beyond the border the
-    elevation goes on linearly; NaN beside a cell without elevation. At least 2 x 2 cells.
+    elevation goes on linearly; NaN in and beside a cell without elevation. At least 2 x 2 cells.
     """
     z = np.pad(elevation_m, 1, mode="reflect", reflect_type="odd")
     width, height = grid.cell_size_m
@@ -25,7 +25,9 @@ def slope_degrees(
     y = (north[:, :-2] + 2 * north[:, 1:-1] + north[:, 2:]) - (
         south[:, :-2] + 2 * south[:, 1:-1] + south[:, 2:]
     )
-    return np.degrees(np.arctan(np.hypot(x / (8 * width[:, None]), y / (8 * height))))
+    slope = np.degrees(np.arctan(np.hypot(x / (8 * width[:, None]), y / (8 * height))))
+    # The formula does not use the cell itself.
+    return np.where(np.isnan(elevation_m), np.nan, slope)
 
 
 def distance_m(where: Bool[np.ndarray, "rows columns"], grid: Grid) -> Float[np.ndarray, "rows columns"]:
