@@ -56,7 +56,7 @@ class Prior:
 
 PRIORS = {
     "level": Prior(
-        "positive", (1.0,) * 4, 0.3, "equilibrium density of the rodents over the mean one on control plots"
+        "positive", (1.0,) * 4, 0.4, "equilibrium of the rodents over their geometric mean on control plots"
     ),
     "turnover": Prior(
         "positive",
@@ -142,7 +142,7 @@ def portal_community(
 ) -> tuple[Community, Float[Array, " species"]]:
     """Return a community and its equilibrium, kg/km²; call it with x64 enabled.
 
-    value: of parameters(). rate, mass_g: mean captures per census on control plots, and body mass, by group.
+    value: of parameters(). rate, mass_g: usual captures per census on control plots, and body mass, by group.
     n_patches: 1, or 2 for the surroundings and a plot in them, between which rodents disperse.
 
     Intake is the field metabolic rate of rodents, 5.48 m^0.712 kJ/day for m in g (Nagy, Girard and Brown
