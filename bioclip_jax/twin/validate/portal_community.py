@@ -17,22 +17,27 @@ from bioclip_jax.twin.community import Community
 
 from .portal_counts import GROUPS
 
-LARGE_SEEDS, SMALL_SEEDS, FOLIAGE, INSECTS = range(4)
-RODENTS = slice(4, 8)
-RATS, POCKET, DEER, GRASSHOPPER = range(4, 8)
-NAMES = ("large seeds", "small seeds", "foliage", "insects", *GROUPS)
-# Who eats whom; the last three links move next to nothing, see time_lost_to_rats.
+LARGE_SEEDS, SMALL_SEEDS, FOLIAGE, COVER, INSECTS = range(5)
+RODENTS = slice(5, 9)
+RATS, POCKET, DEER, GRASSHOPPER = range(5, 9)
+NAMES = ("large seeds", "small seeds", "foliage", "cover", "insects", *GROUPS)
+# Who eats whom. By the last four links time is lost and next to nothing eaten; by the one before them
+# kangaroo rats clear cover, and live on none of it.
 LINKS = (
-    *((food, rodent) for rodent in range(4, 8) for food in (LARGE_SEEDS, SMALL_SEEDS, INSECTS)),
+    *((food, rodent) for rodent in range(5, 9) for food in (LARGE_SEEDS, SMALL_SEEDS, INSECTS)),
     (POCKET, GRASSHOPPER),
     (DEER, GRASSHOPPER),
     (LARGE_SEEDS, INSECTS),
     (SMALL_SEEDS, INSECTS),
     (FOLIAGE, INSECTS),
+    (COVER, RATS),
     (RATS, POCKET),
     (RATS, DEER),
     (RATS, GRASSHOPPER),
+    (COVER, GRASSHOPPER),
 )
+# Cover is counted in arbitrary units, far less than the mass of the foliage.
+COVER_STOCK = 1.0
 # A plot has 0.25 ha. What share of its rodents a night's 49 traps catch scales all densities, and cancels out.
 PLOT_KM2 = 0.0025
 SURROUNDINGS_KM2 = 0.2
@@ -74,6 +79,16 @@ PRIORS = {
         "time or places lost to kangaroo rats, which are larger and aggressive, over time in search; less for "
         "grasshopper mice, which eat something else and are aggressive too",
     ),
+    "time_lost_to_cover": Prior(
+        "share",
+        (0.15,),
+        1.0,
+        "share of its time that a grasshopper mouse, a hunter on open ground, loses to grass and litter; added "
+        "after a first version without cover let grasshopper mice only rise",
+    ),
+    "cover_turnover": Prior("positive", (0.003,), 0.5, "tussocks and litter last for about a year, 1/day"),
+    "cover_depletion": Prior("share", (0.5,), 0.8, "cover, over what would grow undisturbed"),
+    "rats_of_cover": Prior("share", (0.3,), 1.0, "share of kangaroo rats, which dig and cut, in its losses"),
     "insects_in_diet": Prior(
         "share",
         (0.08, 0.08, 0.35, 0.8),
@@ -89,9 +104,10 @@ PRIORS = {
     ),
     "dispersal": Prior(
         "positive",
-        (0.003,) * 3,
+        (0.003, 0.003, 0.03),
         1.0,
-        "share that leaves a plot per day for good: once in a life of about a year, more or less",
+        "share that leaves a plot per day: once in a life of about a year, more or less; of grasshopper mice, "
+        "whose ranges are ten plots large, more (after the first version too)",
     ),
     "seed_turnover": Prior("positive", (0.005,) * 2, 0.7, "seeds lie in the soil for months to years, 1/day"),
     "seed_depletion": Prior("share", (0.5,) * 2, 0.8, "stock of seeds, over what the soil would hold uneaten"),
@@ -151,7 +167,7 @@ def portal_community(
     kangaroo rats: the terms of the denominator of F_ij, 1 + Σ h b B + c B. The last of them is a link with
     handling time but without intake.
     """
-    mass = jnp.concatenate([jnp.full(4, 1e-6), jnp.asarray(mass_g) / 1000])
+    mass = jnp.concatenate([jnp.full(5, 1e-6), jnp.asarray(mass_g) / 1000])
     rodents = value["level"] * jnp.asarray(rate) / (CAUGHT * PLOT_KM2) * mass[RODENTS]
     intake = 5.48 * mass_g**0.712 / FOOD_KJ_PER_G / mass_g
     turnover = value["turnover"] * 4.9 * mass_g**-0.2622 / 365.25
@@ -180,7 +196,12 @@ def portal_community(
     leaves = by_insects[2:] * (1 / value["insects_of_foliage"] - 1)
     lost = jnp.concatenate([by_rodents + by_insects[:2] + other, by_insects[2:] + leaves])
     plants = lost / jnp.concatenate([value["seed_turnover"], value["foliage_turnover"]])
-    depletion = jnp.concatenate([value["seed_depletion"], value["foliage_depletion"]])
+    plants = jnp.append(plants, COVER_STOCK)
+    cleared = value["cover_turnover"] * COVER_STOCK * value["rats_of_cover"]
+    lost = jnp.append(lost, value["cover_turnover"] * COVER_STOCK)
+    depletion = jnp.concatenate(
+        [value[f"{plant}_depletion"] for plant in ("seed", "foliage", "cover")]
+    )
     biomass = jnp.concatenate([plants, insect_stock[None], rodents])
 
     # Time budgets, and from them capture and handling: what a link eats is its share of the intake.
@@ -188,23 +209,28 @@ def portal_community(
     rats = jnp.concatenate([jnp.zeros(2), value["time_lost_to_rats"]])
     odds = jnp.concatenate([value["insect_time"][None], odds])
     denominator = 1 + odds.sum(axis=1) + rats
+    covered = jnp.zeros(5).at[4].set(value["time_lost_to_cover"][0])
+    denominator = denominator / (1 - covered)
     consumer = np.array([eater for _, eater in LINKS])
     resource = np.array([food for food, _ in LINKS])
     intake = jnp.concatenate([insect_intake[None], intake])
-    share = jnp.concatenate([diet.reshape(-1), mice[3] * prey, insect_diet, jnp.full(3, 1e-9)])
+    clearing = cleared / rodents[0] / intake[1]
+    share = jnp.concatenate([diet.reshape(-1), mice[3] * prey, insect_diet, clearing, jnp.full(4, 1e-9)])
     eater = consumer - INSECTS
     capture = share * intake[eater] * denominator[eater] * mass[consumer] / biomass[resource]
     handling = (odds[:, 0] / denominator / intake / mass[INSECTS:])[eater]
-    lost_time = rats[eater] / (capture * biomass[resource])
-    handling = jnp.where(resource == RATS, lost_time, handling)
+    lost_time = jnp.where(resource == RATS, rats[eater], (covered * denominator)[eater])
+    handling = jnp.where(
+        (resource == RATS) | (resource == COVER), lost_time / (capture * biomass[resource]), handling
+    )
 
     gained = jnp.concatenate([production[None] / insect_stock, turnover])
     gained = gained.at[2:4].add(killed / rodents[1:3])
     efficiency = (gained / intake)[eater]
-    efficiency = jnp.where(resource == RATS, 0.0, efficiency)
+    efficiency = jnp.where((resource == RATS) | (resource == COVER), 0.0, efficiency)
     mortality = jnp.concatenate(
         [
-            jnp.concatenate([other, leaves]) / plants,
+            jnp.concatenate([other, leaves, lost[COVER:] - cleared]) / plants,
             ((production - eaten[:, 2].sum()) / insect_stock)[None],
             turnover,
         ]
@@ -215,21 +241,21 @@ def portal_community(
         rest = {
             "area_km2": jnp.array([SURROUNDINGS_KM2, PLOT_KM2]),
             "movement": jnp.array([[0.0, share_back], [1.0, 0.0]]),
-            "dispersal": jnp.zeros(8).at[5:].set(value["dispersal"]),
+            "dispersal": jnp.zeros(9).at[POCKET:].set(value["dispersal"]),
         }
     community = Community.create(
         NAMES,
         LINKS,
-        producer=[True] * 3 + [False] * 5,
+        producer=[True] * 4 + [False] * 5,
         mass_kg=mass,
         n_patches=n_patches,
-        growth=jnp.zeros(8).at[:3].set(lost / plants / (1 - depletion)),
-        inverse_capacity=jnp.zeros(8).at[:3].set(depletion / plants),
+        growth=jnp.zeros(9).at[:INSECTS].set(lost / plants / (1 - depletion)),
+        inverse_capacity=jnp.zeros(9).at[:INSECTS].set(depletion / plants),
         mortality=mortality,
         capture=capture,
         handling=handling,
         efficiency=efficiency,
-        interference=jnp.zeros(8).at[INSECTS:].set(odds[:, 1] / biomass[INSECTS:]),
+        interference=jnp.zeros(9).at[INSECTS:].set(odds[:, 1] / biomass[INSECTS:]),
         **rest,
     )
     return community, biomass

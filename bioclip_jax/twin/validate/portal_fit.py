@@ -23,12 +23,12 @@ from .portal_counts import GROUPS, Counts
 
 QUARTER_DAYS = 365.25 / 4
 # Species whose noise is not zero: the plants' growth, the rodents' capture.
-NOISY = (0, 1, 2, 4, 5, 6, 7)
+NOISY = (0, 1, 2, 5, 6, 7, 8)
 # Quarters before the first census, in which the community comes to vary as it does: 2^7, 32 years.
 _DOUBLINGS = 7
 # The exponential over 2^-7 of a quarter by its series up to this order.
 _STEPS, _SERIES = 7, 6
-_LEAPFROGS, _ACCEPTANCE = 5, 0.8
+_LEAPFROGS, _ACCEPTANCE = 7, 0.8
 
 
 class Observations(NamedTuple):
@@ -203,7 +203,7 @@ def sample_posterior(
 
     position = random.standard_normal(shape)
     value, slope = whitened(position)
-    step, kept, accepted = 0.4, [], []
+    step, kept, accepted = 0.3, [], []
     for iteration in range(iterations):
         momentum = random.standard_normal(shape)
         start = value - 0.5 * (momentum**2).sum(axis=1)
