@@ -1,8 +1,9 @@
 """Case 7: kangaroo rats kept out of Portal's plots, predicted from the control plots alone.
 
-The grasshopper mouse can fall without kangaroo rats in one way only in this community: small granivores
-become more, and eat insects that it lives on. It can rise, since kangaroo rats eat insects and get in its way.
-How the two add up depends on diets that captures on control plots hardly know.
+In this community grasshopper mice can fall without kangaroo rats in two ways: small granivores become more
+and eat the insects that they live on, and cover grows in which they hunt worse. They can rise in two ways as
+well: kangaroo rats eat insects too, and get in their way. Captures on control plots hardly say which of them
+weigh most.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from jaxtyping import Array, Float
 
 from bioclip_jax.twin.community import simulate, steady_conditions
 
-from .portal_community import RATS, RODENTS, parameters, portal_community
+from .cases import Settings
+from .portal_community import PRIORS, RATS, RODENTS, parameters, portal_community
 from .portal_counts import (
     CONTROL,
     EXCLOSURE,
@@ -39,7 +41,8 @@ MONTH_DAYS = 365.25 / 12
 # Months before the fences, in which the community comes to vary.
 _MONTHS_BEFORE = 60
 _MONTHS = 12 * (LAST_YEAR - FIRST_YEAR + 1)
-PUBLISHED = {"granivores": 2.22, "grasshopper_mice": 0.66}
+# Posterior draws that are simulated.
+_DRAWS = 200
 
 
 def remove_kangaroo_rats(
@@ -97,3 +100,102 @@ def predict_removal(
     many = jax.jit(jax.vmap(lambda one, noise: remove_kangaroo_rats(one, noise, observed)))
     rates, succeeded = many(jnp.asarray(draws), jnp.asarray(normals))
     return np.asarray(rates)[np.asarray(succeeded)]
+
+
+def read_portal(data: str | os.PathLike[str]) -> dict[str, Counts]:
+    """Return the captures on controls and exclosures, from the folder portal below `data`."""
+    folder = Path(data) / FOLDER
+    return {treatment: read_counts(folder, treatment) for treatment in (CONTROL, EXCLOSURE)}
+
+
+def portal_case(settings: Settings, counts: dict[str, Counts]) -> dict[str, Any]:
+    """Return case 7: observed ratios, and those predicted from the control plots."""
+    control = counts[CONTROL]
+    with jax.enable_x64(True):
+        observed = observations(control)
+        posterior = sample_posterior(observed, seed=settings.seed)
+        chosen = np.linspace(0, len(posterior.draws) - 1, _DRAWS).astype(int)
+        draws = posterior.draws[chosen]
+        rates = predict_removal(draws, observed, seed=settings.seed)
+        bare = predict_removal(_without_cover(draws), observed, seed=settings.seed)
+    random = np.random.default_rng(settings.seed)
+    energy = rates * observed.mass_g**0.712
+    compensated = (energy[:, 1, 1:].sum(axis=1) - energy[:, 0, 1:].sum(axis=1)) / energy[:, 0, 0]
+    study: dict[str, Any] = {
+        "draws": len(rates),
+        "rhat": posterior.rhat,
+        "ess": posterior.ess,
+        "compensation": _interval(compensated),
+        "control": {
+            group: {"observed": float(rate), **_interval(rates[:, 0, index])}
+            for index, (group, rate) in enumerate(
+                zip(GROUPS, control.captures.sum(axis=(1, 2)) / control.censuses.sum())
+            )
+        },
+    }
+    parts, covered = [], []
+    for name, groups in (("granivores", GRANIVORES), ("grasshopper_mice", (GRASSHOPPER_MICE,))):
+        ratio, low, high = ratio_interval(counts[EXCLOSURE].rates(groups), control.rates(groups))
+        predicted = _interval(_ratio(rates, groups, control, random))
+        holds = predicted["lower"] <= ratio <= predicted["upper"]
+        undecided = predicted["lower"] < 1 < predicted["upper"]
+        study[name] = {
+            "observed": {"ratio": ratio, "lower": low, "upper": high},
+            "predicted": predicted,
+            "mean_ratio_of_many_plots": _interval(_ratio(rates, groups)),
+            "without_cover": _interval(_ratio(bare, groups)),
+            "covers": holds,
+            "cannot_tell": undecided,
+        }
+        covered.append(holds)
+        parts.append(
+            f"{name.replace('_', ' ')} observed x {ratio:.2f} ({low:.2f} to {high:.2f}), predicted "
+            f"{predicted['median']:.2f} ({predicted['lower']:.2f} to {predicted['upper']:.2f}): "
+            f"{'covers' if holds else 'does not cover'}"
+            f"{', but spans both signs: the data cannot tell' if undecided else ''}"
+        )
+    bare_mice = study["grasshopper_mice"]["without_cover"]
+    share = study["compensation"]
+    parts.append(
+        f"without effects of kangaroo rats on cover, grasshopper mice x {bare_mice['median']:.2f} "
+        f"({bare_mice['lower']:.2f} to {bare_mice['upper']:.2f})"
+    )
+    parts.append(
+        f"the others take {share['median']:.0%} ({share['lower']:.0%} to {share['upper']:.0%}) of the energy "
+        "that kangaroo rats used"
+    )
+    return {"ours": "; ".join(parts), "holds": all(covered), "study": study}
+
+
+def _ratio(
+    rates: Float[np.ndarray, "draws patches groups"],
+    groups: tuple[str, ...],
+    control: Counts | None = None,
+    random: np.random.Generator | None = None,
+) -> Float[np.ndarray, " draws"]:
+    """Return the ratio of captures without and with kangaroo rats, by draw.
+
+    control, random: add how far the mean of 4 plots and that of 8 differ by chance, given how control plots
+    differ.
+    """
+    rows = [index for index, group in enumerate(GROUPS) if group in groups]
+    total = rates[..., rows].sum(axis=-1)
+    ratio = total[:, 1] / total[:, 0]
+    if control is None or random is None:
+        return ratio
+    spread = np.log(control.rates(groups)).std(ddof=1)
+    return ratio * np.exp(spread * np.sqrt(1 / 4 + 1 / 8) * random.standard_normal(len(ratio)))
+
+
+def _without_cover(draws: Float[np.ndarray, "draws parameters"]) -> Float[np.ndarray, "draws parameters"]:
+    """Return the draws with next to no time lost to cover."""
+    names = list(PRIORS)
+    start = sum(len(PRIORS[name].center) for name in names[: names.index("time_lost_to_cover")])
+    changed = draws.copy()
+    changed[:, start] = -20.0
+    return changed
+
+
+def _interval(values: Float[np.ndarray, " draws"]) -> dict[str, float]:
+    lower, median, upper = np.quantile(values, [0.05, 0.5, 0.95])
+    return {"median": float(median), "lower": float(lower), "upper": float(upper)}

@@ -38,7 +38,7 @@ LINKS = (
 )
 # Cover is counted in arbitrary units, far less than the mass of the foliage.
 COVER_STOCK = 1.0
-# A plot has 0.25 ha. What share of its rodents a night's 49 traps catch scales all densities, and cancels out.
+# A plot has 0.25 ha. The share of its rodents that 49 traps catch in a night cancels out.
 PLOT_KM2 = 0.0025
 SURROUNDINGS_KM2 = 0.2
 CAUGHT = 0.5
@@ -76,15 +76,15 @@ PRIORS = {
         "odds",
         (0.3, 0.3, 0.1),
         1.0,
-        "time or places lost to kangaroo rats, which are larger and aggressive, over time in search; less for "
-        "grasshopper mice, which eat something else and are aggressive too",
+        "time or places lost to kangaroo rats, which are larger and aggressive, over time in search; less "
+        "for grasshopper mice, which eat something else and are aggressive too",
     ),
     "time_lost_to_cover": Prior(
         "share",
         (0.15,),
         1.0,
-        "share of its time that a grasshopper mouse, a hunter on open ground, loses to grass and litter; added "
-        "after a first version without cover let grasshopper mice only rise",
+        "share of its time that a grasshopper mouse, a hunter on open ground, loses to grass and litter; "
+        "added after a first version without cover let grasshopper mice only rise",
     ),
     "cover_turnover": Prior("positive", (0.003,), 0.5, "tussocks and litter last for about a year, 1/day"),
     "cover_depletion": Prior("share", (0.5,), 0.8, "cover, over what would grow undisturbed"),
@@ -106,11 +106,13 @@ PRIORS = {
         "positive",
         (0.003, 0.003, 0.03),
         1.0,
-        "share that leaves a plot per day: once in a life of about a year, more or less; of grasshopper mice, "
-        "whose ranges are ten plots large, more (after the first version too)",
+        "share that leaves a plot per day: once in a life of about a year, more or less; of grasshopper "
+        "mice, whose ranges are ten plots large, more (after the first version too)",
     ),
     "seed_turnover": Prior("positive", (0.005,) * 2, 0.7, "seeds lie in the soil for months to years, 1/day"),
-    "seed_depletion": Prior("share", (0.5,) * 2, 0.8, "stock of seeds, over what the soil would hold uneaten"),
+    "seed_depletion": Prior(
+        "share", (0.5,) * 2, 0.8, "stock of seeds, over what the soil would hold uneaten"
+    ),
     "rodents_of_seeds": Prior(
         "share",
         (0.5,) * 2,
@@ -199,9 +201,7 @@ def portal_community(
     plants = jnp.append(plants, COVER_STOCK)
     cleared = value["cover_turnover"] * COVER_STOCK * value["rats_of_cover"]
     lost = jnp.append(lost, value["cover_turnover"] * COVER_STOCK)
-    depletion = jnp.concatenate(
-        [value[f"{plant}_depletion"] for plant in ("seed", "foliage", "cover")]
-    )
+    depletion = jnp.concatenate([value[f"{plant}_depletion"] for plant in ("seed", "foliage", "cover")])
     biomass = jnp.concatenate([plants, insect_stock[None], rodents])
 
     # Time budgets, and from them capture and handling: what a link eats is its share of the intake.
