@@ -54,7 +54,7 @@ def observations(counts: Counts) -> Observations:
     rate = captures.sum(axis=0) / censuses.sum()
     season = np.arange(len(captures)) % 4
     by_season = np.stack(
-        [(captures[season == s].sum(axis=0) + 0.5) / censuses[season == s].sum() for s in range(4)]
+        [(captures[season == s].sum(axis=0) + 0.5) / max(censuses[season == s].sum(), 1) for s in range(4)]
     )
     expected = np.maximum(censuses, 1) * by_season[season] / rate
     variance = np.where(censuses > 0, 1 / (captures + 0.5), np.inf)
