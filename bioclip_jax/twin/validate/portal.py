@@ -42,7 +42,7 @@ MONTH_DAYS = 365.25 / 12
 _MONTHS_BEFORE = 60
 _MONTHS = 12 * (LAST_YEAR - FIRST_YEAR + 1)
 # Posterior draws that are simulated.
-_DRAWS = 200
+_DRAWS = 120
 
 
 def remove_kangaroo_rats(
@@ -126,6 +126,7 @@ def portal_case(settings: Settings, counts: dict[str, Counts]) -> dict[str, Any]
     compensated = (energy[:, 1, 1:].sum(axis=1) - energy[:, 0, 1:].sum(axis=1)) / energy[:, 0, 0]
     study: dict[str, Any] = {
         "draws": len(rates),
+        "lowest_grasshopper_mice": float(_ratio(rates, (GRASSHOPPER_MICE,)).min()),
         "rhat": posterior.rhat,
         "ess": posterior.ess,
         "compensation": _interval(compensated),
@@ -155,7 +156,8 @@ def portal_case(settings: Settings, counts: dict[str, Counts]) -> dict[str, Any]
             f"{name.replace('_', ' ')} observed x {ratio:.2f} ({low:.2f} to {high:.2f}), predicted "
             f"{predicted['median']:.2f} ({predicted['lower']:.2f} to {predicted['upper']:.2f}): "
             f"{'covers' if holds else 'does not cover'}"
-            f"{', but spans both signs: the data cannot tell' if undecided else ''}"
+            f"{', though the intervals overlap' if not holds and _overlap(predicted, low, high) else ''}"
+            f"{', and it spans both signs: the data cannot tell' if undecided else ''}"
         )
     bare_mice = study["grasshopper_mice"]["without_cover"]
     share = study["compensation"]
@@ -188,6 +190,10 @@ def _ratio(
         return ratio
     spread = np.log(control.rates(groups)).std(ddof=1)
     return ratio * np.exp(spread * np.sqrt(1 / 4 + 1 / 8) * random.standard_normal(len(ratio)))
+
+
+def _overlap(predicted: dict[str, float], lower: float, upper: float) -> bool:
+    return predicted["lower"] <= upper and lower <= predicted["upper"]
 
 
 def _without_cover(draws: Float[np.ndarray, "draws parameters"]) -> Float[np.ndarray, "draws parameters"]:

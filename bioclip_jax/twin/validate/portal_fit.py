@@ -172,7 +172,7 @@ class Posterior(NamedTuple):
 
 
 def sample_posterior(
-    observed: Observations, *, chains: int = 32, iterations: int = 60, warmup: int = 20, seed: int = 0
+    observed: Observations, *, chains: int = 32, iterations: int = 100, warmup: int = 25, seed: int = 0
 ) -> Posterior:
     """Sample the posterior by Hamiltonian Monte Carlo from a Laplace approximation; call it with x64 enabled.
 
