@@ -4,5 +4,15 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={},
+    submod_attrs={
+        "compare": ["CompareOptions", "compare_runs"],
+        "ensemble": ["BASELINE", "CHUNK", "Chunk", "Ensemble"],
+        "events": ["Scenario"],
+        "randomness": ["identity", "normals"],
+        "run": ["RunOptions", "run_twin", "summarize"],
+        "run_folder": ["Run", "read_run"],
+        "scenario_file": ["read_scenario"],
+        "timeline": ["Timeline", "end_of_run"],
+        "weather": ["Noise", "environmental_noise", "rain_factors"],
+    },
 )
