@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "compare": ["CompareOptions", "compare_runs"],
+        "compare": ["CompareOptions", "compare_runs", "comparison_table"],
         "ensemble": ["BASELINE", "CHUNK", "Chunk", "Ensemble"],
         "events": ["Scenario"],
         "randomness": ["identity", "normals"],

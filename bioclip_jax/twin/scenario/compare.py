@@ -28,9 +28,9 @@ _PAIRING = ("twin_sha256", "parameters", "seed", "members", "noise", "tolerance"
 class CompareOptions:
     """Options of a comparison.
 
-    scenario, against: names of branches (default: the only scenario, and the baseline). window: years at the
-    end whose mean biomass is compared. quasi_extinction: share of the biomass at the start. observed: table of
-    observed ratios.
+    scenario, against: names of branches (default: the only scenario, and the baseline). window: years at
+    the end whose mean biomass is compared. quasi_extinction: share of the biomass at the start. observed:
+    table of observed ratios.
     """
 
     scenario: str | None = None
@@ -56,12 +56,14 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Compare the scenario of one run with its baseline, or the second of two runs with the first.
 
-    Writes compare.json, effects.csv, effects.png and trajectories.png into the folder `output`, and returns the
-    content of compare.json. Raises UserError for runs of other species or times.
+    Writes compare.json, effects.csv, effects.png and trajectories.png into the folder `output`, and returns
+    the content of compare.json. Raises UserError for runs of other species or times.
     """
     output = Path(output)
     if len(runs) not in (1, 2):
-        raise UserError(f"compare takes one run or two, and then the folder of the result, not {len(runs)} runs")
+        raise UserError(
+            f"compare takes one run or two, and then the folder of the result, not {len(runs)} runs"
+        )
     if (output / "run.json").exists() or (output / "settings.json").exists():
         raise UserError(f"{output} is a run; name another folder for the comparison, after the runs")
     check_folder(output, "the comparison")
@@ -103,7 +105,7 @@ def _compare(
             if spread is None
             else {"paired": float(spread[0][number]), "unpaired": float(spread[1][number])},
         }
-    runs = dict.fromkeys((without.run, with_.run))
+    runs = [without.run] if with_.run is without.run else [without.run, with_.run]
     return {
         "runs": [str(run.path) for run in runs],
         "scenario": with_.name,
@@ -158,7 +160,9 @@ def _branches(runs: Sequence[Run], options: CompareOptions) -> tuple[_Branch, _B
 
 def _only_scenario(run: Run) -> str:
     if len(run.branches) > 2:
-        raise UserError(f"{run.path} has several scenarios; name one: --scenario {' | '.join(run.branches[1:])}")
+        raise UserError(
+            f"{run.path} has several scenarios; name one: --scenario {' | '.join(run.branches[1:])}"
+        )
     return run.branches[1]
 
 
@@ -166,7 +170,9 @@ def _check_comparable(first: Run, second: Run) -> None:
     for what in ("species", "times"):
         one, other = getattr(first, what), getattr(second, what)
         if one != other:
-            different = next((str(value) for value in (*one, *other) if (value in one) != (value in other)), "")
+            different = next(
+                (str(value) for value in (*one, *other) if (value in one) != (value in other)), ""
+            )
             detail = f", such as {different}" if different else ""
             raise UserError(
                 f"{first.path} and {second.path} have other {what}{detail}; compare runs with the same {what}"
@@ -178,23 +184,23 @@ def _differences(first: Run, second: Run) -> list[str]:
     return [key for key in _PAIRING if first.settings[key] != second.settings[key]]
 
 
-def _ratio(
-    paired: Float[np.ndarray, " species"], unpaired: Float[np.ndarray, " species"]
-) -> float | None:
+def _ratio(paired: Float[np.ndarray, " species"], unpaired: Float[np.ndarray, " species"]) -> float | None:
     """Return the ratio of the variances of a species in the middle."""
     varied = unpaired > 0
     return float(np.median(paired[varied] / unpaired[varied])) if varied.any() else None
 
 
 def _read_observed(path: Path | None, species: Sequence[str]) -> dict[int, float]:
-    """Read observed log ratios by species: a table with species and ratio (after / before, or with / without)."""
+    """Read observed log ratios by species: a table with species and ratio (with / without)."""
     if path is None:
         return {}
     observed: dict[int, float] = {}
     for number, row in enumerate(table_rows(read_table(path, ("species",), known=("species", "ratio"))), 2):
         name = str(row.get("species") or "").strip()
         if name not in species:
-            raise UserError(f"{path}, row {number}: the run has no species {name!r}{did_you_mean(name, species)}")
+            raise UserError(
+                f"{path}, row {number}: the run has no species {name!r}{did_you_mean(name, species)}"
+            )
         try:
             ratio = float(row["ratio"])
         except (KeyError, TypeError, ValueError):
@@ -205,6 +211,26 @@ def _read_observed(path: Path | None, species: Sequence[str]) -> dict[int, float
             raise UserError(f"{path}, row {number}: {name} is there twice; keep one")
         observed[species.index(name)] = math.log(ratio)
     return observed
+
+
+def comparison_table(result: dict[str, Any]) -> str:
+    """Return a comparison as a table for people."""
+    width = max(len(name) for name in result["species"])
+    row = f"{{:{width}s}}  {{:28s}} {{:>8s}} {{:>14s}}  {{}}"
+    lines = [row.format("", "ratio (90 % interval)", "declines", "quasi-extinct", result["scenario"])]
+    ordered = sorted(result["species"].items(), key=lambda item: item[1]["log_ratio"]["median"])
+    for name, one in ordered:
+        ratio, low, high = (math.exp(one["log_ratio"][key]) for key in ("median", "lower", "upper"))
+        risks = (one[f"probability_of_{what}"] for what in ("decline", "quasi_extinction"))
+        interval = f"{ratio:.3g} ({low:.3g} to {high:.3g})"
+        lines.append(row.format(name, interval, *(f"{risk:.0%}" for risk in risks), one["verdict"]))
+    skill = result["no_change"]["expected"]
+    share = result["no_change"]["undecided"]
+    lines.append(
+        f"expected error of log ratios: {skill['error_of_no_change']:.3g} if no change is predicted, "
+        f"{skill['error_of_medians']:.3g} by the medians; {share:.0%} of the species undecided"
+    )
+    return "\n".join(lines)
 
 
 def _write_table(path: Path, result: dict[str, Any]) -> None:

@@ -29,9 +29,10 @@ def _check_moment(remove: Remove, introduce: Introduce, twin: Twin) -> None:
     """Refuse to remove and introduce a species in a patch on one day, in an order that nobody stated."""
     same_place = introduce.species in remove.species and introduce.patch in remove.patches
     if same_place and remove.start == introduce.start:
+        name, patch = twin.species[introduce.species].name, twin.patches[introduce.patch].name
         raise UserError(
-            f"{introduce.where} contradicts {remove.label}: {twin.species[introduce.species].name} is removed and "
-            f"introduced in {twin.patches[introduce.patch].name} on {remove.start}; change one's date"
+            f"{introduce.where} contradicts {remove.label}: {name} is removed and introduced in {patch} on "
+            f"{remove.start}; change one's date"
         )
 
 
@@ -61,8 +62,8 @@ def _check_harvest(harvest: Harvest, events: Sequence[Event], twin: Twin) -> Non
                     last = event if last is None or event.start > last.start else last
         if not left and last is not None:
             raise UserError(
-                f"{harvest.where} contradicts {last.label}: {twin.species[species].name} is removed on {last.start} "
-                f"and harvested until {_last(harvest.end)}; end the harvest before"
+                f"{harvest.where} contradicts {last.label}: {twin.species[species].name} is removed on "
+                f"{last.start} and harvested until {_last(harvest.end)}; end the harvest before"
             )
 
 

@@ -59,7 +59,7 @@ def quasi_extinct(
     start: Float[np.ndarray, "members species"],
     share: float,
 ) -> Float[np.ndarray, " species"]:
-    """Return the share of members in which a species is ever below a share of its start, or extinct at the end.
+    """Return the share of members in which a species is ever below a share of its start, or ends extinct.
 
     Biomass is averaged over 12 months, so that a dry season is no extinction.
     """

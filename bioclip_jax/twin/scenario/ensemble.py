@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
-from bioclip_jax.twin.calibrate import ParameterDraws, community_parameters
-from bioclip_jax.twin.community import Community, Conditions, blueprint_of, ledger_residual, simulate_chunks
+from bioclip_jax.twin.calibrate import ParameterDraws, apply_parameters, community_parameters
+from bioclip_jax.twin.community import (
+    Blueprint,
+    Community,
+    Conditions,
+    blueprint_of,
+    ledger_residual,
+    simulate_chunks,
+)
 from bioclip_jax.twin.world import Twin
 
 from .events import Scenario
@@ -58,65 +66,64 @@ class Ensemble:
         return (BASELINE, *(scenario.name for scenario in self.scenarios))
 
     @cached_property
-    def start(self) -> tuple[Community, Float[np.ndarray, "patches species"]]:
-        """The balanced community and the biomass at the start, before parameters are drawn.
+    def blueprint(self) -> Blueprint:
+        """What the community is balanced from, before parameters are drawn.
 
         Raises UserError for a twin without balance, and for draws of other species.
         """
         with jax.enable_x64(True):
             blueprint = blueprint_of(self.twin)
-            community = blueprint.build()
         if self.draws is not None:
-            self.draws.check(community)
-        return community, np.tile(np.asarray(blueprint.biomass), (community.n_patches, 1))
+            self.draws.check(blueprint.community.names)
+        return blueprint
 
-    def members_parameters(
-        self, members: Int[np.ndarray, " members"]
-    ) -> list[tuple[Community, Float[np.ndarray, "patches species"]]]:
-        """Return community and biomass at the start of each member."""
-        community, biomass = self.start
+    def parameter_draws(self, members: Int[np.ndarray, " members"]) -> ParameterDraws:
+        """Return the draws of members: of the posterior in turn, or from the priors.
+
+        A prior draw for a species depends on its name alone.
+        """
         if self.draws is not None:
-            return [self.draws.apply(community, biomass, int(m) % len(self.draws)) for m in members]
-        draws = self.prior_draws(members)
-        return [draws.apply(community, biomass, number) for number in range(len(members))]
-
-    def prior_draws(self, members: Int[np.ndarray, " members"]) -> ParameterDraws:
-        """Return the parameters of members from the priors; those of a species depend on its name alone."""
-        parameters = community_parameters(*self.start)
+            return replace(self.draws, values=self.draws.values[members % len(self.draws)])
+        parameters = community_parameters(self.blueprint)
         names = tuple(parameter.name for parameter in parameters)
         drawn = normals(self.seed, "parameters", members, names)[:, :, 0]
-        center, sd = (np.array([getattr(p, key) for p in parameters]) for key in ("center", "sd"))
+        center, sd = (np.array([getattr(one, key) for one in parameters]) for key in ("center", "sd"))
         return ParameterDraws(names, center + sd * drawn)
+
+    def parameters(
+        self, members: Int[np.ndarray, " members"]
+    ) -> tuple[Community, Float[np.ndarray, "members patches species"]]:
+        """Return communities with a leading axis of members, and their biomass at the start."""
+        draws = self.parameter_draws(members)
+        with jax.enable_x64(True):
+            applied = _apply(draws.names, jnp.asarray(draws.values), self.blueprint)
+        return jax.tree.map(np.asarray, applied)
 
     @cached_property
     def _interventions(self) -> list[Interventions]:
-        community, _ = self.start
+        community = self.blueprint.community
         return [interventions(one, self.twin, community, self.timeline) for one in (None, *self.scenarios)]
 
     def conditions(self, members: Int[np.ndarray, " members"], branch: int) -> Conditions:
         """Return the conditions of a branch by interval; rain and noise have a leading axis of members."""
         rain, temperature = seasons(self.twin, self.timeline)
         drawn = rain_factors(self.twin.climate, self.seed, members, self.timeline)[:, self.timeline.months]
-        names = self.start[0].names
+        names = self.blueprint.community.names
         noise = environmental_noise(self.noise, self.seed, members, names, self.timeline)
         changes = self._interventions[branch]
         given, warm = changes.rain_given, changes.temperature_given
         return Conditions(
             rain=np.where(np.isnan(given), rain * drawn * changes.rain_factor, given),
             temperature_k=np.where(np.isnan(warm), temperature + changes.warming, warm),
-            noise=np.broadcast_to(
-                noise[:, :, None], (*noise.shape[:2], len(self.twin.patches), len(names))
-            ),
+            noise=np.broadcast_to(noise[:, :, None], (*noise.shape[:2], len(self.twin.patches), len(names))),
             **{name: getattr(changes, name) for name in ("harvest", "capacity", "open", "keep", "add")},
         )
 
     def simulate(self, n_members: int, branch: int, skip: int = 0) -> Iterator[Chunk]:
         """Simulate the members of a branch, CHUNK at a time; skip: chunks that exist already."""
         members = np.arange(n_members)
-        runs = self.members_parameters(members)
         trajectories = simulate_chunks(
-            jax.tree.map(lambda *leaves: np.stack(leaves), *(community for community, _ in runs)),
-            np.stack([biomass for _, biomass in runs]),
+            *self.parameters(members),
             self.conditions(members, branch),
             self.timeline.days,
             tolerance=self.tolerance,
@@ -129,3 +136,10 @@ class Ensemble:
             # Single precision is finer than the solver's tolerance.
             kept = trajectory.biomass[:, self.timeline.kept].astype(np.float32)
             yield Chunk(kept, np.asarray(residual).max(axis=1), trajectory.steps)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(
+    names: tuple[str, ...], values: Float[Array, "members parameters"], blueprint: Blueprint
+) -> tuple[Community, Float[Array, "members patches species"]]:
+    return jax.vmap(lambda one: apply_parameters(names, one, blueprint))(values)

@@ -59,7 +59,7 @@ class EventTable(TomlTable):
         return dict.fromkeys(("start", "end"), self.day("date"))
 
     def period(self) -> dict[str, datetime.date]:
-        """Start and end of an event from `start` to `end`, its last day; the returned end is the day after."""
+        """Start and end of an event from `start` to `end`, its last day; returns the day after as the end."""
         start = self.day("start") if "start" in self else self.twin.start
         end = self.day("end") + _DAY if "end" in self else self.end
         if end <= start:
@@ -99,8 +99,8 @@ class EventTable(TomlTable):
         for latitude, longitude in points:
             if not (south <= latitude <= north and (longitude - west) % 360 <= (east - west) % 360):
                 raise self.fail(
-                    f"the point [{latitude:g}, {longitude:g}] of {key} is outside the map, latitude {south:.5g} "
-                    f"to {north:.5g} and longitude {west:.5g} to {east:.5g}; move it inside"
+                    f"the point [{latitude:g}, {longitude:g}] of {key} is outside the map, latitude "
+                    f"{south:.5g} to {north:.5g} and longitude {west:.5g} to {east:.5g}; move it inside"
                 )
         return points
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bioclip_jax.plots import HUES, INK, MUTED, darker, new_figure, save_figure, style_axes
+from bioclip_jax.twin.estimate.figures import short_name, text_width
 
 from .effects import DECLINES, INCREASES, LITTLE, UNDECIDED
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLORS = {DECLINES: HUES[5], INCREASES: HUES[0], LITTLE: INK, UNDECIDED: "#b6bcc6"}
 _WITH, _WITHOUT = HUES[5], MUTED
-_WIDTH = 7.6  # inches
+_WIDTH, _TOP, _COLUMNS = 7.6, 0.62, 2.85  # inches; _COLUMNS: right of the effects
 # The axis of effects reaches at most so far, and at least so far; longer intervals end in an arrow.
 _MOST, _LEAST = math.log(200), math.log(1.5)
 _FACTORS = (1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 30, 100)
@@ -34,37 +35,40 @@ def draw_effects(result: Mapping[str, Any], path: Path) -> None:
     result: of compare_runs. Where the data cannot tell, points are open and lines gray.
     """
     species = sorted(result["species"].items(), key=lambda item: item[1]["log_ratio"]["median"])
-    row = 0.25 if len(species) <= 25 else 0.19
-    height = 1.35 + row * max(len(species), 3)
-    figure = new_figure(_WIDTH, height, layout="constrained")
-    axes = figure.add_subplot()
-    reach = max(abs(one["log_ratio"][key]) for _, one in species for key in ("lower_50", "upper_50", "median"))
-    widest = max(abs(one["log_ratio"][key]) for _, one in species for key in ("lower", "upper"))
-    reach = min(max(_LEAST, min(1.6 * reach, widest) * 1.08), _MOST)
+    many = len(species) > 25
+    size, row = (7.5, 0.19) if many else (8.5, 0.25)
+    below = 0.55 + (0.32 if result["note"] else 0)
+    height = _TOP + 0.1 + below + row * len(species)
+    figure = new_figure(_WIDTH, height)
+    names = [short_name(name, 36) for name, _ in species]
+    left = 0.25 + text_width(figure, names, fontsize=size, style="italic")
+    width = _WIDTH - left - _COLUMNS
+    axes = figure.add_axes(
+        (left / _WIDTH, below / height, width / _WIDTH, (height - _TOP - 0.1 - below) / height)
+    )
+    reach = _reach([one["log_ratio"] for _, one in species])
     for y, (_, one) in enumerate(species):
         _draw_interval(axes, y, one["log_ratio"], one["verdict"], reach)
-        risk = one["probability_of_quasi_extinction"]
-        style = {"va": "center", "fontsize": 7.5, "transform": axes.get_yaxis_transform()}
-        color = _text_color(one["verdict"])
-        axes.text(1.02, y, one["verdict"], color=color, **style)
-        axes.text(1.36, y, f"{one['probability_of_decline']:.0%}", color=color, ha="right", **style)
-        axes.text(1.52, y, f"{risk:.0%}", color=color, ha="right", **style)
-    head = {"fontsize": 7.5, "color": MUTED, "va": "bottom", "transform": axes.get_yaxis_transform()}
-    axes.text(1.36, len(species) - 0.45, "declines", ha="right", **head)
-    axes.text(1.52, len(species) - 0.45, "quasi-extinct", ha="right", **head)
+        texts = (
+            one["verdict"],
+            f"{one['probability_of_decline']:.0%}",
+            f"{one['probability_of_quasi_extinction']:.0%}",
+        )
+        _draw_columns(axes, y, width, texts, color=_text_color(one["verdict"]))
+    _draw_columns(axes, len(species) - 0.1, width, ("", "P(decline)", "P(quasi-ext.)"), color=MUTED)
     axes.axvline(0, color=INK, lw=0.8)
     axes.set(xlim=(-reach, reach), ylim=(-0.6, len(species) - 0.4))
-    axes.set_yticks(range(len(species)), [name for name, _ in species], style="italic")
-    ticks = [factor for factor in _factor_ticks(reach) if abs(math.log(factor)) <= reach]
-    axes.set_xticks([math.log(factor) for factor in ticks], [f"{factor:.3g}" for factor in ticks])
+    axes.set_yticks(range(len(species)), names, style="italic")
+    ticks = _factor_ticks(reach)
+    axes.set_xticks([math.log(factor) for factor in ticks], [f"{factor:.2g}" for factor in ticks])
     style_axes(axes, "x", 8)
-    axes.tick_params(axis="y", labelcolor=INK)
-    axes.set_xlabel(f"biomass, {result['scenario']} / {result['against']}", fontsize=8.5, color=MUTED)
-    _title(
+    axes.tick_params(axis="y", labelcolor=INK, labelsize=size)
+    axes.set_xlabel(f"biomass with {result['scenario']} / with {result['against']}", fontsize=8, color=MUTED)
+    _write_head(
         figure,
-        f"Effect of {result['scenario']}",
-        f"mean of the last {_years(result['window_years'])}: median, 50 % (thick) and 90 % interval of "
-        f"{_members(result)}",
+        f"Effect of {result['scenario']} on biomass",
+        f"mean of the last {_years(result['window_years'])}: median, 50 % interval (thick) and 90 % interval "
+        f"of {_members(result)}",
         result["note"],
     )
     save_figure(figure, path)
@@ -84,7 +88,10 @@ def draw_trajectories(
     names = list(result["species"])
     columns = min(len(names), 3 if len(names) <= 9 else 4 if len(names) <= 20 else 5)
     rows = math.ceil(len(names) / columns)
-    figure = new_figure(_WIDTH, 1.0 + 1.35 * rows, layout="constrained")
+    below = 0.4 + (0.32 if result["note"] else 0)
+    height = _TOP + 1.3 * rows + below
+    figure = new_figure(_WIDTH, height, layout="constrained")
+    figure.get_layout_engine().set(rect=(0, below / height, 1, (height - _TOP - below) / height))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     years = np.array([day.toordinal() for day in times])
     years = times[0].year + (years - datetime.date(times[0].year, 1, 1).toordinal()) / 365.2425
@@ -99,11 +106,17 @@ def draw_trajectories(
     for axes in grid[:, 0]:
         axes.set_ylabel("kg/km²", fontsize=7, color=MUTED)
     handles = [
-        _handle(color, name)
-        for color, name in ((_WITHOUT, result["against"]), (_WITH, result["scenario"]))
+        _handle(color, name) for color, name in ((_WITHOUT, result["against"]), (_WITH, result["scenario"]))
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    _title(
+    figure.legend(
+        handles=handles,
+        loc="center",
+        bbox_to_anchor=(0.5, (below - 0.18) / height),
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+    )
+    _write_head(
         figure,
         f"Biomass with {result['scenario']} and with {result['against']}",
         f"median and 90 % of {_members(result)}; a gray name: the data cannot tell the direction",
@@ -112,9 +125,7 @@ def draw_trajectories(
     save_figure(figure, path)
 
 
-def _draw_interval(
-    axes: Axes, y: int, interval: Mapping[str, float], verdict: str, reach: float
-) -> None:
+def _draw_interval(axes: Axes, y: int, interval: Mapping[str, float], verdict: str, reach: float) -> None:
     color, undecided = _COLORS[verdict], verdict == UNDECIDED
     for low, high, width in (("lower", "upper", 1.1), ("lower_50", "upper_50", 3.4)):
         ends = np.clip([interval[low], interval[high]], -reach, reach)
@@ -160,8 +171,15 @@ def _log_ticks(axes: Axes, bottom: float, top: float) -> None:
     ticks = [step * 10.0**power for power in powers for step in steps if bottom <= step * 10.0**power <= top]
     while len(ticks) > 4:
         ticks = ticks[::2]
-    axes.set_yticks(ticks, [f"{tick:,.3g}" if tick < 1e4 else f"{tick:.0e}".replace("e+0", "e") for tick in ticks])
+    labels = [f"{tick:,.0f}" if 1 <= tick < 1e4 else f"{tick:g}" for tick in ticks]
+    axes.set_yticks(ticks, [label if tick < 1e4 else _power(tick) for tick, label in zip(ticks, labels)])
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _power(value: float) -> str:
+    power = round(math.floor(math.log10(value)))
+    digit = round(value / 10**power)
+    return f"$10^{power}$" if digit == 1 else f"${digit}\\!\\cdot\\!10^{power}$"
 
 
 def _year_ticks(years: float) -> Any:
@@ -172,7 +190,7 @@ def _year_ticks(years: float) -> Any:
 
 def _factor_ticks(reach: float) -> list[float]:
     """Factors up to reach and their inverses, at a distance that labels fit."""
-    inside = [factor for factor in _FACTORS if 0 < math.log(factor) <= reach]
+    inside = [factor for factor in _FACTORS if 0 < math.log(factor) <= 0.97 * reach]
     kept: list[float] = []
     for factor in inside:
         if math.log(factor) - (math.log(kept[-1]) if kept else 0) >= reach / 5:
@@ -184,16 +202,37 @@ def _text_color(verdict: str) -> Any:
     return "#8b929e" if verdict == UNDECIDED else darker(_COLORS[verdict])
 
 
-def _title(figure: Figure, title: str, subtitle: str, note: str) -> None:
-    lines = [title, *textwrap.wrap(subtitle, 110)]
-    figure.suptitle("\n".join(lines), fontsize=9, color=INK, x=0.01, ha="left")
+def _write_head(figure: Figure, title: str, subtitle: str, note: str) -> None:
+    """Write a title and a line below it at the top, and a note at the bottom."""
+    height = figure.get_figheight()
+    x = 0.1 / _WIDTH
+    figure.text(x, 1 - 0.1 / height, title, fontsize=10.5, color=INK, va="top")
+    figure.text(x, 1 - 0.32 / height, subtitle, fontsize=8, color=MUTED, va="top")
     if note:
-        figure.supxlabel("\n".join(textwrap.wrap(note, 120)), fontsize=7, color=HUES[5], x=0.01, ha="left")
+        figure.text(x, 0.08 / height, "\n".join(textwrap.wrap(note, 125)), fontsize=7, color=darker(HUES[5]))
+
+
+def _draw_columns(axes: Axes, y: float, width: float, texts: Sequence[str], *, color: Any) -> None:
+    """Write verdict and probabilities to the right of axes of a width in inches."""
+    for x, text, align in zip((0.12, 1.95, 2.75), texts, ("left", "right", "right")):
+        transform = axes.get_yaxis_transform()
+        axes.text(
+            1 + x / width, y, text, ha=align, va="center", fontsize=7.5, color=color, transform=transform
+        )
+
+
+def _reach(intervals: Sequence[Mapping[str, float]]) -> float:
+    """Return the end of an axis of log ratios that shows all medians and most intervals."""
+    inner = max(abs(one[key]) for one in intervals for key in ("lower_50", "upper_50", "median"))
+    outer = max(abs(one[key]) for one in intervals for key in ("lower", "upper"))
+    return min(max(_LEAST, min(1.6 * inner, outer) * 1.08), _MOST)
 
 
 def _members(result: Mapping[str, Any]) -> str:
     first, second = result["members"]
-    pairs = f"{first:,} paired members" if result["paired"] else f"{first:,} and {second:,} members, not paired"
+    pairs = (
+        f"{first:,} paired members" if result["paired"] else f"{first:,} and {second:,} members, not paired"
+    )
     return pairs
 
 

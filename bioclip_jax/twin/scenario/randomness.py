@@ -1,8 +1,8 @@
 """Random numbers that depend on nothing but seed, purpose, member, identity and step.
 
-Nested fold_in: a member's draw for a species or a parameter is the same whatever others there are, in whatever
-order, however long the run, and on whatever device. So scenarios are paired, and removing a species leaves the
-others' draws as they were.
+Nested fold_in: a member's draw for a species or a parameter is the same whatever others there are, in
+whatever order, however long the run, and on whatever device. So scenarios are paired, and removing a species
+leaves the others' draws as they were.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32, UInt64
+
+# Numbers that are drawn at once: one program for all shapes.
+_BLOCK = 1 << 14
 
 
 def identity(name: str) -> int:
@@ -29,29 +32,27 @@ def normals(
 
     if not names:
         return np.zeros((len(members), 0, steps))
+    labels = np.meshgrid(members, [identity(name) for name in names], np.arange(steps), indexing="ij")
+    shape = labels[0].shape
+    flat = np.stack([label.ravel() for label in labels], axis=1).astype(np.uint32)
+    padded = np.pad(flat, ((0, -len(flat) % _BLOCK), (0, 0)))
     with jax.enable_x64(True):
         key = jax.random.fold_in(jax.random.key(seed), identity(purpose))
-        bits = _bits(
-            key,
-            jnp.asarray(members, jnp.uint32),
-            jnp.asarray([identity(name) for name in names], jnp.uint32),
-            jnp.arange(steps, dtype=jnp.uint32),
-        )
+        bits = [np.asarray(_bits(key, jnp.asarray(block))) for block in padded.reshape(-1, _BLOCK, 3)]
     # Integers are the same on every device; NumPy and SciPy compute the rest, one number at a time.
-    return ndtri(((np.asarray(bits) >> np.uint64(11)) + 0.5) * 2.0**-53)
+    uniform = ((np.concatenate(bits)[: len(flat)] >> np.uint64(11)) + 0.5) * 2.0**-53
+    return ndtri(uniform).reshape(shape)
 
 
 @jax.jit
-def _bits(key: Array, members: Array, identities: Array, steps: Array) -> Int[Array, "members names steps"]:
-    def draw(member: Array, identity: Array, step: Array) -> Array:
+def _bits(key: Array, labels: UInt32[Array, "block 3"]) -> UInt64[Array, " block"]:
+    def draw(label: UInt32[Array, "3"]) -> UInt64[Array, ""]:
         folded = key
-        for number in (member, identity, step):
+        for number in label:
             folded = jax.random.fold_in(folded, number)
         return jax.random.bits(folded, dtype=jnp.uint64)
 
-    for axis in ((None, None, 0), (None, 0, None), (0, None, None)):
-        draw = jax.vmap(draw, axis)
-    return draw(members, identities, steps)
+    return jax.vmap(draw)(labels)
 
 
 def autoregressive(

@@ -27,8 +27,8 @@ from .scenario_file import read_scenario
 from .timeline import Timeline, end_of_run
 
 UNCALIBRATED = (
-    "NOT CALIBRATED: parameters are drawn from the priors, so this is no forecast; calibrate the twin with twin "
-    "calibrate and give its folder with --posterior"
+    "NOT CALIBRATED: parameters are drawn from the priors, so this is no forecast; calibrate the twin with "
+    "twin calibrate and give its folder with --posterior"
 )
 _TWIN_FILES = ("twin.json", "species.csv", "links.csv")
 
@@ -51,8 +51,8 @@ def run_twin(
 ) -> dict[str, Any]:
     """Simulate a twin without and with scenarios into the folder `output`, and return a summary.
 
-    An interrupted run resumes and becomes, byte for byte, what it would have been. Raises UserError for a twin,
-    scenario or posterior that is not valid, and for an output that holds something else.
+    An interrupted run resumes and becomes, byte for byte, what it would have been. Raises UserError for a
+    twin, scenario or posterior that is not valid, and for an output that holds something else.
     """
     output = Path(output)
     twin = read_twin(folder)
@@ -67,7 +67,7 @@ def run_twin(
     )
     settings = _settings(Path(folder), ensemble, options)
     # Finds a twin that has no balance before anything is written.
-    community, _ = ensemble.start
+    community = ensemble.blueprint.community
     check_folder(output, "the run")
     is_new = not output.exists()
     run_folder = RunFolder(output, settings)

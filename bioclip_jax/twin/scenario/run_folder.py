@@ -97,8 +97,8 @@ class RunFolder:
 class Run:
     """A complete run. times: days of the states; area_km2: of the patches.
 
-    biomass: kg/km², the first branch is the baseline. one_individual: kg/km² in the mean of the patches if one
-    individual is left. settings: of the run, with its provenance.
+    biomass: kg/km², the first branch is the baseline. one_individual: kg/km² in the mean of the patches if
+    one individual is left. settings: of the run, with its provenance.
     """
 
     path: Path

@@ -26,8 +26,8 @@ _DAYS_PER_YEAR = 365.25
 def read_scenario(path: str | os.PathLike[str], twin: Twin, end: datetime.date) -> Scenario:
     """Read a scenario of a twin whose run ends before the day `end`.
 
-    Raises UserError, which names file and event, for unreadable TOML, unknown keys, kinds, species and patches,
-    days outside the run, places outside the map, and events that contradict each other.
+    Raises UserError, which names file and event, for unreadable TOML, unknown keys, kinds, species and
+    patches, days outside the run, places outside the map, and events that contradict each other.
     """
     content = read_toml(path, "the scenario", ("name", "description", "events"))
     name = content.text("name", Path(path).stem)
@@ -117,7 +117,9 @@ def _habitat(table: EventTable) -> Event:
     species = table.species(default=producers)
     for number in species:
         if number not in producers:
-            raise table.fail(f"{table.twin.species[number].name} is no producer; only producers have a capacity")
+            raise table.fail(
+                f"{table.twin.species[number].name} is no producer; only producers have a capacity"
+            )
     capacity = table.positive("capacity", 100)
     patches = _inside(table) if table.one_of("patches", "polygon") == "polygon" else table.patches()
     return Habitat(**_base(table), **table.period(), species=species, patches=patches, capacity=capacity)
@@ -180,7 +182,9 @@ def _separated(table: EventTable) -> Bool[np.ndarray, "patches patches"]:
     """Pairs of patches between which the line of a fence or road runs."""
     separated = table.twin.separated_by(table.points_on_map("points"))
     if not separated.any():
-        raise table.fail("its line runs between no two patches' centers, so it separates nothing; lengthen it")
+        raise table.fail(
+            "its line runs between no two patches' centers, so it separates nothing; lengthen it"
+        )
     return separated
 
 

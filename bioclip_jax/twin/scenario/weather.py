@@ -30,9 +30,9 @@ def rain_factors(
 ) -> Float[np.ndarray, "members months patches"]:
     """Return the factors of the climate's monthly rain: log-normal years times log-normal months, mean 1.
 
-    Months vary independently with the coefficient of variation rain_cv (V); years, a first-order autoregression,
-    by so much less that the totals of years have it too: with the months' shares w of the year's rain,
-    1 + V² = (1 + V_year²) (1 + V² Σ w²). All patches have the same factors but for these shares.
+    Months vary independently with the coefficient of variation rain_cv (V); years, a first-order
+    autoregression, by so much less that the totals of years have it too: with the months' shares w of the
+    year's rain, 1 + V² = (1 + V_year²) (1 + V² Σ w²). All patches have the same normal numbers.
     """
     cv, months = climate.rain_cv, timeline.n_months
     shape = (len(members), months, climate.rain_mm.shape[1])

@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "build": ["build_twin"],
-        "climate": ["Climate", "Series", "climate_series"],
+        "climate": ["FREEZING_K", "Climate", "Series", "climate_series"],
         "daylight": ["daylight_hours"],
+        "geometry": ["local_meters"],
         "links": ["Link", "LinkTable", "read_link_table", "read_links"],
         "proximity": ["Proximity", "infer_links", "link_scores", "relatives_scores"],
         "raster": ["Grid", "Raster", "read_raster", "write_raster"],

@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clocks": ["draw_activity"],
         "intervals": ["draw_occupancy"],
         "map": ["draw_map"],
+        "names": ["short_name", "text_width"],
     },
 )
