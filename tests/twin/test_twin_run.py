@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_twin import LION, ZEBRA, written_twin
+from made_twin import LION, ZEBRA, made_twin, written_twin
 
 from bioclip_jax.cli import main
 from bioclip_jax.twin.scenario import read_run
@@ -154,6 +155,7 @@ def test_mistakes_leave_nothing_behind(world, capsys, tmp_path):
     twice = ["--scenario", str(world / "lions.toml"), str(world / "lions.toml")]
     _refused(capsys, ["twin", "run", twin, output, *twice], "has the name 'no lions'")
     _refused(capsys, ["twin", "run", twin, output, "--posterior", str(tmp_path)], "is no posterior")
-    hungry = written_twin(tmp_path / "hungry", links=())
-    _refused(capsys, ["twin", "run", str(hungry), output], ZEBRA)
+    unknown = tuple(replace(one, density_per_km2=None) for one in made_twin().species)
+    unknown = written_twin(tmp_path / "unknown", species=unknown)
+    _refused(capsys, ["twin", "run", str(unknown), output], f"{ZEBRA} has no density_per_km2")
     assert not (tmp_path / "run").exists()

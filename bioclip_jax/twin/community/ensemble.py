@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float, Int
 
 from bioclip_jax.errors import UserError
@@ -80,53 +82,52 @@ def simulate_chunks(
         2,
     )
     n_members = _count_members(inputs, ranks)
-    mesh = Mesh(np.array(jax.devices()), "members")
-    rows = chunk * mesh.size
-
     batched = jax.tree.map(lambda leaf, rank: np.ndim(leaf) > rank, inputs, ranks)
-    structure, flags = jax.tree.structure(batched), tuple(jax.tree.leaves(batched))
-    run = _program(mesh, structure, flags, tolerance, max_steps)
+    devices = _workers()
 
-    for first in range(skip * chunk, n_members, rows):
-        members = np.arange(first, first + rows)
+    def run(first: int, device: jax.Device) -> Trajectory:
+        members = np.arange(first, first + chunk)
         present = members < n_members
         members = np.where(present, members, 0)
-        part = jax.tree.map(lambda leaf, some: _members_last(leaf, some, members), inputs, batched)  # noqa: B023
+        part = jax.tree.map(lambda leaf, some: _members_last(leaf, some, members), inputs, batched)
         with jax.enable_x64(True):
-            trajectory = jax.tree.map(np.asarray, run(part, present, np.asarray(days, float)))
+            part = jax.device_put((part, present, np.asarray(days, float)), device)
+            trajectory = jax.tree.map(np.asarray, _simulate_chunk(*part, tolerance, max_steps))
         trajectory = jax.tree.map(lambda leaf: np.ascontiguousarray(np.moveaxis(leaf, -1, 0)), trajectory)
-        for start in range(0, min(rows, n_members - first), chunk):
-            end = min(start + chunk, n_members - first)
-            yield _checked(jax.tree.map(lambda leaf: leaf[start:end], trajectory), first + start, max_steps)  # noqa: B023
+        return _checked(jax.tree.map(lambda leaf: leaf[: present.sum()], trajectory), first, max_steps)
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        waiting: deque[Future[Trajectory]] = deque()
+        try:
+            for number, first in enumerate(range(skip * chunk, n_members, chunk)):
+                if len(waiting) == len(devices):
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(run, first, devices[number % len(devices)]))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-@functools.lru_cache
-def _program(
-    mesh: Mesh, structure: Any, batched: tuple[bool, ...], tolerance: float, max_steps: int
-) -> Callable[..., Trajectory]:
-    """Return the jitted simulation of a chunk on each device; batched: arrays with their own members."""
+def _workers() -> list[jax.Device]:
+    """Return the device of each thread: all accelerators, or a thread per core for the first CPU device.
 
-    def chunk(inputs: Any, present: Any, days: Any) -> Trajectory:
-        community, biomass, conditions, nutrients = inputs
-        # What fills the last chunk is a member without species, which takes few steps.
-        biomass = jnp.where(present, biomass, 0.0)
-        options = {"tolerance": tolerance, "max_steps": max_steps, "checkpoints": 0}
-        return simulate_members(community, biomass, conditions, nutrients, days, **options)
+    All CPU devices have the same cores, and each would compile a program of its own.
+    """
+    devices = jax.devices()
+    return devices if devices[0].platform != "cpu" else devices[:1] * (os.cpu_count() or 1)
 
-    def split(axes: int) -> PartitionSpec:
-        return PartitionSpec(*[None] * (axes - 1), "members")
 
-    def specs(inputs: Any) -> Any:
-        flags = jax.tree.unflatten(structure, batched)
-        return jax.tree.map(lambda leaf, some: split(leaf.ndim) if some else PartitionSpec(), inputs, flags)
-
-    def all_chunks(inputs: Any, present: Any, days: Any) -> Trajectory:
-        outputs = Trajectory(split(4), split(4), split(4), split(1), split(1))
-        arguments = (specs(inputs), split(1), PartitionSpec())
-        run = jax.shard_map(chunk, mesh=mesh, in_specs=arguments, out_specs=outputs, check_vma=False)
-        return run(inputs, present, days)
-
-    return jax.jit(all_chunks)
+# A program for one device: one for several is compiled to other code, whose last digits differ.
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _simulate_chunk(inputs: Any, present: Any, days: Any, tolerance: float, max_steps: int) -> Trajectory:
+    """Return the trajectories of a chunk, members last, on the device of its arrays."""
+    community, biomass, conditions, nutrients = inputs
+    # What fills the last chunk is a member without species, which takes few steps.
+    biomass = jnp.where(present, biomass, 0.0)
+    options = {"tolerance": tolerance, "max_steps": max_steps, "checkpoints": 0}
+    return simulate_members(community, biomass, conditions, nutrients, days, **options)
 
 
 def _members_last(leaf: Any, batched: bool, members: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "..."]:
