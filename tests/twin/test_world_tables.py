@@ -77,6 +77,8 @@ def test_toml_and_csv_give_equal_species(write):
         ("name,kind,mass_kg\nA b,endotherm,2\n", ["mass_kg", "mass_g (1 kg = 1000 g)"]),
         ("name,kind,mass_g,speed_km_per_h\nA b,endotherm,2,40\n", ["speed_m_per_s", "0.2778"]),
         ("name,kind,mass_g,densty_per_km2\nA b,endotherm,2,4\n", ["did you mean density_per_km2"]),
+        ("name,kind,mass_g,diet_fish\nA b,endotherm,2,1\n", ["diet_fish", "not known"]),
+        ("name,kind,mass_g,speed_citation\nA b,endotherm,2,x\n", ["speed_citation", "not known"]),
         ("name,kind\nA b,endotherm\n", ["no column mass_g"]),
         ("name,kind,mass_g\nA b,endotherm,-2\n", ["row 2", "mass_g is '-2'", "unit"]),
         ("name,kind,mass_g\nA b,endotherm,0\n", ["row 2", "mass_g is '0'"]),
@@ -106,7 +108,22 @@ def test_wrong_species_are_one_line_that_names_the_place(write, text, parts):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("text", ["", "species = 3\n", "[[species]\n", '[[species]]\nname = "A b"\n'])
+def test_further_columns_are_ignored(write):
+    text = "name,kind,mass_g,mass_kg,iucn\nA b,endotherm,2000,2,LC\n"
+    assert read_species(write(text))[0].mass_g == 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "species = 3\n",
+        "[[species]\n",
+        '[[species]]\nname = "A b"\n',
+        '[[species]]\nname = "A b"\nkind = "endotherm"\nmass_g = 2\ndiet = 3\n',
+        '[[species]]\nname = "A b"\nkind = "endotherm"\nmass_g = true\n',
+    ],
+)
 def test_wrong_toml_of_species(write, text):
     with pytest.raises(UserError, match=r"species\.toml"):
         read_species(write(text, "species.toml"))

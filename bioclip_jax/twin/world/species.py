@@ -56,6 +56,8 @@ COLUMNS = (
     *(f"{column}_citation" for column in _CITED),
 )
 _REQUIRED = ("name", "kind", "mass_g")
+# Tables of a TOML file, and the columns that their entries stand for.
+_TOML_TABLES = {"taxonomy": "{}", "diet": "diet_{}", "citations": "{}_citation"}
 # A quantity and its unit, such as mass_kg.
 _QUANTITY = re.compile(
     r"(mass|body_?mass|density|biomass|growth(?:_rate)?|speed|eye_?height|acuity|dispersal)(?:_(.+))?"
@@ -241,30 +243,36 @@ def _toml_rows(path: str | os.PathLike[str]) -> Iterator[_Row]:
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise UserError(f"{path} has no [[species]]; give a table for each species")
     for number, entry in enumerate(entries, 1):
-        # [species.taxonomy], diet and citations may be tables, as in Species, or flat, as in the CSV.
-        cells = {key: value for key, value in entry.items() if not isinstance(value, dict)}
-        cells |= entry.get("taxonomy", {})
-        cells |= {f"diet_{food}": share for food, share in entry.get("diet", {}).items()}
-        cells |= {f"{column}_citation": text for column, text in entry.get("citations", {}).items()}
         where = f"{path}, species {number} ({entry.get('name', 'without name')})"
-        _check_columns(where, tuple(cells), required=_REQUIRED)
+        # Taxonomy, diet and citations may be tables, as in Species, or flat, as in the CSV.
+        cells = {key: value for key, value in entry.items() if key not in _TOML_TABLES}
+        for key, column in _TOML_TABLES.items():
+            if not isinstance(values := entry.get(key, {}), dict):
+                raise UserError(f"{where}: {key} is {values!r}; write a table")
+            cells |= {column.format(name): value for name, value in values.items()}
+        _check_columns(where, tuple(cells))
         yield _Row(where, {column: _text(value) for column, value in cells.items()})
 
 
-def _check_columns(where: str, columns: Sequence[str], required: Sequence[str] = _REQUIRED) -> None:
+def _check_columns(where: str, columns: Sequence[str]) -> None:
     """Raise UserError for a quantity in another unit, a misspelled column and a missing one."""
     for column in columns:
         if column in COLUMNS:
             continue
+        if column.startswith("diet_") or column.endswith("_citation"):
+            hint = did_you_mean(column, COLUMNS, f"diets are {', '.join(_DIET)}")
+            raise UserError(f"{where}: column {column} is not known{hint}")
         match = _QUANTITY.fullmatch(column.lower().replace(" ", "_"))
         if match:
             right = _RIGHT_UNIT[match[1].split("_")[0]]
+            if right in columns:
+                continue
             conversion = _CONVERSIONS.get((right, match[2] or ""), "")
             conversion = f" ({conversion})" if conversion else ""
             raise UserError(f"{where}: column {column} is not known; give {right}{conversion}")
         if near := closest(column, COLUMNS, cutoff=0.85):
             raise UserError(f"{where}: column {column} is not known; did you mean {near[0]}?")
-    for column in required:
+    for column in _REQUIRED:
         if column not in columns:
             raise UserError(f"{where} has no column {column}{did_you_mean(column, columns, 'add it')}")
 

@@ -36,27 +36,20 @@ def distance_m(where: Bool[np.ndarray, "rows columns"], grid: Grid) -> Float[np.
     Exact: Euclidean on a grid in meters, along great circles of a sphere on one in degrees. Infinite without
     any such cell.
     """
-    from scipy.spatial import KDTree
-
     if not where.any():
         return np.full(where.shape, np.inf)
-    points = _positions(grid)
-    distance, _ = KDTree(points[where.ravel()]).query(points)
-    if grid.is_geographic:
-        # The tree measures the chord.
-        distance = 2 * EARTH_RADIUS_M * np.arcsin(np.clip(distance / (2 * EARTH_RADIUS_M), 0, 1))
-    return distance.reshape(where.shape)
-
-
-def _positions(grid: Grid) -> Float[np.ndarray, "cells axes"]:
-    """Centers of the cells in meters: in the plane, or in space for degrees."""
     if not grid.is_geographic:
+        from scipy.ndimage import distance_transform_edt
+
         width, height = grid.cell_size_m
-        x, y = np.meshgrid(width[0] * np.arange(grid.columns), height * np.arange(grid.rows))
-        return np.stack([x.ravel(), y.ravel()], axis=1)
+        return distance_transform_edt(~where, sampling=(height, width[0]))
+    from scipy.spatial import KDTree
+
     longitude, latitude = np.radians(np.meshgrid(grid.x, grid.y))
     sphere = [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)]
-    return EARTH_RADIUS_M * np.stack([axis.ravel() for axis in sphere], axis=1)
+    points = np.stack([axis.ravel() for axis in sphere], axis=1)
+    chord, _ = KDTree(points[where.ravel()]).query(points)
+    return 2 * EARTH_RADIUS_M * np.arcsin(np.clip(chord / 2, 0, 1)).reshape(where.shape)
 
 
 def mean_over(
