@@ -1,0 +1,11 @@
+"""An embedded world of the twin: an invented savanna of 26 real species, with their sources."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "terrain": ["HABITATS", "PATCHES", "Terrain", "draw_terrain"],
+        "export": ["write_world"],
+    },
+)
