@@ -166,6 +166,16 @@ def test_area_of_cells():
     assert DEGREES.area_km2.sum() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("grid", [UTM, DEGREES, Grid(500_000, 7_000_000, 100, 100, 200, 200, "EPSG:32636")])
+def test_cells_of_a_circle_have_its_area(grid):
+    row, column = grid.rows // 2, grid.columns // 2
+    latitude, longitude = grid.degrees(grid.x[[column]], grid.y[[row]])
+    radius = 0.35 * min(grid.rows * grid.cell_size_m[1], grid.columns * grid.cell_size_m[0].min())
+    inside = grid.within(float(latitude[0]), float(longitude[0]), radius)
+    assert inside[row, column]
+    assert grid.area_km2[inside].sum() == pytest.approx(np.pi * radius**2 / 1e6, rel=0.06)
+
+
 def test_daylight_by_the_sunrise_equation():
     """cos ω = (sin −0.833° − sin φ sin δ) / (cos φ cos δ); δ = ±23.44° at the solstices, 0 at equinoxes."""
     patches = [Patch("north", 1, 52.0, 5.0), Patch("equator", 1, 0.0, 35.0), Patch("polar", 1, 75.0, 20.0)]

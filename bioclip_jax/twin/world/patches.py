@@ -114,10 +114,7 @@ def _cells(entry: PatchEntry, rasters: Mapping[str, Raster], grid: Grid) -> Bool
                 f"the patch {entry.name}; correct the value"
             )
         return cells
-    latitude, longitude = grid.cell_degrees
-    meters = local_meters(latitude.ravel(), longitude.ravel(), (entry.latitude, entry.longitude))
-    radius = math.sqrt(entry.area_km2 * 1e6 / math.pi)
-    cells = (np.hypot(*meters.T) <= radius).reshape(latitude.shape)
+    cells = grid.within(entry.latitude, entry.longitude, math.sqrt(entry.area_km2 * 1e6 / math.pi))
     if not cells.any():
         extent = world_extent((), grid)
         path = next(iter(rasters.values())).path

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bioclip_jax.errors import UserError, first_line
 from bioclip_jax.files import atomic_write
 
-from .geometry import EARTH_RADIUS_M
+from .geometry import EARTH_RADIUS_M, local_meters
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
@@ -81,12 +81,16 @@ class Grid:
         longitude, latitude = transform(_crs(self.crs), _crs(_WGS84), list(x), list(y))
         return np.array(latitude), np.array(longitude)
 
-    @functools.cached_property
-    def cell_degrees(self) -> tuple[Float[np.ndarray, "rows columns"], Float[np.ndarray, "rows columns"]]:
-        """Latitudes and longitudes of the cells' centers."""
+    def within(self, latitude: float, longitude: float, radius_m: float) -> Bool[np.ndarray, "rows columns"]:
+        """Cells whose center is at most so far from a position in degrees."""
+        from rasterio.warp import transform
+
         x, y = np.meshgrid(self.x, self.y)
-        latitude, longitude = self.degrees(x.ravel(), y.ravel())
-        return latitude.reshape(x.shape), longitude.reshape(x.shape)
+        if self.is_geographic:
+            meters = local_meters(y.ravel(), x.ravel(), (latitude, longitude))
+            return (np.hypot(*meters.T) <= radius_m).reshape(x.shape)
+        (east,), (north,) = transform(_crs(_WGS84), _crs(self.crs), [longitude], [latitude])
+        return np.hypot(x - east, y - north) * _crs(self.crs).linear_units_factor[1] <= radius_m
 
 
 @dataclass(frozen=True)
