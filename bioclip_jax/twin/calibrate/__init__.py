@@ -20,6 +20,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "posterior": ["ParameterDraws"],
         "priors": ["COMMUNITY_KINDS", "PRIORS", "Prior"],
         "summary": ["log_values", "predictive_check", "predictive_counts", "summarize"],
-        "survey_events": ["read_package_observations"],
+        "survey_events": ["package_observations", "read_package_observations"],
     },
 )

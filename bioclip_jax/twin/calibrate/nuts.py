@@ -98,7 +98,7 @@ def _sample(
         state = kernel.init(keys, _WARMUP, jnp.asarray(start), (), {})
 
         def step(state: Any, _: None) -> tuple[Any, tuple[jax.Array, jax.Array]]:
-            state = jax.vmap(lambda one: kernel.sample(one, (), {}))(state)
+            state = kernel.sample(state, (), {})  # of all chains, since init had a key for each
             return state, (state.z, state.diverging)
 
         block = jax.jit(lambda state: jax.lax.scan(step, state, None, length=_BLOCK))

@@ -30,6 +30,19 @@ from .periods import days_since, month_starts
 if TYPE_CHECKING:
     import polars as pl
 
+# Columns that are needed; faults elsewhere, such as an odd media type, are common.
+_NEEDED = {
+    "deployments": ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd"),
+    "observations": (
+        "deploymentID",
+        "eventStart",
+        "observationLevel",
+        "observationType",
+        "count",
+        "classificationMethod",
+        "classificationProbability",
+    ),
+}
 # Relative standard error of a speed, radius or group size that is given without one.
 _UNKNOWN_ERROR = 0.2
 # Nobody knows an encounter rate better than this; a prior of no width would be no parameter.
@@ -37,9 +50,18 @@ _LEAST_ERROR = 0.05
 
 
 def read_package_observations(
-    package: Path, twin: Twin, *, movement: Path | None = None, reliability: Path | None = None
+    path: Path, twin: Twin, *, movement: Path | None = None, reliability: Path | None = None
 ) -> Observations:
-    """Read the events of a package by month and patch.
+    """Read a Camtrap DP; see package_observations. Raises UserError for one that is not valid."""
+    package = read_package(path)
+    check_package(package, columns=_NEEDED)
+    return package_observations(package.without_missing(), twin, movement=movement, reliability=reliability)
+
+
+def package_observations(
+    package: Package, twin: Twin, *, movement: Path | None = None, reliability: Path | None = None
+) -> Observations:
+    """Return the events of a package by month and patch.
 
     A deployment belongs to the patch that its column `patch` names, else to the nearest. Labels of people
     count as they are; the machine's go through the confusion matrix (find_reliability). Species that the
@@ -48,15 +70,13 @@ def read_package_observations(
     Raises UserError for a package without effort, a deployment outside the twin or before its start, and a
     species that is spelled almost as one of the twin's.
     """
-    loaded = read_package(package)
-    check_package(loaded)
-    loaded = loaded.without_missing()
-    survey = read_survey(loaded)
-    patches = _patches(loaded, twin)
-    visits = visit_effort(loaded.deployments).drop_nulls("effort_days")
-    dates = [moment.date() for moment in visits["visit_start"].to_list()]
-    # A day before the start may be a time zone's.
-    if (first := min(dates)) < twin.start - datetime.timedelta(days=1):
+    survey = read_survey(package)
+    patches = _patches(package, twin)
+    visits = visit_effort(package.deployments).drop_nulls("effort_days")
+    # Times are UTC: noon of a visit is on its own day in all but the farthest time zones.
+    noon = datetime.timedelta(hours=12)
+    dates = [(moment + noon).date() for moment in visits["visit_start"].to_list()]
+    if (first := min(dates)) < twin.start:
         raise UserError(
             f"the package begins on {first}, before the twin's start, {twin.start}; start the twin earlier"
         )
@@ -67,10 +87,11 @@ def read_package_observations(
     where = _months(dates, twin.start, bounds), [patches[name] for name in visits["deploymentID"].to_list()]
     np.add.at(effort, where, visits["effort_days"].to_numpy())
 
-    packaged = loaded.folder / RELIABILITY_FILE if loaded.folder else None
+    packaged = package.folder / RELIABILITY_FILE if package.folder else None
     packaged = packaged if packaged is not None and packaged.is_file() else None
     confusion, _ = find_reliability(survey, reliability, packaged)
-    labels = _counted(event_labels(loaded), loaded)
+    all_labels = event_labels(package)
+    labels = _counted(all_labels, package)
     classes = confusion.classes if confusion is not None else survey.species
     counts = np.zeros((*effort.shape, len(classes)))
     labels = labels.filter(labels["label"].is_in(list(classes)))
@@ -83,7 +104,10 @@ def read_package_observations(
         np.bincount(patch, minlength=len(twin.patches)), 1
     )
     counts[effort <= 0] = np.nan
-    merged, matrix, names = _merged(classes, counts, confusion, twin)
+    machine = all_labels.filter(all_labels["method"] == "machine")["label"].value_counts()
+    by_machine = dict(machine.iter_rows())
+    predicted = np.array([float(by_machine.get(name, 0)) for name in classes])
+    merged, matrix, names = _merged(classes, counts, predicted, confusion, twin)
     sizes = {name: float(labels.filter(labels["label"] == name)["count"].mean() or 1) for name in names}
     movements = {} if movement is None else read_movement(movement, survey.species)
     return Observations(
@@ -158,10 +182,14 @@ def _counted(labels: pl.DataFrame, package: Package) -> pl.DataFrame:
 def _merged(
     classes: tuple[str, ...],
     counts: Float[np.ndarray, "periods patches classes"],
+    predicted: Float[np.ndarray, " classes"],
     confusion: Confusion | None,
     twin: Twin,
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Return counts, Dirichlet parameters and names of the twin's species and one class for all else."""
+    """Return counts, Dirichlet parameters and names of the twin's species and one class for all else.
+
+    predicted: the machine's labels of all events, verified ones too.
+    """
     known = [one.name for one in twin.species]
     others = [name for name in classes if name not in known and name != BLANK]
     for name in others:
@@ -180,8 +208,7 @@ def _merged(
     if confusion is None:
         # Every label is right: what the twin lacks says nothing of its species.
         return counts[:, :, index], None, tuple(kept)
-    events = np.nansum(counts, axis=(0, 1))
-    matrix, totals = confusion.matrix(events), confusion.totals(events)
+    matrix, totals = confusion.matrix(predicted), confusion.totals(predicted)
     # Rows of the classes that become one, by how common they are; columns by sum.
     rows = matrix[index]
     worth = confusion.counts.sum(axis=1)[index] + 1.0
