@@ -1,4 +1,4 @@
-"""The verbs of the twin's worlds: twin build, run, compare."""
+"""The verbs of the twin's worlds: twin build, run, compare; calibrate is in twin_calibrate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import Result, add_verb, non_negative, positive, probability
+from .twin_calibrate import add_calibrate_verb
 
 
 def build(arguments: argparse.Namespace) -> Result:
@@ -87,6 +88,8 @@ def add_world_verbs(family: Any) -> None:
     verb.add_argument("world", metavar="WORLD.toml", type=Path, help="the description of the world")
     verb.add_argument("output", metavar="OUT", type=Path, help="the twin, a new folder")
     verb.add_argument("--overwrite", action="store_true", help="replace the twin in OUT")
+
+    add_calibrate_verb(family)
 
     verb = add_verb(
         family, "run", run, "simulate a twin many times, without and with scenarios; resumes where it stopped"
