@@ -143,6 +143,7 @@ MISTAKES = {
     ),
     "unknown patch": ([REMOVE + 'patches = "wset"\ndate = 2031-01-01'], "did you mean west?"),
     "unknown kind": (['kind = "fense"'], "event 1: unknown kind 'fense'; did you mean fence?"),
+    "a list of kinds": (['kind = ["remove", "fence"]'], "event 1: unknown kind ['remove', 'fence']"),
     "no kind": (["date = 2031-01-01"], "event 1 has no kind"),
     "unknown key": ([REMOVE + "dat = 2031-01-01"], "unknown key dat; did you mean date?"),
     "no date": ([REMOVE], "has no date"),
@@ -150,6 +151,14 @@ MISTAKES = {
     "date after": ([REMOVE + "date = 2035-01-01"], "date 2035-01-01 is outside the run"),
     "no date of the calendar": ([REMOVE + 'date = "2031-02-30"'], "2031-02-30"),
     "share above 1": ([REMOVE + "share = 75\ndate = 2031-01-01"], "share is 75"),
+    "a number beyond all floats": (
+        [REMOVE + f"share = {'9' * 400}\ndate = 2031-01-01"],
+        "write a number from 0 to 1",
+    ),
+    "fence to beyond all floats": (
+        [f'kind = "fence"\n{LINE.replace("-2.2", "9" * 400)}'],
+        "write a line as [[latitude, longitude]",
+    ),
     "fence outside": (
         [f'kind = "fence"\n{LINE.replace("-2.2", "-3.2")}'],
         "the point [-3.2, 34.85] of points is outside the map",
@@ -159,6 +168,10 @@ MISTAKES = {
         "separates nothing",
     ),
     "fence without effect": ([f'kind = "fence"\n{LINE}\npermeability = 1'], "holds nobody back"),
+    "fence that all species cross": (
+        [f'kind = "fence"\n{LINE}\nexcept = {[one.name for one in made_twin().species]}'],
+        "all species cross such a fence",
+    ),
     "road without effect": ([f'kind = "road"\n{LINE}'], "the road does nothing"),
     "latitude and longitude exchanged": (
         ['kind = "fence"\npoints = [[34.85, -2.2], [34.85, -1.8]]'],
@@ -229,6 +242,19 @@ def test_files_that_are_no_scenario(tmp_path, text, message):
         read_scenario(tmp_path / "none.toml", made_twin(), END)
     with pytest.raises(UserError, match="folder"):
         read_scenario(tmp_path, made_twin(), END)
+
+
+def test_a_series_in_kelvin_is_refused(tmp_path):
+    rows = "".join(f"{year}-{month:02d},295\n" for year in range(2030, 2035) for month in range(1, 13))
+    (tmp_path / "warm.csv").write_text("month,temperature_c\n" + rows)
+    with pytest.raises(UserError, match="row 2: write month.* and temperature_c, from -80 to 60"):
+        _read(tmp_path, 'kind = "temperature"\nseries = "warm.csv"')
+
+
+def test_a_byte_order_mark_is_allowed(tmp_path):
+    path = tmp_path / "scenario.toml"
+    path.write_text(f"[[events]]\n{REMOVE}date = 2031-01-01\n", encoding="utf-8-sig")
+    assert read_scenario(path, made_twin(), END).text.startswith("[[events]]")
 
 
 def test_what_does_not_contradict(tmp_path):

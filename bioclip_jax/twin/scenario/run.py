@@ -192,7 +192,7 @@ def _axes(ensemble: Ensemble, extinction_kg: np.ndarray) -> dict[str, Any]:
 
 
 def _check_length(twin: Twin, years: int) -> None:
-    if twin.start.year + years > 9999:
+    if twin.start.year + years >= 9999:
         raise UserError(f"--years is {years}, which leads beyond the calendar; take fewer")
 
 

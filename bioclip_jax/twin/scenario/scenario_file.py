@@ -40,7 +40,7 @@ def read_scenario(path: str | os.PathLike[str], twin: Twin, end: datetime.date) 
         kind, kinds = entry.get("kind"), ", ".join(_READERS)
         if kind is None:
             raise UserError(f"{path}, event {number} has no kind; write one of {kinds}")
-        if kind not in _READERS:
+        if not isinstance(kind, str) or kind not in _READERS:
             hint = did_you_mean(str(kind), _READERS, f"write one of {kinds}")
             raise UserError(f"{path}, event {number}: unknown kind {kind!r}{hint}")
         keys, read = _READERS[kind]
@@ -49,7 +49,7 @@ def read_scenario(path: str | os.PathLike[str], twin: Twin, end: datetime.date) 
         table.check_keys(("kind", *keys))
         events.append(read(table))
     check_consistent(events, twin)
-    return Scenario(name, description, tuple(events), Path(path).read_text(encoding="utf-8"))
+    return Scenario(name, description, tuple(events), Path(path).read_text(encoding="utf-8-sig"))
 
 
 def _remove(table: EventTable) -> Event:
@@ -88,6 +88,8 @@ def _fence(table: EventTable) -> Event:
         raise table.error("permeability", "such a fence holds nobody back; lower it, or remove the event")
     free = table.species("except", default=())
     held = tuple(number for number in range(len(table.twin.species)) if number not in free)
+    if not held:
+        raise table.error("except", "all species cross such a fence; name fewer, or remove the event")
     return Crossing(
         **_base(table),
         **table.period(),
@@ -128,13 +130,13 @@ def _habitat(table: EventTable) -> Event:
 def _rain(table: EventTable) -> Event:
     if table.one_of("factor", "series") == "factor":
         return _weather(table, "rain", change=table.number("factor", 0, 100))
-    return _weather(table, "rain", series=_series(table, "rain_mm", 0.0))
+    return _weather(table, "rain", series=_series(table, "rain_mm", 0, 12_000))
 
 
 def _temperature(table: EventTable) -> Event:
     if table.one_of("change_k", "series") == "change_k":
         return _weather(table, "temperature", change=table.number("change_k", -20, 20))
-    celsius = _series(table, "temperature_c", -60.0)
+    celsius = _series(table, "temperature_c", -80, 60)
     series = {month: value + FREEZING_K for month, value in celsius.items()}
     return _weather(table, "temperature", series=series)
 
@@ -204,7 +206,7 @@ def _inside(table: EventTable) -> tuple[int, ...]:
     return tuple(inside)
 
 
-def _series(table: EventTable, column: str, least: float) -> dict[tuple[int, int], float]:
+def _series(table: EventTable, column: str, least: float, most: float) -> dict[tuple[int, int], float]:
     """Monthly values of a CSV, whose path is relative to the scenario's file."""
     path = table.path.parent / table.text("series")
     try:
@@ -218,8 +220,10 @@ def _series(table: EventTable, column: str, least: float) -> dict[tuple[int, int
             value = float(row[column])
         except (KeyError, TypeError, ValueError):
             value = float("nan")
-        if not match or not least <= value < 1e5:
-            raise table.fail(f"{path}, row {number}: write month, as 2031-06, and {column}")
+        if not match or not least <= value <= most:
+            raise table.fail(
+                f"{path}, row {number}: write month, as 2031-06, and {column}, from {least} to {most}"
+            )
         month = int(match[1]), int(match[2])
         if month in values:
             raise table.fail(f"{path}, row {number}: {match[0]} is there twice; keep one")

@@ -17,7 +17,8 @@ from bioclip_jax.errors import UserError, did_you_mean, first_line
 def read_toml(path: str | os.PathLike[str], what: str, known: Sequence[str]) -> TomlTable:
     """Read a TOML file with the `known` keys. what: its role in messages, such as "the world"."""
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a byte order mark, which TOML does not allow.
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{what} {path} does not exist; give a TOML file") from None
     except IsADirectoryError:
@@ -79,9 +80,7 @@ class TomlTable:
         """A finite number, least <= number <= most. Without a default, the key is needed."""
         value = self.values.get(key, default)
         limits = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.error(key, f"write a number {limits}")
-        if not (math.isfinite(value) and least <= value <= most):
+        if not (_is_finite(value) and least <= value <= most):
             raise self.error(key, f"write a number {limits}")
         return float(value)
 
@@ -107,15 +106,7 @@ class TomlTable:
             raise self.error(key, hint)
         points = []
         for point in value:
-            numbers = (
-                isinstance(point, list)
-                and len(point) == 2
-                and all(
-                    isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
-                    for x in point
-                )
-            )
-            if not numbers:
+            if not (isinstance(point, list) and len(point) == 2 and all(map(_is_finite, point))):
                 raise self.error(key, hint)
             latitude, longitude = map(float, point)
             if abs(latitude) > 90 or abs(longitude) > 180:
@@ -127,3 +118,13 @@ class TomlTable:
         if len(set(points)) < 2:
             raise self.error(key, "a line has at least two different points")
         return tuple(points)
+
+
+def _is_finite(value: Any) -> bool:
+    """True for a number that a float can hold; TOML's integers are of any size."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
