@@ -124,15 +124,17 @@ def test_observed_ratios(shared_data):
 def test_the_community_is_balanced():
     """At any parameters, nothing changes at the equilibrium, and diets and intake are those that were set."""
     random = np.random.default_rng(0)
-    with jax.enable_x64(True):
-        value = parameters(jnp.asarray(random.standard_normal(N_PARAMETERS)))
+
+    @jax.jit
+    def balance(standard):
+        value = parameters(standard)
         community, biomass = portal_community(value, _OBSERVED.rate, _OBSERVED.mass_g)
-        flow = flows(
-            community,
-            environment(community, steady_conditions(community)),
-            jnp.log(biomass)[None],
-            jnp.ones((1, len(biomass)), bool),
-        )
+        rates = environment(community, steady_conditions(community))
+        alive = jnp.ones((1, len(biomass)), bool)
+        return value, community, biomass, flows(community, rates, jnp.log(biomass)[None], alive)
+
+    with jax.enable_x64(True):
+        value, community, biomass, flow = balance(jnp.asarray(random.standard_normal(N_PARAMETERS)))
         change = flow.production + flow.assimilated - flow.lost_to_consumers - flow.mortality
         change, eaten = np.asarray(change[0] / biomass), np.asarray(flow.eaten[0])
     np.testing.assert_allclose(change, 0, atol=1e-8)
@@ -145,13 +147,23 @@ def test_the_community_is_balanced():
 def test_likelihood_is_that_of_one_large_normal():
     """Against the joint density of three quarters, without a filter; a quarter without census is missing."""
     standard = 0.1 * np.random.default_rng(1).standard_normal(N_PARAMETERS)
+
+    @jax.jit
+    def parts(standard):
+        value = parameters(standard)
+        community = portal_community(value, _OBSERVED.rate, _OBSERVED.mass_g)
+        rates = linear_rates(*community)
+        return (
+            value,
+            transition(value, _OBSERVED),
+            rates,
+            noise_of(value)[1],
+            log_likelihood(standard, _OBSERVED),
+        )
+
     with jax.enable_x64(True):
-        value = parameters(jnp.asarray(standard))
-        step, spread = (np.asarray(part) for part in transition(value, _OBSERVED))
-        community, biomass = portal_community(value, _OBSERVED.rate, _OBSERVED.mass_g)
-        by_biomass, by_noise = (np.asarray(part) for part in linear_rates(community, biomass))
-        memory = np.asarray(noise_of(value)[1])
-        ours = float(log_likelihood(jnp.asarray(standard), _OBSERVED))
+        everything = jax.tree.map(np.asarray, parts(jnp.asarray(standard)))
+    value, (step, spread), (by_biomass, by_noise), memory, ours = everything
     n, noisy = by_noise.shape
     drift = np.block([[by_biomass, by_noise], [np.zeros((noisy, n)), -np.diag(1 / memory)]])
     np.testing.assert_allclose(step, expm(drift * QUARTER_DAYS), rtol=1e-6, atol=1e-9)
