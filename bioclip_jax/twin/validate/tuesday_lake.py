@@ -20,7 +20,7 @@ from .lake_web import LakeWeb, read_web, slope
 FOLDER = "food_webs"
 PUBLISHED_SLOPES = {1984: -0.827, 1986: -0.741}
 SIMULATED, TOLERANCE = -0.75, 0.15
-_SLOPE_MEMBERS, _MANIPULATION_MEMBERS = 32, 64
+_SLOPE_MEMBERS, _MANIPULATION_MEMBERS = 32, 160
 
 
 def read_lake(data: str | os.PathLike[str]) -> dict[int, LakeWeb]:
