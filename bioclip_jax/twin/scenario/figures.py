@@ -25,8 +25,8 @@ _COLORS = {DECLINES: HUES[5], INCREASES: HUES[0], LITTLE: INK, UNDECIDED: "#b6bc
 _WITH, _WITHOUT = HUES[5], MUTED
 _WIDTH, _TOP, _COLUMNS = 7.6, 0.62, 2.85  # inches; _COLUMNS: right of the effects
 # The axis of effects reaches at most so far, and at least so far; longer intervals end in an arrow.
-_MOST, _LEAST = math.log(200), math.log(1.5)
-_FACTORS = (1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 30, 100)
+_MOST, _LEAST, _GONE = math.log(200), math.log(1.1), math.log(10)
+_FACTORS = (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 30, 100)
 
 
 def draw_effects(result: Mapping[str, Any], path: Path) -> None:
@@ -60,13 +60,13 @@ def draw_effects(result: Mapping[str, Any], path: Path) -> None:
     axes.set(xlim=(-reach, reach), ylim=(-0.6, len(species) - 0.4))
     axes.set_yticks(range(len(species)), names, style="italic")
     ticks = _factor_ticks(reach)
-    axes.set_xticks([math.log(factor) for factor in ticks], [f"{factor:.2g}" for factor in ticks])
+    axes.set_xticks([math.log(factor) for factor in ticks], [f"{factor:.3g}" for factor in ticks])
     style_axes(axes, "x", 8)
     axes.tick_params(axis="y", labelcolor=INK, labelsize=size)
-    axes.set_xlabel(f"biomass with {result['scenario']} / with {result['against']}", fontsize=8, color=MUTED)
+    axes.set_xlabel(f"biomass: {result['scenario']} / {result['against']}", fontsize=8, color=MUTED)
     _write_head(
         figure,
-        f"Effect of {result['scenario']} on biomass",
+        f"Effect on biomass: {result['scenario']}",
         f"mean of the last {_years(result['window_years'])}: median, 50 % interval (thick) and 90 % interval "
         f"of {_members(result)}",
         result["note"],
@@ -100,7 +100,7 @@ def draw_trajectories(
             axes.set_visible(False)
             continue
         _draw_trajectory(axes, years, with_[:, :, number], without[:, :, number])
-        name = "\n".join(textwrap.wrap(names[number], 110 // columns)[:2])
+        name = "\n".join(textwrap.wrap(names[number], 100 // columns)[:2])
         color = _text_color(result["species"][names[number]]["verdict"])
         axes.set_title(name, fontsize=7.5, style="italic", color=color, pad=3)
     for axes in grid[:, 0]:
@@ -118,7 +118,7 @@ def draw_trajectories(
     )
     _write_head(
         figure,
-        f"Biomass with {result['scenario']} and with {result['against']}",
+        f"Biomass: {result['scenario']} and {result['against']}",
         f"median and 90 % of {_members(result)}; a gray name: the data cannot tell the direction",
         result["note"],
     )
@@ -222,9 +222,11 @@ def _draw_columns(axes: Axes, y: float, width: float, texts: Sequence[str], *, c
 
 
 def _reach(intervals: Sequence[Mapping[str, float]]) -> float:
-    """Return the end of an axis of log ratios that shows all medians and most intervals."""
-    inner = max(abs(one[key]) for one in intervals for key in ("lower_50", "upper_50", "median"))
-    outer = max(abs(one[key]) for one in intervals for key in ("lower", "upper"))
+    """Return the end of an axis of log ratios that shows most medians and intervals."""
+    # A species that is all but gone would leave no room to tell the others apart.
+    shown = [one for one in intervals if abs(one["median"]) < _GONE] or intervals
+    inner = max(abs(one[key]) for one in shown for key in ("lower_50", "upper_50", "median"))
+    outer = max(abs(one[key]) for one in shown for key in ("lower", "upper"))
     return min(max(_LEAST, min(1.6 * inner, outer) * 1.08), _MOST)
 
 
