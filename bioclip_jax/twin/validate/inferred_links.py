@@ -117,8 +117,6 @@ def study_inferred_links(web: Web) -> dict[str, Any]:
     pooled and per-species mean AUC of "carnivores" among all animals, of "herbivores" among all plants, and
     of "all" consumers among all species, which is easier: a lion eats no grass.
     """
-    from threadpoolctl import threadpool_limits
-
     species, links = web
     names = [one.name for one in species]
     consumers = sorted({link.consumer for link in links}, key=names.index)
@@ -126,12 +124,11 @@ def study_inferred_links(web: Web) -> dict[str, Any]:
     for link in links:
         eats[consumers.index(link.consumer), names.index(link.resource)] = True
     scores = {"ours": np.zeros(eats.shape), "baseline": np.zeros(eats.shape)}
-    with threadpool_limits(1):  # the matrices are small
-        for row, consumer in enumerate(consumers):
-            rest = [link for link in links if link.consumer != consumer]
-            index = names.index(consumer)
-            scores["ours"][row] = link_scores(species, rest)[index]
-            scores["baseline"][row] = relatives_scores(species, rest)[index]
+    for row, consumer in enumerate(consumers):
+        rest = [link for link in links if link.consumer != consumer]
+        index = names.index(consumer)
+        scores["ours"][row] = link_scores(species, rest)[index]
+        scores["baseline"][row] = relatives_scores(species, rest)[index]
     plants = np.array([one.kind == "producer" for one in species])
     grazers = eats[:, plants].any(1)
     groups = {

@@ -90,20 +90,12 @@ def link_scores(
     web = _Web(species, links, embeddings)
     if not web.observed.any():
         raise UserError("no observed links to infer others from; give some in the table of links")
-    shares = {settings: web.shares(settings) for settings in _CHOICES}
-    scores = np.zeros((len(species),) * 2)
-    for consumers, resources, window in web.groups():
-        known = np.ix_(consumers & web.observed, resources)
-        ratio = web.ratio[known] if window else None
-        fits = [
-            (_Fit.of(share[known], ratio, web.eats[known]), share)
-            for settings, share in shares.items()
-            if window or settings.mass_decades is None
-        ]
-        fit, share = min(fits, key=lambda pair: pair[0].loss)
-        block = np.ix_(consumers, resources)
-        scores[block] = fit.probability(share[block], web.ratio[block] if window else None)
-    return scores * web.diet
+    # SciPy brings a BLAS of its own, so it is imported before threads are limited: the matrices are small.
+    import scipy.optimize  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return _probabilities(web)
 
 
 def infer_links(
@@ -220,6 +212,24 @@ class _Fit:
 
     def probability(self, shares: Scores, ratio: Scores | None) -> Scores:
         return 1 / (1 + np.exp(-(_terms(shares, ratio) @ self.constants)))
+
+
+def _probabilities(web: _Web) -> Scores:
+    """Fit each kind of consumer and food with each choice of settings, and score with the best."""
+    shares = {settings: web.shares(settings) for settings in _CHOICES}
+    scores = np.zeros((len(web.kinds),) * 2)
+    for consumers, resources, window in web.groups():
+        known = np.ix_(consumers & web.observed, resources)
+        ratio = web.ratio[known] if window else None
+        fits = [
+            (_Fit.of(share[known], ratio, web.eats[known]), share)
+            for settings, share in shares.items()
+            if window or settings.mass_decades is None
+        ]
+        fit, share = min(fits, key=lambda pair: pair[0].loss)
+        block = np.ix_(consumers, resources)
+        scores[block] = fit.probability(share[block], web.ratio[block] if window else None)
+    return scores * web.diet
 
 
 def _terms(shares: Scores, ratio: Scores | None) -> Float[np.ndarray, "consumers resources terms"]:
