@@ -16,6 +16,7 @@ import pytest
 from made_twin import LION, ZEBRA, made_twin, written_twin
 
 from bioclip_jax.cli import main
+from bioclip_jax.twin.calibrate import ParameterDraws
 from bioclip_jax.twin.scenario import read_run
 
 SCENARIO = f"""
@@ -159,3 +160,21 @@ def test_mistakes_leave_nothing_behind(world, capsys, tmp_path):
     unknown = written_twin(tmp_path / "unknown", species=unknown)
     _refused(capsys, ["twin", "run", str(unknown), output], f"{ZEBRA} has no density_per_km2")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_posterior_is_used_in_turn_and_counts_as_calibrated(world, capsys):
+    names = tuple(f"initial: {name}" for name in (LION, ZEBRA))
+    (world / "posterior").mkdir(exist_ok=True)
+    ParameterDraws(names, np.log([[2.0, 1.0], [1.0, 3.0]])).save(world / "posterior")
+    assert main(_command(world, "calibrated", "--posterior", str(world / "posterior"))) == 0
+    assert "NOT CALIBRATED" not in capsys.readouterr().err
+    run = read_run(world / "calibrated")
+    assert run.settings["parameters"]["calibrated"]
+    start = run.biomass[0, :, 0, 0][:, [run.species.index(name) for name in (LION, ZEBRA)]]
+    reference = np.array([0.1 * 150, 8 * 250])
+    assert start[::2] == pytest.approx(np.tile(reference * [2, 1], (35, 1)))
+    assert start[1::2] == pytest.approx(np.tile(reference * [1, 3], (35, 1)))
+    ParameterDraws(names, np.log([[1.0, 1.0], [1.0, 3.0]])).save(world / "posterior")
+    _refused(
+        capsys, _command(world, "calibrated", "--posterior", str(world / "posterior")), "other parameters"
+    )

@@ -160,9 +160,8 @@ def _branches(runs: Sequence[Run], options: CompareOptions) -> tuple[_Branch, _B
 
 def _only_scenario(run: Run) -> str:
     if len(run.branches) > 2:
-        raise UserError(
-            f"{run.path} has several scenarios; name one: --scenario {' | '.join(run.branches[1:])}"
-        )
+        names = " or ".join(f'"{name}"' for name in run.branches[1:])
+        raise UserError(f"{run.path} has several scenarios; name one with --scenario: {names}")
     return run.branches[1]
 
 

@@ -88,11 +88,13 @@ def effect(ratios: Float[np.ndarray, " pairs"]) -> dict[str, Any]:
 
 
 def verdict(lower: float, upper: float) -> str:
-    """Return in words what a 90 % interval of a log ratio says."""
+    """Return in words what a 90 % interval of a log ratio says; an end at 0 decides no direction."""
     if lower < 0 < upper:
         return UNDECIDED
     if -_LITTLE < lower and upper < _LITTLE:
         return LITTLE
+    if lower <= 0 <= upper:
+        return UNDECIDED
     return DECLINES if lower < 0 else INCREASES
 
 

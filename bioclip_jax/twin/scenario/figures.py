@@ -100,7 +100,9 @@ def draw_trajectories(
             axes.set_visible(False)
             continue
         _draw_trajectory(axes, years, with_[:, :, number], without[:, :, number])
-        name = "\n".join(textwrap.wrap(names[number], 100 // columns)[:2])
+        if number + columns >= len(names):
+            axes.tick_params(labelbottom=True)
+        name = short_name(names[number], 100 // columns)
         color = _text_color(result["species"][names[number]]["verdict"])
         axes.set_title(name, fontsize=7.5, style="italic", color=color, pad=3)
     for axes in grid[:, 0]:

@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
             ledger_residual=arrays["ledger_residual"],
             settings=content["settings"],
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         raise UserError(f"the run {path} is damaged; make it again with twin run") from None
 
 
