@@ -195,7 +195,7 @@ def _factor_ticks(reach: float) -> list[float]:
     inside = [factor for factor in _FACTORS if 0 < math.log(factor) <= 0.97 * reach]
     kept: list[float] = []
     for factor in inside:
-        if math.log(factor) - (math.log(kept[-1]) if kept else 0) >= reach / 5:
+        if math.log(factor) - (math.log(kept[-1]) if kept else 0) >= reach / 4:
             kept.append(factor)
     return [*(1 / factor for factor in reversed(kept)), 1, *kept]
 
