@@ -76,6 +76,7 @@ def test_toml_and_csv_give_equal_species(write):
     [
         ("name,kind,mass_kg\nA b,endotherm,2\n", ["mass_kg", "mass_g (1 kg = 1000 g)"]),
         ("name,kind,mass_g,speed_km_per_h\nA b,endotherm,2,40\n", ["speed_m_per_s", "0.2778"]),
+        ("name,kind,mass_g,eyeheight_cm\nA b,endotherm,2,90\n", ["eyeheight_cm", "eye_height_m"]),
         ("name,kind,mass_g,densty_per_km2\nA b,endotherm,2,4\n", ["did you mean density_per_km2"]),
         ("name,kind,mass_g,diet_fish\nA b,endotherm,2,1\n", ["diet_fish", "not known"]),
         ("name,kind,mass_g,speed_citation\nA b,endotherm,2,x\n", ["speed_citation", "not known"]),

@@ -37,7 +37,7 @@ from bioclip_jax.text import RANKS, parse_name
 KINDS = ("producer", "invertebrate", "ectotherm", "endotherm")
 FOODS = ("plants", "vertebrates", "invertebrates")
 TAXONOMY = RANKS[:-1]
-# Least and largest plausible values; the least of None means above 0.
+# Least and largest plausible values.
 _LIMITS = {
     "mass_g": (1e-13, 2e8),  # from the smallest bacteria to the blue whale
     "density_per_km2": (0.0, math.inf),
@@ -62,7 +62,10 @@ _TOML_TABLES = {"taxonomy": "{}", "diet": "diet_{}", "citations": "{}_citation"}
 _QUANTITY = re.compile(
     r"(mass|body_?mass|density|biomass|growth(?:_rate)?|speed|eye_?height|acuity|dispersal)(?:_(.+))?"
 )
-_RIGHT_UNIT = {name.split("_")[0]: name for name in NUMBERS} | {"body": "mass_g", "bodymass": "mass_g"}
+_RIGHT_UNIT = {name.split("_")[0]: name for name in NUMBERS} | {
+    **dict.fromkeys(("body", "bodymass"), "mass_g"),
+    "eyeheight": "eye_height_m",
+}
 _CONVERSIONS = {
     ("mass_g", "kg"): "1 kg = 1000 g",
     ("mass_g", "mg"): "1 mg = 0.001 g",
