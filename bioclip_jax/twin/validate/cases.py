@@ -113,7 +113,7 @@ CASES = (
     ),
     Case(
         7,
-        "Portal: kangaroo rats kept out, predicted from control plots alone",
+        "Portal: kangaroo rats kept out; calibrated on control plots alone, with priors widened in hindsight",
         "90 % intervals cover small granivores x 2.22 (1.70 to 2.96) and Onychomys x 0.66 (0.40 to 1.05)",
         "portal",
         "portal_case",
