@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from made_world import LINKS, SPECIES, write_world
+from made_twin import written_twin
+from made_world import LINKS, SPECIES, WORLD, write_world
 from PIL import Image
 
 from bioclip_jax.cli import main
@@ -174,3 +175,38 @@ def test_reading_anything_else_names_the_folder(tmp_path):
     (tmp_path / "twin.json").write_text("[]")
     with pytest.raises(UserError, match="not a twin"):
         read_twin(tmp_path)
+
+
+DAMAGES = {
+    "no climate": lambda content: content.pop("climate"),
+    "no patches": lambda content: content.update(patches=[]),
+    "a text for patches": lambda content: content.update(patches="west"),
+    "no area": lambda content: content["patches"][0].update(area_km2=0),
+    "a text for a position": lambda content: content["patches"][0].update(x_m="west"),
+    "NaN": lambda content: content["patches"][0].update(latitude=float("nan")),
+    "one name twice": lambda content: content["patches"][0].update(name="east"),
+    "eleven months": lambda content: content["climate"]["rain_mm"].pop(),
+    "no number of rain": lambda content: content["climate"]["rain_mm"].__setitem__(3, [None, 1.0]),
+    "no date": lambda content: content.update(start="soon"),
+    "barriers without points": lambda content: content.update(barriers=[{"name": "river"}]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_twin_is_refused(tmp_path, damage):
+    folder = written_twin(tmp_path / "twin")
+    content = json.loads((folder / "twin.json").read_text())
+    DAMAGES[damage](content)
+    (folder / "twin.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"twin\.json is damaged; make it again with twin build"):
+        read_twin(folder)
+
+
+def test_a_world_of_plants_needs_no_links(world):
+    rows = SPECIES.splitlines()[:3]
+    world.with_name("species.csv").write_text("\n".join(rows) + "\n")
+    world.write_text(WORLD.replace('links = "links.csv"', "infer = true"))
+    result = build_twin(world, world.with_name("plants"))
+    assert result["links"] == {"observed": 0, "inferred": 0, "skipped": {}}
+    twin = read_twin(world.with_name("plants"))
+    assert len(twin.species) == 2 and twin.links == ()

@@ -98,7 +98,7 @@ def build_twin(
 
 def _with_inferred(species: Sequence[Species], links: Sequence[Link], world: World) -> tuple[Link, ...]:
     """The links and, if the world asks for them, the inferred ones, in the species' order."""
-    if world.infer is None:
+    if world.infer is None or all(one.kind == "producer" for one in species):
         return tuple(links)
     from threadpoolctl import threadpool_limits
 

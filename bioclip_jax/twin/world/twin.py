@@ -161,11 +161,26 @@ def read_twin(folder: str | os.PathLike[str]) -> Twin:
     if version != VERSION:
         raise UserError(f"{path} is of version {version}, this is {VERSION}; make it again with twin build")
     species = read_species(path.with_name("species.csv"))
+    # A world of producers alone has no links.
+    fed = any(one.kind != "producer" for one in species)
+    links = read_links(path.with_name("links.csv"), species) if fed else ()
+    try:
+        twin = _twin(content, species, links)
+        sound = _is_sound(twin)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise UserError(f"{path} is damaged; make it again with twin build")
+    return twin
+
+
+def _twin(content: Mapping[str, Any], species: tuple[Species, ...], links: tuple[Link, ...]) -> Twin:
+    """The twin of the content of twin.json."""
     climate = content["climate"]
     return Twin(
         name=content["name"],
         species=species,
-        links=read_links(path.with_name("links.csv"), species),
+        links=links,
         patches=tuple(Patch(**patch) for patch in content["patches"]),
         climate=Climate(
             **climate | {key: np.array(climate[key], float) for key in ("rain_mm", "temperature_k")}
@@ -176,6 +191,24 @@ def read_twin(folder: str | os.PathLike[str]) -> Twin:
         ),
         extent=Extent(**content["extent"]) if content["extent"] else None,
         provenance=content["provenance"],
+    )
+
+
+def _is_sound(twin: Twin) -> bool:
+    """True if names and numbers are as twin build writes them, which one that was edited may not have."""
+    names = [patch.name for patch in twin.patches]
+    climate = twin.climate
+    places = [(one.area_km2, one.latitude, one.longitude, one.x_m, one.y_m) for one in twin.patches]
+    spread = (climate.rain_cv, climate.rain_autocorrelation)
+    means = (climate.rain_mm, climate.temperature_k)
+    return (
+        all(isinstance(name, str) for name in (twin.name, *names))
+        and 0 < len(set(names)) == len(names)
+        and all(np.isfinite(numbers).all() for numbers in (*places, *means, spread))
+        and all(patch.area_km2 > 0 for patch in twin.patches)
+        and all(values.shape == (12, len(names)) and (values >= 0).all() for values in means)
+        and 0 <= climate.rain_cv
+        and abs(climate.rain_autocorrelation) < 1
     )
 
 
