@@ -1,9 +1,12 @@
 """Case 7: kangaroo rats kept out of Portal's plots, predicted from the control plots alone.
 
 In this community grasshopper mice can fall without kangaroo rats in two ways: small granivores become more
-and eat the insects that they live on, and cover grows in which they hunt worse. They can rise in two ways as
-well: kangaroo rats eat insects too, and get in their way. Captures on control plots hardly say which of them
-weigh most. The priors leave room for both in hindsight (portal_community), and the result says so.
+and eat the insects that they live on, and cover grows in which they hunt worse. They can rise because seeds,
+insects and space become free, and because small mice are prey. Competition for insects did not make them
+fewer: without cover they change by x 1.11 (1.02 to 1.40), and by 1.08 (1.01 to 1.27) in 60 draws in which
+kangaroo rats neither eat insects nor get in their way. With cover a tenth of the draws falls, and none by a
+third. So exploitation and cover as modeled do not explain what was observed; what does may be in no link of
+this web. The priors were widened in hindsight (portal_community), and the result says so.
 """
 
 from __future__ import annotations
@@ -173,6 +176,10 @@ def portal_case(settings: Settings, counts: dict[str, Counts]) -> dict[str, Any]
     parts.append(
         f"the others take {share['median']:.0%} ({share['lower']:.0%} to {share['upper']:.0%}) of the energy "
         "that kangaroo rats used"
+    )
+    parts.append(
+        f"{len(rates)} of {_DRAWS} draws simulated, R-hat at most {posterior.rhat:.2f}, effective sample "
+        f"size at least {posterior.ess:.0f}"
     )
     parts.append(_HINDSIGHT)
     return {"ours": "; ".join(parts), "holds": all(covered), "study": study}

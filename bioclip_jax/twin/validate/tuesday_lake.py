@@ -14,13 +14,13 @@ import numpy as np
 
 from .cases import Settings
 from .lake_manipulation import predict_manipulation, score
-from .lake_slopes import PLANTS, simulate_from_masses
+from .lake_slopes import DEFAULTS, simulate_from_masses
 from .lake_web import LakeWeb, read_web, slope
 
 FOLDER = "food_webs"
 PUBLISHED_SLOPES = {1984: -0.827, 1986: -0.741}
 SIMULATED, TOLERANCE = -0.75, 0.15
-_SLOPE_MEMBERS, _MANIPULATION_MEMBERS = 32, 160
+_SLOPE_MEMBERS, _MANIPULATION_MEMBERS = 128, 160
 
 
 def read_lake(data: str | os.PathLike[str]) -> dict[int, LakeWeb]:
@@ -37,40 +37,35 @@ def read_lake(data: str | os.PathLike[str]) -> dict[int, LakeWeb]:
 
 
 def lake_slopes_case(settings: Settings, lake: dict[int, LakeWeb]) -> dict[str, Any]:
-    """Return case 4: the slopes as read, and the mean over simulations of both webs."""
+    """Return case 4: the slopes as read, and the mean over simulations of each web.
+
+    The allometry's defaults come too, which the ranges for algae replaced after these had missed.
+    """
     study: dict[str, Any] = {}
-    holds, parts, means = True, [], []
+    holds, parts = True, []
     for year, web in lake.items():
         read = slope(web.mass_kg, web.per_m3)
         simulated = simulate_from_masses(web, members=_SLOPE_MEMBERS, seed=settings.seed)
-        plants = simulate_from_masses(web, members=_SLOPE_MEMBERS, seed=settings.seed, fate=PLANTS)[
-            "slopes"
-        ].mean()
+        defaults = simulate_from_masses(web, members=_SLOPE_MEMBERS, seed=settings.seed, fate=DEFAULTS)
+        default = float(np.mean(defaults["slopes"]))
         mean, survivors = (float(np.mean(simulated[name])) for name in ("slopes", "survivors"))
         lower, upper = (float(value) for value in np.quantile(simulated["slopes"], [0.05, 0.95]))
         study[str(year)] = {
             "read": read,
             "simulated": {"mean": mean, "lower": lower, "upper": upper},
-            "simulated_as_land_plants": float(plants),
+            "simulated_from_defaults": default,
             "species": len(web.names),
             "mean_survivors": survivors,
             "members": _SLOPE_MEMBERS,
         }
-        means.append(mean)
-        holds &= abs(read - PUBLISHED_SLOPES[year]) <= 0.002
+        holds &= abs(read - PUBLISHED_SLOPES[year]) <= 0.002 and abs(mean - SIMULATED) <= TOLERANCE
         parts.append(
-            f"{year} read {read:.3f}, simulated {mean:.3f} ({lower:.2f} to {upper:.2f}; {survivors:.0f} of "
-            f"{len(web.names)} species survive; {plants:.3f} if algae were eaten and digested like plants of "
-            "the land)"
+            f"{year} read {read:.3f}, simulated from masses and links {mean:.3f} on average of "
+            f"{_SLOPE_MEMBERS} ({lower:.2f} to {upper:.2f}; {survivors:.1f} of {len(web.names)} species "
+            f"survive); with default efficiency and grazing {default:.3f}"
+            f"{', which misses' if abs(default - SIMULATED) > TOLERANCE else ''}"
         )
-    overall = float(np.mean(means))
-    study["simulated_mean"] = overall
-    return {
-        "ours": f"{'; '.join(parts)}; mean of {len(means) * _SLOPE_MEMBERS} draws from masses and links "
-        f"{overall:.3f}",
-        "holds": bool(holds and abs(overall - SIMULATED) <= TOLERANCE),
-        "study": study,
-    }
+    return {"ours": "; ".join(parts), "holds": bool(holds), "study": study}
 
 
 def lake_manipulation_case(settings: Settings, lake: dict[int, LakeWeb]) -> dict[str, Any]:
