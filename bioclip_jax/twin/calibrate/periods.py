@@ -6,11 +6,13 @@ import calendar
 import datetime
 from collections.abc import Sequence
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bioclip_jax.twin.community import Community, Conditions
+from bioclip_jax.twin.community import Community, Conditions, steady_conditions
 from bioclip_jax.twin.world import Twin, climate_series
 
 
@@ -39,17 +41,12 @@ def monthly_conditions(
     dates = month_starts(twin.start, last_day)
     days = np.diff(days_since(twin.start, dates))
     series = climate_series(twin.climate, twin.start, len(days))
-    shape = (len(days), community.n_patches, community.n_species)
-    square = (len(days), community.n_patches, community.n_patches)
-    one, zero = jnp.ones(shape, float), jnp.zeros(shape, float)
-    conditions = Conditions(
-        rain=jnp.asarray(series.rain, float),
-        temperature_k=jnp.asarray(series.temperature_k, float),
-        noise=zero,
-        harvest=zero,
-        capacity=one,
-        open=jnp.ones(square, float),
-        keep=one,
-        add=zero,
+    steady = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (len(days), *leaf.shape)), steady_conditions(community)
+    )
+    conditions = eqx.tree_at(
+        lambda c: (c.rain, c.temperature_k),
+        steady,
+        (jnp.asarray(series.rain, float), jnp.asarray(series.temperature_k, float)),
     )
     return conditions, jnp.asarray(days)
