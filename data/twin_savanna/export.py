@@ -13,13 +13,15 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import PARTIAL, check_folder
 
 TABLES = ("world.toml", "species.csv", "links.csv", "climate.csv")
+SCENARIOS = ("no_lions.toml", "dry_years.toml", "fence.toml")
 
 
 def write_world(folder: str | os.PathLike[str], *, seed: int = 0) -> Path:
     """Write the savanna into a new folder and return its world.toml; the seed draws the land.
 
     Beside it are species.csv, links.csv, climate.csv, elevation.tif (m), habitat.tif, water.tif and
-    patches.tif. Equal seeds give equal bytes. Raises UserError if the folder exists and is not empty.
+    patches.tif, and scenarios/ for `twin run`. Equal seeds give equal bytes. Raises UserError if the folder
+    exists and is not empty.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -30,7 +32,8 @@ def write_world(folder: str | os.PathLike[str], *, seed: int = 0) -> Path:
     partial.mkdir()
     try:
         source = resources.files(__package__)
-        for name in TABLES:
+        (partial / "scenarios").mkdir()
+        for name in (*TABLES, *(f"scenarios/{name}" for name in SCENARIOS)):
             (partial / name).write_bytes(source.joinpath(name).read_bytes())
         terrain = draw_terrain(seed)
         _write_raster(partial / "elevation.tif", terrain.elevation.astype(np.float32))
