@@ -183,7 +183,7 @@ MISTAKES = {
     ),
     "habitat of an animal": (
         ['kind = "habitat"\ncapacity = 0.5\nspecies = "zebra"\npatches = "west"'],
-        "Equus quagga is no producer",
+        "Equus quagga is not a producer",
     ),
     "individuals and kg": ([INTRODUCE + '"west"\nkg = 3\ndate = 2031-01-01'], "individuals or kg, not both"),
     "end before start": (

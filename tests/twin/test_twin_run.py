@@ -144,7 +144,7 @@ def test_other_settings_and_other_files_are_refused(world, capsys):
 def test_mistakes_leave_nothing_behind(world, capsys, tmp_path):
     output = str(tmp_path / "run")
     twin = str(world / "twin")
-    _refused(capsys, ["twin", "run", str(tmp_path), output], "is no twin")
+    _refused(capsys, ["twin", "run", str(tmp_path), output], "is not a twin")
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(SCENARIO.replace(LION, "Panthera lea"))
     _refused(capsys, ["twin", "run", twin, output, "--scenario", str(wrong)], f"did you mean {LION}?")

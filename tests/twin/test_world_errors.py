@@ -200,7 +200,7 @@ def test_wrong_paths(tmp_path, capsys):
         ([tmp_path / "water.tif", tmp_path / "out"], "not TOML"),
         ([world, tmp_path / "none" / "out"], "does not exist"),
         ([world, tmp_path / "links.csv"], "is a file"),
-        ([world, tmp_path], "no part of a twin"),
+        ([world, tmp_path], "not part of a twin"),
     ):
         assert main(["twin", "build", *map(str, arguments)]) == 2
         (line,) = capsys.readouterr().err.splitlines()

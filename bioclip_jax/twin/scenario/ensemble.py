@@ -67,7 +67,7 @@ class Ensemble:
 
     @cached_property
     def blueprint(self) -> Blueprint:
-        """What the community is balanced from, before parameters are drawn.
+        """Blueprint of the twin's community, before parameters are drawn.
 
         Raises UserError for a twin without balance, and for draws of other species.
         """

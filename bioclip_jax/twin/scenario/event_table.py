@@ -31,7 +31,7 @@ class EventTable(TomlTable):
         return UserError(f"{self.where}: {problem}")
 
     def one_of(self, *keys: str) -> str:
-        """Which of the keys is given; it must be exactly one."""
+        """The one key that is given; it must be exactly one of them."""
         given = [key for key in keys if key in self]
         if len(given) != 1:
             raise self.fail(f"give {' or '.join(keys)}{', not both' if given else ''}")

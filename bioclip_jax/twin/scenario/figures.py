@@ -234,10 +234,7 @@ def _reach(intervals: Sequence[Mapping[str, float]]) -> float:
 
 def _members(result: Mapping[str, Any]) -> str:
     first, second = result["members"]
-    pairs = (
-        f"{first:,} paired members" if result["paired"] else f"{first:,} and {second:,} members, not paired"
-    )
-    return pairs
+    return f"{first:,} paired members" if result["paired"] else f"{first:,} and {second:,} members, not paired"
 
 
 def _years(years: float) -> str:

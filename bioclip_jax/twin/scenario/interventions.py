@@ -1,4 +1,4 @@
-"""What the events of a scenario do to the conditions of each interval."""
+"""Changes that the events of a scenario make to the conditions of each interval."""
 
 from __future__ import annotations
 

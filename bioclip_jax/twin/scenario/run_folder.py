@@ -135,7 +135,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         if (path / _SETTINGS).exists():
             raise UserError(f"the run {path} is not complete; finish it with the same twin run command")
         what = "has no run.json" if path.is_dir() else "does not exist" if not path.exists() else "is a file"
-        raise UserError(f"{path} is no run ({what}); make one with twin run")
+        raise UserError(f"{path} is not a run ({what}); make one with twin run")
     content = _read_json(path / _RUN)
     try:
         arrays = _load(path / _MEMBERS)

@@ -120,7 +120,7 @@ def _habitat(table: EventTable) -> Event:
     for number in species:
         if number not in producers:
             raise table.fail(
-                f"{table.twin.species[number].name} is no producer; only producers have a capacity"
+                f"{table.twin.species[number].name} is not a producer; only producers have a capacity"
             )
     capacity = table.positive("capacity", 100)
     patches = _inside(table) if table.one_of("patches", "polygon") == "polygon" else table.patches()

@@ -18,7 +18,7 @@ class Noise:
     """Variation of rates beyond weather, by species and month, the same in all patches.
 
     sd: of the log of growth (producers) and capture (consumers). correlation: from month to month. Both are
-    choices of this project, of the order of what is left of good series; a run states them.
+    assumptions of this project, estimated from no data; a run records them.
     """
 
     sd: float = 0.1

@@ -156,7 +156,7 @@ def _check_output(output: Path, overwrite: bool) -> None:
     others = sorted(path.name for path in output.iterdir() if path.name not in _FILES)
     if not (output / FILE).is_file() or others:
         kept = others[0] if others else next(output.iterdir()).name
-        raise UserError(f"{output} holds {kept}, which is no part of a twin; name a new or empty folder")
+        raise UserError(f"{output} holds {kept}, which is not part of a twin; name a new or empty folder")
     if not overwrite:
         raise UserError(f"{output} is a twin already; name another folder, or give --overwrite")
 

@@ -21,8 +21,8 @@ from .species import Species
 
 # GloBI's interactions in which one taxon feeds on the other, in lower case: True if the source eats.
 FEEDING = {"eats": True, "preyson": True, "eatenby": False, "preyeduponby": False}
-COLUMNS = ("sourceTaxonName", "interactionTypeName", "targetTaxonName", "referenceCitation")
-_OURS = ("inferred", "weight")
+_GLOBI = ("sourceTaxonName", "interactionTypeName", "targetTaxonName", "referenceCitation")
+LINK_COLUMNS = (*_GLOBI, "inferred", "weight")
 _TRUE, _FALSE = ("true", "1", "yes"), ("", "false", "0", "no")
 NOT_FEEDING = "interactions other than feeding"
 UNKNOWN_TAXA = "links of taxa that are not in the species table"
@@ -71,10 +71,10 @@ def read_link_table(path: str | os.PathLike[str], species: Sequence[Species]) ->
 
     Raises UserError for a table without the columns and for an invalid weight or `inferred`.
     """
-    table = read_table(path, COLUMNS[:1], known=(*COLUMNS, *_OURS))
-    for column in COLUMNS[:3]:
+    table = read_table(path, _GLOBI[:1], known=LINK_COLUMNS)
+    for column in _GLOBI[:3]:
         if column not in table.column_names:
-            raise UserError(f"{path} has no column {column}; links need {', '.join(COLUMNS[:3])}")
+            raise UserError(f"{path} has no column {column}; links need {', '.join(_GLOBI[:3])}")
     members = _Members(species)
     kinds = {one.name: one.kind for one in species}
     skipped: Counter[str] = Counter()

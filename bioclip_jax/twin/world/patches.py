@@ -1,9 +1,10 @@
-"""Patches of a world: positions, areas and what rasters tell of them."""
+"""Patches of a world: positions, areas and means of rasters over them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -58,20 +59,18 @@ def make_patches(
     patches = []
     for entry in world.patches:
         area, latitude, longitude = entry.area_km2, entry.latitude, entry.longitude
-        told: dict[str, object] = {"habitat": entry.habitat}
+        fields: dict[str, object] = {"habitat": entry.habitat}
         if grid is not None:
             inside = cells[entry.name]
             if entry.value is not None:
                 area = float(grid.area_km2[inside].sum())
                 latitude, longitude = _middle(inside, grid)
-            told |= _means(entry, inside, rasters, layers, world.legend, grid)
-        patches.append(Patch(entry.name, area, latitude, longitude, **told))
+            fields |= _means(entry, inside, rasters, layers, world.legend, grid)
+        patches.append(Patch(entry.name, area, latitude, longitude, **fields))
     return _with_meters(patches)
 
 
 def _with_meters(patches: Sequence[Patch]) -> tuple[Patch, ...]:
-    from dataclasses import replace
-
     latitude = np.array([patch.latitude for patch in patches])
     longitude = np.array([patch.longitude for patch in patches])
     meters = local_meters(latitude, longitude, center_of(latitude, longitude))
@@ -143,7 +142,7 @@ def _means(
     legend: Mapping[int, str],
     grid: Grid,
 ) -> dict[str, object]:
-    told: dict[str, object] = {}
+    fields: dict[str, object] = {}
     sources = {
         "elevation_m": ("elevation", rasters["elevation"].values if "elevation" in rasters else None),
         "slope_deg": ("elevation", layers.get("slope")),
@@ -151,15 +150,15 @@ def _means(
     }
     for name, (role, values) in sources.items():
         if values is not None:
-            told[name] = mean_over(values, cells, grid)
-            if not math.isfinite(told[name]):
+            fields[name] = mean_over(values, cells, grid)
+            if not math.isfinite(fields[name]):
                 raise UserError(
                     f"{entry.where}: the raster {rasters[role].path} has no values in {entry.name}; "
                     "fill them, or leave the patch out"
                 )
     if "habitat" in rasters:
-        told["habitat"] = _habitat(entry, cells, rasters["habitat"], legend)
-    return told
+        fields["habitat"] = _habitat(entry, cells, rasters["habitat"], legend)
+    return fields
 
 
 def _habitat(

@@ -25,15 +25,11 @@ from bioclip_jax.plots import write_csv
 
 from .climate import Climate
 from .geometry import center_of, distances, local_meters, separated
-from .links import Link, read_links
+from .links import LINK_COLUMNS, Link, read_links
 from .species import COLUMNS, FOODS, NUMBERS, TAXONOMY, Species, read_species
 
 VERSION = 1
 FILE = "twin.json"
-_LINK_COLUMNS = (
-    *("sourceTaxonName", "interactionTypeName", "targetTaxonName", "referenceCitation"),
-    *("inferred", "weight"),
-)
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ def write_twin(folder: Path, twin: Twin) -> None:
         (link.consumer, "eats", link.resource, link.citation, str(link.inferred).lower(), repr(link.weight))
         for link in twin.links
     ]
-    write_csv(folder / "links.csv", _LINK_COLUMNS, rows)
+    write_csv(folder / "links.csv", LINK_COLUMNS, rows)
     content = {
         "version": VERSION,
         "name": twin.name,
@@ -155,7 +151,7 @@ def read_twin(folder: str | os.PathLike[str]) -> Twin:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["version"]
     except FileNotFoundError:
-        raise UserError(f"{folder} is no twin (it has no {FILE}); make one with twin build") from None
+        raise UserError(f"{folder} is not a twin (it has no {FILE}); make one with twin build") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} is not a twin's; make it with twin build") from None
     if version != VERSION:
