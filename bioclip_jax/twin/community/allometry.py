@@ -97,7 +97,7 @@ def preferences(
     consumer = np.array([index[link.consumer] for link in links], int)
     resource = np.array([index[link.resource] for link in links], int)
     eaten = weight * biomass[resource] ** hill
-    kind = np.array([_food(species[number]) for number in resource])
+    kind = np.array([species[number].food for number in resource])
     for number, one in enumerate(species):
         own = consumer == number
         if one.diet is None or not own.any():
@@ -113,9 +113,3 @@ def preferences(
             weight[rest] *= 0.01 / total
     total = np.bincount(consumer, weight, len(species))
     return weight / total[consumer]
-
-
-def _food(species: Species) -> str:
-    if species.kind == "producer":
-        return "plants"
-    return "invertebrates" if species.kind == "invertebrate" else "vertebrates"

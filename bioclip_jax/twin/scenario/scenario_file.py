@@ -14,7 +14,7 @@ from jaxtyping import Bool
 
 from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.tables import read_table, table_rows
-from bioclip_jax.twin.world import FREEZING_K, Twin, local_meters, read_toml
+from bioclip_jax.twin.world import FREEZING_K, MONTH_LIMITS, Twin, local_meters, read_toml
 
 from .contradictions import check_consistent
 from .event_table import EventTable
@@ -130,13 +130,13 @@ def _habitat(table: EventTable) -> Event:
 def _rain(table: EventTable) -> Event:
     if table.one_of("factor", "series") == "factor":
         return _weather(table, "rain", change=table.number("factor", 0, 100))
-    return _weather(table, "rain", series=_series(table, "rain_mm", 0, 12_000))
+    return _weather(table, "rain", series=_series(table, "rain_mm"))
 
 
 def _temperature(table: EventTable) -> Event:
     if table.one_of("change_k", "series") == "change_k":
         return _weather(table, "temperature", change=table.number("change_k", -20, 20))
-    celsius = _series(table, "temperature_c", -80, 60)
+    celsius = _series(table, "temperature_c")
     series = {month: value + FREEZING_K for month, value in celsius.items()}
     return _weather(table, "temperature", series=series)
 
@@ -206,9 +206,10 @@ def _inside(table: EventTable) -> tuple[int, ...]:
     return tuple(inside)
 
 
-def _series(table: EventTable, column: str, least: float, most: float) -> dict[tuple[int, int], float]:
+def _series(table: EventTable, column: str) -> dict[tuple[int, int], float]:
     """Monthly values of a CSV, whose path is relative to the scenario's file."""
     path = table.path.parent / table.text("series")
+    least, most = MONTH_LIMITS[column]
     try:
         rows = table_rows(read_table(path, ("month",), known=("month", column)))
     except UserError as error:
@@ -222,7 +223,7 @@ def _series(table: EventTable, column: str, least: float, most: float) -> dict[t
             value = float("nan")
         if not match or not least <= value <= most:
             raise table.fail(
-                f"{path}, row {number}: write month, as 2031-06, and {column}, from {least} to {most}"
+                f"{path}, row {number}: write month, as 2031-06, and {column}, from {least:g} to {most:g}"
             )
         month = int(match[1]), int(match[2])
         if month in values:

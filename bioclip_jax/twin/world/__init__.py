@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "build": ["build_twin"],
-        "climate": ["FREEZING_K", "Climate", "Series", "climate_series"],
+        "climate": ["FREEZING_K", "MONTH_LIMITS", "Climate", "Series", "climate_series"],
         "daylight": ["daylight_hours"],
         "geometry": ["local_meters"],
         "links": ["Link", "LinkTable", "read_link_table", "read_links"],

@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 # 0 °C in kelvin.
 FREEZING_K = 273.15
+# Least and largest plausible values of a month, by column of a table.
+MONTH_LIMITS = {"rain_mm": (0.0, 12_000.0), "temperature_c": (-80.0, 60.0)}
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ import numpy as np
 from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.tables import read_table, table_rows
 
-from .climate import FREEZING_K, Climate
+from .climate import FREEZING_K, MONTH_LIMITS, Climate
 
 _COLUMNS = ("month", "rain_mm", "temperature_c")
-_LIMITS = {"rain_mm": (0.0, 12_000.0), "temperature_c": (-80.0, 60.0)}
 _OTHER_UNITS = {
     "temperature_k": "temperature_c (0 °C = 273.15 K)",
     "temperature_f": "temperature_c",
@@ -52,7 +51,7 @@ def read_climate(
             raise UserError(f"{path} has no column {column}; {hint}")
     by_patch = "patch" in table.column_names
     names = tuple(patches) if by_patch else ("",)
-    means = {column: np.full((12, len(names)), np.nan) for column in _LIMITS}
+    means = {column: np.full((12, len(names)), np.nan) for column in MONTH_LIMITS}
     for number, row in enumerate(table_rows(table), 2):
         where = f"{path}, row {number}"
         month = _number(where, row, "month", 1, 12)
@@ -65,7 +64,7 @@ def read_climate(
         index = int(month) - 1, names.index(name)
         if not math.isnan(means["rain_mm"][index]):
             raise UserError(f"{where}: month {int(month)}{f' of {name}' * by_patch} is there twice; keep one")
-        for column, limits in _LIMITS.items():
+        for column, limits in MONTH_LIMITS.items():
             means[column][index] = _number(where, row, column, *limits)
     missing = np.argwhere(np.isnan(means["rain_mm"].T))
     if len(missing):

@@ -153,7 +153,7 @@ class _Web:
         self.log_mass = np.log10([one.mass_g for one in species])
         self.ratio = np.nan_to_num(self.log_mass[None, :] - self.log_mass[:, None])
         self.kinship = _kinship(species, embeddings)
-        self.foods = np.array([_food(one.kind) for one in species])
+        self.foods = np.array([one.food for one in species])
         shares = np.array([[_share(one, food) for food in FOODS] for one in species])
         self.diet = shares[:, [FOODS.index(food) for food in self.foods]]
 
@@ -255,10 +255,6 @@ def _kinship(
 
 def _covers(embeddings: Mapping[str, Float[np.ndarray, " dim"]] | None, species: Sequence[Species]) -> bool:
     return embeddings is not None and all(one.name in embeddings for one in species)
-
-
-def _food(kind: str) -> str:
-    return {"producer": "plants", "invertebrate": "invertebrates"}.get(kind, "vertebrates")
 
 
 def _share(one: Species, food: str) -> float:

@@ -112,6 +112,11 @@ class Species:
     citations: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def food(self) -> str:
+        """Kind of food that the species is for its consumers, one of FOODS."""
+        return {"producer": "plants", "invertebrate": "invertebrates"}.get(self.kind, "vertebrates")
+
+    @property
     def reference_biomass(self) -> float | None:
         """Fresh biomass in kg/km²: as given, else density × body mass, else None."""
         if self.biomass_kg_per_km2 is not None:
