@@ -77,6 +77,28 @@ def written_together(output: Path, reads: Reads | None = None) -> Iterator[Path]
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def replaced_folder(output: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces the folder `output`, if any, when the block succeeds.
+
+    It is deleted if the block fails. A symbolic link's target is replaced.
+    """
+    target = _target(output)
+    partial = target.with_name(f".{target.name[:_LONGEST_STEM]}{PARTIAL}{uuid.uuid4().hex}")
+    partial.mkdir()
+    try:
+        yield partial
+        if target.exists():
+            previous = partial.with_name(f"{partial.name}-previous")
+            os.rename(target, previous)
+            os.rename(partial, target)
+            shutil.rmtree(previous)
+        else:
+            os.rename(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def json_text(value: Any, **options: Any) -> str:
     """json.dumps with null for NaN and infinite numbers, which JSON lacks."""
     try:

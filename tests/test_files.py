@@ -22,6 +22,7 @@ from bioclip_jax.files import (
     check_output,
     check_outputs,
     remove_partials,
+    replaced_folder,
     write_text,
 )
 
@@ -322,6 +323,20 @@ def test_writes_are_atomic(tmp_path):
     assert Path(kept).exists()
     remove_partials(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "results.csv"]
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    output = tmp_path / "twin"
+    for text in ("old", "new"):
+        with replaced_folder(output) as partial:
+            (partial / f"{text}.txt").write_text(text)
+    with pytest.raises(RuntimeError), replaced_folder(output) as partial:
+        (partial / "half.txt").write_text("half")
+        raise RuntimeError
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        "twin",
+        "twin/new.txt",
+    ]
 
 
 def test_long_names(tmp_path):

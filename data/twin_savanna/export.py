@@ -1,8 +1,6 @@
 """The world as files: world.toml with its tables and rasters, for `bioclip-jax twin build`."""
 
 import os
-import shutil
-import uuid
 from importlib import resources
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import numpy as np
 
 from bioclip_jax.datasets.twin_savanna.terrain import CELL_M, CRS, NORTH, WEST, draw_terrain
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import PARTIAL, check_folder
+from bioclip_jax.files import check_folder, replaced_folder
 
 TABLES = ("world.toml", "species.csv", "links.csv", "climate.csv")
 SCENARIOS = ("no_lions.toml", "dry_years.toml", "fence.toml")
@@ -27,10 +25,7 @@ def write_world(folder: str | os.PathLike[str], *, seed: int = 0) -> Path:
     check_folder(folder)
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; remove it or choose another folder")
-    target = folder.resolve()
-    partial = target.with_name(f".{target.name}{PARTIAL}{uuid.uuid4().hex}")
-    partial.mkdir()
-    try:
+    with replaced_folder(folder) as partial:
         source = resources.files(__package__)
         (partial / "scenarios").mkdir()
         for name in (*TABLES, *(f"scenarios/{name}" for name in SCENARIOS)):
@@ -39,11 +34,6 @@ def write_world(folder: str | os.PathLike[str], *, seed: int = 0) -> Path:
         _write_raster(partial / "elevation.tif", terrain.elevation.astype(np.float32))
         for name in ("habitat", "water", "patches"):
             _write_raster(partial / f"{name}.tif", getattr(terrain, name))
-        if target.exists():
-            target.rmdir()
-        os.rename(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder / "world.toml"
 
 

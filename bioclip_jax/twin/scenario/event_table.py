@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bioclip_jax.errors import UserError, did_you_mean
-from bioclip_jax.twin.world import TomlTable, Twin
+from bioclip_jax.twin.world import TomlTable, Twin, world_extent
 
 _DAY = datetime.timedelta(days=1)
 
@@ -95,12 +95,13 @@ class EventTable(TomlTable):
     def points_on_map(self, key: str) -> tuple[tuple[float, float], ...]:
         """A line of [latitude, longitude] on the map."""
         points = self.points(key)
-        south, west, north, east = self._extent()
+        extent = self.twin.extent or world_extent(self.twin.patches)
         for latitude, longitude in points:
-            if not (south <= latitude <= north and (longitude - west) % 360 <= (east - west) % 360):
+            if not extent.holds(latitude, longitude):
                 raise self.fail(
                     f"the point [{latitude:g}, {longitude:g}] of {key} is outside the map, latitude "
-                    f"{south:.5g} to {north:.5g} and longitude {west:.5g} to {east:.5g}; move it inside"
+                    f"{extent.south:.5g} to {extent.north:.5g} and longitude {extent.west:.5g} to "
+                    f"{extent.east:.5g}; move it inside"
                 )
         return points
 
@@ -117,19 +118,3 @@ class EventTable(TomlTable):
                 raise self.fail(f"{key}: the twin has no {what} {name!r}{hint}")
             indices.append(known[name.casefold()])
         return tuple(dict.fromkeys(indices))
-
-    def _extent(self) -> tuple[float, float, float, float]:
-        """South, west, north, east; without a map of its own, half a patch's width around all centers."""
-        twin = self.twin
-        if twin.extent is not None:
-            return twin.extent.south, twin.extent.west, twin.extent.north, twin.extent.east
-        high = max(math.sqrt(patch.area_km2) for patch in twin.patches) / 2 / 111.2
-        latitudes = [patch.latitude for patch in twin.patches]
-        longitudes = [patch.longitude for patch in twin.patches]
-        wide = high / max(math.cos(math.radians(max(map(abs, latitudes)))), 0.01)
-        return (
-            min(latitudes) - high,
-            min(longitudes) - wide,
-            max(latitudes) + high,
-            max(longitudes) + wide,
-        )

@@ -234,7 +234,9 @@ def _reach(intervals: Sequence[Mapping[str, float]]) -> float:
 
 def _members(result: Mapping[str, Any]) -> str:
     first, second = result["members"]
-    return f"{first:,} paired members" if result["paired"] else f"{first:,} and {second:,} members, not paired"
+    if result["paired"]:
+        return f"{first:,} paired members"
+    return f"{first:,} and {second:,} members, not paired"
 
 
 def _years(years: float) -> str:

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "daylight": ["daylight_hours"],
         "geometry": ["local_meters"],
         "links": ["Link", "LinkTable", "read_link_table", "read_links"],
+        "patches": ["world_extent"],
         "proximity": ["Proximity", "infer_links", "link_scores", "relatives_scores"],
         "raster": ["Grid", "Raster", "read_raster", "write_raster"],
         "species": ["KINDS", "Species", "read_species"],

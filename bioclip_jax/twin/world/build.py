@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import PARTIAL, check_folder
+from bioclip_jax.files import check_folder, replaced_folder
 
 from .climate_table import read_climate
 from .food_web import draw_food_web
@@ -73,7 +70,7 @@ def build_twin(
         },
     )
     warnings = [*_species_warnings(species, links), *_link_warnings(table), *_place_warnings(twin)]
-    with _new_folder(output) as folder:
+    with replaced_folder(output) as folder:
         write_twin(folder, twin)
         draw_food_web(folder / "food_web.png", species, links)
         for name, values in layers.items():
@@ -159,22 +156,3 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise UserError(f"{output} holds {kept}, which is not part of a twin; name a new or empty folder")
     if not overwrite:
         raise UserError(f"{output} is a twin already; name another folder, or give --overwrite")
-
-
-@contextlib.contextmanager
-def _new_folder(output: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces `output` if the block succeeds."""
-    target = Path(os.path.realpath(output))
-    partial = target.with_name(f".{target.name}{PARTIAL}{uuid.uuid4().hex}")
-    partial.mkdir()
-    try:
-        yield partial
-        if target.exists():
-            previous = partial.with_name(f"{partial.name}-previous")
-            os.rename(target, previous)
-            os.rename(partial, target)
-            shutil.rmtree(previous)
-        else:
-            os.rename(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -77,7 +77,7 @@ def _with_meters(patches: Sequence[Patch]) -> tuple[Patch, ...]:
     return tuple(replace(patch, x_m=float(x), y_m=float(y)) for patch, (x, y) in zip(patches, meters))
 
 
-def world_extent(patches: Sequence[Patch], grid: Grid | None) -> Extent:
+def world_extent(patches: Sequence[Patch], grid: Grid | None = None) -> Extent:
     """The bounds of the rasters, or without any those of the circles of the patches' areas."""
     if grid is not None:
         x = grid.west + grid.width * np.linspace(0, grid.columns, 21)
