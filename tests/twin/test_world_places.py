@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.world import Barrier, Climate, Extent, Patch, Twin, climate_series
+from bioclip_jax.twin.world import Barrier, Climate, Extent, Patch, Twin, climate_series, geometry
 from bioclip_jax.twin.world.climate_table import read_climate
 from bioclip_jax.twin.world.geometry import local_meters, separated
 
@@ -52,6 +52,7 @@ def test_any_closed_fence_separates_inside_from_outside():
     polygon = 0.5 + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
     inside = Path(polygon).contains_points(points)
     assert 2 < inside.sum() < 28
+    np.testing.assert_array_equal(geometry.inside(points, polygon), inside)
     np.testing.assert_array_equal(
         separated(points, [*polygon, polygon[0]]), inside[:, None] != inside[None], "inside against outside"
     )

@@ -14,7 +14,7 @@ from jaxtyping import Bool
 
 from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.tables import read_table, table_rows
-from bioclip_jax.twin.world import FREEZING_K, MONTH_LIMITS, Twin, local_meters, read_toml
+from bioclip_jax.twin.world import FREEZING_K, MONTH_LIMITS, Twin, read_toml
 
 from .contradictions import check_consistent
 from .event_table import EventTable
@@ -191,19 +191,11 @@ def _separated(table: EventTable) -> Bool[np.ndarray, "patches patches"]:
 
 
 def _inside(table: EventTable) -> tuple[int, ...]:
-    """Patches whose center lies in the polygon, by the crossings of a ray."""
-    corners = np.array(table.points_on_map("polygon"))
-    x, y = local_meters(corners[:, 0], corners[:, 1], table.twin.center).T
-    x_after, y_after = np.roll(x, -1), np.roll(y, -1)
-    inside = []
-    for number, patch in enumerate(table.twin.patches):
-        beside = (y > patch.y_m) != (y_after > patch.y_m)
-        rise = np.where(beside, y_after - y, 1.0)
-        if (beside & (x + (patch.y_m - y) / rise * (x_after - x) > patch.x_m)).sum() % 2:
-            inside.append(number)
-    if not inside:
+    """Patches whose center lies in the polygon."""
+    inside = table.twin.inside(table.points_on_map("polygon"))
+    if not inside.any():
         raise table.fail("no patch has its center in the polygon; enlarge it, or name the patches")
-    return tuple(inside)
+    return tuple(np.flatnonzero(inside).tolist())
 
 
 def _series(table: EventTable, column: str) -> dict[tuple[int, int], float]:

@@ -8,7 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "build": ["build_twin"],
         "climate": ["FREEZING_K", "MONTH_LIMITS", "Climate", "Series", "climate_series"],
         "daylight": ["daylight_hours"],
-        "geometry": ["local_meters"],
         "links": ["Link", "LinkTable", "read_link_table", "read_links"],
         "patches": ["world_extent"],
         "proximity": ["Proximity", "infer_links", "link_scores", "relatives_scores"],

@@ -1,4 +1,4 @@
-"""Distances between patches, and which of them a line such as a fence or a road separates."""
+"""Distances between patches, and which of them lie apart: beside a line such as a fence, or in a polygon."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def separated(
         for j in range(i):
             result[i, j] = result[j, i] = _crossings(a, points[j], line) % 2 == 1
     return result
+
+
+def inside(
+    points_m: Float[np.ndarray, "n 2"], polygon_m: Float[np.ndarray, "corners 2"]
+) -> Bool[np.ndarray, " n"]:
+    """True for the points inside a polygon, by the crossings of a ray to the east."""
+    x, y = np.moveaxis(points_m[:, None], -1, 0)
+    (x0, y0), (x1, y1) = polygon_m.T, np.roll(polygon_m, -1, axis=0).T
+    beside = (y0 > y) != (y1 > y)
+    rise = np.where(beside, y1 - y0, 1.0)
+    return (beside & (x0 + (y - y0) / rise * (x1 - x0) > x)).sum(axis=1) % 2 == 1
 
 
 def _crossings(a: Float[np.ndarray, "2"], b: Float[np.ndarray, "2"], line: Float[np.ndarray, "m 2"]) -> int:

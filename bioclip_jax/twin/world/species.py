@@ -24,15 +24,15 @@ from __future__ import annotations
 import math
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from bioclip_jax.errors import UserError, closest, did_you_mean, first_line
+from bioclip_jax.errors import UserError, closest, did_you_mean
 from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.text import RANKS, parse_name
+
+from .toml_table import read_toml
 
 KINDS = ("producer", "invertebrate", "ectotherm", "endotherm")
 FOODS = ("plants", "vertebrates", "invertebrates")
@@ -241,13 +241,7 @@ def _csv_rows(path: str | os.PathLike[str]) -> Iterator[_Row]:
 
 
 def _toml_rows(path: str | os.PathLike[str]) -> Iterator[_Row]:
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give a CSV or TOML table of species") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable TOML ({first_line(error)}); correct it") from None
-    entries = content.get("species")
+    entries = read_toml(path, "the table of species").values.get("species")
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise UserError(f"{path} has no [[species]]; give a table for each species")
     for number, entry in enumerate(entries, 1):

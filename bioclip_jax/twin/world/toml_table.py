@@ -14,8 +14,11 @@ from typing import Any
 from bioclip_jax.errors import UserError, did_you_mean, first_line
 
 
-def read_toml(path: str | os.PathLike[str], what: str, known: Sequence[str]) -> TomlTable:
-    """Read a TOML file with the `known` keys. what: its role in messages, such as "the world"."""
+def read_toml(path: str | os.PathLike[str], what: str, known: Sequence[str] | None = None) -> TomlTable:
+    """Read a TOML file. what: its role in messages, such as "the world".
+
+    Raises UserError for a file that is not TOML and for a key that is not `known`; None allows all.
+    """
     try:
         # Editors of Windows begin a file with a byte order mark, which TOML does not allow.
         values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -23,9 +26,10 @@ def read_toml(path: str | os.PathLike[str], what: str, known: Sequence[str]) -> 
         raise UserError(f"{what} {path} does not exist; give a TOML file") from None
     except IsADirectoryError:
         raise UserError(f"{what} {path} is a folder; give a TOML file") from None
-    except ValueError as error:  # also bytes that are no UTF-8
+    except ValueError as error:  # also bytes that are not UTF-8
         raise UserError(f"{what} {path} is not TOML ({first_line(error)}); correct it") from None
-    return TomlTable(str(path), values).check_keys(known)
+    table = TomlTable(str(path), values)
+    return table if known is None else table.check_keys(known)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from bioclip_jax.files import json_text, write_text
 from bioclip_jax.plots import write_csv
 
 from .climate import Climate
-from .geometry import center_of, distances, local_meters, separated
+from .geometry import center_of, distances, inside, local_meters, separated
 from .links import LINK_COLUMNS, Link, read_links
 from .species import COLUMNS, FOODS, NUMBERS, TAXONOMY, Species, read_species
 
@@ -106,8 +106,11 @@ class Twin:
 
     def separated_by(self, points: Sequence[tuple[float, float]]) -> Bool[np.ndarray, "patches patches"]:
         """Pairs of patches on different sides of a line of (latitude, longitude), such as a fence."""
-        line = np.asarray(points, float)
-        return separated(self._positions(), local_meters(line[:, 0], line[:, 1], self.center))
+        return separated(self._positions(), self._local_meters(points))
+
+    def inside(self, points: Sequence[tuple[float, float]]) -> Bool[np.ndarray, " patches"]:
+        """True for patches with their center in a polygon of (latitude, longitude)."""
+        return inside(self._positions(), self._local_meters(points))
 
     def separated(self) -> Bool[np.ndarray, "patches patches"]:
         """Pairs of patches that one of the world's own barriers separates."""
@@ -115,6 +118,9 @@ class Twin:
         for barrier in self.barriers:
             pairs |= self.separated_by(barrier.points)
         return pairs
+
+    def _local_meters(self, points: Sequence[tuple[float, float]]) -> Float[np.ndarray, "points 2"]:
+        return local_meters(*np.asarray(points, float).T, self.center)
 
     def _positions(self) -> Float[np.ndarray, "patches 2"]:
         return np.array([[patch.x_m, patch.y_m] for patch in self.patches])
