@@ -10,6 +10,7 @@ import pytest
 from bioclip_jax.datasets.twin_savanna import HABITATS, PATCHES, draw_terrain, write_world
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.community import Conditions, blueprint_of, simulate_ensemble, steady_conditions
+from bioclip_jax.twin.scenario import Timeline, rain_factors
 from bioclip_jax.twin.world import Twin, build_twin, climate_series, read_twin
 
 
@@ -107,15 +108,16 @@ def test_all_species_live_for_ten_years_and_the_seasons_show(built: tuple[dict, 
         blueprint = blueprint_of(twin)
         community, steady = blueprint.build(), steady_conditions(blueprint.build())
         start = np.asarray(blueprint.biomass)
-    # The mean climate, and random years.
-    generators = [None, *map(np.random.default_rng, range(1, members))]
-    series = [climate_series(twin.climate, twin.start, months, one) for one in generators]
-    weather = {name: np.stack([getattr(one, name) for one in series]) for name in ("rain", "temperature_k")}
+    timeline = Timeline.of(twin.start, 10)
+    mean = climate_series(twin.climate, twin.start, months)
+    # The mean climate, and the random years of members 1 to 7.
+    factors = rain_factors(twin.climate, 0, np.arange(1, members), timeline)
+    rain = mean.rain * np.concatenate([np.ones((1, *factors.shape[1:])), factors])
+    weather = {"rain": rain, "temperature_k": np.broadcast_to(mean.temperature_k, rain.shape)}
     rest = {name: np.broadcast_to(value, (months, *np.shape(value))) for name, value in vars(steady).items()}
     conditions = Conditions(**rest | weather)
     every = np.broadcast_to(start, (len(twin.patches), len(start)))
-    days = np.full(months, 365.25 / 12)
-    path = simulate_ensemble(community, every, conditions, days, tolerance=1e-4, chunk=1).biomass
+    path = simulate_ensemble(community, every, conditions, timeline.days, tolerance=1e-4, chunk=1).biomass
     names = np.array(community.names)
     lost = names[(path == 0).any(axis=(0, 1, 2))]
     assert not len(lost), f"extinct in a patch: {', '.join(lost)}"

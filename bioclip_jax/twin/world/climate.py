@@ -1,4 +1,4 @@
-"""Climate of the patches: monthly means, and series of months with dry and wet years."""
+"""Climate of the patches: monthly means, and series of months."""
 
 from __future__ import annotations
 
@@ -40,30 +40,10 @@ class Series:
     temperature_k: Float[np.ndarray, "months patches"]
 
 
-def climate_series(
-    climate: Climate, start: datetime.date, months: int, rng: np.random.Generator | None = None
-) -> Series:
-    """Series of the climate from the month of `start`: the monthly means, or with an `rng` random years.
-
-    A random year multiplies the rain of its 12 months, in all patches, by a log-normal factor of mean 1 and
-    coefficient of variation rain_cv; years count from `start`. Log factors are a stationary first-order
-    autoregression. Longer series of the same generator begin with the shorter ones.
-    """
+def climate_series(climate: Climate, start: datetime.date, months: int) -> Series:
+    """Series of the climate's monthly means, from the month of `start`."""
     index = (start.month - 1 + np.arange(months)) % 12
     yearly = climate.rain_mm.mean(axis=0)
     # A place without any rain has none in every month.
     relative = climate.rain_mm / np.where(yearly > 0, yearly, 1.0)
-    rain = relative[index]
-    if rng is not None and climate.rain_cv > 0:
-        factors = _year_factors(climate, -(-months // 12), rng)
-        rain = rain * np.repeat(factors, 12)[:months, None]
-    return Series(start, rain, climate.temperature_k[index])
-
-
-def _year_factors(climate: Climate, years: int, rng: np.random.Generator) -> Float[np.ndarray, " years"]:
-    sigma = np.sqrt(np.log1p(climate.rain_cv**2))
-    rho = climate.rain_autocorrelation
-    logs = rng.standard_normal(years)
-    for year in range(1, years):
-        logs[year] = rho * logs[year - 1] + np.sqrt(1 - rho**2) * logs[year]
-    return np.exp(sigma * logs - sigma**2 / 2)
+    return Series(start, relative[index], climate.temperature_k[index])
