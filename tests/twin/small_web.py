@@ -46,8 +46,7 @@ def small_blueprint(patches: int = 1) -> Blueprint:
 
 def seasonal_conditions(blueprint: Blueprint, months: int) -> tuple[Conditions, jax.Array]:
     """Months of a yearly cycle of rain, and their lengths in days; x64 on."""
-    steady = steady_conditions(blueprint.community)
-    conditions = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (months, *leaf.shape)), steady)
+    conditions = steady_conditions(blueprint.community, months)
     rain = 1 + 0.6 * np.sin(2 * np.pi * np.arange(months) / 12)
     rain = jnp.broadcast_to(jnp.asarray(rain)[:, None], conditions.rain.shape)
     return eqx.tree_at(lambda c: c.rain, conditions, rain), jnp.full(months, MONTH_DAYS)

@@ -51,7 +51,7 @@ def float64():
 def _run(months: int, factor: np.ndarray, twin: Twin = TWIN, allometry: Allometry | None = None):
     blueprint = blueprint_of(twin, allometry)
     community = blueprint.build()
-    conditions = jax.tree.map(lambda a: jnp.broadcast_to(a, (months, *a.shape)), steady_conditions(community))
+    conditions = steady_conditions(community, months)
     biomass = jnp.broadcast_to(blueprint.biomass, (2, len(SPECIES))) * factor
     return blueprint, simulate(community, biomass, conditions, jnp.full(months, 30.0))
 

@@ -41,9 +41,7 @@ def pair(members: int) -> tuple[Community, np.ndarray, Conditions]:
             efficiency=0.45,
             hill=2.0,
         )
-        conditions = jax.tree.map(
-            lambda leaf: np.broadcast_to(leaf, (MONTHS, *leaf.shape)), steady_conditions(community)
-        )
+        conditions = steady_conditions(community, MONTHS)
     community = eqx.tree_at(lambda one: one.capture, community, capture)
     return community, np.array([[0.5, 0.3]]), eqx.tree_at(lambda one: one.noise, conditions, noise)
 

@@ -63,7 +63,7 @@ def test_the_community_follows_the_bioenergetic_model(hill, interference):
             half_saturation=b0,
             hill=hill,
         )
-        conditions = jax.tree.map(lambda leaf: leaf[None], steady_conditions(community))
+        conditions = steady_conditions(community, 1)
         end = jax.jit(simulate, static_argnames="tolerance")(
             community, jnp.asarray(start)[None], conditions, jnp.array([60.0]), tolerance=1e-8
         )

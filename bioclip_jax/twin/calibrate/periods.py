@@ -7,7 +7,6 @@ import datetime
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -41,12 +40,9 @@ def monthly_conditions(
     dates = month_starts(twin.start, last_day)
     days = np.diff(days_since(twin.start, dates))
     series = climate_series(twin.climate, twin.start, len(days))
-    steady = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (len(days), *leaf.shape)), steady_conditions(community)
-    )
     conditions = eqx.tree_at(
         lambda c: (c.rain, c.temperature_k),
-        steady,
+        steady_conditions(community, len(days)),
         (jnp.asarray(series.rain, float), jnp.asarray(series.temperature_k, float)),
     )
     return conditions, jnp.asarray(days)

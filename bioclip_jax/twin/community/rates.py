@@ -22,8 +22,8 @@ from .model import Community
 
 BOLTZMANN_EV_PER_K = 8.617333262e-5
 
-# Columns of a ledger; what leaves is negative. The first row's sum is the change of all living biomass, the
-# second's that of the nutrient pools.
+# Columns of a ledger; what leaves is negative. The last two sum to the change of the nutrient pools, the
+# others to that of all living biomass.
 LEDGER = (
     "production",
     "respiration",
@@ -260,12 +260,15 @@ def flows(
     )
 
 
-def steady_conditions(community: Community) -> Conditions:
-    """Return average rain, the reference temperature, no noise and no events."""
+def steady_conditions(community: Community, intervals: int | None = None) -> Conditions:
+    """Return average rain, the reference temperature, no noise and no events.
+
+    intervals: size of a leading axis of intervals, as simulate takes it; None for one moment.
+    """
     patches, species = community.n_patches, community.n_species
     dtype = community.mass_kg.dtype
     one, zero = jnp.ones((patches, species), dtype), jnp.zeros((patches, species), dtype)
-    return Conditions(
+    steady = Conditions(
         rain=jnp.ones(patches, dtype),
         temperature_k=jax.lax.stop_gradient(jnp.full(patches, community.reference_temperature_k)),
         noise=zero,
@@ -275,3 +278,6 @@ def steady_conditions(community: Community) -> Conditions:
         keep=one,
         add=zero,
     )
+    if intervals is None:
+        return steady
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (intervals, *leaf.shape)), steady)

@@ -97,7 +97,7 @@ def simulate_pair(
             half_saturation=_HALF_SATURATION,
             hill=_HILL,
         )
-        conditions = jax.tree.map(lambda leaf: leaf[None], steady_conditions(community))
+        conditions = steady_conditions(community, 1)
     biomass = np.array(starts)[:, None]
     return simulate_ensemble(community, biomass, conditions, np.array([time]), chunk=len(starts)).biomass[
         :, -1, 0

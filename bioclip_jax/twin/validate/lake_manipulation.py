@@ -14,7 +14,6 @@ from bioclip_jax.twin.community import (
     Allometry,
     Blueprint,
     Community,
-    Conditions,
     simulate_ensemble,
     steady_conditions,
 )
@@ -67,10 +66,7 @@ def predict_manipulation(
     n = len(web.names)
     start = biomass * (np.arange(n) < n - 1)
     with jax.enable_x64(True):
-        steady = steady_conditions(communities[0])
-    steady = Conditions(
-        **{name: np.broadcast_to(value, (months, *value.shape)) for name, value in vars(steady).items()}
-    )
+        steady = steady_conditions(communities[0], months)
     fish = web.is_kind("ectotherm")
     arriving = np.where(fish, 0.0, _IMMIGRATION) * biomass[:, None]
     arriving = np.broadcast_to(arriving, (members, months, 1, n))

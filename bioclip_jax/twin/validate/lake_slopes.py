@@ -13,7 +13,6 @@ from bioclip_jax.twin.community import (
     Allometry,
     Blueprint,
     Community,
-    Conditions,
     simulate_ensemble,
     steady_conditions,
 )
@@ -65,10 +64,7 @@ def simulate_from_masses(
     community = eqx.tree_at(lambda c: c.extinction_kg, community, _EXTINCT * biomass[:, 0])
     months = 12 * years
     with jax.enable_x64(True):
-        steady = steady_conditions(communities[0])
-    conditions = Conditions(
-        **{name: np.broadcast_to(value, (months, *value.shape)) for name, value in vars(steady).items()}
-    )
+        conditions = steady_conditions(communities[0], months)
     days = np.full(months, 365.25 / 12)
     path = simulate_ensemble(
         community, biomass * start, conditions, days, tolerance=1e-4, max_steps=100_000, chunk=members

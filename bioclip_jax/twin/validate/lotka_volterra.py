@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -82,9 +81,7 @@ def _simulate(
 ) -> Float[np.ndarray, "orbits times 2"]:
     with jax.enable_x64(True):
         community = lotka_volterra_community(_ALPHA, _BETA, _GAMMA, _DELTA)
-        conditions = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (len(days), *leaf.shape)), steady_conditions(community)
-        )
+        conditions = steady_conditions(community, len(days))
     trajectory = simulate_ensemble(
         community, starts[:, None], conditions, days, tolerance=_TOLERANCE, chunk=1
     )

@@ -91,8 +91,7 @@ def study_persistence(
             *jnp.asarray(list(_TYPES.values()))[kind].T,
             *jnp.asarray(_RESPONSES)[response].T,
         )
-        one = jax.tree.map(lambda leaf: leaf[0], members)
-        conditions = jax.tree.map(lambda leaf: leaf[None], steady_conditions(one))
+        conditions = steady_conditions(jax.tree.map(lambda leaf: leaf[0], members), 1)
     chunks = simulate_chunks(
         members,
         ensemble.start[web][:, None],

@@ -76,12 +76,9 @@ def remove_kangaroo_rats(
     start = jnp.linalg.cholesky(covariance) @ normals[0]
     _, noise = jax.lax.scan(month, start, shocks)
     months = len(normals)
-    conditions = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (months, *leaf.shape)), steady_conditions(community)
-    )
     conditions = eqx.tree_at(
         lambda c: (c.noise, c.keep),
-        conditions,
+        steady_conditions(community, months),
         (
             jnp.zeros((months, 2, len(biomass))).at[:, :, np.array(NOISY)].set(noise[:, None]),
             jnp.ones((months, 2, len(biomass))).at[_MONTHS_BEFORE, 1, RATS].set(0.0),
