@@ -66,10 +66,9 @@ def test_likelihood_equals_a_plain_loop(calibration):
     for j, k in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 1)):
         odds[j, k] = np.exp(value[f"confusion: {CLASSES[j]} as {CLASSES[k]}"])
     cells = DIRICHLET / DIRICHLET.sum(axis=1, keepdims=True)
-    odds[2] *= 1 - cells[2, 0]  # a cell too small to vary keeps its share
     matrix = odds / odds.sum(axis=1, keepdims=True)
-    matrix[2] = odds[2] / (odds[2].sum()) * (1 - cells[2, 0])
-    matrix[2, 0] = cells[2, 0]
+    matrix[2] *= 1 - cells[2, 0]
+    matrix[2, 0] = cells[2, 0]  # a cell too small to vary keeps its share
     dispersion = np.exp(value["dispersion"])
     total = 0.0
     for period in (0, 1, 3):
