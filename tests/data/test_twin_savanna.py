@@ -24,8 +24,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Twin]:
 def test_equal_seeds_give_equal_bytes(tmp_path: Path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         assert write_world(tmp_path / name, seed=seed) == tmp_path / name / "world.toml"
-    names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len(names) == 8, names
+    files = (path for path in (tmp_path / "a").rglob("*") if path.is_file())
+    names = sorted(path.relative_to(tmp_path / "a").as_posix() for path in files)
+    assert len(names) == 11, names
     differ = {
         other: [n for n in names if (tmp_path / "a" / n).read_bytes() != (tmp_path / other / n).read_bytes()]
         for other in "bc"
