@@ -81,7 +81,7 @@ def apply_parameters(
     def factor(kind: str) -> Array:
         return jnp.exp(jnp.asarray(factors.get(kind, 0.0)))
 
-    spare = _spare_growth(blueprint)
+    spare = blueprint.spare_growth()
     community, share = blueprint.community, blueprint.interference
     hill = community.hill * factor("hill")
     # At the reference biomasses the diet stays: w B^q.
@@ -105,21 +105,12 @@ def apply_parameters(
             community.preference * reference ** (community.hill - hill),
         ),
     )
-    growth = changed.community.growth + spare * factor("growth") - _spare_growth(changed)
+    growth = changed.community.growth + spare * factor("growth") - changed.spare_growth()
     changed = eqx.tree_at(lambda b: b.community.growth, changed, growth)
     biomass = jnp.broadcast_to(
         changed.biomass * factor("initial"), (community.n_patches, community.n_species)
     )
     return changed.build(), biomass
-
-
-def _spare_growth(blueprint: Blueprint) -> Float[Array, " species"]:
-    """Growth of producers in balance beyond what they lose, 1/day: r (crowding / K)."""
-    community = blueprint.community
-    plants = jnp.where(jnp.array(community.producer), blueprint.biomass, 0.0)
-    crowding = (1 - community.competition) * plants + community.competition * plants.sum()
-    built = blueprint.build()
-    return jnp.where(plants > 0, community.growth * built.inverse_capacity * crowding, 0.0)
 
 
 def _scaled_odds(share: Array, factor: Array) -> Array:

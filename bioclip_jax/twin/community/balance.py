@@ -40,7 +40,7 @@ class Blueprint(eqx.Module):
 
         Consumer i eats Q_i (kg/km²/day), so much that Σ_j e_ij s_ij Q_i = (X_i + d_i) B_i + Σ_k s_ki Q_k,
         with s the shares of its food, ∝ w_ij B_j^q. Its intake saturates where it grows by max_growth:
-        h F_max = 1. Producer i has the capacity at which r_i (1 - Σ_j α_ij B_j / K_i) B_i =
+        h m F_max = 1. Producer i has the capacity at which r_i (1 - Σ_j α_ij B_j / K_i) B_i =
         (X_i + d_i) B_i + Σ_k s_ki Q_k. A negative inverse_capacity: it cannot grow what is eaten of it.
         """
         community, biomass = self.community, self.biomass
@@ -72,11 +72,9 @@ class Blueprint(eqx.Module):
         # capture: of all links of a consumer; preference says how it is shared out.
         capture = safe * denominator / jnp.where(total > 0, total, 1.0)
         loss_rate = (loss + eaten) / biomass
-        plants = jnp.where(producer, biomass, 0.0)
-        crowding = (1 - community.competition) * plants + community.competition * plants.sum()
         growth = jnp.where(producer, community.growth, 1.0)
         inverse_capacity = jnp.where(
-            producer, (1 - loss_rate / growth) / jnp.where(producer, crowding, 1.0), 0.0
+            producer, (1 - loss_rate / growth) / jnp.where(producer, self._crowding(), 1.0), 0.0
         )
         return eqx.tree_at(
             lambda c: (c.capture, c.handling, c.interference, c.inverse_capacity),
@@ -88,6 +86,16 @@ class Blueprint(eqx.Module):
                 inverse_capacity,
             ),
         )
+
+    def spare_growth(self) -> Float[Array, " species"]:
+        """Return the growth of producers in balance beyond what they lose, r_i Σ_j α_ij B_j / K_i; 1/day."""
+        return self.community.growth * self.build().inverse_capacity * self._crowding()
+
+    def _crowding(self) -> Float[Array, " species"]:
+        """Return Σ_j α_ij B_j of producers, kg/km²."""
+        competition, producer = self.community.competition, jnp.array(self.community.producer)
+        plants = jnp.where(producer, self.biomass, 0.0)
+        return jnp.where(producer, (1 - competition) * plants + competition * plants.sum(), 0.0)
 
 
 def blueprint_of(twin: Twin, allometry: Allometry | None = None) -> Blueprint:

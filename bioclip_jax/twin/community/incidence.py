@@ -39,7 +39,7 @@ class End:
 
     @functools.cached_property
     def rows(self) -> list[Int[np.ndarray, "rows width"]]:
-        """Which rows to add up, level by level; one past the last row stands for 0."""
+        """Rows to add up, level by level; one past the last row stands for 0."""
         owner = np.array(self.species, int)
         groups: Sequence[np.ndarray] = [np.flatnonzero(owner == one) for one in range(self.n_species)]
         levels, n_rows = [], len(owner)

@@ -94,19 +94,6 @@ class Fluxes(NamedTuple):
     lost_to_consumers: Array
 
 
-class Flows(NamedTuple):
-    """Flows of a patch, kg/km²/day; eaten [patches, links], others [patches, species]."""
-
-    eaten: Array
-    production: Array
-    assimilated: Array
-    lost_to_consumers: Array
-    respiration: Array
-    mortality: Array
-    harvest: Array
-    moved: Array
-
-
 def arrhenius(
     energy_ev: Float[Array, "*shape"], temperature_k: Float[Array, "*shape"], reference_k: Float[Array, ""]
 ) -> Float[Array, "*shape"]:
@@ -236,28 +223,6 @@ def ledger_entries(
         supplied, taken_up = _exchange(community, flux)
         entries |= {"supplied": supplied, "taken_up": -taken_up}
     return {name: entry.sum(axis=1) for name, entry in entries.items()}
-
-
-def flows(
-    community: Community,
-    environment: Environment,
-    log_biomass: Float[Array, "patches compartments members"],
-    alive: Bool[Array, "patches compartments members"],
-) -> Flows:
-    """Return all flows at a state."""
-    n = community.n_species
-    flux, eaten = fluxes(community, environment, log_biomass, alive)
-    species = flux.biomass[:, :n]
-    return Flows(
-        eaten=eaten,
-        production=flux.production,
-        assimilated=flux.assimilated,
-        lost_to_consumers=flux.lost_to_consumers,
-        respiration=environment.metabolism * species,
-        mortality=community.mortality * species,
-        harvest=environment.harvest * species,
-        moved=moved(community, environment, species, alive[:, :n]),
-    )
 
 
 def steady_conditions(community: Community, intervals: int | None = None) -> Conditions:
