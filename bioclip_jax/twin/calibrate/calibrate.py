@@ -35,7 +35,7 @@ from .survey_events import read_package_observations
 METHODS = ("map", "nuts")
 # Sets of counts that predictions are judged by.
 _REPLICATES = 400
-VERSION = 1
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ def _fit(batch: Batch, options: CalibrateOptions, output: Path) -> Fit:
     if options.method == "map":
         return fit_map(batch, options.draws, seed=options.seed)
     checkpoint = output.with_name(f".{output.name}.partial.npz")
-    with _progress("sampling") as report:
+    with _Progress("sampling") as report:
         return fit_nuts(batch, options.draws, seed=options.seed, checkpoint=checkpoint, report=report)
 
 
-class _progress:
-    """A progress bar that is told the steps done and their number."""
+class _Progress:
+    """Progress bar of a task that reports the steps done and their number."""
 
     def __init__(self, description: str) -> None:
         self._description = description
@@ -158,7 +158,7 @@ def _results(
     check = predictive_check(calibration, replicates, options.seed)
     pit = check.pop("pit")
     summary = {
-        "version": VERSION,
+        "version": _VERSION,
         "twin": twin.name,
         "species": [one.name for one in twin.species],
         "method": options.method,

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from bioclip_jax.errors import UserError, closest
 from bioclip_jax.twin.estimate import (
+    NEEDED_COLUMNS,
     Confusion,
     Movement,
     event_labels,
@@ -30,19 +31,6 @@ from .periods import days_since, month_starts
 if TYPE_CHECKING:
     import polars as pl
 
-# Columns that are needed; faults elsewhere, such as an odd media type, are common.
-_NEEDED = {
-    "deployments": ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd"),
-    "observations": (
-        "deploymentID",
-        "eventStart",
-        "observationLevel",
-        "observationType",
-        "count",
-        "classificationMethod",
-        "classificationProbability",
-    ),
-}
 # Relative standard error of a speed, radius or group size that is given without one.
 _UNKNOWN_ERROR = 0.2
 # Nobody knows an encounter rate better than this; a prior of no width would be no parameter.
@@ -54,7 +42,7 @@ def read_package_observations(
 ) -> Observations:
     """Read a Camtrap DP; see package_observations. Raises UserError for one that is not valid."""
     package = read_package(path)
-    check_package(package, columns=_NEEDED)
+    check_package(package, columns=NEEDED_COLUMNS)
     return package_observations(package.without_missing(), twin, movement=movement, reliability=reliability)
 
 

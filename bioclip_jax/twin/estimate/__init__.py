@@ -22,6 +22,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "site_likelihood": ["FalsePositives"],
         "solar_time": ["equation_of_time", "mean_daylight", "solar_hours", "sun_elevation", "sunrise_sunset"],
         "species": ["SpeciesEstimator"],
-        "survey": ["Survey", "read_survey"],
+        "survey": ["NEEDED_COLUMNS", "Survey", "read_survey"],
     },
 )

@@ -32,7 +32,7 @@ from .reliability import find_reliability
 from .results import write_results
 from .solar_time import mean_daylight
 from .species import SpeciesEstimator
-from .survey import Survey, read_survey
+from .survey import NEEDED_COLUMNS, Survey, read_survey
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,19 +41,6 @@ if TYPE_CHECKING:
 _IDENTIFYING = frozenset(
     {"deploymentID", "locationID", "locationName", "cameraID", "setupBy", "deploymentGroups"}
 )
-# Columns that estimates need. Packages with faults elsewhere, such as an odd media type, are common.
-_NEEDED = {
-    "deployments": ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd"),
-    "observations": (
-        "deploymentID",
-        "eventStart",
-        "observationLevel",
-        "observationType",
-        "count",
-        "classificationMethod",
-        "classificationProbability",
-    ),
-}
 
 
 def estimate_package(
@@ -81,7 +68,7 @@ def estimate_package(
     loaded = read_package(package)
     _check_apart(output, loaded)
     _check_covariates(options)
-    check_package(loaded, columns=_NEEDED)
+    check_package(loaded, columns=NEEDED_COLUMNS)
     loaded = loaded.without_missing()
     sensitivity = Sensitivity() if options.sensitive is None else read_sensitivity(options.sensitive)
     survey = read_survey(loaded, options.visit_days)

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MICROSECONDS_A_DAY = 86_400e6
+# Columns that a survey needs. Packages with faults elsewhere, such as an odd media type, are common.
+NEEDED_COLUMNS = {
+    "deployments": ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd"),
+    "observations": (
+        "deploymentID",
+        "eventStart",
+        "observationLevel",
+        "observationType",
+        "count",
+        "classificationMethod",
+        "classificationProbability",
+    ),
+}
 # Events of a site that the share of all sites is worth.
 _SHRINKAGE_EVENTS = 20.0
 
