@@ -1,4 +1,4 @@
-"""Output files: checks before any work, atomic writes, strict JSON, and the cache directory."""
+"""Output files: checks before any work, atomic writes, strict JSON, arrays, and the cache directory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import stat
 import tempfile
 import uuid
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,20 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_nan(item) for key, item in value.items()}
     return [_without_nan(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of an .npz file. Raises OSError for a missing and ValueError for a damaged one."""
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path):
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    # What a flipped bit in the archive, a header or an entry raises.
+    except (EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
 
 
 def remove_partials(folder: Path) -> None:

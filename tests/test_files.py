@@ -21,6 +21,7 @@ from bioclip_jax.files import (
     check_folder,
     check_output,
     check_outputs,
+    read_arrays,
     remove_partials,
     replaced_folder,
     write_text,
@@ -343,3 +344,22 @@ def test_long_names(tmp_path):
     output = tmp_path / ("ß" * 120 + ".csv")
     write_text(output, "a")
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"half", b"flipped", b"array", b"other"])
+def test_damaged_arrays_are_a_value_error(tmp_path, content):
+    """Each way in which NumPy fails by another exception, or not at all."""
+    path = tmp_path / "arrays.npz"
+    np.savez(path, a=np.arange(1000.0))
+    assert read_arrays(path)["a"].sum() == 499_500
+    whole = path.read_bytes()
+    if content == b"array":
+        with path.open("wb") as file:
+            np.save(file, np.arange(3))
+    else:
+        flipped = whole[:500] + bytes([whole[500] ^ 255]) + whole[501:]
+        path.write_bytes({b"half": whole[: len(whole) // 2], b"flipped": flipped}.get(content, content))
+    with pytest.raises(ValueError, match="damaged"):
+        read_arrays(path)
+    with pytest.raises(FileNotFoundError):
+        read_arrays(tmp_path / "none.npz")

@@ -177,7 +177,7 @@ def probability(text: str) -> float:
 
 def positive(text: str) -> int:
     """Parse a positive integer."""
-    number = int(text)
+    number = _whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not positive")
     return number
@@ -185,10 +185,25 @@ def positive(text: str) -> int:
 
 def non_negative(text: str) -> int:
     """Parse a nonnegative integer."""
-    number = int(text)
+    number = _whole(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{number} is below 0")
     return number
+
+
+def seed(text: str) -> int:
+    """Parse a seed of JAX's random numbers, which has 63 bits."""
+    number = non_negative(text)
+    if number >= 2**63:
+        raise argparse.ArgumentTypeError(f"{number} is not below 2^63")
+    return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
 def register_datasets() -> None:

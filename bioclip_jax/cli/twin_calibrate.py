@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .options import Result, add_verb, non_negative, positive
+from .options import Result, add_verb, positive, seed
 
 _METHODS = ("map", "nuts")
 
@@ -87,7 +87,7 @@ def add_calibrate_verb(family: Any) -> None:
         metavar="N",
         help="instead of the fit, test it on N simulations of this survey (simulation-based calibration)",
     )
-    verb.add_argument("--seed", type=non_negative, default=0, metavar="N", help="of all draws (default: 0)")
+    verb.add_argument("--seed", type=seed, default=0, metavar="N", help="of all draws (default: 0)")
     package = verb.add_argument_group("Camtrap DP")
     package.add_argument(
         "--movement",

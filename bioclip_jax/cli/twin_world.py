@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .options import Result, add_verb, non_negative, positive, probability
+from .options import Result, add_verb, positive, probability, seed
 from .twin_calibrate import add_calibrate_verb
 
 
@@ -115,7 +115,7 @@ def add_world_verbs(family: Any) -> None:
     verb.add_argument(
         "--years", type=positive, default=10, metavar="N", help="length of the run (default: 10)"
     )
-    verb.add_argument("--seed", type=non_negative, default=0, metavar="N", help="of all draws (default: 0)")
+    verb.add_argument("--seed", type=seed, default=0, metavar="N", help="of all draws (default: 0)")
     verb.add_argument(
         "--posterior",
         type=Path,

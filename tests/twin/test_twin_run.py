@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from made_twin import LION, ZEBRA, made_twin, written_twin
 from bioclip_jax.cli import main
 from bioclip_jax.twin.calibrate import ParameterDraws
 from bioclip_jax.twin.scenario import read_run
+from bioclip_jax.twin.scenario.run_folder import RunFolder
 
 SCENARIO = f"""
 name = "no lions"
@@ -112,6 +114,48 @@ def test_a_killed_run_resumes_to_the_same_bytes(world):
     assert _files(output) == _files(world / "run")
 
 
+def test_damaged_parts_of_a_killed_run_are_made_again(world, monkeypatch):
+    """A disk that was full, or a copy that broke off: the second of three chunks is half there."""
+    output = world / "broken"
+
+    def stop(run_folder, axes):
+        chunk = output / "chunks" / "000-00001.npz"
+        chunk.write_bytes(chunk.read_bytes()[:5000])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(RunFolder, "finish", stop)
+        assert main(_command(world, "broken")) == 130
+    assert main(_command(world, "broken")) == 0
+    assert _files(output) == _files(world / "run")
+
+
+def test_a_damaged_run_is_refused(world, capsys, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(world / "run", run)
+    compare = ["twin", "compare", str(run), str(tmp_path / "comparison")]
+    whole = (run / "members.npz").read_bytes()
+    for damaged in (b"", whole[:9000], whole[:9000] + bytes([whole[9000] ^ 255]) + whole[9001:]):
+        (run / "members.npz").write_bytes(damaged)
+        _refused(capsys, compare, "is damaged; make it again with twin run")
+    (run / "members.npz").write_bytes(whole)
+    content = json.loads((run / "run.json").read_text())
+    for key, value in (("species", content["species"][1:]), ("settings", {}), ("times", ["soon"])):
+        (run / "run.json").write_text(json.dumps(content | {key: value}))
+        _refused(capsys, compare, "is damaged; make it again with twin run")
+    assert not (tmp_path / "comparison").exists()
+
+
+def test_members_that_cannot_be_simulated_leave_nothing_behind(world, capsys, tmp_path):
+    scenario = tmp_path / "no room.toml"
+    scenario.write_text('[[events]]\nkind = "habitat"\ncapacity = 1e-300\npatches = "west"\n')
+    command = ["twin", "run", str(world / "twin"), str(tmp_path / "run"), "--members", "1", "--years", "1"]
+    assert main([*command, "--scenario", str(scenario)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: no room: member 0 of the ensemble takes more than"), error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["no room.toml"]
+
+
 def test_ctrl_c_says_how_to_resume(world):
     output = world / "interrupted"
     process = _start(_command(world, "interrupted"), devices=1)
@@ -159,6 +203,13 @@ def test_mistakes_leave_nothing_behind(world, capsys, tmp_path):
     unknown = tuple(replace(one, density_per_km2=None) for one in made_twin().species)
     unknown = written_twin(tmp_path / "unknown", species=unknown)
     _refused(capsys, ["twin", "run", str(unknown), output], f"{ZEBRA} has no density_per_km2")
+    for option, value, message in (
+        ("--seed", str(2**63), "is not below 2^63"),
+        ("--years", "0.5", "'0.5' is not a whole number"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["twin", "run", twin, output, option, value])
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -175,6 +226,12 @@ def test_a_posterior_is_used_in_turn_and_counts_as_calibrated(world, capsys):
     assert start[::2] == pytest.approx(np.tile(reference * [2, 1], (35, 1)))
     assert start[1::2] == pytest.approx(np.tile(reference * [1, 3], (35, 1)))
     ParameterDraws(names, np.log([[1.0, 1.0], [1.0, 3.0]])).save(world / "posterior")
-    _refused(
-        capsys, _command(world, "calibrated", "--posterior", str(world / "posterior")), "other parameters"
-    )
+    command = _command(world, "calibrated", "--posterior", str(world / "posterior"))
+    _refused(capsys, command, "other parameters")
+    ParameterDraws(names, np.log([[2.0, 1.0]]), {"species": [LION, ZEBRA]}).save(world / "posterior")
+    _refused(capsys, command, "species that the posterior lacks; calibrate this twin")
+    for damaged in (np.array([[np.nan, 1.0]]), np.zeros((0, 2)), np.zeros((3, 1)), np.zeros(2)):
+        ParameterDraws(names, damaged).save(world / "posterior")
+        _refused(capsys, command, "has a damaged posterior; make it again with twin calibrate")
+    (world / "posterior" / "draws.npz").write_bytes(b"")
+    _refused(capsys, command, "has a damaged posterior; make it again with twin calibrate")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from bioclip_jax.files import atomic_write
+from bioclip_jax.files import atomic_write, read_arrays
 
 from .batch import Batch
 from .fit import Fit, find_maximum
@@ -138,13 +138,12 @@ def _resumed(checkpoint: Path | None, digest: str, state: Any) -> tuple[Any, lis
         return state, [], []
     leaves, structure = jax.tree.flatten(state)
     try:
-        with np.load(checkpoint, allow_pickle=False) as file:
-            if str(file["digest"]) != digest:
-                return state, [], []
-            saved = [
-                jnp.asarray(file[f"leaf{number}"], jnp.asarray(leaf).dtype)
-                for number, leaf in enumerate(leaves)
-            ]
-            return jax.tree.unflatten(structure, saved), list(file["path"]), list(file["divergent"])
+        file = read_arrays(checkpoint)
+        if str(file["digest"]) != digest:
+            return state, [], []
+        saved = [
+            jnp.asarray(file[f"leaf{number}"], jnp.asarray(leaf).dtype) for number, leaf in enumerate(leaves)
+        ]
+        return jax.tree.unflatten(structure, saved), list(file["path"]), list(file["divergent"])
     except (OSError, ValueError, KeyError):
         return state, [], []

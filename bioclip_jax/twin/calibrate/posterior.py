@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import atomic_write, json_text, write_text
+from bioclip_jax.files import atomic_write, json_text, read_arrays, write_text
 from bioclip_jax.twin.community import Blueprint, Community
 
 from .parameters import apply_parameters
@@ -49,7 +49,7 @@ class ParameterDraws:
             return apply_parameters(self.names, jnp.asarray(self.values[draw]), blueprint)
 
     def check(self, species: Collection[str]) -> None:
-        """Raise UserError if a parameter is of a species that is not among these of a community."""
+        """Raise UserError if the calibrated species are not those of a community."""
         for name in self.names:
             kind, _, subject = name.partition(": ")
             if kind in COMMUNITY_KINDS and subject and subject not in species:
@@ -57,6 +57,11 @@ class ParameterDraws:
                     f"the posterior has {name}, a species that the twin lacks; calibrate this twin with twin "
                     "calibrate"
                 )
+        if new := set(species).difference(self.summary.get("species", species)):
+            raise UserError(
+                f"the twin has {min(new)}, a species that the posterior lacks; calibrate this twin with twin "
+                "calibrate"
+            )
 
     def save(self, folder: Path) -> None:
         """Write posterior.json and draws.npz into an existing folder; equal draws have equal bytes."""
@@ -70,12 +75,17 @@ class ParameterDraws:
         folder = Path(folder)
         try:
             summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-            with np.load(folder / DRAWS, allow_pickle=False) as file:
-                return cls(tuple(map(str, file["names"])), file["values"], summary)
+            file = read_arrays(folder / DRAWS)
+            draws = cls(tuple(map(str, file["names"])), file["values"], summary)
+            if not (isinstance(summary, dict) and len(draws) and np.isfinite(draws.values).all()):
+                raise ValueError("values are missing")
+            if draws.values.shape != (len(draws), len(draws.names)):
+                raise ValueError("values and names differ in number")
+            return draws
         except FileNotFoundError as error:
             raise UserError(
                 f"{folder} is no posterior (it has no {Path(error.filename).name}); make one with twin "
                 "calibrate"
             ) from None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{folder} has a damaged posterior; make it again with twin calibrate") from None

@@ -74,9 +74,17 @@ def run_twin(
     output.mkdir(exist_ok=True)
     try:
         with locked(output / LOCK, f"another process is writing {output}; wait for it"):
+            # Another process may have written it meanwhile.
+            run_folder = RunFolder(output, settings)
             if not run_folder.is_complete:
-                run_folder.begin()
-                _simulate(run_folder, ensemble, options.members)
+                try:
+                    run_folder.begin()
+                    _simulate(run_folder, ensemble, options.members)
+                except UserError:
+                    # Members that cannot be simulated are found late, and again and again.
+                    if is_new:
+                        run_folder.clean()
+                    raise
                 run_folder.finish(_axes(ensemble, np.asarray(community.extinction_kg)))
             run_folder.clean()
     except KeyboardInterrupt:
@@ -117,9 +125,12 @@ def _simulate(run_folder: RunFolder, ensemble: Ensemble, members: int) -> None:
         for branch, first in enumerate(done):
             if first == chunks:
                 continue
-            for number, chunk in enumerate(ensemble.simulate(members, branch, first), first):
-                run_folder.write_chunk(branch, number, chunk)
-                yield
+            try:
+                for number, chunk in enumerate(ensemble.simulate(members, branch, first), first):
+                    run_folder.write_chunk(branch, number, chunk)
+                    yield
+            except UserError as error:
+                raise UserError(f"{ensemble.branches[branch]}: {error}") from None
 
     total = chunks * len(ensemble.branches)
     for _ in track(missing(), f"simulating {members:,} members", total, done=sum(done)):

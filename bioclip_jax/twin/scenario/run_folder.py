@@ -11,7 +11,6 @@ import datetime
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import atomic_write, check_folder, json_text, remove_partials, write_text
+from bioclip_jax.files import atomic_write, check_folder, json_text, read_arrays, remove_partials, write_text
 
 from .ensemble import Chunk
 
@@ -51,9 +50,12 @@ class RunFolder:
         self.settings = settings
 
     def begin(self) -> None:
-        """Record the settings, before the first chunk."""
+        """Record the settings, before the first chunk, and delete chunks that are damaged."""
         (self.path / _CHUNKS).mkdir(exist_ok=True)
         remove_partials(self.path)
+        for chunk in (self.path / _CHUNKS).glob("*.npz"):
+            if not _is_whole(chunk):
+                chunk.unlink()
         write_text(self.path / _SETTINGS, json_text(self.settings, indent=1, ensure_ascii=False) + "\n")
 
     @property
@@ -77,7 +79,7 @@ class RunFolder:
         """Join the chunks, and write run.json last: with it, the run is complete."""
         branches = []
         for branch in range(len(axes["branches"])):
-            parts = [_load(self._chunk(branch, number)) for number in range(self.n_chunks(branch))]
+            parts = [read_arrays(self._chunk(branch, number)) for number in range(self.n_chunks(branch))]
             branches.append({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
         with atomic_write(self.path / _MEMBERS) as partial:
             np.savez(partial, **{key: np.stack([branch[key] for branch in branches]) for key in branches[0]})
@@ -138,8 +140,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         raise UserError(f"{path} is not a run ({what}); make one with twin run")
     content = _read_json(path / _RUN)
     try:
-        arrays = _load(path / _MEMBERS)
-        return Run(
+        arrays = read_arrays(path / _MEMBERS)
+        run = Run(
             path=path,
             branches=tuple(content["branches"]),
             times=tuple(map(datetime.date.fromisoformat, content["times"])),
@@ -151,8 +153,10 @@ def read_run(path: str | os.PathLike[str]) -> Run:
             ledger_residual=arrays["ledger_residual"],
             settings=content["settings"],
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        _check_shapes(run)
+    except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"the run {path} is damaged; make it again with twin run") from None
+    return run
 
 
 def _read_json(path: Path) -> Any:
@@ -165,9 +169,29 @@ def _read_json(path: Path) -> Any:
     return content
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+def _check_shapes(run: Run) -> None:
+    """Raise ValueError for arrays of another run, and KeyError for settings that lack what a run states."""
+    members = run.biomass.shape[1]
+    shapes = {
+        run.biomass.shape: tuple(
+            map(len, (run.branches, range(members), run.times, run.patches, run.species))
+        ),
+        run.ledger_residual.shape: (len(run.branches), members),
+        run.area_km2.shape: (len(run.patches),),
+        run.one_individual.shape: (len(run.species),),
+    }
+    if any(shape != expected for shape, expected in shapes.items()) or not np.isfinite(run.biomass).all():
+        raise ValueError("the arrays do not belong to run.json")
+    for key in ("twin_sha256", "seed", "members", "years", "noise", "tolerance"):
+        run.settings[key]
+    run.settings["parameters"]["calibrated"], run.note
+
+
+def _is_whole(chunk: Path) -> bool:
+    try:
+        return set(read_arrays(chunk)) == set(Chunk._fields)
+    except (OSError, ValueError):
+        return False
 
 
 def _check_same(path: Path, before: Any, now: Mapping[str, Any]) -> None:
