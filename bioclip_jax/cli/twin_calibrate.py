@@ -36,7 +36,11 @@ def _report(result: dict[str, Any]) -> None:
     if result["not_identified"]:
         lines.append(f"the data cannot tell: {', '.join(result['not_identified'])}")
     if "simulations" in result:
-        verdict = "uniform" if result["uniform"] else "not uniform: the posterior is wrong somewhere"
+        verdict = {
+            True: "uniform",
+            False: "not uniform: the posterior is wrong somewhere",
+            None: "not judged, since no parameter is identified",
+        }[result["uniform"]]
         least = result["least_corrected_p"]
         lines.append(
             f"ranks of {result['simulations']:,} simulations: {verdict}"

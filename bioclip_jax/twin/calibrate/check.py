@@ -88,11 +88,11 @@ def rank_simulations(
 
 
 def judge_ranks(ranks: Ranks) -> dict[str, object]:
-    """Return a Kolmogorov-Smirnov test of uniform ranks by parameter, and whether all hold.
+    """Return a Kolmogorov-Smirnov test of uniform ranks by parameter, and the verdict on all of them.
 
     A parameter counts as identified if its posterior's median standard deviation over the simulations is at
     most IDENTIFIED of the prior's. p-values of the identified parameters are corrected for their number
-    (Holm 1979): uniform if the least is above 0.01.
+    (Holm 1979): "uniform" if the least is above 0.01, None if no parameter is identified.
     """
     from scipy.stats import kstest
 
@@ -111,14 +111,15 @@ def judge_ranks(ranks: Ranks) -> dict[str, object]:
     for number, name in enumerate(ordered):
         least = max(least, min(1.0, parameters[name]["p"] * (len(ordered) - number)))
         parameters[name]["corrected_p"] = least
+    smallest = min((parameters[name]["corrected_p"] for name in identified), default=None)
     return {
         "simulations": len(ranks.ranks),
         "skipped": ranks.skipped,
         "parameters": parameters,
         "identified": identified,
         "not_identified": [name for name in names if name not in identified],
-        "least_corrected_p": min((parameters[name]["corrected_p"] for name in identified), default=None),
-        "uniform": all(parameters[name]["corrected_p"] > _SIGNIFICANT for name in identified),
+        "least_corrected_p": smallest,
+        "uniform": None if smallest is None else smallest > _SIGNIFICANT,
         "effective_draws": {
             "median": float(np.median(ranks.effective)),
             "least": float(ranks.effective.min()),
