@@ -6,9 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compare": ["CompareOptions", "compare_runs", "comparison_table"],
-        "ensemble": ["BASELINE", "CHUNK", "Chunk", "Ensemble"],
+        "ensemble": ["BASELINE", "Ensemble"],
         "events": ["Scenario"],
-        "randomness": ["identity", "normals"],
+        "randomness": ["normals"],
         "run": ["RunOptions", "run_twin", "summarize"],
         "run_folder": ["Run", "read_run"],
         "scenario_file": ["read_scenario"],

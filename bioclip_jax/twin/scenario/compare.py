@@ -85,7 +85,7 @@ def compare_runs(
 def _compare(
     with_: _Branch, without: _Branch, options: CompareOptions, observed: dict[int, float]
 ) -> dict[str, Any]:
-    last = window_of(with_.run, options.window)
+    last = _window(with_.run, options.window)
     floor = without.run.floor()
     after, before = (branch.path[:, last].mean(axis=1) for branch in (with_, without))
     differ = _differences(with_.run, without.run)
@@ -123,11 +123,12 @@ def _compare(
     }
 
 
-def window_of(run: Run, years: float) -> slice:
+def _window(run: Run, years: float) -> slice:
     """Return the last states of a run, over a number of years."""
     days = (run.times[-1] - run.times[0]).days
     if not 0 < years * 365.25 <= days + 1:
         raise UserError(f"--window is {years:g} years, of a run of {days / 365.25:.3g}; take fewer, above 0")
+    # By 365 days, so that a window of one year has twelve monthly states, and none of its date a year before.
     first = next(n for n, day in enumerate(run.times) if (run.times[-1] - day).days < years * 365)
     return slice(first, None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -145,12 +145,9 @@ def _progress(run_folder: RunFolder, ensemble: Ensemble, members: int) -> str:
 
 def _settings(folder: Path, ensemble: Ensemble, options: RunOptions) -> dict[str, Any]:
     """Return all that the result depends on, and its provenance."""
-    digest = hashlib.sha256()
-    for name in _TWIN_FILES:
-        digest.update((folder / name).read_bytes())
     return {
         "twin": ensemble.twin.name,
-        "twin_sha256": digest.hexdigest(),
+        "twin_sha256": _sha256(folder / name for name in _TWIN_FILES),
         "members": options.members,
         "years": options.years,
         "seed": options.seed,
@@ -171,10 +168,16 @@ def _parameters(posterior: Path | None) -> dict[str, Any]:
     if posterior is None:
         priors = [prior.as_dict() for prior in PRIORS]
         return {"calibrated": False, "note": UNCALIBRATED, "source": "priors", "priors": priors}
+    digest = _sha256(sorted(Path(posterior).glob("*.npz")))
+    return {"calibrated": True, "note": "", "source": str(posterior), "sha256": digest}
+
+
+def _sha256(paths: Iterable[Path]) -> str:
+    """Return the digest of the contents of files, one after another."""
     digest = hashlib.sha256()
-    for path in sorted(Path(posterior).glob("*.npz")):
+    for path in paths:
         digest.update(path.read_bytes())
-    return {"calibrated": True, "note": "", "source": str(posterior), "sha256": digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _described(scenario: Scenario) -> dict[str, str]:

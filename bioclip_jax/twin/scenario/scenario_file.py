@@ -19,6 +19,7 @@ from bioclip_jax.twin.world import FREEZING_K, MONTH_LIMITS, Twin, read_toml
 from .contradictions import check_consistent
 from .event_table import EventTable
 from .events import Crossing, Event, Habitat, Harvest, Introduce, Remove, Scenario, WaterPoint, Weather
+from .timeline import next_month
 
 _DAYS_PER_YEAR = 365.25
 
@@ -226,5 +227,5 @@ def _series(table: EventTable, column: str) -> dict[tuple[int, int], float]:
     while day < period["end"]:
         if (day.year, day.month) not in values:
             raise table.fail(f"{path} has no {day:%Y-%m}; add it, or give start and end of the series")
-        day = (day.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
+        day = next_month(day)
     return values

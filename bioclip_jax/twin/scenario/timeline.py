@@ -25,7 +25,7 @@ class Timeline:
         end = end_of_run(start, years)
         days = {start, end} | {day for day in cuts if start < day < end}
         month = start
-        while (month := _next_month(month)) < end:
+        while (month := next_month(month)) < end:
             days.add(month)
         return cls(tuple(sorted(days)))
 
@@ -82,6 +82,7 @@ def _month(day: datetime.date) -> int:
     return 12 * day.year + day.month - 1
 
 
-def _next_month(day: datetime.date) -> datetime.date:
+def next_month(day: datetime.date) -> datetime.date:
+    """Return the first day of the next month."""
     year, month = divmod(_month(day) + 1, 12)
     return datetime.date(year, month + 1, 1)

@@ -34,8 +34,8 @@ def build_twin(
     The folder holds what read_twin reads, the figure food_web.png and, with the rasters that they need,
     slope.tif (degrees) and water_distance.tif (m). Equal inputs give equal bytes.
 
-    Returns {"output", "name", "species": by kind, "links": {"observed", "inferred", "skipped"}, "patches":
-    areas in km² by name, "warnings"}.
+    Returns {"output", "name", "species": kinds by name, "links": {"observed", "inferred", "skipped"},
+    "trophic_levels": by species, "patches": areas in km² by name, "warnings"}.
 
     Raises UserError for anything wrong in the inputs, and for an output that exists (overwrite: that is not
     a twin's).

@@ -150,19 +150,15 @@ def read_raster(path: str | os.PathLike[str], crs: str | None = None) -> Raster:
     return Raster(values, grid, str(path))
 
 
-def write_raster(
-    path: Path, values: Float[np.ndarray, "rows columns"], grid: Grid, nodata: float | None = None
-) -> None:
+def write_raster(path: Path, values: Float[np.ndarray, "rows columns"], grid: Grid) -> None:
     """Write a compressed GeoTIFF of the values' own type; equal values have equal bytes.
 
-    nodata: the value that means none; of floating-point values NaN always does.
+    NaN means no value in floating-point rasters; integers have none.
     """
     import rasterio
 
     if values.shape != (grid.rows, grid.columns):
         raise ValueError(f"{values.shape} values on a grid of {grid.rows} x {grid.columns} cells")
-    if nodata is None and values.dtype.kind == "f":
-        nodata = math.nan
     with (
         atomic_write(path) as partial,
         rasterio.open(
@@ -175,7 +171,7 @@ def write_raster(
             dtype=values.dtype,
             crs=_crs(grid.crs),
             transform=rasterio.Affine(grid.width, 0, grid.west, 0, -grid.height, grid.north),
-            nodata=nodata,
+            nodata=math.nan if values.dtype.kind == "f" else None,
             compress="deflate",
         ) as target,
     ):
