@@ -30,7 +30,9 @@ def add_verb(
     verbs: Any, name: str, run: Any, help: str, epilog: str | None = None
 ) -> argparse.ArgumentParser:
     """Add a verb that calls `run` with the parsed arguments."""
-    verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog)
+    # argparse expands % in the help of a verb, but not in its description.
+    short = help.replace("%", "%%")
+    verb = verbs.add_parser(name, help=short, description=help[0].upper() + help[1:] + ".", epilog=epilog)
     verb.set_defaults(run=run, takes_overrides=False)
     verb.add_argument("--json", action="store_true", help="print the result as one JSON object")
     return verb

@@ -19,7 +19,7 @@ from .fit import Fit, find_maximum
 from .likelihood import Calibration
 
 CHAINS = 4
-_WARMUP = 300
+_WARMUP = 200
 # Steps of all chains between two writings of their state.
 _BLOCK = 25
 _TREE_DEPTH = 8
@@ -91,7 +91,8 @@ def _sample(
         def potential(z: jax.Array) -> jax.Array:
             return -calibration(jnp.asarray(mode) + jnp.asarray(root) @ z)
 
-        kernel = NUTS(potential_fn=potential, dense_mass=False, max_tree_depth=_TREE_DEPTH)
+        # Laplace has set the scales; to learn them again would take more warm-up than it saves.
+        kernel = NUTS(potential_fn=potential, adapt_mass_matrix=False, max_tree_depth=_TREE_DEPTH)
         keys = jax.random.split(jax.random.PRNGKey(seed), CHAINS)
         # Wider than the posterior, so that R̂ can tell of chains that do not mix.
         start = 1.5 * np.random.default_rng([seed, 7]).standard_normal((CHAINS, len(mode)))
