@@ -24,21 +24,18 @@ class Batch:
     def __init__(self, calibration: Calibration, lanes: int = _LANES) -> None:
         self.calibration = calibration
         self._lanes = lanes
-        self._value = eqx.filter_jit(_values)
-        self._value_and_grad = eqx.filter_jit(_values_and_grads)
-        self._expected = eqx.filter_jit(_expected)
 
     def value(
         self, u: Float[np.ndarray, "points parameters"], counts: np.ndarray | None = None
     ) -> Float[np.ndarray, " points"]:
         """Return the log posterior; -inf where the solver fails."""
-        return self._in_chunks(self._value, u, counts)[0]
+        return self._in_chunks(_values, u, counts)[0]
 
     def value_and_grad(
         self, u: Float[np.ndarray, "points parameters"], counts: np.ndarray | None = None
     ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points parameters"]]:
         """Return the log posterior and its gradient; 0 for the gradient where the solver fails."""
-        value, gradient = self._in_chunks(self._value_and_grad, u, counts)
+        value, gradient = self._in_chunks(_values_and_grads, u, counts)
         bad = ~np.isfinite(value) | ~np.isfinite(gradient).all(axis=1)
         return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, gradient)
 
@@ -46,7 +43,7 @@ class Batch:
         self, u: Float[np.ndarray, "points parameters"]
     ) -> Float[np.ndarray, "points periods patches classes"]:
         """Return the expected labeled events."""
-        return self._in_chunks(self._expected, u, None)[0]
+        return self._in_chunks(_expected, u, None)[0]
 
     def _in_chunks(self, function: object, u: np.ndarray, counts: np.ndarray | None) -> tuple:
         n = len(u)
@@ -63,13 +60,17 @@ class Batch:
         return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
 
 
+# Compiled once for all calibrations of one structure: compiling takes far longer than a call.
+@eqx.filter_jit
 def _values(calibration: Calibration, u: jax.Array, counts: jax.Array) -> tuple[jax.Array]:
     return (jax.vmap(lambda one, data: calibration.with_counts(data)(one))(u, counts),)
 
 
+@eqx.filter_jit
 def _values_and_grads(calibration: Calibration, u: jax.Array, counts: jax.Array) -> tuple:
     return jax.vmap(jax.value_and_grad(lambda one, data: calibration.with_counts(data)(one)))(u, counts)
 
 
+@eqx.filter_jit
 def _expected(calibration: Calibration, u: jax.Array, counts: jax.Array) -> tuple[jax.Array]:
     return (jax.vmap(calibration.expected)(u),)
