@@ -59,7 +59,7 @@ def draw_predictive(
 
 
 def draw_pit(pit: Sequence[float], path: Path, bins: int = 10) -> None:
-    """Draw the histogram of PIT values, with the band in which 90 % of bins of a good model lie."""
+    """Draw the histogram of PIT values, with the band in which 90 % of the bins of a good model end."""
     figure = new_figure(4.2, 2.8, layout="constrained")
     axes = figure.add_subplot()
     style_axes(axes)
@@ -127,6 +127,6 @@ def _histogram(axes: Any, counts: np.ndarray, color: str = _PREDICTED) -> None:
 
     bins, total = len(counts), int(counts.sum())
     low, high = binom.ppf((0.05, 0.95), total, 1 / bins)
-    axes.axhspan(low, high, color=GRID, linewidth=0, zorder=0.5)
     axes.bar((np.arange(bins) + 0.5) / bins, counts, 0.9 / bins, color=color)
+    axes.axhspan(low, high, color=INK, alpha=0.12, linewidth=0, zorder=3)
     axes.set_xlim(0, 1)

@@ -24,8 +24,8 @@ def summarize(calibration: Calibration, u: Float[np.ndarray, "draws parameters"]
     Contraction is 1 - posterior variance / prior variance on the log scale: 0 where the data say nothing.
     A parameter is identified if its posterior standard deviation is at most IDENTIFIED of the prior's.
     "confounded_with": parameters that it correlates with in the posterior by at least 0.7 either way.
-    "uninformed_directions": combinations of parameters, of prior standard deviation 1, that the data narrow
-    less than that. Entries of the confusion matrix have the verified events for prior and are not judged.
+    "informed_directions": combinations of parameters, each in units of its prior, that the data narrow so
+    much, although maybe none of them alone. Entries of the confusion matrix have the verified events for prior and are not judged.
     """
     values = log_values(calibration, u)
     sd = u.std(axis=0)
@@ -56,7 +56,7 @@ def summarize(calibration: Calibration, u: Float[np.ndarray, "draws parameters"]
         "identified": [name for name, entry in judged.items() if entry["identified"]],
         "not_identified": [name for name, entry in judged.items() if not entry["identified"]],
         "identified_if": f"posterior standard deviation at most {IDENTIFIED} of the prior's",
-        "uninformed_directions": _uninformed(calibration, u),
+        "informed_directions": _informed(calibration, u),
         "priors": [prior.as_dict() for prior in PRIORS],
     }
 
@@ -68,18 +68,18 @@ def log_values(
     return np.asarray(calibration.center) + np.asarray(calibration.sd) * u
 
 
-def _uninformed(calibration: Calibration, u: Float[np.ndarray, "draws parameters"]) -> list[dict[str, Any]]:
-    """Eigenvectors of the posterior covariance that are wider than IDENTIFIED, the widest first."""
+def _informed(calibration: Calibration, u: Float[np.ndarray, "draws parameters"]) -> list[dict[str, Any]]:
+    """Eigenvectors of the posterior covariance that are as narrow as IDENTIFIED, the narrowest first."""
     judged = [k for k, one in enumerate(calibration.parameters) if one.kind in BY_KIND]
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(u[:, judged].T)))
     result = []
-    for value, vector in sorted(zip(values, vectors.T, strict=True), key=lambda pair: -pair[0]):
-        if value <= IDENTIFIED**2:
+    for value, vector in zip(values, vectors.T, strict=True):
+        if value > IDENTIFIED**2:
             break
         largest = np.flatnonzero(np.abs(vector) >= _LOADING)
         sign = np.sign(vector[np.argmax(np.abs(vector))])
         loadings = {calibration.names[judged[i]]: float(sign * vector[i]) for i in largest}
-        result.append({"standard_deviation": float(np.sqrt(value)), "loadings": loadings})
+        result.append({"standard_deviation": float(np.sqrt(max(value, 0.0))), "loadings": loadings})
     return result
 
 
