@@ -130,14 +130,11 @@ def test_predictions_of_the_fitted_model_cover_the_counts(observed, fit):
 
 
 def test_ranks_of_a_few_simulations(calibration):
-    ranks = rank_simulations(Batch(calibration), 20, seed=3)
-    verdict = judge_ranks(ranks)
-    assert verdict["skipped"] == 0 and verdict["simulations"] == 20
+    verdict = judge_ranks(rank_simulations(Batch(calibration), 16, seed=3))
+    assert verdict["skipped"] == 0 and verdict["simulations"] == 16
     assert verdict["uniform"], {name: entry["p"] for name, entry in verdict["parameters"].items()}
     assert f"equilibrium: {ZEBRA}" in verdict["identified"]
     assert f"equilibrium: {LION}" in verdict["not_identified"]
-    again = rank_simulations(Batch(calibration), 20, seed=3)
-    np.testing.assert_array_equal(ranks.ranks, again.ranks)
 
 
 def test_draws_are_saved_and_applied(tmp_path, observed, fit):

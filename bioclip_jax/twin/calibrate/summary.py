@@ -25,7 +25,8 @@ def summarize(calibration: Calibration, u: Float[np.ndarray, "draws parameters"]
     A parameter is identified if its posterior standard deviation is at most IDENTIFIED of the prior's.
     "confounded_with": parameters that it correlates with in the posterior by at least 0.7 either way.
     "informed_directions": combinations of parameters, each in units of its prior, that the data narrow so
-    much, although maybe none of them alone. Entries of the confusion matrix have the verified events for prior and are not judged.
+    much, although maybe none of them alone. Entries of the confusion matrix have the verified events for
+    prior and are not judged.
     """
     values = log_values(calibration, u)
     sd = u.std(axis=0)
