@@ -81,6 +81,8 @@ def test_gradient_follows_the_log_posterior(observed, truth):
 
 def test_planted_parameters_are_recovered(observed, truth, fit):
     assert fit.converged, fit.diagnostics
+    again = fit_map(Batch(observed), 400, starts=3, seed=1)
+    np.testing.assert_array_equal(again.u, fit.u, "the same seed gives the same draws")
     summary = summarize(observed, fit.u)
     planted = dict(zip(observed.names, np.exp(log_values(observed, truth[None])[0]), strict=True))
     for name in (f"equilibrium: {ZEBRA}", f"equilibrium: {HARE}"):
@@ -158,5 +160,5 @@ def test_draws_are_saved_and_applied(tmp_path, observed, fit):
     with pytest.raises(UserError, match="damaged posterior"):
         ParameterDraws.load(tmp_path)
     (tmp_path / "draws.npz").unlink()
-    with pytest.raises(UserError, match="no posterior \\(it has no draws.npz\\)"):
+    with pytest.raises(UserError, match="not a posterior \\(it has no draws.npz\\)"):
         ParameterDraws.load(tmp_path)

@@ -21,6 +21,7 @@ _SAME_MAXIMUM = 0.1
 _SPREAD = 0.7
 # Proposals per draw, in two rounds.
 _PROPOSALS = 4
+_LEAST_PROPOSALS = 1000
 # Fewer effective draws do not represent a posterior.
 LEAST_EFFECTIVE = 100
 
@@ -88,7 +89,7 @@ def fit_map(
     mode, covariance, found = find_maximum(batch, starts=starts, seed=seed, report=report)
     rng = np.random.default_rng([seed, 2])
     # Whole chunks, so that none is filled up with what is not used.
-    proposals = -(-max(_PROPOSALS * draws, 2000) // 64) * 32
+    proposals = -(-max(_PROPOSALS * draws, _LEAST_PROPOSALS) // 64) * 32
     weighted = importance_draws(batch.value, mode, covariance, proposals, rng)
     enough = weighted.effective >= LEAST_EFFECTIVE
     if enough:

@@ -84,7 +84,7 @@ class ParameterDraws:
             return draws
         except FileNotFoundError as error:
             raise UserError(
-                f"{folder} is no posterior (it has no {Path(error.filename).name}); make one with twin "
+                f"{folder} is not a posterior (it has no {Path(error.filename).name}); make one with twin "
                 "calibrate"
             ) from None
         except (OSError, ValueError, KeyError, TypeError):
