@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.twin.estimate import BLANK
 
-BLANK = "blank"
 _SECONDS_PER_DAY = 86_400.0
 _KM2_PER_M2 = 1e-6
 

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encounter": ["EncounterDensity", "estimate_density"],
         "estimate": ["estimate_package"],
         "interval": ["Interval"],
-        "labeled_events": ["event_labels"],
+        "labeled_events": ["BLANK", "event_labels"],
         "movement": ["Measured", "Movement", "read_movement"],
         "occupancy": ["Coefficient", "Occupancy", "fit_occupancy"],
         "options": ["EstimateOptions"],
