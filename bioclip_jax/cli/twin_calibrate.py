@@ -92,17 +92,16 @@ def add_calibrate_verb(family: Any) -> None:
         help="instead of the fit, test it on N simulations of this survey (simulation-based calibration)",
     )
     verb.add_argument("--seed", type=seed, default=0, metavar="N", help="of all draws (default: 0)")
-    package = verb.add_argument_group("Camtrap DP")
-    package.add_argument(
+    verb.add_argument(
         "--movement",
         type=Path,
         metavar="CSV",
         help="speed, detection radius and angle by scientificName, as of twin estimate; without it densities "
         "are known only as far as the twin's species table knows them",
     )
-    package.add_argument(
+    verb.add_argument(
         "--reliability",
         type=Path,
         metavar="JSON",
-        help="file of taxa calibrate, for a package without verified events",
+        help="file of taxa calibrate, for a Camtrap DP without verified events",
     )

@@ -53,7 +53,8 @@ def test_mistakes_are_one_line_and_write_nothing(tmp_path, capsys):
     for arguments, message in (
         ([twin, str(tmp_path / "none.csv"), out], "none.csv does not exist"),
         ([str(tmp_path), counts, out], "is not a twin"),
-        ([twin, counts, out, "--movement", counts], "--movement applies to a Camtrap DP"),
+        ([twin, counts, out, "--reliability", counts], "--reliability applies to a Camtrap DP"),
+        ([twin, counts, out, "--movement", counts], "no column scientificName"),
         ([twin, counts, str(tmp_path / "counts.csv")], "counts.csv"),
     ):
         assert main(["twin", "calibrate", *arguments]) == 2, arguments

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from bioclip_jax.files import check_folder, json_text, write_text, written_toget
 from bioclip_jax.predict import track
 from bioclip_jax.tables import is_table
 from bioclip_jax.twin.community import blueprint_of
+from bioclip_jax.twin.estimate import read_movement
 from bioclip_jax.twin.world import Twin, read_twin
 
 from .batch import Batch
@@ -30,7 +31,7 @@ from .observations import Observations
 from .periods import monthly_conditions
 from .posterior import ParameterDraws
 from .summary import log_values, predictive_check, predictive_counts, summarize
-from .survey_events import read_package_observations
+from .survey_events import movement_detectability, read_package_observations
 
 METHODS = ("map", "nuts")
 # Sets of counts that predictions are judged by.
@@ -43,8 +44,8 @@ class CalibrateOptions:
     """Options of calibrate_twin.
 
     method: "map" (maximum, Laplace's approximation and importance resampling) or "nuts". draws: of the
-    posterior. movement, reliability: as of `twin estimate`, for a Camtrap DP. check: number of simulations of
-    the simulation-based check, which is done instead of a fit; 0 for a fit.
+    posterior. movement, reliability: as of `twin estimate`; reliability is for a Camtrap DP. check: number of
+    simulations of the simulation-based check, which is done instead of a fit; 0 for a fit.
     """
 
     method: str = "map"
@@ -95,10 +96,14 @@ def read_observations(path: str | os.PathLike[str], twin: Twin, options: Calibra
     if not os.path.exists(path):
         raise UserError(f"{path} does not exist; give a Camtrap DP or a table of counts")
     if is_table(path):
-        for name in ("movement", "reliability"):
-            if getattr(options, name) is not None:
-                raise UserError(f"--{name} applies to a Camtrap DP, and {path} is a table; leave it out")
-        return read_counts(path, twin)
+        if options.reliability is not None:
+            raise UserError(f"--reliability applies to a Camtrap DP, and {path} is a table; leave it out")
+        counts = read_counts(path, twin)
+        if options.movement is None:
+            return counts
+        movement = read_movement(options.movement, counts.species)
+        known = {name: movement_detectability(one) for name, one in movement.items()}
+        return replace(counts, detectability=known)
     return read_package_observations(
         Path(path), twin, movement=options.movement, reliability=options.reliability
     )

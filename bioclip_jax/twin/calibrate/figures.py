@@ -59,7 +59,7 @@ def draw_predictive(
 
 
 def draw_pit(pit: Sequence[float], path: Path, bins: int = 10) -> None:
-    """Draw the histogram of PIT values, with the band in which 90 % of the bins of a good model end."""
+    """Draw the histogram of PIT values, with the limits between which 90 % of bins of a good model end."""
     figure = new_figure(4.2, 2.8, layout="constrained")
     axes = figure.add_subplot()
     style_axes(axes)
@@ -122,11 +122,12 @@ def draw_ranks(result: Mapping[str, Any], path: Path) -> None:
 
 
 def _histogram(axes: Any, counts: np.ndarray, color: str = _PREDICTED) -> None:
-    """Bars of a histogram over 0 to 1, and the band of 90 % of bins of a uniform one."""
+    """Bars of a histogram over 0 to 1, and the limits of 90 % of the bins of a uniform one."""
     from scipy.stats import binom
 
     bins, total = len(counts), int(counts.sum())
     low, high = binom.ppf((0.05, 0.95), total, 1 / bins)
     axes.bar((np.arange(bins) + 0.5) / bins, counts, 0.9 / bins, color=color)
-    axes.axhspan(low, high, color=INK, alpha=0.12, linewidth=0, zorder=3)
+    for limit in (low, high):
+        axes.axhline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_xlim(0, 1)

@@ -107,7 +107,7 @@ def package_observations(
         dirichlet=matrix,
         labeled_share=share if matrix is not None else None,
         detectability={
-            name: _detectability(one, sizes[name]) for name, one in movements.items() if name in names
+            name: movement_detectability(one, sizes[name]) for name, one in movements.items() if name in names
         },
     )
 
@@ -214,7 +214,9 @@ def _merged(
     return result, shares * worth[:, None] + 1e-6, names
 
 
-def _detectability(movement: Movement, counted_group_size: float) -> Detectability:
+def movement_detectability(movement: Movement, counted_group_size: float = 1.0) -> Detectability:
+    """Return the detectability of a species by its movement; without a group size, by the counted one."""
+
     def error(value: float, se: float | None) -> float:
         return _UNKNOWN_ERROR if se is None else se / value
 
