@@ -68,7 +68,7 @@ def observed(calibration, truth) -> Calibration:
 
 @pytest.fixture(scope="module")
 def fit(observed) -> Fit:
-    return fit_map(Batch(observed), 400, starts=3, seed=1)
+    return fit_map(Batch(observed), 700, starts=3, seed=1)
 
 
 def test_gradient_follows_the_log_posterior(observed, truth):
@@ -81,7 +81,7 @@ def test_gradient_follows_the_log_posterior(observed, truth):
 
 def test_planted_parameters_are_recovered(observed, truth, fit):
     assert fit.converged, fit.diagnostics
-    again = fit_map(Batch(observed), 400, starts=3, seed=1)
+    again = fit_map(Batch(observed), 700, starts=3, seed=1)
     np.testing.assert_array_equal(again.u, fit.u, "the same seed gives the same draws")
     summary = summarize(observed, fit.u)
     planted = dict(zip(observed.names, np.exp(log_values(observed, truth[None])[0]), strict=True))

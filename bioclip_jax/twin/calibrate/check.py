@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from bioclip_jax.errors import UserError
+
 from .batch import Batch
 from .fit import LEAST_EFFECTIVE
 from .importance import importance_draws
@@ -63,6 +65,10 @@ def rank_simulations(
 
     maxima = maximize(function, np.zeros((simulations, size)))
     found = np.flatnonzero(np.isfinite(maxima.value))
+    if not len(found):
+        raise UserError(
+            "the community fails in every simulation; check growth rates and densities of the twin's species"
+        )
     spread = covariances(curvatures(function, maxima.u))
     ranks, sd, effective = [], [], []
     for i in track(iter(found), len(found)):

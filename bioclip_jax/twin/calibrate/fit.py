@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +41,7 @@ class Fit:
 
 
 def find_maximum(
-    batch: Batch, *, starts: int, seed: int, report: Callable[[int], None] | None = None
+    batch: Batch, *, starts: int, seed: int
 ) -> tuple[Float[np.ndarray, " parameters"], Float[np.ndarray, "parameters parameters"], dict[str, Any]]:
     """Return the highest of the maxima from several starts, Laplace's covariance, and what was found.
 
@@ -55,7 +54,7 @@ def find_maximum(
     def function(u: np.ndarray, _: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return batch.value_and_grad(u)
 
-    maxima = maximize(function, points, report=report)
+    maxima = maximize(function, points)
     if not np.isfinite(maxima.value).any():
         raise UserError(
             "the simulation of the community fails at every start; check growth rates and densities of the "
@@ -80,13 +79,12 @@ def fit_map(
     *,
     starts: int = 4,
     seed: int = 0,
-    report: Callable[[int], None] | None = None,
 ) -> Fit:
     """Fit by the maximum and Laplace's approximation, corrected by importance resampling.
 
     With fewer effective draws than LEAST_EFFECTIVE the fit has not converged, and the draws are Laplace's.
     """
-    mode, covariance, found = find_maximum(batch, starts=starts, seed=seed, report=report)
+    mode, covariance, found = find_maximum(batch, starts=starts, seed=seed)
     rng = np.random.default_rng([seed, 2])
     # Whole chunks, so that none is filled up with what is not used.
     proposals = -(-max(_PROPOSALS * draws, _LEAST_PROPOSALS) // 64) * 32

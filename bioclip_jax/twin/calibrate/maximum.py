@@ -43,14 +43,12 @@ def maximize(
     *,
     iterations: int = 150,
     tolerance: float = 0.02,
-    report: Callable[[int], None] | None = None,
 ) -> Maxima:
     """Climb from all starts together, by L-BFGS (optax) with backtracking.
 
     tolerance: of the largest slope, per standard deviation of the prior: since the prior's curvature is 1,
     the maximum is at most so many standard deviations away. A climb that finds nothing higher ends; it has
-    converged if its slope is then below ten times the tolerance. report: called after each iteration with the
-    number of climbs that go on.
+    converged if its slope is then below ten times the tolerance.
     """
     with jax.enable_x64(True):
         lbfgs = optax.scale_by_lbfgs(memory_size=_MEMORY)
@@ -76,8 +74,6 @@ def maximize(
             slope = np.abs(gradient).max(axis=1)
             count += going
             going = going & moved & (slope > tolerance)
-            if report is not None:
-                report(int(going.sum()))
         return Maxima(u, value, slope, count, np.isfinite(value) & (slope < 10 * tolerance))
 
 

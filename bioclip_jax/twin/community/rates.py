@@ -163,7 +163,9 @@ def _limitation(
     if community.n_nutrients:
         pools = nutrients[:, :, None]
         # A producer that does not need a nutrient has a half saturation of 0, and so a share of 1.
-        limitation = limitation * (pools / (community.half_saturation + pools)).min(axis=1)
+        needed = community.half_saturation > 0
+        half = jnp.where(needed, community.half_saturation, 1.0)
+        limitation = limitation * jnp.where(needed, pools / (half + pools), 1.0).min(axis=1)
     return jnp.where(producer, limitation, 0.0)
 
 

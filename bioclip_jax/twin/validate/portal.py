@@ -59,7 +59,8 @@ def remove_kangaroo_rats(
 ) -> tuple[Float[Array, "patches groups"], Float[Array, ""]]:
     """Return mean captures per census in the surroundings and in a plot without kangaroo rats.
 
-    standard: standardized parameters. normals: standard normals of the noise, which both patches share.
+    standard: standardized parameters. normals: standard normals of the noise, which both patches share: a row
+    for the start, then one a month.
     The second value is False if the solver failed. Call it with x64 enabled.
     """
     value = parameters(standard)
@@ -67,7 +68,7 @@ def remove_kangaroo_rats(
     covariance, memory = noise_of(value)
     keep = jnp.exp(-MONTH_DAYS / memory)
     # Each noise is autoregressive; its shocks have the covariance that makes its own stationary.
-    shocks = normals @ jnp.linalg.cholesky(covariance * (1 - keep[:, None] * keep)).T
+    shocks = normals[1:] @ jnp.linalg.cholesky(covariance * (1 - keep[:, None] * keep)).T
 
     def month(noise: Array, shock: Array) -> tuple[Array, Array]:
         noise = keep * noise + shock
@@ -75,7 +76,7 @@ def remove_kangaroo_rats(
 
     start = jnp.linalg.cholesky(covariance) @ normals[0]
     _, noise = jax.lax.scan(month, start, shocks)
-    months = len(normals)
+    months = len(shocks)
     conditions = eqx.tree_at(
         lambda c: (c.noise, c.keep),
         steady_conditions(community, months),
@@ -100,7 +101,7 @@ def predict_removal(
 ) -> Float[np.ndarray, "draws patches groups"]:
     """Simulate the removal for each draw; return those that the solver finished. Call it with x64 enabled."""
     random = np.random.default_rng(seed)
-    normals = random.standard_normal((len(draws), _MONTHS_BEFORE + _MONTHS, len(NOISY)))
+    normals = random.standard_normal((len(draws), 1 + _MONTHS_BEFORE + _MONTHS, len(NOISY)))
     # One after the other: a batch would take the steps of its slowest member in each month.
     many = jax.jit(
         lambda draws, noise: jax.lax.map(lambda one: remove_kangaroo_rats(*one, observed), (draws, noise))
