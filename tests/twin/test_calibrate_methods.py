@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import multivariate_t, norm
@@ -14,6 +15,7 @@ from bioclip_jax.twin.calibrate import (
     importance_draws,
     judge_ranks,
     maximize,
+    sample_chains,
 )
 
 PRECISION = np.array([[4.0, 1.5, 0.0], [1.5, 2.0, 0.3], [0.0, 0.3, 30.0]])
@@ -83,6 +85,34 @@ def test_weights_of_proposals_follow_the_mixture():
     draws = importance_draws(target.logpdf, np.zeros(2), np.eye(2), 500, np.random.default_rng(0), rounds=1)
     np.testing.assert_allclose(draws.weights, 1 / 500, rtol=1e-5)
     assert WeightedDraws(np.zeros((4, 1)), np.array([1.0, 0, 0, 0])).effective == pytest.approx(1)
+
+
+def log_gamma_and_normal(u):
+    """The logarithm of a gamma variable of shape 2, and a normal of mean 1 and deviation 1/2."""
+    return 2 * u[0] - jnp.exp(u[0]) - 2 * (u[1] - 1) ** 2
+
+
+def test_chains_sample_a_skewed_density_and_resume_where_they_were_killed(tmp_path):
+    mode, root = np.array([np.log(2), 1.0]), np.diag([0.7, 0.5])
+    whole, divergent = sample_chains(log_gamma_and_normal, mode, root, 300, seed=2)
+    assert whole.shape == (4, 300, 2) and not divergent.any()
+    np.testing.assert_allclose(whole.mean(axis=(0, 1)), [0.4228, 1.0], atol=0.08)
+    np.testing.assert_allclose(whole.var(axis=(0, 1)), [0.6449, 0.25], rtol=0.2)
+
+    def killed(done, _):
+        if done == 150:
+            raise KeyboardInterrupt
+
+    kept = {"seed": 2, "digest": "one", "checkpoint": tmp_path / "state.npz"}
+    with pytest.raises(KeyboardInterrupt):
+        sample_chains(log_gamma_and_normal, mode, root, 300, report=killed, **kept)
+    steps = []
+    resumed, _ = sample_chains(
+        log_gamma_and_normal, mode, root, 300, report=lambda done, _: steps.append(done), **kept
+    )
+    assert steps[0] == 175, "the first 150 steps are not repeated"
+    np.testing.assert_array_equal(resumed, whole)
+    assert not kept["checkpoint"].exists()
 
 
 def test_rank_tests_find_a_wrong_posterior_and_name_the_unidentified():

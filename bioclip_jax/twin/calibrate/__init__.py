@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "importance": ["WeightedDraws", "importance_draws"],
         "likelihood": ["Calibration", "log_negative_binomial"],
         "maximum": ["Maxima", "covariances", "curvatures", "maximize"],
-        "nuts": ["fit_nuts"],
+        "nuts": ["fit_nuts", "sample_chains"],
         "observations": ["BLANK", "Detectability", "Observations", "period_weights"],
         "parameters": ["Parameter", "apply_parameters", "community_parameters"],
         "periods": ["days_since", "month_starts", "monthly_conditions"],

@@ -170,16 +170,15 @@ class Calibration(eqx.Module):
         self, u: Float[Array, " parameters"], densities: Float[Array, "periods patches species"]
     ) -> Float[Array, "periods patches classes"]:
         """Return the expected labeled events at some densities."""
-        by_name = dict(zip(self.names, self.values(u)))
-        index = {name: number for number, name in enumerate(self.blueprint.community.names)}
-        rates = []
-        for name in self.classes:
-            if name == BLANK:
-                rates.append(jnp.broadcast_to(jnp.exp(by_name["blank"]), densities.shape[:2]))
-            else:
-                detectability = jnp.exp(by_name[f"detectability: {name}"])
-                rates.append(densities[:, :, index[name]] * detectability)
-        true = jnp.stack(rates, axis=-1)
+        values = self.values(u)
+        kinds = [name for name in self.classes if name != BLANK]
+        species = np.array([self.blueprint.community.names.index(name) for name in kinds], int)
+        at = np.array([self.names.index(f"detectability: {name}") for name in kinds], int)
+        true = densities[:, :, species] * jnp.exp(values[at])
+        if BLANK in self.classes:
+            # The last of the classes, as Observations has it.
+            blank = jnp.broadcast_to(jnp.exp(values[self.names.index("blank")]), (*densities.shape[:2], 1))
+            true = jnp.concatenate([true, blank], axis=-1)
         labeled = jnp.einsum("ipj,jk->ipk", true, self.confusion_matrix(u))
         share = self.labeled_share[:, None]
         rate = share * true + (1 - share) * labeled + _LEAST_RATE

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float
 
 from bioclip_jax.files import atomic_write, read_arrays
 
@@ -50,8 +50,16 @@ def fit_nuts(
 
     mode, covariance, found = find_maximum(batch, starts=starts, seed=seed)
     root = np.linalg.cholesky(covariance)
-    z, divergent = _sample(batch.calibration, mode, root, samples, seed, checkpoint, report)
-    u = mode + z @ root.T
+    u, divergent = sample_chains(
+        batch.calibration,
+        mode,
+        root,
+        samples,
+        seed=seed,
+        digest=_digest(batch.calibration, mode, root, samples, seed),
+        checkpoint=checkpoint,
+        report=report,
+    )
     r_hat, effective = split_gelman_rubin(u), effective_sample_size(u)
     converged = bool(
         (r_hat <= _MOST_R_HAT).all()
@@ -74,22 +82,27 @@ def fit_nuts(
     return Fit(mode, covariance, chosen, converged, diagnostics)
 
 
-def _sample(
-    calibration: Calibration,
+def sample_chains(
+    log_density: Callable[[Float[Array, " parameters"]], Float[Array, ""]],
     mode: Float[np.ndarray, " parameters"],
     root: Float[np.ndarray, "parameters parameters"],
     samples: int,
-    seed: int,
-    checkpoint: Path | None,
-    report: Callable[[int, int], None] | None,
-) -> tuple[Float[np.ndarray, "chains samples parameters"], np.ndarray]:
-    """Return the samples of all chains in the coordinates of the approximation, and the divergent steps."""
+    *,
+    seed: int = 0,
+    digest: str = "",
+    checkpoint: Path | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> tuple[Float[np.ndarray, "chains samples parameters"], Bool[np.ndarray, "samples chains"]]:
+    """Sample a density in coordinates z, mode + root z, and return the samples and the divergent steps.
+
+    digest: of all that the samples depend on; a checkpoint with another one is not continued.
+    """
     from numpyro.infer import NUTS
 
     with jax.enable_x64(True):
 
         def potential(z: jax.Array) -> jax.Array:
-            return -calibration(jnp.asarray(mode) + jnp.asarray(root) @ z)
+            return -log_density(jnp.asarray(mode) + jnp.asarray(root) @ z)
 
         # Laplace has set the scales; to learn them again would take more warm-up than it saves.
         kernel = NUTS(potential_fn=potential, adapt_mass_matrix=False, max_tree_depth=_TREE_DEPTH)
@@ -104,7 +117,6 @@ def _sample(
 
         block = jax.jit(lambda state: jax.lax.scan(step, state, None, length=_BLOCK))
         total = -(-(_WARMUP + samples) // _BLOCK)
-        digest = _digest(calibration, mode, root, samples, seed)
         state, path, divergent = _resumed(checkpoint, digest, state)
         while len(path) < total:
             state, (z, diverging) = block(state)
@@ -117,7 +129,8 @@ def _sample(
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
     kept = slice(_WARMUP, _WARMUP + samples)
-    return np.concatenate(path)[kept].swapaxes(0, 1), np.concatenate(divergent)[kept]
+    z = np.concatenate(path)[kept].swapaxes(0, 1)
+    return mode + z @ root.T, np.concatenate(divergent)[kept]
 
 
 def _digest(calibration: Calibration, *settings: Any) -> str:

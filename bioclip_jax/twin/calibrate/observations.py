@@ -47,7 +47,8 @@ class Detectability:
 class Observations:
     """Counted events by period, patch and class.
 
-    classes: species, by their names in the community, and maybe "blank" for events without an animal.
+    classes: species, by their names in the community, and maybe, as the last, "blank" for events without an
+    animal.
     counts: events as they were labeled; nan where there was no effort. effort_days: 0 for no effort.
     start_day, end_day: of the periods, in days since the community's start.
     dirichlet: parameters of the Dirichlet posterior of each row of P(predicted | true), in events; None if
@@ -65,6 +66,8 @@ class Observations:
     detectability: Mapping[str, Detectability] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if BLANK in self.classes[:-1]:
+            raise ValueError(f"the class {BLANK!r} must be the last")
         if not (self.effort_days > 0).any():
             raise UserError("no period has any effort; without effort counts say nothing")
         if (self.start_day < 0).any():

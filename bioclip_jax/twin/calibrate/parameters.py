@@ -67,19 +67,19 @@ def apply_parameters(
     values. Raises KeyError for a species that the community lacks.
     """
     index = {name: number for number, name in enumerate(blueprint.community.names)}
-    factors: dict[str, Array] = {}
+    places: dict[str, list[tuple[int, int]]] = {}
     for number, name in enumerate(names):
         kind, _, subject = name.partition(": ")
-        if kind not in COMMUNITY_KINDS:
-            continue
-        if not subject:
-            factors[kind] = values[number]
-            continue
-        by_species = factors.get(kind, jnp.zeros(len(index), jnp.result_type(float)))
-        factors[kind] = by_species.at[index[subject]].set(values[number])
+        if kind in COMMUNITY_KINDS:
+            places.setdefault(kind, []).append((index[subject] if subject else -1, number))
 
     def factor(kind: str) -> Array:
-        return jnp.exp(jnp.asarray(factors.get(kind, 0.0)))
+        if kind not in places:
+            return jnp.ones(())
+        species, numbers = np.array(places[kind]).T
+        if species[0] < 0:
+            return jnp.exp(values[numbers[0]])
+        return jnp.exp(jnp.zeros(len(index), values.dtype).at[species].set(values[numbers]))
 
     spare = blueprint.spare_growth()
     community, share = blueprint.community, blueprint.interference
