@@ -12,6 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "predict": ["measure_prediction", "prediction_table"],
         "scaling": ["GPUS", "model_scaling", "scaling_table"],
         "train": ["measure_training"],
-        "twin": ["measure_twin"],
+        "twin": ["measure_network", "measure_twin", "network_table"],
     },
 )

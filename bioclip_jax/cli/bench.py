@@ -121,11 +121,21 @@ def bench_predict(arguments: argparse.Namespace) -> Result:
 
 
 def bench_twin(arguments: argparse.Namespace) -> Result:
-    """Measure twin observe and twin estimate."""
-    from bioclip_jax.bench import measure_twin
+    """Measure twin observe and twin estimate, or an ensemble of food webs."""
+    from bioclip_jax.bench import measure_network, measure_twin, network_table
 
+    if arguments.network:
+        result = measure_network(
+            arguments.members,
+            species=arguments.species or 56,
+            years=arguments.years,
+            tolerance=arguments.tolerance,
+        )
+        if not arguments.json:
+            print(network_table(result))
+        return result
     result = measure_twin(
-        arguments.rows, cameras=arguments.cameras, species=arguments.species, folder=arguments.folder
+        arguments.rows, cameras=arguments.cameras, species=arguments.species or 40, folder=arguments.folder
     )
     if not arguments.json:
         print_result(result)
@@ -238,11 +248,24 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--gpus", type=positive, nargs="+", metavar="N", help="default: 8 16 ... 1024")
 
     verb = add_verb(
-        family, "twin", bench_twin, "time and memory of twin observe and twin estimate on a made-up survey"
+        family,
+        "twin",
+        bench_twin,
+        "time and memory of twin observe and twin estimate, or of food webs against SciPy",
     )
     verb.add_argument("--rows", type=positive, default=1_000_000, metavar="N", help="photographs")
     verb.add_argument("--cameras", type=positive, default=500, metavar="N", help="(default: 500)")
-    verb.add_argument("--species", type=positive, default=40, metavar="N", help="(default: 40)")
+    verb.add_argument(
+        "--species", type=positive, metavar="N", help="(default: 40 of a survey, 56 of a food web)"
+    )
+    verb.add_argument(
+        "--network", action="store_true", help="an ensemble of random food webs, ours and SciPy's LSODA"
+    )
+    verb.add_argument("--members", type=positive, default=1000, metavar="N", help="of the ensemble")
+    verb.add_argument("--years", type=float, default=10.0, metavar="N", help="simulated (default: 10)")
+    verb.add_argument(
+        "--tolerance", type=float, default=1e-6, metavar="X", help="relative, of both (default: 1e-6)"
+    )
     verb.add_argument("--folder", type=Path, metavar="DIR", help="keep the tables and outputs there")
 
     verb = add_verb(family, "predict", bench_predict, "speed, memory and scores of predict")

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "balance": ["Blueprint", "blueprint_of"],
         "ensemble": ["simulate_chunks", "simulate_ensemble"],
         "model": ["Community"],
+        "processor": ["prepare_processor"],
         "rates": ["LEDGER", "Conditions", "arrhenius", "steady_conditions"],
         "snapshot": ["environment", "flows"],
         "trajectory": ["Trajectory", "ledger_residual", "simulate", "simulate_members"],
