@@ -59,6 +59,8 @@ def test_table_of_counts(tmp_path):
         ("2020-01,south,Equus quagga,-1,300", "row 2: count is '-1'"),
         ("2020-01,south,Equus quagga,1.5,300", "row 2: count is 1.5"),
         ("2020-01,south,Equus quagga,1,nan", "row 2: effort_days is 'nan'"),
+        ("2020-01,south,Equus quagga,1e300,30", "row 2: count is '1e300'; write a number from 0 to 1"),
+        ("9999-12,south,Equus quagga,1,30", "row 2: date is '9999-12-01'"),
         ("2020-01,south,Equus quagga,1,0", "row 2: a count of 1 without effort"),
         ("2020-01,south,,4,30", "row 2: a count of 4 without a species"),
         ("2020-01,south,Equus quagga,0,0", "no period has any effort"),

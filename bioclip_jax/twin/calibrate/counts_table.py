@@ -29,6 +29,9 @@ from .periods import days_since, next_month
 
 _COLUMNS = ("date", "start", "end", "patch", "species", "count", "effort_days")
 _DAY = datetime.timedelta(days=1)
+# What is beyond is a slip of the pen.
+_LAST_YEAR = 2999
+_MOST = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,10 @@ def _period(where: str, row: dict[str, str]) -> tuple[datetime.date, datetime.da
 
 def _date(where: str, column: str, text: str) -> datetime.date:
     try:
-        return datetime.date.fromisoformat(text)
+        day = datetime.date.fromisoformat(text)
+        if day.year > _LAST_YEAR:
+            raise ValueError
+        return day
     except ValueError:
         raise UserError(f"{where}: {column} is {text!r}; write a day as 2020-03-14") from None
 
@@ -157,8 +163,8 @@ def _number(where: str, row: dict[str, str], column: str) -> float:
         value = float(row.get(column, ""))
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise UserError(f"{where}: {column} is {row.get(column, '')!r}; write a number, at least 0")
+    if not 0 <= value <= _MOST:
+        raise UserError(f"{where}: {column} is {row.get(column, '')!r}; write a number from 0 to {_MOST:,}")
     return value
 
 

@@ -62,6 +62,11 @@ def find_maximum(
         )
     best = int(np.argmax(maxima.value))
     curvature = curvatures(function, maxima.u[best : best + 1])
+    if not np.isfinite(curvature).all():
+        raise UserError(
+            "the simulation of the community fails beside the posterior's maximum; check growth rates and "
+            "densities of the twin's species"
+        )
     found = {
         "starts": starts,
         "starts_at_maximum": int((maxima.value > maxima.value[best] - _SAME_MAXIMUM).sum()),
