@@ -19,7 +19,7 @@ from bioclip_jax.errors import UserError
 
 from .model import PARAMETER_AXES, Community
 from .rates import CONDITION_AXES, Conditions
-from .trajectory import Trajectory, simulate_members
+from .trajectory import Trajectory, check_inputs, simulate_members
 
 
 def simulate_ensemble(
@@ -38,7 +38,8 @@ def simulate_ensemble(
     Each array of the community, of the conditions, the biomass and the nutrients may have a leading axis of
     members; those without one are shared by all. days, tolerance, max_steps: as of simulate. chunk: members
     that a device simulates at a time. A member's result does not depend on the number of devices or members,
-    but its last digits do on the chunk. Raises UserError if a member takes more than max_steps.
+    but its last digits do on the chunk. Raises UserError for inputs that cannot be, and
+    if a member takes more than max_steps.
     """
     chunks = simulate_chunks(
         community,
@@ -74,6 +75,7 @@ def simulate_chunks(
     if nutrients is None:
         patches = community.area_km2.shape[-1]
         nutrients = np.broadcast_to(supply[..., None, :], (*supply.shape[:-1], patches, supply.shape[-1]))
+    check_inputs(community, biomass, conditions, nutrients, days)
     inputs = (community, biomass, conditions, nutrients)
     ranks = (
         _ranks(community, PARAMETER_AXES),

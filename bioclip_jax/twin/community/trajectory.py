@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from bioclip_jax.errors import UserError
 
 from .model import Community
 from .rates import BIOMASS_ENTRIES, LEDGER, NUTRIENT_ENTRIES, Conditions, environment
 from .solver import State, advance
+
+_BY_SPECIES = ("harvest", "capacity", "open", "keep", "add")
+_NOT_NEGATIVE = ("rain", *_BY_SPECIES)
 
 
 class Trajectory(eqx.Module):
@@ -42,10 +50,12 @@ def simulate(
     biomass: at the start, kg/km²; 0 for absent species. conditions: with a leading axis of intervals.
     days: length of each interval. nutrients: at the start (default: their supply).
     tolerance: relative error of each biomass per step. max_steps: of an interval. checkpoints: states in an
-    interval that reverse mode keeps; 0 for forward mode in place of reverse mode.
+    interval that reverse mode keeps; 0 for forward mode in place of reverse mode. Raises UserError for inputs
+    that cannot be, unless they are traced.
     """
     if nutrients is None:
         nutrients = jnp.broadcast_to(community.supply, (community.n_patches, community.n_nutrients))
+    check_inputs(community, biomass, conditions, nutrients, days)
     inputs = jax.tree.map(
         lambda leaf: jnp.asarray(leaf)[..., None], (community, biomass, conditions, nutrients)
     )
@@ -79,7 +89,8 @@ def simulate_members(
             community,
             environment(community, now),
             _intervene(state, now, n),
-            length,
+            # After a failure nothing is worth the steps.
+            jnp.where(succeeded, length, 0.0),
             extinction=extinction,
             tolerance=tolerance,
             max_steps=max_steps,
@@ -91,6 +102,30 @@ def simulate_members(
     carry, (path, ledger) = jax.lax.scan(interval, carry, (conditions, days))
     path = jnp.concatenate([start.biomass[None], path])
     return Trajectory(path[:, :, :n], path[:, :, n:], ledger, carry[1], carry[2])
+
+
+def check_inputs(
+    community: Community, biomass: Any, conditions: Conditions, nutrients: Any, days: Any
+) -> None:
+    """Raise UserError for inputs that no community can have; traced ones have no values to check."""
+    limits = {
+        "biomass": (biomass, 0.0, "at least 0"),
+        "nutrients": (nutrients, np.nextafter(0, 1), "above 0"),
+        "days": (days, np.nextafter(0, 1), "above 0"),
+        **{name: (getattr(conditions, name), 0.0, "at least 0") for name in _NOT_NEGATIVE},
+        "temperature_k": (conditions.temperature_k, 100.0, "in kelvin"),
+        "noise": (conditions.noise, -np.inf, "finite"),
+    }
+    for name, (values, least, wanted) in limits.items():
+        if isinstance(values, jax.core.Tracer):
+            continue
+        values = np.asarray(values, float)
+        wrong = ~(np.isfinite(values) & (values >= least))
+        if wrong.any():
+            place = tuple(int(index) for index in np.argwhere(wrong)[0])
+            of_species = name in ("biomass", "noise", *_BY_SPECIES) and f" ({community.names[place[-1]]})"
+            where = f"{name}[{', '.join(map(str, place))}]{of_species or ''}"
+            raise UserError(f"{where} is {values[place]:g}; it must be {wanted}")
 
 
 def ledger_residual(
