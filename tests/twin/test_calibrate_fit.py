@@ -80,7 +80,7 @@ def test_gradient_follows_the_log_posterior(observed, truth):
 
 
 def test_planted_parameters_are_recovered(observed, truth, fit):
-    assert fit.converged, fit.diagnostics
+    assert fit.diagnostics["maximum"]["converged"], fit.diagnostics
     again = fit_map(Batch(observed), 700, starts=3, seed=1)
     np.testing.assert_array_equal(again.u, fit.u, "the same seed gives the same draws")
     summary = summarize(observed, fit.u)

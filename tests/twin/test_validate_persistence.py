@@ -67,7 +67,7 @@ def test_the_community_follows_the_bioenergetic_model(hill, interference):
         end = jax.jit(simulate, static_argnames="tolerance")(
             community, jnp.asarray(start)[None], conditions, jnp.array([60.0]), tolerance=1e-8
         )
-    np.testing.assert_allclose(end.biomass[-1, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(end.biomass[-1, 0], expected, rtol=1e-5)
 
 
 def test_an_ensemble_has_the_links_and_the_producers_of_each_web():
