@@ -98,7 +98,7 @@ def test_names_a_missing_file(tmp_path):
 
 
 def test_exclosures_do_not_reach_the_calibration(tmp_path):
-    """What is fitted is the same, bit by bit, if other numbers of rodents are caught on exclosures."""
+    """The fitted data are the same, bit by bit, if other numbers of rodents are caught on exclosures."""
     folders = [tmp_path / name for name in ("few", "many")]
     for folder, captures in zip(folders, (1, 50)):
         folder.mkdir()

@@ -23,7 +23,7 @@ _RANGE_M = 20_000.0
 
 
 class Blueprint(eqx.Module):
-    """What a balanced community is made of; a pytree, so that a calibration can vary its arrays.
+    """Ingredients of a balanced community; a pytree, so that a calibration can vary its arrays.
 
     community: its capture, handling, interference and inverse_capacity are not used. biomass: kg/km² in
     balance, the same in each patch. max_growth: of consumers with food in plenty, 1/day. interference: share

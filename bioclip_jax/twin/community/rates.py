@@ -47,7 +47,7 @@ CONDITION_AXES: dict[str, tuple[str, ...]] = {
 
 
 class Conditions(eqx.Module):
-    """What holds in the patches during one interval of time.
+    """Weather, harvest, barriers and interventions of the patches during one interval of time.
 
     rain: relative to the mean, 1 for the average. temperature_k: in K. noise: log of a factor of growth
     (producers) or capture (consumers). harvest: 1/day. capacity: factor of producers' capacity (habitat).
@@ -83,7 +83,7 @@ class Environment(NamedTuple):
 
 
 class Fluxes(NamedTuple):
-    """What the change of biomass is linear in: biomass, kg/km², and what depends on it in curves, kg/km²/day.
+    """Terms that the change of biomass is linear in: biomass, kg/km², and the nonlinear flows, kg/km²/day.
 
     biomass: [patches, compartments, members]; the others: [patches, species, members].
     """

@@ -45,7 +45,7 @@ class State(NamedTuple):
 
 
 class _Progress(NamedTuple):
-    """What the loop over steps carries; flux: at the state; the other arrays are by member."""
+    """Carry of the loop over steps; flux: at the state; the other arrays are by member."""
 
     day: Array
     state: State
