@@ -136,6 +136,15 @@ CASES = (
         "closed_loop_case",
         needs_model=True,
     ),
+    Case(
+        "links",
+        "feeding links of the Serengeti, inferred with each consumer's own links hidden",
+        "area under the ROC curve at least 0.8, above that of taxonomy alone",
+        "inferred_links",
+        "inferred_links_case",
+        ("serengeti/links_code.csv", "serengeti/species_code.csv", "traits/phylacine_1.2_traits.csv"),
+        "read_serengeti",
+    ),
 )
 
 
