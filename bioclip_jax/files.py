@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -98,6 +99,12 @@ def replaced_folder(output: Path) -> Iterator[Path]:
             os.rename(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def file_sha256(path: PathLike) -> str:
+    """Return the SHA-256 of a file's content, which may be larger than memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_text(value: Any, **options: Any) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from bioclip_jax.files import file_sha256
 
 __all__ = ["PUBLISHED", "TRANSFORMS", "Origin", "PublishedModel", "Transform", "recognize"]
 
@@ -114,11 +115,6 @@ def recognize(source: str, weights: Path, record: Any = None) -> Origin:
     size = weights.stat().st_size
     for name, model in PUBLISHED.items():
         # Gigabytes are hashed only if the size matches.
-        if size in model.checksums and _sha256(weights) == model.checksums[size]:
+        if size in model.checksums and file_sha256(weights) == model.checksums[size]:
             return Origin.of(name)
     return Origin()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

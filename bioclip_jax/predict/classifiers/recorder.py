@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
@@ -16,7 +15,7 @@ from typing import Any, TextIO
 
 from bioclip_jax import __version__
 from bioclip_jax.errors import InvalidValue
-from bioclip_jax.files import check_output
+from bioclip_jax.files import check_output, file_sha256
 from bioclip_jax.predict.preprocess import ImageLike, name_of
 
 # Names are buffered in memory up to this number of bytes, then on disk: a million are 100 MB.
@@ -156,7 +155,7 @@ class PredictionRecorder:
             }
         about |= {"images": sum(self._counts), "seconds": round(self._seconds, 3)}
         if self.output is not None:
-            about["output"] = {"path": str(self.output), "sha256": _sha256(self.output)}
+            about["output"] = {"path": str(self.output), "sha256": file_sha256(self.output)}
         return about
 
     def _each_name(self) -> Iterator[str]:
@@ -217,8 +216,3 @@ def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -81,7 +81,6 @@ def apply_parameters(
             return jnp.exp(values[numbers[0]])
         return jnp.exp(jnp.zeros(len(index), values.dtype).at[species].set(values[numbers]))
 
-    spare = blueprint.spare_growth()
     community, share = blueprint.community, blueprint.interference
     hill = community.hill * factor("hill")
     # At the reference biomasses the diet stays: w B^q.
@@ -105,7 +104,8 @@ def apply_parameters(
             community.preference * reference ** (community.hill - hill),
         ),
     )
-    growth = changed.community.growth + spare * factor("growth") - changed.spare_growth()
+    spare = community.growth - blueprint.producers_losses()
+    growth = changed.producers_losses() + spare * factor("growth")
     changed = eqx.tree_at(lambda b: b.community.growth, changed, growth)
     biomass = jnp.broadcast_to(
         changed.biomass * factor("initial"), (community.n_patches, community.n_species)

@@ -33,18 +33,24 @@ class Prior:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row of the table, with the central 90 % as values."""
-        bounds = [math.exp(self.center + side * _Z90 * self.sd) for side in (-1, 1)]
         return {
             "kind": self.kind,
             "scope": self.scope,
             "meaning": self.meaning,
             "unit": self.unit,
-            "median": math.exp(self.center),
-            "lower": bounds[0],
-            "upper": bounds[1],
+            **central_90(self.center, self.sd),
             "log_sd": self.sd,
             "reason": self.reason,
         }
+
+
+def central_90(center: float, sd: float) -> dict[str, float]:
+    """Return median and central 90 % of exp of a normal(center, sd)."""
+    return {
+        "median": math.exp(center),
+        "lower": math.exp(center - _Z90 * sd),
+        "upper": math.exp(center + _Z90 * sd),
+    }
 
 
 PRIORS = (

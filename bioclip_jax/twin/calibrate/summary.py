@@ -8,13 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from .likelihood import Calibration
-from .priors import BY_KIND, PRIORS
+from .priors import BY_KIND, PRIORS, central_90
 
 # A parameter is identified if the data narrow its prior's standard deviation to at most this share.
 IDENTIFIED = 0.7
 # Posterior correlation from which two parameters can hardly be told apart.
 _CONFOUNDED = 0.7
-_Z90 = 1.6448536269514722
 _LOADING = 0.3
 
 
@@ -38,11 +37,7 @@ def summarize(calibration: Calibration, u: Float[np.ndarray, "draws parameters"]
         others = np.flatnonzero(np.abs(correlation[k]) >= _CONFOUNDED)
         entry = {
             **dict(zip(("median", "lower", "upper"), quantiles.tolist(), strict=True)),
-            "prior": {
-                "median": float(np.exp(one.center)),
-                "lower": float(np.exp(one.center - _Z90 * one.sd)),
-                "upper": float(np.exp(one.center + _Z90 * one.sd)),
-            },
+            "prior": central_90(one.center, one.sd),
         }
         if one.kind in BY_KIND:
             entry |= {

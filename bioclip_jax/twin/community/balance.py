@@ -7,6 +7,8 @@ what they eat says how fast their food must grow.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,19 @@ from .model import Community
 
 # Distance over which those that reach a patch become e times fewer: a guess, of the order of a home range.
 _RANGE_M = 20_000.0
+
+
+class _Eating(NamedTuple):
+    """Consumption in balance, by species.
+
+    intake: kg/km²/day. available: Σ_j w_j B_j^q of its food. efficiency: the mean of its food's. losses: to
+    metabolism, death and consumers, 1/day.
+    """
+
+    intake: Array
+    available: Array
+    efficiency: Array
+    losses: Array
 
 
 class Blueprint(eqx.Module):
@@ -44,22 +59,11 @@ class Blueprint(eqx.Module):
         (X_i + d_i) B_i + Σ_k s_ki Q_k. A negative inverse_capacity: it cannot grow what is eaten of it.
         """
         community, biomass = self.community, self.biomass
-        n = community.n_species
-        consumer, resource = jnp.array(community.consumer, int), jnp.array(community.resource, int)
-        producer = jnp.array(community.producer)
-        available = community.preference * biomass[resource] ** community.hill
-        total = jnp.zeros(n).at[consumer].add(available)
-        share = available / total[consumer]
-        needs = jnp.zeros((n, n)).at[resource, consumer].add(-share)
-        gain = jnp.zeros(n).at[consumer].add(community.efficiency * share)
-        needs = needs + jnp.diag(jnp.where(producer, 1.0, gain))
-        loss = (community.metabolism + community.mortality) * biomass
-        # A producer's row only says what is eaten of it.
-        eating = jnp.linalg.solve(needs, jnp.where(producer, 0.0, loss))
-        intake = jnp.where(producer, 0.0, eating)
-        eaten = jnp.zeros(n).at[resource].add(share * intake[consumer])
+        consumer, producer = jnp.array(community.consumer, int), jnp.array(community.producer)
+        eating = self._eating()
+        intake, total = eating.intake, eating.available
 
-        assimilated = gain * intake / biomass
+        assimilated = eating.efficiency * intake / biomass
         # Producers have neither; 0 / 0 would make gradients NaN even where it is not used.
         most = jnp.where(producer, 1.0, assimilated + self.max_growth)
         satiation = jnp.where(producer, 0.0, assimilated / most)
@@ -71,10 +75,11 @@ class Blueprint(eqx.Module):
         safe = jnp.where(producer, 1.0, individual)
         # capture: of all links of a consumer; preference says how it is shared out.
         capture = safe * denominator / jnp.where(total > 0, total, 1.0)
-        loss_rate = (loss + eaten) / biomass
+        plants = jnp.where(producer, biomass, 0.0)
+        crowding = (1 - community.competition) * plants + community.competition * plants.sum()
         growth = jnp.where(producer, community.growth, 1.0)
         inverse_capacity = jnp.where(
-            producer, (1 - loss_rate / growth) / jnp.where(producer, self._crowding(), 1.0), 0.0
+            producer, (1 - eating.losses / growth) / jnp.where(producer, crowding, 1.0), 0.0
         )
         return eqx.tree_at(
             lambda c: (c.capture, c.handling, c.interference, c.inverse_capacity),
@@ -87,15 +92,28 @@ class Blueprint(eqx.Module):
             ),
         )
 
-    def spare_growth(self) -> Float[Array, " species"]:
-        """Return the growth of producers in balance beyond what they lose, r_i Σ_j α_ij B_j / K_i; 1/day."""
-        return self.community.growth * self.build().inverse_capacity * self._crowding()
+    def producers_losses(self) -> Float[Array, " species"]:
+        """Return the share of producers' biomass that is lost in balance, 1/day; 0 for consumers."""
+        return jnp.where(jnp.array(self.community.producer), self._eating().losses, 0.0)
 
-    def _crowding(self) -> Float[Array, " species"]:
-        """Return Σ_j α_ij B_j of producers, kg/km²."""
-        competition, producer = self.community.competition, jnp.array(self.community.producer)
-        plants = jnp.where(producer, self.biomass, 0.0)
-        return jnp.where(producer, (1 - competition) * plants + competition * plants.sum(), 0.0)
+    def _eating(self) -> _Eating:
+        """Solve for what consumers must eat, as in build."""
+        community, biomass = self.community, self.biomass
+        n = community.n_species
+        consumer, resource = jnp.array(community.consumer, int), jnp.array(community.resource, int)
+        producer = jnp.array(community.producer)
+        available = community.preference * biomass[resource] ** community.hill
+        total = jnp.zeros(n).at[consumer].add(available)
+        share = available / total[consumer]
+        needs = jnp.zeros((n, n)).at[resource, consumer].add(-share)
+        gain = jnp.zeros(n).at[consumer].add(community.efficiency * share)
+        needs = needs + jnp.diag(jnp.where(producer, 1.0, gain))
+        loss = (community.metabolism + community.mortality) * biomass
+        # A producer's row only says what is eaten of it.
+        solved = jnp.linalg.solve(needs, jnp.where(producer, 0.0, loss))
+        intake = jnp.where(producer, 0.0, solved)
+        eaten = jnp.zeros(n).at[resource].add(share * intake[consumer])
+        return _Eating(intake, total, gain, (loss + eaten) / biomass)
 
 
 def blueprint_of(twin: Twin, allometry: Allometry | None = None) -> Blueprint:

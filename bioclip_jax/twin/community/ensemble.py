@@ -27,30 +27,13 @@ def simulate_ensemble(
     biomass: Float[np.ndarray, "*members patches species"],
     conditions: Conditions,
     days: Float[np.ndarray, " intervals"],
-    *,
-    nutrients: Float[np.ndarray, "*members patches nutrients"] | None = None,
-    tolerance: float = 1e-6,
-    max_steps: int = 4096,
-    chunk: int = 64,
+    **options: Any,
 ) -> Trajectory:
     """Simulate the members of an ensemble and return NumPy arrays with a leading axis of members.
 
-    Each array of the community, of the conditions, the biomass and the nutrients may have a leading axis of
-    members; those without one are shared by all. days, tolerance, max_steps: as of simulate. chunk: members
-    that a device simulates at a time. A member's result does not depend on the number of devices or members,
-    but its last digits do on the chunk. Raises UserError for inputs that cannot be, and
-    if a member takes more than max_steps.
+    As simulate_chunks, with its options, all members at once.
     """
-    chunks = simulate_chunks(
-        community,
-        biomass,
-        conditions,
-        days,
-        nutrients=nutrients,
-        tolerance=tolerance,
-        max_steps=max_steps,
-        chunk=chunk,
-    )
+    chunks = simulate_chunks(community, biomass, conditions, days, **options)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
 
 
@@ -66,10 +49,14 @@ def simulate_chunks(
     chunk: int = 64,
     skip: int = 0,
 ) -> Iterator[Trajectory]:
-    """Simulate as simulate_ensemble, but yield the trajectories of `chunk` members at a time, in order.
+    """Yield the trajectories of `chunk` members at a time, in order, with a leading axis of members.
 
-    skip: chunks to leave out at the start, such as those that an interrupted run has written; the others are
-    as they would have been.
+    Each array of the community, of the conditions, the biomass and the nutrients may have a leading axis of
+    members; those without one are shared by all. days, tolerance, max_steps: as of simulate. chunk: members
+    that a device simulates at a time. A member's result does not depend on the number of devices or members,
+    but its last digits do on the chunk. skip: chunks to leave out at the start, such as those that an
+    interrupted run has written. Raises UserError for inputs that cannot be, and if a member takes more than
+    max_steps.
     """
     supply = np.asarray(community.supply)
     if nutrients is None:

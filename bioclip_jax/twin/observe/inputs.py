@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError, first_line
+from bioclip_jax.files import file_sha256
 
 from .assign import candidate_deployments
 from .deployments import Deployments, read_deployments
@@ -171,6 +171,4 @@ def _model_name(predictions: PathLike, fingerprint: str | None) -> str:
     """Name the model of a table of predictions by what is known of it."""
     if fingerprint is not None:
         return f"bioclip-jax, model {fingerprint[:12]}"
-    with open(predictions, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"bioclip-jax, predictions {digest[:12]}"
+    return f"bioclip-jax, predictions {file_sha256(predictions)[:12]}"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.twin.world import Link, Species, link_scores, relatives_scores
 
 from .cases import Settings
+from .published_table import read_rows
 
 # A food web: species and observed links.
 Web = tuple[list[Species], list[Link]]
@@ -68,11 +68,11 @@ _FAMILIES = {
 
 def read_serengeti(folder: Path) -> Web:
     """Read the food web of serengeti/ (after Baskerville et al. 2011), and its mammals' traits of traits/."""
-    codes = {row["code"]: row for row in table_rows(read_table(folder / "serengeti/species_code.csv"))}
-    traits = {
-        row["Binomial.1.2"].replace("_", " "): row
-        for row in table_rows(read_table(folder / "traits/phylacine_1.2_traits.csv"))
-    }
+    rows = read_rows(folder / "serengeti/species_code.csv", ("code", "species", "type"))
+    codes = {row["code"]: row for row in rows}
+    columns = ("Binomial.1.2", "Mass.g", *_RANKS.values(), *_DIET.values())
+    rows = read_rows(folder / "traits/phylacine_1.2_traits.csv", columns)
+    traits = {row["Binomial.1.2"].replace("_", " "): row for row in rows}
     families = {genus: family for family, genera in _FAMILIES.items() for genus in genera.split()}
     species = []
     for row in codes.values():
@@ -89,7 +89,7 @@ def read_serengeti(folder: Path) -> Web:
         species.append(Species(name, "endotherm", float(animal["Mass.g"]), taxonomy=taxonomy, diet=diet))
     links = [
         Link(codes[row["prey_code"]]["species"], codes[row["pred_code"]]["species"])
-        for row in table_rows(read_table(folder / "serengeti/links_code.csv"))
+        for row in read_rows(folder / "serengeti/links_code.csv", ("pred_code", "prey_code"))
     ]
     return species, links
 

@@ -197,7 +197,7 @@ def _draw(web: LakeWeb, random: np.random.Generator) -> tuple[Community, Float[n
         )
         largest = varied(allometry.max_growth_per_day(species), 0.3)
         blueprint = Blueprint(community, biomass, largest, interference)
-        lost = growth - np.asarray(blueprint.spare_growth())
+        lost = np.asarray(blueprint.producers_losses())
         enough = np.where(producer, np.maximum(growth, lost * random.uniform(1.1, 2, n)), 0.0)
         balanced = eqx.tree_at(lambda b: b.community.growth, blueprint, enough).build()
     return jax.tree.map(np.asarray, balanced), biomass

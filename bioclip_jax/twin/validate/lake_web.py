@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.twin.world import Species
+
+from .published_table import read_rows
 
 _KINDS = {"producer": "producer", "invertebrate": "invertebrate", "vert.ecto": "ectotherm"}
 
@@ -56,7 +57,7 @@ def read_web(nodes: Path, links: Path) -> LakeWeb:
     Raises UserError for a missing file or column, an unknown category, a mass or abundance that is not
     positive, and a link of a species that the nodes lack.
     """
-    rows = _rows(nodes, ("node", "category", "M", "N"))
+    rows = read_rows(nodes, ("node", "category", "M", "N"))
     index: dict[str, int] = {}
     for row in rows:
         if row["node"] in index:
@@ -67,7 +68,7 @@ def read_web(nodes: Path, links: Path) -> LakeWeb:
             )
         index[row["node"]] = len(index)
     pairs = []
-    for row in _rows(links, ("resource", "consumer")):
+    for row in read_rows(links, ("resource", "consumer")):
         for end in ("resource", "consumer"):
             if row[end] not in index:
                 raise UserError(
@@ -82,17 +83,6 @@ def read_web(nodes: Path, links: Path) -> LakeWeb:
         np.array([_positive(row, "N", nodes) for row in rows]),
         tuple(pairs),
     )
-
-
-def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    table = read_table(path, columns[:1], known=columns, quiet=True)
-    for column in columns:
-        if column not in table.column_names:
-            raise UserError(f"{path} has no column {column}; give the published table")
-    return [
-        {name: (value or "").strip() for name, value in row.items()}
-        for row in table_rows(table.select(list(columns)))
-    ]
 
 
 def _positive(row: dict[str, str], column: str, path: Path) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.tables import read_table, table_rows
+
+from .published_table import read_rows
 
 CONTROL, EXCLOSURE = "Control", "Long-term Krat Exclosure"
 KANGAROO_RATS = "kangaroo rats"
@@ -69,7 +70,7 @@ def read_counts(folder: str | os.PathLike[str], treatment: str) -> Counts:
     folder = Path(folder)
     plots = sorted(
         _integer(row, "plot_id", folder / PLOTS)
-        for row in _rows(folder / PLOTS)
+        for row in read_rows(folder / PLOTS, _COLUMNS[PLOTS])
         if row["plot_type"] == treatment
     )
     if not plots:
@@ -78,7 +79,7 @@ def read_counts(folder: str | os.PathLike[str], treatment: str) -> Counts:
     group_of = {code: index for index, codes in enumerate(GROUPS.values()) for code in codes}
 
     censuses = np.zeros((len(plots), 4 * (LAST_YEAR - FIRST_YEAR + 1)))
-    for row in _rows(folder / TRAPPING):
+    for row in read_rows(folder / TRAPPING, _COLUMNS[TRAPPING]):
         plot, quarter = _integer(row, "plot", folder / TRAPPING), _quarter(row, folder / TRAPPING)
         if plot in place and 0 <= quarter < censuses.shape[1] and row["sampled"] == "1":
             censuses[place[plot], quarter] += 1
@@ -92,7 +93,7 @@ def read_counts(folder: str | os.PathLike[str], treatment: str) -> Counts:
 
     captures: Counter[tuple[int, int, int]] = Counter()
     masses = defaultdict(list)
-    for row in _rows(folder / SURVEYS):
+    for row in read_rows(folder / SURVEYS, _COLUMNS[SURVEYS]):
         group = group_of.get(row["species_id"])
         if group is None:
             continue
@@ -128,17 +129,6 @@ def ratio_interval(
     tail = (1 - level) / 2
     lower, upper = np.quantile(means[0] / means[1], [tail, 1 - tail])
     return float(treated.mean() / control.mean()), float(lower), float(upper)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    table = read_table(path, _COLUMNS[path.name][:1], known=_COLUMNS[path.name], quiet=True)
-    for column in _COLUMNS[path.name]:
-        if column not in table.column_names:
-            raise UserError(f"{path} has no column {column}; give Portal's own table")
-    return [
-        {name: (value or "").strip() for name, value in row.items()}
-        for row in table_rows(table.select(list(_COLUMNS[path.name])))
-    ]
 
 
 def _number(row: dict[str, str], column: str, path: Path) -> float:

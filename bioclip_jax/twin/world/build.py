@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_folder, replaced_folder
+from bioclip_jax.files import check_folder, file_sha256, replaced_folder
 
 from .climate_table import read_climate
 from .food_web import draw_food_web
@@ -63,8 +62,7 @@ def build_twin(
         extent=world_extent(patches, grid),
         provenance={
             "inputs": {
-                role: {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-                for role, path in world.inputs.items()
+                role: {"file": path.name, "sha256": file_sha256(path)} for role, path in world.inputs.items()
             },
             "inferred_links": None if world.infer is None else dict(world.infer),
         },
