@@ -11,7 +11,8 @@ import pytest
 
 from bioclip_jax.distributed.initialize import start_processes
 
-# The command line's handling of errors around the body of a test.
+# The command line's handling of errors around the body of a test. A body prints one string at a time: Gloo's
+# threads write to the same standard output, and unbuffered arguments of one `print` are separate writes.
 PROGRAM = """
 import os, signal, sys
 {first}
@@ -73,7 +74,7 @@ def test_two_processes_start_and_keep_their_signal_handlers(address: str) -> Non
     body = """
         import jax
         start_processes()  # again: does nothing
-        print("gathered", gather(), "devices", jax.device_count(), jax.local_device_count())
+        print(f"gathered {gather()} devices {jax.device_count()} {jax.local_device_count()}")
         os.kill(os.getpid(), signal.SIGTERM)
     """
     handler = "signal.signal(signal.SIGTERM, lambda *_: print('the handler ran'))"
@@ -96,7 +97,7 @@ def test_two_tasks_of_a_slurm_step_start() -> None:
             "SLURM_LOCALID": str(task),
         }
 
-    tasks = [_start("print('gathered', gather())", slurm(task)) for task in range(2)]
+    tasks = [_start("print(f'gathered {gather()}')", slurm(task)) for task in range(2)]
     for status, output, error in map(_result, tasks):
         assert status == 0, f"status {status}: {error}"
         assert "gathered [10, 11]" in output, output
