@@ -7,5 +7,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "landscape": ["TREE_KINDS", "Landscape", "generate_landscape"],
         "scene": ["EVENT_KINDS", "HZ", "STATES", "Scene", "simulate_scene"],
+        "cells": ["Cells", "Grid", "neighbor_sum", "sort_into_cells"],
+        "keys": [
+            "Words",
+            "bits",
+            "fold",
+            "founder_identity",
+            "newborn_identity",
+            "seed_key",
+            "threefry",
+            "uniform",
+            "uniforms",
+        ],
+        "state": ["Animals", "found_animals", "place"],
     },
 )
