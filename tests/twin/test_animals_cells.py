@@ -94,18 +94,6 @@ def test_sums_do_not_depend_on_slots() -> None:
         assert np.asarray(ours)[mixed].tobytes() == np.asarray(other).tobytes()
 
 
-@pytest.mark.parametrize("animals", [500, 70_000])
-def test_sorted_by_slot(animals: int) -> None:
-    random = np.random.default_rng(0)
-    grid = Grid(100.0, 100.0, 300, 300)
-    position = random.uniform(0, 100, (animals, 2)).astype(np.float32)
-    alive = random.random(animals) < 0.9
-    cells = sort_into_cells(grid, position, alive)
-    cell = np.where(alive, grid.cell(position), grid.n_cells)
-    np.testing.assert_array_equal(cells.order, np.argsort(cell, kind="stable"))
-    np.testing.assert_array_equal(cells.count, np.bincount(cell, minlength=grid.n_cells)[: grid.n_cells])
-
-
 def test_a_radius_beyond_the_cells_is_refused() -> None:
     grid = Grid(100.0, 100.0, 10, 10)
     with pytest.raises(ValueError, match="the radius is 11 m; cells of this grid reach 9.99"):

@@ -14,11 +14,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "fold",
             "founder_identity",
             "newborn_identity",
+            "normals",
             "seed_key",
             "threefry",
             "uniform",
             "uniforms",
         ],
+        "zones": ["Zones", "perturb", "polarization", "rotation", "turn_toward", "zone_direction"],
         "state": ["Animals", "found_animals", "place"],
     },
 )

@@ -108,29 +108,15 @@ class Cells(NamedTuple):
 
 
 def sort_into_cells(
-    grid: Grid,
-    position: Float[Array, "animals 2"],
-    alive: Bool[Array, " animals"],
-    identity: Words | None = None,
+    grid: Grid, position: Float[Array, "animals 2"], alive: Bool[Array, " animals"], identity: Words
 ) -> Cells:
-    """Sort animals into the cells of a grid, in a cell by identity.
-
-    identity: None sorts by slot, several times as fast: for animals whose slots never change, without births.
-    """
+    """Sort animals into the cells of a grid."""
     cell = jnp.where(alive, grid.cell(position), grid.n_cells)
     slots = jnp.arange(cell.shape[0], dtype=jnp.int32)
+    *_, order = jax.lax.sort((cell, identity.high, identity.low, slots), num_keys=3)
     count = jnp.zeros(grid.n_cells, jnp.int32).at[cell].add(1, mode="drop")
     start = jnp.cumsum(count) - count
     overflow = jnp.maximum(count - grid.per_cell, 0).sum()
-    slot_bits = len(slots).bit_length()
-    if identity is not None:
-        *_, order = jax.lax.sort((cell, identity.high, identity.low, slots), num_keys=3)
-    elif grid.n_cells.bit_length() + slot_bits <= 32:
-        # One word holds cell and slot, and one operand is what CPUs sort fastest.
-        word = jax.lax.sort(cell.astype(jnp.uint32) << slot_bits | slots.astype(jnp.uint32), is_stable=False)
-        order = (word & jnp.uint32((1 << slot_bits) - 1)).astype(jnp.int32)
-    else:
-        _, order = jax.lax.sort((cell, slots), num_keys=1)
     return Cells(order, cell, start, count, overflow)
 
 

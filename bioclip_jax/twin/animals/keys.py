@@ -73,6 +73,19 @@ def uniforms(key: Words, step: UInt32[Array, ""], purpose: int) -> tuple[Array, 
     return uniform(words.high), uniform(words.low)
 
 
+def normals(key: Words, step: UInt32[Array, ""], purpose: int, n: int) -> Float[Array, "*shape n"]:
+    """Return n independent standard normal numbers of each animal, by Box and Muller's transform.
+
+    They use up the purposes from `purpose` to `purpose` + (n + 1) // 2 - 1.
+    """
+    pairs = []
+    for number in range((n + 1) // 2):
+        first, second = uniforms(key, step, purpose + number)
+        radius, angle = jnp.sqrt(-2 * jnp.log(first)), 2 * jnp.pi * second
+        pairs += [radius * jnp.cos(angle), radius * jnp.sin(angle)]
+    return jnp.stack(pairs[:n], axis=-1)
+
+
 def founder_identity(number: UInt32[Array, "*shape"]) -> Words:
     """Return the identity of founder `number`; no two founders share one, since Threefry is a bijection."""
     number = jnp.uint32(number)

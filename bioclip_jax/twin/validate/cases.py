@@ -128,6 +128,13 @@ CASES = (
         "persistence_case",
     ),
     Case(
+        9,
+        "collective states of Couzin et al. 2002, by the width of the zone of orientation",
+        "swarm, torus and parallel group by polarization and rotation; the ways up and down differ",
+        "couzin",
+        "couzin_case",
+    ),
+    Case(
         11,
         "closed loop: planted worlds, photographed, named by a model, estimated",
         "90 % intervals of occupancy and relative abundance cover 85 to 95 %, without the correction of the "
