@@ -25,6 +25,7 @@ from .options import (
     positive,
     probability,
 )
+from .twin_view import add_view_verbs
 from .twin_world import add_world_verbs
 
 _PACKAGE = "any Camtrap DP: a folder, datapackage.json or zip"
@@ -318,6 +319,7 @@ def add_verbs(verbs: Any) -> None:
     )
 
     add_world_verbs(family)
+    add_view_verbs(family)
 
     verb = add_verb(family, "validate", validate, "compare the twin with published and planted cases")
     verb.add_argument(

@@ -5,11 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "compare": ["CompareOptions", "compare_runs", "comparison_table"],
+        "compare": ["CompareOptions", "branch_effects", "compare_runs", "comparison_table"],
         "ensemble": ["BASELINE", "Ensemble"],
         "events": ["Scenario"],
         "randomness": ["normals"],
-        "run": ["RunOptions", "run_twin", "summarize"],
+        "run": ["RunOptions", "run_twin", "summarize", "twin_digest"],
         "run_folder": ["Run", "read_run"],
         "scenario_file": ["read_scenario"],
         "timeline": ["Timeline", "end_of_run"],

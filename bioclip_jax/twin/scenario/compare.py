@@ -82,6 +82,12 @@ def compare_runs(
     return result | {"output": str(output)}
 
 
+def branch_effects(run: Run, scenario: str) -> dict[str, Any]:
+    """Return the comparison of a scenario with its run's baseline, as compare_runs, and write nothing."""
+    options = CompareOptions(scenario=scenario)
+    return _compare(*_branches([run], options), options, {})
+
+
 def _compare(
     with_: _Branch, without: _Branch, options: CompareOptions, observed: dict[int, float]
 ) -> dict[str, Any]:

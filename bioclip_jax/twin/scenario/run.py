@@ -116,6 +116,11 @@ def summarize(run: Run) -> dict[str, Any]:
     }
 
 
+def twin_digest(folder: Path) -> str:
+    """Return the SHA-256 of a twin's files, as a run's settings hold it. Raises OSError without them."""
+    return _sha256(folder / name for name in _TWIN_FILES)
+
+
 def _simulate(run_folder: RunFolder, ensemble: Ensemble, members: int) -> None:
     """Simulate and write the chunks that are missing, with a progress bar."""
     chunks = -(-members // CHUNK)
@@ -147,7 +152,7 @@ def _settings(folder: Path, ensemble: Ensemble, options: RunOptions) -> dict[str
     """Return all that the result depends on, and its provenance."""
     return {
         "twin": ensemble.twin.name,
-        "twin_sha256": _sha256(folder / name for name in _TWIN_FILES),
+        "twin_sha256": twin_digest(folder),
         "members": options.members,
         "years": options.years,
         "seed": options.seed,

@@ -6,6 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "bundle": ["bundle_scripts"],
+        "export": ["ExportOptions", "export_page"],
+        "privacy": ["Secrets", "find_secrets", "secrets_of"],
         "sight": ["QUANTITIES", "sight_of"],
     },
 )

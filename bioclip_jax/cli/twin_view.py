@@ -1,0 +1,56 @@
+"""The verb of the twin's page: twin export."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .options import Result, add_verb
+
+
+def export(arguments: argparse.Namespace) -> Result:
+    """Write a run as one HTML page."""
+    from bioclip_jax.twin.view import ExportOptions, export_page
+
+    options = ExportOptions(
+        twin=arguments.twin,
+        precise=arguments.precise,
+        deployments=arguments.deployments,
+        overwrite=arguments.overwrite,
+    )
+    result = export_page(arguments.run_folder, arguments.output, options)
+    if result["note"]:
+        print(f"warning: {result['note']}", file=sys.stderr)
+    if not result["three_js"]:
+        print(
+            "warning: three.js is not installed (pip install jupyter-threejs-sage), so the page has no 3-D views",
+            file=sys.stderr,
+        )
+    if not arguments.json:
+        places = "with the names and positions of its patches" if result["precise"] else "without its place"
+        print(
+            f"{result['species']:,} species, {result['scenarios']:,} scenarios, {result['scenes']:,} scenes, "
+            f"{places}: {result['bytes'] / 1e6:.1f} MB\nwrote {result['output']}",
+            file=sys.stderr,
+        )
+    return result
+
+
+def add_view_verbs(family: Any) -> None:
+    """Declare the verbs in the family of `twin`."""
+    verb = add_verb(family, "export", export, "write a run as one HTML page that loads nothing and tells no place")
+    verb.add_argument("run_folder", metavar="RUN", type=Path, help="folder that twin run wrote")
+    verb.add_argument("output", metavar="OUT.html", type=Path, help="the page")
+    verb.add_argument(
+        "--twin", type=Path, metavar="TWIN", help="folder of the run's twin (default: the one beside the run)"
+    )
+    verb.add_argument("--precise", action="store_true", help="show names and positions of the patches to everybody")
+    verb.add_argument(
+        "--deployments",
+        type=Path,
+        metavar="CSV",
+        help="table of cameras, as of Camtrap DP: fail if the page holds one's id, name or position",
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace OUT.html")

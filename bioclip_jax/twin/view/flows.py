@@ -1,0 +1,60 @@
+"""Food that flows along each link of the food web, by branch of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bioclip_jax.twin.calibrate import ParameterDraws
+from bioclip_jax.twin.community import Community, environment, flows, steady_conditions
+from bioclip_jax.twin.scenario import Ensemble, Run, Timeline
+from bioclip_jax.twin.world import Twin
+
+# States at the end of a run whose mean is looked at: a year of months.
+_LAST = 12
+# Members whose flows are computed: enough for a median.
+_MEMBERS = 32
+
+
+def link_flows(run: Run, twin: Twin) -> Float[np.ndarray, "branches links"]:
+    """Return what consumers eat per day along each link, kg/km²/day, in the order of the community's links.
+
+    Median over the members of the mean over the area, at each member's parameters, at its mean biomass of
+    the last year and in average weather. Raises UserError for a posterior that is not there any more.
+    """
+    ensemble = _ensemble(run, twin)
+    members = np.arange(min(run.biomass.shape[1], _MEMBERS))
+    communities, _ = ensemble.parameters(members)
+    weights = run.area_km2 / run.area_km2.sum()
+    medians = []
+    with jax.enable_x64(True):
+        at_states = jax.jit(jax.vmap(_eaten))
+        for branch in run.biomass:
+            states = branch[members, -_LAST:].astype(float).mean(axis=1)
+            eaten = at_states(jax.tree.map(jnp.asarray, communities), jnp.asarray(states))
+            medians.append(np.median(np.einsum("mpl,p->ml", np.asarray(eaten), weights), axis=0))
+    return np.stack(medians)
+
+
+def _eaten(
+    community: Community, biomass: Float[Array, "patches species"]
+) -> Float[Array, "patches links"]:
+    alive = biomass > 0
+    pools = jnp.broadcast_to(community.supply, (len(biomass), community.n_nutrients))
+    state = jnp.concatenate([jnp.where(alive, biomass, 1.0), jnp.maximum(pools, 1e-12)], axis=1)
+    present = jnp.concatenate([alive, jnp.ones(pools.shape, bool)], axis=1)
+    rates = environment(community, steady_conditions(community))
+    return flows(community, rates, jnp.log(state), present).eaten
+
+
+def _ensemble(run: Run, twin: Twin) -> Ensemble:
+    """Return the ensemble whose members have the parameters of the run's."""
+    settings = run.settings
+    parameters = settings["parameters"]
+    draws = ParameterDraws.load(Path(parameters["source"])) if parameters["calibrated"] else None
+    timeline = Timeline.of(twin.start, 1)
+    return Ensemble(twin, timeline, seed=settings["seed"], draws=draws, tolerance=settings["tolerance"])

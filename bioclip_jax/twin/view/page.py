@@ -1,0 +1,71 @@
+"""The HTML of the page: style, data, three.js and the script in one file, under a policy that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+from typing import NamedTuple
+
+from .blocks import block
+from .bundle import bundle_scripts
+from .three import ThreeJs
+
+
+class Page(NamedTuple):
+    """A page, and the parts of it that are the same whatever is exported."""
+
+    html: str
+    programs: tuple[str, ...]
+
+
+def make_page(title: str, blocks: Mapping[str, bytes], three: ThreeJs | None) -> Page:
+    """Return the page of data blocks; without three.js it has the two-dimensional views only.
+
+    Scripts and style are allowed by their hashes, and nothing may be loaded, embedded, submitted or evaluated.
+    """
+    style, script = _style(), _plain_script(bundle_scripts())
+    scripts = [script] if three is None else [_plain_script(three.script), script]
+    shell = (resources.files(__package__) / "page" / "page.html").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    licence = "" if three is None else three.licence.strip()
+    parts = {
+        "policy": policy,
+        "title": escape(title),
+        "style": style,
+        "licence": escape(licence),
+        "blocks": "\n".join(block(name, content) for name, content in blocks.items()),
+        "scripts": "\n".join(f"<script>{text}</script>" for text in scripts),
+    }
+    for name, text in parts.items():
+        before, after = shell.split(f"{{{{{name}}}}}")
+        shell = before + text + after
+    return Page(shell, (style, *scripts, escape(licence)) if licence else (style, *scripts))
+
+
+def _style() -> str:
+    """Return all style sheets below page/, by their names."""
+    folder = resources.files(__package__) / "page"
+    sheets = [one for one in folder.iterdir() if one.name.endswith(".css")]
+    for room in folder.iterdir():
+        if room.is_dir():
+            sheets += [one for one in room.iterdir() if one.name.endswith(".css")]
+    return "\n".join(one.read_text(encoding="utf-8").strip() for one in sorted(sheets, key=str))
+
+
+def _plain_script(text: str) -> str:
+    """Return a script that a script element can hold. Raises ValueError, for the developer, if none can."""
+    if "</script" in text.lower() or "<!--" in text:
+        raise ValueError("a script has </script or <!--, which would end its element; write it otherwise")
+    return text
+
+
+def _hash(text: str) -> str:
+    # Browsers hash the text after they have normalized its line ends.
+    digest = hashlib.sha256(text.replace("\r\n", "\n").encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,77 @@
+// Start screen, and the kiosk: full screen, and back to the start when nobody touches the page.
+
+import {el} from "./dom.js";
+import {t} from "./text.js";
+
+const IDLE_EVENTS = ["pointerdown", "keydown", "wheel", "touchstart", "pointermove"];
+const ATTRACT_MS = 9000;
+
+// Shows the start screen, and watches for a kiosk left alone.
+export function watchKiosk(app, shell, modes) {
+  const {data, settings} = app;
+  const first = {...settings};
+  let idle = 0;
+  let attract = 0;
+  let turn = 0;
+
+  const isStarting = () => shell.overlay.childElementCount > 0;
+
+  const begin = () => {
+    clearInterval(attract);
+    shell.overlay.replaceChildren();
+    shell.page.inert = false;
+    shell.stage.focus();
+    wait();
+  };
+
+  const open = () => {
+    const start = el("button", {type: "button", class: "begin", text: t(settings.kiosk ? "start.touch" : "start.begin"), on: {click: begin}});
+    const language = el("button", {
+      type: "button", class: "tool", text: t("language"), lang: settings.language === "en" ? "fr" : "en",
+      on: {click: () => app.set("language", settings.language === "en" ? "fr" : "en")},
+    });
+    shell.overlay.replaceChildren(el("section", {class: "start", "aria-labelledby": "start-title"},
+      el("p", {class: "start-name", text: data.name || t("title")}),
+      el("h2", {id: "start-title", text: t("start.title")}),
+      el("p", {text: t("start.text")}),
+      el("div", {class: "start-buttons"}, start, language),
+      el("p", {class: "start-note", text: data.calibrated ? t("start.note") : `${t("start.note")} ${t("uncalibrated")}`}),
+    ));
+    shell.page.inert = true;
+    start.focus();
+    clearInterval(attract);
+    if (!settings.reducedMotion) attract = setInterval(show, ATTRACT_MS);
+  };
+
+  // While nobody is there, the page shows one scenario after another.
+  const show = () => {
+    turn += 1;
+    app.set("branch", turn % data.branches.length);
+  };
+
+  const reset = () => {
+    document.querySelector("dialog[open]")?.close();
+    for (const name of ["language", "branch", "species", "time", "hour", "view", "scan"]) app.set(name, first[name]);
+    open();
+  };
+
+  const wait = () => {
+    clearTimeout(idle);
+    if (settings.kiosk && !isStarting()) idle = setTimeout(reset, settings.idle * 1000);
+  };
+
+  for (const name of IDLE_EVENTS) document.addEventListener(name, wait, {capture: true, passive: true});
+  app.on("kiosk", () => {
+    if (settings.kiosk) document.documentElement.requestFullscreen?.().catch(() => {});
+    else if (document.fullscreenElement) document.exitFullscreen?.().catch(() => {});
+    const focused = document.activeElement?.classList?.contains("kiosk");
+    shell.build();
+    if (focused) shell.page.querySelector(".tool.kiosk").focus();
+    wait();
+  });
+  app.on("language", () => {
+    if (isStarting()) open();
+  });
+  if (settings.start) open();
+  wait();
+}

@@ -1,0 +1,5 @@
+// The views of the page, in the order of their buttons; the first is shown first.
+
+import {mapMode} from "./flat/map.js";
+
+export const modes = [mapMode];

@@ -1,0 +1,33 @@
+// The one renderer of all 3-D views.
+
+import {PageError} from "./blocks.js";
+
+// Returns true if three.js is in the page.
+export function hasThree() {
+  return typeof THREE !== "undefined";
+}
+
+// Returns true if the browser draws in 3-D.
+export function hasWebGL() {
+  try {
+    const canvas = document.createElement("canvas");
+    const context = canvas.getContext("webgl2") ?? canvas.getContext("webgl");
+    context?.getExtension("WEBGL_lose_context")?.loseContext();
+    return Boolean(context);
+  } catch {
+    return false;
+  }
+}
+
+// Returns {renderer, eyes}. Throws a PageError where nothing can be drawn.
+export function openRenderer() {
+  if (!hasThree()) throw new PageError("error.three");
+  if (!hasWebGL()) throw new PageError("error.webgl");
+  try {
+    const renderer = new THREE.WebGLRenderer({antialias: true, powerPreference: "high-performance"});
+    renderer.domElement.className = "canvas";
+    return {renderer, eyes: null};
+  } catch {
+    throw new PageError("error.webgl");
+  }
+}

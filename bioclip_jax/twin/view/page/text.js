@@ -1,0 +1,46 @@
+// Texts of the page in its languages.
+
+import {mapText} from "./text/map.js";
+import {shellText} from "./text/shell.js";
+import {speciesNames} from "./text/species.js";
+import {webText} from "./text/web.js";
+
+export const LANGUAGES = ["en", "fr"];
+// Each part of the page adds its texts: {en: {key: text}, fr: {key: text}}.
+const TEXTS = [shellText, mapText, webText];
+const merged = Object.fromEntries(
+  LANGUAGES.map((code) => [code, Object.assign({}, ...TEXTS.map((one) => one[code]))]));
+let language = "en";
+
+// Sets the language of all texts from now on.
+export function setLanguage(code) {
+  language = code;
+  document.documentElement.lang = code;
+}
+
+export function currentLanguage() {
+  return language;
+}
+
+// Returns a text; {name} in it is replaced by the value of that name.
+export function t(key, values = {}) {
+  const text = merged[language][key] ?? merged.en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+// Returns true for a key that has a text.
+export function hasText(key) {
+  return key in merged.en;
+}
+
+// Returns a number with at most so many digits that count, as it is written in the language.
+export function number(value, digits = 3) {
+  return new Intl.NumberFormat(language, {maximumSignificantDigits: digits}).format(value);
+}
+
+// Returns the everyday name of a species, or its scientific name.
+export function speciesName(species) {
+  const names = speciesNames[language];
+  const known = Object.hasOwn(names, species.name) ? names[species.name] : "";
+  return known || (language === "en" && species.common) || species.name;
+}
