@@ -40,13 +40,17 @@ def export(arguments: argparse.Namespace) -> Result:
 
 def add_view_verbs(family: Any) -> None:
     """Declare the verbs in the family of `twin`."""
-    verb = add_verb(family, "export", export, "write a run as one HTML page that loads nothing and tells no place")
+    verb = add_verb(
+        family, "export", export, "write a run as one HTML page that loads nothing and tells no place"
+    )
     verb.add_argument("run_folder", metavar="RUN", type=Path, help="folder that twin run wrote")
     verb.add_argument("output", metavar="OUT.html", type=Path, help="the page")
     verb.add_argument(
         "--twin", type=Path, metavar="TWIN", help="folder of the run's twin (default: the one beside the run)"
     )
-    verb.add_argument("--precise", action="store_true", help="show names and positions of the patches to everybody")
+    verb.add_argument(
+        "--precise", action="store_true", help="show names and positions of the patches to everybody"
+    )
     verb.add_argument(
         "--deployments",
         type=Path,

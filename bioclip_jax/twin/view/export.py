@@ -74,7 +74,9 @@ def export_page(
             )
     size = len(page.html.encode())
     if size > _MOST_BYTES:
-        raise UserError(f"the page has {size / 1e6:.1f} MB, at most {_MOST_BYTES / 1e6:g}; simulate fewer scenarios")
+        raise UserError(
+            f"the page has {size / 1e6:.1f} MB, at most {_MOST_BYTES / 1e6:g}; simulate fewer scenarios"
+        )
     write_text(output, page.html)
     return {
         "output": str(output),

@@ -40,9 +40,7 @@ def link_flows(run: Run, twin: Twin) -> Float[np.ndarray, "branches links"]:
     return np.stack(medians)
 
 
-def _eaten(
-    community: Community, biomass: Float[Array, "patches species"]
-) -> Float[Array, "patches links"]:
+def _eaten(community: Community, biomass: Float[Array, "patches species"]) -> Float[Array, "patches links"]:
     alive = biomass > 0
     pools = jnp.broadcast_to(community.supply, (len(biomass), community.n_nutrients))
     state = jnp.concatenate([jnp.where(alive, biomass, 1.0), jnp.maximum(pools, 1e-12)], axis=1)

@@ -46,7 +46,12 @@ def secrets_of(twin: Twin, deployments: Path | None = None) -> Secrets:
     positions += [point for barrier in twin.barriers for point in barrier.points]
     if twin.extent is not None:
         one = twin.extent
-        positions += [(one.south, one.west), (one.north, one.east), (one.south, one.east), (one.north, one.west)]
+        positions += [
+            (one.south, one.west),
+            (one.north, one.east),
+            (one.south, one.east),
+            (one.north, one.west),
+        ]
     if deployments is not None:
         rows = list(table_rows(read_table(deployments, ("deploymentID",))))
         names += [str(row[key]) for row in rows for key in _DEPLOYMENT_NAMES if row.get(key)]
@@ -80,7 +85,9 @@ def find_secrets(
         findings += [f"{number} in {where}" for number in _numbers_in(text, secrets)]
     exact = {float(value) for pair in secrets.positions for value in pair} | set(secrets.meters)
     for where, content in blocks.items():
-        findings += [f"{value!r} in {where}" for value in exact if value and np.float64(value).tobytes() in content]
+        findings += [
+            f"{value!r} in {where}" for value in exact if value and np.float64(value).tobytes() in content
+        ]
     return list(dict.fromkeys(findings))
 
 

@@ -16,7 +16,9 @@ EXTINCT = -32768
 
 def quantiles(
     run: Run, patches: list[int]
-) -> tuple[Int[np.ndarray, "branches species quantiles times"], Int[np.ndarray, "branches species patches times"]]:
+) -> tuple[
+    Int[np.ndarray, "branches species quantiles times"], Int[np.ndarray, "branches species patches times"]
+]:
     """Return quantiles over the members of the mean over the area, and the medians of patches, encoded.
 
     patches: their order. Values are round(STEPS_PER_DECADE log10(B)) for B in kg/km², or EXTINCT.

@@ -18,7 +18,9 @@ def twin_of_run(run: Run, folder: Path | None = None) -> Twin:
     if folder is not None:
         twin = read_twin(folder)
         if twin_digest(folder) != wanted:
-            raise UserError(f"{folder} is not the twin of {run.path}, or has changed since; name another --twin")
+            raise UserError(
+                f"{folder} is not the twin of {run.path}, or has changed since; name another --twin"
+            )
     else:
         beside = sorted(path.parent for path in run.path.absolute().parent.glob("*/twin.json"))
         matching = [path for path in beside if _is_twin(path, wanted)]
