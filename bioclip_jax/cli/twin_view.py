@@ -25,7 +25,8 @@ def export(arguments: argparse.Namespace) -> Result:
         print(f"warning: {result['note']}", file=sys.stderr)
     if not result["three_js"]:
         print(
-            "warning: three.js is not installed (pip install jupyter-threejs-sage), so the page has no 3-D views",
+            "warning: the page has no 3-D views, because three.js is not installed; pip install "
+            "jupyter-threejs-sage",
             file=sys.stderr,
         )
     if not arguments.json:

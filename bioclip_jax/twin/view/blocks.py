@@ -1,4 +1,4 @@
-"""Data blocks of the page: arrays and JSON as gzipped base64, which the browser's DecompressionStream reads."""
+"""Data blocks of the page: arrays and JSON as gzipped base64, which browsers decode by themselves."""
 
 from __future__ import annotations
 

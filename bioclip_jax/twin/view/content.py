@@ -75,7 +75,7 @@ def _scenarios(run: Run, twin: Twin, secrets: Secrets, precise: bool) -> list[di
 
 
 def _events(text: str, twin: Twin) -> list[dict[str, Any]]:
-    """Return kind, species and size of a scenario's events, by which the page describes it in its language."""
+    """Return kind, species and size of a scenario's events, which the page describes in its language."""
     try:
         events = tomllib.loads(text).get("events", [])
     except tomllib.TOMLDecodeError:
@@ -126,7 +126,7 @@ def _species(one: Species, level: float, secrets: Secrets) -> dict[str, Any]:
 
 
 def _source(one: Species, column: str, secrets: Secrets) -> dict[str, str]:
-    """Return the source of a number, and how far it is to be trusted: cited, inferred, assumed or unsourced."""
+    """Return the source of a number, and its status: cited, inferred, assumed or unsourced."""
     text = one.citations.get(column) or one.citations.get("citation", "")
     folded = text.casefold()
     if not text:

@@ -69,8 +69,8 @@ def export_page(
         if found:
             more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
             raise UserError(
-                f"the page would tell the place: {', '.join(found[:3])}{more}; rename it in the world, or name "
-                "--precise if everybody may know"
+                f"the page would tell the place: {', '.join(found[:3])}{more}; rename it in the world, or "
+                "name --precise if everybody may know"
             )
     size = len(page.html.encode())
     if size > _MOST_BYTES:

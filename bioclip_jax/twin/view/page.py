@@ -1,4 +1,4 @@
-"""The HTML of the page: style, data, three.js and the script in one file, under a policy that loads nothing."""
+"""The HTML of the page: style, data, three.js and script in one file, under a policy that loads nothing."""
 
 from __future__ import annotations
 

@@ -67,9 +67,9 @@ def find_secrets(
     """Return what of the secrets stands in a page or in one of its decoded data blocks.
 
     Names count as whole words, in any case. Coordinates are searched as text, rounded to three decimals or
-    more, or with fewer if latitude and longitude stand together, and as float64 in the blocks. programs: parts
-    that are the same in every page. allowed: texts that may hold the word of a place, such as the name of a
-    species.
+    more, or with fewer if latitude and longitude stand together, and as float64 in the blocks. programs:
+    parts that are the same in every page. allowed: texts that may hold the word of a place, such as the name
+    of a species.
     """
     for program in programs:
         page = page.replace(program, "")
