@@ -19,7 +19,9 @@ from .content import as_numbers, page_content, patch_order, public_texts
 from .flows import link_flows
 from .page import make_page
 from .privacy import find_secrets, secrets_of
+from .scenes import scene_bank
 from .series import QUANTILES, STEPS_PER_DECADE, quantiles
+from .sight import sight_of
 from .three import three_js
 from .twin_of_run import twin_of_run
 
@@ -111,7 +113,15 @@ def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, 
         blocks["series"] = deltas(total) + deltas(patches)
 
     def collect_scenes() -> None:
+        content["sight"] = {one.name: sight_of(one) for one in twin.species if one.kind != "producer"}
+        content["sight"]["Homo sapiens"] = sight_of("Homo sapiens")
         content["scenes"] = []
+        for header, name, encoded in scene_bank(run, twin):
+            blocks[name] = encoded
+            if name == "landscape":
+                content["landscape"] = header
+            else:
+                content["scenes"].append(header)
 
     steps: list[Callable[[], None]] = [collect_content, collect_series, collect_flows, collect_scenes]
 

@@ -24,7 +24,7 @@ class Page(NamedTuple):
 def make_page(title: str, blocks: Mapping[str, bytes], three: ThreeJs | None) -> Page:
     """Return the page of data blocks; without three.js it has the two-dimensional views only.
 
-    Scripts and style are allowed by their hashes, and nothing may be loaded, embedded, submitted or evaluated.
+    Scripts and style are allowed by their hashes; nothing may be loaded, embedded, submitted or evaluated.
     """
     style, script = _style(), _plain_script(bundle_scripts())
     scripts = [script] if three is None else [_plain_script(three.script), script]

@@ -10,9 +10,9 @@ export class Landscape {
     this.heights = heights;
     this.grass = grass;
     this.step = header.height_step_m;
-    // trees: {x, y, height, kind}; water: {x, y, radius}.
-    this.trees = header.trees.map(([x, y, height, kind]) => ({x, y, height, kind}));
-    this.water = header.water.map(([x, y, radius]) => ({x, y, radius}));
+    // trees: {x, y, height, kind}, of kind 0 umbrella thorn, 1 round crown, 2 bush; water: {x, y, radius}.
+    this.trees = header.trees.map(([x, y, height, kind]) => ({x: x / 10, y: y / 10, height: height / 10, kind}));
+    this.water = header.water.map(([x, y, radius]) => ({x: x / 10, y: y / 10, radius: radius / 10}));
   }
 
   // Returns the height in meters, interpolated between the points of the grid.

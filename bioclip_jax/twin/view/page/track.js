@@ -24,7 +24,8 @@ export class Track {
     this.hour = scene.hour;
     this.branch = scene.branch;
     this.extent = extent;
-    this.events = scene.events;
+    // Actor and target are the ids of animals; times are in seconds.
+    this.events = scene.events.map(([time, kind, actor, target]) => ({time: time / 10, kind, actor, target}));
     this.positions = positions;
     this.headings = bytes.subarray(4 * count * frames, 5 * count * frames);
     this.states = bytes.subarray(5 * count * frames, 6 * count * frames);

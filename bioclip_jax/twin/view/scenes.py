@@ -1,0 +1,115 @@
+"""The bank of scenes: branches x hours of the day, as int16 trajectories on one generated landscape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from bioclip_jax.twin.animals import Landscape, Scene, generate_landscape, simulate_scene
+from bioclip_jax.twin.scenario import Run
+from bioclip_jax.twin.world import Twin
+
+from .blocks import deltas
+
+# Dawn, noon, dusk and night, in solar hours.
+HOURS = (6.3, 12.0, 18.3, 22.0)
+_SEED = 1
+_POSITIONS = 65535
+_HEADINGS = 256
+# Differences of heights in m that are kept.
+_HEIGHT_STEP_M = 0.01
+_HERDS = 160
+
+
+def scene_bank(run: Run, twin: Twin, seconds: float = 120.0) -> Iterator[tuple[dict[str, Any], str, bytes]]:
+    """Yield the header, name and content of the block of the landscape, then of each scene."""
+    landscape = generate_landscape(_SEED)
+    yield {**_landscape_header(landscape)}, "landscape", _landscape_block(landscape)
+    number = 0
+    for branch in range(len(run.branches)):
+        cast = _cast(run, twin, branch)
+        if not cast:
+            continue
+        for hour in HOURS:
+            scene = simulate_scene(cast, landscape, seed=_SEED, hour=hour, seconds=seconds)
+            yield _scene_header(scene, twin, branch), f"scene-{number}", encode_scene(scene)
+            number += 1
+
+
+def encode_scene(scene: Scene) -> bytes:
+    """Return x of all animals, then y, as differences of int16, then headings and states as bytes."""
+    position = np.moveaxis(scene.position, 0, -1).swapaxes(0, 1)
+    share = np.clip(np.asarray(position, float) / scene.extent_m, 0, 1)
+    steps = np.round(share * _POSITIONS) - (_POSITIONS + 1) // 2
+    turn = np.round(np.asarray(scene.heading, float).T / (2 * np.pi) * _HEADINGS).astype(np.int64)
+    heading = np.diff(turn, axis=1, prepend=0).astype(np.uint8)
+    return deltas(steps.astype(np.int16)) + heading.tobytes() + scene.state.T.astype(np.uint8).tobytes()
+
+
+def _scene_header(scene: Scene, twin: Twin, branch: int) -> dict[str, Any]:
+    index = {one.name: number for number, one in enumerate(twin.species)}
+    numbers = [index[name] for name in scene.names]
+    return {
+        "branch": branch,
+        "hour": scene.hour,
+        "hz": scene.hz,
+        "frames": len(scene.position),
+        "extent_m": scene.extent_m,
+        "animals": {
+            "species": [numbers[one] for one in scene.species.tolist()],
+            "id": scene.identity.tolist(),
+            "size": np.round(100 * scene.size).astype(int).tolist(),
+        },
+        # Time in tenths of a second.
+        "events": [
+            [round(10 * time), kind, int(actor), int(target)] for time, kind, actor, target in scene.events
+        ],
+    }
+
+
+def _landscape_header(landscape: Landscape) -> dict[str, Any]:
+    def decimeters(rows: Float[np.ndarray, "things values"], keep: int) -> list[list[int]]:
+        return [
+            [round(10 * value) for value in row[:keep]] + [int(one) for one in row[keep:]]
+            for row in rows.tolist()
+        ]
+
+    return {
+        "extent_m": landscape.extent_m,
+        "size": len(landscape.height_m),
+        "height_step_m": _HEIGHT_STEP_M,
+        "trees": decimeters(landscape.trees, 3),
+        "water": decimeters(landscape.water, 3),
+    }
+
+
+def _landscape_block(landscape: Landscape) -> bytes:
+    heights = np.round(np.asarray(landscape.height_m, float) / _HEIGHT_STEP_M).astype(np.int16)
+    return deltas(heights) + np.round(255 * np.asarray(landscape.grass, float)).astype(np.uint8).tobytes()
+
+
+def _cast(run: Run, twin: Twin, branch: int) -> Mapping[str, int]:
+    """Return the animals of a scene by species: prey by density, and groups of the predators left."""
+    density = np.median(run.total(branch)[:, -1], axis=0) / np.array(
+        [one.mass_g / 1000 for one in twin.species]
+    )
+    names = [one.name for one in twin.species]
+    eaters = {link.consumer for link in twin.links if _is_large(twin, link.resource)}
+    herds = {
+        name: value
+        for name, value in zip(names, density.tolist())
+        if _is_large(twin, name) and name not in eaters and value > 0
+    }
+    total = sum(herds.values())
+    cast = {name: max(1, round(_HERDS * value / total)) for name, value in herds.items()} if total else {}
+    predators = [name for name, value in zip(names, density.tolist()) if name in eaters and value > 0]
+    large = sorted(predators, key=lambda name: -twin.species[names.index(name)].mass_g)[:2]
+    return cast | {name: 4 for name in large}
+
+
+def _is_large(twin: Twin, name: str) -> bool:
+    one = next(one for one in twin.species if one.name == name)
+    return one.kind == "endotherm" and one.mass_g > 5000
