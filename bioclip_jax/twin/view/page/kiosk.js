@@ -1,6 +1,7 @@
 // Start screen, and the kiosk: full screen, and back to the start when nobody touches the page.
 
 import {el} from "./dom.js";
+import {SAVED_SETTINGS} from "./settings.js";
 import {t} from "./text.js";
 
 const IDLE_EVENTS = ["pointerdown", "keydown", "wheel", "touchstart", "pointermove"];
@@ -13,11 +14,18 @@ export function watchKiosk(app, shell, modes) {
   let idle = 0;
   let attract = 0;
   let turn = 0;
+  const lion = data.species.findIndex((one) => one.name === "Panthera leo");
+  const hasLions = data.branches.some(({events}) => events.some((event) => event.kind === "remove" && event.species.includes(lion)));
 
   const isStarting = () => shell.overlay.childElementCount > 0;
 
+  const fill = () => document.documentElement.requestFullscreen?.().catch(() => {});
+
   const begin = () => {
     clearInterval(attract);
+    // A browser fills the screen only at a touch, so a page that is opened as a kiosk does it now.
+    if (settings.kiosk && !document.fullscreenElement) fill();
+    restore();
     shell.overlay.replaceChildren();
     shell.page.inert = false;
     shell.stage.focus();
@@ -27,12 +35,12 @@ export function watchKiosk(app, shell, modes) {
   const open = () => {
     const start = el("button", {type: "button", class: "begin", text: t(settings.kiosk ? "start.touch" : "start.begin"), on: {click: begin}});
     const language = el("button", {
-      type: "button", class: "tool", text: t("language"), lang: settings.language === "en" ? "fr" : "en",
+      type: "button", class: "tool worded", text: t("language"), lang: settings.language === "en" ? "fr" : "en",
       on: {click: () => app.set("language", settings.language === "en" ? "fr" : "en")},
     });
     shell.overlay.replaceChildren(el("section", {class: "start", "aria-labelledby": "start-title"},
       el("p", {class: "start-name", text: data.name || t("title")}),
-      el("h2", {id: "start-title", text: t("start.title")}),
+      el("h2", {id: "start-title", text: t(hasLions ? "start.lions" : "start.title")}),
       el("p", {text: t("start.text")}),
       el("div", {class: "start-buttons"}, start, language),
       el("p", {class: "start-note", text: data.calibrated ? t("start.note") : `${t("start.note")} ${t("uncalibrated")}`}),
@@ -43,15 +51,23 @@ export function watchKiosk(app, shell, modes) {
     if (!settings.reducedMotion) attract = setInterval(show, ATTRACT_MS);
   };
 
-  // While nobody is there, the page shows one scenario after another.
+  // While nobody is there, the page shows one scenario after another, and in a kiosk one view after another.
   const show = () => {
     turn += 1;
     app.set("branch", turn % data.branches.length);
+    if (settings.kiosk && turn % data.branches.length === 0) {
+      const at = modes.findIndex((mode) => mode.id === settings.view);
+      app.set("view", modes[(at + 1) % modes.length].id);
+    }
+  };
+
+  const restore = (names = ["branch", "view", "time"]) => {
+    for (const name of names) app.set(name, first[name]);
   };
 
   const reset = () => {
     document.querySelector("dialog[open]")?.close();
-    for (const name of ["language", "branch", "species", "time", "hour", "view", "scan"]) app.set(name, first[name]);
+    restore([...SAVED_SETTINGS, "scan"]);
     open();
   };
 
@@ -62,7 +78,7 @@ export function watchKiosk(app, shell, modes) {
 
   for (const name of IDLE_EVENTS) document.addEventListener(name, wait, {capture: true, passive: true});
   app.on("kiosk", () => {
-    if (settings.kiosk) document.documentElement.requestFullscreen?.().catch(() => {});
+    if (settings.kiosk) fill();
     else if (document.fullscreenElement) document.exitFullscreen?.().catch(() => {});
     const focused = document.activeElement?.classList?.contains("kiosk");
     shell.build();

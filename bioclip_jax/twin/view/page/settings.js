@@ -9,8 +9,11 @@ export const HOURS = [
   {id: "dusk", hour: 18.3, sun: {elevation: -3, azimuth: 270}},
   {id: "night", hour: 22, sun: {elevation: -40, azimuth: 240}},
 ];
+// Settings that the address keeps.
+export const SAVED_SETTINGS = ["language", "view", "branch", "species", "time", "hour"];
 const LONGEST_ADDRESS = 2000;
 const IDLE_SECONDS = 60;
+const SAVE_MS = 500;
 
 const wholeNumber = (least, most) => (text) => {
   const value = /^\d{1,6}$/.test(text) ? Number(text) : NaN;
@@ -50,6 +53,7 @@ export function readSettings(data, modes) {
     if (value === undefined) misread = true;
     else settings[reader[0]] = value;
   }
+  settings.locked = settings.kiosk;
   settings.reducedMotion = settings.motion
     ? settings.motion === "reduced"
     : matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -63,7 +67,7 @@ function defaultSettings(data, modes) {
     view: modes[0].id,
     branch: 0,
     species: firstSpecies(data),
-    time: data.times.length - 1,
+    time: 0,
     hour: hourOfClock(new Date().getHours()),
     kiosk: false,
     start: true,
@@ -89,13 +93,19 @@ function hourOfClock(hour) {
   return hour < 17 ? "noon" : "dusk";
 }
 
-// Writes what is looked at into the address, so that it can be kept as a bookmark.
+let saving = 0;
+
+// Writes what is looked at into the address, so that it can be kept as a bookmark; not in a kiosk.
 export function saveSettings(settings) {
-  const {language, view, branch, species, time, hour} = settings;
-  const kept = {lang: language, view, scenario: branch, species, month: time, hour};
-  try {
-    history.replaceState(null, "", `#${new URLSearchParams(kept)}`);
-  } catch {
-    // A page in a sandboxed frame has no history of its own.
-  }
+  clearTimeout(saving);
+  if (settings.kiosk) return;
+  saving = setTimeout(() => {
+    const {language, view, branch, species, time, hour} = settings;
+    const kept = {lang: language, view, scenario: branch, species, month: time, hour};
+    try {
+      history.replaceState(null, "", `#${new URLSearchParams(kept)}`);
+    } catch {
+      // A page in a sandboxed frame has no history of its own.
+    }
+  }, SAVE_MS);
 }

@@ -7,13 +7,14 @@ import {watchKiosk} from "./kiosk.js";
 import {createStage} from "./stage.js";
 import {HOURS} from "./settings.js";
 import {setLanguage, t} from "./text.js";
-import {modeIcon} from "./icons.js";
+import {icon} from "./icons.js";
 import {branchTitle, verdictOf, verdictText} from "./verdict.js";
 
 // Builds the page into root; returns {note(text), show(id)}.
 export function createShell(app, modes, root) {
   const {data, settings} = app;
   const stage = createStage(app);
+  let noticeTimer = 0;
   const page = el("div", {class: "page"});
   const notice = el("p", {class: "notice", role: "status"});
   const overlay = el("div", {class: "overlay"});
@@ -46,20 +47,21 @@ export function createShell(app, modes, root) {
       button("language", t("language"), () => app.set("language", settings.language === "en" ? "fr" : "en"), {
         lang: settings.language === "en" ? "fr" : "en",
       }),
-      button("kiosk", t(settings.kiosk ? "kiosk.end" : "kiosk"), () => app.set("kiosk", !settings.kiosk)),
+      settings.locked ? null : button("kiosk", t(settings.kiosk ? "kiosk.end" : "kiosk"), () => app.set("kiosk", !settings.kiosk)),
       button("about", t("about"), () => openAbout(app, page)),
     ),
   );
 
-  const button = (name, text, press, attributes = {}) =>
-    el("button", {type: "button", class: `tool ${name}`, text, ...attributes, on: {click: press}});
+  const button = (name, text, press, {sign = name, ...attributes} = {}) =>
+    el("button", {type: "button", class: `tool ${name}`, ...attributes, on: {click: press}},
+      icon(sign), el("span", {text}));
 
   // Goes through the times of day.
   const hourButton = () => {
     const at = HOURS.findIndex((one) => one.id === settings.hour);
     const next = HOURS[(at + 1) % HOURS.length].id;
     const name = t(`hour.${settings.hour}`);
-    return button("hour", name, () => app.set("hour", next), {"aria-label": `${t("hour")}: ${name}`});
+    return button("hour", name, () => app.set("hour", next), {sign: settings.hour, "aria-label": `${t("hour")}: ${name}`});
   };
 
   const branches = () => {
@@ -82,7 +84,7 @@ export function createShell(app, modes, root) {
     const buttons = modes.map((mode) => el("button", {
       type: "button", role: "tab", id: `tab-${mode.id}`, class: "tab", "aria-controls": "panel",
       on: {click: () => app.set("view", mode.id)},
-    }, modeIcon(mode.id), el("span", {text: t(`mode.${mode.id}.title`)})));
+    }, icon(mode.id), el("span", {text: t(`mode.${mode.id}.title`)})));
     parts.tabs = buttons;
     parts.chooseTab = roving(buttons, at(), (number) => app.set("view", modes[number].id), {both: false});
     return el("nav", {"aria-label": t("modes")},
@@ -97,6 +99,7 @@ export function createShell(app, modes, root) {
     put(document.documentElement, {"data-sun": settings.hour, "data-still": settings.reducedMotion ? "" : null});
     parts.branches.forEach((one, number) => put(one, {"aria-checked": number === settings.branch}));
     parts.chooseBranch(settings.branch);
+    scrollTo(parts.branches[settings.branch]);
     parts.tabs.forEach((one, number) => put(one, {"aria-selected": number === at()}));
     parts.chooseTab(at());
     put(parts.panel, {"aria-labelledby": `tab-${settings.view}`});
@@ -105,6 +108,12 @@ export function createShell(app, modes, root) {
     const {branch, species} = settings;
     parts.verdict.textContent = verdictText(data, branch, species);
     put(parts.verdict, {"data-kind": branch ? verdictOf(data.effects[branch][species]) : "none"});
+  };
+
+  // Brings a button of a row that scrolls into sight.
+  const scrollTo = (one) => {
+    const row = one.parentElement;
+    row.scrollLeft = one.offsetLeft - row.offsetLeft - (row.clientWidth - one.offsetWidth) / 2;
   };
 
   const show = () => {
@@ -121,6 +130,7 @@ export function createShell(app, modes, root) {
     if (focused) page.querySelector(".tool.language").focus();
   });
   app.on("view", show);
+  app.on("reducedMotion", () => update());
   for (const name of ["branch", "species"]) {
     app.on(name, () => {
       update();
@@ -147,7 +157,8 @@ export function createShell(app, modes, root) {
     // Shows one line for a while.
     note(text) {
       notice.textContent = text;
-      setTimeout(() => (notice.textContent = ""), 8000);
+      clearTimeout(noticeTimer);
+      noticeTimer = setTimeout(() => (notice.textContent = ""), 8000);
     },
   };
   watchKeys(app, shell);

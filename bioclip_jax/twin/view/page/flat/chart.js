@@ -31,6 +31,12 @@ export function createChart(app) {
   const update = () => {
     const {branch, species} = settings;
     const one = data.species[species];
+    const name = speciesName(one);
+    title.textContent = t("chart.title", {name: capital(name)});
+    const shown = branch ? t("chart.with", {scenario: branchTitle(data, branch)}) : t("chart.only");
+    legend.replaceChildren(el("span", {class: "key with", text: shown}));
+    if (branch) legend.append(el("span", {class: "key without", text: t("chart.without")}));
+    // Measured after the legend, whose lines take from the height.
     width = Math.max(picture.clientWidth, 200);
     height = Math.max(picture.clientHeight, 110);
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -52,11 +58,6 @@ export function createChart(app) {
       svg("path", {class: "median", d: path(series(branch, 50))}),
       cursor,
     );
-    const name = speciesName(one);
-    title.textContent = t("chart.title", {name: capital(name)});
-    const shown = branch ? t("chart.with", {scenario: branchTitle(data, branch)}) : t("chart.only");
-    legend.replaceChildren(el("span", {class: "key with", text: shown}));
-    if (branch) legend.append(el("span", {class: "key without", text: t("chart.without")}));
     const start = number(data.series.of(branch, species, 50, 0) * unit.factor, 2);
     const end = number(data.series.of(branch, species, 50, last) * unit.factor, 2);
     picture.setAttribute("aria-label", `${title.textContent}: ${start} → ${end} ${unit.name}`);

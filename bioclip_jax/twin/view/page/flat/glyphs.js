@@ -62,6 +62,8 @@ function glyphParts(name) {
     insect: () => [glyphOval(22, 24, 14, 4, -12), glyphOval(36, 20, 4, 4), glyphLine("M18 26L10 12L6 36M26 26L29 36M32 24L38 35M38 17L45 9", 2)],
     mouse: () => [glyphOval(25, 29, 12, 8), glyphOval(37, 30, 7, 5, 15), glyphOval(34, 23, 3.500, 3.500), glyphLine("M14 32C6 35 5 26 1 27", 2), glyphLine("M20 36V38M30 36V38", 3)],
     bird: () => [glyphOval(23, 23, 13, 8, -15), glyphOval(37, 12, 4.500, 4.500), glyphLine("M33 18L37 12", 5), glyphSolid("M40 11L46 14L40 15z"), glyphSolid("M13 24L2 27L12 32z"), glyphLine("M21 30L20 38M27 29L28 38", 2)],
+    rock: () => [glyphSolid("M6 36L12 24L20 18L30 20L37 28L43 36z"), glyphSolid("M28 37L34 27L42 29L47 37z")],
+    pool: () => [glyphOval(24, 28, 21, 6)],
     fish: () => [glyphOval(22, 20, 15, 8), glyphSolid("M34 20L46 11V29z")],
   }[name]?.() ?? [glyphOval(24, 24, 12, 9)];
 }

@@ -2,18 +2,41 @@
 
 import {scatter} from "../dom.js";
 
-const LAYOUT_ROUNDS = 240;
+const LAYOUT_ROUNDS = 200;
+const ATTEMPTS = 20;
+const MOST_FILLED = 0.8;
 const TURN_OF_SEEDS = Math.PI * (3 - Math.sqrt(5));
-const PATCH_GAP = 14;
+// Has no factor in common with the number of marks.
+const SPREAD = 7;
+const PATCH_GAP = 6;
+
+const DECOR_COUNT = 16;
+const DECOR = {
+  grass: {name: "grass", scale: 0.8},
+  wood: {name: "tree", scale: 1.7},
+  rock: {name: "rock", scale: 1.3},
+  water: {name: "pool", scale: 1.9},
+};
 
 // Returns {x, y, radius} of each area in a box; areas do not overlap, and their sizes tell those of the place.
 export function arrange(patches, width, height) {
   const total = patches.reduce((sum, one) => sum + one.area_km2, 0);
-  const scale = Math.sqrt((0.5 * width * height) / (Math.PI * total));
-  const most = Math.min(width, height) * 0.3;
-  const circles = patches.map((one, number) => {
-    const radius = Math.min(Math.max(Math.sqrt(one.area_km2) * scale, 34), most);
-    const distance = Math.sqrt((number + 0.5) / patches.length) * 0.4;
+  let scale = Math.sqrt((MOST_FILLED * width * height) / (Math.PI * total));
+  let circles = [];
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++, scale *= 0.96) {
+    circles = startCircles(patches, scale, width, height);
+    if (patches.every((one) => Number.isFinite(one.x_m))) placeByMap(patches, circles, width, height);
+    for (let round = 0; round < LAYOUT_ROUNDS; round++) pushApart(circles, width, height);
+    if (!overlaps(circles)) break;
+  }
+  return circles;
+}
+
+function startCircles(patches, scale, width, height) {
+  const most = Math.min(width, height) * 0.36;
+  return patches.map((one, number) => {
+    const radius = Math.min(Math.sqrt(one.area_km2) * scale, most);
+    const distance = Math.sqrt((number + 0.5) / patches.length) * 0.42;
     const angle = number * TURN_OF_SEEDS + 0.6;
     return {
       x: width * (0.5 + distance * Math.cos(angle)),
@@ -21,9 +44,11 @@ export function arrange(patches, width, height) {
       radius,
     };
   });
-  if (patches.every((one) => Number.isFinite(one.x_m))) placeByMap(patches, circles, width, height);
-  for (let round = 0; round < LAYOUT_ROUNDS; round++) pushApart(circles, width, height);
-  return circles;
+}
+
+function overlaps(circles) {
+  return circles.some((one, number) => circles.slice(number + 1).some((other) =>
+    Math.hypot(other.x - one.x, other.y - one.y) < one.radius + other.radius));
 }
 
 // Moves circles to where the areas lie.
@@ -75,10 +100,26 @@ export function outline({x, y, radius}, seed) {
 
 // Returns where mark `number` of `count` stands in an area.
 export function markPlace({x, y, radius}, number, count, seed) {
-  const distance = Math.sqrt((number + 0.7) / (count + 0.7)) * radius * 0.8;
-  const angle = number * TURN_OF_SEEDS + seed;
+  // The first marks are spread as far as all of them.
+  const place = (number * SPREAD) % count;
+  const distance = Math.sqrt((place + 0.6) / count) * radius * 0.78;
+  const angle = place * TURN_OF_SEEDS + seed;
   return {
-    x: x + distance * Math.cos(angle) + 5 * (scatter(seed, number, 1) - 0.5),
-    y: y + distance * Math.sin(angle) + 5 * (scatter(seed, number, 2) - 0.5),
+    x: x + distance * Math.cos(angle) + 6 * (scatter(seed, number, 1) - 0.5),
+    y: y + distance * Math.sin(angle) * 0.8 + 6 * (scatter(seed, number, 2) - 0.5),
   };
+}
+
+// Returns what grows in an area: {name, x, y, size} of tufts, trees and rocks, by the shares of its cover.
+export function decorOf({x, y, radius}, cover, seed) {
+  const kinds = Object.entries(cover).filter(([kind]) => kind in DECOR);
+  return kinds.flatMap(([kind, percent], place) => {
+    const count = Math.round((percent / 100) * DECOR_COUNT);
+    return Array.from({length: count}, (_, number) => {
+      const distance = Math.sqrt(scatter(seed, number, place + 3)) * radius * 0.86;
+      const angle = 2 * Math.PI * scatter(seed, number, place + 9);
+      const size = radius * (0.16 + 0.07 * scatter(seed, number, place + 5)) * DECOR[kind].scale;
+      return {name: DECOR[kind].name, x: x + distance * Math.cos(angle), y: y + distance * Math.sin(angle), size};
+    });
+  }).sort((one, other) => one.y - other.y);
 }

@@ -5,7 +5,7 @@ import {number, speciesName, t} from "../text.js";
 import {amountText, animalsOf, isWeighed, roundUp} from "./amounts.js";
 import {capital, createChart} from "./chart.js";
 import {drawGlyph, glyphOf} from "./glyphs.js";
-import {arrange, markPlace, outline} from "./layout.js";
+import {arrange, decorOf, markPlace, outline} from "./layout.js";
 import {speciesStrip} from "./strip.js";
 import {timeText, timeline} from "./timeline.js";
 
@@ -52,17 +52,19 @@ function mountMap(app, stage) {
       const circle = circles[place];
       const [cover] = Object.entries(patch.cover).sort((a, b) => b[1] - a[1])[0] ?? ["other"];
       const count = Math.min(Math.ceil(most[place] / unit), MOST_MARKS);
-      const size = Math.min(30, Math.max(15, circle.radius * 0.3));
+      const size = Math.min(52, Math.max(17, circle.radius * 0.33));
       const marks = Array.from({length: count}, (_, index) => {
         const at = markPlace(circle, index, MOST_MARKS, place);
         return drawGlyph(glyphOf(one), size, {transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})`});
       });
-      const label = svg("text", {class: "patch-label", x: circle.x, y: circle.y - circle.radius + 20}, patch.label);
-      const total = svg("text", {class: "patch-count", x: circle.x, y: circle.y + circle.radius - 6});
+      const decor = svg("g", {class: "decor"}, ...decorOf(circle, patch.cover, place + 1).map((thing) =>
+        drawGlyph(thing.name, thing.size, {transform: `translate(${thing.x.toFixed(1)} ${thing.y.toFixed(1)})`})));
+      const label = svg("text", {class: "patch-label", x: circle.x, y: circle.y - circle.radius * 0.78}, patch.label);
+      const total = svg("text", {class: "patch-count", x: circle.x, y: circle.y + circle.radius * 0.9});
       const shape = svg("path", {class: `patch ${cover}`, d: outline(circle, place + 1)});
-      return {marks, total, group: svg("g", {}, shape, ...marks, label, total)};
+      return {marks, total, group: svg("g", {}, shape, decor, ...marks), names: svg("g", {}, label, total)};
     });
-    picture.replaceChildren(...areas.map((area) => area.group));
+    picture.replaceChildren(...areas.map((area) => area.group), ...areas.map((area) => area.names));
     const what = isWeighed(one) ? "map.each.plants" : "map.each";
     key.textContent = t(what, {number: number(unit, 2)});
     update();
@@ -92,6 +94,7 @@ function mountMap(app, stage) {
     app.on("branch", () => {
       chart.update();
       update();
+      time.replay();
     }),
     app.on("species", () => {
       strip.update();

@@ -7,6 +7,7 @@ const SECONDS_PER_YEAR = 3;
 
 // Returns the time of a state in words.
 export function timeText(data, index) {
+  if (index === data.times.length - 1) return t("year.end", {years: data.years});
   const day = new Date(`${data.times[index]}T00:00:00Z`);
   const first = new Date(`${data.times[0]}T00:00:00Z`);
   const months = (day.getUTCFullYear() - first.getUTCFullYear()) * 12 + day.getUTCMonth() - first.getUTCMonth();
@@ -14,7 +15,7 @@ export function timeText(data, index) {
   return t("year", {year: Math.floor(months / 12) + 1, month});
 }
 
-// Returns {element, update(), frame(dt), toggle(), step(count)}.
+// Returns {element, update(), frame(dt), toggle(), step(count), replay()}.
 export function timeline(app) {
   const {data, settings} = app;
   const last = data.times.length - 1;
@@ -76,5 +77,11 @@ export function timeline(app) {
   label();
   update();
   const element = el("div", {class: "timeline"}, play, earlier, slider, later, when);
-  return {element, update, frame, toggle, step};
+  // Plays from the start; at rest if motion is reduced.
+  const replay = () => {
+    playing = !settings.reducedMotion;
+    go(settings.reducedMotion ? last : 0);
+    label();
+  };
+  return {element, update, frame, toggle, step, replay};
 }

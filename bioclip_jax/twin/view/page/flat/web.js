@@ -9,7 +9,8 @@ import {linkPath, planWeb} from "./webplan.js";
 
 const LEAST_WIDTH = 1.2;
 const MOST_WIDTH = 13;
-const NODE_SPACE = 62;
+// Least space of a species in a row, in units of its height.
+const NODE_SPACE = 0.95;
 
 function mountWeb(app, stage) {
   const {data, settings} = app;
@@ -33,8 +34,9 @@ function mountWeb(app, stage) {
 
   const layout = () => {
     const [width, height] = [Math.max(field.clientWidth, 280), Math.max(field.clientHeight, 300)];
+    const least = NODE_SPACE * Math.max(44, ...nodes.map((node) => node.offsetHeight));
     const plan = planWeb(data.species, data.links, width, height, {
-      mostInRow: Math.max(4, Math.floor(width / NODE_SPACE)), top: 34, bottom: 40,
+      mostInRow: Math.max(4, Math.floor(width / least)), roomy: 1.7 * least, top: 0.7 * least, bottom: 0.75 * least,
     });
     put(lines, {viewBox: `0 0 ${width} ${height}`});
     paths = data.links.map(({resource, consumer, inferred}) => svg("path", {
@@ -98,6 +100,7 @@ function mountWeb(app, stage) {
     app.set("species", order[place]);
   };
 
+  field.append(...nodes);
   layout();
   choose = roving(order.map((number) => nodes[number]), order.indexOf(settings.species),
     (place) => app.set("species", order[place]));

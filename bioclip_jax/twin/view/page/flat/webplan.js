@@ -3,7 +3,7 @@
 const SWEEPS = 12;
 
 // Returns {rows, x, y} with positions in a box for each species; levels: trophic levels.
-export function planWeb(species, links, width, height, {mostInRow, top = 0, bottom = 0}) {
+export function planWeb(species, links, width, height, {mostInRow, roomy, top = 0, bottom = 0}) {
   const kinds = [
     species.map((one, number) => number).filter((number) => species[number].level >= 2.5),
     species.map((one, number) => number).filter((number) => species[number].level > 1.001 && species[number].level < 2.5),
@@ -40,14 +40,20 @@ export function planWeb(species, links, width, height, {mostInRow, top = 0, bott
   }
   // Rows of one kind stand closer together than kinds.
   const gaps = rows.map((row, place) => (place === 0 ? 0 : row.kind === rows[place - 1].kind ? 0.75 : 1.25));
-  const total = gaps.reduce((sum, gap) => sum + gap, 0) || 1;
+  // In a crowded row, every other species stands lower, so that names do not touch.
+  const stagger = rows.map(({members}) => (width / members.length < roomy && members.length > 2 ? 0.42 : 0));
+  rows.forEach((row, place) => {
+    if (place > 0) gaps[place] += stagger[place - 1];
+  });
+  const last = stagger.at(-1) ?? 0;
+  const total = gaps.reduce((sum, gap) => sum + gap, last) || 1;
   const y = new Array(species.length).fill(0);
   let at = 0;
   rows.forEach((row, place) => {
     at += gaps[place];
     row.y = top + (at / total) * (height - top - bottom);
-    row.members.forEach((one) => {
-      y[one] = row.y;
+    row.members.forEach((one, number) => {
+      y[one] = row.y + (number % 2 ? (stagger[place] / total) * (height - top - bottom) : 0);
     });
   });
   return {rows, x: x.map((share) => share * width), y};
