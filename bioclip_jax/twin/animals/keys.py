@@ -86,10 +86,14 @@ def normals(key: Words, step: UInt32[Array, ""], purpose: int, n: int) -> Float[
     return jnp.stack(pairs[:n], axis=-1)
 
 
-def founder_identity(number: UInt32[Array, "*shape"]) -> Words:
-    """Return the identity of founder `number`; no two founders share one, since Threefry is a bijection."""
+def founder_identity(number: UInt32[Array, "*shape"], group: UInt32[Array, "*shape"] | int = 0) -> Words:
+    """Return the identity of founder `number` of a group, such as a species.
+
+    No two founders share one, since Threefry is a bijection.
+    """
     number = jnp.uint32(number)
-    return threefry(Words(*map(jnp.uint32, _FOUNDER)), Words(jnp.zeros_like(number), number))
+    group = jnp.broadcast_to(jnp.uint32(group), number.shape)
+    return threefry(Words(*map(jnp.uint32, _FOUNDER)), Words(group, number))
 
 
 def newborn_identity(parent: Words, birth: UInt32[Array, "*shape"]) -> Words:

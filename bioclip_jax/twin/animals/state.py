@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,8 +19,8 @@ from .keys import Words, founder_identity
 class Animals(eqx.Module):
     """Struct of arrays of animals; a pytree. The content of slots that are not alive means nothing.
 
-    identity: 64 bits as two words; slots move nobody's draws. position: m east and north. heading: radians
-    counterclockwise from east. energy: living mass, kg (body and reserves). age: hours. births: given so far.
+    identity: 64 bits as two words. position: m east and north. heading: radians counterclockwise from east.
+    energy: living mass, kg (body and reserves). born: hour of birth. births: given so far.
     """
 
     identity: Words
@@ -25,7 +28,7 @@ class Animals(eqx.Module):
     position: Float[Array, "animals 2"]
     heading: Float[Array, " animals"]
     energy: Float[Array, " animals"]
-    age: Int[Array, " animals"]
+    born: Int[Array, " animals"]
     births: UInt32[Array, " animals"]
     alive: Bool[Array, " animals"]
 
@@ -46,8 +49,8 @@ def found_animals(
 ) -> Animals:
     """Return founders in the first slots of `capacity` (default: as many as founders).
 
-    numbers: of the founders, from which their identities follow (default: 0, 1, 2, ...). Raises UserError if
-    there are more founders than slots.
+    numbers: of the founders in their species, from which their identities follow (default: 0, 1, 2, ... over
+    all species). Raises UserError if there are more founders than slots.
     """
     n = len(species)
     capacity = n if capacity is None else capacity
@@ -62,39 +65,36 @@ def found_animals(
         return jnp.asarray(filled)
 
     return Animals(
-        identity=founder_identity(slots(numbers, np.uint32)),
+        identity=founder_identity(slots(numbers, np.uint32), slots(species, np.uint32)),
         species=slots(species, np.int32),
         position=slots(position, np.float32),
         heading=slots(heading, np.float32),
         energy=slots(energy, np.float32),
-        age=slots(np.zeros(n), np.int32),
+        born=slots(np.zeros(n), np.int32),
         births=slots(np.zeros(n), np.uint32),
         alive=slots(np.ones(n), bool),
     )
 
 
 def place(
-    occupants: eqx.Module,
+    occupants: Any,
     alive: Bool[Array, " slots"],
-    newborn: eqx.Module,
     born: Bool[Array, " slots"],
+    newborn_of: Callable[[Any], Any],
     limit: int,
-) -> tuple[eqx.Module, Int[Array, ""]]:
-    """Move newborns into free slots by cumulative sum; return the new state and how many had no place.
+) -> tuple[Any, Int[Array, ""]]:
+    """Put newborns into free slots by cumulative sum; return the new state and how many had no place.
 
-    occupants, newborn: pytrees of arrays [slots, ...]; newborn holds at each parent's slot what its newborn
-    is to be. born: slots with a birth. limit: most births that one call can place (static; the rest, too, are
-    without place). The n-th newborn in slot order gets the n-th free slot. The caller must treat newborns
-    without a place as an error: none may be lost.
+    occupants: a pytree of arrays [slots, ...]. born: slots of parents that give birth to one. newborn_of:
+    from the rows of `limit` parents, returns those of their newborns. limit: most births that one call can
+    place (static); the rest have no place either. The n-th newborn in slot order gets the n-th free slot.
+    Newborns without a place are for the caller to report as an error: none may be lost.
     """
     slots = alive.shape[0]
     limit = min(limit, slots)
     (parents,) = jnp.nonzero(born, size=limit, fill_value=slots)
     (free,) = jnp.nonzero(~alive, size=limit, fill_value=slots)
     target = jnp.where(parents < slots, free, slots)
-    placed = jax.tree.map(
-        lambda old, new: old.at[target].set(new[jnp.minimum(parents, slots - 1)], mode="drop"),
-        occupants,
-        newborn,
-    )
+    newborn = newborn_of(jax.tree.map(lambda leaf: leaf[jnp.minimum(parents, slots - 1)], occupants))
+    placed = jax.tree.map(lambda old, new: old.at[target].set(new, mode="drop"), occupants, newborn)
     return placed, born.sum(dtype=jnp.int32) - (target < slots).sum(dtype=jnp.int32)

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "ensemble": ["simulate_chunks", "simulate_ensemble"],
         "model": ["Community"],
         "processor": ["prepare_processor"],
-        "rates": ["LEDGER", "Conditions", "arrhenius", "steady_conditions"],
+        "rates": ["LEDGER", "Conditions", "arrhenius", "fluxes", "steady_conditions"],
         "snapshot": ["environment", "flows"],
         "trajectory": ["Trajectory", "ledger_residual", "simulate", "simulate_members"],
     },
