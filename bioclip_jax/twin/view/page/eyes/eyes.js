@@ -1,0 +1,182 @@
+// A scene as an eye sees it: a window ahead, the strip of the whole field, and two lenses that enlarge what is looked at.
+
+import {blurDegrees, createAcuity} from "./acuity.js";
+import {SHAPES, createAppearance, setLook, setGrain} from "./appearance.js";
+import {adaptation} from "./light.js";
+import {drawQuad, eyeTarget} from "./quad.js";
+import {STRIP_HALF_HEIGHT, TILE_TANGENT, createSurround} from "./surround.js";
+
+const DEGREE = Math.PI / 180;
+const LENS_DEGREES = 4;
+const LENS_PIXELS = 256;
+// The least blur, in pixels, that is left to a window drawn with fewer pixels because its eye is blurred anyway.
+const LEAST_SHRUNK = 0.9;
+const MOST_SHRUNK = 4;
+/** The eye of a person, beside which others are shown; the page's data replace it with the cited record. */
+export const PERSON = {
+  name: "Homo sapiens",
+  acuity: 60,
+  cones: [{peak_nm: 419}, {peak_nm: 531}, {peak_nm: 558}],
+  rods: {peak_nm: 496},
+  field: {horizontal_deg: 200, binocular_deg: 120, vertical_deg: 130},
+  sensitivity: 1,
+};
+
+/**
+ * Make the eyes of a renderer, which draws linear light from now on and ends in sRGB.
+ *
+ * render(scene, camera, eye, sun, options): draws to the canvas. eye: a sight record. sun: {elevation, azimuth} in
+ * degrees. options: {time in s, still (reduced motion), split: share of the width left of which the animal's eye is
+ * shown and right of which a person's (1: no person), lens: point in the world that the lenses enlarge, "ahead", or null,
+ * strip, ultraviolet: shown or not}. A person's eye by day is the plain scene.
+ * look(scene, camera, eye, sun, target): the window's linear light, for measurements.
+ * places(): rectangles of strip and lenses in CSS pixels, for labels.
+ */
+export function createEyes(renderer) {
+  renderer.outputEncoding = THREE.sRGBEncoding;
+  const acuity = createAcuity(renderer);
+  const appearance = createAppearance();
+  const surround = createSurround(renderer);
+  const lensCamera = new THREE.PerspectiveCamera(LENS_DEGREES, 1, 0.05, 1500);
+  const ahead = new THREE.Vector3();
+  const viewport = new THREE.Vector4();
+  const uniforms = appearance.uniforms;
+  let [width, height, ratio] = [1, 1, 1];
+  let lensTarget = null;
+  const windows = new Map();
+
+  const draw = (x, y, w, h, shape, images, target = null) => {
+    uniforms.shape.value = SHAPES[shape];
+    uniforms.images.value = images;
+    uniforms.coded.value.set(...images.map((image) => Number(image.encoding === THREE.sRGBEncoding)));
+    uniforms.size.value.set(w * ratio, h * ratio);
+    if (!target) renderer.setViewport(x, height - y - h, w, h);
+    drawQuad(renderer, appearance, target);
+  };
+  const sizes = () => {
+    const across = width > height;
+    const strip = {w: Math.round(Math.min(width * (across ? 0.6 : 0.94), 900)), x: 0, y: 0, h: 0};
+    strip.h = Math.round((strip.w * STRIP_HALF_HEIGHT) / Math.PI);
+    strip.x = Math.round((width - strip.w) / 2);
+    strip.y = across ? 12 : 64;
+    const d = Math.round(Math.min(height * 0.36, width * 0.42, 330));
+    const y = height - d - 14;
+    return {strip, lenses: [{x: 14, y, w: d, h: d}, {x: width - d - 14, y, w: d, h: d}]};
+  };
+  /** Return the image of a target blurred to an eye's acuity in this light; `degrees` is the target's height. */
+  const sharpness = (target, eye, sun, tangent) => {
+    const pixelsPerDegree = (target.height / 2 / tangent) * DEGREE;
+    const sigma = blurDegrees(eye.acuity * adaptation(eye, sun).detail) * pixelsPerDegree;
+    return acuity.blur(target.texture, target.width, target.height, sigma);
+  };
+  /** Return the window's target, with fewer pixels for an eye that blurs them all. */
+  const windowFor = (eye, sun, tangent, split) => {
+    const sigma = (blurDegrees(eye.acuity * adaptation(eye, sun).detail) * (height * ratio * DEGREE)) / 2 / tangent;
+    let shrink = 1;
+    while (split >= 1 && shrink < MOST_SHRUNK && sigma / (2 * shrink) >= LEAST_SHRUNK) shrink *= 2;
+    if (!windows.has(shrink)) {
+      const [columns, rows] = [width, height].map((side) => Math.max(1, Math.round((side * ratio) / shrink)));
+      windows.set(shrink, eyeTarget(columns, rows, {scene: true}));
+    }
+    return windows.get(shrink);
+  };
+  const clear = () => {
+    for (const target of windows.values()) target.dispose();
+    windows.clear();
+    if (lensTarget) lensTarget.dispose();
+  };
+  const renderTo = (target, scene, camera) => {
+    const before = renderer.autoClear;
+    renderer.autoClear = true;
+    renderer.setRenderTarget(target);
+    renderer.render(scene, camera);
+    renderer.setRenderTarget(null);
+    renderer.autoClear = before;
+  };
+  const horizonOf = (camera) => {
+    camera.getWorldDirection(ahead);
+    const pitch = Math.asin(Math.max(-1, Math.min(1, ahead.y)));
+    const half = (camera.fov / 2) * DEGREE;
+    uniforms.horizon.value.set(pitch - half, pitch + half);
+  };
+
+  const eyes = {
+    /** Set the canvas's size in CSS pixels and how many pixels stand on one. */
+    setSize(w, h, pixelRatio) {
+      if (w === width && h === height && pixelRatio === ratio && lensTarget) return;
+      [width, height, ratio] = [w, h, pixelRatio];
+      renderer.setPixelRatio(ratio);
+      renderer.setSize(w, h, false);
+      clear();
+      lensTarget = eyeTarget(LENS_PIXELS, LENS_PIXELS, {scene: true});
+      surround.setSize(sizes().strip.w * Math.min(1, ratio));
+    },
+    places: sizes,
+    render(scene, camera, eye, sun, options = {}) {
+      const {time = 0, still = false, split = 1, lens = null, strip = false, ultraviolet = true} = options;
+      const person = options.person || PERSON;
+      const isPerson = eye.name === PERSON.name;
+      if (isPerson && adaptation(eye, sun).cones === 1 && !strip && !lens) {
+        renderer.setViewport(0, 0, width, height);
+        renderer.setRenderTarget(null);
+        renderer.render(scene, camera);
+        return;
+      }
+      setLook(appearance, 0, eye, sun, ultraviolet);
+      setLook(appearance, 1, person, sun, false);
+      setGrain(appearance, time, still);
+      const {field} = eye;
+      uniforms.field.value.set(
+        (field.horizontal_deg / 2) * DEGREE,
+        (field.binocular_deg / 2) * DEGREE,
+        (person.field.horizontal_deg / 2) * DEGREE,
+        TILE_TANGENT,
+      );
+      uniforms.split.value = split;
+      horizonOf(camera);
+      const tangent = Math.tan((camera.fov / 2) * DEGREE);
+      const windowTarget = windowFor(eye, sun, tangent, split);
+      renderTo(windowTarget, scene, camera);
+      const seen = sharpness(windowTarget, eye, sun, tangent);
+      draw(0, 0, width, height, "window", [seen, windowTarget.texture]);
+      const {strip: place, lenses} = sizes();
+      if (strip) {
+        surround.draw(scene, camera, Math.max(field.horizontal_deg, split < 1 ? person.field.horizontal_deg : 0));
+        uniforms.horizon.value.set(-STRIP_HALF_HEIGHT, STRIP_HALF_HEIGHT);
+        draw(place.x, place.y, place.w, place.h, "strip", [surround.texture(), surround.texture()]);
+      }
+      if (lens) {
+        camera.getWorldPosition(lensCamera.position);
+        camera.getWorldDirection(ahead).add(lensCamera.position);
+        lensCamera.lookAt(lens.isVector3 ? lens : ahead);
+        lensCamera.updateMatrixWorld();
+        renderTo(lensTarget, scene, lensCamera);
+        horizonOf(lensCamera);
+        lenses.forEach((circle, side) => {
+          uniforms.split.value = side ? 0 : 1;
+          const one = sharpness(lensTarget, side ? person : eye, sun, Math.tan((LENS_DEGREES / 2) * DEGREE));
+          draw(circle.x, circle.y, circle.w, circle.h, "lens", [one, one]);
+        });
+      }
+      renderer.setViewport(0, 0, width, height);
+    },
+    look(scene, camera, eye, sun, target) {
+      const source = eyeTarget(target.width, target.height, {depth: true});
+      setLook(appearance, 0, eye, sun, false);
+      setGrain(appearance, 0, true);
+      Object.assign(uniforms.linear, {value: 1});
+      Object.assign(uniforms.split, {value: 1});
+      horizonOf(camera);
+      renderTo(source, scene, camera);
+      const seen = sharpness(source, eye, sun, Math.tan((camera.fov / 2) * DEGREE));
+      draw(0, 0, target.width, target.height, "window", [seen, seen], target);
+      uniforms.linear.value = 0;
+      source.dispose();
+    },
+    dispose() {
+      clear();
+      for (const part of [acuity, appearance, surround]) part.dispose();
+    },
+  };
+  return eyes;
+}
