@@ -135,6 +135,13 @@ CASES = (
         "couzin_case",
     ),
     Case(
+        10,
+        "zebra stripes as lion, hyena and zebra resolve them, read from the rendered views",
+        "4.5, 7.5 and 2.6 x less far than people, within 10 %",
+        "stripes",
+        "stripes_case",
+    ),
+    Case(
         11,
         "closed loop: planted worlds, photographed, named by a model, estimated",
         "90 % intervals of occupancy and relative abundance cover 85 to 95 %, without the correction of the "

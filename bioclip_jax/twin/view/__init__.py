@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "export": ["ExportOptions", "export_page"],
         "privacy": ["Secrets", "find_secrets", "secrets_of"],
         "sight": ["QUANTITIES", "sight_of"],
+        "three": ["ThreeJs", "three_js"],
     },
 )

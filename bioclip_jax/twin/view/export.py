@@ -114,7 +114,7 @@ def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, 
 
     def collect_scenes() -> None:
         content["sight"] = {one.name: sight_of(one) for one in twin.species if one.kind != "producer"}
-        content["sight"]["Homo sapiens"] = sight_of("Homo sapiens")
+        content["sight"] |= {name: sight_of(name) for name in ("Homo sapiens", "Salticidae")}
         content["scenes"] = []
         for header, name, encoded in scene_bank(run, twin):
             blocks[name] = encoded

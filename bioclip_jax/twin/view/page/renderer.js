@@ -1,6 +1,7 @@
 // The one renderer of all 3-D views.
 
 import {PageError} from "./blocks.js";
+import {createEyes} from "./eyes/eyes.js";
 
 // Returns true if three.js is in the page.
 export function hasThree() {
@@ -26,7 +27,7 @@ export function openRenderer() {
   try {
     const renderer = new THREE.WebGLRenderer({antialias: true, powerPreference: "high-performance"});
     renderer.domElement.className = "canvas";
-    return {renderer, eyes: null};
+    return {renderer, eyes: createEyes(renderer)};
   } catch {
     throw new PageError("error.webgl");
   }

@@ -2,7 +2,7 @@
 
 import {SCREEN_CODE, drawQuad, eyeTarget, quadMaterial} from "./quad.js";
 
-const REACH = 8;
+const BLUR_TAPS = 8;
 // The least blur, in pixels of the reduced image, after which reducing it further would lose detail.
 const LEAST_REDUCED = 0.9;
 /** Blurs narrower than this are below what pixels show. */
@@ -19,11 +19,11 @@ export function blurDegrees(acuity) {
   return Math.sqrt(3.56 / 2) / (Math.PI * acuity);
 }
 
-const BLUR = `
+const BLUR_SHADER = `
 uniform sampler2D image;
 uniform vec2 direction;
-uniform float offsets[${REACH}];
-uniform float weights[${REACH}];
+uniform float offsets[${BLUR_TAPS}];
+uniform float weights[${BLUR_TAPS}];
 uniform float coded;
 varying vec2 place;
 ${SCREEN_CODE}
@@ -33,14 +33,14 @@ vec3 read(vec2 at) {
 }
 void main() {
   vec3 sum = weights[0] * read(place);
-  for (int tap = 1; tap < ${REACH}; tap += 1) {
+  for (int tap = 1; tap < ${BLUR_TAPS}; tap += 1) {
     if (weights[tap] <= 0.0) break;
     vec2 away = direction * offsets[tap];
     sum += weights[tap] * (read(place + away) + read(place - away));
   }
   gl_FragColor = vec4(sum, 1.0);
 }`;
-const COPY = `
+const COPY_SHADER = `
 uniform sampler2D image;
 uniform float coded;
 varying vec2 place;
@@ -52,13 +52,13 @@ void main() {
 
 /** Make the acuity pass: {blur(texture, width, height, sigma in pixels) -> texture, dispose()}. */
 export function createAcuity(renderer) {
-  const copy = quadMaterial(COPY, {image: {value: null}, coded: {value: 0}});
-  const gauss = quadMaterial(BLUR, {
+  const copy = quadMaterial(COPY_SHADER, {image: {value: null}, coded: {value: 0}});
+  const gauss = quadMaterial(BLUR_SHADER, {
     image: {value: null},
     coded: {value: 0},
     direction: {value: new THREE.Vector2()},
-    offsets: {value: new Float32Array(REACH)},
-    weights: {value: new Float32Array(REACH)},
+    offsets: {value: new Float32Array(BLUR_TAPS)},
+    weights: {value: new Float32Array(BLUR_TAPS)},
   });
   // Targets by size and use, kept, since an eye's sizes come again each frame.
   const targets = new Map();
@@ -105,11 +105,11 @@ export function createAcuity(renderer) {
 /** Return offsets and weights of a Gaussian that read two neighboring pixels with one interpolated look-up. */
 export function gaussianTaps(sigma) {
   const weight = (pixels) => Math.exp(-(pixels ** 2) / (2 * sigma ** 2));
-  const offsets = new Float32Array(REACH);
-  const weights = new Float32Array(REACH);
+  const offsets = new Float32Array(BLUR_TAPS);
+  const weights = new Float32Array(BLUR_TAPS);
   weights[0] = 1;
   let sum = 1;
-  for (let tap = 1; tap < REACH; tap += 1) {
+  for (let tap = 1; tap < BLUR_TAPS; tap += 1) {
     const [near, far] = [2 * tap - 1, 2 * tap];
     if (near > 3.2 * sigma) break;
     weights[tap] = weight(near) + weight(far);

@@ -5,7 +5,7 @@ import {catches, colorMatrix, seesUltraviolet} from "./pigments.js";
 import {SCREEN_CODE, quadMaterial} from "./quad.js";
 
 // Two looks side by side, parted at `split`: an animal's left of it and a person's right of it.
-const FRAGMENT = `
+const EYE_FRAGMENT = `
 #define WINDOW 0
 #define LENS 1
 #define STRIP 2
@@ -76,7 +76,7 @@ void main() {
   gl_FragColor = vec4(shown, 1.0);
 }`;
 
-export const SHAPES = {window: 0, lens: 1, strip: 2};
+export const EYE_SHAPES = {window: 0, lens: 1, strip: 2};
 const GRAINS = 256;
 const GRAINS_PER_SECOND = 1.5;
 // Grain is stored as 0.5 + value / GRAIN_RANGE.
@@ -84,7 +84,7 @@ const GRAIN_RANGE = 6;
 
 /** Make the material of the color and light passes. */
 export function createAppearance() {
-  return quadMaterial(FRAGMENT, {
+  return quadMaterial(EYE_FRAGMENT, {
     images: {value: [null, null]},
     coded: {value: new THREE.Vector2()},
     grain: {value: grainTexture()},

@@ -1,17 +1,20 @@
 // A scene as an eye sees it: a window ahead, the strip of the whole field, and two lenses that enlarge what is looked at.
 
 import {blurDegrees, createAcuity} from "./acuity.js";
-import {SHAPES, createAppearance, setLook, setGrain} from "./appearance.js";
+import {EYE_SHAPES, createAppearance, setLook, setGrain} from "./appearance.js";
 import {adaptation} from "./light.js";
 import {drawQuad, eyeTarget} from "./quad.js";
 import {STRIP_HALF_HEIGHT, TILE_TANGENT, createSurround} from "./surround.js";
 
-const DEGREE = Math.PI / 180;
+const EYE_DEGREE = Math.PI / 180;
 const LENS_DEGREES = 4;
 const LENS_PIXELS = 256;
 // The least blur, in pixels, that is left to a window drawn with fewer pixels because its eye is blurred anyway.
 const LEAST_SHRUNK = 0.9;
 const MOST_SHRUNK = 4;
+// Around the strip and the lenses, and for the strip's labels, in CSS pixels.
+const EYE_MARGIN = 12;
+const EYE_LABEL = 34;
 /** The eye of a person, beside which others are shown; the page's data replace it with the cited record. */
 export const PERSON = {
   name: "Homo sapiens",
@@ -46,7 +49,7 @@ export function createEyes(renderer) {
   const windows = new Map();
 
   const draw = (x, y, w, h, shape, images, target = null) => {
-    uniforms.shape.value = SHAPES[shape];
+    uniforms.shape.value = EYE_SHAPES[shape];
     uniforms.images.value = images;
     uniforms.coded.value.set(...images.map((image) => Number(image.encoding === THREE.sRGBEncoding)));
     uniforms.size.value.set(w * ratio, h * ratio);
@@ -54,24 +57,23 @@ export function createEyes(renderer) {
     drawQuad(renderer, appearance, target);
   };
   const sizes = () => {
-    const across = width > height;
-    const strip = {w: Math.round(Math.min(width * (across ? 0.6 : 0.94), 900)), x: 0, y: 0, h: 0};
-    strip.h = Math.round((strip.w * STRIP_HALF_HEIGHT) / Math.PI);
-    strip.x = Math.round((width - strip.w) / 2);
-    strip.y = across ? 12 : 64;
-    const d = Math.round(Math.min(height * 0.36, width * 0.42, 330));
-    const y = height - d - 14;
-    return {strip, lenses: [{x: 14, y, w: d, h: d}, {x: width - d - 14, y, w: d, h: d}]};
+    const wide = width > height;
+    const w = Math.round(Math.min(width * (wide ? 0.56 : 0.94), 1100));
+    const strip = {w, h: Math.round((w * STRIP_HALF_HEIGHT) / Math.PI), x: Math.round((width - w) / 2), y: EYE_MARGIN};
+    const beside = Math.min((width - w) / 2 - 2 * EYE_MARGIN, height * 0.42);
+    const d = Math.round(wide ? beside : Math.min(width * 0.4, height * 0.24));
+    const y = wide ? EYE_MARGIN : strip.y + strip.h + EYE_LABEL;
+    return {strip, lenses: [{x: EYE_MARGIN, y, w: d, h: d}, {x: width - d - EYE_MARGIN, y, w: d, h: d}]};
   };
   /** Return the image of a target blurred to an eye's acuity in this light; `degrees` is the target's height. */
   const sharpness = (target, eye, sun, tangent) => {
-    const pixelsPerDegree = (target.height / 2 / tangent) * DEGREE;
+    const pixelsPerDegree = (target.height / 2 / tangent) * EYE_DEGREE;
     const sigma = blurDegrees(eye.acuity * adaptation(eye, sun).detail) * pixelsPerDegree;
     return acuity.blur(target.texture, target.width, target.height, sigma);
   };
   /** Return the window's target, with fewer pixels for an eye that blurs them all. */
   const windowFor = (eye, sun, tangent, split) => {
-    const sigma = (blurDegrees(eye.acuity * adaptation(eye, sun).detail) * (height * ratio * DEGREE)) / 2 / tangent;
+    const sigma = (blurDegrees(eye.acuity * adaptation(eye, sun).detail) * (height * ratio * EYE_DEGREE)) / 2 / tangent;
     let shrink = 1;
     while (split >= 1 && shrink < MOST_SHRUNK && sigma / (2 * shrink) >= LEAST_SHRUNK) shrink *= 2;
     if (!windows.has(shrink)) {
@@ -96,7 +98,7 @@ export function createEyes(renderer) {
   const horizonOf = (camera) => {
     camera.getWorldDirection(ahead);
     const pitch = Math.asin(Math.max(-1, Math.min(1, ahead.y)));
-    const half = (camera.fov / 2) * DEGREE;
+    const half = (camera.fov / 2) * EYE_DEGREE;
     uniforms.horizon.value.set(pitch - half, pitch + half);
   };
 
@@ -127,14 +129,14 @@ export function createEyes(renderer) {
       setGrain(appearance, time, still);
       const {field} = eye;
       uniforms.field.value.set(
-        (field.horizontal_deg / 2) * DEGREE,
-        (field.binocular_deg / 2) * DEGREE,
-        (person.field.horizontal_deg / 2) * DEGREE,
+        (field.horizontal_deg / 2) * EYE_DEGREE,
+        (field.binocular_deg / 2) * EYE_DEGREE,
+        (person.field.horizontal_deg / 2) * EYE_DEGREE,
         TILE_TANGENT,
       );
       uniforms.split.value = split;
       horizonOf(camera);
-      const tangent = Math.tan((camera.fov / 2) * DEGREE);
+      const tangent = Math.tan((camera.fov / 2) * EYE_DEGREE);
       const windowTarget = windowFor(eye, sun, tangent, split);
       renderTo(windowTarget, scene, camera);
       const seen = sharpness(windowTarget, eye, sun, tangent);
@@ -154,7 +156,7 @@ export function createEyes(renderer) {
         horizonOf(lensCamera);
         lenses.forEach((circle, side) => {
           uniforms.split.value = side ? 0 : 1;
-          const one = sharpness(lensTarget, side ? person : eye, sun, Math.tan((LENS_DEGREES / 2) * DEGREE));
+          const one = sharpness(lensTarget, side ? person : eye, sun, Math.tan((LENS_DEGREES / 2) * EYE_DEGREE));
           draw(circle.x, circle.y, circle.w, circle.h, "lens", [one, one]);
         });
       }
@@ -168,7 +170,7 @@ export function createEyes(renderer) {
       Object.assign(uniforms.split, {value: 1});
       horizonOf(camera);
       renderTo(source, scene, camera);
-      const seen = sharpness(source, eye, sun, Math.tan((camera.fov / 2) * DEGREE));
+      const seen = sharpness(source, eye, sun, Math.tan((camera.fov / 2) * EYE_DEGREE));
       draw(0, 0, target.width, target.height, "window", [seen, seen], target);
       uniforms.linear.value = 0;
       source.dispose();

@@ -9,7 +9,7 @@ const LEAST_MESOPIC = 0.005;
 const MOST_MESOPIC = 5;
 // Distances in m at which large carnivores resolve a zebra's stripes by day, at dusk and on a moonless night
 // (Melin et al. 2016, PLoS ONE 11:e0145679, abstract), as shares of the day's: taken for every eye, so inferred.
-const DETAIL = {day: 1, dusk: 30 / 50, night: 9 / 50};
+const DETAIL_IN_LIGHT = {day: 1, dusk: 30 / 50, night: 9 / 50};
 const NIGHT_GAIN = 0.55;
 const STARLIGHT_NOISE = 0.22;
 
@@ -39,8 +39,8 @@ export function adaptation(eye, sun) {
   const cones = Math.min(1, Math.max(0, (luminance - Math.log10(LEAST_MESOPIC)) / span));
   const detail =
     cones > 0.5
-      ? DETAIL.dusk + (DETAIL.day - DETAIL.dusk) * (2 * cones - 1)
-      : DETAIL.night + (DETAIL.dusk - DETAIL.night) * 2 * cones;
+      ? DETAIL_IN_LIGHT.dusk + (DETAIL_IN_LIGHT.day - DETAIL_IN_LIGHT.dusk) * (2 * cones - 1)
+      : DETAIL_IN_LIGHT.night + (DETAIL_IN_LIGHT.dusk - DETAIL_IN_LIGHT.night) * 2 * cones;
   const caught = 10 ** (luminance - logLuminance(-90)) * eye.sensitivity;
   const night = NIGHT_GAIN * Math.sqrt(eye.sensitivity);
   return {cones, detail, gain: cones + (1 - cones) * night, noise: STARLIGHT_NOISE / Math.sqrt(caught)};

@@ -38,17 +38,18 @@ export function catches(peak) {
  *
  * Three or more classes of cones: the identity, since all that a screen can show is told apart. Two, with catches
  * C (2 x 3): of all colors with the same catches, the one on a plane through white is shown, B (C B)^-1 C, where B's
- * columns are white and blue, or white and red against green for two long-wave cones: rank 2, and B C B = B. One: gray.
- * The idea is that of Brettel, Vienot and Mollon 1997, J. Opt. Soc. Am. A 14:2647.
+ * columns are white and a blue near 475 nm, against which stands a yellow near 575 nm, or white and red against green
+ * for two long-wave cones: rank 2, and the shown color has the catches of the true one. One class: gray.
+ * The idea and the two hues are those of Brettel, Vienot and Mollon 1997, J. Opt. Soc. Am. A 14:2647.
  */
 export function colorMatrix(cones) {
   const visible = cones.filter((cone) => cone.peak_nm >= ULTRAVIOLET_NM).map((cone) => catches(cone.peak_nm));
   if (visible.length > 2) return [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
   if (visible.length < 2) return [0, 1, 2].map(() => visible[0] || [1 / 3, 1 / 3, 1 / 3]);
-  const planes = [[[1, 0], [1, 0], [0, 1]], [[1, 0], [0, 1], [0.5, 0.5]]];
-  const [first, second] = planes.map((plane) => ({plane, product: multiply(visible, plane)}));
-  const best = Math.abs(determinant(first.product)) >= Math.abs(determinant(second.product)) ? first : second;
-  return multiply(multiply(best.plane, inverse(best.product)), visible);
+  const planes = [[[1, 0], [1, 0.3], [1, 1]], [[1, 0], [0, 1], [0.5, 0.5]]];
+  const [first, second] = planes.map((plane) => ({plane, product: matrixProduct(visible, plane)}));
+  const best = Math.abs(matrixDeterminant(first.product)) >= Math.abs(matrixDeterminant(second.product)) ? first : second;
+  return matrixProduct(matrixProduct(best.plane, matrixInverse(best.product)), visible);
 }
 
 /** Return true for an eye that sees ultraviolet light, which no screen shows. */
@@ -56,16 +57,16 @@ export function seesUltraviolet(eye) {
   return eye.cones.some((cone) => cone.peak_nm < ULTRAVIOLET_NM);
 }
 
-function multiply(left, right) {
+function matrixProduct(left, right) {
   return left.map((row) => right[0].map((_, column) => row.reduce((sum, value, k) => sum + value * right[k][column], 0)));
 }
 
-function determinant([[a, b], [c, d]]) {
+function matrixDeterminant([[a, b], [c, d]]) {
   return a * d - b * c;
 }
 
-function inverse(matrix) {
+function matrixInverse(matrix) {
   const [[a, b], [c, d]] = matrix;
-  const scale = 1 / determinant(matrix);
+  const scale = 1 / matrixDeterminant(matrix);
   return [[d * scale, -b * scale], [-c * scale, a * scale]];
 }

@@ -1,6 +1,6 @@
 // A pass over an image: a fragment shader drawn on a rectangle that fills a target.
 
-const VERTEX = `
+const QUAD_VERTEX = `
 varying vec2 place;
 void main() {
   place = uv;
@@ -17,12 +17,12 @@ vec3 toScreen(vec3 c) {
   vec3 root = sqrt(c);
   return max(1.30544 * root - 0.07964 * sqrt(root) - 0.23365 * c, 0.0);
 }`;
-const quad = {scene: null, camera: null, mesh: null};
+const onePass = {scene: null, camera: null, mesh: null};
 
 /** Return a material of a pass; its fragment shader reads `place`, 0 to 1 across and up. */
 export function quadMaterial(fragmentShader, uniforms) {
   return new THREE.ShaderMaterial({
-    vertexShader: VERTEX,
+    vertexShader: QUAD_VERTEX,
     fragmentShader,
     uniforms,
     depthTest: false,
@@ -52,18 +52,18 @@ export function eyeTarget(width, height, options = {}) {
 
 /** Draw a pass to a target, or to the canvas for null. */
 export function drawQuad(renderer, material, target) {
-  if (!quad.scene) {
-    quad.scene = new THREE.Scene();
-    quad.camera = new THREE.Camera();
-    quad.mesh = new THREE.Mesh(new THREE.PlaneGeometry(2, 2), material);
-    quad.mesh.frustumCulled = false;
-    quad.scene.add(quad.mesh);
+  if (!onePass.scene) {
+    onePass.scene = new THREE.Scene();
+    onePass.camera = new THREE.Camera();
+    onePass.mesh = new THREE.Mesh(new THREE.PlaneGeometry(2, 2), material);
+    onePass.mesh.frustumCulled = false;
+    onePass.scene.add(onePass.mesh);
   }
-  quad.mesh.material = material;
+  onePass.mesh.material = material;
   const before = renderer.autoClear;
   renderer.autoClear = false;
   renderer.setRenderTarget(target);
-  renderer.render(quad.scene, quad.camera);
+  renderer.render(onePass.scene, onePass.camera);
   renderer.setRenderTarget(null);
   renderer.autoClear = before;
 }

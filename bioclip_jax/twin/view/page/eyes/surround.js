@@ -2,7 +2,7 @@
 
 import {eyeTarget} from "./quad.js";
 
-const TILES = 4;
+const STRIP_TILES = 4;
 /** Half of the height of the strip in radians. */
 export const STRIP_HALF_HEIGHT = Math.PI / 6;
 /** Tangent of half a tile's height: the strip's corners stand at 45 degrees from a tile's middle. */
@@ -23,10 +23,10 @@ export function createSurround(renderer) {
   return {
     texture: () => target.texture,
     setSize(stripWidth) {
-      tileWidth = Math.max(32, Math.round(stripWidth / TILES));
+      tileWidth = Math.max(32, Math.round(stripWidth / STRIP_TILES));
       tileHeight = Math.round(tileWidth * TILE_TANGENT);
       if (target) target.dispose();
-      target = eyeTarget(TILES * tileWidth, tileHeight, {scene: true});
+      target = eyeTarget(STRIP_TILES * tileWidth, tileHeight, {scene: true});
       target.scissorTest = true;
       drawn = 0;
     },
