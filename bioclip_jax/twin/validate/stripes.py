@@ -24,7 +24,7 @@ _WITHIN = 0.1
 _PEOPLE = "Homo sapiens"
 _FAMILIES = {"Panthera leo": "Felidae", "Crocuta crocuta": "Hyaenidae", "Equus quagga": "Equidae"}
 _NAMES = {"Panthera leo": "lion", "Crocuta crocuta": "hyena", "Equus quagga": "zebra"}
-# Width of a dark and a light stripe, and the share of their contrast that an eye must be left with to see them.
+# Width of a dark and a light stripe, and the share of their contrast that an eye needs to see them.
 # Both are assumed; the ratios hardly depend on them.
 PERIOD_M = 0.1
 THRESHOLD = 0.05

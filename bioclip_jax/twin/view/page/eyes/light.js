@@ -1,8 +1,8 @@
 // The light by the sun's height: how far rods take over from cones, how fine an eye still sees, and its noise.
 
-// Decimal logarithm of the illuminance of level ground in lux by the sun's elevation in degrees: clear sky, no moon.
-// Rounded textbook figures.
-const ILLUMINANCE = [[-18, -3.2], [-12, -2.1], [-6, 0.5], [0, 2.6], [5, 3.6], [20, 4.4], [60, 5]];
+// Decimal logarithm of the illuminance of level ground in lux by the sun's elevation in degrees: clear sky, and at night
+// a moon that gives 0.1 lux. Rounded textbook figures.
+const ILLUMINANCE = [[-12, -1], [-6, 0.5], [0, 2.6], [5, 3.6], [20, 4.4], [60, 5]];
 const GROUND_REFLECTANCE = 0.2;
 // Cones and rods work together between these luminances, in cd/m2 (CIE 191:2010), and cones alone above.
 const LEAST_MESOPIC = 0.005;
@@ -11,7 +11,7 @@ const MOST_MESOPIC = 5;
 // (Melin et al. 2016, PLoS ONE 11:e0145679, abstract), as shares of the day's: taken for every eye, so inferred.
 const DETAIL_IN_LIGHT = {day: 1, dusk: 30 / 50, night: 9 / 50};
 const NIGHT_GAIN = 0.55;
-const STARLIGHT_NOISE = 0.22;
+const MOONLIGHT_NOISE = 0.22;
 
 /** Return the decimal logarithm of level ground's luminance in cd/m2 for the sun's elevation in degrees. */
 export function logLuminance(elevation) {
@@ -43,5 +43,5 @@ export function adaptation(eye, sun) {
       : DETAIL_IN_LIGHT.night + (DETAIL_IN_LIGHT.dusk - DETAIL_IN_LIGHT.night) * 2 * cones;
   const caught = 10 ** (luminance - logLuminance(-90)) * eye.sensitivity;
   const night = NIGHT_GAIN * Math.sqrt(eye.sensitivity);
-  return {cones, detail, gain: cones + (1 - cones) * night, noise: STARLIGHT_NOISE / Math.sqrt(caught)};
+  return {cones, detail, gain: cones + (1 - cones) * night, noise: MOONLIGHT_NOISE / Math.sqrt(caught)};
 }
