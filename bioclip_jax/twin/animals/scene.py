@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from .landscape import Landscape
+from bioclip_jax.twin.world import Species
 
-HZ = 5.0
+from .actors import CHASE, SPENT, STALK, STEP_S
+from .fast_clock import Frame, run
+from .ground import read_ground
+from .landscape import Landscape
+from .staging import gather_cast, stage
+from .traits import read_traits
+
+HZ = 1 / STEP_S
 STATES = ("absent", "stand", "graze", "walk", "run", "rest", "stalk", "feed", "dead", "fly")
 EVENT_KINDS = ("stalk", "chase", "kill", "escape", "alarm")
+_ALARM_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,33 +48,68 @@ class Scene:
 
 
 def simulate_scene(
-    cast: Mapping[str, int], landscape: Landscape, *, seed: int, hour: float, seconds: float = 120.0
+    cast: Mapping[str, int],
+    landscape: Landscape,
+    *,
+    seed: int,
+    hour: float,
+    seconds: float = 120.0,
+    species: Iterable[Species] = (),
 ) -> Scene:
-    """Simulate the animals of a cast, numbers by species, on a landscape."""
-    frames = round(seconds * HZ) + 1
-    names = tuple(cast)
-    species = np.repeat(np.arange(len(names)), list(cast.values()))
-    number = np.concatenate([np.arange(n) for n in cast.values()])
-    identity = species * 1000 + number
-    time = np.arange(frames)[:, None] / HZ
-    random = np.random.default_rng([seed, round(hour * 10)])
-    home = random.uniform(-150, 150, (len(names), 2))[species] + landscape.extent_m / 2
-    start = home + 4 * np.sqrt(number)[:, None] * np.stack([np.cos(2.4 * number), np.sin(2.4 * number)], -1)
-    phase = random.uniform(0, 2 * np.pi, len(species))
-    heading = phase + 0.6 * np.sin(time / 19 + phase)
-    speed = 1.3 * np.clip(np.sin(time / 13 + 3 * phase) - 0.4, 0, 1)
-    step = np.stack([speed * np.cos(heading), speed * np.sin(heading)], -1) / HZ
-    state = np.where(speed > 0.05, 3, np.where(np.sin(time / 17 + 5 * phase) > 0, 1, 2))
+    """Simulate the animals of a cast, numbers by species, on a landscape.
+
+    seed: of all draws, each of which also depends on the animal's identity, so that the same animals in
+    another cast have the same. hour: solar. species: of the twin, whose masses and top speeds are taken.
+    Compiled once for all casts and landscapes of an extent. Raises UserError for a cast that is too large, or
+    with an unknown species.
+    """
+    cast = {name: int(n) for name, n in cast.items() if n > 0}
+    traits = read_traits(cast, species)
+    gathered = gather_cast(cast, traits)
+    ground = read_ground(landscape)
+    actors, start, size = stage(gathered, landscape, ground, seed=seed, hour=hour)
+    frames = jax.tree.map(np.asarray, run(actors, ground, start, round(seconds * HZ) + 1))
+    order = gathered.order
     return Scene(
-        names=names,
-        species=species,
-        identity=identity,
-        size=np.ones(len(species), np.float32),
+        names=tuple(cast),
+        species=gathered.species[order],
+        identity=gathered.identity[order],
+        size=size[order],
         hour=hour,
         hz=HZ,
         extent_m=landscape.extent_m,
-        position=(start + np.cumsum(step, axis=0)).astype(np.float32),
-        heading=heading.astype(np.float32),
-        state=state.astype(np.uint8),
-        events=(),
+        position=frames.position[:, order],
+        heading=frames.heading[:, order],
+        state=frames.state[:, order],
+        events=_events(frames, gathered.identity),
     )
+
+
+def _events(frames: Frame, identity: Int[np.ndarray, " animals"]) -> tuple[tuple[float, str, int, int], ...]:
+    """Read the events of the hunt off the frames."""
+    phase, target = frames.phase, frames.target
+    events: list[tuple[float, str, int, int]] = []
+
+    def add(frame: int, kind: str, actor: int, of: int) -> None:
+        events.append((frame / HZ, kind, int(identity[actor]), int(identity[of]) if of >= 0 else -1))
+
+    for kind, after in (("stalk", STALK), ("chase", CHASE)):
+        for frame, actor in np.argwhere((phase[1:] == after) & (phase[:-1] != after)) + (1, 0):
+            add(frame, kind, actor, target[frame, actor])
+    for frame, actor in np.argwhere((phase[1:] == SPENT) & (phase[:-1] == CHASE)) + (1, 0):
+        add(frame, "escape", actor, target[frame - 1, actor])
+    killed = np.flatnonzero(frames.kill >= 0)
+    if killed.size and (frame := killed[0]) > 0:
+        victim = frames.kill[frame]
+        hunters = np.flatnonzero((phase[frame - 1] == CHASE) & (target[frame - 1] == victim))
+        near = np.hypot(*(frames.position[frame, hunters] - frames.position[frame, victim]).T)
+        if len(hunters):
+            add(frame, "kill", hunters[near.argmin()], victim)
+    # The first to notice, and again after a while without alarm.
+    rises = np.argwhere((frames.alert[1:] > 0) & (frames.alert[:-1] <= 0)) + (1, 0)
+    last = -_ALARM_PAUSE_S * HZ
+    for frame, actor in rises:
+        if frame - last >= _ALARM_PAUSE_S * HZ:
+            add(frame, "alarm", actor, -1)
+        last = frame
+    return tuple(sorted(events))
