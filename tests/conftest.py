@@ -1,11 +1,13 @@
-"""Set up all tests: eight CPU devices, a compilation cache, and the shared photographs if they exist."""
+"""Set up all tests: eight CPU devices, a compilation cache, a browser, and the shared photographs if any."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Compiled programs run once or twice here, so optimizing them costs more than it saves.
@@ -34,6 +36,10 @@ sys.path.insert(0, str(PEERS))
 from torchvision_operators import declare
 
 declare()
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Resolve the public host of a proxy in front of the web page.
+_HOST_RULES = "--host-resolver-rules=MAP photos.example 127.0.0.1"
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -84,3 +90,29 @@ def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
 def shared_data() -> Path:
     """The folder of real photographs, tars and taxa."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the installed Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed: the page is not opened in a browser")
+    return CHROMIUM
+
+
+# Per module, because Playwright keeps an event loop in the thread, which other files' own loops exclude.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", _HOST_RULES])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def artefacts(tmp_path: Path) -> Path:
+    """Folder of screenshots."""
+    folder = Path(os.environ.get("BIOCLIP_JAX_ARTEFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

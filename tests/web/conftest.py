@@ -1,11 +1,10 @@
-"""Fixtures of the page: a real server in its own process, and a real browser."""
+"""Fixtures of the page: a real server in its own process."""
 
 from __future__ import annotations
 
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -17,10 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _START_SECONDS = 240
-# Resolve the proxy's public host.
-_HOST_RULES = "--host-resolver-rules=MAP photos.example 127.0.0.1"
 
 
 class Server(NamedTuple):
@@ -79,26 +75,6 @@ def _address(process: subprocess.Popen, log: Path) -> str:
 def address() -> Callable[[subprocess.Popen, Path], str]:
     """Function from a server's process and its log to the printed address."""
     return _address
-
-
-# Per module, because Playwright keeps an event loop in the thread, which other files' own loops exclude.
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed: the page is not opened in a browser")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", _HOST_RULES])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def artefacts(tmp_path: Path) -> Path:
-    """Folder of screenshots."""
-    folder = Path(os.environ.get("BIOCLIP_JAX_ARTEFACTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.fixture(scope="session")

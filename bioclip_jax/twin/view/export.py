@@ -35,7 +35,7 @@ class ExportOptions:
 
     twin: folder of the run's twin (default: the one beside the run). precise: show names and positions of
     patches. deployments: table whose camera ids and positions the page is searched for. overwrite: replace
-    the output. three: include three.js.
+    the output. three: include three.js. scene_seconds: length of each scene.
     """
 
     twin: Path | None = None
@@ -43,6 +43,7 @@ class ExportOptions:
     deployments: Path | None = None
     overwrite: bool = False
     three: bool = True
+    scene_seconds: float = 120.0
 
 
 def export_page(
@@ -116,7 +117,7 @@ def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, 
         content["sight"] = {one.name: sight_of(one) for one in twin.species if one.kind != "producer"}
         content["sight"] |= {name: sight_of(name) for name in ("Homo sapiens", "Salticidae")}
         content["scenes"] = []
-        for header, name, encoded in scene_bank(run, twin):
+        for header, name, encoded in scene_bank(run, twin, options.scene_seconds):
             blocks[name] = encoded
             if name == "landscape":
                 content["landscape"] = header

@@ -1,11 +1,23 @@
 // Start screen, and the kiosk: full screen, and back to the start when nobody touches the page.
 
-import {el} from "./dom.js";
+import {el, svg} from "./dom.js";
+import {drawGlyph, glyphOf} from "./flat/glyphs.js";
 import {SAVED_SETTINGS} from "./settings.js";
 import {t} from "./text.js";
 
 const IDLE_EVENTS = ["pointerdown", "keydown", "wheel", "touchstart", "pointermove"];
 const ATTRACT_MS = 9000;
+const FRIEZE = 7;
+
+// Returns a row of animals of the page, from small to large.
+function frieze(data) {
+  const animals = [...data.species].filter((one) => one.kind === "endotherm" && one.mass_kg > 3);
+  const kinds = new Map(animals.map((one) => [glyphOf(one), one.mass_kg]));
+  const chosen = [...kinds].sort((a, b) => a[1] - b[1]).slice(-FRIEZE).map(([name]) => name);
+  const picture = svg("svg", {class: "frieze", viewBox: `0 0 ${chosen.length * 60} 48`, "aria-hidden": true});
+  chosen.forEach((name, place) => picture.append(drawGlyph(name, 54, {transform: `translate(${place * 60 + 30} 24)`})));
+  return picture;
+}
 
 // Shows the start screen, and watches for a kiosk left alone.
 export function watchKiosk(app, shell, modes) {
@@ -42,6 +54,7 @@ export function watchKiosk(app, shell, modes) {
       el("p", {class: "start-name", text: data.name || t("title")}),
       el("h2", {id: "start-title", text: t(hasLions ? "start.lions" : "start.title")}),
       el("p", {text: t("start.text")}),
+      frieze(data),
       el("div", {class: "start-buttons"}, start, language),
       el("p", {class: "start-note", text: data.calibrated ? t("start.note") : `${t("start.note")} ${t("uncalibrated")}`}),
     ));

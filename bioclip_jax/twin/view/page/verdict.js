@@ -2,7 +2,6 @@
 
 import {currentLanguage, hasText, number, speciesName, t} from "./text.js";
 
-const GONE = Math.log(0.01);
 const MULTIPLE = Math.log(3);
 const VERDICTS = {
   "declines": "falls",
@@ -46,7 +45,8 @@ export function verdictText(data, branch, species) {
   if (branch === 0) return t("verdict.baseline", {name});
   const effect = data.effects[branch][species];
   const [lower, , median, , upper] = effect.ratio.map((value) => value / 1000);
-  const kind = median < GONE && upper < 0 ? "gone" : verdictOf(effect);
+  const isGone = data.series.of(branch, species, 50, data.times.length - 1) === 0;
+  const kind = isGone && upper < 0 ? "gone" : verdictOf(effect);
   return t(`verdict.${kind}`, {
     name,
     scenario: branchTitle(data, branch),
