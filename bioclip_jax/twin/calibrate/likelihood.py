@@ -223,8 +223,15 @@ class Calibration(eqx.Module):
 
     def __call__(self, u: Float[Array, " parameters"]) -> Float[Array, ""]:
         """Return the log posterior density of u, but for a constant; -inf where the solver fails."""
-        value = self.log_likelihood(u) + self.log_prior(u)
-        return jnp.where(jnp.isfinite(value), value, -jnp.inf)
+        return self.posterior(u)[0]
+
+    def posterior(
+        self, u: Float[Array, " parameters"]
+    ) -> tuple[Float[Array, ""], Float[Array, "periods patches classes"]]:
+        """Return the log posterior density, as a call does, and the expected labeled events."""
+        expected = self.expected(u)
+        value = self._log_likelihood(u, expected) + self.log_prior(u)
+        return jnp.where(jnp.isfinite(value), value, -jnp.inf), expected
 
 
 def _observation_parameters(observations: Observations) -> list[Parameter]:
