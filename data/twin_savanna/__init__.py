@@ -1,4 +1,4 @@
-"""An embedded world of the twin: an invented savanna of 26 real species, with their sources."""
+"""An embedded world of the twin: an invented savanna of 27 real species, with their sources."""
 
 import lazy_loader
 

@@ -53,8 +53,8 @@ def test_land_has_all_habitats_and_a_river_that_flows_west(seed: int):
 def test_twin_build_reads_it_without_a_warning(built: tuple[dict, Twin]):
     result, twin = built
     assert not result["warnings"], result["warnings"]
-    assert result["links"] == {"observed": 86, "inferred": 18, "skipped": {}}
-    assert len(twin.species) == 26 and [patch.name for patch in twin.patches] == list(PATCHES)
+    assert result["links"] == {"observed": 93, "inferred": 18, "skipped": {}}
+    assert len(twin.species) == 27 and [patch.name for patch in twin.patches] == list(PATCHES)
     assert sum(patch.area_km2 for patch in twin.patches) == pytest.approx(3000)
     assert all(one.reference_biomass for one in twin.species)
     assert not [one.name for one in twin.species if one.uncited]
@@ -83,7 +83,7 @@ def test_cited_masses_diets_and_links_are_in_their_sources(built: tuple[dict, Tw
     with (shared_data / "twin/traits/phylacine_1.2_traits.csv").open() as file:
         traits = {row["Binomial.1.2"].replace("_", " "): row for row in csv.DictReader(file)}
     cited = [one for one in twin.species if "PHYLACINE" in one.citations["mass_g"]]
-    assert len(cited) == 16
+    assert len(cited) == 17
     for one in cited:
         row = traits[one.name]
         assert one.mass_g == float(row["Mass.g"]), one.name
