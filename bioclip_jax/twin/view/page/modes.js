@@ -7,5 +7,6 @@
 
 import {mapMode} from "./flat/map.js";
 import {webMode} from "./flat/web.js";
+import {spiderMode} from "./spider/spider.js";
 
-export const modes = [mapMode, webMode];
+export const modes = [mapMode, webMode, spiderMode];

@@ -4,7 +4,7 @@ import {SCREEN_CODE, drawQuad, eyeTarget, quadMaterial} from "./quad.js";
 
 const BLUR_TAPS = 8;
 // The least blur, in pixels of the reduced image, after which reducing it further would lose detail.
-const LEAST_REDUCED = 0.9;
+const LEAST_REDUCED = 1.4;
 /** Blurs narrower than this are below what pixels show. */
 const INVISIBLE = 0.4;
 

@@ -87,7 +87,7 @@ export function createAppearance() {
   return quadMaterial(EYE_FRAGMENT, {
     images: {value: [null, null]},
     coded: {value: new THREE.Vector2()},
-    grain: {value: grainTexture()},
+    grain: {value: noiseTexture()},
     colors: {value: [new THREE.Matrix3(), new THREE.Matrix3()]},
     rods: {value: [new THREE.Vector3(), new THREE.Vector3()]},
     light: {value: [new THREE.Vector4(), new THREE.Vector4()]},
@@ -128,7 +128,7 @@ export function setGrain(material, time, still) {
 }
 
 /** Return a texture of normal random numbers in red and green, of mean 0 and variance 1. */
-function grainTexture() {
+function noiseTexture() {
   const bytes = new Uint8Array(4 * GRAINS * GRAINS);
   let state = 12345;
   const uniform = () => {

@@ -14,13 +14,13 @@ export function eyeName(eye) {
   return speciesName({name: eye.name});
 }
 
-/** Return the line that says what is measured and what is inferred. */
-export function evidenceLine(eye) {
+/** Return the line that says what is measured and what is inferred, and what no screen shows if `limits`. */
+export function evidenceLine(eye, limits = true) {
   const parts = STATUSES.map((status) => {
     const list = SHOWN_QUANTITIES.filter((quantity) => eye.status[quantity] === status).map((quantity) => sourced(eye, quantity));
     return list.length ? t(`eyes.${status}`, {list: list.join(", ")}) : "";
   });
-  return [...parts, t("eyes.limits")].filter(Boolean).join(" ");
+  return [...parts, limits ? t("eyes.limits") : ""].filter(Boolean).join(" ");
 }
 
 function sourced(eye, quantity) {

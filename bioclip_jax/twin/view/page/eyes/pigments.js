@@ -4,6 +4,8 @@ const LEAST_NM = 380;
 const MOST_NM = 730;
 /** Cones that peak below this are blind to a screen's light, for which only the ultraviolet overlay stands. */
 const ULTRAVIOLET_NM = 400;
+// Two classes that both peak above this compare green with red, not blue with the rest.
+const LONG_NM = 500;
 // The screen's red, green and blue as bell-shaped spectra at the dominant wavelengths of sRGB's primaries, with
 // standard deviations assumed for a usual screen; so a color that cones meet in nature only resembles its match.
 const PRIMARIES = [{peak: 611, width: 16}, {peak: 549, width: 30}, {peak: 464, width: 16}];
@@ -38,7 +40,7 @@ export function catches(peak) {
  *
  * Three or more classes of cones: the identity, since all that a screen can show is told apart. Two, with catches
  * C (2 x 3): of all colors with the same catches, the one on a plane through white is shown, B (C B)^-1 C, where B's
- * columns are white and a blue near 475 nm, against which stands a yellow near 575 nm, or white and red against green
+ * columns are white and a blue near 475 nm, against which stands a yellow near 575 nm, or white and orange against azure
  * for two long-wave cones: rank 2, and the shown color has the catches of the true one. One class: gray.
  * The idea and the two hues are those of Brettel, Vienot and Mollon 1997, J. Opt. Soc. Am. A 14:2647.
  */
@@ -46,10 +48,9 @@ export function colorMatrix(cones) {
   const visible = cones.filter((cone) => cone.peak_nm >= ULTRAVIOLET_NM).map((cone) => catches(cone.peak_nm));
   if (visible.length > 2) return [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
   if (visible.length < 2) return [0, 1, 2].map(() => visible[0] || [1 / 3, 1 / 3, 1 / 3]);
-  const planes = [[[1, 0], [1, 0.3], [1, 1]], [[1, 0], [0, 1], [0.5, 0.5]]];
-  const [first, second] = planes.map((plane) => ({plane, product: matrixProduct(visible, plane)}));
-  const best = Math.abs(matrixDeterminant(first.product)) >= Math.abs(matrixDeterminant(second.product)) ? first : second;
-  return matrixProduct(matrixProduct(best.plane, matrixInverse(best.product)), visible);
+  const long = cones.every((cone) => cone.peak_nm < ULTRAVIOLET_NM || cone.peak_nm > LONG_NM);
+  const plane = long ? [[1, 1], [1, 0.4], [1, 0]] : [[1, 0], [1, 0.3], [1, 1]];
+  return matrixProduct(matrixProduct(plane, matrixInverse(matrixProduct(visible, plane))), visible);
 }
 
 /** Return true for an eye that sees ultraviolet light, which no screen shows. */
@@ -61,12 +62,7 @@ function matrixProduct(left, right) {
   return left.map((row) => right[0].map((_, column) => row.reduce((sum, value, k) => sum + value * right[k][column], 0)));
 }
 
-function matrixDeterminant([[a, b], [c, d]]) {
-  return a * d - b * c;
-}
-
-function matrixInverse(matrix) {
-  const [[a, b], [c, d]] = matrix;
-  const scale = 1 / matrixDeterminant(matrix);
+function matrixInverse([[a, b], [c, d]]) {
+  const scale = 1 / (a * d - b * c);
   return [[d * scale, -b * scale], [-c * scale, a * scale]];
 }
