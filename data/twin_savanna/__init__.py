@@ -7,5 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "terrain": ["HABITATS", "PATCHES", "Terrain", "draw_terrain"],
         "export": ["write_world"],
+        "survey": ["draw_survey"],
     },
 )

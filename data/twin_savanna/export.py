@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bioclip_jax.datasets.twin_savanna.survey import draw_survey
 from bioclip_jax.datasets.twin_savanna.terrain import CELL_M, CRS, NORTH, WEST, draw_terrain
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_folder, replaced_folder
@@ -18,8 +19,9 @@ def write_world(folder: str | os.PathLike[str], *, seed: int = 0) -> Path:
     """Write the savanna into a new folder and return its world.toml; the seed draws the land.
 
     Beside it are species.csv, links.csv, climate.csv, elevation.tif (m), habitat.tif, water.tif and
-    patches.tif, and scenarios/ for `twin run`. Equal seeds give equal bytes. Raises UserError if the folder
-    exists and is not empty.
+    patches.tif, scenarios/ for `twin run`, and a survey for `twin calibrate` with the densities that were
+    planted (survey.csv, movement.csv, planted.json). Equal seeds give equal bytes. Raises UserError if the
+    folder exists and is not empty.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -30,6 +32,8 @@ def write_world(folder: str | os.PathLike[str], *, seed: int = 0) -> Path:
         (partial / "scenarios").mkdir()
         for name in (*TABLES, *(f"scenarios/{name}" for name in SCENARIOS)):
             (partial / name).write_bytes(source.joinpath(name).read_bytes())
+        for name, text in draw_survey(seed).items():
+            (partial / name).write_text(text, encoding="utf-8")
         terrain = draw_terrain(seed)
         _write_raster(partial / "elevation.tif", terrain.elevation.astype(np.float32))
         for name in ("habitat", "water", "patches"):

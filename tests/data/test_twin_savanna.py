@@ -1,6 +1,7 @@
 """The embedded savanna: its land, its sources, and that its species live."""
 
 import csv
+import json
 from pathlib import Path
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 from bioclip_jax.datasets.twin_savanna import HABITATS, PATCHES, draw_terrain, write_world
 from bioclip_jax.errors import UserError
+from bioclip_jax.twin.calibrate import read_counts
 from bioclip_jax.twin.community import Conditions, blueprint_of, simulate_ensemble, steady_conditions
 from bioclip_jax.twin.scenario import Timeline, rain_factors
 from bioclip_jax.twin.world import Twin, build_twin, climate_series, read_twin
@@ -26,12 +28,13 @@ def test_equal_seeds_give_equal_bytes(tmp_path: Path):
         assert write_world(tmp_path / name, seed=seed) == tmp_path / name / "world.toml"
     files = (path for path in (tmp_path / "a").rglob("*") if path.is_file())
     names = sorted(path.relative_to(tmp_path / "a").as_posix() for path in files)
-    assert len(names) == 11, names
+    assert len(names) == 14, names
     differ = {
         other: [n for n in names if (tmp_path / "a" / n).read_bytes() != (tmp_path / other / n).read_bytes()]
         for other in "bc"
     }
-    assert differ == {"b": [], "c": ["elevation.tif", "habitat.tif", "patches.tif", "water.tif"]}
+    drawn = ["elevation.tif", "habitat.tif", "patches.tif", "planted.json", "survey.csv", "water.tif"]
+    assert differ == {"b": [], "c": drawn}
     with pytest.raises(UserError, match="not empty"):
         write_world(tmp_path / "a")
     assert not list(tmp_path.glob(".*")), "a partial folder remains"
@@ -61,6 +64,20 @@ def test_twin_build_reads_it_without_a_warning(built: tuple[dict, Twin]):
     # The dry season of every patch is below half of the mean month, the wet one above.
     relative = twin.climate.rain_mm / twin.climate.rain_mm.mean(axis=0)
     assert (relative[5:8] < 0.6).all() and (relative[2:4] > 1.2).all()
+
+
+def test_survey_counts_what_was_planted(tmp_path: Path, built: tuple[dict, Twin]):
+    folder = write_world(tmp_path / "world", seed=1).parent
+    survey, twin = read_counts(folder / "survey.csv", built[1]), built[1]
+    planted = json.loads((folder / "planted.json").read_text())["density_per_km2"]
+    assert survey.classes == tuple(planted) and survey.counts.shape == (12, len(twin.patches), len(planted))
+    assert survey.effort_days.sum() == 366 * 20 * len(twin.patches)
+    # The random encounter model at the movement that was assumed, which is wrong by some 10 %.
+    per_day = 86_400e-6 * 0.05 * 8.0 * (2 + 0.7) / np.pi
+    events = survey.counts.sum(axis=(0, 1))
+    ratio = events / (survey.effort_days.sum() * per_day * np.array([*planted.values()]))
+    common = np.abs(np.log(ratio[events > 500]))
+    assert len(common) >= 6 and common.max() < 0.4, dict(zip(planted, ratio.round(2)))
 
 
 def test_values_that_follow_from_body_mass(built: tuple[dict, Twin]):

@@ -18,7 +18,7 @@ from .maximum import covariances, curvatures, maximize
 _SAME_MAXIMUM = 0.1
 # Starts other than the prior's center are draws of this share of its width.
 _SPREAD = 0.7
-# Proposals per draw, in two rounds.
+# Proposals per draw, in two rounds, and more rounds if they are not enough.
 _PROPOSALS = 4
 _LEAST_PROPOSALS = 1000
 # Fewer effective draws do not represent a posterior.
@@ -93,7 +93,7 @@ def fit_map(
     rng = np.random.default_rng([seed, 2])
     # Whole chunks, so that none is filled up with what is not used.
     proposals = -(-max(_PROPOSALS * draws, _LEAST_PROPOSALS) // 64) * 32
-    weighted = importance_draws(batch.value, mode, covariance, proposals, rng)
+    weighted = importance_draws(batch.value, mode, covariance, proposals, rng, enough=LEAST_EFFECTIVE)
     enough = weighted.effective >= LEAST_EFFECTIVE
     if enough:
         u = weighted.resample(draws, rng)
