@@ -1,0 +1,150 @@
+// A plan and a coat as one geometry: trunk, neck and head are one loft, legs and the rest are set into it.
+import {addLoft, addTube, interpolateRows, Surface} from "./loft.js";
+import {BONE} from "./rig.js";
+
+/** Vertices whose weight is raised by this vanish on animals without ornaments (mane of males, horns). */
+export const ORNAMENT = 2;
+
+/** Return the geometry of a plan, in units of its height. fine: for animals near the viewer. */
+export function buildBody(plan, coat, fine) {
+  const surface = new Surface();
+  const paint = (part) => (u, v, x, y) => coat.paint(part, u, v, x, y);
+  const marks = (part) => (coat.coat ? (u, v, x, y) => coat.coat(part, u, v, x, y) : () => [0.5, 0.99]);
+  const spine = [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head];
+  addLoft(surface, plan.torso, {
+    bones: spine, rings: fine ? 40 : 17, segments: fine ? 18 : 8, belly: plan.belly, paint: paint("torso"), coat: marks("torso"),
+  });
+  for (const [name, side, first] of [
+    ["fore", -1, BONE.foreLeft], ["fore", 1, BONE.foreRight], ["hind", -1, BONE.hindLeft], ["hind", 1, BONE.hindRight],
+  ]) {
+    const leg = plan[name];
+    const sections = leg.sections.map(([x, y, depth, width, place]) => [x + depth, y, x - depth, y, width, place]);
+    const [top] = leg.sections;
+    sections.unshift([top[0] + 0.2 * top[2], top[1] + 0.02, top[0] - 0.2 * top[2], top[1] + 0.02, 0.004, 0]);
+    addLoft(surface, sections, {
+      bones: [first, first + 1, first + 2, first + 3], z: side * leg.z, rings: fine ? 22 : 8, segments: fine ? 10 : 5,
+      square: 0.1, ...shoulderLike(plan, coat, name),
+    });
+  }
+  addTail(surface, plan, fine, paint("tail"), marks("tail"));
+  if (plan.mane) addCrest(surface, plan, plan.mane, 1, fine, paint("mane"), marks("mane"));
+  if (plan.beard) addCrest(surface, plan, plan.beard, -1, fine, paint("beard"), () => [0.5, 0.99]);
+  if (plan.ruff) addRuff(surface, plan, fine, paint("ruff"));
+  for (const side of [-1, 1]) addHeadParts(surface, plan, side, fine, paint);
+  if (plan.trunk) {
+    const points = plan.trunk.map(([x, y, radius], index) => [x, y, 0, radius, BONE.trunk + Math.min(2, Math.floor(index / 2))]);
+    points[0][4] = BONE.head;
+    addTube(surface, points, {rings: fine ? 18 : 7, segments: fine ? 12 : 6, paint: paint("trunk")});
+  }
+  return surface.geometry();
+}
+
+/**
+ * Return paint and coat of a leg whose upper part goes on with the trunk's colors and marks at the same place, so that
+ * shoulder and thigh show by their shape alone.
+ */
+function shoulderLike(plan, coat, name) {
+  const sections = plan.torso.filter((row) => row[5] <= 1);
+  const scale = plan.torso.length - 1;
+  const trunkAt = (x, y) => {
+    let at = 0;
+    while (at < sections.length - 2 && middleOf(sections[at + 1]) < x) at += 1;
+    const share = (x - middleOf(sections[at])) / (middleOf(sections[at + 1]) - middleOf(sections[at]));
+    const t = Math.min(1, Math.max(0, share));
+    const top = sections[at][1] + (sections[at + 1][1] - sections[at][1]) * t;
+    const bottom = sections[at][3] + (sections[at + 1][3] - sections[at][3]) * t;
+    return [(at + t) / scale, Math.min(1, Math.max(0, (top - y) / (top - bottom)))];
+  };
+  const belly = Math.min(...sections.map((row) => row[3]));
+  const upper = (y) => Math.min(1, Math.max(0, (y - belly - 0.04) / 0.14));
+  const blend = (own, trunk, share) => own.map((value, index) => value + (trunk[index] - value) * share);
+  return {
+    paint: (u, v, x, y) => {
+      const [tu, tv] = trunkAt(x, y);
+      return blend(coat.paint(name, u, v, x, y), coat.paint("torso", tu, Math.min(tv, 0.6), x, y), upper(y));
+    },
+    coat: (u, v, x, y) => {
+      if (!coat.coat) return [0.5, 0.99];
+      const [tu, tv] = trunkAt(x, y);
+      return blend(coat.coat(name, u, v, x, y), coat.coat("torso", tu, tv, x, y), upper(y));
+    },
+  };
+}
+
+function middleOf(section) {
+  return 0.5 * (section[0] + section[2]);
+}
+
+function addTail(surface, plan, fine, paint, coat) {
+  const count = plan.tail.points.length;
+  const points = plan.tail.points.map(([x, y, radius], index) => [
+    x, y, 0, radius, index === 0 ? BONE.pelvis : index < count / 2 ? BONE.tail : BONE.tailTip,
+  ]);
+  addTube(surface, points, {rings: fine ? 12 : 5, segments: fine ? 8 : 4, paint, coat: coat(0.2, 0.5, 0, 0)});
+}
+
+/** Add a thin upright crest along the back of the neck (side 1) or its throat (-1). */
+function addCrest(surface, plan, {from, to, height, width}, side, fine, paint, coat) {
+  const sections = [];
+  const count = fine ? 14 : 5;
+  const places = plan.torso.map((row) => [row[5]]);
+  for (let step = 0; step <= count; step += 1) {
+    const share = step / count;
+    const at = from + (to - from) * share;
+    const [tx, ty, bx, by] = interpolateRows(plan.torso, at);
+    const place = interpolateRows(places, at)[0];
+    const length = Math.hypot(tx - bx, ty - by);
+    const [nx, ny] = [(side * (tx - bx)) / length, (side * (ty - by)) / length];
+    const [x, y] = side > 0 ? [tx, ty] : [bx, by];
+    const rise = height * Math.min(1, 5 * share, 5 * (1 - share)) ** 0.7;
+    sections.push([x + nx * rise, y + ny * rise, x - nx * 0.03, y - ny * 0.03, width, place]);
+  }
+  const shift = (u) => (from + (to - from) * u) / (plan.torso.length - 1);
+  addLoft(surface, sections, {
+    bones: [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head], rings: count + 1, segments: fine ? 8 : 4, square: 0.2,
+    paint, coat: (u, v, x, y) => coat(shift(u), v, x, y),
+  });
+}
+
+/** Add a lion's mane, shaggy by uneven widths; only ornamented animals show it. */
+function addRuff(surface, plan, fine, paint) {
+  const start = surface.skins.length / 3;
+  addLoft(surface, plan.ruff.sections, {
+    bones: [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head], rings: fine ? 16 : 7, segments: fine ? 18 : 8, square: 0.05, belly: 0.1, paint,
+  });
+  for (let vertex = start; vertex < surface.skins.length / 3; vertex += 1) {
+    const shag = 1 + 0.07 * Math.sin(vertex * 2.4) + 0.05 * Math.sin(vertex * 5.3);
+    surface.positions[3 * vertex + 2] *= shag;
+    surface.skins[3 * vertex + 2] += ORNAMENT;
+  }
+}
+
+function addHeadParts(surface, plan, side, fine, paint) {
+  const {ears, eye, horns, tusks, fans} = plan;
+  const bone = side < 0 ? BONE.earLeft : BONE.earRight;
+  if (ears) {
+    const [from, to, r] = [ears.at, ears.tip, ears.radius];
+    const profile = ears.round ? [0.75, 1, 0.95, 0.35] : [0.5, 0.95, 0.85, 0.1];
+    const points = profile.map((width, index) => {
+      const t = index / 3;
+      return [from[0] + (to[0] - from[0]) * t, from[1] + (to[1] - from[1]) * t, side * (from[2] + (to[2] - from[2]) * t), r * width, bone];
+    });
+    addTube(surface, points, {rings: fine ? 7 : 4, segments: fine ? 8 : 4, flat: 0.5, paint: paint("ear")});
+  }
+  if (fans) {
+    addLoft(surface, fans.sections, {
+      bones: [bone], z: side * fans.z, splay: side * fans.splay, from: fans.from, rings: fine ? 14 : 6, segments: fine ? 14 : 6, paint: paint("fan"),
+    });
+  }
+  if (eye && fine) {
+    const [x, y, z] = eye.at;
+    const r = eye.radius;
+    const points = [[x, y, side * (z - r), r * 0.6], [x, y, side * z, r], [x, y, side * (z + 0.8 * r), r * 0.4]].map((p) => [...p, BONE.head]);
+    addTube(surface, points, {rings: 5, segments: 8, paint: paint("eye")});
+  }
+  for (const [part, shape] of [["horn", horns], ["tusk", tusks]]) {
+    if (!shape) continue;
+    const points = shape.points.map(([x, y, z, radius]) => [x, y, side * z, radius, BONE.head]);
+    addTube(surface, points, {rings: fine ? 14 : 6, segments: fine ? 8 : 4, paint: paint(part)});
+  }
+}
