@@ -29,8 +29,9 @@ export const birdPlan = {
   colors: {back: "#4a4d55", belly: "#6a6d75", neck: "#3f5f86", head: "#3f6a94", beak: "#a8744a", leg: "#4a4541", flight: "#3a3d44", lining: "#5a5d64"},
 };
 
-/** Return a bird's geometry, in units of its height. */
-export function buildBird(plan, fine) {
+/** Return a bird's geometry, in units of its height; detail as for buildBody. */
+export function buildBird(plan, detail) {
+  const fine = detail === 2;
   const surface = new Surface();
   const tone = Object.fromEntries(Object.entries(plan.colors).map(([name, hex]) => [name, linearColor(hex)]));
   const coat = () => [0.5, 0.5];

@@ -5,14 +5,15 @@ import {BONE} from "./rig.js";
 /** Vertices whose weight is raised by this vanish on animals without ornaments (mane of males, horns). */
 export const ORNAMENT = 2;
 
-/** Return the geometry of a plan, in units of its height. fine: for animals near the viewer. */
-export function buildBody(plan, coat, fine) {
+/** Return the geometry of a plan, in units of its height. detail: 2 near the viewer, 1 farther, 0 far away. */
+export function buildBody(plan, coat, detail) {
+  const fine = detail === 2;
   const surface = new Surface();
   const paint = (part) => (u, v, x, y) => coat.paint(part, u, v, x, y);
   const marks = (part) => (coat.coat ? (u, v, x, y) => coat.coat(part, u, v, x, y) : () => [0.5, 0.99]);
   const spine = [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head];
   addLoft(surface, plan.torso, {
-    bones: spine, rings: fine ? 40 : 17, segments: fine ? 18 : 8, belly: plan.belly, paint: paint("torso"), coat: marks("torso"),
+    bones: spine, rings: [9, 15, 36][detail], segments: [5, 8, 16][detail], belly: plan.belly, paint: paint("torso"), coat: marks("torso"),
   });
   for (const [name, side, first] of [
     ["fore", -1, BONE.foreLeft], ["fore", 1, BONE.foreRight], ["hind", -1, BONE.hindLeft], ["hind", 1, BONE.hindRight],
@@ -22,19 +23,19 @@ export function buildBody(plan, coat, fine) {
     const [top] = leg.sections;
     sections.unshift([top[0] + 0.2 * top[2], top[1] + 0.02, top[0] - 0.2 * top[2], top[1] + 0.02, 0.004, 0]);
     addLoft(surface, sections, {
-      bones: [first, first + 1, first + 2, first + 3], z: side * leg.z, rings: fine ? 22 : 8, segments: fine ? 10 : 5,
+      bones: [first, first + 1, first + 2, first + 3], z: side * leg.z, rings: [4, 7, 20][detail], segments: [3, 4, 9][detail],
       square: 0.1, ...shoulderLike(plan, coat, name),
     });
   }
-  addTail(surface, plan, fine, paint("tail"), marks("tail"));
-  if (plan.mane) addCrest(surface, plan, plan.mane, 1, fine, paint("mane"), marks("mane"));
-  if (plan.beard) addCrest(surface, plan, plan.beard, -1, fine, paint("beard"), () => [0.5, 0.99]);
+  if (detail) addTail(surface, plan, fine, paint("tail"), marks("tail"));
+  if (plan.mane && detail) addCrest(surface, plan, plan.mane, 1, fine, paint("mane"), marks("mane"));
+  if (plan.beard && detail) addCrest(surface, plan, plan.beard, -1, fine, paint("beard"), () => [0.5, 0.99]);
   if (plan.ruff) addRuff(surface, plan, fine, paint("ruff"));
-  for (const side of [-1, 1]) addHeadParts(surface, plan, side, fine, paint);
+  for (const side of [-1, 1]) addHeadParts(surface, plan, side, detail, paint);
   if (plan.trunk) {
     const points = plan.trunk.map(([x, y, radius], index) => [x, y, 0, radius, BONE.trunk + Math.min(2, Math.floor(index / 2))]);
     points[0][4] = BONE.head;
-    addTube(surface, points, {rings: fine ? 18 : 7, segments: fine ? 12 : 6, paint: paint("trunk")});
+    addTube(surface, points, {rings: [5, 8, 18][detail], segments: [4, 6, 12][detail], paint: paint("trunk")});
   }
   return surface.geometry();
 }
@@ -86,7 +87,7 @@ function addTail(surface, plan, fine, paint, coat) {
 /** Add a thin upright crest along the back of the neck (side 1) or its throat (-1). */
 function addCrest(surface, plan, {from, to, height, width}, side, fine, paint, coat) {
   const sections = [];
-  const count = fine ? 14 : 5;
+  const count = fine ? 14 : 4;
   const places = plan.torso.map((row) => [row[5]]);
   for (let step = 0; step <= count; step += 1) {
     const share = step / count;
@@ -101,7 +102,7 @@ function addCrest(surface, plan, {from, to, height, width}, side, fine, paint, c
   }
   const shift = (u) => (from + (to - from) * u) / (plan.torso.length - 1);
   addLoft(surface, sections, {
-    bones: [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head], rings: count + 1, segments: fine ? 8 : 4, square: 0.2,
+    bones: [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head], rings: count + 1, segments: fine ? 8 : 3, square: 0.2,
     paint, coat: (u, v, x, y) => coat(shift(u), v, x, y),
   });
 }
@@ -119,10 +120,11 @@ function addRuff(surface, plan, fine, paint) {
   }
 }
 
-function addHeadParts(surface, plan, side, fine, paint) {
+function addHeadParts(surface, plan, side, detail, paint) {
+  const fine = detail === 2;
   const {ears, eye, horns, tusks, fans} = plan;
   const bone = side < 0 ? BONE.earLeft : BONE.earRight;
-  if (ears) {
+  if (ears && detail) {
     const [from, to, r] = [ears.at, ears.tip, ears.radius];
     const profile = ears.round ? [0.75, 1, 0.95, 0.35] : [0.5, 0.95, 0.85, 0.1];
     const points = profile.map((width, index) => {
@@ -133,7 +135,7 @@ function addHeadParts(surface, plan, side, fine, paint) {
   }
   if (fans) {
     addLoft(surface, fans.sections, {
-      bones: [bone], z: side * fans.z, splay: side * fans.splay, from: fans.from, rings: fine ? 14 : 6, segments: fine ? 14 : 6, paint: paint("fan"),
+      bones: [bone], z: side * fans.z, splay: side * fans.splay, from: fans.from, rings: [5, 8, 14][detail], segments: [6, 8, 14][detail], paint: paint("fan"),
     });
   }
   if (eye && fine) {
@@ -143,8 +145,8 @@ function addHeadParts(surface, plan, side, fine, paint) {
     addTube(surface, points, {rings: 5, segments: 8, paint: paint("eye")});
   }
   for (const [part, shape] of [["horn", horns], ["tusk", tusks]]) {
-    if (!shape) continue;
+    if (!shape || (!detail && part === "tusk")) continue;
     const points = shape.points.map(([x, y, z, radius]) => [x, y, side * z, radius, BONE.head]);
-    addTube(surface, points, {rings: fine ? 14 : 6, segments: fine ? 8 : 4, paint: paint(part)});
+    addTube(surface, points, {rings: [4, 7, 14][detail], segments: [3, 4, 8][detail], paint: paint(part)});
   }
 }

@@ -10,7 +10,8 @@ import {BONE, BONE_COUNT} from "./rig.js";
 
 /** States of a scene's animals, in the order of their numbers. */
 export const STATE = {absent: 0, stand: 1, graze: 2, walk: 3, run: 4, rest: 5, stalk: 6, feed: 7, dead: 8, fly: 9};
-const NEAR_M = 45;
+/** Distances, in heights of an animal, up to which it is drawn with detail 2 and 1. */
+const DETAIL_HEIGHTS = [10, 30];
 const MOODS = ["graze", "vigil", "rest", "stalk", "feed", "dead", "fly"];
 /** Seconds in which a mood comes or goes. */
 const MOOD_S = {graze: 0.9, vigil: 0.7, rest: 1.4, stalk: 0.8, feed: 0.8, dead: 0.7, fly: 0.8};
@@ -58,7 +59,7 @@ export function poseBody(body, out, at) {
   else poseQuadruped(body.look.rig, body, out, at);
 }
 
-/** Return the animals of a track in a landscape: {group, bodies, update(time, focus), hide(index), headOf, dispose}. */
+/** Return the animals of a track in a landscape: {group, bodies, update(time, view), hide(index), headOf, dispose}. */
 export function createHerd(light, ground, track, species) {
   const count = track.animals.length;
   const mesh = createHerdMesh(light, count);
@@ -71,7 +72,14 @@ export function createHerd(light, ground, track, species) {
   let before = null;
   let hidden = -1;
 
-  function update(time, focus) {
+  /** view: a camera, whose frustum alone is drawn, or a point that is looked around from. */
+  function update(time, view) {
+    const focus = view.isCamera ? view.position : view;
+    const frustum = view.isCamera;
+    if (frustum) {
+      projection.multiplyMatrices(view.projectionMatrix, projection.copy(view.matrixWorld).invert());
+      herdFrustum.setFromProjectionMatrix(projection);
+    }
     // A jump in time (a loop, another scene's start) is no way walked.
     const dt = before === null ? 0 : time - before;
     const jump = before === null || dt < 0 || dt > 1;
@@ -92,11 +100,13 @@ export function createHerd(light, ground, track, species) {
       if (jump) body.fresh = true;
       const far = way > 3 * Math.max(0.2, dt) * Math.max(2, sample.speed);
       stepBody(body, sample.state, sample.speed, far ? 0 : way, Math.max(0, dt));
-      const distance = focus ? Math.hypot(body.x - focus.x, body.z - focus.z) : 0;
+      const distance = Math.hypot(body.x - focus.x, body.y - focus.y, body.z - focus.z);
       stand(body, distance < 60);
       poseBody(body, mesh.bones, index * BONE_COUNT * 12);
-      const size = body.scale * (body.look.plan.wings ? 2 : 1);
-      if (index !== hidden) mesh.show(index, body.look, distance < NEAR_M * Math.max(0.7, size), 0.93 + 0.14 * ((body.seed * 7) % 1), body.male, (body.seed * 3) % 1);
+      if (index === hidden || (frustum && !inFrustum(body))) return;
+      const away = distance / (body.scale * (body.look.plan.wings ? 2 : 1));
+      const detail = away < DETAIL_HEIGHTS[0] ? 2 : away < DETAIL_HEIGHTS[1] ? 1 : 0;
+      mesh.show(index, body.look, detail, 0.93 + 0.14 * ((body.seed * 7) % 1), body.male, (body.seed * 3) % 1);
     });
     mesh.end();
   }
@@ -157,3 +167,12 @@ export function createHerd(light, ground, track, species) {
 }
 
 const headMatrix = new THREE.Matrix4();
+const projection = new THREE.Matrix4();
+const herdFrustum = new THREE.Frustum();
+const herdSphere = new THREE.Sphere();
+
+function inFrustum(body) {
+  herdSphere.center.set(body.x, body.y + 0.7 * body.scale, body.z);
+  herdSphere.radius = 1.6 * body.scale;
+  return herdFrustum.intersectsSphere(herdSphere);
+}

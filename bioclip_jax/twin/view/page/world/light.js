@@ -97,7 +97,9 @@ float hazeAt(vec3 place) {
 }
 vec3 hazeColor(vec3 place) {
   vec3 toward = normalize(place - cameraPosition);
-  float glow = pow(max(0.0, dot(toward, sunDirection)), 6.0);
+  float glow = max(0.0, dot(toward, sunDirection));
+  glow *= glow * glow;
+  glow *= glow;
   return horizonColor + sunColor * glow * 0.12;
 }
 `;

@@ -95,7 +95,7 @@ export function lookOf(name) {
     const [plan, coat, height, gait = "trot"] = TABLE[name];
     const look = {name, plan: plan(), coat: COATS[coat], height, gait};
     look.rig = createRig(look.plan);
-    if (look.plan.wings) look.build = (near) => buildBird(look.plan, near);
+    if (look.plan.wings) look.build = (detail) => buildBird(look.plan, detail);
     SINGLE_COATS.set(name, look);
   }
   return SINGLE_COATS.get(name);

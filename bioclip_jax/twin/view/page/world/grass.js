@@ -1,0 +1,167 @@
+// Tufts of grass around the viewer: instanced, swaying, thinner and lower with distance so that none pops up.
+import {FINISH_GLSL, litMaterial} from "./light.js";
+import {latticeRandom, seededRandom} from "./random.js";
+import {groundColor} from "./terrain.js";
+
+/** Rings of tufts: cell (m), radius (m), height (m), width. */
+const RINGS = [
+  {cell: 0.6, radius: 12, height: 0.3, width: 0.3},
+  {cell: 1.7, radius: 34, height: 0.36, width: 0.62},
+  {cell: 5, radius: 100, height: 0.42, width: 1.7},
+];
+
+const GRASS_VERTEX = `
+attribute vec4 tuft;
+attribute vec3 tone;
+uniform float sway;
+uniform float reach;
+uniform float clock;
+varying vec3 vColor;
+void main() {
+  float away = distance(tuft.xyz, vec3(cameraPosition.x, tuft.y, cameraPosition.z));
+  float grown = tuft.w * (1.0 - smoothstep(0.55, 0.98, away / reach));
+  float turn = fract(tuft.x * 7.31 + tuft.z * 3.17) * 6.283;
+  mat2 turned = mat2(cos(turn), sin(turn), -sin(turn), cos(turn));
+  vec3 blade = position;
+  blade.xz = turned * blade.xz;
+  blade *= vec3(0.7 + 0.3 * grown, grown, 0.7 + 0.3 * grown);
+  float wind = sin(clock * 1.3 + tuft.x * 0.35 + tuft.z * 0.22) + 0.5 * sin(clock * 2.9 + tuft.x * 1.7);
+  blade.x += sway * 0.045 * wind * position.y * grown;
+  vec3 place = tuft.xyz + blade;
+  float tip = clamp(position.y * 2.4, 0.0, 1.0);
+  vec3 light = lightOn(normalize(vec3(0.0, 1.0, 0.0)));
+  vColor = tone * mix(0.5, 1.32, tip) * light;
+  vHaze = vec4(horizonColor, hazeAt(place));
+  gl_Position = grown < 0.03 ? vec4(2.0, 2.0, 2.0, 1.0) : projectionMatrix * (viewMatrix * vec4(place, 1.0));
+}`;
+
+const GRASS_FRAGMENT = `
+varying vec3 vColor;
+varying vec4 vHaze;
+void main() {
+  vec3 color = vColor;
+${FINISH_GLSL}}`;
+
+/** Return {group, update(view), dispose()}. quality: 0 to 1 thins the grass; still: no sway. */
+export function createGrass(light, landscape, ground, {quality = 1, still = false}) {
+  const group = new THREE.Group();
+  const rings = RINGS.map((ring, number) => createRing(light, landscape, ground, ring, number, quality, still));
+  rings.forEach((ring) => group.add(ring.mesh));
+  return {
+    group,
+    update(view) {
+      rings.forEach((ring) => ring.update(view));
+    },
+    dispose() {
+      rings.forEach((ring) => ring.dispose());
+    },
+  };
+}
+
+function createRing(light, landscape, ground, {cell, radius, height, width}, number, quality, still) {
+  const across = Math.ceil(radius / cell);
+  const capacity = Math.ceil(Math.PI * across * across * 1.05);
+  const geometry = bladeGeometry(height, width, number);
+  const tufts = new THREE.InstancedBufferAttribute(new Float32Array(4 * capacity), 4);
+  const tones = new THREE.InstancedBufferAttribute(new Float32Array(3 * capacity), 3);
+  geometry.setAttribute("tuft", tufts);
+  geometry.setAttribute("tone", tones);
+  const material = litMaterial(light, {
+    vertexShader: GRASS_VERTEX, fragmentShader: GRASS_FRAGMENT, side: THREE.DoubleSide,
+    uniforms: {sway: {value: still ? 0 : 1}, reach: {value: radius}},
+  });
+  const mesh = new THREE.Mesh(geometry, material);
+  mesh.frustumCulled = false;
+  mesh.renderOrder = 1;
+  const center = new THREE.Vector2(Infinity, Infinity);
+  const direction = new THREE.Vector3();
+  let known = new Map();
+  let facing = null;
+
+  /** Return [x, y up, z, growth, r, g, b] of a cell's tuft, or null where none grows. */
+  function tuftOf(i, j) {
+    if (latticeRandom(i, j, 900 + number) > 0.35 + 0.6 * quality) return null;
+    const x = (i + latticeRandom(i, j, 901 + number) - 0.5) * cell;
+    const y = (j + latticeRandom(i, j, 905 + number) - 0.5) * cell;
+    const grass = insideOf(landscape, x, y) ? landscape.grassAt(x, y) : 0.5;
+    const vigor = (0.25 + grass) * (0.55 + 0.75 * latticeRandom(i, j, 909 + number));
+    if (vigor < 0.25 || inWater(landscape, x, y)) return null;
+    const [r, g, b] = groundColor(landscape, x, y);
+    const shade = 0.85 + 0.4 * latticeRandom(i, j, 913);
+    return [x, ground(x, y) - 0.015, -y, Math.min(1.25, vigor), r * shade * 1.05, g * shade * 1.02, b * shade * 0.85];
+  }
+
+  /** Fill the ring around the viewer, of a camera only the sector that it looks at. */
+  function update(view) {
+    const focus = view.isCamera ? view.position : view;
+    const heading = view.isCamera ? Math.atan2(view.getWorldDirection(direction).z, direction.x) : null;
+    const turned = heading === null || facing === null ? heading !== facing : Math.abs(wrapped(heading - facing)) > 0.2;
+    if (!turned && Math.hypot(focus.x - center.x, focus.z - center.y) < radius * 0.12) return;
+    center.set(focus.x, focus.z);
+    facing = heading;
+    const sector = view.isCamera ? Math.atan(Math.tan((view.fov * Math.PI) / 360) * view.aspect) + 0.32 : Math.PI;
+    const [column0, row0] = [Math.round(focus.x / cell), Math.round(-focus.z / cell)];
+    const kept = new Map();
+    let count = 0;
+    for (let row = -across; row <= across; row += 1) {
+      for (let column = -across; column <= across; column += 1) {
+        if (column * column + row * row > across * across || count >= capacity) continue;
+        const beside = Math.abs(column) + Math.abs(row) > 3 && heading !== null;
+        if (beside && Math.abs(wrapped(Math.atan2(-row, column) - heading)) > sector) continue;
+        const [i, j] = [column0 + column, row0 + row];
+        const key = i * 65536 + j;
+        let tuft = known.get(key);
+        if (tuft === undefined) tuft = tuftOf(i, j);
+        kept.set(key, tuft);
+        if (!tuft) continue;
+        tufts.array.set(tuft.slice(0, 4), 4 * count);
+        tones.array.set(tuft.slice(4), 3 * count);
+        count += 1;
+      }
+    }
+    known = kept;
+    geometry.instanceCount = count;
+    tufts.needsUpdate = true;
+    tones.needsUpdate = true;
+  }
+
+  return {
+    mesh,
+    update,
+    dispose() {
+      geometry.dispose();
+      material.dispose();
+    },
+  };
+}
+
+function wrapped(angle) {
+  return angle - 2 * Math.PI * Math.round(angle / (2 * Math.PI));
+}
+
+function insideOf({extent}, x, y) {
+  return x >= 0 && y >= 0 && x <= extent && y <= extent;
+}
+
+function inWater({water}, x, y) {
+  return water.some((hole) => Math.hypot(x - hole.x, y - hole.y) < hole.radius + 1.2);
+}
+
+/** Return one tuft: blades that lean outward from a middle. */
+function bladeGeometry(height, width, seed) {
+  const random = seededRandom(seed + 300);
+  const positions = [];
+  const blades = [7, 7, 8][seed];
+  for (let blade = 0; blade < blades; blade += 1) {
+    const angle = (2 * Math.PI * (blade + random())) / blades;
+    const tall = height * (0.55 + 0.45 * random());
+    const lean = width * (0.25 + 0.45 * random());
+    const [c, s] = [Math.cos(angle), Math.sin(angle)];
+    const root = width * 0.35 * random();
+    const half = 0.008 + 0.022 * width;
+    positions.push(root * c - half * s, 0, root * s + half * c, root * c + half * s, 0, root * s - half * c, (root + lean) * c, tall, (root + lean) * s);
+  }
+  const geometry = new THREE.InstancedBufferGeometry();
+  geometry.setAttribute("position", new THREE.Float32BufferAttribute(positions, 3));
+  return geometry;
+}
