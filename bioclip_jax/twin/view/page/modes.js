@@ -8,5 +8,8 @@
 import {mapMode} from "./flat/map.js";
 import {webMode} from "./flat/web.js";
 import {spiderMode} from "./spider/spider.js";
+import {herdMode} from "./world/herd_mode.js";
+import {lionMode} from "./world/lion_mode.js";
+import {worldMode} from "./world/world_mode.js";
 
-export const modes = [mapMode, webMode, spiderMode];
+export const modes = [mapMode, webMode, worldMode, herdMode, lionMode, spiderMode];

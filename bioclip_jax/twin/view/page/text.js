@@ -6,10 +6,11 @@ import {shellText} from "./text/shell.js";
 import {spiderText} from "./text/spider.js";
 import {speciesNames} from "./text/species.js";
 import {webText} from "./text/web.js";
+import {worldText} from "./text/world.js";
 
 export const LANGUAGES = ["en", "fr"];
 // Each part of the page adds its texts: {en: {key: text}, fr: {key: text}}.
-const TEXTS = [shellText, eyesText, spiderText, mapText, webText];
+const TEXTS = [shellText, eyesText, spiderText, mapText, webText, worldText];
 const merged = Object.fromEntries(
   LANGUAGES.map((code) => [code, Object.assign({}, ...TEXTS.map((one) => one[code]))]));
 let language = "en";

@@ -1,5 +1,6 @@
 // A plan and a coat as one geometry: trunk, neck and head are one loft, legs and the rest are set into it.
 import {addLoft, addTube, interpolateRows, Surface} from "./loft.js";
+import {seededRandom} from "./random.js";
 import {BONE} from "./rig.js";
 
 /** Vertices whose weight is raised by this vanish on animals without ornaments (mane of males, horns). */
@@ -30,7 +31,7 @@ export function buildBody(plan, coat, detail) {
   if (detail) addTail(surface, plan, fine, paint("tail"), marks("tail"));
   if (plan.mane && detail) addCrest(surface, plan, plan.mane, 1, fine, paint("mane"), marks("mane"));
   if (plan.beard && detail) addCrest(surface, plan, plan.beard, -1, fine, paint("beard"), () => [0.5, 0.99]);
-  if (plan.ruff) addRuff(surface, plan, fine, paint("ruff"));
+  if (plan.ruff) addRuff(surface, plan, detail, paint("ruff"));
   for (const side of [-1, 1]) addHeadParts(surface, plan, side, detail, paint);
   if (plan.trunk) {
     const points = plan.trunk.map(([x, y, radius], index) => [x, y, 0, radius, BONE.trunk + Math.min(2, Math.floor(index / 2))]);
@@ -107,17 +108,32 @@ function addCrest(surface, plan, {from, to, height, width}, side, fine, paint, c
   });
 }
 
-/** Add a lion's mane, shaggy by uneven widths; only ornamented animals show it. */
-function addRuff(surface, plan, fine, paint) {
+/** Add a lion's mane: a body of hair, and locks that hang off it; only ornamented animals show it. */
+function addRuff(surface, plan, detail, paint) {
   const start = surface.skins.length / 3;
-  addLoft(surface, plan.ruff.sections, {
-    bones: [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head], rings: fine ? 16 : 7, segments: fine ? 18 : 8, square: 0.05, belly: 0.1, paint,
-  });
-  for (let vertex = start; vertex < surface.skins.length / 3; vertex += 1) {
-    const shag = 1 + 0.07 * Math.sin(vertex * 2.4) + 0.05 * Math.sin(vertex * 5.3);
-    surface.positions[3 * vertex + 2] *= shag;
-    surface.skins[3 * vertex + 2] += ORNAMENT;
+  const {sections} = plan.ruff;
+  const bones = [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head];
+  addLoft(surface, sections, {bones, rings: [5, 7, 14][detail], segments: [6, 9, 16][detail], square: 0.05, belly: 0.1, paint});
+  const random = seededRandom(11);
+  const places = sections.map((row) => [row[5]]);
+  for (let lock = 0; lock < [0, 30, 110][detail]; lock += 1) {
+    const u = 0.12 + 0.86 * random();
+    const at = u * (sections.length - 1);
+    const [tx, ty, bx, by, width] = interpolateRows(sections, at);
+    const bone = bones[Math.round(Math.min(4, interpolateRows(places, at)[0]))];
+    const angle = 2 * Math.PI * random();
+    const share = 0.5 + 0.5 * Math.cos(angle);
+    const side = Math.sin(angle);
+    const base = [bx + (tx - bx) * share, by + (ty - by) * share, width * side];
+    const long = 0.09 + 0.07 * random() + 0.05 * (1 - share);
+    const middle = [base[0] - 0.35 * long, base[1] + (share - 0.62) * long, base[2] + 0.5 * side * long];
+    const tip = [base[0] - 0.85 * long, base[1] + (share - 1.0) * 1.1 * long, base[2] + 0.55 * side * long];
+    const thick = 0.03 + 0.016 * random();
+    const tone = paint(u + 0.12 * (random() - 0.5), 1 - share, 0, 0);
+    const points = [[...base, thick, bone], [...middle, thick * 0.75, bone], [...tip, 0.004, bone]];
+    addTube(surface, points, {rings: 3, segments: 4, paint: (t) => tone.map((value) => value * (0.85 + 0.35 * t))});
   }
+  for (let vertex = start; vertex < surface.skins.length / 3; vertex += 1) surface.skins[3 * vertex + 2] += ORNAMENT;
 }
 
 function addHeadParts(surface, plan, side, detail, paint) {

@@ -103,8 +103,8 @@ function spotCanvas(columns, size, dark) {
     const [column, row] = [Math.floor(x), Math.floor(y)];
     if (!column && !row) return 0;
     const random = seededRandom(column * 977 + row * 131);
-    const distance = Math.hypot(column + 0.3 + 0.4 * random() - x, row + 0.3 + 0.4 * random() - y);
-    const radius = size * (0.65 + 0.6 * random());
+    const distance = Math.hypot(column + 0.3 + 0.4 * random() - x, 0.8 * (row + 0.3 + 0.4 * random() - y));
+    const radius = size * (0.45 + 0.8 * random());
     return 1 - coatRamp(radius * 0.75, radius * 1.1, distance);
   }, [1, 1, 1], dark);
 }
@@ -134,6 +134,7 @@ function markCanvas(width, height, share, pale, dark) {
 
 /** Spots keep their places seen from the side, on trunk and legs alike. */
 function sideCoat(part, u, v, x, y) {
+  if (part === "torso" && u > 0.8) return [0.02, 0.02];
   return part === "torso" || part === "fore" || part === "hind" ? [0.55 * x, 0.85 * y] : [0.02, 0.02];
 }
 
@@ -143,7 +144,7 @@ const COAT_BLACK = [0.012, 0.01, 0.009];
 export const COATS = {
   zebra: {paint: zebraPaint, coat: zebraCoat, canvas: () => stripeCanvas(512, 256, 3)},
   wildebeest: {
-    paint: countershaded({back: "#5d5550", flank: "#6f665f", belly: "#57504a", feet: "#6b5b4a", muzzle: "#1b1817", face: "#2a2624", mane: "#191615", ear: "#5a514a", tail: "#2a2624", tuft: "#151312", horn: "#3a332c"}),
+    paint: countershaded({back: "#6a625c", flank: "#7f756d", belly: "#655c55", feet: "#7a6852", muzzle: "#1b1817", face: "#332e2b", mane: "#191615", ear: "#5a514a", tail: "#2a2624", tuft: "#151312", horn: "#3a332c"}),
     coat: (part, u, v) => (part === "torso" ? [2.1 * u, u > 0.36 && u < 0.66 ? 0.1 + 0.8 * v : 0.99] : [0.5, 0.99]),
     canvas: () => markCanvas(256, 128, (across, down) => 0.55 * Math.max(0, Math.sin(across * 75 + 2 * valueNoise(across * 8, down * 3, 9, 8))) ** 2 * (1 - coatRamp(0.5, 0.8, down)), [1, 1, 1], [0.25, 0.23, 0.22]),
   },
@@ -178,20 +179,21 @@ export const COATS = {
     canvas: patchCanvas,
   },
   elephant: {paint: countershaded({back: "#8b8178", flank: "#7d746c", belly: "#6a625b", feet: "#857a6d", muzzle: "#776e66", face: "#7d746c", hoof: "#6e655c", ear: "#7a7068", fan: "#796f67", trunk: "#786f66", tail: "#6a625b", tuft: "#2c2723"})},
-  buffalo: {paint: countershaded({back: "#2e2825", flank: "#38312c", belly: "#2c2623", feet: "#2b2521", muzzle: "#191615", face: "#302a26", horn: "#4d453c", ear: "#2a2420", tuft: "#171412"})},
-  warthog: {paint: countershaded({back: "#5c5046", flank: "#7a6a5b", belly: "#6d5e50", feet: "#5c5046", muzzle: "#57473b", face: "#6a5a4c", mane: "#3f2b1c", ear: "#665748", tuft: "#33251a"})},
+  buffalo: {paint: countershaded({back: "#3d3530", flank: "#4a413a", belly: "#38302b", feet: "#3a322c", muzzle: "#191615", face: "#3f3731", horn: "#6b6155", ear: "#2a2420", tuft: "#171412"})},
+  warthog: {paint: countershaded({back: "#66584b", flank: "#857362", belly: "#77675a", feet: "#5c5046", muzzle: "#57473b", face: "#6a5a4c", mane: "#3f2b1c", ear: "#665748", tuft: "#33251a"})},
   lion: {paint: countershaded({back: "#a87b48", flank: "#c29560", belly: "#e6d2ae", feet: "#cda878", muzzle: "#dcc39c", face: "#bd8f5a", mane: "#6b4325", hoof: "#c09a6a", ear: "#7a5533", tail: "#b98a55", tuft: "#2e2018", extra: lionMarks})},
   cheetah: {paint: countershaded({back: "#c39550", flank: "#d3aa6a", belly: "#f2e8d4", feet: "#d6b47c", muzzle: "#e8d8ba", face: "#cda062", hoof: "#c9a66e", tail: "#c99c5a", tuft: "#3a2b1e"}), coat: sideCoat, canvas: () => spotCanvas(38, 0.3, [0.05, 0.035, 0.02])},
   leopard: {paint: countershaded({back: "#b98745", flank: "#cfa05c", belly: "#efe2c8", feet: "#cfa469", muzzle: "#e3cfab", face: "#c4934f", hoof: "#c09a60", tail: "#bf8f4e", tuft: "#bf8f4e"}), coat: sideCoat, canvas: () => spotCanvas(26, 0.36, [0.08, 0.045, 0.02])},
   serval: {paint: countershaded({back: "#c08e4e", flank: "#d2a566", belly: "#f1e6d0", feet: "#d4ae74", muzzle: "#e9dabd", face: "#c99a5b", hoof: "#c6a068", tuft: "#3a2b1e"}), coat: sideCoat, canvas: () => spotCanvas(24, 0.3, [0.05, 0.035, 0.02])},
-  hyena: {paint: countershaded({back: "#8a7253", flank: "#a98c66", belly: "#a48a68", feet: "#6f5a44", muzzle: "#2e2620", face: "#7d6850", mane: "#7a6348", hoof: "#4a3c30", ear: "#5b4a3a", tail: "#7a6348", tuft: "#241d18"}), coat: sideCoat, canvas: () => spotCanvas(22, 0.33, [0.14, 0.1, 0.075])},
+  hyena: {paint: countershaded({back: "#8a7253", flank: "#a98c66", belly: "#a48a68", feet: "#6f5a44", muzzle: "#2e2620", face: "#7d6850", mane: "#7a6348", hoof: "#4a3c30", ear: "#5b4a3a", tail: "#7a6348", tuft: "#241d18"}), coat: sideCoat, canvas: () => spotCanvas(30, 0.3, [0.26, 0.2, 0.16])},
   vulture: {paint: () => COAT_WHITE},
   bird: {paint: () => COAT_WHITE},
   jackal: {paint: countershaded({back: "#4b4440", flank: "#b98350", belly: "#ead9bd", feet: "#c08a55", muzzle: "#8a6744", face: "#b58455", hoof: "#a87b4e", ear: "#b07a46", tail: "#8f6b48", tuft: "#201a16"})},
 };
 
 function lionMarks(part, u, v) {
-  if (part === "torso" && u > 0.985) return [0.1, 0.05, 0.04];
-  if (part === "ruff") return mixColor([0.24, 0.115, 0.04], [0.06, 0.03, 0.016], coatRamp(0.25, 0.8, v) * (1 - u));
+  if (part === "torso" && u > 0.94 && v < 0.22) return [0.07, 0.035, 0.03];
+  if (part === "torso" && u > 0.84 && v > 0.5) return [0.78, 0.66, 0.48];
+  if (part === "ruff") return mixColor([0.34, 0.17, 0.06], [0.075, 0.036, 0.018], coatRamp(0.1, 0.75, v) * 0.8 + 0.35 * (0.8 - u));
   return null;
 }

@@ -5,9 +5,9 @@ import {groundColor} from "./terrain.js";
 
 /** Rings of tufts: cell (m), radius (m), height (m), width. */
 const RINGS = [
-  {cell: 0.6, radius: 12, height: 0.3, width: 0.3},
-  {cell: 1.7, radius: 34, height: 0.36, width: 0.62},
-  {cell: 5, radius: 100, height: 0.42, width: 1.7},
+  {cell: 0.45, radius: 11, height: 0.3, width: 0.26},
+  {cell: 1.35, radius: 32, height: 0.34, width: 0.6},
+  {cell: 4.2, radius: 95, height: 0.4, width: 1.7},
 ];
 
 const GRASS_VERTEX = `
@@ -30,7 +30,7 @@ void main() {
   vec3 place = tuft.xyz + blade;
   float tip = clamp(position.y * 2.4, 0.0, 1.0);
   vec3 light = lightOn(normalize(vec3(0.0, 1.0, 0.0)));
-  vColor = tone * mix(0.5, 1.32, tip) * light;
+  vColor = tone * mix(0.62, 1.3, tip) * light;
   vHaze = vec4(horizonColor, hazeAt(place));
   gl_Position = grown < 0.03 ? vec4(2.0, 2.0, 2.0, 1.0) : projectionMatrix * (viewMatrix * vec4(place, 1.0));
 }`;
@@ -84,8 +84,8 @@ function createRing(light, landscape, ground, {cell, radius, height, width}, num
     const x = (i + latticeRandom(i, j, 901 + number) - 0.5) * cell;
     const y = (j + latticeRandom(i, j, 905 + number) - 0.5) * cell;
     const grass = insideOf(landscape, x, y) ? landscape.grassAt(x, y) : 0.5;
-    const vigor = (0.25 + grass) * (0.55 + 0.75 * latticeRandom(i, j, 909 + number));
-    if (vigor < 0.25 || inWater(landscape, x, y)) return null;
+    const vigor = (0.4 + 0.9 * grass) * (0.5 + 0.75 * latticeRandom(i, j, 909 + number));
+    if (vigor < 0.28 || inWater(landscape, x, y)) return null;
     const [r, g, b] = groundColor(landscape, x, y);
     const shade = 0.85 + 0.4 * latticeRandom(i, j, 913);
     return [x, ground(x, y) - 0.015, -y, Math.min(1.25, vigor), r * shade * 1.05, g * shade * 1.02, b * shade * 0.85];
@@ -151,14 +151,14 @@ function inWater({water}, x, y) {
 function bladeGeometry(height, width, seed) {
   const random = seededRandom(seed + 300);
   const positions = [];
-  const blades = [7, 7, 8][seed];
+  const blades = [8, 9, 10][seed];
   for (let blade = 0; blade < blades; blade += 1) {
     const angle = (2 * Math.PI * (blade + random())) / blades;
     const tall = height * (0.55 + 0.45 * random());
-    const lean = width * (0.25 + 0.45 * random());
+    const lean = width * (0.12 + 0.3 * random());
     const [c, s] = [Math.cos(angle), Math.sin(angle)];
-    const root = width * 0.35 * random();
-    const half = 0.008 + 0.022 * width;
+    const root = width * 0.5 * random();
+    const half = 0.007 + 0.018 * width;
     positions.push(root * c - half * s, 0, root * s + half * c, root * c + half * s, 0, root * s - half * c, (root + lean) * c, tall, (root + lean) * s);
   }
   const geometry = new THREE.InstancedBufferGeometry();

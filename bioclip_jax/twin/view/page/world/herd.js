@@ -65,7 +65,7 @@ export function createHerd(light, ground, track, species) {
   const mesh = createHerdMesh(light, count);
   const bodies = track.animals.map((animal, index) => {
     const seed = latticeRandom(Number(animal.id) || index, 17, 5);
-    const look = lookOf(bodyPlan(species[animal.species]));
+    const look = lookOf(bodyPlan(species[animal.species] || animal.species));
     return createBodyState(look, seed, animal.size || 1, latticeRandom(Number(animal.id) || index, 29, 7) < 0.35 && (animal.size || 1) > 0.9);
   });
   const sample = {x: 0, y: 0, heading: 0, speed: 0, state: 0};

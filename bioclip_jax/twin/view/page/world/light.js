@@ -2,15 +2,15 @@
 import {linearColor} from "./coats.js";
 
 /** Colors by elevation of the sun (degrees): [elevation, sun, ambient from above, from below, zenith, horizon, haze strength]. */
-const HOURS = [
-  [-18, "#6f86b8", 0.34, "#1b2540", 0.95, "#0e1220", 0.8, "#03060f", "#0c1424", 0.7],
-  [-10, "#6b7fb4", 0.3, "#22305a", 0.95, "#141a30", 0.8, "#071029", "#1d2b4c", 0.8],
-  [-5, "#7a7fae", 0.25, "#3a4a80", 1.0, "#242a46", 0.9, "#16275a", "#7a6a86", 1.0],
-  [-1, "#d98a5f", 0.55, "#5f6a9a", 1.0, "#4a3f48", 0.9, "#2f4a86", "#e09a6c", 1.2],
-  [3, "#ff9d52", 1.5, "#7f8cb4", 0.95, "#6b5440", 0.9, "#4a72ae", "#f4b97c", 1.25],
-  [10, "#ffc385", 2.1, "#8fa6cc", 0.95, "#84694a", 0.9, "#5089c8", "#efd3a6", 1.1],
-  [25, "#ffe3bd", 2.5, "#a3bfe2", 0.9, "#8f7850", 0.9, "#4a8ad0", "#dfe3df", 1.0],
-  [60, "#fff2dc", 2.7, "#b2cdee", 0.9, "#94805a", 0.95, "#3f80cc", "#d3e2ee", 0.95],
+const LIGHT_HOURS = [
+  [-18, "#9db2e0", 0.38, "#323f6c", 1.0, "#181f34", 0.9, "#03060f", "#0e1830", 0.7],
+  [-10, "#8f9fd0", 0.34, "#2c3c6c", 0.95, "#181e36", 0.8, "#071029", "#1f2e52", 0.8],
+  [-5, "#7a7fae", 0.3, "#46558c", 1.0, "#2c3050", 0.9, "#182a5e", "#8a7088", 1.0],
+  [-1, "#e0966a", 0.5, "#7480ae", 1.0, "#5c4c50", 0.9, "#34508c", "#eba572", 1.15],
+  [3, "#ff9d52", 1.25, "#7f8cb4", 0.85, "#6b5440", 0.85, "#4a72ae", "#f4b97c", 1.2],
+  [10, "#ffc385", 1.5, "#8fa6cc", 0.8, "#7c6448", 0.8, "#5089c8", "#efd3a6", 1.05],
+  [25, "#ffe3bd", 1.55, "#a3bfe2", 0.7, "#80704c", 0.8, "#4a8ad0", "#dfe3df", 0.95],
+  [60, "#fff2dc", 1.6, "#b2cdee", 0.66, "#7c6c4c", 0.8, "#3a7bca", "#cfdfec", 0.9],
 ].map(([elevation, sun, sunGain, above, aboveGain, below, belowGain, zenith, horizon, haze]) => [
   elevation, ...scaled(sun, sunGain), ...scaled(above, aboveGain), ...scaled(below, belowGain), ...linearColor(zenith),
   ...linearColor(horizon), haze,
@@ -57,13 +57,13 @@ function pointTo(vector, elevation, azimuth) {
 }
 
 function hourAt(elevation) {
-  if (elevation <= HOURS[0][0]) return HOURS[0];
-  for (let row = 1; row < HOURS.length; row += 1) {
-    if (elevation > HOURS[row][0]) continue;
-    const t = (elevation - HOURS[row - 1][0]) / (HOURS[row][0] - HOURS[row - 1][0]);
-    return HOURS[row].map((value, column) => HOURS[row - 1][column] + t * (value - HOURS[row - 1][column]));
+  if (elevation <= LIGHT_HOURS[0][0]) return LIGHT_HOURS[0];
+  for (let row = 1; row < LIGHT_HOURS.length; row += 1) {
+    if (elevation > LIGHT_HOURS[row][0]) continue;
+    const t = (elevation - LIGHT_HOURS[row - 1][0]) / (LIGHT_HOURS[row][0] - LIGHT_HOURS[row - 1][0]);
+    return LIGHT_HOURS[row].map((value, column) => LIGHT_HOURS[row - 1][column] + t * (value - LIGHT_HOURS[row - 1][column]));
   }
-  return HOURS[HOURS.length - 1];
+  return LIGHT_HOURS[LIGHT_HOURS.length - 1];
 }
 
 /** Return the sun of a solar hour (0 to 24) near the equator at an equinox: {elevation, azimuth} in degrees. */

@@ -13,7 +13,7 @@ void main() {
   float s = sin(form.x);
   vec2 along = vec2(position.x * form.y, position.z * form.z);
   vec2 ground = vec2(c * along.x + s * along.y, -s * along.x + c * along.y);
-  vec3 place = spot.xyz + vec3(ground.x, ground.x * spot.w, ground.y);
+  vec3 place = spot.xyz + vec3(ground.x, along.x * spot.w, ground.y);
   vStrength = form.w * (1.0 - hazeAt(place));
   vec4 view = viewMatrix * vec4(place, 1.0);
   view.xyz *= 0.9985;
@@ -24,7 +24,7 @@ const SHADOW_FRAGMENT = `
 varying vec2 vAcross;
 varying float vStrength;
 void main() {
-  float dark = 1.0 - smoothstep(0.15, 1.0, length(vAcross));
+  float dark = 1.0 - smoothstep(0.3, 1.0, length(vAcross));
   gl_FragColor = vec4(0.02, 0.018, 0.03, dark * vStrength);
 }`;
 
@@ -62,7 +62,7 @@ export function createShadows(light, capacity) {
     },
     cast(x, y, z, heading, length, width, height, slope) {
       if (geometry.instanceCount + 2 > 2 * capacity) return;
-      add(x, y + 0.03, z, heading, length, width, 0.62, slope);
+      add(x, y + 0.03, z, heading, length, width, 0.6, slope);
       const sun = light.uniforms.sunDirection.value;
       const flat = Math.hypot(sun.x, sun.z);
       const stretch = Math.min(3, flat / Math.max(0.12, sun.y));

@@ -1,7 +1,7 @@
 // The ground: the landscape's square, and hills of no real place beyond it, out to the haze.
 import {mixColor, linearColor} from "./coats.js";
 import {FINISH_GLSL, litMaterial} from "./light.js";
-import {fractalNoise} from "./random.js";
+import {fractalNoise, valueNoise} from "./random.js";
 
 const FAR_M = 5200;
 /** Cells of the grid across the square, and beyond it on each side. */
@@ -24,13 +24,13 @@ varying vec3 vColor;
 varying vec2 vPlace;
 varying vec4 vHaze;
 void main() {
-  float fine = texture2D(grain, vPlace * 0.21).r;
-  vec3 color = vColor * (0.72 + 0.56 * fine);
+  float fine = texture2D(grain, vPlace * 0.11).r;
+  vec3 color = vColor * (0.66 + 0.64 * fine);
 ${FINISH_GLSL}}`;
 
-const DRY = linearColor("#b79a5c");
-const LUSH = linearColor("#8b8f4a");
-const BARE = linearColor("#a9865e");
+const DRY = linearColor("#b8a065");
+const LUSH = linearColor("#8f9152");
+const BARE = linearColor("#a58a66");
 const MUD = linearColor("#6b563f");
 const HILL = linearColor("#8a8656");
 
@@ -94,7 +94,7 @@ export function createTerrain(light, landscape) {
   whole.setAttribute("color", new THREE.BufferAttribute(colors, 3));
   whole.setIndex(cellIndices(0, size - 1, 0, size - 1, size));
   whole.computeVertexNormals();
-  const grain = grainTexture();
+  const grain = groundGrain();
   const material = litMaterial(light, {vertexShader: GROUND_VERTEX, fragmentShader: GROUND_FRAGMENT, uniforms: {grain: {value: grain}}});
   const group = new THREE.Group();
   const cuts = [0, 1, 2, 3, 4].map((part) => Math.round((part * (size - 1)) / 4));
@@ -143,14 +143,22 @@ function cellIndices(south, north, west, east, size) {
   return indices;
 }
 
-/** Return a repeating grain of grass blades and soil. */
-function grainTexture() {
-  const size = 128;
+/** Return a repeating grain of soil, litter and blades: noise on a lattice that wraps around. */
+function groundGrain() {
+  const size = 256;
   const bytes = new Uint8Array(size * size);
   for (let row = 0, at = 0; row < size; row += 1) {
     for (let column = 0; column < size; column += 1, at += 1) {
-      const [x, y] = [1 - Math.abs((2 * column) / size - 1), 1 - Math.abs((2 * row) / size - 1)];
-      bytes[at] = 255 * Math.min(1, Math.max(0, 0.5 + 1.5 * (fractalNoise(x * 14, y * 20, 21, 3) - 0.5)));
+      const [x, y] = [column / size, row / size];
+      let value = 0;
+      for (const [cells, weight, seed] of [[6, 0.24, 1], [24, 0.24, 2], [80, 0.3, 3]]) {
+        const south = y * cells;
+        const wrap = (south % cells) + (south < 0 ? cells : 0);
+        const blend = Math.min(1, Math.max(0, (wrap - (cells - 1))));
+        const own = valueNoise(x * cells, wrap, seed, cells);
+        value += weight * (own + (valueNoise(x * cells, wrap - cells, seed, cells) - own) * blend);
+      }
+      bytes[at] = 255 * Math.min(1, Math.max(0, 0.5 + 1.9 * (value - 0.39)));
     }
   }
   const texture = new THREE.DataTexture(bytes, size, size, THREE.LuminanceFormat);

@@ -38,8 +38,8 @@ export function createWorld(landscape, track, species, {quality = 1, reducedMoti
       if (!body.state || body.fly > 0.5) return;
       if (Math.hypot(body.x - focus.x, body.z - focus.z) > 260) return;
       const k = body.scale;
-      const wide = body.dead > 0.5 ? 0.5 : 0.24;
-      shadows.cast(body.x, body.y, body.z, body.heading, 0.62 * k, wide * k, k * (1 - 0.45 * body.rest), Math.tan(body.slope));
+      const wide = body.dead > 0.5 ? 0.55 : 0.34;
+      shadows.cast(body.x, body.y, body.z, body.heading, 0.74 * k, wide * k, k * (1 - 0.45 * body.rest), Math.tan(body.slope));
     });
     landscape.trees.forEach((tree) => {
       if (Math.hypot(tree.x - focus.x, -tree.y - focus.z) > 350) return;
