@@ -67,9 +67,9 @@ class Moment(NamedTuple):
 
     position: m. heading: radians. speed: m/s. wish: direction of the last steps' wishes, smoothed. bout and
     bout_left: what an undisturbed animal does, and for how many seconds more. alert, flight: seconds that it
-    goes on watching and fleeing. phase: of hunters. busy: seconds in the phase. target: slot that a hunter
-    runs after, or the carcass that it is at. dead. aloft: in the air. quarry: slot that the hunters agree on,
-    -1 for none. kill: slot of the animal killed in this scene, -1 for none.
+    goes on watching and fleeing; alert is negative after its end. phase: of hunters. busy: seconds in it.
+    target: slot that a hunter runs after, or the carcass that it is at. aloft: in the air. quarry: slot that
+    the hunters agree on, -1 for none. kill: slot of the animal killed in this scene, -1 for none.
     """
 
     position: Float[Array, "animals 2"]

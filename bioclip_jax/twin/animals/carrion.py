@@ -29,6 +29,12 @@ class Carrion(NamedTuple):
     speed: Float[Array, " animals"]
 
 
+def _strongest(actors: Actors, now: Moment, there: Bool[Array, " animals"], carcass: Int[Array, ""]) -> Array:
+    """Return the greatest rank of those at a carcass."""
+    gap = jnp.linalg.norm(now.position - now.position[jnp.maximum(carcass, 0)], axis=1)
+    return jnp.where(there & (gap < _HELD_M), actors.rank, 0).max()
+
+
 def at_carcass(
     actors: Actors,
     now: Moment,
@@ -52,9 +58,10 @@ def at_carcass(
     drawn = drawn & ~now.dead
 
     # Strength of the strongest at each animal's carcass.
-    gap = jnp.linalg.norm(now.position[None] - now.position[at][:, None], axis=-1)
     there = actors.present & ~now.dead & ~now.aloft & actors.eats & (now.phase == FEED)
-    strongest = jnp.where(there[None] & (gap < _HELD_M), actors.rank[None], 0).max(1)
+    strongest = jnp.where(
+        target == kill, _strongest(actors, now, there, kill), _strongest(actors, now, there, old)
+    )
     feeding_at = actors.radius + 0.8 * actors.radius[at] + 0.15
     ring = jnp.where(strongest > actors.rank, jnp.maximum(actors.holds, feeding_at), feeding_at)
     excess = distance - ring

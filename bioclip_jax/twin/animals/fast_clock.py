@@ -15,7 +15,7 @@ from .ground import Ground
 from .herd import herd_wish, next_bout, perceive, react, strays
 from .hunt import hunt
 from .keys import uniforms
-from .motion import avoid, move, part, smooth_wish
+from .motion import avoid, crowding, make_room, move, smooth_wish, yield_to
 from .traits import GRAZE, REST, STEP
 
 # Purposes of random numbers.
@@ -63,6 +63,11 @@ def _step(actors: Actors, ground: Ground, now: Moment, same: Array, number: UInt
     dead = now.dead | (jnp.arange(now.dead.shape[0]) == hunted.kill)
     fast = (flight > 0) | (actors.hunter & (hunted.phase == CHASE)) | (now.aloft & meal.drawn)
     still = dead | ~actors.present
+    weight = jnp.where(dead, 0.01, jnp.where(speed == 0, 0.3, 1.0))
+    push = crowding(now.position, actors.radius, weight, actors.present & ~now.aloft)
+    roomy, pace = make_room(actors, push, wish, speed)
+    wish = jnp.where((fast | still)[:, None], wish, roomy)
+    speed = jnp.where(fast | still, speed, pace)
     wish = smooth_wish(now.wish, wish, fast)
     bent = avoid(actors, ground, now.position, wish, now.heading, now.speed)
     # Those that stand look where they want, and do not step around what is in the way.
@@ -73,8 +78,7 @@ def _step(actors: Actors, ground: Ground, now: Moment, same: Array, number: UInt
     # A grazing or resting animal keeps its heading.
     calm = (speed == 0) & (now.speed < 0.02) & (alert <= 0) & ~hunting & ~meal.drawn
     heading = jnp.where(calm, now.heading, heading)
-    resting = still | ((speed == 0) & (velocity < 0.05))
-    parted = part(position, actors.radius, velocity, resting, actors.present & ~meal.aloft)
+    parted = position + yield_to(push, velocity, still)
     reach = actors.top_speed * STEP_S
     way = parted - now.position
     length = jnp.linalg.norm(way, axis=1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -27,8 +29,9 @@ class Ground(NamedTuple):
     cover: Float[Array, "rows columns"]
 
 
+@functools.lru_cache(maxsize=4)
 def read_ground(landscape: Landscape) -> Ground:
-    """Return the grids of a landscape."""
+    """Return the grids of a landscape, kept for its next scenes."""
     from scipy.ndimage import zoom
     from scipy.spatial import cKDTree
 
@@ -57,6 +60,7 @@ def read_ground(landscape: Landscape) -> Ground:
     return Ground(*(jnp.asarray(grid.reshape(n, n), jnp.float32) for grid in (clearance, cover)))
 
 
+@jax.jit
 def look_up(
     grid: Float[Array, "rows columns"], position: Float[Array, "animals 2"]
 ) -> tuple[Float[Array, " animals"], Float[Array, "animals 2"]]:

@@ -25,7 +25,9 @@ _NOTICE_CHASE, _NOTICE_STALK, _NOTICE_IDLE = (6.0, 120.0), (0.14, 38.0), (0.1, 4
 _HEAD_DOWN, _LYING, _BEHIND_COVER = 0.35, 0.25, 0.55
 _COVER_M = 4.0
 # Alarm and flight pass from neighbor to neighbor: m, and rates per second and neighbor.
-_SPREAD_M, _SPREAD_FLIGHT, _SPREAD_ALERT = 18.0, 1.3, 0.12
+_SPREAD_M, _SPREAD_FLIGHT, _SPREAD_ALERT = 18.0, 1.3, 0.03
+# Seconds after watching for which others' alarm does not count.
+_UNMOVED_S = 20.0
 
 
 class Danger(NamedTuple):
@@ -58,24 +60,28 @@ def perceive(actors: Actors, ground: Ground, now: Moment, luck: Float[Array, " a
         actors.stealth[first], rate, jnp.maximum(rate, jnp.where(speed > 0.3, _NOTICE_IDLE[0], 0))
     )
     reach = jnp.where(phase == CHASE, _NOTICE_CHASE[1], _NOTICE_STALK[1]) * dim * hidden
-    offset = now.position[None, first] - now.position[:, None]
-    distance = jnp.sqrt((offset**2).sum(-1) + 1e-6)
+    # [carnivore, animal]: sums over carnivores are then sums of rows, which XLA vectorizes on CPUs.
+    east, north = (along[first, None] - along[None] for along in now.position.T)
+    distance = jnp.sqrt(east**2 + north**2 + 1e-6)
+    rate, reach, carnivore, chases = (
+        rate[:, None],
+        reach[:, None],
+        carnivore[:, None],
+        phase[:, None] == CHASE,
+    )
     head = jnp.where(
         (now.bout == GRAZE) | (now.bout == STEP), _HEAD_DOWN, jnp.where(now.bout == REST, _LYING, 1)
     )
     head = jnp.where(now.alert > 0, 1.5, head)
-    total = jnp.where(carnivore, rate * jnp.exp(-((distance / reach) ** 2)), 0).sum(1) * head
-    active = carnivore & ((phase == STALK) | (phase == CHASE))
-    ranged = jnp.where(active, distance, 1e4)
-    nearest = ranged.argmin(1)
-    toward = jnp.take_along_axis(offset, nearest[:, None, None], axis=1)[:, 0]
-    chased = jnp.where(carnivore & (phase == CHASE), distance, 1e4)
+    total = jnp.where(carnivore, rate * jnp.exp(-((distance / reach) ** 2)), 0).sum(0) * head
+    ranged = jnp.where(carnivore & (chases | (phase[:, None] == STALK)), distance, 1e4)
+    chased = jnp.where(carnivore & chases, distance, 1e4)
     push = jnp.where(chased < 1e3, 1 / (4 + chased) ** 2, 0) / distance
     return Danger(
-        toward=unit(toward),
-        distance=ranged.min(1),
-        chaser=chased.min(1),
-        away=unit(-(push[..., None] * offset).sum(1)),
+        toward=unit(now.position[ranged.argmin(0)] - now.position),
+        distance=ranged.min(0),
+        chaser=chased.min(0),
+        away=unit(jnp.stack([-(push * east).sum(0), -(push * north).sum(0)], axis=1)),
         noticed=actors.prey & actors.present & ~now.dead & (luck < 1 - jnp.exp(-total * STEP_S)),
     )
 
@@ -89,8 +95,9 @@ def react(
 ) -> tuple[Float[Array, " animals"], Float[Array, " animals"]]:
     """Return the seconds that each animal goes on watching and fleeing. luck, length: uniform numbers."""
     prey = actors.prey & actors.present & ~now.dead
-    alert, flight = jnp.maximum(now.alert - STEP_S, 0), jnp.maximum(now.flight - STEP_S, 0)
-    within = ((now.position[None] - now.position[:, None]) ** 2).sum(-1) < _SPREAD_M**2
+    alert, flight = jnp.maximum(now.alert - STEP_S, -_UNMOVED_S), jnp.maximum(now.flight - STEP_S, 0)
+    east, north = (along[None] - along[:, None] for along in now.position.T)
+    within = east**2 + north**2 < _SPREAD_M**2
     signs = jnp.stack([(now.flight > 0) & prey, (now.alert > 4) & prey], axis=1).astype(jnp.float32)
     neighbors = within.astype(jnp.float32) @ signs
     # Far from the chase, others' flight is only watched.
@@ -102,9 +109,11 @@ def react(
     flight = jnp.where(flees & (flight <= 0), 4 + 6 * length, flight)
     # While it is chased it runs on; afterwards it watches.
     flight = jnp.where((flight > 0) & (danger.chaser < 45), jnp.maximum(flight, 2.5), flight)
-    alert = jnp.where((danger.noticed | watches) & (alert <= 0), 6 + 7 * length, alert)
-    alert = jnp.where(flight > 0, 6 + 8 * length, alert)
-    return jnp.where(prey, alert, 0), jnp.where(prey, flight, 0)
+    # Else a herd would keep itself on the alert for ever.
+    watches = watches & (alert <= -_UNMOVED_S)
+    alert = jnp.where((danger.noticed & (alert <= 0)) | watches, 5 + 6 * length, alert)
+    alert = jnp.where(flight > 0, 4 + 8 * length, alert)
+    return jnp.where(prey, alert, -_UNMOVED_S), jnp.where(prey, flight, 0)
 
 
 def next_bout(
@@ -159,8 +168,9 @@ def herd_wish(
 
 def strays(actors: Actors, now: Moment, same: Bool[Array, "animals animals"]) -> Bool[Array, " animals"]:
     """Return which animals are far from the middle of their herd."""
-    weight = (same & ~now.dead[None]).astype(jnp.float32)
-    n = jnp.maximum(weight.sum(1, keepdims=True), 1)
-    middle = weight @ now.position / n
-    distance = jnp.linalg.norm(middle - now.position, axis=1)
-    return distance > 1.1 * actors.spacing * jnp.sqrt(n[:, 0]) + 6
+    sums = same.astype(jnp.float32) @ (
+        jnp.hstack([now.position, jnp.ones((len(now.dead), 1))]) * ~now.dead[:, None]
+    )
+    n = jnp.maximum(sums[:, 2], 1)
+    distance = jnp.linalg.norm(sums[:, :2] / n[:, None] - now.position, axis=1)
+    return distance > 1.1 * actors.spacing * jnp.sqrt(n) + 6

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .actors import CHASE, FEED, IDLE, SPENT, STALK, STEP_S, Actors, Moment
+from .actors import CARNIVORE_SLOTS, CHASE, FEED, IDLE, SPENT, STALK, STEP_S, Actors, Moment
 from .motion import ahead, unit
 from .traits import STAND
 
@@ -20,7 +20,7 @@ _GIVE_UP_S, _GIVE_UP_M = 72.0, 58.0
 # A hunter that is watched from within so many m stops creeping, most of the time.
 _WATCHED_M = 42.0
 _JOIN_M, _JOIN_RATE = 75.0, 1.2
-_GRIP_M, _GRIP_CHANCE = 0.7, 0.5
+_GRIP_M, _GRIP_CHANCE = 0.7, 0.3
 _SLIP_S, _SLIP_SPEED = 2.0, 0.6
 
 
@@ -60,18 +60,16 @@ def hunt(
     joined = chasing.any() & (distance < _JOIN_M) & (luck < 1 - jnp.exp(-_JOIN_RATE * STEP_S))
     bolted = in_flight & (distance < _LAST_CHANCE_M)
     impatient = (busy > _PATIENCE_S) & (distance < _LAST_CHANCE_M)
-    near = distance < actors.launch * (0.75 + 0.25 * actors.light)
+    near = distance < actors.launch
     launches = stalking & (near | joined | bolted | impatient)
     lost = (in_flight & (distance > _GIVE_UP_M)) | ((busy > _GIVE_UP_S) & (distance > _LAST_CHANCE_M))
     gives_up = stalking & ~launches & lost & ~chasing.any()
     begins = actors.hunter & (phase == IDLE) & (time_s > actors.wait) & (quarry >= 0) & (now.kill < 0)
 
     # A nearer animal distracts at the start of a chase.
-    apart = jnp.where(
-        eligible[None], jnp.linalg.norm(now.position[None] - now.position[:, None], axis=-1), 1e4
-    )
-    nearest = apart.argmin(1)
-    changes = chasing & (busy < 3) & (apart.min(1) < 0.6 * distance)
+    apart = jnp.where(eligible[:, None], _offsets(now)[2], 1e4)
+    nearest, gap = (_to_all(of(apart, axis=0), len(phase)) for of in (jnp.argmin, jnp.min))
+    changes = chasing & (busy < 3) & (gap < 0.6 * distance)
     target = jnp.where(launches, quarry, jnp.where(changes, nearest, now.target))
 
     touching = (
@@ -99,6 +97,17 @@ def hunt(
         wish=wish,
         wanted_speed=wanted,
     )
+
+
+def _offsets(now: Moment) -> tuple[Float[Array, "animals carnivores"], ...]:
+    """Return the way east and north from each carnivore to each animal, and its length."""
+    east, north = (along[:, None] - along[None, :CARNIVORE_SLOTS] for along in now.position.T)
+    return east, north, jnp.sqrt(east**2 + north**2 + 1e-6)
+
+
+def _to_all(values: Array, n: int) -> Array:
+    """Return values of carnivores with zeros for the other slots, of which none hunts."""
+    return jnp.concatenate([values, jnp.zeros(n - CARNIVORE_SLOTS, values.dtype)])
 
 
 def _choose_quarry(actors: Actors, now: Moment, eligible: Bool[Array, " animals"]) -> Int[Array, ""]:
@@ -136,11 +145,11 @@ def _wishes(
     x, y = unit(to_quarry).T
     creep = jnp.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)
     # Prey that looks this way.
-    offset = now.position[:, None] - now.position[None]
-    gap = jnp.sqrt((offset**2).sum(-1) + 1e-6)
-    faced = (offset * way[None]).sum(-1) / gap > 0.5
+    east, north, gap = _offsets(now)
+    faced = -(east * way[:, :1] + north * way[:, 1:]) > 0.5 * gap
     looks = actors.prey & actors.present & ~now.dead & ((now.bout == STAND) | (now.alert > 0))
-    watched = (looks[None] & faced & (gap < _WATCHED_M * (0.4 + 0.6 * actors.light))).any(1)
+    watched = (looks[:, None] & faced & (gap < _WATCHED_M * (0.4 + 0.6 * actors.light))).any(0)
+    watched = _to_all(watched, len(phase))
     freezes = watched & actors.stealth & ((busy + 5 * actors.fan) % 6.0 < 3.2)
     pace = jnp.where(distance > 45, 1.2, 0.85) * actors.walking
     pace = jnp.where(freezes, 0.0, jnp.where(actors.stealth, pace, 1.3 * actors.walking))

@@ -21,7 +21,7 @@ _RELIEF_SCALE_M = (210.0, 70.0)
 _CLUMPS, _SINGLES, _BUSHES = 13, 46, 90
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Landscape:
     """A square of land; x east, y north, in meters from the south-west corner.
 

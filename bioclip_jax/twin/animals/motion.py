@@ -9,13 +9,15 @@ from .actors import STEP_S, Actors
 from .ground import Ground, look_up
 
 # Turning in place, radians a second: calm and in flight or chase. Sideways acceleration bounds it at speed.
-_TURN_CALM, _TURN_FAST = 0.9, 3.2
+_TURN_CALM, _TURN_FAST = 0.9, 2.6
 _SIDEWAYS = 7.0
 _BRAKING = 5.0
 _CALM_ACCELERATION = 1.0
 # Smoothing time of wishes, seconds, calm and fast.
 _SMOOTH_CALM, _SMOOTH_FAST = 1.2, 0.3
 _EDGE_M = 70.0
+# Overlap, in radii, that an animal bears.
+_TOUCH = 0.12
 
 
 def unit(vectors: Float[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
@@ -103,19 +105,17 @@ def move(
     return jnp.clip(moved, 3.0, actors.extent - 3.0), heading, speed
 
 
-def part(
+def crowding(
     position: Float[Array, "animals 2"],
     radius: Float[Array, " animals"],
-    speed: Float[Array, " animals"],
-    fixed: Bool[Array, " animals"],
+    weight: Float[Array, " animals"],
     solid: Bool[Array, " animals"],
 ) -> Float[Array, "animals 2"]:
-    """Push overlapping bodies apart: the one that moves faster gives way; resting and dead ones stay.
+    """Return how far each body must go to be clear of those it overlaps, m; of two the heavier goes less.
 
-    A push is at most as long as the animal walks in a step, or a short step, so that nobody leaps.
+    weight: how much an animal gives way. solid: has a body that others cannot enter.
     """
     n = position.shape[0]
-    weight = jnp.where(fixed, 0.02, 0.4 + speed)
     offset = [along[None, :] - along[:, None] for along in position.T]
     distance = jnp.sqrt(sum(o * o for o in offset) + 1e-6)
     overlap = radius[:, None] + radius[None, :] - distance
@@ -124,7 +124,29 @@ def part(
     force = jnp.where(pair, share * overlap / distance, 0)
     # Σ force × offset, as a product of matrices.
     middle = position - position.mean(0)
-    push = middle * force.sum(1, keepdims=True) - force @ middle
-    length = jnp.linalg.norm(push, axis=1, keepdims=True)
-    most = jnp.where(fixed, 0.0, 0.06 + 0.2 * speed * STEP_S)[:, None]
-    return position + push * jnp.minimum(1, most / jnp.maximum(length, 1e-6))
+    sums = force @ jnp.hstack([middle, jnp.ones((n, 1))])
+    return middle * sums[:, 2:] - sums[:, :2]
+
+
+def make_room(
+    actors: Actors,
+    push: Float[Array, "animals 2"],
+    wish: Float[Array, "animals 2"],
+    speed: Float[Array, " animals"],
+) -> tuple[Float[Array, "animals 2"], Float[Array, " animals"]]:
+    """Return wish and speed of animals that step out of each other's way, or stop where there is no room."""
+    strength = push / actors.radius[:, None]
+    crowded = jnp.linalg.norm(strength, axis=1) > _TOUCH
+    both = unit(wish) * jnp.clip(speed / actors.walking, 0, 1)[:, None] + 1.6 * strength
+    size = jnp.linalg.norm(both, axis=1)
+    pace = jnp.where(size > 0.35, 0.75 * actors.walking * jnp.clip(size, 0, 1), 0.0)
+    return jnp.where(crowded[:, None], both, wish), jnp.where(crowded, pace, speed)
+
+
+def yield_to(
+    push: Float[Array, "animals 2"], speed: Float[Array, " animals"], still: Bool[Array, " animals"]
+) -> Float[Array, "animals 2"]:
+    """Return the part of a push that moves a body in this step: less than it runs, nothing if it stands."""
+    length = jnp.linalg.norm(push, axis=1)
+    most = jnp.where(still | (speed < 0.15), 0.0, 0.03 + 0.2 * speed * STEP_S)
+    return push * jnp.minimum(1, most / jnp.maximum(length, 1e-6))[:, None]

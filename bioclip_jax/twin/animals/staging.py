@@ -6,19 +6,21 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from bioclip_jax.errors import UserError
 
 from .actors import CAPACITY, CARNIVORE_SLOTS, IDLE, Actors, Moment
 from .ground import Ground, look_up
-from .keys import fold, founder_identity, seed_key, uniforms
+from .keys import Words, fold, founder_identity, seed_key, uniforms
 from .landscape import Landscape
 from .traits import BOUT_CHANCES, BOUT_S, CARNIVORES, REST, STAND, Traits
 
-_PLACE, _HEADING, _SIZE, _TEMPER, _BOUT, _HUNT = range(1000, 1006)
+_PURPOSES = range(1000, 1006)
+_PLACE, _HEADING, _SIZE, _TEMPER, _BOUT, _HUNT = _PURPOSES
 # Identities: a number by species and the animal's number in it.
 _PER_SPECIES = 1000
 _YOUNG_SHARE, _YOUNG_SIZE = 0.16, 0.62
@@ -84,6 +86,13 @@ def stage(
     return staged.actors(), staged.moment(), staged.size
 
 
+@jax.jit
+def _draw(key: Words, number: UInt32[Array, " animals"]) -> tuple[Words, list[tuple[Array, Array]]]:
+    """Return the animals' keys, and the uniform numbers of all purposes."""
+    keys = fold(key, founder_identity(number))
+    return keys, [uniforms(keys, jnp.uint32(0), purpose) for purpose in _PURPOSES]
+
+
 class _Stage:
     def __init__(self, cast: Cast, landscape: Landscape, ground: Ground, seed: int, hour: float) -> None:
         self.cast, self.landscape, self.ground, self.seed, self.hour = cast, landscape, ground, seed, hour
@@ -93,7 +102,7 @@ class _Stage:
         self.random = np.random.default_rng([seed, 0x57A6E])
         self.present = np.zeros(CAPACITY, bool)
         self.present[cast.order] = True
-        self.key = fold(seed_key(seed), founder_identity(jnp.asarray(cast.identity, jnp.uint32)))
+        self.key, self._uniforms = _draw(seed_key(seed), jnp.asarray(cast.identity, jnp.uint32))
         young = self.draws(_SIZE)[0] < _YOUNG_SHARE
         self.prey = self.has("grazer", "browser", "bird")
         herding = self.each(lambda t: t.herd > 3 and t.guild in ("grazer", "browser"))
@@ -113,7 +122,7 @@ class _Stage:
 
     def draws(self, purpose: int) -> tuple[np.ndarray, np.ndarray]:
         """Two uniform numbers of each animal."""
-        return tuple(np.asarray(u, float) for u in uniforms(self.key, jnp.uint32(0), purpose))
+        return tuple(np.asarray(u, float) for u in self._uniforms[_PURPOSES.index(purpose)])
 
     def each(self, value) -> np.ndarray:
         """A value of each animal's traits, by slot."""
@@ -334,7 +343,7 @@ class _Stage:
             stealth=jnp.asarray(lion | self.has("cat")),
             wait=jnp.asarray(2 + 7 * first, single),
             fan=jnp.asarray(1.5 * fan, single),
-            launch=jnp.asarray(np.where(lion, 17 + 11 * second, 40 + 20 * second), single),
+            launch=jnp.asarray(np.where(lion, 21 + 11 * second, 40 + 20 * second), single),
             stamina=jnp.asarray(np.where(lion, 7 + 4 * temper, 18 + 10 * temper), single),
             eats=jnp.asarray(self.has("lion", "hyena", "jackal", "vulture")),
             rank=jnp.asarray(self.each(lambda t: _RANK.get(t.guild, 0)), jnp.int32),
@@ -360,7 +369,7 @@ class _Stage:
             wish=jnp.asarray(way, single),
             bout=jnp.asarray(self.bout, jnp.int32),
             bout_left=jnp.asarray(8 * self.draws(_BOUT)[1], single),
-            alert=zero,
+            alert=zero - 20,
             flight=zero,
             phase=jnp.full(CAPACITY, IDLE, jnp.int32),
             busy=zero,
