@@ -38,7 +38,8 @@ window.look = (eye, elevation, frequency) => {
   const pixels = new Float32Array(4 * columns * rows);
   bench.renderer.readRenderTargetPixels(target, 0, 0, columns, rows, pixels);
   const middle = 4 * (rows / 2) * columns;
-  return Array.from({length: columns}, (_, column) => [...pixels.slice(middle + 4 * column, middle + 4 * column + 3)]);
+  const colorAt = (column) => [...pixels.slice(middle + 4 * column, middle + 4 * column + 3)];
+  return Array.from({length: columns}, (_, column) => colorAt(column));
 };
 window.frame = (eye, elevation, options) => {
   bench.wave.value = 0.5;
