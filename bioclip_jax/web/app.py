@@ -19,7 +19,8 @@ from .api import add_routes
 from .gallery import Example, Gallery
 from .middleware import SecurityMiddleware
 from .page import build_page
-from .service import Busy, PhotoService
+from .queue import Busy
+from .service import PhotoService
 from .theme import css, head, theme
 from .uploads import allow_only_uploads
 

@@ -22,7 +22,8 @@ from bioclip_jax.tables import is_table
 
 from .map import project
 from .photos import Columns, Photo, make_thumbnail, read_metadata, read_photo
-from .service import Busy, PhotoService
+from .queue import Busy
+from .service import PhotoService
 from .uploads import Upload
 
 # More points do not make a map clearer, and t-SNE would take minutes.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -22,6 +20,7 @@ from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeCl
 from bioclip_jax.predict.search import ImageIndex, check_same_model, within_filter
 
 from .photos import Photo, make_thumbnail, predicted_columns, read_photo
+from .queue import RequestQueue
 from .uploads import Limits, Upload
 
 Row = dict[str, Any]
@@ -54,37 +53,6 @@ class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
 
 class PhotoLabels(_KnownVectors, CustomLabelsClassifier):
     """CustomLabelsClassifier for photos with known vectors."""
-
-
-class Busy(UserError):
-    """Error for a full queue; the same request may succeed a little later."""
-
-
-class RequestQueue:
-    """Lock of the model with a bounded number of waiting requests.
-
-    Requests decode their images under the lock too, so that large ones are never in memory together.
-    """
-
-    def __init__(self, max_waiting: int) -> None:
-        self._max_present = max_waiting + 1
-        self._present = 0
-        self._counter_lock = threading.Lock()
-        self._model_lock = threading.Lock()
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for the model and hold it. Raises Busy if the queue is full."""
-        with self._counter_lock:
-            if self._present >= self._max_present:
-                raise Busy(f"the server is busy with {self._present} requests; try again in a few seconds")
-            self._present += 1
-        try:
-            with self._model_lock:
-                yield
-        finally:
-            with self._counter_lock:
-                self._present -= 1
 
 
 class PhotoService:

@@ -25,7 +25,8 @@ from bioclip_jax.html import macros
 from bioclip_jax.web.api import split_labels
 from bioclip_jax.web.cards import csv_url, sentence
 from bioclip_jax.web.photos import read_photo
-from bioclip_jax.web.service import Busy, PhotoService, RequestQueue
+from bioclip_jax.web.queue import Busy, RequestQueue
+from bioclip_jax.web.service import PhotoService
 from bioclip_jax.web.uploads import Limits, Upload, clean_name
 
 
@@ -56,7 +57,7 @@ def test_queue_is_exclusive_and_bounded():
     assert inside.wait(20)
     threads.append(threading.Thread(target=second))
     threads[1].start()
-    while queue._present < 2:
+    while queue.present < 2:
         pass
     with pytest.raises(Busy, match="busy with 2 requests; try again"), queue.turn():
         pass

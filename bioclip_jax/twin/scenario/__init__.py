@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compare": ["CompareOptions", "branch_effects", "compare_runs", "comparison_table"],
+        "contradictions": ["check_consistent"],
         "ensemble": ["BASELINE", "Ensemble"],
-        "events": ["Scenario"],
+        "events": ["Crossing", "Event", "Harvest", "Introduce", "Remove", "Scenario", "Weather"],
         "randomness": ["normals"],
         "run": ["RunOptions", "run_twin", "summarize", "twin_digest"],
         "run_folder": ["Run", "read_run"],

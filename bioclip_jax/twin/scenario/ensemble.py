@@ -106,11 +106,21 @@ class Ensemble:
 
     def conditions(self, members: Int[np.ndarray, " members"], branch: int) -> Conditions:
         """Return the conditions of a branch by interval; rain and noise have a leading axis of members."""
+        return self._conditions(members, self._interventions[branch])
+
+    def conditions_with(self, members: Int[np.ndarray, " members"], scenario: Scenario | None) -> Conditions:
+        """Return the conditions of a scenario that is no branch, as conditions; None is the baseline.
+
+        Its events begin and end at edges of the timeline.
+        """
+        changes = interventions(scenario, self.twin, self.blueprint.community, self.timeline)
+        return self._conditions(members, changes)
+
+    def _conditions(self, members: Int[np.ndarray, " members"], changes: Interventions) -> Conditions:
         rain, temperature = seasons(self.twin, self.timeline)
         drawn = rain_factors(self.twin.climate, self.seed, members, self.timeline)[:, self.timeline.months]
         names = self.blueprint.community.names
         noise = environmental_noise(self.noise, self.seed, members, names, self.timeline)
-        changes = self._interventions[branch]
         given, warm = changes.rain_given, changes.temperature_given
         return Conditions(
             rain=np.where(np.isnan(given), rain * drawn * changes.rain_factor, given),

@@ -29,15 +29,19 @@ def link_flows(run: Run, twin: Twin) -> Float[np.ndarray, "branches links"]:
     ensemble = _ensemble(run, twin)
     members = np.arange(min(run.biomass.shape[1], _MEMBERS))
     communities, _ = ensemble.parameters(members)
-    weights = run.area_km2 / run.area_km2.sum()
-    medians = []
+    return np.stack([median_flows(communities, branch[members], run.area_km2) for branch in run.biomass])
+
+
+def median_flows(
+    communities: Community,
+    biomass: Float[np.ndarray, "members times patches species"],
+    area_km2: Float[np.ndarray, " patches"],
+) -> Float[np.ndarray, " links"]:
+    """Return the flows of one branch, as link_flows. communities: with a leading axis of members."""
+    states = biomass[:, -_LAST:].astype(float).mean(axis=1)
     with jax.enable_x64(True):
-        at_states = jax.jit(jax.vmap(_eaten))
-        for branch in run.biomass:
-            states = branch[members, -_LAST:].astype(float).mean(axis=1)
-            eaten = at_states(jax.tree.map(jnp.asarray, communities), jnp.asarray(states))
-            medians.append(np.median(np.einsum("mpl,p->ml", np.asarray(eaten), weights), axis=0))
-    return np.stack(medians)
+        eaten = _at_states(jax.tree.map(jnp.asarray, communities), jnp.asarray(states))
+    return np.median(np.einsum("mpl,p->ml", np.asarray(eaten), area_km2 / area_km2.sum()), axis=0)
 
 
 def _eaten(community: Community, biomass: Float[Array, "patches species"]) -> Float[Array, "patches links"]:
@@ -47,6 +51,9 @@ def _eaten(community: Community, biomass: Float[Array, "patches species"]) -> Fl
     present = jnp.concatenate([alive, jnp.ones(pools.shape, bool)], axis=1)
     rates = environment(community, steady_conditions(community))
     return flows(community, rates, jnp.log(state), present).eaten
+
+
+_at_states = jax.jit(jax.vmap(_eaten))
 
 
 def _ensemble(run: Run, twin: Twin) -> Ensemble:
