@@ -6,9 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "bundle": ["bundle_scripts"],
+        "content": ["patch_labels", "patch_order"],
         "export": ["ExportOptions", "export_page"],
+        "live": ["live_branch", "live_page"],
+        "page": ["Page"],
         "privacy": ["Secrets", "find_secrets", "secrets_of"],
         "sight": ["QUANTITIES", "sight_of"],
         "three": ["ThreeJs", "three_js"],
+        "twin_of_run": ["find_twin"],
     },
 )

@@ -50,14 +50,22 @@ def page_content(run: Run, twin: Twin, secrets: Secrets, *, precise: bool) -> di
         "branches": [{"title": "", "events": []}] + _scenarios(run, twin, secrets, precise),
         "species": [_species(one, level, secrets) for one, level in zip(twin.species, _levels(twin))],
         "links": _links(twin),
-        "patches": [_patch(twin, number, place, secrets, precise) for place, number in enumerate(order)],
-        "effects": [None] + [_effects(run, branch) for branch in run.branches[1:]],
+        "patches": [
+            _patch(twin, number, label, precise) for label, number in zip(patch_labels(twin, precise), order)
+        ],
+        "effects": [None] + [effects_of(run, branch) for branch in run.branches[1:]],
     }
 
 
 def patch_order(twin: Twin) -> list[int]:
     """Return the patches from large to small, which does not tell the order of the map."""
     return sorted(range(len(twin.patches)), key=lambda number: (-twin.patches[number].area_km2, number))
+
+
+def patch_labels(twin: Twin, precise: bool) -> list[str]:
+    """Return letters in the order of the patches, or their names if `precise`."""
+    order = patch_order(twin)
+    return [twin.patches[number].name if precise else _letter(place) for place, number in enumerate(order)]
 
 
 def public_texts(content: Mapping[str, Any]) -> set[str]:
@@ -146,10 +154,10 @@ def _links(twin: Twin) -> list[list[int]]:
     return [[index[link.resource], index[link.consumer], int(link.inferred)] for link in twin.links]
 
 
-def _patch(twin: Twin, number: int, place: int, secrets: Secrets, precise: bool) -> dict[str, Any]:
+def _patch(twin: Twin, number: int, label: str, precise: bool) -> dict[str, Any]:
     patch = twin.patches[number]
     result: dict[str, Any] = {
-        "label": patch.name if precise else _letter(place),
+        "label": label,
         "cover": _cover(patch.habitat),
         # Two digits, since an exact area may be looked up.
         "area_km2": float(f"{patch.area_km2:.2g}"),
@@ -174,7 +182,7 @@ def _cover(habitat: Mapping[str, float]) -> dict[str, int]:
     return {cover: round(100 * share) for cover, share in sorted(shares.items()) if share >= 0.01}
 
 
-def _effects(run: Run, branch: str) -> list[dict[str, Any]]:
+def effects_of(run: Run, branch: str) -> list[dict[str, Any]]:
     """Return median and intervals of log ratios in thousandths, risks in percent, and the verdict."""
     effects = branch_effects(run, branch)["species"]
     quantiles = ("lower", "lower_50", "median", "upper_50", "upper")

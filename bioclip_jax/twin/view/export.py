@@ -17,13 +17,13 @@ from bioclip_jax.twin.world import Twin
 from .blocks import deltas
 from .content import as_numbers, page_content, patch_order, public_texts
 from .flows import link_flows
-from .page import make_page
+from .page import Page, make_page
 from .privacy import find_secrets, secrets_of
 from .scenes import scene_bank
 from .series import QUANTILES, STEPS_PER_DECADE, quantiles
 from .sight import sight_of
 from .three import three_js
-from .twin_of_run import twin_of_run
+from .twin_of_run import find_twin
 
 _TITLE = "Wildlife twin"
 _MOST_BYTES = 15_000_000
@@ -62,19 +62,8 @@ def export_page(
     if output.exists() and not options.overwrite:
         raise UserError(f"{output} exists; name another file, or replace it with --overwrite")
     read = read_run(run)
-    twin = twin_of_run(read, options.twin)
-    secrets = secrets_of(twin, options.deployments)
-    three = three_js() if options.three else None
-    content, blocks = _collected(read, twin, options)
-    page = make_page(content["name"] or _TITLE, blocks, three)
-    if not options.precise:
-        found = find_secrets(page.html, secrets, page.programs, public_texts(content))
-        if found:
-            more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
-            raise UserError(
-                f"the page would tell the place: {', '.join(found[:3])}{more}; rename it in the world, or "
-                "name --precise if everybody may know"
-            )
+    twin = find_twin(read, options.twin)
+    page, content = compose_page(read, twin, options)
     size = len(page.html.encode())
     if size > _MOST_BYTES:
         raise UserError(
@@ -92,8 +81,33 @@ def export_page(
         "scenarios": len(content["branches"]) - 1,
         "scenes": len(content["scenes"]),
         "trajectory_bytes": _compressed(page.html, "scene-"),
-        "three_js": three is not None,
+        "three_js": page.has_three,
     }
+
+
+def compose_page(
+    run: Run, twin: Twin, options: ExportOptions, live: tuple[dict[str, Any], bytes] | None = None
+) -> tuple[Page, dict[str, Any]]:
+    """Return the page of a run and its JSON. live: JSON and block for a page with simulations of its own.
+
+    Raises UserError if the page would tell a coordinate, a camera or a place.
+    """
+    three = three_js() if options.three else None
+    content, blocks = _collected(run, twin, options)
+    if live is not None:
+        content["live"], blocks["live"] = live
+    blocks["data"] = json_text(content, ensure_ascii=False, separators=(",", ":")).encode()
+    page = make_page(content["name"] or _TITLE, blocks, three, live=live is not None)
+    if not options.precise:
+        secrets = secrets_of(twin, options.deployments)
+        found = find_secrets(page.html, secrets, page.programs, public_texts(content))
+        if found:
+            more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+            raise UserError(
+                f"the page would tell the place: {', '.join(found[:3])}{more}; rename it in the world, or "
+                "name --precise if everybody may know"
+            )
+    return page, content
 
 
 def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -133,7 +147,6 @@ def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, 
 
     for _ in track(work(), "exporting", len(steps)):
         pass
-    blocks["data"] = json_text(content, ensure_ascii=False, separators=(",", ":")).encode()
     return content, blocks
 
 

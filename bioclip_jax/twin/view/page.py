@@ -15,24 +15,31 @@ from .three import ThreeJs
 
 
 class Page(NamedTuple):
-    """A page, and the parts of it that are the same whatever is exported."""
+    """A page, its content policy, and the parts of it that are the same whatever is exported."""
 
     html: str
+    policy: str
+    has_three: bool
     programs: tuple[str, ...]
 
 
-def make_page(title: str, blocks: Mapping[str, bytes], three: ThreeJs | None) -> Page:
+def make_page(
+    title: str, blocks: Mapping[str, bytes], three: ThreeJs | None, *, live: bool = False
+) -> Page:
     """Return the page of data blocks; without three.js it has the two-dimensional views only.
 
     Scripts and style are allowed by their hashes; nothing may be loaded, embedded, submitted or evaluated.
+    live: with what asks the page's own server, and no other, for simulations.
     """
-    style, script = _style(), _plain_script(bundle_scripts())
+    style, script = _style(), _plain_script(bundle_scripts("live/main.js" if live else "main.js"))
     scripts = [script] if three is None else [_plain_script(three.script), script]
     shell = (resources.files(__package__) / "page" / "page.html").read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
+    if live:
+        policy += "; connect-src 'self'"
     licence = "" if three is None else three.licence.strip()
     parts = {
         "policy": policy,
@@ -45,7 +52,8 @@ def make_page(title: str, blocks: Mapping[str, bytes], three: ThreeJs | None) ->
     for name, text in parts.items():
         before, after = shell.split(f"{{{{{name}}}}}")
         shell = before + text + after
-    return Page(shell, (style, *scripts, escape(licence)) if licence else (style, *scripts))
+    programs = (style, *scripts, escape(licence)) if licence else (style, *scripts)
+    return Page(shell, policy, three is not None, programs)
 
 
 def _style() -> str:

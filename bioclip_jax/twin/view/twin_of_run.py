@@ -9,7 +9,7 @@ from bioclip_jax.twin.scenario import Run, twin_digest
 from bioclip_jax.twin.world import Twin, read_twin
 
 
-def twin_of_run(run: Run, folder: Path | None = None) -> Twin:
+def find_twin(run: Run, folder: Path | None = None) -> Twin:
     """Read the twin of a run: `folder`, or the one beside the run.
 
     Raises UserError if none of the folders beside the run is its twin, and for a folder with another twin.

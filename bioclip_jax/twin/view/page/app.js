@@ -25,11 +25,15 @@ export function createApp(data, settings) {
         if (live.textContent !== text) live.textContent = text;
       }, ANNOUNCE_MS);
     },
-    // Calls the listener on changes of a setting; returns a function that ends this.
+    // Calls the listener on changes of a setting, and on "left": a kiosk starts again; returns what ends this.
     on(event, listener) {
       if (!listeners.has(event)) listeners.set(event, new Set());
       listeners.get(event).add(listener);
       return () => listeners.get(event).delete(listener);
+    },
+    // Calls the listeners of an event that is no setting.
+    tell(event) {
+      for (const listener of [...(listeners.get(event) ?? [])]) listener();
     },
     // Changes a setting and tells all who listen.
     set(name, value) {

@@ -13,24 +13,38 @@ class Series {
     this.quantiles = series.quantiles;
     this.sizes = {species: species.length, patches: patches.length, times: times.length};
     this.steps = series.steps;
-    const rows = branches.length * species.length * series.quantiles.length;
-    this.total = undoDeltas(bytes, 0, rows, times.length);
-    this.patches = undoDeltas(
-      bytes, 2 * this.total.length, branches.length * species.length * patches.length, times.length);
+    const rows = species.length * series.quantiles.length;
+    const total = undoDeltas(bytes, 0, branches.length * rows, times.length);
+    const areas = undoDeltas(bytes, 2 * total.length, branches.length * species.length * patches.length, times.length);
+    const split = (values) => branches.map((_, branch) => {
+      const length = values.length / branches.length;
+      return values.subarray(branch * length, (branch + 1) * length);
+    });
+    this.total = split(total);
+    this.patches = split(areas);
+    // Of the baseline that a branch is compared with, if that is not the first branch.
+    this.baselines = new Map();
   }
 
   // Returns the mean over the area for a quantile in percent: 5, 25, 50, 75 or 95.
   of(branch, species, quantile, time) {
-    const {quantiles, sizes} = this;
-    const row = (branch * sizes.species + species) * quantiles.length + quantiles.indexOf(quantile);
-    return this.value(this.total[row * sizes.times + time]);
+    return this.at(this.total[branch], species, quantile, time);
+  }
+
+  // Returns what a branch would have been without its events, as of.
+  without(branch, species, quantile, time) {
+    return this.at(this.baselines.get(branch) ?? this.total[0], species, quantile, time);
+  }
+
+  at(values, species, quantile, time) {
+    const row = species * this.quantiles.length + this.quantiles.indexOf(quantile);
+    return this.value(values[row * this.sizes.times + time]);
   }
 
   // Returns the median in a patch.
   ofPatch(branch, species, patch, time) {
     const {sizes} = this;
-    const row = (branch * sizes.species + species) * sizes.patches + patch;
-    return this.value(this.patches[row * sizes.times + time]);
+    return this.value(this.patches[branch][(species * sizes.patches + patch) * sizes.times + time]);
   }
 
   value(code) {

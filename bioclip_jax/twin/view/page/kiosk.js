@@ -81,6 +81,7 @@ export function watchKiosk(app, shell, modes) {
   const reset = () => {
     document.querySelector("dialog[open]")?.close();
     restore([...SAVED_SETTINGS, "scan"]);
+    app.tell("left");
     open();
   };
 

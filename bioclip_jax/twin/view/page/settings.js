@@ -54,6 +54,8 @@ export function readSettings(data, modes) {
     else settings[reader[0]] = value;
   }
   settings.locked = settings.kiosk;
+  // Scenarios that a visitor adds later are not kept.
+  settings.kept = data.branches.length;
   settings.reducedMotion = settings.motion
     ? settings.motion === "reduced"
     : matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -101,7 +103,8 @@ export function saveSettings(settings) {
   if (settings.kiosk) return;
   saving = setTimeout(() => {
     const {language, view, branch, species, time, hour} = settings;
-    const kept = {lang: language, view, scenario: branch, species, month: time, hour};
+    const scenario = branch < settings.kept ? branch : 0;
+    const kept = {lang: language, view, scenario, species, month: time, hour};
     try {
       history.replaceState(null, "", `#${new URLSearchParams(kept)}`);
     } catch {

@@ -19,6 +19,7 @@ export function createShell(app, modes, root) {
   const notice = el("p", {class: "notice", role: "status"});
   const overlay = el("div", {class: "overlay"});
   let parts = {};
+  let more = null;
 
   const build = () => {
     document.title = t("title");
@@ -42,6 +43,7 @@ export function createShell(app, modes, root) {
   const header = () => el("header", {},
     el("h1", {text: data.name || t("title")}),
     branches(),
+    more?.(),
     el("div", {class: "tools"},
       hourButton(),
       button("language", t("language"), () => app.set("language", settings.language === "en" ? "fr" : "en"), {
@@ -122,11 +124,16 @@ export function createShell(app, modes, root) {
     app.announce(`${t(`mode.${settings.view}.title`)}. ${t(`mode.${settings.view}.text`)}`);
   };
 
+  // Builds the page again, after changes of its language or scenarios.
+  const rebuild = () => {
+    build();
+    stage.show(modes[at()]);
+  };
+
   app.on("language", () => {
     setLanguage(settings.language);
     const focused = document.activeElement?.classList?.contains("language");
-    build();
-    stage.show(modes[at()]);
+    rebuild();
     if (focused) page.querySelector(".tool.language").focus();
   });
   app.on("view", show);
@@ -154,6 +161,12 @@ export function createShell(app, modes, root) {
     overlay,
     stage,
     build,
+    rebuild,
+    // Adds what a function makes to the header, after the scenarios.
+    extend(make) {
+      more = make;
+      build();
+    },
     // Shows one line for a while.
     note(text) {
       notice.textContent = text;

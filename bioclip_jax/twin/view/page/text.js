@@ -25,6 +25,11 @@ export function currentLanguage() {
   return language;
 }
 
+// Adds the texts of a part that not every page has.
+export function addTexts(texts) {
+  for (const code of LANGUAGES) Object.assign(merged[code], texts[code]);
+}
+
 // Returns a text; {name} in it is replaced by the value of that name.
 export function t(key, values = {}) {
   const text = merged[language][key] ?? merged.en[key] ?? key;

@@ -15,7 +15,8 @@ export function branchTitle(data, branch) {
   if (branch === 0) return t("branch.baseline");
   const {title, events} = data.branches[branch];
   if (title && currentLanguage() === "en") return title[0].toUpperCase() + title.slice(1);
-  const described = events.length === 1 ? eventTitle(data, events[0]) : "";
+  const titles = events.map((event) => eventTitle(data, event));
+  const described = titles.every(Boolean) ? titles.join(" + ") : "";
   return described || title || t("branch.number", {n: branch});
 }
 

@@ -40,8 +40,9 @@ export function createChart(app) {
     width = Math.max(picture.clientWidth, 200);
     height = Math.max(picture.clientHeight, 110);
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const series = (number, quantile) => data.times.map((_, time) => data.series.of(number, species, quantile, time));
-    const most = Math.max(...[0, branch].flatMap((number) => series(number, 95)), 1e-9);
+    const series = (quantile) => data.times.map((_, time) => data.series.of(branch, species, quantile, time));
+    const without = (quantile) => data.times.map((_, time) => data.series.without(branch, species, quantile, time));
+    const most = Math.max(...without(95), ...series(95), 1e-9);
     const unit = unitOf(one, most);
     const top = roundUp(most * unit.factor);
     const y = (value) => height - CHART_EDGE.bottom - ((value * unit.factor) / top) * (height - CHART_EDGE.top - CHART_EDGE.bottom);
@@ -52,10 +53,10 @@ export function createChart(app) {
     };
     picture.replaceChildren(
       ...axes(top, y, unit),
-      svg("path", {class: "band wide", d: band(series(branch, 5), series(branch, 95))}),
-      svg("path", {class: "band half", d: band(series(branch, 25), series(branch, 75))}),
-      branch ? svg("path", {class: "median without", d: path(series(0, 50))}) : "",
-      svg("path", {class: "median", d: path(series(branch, 50))}),
+      svg("path", {class: "band wide", d: band(series(5), series(95))}),
+      svg("path", {class: "band half", d: band(series(25), series(75))}),
+      branch ? svg("path", {class: "median without", d: path(without(50))}) : "",
+      svg("path", {class: "median", d: path(series(50))}),
       cursor,
     );
     const start = number(data.series.of(branch, species, 50, 0) * unit.factor, 2);

@@ -1,0 +1,56 @@
+"""The page of a run whose visitors ask a server for scenarios of their own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from bioclip_jax.twin.community import Community
+from bioclip_jax.twin.scenario import Run
+from bioclip_jax.twin.world import Twin
+
+from .blocks import deltas
+from .content import as_numbers, effects_of, patch_order
+from .export import ExportOptions, compose_page
+from .flows import median_flows
+from .page import Page
+from .series import quantiles
+
+
+def live_page(
+    pair: Run, run: Run, twin: Twin, options: ExportOptions, menu: Mapping[str, Any]
+) -> tuple[Page, dict[str, Any]]:
+    """Return the page of a run and its JSON, with the choices of a menu.
+
+    pair: the baseline of the members that visitors simulate, which need not be all of the run's.
+    Raises UserError if the page would tell a coordinate, a camera or a place.
+    """
+    total, _ = quantiles(pair, patch_order(twin))
+    live = {"menu": menu, "members": pair.biomass.shape[1]}
+    return compose_page(run, twin, options, (live, deltas(total[:1])))
+
+
+def live_branch(
+    pair: Run, twin: Twin, communities: Community, events: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what the page adds for a scenario, as JSON: events, effects, series and flows.
+
+    pair: the baseline, then the scenario. communities: of its members. events: as the page describes them.
+    """
+    total, patches = quantiles(pair, patch_order(twin))
+    return {
+        "events": list(events),
+        "effects": effects_of(pair, pair.branches[1]),
+        "flows": as_numbers(median_flows(communities, pair.biomass[1], pair.area_km2)),
+        "total": _text(total[1:]),
+        "patches": _text(patches[1:]),
+        "members": pair.biomass.shape[1],
+    }
+
+
+def _text(values: Float[np.ndarray, "..."]) -> str:
+    return base64.b64encode(deltas(values)).decode()
