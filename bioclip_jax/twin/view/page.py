@@ -23,9 +23,7 @@ class Page(NamedTuple):
     programs: tuple[str, ...]
 
 
-def make_page(
-    title: str, blocks: Mapping[str, bytes], three: ThreeJs | None, *, live: bool = False
-) -> Page:
+def make_page(title: str, blocks: Mapping[str, bytes], three: ThreeJs | None, *, live: bool = False) -> Page:
     """Return the page of data blocks; without three.js it has the two-dimensional views only.
 
     Scripts and style are allowed by their hashes; nothing may be loaded, embedded, submitted or evaluated.
