@@ -61,6 +61,7 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", changed 
   const element = el("div", {class: "eye-bar"}, ...Object.values(labels), controls);
 
   const choose = (index) => {
+    const isNew = index !== chosen;
     chosen = index;
     chips.forEach((one, other) => one.setAttribute("aria-checked", String(other === index)));
     chip(index);
@@ -70,7 +71,7 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", changed 
     sources.lastChild.replaceChildren(evidenceTable(eye));
     wipeRow.hidden = eye === person;
     before = "";
-    changed(eye);
+    if (isNew) changed(eye);
   };
   const wipe = (value) => {
     share = Math.min(1, Math.max(0, value));
