@@ -12,6 +12,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "predict": ["measure_prediction", "prediction_table"],
         "scaling": ["GPUS", "model_scaling", "scaling_table"],
         "train": ["measure_training"],
-        "twin": ["measure_network", "measure_twin", "network_table"],
+        "twin": [
+            "INDIVIDUAL_PARTS",
+            "individuals_table",
+            "measure_individuals",
+            "measure_network",
+            "measure_twin",
+            "network_table",
+        ],
     },
 )

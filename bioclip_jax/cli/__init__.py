@@ -22,10 +22,12 @@ _VERBS = (train, convert, eval_verb, analyze, predict, embed, models, serve, tax
 
 # Packages that only some commands need, and the extra that installs each.
 _EXTRAS = {
+    "abmax": "peers",
     "array_record": "train",
     "diffrax": "twin",
     "grain": "train",
     "matplotlib": "eval",
+    "mesa": "peers",
     "ml_collections": "train",
     "numpyro": "twin",
     "polars": "twin",

@@ -121,9 +121,25 @@ def bench_predict(arguments: argparse.Namespace) -> Result:
 
 
 def bench_twin(arguments: argparse.Namespace) -> Result:
-    """Measure twin observe and twin estimate, or an ensemble of food webs."""
-    from bioclip_jax.bench import measure_network, measure_twin, network_table
+    """Measure twin observe and twin estimate, an ensemble of food webs, or models of individuals."""
+    from bioclip_jax.bench import (
+        individuals_table,
+        measure_individuals,
+        measure_network,
+        measure_twin,
+        network_table,
+    )
 
+    if arguments.individuals:
+        result = measure_individuals(
+            **({"parts": arguments.parts} if arguments.parts else {}),
+            animals=arguments.animals,
+            steps=arguments.steps,
+            peer=arguments.peer,
+        )
+        if not arguments.json:
+            print(individuals_table(result))
+        return result
     if arguments.network:
         result = measure_network(
             arguments.members,
@@ -251,7 +267,7 @@ def add_verbs(verbs: Any) -> None:
         family,
         "twin",
         bench_twin,
-        "time and memory of twin observe and twin estimate, or of food webs against SciPy",
+        "time and memory of twin observe and twin estimate, of food webs against SciPy, or of individuals",
     )
     verb.add_argument("--rows", type=positive, default=1_000_000, metavar="N", help="photographs")
     verb.add_argument("--cameras", type=positive, default=500, metavar="N", help="(default: 500)")
@@ -267,6 +283,17 @@ def add_verbs(verbs: Any) -> None:
         "--tolerance", type=float, default=1e-6, metavar="X", help="relative, of both (default: 1e-6)"
     )
     verb.add_argument("--folder", type=Path, metavar="DIR", help="keep the tables and outputs there")
+    verb.add_argument(
+        "--individuals", action="store_true", help="models of individuals: Wolf-Sheep, flocking"
+    )
+    verb.add_argument("--peer", action="store_true", help="also measure Mesa and ABMax's individuals")
+    verb.add_argument(
+        "--parts", nargs="+", metavar="PART", help="of individuals: wolf_sheep, flocking (default: all)"
+    )
+    verb.add_argument("--animals", type=positive, default=10_000, metavar="N", help="(default: 10,000)")
+    verb.add_argument(
+        "--steps", type=positive, default=100, metavar="N", help="of individuals (default: 100)"
+    )
 
     verb = add_verb(family, "predict", bench_predict, "speed, memory and scores of predict")
     verb.add_argument(

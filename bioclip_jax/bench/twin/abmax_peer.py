@@ -1,7 +1,7 @@
 """The benchmark's Wolf-Sheep in ABMax: sets of agents, steps by vmap, births by sort-count-iterate.
 
-Differs from ABMax's own predation example in its favor: grass is one array, and a lookup by cell finds who meets
-whom, where the example compares all sheep with all patches of grass.
+Differs from ABMax's own predation example in its favor: grass is one array, and a lookup by cell finds who
+meets whom, where the example compares all sheep with all patches of grass.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from abmax.functions import (
 )
 from abmax.structs import Agent, Params, Set, Signal, State
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from .wolf_sheep import WolfSheep
+from .cases import WolfSheep
 
 
 @struct.dataclass
@@ -76,9 +76,7 @@ class Animal(Agent):
             content, own = agent.state.content, agent.params.content
             energy = content["energy"] + own["gain"] * signal.content["meals"]
             breeds = (jax.random.uniform(subkey) < own["birth"]) & (energy >= 0)
-            return agent.replace(
-                state=State(content=content | {"energy": energy, "breeds": breeds}), key=key
-            )
+            return agent.replace(state=State(content=content | {"energy": energy, "breeds": breeds}), key=key)
 
         return jax.lax.cond(agent.active_state, fed, lambda: agent)
 

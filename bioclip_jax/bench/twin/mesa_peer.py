@@ -10,7 +10,7 @@ import numpy as np
 from mesa.discrete_space import CellAgent, OrthogonalVonNeumannGrid, PropertyLayer
 from mesa.experimental.continuous_space import ContinuousSpace, ContinuousSpaceAgent
 
-from .wolf_sheep import WolfSheep
+from .cases import Flocking, WolfSheep
 
 
 class MesaWolfSheep(mesa.Model):
@@ -101,3 +101,54 @@ class Wolf(Animal):
         if sheep:
             self.random.choice(sheep).remove()
             self.energy += self.model.case.wolf_gain
+
+
+class MesaFlocking(mesa.Model):
+    """Flocking as in Mesa's example, but all birds look before any of them moves."""
+
+    def __init__(self, case: Flocking, state: dict[str, np.ndarray], seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        self.case = case
+        sides = [[0, case.side], [0, case.side]]
+        self.space = ContinuousSpace(sides, torus=True, random=self.random, n_agents=case.birds)
+        Bird.create_agents(
+            self,
+            case.birds,
+            self.space,
+            position=state["position"].astype(float),
+            direction=state["direction"].astype(float),
+        )
+
+    def step(self) -> None:
+        """Let all birds look around, then fly."""
+        self.agents.do("look")
+        self.agents.do("fly")
+
+
+class Bird(ContinuousSpaceAgent):
+    """A bird of a flock."""
+
+    def __init__(
+        self, model: MesaFlocking, space: ContinuousSpace, position: np.ndarray, direction: np.ndarray
+    ) -> None:
+        super().__init__(space, model)
+        self.position = position
+        self.direction = self.wanted = direction
+
+    def look(self) -> None:
+        """Choose the next direction."""
+        case = self.model.case
+        neighbors, distances = self.get_neighbors_in_radius(radius=case.vision)
+        if not neighbors:
+            return
+        ways = self.space.calculate_difference_vector(self.position, agents=neighbors)
+        change = ways.sum(axis=0) * case.cohere
+        change -= ways[distances < case.separation].sum(axis=0) * case.separate
+        change += np.asarray([bird.direction for bird in neighbors]).sum(axis=0) * case.match
+        wanted = self.direction + change / len(neighbors)
+        self.wanted = wanted / np.linalg.norm(wanted)
+
+    def fly(self) -> None:
+        """Take the direction and move."""
+        self.direction = self.wanted
+        self.position += self.direction * self.model.case.speed

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bioclip_jax.errors import UserError
-
 from ..tables import markdown
 from .food_web import random_web
+from .processes import run_modules
 
 
 def measure_network(
@@ -44,12 +39,13 @@ def measure_network(
         np.savez(root / "ours.npz", **web | {name: web[name][:members] for name in ("capture", "noise")})
         tasks = ("ensemble", "gradient", "prepared_gradient")
         ours, *gradients = [
-            _run([["ours", task, root / "ours.npz", root / f"{task}.json", tolerance]])[0] for task in tasks
+            run_modules([["ours", task, root / "ours.npz", root / f"{task}.json", tolerance]])[0]
+            for task in tasks
         ]
         peers = {}
         for name, processes in (("one_core", 1), ("all_cores", cores)):
             outputs = [root / f"{name}{number}.json" for number in range(processes)]
-            peers[name] = _run(
+            peers[name] = run_modules(
                 [
                     ["lsoda_peer", root / "peer.npz", output, tolerance, number * peer_members, peer_members]
                     for number, output in enumerate(outputs)
@@ -104,23 +100,3 @@ def network_table(result: dict[str, Any]) -> str:
             f"{one['forward_seconds']:.3f} s = {one['ratio']:.2f}"
         )
     return "\n".join(lines)
-
-
-def _run(commands: Sequence[Sequence[Any]]) -> list[dict[str, float]]:
-    """Run modules of this room at the same time and return the JSON that each of them writes."""
-    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.{module}", *map(str, arguments)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | threads,
-        )
-        for module, *arguments in commands
-    ]
-    messages = [process.communicate()[1] for process in processes]
-    for process, message, (module, *_) in zip(processes, messages, commands):
-        if process.returncode:
-            raise UserError(f"{module} failed: {(message.strip() or 'no message').splitlines()[-1]}")
-    outputs = [next(part for part in command if str(part).endswith(".json")) for command in commands]
-    return [json.loads(Path(path).read_text()) for path in outputs]
