@@ -1,9 +1,9 @@
 """Models of individuals: rules, sizes and initial states that all sides of the benchmark share.
 
-Wolf-Sheep (Wilensky 1997, NetLogo Wolf Sheep Predation): the grid is a torus. In a step every sheep, in random
-order, moves to one of the four cells beside its own, loses 1 energy, eats the cell's grass if it is grown, dies
-below 0 energy, and else by chance halves its energy with a child in its cell. Then every wolf does the same, but
-eats one random sheep of its cell. Eaten grass is grown again `regrowth` steps later.
+Wolf-Sheep (Wilensky 1997, NetLogo Wolf Sheep Predation): the grid is a torus. In a step every sheep, in
+random order, moves to one of the four cells beside its own, loses 1 energy, eats the cell's grass if it is
+grown, dies below 0 energy, and else by chance halves its energy with a child in its cell. Then every wolf
+does the same, but eats one random sheep of its cell. Eaten grass is grown again `regrowth` steps later.
 
 Flocking (Reynolds 1987, SIGGRAPH '87, with the weights of Mesa's example): every bird looks at the birds
 within `vision`, adds to its direction the mean of cohesion, separation and alignment, and flies on. All birds

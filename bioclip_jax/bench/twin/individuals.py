@@ -35,9 +35,9 @@ def measure_individuals(
 ) -> dict[str, Any]:
     """Time models of individuals from the same initial state, each side in a process of its own, in turn.
 
-    peer: also Mesa and, for Wolf-Sheep, ABMax. Mesa's flocking runs only `peer_flocking_steps`, since it looks
-    at all pairs of birds; seconds a step are compared. Times are medians of `repeats`; creating the model,
-    compiling and a warm-up (first run of a compiled side) are not counted.
+    peer: also Mesa and, for Wolf-Sheep, ABMax. Mesa's flocking runs only `peer_flocking_steps`, since it
+    looks at all pairs of birds; seconds a step are compared. Times are medians of `repeats`; creating the
+    model and the first call of a compiled side are not counted.
     Returns {"cores", PART: {"animals", "steps", SIDE: seconds a step, "ratio_PEER", "detail": {SIDE: ...}}}.
     Raises ModuleNotFoundError for a missing peer, UserError for an unknown part or a side that fails.
     """
@@ -85,9 +85,9 @@ def individuals_table(result: dict[str, Any]) -> str:
         one = result.get(part, {})
         for side, detail in one.get("detail", {}).items():
             ratio = f"{one[f'ratio_{side}']:.1f}" if side != "ours" else ""
-            before = detail.get("compile_seconds", detail.get("setup_seconds", 0.0))
+            before = detail.get("first_call_seconds", detail.get("setup_seconds", 0.0))
             rows.append([part, side, f"{1000 * one[side]:.3f}", ratio, f"{before:.1f}", str(detail["steps"])])
-    head = ["", "side", "ms a step", "of ours", "compilation or set-up, s", "steps"]
+    head = ["", "side", "ms a step", "of ours", "first call or set-up, s", "steps"]
     sizes = {result[part]["animals"] for part in INDIVIDUAL_PARTS if part in result}
     title = f"{', '.join(f'{size:,}' for size in sorted(sizes))} animals, {result['cores']} cores"
     return "\n".join([title, "", markdown(head, rows)])
