@@ -182,12 +182,19 @@ def _feed(
     alive = animals.alive & (energy >= 0)
     born = alive & breeds
     energy = jnp.where(born, energy / 2, energy)
-    none = jnp.zeros_like(animals.births)
-    identity = newborn_identity(animals.identity, animals.births)
-    child = Population(identity, animals.cell, energy, none, jnp.ones_like(alive))
     parents = Population(animals.identity, animals.cell, energy, animals.births + born, alive)
     # More than can be expected even if all slots were alive.
-    return place(parents, alive, child, born, round(birth * alive.shape[0]) + 64)
+    return place(parents, alive, born, _newborn_of, round(birth * alive.shape[0]) + 64)
+
+
+def _newborn_of(parents: Population) -> Population:
+    return Population(
+        identity=newborn_identity(parents.identity, parents.births),
+        cell=parents.cell,
+        energy=parents.energy,
+        births=jnp.zeros_like(parents.births),
+        alive=jnp.ones_like(parents.alive),
+    )
 
 
 def _mix(words: UInt32[Array, " slots"], time: Int[Array, ""]) -> UInt32[Array, " slots"]:
