@@ -34,7 +34,9 @@ def scene_bank(run: Run, twin: Twin, seconds: float = 120.0) -> Iterator[tuple[d
         if not cast:
             continue
         for hour in HOURS:
-            scene = simulate_scene(cast, landscape, seed=_SEED, hour=hour, seconds=seconds)
+            scene = simulate_scene(
+                cast, landscape, seed=_SEED, hour=hour, seconds=seconds, species=twin.species
+            )
             yield _scene_header(scene, twin, branch), f"scene-{number}", encode_scene(scene)
             number += 1
 
