@@ -1,5 +1,5 @@
 // A plan and a coat as one geometry: trunk, neck and head are one loft, legs and the rest are set into it.
-import {addLoft, addTube, interpolateRows, Surface} from "./loft.js";
+import {addLoft, addTube, interpolateRows, lengthShares, Surface} from "./loft.js";
 import {seededRandom} from "./random.js";
 import {BONE} from "./rig.js";
 
@@ -11,9 +11,10 @@ export function buildBody(plan, coat, detail) {
   const fine = detail === 2;
   const surface = new Surface();
   const paint = (part) => (u, v, x, y) => coat.paint(part, u, v, x, y);
-  const marks = (part) => (coat.coat ? (u, v, x, y) => coat.coat(part, u, v, x, y) : () => [0.5, 0.99]);
+  const marks = (part) => (coat.coat ? (u, v, x, y, s) => coat.coat(part, u, v, x, y, s) : () => [0.5, 0.99]);
   const spine = [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head];
-  addLoft(surface, plan.torso, {
+  // Few rings begin behind the tail's root, or the rump would be cut off.
+  addLoft(surface, detail ? plan.torso : plan.torso.slice(1), {
     bones: spine, rings: [9, 15, 36][detail], segments: [5, 8, 16][detail], belly: plan.belly, paint: paint("torso"), coat: marks("torso"),
   });
   for (const [name, side, first] of [
@@ -46,20 +47,32 @@ export function buildBody(plan, coat, detail) {
  * shoulder and thigh show by their shape alone.
  */
 function shoulderLike(plan, coat, name) {
-  const sections = plan.torso.filter((row) => row[5] <= 1);
   const scale = plan.torso.length - 1;
+  const lengths = lengthShares(plan.torso);
+  const ahead = ([tx, ty, bx, by], x, y) => (ty - by) * (x - bx) - (tx - bx) * (y - by);
+  // The section through a point of the side view, and how far down it the point lies.
   const trunkAt = (x, y) => {
     let at = 0;
-    while (at < sections.length - 2 && middleOf(sections[at + 1]) < x) at += 1;
-    const share = (x - middleOf(sections[at])) / (middleOf(sections[at + 1]) - middleOf(sections[at]));
-    const t = Math.min(1, Math.max(0, share));
-    const top = sections[at][1] + (sections[at + 1][1] - sections[at][1]) * t;
-    const bottom = sections[at][3] + (sections[at + 1][3] - sections[at][3]) * t;
-    return [(at + t) / scale, Math.min(1, Math.max(0, (top - y) / (top - bottom)))];
+    while (at < scale - 2 && plan.torso[at + 1][5] <= 1 && ahead(plan.torso[at + 1], x, y) > 0) at += 1;
+    const [before, after] = [ahead(plan.torso[at], x, y), -ahead(plan.torso[at + 1], x, y)];
+    const t = Math.min(1, Math.max(0, before / (before + after || 1)));
+    const [tx, ty, bx, by] = plan.torso[at].map((value, column) => value + (plan.torso[at + 1][column] - value) * t);
+    const share = ((x - bx) * (tx - bx) + (y - by) * (ty - by)) / ((tx - bx) ** 2 + (ty - by) ** 2);
+    const along = Math.min(1, Math.max(-1, 2 * share - 1));
+    const cosine = along + plan.belly * (1 - along * along);
+    const s = lengths[at] + (lengths[at + 1] - lengths[at]) * t;
+    return [(at + t) / scale, 0.5 - 0.5 * Math.min(1, Math.max(-1, cosine)), s];
   };
-  const belly = Math.min(...sections.map((row) => row[3]));
-  const upper = (y) => Math.min(1, Math.max(0, (y - belly - 0.04) / 0.14));
+  const belly = Math.min(...plan.torso.filter((row) => row[5] <= 1).map((row) => row[3]));
+  const upper = (y) => Math.min(1, Math.max(0, (y - belly - 0.02) / 0.14));
   const blend = (own, trunk, share) => own.map((value, index) => value + (trunk[index] - value) * share);
+  const marks = (x, y) => {
+    const [u, v, s] = trunkAt(x, y);
+    return coat.coat("torso", u, v, x, y, s);
+  };
+  // Rings of the leg go on where the trunk's marks end.
+  const [cx, cy] = [plan[name].joints[0][0], belly + 0.09];
+  const shift = coat.coat ? marks(cx, cy)[0] - coat.coat(name, 0.4, 0.5, cx, cy)[0] : 0;
   return {
     paint: (u, v, x, y) => {
       const [tu, tv] = trunkAt(x, y);
@@ -67,14 +80,10 @@ function shoulderLike(plan, coat, name) {
     },
     coat: (u, v, x, y) => {
       if (!coat.coat) return [0.5, 0.99];
-      const [tu, tv] = trunkAt(x, y);
-      return blend(coat.coat(name, u, v, x, y), coat.coat("torso", tu, tv, x, y), upper(y));
+      const [across, down] = coat.coat(name, u, v, x, y);
+      return blend([across + shift, down], marks(x, y), upper(y));
     },
   };
-}
-
-function middleOf(section) {
-  return 0.5 * (section[0] + section[2]);
 }
 
 function addTail(surface, plan, fine, paint, coat) {
@@ -101,7 +110,12 @@ function addCrest(surface, plan, {from, to, height, width}, side, fine, paint, c
     const rise = height * Math.min(1, 5 * share, 5 * (1 - share)) ** 0.7;
     sections.push([x + nx * rise, y + ny * rise, x - nx * 0.03, y - ny * 0.03, width, place]);
   }
-  const shift = (u) => (from + (to - from) * u) / (plan.torso.length - 1);
+  const lengths = lengthShares(plan.torso);
+  const shift = (u) => {
+    const at = from + (to - from) * u;
+    const low = Math.min(lengths.length - 2, Math.floor(at));
+    return lengths[low] + (lengths[low + 1] - lengths[low]) * (at - low);
+  };
   addLoft(surface, sections, {
     bones: [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head], rings: count + 1, segments: fine ? 8 : 3, square: 0.2,
     paint, coat: (u, v, x, y) => coat(shift(u), v, x, y),
@@ -147,7 +161,9 @@ function addHeadParts(surface, plan, side, detail, paint) {
       const t = index / 3;
       return [from[0] + (to[0] - from[0]) * t, from[1] + (to[1] - from[1]) * t, side * (from[2] + (to[2] - from[2]) * t), r * width, bone];
     });
-    addTube(surface, points, {rings: fine ? 7 : 4, segments: fine ? 8 : 4, flat: 0.5, paint: paint("ear")});
+    // Pointed ears are seen from the side, round ones from ahead.
+    const flat = ears.round ? 1.9 : 0.5;
+    addTube(surface, points, {rings: fine ? 7 : 4, segments: fine ? 8 : 4, flat, paint: paint("ear")});
   }
   if (fans) {
     addLoft(surface, fans.sections, {

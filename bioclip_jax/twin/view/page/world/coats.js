@@ -64,10 +64,10 @@ function zebraPaint(part, u, v) {
 }
 
 /** Coordinates in the stripes' canvas: upright on flank and neck, sweeping back over the rump, rings on legs. */
-function zebraCoat(part, u, v, x, y) {
+function zebraCoat(part, u, v, x, y, s) {
   if (part === "torso") {
-    const rump = 1 - coatRamp(0.02, 0.34, u);
-    return [1.95 * u + 0.55 * rump * (v - 0.3), Math.min(0.99, 0.06 + 0.9 * v)];
+    const rump = 1 - coatRamp(0.02, 0.3, s);
+    return [1.95 * s + 0.5 * rump * (v - 0.3), Math.min(0.99, 0.06 + 0.9 * v)];
   }
   if (part === "fore") return [0.35 + 1.15 * y + 0.3 * x * coatRamp(0.45, 0.8, y), 0.3 + 0.2 * v];
   if (part === "hind") return [0.62 + 1.05 * y - 0.75 * (x + 0.36) * coatRamp(0.35, 0.7, y), 0.3 + 0.2 * v];
@@ -134,7 +134,6 @@ function markCanvas(width, height, share, pale, dark) {
 
 /** Spots keep their places seen from the side, on trunk and legs alike. */
 function sideCoat(part, u, v, x, y) {
-  if (part === "torso" && u > 0.8) return [0.02, 0.02];
   return part === "torso" || part === "fore" || part === "hind" ? [0.55 * x, 0.85 * y] : [0.02, 0.02];
 }
 
@@ -193,7 +192,7 @@ export const COATS = {
 
 function lionMarks(part, u, v) {
   if (part === "torso" && u > 0.94 && v < 0.22) return [0.07, 0.035, 0.03];
-  if (part === "torso" && u > 0.84 && v > 0.5) return [0.78, 0.66, 0.48];
+  if (part === "torso" && u > 0.84 && v > 0.5) return [0.62, 0.49, 0.32];
   if (part === "ruff") return mixColor([0.34, 0.17, 0.06], [0.075, 0.036, 0.018], coatRamp(0.1, 0.75, v) * 0.8 + 0.35 * (0.8 - u));
   return null;
 }

@@ -71,6 +71,7 @@ export function createHerd(light, ground, track, species) {
   const sample = {x: 0, y: 0, heading: 0, speed: 0, state: 0};
   let before = null;
   let hidden = -1;
+  let clear = 0.5;
 
   /** view: a camera, whose frustum alone is drawn, or a point that is looked around from. */
   function update(time, view) {
@@ -103,7 +104,7 @@ export function createHerd(light, ground, track, species) {
       const distance = Math.hypot(body.x - focus.x, body.y - focus.y, body.z - focus.z);
       stand(body, distance < 60);
       poseBody(body, mesh.bones, index * BONE_COUNT * 12);
-      if (index === hidden || (frustum && !inFrustum(body))) return;
+      if (index === hidden || distance < clear || (frustum && !inFrustum(body))) return;
       const away = distance / (body.scale * (body.look.plan.wings ? 2 : 1));
       const detail = away < DETAIL_HEIGHTS[0] ? 2 : away < DETAIL_HEIGHTS[1] ? 1 : 0;
       mesh.show(index, body.look, detail, 0.93 + 0.14 * ((body.seed * 7) % 1), body.male, (body.seed * 3) % 1);
@@ -159,6 +160,10 @@ export function createHerd(light, ground, track, species) {
     update,
     hide(index) {
       hidden = index;
+    },
+    /** Leave out animals nearer to the viewer than some meters, which would stand in the picture's way. */
+    clear(meters) {
+      clear = meters;
     },
     headOf,
     bones: mesh.bones,

@@ -20,7 +20,7 @@ function mountHerd(app, stage) {
   const button = el("button", {type: "button", class: "world-spot", text: t("herd.spot"), on: {click: () => spot()}});
   const answer = el("p", {class: "world-answer", role: "status"});
   const card = el("div", {class: "world-card"}, question, button, answer);
-  const bar = createEyeBar(app, ["Equus quagga", "Homo sapiens"], {strip: false, lens: null, changed: () => reset()});
+  const bar = createEyeBar(app, ["Equus quagga", "Homo sapiens"], {strip: false, lens: null, changed: () => hunt && reset()});
 
   const self = createStage3d(app, stage, {
     opened(world, track) {

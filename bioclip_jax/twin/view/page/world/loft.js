@@ -83,13 +83,14 @@ export function interpolateRows(rows, at) {
  * Options: bones, numbers that the places interpolate; z, the offset to the right of the plane of symmetry, which
  * grows by `splay` a meter ahead of x = from;
  * rings and segments of the result; belly, how much below the middle the widest point lies (0 to 0.4); square, 0 for
- * ellipses up to 1 for boxes; paint(u, v, x, y) -> linear RGB; coat(u, v, x, y) -> coordinates in the coat's canvas; with
- * u from the first (0) to the last section (1) and v from top (0) to bottom (1), alike on both sides.
+ * ellipses up to 1 for boxes; paint(u, v, x, y) -> linear RGB; coat(u, v, x, y, s) -> coordinates in the coat's canvas; with
+ * u from the first (0) to the last section (1), s the same in equal lengths, and v from top (0) to bottom (1), alike on both sides.
  */
 export function addLoft(surface, sections, options) {
   const {bones, z = 0, splay = 0, from = 0, rings, segments, belly = 0, square = 0, paint, coat = (u, v) => [u, v]} = options;
   const places = sections.map((section) => [section[5]]);
   const turned = isTurned(sections);
+  const lengths = lengthShares(sections);
   let previous = null;
   let first = null;
   for (let ring = 0; ring < rings; ring += 1) {
@@ -101,6 +102,7 @@ export function addLoft(surface, sections, options) {
     const bone = Math.min(bones.length - 1, Math.max(0, Math.floor(place)));
     const next = Math.min(bones.length - 1, bone + 1);
     const skin = [bones[bone], bones[next], Math.min(1, Math.max(0, place - bone))];
+    const s = lengths[low] + (lengths[low + 1] - lengths[low]) * (at - low);
     const vertices = [];
     for (let segment = 0; segment < segments; segment += 1) {
       const angle = (2 * Math.PI * segment) / segments;
@@ -109,7 +111,7 @@ export function addLoft(surface, sections, options) {
       const share = 0.5 + 0.5 * (along - belly * (1 - along * along));
       const x = bx + (tx - bx) * share;
       const y = by + (ty - by) * share;
-      vertices.push(surface.vertex([x, y, z + splay * (x - from) + width * aside], paint(u, v, x, y), coat(u, v, x, y), skin));
+      vertices.push(surface.vertex([x, y, z + splay * (x - from) + width * aside], paint(u, v, x, y), coat(u, v, x, y, s), skin));
     }
     if (previous) surface.band(previous, vertices, turned);
     previous = vertices;
@@ -117,6 +119,16 @@ export function addLoft(surface, sections, options) {
   }
   addCap(surface, first, !turned);
   addCap(surface, previous, turned);
+}
+
+/** Return at each section the share of the loft's length before it. */
+export function lengthShares(sections) {
+  const shares = [0];
+  for (let index = 1; index < sections.length; index += 1) {
+    const [a, b] = [sections[index - 1], sections[index]];
+    shares.push(shares[index - 1] + 0.5 * Math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]));
+  }
+  return shares.map((share) => share / shares[shares.length - 1]);
 }
 
 /** Return true if going around a section from its top by the right turns against the loft's direction. */

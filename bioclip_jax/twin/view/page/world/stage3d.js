@@ -48,6 +48,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
     },
     seek(seconds) {
       self.time = Math.min(Math.max(0, seconds), track.duration - 1);
+      world.update(self.time, camera.position);
     },
     /** Return the name of an animal with an article of the page's language. */
     nameOf: (id) => {
@@ -147,6 +148,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
       world = createWorld(landscape, track, data.species, {reducedMotion: still});
       world.setSun(sun);
       self.note("");
+      world.update(0, camera.position);
       opened(world, track, sun);
     } catch (error) {
       console.warn(error);

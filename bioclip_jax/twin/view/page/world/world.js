@@ -10,7 +10,7 @@ import {createWater} from "./water.js";
 
 /**
  * Return {scene, animals, light, ground, update(time, view, seconds), setSun(sun), headOf(index, position, quaternion),
- * hide(index), pick(x, y, camera), dispose()}. view: a camera, whose frustum is drawn, or a point to look
+ * hide(index), clear(meters), pick(x, y, camera), dispose()}. view: a camera, whose frustum is drawn, or a point to look
  * around from; x east, y up, z south, in meters. Matrices of the camera must be up to date.
  * options: quality 0 to 1, reducedMotion.
  */
@@ -56,6 +56,7 @@ export function createWorld(landscape, track, species, {quality = 1, reducedMoti
     animals: herd.bodies,
     headOf: herd.headOf,
     hide: herd.hide,
+    clear: herd.clear,
     setSun: light.set,
     update(time, view, seconds = time) {
       const focus = view.isCamera ? view.position : view;

@@ -9,7 +9,7 @@ const ALONE_S = 9;
 function mountWorld(app, stage) {
   const target = new THREE.Vector3();
   const wanted = new THREE.Vector3();
-  const view = {turn: 0.6, rise: 0.16, distance: 14};
+  const view = {turn: 0.6, rise: 0.13, distance: 14};
   let followed = 0;
   let alone = 0;
   let shown = null;
@@ -38,6 +38,7 @@ function mountWorld(app, stage) {
       if (cut || self.still) target.copy(wanted);
       else target.lerp(wanted, 1 - Math.exp(-dt * 2.2));
       cut = false;
+      self.world().clear(0.35 * view.distance);
       const flat = Math.cos(view.rise) * view.distance;
       camera.position.set(
         target.x + flat * Math.cos(view.turn), target.y + Math.sin(view.rise) * view.distance, target.z + flat * Math.sin(view.turn),
@@ -65,7 +66,7 @@ function mountWorld(app, stage) {
     const changed = index !== followed;
     followed = index;
     const body = self.world().animals[index];
-    if (changed || cut) view.distance = Math.min(90, Math.max(4, 6.5 * body.scale + (body.fly > 0.5 ? 12 : 0)));
+    if (changed || cut) view.distance = Math.min(90, Math.max(2.6, 3.8 * body.scale + (body.fly > 0.5 ? 12 : 0)));
     label.textContent = speciesName(self.track().animals[index].species);
     if (self.still) cut = true;
   };
