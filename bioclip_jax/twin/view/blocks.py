@@ -23,6 +23,11 @@ def read_blocks(page: str) -> dict[str, bytes]:
     return {name: gzip.decompress(base64.b64decode(text)) for name, text in _BLOCK.findall(page)}
 
 
+def block_texts(page: str) -> list[str]:
+    """Return the base64 of all data blocks of a page."""
+    return [text for _, text in _BLOCK.findall(page)]
+
+
 def deltas(values: Integer[np.ndarray, "... times"]) -> bytes:
     """Return integers as int16 differences along the last axis, low bytes before high bytes.
 

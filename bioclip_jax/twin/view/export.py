@@ -19,7 +19,7 @@ from .content import as_numbers, page_content, patch_order, public_texts
 from .flows import link_flows
 from .page import Page, make_page
 from .privacy import find_secrets, secrets_of
-from .scenes import scene_bank
+from .scenes import HOURS, scene_bank
 from .series import QUANTILES, STEPS_PER_DECADE, quantiles
 from .sight import sight_of
 from .three import three_js
@@ -127,9 +127,16 @@ def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, 
         content["series"] = {"quantiles": [round(100 * one) for one in QUANTILES], "steps": STEPS_PER_DECADE}
         blocks["series"] = deltas(total) + deltas(patches)
 
-    def collect_scenes() -> None:
+    def collect_sight() -> None:
         content["sight"] = {one.name: sight_of(one) for one in twin.species if one.kind != "producer"}
         content["sight"] |= {name: sight_of(name) for name in ("Homo sapiens", "Salticidae")}
+
+    steps: list[Callable[[], None]] = [collect_content, collect_series, collect_flows, collect_sight]
+
+    def work() -> Iterator[None]:
+        for step in steps:
+            step()
+            yield
         content["scenes"] = []
         for header, name, encoded in scene_bank(run, twin, options.scene_seconds):
             blocks[name] = encoded
@@ -137,15 +144,10 @@ def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, 
                 content["landscape"] = header
             else:
                 content["scenes"].append(header)
-
-    steps: list[Callable[[], None]] = [collect_content, collect_series, collect_flows, collect_scenes]
-
-    def work() -> Iterator[None]:
-        for step in steps:
-            step()
             yield
 
-    for _ in track(work(), "exporting", len(steps)):
+    # A landscape, and scenes of all branches and hours.
+    for _ in track(work(), "exporting", len(steps) + 1 + len(run.branches) * len(HOURS)):
         pass
     return content, blocks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,14 @@ import numpy as np
 from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.twin.world import Twin
 
-from .blocks import read_blocks
+from .blocks import block_texts, read_blocks
 
 # A number with fewer decimals is found in every page; with these, it is a position to 100 m.
 _DECIMALS = 3
 # Latitude and longitude of a rounded position stand so near to each other, in characters.
 _NEAR = 40
+# Shorter words come about by chance in megabytes of trajectories.
+_LEAST_IN_ARRAYS = 6
 _DEPLOYMENT_NAMES = ("deploymentID", "locationID", "locationName", "cameraID", "deploymentGroups")
 _DEPLOYMENT_NUMBERS = ("latitude", "longitude")
 
@@ -71,11 +73,12 @@ def find_secrets(
     parts that are the same in every page. allowed: texts that may hold the word of a place, such as the name
     of a species.
     """
-    for program in programs:
-        page = page.replace(program, "")
     blocks = read_blocks(page)
-    texts = {"the page": page} | {name: content.decode("latin-1") for name, content in blocks.items()}
-    texts |= {name: text for name, content in blocks.items() if (text := _as_text(content)) is not None}
+    for part in (*programs, *block_texts(page)):
+        page = page.replace(part, "")
+    texts = {"the page": page} | {
+        name: text for name, content in blocks.items() if (text := _as_text(content))
+    }
     findings = []
     for where, text in texts.items():
         folded = text.casefold()
@@ -83,12 +86,24 @@ def find_secrets(
             folded = folded.replace(one.casefold(), "")
         findings += [f"{name} in {where}" for name in secrets.names if _as_word(name).search(folded)]
         findings += [f"{number} in {where}" for number in _numbers_in(text, secrets)]
-    exact = {float(value) for pair in secrets.positions for value in pair} | set(secrets.meters)
     for where, content in blocks.items():
-        findings += [
-            f"{value!r} in {where}" for value in exact if value and np.float64(value).tobytes() in content
-        ]
+        findings += [f"{one} in {where}" for one in _in_bytes(content, secrets, text=where in texts)]
     return list(dict.fromkeys(findings))
+
+
+def _in_bytes(content: bytes, secrets: Secrets, *, text: bool) -> Iterator[str]:
+    """Yield secrets in the bytes of a block: numbers as float64, and in arrays, names and numbers as text."""
+    coordinates = [value for pair in secrets.positions for value in pair]
+    for value in {*map(float, coordinates), *secrets.meters} - {0.0}:
+        if np.float64(value).tobytes() in content:
+            yield repr(value)
+    if text:
+        return
+    lower = content.lower()
+    written = {form for value in (*coordinates, *secrets.meters) for form in _written(value)}
+    for word in (*secrets.names, *written):
+        if len(word) >= _LEAST_IN_ARRAYS and word.lower().encode() in lower:
+            yield word
 
 
 def _as_word(name: str) -> re.Pattern[str]:
@@ -96,10 +111,12 @@ def _as_word(name: str) -> re.Pattern[str]:
 
 
 def _as_text(content: bytes) -> str | None:
+    """Return the text of a block of JSON, None of an array."""
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         return None
+    return None if "\0" in text else text
 
 
 def _numbers_in(text: str, secrets: Secrets) -> list[str]:
