@@ -139,14 +139,15 @@ def test_light_of_day_and_night(page):
         for hour, elevation in (("day", DAY), ("night", NIGHT))
     }
     mean = {key: value.mean() for key, value in shown.items()}
-    assert mean["people", "night"] < 0.8 * mean["people", "day"], mean
-    assert mean["people", "night"] < 0.7 * mean["lion", "night"], "a lion's eye is more sensitive"
+    # The same scene, which itself is darker at night.
+    assert mean["people", "night"] < 0.99 * mean["people", "day"], mean
+    assert mean["people", "night"] < 0.5 * mean["lion", "night"], "a lion's eye is more sensitive"
 
     def grain(name: str, hour: str) -> float:
         light = shown[name, hour].mean(axis=1)
         return np.diff(light).std() / math.sqrt(light.mean())
 
-    assert grain("people", "day") < 0.02, "noise by day"
+    assert grain("people", "day") < 0.01, "noise by day"
     assert grain("lion", "night") < 0.7 * grain("people", "night"), "more light caught, less noise"
     night = shown["people", "night"]
     assert np.ptp(night, axis=1).max() < 0.05, "rods alone have no color"

@@ -72,6 +72,8 @@ void main() {
     float edge = person ? field.z : field.x;
     if (away > edge) shown = vec3(0.055 + 0.035 * step(0.5, fract((place.x * size.x - place.y * size.y) / 10.0)));
     else if (place.y > 0.94 && away < field.y) shown = vec3(1.0, 0.8, 0.35);
+    vec2 rim = min(place, 1.0 - place) * size;
+    if (min(rim.x, rim.y) < 1.5) shown = vec3(0.96, 0.93, 0.86);
   }
   gl_FragColor = vec4(shown, 1.0);
 }`;

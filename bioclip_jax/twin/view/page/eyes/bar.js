@@ -14,9 +14,9 @@ const WIPE_STEP = 5;
  *
  * Returns {element: to put into the stage, eye(): the record, options(): those of eyes.render, set(name), wipe(share) with
  * 0 the animal's eyes and 1 a person's, place(places of the eyes, sun): once per frame or change of size, dispose()}.
- * `strip` and `lens` are passed on to eyes.render. changed(eye) is called when another eye is chosen.
+ * `strip` and `lens` are passed on to eyes.render. `under`: an element below which a narrow screen's strip stands. changed(eye) is called when another eye is chosen.
  */
-export function createEyeBar(app, names, {strip = true, lens = "ahead", changed = () => {}} = {}) {
+export function createEyeBar(app, names, {strip = true, lens = "ahead", under = null, changed = () => {}} = {}) {
   const known = names.map((name) => app.data.sight?.[name]).filter(Boolean);
   const records = known.length ? known : [app.data.sight?.["Homo sapiens"] || PERSON];
   const person = app.data.sight?.["Homo sapiens"] || PERSON;
@@ -57,8 +57,9 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", changed 
   const sources = el("details", {class: "eye-sources"}, el("summary", {text: t("eyes.sources")}), el("div"));
   const chipRow = el("div", {class: "eye-chips", role: "radiogroup", "aria-label": t("eyes.choose")}, ...chips);
   const wipeRow = el("div", {class: "eye-compare"}, slider, hold);
-  const controls = el("div", {class: "eye-controls"}, records.length > 1 ? chipRow : null, wipeRow, line, sources);
-  const element = el("div", {class: "eye-bar"}, ...Object.values(labels), controls);
+  const row = el("div", {class: "eye-row"}, records.length > 1 ? chipRow : null, wipeRow);
+  const controls = el("div", {class: "eye-controls"}, row, el("div", {class: "eye-foot"}, line, sources));
+  const element = el("div", {class: strip ? "eye-bar with-strip" : "eye-bar"}, ...Object.values(labels), controls);
 
   const choose = (index) => {
     const isNew = index !== chosen;
@@ -81,6 +82,13 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", changed 
   };
   const shown = () => (held ? 1 : share);
 
+  // Layout is asked for now and then only, since that takes time.
+  let [calls, below] = [0, 12];
+  const top = () => {
+    if (under && calls % 30 === 0) below = under.hidden ? 12 : under.offsetTop + under.offsetHeight + 6;
+    calls += 1;
+    return below;
+  };
   const put = (one, text, x, y, visible = true) => {
     one.hidden = !visible;
     one.textContent = text;
@@ -89,7 +97,7 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", changed 
   };
   const place = ({strip: box, lenses}, sun) => {
     const eye = records[chosen];
-    const key = [box.x, box.y, box.w, lenses[0].w, chosen, shown(), sun.elevation < -6].join(" ");
+    const key = [box.x, box.y, box.w, lenses.length, chosen, shown(), sun.elevation < -6].join(" ");
     if (key === before) return;
     before = key;
     const [left, right] = [shown() >= 1 ? person : eye, shown() > 0 ? person : eye];
@@ -98,11 +106,13 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", changed 
     const roomFor = (one) => blind(one) > 44;
     put(labels.around, t("eyes.around", {name: eyeName(left), degrees: left.field.horizontal_deg}), box.x + box.w / 2, box.y + box.h, strip);
     put(labels.both, t("eyes.both"), box.x + box.w / 2, box.y + 0.06 * box.h, strip);
-    put(labels.left, t("eyes.blind"), roomFor(left) ? box.x + blind(left) / 2 : box.x + 22, roomFor(left) ? middle : box.y + box.h, strip);
-    put(labels.right, t("eyes.blind"), roomFor(right) ? box.x + box.w - blind(right) / 2 : box.x + box.w - 22, roomFor(right) ? middle : box.y + box.h, strip);
+    put(labels.left, t("eyes.blind"), roomFor(left) ? box.x + blind(left) / 2 : box.x + 26, roomFor(left) ? middle : box.y + box.h + 13, strip);
+    put(labels.right, t("eyes.blind"), roomFor(right) ? box.x + box.w - blind(right) / 2 : box.x + box.w - 26, roomFor(right) ? middle : box.y + box.h + 13, strip);
     [[labels.animal, eye, lenses[0]], [labels.person, person, lenses[1]]].forEach(([one, of, circle]) => {
+      if (!circle) return put(one, "", 0, 0, false);
       const acuity = number(of.acuity * adaptation(of, sun).detail, 2);
-      put(one, `${eyeName(of)} · ${acuity}/°`, circle.x + circle.w / 2, circle.y + circle.h, Boolean(lens));
+      one.style.width = `${Math.round(circle.w)}px`;
+      return put(one, t("eyes.lens", {name: eyeName(of), acuity}), circle.x + circle.w / 2, circle.y + circle.h, Boolean(lens));
     });
     const notes = [evidenceLine(eye)];
     if (sun.elevation < -6) notes.unshift(t("eyes.night"));
@@ -117,7 +127,7 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", changed 
     place,
     wipe,
     eye: () => records[chosen],
-    options: () => ({split: 1 - shown(), strip, lens, person, still: app.settings.reducedMotion}),
+    options: () => ({top: top(), split: 1 - shown(), strip, lens, person, still: app.settings.reducedMotion}),
     set(name) {
       const index = records.findIndex((eye) => eye.name === name);
       if (index >= 0) choose(index);

@@ -15,6 +15,7 @@ const MOST_SHRUNK = 4;
 // Around the strip and the lenses, and for the strip's labels, in CSS pixels.
 const EYE_MARGIN = 12;
 const EYE_LABEL = 34;
+const NARROW_TOP = 12;
 /** The eye of a person, beside which others are shown; the page's data replace it with the cited record. */
 export const PERSON = {
   name: "Homo sapiens",
@@ -31,9 +32,9 @@ export const PERSON = {
  * render(scene, camera, eye, sun, options): draws to the canvas. eye: a sight record. sun: {elevation, azimuth} in
  * degrees. options: {time in s, still (reduced motion), split: share of the width left of which the animal's eye is
  * shown and right of which a person's (1: no person), lens: point in the world that the lenses enlarge, "ahead", or null,
- * strip, ultraviolet: shown or not}. A person's eye by day is the plain scene.
+ * strip, ultraviolet: shown or not, top: of the strip on a narrow screen}. A person's eye by day is the plain scene.
  * look(scene, camera, eye, sun, target): the window's linear light, for measurements.
- * places(): rectangles of strip and lenses in CSS pixels, for labels.
+ * places(top): rectangles of strip and lenses in CSS pixels, for labels.
  */
 export function createEyes(renderer) {
   renderer.outputEncoding = THREE.sRGBEncoding;
@@ -47,6 +48,7 @@ export function createEyes(renderer) {
   let [width, height, ratio] = [1, 1, 1];
   let lensTarget = null;
   const windows = new Map();
+  let [turn, lensDrawn] = [0, false];
 
   const draw = (x, y, w, h, shape, images, target = null) => {
     uniforms.shape.value = EYE_SHAPES[shape];
@@ -56,14 +58,15 @@ export function createEyes(renderer) {
     if (!target) renderer.setViewport(x, height - y - h, w, h);
     drawQuad(renderer, appearance, target);
   };
-  const sizes = () => {
+  /** Return rectangles of the strip and the lenses; narrow screens have no room for lenses. */
+  const sizes = (top = NARROW_TOP) => {
     const wide = width > height;
-    const w = Math.round(Math.min(width * (wide ? 0.56 : 0.94), 1100));
-    const strip = {w, h: Math.round((w * STRIP_HALF_HEIGHT) / Math.PI), x: Math.round((width - w) / 2), y: EYE_MARGIN};
-    const beside = Math.min((width - w) / 2 - 2 * EYE_MARGIN, height * 0.42);
-    const d = Math.round(wide ? beside : Math.min(width * 0.4, height * 0.24));
-    const y = wide ? EYE_MARGIN : strip.y + strip.h + EYE_LABEL;
-    return {strip, lenses: [{x: EYE_MARGIN, y, w: d, h: d}, {x: width - d - EYE_MARGIN, y, w: d, h: d}]};
+    const w = Math.round(wide ? Math.min(width * 0.62, 1200) : width - 2 * EYE_MARGIN);
+    const strip = {x: EYE_MARGIN, y: wide ? EYE_MARGIN : top, w, h: Math.round((w * STRIP_HALF_HEIGHT) / Math.PI)};
+    if (!wide) return {strip, lenses: []};
+    const d = Math.round(Math.min(height * 0.31, width * 0.16));
+    const y = strip.y + strip.h + EYE_LABEL;
+    return {strip, lenses: [0, 1].map((side) => ({x: EYE_MARGIN + side * (d + EYE_MARGIN), y, w: d, h: d}))};
   };
   /** Return the image of a target blurred to an eye's acuity in this light; `degrees` is the target's height. */
   const sharpness = (target, eye, sun, tangent) => {
@@ -110,8 +113,9 @@ export function createEyes(renderer) {
       renderer.setPixelRatio(ratio);
       renderer.setSize(w, h, false);
       clear();
+      lensDrawn = false;
       lensTarget = eyeTarget(LENS_PIXELS, LENS_PIXELS, {scene: true});
-      surround.setSize(sizes().strip.w * Math.min(1, ratio));
+      surround.setSize(sizes().strip.w * Math.min(1, Math.max(0.75, ratio)));
     },
     places: sizes,
     render(scene, camera, eye, sun, options = {}) {
@@ -141,18 +145,24 @@ export function createEyes(renderer) {
       renderTo(windowTarget, scene, camera);
       const seen = sharpness(windowTarget, eye, sun, tangent);
       draw(0, 0, width, height, "window", [seen, windowTarget.texture]);
-      const {strip: place, lenses} = sizes();
+      const {strip: place, lenses} = sizes(options.top);
+      // Strip and lenses are drawn anew in turn, to spare renderings of the scene.
+      turn += 1;
+      const fresh = lens && lenses.length && (!strip || turn % 2 || !lensDrawn);
       if (strip) {
-        surround.draw(scene, camera, Math.max(field.horizontal_deg, split < 1 ? person.field.horizontal_deg : 0));
+        if (!fresh || !lensDrawn) surround.draw(scene, camera, Math.max(field.horizontal_deg, split < 1 ? person.field.horizontal_deg : 0));
         uniforms.horizon.value.set(-STRIP_HALF_HEIGHT, STRIP_HALF_HEIGHT);
         draw(place.x, place.y, place.w, place.h, "strip", [surround.texture(), surround.texture()]);
       }
-      if (lens) {
-        camera.getWorldPosition(lensCamera.position);
-        camera.getWorldDirection(ahead).add(lensCamera.position);
-        lensCamera.lookAt(lens.isVector3 ? lens : ahead);
-        lensCamera.updateMatrixWorld();
-        renderTo(lensTarget, scene, lensCamera);
+      if (lens && lenses.length) {
+        if (fresh) {
+          camera.getWorldPosition(lensCamera.position);
+          camera.getWorldDirection(ahead).add(lensCamera.position);
+          lensCamera.lookAt(lens.isVector3 ? lens : ahead);
+          lensCamera.updateMatrixWorld();
+          renderTo(lensTarget, scene, lensCamera);
+          lensDrawn = true;
+        }
         horizonOf(lensCamera);
         lenses.forEach((circle, side) => {
           uniforms.split.value = side ? 0 : 1;

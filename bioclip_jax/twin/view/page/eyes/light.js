@@ -10,8 +10,8 @@ const MOST_MESOPIC = 5;
 // Distances in m at which large carnivores resolve a zebra's stripes by day, at dusk and on a moonless night
 // (Melin et al. 2016, PLoS ONE 11:e0145679, abstract), as shares of the day's: taken for every eye, so inferred.
 const DETAIL_IN_LIGHT = {day: 1, dusk: 30 / 50, night: 9 / 50};
-const NIGHT_GAIN = 0.55;
-const MOONLIGHT_NOISE = 0.22;
+const NIGHT_GAIN = 0.95;
+const MOONLIGHT_NOISE = 0.06;
 
 /** Return the decimal logarithm of level ground's luminance in cd/m2 for the sun's elevation in degrees. */
 export function logLuminance(elevation) {

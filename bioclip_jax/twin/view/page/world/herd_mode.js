@@ -15,17 +15,18 @@ function mountHerd(app, stage) {
   const look = {turn: 0, rise: 0};
   const seen = new Map();
   let hunt = null;
-  let heading = null;
+  let heading = NaN;
   const question = el("p", {class: "world-question"});
   const button = el("button", {type: "button", class: "world-spot", text: t("herd.spot"), on: {click: () => spot()}});
   const answer = el("p", {class: "world-answer", role: "status"});
   const card = el("div", {class: "world-card"}, question, button, answer);
-  const bar = createEyeBar(app, ["Equus quagga", "Homo sapiens"], {strip: false, lens: null, changed: () => hunt && reset()});
+  const bar = createEyeBar(app, ["Equus quagga", "Homo sapiens"], {under: card, changed: () => hunt && reset()});
 
   const self = createStage3d(app, stage, {
+    around: true,
     opened(world, track) {
       hunt = huntOf(track);
-      heading = null;
+      heading = NaN;
       card.hidden = hunt.zebra < 0;
       if (hunt.zebra < 0) return self.note(t("herd.none"));
       world.hide(hunt.zebra);
@@ -40,7 +41,7 @@ function mountHerd(app, stage) {
       euler.setFromQuaternion(head.quaternion);
       // She looks around with a level head; grazing tips the view only a little.
       const goal = euler.y;
-      if (heading === null || self.still) heading = goal;
+      if (!Number.isFinite(heading) || self.still) heading = goal;
       else heading += angle(goal - heading) * (1 - Math.exp(-dt * 3));
       const bow = 0.3 * animals[hunt.zebra].graze;
       const smooth = self.time < 0.2 || camera.position.lengthSq() === 0 ? 1 : 1 - Math.exp(-dt * 6);
@@ -53,7 +54,7 @@ function mountHerd(app, stage) {
     },
     draw(three, scene, camera, sun, now) {
       three.eyes.render(scene, camera, bar.eye(), sun, {...bar.options(), time: now});
-      bar.place(three.eyes.places(), sun);
+      bar.place(three.eyes.places(bar.options().top), sun);
     },
   });
   self.root.append(card, bar.element);

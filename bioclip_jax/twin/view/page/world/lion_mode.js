@@ -18,9 +18,10 @@ function mountLion(app, stage) {
   const text = el("p", {class: "world-question"});
   const card = el("div", {class: "world-card"}, text);
   const mark = el("div", {class: "world-you", text: t("lion.you")});
-  const bar = createEyeBar(app, ["Panthera leo", "Homo sapiens"], {strip: false, lens: null});
+  const bar = createEyeBar(app, ["Panthera leo", "Homo sapiens"], {under: card});
 
   const self = createStage3d(app, stage, {
+    around: true,
     opened(world, track) {
       hunt = huntOf(track);
       heading = null;
@@ -53,7 +54,7 @@ function mountLion(app, stage) {
     },
     draw(three, scene, camera, sun, now) {
       three.eyes.render(scene, camera, bar.eye(), sun, {...bar.options(), time: now});
-      bar.place(three.eyes.places(), sun);
+      bar.place(three.eyes.places(bar.options().top), sun);
     },
   });
   self.root.append(card, mark, bar.element);
