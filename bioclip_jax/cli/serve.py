@@ -42,6 +42,7 @@ def serve(arguments: argparse.Namespace) -> Result:
         root_path=arguments.root_path,
         max_upload_mb=arguments.max_upload_mb,
         queue=arguments.queue,
+        twin=arguments.twin,
         **loading(arguments),
     )
 
@@ -55,6 +56,9 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--index", type=Path, metavar="DIR", help="index of similar images, from index build")
     verb.add_argument("--images", type=Path, metavar="FOLDER", help="images to show on the map")
     verb.add_argument("--labels", metavar="LABELS", help="initial labels: a,b,c or a file with one per line")
+    verb.add_argument(
+        "--twin", type=Path, metavar="RUN", help="run of twin run, whose page is shown under /twin"
+    )
     add_taxa_choice(verb)
     add_temperature(verb)
     verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")

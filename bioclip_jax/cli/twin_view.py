@@ -1,4 +1,4 @@
-"""The verb of the twin's page: twin export."""
+"""The verbs of the twin's page: twin export, serve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .options import Result, add_verb
+from .options import Result, add_verb, positive
 
 
 def export(arguments: argparse.Namespace) -> Result:
@@ -39,6 +39,23 @@ def export(arguments: argparse.Namespace) -> Result:
     return result
 
 
+def serve(arguments: argparse.Namespace) -> Result:
+    """Serve the page of a run."""
+    from bioclip_jax.web import serve_twin
+
+    return serve_twin(
+        arguments.run_folder,
+        twin=arguments.twin,
+        precise=arguments.precise,
+        deployments=arguments.deployments,
+        host=arguments.host,
+        port=arguments.port,
+        root_path=arguments.root_path,
+        queue=arguments.queue,
+        seconds=arguments.seconds,
+    )
+
+
 def add_view_verbs(family: Any) -> None:
     """Declare the verbs in the family of `twin`."""
     verb = add_verb(
@@ -46,6 +63,31 @@ def add_view_verbs(family: Any) -> None:
     )
     verb.add_argument("run_folder", metavar="RUN", type=Path, help="folder that twin run wrote")
     verb.add_argument("output", metavar="OUT.html", type=Path, help="the page")
+    _add_page_options(verb)
+    verb.add_argument("--overwrite", action="store_true", help="replace OUT.html")
+
+    verb = add_verb(
+        family, "serve", serve, "serve the page of a run, whose visitors simulate what they change"
+    )
+    verb.add_argument("run_folder", metavar="RUN", type=Path, help="folder that twin run wrote")
+    _add_page_options(verb)
+    verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    verb.add_argument("--port", type=int, default=7861, help="default: 7861")
+    verb.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH|URL",
+        help="address behind a proxy: /twin, or https://example.org/twin to also allow that host",
+    )
+    verb.add_argument(
+        "--queue", type=positive, default=16, metavar="N", help="simulations that may wait (default: 16)"
+    )
+    verb.add_argument(
+        "--seconds", type=float, default=60.0, metavar="S", help="longest simulation (default: 60)"
+    )
+
+
+def _add_page_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--twin", type=Path, metavar="TWIN", help="folder of the run's twin (default: the one beside the run)"
     )
@@ -58,4 +100,3 @@ def add_view_verbs(family: Any) -> None:
         metavar="CSV",
         help="table of cameras, as of Camtrap DP: fail if the page holds one's id, name or position",
     )
-    verb.add_argument("--overwrite", action="store_true", help="replace OUT.html")

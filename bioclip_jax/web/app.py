@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import gradio as gr
 from fastapi import FastAPI, Request
@@ -17,15 +18,19 @@ from bioclip_jax.errors import UserError
 
 from .api import add_routes
 from .gallery import Example, Gallery
-from .middleware import SecurityMiddleware
+from .middleware import PHOTO_ROUTES, SecurityMiddleware
 from .page import build_page
 from .queue import Busy
 from .service import PhotoService
 from .theme import css, head, theme
 from .uploads import allow_only_uploads
 
+if TYPE_CHECKING:
+    from .twin import TwinService
+
 # Visitors whose photos are stored at a time; the least recently seen is forgotten first.
 _MAX_VISITORS = 256
+_TWIN = "/twin"
 
 
 def build_app(
@@ -36,8 +41,12 @@ def build_app(
     examples: Sequence[Example] = (),
     local: bool = True,
     root_path: str = "",
+    twin: TwinService | None = None,
 ) -> SecurityMiddleware:
-    """Build the application. labels: initial labels of the page. local, root_path: as SecurityMiddleware."""
+    """Build the application. labels: initial labels of the page. local, root_path: as SecurityMiddleware.
+
+    twin: shown under /twin.
+    """
     app = FastAPI(title="bioclip-jax", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     add_routes(app, service)
     if gallery is not None:
@@ -46,9 +55,16 @@ def build_app(
         def photo(index: int) -> Response:
             return Response(gallery.thumbnail(index), media_type="image/jpeg")
 
+    routes = PHOTO_ROUTES
+    if twin is not None:
+        # Without a twin, nothing that simulates is imported.
+        from .twin import routes_of, twin_routes
+
+        app.router.routes.extend(twin_routes(twin, _TWIN))
+        routes |= routes_of(_TWIN)
     _add_error_handlers(app)
     telemetry = os.environ.get("HF_HUB_DISABLE_TELEMETRY")
-    page = build_page(service, gallery=gallery, labels=labels, examples=examples)
+    page = build_page(service, gallery=gallery, labels=labels, examples=examples, has_twin=twin is not None)
     # Gradio without analytics sets this variable for the whole process.
     if telemetry is None:
         os.environ.pop("HF_HUB_DISABLE_TELEMETRY", None)
@@ -71,7 +87,7 @@ def build_app(
         head=head(service.limits.request_mb),
     )
     allow_only_uploads(page)
-    return SecurityMiddleware(app, service.limits.request_mb, local, root_path)
+    return SecurityMiddleware(app, service.limits.request_mb, local, root_path, routes)
 
 
 def _add_error_handlers(app: FastAPI) -> None:

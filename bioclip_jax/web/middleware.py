@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,13 +24,38 @@ _GET = re.compile(
 _POST = re.compile(
     r"/gradio_api/(?:queue/join|run/predict|upload|cancel|reset)/?|/api/(?:predict|labels|similar|embed)"
 )
-
-# Responses that stay open with the page.
 _STREAM = re.compile(r"/gradio_api/(?:queue/data|heartbeat/\w+|upload_progress)")
+_SMALL = re.compile(r"/gradio_api/(?!upload).*")
+_SMALL_BODY = 1_000_000
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Paths that a server has. get: of GET and HEAD. post: of POST. streams: responses that stay open.
+
+    bodies: paths of POST with smaller bodies than others, and their bytes. advice: for those who are lost.
+    """
+
+    get: re.Pattern[str]
+    post: re.Pattern[str]
+    streams: re.Pattern[str]
+    bodies: tuple[tuple[re.Pattern[str], int], ...] = ()
+    advice: str = "see /api"
+
+    def __or__(self, other: Routes) -> Routes:
+        """Return the paths of both, with this one's advice."""
+        patterns = (
+            re.compile(f"{getattr(self, name).pattern}|{getattr(other, name).pattern}")
+            for name in ("get", "post", "streams")
+        )
+        return Routes(*patterns, (*self.bodies, *other.bodies), self.advice)
+
+
+PHOTO_ROUTES = Routes(_GET, _POST, _STREAM, ((_SMALL, _SMALL_BODY),))
+
 _LOCAL_HOST = re.compile(rb"(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?")
 # A rejected body is read up to this multiple of the largest accepted one.
 _DRAIN_FACTOR = 2
-_SMALL_BODY = 1_000_000
 # Valid prefix in X-Forwarded-Prefix.
 _PREFIX = re.compile(r"(?:/[\w.~-]+)+")
 
@@ -42,15 +68,16 @@ class SecurityMiddleware:
 
     request_mb: megabytes of the largest body. local: only this machine can reach the server, so that requests
     for other hosts than that of `root_path` are DNS rebinding attacks and rejected. root_path: path or URL
-    under which a proxy shows the page.
+    under which a proxy shows the page. routes: all paths.
     """
 
-    def __init__(self, app: Any, request_mb: int, local: bool, root_path: str = "") -> None:
-        self._app, self._local = app, local
+    def __init__(
+        self, app: Any, request_mb: float, local: bool, root_path: str = "", routes: Routes = PHOTO_ROUTES
+    ) -> None:
+        self._app, self._local, self._routes = app, local, routes
         public = urlsplit(root_path)
         self._prefix, self._host = public.path.rstrip("/"), (public.hostname or "").encode()
-        self._max_body = request_mb * 1_000_000
-        self._advice = f"send at most {request_mb} MB at once"
+        self._max_body = round(request_mb * 1_000_000)
         self._streams: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +108,7 @@ class SecurityMiddleware:
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application; end_streams cuts an open response short, but completes it as HTTP."""
-        if not _STREAM.fullmatch(scope["path"]):
+        if not self._routes.streams.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         started = ended = False
@@ -130,19 +157,20 @@ class SecurityMiddleware:
                 "this server accepts requests for localhost only; start it with --host to open it to others, "
                 "or behind a proxy with --root-path https://HOST/PATH"
             )
-        get, post = _GET.fullmatch(path) and ".." not in path, _POST.fullmatch(path)
+        routes = self._routes
+        get, post = routes.get.fullmatch(path) and ".." not in path, routes.post.fullmatch(path)
         if get and method in ("GET", "HEAD"):
             return None
         if not post or method != "POST":
             if get or post:
-                return 405, f"{path[:100]} does not accept {method}; see /api"
-            return 404, f"{path[:100]} does not exist; see /api"
+                return 405, f"{path[:100]} does not accept {method[:20]}; {routes.advice}"
+            return 404, f"{path[:100]} does not exist; {routes.advice}"
         length = headers.get(b"content-length", b"")
         if not length.isdigit():
             return 411, "the request has no length; send a Content-Length"
-        small = path.startswith("/gradio_api/") and "upload" not in path
-        if int(length) > (_SMALL_BODY if small else self._max_body):
-            return 413, f"the request has {int(length) / 1e6:,.0f} MB; {self._advice}"
+        most = next((size for pattern, size in routes.bodies if pattern.fullmatch(path)), self._max_body)
+        if int(length) > most:
+            return 413, f"the request has {_size(int(length))}; send at most {_size(most)} at once"
         return None
 
 
@@ -153,11 +181,19 @@ _POLICY = (
 )
 
 
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.0f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:,.0f} kB"
+
+
 def _with_headers(send: Send) -> Send:
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            headers = [(b"content-security-policy", _POLICY), (b"x-content-type-options", b"nosniff")]
-            message["headers"] = [*message.get("headers", ()), *headers, (b"referrer-policy", b"no-referrer")]
+            given = list(message.get("headers", ()))
+            headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+            # A page may have a stricter policy.
+            if all(name.lower() != b"content-security-policy" for name, _ in given):
+                headers.append((b"content-security-policy", _POLICY))
+            message["headers"] = [*given, *headers]
         await send(message)
 
     return sending

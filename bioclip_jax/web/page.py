@@ -27,10 +27,11 @@ def build_page(
     gallery: Gallery | None = None,
     labels: Sequence[str] = (),
     examples: Sequence[Example] = (),
+    has_twin: bool = False,
 ) -> gr.Blocks:
-    """Build the page as Gradio blocks, to be mounted on a server."""
+    """Build the page as Gradio blocks, to be mounted on a server. has_twin: link to the twin's page."""
     with gr.Blocks(title="BioCLIP", analytics_enabled=False, delete_cache=(60, 600)) as page:
-        components = _Components(service, gallery, labels, examples)
+        components = _Components(service, gallery, labels, examples, has_twin)
         _connect(components, Handlers(service, gallery, examples))
     page.queue(max_size=service.limits.waiting)
     return page
@@ -45,10 +46,11 @@ class _Components:
         gallery: Gallery | None,
         labels: Sequence[str],
         examples: Sequence[Example],
+        has_twin: bool,
     ) -> None:
         self.photos = gr.State([], time_to_live=_FORGET_SECONDS)
         self.tab = gr.State(TABS[0])
-        gr.HTML(_title(service))
+        gr.HTML(_title(service, has_twin))
         limits = service.limits
         self.drop = gr.File(
             label=f"Photos: at most {limits.files} files of {limits.file_mb} MB",
@@ -218,14 +220,14 @@ def _connect(page: _Components, handlers: Handlers) -> None:
             update_open_tab(selected.then)
 
 
-def _title(service: PhotoService) -> str:
+def _title(service: PhotoService, has_twin: bool) -> str:
     facts = []
     if service.taxa is not None:
         within = f" within {service.within}" if service.within else ""
         facts.append(f"{len(service.taxa.names):,} taxa{within}")
     if service.index is not None:
         facts.append(f"{len(service.index):,} images to compare with")
-    return html.title(service.name, facts)
+    return html.title(service.name, facts, has_twin)
 
 
 def _api(service: PhotoService) -> str:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-import signal
-import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bioclip_jax.errors import UserError
+
+from .listen import bind, check_address, is_loopback, run_until_interrupt
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict import Model, Precision, Rank
 
     from .service import PhotoTaxa
+    from .twin import TwinService
 
 
 def serve_page(
@@ -39,6 +38,7 @@ def serve_page(
     root_path: str = "",
     max_upload_mb: int = 20,
     queue: int = 16,
+    twin: str | os.PathLike[str] | None = None,
     pretrained: str | None = None,
     transform: str | None = None,
     reading: ReadOptions | None = None,
@@ -53,20 +53,22 @@ def serve_page(
     any. index: a folder of `index build`. images: a folder for the map and the examples. labels: initial
     labels, as read_labels. temperature, subset, skip_unknown, within: as predict. host: a loopback address
     unless others on the network shall use the page. root_path: path or URL under which a proxy shows the
-    page. max_upload_mb: of one file. queue: number of requests that may wait for the model.
+    page. max_upload_mb: of one file. queue: number of requests that may wait for the model. twin: a run of a
+    twin, whose page is shown under /twin.
 
     Raises UserError for an unavailable address, before the model is loaded, and for missing inputs.
     """
-    if not 0 <= port <= 65535:
-        raise UserError(f"the port is {port}; give one from 1 to 65535")
+    check_address(port, root_path)
     for name, number in (("--max-upload-mb", max_upload_mb), ("--queue", queue)):
         if number < 1:
             raise UserError(f"{name} is {number}; it must be at least 1")
-    if root_path and not re.fullmatch(r"(?:https?://[\w.:\[\]-]+)?(?:/[\w.~-]+)*/?", root_path):
-        raise UserError(
-            f"--root-path is {root_path}; give a path such as /bioclip, or https://example.org/bioclip"
-        )
-    for name, path in (("--taxa", taxa), ("--index", index), ("--images", images), ("--subset", subset)):
+    for name, path in (
+        ("--taxa", taxa),
+        ("--index", index),
+        ("--images", images),
+        ("--subset", subset),
+        ("--twin", twin),
+    ):
         if path is not None and not os.path.exists(path):
             raise UserError(f"{name} {path} does not exist; correct the path, or omit {name}")
     if skip_unknown and subset is None:
@@ -82,10 +84,10 @@ def serve_page(
 
         selection = read_subset(subset)
     local = is_loopback(host)
-    with _bind(host, port) as bound, _private_upload_folder():
+    with bind(host, port) as bound, _private_upload_folder():
         try:
             import gradio  # noqa: F401
-            import uvicorn
+            import uvicorn  # noqa: F401
         except ModuleNotFoundError as error:
             raise UserError(
                 "the page needs gradio; install it with: pip install 'bioclip-jax[web]'"
@@ -123,28 +125,19 @@ def serve_page(
             examples=find_examples(() if gallery is None else gallery.images, loaded.preprocess),
             local=local,
             root_path=root_path,
+            twin=None if twin is None else _open_twin(twin, queue),
         )
         if gallery is not None:
             threading.Thread(target=gallery.embed, name="gallery", daemon=True).start()
-        # Connections from now on wait for the server instead of being refused.
-        bound.listen()
-        name = f"[{host}]" if ":" in host else host
-        print(f"The page is at http://{name}:{bound.getsockname()[1]} until Ctrl-C.", file=sys.stderr)
-        if not local:
-            print(
-                f"warning: {host} is not a loopback address: everyone who reaches it can use the page",
-                file=sys.stderr,
-            )
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+        run_until_interrupt(app, bound, host)
 
-        class Server(uvicorn.Server):
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                # Open pages have endless streams, and uvicorn would log a traceback for each.
-                app.end_streams()
-                await super().shutdown(sockets)
 
-        with _quiet_interrupt():
-            Server(config).run(sockets=[bound])
+def _open_twin(run: str | os.PathLike[str], queue: int) -> TwinService:
+    from bioclip_jax.twin.view import ExportOptions
+
+    from .twin import TwinLimits, open_twin
+
+    return open_twin(run, ExportOptions(), TwinLimits(waiting=queue))
 
 
 def _taxa(
@@ -172,43 +165,6 @@ def _taxa(
     if selection is not None or within is not None:
         taxa.choose(selection, within, skip_unknown=skip_unknown)
     return taxa
-
-
-def is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@contextmanager
-def _quiet_interrupt() -> Iterator[None]:
-    """End the block quietly on Ctrl-C and SIGTERM, which uvicorn raises again after its shutdown."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
-    try:
-        with suppress(KeyboardInterrupt):
-            yield
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _bind(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind a socket. Raises UserError if the address is in use or not of this machine."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as bound:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind((host, port))
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(
-                f"{host}:{port} cannot be used ({reason}); choose another --port or --host"
-            ) from error
-        yield bound
 
 
 @contextmanager

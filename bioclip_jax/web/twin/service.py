@@ -1,0 +1,170 @@
+"""Simulation of visitors' scenarios, paired with the baseline of a run."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.twin.calibrate import ParameterDraws
+from bioclip_jax.twin.community import simulate_chunks
+from bioclip_jax.twin.scenario import BASELINE, Ensemble, Noise, Run, Scenario, Timeline, read_run
+from bioclip_jax.twin.view import ExportOptions, find_twin, live_branch, live_page
+from bioclip_jax.twin.world import Twin
+
+from ..queue import Busy, RequestQueue
+from .refusals import Refusal
+from .what_if import NAME, Menu, WhatIf
+
+# Members of a visitor's simulation: the first of the run's.
+_MOST_MEMBERS = 32
+# Members that a core simulates at a time; between such chunks a simulation can be ended.
+_CHUNK = 8
+# Steps that an interval of a month may take; ordinary ones take ten.
+_MOST_STEPS = 1024
+_KEPT_RESULTS = 64
+
+
+@dataclass(frozen=True)
+class TwinLimits:
+    """Limits of the server. waiting: simulations in the queue. seconds: of one simulation, from its start.
+
+    per_visitor: simulations that an address may have at a time, waiting ones included.
+    """
+
+    waiting: int = 16
+    seconds: float = 60.0
+    per_visitor: int = 4
+
+
+class TwinService:
+    """A run, its page, and simulations of what its visitors ask for, one at a time.
+
+    Everything is compiled when it is made, so that a simulation takes a few seconds.
+    """
+
+    def __init__(self, run: Run, twin: Twin, options: ExportOptions, limits: TwinLimits) -> None:
+        self.limits, self.note = limits, run.note
+        self._twin = twin
+        settings = run.settings
+        parameters = settings["parameters"]
+        self._ensemble = Ensemble(
+            twin,
+            Timeline.of(twin.start, settings["years"]),
+            seed=settings["seed"],
+            noise=Noise(**settings["noise"]),
+            draws=ParameterDraws.load(Path(parameters["source"])) if parameters["calibrated"] else None,
+            tolerance=settings["tolerance"],
+        )
+        self._members = np.arange(min(run.biomass.shape[1], _MOST_MEMBERS))
+        self._communities, self._start = self._ensemble.parameters(self._members)
+        self._queue = RequestQueue(limits.waiting)
+        self._results: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+        baseline = self._simulate(None, lambda share: None)
+        self._pair = replace(
+            run,
+            branches=(BASELINE, NAME),
+            biomass=np.stack([baseline, baseline]),
+            ledger_residual=np.zeros((2, len(self._members))),
+        )
+        mass_kg = np.array([one.mass_g / 1000 for one in twin.species])
+        starting = np.median(self._pair.total(0)[:, 0], axis=0) * run.area_km2.sum() / mass_kg
+        self.menu = Menu(twin, settings["years"], starting.tolist(), precise=options.precise)
+        live_branch(self._pair, twin, self._communities, [])
+        self.page, self.content = live_page(self._pair, run, twin, options, self.menu.as_json())
+
+    def simulate(
+        self, what_if: WhatIf, tell: Callable[[dict[str, Any]], None], left: threading.Event
+    ) -> dict[str, Any]:
+        """Return what the page adds for a scenario, as live_branch.
+
+        tell: called with {"place": n} while n simulations are before this one, and with {"done": share}.
+        left: set when the visitor has gone, which ends the simulation. Raises Refusal.
+        """
+        with self._lock:
+            if (known := self._results.get(what_if.key)) is not None:
+                self._results.move_to_end(what_if.key)
+                return known
+
+        def wait(place: int) -> None:
+            _check_present(left)
+            tell({"place": place})
+
+        try:
+            with self._queue.turn(wait):
+                result = self._simulate_now(what_if, tell, left)
+        except Busy:
+            raise Refusal("busy") from None
+        with self._lock:
+            self._results[what_if.key] = result
+            if len(self._results) > _KEPT_RESULTS:
+                self._results.popitem(last=False)
+        return result
+
+    def _simulate_now(
+        self, what_if: WhatIf, tell: Callable[[dict[str, Any]], None], left: threading.Event
+    ) -> dict[str, Any]:
+        deadline = time.monotonic() + self.limits.seconds
+
+        def between(share: float) -> None:
+            _check_present(left)
+            if time.monotonic() > deadline:
+                raise Refusal("long", seconds=round(self.limits.seconds))
+            tell({"done": round(share, 3)})
+
+        try:
+            biomass = self._simulate(what_if.scenario, between)
+        except UserError:
+            raise Refusal("hard") from None
+        pair = replace(self._pair, biomass=np.stack([self._pair.biomass[0], biomass]))
+        return live_branch(pair, self._twin, self._communities, what_if.shown)
+
+    def _simulate(
+        self, scenario: Scenario | None, between: Callable[[float], None]
+    ) -> Float32[np.ndarray, "members times patches species"]:
+        """Return the biomass of all members, kg/km²; between: called with the share that is done."""
+        between(0.0)
+        timeline = self._ensemble.timeline
+        parts = []
+        chunks = simulate_chunks(
+            self._communities,
+            self._start,
+            self._ensemble.conditions_with(self._members, scenario),
+            timeline.days,
+            tolerance=self._ensemble.tolerance,
+            max_steps=_MOST_STEPS,
+            chunk=_CHUNK,
+        )
+        with closing(chunks):
+            for trajectory in chunks:
+                parts.append(trajectory.biomass[:, timeline.kept].astype(np.float32))
+                between(min(len(parts) * _CHUNK / len(self._members), 1.0))
+        return np.concatenate(parts)
+
+
+def open_twin(
+    run: str | os.PathLike[str], options: ExportOptions, limits: TwinLimits = TwinLimits()
+) -> TwinService:
+    """Open a run for visitors, and compile what they will ask for.
+
+    Raises UserError for a run, a twin or a posterior that is not valid, and if the page would tell the place.
+    """
+    read = read_run(run)
+    twin = find_twin(read, options.twin)
+    return TwinService(read, twin, options, limits)
+
+
+def _check_present(left: threading.Event) -> None:
+    if left.is_set():
+        raise Refusal("broken")
