@@ -22,11 +22,12 @@ def serve_twin(
     root_path: str = "",
     queue: int = 16,
     seconds: float = 60.0,
+    scene_seconds: float = 120.0,
 ) -> None:
     """Serve the page of a run, with simulations of what visitors change, until Ctrl-C.
 
     twin, precise, deployments: as ExportOptions. host, port, root_path: as serve_page. queue: simulations
-    that may wait. seconds: that one may take.
+    that may wait. seconds: that one may take. scene_seconds: length of the page's scenes.
 
     Raises UserError for an unavailable address, before anything is read, and for inputs that are not valid.
     """
@@ -49,7 +50,9 @@ def serve_twin(
         from .routes import routes_of, twin_routes
         from .service import TwinLimits, open_twin
 
-        options = ExportOptions(twin=twin, precise=precise, deployments=deployments)
+        options = ExportOptions(
+            twin=twin, precise=precise, deployments=deployments, scene_seconds=scene_seconds
+        )
         service = open_twin(run, options, replace(TwinLimits(), waiting=queue, seconds=seconds))
         if service.note:
             print(f"warning: {service.note}", file=sys.stderr)

@@ -44,6 +44,10 @@ export function watchKeys(app, shell) {
     const one = document.activeElement;
     if (one?.classList?.contains("stage")) shell.stage.action("select");
     else if (one?.type === "range") one.dispatchEvent(new CustomEvent("step", {bubbles: true}));
+    else if (one?.tagName === "SELECT") {
+      one.selectedIndex = (one.selectedIndex + 1) % one.options.length;
+      one.dispatchEvent(new Event("change", {bubbles: true}));
+    }
     else if (one?.type === "radio" || one?.type === "checkbox" || one?.tagName === "BUTTON") one.click();
     else one?.dispatchEvent(new MouseEvent("click", {bubbles: true}));
   };
