@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 from PIL import Image
+from twin_visits import TwinServed, Waiting, wait_for
 
 _START_SECONDS = 240
 
@@ -101,3 +103,29 @@ def bomb(side: int) -> bytes:
     file = io.BytesIO()
     Image.new("1", (side, side)).save(file, "PNG", compress_level=9)
     return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def twin_served(address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinServed]:
+    folder = tmp_path_factory.mktemp("twin_server")
+    log = folder / "log"
+    with open(log, "wb") as file:
+        command = [sys.executable, str(Path(__file__).with_name("twin_server.py")), str(folder)]
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        url = address(process, log)
+        wait_for(lambda: "photo page is at" in log.read_text())
+        port = re.search(r"photo page is at port (\d+)", log.read_text())[1]
+        yield TwinServed(url, f"http://127.0.0.1:{port}", folder, log)
+        # Ctrl-C while a visitor waits.
+        (folder / "hold").touch()
+        wait_for((folder / "held").exists)
+        waiting = Waiting(TwinServed(url, "", folder, log), "10.0.0.9", 77)
+        wait_for(lambda: bool(waiting.places()))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, log.read_text()
+        waiting.end()
+        assert "Traceback" not in log.read_text() and "BLOCKED" not in log.read_text(), log.read_text()
+    finally:
+        process.kill()
+        process.wait(30)

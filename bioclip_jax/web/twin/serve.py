@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from bioclip_jax.errors import UserError
 
@@ -51,7 +52,10 @@ def serve_twin(
         from .service import TwinLimits, open_twin
 
         options = ExportOptions(
-            twin=twin, precise=precise, deployments=deployments, scene_seconds=scene_seconds
+            twin=None if twin is None else Path(twin),
+            precise=precise,
+            deployments=None if deployments is None else Path(deployments),
+            scene_seconds=scene_seconds,
         )
         service = open_twin(run, options, replace(TwinLimits(), waiting=queue, seconds=seconds))
         if service.note:

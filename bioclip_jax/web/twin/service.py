@@ -50,7 +50,7 @@ class TwinLimits:
 class TwinService:
     """A run, its page, and simulations of what its visitors ask for, one at a time.
 
-    Everything is compiled when it is made, so that a simulation takes a few seconds.
+    Everything is compiled when it is made, so that a simulation takes a few seconds. queue: of simulations.
     """
 
     def __init__(self, run: Run, twin: Twin, options: ExportOptions, limits: TwinLimits) -> None:
@@ -68,7 +68,7 @@ class TwinService:
         )
         self._members = np.arange(min(run.biomass.shape[1], _MOST_MEMBERS))
         self._communities, self._start = self._ensemble.parameters(self._members)
-        self._queue = RequestQueue(limits.waiting)
+        self.queue = RequestQueue(limits.waiting)
         self._results: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
         baseline = self._simulate(None, lambda share: None)
@@ -102,7 +102,7 @@ class TwinService:
             tell({"place": place})
 
         try:
-            with self._queue.turn(wait):
+            with self.queue.turn(wait):
                 result = self._simulate_now(what_if, tell, left)
         except Busy:
             raise Refusal("busy") from None

@@ -15,9 +15,10 @@ export function openComposer(app, changes, added, closed) {
   const {menu, members} = data.live;
   const body = el("div", {class: "composer"});
   const status = el("p", {class: "live-status", role: "status"});
+  const title = el("h2", {id: "live-title", text: t("live.title")});
   const close = el("button", {type: "button", class: "tool close", text: t("close"), on: {click: () => dialog.close()}});
   const dialog = el("dialog", {class: "live-dialog", "aria-labelledby": "live-title"},
-    el("div", {class: "about-head"}, el("h2", {id: "live-title", text: t("live.title")}), close),
+    el("div", {class: "about-head"}, title, close),
     body,
     status,
   );
@@ -29,6 +30,12 @@ export function openComposer(app, changes, added, closed) {
   const first = () => ({
     kind: "remove", species: data.species[settings.species].name, year: Math.min(2, menu.years), from: Math.min(2, menu.years), to: menu.years,
   });
+
+  // Says how it goes; what is plain to see is for listeners only.
+  const say = (text, unseen = false) => {
+    status.classList.toggle("unseen", unseen);
+    status.textContent = text;
+  };
 
   // Shows the form.
   const compose = (focus = "select") => {
@@ -56,13 +63,13 @@ export function openComposer(app, changes, added, closed) {
     running = new AbortController();
     body.replaceChildren(bar, el("div", {class: "start-buttons"}, button(t("live.cancel"), () => running.abort())));
     body.querySelector("button").focus();
-    status.textContent = t("live.sent");
+    say(t("live.sent"));
     const {signal} = running;
     try {
       const result = await requestWhatIf(events, ({place, done}) => {
         if (place) status.textContent = t(place === 1 ? "live.place.1" : "live.place", {n: number(place)});
         else {
-          status.textContent = t("live.running");
+          say(t("live.running"));
           bar.value = Math.max(done, 0.02);
         }
       }, signal);
@@ -70,7 +77,7 @@ export function openComposer(app, changes, added, closed) {
     } catch (error) {
       if (!dialog.open) return;
       compose(".begin");
-      status.textContent = signal.aborted ? t("live.canceled") : error.message;
+      say(signal.aborted ? t("live.canceled") : error.message);
       if (!signal.aborted && error.name !== "Error") console.warn(error);
     } finally {
       running = null;
@@ -95,11 +102,13 @@ export function openComposer(app, changes, added, closed) {
       el("p", {class: "live-rest", text: t("live.members", {members: number(members)})}),
       data.calibrated ? "" : el("p", {class: "live-rest", text: t("uncalibrated")}),
       el("div", {class: "start-buttons"}, button(t("live.again"), () => {
-        status.textContent = "";
+        title.textContent = t("live.title");
+        say("");
         compose();
       }), button(t("live.see"), () => dialog.close(), true)),
     );
-    status.textContent = t("live.done");
+    title.textContent = t("live.happens");
+    say(t("live.done"), true);
     body.querySelector("h3").focus();
   };
 

@@ -3,6 +3,7 @@
 const liveEnglish = {
   "live.try": "Try it yourself",
   "live.title": "What would you change?",
+  "live.happens": "This happens",
   "live.text": "Choose, and the computer simulates the same years again with your change.",
   "live.change": "Change {n}",
   "live.kind": "What",
@@ -48,6 +49,7 @@ const liveEnglish = {
 const liveFrench = {
   "live.try": "À vous d’essayer",
   "live.title": "Que changeriez-vous ?",
+  "live.happens": "Voici ce qui arrive",
   "live.text": "Choisissez : l’ordinateur simule à nouveau les mêmes années avec votre changement.",
   "live.change": "Changement {n}",
   "live.kind": "Quoi",

@@ -1,0 +1,257 @@
+"""The page of a twin, served: simulations of what visitors change, hostile requests, queue and limits."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from twin_visits import PATIENCE_S, Waiting, wait_for
+
+pytest.importorskip("gradio", reason="the page needs the extra [web]")
+
+LION = "Panthera leo"
+NO_LIONS = {"kind": "remove", "species": LION, "percent": 100, "year": 2}
+ORDINARY_RAIN = {"kind": "rain", "percent": 100, "from": 1, "to": 2}
+# As of twin_server.py.
+WAITING, PER_VISITOR = 6, 4
+
+
+def _series(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Decode deltas of int16, low bytes first."""
+    halves = np.frombuffer(base64.b64decode(text), np.uint8).reshape(2, -1)
+    return np.cumsum((halves[0] | halves[1].astype(np.uint16) << 8).view(np.int16).reshape(shape), -1)
+
+
+def test_a_simulation_equals_the_run_of_the_same_scenario(twin_served):
+    from bioclip_jax.twin.scenario import branch_effects, read_run
+
+    run = read_run(twin_served.folder / "run")
+    wanted = branch_effects(run, "no lions")["species"]
+    result = twin_served.result(NO_LIONS)
+    assert result["members"] == run.biomass.shape[1]
+    for number, name in enumerate(run.species):
+        effect, expected = result["effects"][number], wanted[name]
+        ratio = [
+            1000 * expected["log_ratio"][key] for key in ("lower", "lower_50", "median", "upper_50", "upper")
+        ]
+        assert effect["verdict"] == expected["verdict"], name
+        assert effect["ratio"] == pytest.approx(ratio, abs=2), name
+    shape = (len(run.species), 5, len(run.times))
+    lions = _series(result["total"], shape)[run.species.index(LION)]
+    # Lions are there for a year of months, and then extinct.
+    assert (lions[:, :12] > -32768).all() and (lions[:, 12:] == -32768).all()
+    patches = _series(result["patches"], (len(run.species), len(run.patches), len(run.times)))
+    assert (patches[run.species.index(LION), :, -1] == -32768).all()
+    assert all(math.isfinite(flow) for flow in result["flows"])
+    assert twin_served.result(NO_LIONS) == result
+
+
+def test_without_change_every_member_is_as_in_the_baseline(twin_served):
+    for effect in twin_served.result(ORDINARY_RAIN)["effects"]:
+        assert effect["ratio"] == [0, 0, 0, 0, 0] and effect["verdict"] == "little change", effect
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"kind": "fence", "patches": ["A"], "from": 1, "to": 2},
+        {"kind": "harvest", "species": "Equus quagga", "percent": 50, "from": 2, "to": 2},
+        {"kind": "introduce", "species": LION, "patch": "C", "individuals": 3, "year": 1},
+    ],
+    ids=lambda event: event["kind"],
+)
+def test_kinds_of_changes_reach_their_species(twin_served, event: dict[str, Any]):
+    from bioclip_jax.twin.scenario import read_run
+
+    result = twin_served.result(event)
+    species = read_run(twin_served.folder / "run").species
+    if event["kind"] == "fence":
+        assert any(effect["ratio"] != [0] * 5 for effect in result["effects"])
+        return
+    median = result["effects"][species.index(event["species"])]["ratio"][2]
+    assert median < -20 if event["kind"] == "harvest" else median > 20
+
+
+def test_page_tells_no_place_and_asks_its_own_server_only(twin_served):
+    secrets = json.loads((twin_served.folder / "secrets.json").read_text())
+    response = httpx.get(twin_served.url)
+    policy = dict(
+        part.strip().split(" ", 1) for part in response.headers["content-security-policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'" and policy["connect-src"] == "'self'"
+    assert "unsafe" not in str(policy) and policy["frame-ancestors"] == "'none'"
+    for secret in secrets:
+        assert secret not in response.text, f"the page tells {secret}"
+    fence = {"kind": "fence", "patches": ["A", "B"], "from": 1, "to": 2}
+    texts = [
+        twin_served.ask(NO_LIONS).text,
+        twin_served.ask(fence).text,
+        twin_served.ask(fence | {"patches": ["D"]}).text,
+    ]
+    for secret in secrets:
+        assert not any(secret in text for text in texts), f"a simulation tells {secret}"
+
+
+HOSTILE = {
+    "no JSON": b"",
+    "half": b'{"events": [',
+    "nested": b"[" * 9_000,
+    "NaN": b'{"events": [{"kind": "rain", "percent": NaN, "from": 1, "to": 1}]}',
+    "infinity": b'{"events": [{"kind": "rain", "percent": 1e999, "from": 1, "to": 1}]}',
+    "long number": b'{"events": [{"kind": "rain", "percent": ' + b"9" * 5000 + b', "from": 1, "to": 1}]}',
+    "fraction": b'{"events": [{"kind": "rain", "percent": 50.5, "from": 1, "to": 1}]}',
+    "bytes": b"\xff\xfe\x00",
+    "a number": b"7",
+    "no list": b'{"events": {}}',
+    "no events": b'{"events": []}',
+    "more than events": b'{"events": [{"kind": "fence"}], "seed": 3}',
+    "many": json.dumps({"events": [ORDINARY_RAIN] * 5}).encode(),
+    "no event": b'{"events": ["remove"]}',
+    "kind": b'{"events": [{"kind": "__class__"}]}',
+    "series": b'{"events": [{"kind": "rain", "series": "/etc/passwd"}]}',
+    "species": json.dumps({"events": [NO_LIONS | {"species": "Tyrannosaurus rex"}]}).encode(),
+    "species list": json.dumps({"events": [NO_LIONS | {"species": [LION]}]}).encode(),
+    "plant set free": b'{"events": [{"kind": "introduce", "species": "Themeda triandra", "patch": "A", '
+    b'"individuals": 1, "year": 1}]}',
+    "area": b'{"events": [{"kind": "fence", "patches": ["../A"], "from": 1, "to": 1}]}',
+    "all areas": b'{"events": [{"kind": "fence", "patches": ["A", "B", "C"], "from": 1, "to": 1}]}',
+    "year": json.dumps({"events": [NO_LIONS | {"year": 3}]}).encode(),
+    "truth": json.dumps({"events": [NO_LIONS | {"year": True}]}).encode(),
+    "backwards": json.dumps({"events": [ORDINARY_RAIN | {"from": 2, "to": 1}]}).encode(),
+    "two rains": json.dumps({"events": [ORDINARY_RAIN, ORDINARY_RAIN]}).encode(),
+}  # fmt: skip
+
+
+def test_hostile_requests_get_one_sentence_in_both_languages(twin_served):
+    for name, body in HOSTILE.items():
+        headers = {"Content-Type": "application/json"}
+        response = httpx.post(f"{twin_served.url}/what-if", content=body, headers=headers, timeout=PATIENCE_S)
+        assert response.status_code == 400, f"{name}: {response.status_code} {response.text}"
+        answer = response.json()
+        assert set(answer) == {"error", "fr"} and "\n" not in response.text, name
+        assert all(sentence.endswith(".") and len(sentence) < 200 for sentence in answer.values()), answer
+    assert "Traceback" not in twin_served.log.read_text(), twin_served.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status"),
+    [
+        ("GET", "/what-if", {}, b"", 405),
+        ("PUT", "/what-if", {}, b"{}", 405),
+        ("DELETE", "/", {}, b"", 405),
+        ("OPTIONS", "/what-if", {}, b"", 405),
+        ("GET", "/../../etc/passwd", {}, b"", 404),
+        ("GET", "/%2e%2e/run.json", {}, b"", 404),
+        ("POST", "/what-if", {"Host": "evil.example"}, b"{}", 403),
+        ("GET", "/", {"Host": "evil.example"}, b"", 403),
+        ("POST", "/what-if", {"Sec-Fetch-Site": "cross-site"}, b"{}", 403),
+        ("POST", "/what-if", {"Sec-Fetch-Site": "same-site"}, b"{}", 403),
+        ("POST", "/what-if", {"Content-Type": "text/plain"}, b"{}", 415),
+        ("POST", "/what-if", {}, bytes(10_000_000), 413),
+    ],
+)
+def test_hostile_routes_are_refused(
+    twin_served, method: str, path: str, headers: dict, body: bytes, status: int
+):
+    host, port = twin_served.url.removeprefix("http://").split(":")
+    given = {"Host": f"{host}:{port}", "Content-Type": "application/json", "Content-Length": str(len(body))}
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in (given | headers).items())
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+        connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    start, _, content = answer.partition(b"\r\n\r\n")
+    assert start.split()[1] == str(status).encode(), answer[:300]
+    assert b"passwd" not in content or b"does not exist" in content
+    assert list(json.loads(content))[0] == "error" and b"\n" not in content, content[:300]
+
+
+def test_waiting_requests_know_their_place_and_keep_their_order(twin_served):
+    with twin_served.held():
+        first = Waiting(twin_served, "10.0.1.1", 40)
+        wait_for(lambda: first.places() == [1])
+        gone = Waiting(twin_served, "10.0.1.2", 45)
+        wait_for(lambda: gone.places() == [2])
+        last = Waiting(twin_served, "10.0.1.3", 55)
+        wait_for(lambda: last.places() == [3])
+    for one in (first, gone, last):
+        one.end()
+        assert "result" in one.messages[-1], one.messages[-1]
+    # In the order in which they came.
+    assert last.places()[-1] <= 3 and sorted(last.places(), reverse=True) == last.places()
+
+
+def test_a_visitor_who_leaves_makes_room(twin_served):
+    with twin_served.held():
+        headers = {"X-Forwarded-For": "10.0.2.1"}
+        content = {"events": [ORDINARY_RAIN | {"percent": 60}]}
+        with httpx.stream(
+            "POST", f"{twin_served.url}/what-if", json=content, headers=headers, timeout=PATIENCE_S
+        ) as response:
+            lines = response.iter_lines()
+            assert json.loads(next(lines)) == {"place": 1}
+            second = Waiting(twin_served, "10.0.2.2", 65)
+            wait_for(lambda: second.places() == [2])
+        wait_for(lambda: second.places() == [2, 1])
+    second.end()
+
+
+def test_limits_per_visitor_and_of_the_queue(twin_served):
+    with twin_served.held():
+        own = [Waiting(twin_served, "10.0.3.1", 80 + number) for number in range(PER_VISITOR)]
+        wait_for(lambda: all(one.places() for one in own))
+        refused = twin_served.ask(ORDINARY_RAIN | {"percent": 90}, visitor="10.0.3.1")
+        assert refused.status_code == 429 and refused.headers["retry-after"], refused.text
+        assert "4 simulations are running already" in refused.json()["error"], refused.text
+        others = [Waiting(twin_served, "10.0.3.2", 91 + number) for number in range(WAITING - PER_VISITOR)]
+        wait_for(lambda: all(one.places() for one in others))
+        busy = twin_served.ask(ORDINARY_RAIN | {"percent": 99}, visitor="10.0.3.3")
+        assert "Too many visitors" in json.loads(busy.text.splitlines()[-1])["error"], busy.text
+    for one in own + others:
+        one.end()
+        assert "result" in one.messages[-1]
+
+
+def test_a_simulation_that_takes_too_long_is_ended(twin_served):
+    (twin_served.folder / "hurry").touch()
+    wait_for(lambda: not (twin_served.folder / "hurry").exists())
+    line = json.loads(twin_served.ask(ORDINARY_RAIN | {"percent": 31}).text.splitlines()[-1])
+    assert "took more than 0 seconds" in line["error"] and "a été arrêtée" in line["fr"], line
+    (twin_served.folder / "take your time").touch()
+    wait_for(lambda: not (twin_served.folder / "take your time").exists())
+    assert twin_served.result(ORDINARY_RAIN | {"percent": 31})
+
+
+def test_the_photo_page_links_to_the_twin(twin_served):
+    page = httpx.get(f"{twin_served.other}/config").text
+    assert 'href=\\"twin/\\"' in page, "no link to the twin"
+    assert httpx.get(f"{twin_served.other}/twin/").text == httpx.get(twin_served.url).text
+    assert httpx.get(f"{twin_served.other}/twin").status_code == 200
+    answer = httpx.post(f"{twin_served.other}/twin/what-if", json={"events": [NO_LIONS]}, timeout=PATIENCE_S)
+    assert "result" in json.loads(answer.text.splitlines()[-1])
+    large = httpx.post(f"{twin_served.other}/twin/what-if", content=bytes(20_000))
+    assert large.status_code == 413 and httpx.get(f"{twin_served.other}/twin/run.json").status_code == 404
+
+
+def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    from bioclip_jax.cli import main
+
+    for arguments, message in [
+        ([str(tmp_path / "none")], "is not a run"),
+        ([str(tmp_path), "--port", "70000"], "the port is 70000"),
+        ([str(tmp_path), "--seconds", "0"], "--seconds is 0"),
+        ([str(tmp_path), "--root-path", "a b"], "--root-path is a b"),
+    ]:
+        assert (
+            main(["twin", "serve", *arguments, *(["--port", "0"] if "--port" not in arguments else [])]) == 2
+        )
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and message in lines[0], lines
