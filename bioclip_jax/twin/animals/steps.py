@@ -17,7 +17,6 @@ from .feeding import Fields
 from .keys import Words, bits
 from .state import Animals
 
-CANDIDATES = 8
 _QUANTILES = 256
 _GRAIN_M = 1 / 64
 # Largest |β · x|, so that weights are finite in float32.
@@ -92,18 +91,17 @@ def move(
 
     first, second = (bits(key, hour, purpose + number) for number in (0, 1))
     halves = [half for word in (*first, *second) for half in (word & 0xFFFF, word >> 16)]
+    chosen = halves[0]
     # In one cell there is nothing to choose.
-    candidates = [candidate(half) for half in halves[: CANDIDATES if grid.n_cells > 1 else 1]]
-    position, way = candidates[0]
-    if len(candidates) > 1:
+    if grid.n_cells > 1:
         flat = weight.reshape(-1)
-        weights = [flat[grid.cell(one) * ecology.n_species + species] for one, _ in candidates]
+        weights = [flat[grid.cell(candidate(half)[0]) * ecology.n_species + species] for half in halves]
         draw = choice * sum(weights[1:], weights[0])
         passed = weights[0]
-        for (later, later_way), weight_of_later in zip(candidates[1:], weights[1:]):
-            chosen = draw >= passed
-            position = jnp.where(chosen[:, None], later, position)
-            way = jnp.where(chosen, later_way, way)
-            passed = passed + weight_of_later
+        for half, weight_of_half in zip(halves[1:], weights[1:]):
+            chosen = jnp.where(draw >= passed, half, chosen)
+            passed = passed + weight_of_half
+    # Once more, for less than it costs to keep all eight.
+    position, way = candidate(chosen)
     headings = jnp.asarray(_ANGLES, jnp.float32)
     return position, headings[way]
