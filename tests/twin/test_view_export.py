@@ -19,6 +19,7 @@ from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.scenario import branch_effects, read_run
 from bioclip_jax.twin.view import export_page, find_secrets, secrets_of
+from bioclip_jax.twin.view import export as export_module
 from bioclip_jax.twin.view import three as three_module
 from bioclip_jax.twin.view.blocks import deltas, read_blocks, undo_deltas
 
@@ -187,11 +188,15 @@ def test_the_page_has_three_js_and_its_licence(exported):
 
 def test_without_three_js_the_page_is_made_and_says_so(exported, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(three_module, "_PACKAGE", "no-such-package")
+    whole = export_module.scene_bank
+    monkeypatch.setattr(export_module, "scene_bank", lambda run, twin, _: whole(run, twin, 4.0))
     out = tmp_path / "flat.html"
-    command = ["twin", "export", str(exported.folder / "run"), str(out)]
-    assert main(command) == 0
-    assert "no 3-D views" in capsys.readouterr().err
-    assert "REVISION" not in out.read_text() and len(out.read_bytes()) < exported.page.stat().st_size
+    assert main(["twin", "export", str(exported.folder / "run"), str(out), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "no 3-D views" in shown.err and "NOT CALIBRATED" in shown.err
+    result = json.loads(shown.out)
+    assert result["bytes"] == out.stat().st_size < exported.page.stat().st_size
+    assert not result["three_js"] and "REVISION" not in out.read_text()
 
 
 def _fails(capsys, *arguments: object) -> str:

@@ -13,6 +13,7 @@ from importlib import resources
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|const|let|class) )", re.MULTILINE)
 _NAME = re.compile(r"^(export )?(?:async )?(?:function\*?|const|let|class) ([\w$]+)", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*//.*\n", re.MULTILINE)
 _LEFT = re.compile(r"^(import|export)\b.*", re.MULTILINE)
 
 
@@ -51,8 +52,8 @@ def _collect(module: str, order: dict[str, str], importing: tuple[str, ...]) -> 
 
 
 def _plain(module: str, text: str) -> str:
-    """Return a module's text without imports and exports."""
-    text = _EXPORT.sub("", _IMPORT.sub("", text))
+    """Return a module's text without imports, exports and lines of comments."""
+    text = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", text)))
     if left := _LEFT.search(text):
         raise ValueError(
             f"{module}: {left[0].strip()}: only named imports, one a line, and exported declarations"
