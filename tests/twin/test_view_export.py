@@ -18,8 +18,8 @@ from made_twin import LION
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.scenario import branch_effects, read_run
-from bioclip_jax.twin.view import export_page, find_secrets, secrets_of
 from bioclip_jax.twin.view import export as export_module
+from bioclip_jax.twin.view import export_page, find_secrets, secrets_of
 from bioclip_jax.twin.view import three as three_module
 from bioclip_jax.twin.view.blocks import deltas, read_blocks, undo_deltas
 
