@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "cast": ["cast_of"],
         "landscape": ["TREE_KINDS", "Landscape", "generate_landscape"],
         "scene": ["EVENT_KINDS", "HZ", "STATES", "Scene", "simulate_scene"],
         "cells": ["Cells", "Grid", "neighbor_sum", "sort_into_cells"],

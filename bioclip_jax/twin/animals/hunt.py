@@ -20,7 +20,7 @@ _GIVE_UP_S, _GIVE_UP_M = 72.0, 58.0
 # A hunter that is watched from within so many m stops creeping, most of the time.
 _WATCHED_M = 42.0
 _JOIN_M, _JOIN_RATE = 75.0, 1.2
-_GRIP_M, _GRIP_CHANCE = 0.7, 0.3
+_GRIP_M, _GRIP_CHANCE = 0.7, 0.25
 _SLIP_S, _SLIP_SPEED = 2.0, 0.6
 
 
@@ -85,7 +85,7 @@ def hunt(
     following = jnp.where(begins, STALK, following)
     following = jnp.where(feeding, FEED, following)
     busy = jnp.where(following != phase, 0.0, busy + jnp.where(slips, _SLIP_S, 0.0))
-    target = jnp.where(feeding, kill, target)
+    target = jnp.where(feeding, kill, jnp.where(following == STALK, quarry, target))
     wish, wanted = _wishes(actors, now, following, busy, quarry, target, other, way)
     return Hunt(
         phase=following,

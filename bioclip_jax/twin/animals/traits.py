@@ -144,7 +144,8 @@ def guild_of(species: Species) -> str:
             if species.name.split()[0] in ("Gyps", "Torgos", "Necrosyrtes", "Trigonoceps")
             else "bird"
         )
-    if order == "Carnivora":
+    eats_animals = species.diet is None or species.diet["vertebrates"] >= 0.3
+    if order == "Carnivora" and eats_animals:
         if family == "Felidae":
             return "lion" if species.mass_g > 100_000 else "cat"
         return "hyena" if species.mass_g > 20_000 else "jackal"
