@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "uniform",
             "uniforms",
         ],
+        "traits": ["savanna_species"],
         "zones": ["Zones", "perturb", "polarization", "rotation", "turn_toward", "zone_direction"],
         "state": ["Animals", "found_animals", "place"],
     },

@@ -99,22 +99,28 @@ def read_traits(names: Iterable[str], species: Iterable[Species] = ()) -> dict[s
     species: of the twin; common savanna species need not be among them. Raises UserError for a species
     without a mass.
     """
-    known = {
-        name: Species(
-            name=name,
-            kind="endotherm",
-            mass_g=1000 * mass,
-            speed_m_per_s=speed,
-            taxonomy={"family": family, "order": order, "class": of_class},
-        )
-        for name, mass, speed, family, order, of_class in _KNOWN
-    }
+    known = savanna_species()
     known |= {one.name: one for one in species}
     names = list(names)
     for name in names:
         if name not in known:
             raise UserError(f"the scene's species {name} is not in the twin's table; add its row")
     return {name: _traits(known[name]) for name in names}
+
+
+def savanna_species() -> dict[str, Species]:
+    """Return common species of savannas by name, with mass, top speed and taxonomy alone."""
+    return {
+        name: Species(
+            name=name,
+            kind="endotherm",
+            mass_g=1000 * mass,
+            speed_m_per_s=speed,
+            common_name="white-backed vulture" if of_class == "Aves" else "",
+            taxonomy={"family": family, "order": order, "class": of_class},
+        )
+        for name, mass, speed, family, order, of_class in _KNOWN
+    }
 
 
 def _traits(species: Species) -> Traits:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from bioclip_jax.twin.animals import Landscape, Scene, generate_landscape, simulate_scene
+from bioclip_jax.twin.animals import (
+    Landscape,
+    Scene,
+    cast_of,
+    generate_landscape,
+    savanna_species,
+    simulate_scene,
+)
 from bioclip_jax.twin.scenario import Run
-from bioclip_jax.twin.world import Twin
+from bioclip_jax.twin.world import Species, Twin
 
 from .blocks import deltas
 
@@ -21,7 +28,6 @@ _POSITIONS = 65535
 _HEADINGS = 256
 # Differences of heights in m that are kept.
 _HEIGHT_STEP_M = 0.01
-_HERDS = 160
 
 
 def scene_bank(run: Run, twin: Twin, seconds: float = 120.0) -> Iterator[tuple[dict[str, Any], str, bytes]]:
@@ -30,7 +36,7 @@ def scene_bank(run: Run, twin: Twin, seconds: float = 120.0) -> Iterator[tuple[d
     yield {**_landscape_header(landscape)}, "landscape", _landscape_block(landscape)
     number = 0
     for branch in range(len(run.branches)):
-        cast = _cast(run, twin, branch)
+        cast = cast_of(run, branch, twin.species)
         if not cast:
             continue
         for hour in HOURS:
@@ -52,7 +58,10 @@ def encode_scene(scene: Scene) -> bytes:
 
 
 def _scene_header(scene: Scene, twin: Twin, branch: int) -> dict[str, Any]:
+    # Species that are only in scenes, such as vultures, have the numbers after those of the community.
     index = {one.name: number for number, one in enumerate(twin.species)}
+    guests = [name for name in scene.names if name not in index]
+    index |= {name: len(index) + number for number, name in enumerate(guests)}
     numbers = [index[name] for name in scene.names]
     return {
         "branch": branch,
@@ -64,11 +73,26 @@ def _scene_header(scene: Scene, twin: Twin, branch: int) -> dict[str, Any]:
             "species": [numbers[one] for one in scene.species.tolist()],
             "id": scene.identity.tolist(),
             "size": np.round(100 * scene.size).astype(int).tolist(),
+            "guests": [_guest(savanna_species()[name]) for name in guests],
         },
         # Time in tenths of a second.
         "events": [
             [round(10 * time), kind, int(actor), int(target)] for time, kind, actor, target in scene.events
         ],
+    }
+
+
+def _guest(one: Species) -> dict[str, Any]:
+    """Return what a scene needs to know of a species, as in the page's content."""
+    ranks = {rank: one.taxonomy.get(rank, "") for rank in ("class", "order", "family")}
+    mass = float(f"{one.mass_g / 1000:.4g}")
+    return {
+        "name": one.name,
+        "common": one.common_name,
+        "kind": one.kind,
+        **ranks,
+        "mass_kg": mass,
+        "facts": {},
     }
 
 
@@ -91,27 +115,3 @@ def _landscape_header(landscape: Landscape) -> dict[str, Any]:
 def _landscape_block(landscape: Landscape) -> bytes:
     heights = np.round(np.asarray(landscape.height_m, float) / _HEIGHT_STEP_M).astype(np.int16)
     return deltas(heights) + np.round(255 * np.asarray(landscape.grass, float)).astype(np.uint8).tobytes()
-
-
-def _cast(run: Run, twin: Twin, branch: int) -> Mapping[str, int]:
-    """Return the animals of a scene by species: prey by density, and groups of the predators left."""
-    density = np.median(run.total(branch)[:, -1], axis=0) / np.array(
-        [one.mass_g / 1000 for one in twin.species]
-    )
-    names = [one.name for one in twin.species]
-    eaters = {link.consumer for link in twin.links if _is_large(twin, link.resource)}
-    herds = {
-        name: value
-        for name, value in zip(names, density.tolist())
-        if _is_large(twin, name) and name not in eaters and value > 0
-    }
-    total = sum(herds.values())
-    cast = {name: max(1, round(_HERDS * value / total)) for name, value in herds.items()} if total else {}
-    predators = [name for name, value in zip(names, density.tolist()) if name in eaters and value > 0]
-    large = sorted(predators, key=lambda name: -twin.species[names.index(name)].mass_g)[:2]
-    return cast | {name: 4 for name in large}
-
-
-def _is_large(twin: Twin, name: str) -> bool:
-    one = next(one for one in twin.species if one.name == name)
-    return one.kind == "endotherm" and one.mass_g > 5000

@@ -12,10 +12,12 @@ export class Track {
   constructor(scene, species, positions, bytes) {
     const {frames, hz, extent_m: extent, animals} = scene;
     const count = animals.species.length;
+    // Guests are in scenes only, such as vultures.
+    const all = [...species, ...(animals.guests ?? [])];
     this.animals = animals.species.map((number, index) => ({
       id: animals.id[index],
       number,
-      species: species[number],
+      species: all[number],
       size: animals.size[index] / 100,
     }));
     this.frames = frames;
