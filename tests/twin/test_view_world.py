@@ -90,7 +90,7 @@ window.drawWorld = (elevations) => {
 
 MEASURE = """(name) => {
   const look = kit.lookOf(name);
-  const geometry = look.build ? look.build(2) : kit.buildBody(look.plan, look.coat, 2);
+  const geometry = look.build ? look.build(3) : kit.buildBody(look.plan, look.coat, 3);
   const {position, skin} = geometry.attributes;
   const size = {height: 0, least: Infinity, front: -Infinity, back: Infinity, span: 0};
   for (let vertex = 0; vertex < position.count; vertex += 1) {

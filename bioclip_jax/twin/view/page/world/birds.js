@@ -31,7 +31,7 @@ export const birdPlan = {
 
 /** Return a bird's geometry, in units of its height; detail as for buildBody. */
 export function buildBird(plan, detail) {
-  const fine = detail === 2;
+  const fine = detail > 1;
   const surface = new Surface();
   const tone = Object.fromEntries(Object.entries(plan.colors).map(([name, hex]) => [name, linearColor(hex)]));
   const coat = () => [0.5, 0.5];

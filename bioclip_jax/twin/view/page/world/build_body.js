@@ -6,38 +6,42 @@ import {BONE} from "./rig.js";
 /** Vertices whose weight is raised by this vanish on animals without ornaments (mane of males, horns). */
 export const ORNAMENT = 2;
 
-/** Return the geometry of a plan, in units of its height. detail: 2 near the viewer, 1 farther, 0 far away. */
+/** Return the geometry of a plan, in units of its height. detail: 3 near the viewer, down to 0 far away. */
 export function buildBody(plan, coat, detail) {
-  const fine = detail === 2;
+  const fine = detail === 3;
   const surface = new Surface();
   const paint = (part) => (u, v, x, y) => coat.paint(part, u, v, x, y);
   const marks = (part) => (coat.coat ? (u, v, x, y, s) => coat.coat(part, u, v, x, y, s) : () => [0.5, 0.99]);
   const spine = [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head];
   // Few rings begin behind the tail's root, or the rump would be cut off.
-  addLoft(surface, detail ? plan.torso : plan.torso.slice(1), {
-    bones: spine, rings: [9, 15, 36][detail], segments: [5, 8, 16][detail], belly: plan.belly, paint: paint("torso"), coat: marks("torso"),
+  addLoft(surface, detail > 1 ? plan.torso : plan.torso.slice(1), {
+    bones: spine, rings: [7, 9, 15, 32][detail], segments: [4, 5, 8, 15][detail], belly: plan.belly, paint: paint("torso"), coat: marks("torso"),
   });
   for (const [name, side, first] of [
     ["fore", -1, BONE.foreLeft], ["fore", 1, BONE.foreRight], ["hind", -1, BONE.hindLeft], ["hind", 1, BONE.hindRight],
   ]) {
     const leg = plan[name];
-    const sections = leg.sections.map(([x, y, depth, width, place]) => [x + depth, y, x - depth, y, width, place]);
-    const [top] = leg.sections;
-    sections.unshift([top[0] + 0.2 * top[2], top[1] + 0.02, top[0] - 0.2 * top[2], top[1] + 0.02, 0.004, 0]);
+    const {length} = leg.sections;
+    // Far away a few sections stand for all: shoulder, elbow, carpus, foot.
+    const few = [[1, 0.55 * length, length - 1], [1, 3, 0.55 * length, length - 1]][detail];
+    const rows = few ? few.map((row) => leg.sections[Math.round(row)]) : leg.sections;
+    const sections = rows.map(([x, y, depth, width, place]) => [x + depth, y, x - depth, y, width, place]);
+    const [top] = rows;
+    if (!few) sections.unshift([top[0] + 0.2 * top[2], top[1] + 0.02, top[0] - 0.2 * top[2], top[1] + 0.02, 0.004, 0]);
     addLoft(surface, sections, {
-      bones: [first, first + 1, first + 2, first + 3], z: side * leg.z, rings: [4, 7, 20][detail], segments: [3, 4, 9][detail],
+      bones: [first, first + 1, first + 2, first + 3], z: side * leg.z, rings: few ? few.length : [7, 18][detail - 2], segments: [3, 3, 4, 8][detail],
       square: 0.1, ...shoulderLike(plan, coat, name),
     });
   }
-  if (detail) addTail(surface, plan, fine, paint("tail"), marks("tail"));
-  if (plan.mane && detail) addCrest(surface, plan, plan.mane, 1, fine, paint("mane"), marks("mane"));
-  if (plan.beard && detail) addCrest(surface, plan, plan.beard, -1, fine, paint("beard"), () => [0.5, 0.99]);
+  if (detail > 1) addTail(surface, plan, fine, paint("tail"), marks("tail"));
+  if (plan.mane && detail > 1) addCrest(surface, plan, plan.mane, 1, fine, paint("mane"), marks("mane"));
+  if (plan.beard && detail > 1) addCrest(surface, plan, plan.beard, -1, fine, paint("beard"), () => [0.5, 0.99]);
   if (plan.ruff) addRuff(surface, plan, detail, paint("ruff"));
   for (const side of [-1, 1]) addHeadParts(surface, plan, side, detail, paint);
   if (plan.trunk) {
     const points = plan.trunk.map(([x, y, radius], index) => [x, y, 0, radius, BONE.trunk + Math.min(2, Math.floor(index / 2))]);
     points[0][4] = BONE.head;
-    addTube(surface, points, {rings: [5, 8, 18][detail], segments: [4, 6, 12][detail], paint: paint("trunk")});
+    addTube(surface, points, {rings: [3, 5, 8, 18][detail], segments: [3, 4, 6, 12][detail], paint: paint("trunk")});
   }
   return surface.geometry();
 }
@@ -127,10 +131,10 @@ function addRuff(surface, plan, detail, paint) {
   const start = surface.skins.length / 3;
   const {sections} = plan.ruff;
   const bones = [BONE.pelvis, BONE.chest, BONE.neck, BONE.nape, BONE.head];
-  addLoft(surface, sections, {bones, rings: [5, 7, 14][detail], segments: [6, 9, 16][detail], square: 0.05, belly: 0.1, paint});
+  addLoft(surface, sections, {bones, rings: [4, 5, 7, 14][detail], segments: [5, 6, 9, 16][detail], square: 0.05, belly: 0.1, paint});
   const random = seededRandom(11);
   const places = sections.map((row) => [row[5]]);
-  for (let lock = 0; lock < [0, 30, 110][detail]; lock += 1) {
+  for (let lock = 0; lock < [0, 0, 24, 80][detail]; lock += 1) {
     const u = 0.12 + 0.86 * random();
     const at = u * (sections.length - 1);
     const [tx, ty, bx, by, width] = interpolateRows(sections, at);
@@ -151,10 +155,10 @@ function addRuff(surface, plan, detail, paint) {
 }
 
 function addHeadParts(surface, plan, side, detail, paint) {
-  const fine = detail === 2;
+  const fine = detail === 3;
   const {ears, eye, horns, tusks, fans} = plan;
   const bone = side < 0 ? BONE.earLeft : BONE.earRight;
-  if (ears && detail) {
+  if (ears && detail > 1) {
     const [from, to, r] = [ears.at, ears.tip, ears.radius];
     const profile = ears.round ? [0.75, 1, 0.95, 0.35] : [0.5, 0.95, 0.85, 0.1];
     const points = profile.map((width, index) => {
@@ -167,7 +171,7 @@ function addHeadParts(surface, plan, side, detail, paint) {
   }
   if (fans) {
     addLoft(surface, fans.sections, {
-      bones: [bone], z: side * fans.z, splay: side * fans.splay, from: fans.from, rings: [5, 8, 14][detail], segments: [6, 8, 14][detail], paint: paint("fan"),
+      bones: [bone], z: side * fans.z, splay: side * fans.splay, from: fans.from, rings: [4, 5, 8, 14][detail], segments: [4, 6, 8, 14][detail], paint: paint("fan"),
     });
   }
   if (eye && fine) {
@@ -177,8 +181,8 @@ function addHeadParts(surface, plan, side, detail, paint) {
     addTube(surface, points, {rings: 5, segments: 8, paint: paint("eye")});
   }
   for (const [part, shape] of [["horn", horns], ["tusk", tusks]]) {
-    if (!shape || (!detail && part === "tusk")) continue;
+    if (!shape || detail === 0 || (detail === 1 && part === "tusk")) continue;
     const points = shape.points.map(([x, y, z, radius]) => [x, y, side * z, radius, BONE.head]);
-    addTube(surface, points, {rings: [4, 7, 14][detail], segments: [3, 4, 8][detail], paint: paint(part)});
+    addTube(surface, points, {rings: [0, 4, 7, 14][detail], segments: [0, 3, 4, 8][detail], paint: paint(part)});
   }
 }

@@ -1,4 +1,4 @@
-// Tufts of grass around the viewer: instanced, swaying, thinner and lower with distance so that none pops up.
+// Tufts of grass around the viewer: swaying, thinner and lower with distance so that none pops up.
 import {FINISH_GLSL, litMaterial} from "./light.js";
 import {latticeRandom, seededRandom} from "./random.js";
 import {groundColor} from "./terrain.js";
@@ -11,28 +11,21 @@ const RINGS = [
 ];
 
 const GRASS_VERTEX = `
-attribute vec4 tuft;
 attribute vec3 tone;
+attribute vec2 rise;
 uniform float sway;
 uniform float reach;
 uniform float clock;
 varying vec3 vColor;
 void main() {
-  float away = distance(tuft.xyz, vec3(cameraPosition.x, tuft.y, cameraPosition.z));
-  float grown = tuft.w * (1.0 - smoothstep(0.55, 0.98, away / reach));
-  float turn = fract(tuft.x * 7.31 + tuft.z * 3.17) * 6.283;
-  mat2 turned = mat2(cos(turn), sin(turn), -sin(turn), cos(turn));
-  vec3 blade = position;
-  blade.xz = turned * blade.xz;
-  blade *= vec3(0.7 + 0.3 * grown, grown, 0.7 + 0.3 * grown);
-  float wind = sin(clock * 1.3 + tuft.x * 0.35 + tuft.z * 0.22) + 0.5 * sin(clock * 2.9 + tuft.x * 1.7);
-  blade.x += sway * 0.045 * wind * position.y * grown;
-  vec3 place = tuft.xyz + blade;
-  float tip = clamp(position.y * 2.4, 0.0, 1.0);
-  vec3 light = lightOn(normalize(vec3(0.0, 1.0, 0.0)));
-  vColor = tone * mix(0.62, 1.3, tip) * light;
+  float away = distance(position.xz, cameraPosition.xz);
+  float grown = 1.0 - smoothstep(0.55, 0.98, away / reach);
+  float tall = position.y - rise.x;
+  float wind = sin(clock * 1.3 + position.x * 0.35 + position.z * 0.22) + 0.5 * sin(clock * 2.9 + position.x * 1.7);
+  vec3 place = vec3(position.x + sway * 0.05 * wind * tall, rise.x + tall * grown, position.z);
+  vColor = tone * mix(0.62, 1.3, rise.y) * lightOn(vec3(0.0, 1.0, 0.0));
   vHaze = vec4(horizonColor, hazeAt(place));
-  gl_Position = grown < 0.03 ? vec4(2.0, 2.0, 2.0, 1.0) : projectionMatrix * (viewMatrix * vec4(place, 1.0));
+  gl_Position = projectionMatrix * (viewMatrix * vec4(place, 1.0));
 }`;
 
 const GRASS_FRAGMENT = `
@@ -60,12 +53,14 @@ export function createGrass(light, landscape, ground, {quality = 1, still = fals
 
 function createRing(light, landscape, ground, {cell, radius, height, width}, number, quality, still) {
   const across = Math.ceil(radius / cell);
-  const capacity = Math.ceil(Math.PI * across * across * 1.05);
-  const geometry = bladeGeometry(height, width, number);
-  const tufts = new THREE.InstancedBufferAttribute(new Float32Array(4 * capacity), 4);
-  const tones = new THREE.InstancedBufferAttribute(new Float32Array(3 * capacity), 3);
-  geometry.setAttribute("tuft", tufts);
+  const shape = bladeShape(height, width, number);
+  const corners = shape.length / 3;
+  const capacity = Math.ceil(Math.PI * across * across * 1.05 * (0.35 + 0.6 * quality));
+  const geometry = new THREE.BufferGeometry();
+  const [places, tones, rises] = [3, 3, 2].map((size) => new THREE.BufferAttribute(new Float32Array(size * corners * capacity), size));
+  geometry.setAttribute("position", places);
   geometry.setAttribute("tone", tones);
+  geometry.setAttribute("rise", rises);
   const material = litMaterial(light, {
     vertexShader: GRASS_VERTEX, fragmentShader: GRASS_FRAGMENT, side: THREE.DoubleSide,
     uniforms: {sway: {value: still ? 0 : 1}, reach: {value: radius}},
@@ -114,15 +109,26 @@ function createRing(light, landscape, ground, {cell, radius, height, width}, num
         if (tuft === undefined) tuft = tuftOf(i, j);
         kept.set(key, tuft);
         if (!tuft) continue;
-        tufts.array.set(tuft.slice(0, 4), 4 * count);
-        tones.array.set(tuft.slice(4), 3 * count);
+        plant(tuft, count);
         count += 1;
       }
     }
     known = kept;
-    geometry.instanceCount = count;
-    tufts.needsUpdate = true;
-    tones.needsUpdate = true;
+    geometry.setDrawRange(0, corners * count);
+    for (const attribute of [places, tones, rises]) attribute.needsUpdate = true;
+  }
+
+  /** Write the blades of a tuft as the geometry's tuft of a number. */
+  function plant([x, y, z, growth, r, g, b], tuft) {
+    const turn = 6.283 * ((Math.abs(x * 7.31 + z * 3.17)) % 1);
+    const [c, s] = [Math.cos(turn), Math.sin(turn)];
+    for (let corner = 0, at = tuft * corners; corner < corners; corner += 1, at += 1) {
+      const [px, py, pz] = [shape[3 * corner], shape[3 * corner + 1], shape[3 * corner + 2]];
+      const wide = 0.6 + 0.4 * growth;
+      places.setXYZ(at, x + wide * (c * px + s * pz), y + growth * py, z + wide * (c * pz - s * px));
+      tones.setXYZ(at, r, g, b);
+      rises.setXY(at, y, py > 0 ? 1 : 0);
+    }
   }
 
   return {
@@ -147,8 +153,8 @@ function inWater({water}, x, y) {
   return water.some((hole) => Math.hypot(x - hole.x, y - hole.y) < hole.radius + 1.2);
 }
 
-/** Return one tuft: blades that lean outward from a middle. */
-function bladeGeometry(height, width, seed) {
+/** Return the corners of one tuft: blades that lean outward from a middle. */
+function bladeShape(height, width, seed) {
   const random = seededRandom(seed + 300);
   const positions = [];
   const blades = [8, 9, 10][seed];
@@ -161,7 +167,5 @@ function bladeGeometry(height, width, seed) {
     const half = 0.007 + 0.018 * width;
     positions.push(root * c - half * s, 0, root * s + half * c, root * c + half * s, 0, root * s - half * c, (root + lean) * c, tall, (root + lean) * s);
   }
-  const geometry = new THREE.InstancedBufferGeometry();
-  geometry.setAttribute("position", new THREE.Float32BufferAttribute(positions, 3));
-  return geometry;
+  return positions;
 }

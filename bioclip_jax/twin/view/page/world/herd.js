@@ -10,8 +10,8 @@ import {BONE, BONE_COUNT} from "./rig.js";
 
 /** States of a scene's animals, in the order of their numbers. */
 export const STATE = {absent: 0, stand: 1, graze: 2, walk: 3, run: 4, rest: 5, stalk: 6, feed: 7, dead: 8, fly: 9};
-/** Distances, in heights of an animal, up to which it is drawn with detail 2 and 1. */
-const DETAIL_HEIGHTS = [10, 30];
+/** Distances, in heights of an animal, up to which it is drawn with detail 3, 2 and 1. */
+const DETAIL_HEIGHTS = [7.5, 20, 55];
 const MOODS = ["graze", "vigil", "rest", "stalk", "feed", "dead", "fly"];
 /** Seconds in which a mood comes or goes. */
 const MOOD_S = {graze: 0.9, vigil: 0.7, rest: 1.4, stalk: 0.8, feed: 0.8, dead: 0.7, fly: 0.8};
@@ -106,7 +106,7 @@ export function createHerd(light, ground, track, species) {
       poseBody(body, mesh.bones, index * BONE_COUNT * 12);
       if (index === hidden || distance < clear || (frustum && !inFrustum(body))) return;
       const away = distance / (body.scale * (body.look.plan.wings ? 2 : 1));
-      const detail = away < DETAIL_HEIGHTS[0] ? 2 : away < DETAIL_HEIGHTS[1] ? 1 : 0;
+      const detail = DETAIL_HEIGHTS.filter((reach) => away < reach).length;
       mesh.show(index, body.look, detail, 0.93 + 0.14 * ((body.seed * 7) % 1), body.male, (body.seed * 3) % 1);
     });
     mesh.end();

@@ -47,9 +47,9 @@ export class Surface {
     }
   }
 
-  /** Return the buffer geometry; instancing attributes are added by its user. */
+  /** Return the buffer geometry. */
   geometry() {
-    const geometry = new THREE.InstancedBufferGeometry();
+    const geometry = new THREE.BufferGeometry();
     const normals = new Float32Array(this.normals);
     for (let at = 0; at < normals.length; at += 3) {
       const length = Math.hypot(normals[at], normals[at + 1], normals[at + 2]) || 1;

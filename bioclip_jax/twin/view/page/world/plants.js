@@ -4,7 +4,11 @@ import {FINISH_GLSL, litMaterial} from "./light.js";
 import {addTube, Surface} from "./loft.js";
 import {fractalNoise, latticeRandom, seededRandom} from "./random.js";
 
-const PLANT_VERTEX = `
+/** Tiles of far plants along a side of the landscape, of which only those in sight are drawn. */
+const TILES = 3;
+
+/** Near plants are instanced; those of a tile are one geometry, in which plants near the focus are left out. */
+const NEAR_PLANT_VERTEX = `
 attribute vec3 color;
 attribute vec4 spot;
 attribute vec2 form;
@@ -21,6 +25,18 @@ void main() {
   vColor = color * form.y * lightOn(face);
   vHaze = vec4(horizonColor, hazeAt(place));
   gl_Position = projectionMatrix * (viewMatrix * vec4(place, 1.0));
+}`;
+
+const FAR_PLANT_VERTEX = `
+attribute vec3 color;
+attribute vec3 stand;
+uniform vec2 focus;
+varying vec3 vColor;
+void main() {
+  vColor = color * lightOn(normal);
+  vHaze = vec4(horizonColor, hazeAt(position));
+  gl_Position = projectionMatrix * (viewMatrix * vec4(position, 1.0));
+  if (distance(stand.xy, focus) < stand.z) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
 
 const PLANT_FRAGMENT = `
@@ -41,66 +57,107 @@ const ROCK_DARK = linearColor("#63584c");
 /** Return {group, update(focus), dispose()} of a landscape's trees, bushes and kopje rocks. */
 export function createPlants(light, landscape, ground, {seed = 1, still = false} = {}) {
   const group = new THREE.Group();
-  const parts = [];
-  const kinds = [[], [], []];
-  landscape.trees.forEach((tree, index) => {
-    const turn = latticeRandom(index, 5, seed) * 6.283;
-    const shade = 0.85 + 0.3 * latticeRandom(index, 6, seed);
-    const sunk = 0.03 * tree.height;
-    kinds[Math.min(2, tree.kind)].push([tree.x, ground(tree.x, tree.y) - sunk, -tree.y, tree.height, turn, shade]);
-  });
-  farTrees(landscape, ground, seed).forEach((tree) => kinds[0].push(tree));
-  const sets = kinds.map((instances, kind) => {
-    const shape = [umbrellaThorn, roundTree, bush][kind];
-    return {instances, near: add(shape(seed + kind, true), instances.length, still ? 0 : 1), far: add(shape(seed + kind, false), instances.length, 0)};
-  });
+  const shapes = [umbrellaThorn, roundTree, bush];
+  const plants = landscape.trees.map((tree, index) => ({
+    kind: Math.min(2, tree.kind), x: tree.x, y: ground(tree.x, tree.y) - 0.03 * tree.height, z: -tree.y, scale: tree.height,
+    turn: latticeRandom(index, 5, seed) * 6.283, shade: 0.85 + 0.3 * latticeRandom(index, 6, seed), near: 20 + 5 * tree.height,
+  }));
+  plants.push(...farTrees(landscape, ground, seed));
   const rocks = kopjeRocks(landscape, ground, seed);
-  fill(add(rock(seed + 3), rocks.length, 0), rocks);
-  const center = new THREE.Vector2(Infinity, Infinity);
-
-  function fill(mesh, instances) {
-    const {spot, form} = mesh.geometry.attributes;
-    instances.forEach(([x, y, z, scale, turn, shade], index) => {
-      spot.setXYZW(index, x, y, z, scale);
-      form.setXY(index, turn, shade);
-    });
-    spot.needsUpdate = form.needsUpdate = true;
-    mesh.geometry.instanceCount = instances.length;
-    mesh.visible = instances.length > 0;
-  }
-
-  function add(surface, capacity, sway) {
-    const geometry = surface.geometry();
-    geometry.deleteAttribute("uv");
-    geometry.deleteAttribute("skin");
-    geometry.setAttribute("spot", new THREE.InstancedBufferAttribute(new Float32Array(4 * capacity), 4));
-    geometry.setAttribute("form", new THREE.InstancedBufferAttribute(new Float32Array(2 * capacity), 2));
-    const material = litMaterial(light, {
-      vertexShader: PLANT_VERTEX, fragmentShader: PLANT_FRAGMENT, uniforms: {sway: {value: sway}}, side: THREE.DoubleSide,
-    });
-    const mesh = new THREE.Mesh(geometry, material);
-    mesh.frustumCulled = false;
+  const focus = {value: new THREE.Vector2(Infinity, Infinity)};
+  const farMaterial = litMaterial(light, {
+    vertexShader: FAR_PLANT_VERTEX, fragmentShader: PLANT_FRAGMENT, uniforms: {focus}, side: THREE.DoubleSide,
+  });
+  const coarse = [...shapes.map((shape, kind) => shape(seed + kind, false).geometry()), rock(seed + 3).geometry()];
+  const far = tilesOf([...plants, ...rocks], landscape.extent).map((tile) => {
+    const mesh = new THREE.Mesh(bakedPlants(tile, coarse), farMaterial);
     group.add(mesh);
-    parts.push(geometry, material);
     return mesh;
-  }
+  });
+  const near = shapes.map((shape, kind) => {
+    const own = plants.filter((plant) => plant.kind === kind);
+    const mesh = nearMesh(light, shape(seed + kind, true), own.length, still);
+    group.add(mesh);
+    return {mesh, own};
+  });
 
   return {
     group,
     /** Draw what stands near the focus in full detail. */
-    update(focus) {
-      if (Math.hypot(focus.x - center.x, focus.z - center.y) < 12) return;
-      center.set(focus.x, focus.z);
-      for (const {instances, near, far} of sets) {
-        const close = ([x, , z, scale]) => Math.hypot(x - focus.x, z - focus.z) < 20 + 5 * scale;
-        fill(near, instances.filter(close));
-        fill(far, instances.filter((instance) => !close(instance)));
+    update(place) {
+      if (Math.hypot(place.x - focus.value.x, place.z - focus.value.y) < 12) return;
+      focus.value.set(place.x, place.z);
+      for (const {mesh, own} of near) {
+        const {spot, form} = mesh.geometry.attributes;
+        const close = own.filter(({x, z, near: reach}) => Math.hypot(x - place.x, z - place.z) < reach);
+        close.forEach(({x, y, z, scale, turn, shade}, index) => {
+          spot.setXYZW(index, x, y, z, scale);
+          form.setXY(index, turn, shade);
+        });
+        spot.needsUpdate = form.needsUpdate = true;
+        mesh.geometry.instanceCount = close.length;
+        mesh.visible = close.length > 0;
       }
     },
     dispose() {
-      parts.forEach((part) => part.dispose());
+      farMaterial.dispose();
+      far.forEach((mesh) => mesh.geometry.dispose());
+      near.forEach(({mesh}) => {
+        mesh.geometry.dispose();
+        mesh.material.dispose();
+      });
     },
   };
+}
+
+function nearMesh(light, surface, capacity, still) {
+  const geometry = new THREE.InstancedBufferGeometry();
+  const single = surface.geometry();
+  for (const name of ["position", "normal", "color"]) geometry.setAttribute(name, single.attributes[name]);
+  geometry.setIndex(single.index);
+  geometry.setAttribute("spot", new THREE.InstancedBufferAttribute(new Float32Array(4 * capacity), 4));
+  geometry.setAttribute("form", new THREE.InstancedBufferAttribute(new Float32Array(2 * capacity), 2));
+  const material = litMaterial(light, {
+    vertexShader: NEAR_PLANT_VERTEX, fragmentShader: PLANT_FRAGMENT, uniforms: {sway: {value: still ? 0 : 1}}, side: THREE.DoubleSide,
+  });
+  const mesh = new THREE.Mesh(geometry, material);
+  mesh.frustumCulled = false;
+  mesh.visible = false;
+  return mesh;
+}
+
+/** Return the plants of each tile; those beyond the square belong to the tiles at its edge. */
+function tilesOf(plants, extent) {
+  const tiles = Array.from({length: TILES * TILES}, () => []);
+  const part = (value) => Math.min(TILES - 1, Math.max(0, Math.floor((value / extent) * TILES)));
+  for (const plant of plants) tiles[part(-plant.z) * TILES + part(plant.x)].push(plant);
+  return tiles.filter((tile) => tile.length);
+}
+
+/** Return one geometry of many plants; shapes by kind. */
+function bakedPlants(plants, shapes) {
+  const [positions, normals, colors, stands, indices] = [[], [], [], [], []];
+  for (const {kind, x, y, z, scale, turn, shade, near} of plants) {
+    const {position, normal, color} = shapes[kind].attributes;
+    const first = positions.length / 3;
+    const [c, s] = [Math.cos(turn), Math.sin(turn)];
+    for (let at = 0; at < 3 * position.count; at += 3) {
+      const [px, py, pz] = [position.array[at], position.array[at + 1], position.array[at + 2]];
+      const [nx, ny, nz] = [normal.array[at], normal.array[at + 1], normal.array[at + 2]];
+      positions.push(x + scale * (c * px + s * pz), y + scale * py, z + scale * (c * pz - s * px));
+      normals.push(c * nx + s * nz, ny, c * nz - s * nx);
+      colors.push(color.array[at] * shade, color.array[at + 1] * shade, color.array[at + 2] * shade);
+      stands.push(x, z, near);
+    }
+    for (const index of shapes[kind].index.array) indices.push(first + index);
+  }
+  const geometry = new THREE.BufferGeometry();
+  for (const [name, values] of Object.entries({position: positions, normal: normals, color: colors, stand: stands})) {
+    geometry.setAttribute(name, new THREE.Float32BufferAttribute(values, 3));
+  }
+  geometry.setIndex(indices);
+  geometry.computeBoundingSphere();
+  return geometry;
 }
 
 /** Return trees beyond the landscape's square, so that the plain does not end there. */
@@ -111,7 +168,8 @@ function farTrees({extent}, ground, seed) {
     const [x, y] = [extent * (3 * random() - 1), extent * (3 * random() - 1)];
     const out = Math.max(-x, x - extent, -y, y - extent);
     if (out < 15 || fractalNoise(x / 220, y / 220, seed + 9, 2) < 0.45) continue;
-    trees.push([x, ground(x, y) - 0.2, -y, 5 + 5 * random(), random() * 6.283, 0.8 + 0.3 * random()]);
+    const scale = 5 + 5 * random();
+    trees.push({kind: 0, x, y: ground(x, y) - 0.2, z: -y, scale, turn: random() * 6.283, shade: 0.8 + 0.3 * random(), near: 20 + 5 * scale});
   }
   return trees;
 }
@@ -120,15 +178,18 @@ function farTrees({extent}, ground, seed) {
 function kopjeRocks({extent}, ground, seed) {
   const random = seededRandom(seed + 600);
   const rocks = [];
+  const add = (x, y, scale, sunk) => {
+    rocks.push({kind: 3, x, y: ground(x, y) - sunk * scale, z: -y, scale, turn: random() * 6.283, shade: 0.8 + 0.35 * random(), near: 0});
+  };
   for (let trial = 0; trial < 9000 && rocks.length < 100; trial += 1) {
     const [x, y] = [extent * random(), extent * random()];
     const slope = Math.hypot(ground(x + 3, y) - ground(x - 3, y), ground(x, y + 3) - ground(x, y - 3)) / 6;
     const size = 0.6 + 2.6 * random() ** 2;
     if (slope < 0.2 + 0.1 * random()) {
-      if (random() < 0.004) rocks.push([x, ground(x, y) - 0.12, -y, 0.35 + 0.4 * random(), random() * 6.283, 0.85 + 0.3 * random()]);
+      if (random() < 0.004) add(x, y, 0.35 + 0.4 * random(), 0.2);
       continue;
     }
-    rocks.push([x, ground(x, y) - 0.3 * size, -y, size, random() * 6.283, 0.8 + 0.35 * random()]);
+    add(x, y, size, 0.3);
   }
   return rocks;
 }

@@ -36,7 +36,7 @@ function mountWorld(app, stage) {
       }
       wanted.set(body.x, body.y + 0.75 * body.scale, body.z);
       if (cut || self.still) target.copy(wanted);
-      else target.lerp(wanted, 1 - Math.exp(-dt * 2.2));
+      else target.lerp(wanted, 1 - Math.exp(-dt * 4));
       cut = false;
       self.world().clear(0.35 * view.distance);
       const flat = Math.cos(view.rise) * view.distance;
