@@ -6,7 +6,7 @@ import {hasThree, hasWebGL} from "./renderer.js";
 import {t} from "./text.js";
 
 const PAD_ACTIONS = ["left", "up", "down", "right", "select", "next"];
-const PAD_SIGNS = {left: "◀", right: "▶", up: "▲", down: "▼", select: "●", next: "⏭"};
+const PAD_SIGNS = {left: "◀", right: "▶", up: "▲", down: "▼", select: "●", next: "»"};
 
 // Returns {element, show(mode), action(name), focus()}.
 export function createStage(app) {

@@ -9,7 +9,7 @@ const POST_CM = 86;
 const POST_RADIUS_CM = 8;
 const FLIES = 3;
 // Light by the sun's elevation in degrees: [elevation, sun's color and gain, sky's color and gain].
-const LIGHTS = [[-12, "#7f93c4", 0.1, "#0d1730", 0.3], [-3, "#c98b6c", 0.25, "#4a5a86", 0.6], [4, "#ffb070", 0.9, "#8ea3c8", 0.8], [25, "#fff0d8", 1.05, "#a9cdec", 0.9]];
+const LIGHTS = [[-12, "#7f93c4", 0.25, "#16224a", 0.55], [-3, "#d9966f", 0.7, "#6a74a0", 0.95], [4, "#ffb070", 0.9, "#8ea3c8", 0.8], [25, "#fff0d8", 1.05, "#a9cdec", 0.9]];
 
 /**
  * Make the place: {scene, spider, flies, setSun(sun), update(time, visit), moving(): the points that move, dispose()}.

@@ -49,7 +49,7 @@ function mountSpider(app, stage) {
   const line = el("p", {class: "eye-line"});
   const swap = el("button", {type: "button", class: "eye-chip", on: {click: () => toggle()}});
   const bar = el("div", {class: "eye-bar"},
-    el("div", {class: "eye-controls spider-controls"}, el("div", {class: "eye-chips"}, swap), hint, line));
+    el("div", {class: "eye-controls"}, el("div", {class: "eye-row"}, swap, hint), line));
 
   const label = () => {
     swap.textContent = t(isOutside ? "spider.swap.eyes" : "spider.swap.person");

@@ -175,7 +175,7 @@ export function createSpiderEyes(renderer) {
       trace.uniforms.fade.value = fresh ? 0 : Math.exp(-dt / TRACE_S);
       picture.uniforms.trace.value = pass(trace, targets.trace);
       const {gain, cones} = adaptation(eye, sun);
-      picture.uniforms.gain.value = gain * (0.5 + 0.5 * cones);
+      picture.uniforms.gain.value = gain * (0.7 + 0.3 * cones);
       picture.uniforms.still.value = still ? 1.6 : 3.2;
       renderer.setViewport(0, 0, width, height);
       drawQuad(renderer, picture, null);

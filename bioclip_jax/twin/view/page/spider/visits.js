@@ -4,6 +4,8 @@ const CLOSE_M = 0.36;
 const CAPTURE_M = 6;
 const BODY_HALF_WIDTH_M = 0.3;
 const SAMPLE_S = 1;
+// The view begins so long before the zebra stands at the post.
+const LEAD_TO_STOP_S = 7;
 // Without tracks, a zebra comes and goes in this time.
 const MADE_UP_S = 60;
 const BREATHS_PER_S = 0.2;
@@ -34,7 +36,7 @@ export function zebraVisits(track, still) {
 function madeUpVisits(time) {
   const at = (time % MADE_UP_S) / MADE_UP_S;
   const [aside, moving] =
-    at < 0.25 ? [-9 + 36 * at, 0.6] : at < 0.75 ? [0.15 * Math.sin(12 * at), 0] : [36 * (at - 0.75), 0.6];
+    at < 0.125 ? [-4.5 + 36 * at, 0.6] : at < 0.75 ? [0.15 * Math.sin(12 * at), 0] : [36 * (at - 0.75), 0.6];
   return {ahead: CLOSE_M + 0.25 * Math.abs(aside), aside, turn: 0, moving, rub: moving ? 0 : 1};
 }
 
@@ -44,12 +46,13 @@ function trackVisits(track) {
   if (!best || best.seconds === 0) return madeUpVisits;
   const out = {};
   const {x, y, heading} = best;
+  const first = Math.max(0, best.time - LEAD_TO_STOP_S);
   // The spider looks at the zebra's side: ahead is to the left of the zebra's heading, seen from the zebra to the post.
   const post = {x: x - Math.sin(heading) * CLOSE_M, y: y + Math.cos(heading) * CLOSE_M};
   const toward = {x: Math.sin(heading), y: -Math.cos(heading)};
   const aside = {x: Math.cos(heading), y: Math.sin(heading)};
   return (time) => {
-    const at = time % track.duration;
+    const at = (first + time) % track.duration;
     let nearest = null;
     for (const {index} of zebras) {
       track.sample(index, at, out);
@@ -80,7 +83,7 @@ function isZebra(animal) {
   return /^Equus /.test(animal.species.name);
 }
 
-/** Return the longest stop of an animal that walked to it: {seconds, x, y, heading}. */
+/** Return the longest stop of an animal that walked to it: {seconds, time, x, y, heading}. */
 function longestStop(track, index) {
   const out = {};
   let best = {seconds: 0};
@@ -89,7 +92,7 @@ function longestStop(track, index) {
   for (let time = 0; time <= track.duration; time += SAMPLE_S) {
     track.sample(index, time, out);
     if (out.state && out.speed < 0.25) {
-      run = run || {seconds: 0, x: out.x, y: out.y, heading: out.heading, walked};
+      run = run || {seconds: 0, time, x: out.x, y: out.y, heading: out.heading, walked};
       run.seconds += SAMPLE_S;
       // Stops of the first and last seconds have no coming or going.
       if (run.walked > 2 && run.seconds > best.seconds && run.seconds < 0.6 * track.duration) best = {...run};
