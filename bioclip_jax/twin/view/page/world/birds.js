@@ -9,7 +9,7 @@ import {footAt} from "./gait.js";
 export const vulturePlan = {
   wings: {span: 1.42, chord: 0.46, root: [0.13, 0.74], at: 0.1},
   torso: [
-    [-0.47, 0.3, -0.46, 0.27, 0.13, 0], [-0.33, 0.41, -0.31, 0.35, 0.11, 0], [-0.2, 0.56, -0.15, 0.41, 0.115, 0],
+    [-0.4, 0.36, -0.39, 0.33, 0.13, 0], [-0.3, 0.44, -0.28, 0.37, 0.11, 0], [-0.2, 0.56, -0.15, 0.41, 0.115, 0],
     [-0.07, 0.72, 0.02, 0.46, 0.16, 0], [0.05, 0.83, 0.17, 0.57, 0.17, 0], [0.14, 0.88, 0.25, 0.69, 0.13, 0.6],
     [0.19, 0.91, 0.27, 0.79, 0.09, 1], [0.225, 0.95, 0.285, 0.86, 0.048, 2], [0.26, 1.01, 0.315, 0.93, 0.04, 3],
     [0.3, 1.06, 0.355, 0.965, 0.046, 4], [0.36, 1.075, 0.385, 0.975, 0.043, 4], [0.41, 1.05, 0.415, 0.99, 0.028, 4],
@@ -147,7 +147,7 @@ export function poseBird(rig, body, out, at) {
   const bank = body.bank * fly;
   const [cb, sb] = [Math.cos(bank), Math.sin(bank)];
   Object.assign(birdPlace, {3: body.x, 7: body.y, 11: body.z});
-  place(birdMap, 0, birdPlace, 0, k * ch, k * sh * sb, k * sh * cb, 0, k * cb, -k * sb, -k * sh, k * ch * sb, k * ch * cb, 0, 0.62 * fly + body.rest * 0.3, 0, 0, 0, 0);
+  place(birdMap, 0, birdPlace, 0, k * ch, k * sh * sb, k * sh * cb, 0, k * cb, -k * sb, -k * sh, k * ch * sb, k * ch * cb, 0, 0.62 * fly, 0, 0, 0, 0);
   // A standing bird's trunk leans up; in flight it lies level.
   const lean = -0.62 * fly - 0.45 * Math.max(body.feed, body.graze) * (1 - fly);
   turnAround(out, at, birdMap, 0, plan.pivots[0][0], plan.pivots[0][1], 0, lean, 0);
@@ -171,7 +171,7 @@ function poseWing(plan, body, out, at, side) {
   const flap = fly * (0.14 + body.flap * 0.55 * Math.sin(body.time * 9 + body.seed));
   const fold = 1 - fly;
   // Rows map chord (x), thickness (y), span (z); spread: level with the ground, whatever the trunk's lean.
-  const up = flap * side;
+  const up = -flap * side;
   const [cf, sf] = [Math.cos(up), Math.sin(up)];
   const lean = 0.62 * fly;
   const [cl, sl] = [Math.cos(lean), Math.sin(lean)];
@@ -182,7 +182,7 @@ function poseWing(plan, body, out, at, side) {
   const [toX, toY, toZ] = [shoulder[0], shoulder[1], side * (z + 0.055 * fold)];
   place(out, bone, out, at, ...m, shoulder[0], shoulder[1], side * z, toX, toY, toZ);
   const tip = side * (z + 0.4 * span);
-  const bend = (0.12 + body.flap * 0.35 * Math.sin(body.time * 9 + body.seed - 0.9)) * fly * side;
+  const bend = (0.12 + body.flap * 0.35 * Math.sin(body.time * 9 + body.seed - 0.9)) * -fly * side;
   const [cb, sb] = [Math.cos(bend), Math.sin(bend)];
   const squeeze = 1 - 0.45 * fold;
   place(out, bone + 12, out, bone, 1, 0, 0, 0, cb, -sb, 0, sb * squeeze, cb * squeeze, shoulder[0], shoulder[1], tip, shoulder[0], shoulder[1], tip);

@@ -31,7 +31,7 @@ export function createBodyState(look, seed, size = 1, male = false) {
 export function stepBody(body, state, speed, way, dt) {
   const {look} = body;
   const goals = {
-    graze: state === STATE.graze, vigil: state === STATE.stand, rest: state === STATE.rest, stalk: state === STATE.stalk,
+    graze: state === STATE.graze, vigil: state === STATE.stand, rest: state === STATE.rest && !look.plan.sleepsStanding, stalk: state === STATE.stalk,
     feed: state === STATE.feed, dead: state === STATE.dead, fly: state === STATE.fly,
   };
   for (const mood of MOODS) {

@@ -43,8 +43,10 @@ function mountHerd(app, stage) {
       const goal = euler.y;
       if (!Number.isFinite(heading) || self.still) heading = goal;
       else heading += angle(goal - heading) * (1 - Math.exp(-dt * 3));
-      const bow = 0.3 * animals[hunt.zebra].graze;
+      const bow = self.still ? 0 : 0.3 * animals[hunt.zebra].graze;
       const smooth = self.time < 0.2 || camera.position.lengthSq() === 0 ? 1 : 1 - Math.exp(-dt * 6);
+      const body = animals[hunt.zebra];
+      if (self.still) head.position.set(body.x, body.y + 1.05 * body.scale, body.z);
       camera.position.lerp(head.position, smooth);
       const floor = self.world().ground(camera.position.x, -camera.position.z) + 0.35;
       if (camera.position.y < floor) camera.position.y = floor;

@@ -42,7 +42,8 @@ function mountLion(app, stage) {
       const goal = Math.atan2(-(you.x - eyes.x), -(you.z - eyes.z));
       const turn = goal - (heading === null ? goal : heading);
       const near = turn - 2 * Math.PI * Math.round(turn / (2 * Math.PI));
-      heading = heading === null || self.still ? goal : heading + near * (1 - Math.exp(-dt * 2.5));
+      if (heading === null || (self.still && Math.abs(near) > 0.35)) heading = goal;
+      else if (!self.still) heading += near * (1 - Math.exp(-dt * 2.5));
       camera.position.lerp(eyes, camera.position.lengthSq() === 0 ? 1 : 1 - Math.exp(-dt * 7));
       camera.position.y = Math.max(camera.position.y, ground(camera.position.x, -camera.position.z) + 0.42);
       camera.fov = camera.aspect < 0.8 ? 66 : 46;

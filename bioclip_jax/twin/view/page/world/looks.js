@@ -11,7 +11,7 @@ Object.assign(zebraPlan, {grazeShares: [-1.25, -0.4, 0.75], alert: 0.12});
 Object.assign(wildebeestPlan, {grazeShares: [-0.8, -0.3, 0.35], alert: 0.28});
 Object.assign(gazellePlan, {grazeShares: [-1.35, -0.5, 0.7], alert: 0.08});
 Object.assign(giraffePlan, {grazeShares: [-0.32, -0.12, 0.25], browse: 1.0, alert: 0.04});
-Object.assign(elephantPlan, {grazeShares: [-0.16, -0.05, 0.1], browse: 0.4, alert: 0.05});
+Object.assign(elephantPlan, {sleepsStanding: true, grazeShares: [-0.16, -0.05, 0.1], browse: 0.4, alert: 0.05});
 Object.assign(buffaloPlan, {grazeShares: [-0.7, -0.3, 0.3], alert: 0.2});
 Object.assign(warthogPlan, {grazeShares: [-0.35, -0.15, 0.1], alert: 0.12, tailRun: -2.6});
 Object.assign(lionPlan, {grazeShares: [-0.75, -0.3, 0.1], alert: 0.12, flex: 0.2, stretched: true, crouch: 0.12, stalkNeck: -0.3});

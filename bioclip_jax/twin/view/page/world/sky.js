@@ -53,7 +53,7 @@ uniform float starlight;
 varying float vBright;
 void main() {
   vBright = magnitude * starlight * smoothstep(0.02, 0.25, position.y);
-  gl_PointSize = 1.2 + 1.4 * magnitude;
+  gl_PointSize = 1.0 + 1.1 * magnitude;
   vec4 place = projectionMatrix * viewMatrix * vec4(cameraPosition + position * 3900.0, 1.0);
   gl_Position = place.xyww;
 }`;

@@ -16,7 +16,8 @@ const FAST_S = 0.03;
 /**
  * Return a stage for a view of the world: {world(), track(), time, seek(seconds), caption(text), describe, frame, resize,
  * dispose}. opened(world, track, sun) is called when a scene is ready; place(camera, dt, time) moves the camera every
- * frame; draw(three, scene, camera, sun) draws, by default plainly.
+ * frame; draw(three, scene, camera, sun) draws, by default plainly; around: it
+ * draws animals behind the camera too.
  */
 export function createStage3d(app, stage, {opened, place, draw = null, around = false}) {
   const three = app.three();
@@ -67,7 +68,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
       veil.style.opacity = String(Math.max(0, 1 - rest / FADE_S));
       place(camera, dt, self.time, now);
       camera.updateMatrixWorld();
-      world.update(self.time, around ? camera.position : camera, still ? 0 : now);
+      world.update(self.time, camera, still ? 0 : now, around);
       adapt(dt);
       if (draw) draw(three, world.scene, camera, sun, now);
       else {
