@@ -157,6 +157,9 @@ def _wishes(
     at = jnp.maximum(target, 0)
     lead = jnp.clip(jnp.linalg.norm(now.position[at] - now.position, axis=1) / (now.speed + 4), 0, 1.2)
     aim = now.position[at] + lead[:, None] * now.speed[at][:, None] * way[at] - now.position
+    # Side by side rather than one behind the other.
+    aside = jnp.stack([-aim[:, 1], aim[:, 0]], axis=1)
+    aim = aim + 0.3 * actors.fan[:, None] * aside
     stroll = jnp.where(busy < 5, 0.6 * actors.walking, 0.0)
     wish = jnp.where((phase == STALK)[:, None], creep, jnp.where((phase == CHASE)[:, None], unit(aim), way))
     speed = jnp.where(phase == STALK, pace, jnp.where(phase == CHASE, actors.top_speed, stroll))

@@ -148,5 +148,5 @@ def yield_to(
 ) -> Float[Array, "animals 2"]:
     """Return the part of a push that moves a body in this step: less than it runs, nothing if it stands."""
     length = jnp.linalg.norm(push, axis=1)
-    most = jnp.where(still | (speed < 0.15), 0.0, 0.03 + 0.2 * speed * STEP_S)
+    most = jnp.where(still | (speed < 0.15), 0.0, 0.03 + 0.3 * speed * STEP_S)
     return push * jnp.minimum(1, most / jnp.maximum(length, 1e-6))[:, None]

@@ -15,7 +15,9 @@ from .actors import CHASE, SPENT, STALK, STEP_S
 from .fast_clock import Frame, run
 from .ground import read_ground
 from .landscape import Landscape
-from .staging import gather_cast, stage
+from .roles import actors_of, first_moment
+from .slots import gather_cast
+from .staging import Staging
 from .traits import read_traits
 
 HZ = 1 / STEP_S
@@ -67,14 +69,15 @@ def simulate_scene(
     traits = read_traits(cast, species)
     gathered = gather_cast(cast, traits)
     ground = read_ground(landscape)
-    actors, start, size = stage(gathered, landscape, ground, seed=seed, hour=hour)
-    frames = jax.tree.map(np.asarray, run(actors, ground, start, round(seconds * HZ) + 1))
+    staging = Staging(gathered, landscape, ground, seed, hour)
+    tracks = run(actors_of(staging), ground, first_moment(staging), round(seconds * HZ) + 1)
+    frames = jax.tree.map(np.asarray, tracks)
     order = gathered.order
     return Scene(
         names=tuple(cast),
         species=gathered.species[order],
         identity=gathered.identity[order],
-        size=size[order],
+        size=staging.size[order],
         hour=hour,
         hz=HZ,
         extent_m=landscape.extent_m,
