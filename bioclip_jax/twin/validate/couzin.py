@@ -163,9 +163,8 @@ def write_figure(study: dict[str, Any], path: Path) -> None:
         style_axes(axes)
         for way, color in (("up", HUES[0]), ("down", HUES[5])):
             mean, error = (np.array(study[way][name][of]) for of in ("mean", "standard_error"))
-            axes.fill_between(
-                study["widths"], mean - 2 * error, mean + 2 * error, color=color, alpha=0.18, lw=0
-            )
+            low, high = np.clip([mean - 2 * error, mean + 2 * error], 0, 1)
+            axes.fill_between(study["widths"], low, high, color=color, alpha=0.18, lw=0)
             axes.plot(study["widths"], mean, color=color, lw=1.8, label=_WAYS[way])
         for regime, width in REGIMES.items():
             if width <= study["widths"][-1]:
