@@ -57,6 +57,7 @@ renderer.outputEncoding = THREE.sRGBEncoding;
 renderer.setSize(480, 300);
 document.body.append(renderer.domElement);
 const camera = new THREE.PerspectiveCamera(50, 1.6, 0.2, 9000);
+camera.layers.enable(1);
 window.luminance = () => {
   const gl = renderer.getContext();
   const pixels = new Uint8Array(480 * 300 * 4);

@@ -85,7 +85,7 @@ function addWing(surface, {span, chord, root, at}, side, fine, tone) {
       const row = [];
       for (let step = 0; step <= across; step += 1) {
         const c = step / across;
-        const x = lead - width * c + 0.03 * c * (station % 2);
+        const x = lead - width * c + 0.014 * c * (station % 2);
         const camber = 0.05 * Math.sin(Math.PI * Math.min(1, c * 1.4)) * (1 - 0.5 * s);
         const color = mixColor(face > 0 ? tone.back : tone.lining, tone.flight, (c - 0.42) * 6);
         row.push(surface.vertex([x, y0 + camber + face * 0.008, z], color, [0.5, 0.5], skin));

@@ -3,6 +3,9 @@ import {FINISH_GLSL, litMaterial} from "./light.js";
 import {latticeRandom, seededRandom} from "./random.js";
 import {groundColor} from "./terrain.js";
 
+/** Grass is drawn by cameras that see this layer: not for small pictures beside the main one. */
+export const GRASS_LAYER = 1;
+
 /** Rings of tufts: cell (m), radius (m), height (m), width. */
 const RINGS = [
   {cell: 0.45, radius: 11, height: 0.3, width: 0.26},
@@ -67,6 +70,7 @@ function createRing(light, landscape, ground, {cell, radius, height, width}, num
   });
   const mesh = new THREE.Mesh(geometry, material);
   mesh.frustumCulled = false;
+  mesh.layers.set(GRASS_LAYER);
   mesh.renderOrder = 1;
   const center = new THREE.Vector2(Infinity, Infinity);
   const direction = new THREE.Vector3();

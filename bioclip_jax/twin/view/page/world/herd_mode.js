@@ -41,8 +41,9 @@ function mountHerd(app, stage) {
       euler.setFromQuaternion(head.quaternion);
       // She looks around with a level head; grazing tips the view only a little.
       const goal = euler.y;
-      if (!Number.isFinite(heading) || self.still) heading = goal;
-      else heading += angle(goal - heading) * (1 - Math.exp(-dt * 3));
+      // Without motion the picture turns by cuts, once she has turned away.
+      if (!Number.isFinite(heading) || (self.still && Math.abs(angle(goal - heading)) > 0.7)) heading = goal;
+      else if (!self.still) heading += angle(goal - heading) * (1 - Math.exp(-dt * 3));
       const bow = self.still ? 0 : 0.3 * animals[hunt.zebra].graze;
       const smooth = self.time < 0.2 || camera.position.lengthSq() === 0 ? 1 : 1 - Math.exp(-dt * 6);
       const body = animals[hunt.zebra];

@@ -3,6 +3,7 @@ import {el} from "../dom.js";
 import {createEyes} from "../eyes/eyes.js";
 import {HOURS} from "../settings.js";
 import {speciesName, t} from "../text.js";
+import {GRASS_LAYER} from "./grass.js";
 import {createWorld} from "./world.js";
 
 /** Seconds for which an event's caption stands. */
@@ -29,6 +30,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
   const root = el("div", {class: "world-stage"}, canvas, veil, line, note);
   stage.append(root);
   const camera = new THREE.PerspectiveCamera(50, 1, 0.15, 9000);
+  camera.layers.enable(GRASS_LAYER);
   const still = app.settings.reducedMotion;
   let [width, height, ratio, wanted] = [1, 1, 1, 1];
   let world = null;

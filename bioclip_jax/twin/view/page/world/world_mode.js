@@ -66,6 +66,7 @@ function mountWorld(app, stage) {
     const changed = index !== followed;
     followed = index;
     const body = self.world().animals[index];
+    if (changed && Math.hypot(body.x - target.x, body.z - target.z) > 60) cut = true;
     if (changed || cut) view.distance = Math.min(90, Math.max(2.6, 3.8 * body.scale + (body.fly > 0.5 ? 12 : 0)));
     label.textContent = speciesName(self.track().animals[index].species);
     if (self.still) cut = true;
