@@ -67,7 +67,7 @@ export function openComposer(app, changes, added, closed) {
     const {signal} = running;
     try {
       const result = await requestWhatIf(events, ({place, done}) => {
-        if (place) status.textContent = t(place === 1 ? "live.place.1" : "live.place", {n: number(place)});
+        if (place) say(t(place === 1 ? "live.place.1" : "live.place", {n: number(place)}));
         else {
           say(t("live.running"));
           bar.value = Math.max(done, 0.02);
