@@ -54,8 +54,8 @@ class Routes:
 PHOTO_ROUTES = Routes(_GET, _POST, _STREAM, ((_SMALL, _SMALL_BODY),))
 
 _LOCAL_HOST = re.compile(rb"(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?")
-# A rejected body is read up to this multiple of the largest accepted one.
-_DRAIN_FACTOR = 2
+# A rejected body is read up to this multiple of the largest accepted one, or this many bytes.
+_DRAIN_FACTOR, _LEAST_DRAIN = 2, 20_000_000
 # Valid prefix in X-Forwarded-Prefix.
 _PREFIX = re.compile(r"(?:/[\w.~-]+)+")
 
@@ -95,7 +95,7 @@ class SecurityMiddleware:
             await self._run(scope, receive, sending)
         else:
             # Drain the body, within limits, because clients read no response before they have sent it.
-            left = _DRAIN_FACTOR * self._max_body
+            left = max(_DRAIN_FACTOR * self._max_body, _LEAST_DRAIN)
             while left > 0 and (message := await receive()).get("more_body"):
                 left -= len(message["body"])
             # Gradio's page shows the text of an error as it is.

@@ -79,6 +79,19 @@ def test_kinds_of_changes_reach_their_species(twin_served, event: dict[str, Any]
     assert median < -20 if event["kind"] == "harvest" else median > 20
 
 
+def test_scenes_show_who_is_left(twin_served):
+    from bioclip_jax.twin.scenario import read_run
+
+    lion = read_run(twin_served.folder / "run").species.index(LION)
+    for event, lions_left in ((NO_LIONS, False), (ORDINARY_RAIN, True)):
+        scene = twin_served.result(event, path="scene/1")
+        animals = scene["animals"]["species"]
+        assert scene["hour"] == 12 and len(animals) > 20
+        assert (lion in animals) == lions_left, event
+        assert len(base64.b64decode(scene["content"])) == 6 * len(animals) * scene["frames"]
+    assert twin_served.ask(NO_LIONS, path="scene/4").status_code == 404
+
+
 def test_page_tells_no_place_and_asks_its_own_server_only(twin_served):
     secrets = json.loads((twin_served.folder / "secrets.json").read_text())
     response = httpx.get(twin_served.url)

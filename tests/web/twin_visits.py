@@ -23,15 +23,17 @@ class TwinServed(NamedTuple):
     folder: Path
     log: Path
 
-    def ask(self, *events: dict[str, Any], visitor: str = "10.0.0.1") -> httpx.Response:
+    def ask(
+        self, *events: dict[str, Any], visitor: str = "10.0.0.1", path: str = "what-if"
+    ) -> httpx.Response:
         """Ask for a simulation, from an address behind a proxy."""
         content = {"events": list(events)}
         headers = {"X-Forwarded-For": visitor}
-        return httpx.post(f"{self.url}/what-if", json=content, headers=headers, timeout=PATIENCE_S)
+        return httpx.post(f"{self.url}/{path}", json=content, headers=headers, timeout=PATIENCE_S)
 
-    def result(self, *events: dict[str, Any]) -> dict[str, Any]:
+    def result(self, *events: dict[str, Any], path: str = "what-if") -> dict[str, Any]:
         """What the page adds for a simulation."""
-        lines = [json.loads(line) for line in self.ask(*events).text.splitlines()]
+        lines = [json.loads(line) for line in self.ask(*events, path=path).text.splitlines()]
         assert "result" in lines[-1], lines
         return lines[-1]["result"]
 
@@ -59,7 +61,6 @@ class Waiting:
 
     def __init__(self, served: TwinServed, visitor: str, percent: int) -> None:
         self.messages: list[dict[str, Any]] = []
-        self.stop = threading.Event()
         self._arguments = served, visitor, percent
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -71,8 +72,6 @@ class Waiting:
         with httpx.stream("POST", f"{served.url}/what-if", timeout=PATIENCE_S, **options) as response:
             for line in response.iter_lines():
                 self.messages.append(json.loads(line))
-                if self.stop.is_set():
-                    return
 
     def places(self) -> list[int]:
         return [message["place"] for message in self.messages if "place" in message]

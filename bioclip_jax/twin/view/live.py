@@ -6,9 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
+from bioclip_jax.twin.animals import cast_of
 from bioclip_jax.twin.community import Community
 from bioclip_jax.twin.scenario import Run
 from bioclip_jax.twin.world import Twin
@@ -18,6 +16,7 @@ from .content import as_numbers, effects_of, patch_order
 from .export import ExportOptions, compose_page
 from .flows import median_flows
 from .page import Page
+from .scenes import HOURS, make_scene
 from .series import quantiles
 
 
@@ -37,7 +36,7 @@ def live_page(
 def live_branch(
     pair: Run, twin: Twin, communities: Community, events: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return what the page adds for a scenario, as JSON: events, effects, series and flows.
+    """Return what the page adds for a scenario, as JSON: events, effects, series, flows, hours of scenes.
 
     pair: the baseline, then the scenario. communities: of its members. events: as the page describes them.
     """
@@ -46,11 +45,18 @@ def live_branch(
         "events": list(events),
         "effects": effects_of(pair, pair.branches[1]),
         "flows": as_numbers(median_flows(communities, pair.biomass[1], pair.area_km2)),
-        "total": _text(total[1:]),
-        "patches": _text(patches[1:]),
+        "total": _text(deltas(total[1:])),
+        "patches": _text(deltas(patches[1:])),
         "members": pair.biomass.shape[1],
+        "hours": HOURS if cast_of(pair, 1, twin.species) else [],
     }
 
 
-def _text(values: Float[np.ndarray, "..."]) -> str:
-    return base64.b64encode(deltas(values)).decode()
+def live_scene(cast: Mapping[str, int], twin: Twin, hour: int, seconds: float) -> dict[str, Any]:
+    """Return a scene of a scenario's animals as JSON: header and content. hour: number of HOURS."""
+    header, content = make_scene(cast, twin, 0, HOURS[hour], seconds)
+    return header | {"content": _text(content)}
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()

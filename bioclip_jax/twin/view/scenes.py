@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ _HEIGHT_STEP_M = 0.01
 
 def scene_bank(run: Run, twin: Twin, seconds: float = 120.0) -> Iterator[tuple[dict[str, Any], str, bytes]]:
     """Yield the header, name and content of the block of the landscape, then of each scene."""
-    landscape = generate_landscape(_SEED)
+    landscape = _landscape()
     yield {**_landscape_header(landscape)}, "landscape", _landscape_block(landscape)
     number = 0
     for branch in range(len(run.branches)):
@@ -40,11 +41,22 @@ def scene_bank(run: Run, twin: Twin, seconds: float = 120.0) -> Iterator[tuple[d
         if not cast:
             continue
         for hour in HOURS:
-            scene = simulate_scene(
-                cast, landscape, seed=_SEED, hour=hour, seconds=seconds, species=twin.species
-            )
-            yield _scene_header(scene, twin, branch), f"scene-{number}", encode_scene(scene)
+            header, content = make_scene(cast, twin, branch, hour, seconds)
+            yield header, f"scene-{number}", content
             number += 1
+
+
+def make_scene(
+    cast: Mapping[str, int], twin: Twin, branch: int, hour: float, seconds: float
+) -> tuple[dict[str, Any], bytes]:
+    """Return the header and the content of the block of a scene of a branch."""
+    scene = simulate_scene(cast, _landscape(), seed=_SEED, hour=hour, seconds=seconds, species=twin.species)
+    return _scene_header(scene, twin, branch), encode_scene(scene)
+
+
+@cache
+def _landscape() -> Landscape:
+    return generate_landscape(_SEED)
 
 
 def encode_scene(scene: Scene) -> bytes:

@@ -59,6 +59,10 @@ _SENTENCES = {
         "This change is too violent to be simulated; choose a gentler one.",
         "Ce changement est trop violent pour être simulé ; choisissez-en un plus doux.",
     ),
+    "animals": (
+        "No large animals are left at the end, so there is no scene of them.",
+        "Il ne reste pas de grands animaux à la fin, donc pas de scène.",
+    ),
     "elsewhere": (
         "Only the server’s own page may ask for simulations; open it and try again.",
         "Seule la page du serveur peut demander des simulations ; ouvrez-la et réessayez.",

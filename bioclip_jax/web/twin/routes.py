@@ -17,6 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from bioclip_jax.twin.view import HOURS
+
 from ..middleware import Routes
 from .refusals import Refusal
 from .service import TwinService
@@ -29,21 +31,23 @@ _FROM_HERE = ("same-origin", "none", "")
 
 def routes_of(prefix: str = "") -> Routes:
     """Return the paths of twin_routes for the middleware."""
-    run = re.compile(f"{re.escape(prefix)}/what-if")
+    run = re.compile(f"{re.escape(prefix)}/(?:what-if|scene/[0-{len(HOURS) - 1}])")
     page = f"{re.escape(prefix)}/?" if prefix else "/"
     return Routes(re.compile(page), run, run, ((run, _MOST_BYTES),), advice=f"the page is at {prefix or '/'}")
 
 
 def twin_routes(service: TwinService, prefix: str = "") -> list[Route]:
-    """Return GET PREFIX/, the page, and POST PREFIX/what-if, a simulation.
+    """Return GET PREFIX/, the page, and POST PREFIX/what-if and PREFIX/scene/N, simulations.
 
-    A simulation answers with lines of JSON: {"place": n} while it waits, {"done": share}, and at the end
+    what-if answers with what the page adds for a scenario, scene/N with its animals at an hour, a number of
+    HOURS. Both answer with lines of JSON: {"place": n} while they wait, {"done": share}, and at the end
     {"result": …} or {"error": sentence, "fr": sentence}. A request that is refused before has such an error
     as its body, with a status of its own.
     """
     handlers = _Handlers(service)
     pages = [Route(path, handlers.page) for path in ((prefix, f"{prefix}/") if prefix else ("/",))]
-    return [*pages, Route(f"{prefix}/what-if", handlers.what_if, methods=["POST"])]
+    posts = (f"{prefix}/what-if", f"{prefix}/scene/{{hour:int}}")
+    return [*pages, *(Route(path, handlers.simulate, methods=["POST"]) for path in posts)]
 
 
 class _Handlers:
@@ -59,7 +63,7 @@ class _Handlers:
     async def page(self, request: Request) -> Response:
         return Response(self._html, media_type="text/html", headers=self._headers)
 
-    async def what_if(self, request: Request) -> Response:
+    async def simulate(self, request: Request) -> Response:
         visitor = request.client.host if request.client else ""
         try:
             what_if = self._service.menu.read(await _body(request))
@@ -70,9 +74,10 @@ class _Handlers:
             return JSONResponse(refusal.as_json(), refusal.status, headers=headers)
         except ClientDisconnect:
             return Response(status_code=400)
-        return StreamingResponse(self._lines(what_if, visitor), media_type="application/x-ndjson")
+        lines = self._lines(what_if, request.path_params.get("hour"), visitor)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
 
-    async def _lines(self, what_if: WhatIf, visitor: str) -> AsyncIterator[bytes]:
+    async def _lines(self, what_if: WhatIf, hour: int | None, visitor: str) -> AsyncIterator[bytes]:
         loop, updates, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
 
         def tell(message: dict[str, Any] | None) -> None:
@@ -82,7 +87,11 @@ class _Handlers:
 
         def work() -> None:
             try:
-                tell({"result": self._service.simulate(what_if, tell, left)})
+                if hour is None:
+                    result = self._service.simulate(what_if, tell, left)
+                else:
+                    result = self._service.scene(what_if, hour, tell, left)
+                tell({"result": result})
             except Refusal as refusal:
                 tell(refusal.as_json())
             except Exception as error:

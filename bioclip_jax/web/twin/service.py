@@ -6,25 +6,28 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.twin.animals import cast_of
 from bioclip_jax.twin.calibrate import ParameterDraws
 from bioclip_jax.twin.community import simulate_chunks
 from bioclip_jax.twin.scenario import BASELINE, Ensemble, Noise, Run, Scenario, Timeline, read_run
-from bioclip_jax.twin.view import ExportOptions, find_twin, live_branch, live_page
+from bioclip_jax.twin.view import ExportOptions, find_twin, live_branch, live_page, live_scene
 from bioclip_jax.twin.world import Twin
 
 from ..queue import Busy, RequestQueue
 from .refusals import Refusal
 from .what_if import NAME, Menu, WhatIf
+
+Tell = Callable[[dict[str, Any]], None]
 
 # Members of a visitor's simulation: the first of the run's.
 _MOST_MEMBERS = 32
@@ -47,6 +50,13 @@ class TwinLimits:
     per_visitor: int = 4
 
 
+class _Result(NamedTuple):
+    """What the page adds for a scenario, and the animals of its scenes."""
+
+    branch: dict[str, Any]
+    cast: Mapping[str, int]
+
+
 class TwinService:
     """A run, its page, and simulations of what its visitors ask for, one at a time.
 
@@ -55,7 +65,7 @@ class TwinService:
 
     def __init__(self, run: Run, twin: Twin, options: ExportOptions, limits: TwinLimits) -> None:
         self.limits, self.note = limits, run.note
-        self._twin = twin
+        self._twin, self._scene_seconds = twin, options.scene_seconds
         settings = run.settings
         parameters = settings["parameters"]
         self._ensemble = Ensemble(
@@ -69,7 +79,7 @@ class TwinService:
         self._members = np.arange(min(run.biomass.shape[1], _MOST_MEMBERS))
         self._communities, self._start = self._ensemble.parameters(self._members)
         self.queue = RequestQueue(limits.waiting)
-        self._results: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._results: OrderedDict[str, _Result] = OrderedDict()
         self._lock = threading.Lock()
         baseline = self._simulate(None, lambda share: None)
         self._pair = replace(
@@ -84,37 +94,46 @@ class TwinService:
         live_branch(self._pair, twin, self._communities, [])
         self.page, self.content = live_page(self._pair, run, twin, options, self.menu.as_json())
 
-    def simulate(
-        self, what_if: WhatIf, tell: Callable[[dict[str, Any]], None], left: threading.Event
-    ) -> dict[str, Any]:
+    def simulate(self, what_if: WhatIf, tell: Tell, left: threading.Event) -> dict[str, Any]:
         """Return what the page adds for a scenario, as live_branch.
 
         tell: called with {"place": n} while n simulations are before this one, and with {"done": share}.
         left: set when the visitor has gone, which ends the simulation. Raises Refusal.
         """
-        with self._lock:
-            if (known := self._results.get(what_if.key)) is not None:
-                self._results.move_to_end(what_if.key)
-                return known
+        known = self._known(what_if)
+        if known is None:
+            with self._turn(tell, left):
+                known = self._result(what_if, tell, left)
+        return known.branch
 
+    def scene(self, what_if: WhatIf, hour: int, tell: Tell, left: threading.Event) -> dict[str, Any]:
+        """Return a scene at the end of a scenario, as live_scene; otherwise as simulate."""
+        with self._turn(tell, left):
+            known = self._known(what_if) or self._result(what_if, tell, left)
+            if not known.cast:
+                raise Refusal("animals")
+            return live_scene(known.cast, self._twin, hour, self._scene_seconds)
+
+    def _known(self, what_if: WhatIf) -> _Result | None:
+        with self._lock:
+            if what_if.key in self._results:
+                self._results.move_to_end(what_if.key)
+            return self._results.get(what_if.key)
+
+    @contextmanager
+    def _turn(self, tell: Tell, left: threading.Event) -> Iterator[None]:
         def wait(place: int) -> None:
             _check_present(left)
             tell({"place": place})
 
         try:
             with self.queue.turn(wait):
-                result = self._simulate_now(what_if, tell, left)
+                _check_present(left)
+                yield
         except Busy:
             raise Refusal("busy") from None
-        with self._lock:
-            self._results[what_if.key] = result
-            if len(self._results) > _KEPT_RESULTS:
-                self._results.popitem(last=False)
-        return result
 
-    def _simulate_now(
-        self, what_if: WhatIf, tell: Callable[[dict[str, Any]], None], left: threading.Event
-    ) -> dict[str, Any]:
+    def _result(self, what_if: WhatIf, tell: Tell, left: threading.Event) -> _Result:
         deadline = time.monotonic() + self.limits.seconds
 
         def between(share: float) -> None:
@@ -128,7 +147,13 @@ class TwinService:
         except UserError:
             raise Refusal("hard") from None
         pair = replace(self._pair, biomass=np.stack([self._pair.biomass[0], biomass]))
-        return live_branch(pair, self._twin, self._communities, what_if.shown)
+        branch = live_branch(pair, self._twin, self._communities, what_if.shown)
+        result = _Result(branch, cast_of(pair, 1, self._twin.species))
+        with self._lock:
+            self._results[what_if.key] = result
+            if len(self._results) > _KEPT_RESULTS:
+                self._results.popitem(last=False)
+        return result
 
     def _simulate(
         self, scenario: Scenario | None, between: Callable[[float], None]

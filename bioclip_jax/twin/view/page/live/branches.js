@@ -1,6 +1,8 @@
 // Scenarios of a visitor among those of the page.
 
 import {undoDeltas} from "../blocks.js";
+import {openTrack} from "../track.js";
+import {requestLive} from "./request.js";
 
 // Scenarios that a visitor has at a time; then the oldest makes room.
 const MOST_OWN = 4;
@@ -10,8 +12,9 @@ function bytesOf(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-// Adds a scenario to the data and returns its number; baseline: of the members that the server simulates.
-export function addVisitorBranch(data, settings, result, baseline) {
+// Adds a scenario to the data and returns its number. events: of the request. baseline: of the members that the
+// server simulates.
+export function addVisitorBranch(data, settings, result, events, baseline) {
   if (data.branches.length - settings.kept >= MOST_OWN) dropVisitorBranch(data, settings.kept);
   const {species, patches, times, series} = data;
   const rows = species.length * series.quantiles.length;
@@ -22,13 +25,31 @@ export function addVisitorBranch(data, settings, result, baseline) {
   series.patches.push(undoDeltas(bytesOf(result.patches), 0, species.length * patches.length, times.length));
   const number = data.branches.length - 1;
   series.baselines.set(number, baseline);
+  // The server simulates a scene when it is looked at.
+  result.hours.forEach((hour, index) => data.scenes.push({branch: number, hour, path: `scene/${index}`, request: events, track: null}));
   return number;
+}
+
+// Returns the promise of a scene that the server simulates, or null for one of the page.
+export function openVisitorScene(data, number) {
+  const scene = data.scenes[number];
+  if (!scene?.path) return null;
+  scene.track ??= requestLive(scene.path, scene.request, () => {})
+    .then(({content, ...header}) => openTrack(header, data, bytesOf(content)))
+    .catch((error) => {
+      // May succeed when it is looked at again.
+      scene.track = null;
+      throw error;
+    });
+  return scene.track;
 }
 
 function dropVisitorBranch(data, number) {
   const {series} = data;
   for (const list of [data.branches, data.effects, data.flows, series.total, series.patches]) list.splice(number, 1);
   series.baselines.delete(data.branches.length);
+  data.scenes = data.scenes.filter((one) => one.branch !== number);
+  for (const one of data.scenes) if (one.branch > number) one.branch -= 1;
 }
 
 // Removes all scenarios of a visitor.

@@ -4,11 +4,11 @@ import {el} from "../dom.js";
 import {number, speciesName, t} from "../text.js";
 import {branchTitle, verdictOf, verdictText} from "../verdict.js";
 import {changeControls} from "./change.js";
-import {requestWhatIf} from "./request.js";
+import {requestLive} from "./request.js";
 
 const MOST_TOLD = 6;
 
-// Opens the dialog. changes: of the form, kept by the caller; added(result): adds the scenario and returns its
+// Opens the dialog. changes: of the form, kept by the caller; added(result, events): adds the scenario and returns its
 // number; closed(): called at the end.
 export function openComposer(app, changes, added, closed) {
   const {data, settings} = app;
@@ -66,14 +66,14 @@ export function openComposer(app, changes, added, closed) {
     say(t("live.sent"));
     const {signal} = running;
     try {
-      const result = await requestWhatIf(events, ({place, done}) => {
+      const result = await requestLive("what-if", events, ({place, done}) => {
         if (place) say(t(place === 1 ? "live.place.1" : "live.place", {n: number(place)}));
         else {
           say(t("live.running"));
           bar.value = Math.max(done, 0.02);
         }
       }, signal);
-      if (!signal.aborted) tell(added(result));
+      if (!signal.aborted) tell(added(result, events));
     } catch (error) {
       if (!dialog.open) return;
       compose(".begin");

@@ -4,7 +4,7 @@ import {readBlock, undoDeltas} from "../blocks.js";
 import {el} from "../dom.js";
 import {addTexts, t} from "../text.js";
 import {liveText} from "../text/live.js";
-import {addVisitorBranch, dropVisitorBranches} from "./branches.js";
+import {addVisitorBranch, dropVisitorBranches, openVisitorScene} from "./branches.js";
 import {openComposer} from "./composer.js";
 
 // Adds the button that opens the dialog, where the page's server simulates.
@@ -14,11 +14,14 @@ export async function addLive(app, shell) {
   let changes = [];
   const baseline = undoDeltas(await readBlock("live"), 0, data.species.length * data.series.quantiles.length, data.times.length);
 
-  const added = (result) => {
+  const openScene = data.openScene;
+  data.openScene = (number) => openVisitorScene(data, number) ?? openScene(number);
+
+  const added = (result, events) => {
     const {branch} = settings;
     // Its number may be given away.
     if (branch >= settings.kept) app.set("branch", 0);
-    const number = addVisitorBranch(data, settings, result, baseline);
+    const number = addVisitorBranch(data, settings, result, events, baseline);
     shell.rebuild();
     app.set("branch", number);
     return number;

@@ -5,10 +5,10 @@ import {currentLanguage, hasText, t} from "../text.js";
 // An error whose message is a sentence for the visitor.
 export class LiveError extends Error {}
 
-// Asks for a simulation; tell({place}) or tell({done}) reports how far it is. Resolves to what it adds to the
-// page. Rejects with a LiveError, or with the reason of the signal.
-export async function requestWhatIf(events, tell, signal) {
-  const address = `${location.pathname.replace(/\/$/, "")}/what-if`;
+// Asks for the simulation of events: path "what-if", or "scene/N" for the animals at its end at an hour.
+// tell({place}) or tell({done}) reports how far it is. Rejects with a LiveError, or when the signal aborts.
+export async function requestLive(path, events, tell, signal = new AbortController().signal) {
+  const address = `${location.pathname.replace(/\/$/, "")}/${path}`;
   try {
     const response = await fetch(address, {
       method: "POST",
