@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,9 +54,9 @@ def live_branch(
 
 
 def live_scene(cast: Mapping[str, int], twin: Twin, hour: int, seconds: float) -> dict[str, Any]:
-    """Return a scene of a scenario's animals as JSON: header and content. hour: number of HOURS."""
+    """Return a scene of a scenario's animals as JSON: header and gzipped content. hour: number of HOURS."""
     header, content = make_scene(cast, twin, 0, HOURS[hour], seconds)
-    return header | {"content": _text(content)}
+    return header | {"content": _text(gzip.compress(content, mtime=0))}
 
 
 def _text(content: bytes) -> str:

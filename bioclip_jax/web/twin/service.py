@@ -51,10 +51,11 @@ class TwinLimits:
 
 
 class _Result(NamedTuple):
-    """What the page adds for a scenario, and the animals of its scenes."""
+    """What the page adds for a scenario, the animals of its scenes, and the scenes so far, by hour."""
 
     branch: dict[str, Any]
     cast: Mapping[str, int]
+    scenes: dict[int, dict[str, Any]]
 
 
 class TwinService:
@@ -112,7 +113,9 @@ class TwinService:
             known = self._known(what_if) or self._result(what_if, tell, left)
             if not known.cast:
                 raise Refusal("animals")
-            return live_scene(known.cast, self._twin, hour, self._scene_seconds)
+            if hour not in known.scenes:
+                known.scenes[hour] = live_scene(known.cast, self._twin, hour, self._scene_seconds)
+            return known.scenes[hour]
 
     def _known(self, what_if: WhatIf) -> _Result | None:
         with self._lock:
@@ -148,7 +151,7 @@ class TwinService:
             raise Refusal("hard") from None
         pair = replace(self._pair, biomass=np.stack([self._pair.biomass[0], biomass]))
         branch = live_branch(pair, self._twin, self._communities, what_if.shown)
-        result = _Result(branch, cast_of(pair, 1, self._twin.species))
+        result = _Result(branch, cast_of(pair, 1, self._twin.species), {})
         with self._lock:
             self._results[what_if.key] = result
             if len(self._results) > _KEPT_RESULTS:

@@ -11,11 +11,16 @@ export async function readBlock(name) {
   try {
     const text = atob(element.textContent);
     const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
+    return await inflate(bytes);
   } catch {
     throw new PageError("error.data");
   }
+}
+
+// Returns the bytes that were gzipped.
+export async function inflate(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // Undoes the differences of an int16 array: rows of equal length, low bytes before high bytes.

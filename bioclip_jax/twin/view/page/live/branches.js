@@ -1,6 +1,6 @@
 // Scenarios of a visitor among those of the page.
 
-import {undoDeltas} from "../blocks.js";
+import {inflate, undoDeltas} from "../blocks.js";
 import {openTrack} from "../track.js";
 import {requestLive} from "./request.js";
 
@@ -35,7 +35,7 @@ export function openVisitorScene(data, number) {
   const scene = data.scenes[number];
   if (!scene?.path) return null;
   scene.track ??= requestLive(scene.path, scene.request, () => {})
-    .then(({content, ...header}) => openTrack(header, data, bytesOf(content)))
+    .then(async ({content, ...header}) => openTrack(header, data, await inflate(bytesOf(content))))
     .catch((error) => {
       // May succeed when it is looked at again.
       scene.track = null;
