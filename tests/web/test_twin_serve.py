@@ -8,7 +8,6 @@ import json
 import math
 import socket
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
