@@ -9,6 +9,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "landscape": ["TREE_KINDS", "Landscape", "generate_landscape"],
         "scene": ["EVENT_KINDS", "HZ", "STATES", "Scene", "simulate_scene"],
         "cells": ["Cells", "Grid", "neighbor_sum", "sort_into_cells"],
+        "ecology": ["Ecology", "Habitat", "Life", "Selection"],
+        "hour": ["LEDGER", "Population", "residual", "simulate_hour", "stocks"],
+        "population": ["History", "populate", "simulate_population"],
         "keys": [
             "Words",
             "bits",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,14 +41,28 @@ class Population(eqx.Module):
 
 
 def mass_by_cell(
-    ecology: Ecology, animals: Animals, energy: Array | None = None
+    ecology: Ecology, animals: Animals, axis: str | None = None
 ) -> Float[Array, "cells species"]:
-    """Return the living mass of each species in each cell, kg, exact and so in any order of the animals."""
-    energy = animals.energy if energy is None else energy
-    index = _index(ecology, animals)
-    mass = jnp.where(animals.alive, energy, 0.0).astype(jnp.float64)
-    cells = ecology.habitat.grid.n_cells
-    return jnp.zeros(cells * ecology.n_species).at[index].add(mass).reshape(cells, -1)
+    """Return the living mass of each species in each cell, kg."""
+    mass = jnp.where(animals.alive, animals.energy, 0)
+    return sum_by_cell(ecology, _index(ecology, animals), mass, axis=axis)[..., 0]
+
+
+def sum_by_cell(
+    ecology: Ecology,
+    index: Int[Array, " animals"],
+    values: Float[Array, " animals"],
+    *,
+    parts: int = 1,
+    axis: str | None = None,
+) -> Float[Array, "cells species parts"]:
+    """Return sums of values by (cell, species, part), float64, over all devices.
+
+    Values are multiples of their species' unit, so that sums are exact and the same in any order.
+    """
+    shape = (ecology.habitat.grid.n_cells, ecology.n_species, parts)
+    sums = jnp.zeros(math.prod(shape)).at[index].add(values.astype(jnp.float64)).reshape(shape)
+    return sums if axis is None else jax.lax.psum(sums, axis)
 
 
 def numbers(ecology: Ecology, animals: Animals) -> Int[Array, " species"]:
@@ -60,14 +76,17 @@ def biomass(ecology: Ecology, population: Population) -> Float[Array, " species"
     return mass.sum(0) / ecology.habitat.area_km2
 
 
-def simulate_hour(ecology: Ecology, population: Population, births_at_once: int) -> Population:
+def simulate_hour(
+    ecology: Ecology, population: Population, births_at_once: int, axis: str | None = None
+) -> Population:
     """Return the population an hour later; pure, for jit and scan, with x64 enabled.
 
-    births_at_once: most births in an hour that find a place (static).
+    births_at_once: most births in an hour that find a place (static). axis: of the devices over which the
+    animals are divided, in shard_map; all else is the same on each.
     """
     animals, life, hour = population.animals, ecology.life, population.hour
     key = fold(population.key, animals.identity)
-    mass = mass_by_cell(ecology, animals)
+    mass = mass_by_cell(ecology, animals, axis)
     feeding = feed(ecology, population.fields, mass)
     index, species = _index(ecology, animals), animals.species
 
@@ -75,13 +94,13 @@ def simulate_hour(ecology: Ecology, population: Population, births_at_once: int)
     unit = ecology.unit.astype(jnp.float32)[species]
     in_units = (1 / ecology.unit).astype(jnp.float32)[species]
     breath = -jnp.expm1(-ecology.environment.metabolism[0, :, 0] / HOURS_PER_DAY)
-    fate, gain_rate = _tables(ecology, feeding)
+    chances_of, gain_rate = _tables(ecology, feeding)
     gain = jnp.round(animals.energy * gain_rate[index] * in_units) * unit
     respired = jnp.round(animals.energy * breath.astype(jnp.float32)[species] * in_units) * unit
     energy = animals.energy + gain - respired
 
     draw, choice = uniforms(key, hour, _FATE)
-    chances = fate[index]
+    chances = chances_of[index]
     alive = animals.alive
     killed = alive & (draw < chances[:, 0])
     died = alive & (draw >= chances[:, 0]) & (draw < chances[:, 1])
@@ -90,13 +109,14 @@ def simulate_hour(ecology: Ecology, population: Population, births_at_once: int)
     least = (life.starvation * adult).astype(jnp.float32)[species]
     starved = alive & (draw >= chances[:, 2]) & (energy < least)
 
-    columns = [
-        (alive, gain),
-        (alive, respired),
-        *((who, energy) for who in (killed, died, starved, harvested)),
+    # One sum for all fates, since each animal has one; the first is that of those who live.
+    fate = (killed * 1 + died * 2 + starved * 3 + harvested * 4).astype(jnp.int32)
+    sums = [
+        sum_by_cell(ecology, index * parts + part, jnp.where(alive, value, 0), parts=parts, axis=axis)
+        for value, part, parts in ((gain, 0, 1), (respired, 0, 1), (energy, fate, 5))
     ]
-    sums = _sums(ecology, index, columns)
-    assimilated, breathed, bodies, died_kg, starved_kg, harvested_kg = jnp.moveaxis(sums, -1, 0)
+    assimilated, breathed, fates = sums[0][..., 0], sums[1][..., 0], sums[2]
+    _, bodies, died_kg, starved_kg, harvested_kg = jnp.moveaxis(fates, -1, 0)
     entries = {
         "grown": feeding.grown,
         "eaten": feeding.eaten,
@@ -111,18 +131,18 @@ def simulate_hour(ecology: Ecology, population: Population, births_at_once: int)
     ledger = population.ledger + jnp.stack([entries[name].sum(0) for name in LEDGER], axis=-1)
     fields = share_bodies(ecology, feeding.fields, feeding, bodies)
 
-    lives = alive & ~(killed | died | harvested | starved)
+    lives = alive & (fate == 0)
     survivors = eqx.tree_at(
         lambda one: (one.energy, one.alive), animals, (jnp.where(lives, energy, 0.0), lives)
     )
     position, heading = move(ecology, survivors, attraction(ecology, fields, mass), key, hour, _STEPS, choice)
     survivors = eqx.tree_at(lambda one: (one.position, one.heading), survivors, (position, heading))
-    animals, unplaced = _give_birth(ecology, survivors, hour, births_at_once)
+    animals, unplaced = _give_birth(ecology, survivors, hour, births_at_once, axis)
     return Population(animals, fields, hour + 1, population.key, ledger, population.unplaced + unplaced)
 
 
 def _give_birth(
-    ecology: Ecology, animals: Animals, hour: Array, births_at_once: int
+    ecology: Ecology, animals: Animals, hour: Array, births_at_once: int, axis: str | None
 ) -> tuple[Animals, Int[Array, ""]]:
     """Return the animals with newborns, and how many newborns found no free slot."""
     adult = ecology.community.mass_kg[:, 0]
@@ -151,7 +171,7 @@ def _give_birth(
             animals.births + born.astype(jnp.uint32),
         ),
     )
-    return place(after, animals.alive, born, newborn_of, births_at_once)
+    return place(after, animals.alive, born, newborn_of, births_at_once, axis)
 
 
 def _tables(ecology: Ecology, feeding: tuple) -> tuple[Float[Array, "index 3"], Float[Array, " index"]]:
@@ -171,16 +191,6 @@ def _tables(ecology: Ecology, feeding: tuple) -> tuple[Float[Array, "index 3"], 
     total = hazards[..., -1:]
     chances = -jnp.expm1(-total) * hazards / jnp.where(total > 0, total, 1.0)
     return chances.reshape(-1, 3).astype(jnp.float32), feeding.gain.reshape(-1).astype(jnp.float32)
-
-
-def _sums(
-    ecology: Ecology, index: Array, columns: list[tuple[Array, Array]]
-) -> Float[Array, "cells species columns"]:
-    """Return the sums by cell and species of each column's values of those who are marked, kg."""
-    values = jnp.stack([jnp.where(who, value, 0.0) for who, value in columns], axis=-1).astype(jnp.float64)
-    cells = ecology.habitat.grid.n_cells
-    sums = jnp.zeros((cells * ecology.n_species, len(columns))).at[index].add(values)
-    return sums.reshape(cells, ecology.n_species, len(columns))
 
 
 def _index(ecology: Ecology, animals: Animals) -> Int[Array, " animals"]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
+_LAST_STEP = 2**32 - 1
 # Domains of identities: founders are numbered, newborns are folded from their parent.
 _FOUNDER, _NEWBORN = (0x466F756E, 0x64657273), (0x4E657762, 0x6F726E73)
 
@@ -26,10 +28,7 @@ class Words(NamedTuple):
 
 
 def threefry(key: Words, counter: Words) -> Words:
-    """Return the 20 rounds of Threefry-2x32 of a counter under a key, broadcast against each other.
-
-    Unrolled, so that it is fused with what needs the bits.
-    """
+    """Return the 20 rounds of Threefry-2x32 of a counter under a key, broadcast against each other."""
     key_high, key_low = jnp.uint32(key.high), jnp.uint32(key.low)
     schedule = (key_high, key_low, key_high ^ key_low ^ jnp.uint32(_PARITY))
     high, low = jnp.uint32(counter.high) + schedule[0], jnp.uint32(counter.low) + schedule[1]
@@ -59,7 +58,14 @@ def bits(key: Words, step: UInt32[Array, ""], purpose: int) -> Words:
 
     purpose: a different number for each use of random bits in a step, below 2^32.
     """
-    return threefry(key, Words(jnp.uint32(purpose), jnp.uint32(step)))
+    step = jnp.uint32(step)
+    shape = jnp.broadcast_shapes(jnp.shape(key.high), step.shape)
+    nothing = Words(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32))
+    # A loop of one pass, whose number XLA cannot know: it stores what a loop returns, and would otherwise
+    # compute the bits anew wherever they are used. The last of all steps takes two passes, to the same end.
+    passes = 1 + (step == _LAST_STEP).sum()
+    counter = Words(jnp.uint32(purpose), step)
+    return jax.lax.fori_loop(0, passes, lambda _, __: Words(*threefry(key, counter)), nothing)
 
 
 def uniform(words: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -24,6 +24,8 @@ from .state import found_animals
 
 # Step of the draws of founders, which no hour has; purposes of theirs.
 _BEFORE, _PLACE, _BODY = 2**32 - 1, 0, 1
+# Of a mesh of devices.
+_AXIS = "animals"
 
 
 class History(NamedTuple):
@@ -133,16 +135,29 @@ def simulate_population(
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _advance(
-    ecology: Ecology, population: Population, hours: int, births_at_once: int, sharding: tuple | None
+    ecology: Ecology,
+    population: Population,
+    hours: int,
+    births_at_once: int,
+    sharding: jax.sharding.NamedSharding | None,
 ) -> Population:
-    def hourly(population: Population, _: None) -> tuple[Population, None]:
-        population = simulate_hour(ecology, population, births_at_once)
-        if sharding is not None:
-            animals = jax.lax.with_sharding_constraint(population.animals, sharding)
-            population = eqx.tree_at(lambda one: one.animals, population, animals)
-        return population, None
+    axis = None if sharding is None else _AXIS
 
-    return jax.lax.scan(hourly, population, length=hours)[0]
+    def advance(ecology: Ecology, population: Population) -> Population:
+        def hourly(population: Population, _: None) -> tuple[Population, None]:
+            return simulate_hour(ecology, population, births_at_once, axis), None
+
+        return jax.lax.scan(hourly, population, length=hours)[0]
+
+    if sharding is None:
+        return advance(ecology, population)
+    each, shared = jax.sharding.PartitionSpec(_AXIS), jax.sharding.PartitionSpec()
+    specs = Population(each, shared, shared, shared, shared, shared)
+    # What is the same on each device follows from sums and gathers over all, which JAX cannot infer.
+    divided = jax.shard_map(
+        advance, mesh=sharding.mesh, in_specs=(shared, specs), out_specs=specs, check_vma=False
+    )
+    return divided(ecology, population)
 
 
 @jax.jit
@@ -164,8 +179,8 @@ def _sharding(devices: list[jax.Device], capacity: int) -> jax.sharding.NamedSha
         return None
     if capacity % len(devices):
         raise UserError(f"a capacity of {capacity} cannot be divided by {len(devices)} devices; change it")
-    mesh = jax.sharding.Mesh(np.array(devices), ("animals",))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("animals"))
+    mesh = jax.sharding.Mesh(np.array(devices), (_AXIS,))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(_AXIS))
 
 
 def _put(

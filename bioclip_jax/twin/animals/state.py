@@ -82,21 +82,35 @@ def place(
     born: Bool[Array, " slots"],
     newborn_of: Callable[[Any], Any],
     limit: int,
+    axis: str | None = None,
 ) -> tuple[Any, Int[Array, ""]]:
     """Put newborns into free slots by cumulative sum; return the new state and how many had no place.
 
     occupants: a pytree of arrays [slots, ...]. born: slots of parents that give birth to one. newborn_of:
     from the rows of `limit` parents, returns those of their newborns. limit: most births that one call can
-    place (static); the rest have no place either. The n-th newborn in slot order gets the n-th free slot.
-    Newborns without a place are for the caller to report as an error: none may be lost.
+    place (static); the rest have no place either. axis: of the devices over which slots are divided, in
+    shard_map. The n-th newborn in slot order gets the n-th free slot, of all devices. Newborns without a
+    place are for the caller to report as an error: none may be lost.
     """
     slots = alive.shape[0]
-    limit = min(limit, slots)
-    parents, free = _first(born, limit), _first(~alive, limit)
-    target = jnp.where(parents < slots, free, slots)
-    newborn = newborn_of(jax.tree.map(lambda leaf: leaf[jnp.minimum(parents, slots - 1)], occupants))
+    rows = min(limit, slots)
+    parents, free = jnp.minimum(_first(born, rows), slots - 1), _first(~alive, rows)
+    newborn = newborn_of(jax.tree.map(lambda leaf: leaf[parents], occupants))
+    counts = jnp.stack([born, ~alive]).sum(axis=1, dtype=jnp.int32)
+    rank = jnp.arange(rows, dtype=jnp.int32)
+    wanted, room = counts
+    if axis is not None:
+        counts = jax.lax.all_gather(counts, axis)
+        wanted, room = counts.sum(axis=0, dtype=jnp.int32)
+        last_births, last_slots = jnp.cumsum(counts, axis=0, dtype=jnp.int32).T
+        # This device's free slots follow those of the devices before it, and so do its newborns.
+        rank = rank + (last_slots - counts[:, 1])[jax.lax.axis_index(axis)]
+        home = jnp.minimum(jnp.searchsorted(last_births, rank, side="right"), len(counts) - 1)
+        row = jnp.clip(rank - (last_births - counts[:, 0])[home], 0, rows - 1)
+        newborn = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis)[home, row], newborn)
+    target = jnp.where(rank < jnp.minimum(wanted, limit), free, slots)
     placed = jax.tree.map(lambda old, new: old.at[target].set(new, mode="drop"), occupants, newborn)
-    return placed, born.sum(dtype=jnp.int32) - (target < slots).sum(dtype=jnp.int32)
+    return placed, wanted - jnp.minimum(jnp.minimum(wanted, limit), room)
 
 
 def _first(mask: Bool[Array, " slots"], size: int) -> Int[Array, " size"]:
