@@ -63,7 +63,7 @@ def bits(key: Words, step: UInt32[Array, ""], purpose: int) -> Words:
     nothing = Words(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32))
     # A loop of one pass, whose number XLA cannot know: it stores what a loop returns, and would otherwise
     # compute the bits anew wherever they are used. The last of all steps takes two passes, to the same end.
-    passes = 1 + (step == _LAST_STEP).sum()
+    passes = 1 + (step == jnp.uint32(_LAST_STEP)).sum()
     counter = Words(jnp.uint32(purpose), step)
     return jax.lax.fori_loop(0, passes, lambda _, __: Words(*threefry(key, counter)), nothing)
 
