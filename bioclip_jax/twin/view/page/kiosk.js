@@ -7,6 +7,7 @@ import {t} from "./text.js";
 
 const IDLE_EVENTS = ["pointerdown", "keydown", "wheel", "touchstart", "pointermove"];
 const ATTRACT_MS = 9000;
+const TURNS_PER_VIEW = 2;
 const FRIEZE = 7;
 
 // Returns a row of animals of the page, from small to large.
@@ -68,7 +69,7 @@ export function watchKiosk(app, shell, modes) {
   const show = () => {
     turn += 1;
     app.set("branch", turn % data.branches.length);
-    if (settings.kiosk && turn % data.branches.length === 0) {
+    if (settings.kiosk && turn % TURNS_PER_VIEW === 0) {
       const at = modes.findIndex((mode) => mode.id === settings.view);
       app.set("view", modes[(at + 1) % modes.length].id);
     }
