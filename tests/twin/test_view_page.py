@@ -172,24 +172,6 @@ def test_every_view_by_keyboard_alone(visit):
         assert page.locator(".branch").nth(1).get_attribute("aria-checked") == "true"
 
 
-def test_every_view_opens_by_touch_and_takes_keys(visit):
-    with visit("?start=0&lang=en&hour=noon", has_touch=True) as one:
-        page = one.page
-        for tab in page.locator(".tab").all():
-            tab.tap()
-            view = tab.get_attribute("id").removeprefix("tab-")
-            page.locator(".stage .flat, .stage canvas").first.wait_for()
-            assert page.locator(".stage .message").count() == 0, f"{view}: {one.text('.stage')}"
-            if page.locator(".stage[tabindex='0']").count():
-                page.locator(".stage").focus()
-                for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "n", "Enter", "Backspace"):
-                    page.keyboard.press(key)
-                for control in page.locator(".control").all():
-                    control.tap()
-            assert page.locator(".stage .message").count() == 0, f"{view}: {one.text('.stage')}"
-            assert page.locator(".caption h2").inner_text() == tab.inner_text()
-
-
 def test_time_plays_and_steps(visit):
     with visit("?start=0&lang=en&month=0") as one:
         assert one.text(".when") == "Year 1, January"
