@@ -135,6 +135,8 @@ def bench_twin(arguments: argparse.Namespace) -> Result:
             **({"parts": arguments.parts} if arguments.parts else {}),
             animals=arguments.animals,
             steps=arguments.steps,
+            population=arguments.population,
+            hours=arguments.hours,
             peer=arguments.peer,
         )
         if not arguments.json:
@@ -284,16 +286,27 @@ def add_verbs(verbs: Any) -> None:
     )
     verb.add_argument("--folder", type=Path, metavar="DIR", help="keep the tables and outputs there")
     verb.add_argument(
-        "--individuals", action="store_true", help="models of individuals: Wolf-Sheep, flocking"
+        "--individuals", action="store_true", help="models of individuals: Wolf-Sheep, flocking, hour clock"
     )
-    verb.add_argument("--peer", action="store_true", help="also measure Mesa and ABMax's individuals")
+    verb.add_argument("--peer", action="store_true", help="also measure individuals of Mesa and ABMax")
     verb.add_argument(
-        "--parts", nargs="+", metavar="PART", help="of individuals: wolf_sheep, flocking (default: all)"
+        "--parts",
+        nargs="+",
+        metavar="PART",
+        help="of individuals: wolf_sheep, flocking, hour_clock (default: all)",
     )
-    verb.add_argument("--animals", type=positive, default=10_000, metavar="N", help="(default: 10,000)")
     verb.add_argument(
-        "--steps", type=positive, default=100, metavar="N", help="of individuals (default: 100)"
+        "--animals", type=positive, default=10_000, metavar="N", help="of the first two (default: 10,000)"
     )
+    verb.add_argument("--steps", type=positive, default=100, metavar="N", help="of the same (default: 100)")
+    verb.add_argument(
+        "--population",
+        type=positive,
+        default=1_000_000,
+        metavar="N",
+        help="of the hour clock (default: 1,000,000)",
+    )
+    verb.add_argument("--hours", type=positive, default=10, metavar="N", help="of the same (default: 10)")
 
     verb = add_verb(family, "predict", bench_predict, "speed, memory and scores of predict")
     verb.add_argument(

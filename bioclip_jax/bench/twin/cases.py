@@ -96,3 +96,23 @@ class Flocking:
             "position": random.uniform(0, self.side, (self.birds, 2)).astype(np.float32),
             "direction": np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32),
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class HourClock:
+    """A size of a population of twin/animals; steps of an hour."""
+
+    animals: int = 1_000_000
+    steps: int = 10
+
+    def initial_state(self, _: int) -> dict[str, np.ndarray]:
+        """Return nothing, as there is no peer to share it with."""
+        return {}
+
+    @classmethod
+    def scaled(cls, animals: int, steps: int) -> HourClock:
+        """Return the case with `animals`."""
+        return cls(animals, steps)
+
+
+CASES = {"wolf_sheep": WolfSheep, "flocking": Flocking, "hour_clock": HourClock}

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from .cases import Flocking, WolfSheep
+from .cases import CASES, Flocking, HourClock, WolfSheep
 
 
 def main(model: str, side: str, job: str, output: str) -> None:
     """Time one side of a model and write its figures; without set-up and compilation, after a warm-up."""
     given = json.loads(Path(job).read_text())
     state = dict(np.load(Path(job).with_suffix(".npz")))
-    case = (WolfSheep if model == "wolf_sheep" else Flocking)(**given["case"])
+    case = CASES[model](**given["case"])
     result = _SIDES[model, side](case, state, given["repeats"])
     Path(output).write_text(json.dumps(result))
 
@@ -80,6 +80,20 @@ def _mesa_flocking(case: Flocking, state: dict[str, np.ndarray], repeats: int) -
     return _interpreted(lambda seed: MesaFlocking(case, state, seed), MesaFlocking.step, case.steps, repeats)
 
 
+def _hour_clock(case: HourClock, _: dict[str, np.ndarray], repeats: int) -> dict[str, Any]:
+    from bioclip_jax.twin.animals import simulate_population
+
+    from .hour_clock import create_population
+
+    ecology, population = create_population(case, seed=0)
+    figures = {"alive": int(np.asarray(population.animals.alive).sum())}
+
+    def run(case: HourClock, population: Any) -> Any:
+        return simulate_population(ecology, population, case.steps, record_hours=case.steps)
+
+    return _compiled(run, case, lambda: population, repeats, lambda _: figures)
+
+
 def _populations(counts: np.ndarray) -> dict[str, Any]:
     return {"sheep": int(counts[-1, 0]), "wolves": int(counts[-1, 1])}
 
@@ -122,6 +136,7 @@ _SIDES: dict[tuple[str, str], Callable[..., dict[str, Any]]] = {
     ("wolf_sheep", "mesa"): _mesa_wolf_sheep,
     ("flocking", "ours"): _flocking,
     ("flocking", "mesa"): _mesa_flocking,
+    ("hour_clock", "ours"): _hour_clock,
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time of individual-based models, ours against Mesa and ABMax: Wolf-Sheep and flocking."""
+"""Time of individual-based models: Wolf-Sheep and flocking beside Mesa and ABMax, and the hour clock."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 from bioclip_jax.errors import UserError
 
 from ..tables import markdown
-from .cases import Flocking, WolfSheep
+from .cases import CASES, Flocking, HourClock, WolfSheep
 from .processes import run_modules
 
-INDIVIDUAL_PARTS = ("wolf_sheep", "flocking")
-_PEERS = {"wolf_sheep": ("abmax", "mesa"), "flocking": ("mesa",)}
+INDIVIDUAL_PARTS = tuple(CASES)
+_PEERS = {"wolf_sheep": ("abmax", "mesa"), "flocking": ("mesa",), "hour_clock": ()}
 
 
 def measure_individuals(
@@ -28,6 +28,8 @@ def measure_individuals(
     *,
     animals: int = 10_000,
     steps: int = 100,
+    population: int = 1_000_000,
+    hours: int = 10,
     peer: bool = False,
     peer_flocking_steps: int = 3,
     repeats: int = 3,
@@ -35,6 +37,7 @@ def measure_individuals(
 ) -> dict[str, Any]:
     """Time models of individuals from the same initial state, each side in a process of its own, in turn.
 
+    animals, steps: of Wolf-Sheep and flocking. population, hours: of the hour clock, which has no peer.
     peer: also Mesa and, for Wolf-Sheep, ABMax. Mesa's flocking runs only `peer_flocking_steps`, since it
     looks at all pairs of birds; seconds a step are compared. Times are medians of `repeats`; creating the
     model and the first call of a compiled side are not counted.
@@ -50,7 +53,8 @@ def measure_individuals(
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     result: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
     for part in parts:
-        case = (WolfSheep if part == "wolf_sheep" else Flocking).scaled(animals, steps)
+        size = (population, hours) if part == "hour_clock" else (animals, steps)
+        case = CASES[part].scaled(*size)
         sides = ("ours", *(_PEERS[part] if peer else ()))
         with tempfile.TemporaryDirectory(prefix="bioclip_jax-") as folder:
             np.savez(Path(folder) / "ours.npz", **case.initial_state(seed))
@@ -60,8 +64,8 @@ def measure_individuals(
                 own = dataclasses.replace(case, steps=min(peer_flocking_steps, steps)) if few else case
                 detail[side] = _run_side(Path(folder), part, side, own, repeats)
         result[part] = {
-            "animals": animals,
-            "steps": steps,
+            "animals": size[0],
+            "steps": size[1],
             **{side: detail[side]["seconds"] / detail[side]["steps"] for side in sides},
         }
         for side in sides[1:]:
@@ -70,7 +74,9 @@ def measure_individuals(
     return result
 
 
-def _run_side(folder: Path, part: str, side: str, case: WolfSheep | Flocking, repeats: int) -> dict[str, Any]:
+def _run_side(
+    folder: Path, part: str, side: str, case: WolfSheep | Flocking | HourClock, repeats: int
+) -> dict[str, Any]:
     job = folder / "ours.job"
     job.write_text(json.dumps({"case": dataclasses.asdict(case), "repeats": repeats}))
     output = folder / f"{side}.json"
@@ -86,8 +92,7 @@ def individuals_table(result: dict[str, Any]) -> str:
         for side, detail in one.get("detail", {}).items():
             ratio = f"{one[f'ratio_{side}']:.1f}" if side != "ours" else ""
             before = detail.get("first_call_seconds", detail.get("setup_seconds", 0.0))
-            rows.append([part, side, f"{1000 * one[side]:.3f}", ratio, f"{before:.1f}", str(detail["steps"])])
-    head = ["", "side", "ms a step", "of ours", "first call or set-up, s", "steps"]
-    sizes = {result[part]["animals"] for part in INDIVIDUAL_PARTS if part in result}
-    title = f"{', '.join(f'{size:,}' for size in sorted(sizes))} animals, {result['cores']} cores"
-    return "\n".join([title, "", markdown(head, rows)])
+            sizes = [f"{one['animals']:,}", str(detail["steps"])]
+            rows.append([part, side, *sizes, f"{1000 * one[side]:.3f}", ratio, f"{before:.1f}"])
+    head = ["", "side", "animals", "steps", "ms a step", "of ours", "first call or set-up, s"]
+    return "\n".join([f"{result['cores']} cores", "", markdown(head, rows)])
