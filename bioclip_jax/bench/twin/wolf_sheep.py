@@ -106,8 +106,7 @@ def _move(
     case: WolfSheep, animals: Population, time: Int[Array, ""]
 ) -> tuple[Population, UInt32[Array, " slots"]]:
     """Move all to a cell beside; return also random bits of each, of which the lowest two are used up."""
-    # In a branch, since XLA would otherwise compute the bits again for each of their uses.
-    random = jax.lax.cond(time > 0, lambda: bits(animals.identity, time, 0).low, lambda: animals.births)
+    random = bits(animals.identity, time, 0).low
     direction = random & 3
     row, column = animals.cell // case.side, animals.cell % case.side
     row = row + jnp.where(direction == 0, 1, 0) - jnp.where(direction == 1, 1, 0)
