@@ -20,8 +20,8 @@ _GIVE_UP_S, _GIVE_UP_M = 72.0, 58.0
 # A hunter that is watched from within so many m stops creeping, most of the time.
 _WATCHED_M = 42.0
 _JOIN_M, _JOIN_RATE = 75.0, 1.2
-_GRIP_M, _GRIP_CHANCE = 0.7, 0.25
-_SLIP_S, _SLIP_SPEED = 2.0, 0.6
+_GRIP_M, _GRIP_CHANCE = 0.7, 0.15
+_SLIP_S, _SLIP_SPEED = 2.0, 0.5
 
 
 class Hunt(NamedTuple):
