@@ -60,7 +60,7 @@ export function createPlants(light, landscape, ground, {seed = 1, still = false}
   const shapes = [umbrellaThorn, roundTree, bush];
   const plants = landscape.trees.map((tree, index) => ({
     kind: Math.min(2, tree.kind), x: tree.x, y: ground(tree.x, tree.y) - 0.03 * tree.height, z: -tree.y, scale: tree.height,
-    turn: latticeRandom(index, 5, seed) * 6.283, shade: 0.85 + 0.3 * latticeRandom(index, 6, seed), near: 20 + 5 * tree.height,
+    turn: latticeRandom(index, 5, seed) * 6.283, shade: 0.85 + 0.3 * latticeRandom(index, 6, seed), near: 26 + 6 * tree.height,
   }));
   plants.push(...farTrees(landscape, ground, seed));
   const rocks = kopjeRocks(landscape, ground, seed);
@@ -169,27 +169,25 @@ function farTrees({extent}, ground, seed) {
     const out = Math.max(-x, x - extent, -y, y - extent);
     if (out < 15 || fractalNoise(x / 220, y / 220, seed + 9, 2) < 0.45) continue;
     const scale = 5 + 5 * random();
-    trees.push({kind: 0, x, y: ground(x, y) - 0.2, z: -y, scale, turn: random() * 6.283, shade: 0.8 + 0.3 * random(), near: 20 + 5 * scale});
+    trees.push({kind: 0, x, y: ground(x, y) - 0.2, z: -y, scale, turn: random() * 6.283, shade: 0.8 + 0.3 * random(), near: 26 + 6 * scale});
   }
   return trees;
 }
 
-/** Return rocks where the ground is steep: the landscape's kopjes. */
+/** Return rocks where the ground rises above its surroundings: the landscape's kopjes. */
 function kopjeRocks({extent}, ground, seed) {
   const random = seededRandom(seed + 600);
   const rocks = [];
   const add = (x, y, scale, sunk) => {
     rocks.push({kind: 3, x, y: ground(x, y) - sunk * scale, z: -y, scale, turn: random() * 6.283, shade: 0.8 + 0.35 * random(), near: 0});
   };
-  for (let trial = 0; trial < 9000 && rocks.length < 100; trial += 1) {
+  const away = 45;
+  for (let trial = 0; trial < 7000 && rocks.length < 150; trial += 1) {
     const [x, y] = [extent * random(), extent * random()];
-    const slope = Math.hypot(ground(x + 3, y) - ground(x - 3, y), ground(x, y + 3) - ground(x, y - 3)) / 6;
-    const size = 0.6 + 2.6 * random() ** 2;
-    if (slope < 0.2 + 0.1 * random()) {
-      if (random() < 0.004) add(x, y, 0.35 + 0.4 * random(), 0.2);
-      continue;
-    }
-    add(x, y, size, 0.3);
+    const around = ground(x + away, y) + ground(x - away, y) + ground(x, y + away) + ground(x, y - away);
+    const above = ground(x, y) - around / 4;
+    if (above > 1.2 + 2.2 * random()) add(x, y, 0.9 + 3.4 * random() ** 2, 0.25);
+    else if (random() < 0.004) add(x, y, 0.3 + 0.4 * random(), 0.2);
   }
   return rocks;
 }
@@ -217,8 +215,8 @@ function addClump(surface, random, [x, y, z], radius, flat, detail, leaves) {
   for (let leaf = 0; leaf < leaves; leaf += 1) {
     const around = 2 * Math.PI * random();
     const up = 1.5 * random() - 0.5;
-    const out = radius * Math.sqrt(Math.max(0, 1 - 0.6 * up * up)) * (0.86 + 0.3 * random());
-    const middle = [x + out * Math.cos(around), y + flat * radius * up * (up < 0 ? 0.5 : 1.05), z + out * Math.sin(around)];
+    const out = radius * Math.sqrt(Math.max(0, 1 - 0.6 * up * up)) * (0.76 + 0.2 * random());
+    const middle = [x + out * Math.cos(around), y + flat * radius * up * (up < 0 ? 0.4 : 0.85), z + out * Math.sin(around)];
     const tone = mixColor(mixColor(LEAF_DARK, LEAF, 0.7 + up), LEAF_LIT, 0.6 * up + 0.5 * random() - 0.2);
     const size = radius * (0.1 + 0.12 * random());
     const corners = [0, 1, 2].map(() => surface.vertex(
@@ -248,7 +246,7 @@ function umbrellaThorn(seed, fine) {
     const out = crown ? 0.3 + 0.14 * random() : 0.05;
     const tip = [out * Math.cos(angle), 0.8 + 0.07 * random() - 0.12 * out, out * Math.sin(angle)];
     if (fine || crown % 2) addBranch(surface, fork, tip, 0.02, 0.008, 0.08);
-    addClump(surface, random, [tip[0], tip[1] + 0.03, tip[2]], (fine ? 0.25 : 0.3) + 0.06 * random(), 0.36, fine ? [4, 8] : [2, 5], fine ? 26 : 0);
+    addClump(surface, random, [tip[0], tip[1] + 0.03, tip[2]], (fine ? 0.25 : 0.3) + 0.06 * random(), 0.36, fine ? [4, 8] : [3, 6], fine ? 26 : 0);
   }
   return surface;
 }
@@ -256,14 +254,15 @@ function umbrellaThorn(seed, fine) {
 function roundTree(seed, fine) {
   const random = seededRandom(seed);
   const surface = new Surface();
-  const fork = [-0.02, 0.3, 0.02];
+  // Far crowns hide no branches, so that the stem reaches up to them.
+  const fork = [-0.02, fine ? 0.3 : 0.6, 0.02];
   addBranch(surface, [0, 0, 0], fork, 0.05, 0.036, 0);
   for (let crown = 0; crown < (fine ? 5 : 3); crown += 1) {
     const angle = 1.256 * crown + random();
     const out = crown ? 0.2 + 0.08 * random() : 0;
     const tip = [out * Math.cos(angle), crown ? 0.56 + 0.2 * random() : 0.8, out * Math.sin(angle)];
     if (fine) addBranch(surface, fork, tip, 0.022, 0.008, 0.03);
-    addClump(surface, random, tip, 0.22 + 0.05 * random(), 0.72, fine ? [5, 8] : [3, 5], fine ? 24 : 0);
+    addClump(surface, random, tip, 0.22 + 0.05 * random(), 0.72, fine ? [5, 8] : [3, 6], fine ? 24 : 0);
   }
   return surface;
 }
@@ -274,7 +273,7 @@ function bush(seed, fine) {
   for (let crown = 0; crown < (fine ? 4 : 2); crown += 1) {
     const angle = 1.571 * crown + random();
     const out = 0.3 * random() + 0.1;
-    addClump(surface, random, [out * Math.cos(angle), 0.34 + 0.22 * random(), out * Math.sin(angle)], 0.36 + 0.1 * random(), 0.85, fine ? [4, 7] : [2, 5], fine ? 22 : 0);
+    addClump(surface, random, [out * Math.cos(angle), (fine ? 0.34 : 0.2) + 0.22 * random(), out * Math.sin(angle)], 0.36 + 0.1 * random(), 0.85, fine ? [4, 7] : [3, 6], fine ? 22 : 0);
   }
   return surface;
 }

@@ -31,7 +31,7 @@ ${FINISH_GLSL}}`;
 const DRY = linearColor("#b8a065");
 const LUSH = linearColor("#8f9152");
 const BARE = linearColor("#a58a66");
-const MUD = linearColor("#6b563f");
+export const MUD = linearColor("#6b563f");
 const HILL = linearColor("#8a8656");
 
 /** Return the color of the ground at a place, as grass tufts take it too. */
@@ -41,16 +41,30 @@ export function groundColor(landscape, x, y) {
   let color = mixColor(BARE, mixColor(DRY, LUSH, (patch - 0.32) * 2.2), 0.25 + grass * 1.3);
   for (const hole of landscape.water) {
     const shore = Math.hypot(x - hole.x, y - hole.y) - hole.radius;
-    if (shore < 9) color = mixColor(MUD, color, Math.max(0, (shore - 1) / 8));
+    if (shore < 12) color = mixColor(MUD, color, Math.max(0, (shore - 2) / 10));
   }
   return color;
+}
+
+/** Return the level (m) of a water hole: its lowest shore. */
+export function waterLevel(landscape, {x, y, radius}) {
+  let level = Infinity;
+  for (let step = 0; step < 24; step += 1) {
+    const angle = (2 * Math.PI * step) / 24;
+    level = Math.min(level, landscape.heightAt(x + radius * Math.cos(angle), y + radius * Math.sin(angle)));
+  }
+  return level;
 }
 
 /** Return the height (m) of the made land: the landscape's square, and hills that rise beyond it. */
 function madeHeight(landscape, x, y) {
   const {extent} = landscape;
   const [inX, inY] = [Math.min(extent, Math.max(0, x)), Math.min(extent, Math.max(0, y))];
-  const height = landscape.heightAt(inX, inY);
+  let height = landscape.heightAt(inX, inY);
+  for (const hole of landscape.water) {
+    // The grid is too coarse for a shore, so that the ground lies below the water's whole disc.
+    if (Math.hypot(x - hole.x, y - hole.y) < hole.radius * 1.5) height = Math.min(height, waterLevel(landscape, hole) - 0.3);
+  }
   const out = Math.hypot(x - inX, y - inY);
   if (out === 0) return height;
   const away = Math.min(1, out / 900);

@@ -25,7 +25,7 @@ export function createWorld(landscape, track, species, {quality = 1, reducedMoti
   const ground = terrain.heightAt;
   const grass = createGrass(light, landscape, ground, {quality, still});
   const plants = createPlants(light, landscape, ground, {seed, still});
-  const water = createWater(light, landscape, ground, {still});
+  const water = createWater(light, landscape, {still});
   const herd = createHerd(light, ground, track, species);
   const shadows = createShadows(light, track.animals.length + landscape.trees.length);
   scene.add(herd.group, grass.group, plants.group, terrain.group, water.mesh, sky.group, shadows.mesh);
