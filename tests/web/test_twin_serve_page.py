@@ -118,3 +118,16 @@ def test_waiting_canceling_and_refusals(page, twin_served):
     page.locator(".live-status").get_by_text("Two changes contradict each other").wait_for()
     page.get_by_role("button", name="Take back: Change 2").tap()
     assert page.locator(".change").count() == 1
+
+
+def test_a_kiosk_forgets_the_scenarios_of_a_visitor(page, twin_served):
+    page.clock.install()
+    page.goto(f"{twin_served.url}/?start=0&kiosk=1&idle=60&motion=reduced&lang=en")
+    before = _branches(page)
+    page.locator(".try").tap()
+    page.get_by_role("button", name="Simulate").tap()
+    page.locator(".composer h3").wait_for()
+    assert len(_branches(page)) == len(before) + 1
+    page.clock.fast_forward(61_000)
+    page.locator(".start").wait_for()
+    assert page.locator(".live-dialog").count() == 0 and _branches(page) == before

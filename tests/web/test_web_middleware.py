@@ -116,3 +116,5 @@ def test_invalid_options_are_rejected_before_the_model_is_loaded(tmp_path):
         serve_page("no model", subset=tmp_path / "none.csv")
     with pytest.raises(UserError, match="--index .* does not exist"):
         serve_page("no model", index=tmp_path / "none")
+    with pytest.raises(UserError, match="--twin .* does not exist"):
+        serve_page("no model", twin=tmp_path / "none")

@@ -23,6 +23,8 @@ from made_run import FENCE, PLACES, POSITIONS, TWIN_NAME, secret_twin
 from made_twin import LION
 from web_server import forbid_other_machines
 
+import bioclip_jax.twin.scenario.ensemble as ensemble_module
+import bioclip_jax.twin.scenario.run as run_module
 import bioclip_jax.web.twin.service as service_module
 from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.models import get_config, init_params
@@ -45,6 +47,9 @@ species = "{LION}"
 date = 2031-01-01
 """
 MEMBERS, YEARS, WAITING = 8, 2, 6
+# One compiled program for the run and for its visitors.
+ensemble_module.CHUNK = run_module.CHUNK = service_module._CHUNK
+service_module._MOST_STEPS = 4096
 
 
 def create_files(folder: Path) -> None:
