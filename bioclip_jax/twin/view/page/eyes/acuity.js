@@ -50,7 +50,10 @@ void main() {
   gl_FragColor = vec4(coded > 0.5 ? toLinear(c) : c, 1.0);
 }`;
 
-/** Make the acuity pass: {blur(texture, width, height, sigma in pixels) -> texture, dispose()}. */
+/**
+ * Make the acuity pass: {blur(texture, width, height, sigma in pixels, slot) -> texture, dispose()}. What it returns stays
+ * until the next blur of the same size and slot.
+ */
 export function createAcuity(renderer) {
   const copy = quadMaterial(COPY_SHADER, {image: {value: null}, coded: {value: 0}});
   const gauss = quadMaterial(BLUR_SHADER, {
@@ -74,7 +77,7 @@ export function createAcuity(renderer) {
     return to.texture;
   };
   return {
-    blur(texture, width, height, sigma) {
+    blur(texture, width, height, sigma, slot = "") {
       if (sigma < INVISIBLE) return texture;
       let [image, columns, rows, scale] = [texture, width, height, 1];
       while (sigma / (2 * scale) >= LEAST_REDUCED && Math.min(columns, rows) > 4) {
@@ -91,7 +94,7 @@ export function createAcuity(renderer) {
       gauss.uniforms.direction.value.set(1 / columns, 0);
       image = pass(gauss, image, target(columns, rows, "across"));
       gauss.uniforms.direction.value.set(0, 1 / rows);
-      return pass(gauss, image, target(columns, rows, "blurred"));
+      return pass(gauss, image, target(columns, rows, `blurred ${slot}`));
     },
     dispose() {
       for (const one of targets.values()) one.dispose();

@@ -55,9 +55,17 @@ void main() {
     if (ring > 0.955) { gl_FragColor = vec4(0.96, 0.93, 0.86, 1.0); return; }
   }
   bool person = place.x > split;
-  vec3 c = person ? texture2D(images[1], at).rgb : texture2D(images[0], at).rgb;
-  if ((person ? coded.y : coded.x) > 0.5) c = toLinear(c);
-  vec3 seen = person ? look(c, colors[1], rods[1], light[1]) : look(c, colors[0], rods[0], light[0]);
+  // Branches, since a choice would take both sides' time.
+  vec3 c, seen;
+  if (person) {
+    c = texture2D(images[1], at).rgb;
+    if (coded.y > 0.5) c = toLinear(c);
+    seen = look(c, colors[1], rods[1], light[1]);
+  } else {
+    c = texture2D(images[0], at).rgb;
+    if (coded.x > 0.5) c = toLinear(c);
+    seen = look(c, colors[0], rods[0], light[0]);
+  }
   if (!person && light[0].w > 0.5 && elevation > 0.0 && c.b > 1.02 * c.r) {
     float hatch = step(0.72, fract((place.x * size.x + place.y * size.y) / 14.0));
     seen = mix(seen, vec3(0.42, 0.2, 0.75) * max(seen.g, seen.b), 0.34 * hatch * smoothstep(0.0, 0.12, elevation));

@@ -10,7 +10,7 @@ const EYE_DEGREE = Math.PI / 180;
 const LENS_DEGREES = 4;
 const LENS_PIXELS = 256;
 // The least blur, in pixels, that is left to a window drawn with fewer pixels because its eye is blurred anyway.
-const LEAST_SHRUNK = 0.9;
+const LEAST_SHRUNK = 0.55;
 const MOST_SHRUNK = 4;
 // Around the strip and the lenses, and for the strip's labels, in CSS pixels.
 const EYE_MARGIN = 12;
@@ -48,7 +48,7 @@ export function createEyes(renderer) {
   let [width, height, ratio] = [1, 1, 1];
   let lensTarget = null;
   const windows = new Map();
-  let [turn, lensDrawn] = [0, false];
+  let [turn, lensSeen] = [0, null];
 
   const draw = (x, y, w, h, shape, images, target = null) => {
     uniforms.shape.value = EYE_SHAPES[shape];
@@ -69,10 +69,10 @@ export function createEyes(renderer) {
     return {strip, lenses: [0, 1].map((side) => ({x: EYE_MARGIN + side * (d + EYE_MARGIN), y, w: d, h: d}))};
   };
   /** Return the image of a target blurred to an eye's acuity in this light; `degrees` is the target's height. */
-  const sharpness = (target, eye, sun, tangent) => {
+  const sharpness = (target, eye, sun, tangent, slot) => {
     const pixelsPerDegree = (target.height / 2 / tangent) * EYE_DEGREE;
     const sigma = blurDegrees(eye.acuity * adaptation(eye, sun).detail) * pixelsPerDegree;
-    return acuity.blur(target.texture, target.width, target.height, sigma);
+    return acuity.blur(target.texture, target.width, target.height, sigma, slot);
   };
   /** Return the window's target, with fewer pixels for an eye that blurs them all. */
   const windowFor = (eye, sun, tangent, split) => {
@@ -113,7 +113,7 @@ export function createEyes(renderer) {
       renderer.setPixelRatio(ratio);
       renderer.setSize(w, h, false);
       clear();
-      lensDrawn = false;
+      [turn, lensSeen] = [0, null];
       lensTarget = eyeTarget(LENS_PIXELS, LENS_PIXELS, {scene: true});
       surround.setSize(sizes().strip.w * Math.min(1, Math.max(0.75, ratio)));
     },
@@ -148,9 +148,9 @@ export function createEyes(renderer) {
       const {strip: place, lenses} = sizes(options.top);
       // Strip and lenses are drawn anew in turn, to spare renderings of the scene.
       turn += 1;
-      const fresh = lens && lenses.length && (!strip || turn % 2 || !lensDrawn);
+      const fresh = lens && lenses.length && (turn % 3 === 1 || !lensSeen);
       if (strip) {
-        if (!fresh || !lensDrawn) surround.draw(scene, camera, Math.max(field.horizontal_deg, split < 1 ? person.field.horizontal_deg : 0));
+        if (turn % 3 === 2 || turn === 1) surround.draw(scene, camera, Math.max(field.horizontal_deg, split < 1 ? person.field.horizontal_deg : 0));
         uniforms.horizon.value.set(-STRIP_HALF_HEIGHT, STRIP_HALF_HEIGHT);
         draw(place.x, place.y, place.w, place.h, "strip", [surround.texture(), surround.texture()]);
       }
@@ -161,13 +161,13 @@ export function createEyes(renderer) {
           lensCamera.lookAt(lens.isVector3 ? lens : ahead);
           lensCamera.updateMatrixWorld();
           renderTo(lensTarget, scene, lensCamera);
-          lensDrawn = true;
+          const lensTangent = Math.tan((LENS_DEGREES / 2) * EYE_DEGREE);
+          lensSeen = [eye, person].map((one, side) => sharpness(lensTarget, one, sun, lensTangent, `lens ${side}`));
         }
         horizonOf(lensCamera);
         lenses.forEach((circle, side) => {
           uniforms.split.value = side ? 0 : 1;
-          const one = sharpness(lensTarget, side ? person : eye, sun, Math.tan((LENS_DEGREES / 2) * EYE_DEGREE));
-          draw(circle.x, circle.y, circle.w, circle.h, "lens", [one, one]);
+          draw(circle.x, circle.y, circle.w, circle.h, "lens", [lensSeen[side], lensSeen[side]]);
         });
       }
       renderer.setViewport(0, 0, width, height);
