@@ -172,6 +172,23 @@ def test_every_view_by_keyboard_alone(visit):
         assert page.locator(".branch").nth(1).get_attribute("aria-checked") == "true"
 
 
+def test_every_view_opens_by_touch_and_takes_keys(visit):
+    # Small, because three dimensions are drawn without a GPU.
+    size = {"width": 480, "height": 400}
+    with visit("?start=0&lang=en&hour=noon&motion=reduced", has_touch=True, viewport=size) as one:
+        page = one.page
+        for tab in page.locator(".tab").all():
+            tab.tap()
+            page.locator(".stage .flat, .stage canvas").first.wait_for()
+            if page.locator(".stage[tabindex='0']").count():
+                page.locator(".stage").focus()
+                page.keyboard.press("ArrowLeft")
+                page.keyboard.press("Enter")
+                page.locator(".control.right").tap()
+            assert page.locator(".stage .message").count() == 0, f"{tab.inner_text()}: {one.text('.stage')}"
+            assert page.locator(".caption h2").inner_text() == tab.inner_text()
+
+
 def test_time_plays_and_steps(visit):
     with visit("?start=0&lang=en&month=0") as one:
         assert one.text(".when") == "Year 1, January"
