@@ -39,12 +39,11 @@ function mountHerd(app, stage) {
       const {headOf, animals} = self.world();
       headOf(hunt.zebra, head.position, head.quaternion);
       euler.setFromQuaternion(head.quaternion);
-      // She looks around with a level head; grazing tips the view only a little.
+      // Grazers keep their eyes level while the head goes down.
       const goal = euler.y;
       // Without motion the picture turns by cuts, once she has turned away.
       if (!Number.isFinite(heading) || (self.still && Math.abs(angle(goal - heading)) > 0.7)) heading = goal;
       else if (!self.still) heading += angle(goal - heading) * (1 - Math.exp(-dt * 3));
-      const bow = self.still ? 0 : 0.3 * animals[hunt.zebra].graze;
       const smooth = self.time < 0.2 || camera.position.lengthSq() === 0 ? 1 : 1 - Math.exp(-dt * 6);
       const body = animals[hunt.zebra];
       if (self.still) head.position.set(body.x, body.y + 1.05 * body.scale, body.z);
@@ -53,7 +52,7 @@ function mountHerd(app, stage) {
       if (camera.position.y < floor) camera.position.y = floor;
       camera.fov = camera.aspect < 0.8 ? 75 : 62;
       camera.updateProjectionMatrix();
-      camera.rotation.set(Math.max(-0.9, Math.min(0.9, look.rise - bow)), heading + look.turn, 0, "YXZ");
+      camera.rotation.set(Math.max(-0.9, Math.min(0.9, look.rise)), heading + look.turn, 0, "YXZ");
     },
     draw(three, scene, camera, sun, now) {
       three.eyes.render(scene, camera, bar.eye(), sun, {...bar.options(), time: now});

@@ -7,8 +7,8 @@ const LIGHT_HOURS = [
   [-10, "#8f9fd0", 0.34, "#2c3c6c", 0.95, "#181e36", 0.8, "#071029", "#1f2e52", 0.8],
   [-5, "#8a8fc0", 0.34, "#55649c", 1.1, "#383c5c", 1.0, "#182a5e", "#8a7088", 1.0],
   [-1, "#e8a070", 0.75, "#8590bc", 1.1, "#705c58", 1.0, "#34508c", "#eba572", 1.15],
-  [3, "#ff9d52", 1.25, "#7f8cb4", 0.85, "#6b5440", 0.85, "#4a72ae", "#f4b97c", 1.2],
-  [10, "#ffc385", 1.5, "#8fa6cc", 0.8, "#7c6448", 0.8, "#5089c8", "#efd3a6", 1.05],
+  [3, "#ffad66", 1.75, "#8f9cc2", 1.0, "#7c6450", 1.0, "#4a72ae", "#f4b97c", 1.2],
+  [10, "#ffc98f", 1.75, "#95abd0", 0.88, "#80694e", 0.88, "#5089c8", "#efd3a6", 1.05],
   [25, "#ffe3bd", 1.55, "#a3bfe2", 0.7, "#80704c", 0.8, "#4a8ad0", "#dfe3df", 0.95],
   [60, "#fff2dc", 1.6, "#b2cdee", 0.66, "#7c6c4c", 0.8, "#3a7bca", "#cfdfec", 0.9],
 ].map(([elevation, sun, sunGain, above, aboveGain, below, belowGain, zenith, horizon, haze]) => [
@@ -88,7 +88,7 @@ uniform vec3 horizonColor;
 uniform vec3 zenithColor;
 uniform float hazeDensity;
 vec3 lightOn(vec3 normal) {
-  float direct = max(0.0, dot(normal, sunDirection) * 0.85 + 0.15);
+  float direct = max(0.0, dot(normal, sunDirection) * 0.76 + 0.24);
   return sunColor * direct * 0.62 + mix(groundAmbient, skyAmbient, 0.5 + 0.5 * normal.y);
 }
 float hazeAt(vec3 place) {
