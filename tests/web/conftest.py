@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 import pytest
 from PIL import Image
-from twin_visits import TwinServed, Waiting, wait_for
+
+if TYPE_CHECKING:
+    from twin_visits import TwinServed
 
 _START_SECONDS = 240
 
@@ -107,6 +109,9 @@ def bomb(side: int) -> bytes:
 
 @pytest.fixture(scope="session")
 def twin_served(address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinServed]:
+    pytest.importorskip("gradio", reason="the page needs the extra [web]")
+    from twin_visits import TwinServed, Waiting, wait_for
+
     folder = tmp_path_factory.mktemp("twin_server")
     log = folder / "log"
     with open(log, "wb") as file:

@@ -1,4 +1,4 @@
-"""The page of a twin, served: simulations of what visitors change, hostile requests, queue and limits."""
+"""The served page of a twin: what visitors change, hostile requests, queue, limits, and a browser."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ import json
 import math
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from twin_visits import PATIENCE_S, Waiting, wait_for
+from twin_visits import (
+    FENCE,
+    HOSTILE,
+    HUNTING,
+    LION,
+    MORE_LIONS,
+    NO_LIONS,
+    ORDINARY_RAIN,
+    PATIENCE_S,
+    Waiting,
+    wait_for,
+)
 
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 
-LION = "Panthera leo"
-NO_LIONS = {"kind": "remove", "species": LION, "percent": 100, "year": 2}
-HUNTING = {"kind": "harvest", "species": "Equus quagga", "percent": 50, "from": 2, "to": 2}
-MORE_LIONS = {"kind": "introduce", "species": LION, "patch": "C", "individuals": 30, "year": 1}
-FENCE = {"kind": "fence", "patches": ["C"], "from": 1, "to": 2}
-ORDINARY_RAIN = {"kind": "rain", "percent": 100, "from": 1, "to": 2}
+PATIENCE_MS = 120_000
 # As of twin_server.py.
 WAITING, PER_VISITOR = 6, 4
 
@@ -115,36 +122,6 @@ def test_page_tells_no_place_and_asks_its_own_server_only(twin_served):
     ]
     for secret in secrets:
         assert not any(secret in text for text in texts), f"a simulation tells {secret}"
-
-
-HOSTILE = {
-    "no JSON": b"",
-    "half": b'{"events": [',
-    "nested": b"[" * 9_000,
-    "NaN": b'{"events": [{"kind": "rain", "percent": NaN, "from": 1, "to": 1}]}',
-    "infinity": b'{"events": [{"kind": "rain", "percent": 1e999, "from": 1, "to": 1}]}',
-    "long number": b'{"events": [{"kind": "rain", "percent": ' + b"9" * 5000 + b', "from": 1, "to": 1}]}',
-    "fraction": b'{"events": [{"kind": "rain", "percent": 50.5, "from": 1, "to": 1}]}',
-    "bytes": b"\xff\xfe\x00",
-    "a number": b"7",
-    "no list": b'{"events": {}}',
-    "no events": b'{"events": []}',
-    "more than events": b'{"events": [{"kind": "fence"}], "seed": 3}',
-    "many": json.dumps({"events": [ORDINARY_RAIN] * 5}).encode(),
-    "no event": b'{"events": ["remove"]}',
-    "kind": b'{"events": [{"kind": "__class__"}]}',
-    "series": b'{"events": [{"kind": "rain", "series": "/etc/passwd"}]}',
-    "species": json.dumps({"events": [NO_LIONS | {"species": "Tyrannosaurus rex"}]}).encode(),
-    "species list": json.dumps({"events": [NO_LIONS | {"species": [LION]}]}).encode(),
-    "plant set free": b'{"events": [{"kind": "introduce", "species": "Themeda triandra", "patch": "A", '
-    b'"individuals": 1, "year": 1}]}',
-    "area": b'{"events": [{"kind": "fence", "patches": ["../A"], "from": 1, "to": 1}]}',
-    "all areas": b'{"events": [{"kind": "fence", "patches": ["A", "B", "C"], "from": 1, "to": 1}]}',
-    "year": json.dumps({"events": [NO_LIONS | {"year": 3}]}).encode(),
-    "truth": json.dumps({"events": [NO_LIONS | {"year": True}]}).encode(),
-    "backwards": json.dumps({"events": [ORDINARY_RAIN | {"from": 2, "to": 1}]}).encode(),
-    "two rains": json.dumps({"events": [ORDINARY_RAIN, ORDINARY_RAIN]}).encode(),
-}  # fmt: skip
 
 
 def test_hostile_requests_get_one_sentence_in_both_languages(twin_served):
@@ -273,3 +250,124 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path, capsys: pytes
         )
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1 and message in lines[0], lines
+
+
+@pytest.fixture
+def page(browser, twin_served):
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900}, has_touch=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    # The browser tells of a refused request.
+    page.on(
+        "console",
+        lambda it: (
+            problems.append(it.text) if it.type == "error" and "status of 400" not in it.text else None
+        ),
+    )
+    page.on(
+        "request",
+        lambda it: None if it.url.startswith(twin_served.url) else problems.append(f"request: {it.url}"),
+    )
+    page.goto(f"{twin_served.url}/?start=0&hour=noon&motion=reduced")
+    page.locator(".try").wait_for()
+    yield page
+    context.close()
+    assert not problems, "\n".join(problems)
+
+
+def _branches(page: Any) -> list[str]:
+    return page.locator(".branches .branch").all_inner_texts()
+
+
+def test_a_visitor_takes_lions_away_by_touch(page, artefacts: Path):
+    before = _branches(page)
+    page.locator(".try").tap()
+    page.locator(".field.species select").select_option("Panthera leo")
+    assert page.locator(".field.percent output").inner_text() == "100 %"
+    page.screenshot(path=artefacts / "twin_compose.png")
+    from axe_playwright_python.sync_playwright import Axe
+
+    violations = Axe().run(page).response["violations"]
+    assert not violations, [(one["id"], one["nodes"][0]["html"][:200]) for one in violations]
+    page.get_by_role("button", name="Simulate").tap()
+    page.locator(".verdict-lines").wait_for()
+    assert page.locator(".composer h3").inner_text() == "Without the lion"
+    first = page.locator(".verdict-line").first.inner_text()
+    assert "lion" in first.lower() and "disappears" in first, first
+    told = page.locator(".live-rest").all_inner_texts()
+    assert any("8 runs" in text for text in told) and any("Not calibrated" in text for text in told), told
+    page.screenshot(path=artefacts / "twin_result.png")
+    page.get_by_role("button", name="See it").tap()
+    assert _branches(page) == [*before, "Without the lion"]
+    assert page.locator(".branch[aria-checked=true]").inner_text() == "Without the lion"
+    assert page.evaluate("document.activeElement.className") == "branch try"
+    page.locator(".strip").get_by_role("radio", name="lion", exact=True).tap()
+    assert "disappears" in page.locator(".verdict").inner_text()
+    assert page.locator(".legend .without").count() == 1
+    page.get_by_role("tab", name="Food web").tap()
+    page.screenshot(path=artefacts / "twin_own_scenario.png")
+    # The address keeps no scenario that a reload would not know.
+    page.wait_for_function("location.hash.includes('scenario=0')")
+
+
+def test_french_by_keyboard(page, artefacts: Path):
+    page.locator(".tool.language").focus()
+    page.keyboard.press("Enter")
+    page.locator(".try").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#live-title").inner_text() == "Que changeriez-vous ?"
+    # The first control has the focus: less rain, from the first year.
+    assert page.evaluate("document.activeElement.closest('.field').className") == "field kind"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.locator(".field.percent").wait_for()
+    assert page.evaluate("document.activeElement.closest('.field').className") == "field kind"
+    page.keyboard.press("Tab")
+    before = page.locator(".field.percent output").inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(".field.percent output").inner_text() == "45 %" and before == "50 %"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Simuler":
+            break
+    page.keyboard.press("Enter")
+    page.locator(".composer h3").wait_for()
+    assert page.locator(".composer h3").inner_text() == "Moins de pluie"
+    text = page.locator(".live-dialog").inner_text()
+    assert "simulations" in text and "runs" not in text
+    page.screenshot(path=artefacts / "twin_french.png")
+    page.keyboard.press("Escape")
+    assert page.locator(".live-dialog").count() == 0
+    assert _branches(page)[-1] == "Moins de pluie"
+
+
+def test_waiting_canceling_and_refusals(page, twin_served):
+    with twin_served.held():
+        page.locator(".try").tap()
+        page.get_by_role("button", name="Simulate").tap()
+        page.locator(".live-status").get_by_text("One simulation is before yours.").wait_for()
+        page.get_by_role("button", name="Cancel").tap()
+        page.locator(".live-status").get_by_text("Canceled.").wait_for()
+    page.locator(".field.kind select").select_option("rain")
+    page.get_by_role("button", name="One more change").tap()
+    page.locator(".field.kind select").nth(1).select_option("rain")
+    page.get_by_role("button", name="Simulate").tap()
+    page.locator(".live-status").get_by_text("Two changes contradict each other").wait_for()
+    page.get_by_role("button", name="Take back: Change 2").tap()
+    assert page.locator(".change").count() == 1
+
+
+def test_a_kiosk_forgets_the_scenarios_of_a_visitor(page, twin_served):
+    page.clock.install()
+    page.goto(f"{twin_served.url}/?start=0&kiosk=1&idle=60&motion=reduced&lang=en")
+    before = _branches(page)
+    page.locator(".try").tap()
+    page.get_by_role("button", name="Simulate").tap()
+    page.locator(".composer h3").wait_for()
+    assert len(_branches(page)) == len(before) + 1
+    page.clock.fast_forward(61_000)
+    page.locator(".start").wait_for()
+    assert page.locator(".live-dialog").count() == 0 and _branches(page) == before

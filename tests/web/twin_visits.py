@@ -13,6 +13,41 @@ from typing import Any, NamedTuple
 import httpx
 
 PATIENCE_S = 120
+LION = "Panthera leo"
+NO_LIONS = {"kind": "remove", "species": LION, "percent": 100, "year": 2}
+HUNTING = {"kind": "harvest", "species": "Equus quagga", "percent": 50, "from": 2, "to": 2}
+MORE_LIONS = {"kind": "introduce", "species": LION, "patch": "C", "individuals": 30, "year": 1}
+FENCE = {"kind": "fence", "patches": ["C"], "from": 1, "to": 2}
+ORDINARY_RAIN = {"kind": "rain", "percent": 100, "from": 1, "to": 2}
+# Bodies of requests that are no scenario.
+HOSTILE = {
+    "no JSON": b"",
+    "half": b'{"events": [',
+    "nested": b"[" * 9_000,
+    "NaN": b'{"events": [{"kind": "rain", "percent": NaN, "from": 1, "to": 1}]}',
+    "infinity": b'{"events": [{"kind": "rain", "percent": 1e999, "from": 1, "to": 1}]}',
+    "long number": b'{"events": [{"kind": "rain", "percent": ' + b"9" * 5000 + b', "from": 1, "to": 1}]}',
+    "fraction": b'{"events": [{"kind": "rain", "percent": 50.5, "from": 1, "to": 1}]}',
+    "bytes": b"\xff\xfe\x00",
+    "a number": b"7",
+    "no list": b'{"events": {}}',
+    "no events": b'{"events": []}',
+    "more than events": b'{"events": [{"kind": "fence"}], "seed": 3}',
+    "many": json.dumps({"events": [ORDINARY_RAIN] * 5}).encode(),
+    "no event": b'{"events": ["remove"]}',
+    "kind": b'{"events": [{"kind": "__class__"}]}',
+    "series": b'{"events": [{"kind": "rain", "series": "/etc/passwd"}]}',
+    "species": json.dumps({"events": [NO_LIONS | {"species": "Tyrannosaurus rex"}]}).encode(),
+    "species list": json.dumps({"events": [NO_LIONS | {"species": [LION]}]}).encode(),
+    "plant set free": b'{"events": [{"kind": "introduce", "species": "Themeda triandra", "patch": "A", '
+    b'"individuals": 1, "year": 1}]}',
+    "area": b'{"events": [{"kind": "fence", "patches": ["../A"], "from": 1, "to": 1}]}',
+    "all areas": b'{"events": [{"kind": "fence", "patches": ["A", "B", "C"], "from": 1, "to": 1}]}',
+    "year": json.dumps({"events": [NO_LIONS | {"year": 3}]}).encode(),
+    "truth": json.dumps({"events": [NO_LIONS | {"year": True}]}).encode(),
+    "backwards": json.dumps({"events": [ORDINARY_RAIN | {"from": 2, "to": 1}]}).encode(),
+    "two rains": json.dumps({"events": [ORDINARY_RAIN, ORDINARY_RAIN]}).encode(),
+}  # fmt: skip
 
 
 class TwinServed(NamedTuple):
