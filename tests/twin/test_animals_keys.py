@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -44,6 +44,7 @@ def placed(occupants: dict, alive: jax.Array, born: jax.Array, limit: int) -> tu
 
 
 @given(seed=st.integers(0, 2**31 - 1), number=st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
 def test_keys_are_those_of_fold_in(seed: int, number: int) -> None:
     key = seed_key(seed)
     np.testing.assert_array_equal(

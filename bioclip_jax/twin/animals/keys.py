@@ -27,6 +27,7 @@ class Words(NamedTuple):
     low: UInt32[Array, "*shape"]
 
 
+@jax.jit
 def threefry(key: Words, counter: Words) -> Words:
     """Return the 20 rounds of Threefry-2x32 of a counter under a key, broadcast against each other."""
     key_high, key_low = jnp.uint32(key.high), jnp.uint32(key.low)
@@ -53,6 +54,7 @@ def fold(key: Words, identity: Words) -> Words:
     return threefry(key, identity)
 
 
+@jax.jit
 def bits(key: Words, step: UInt32[Array, ""], purpose: int) -> Words:
     """Return 64 random bits of each animal's key for a purpose at a step.
 

@@ -11,16 +11,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from bioclip_jax.errors import UserError
 
 from .ecology import Ecology
 from .feeding import Fields, first_bodies
 from .hour import LEDGER, Population, biomass, mass_by_cell, numbers, simulate_hour
-from .keys import fold, founder_identity, seed_key, uniforms
+from .keys import Words, fold, founder_identity, seed_key, uniforms
 from .save import Saved, fingerprint, load, save
-from .state import found_animals
+from .state import Animals, found_animals
 
 # Step of the draws of founders, which no hour has; purposes of theirs.
 _BEFORE, _PLACE, _BODY = 2**32 - 1, 0, 1
@@ -62,9 +62,7 @@ def populate(
     grid = ecology.habitat.grid
     with jax.enable_x64(True):
         key = seed_key(seed)
-        own = fold(key, founder_identity(number, species))
-        east, north = uniforms(own, jnp.uint32(_BEFORE), _PLACE)
-        body, turn = uniforms(own, jnp.uint32(_BEFORE), _BODY)
+        east, north, body, turn = _founders_draws(key, number, species)
         energy = (highest / 2)[species] * 2.0 ** np.asarray(body, float)
         unit = np.asarray(ecology.unit)[species]
         animals = found_animals(
@@ -81,12 +79,25 @@ def populate(
         fields = Fields(jnp.asarray(share[:, None] * plants), empty, empty)
         return Population(
             animals=animals,
-            fields=first_bodies(ecology, fields, mass_by_cell(ecology, animals)),
+            fields=_first_fields(ecology, fields, animals),
             hour=jnp.int32(0),
             key=key,
             ledger=jnp.zeros((ecology.n_species, len(LEDGER))),
             unplaced=jnp.int32(0),
         )
+
+
+@jax.jit
+def _first_fields(ecology: Ecology, fields: Fields, animals: Animals) -> Fields:
+    return first_bodies(ecology, fields, mass_by_cell(ecology, animals))
+
+
+@jax.jit
+def _founders_draws(
+    key: Words, number: Int[Array, " founders"], species: Int[Array, " founders"]
+) -> tuple[Float[Array, " founders"], ...]:
+    own = fold(key, founder_identity(number, species))
+    return *uniforms(own, jnp.uint32(_BEFORE), _PLACE), *uniforms(own, jnp.uint32(_BEFORE), _BODY)
 
 
 def simulate_population(
