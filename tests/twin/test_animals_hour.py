@@ -83,9 +83,10 @@ def test_well_mixed_limit_is_the_community(community: Community) -> None:
         expected = simulate(community, history.biomass[:1], conditions, jnp.full(10, 1.0)).biomass[:, 0]
     changed = np.ptp(np.log(expected), axis=0)
     assert (changed > 0.1).all(), f"too little happens to compare: {changed}"
-    # In this time one of three of the 420 weasels dies, a Poisson number: 3 % of their biomass either way.
-    np.testing.assert_allclose(history.biomass / np.asarray(expected), 1.0, atol=0.08)
-    np.testing.assert_allclose((history.biomass / np.asarray(expected))[:, :2], 1.0, atol=0.03)
+    # In this time one of three of the 420 weasels dies, a Poisson number: 3 % of their biomass either way, of
+    # which the voles feel half. With 100,000 animals all three are within 1 % (README of the room).
+    difference = np.abs(history.biomass / np.asarray(expected) - 1).max(axis=0)
+    assert (difference < [0.03, 0.05, 0.08]).all(), f"largest differences are {difference}"
 
 
 def test_ledger_explains_all_that_changes(community: Community, three_days: tuple) -> None:
