@@ -130,6 +130,13 @@ function mountSpider(app, stage) {
       if (!alive) return;
       begin = begin || now;
       time = now - begin;
+      // Fewer pixels where frames take long; before drawing, since a new size empties the canvas.
+      slow = 0.9 * slow + 0.1 * dt;
+      if (slow > FRAME_GOAL_S && ratio > 0.5 && time > 2) {
+        ratio = Math.max(0.5, ratio - 0.25);
+        slow = 0;
+        resize(width, height);
+      }
       post.now = visit(time);
       post.update(time, post.now);
       if (time - touched > WANDER_AFTER_S && !settings.reducedMotion && Math.floor(time / 3) !== Math.floor((time - dt) / 3)) turnToMoving();
@@ -147,13 +154,6 @@ function mountSpider(app, stage) {
         outside.updateMatrixWorld();
         eyes.render(post.scene, outside, person, sun, {time, still: settings.reducedMotion});
       } else spiderEyes.render(post.scene, camera, gaze, eye, sun, dt, settings.reducedMotion);
-      // Fewer pixels where frames take long.
-      slow = 0.9 * slow + 0.1 * dt;
-      if (slow > FRAME_GOAL_S && ratio > 0.5 && time > 2) {
-        ratio = Math.max(0.5, ratio - 0.25);
-        slow = 0;
-        resize(width, height);
-      }
     },
     resize,
     action(name) {
