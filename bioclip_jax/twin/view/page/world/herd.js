@@ -12,6 +12,8 @@ import {BONE, BONE_COUNT} from "./rig.js";
 export const STATE = {absent: 0, stand: 1, graze: 2, walk: 3, run: 4, rest: 5, stalk: 6, feed: 7, dead: 8, fly: 9};
 /** Distances, in heights of an animal, up to which it is drawn with detail 3, 2 and 1. */
 const DETAIL_HEIGHTS = [7.5, 20, 55];
+/** Meters up to which animals outside the frustum are drawn for pictures of all around. */
+const AROUND_M = 70;
 const MOODS = ["graze", "vigil", "rest", "stalk", "feed", "dead", "fly"];
 /** Seconds in which a mood comes or goes. */
 const MOOD_S = {graze: 0.9, vigil: 0.7, rest: 1.4, stalk: 0.8, feed: 0.8, dead: 0.7, fly: 0.8};
@@ -73,8 +75,8 @@ export function createHerd(light, ground, track, species) {
   let hidden = -1;
   let clear = 0.5;
 
-  /** view: a camera, whose frustum alone is drawn, or a point that is looked around from. */
-  function update(time, view) {
+  /** view: a camera, whose frustum alone is drawn, or a point; around: what is near behind the camera is drawn too. */
+  function update(time, view, around = false) {
     const focus = view.isCamera ? view.position : view;
     const frustum = view.isCamera;
     if (frustum) {
@@ -104,7 +106,7 @@ export function createHerd(light, ground, track, species) {
       const distance = Math.hypot(body.x - focus.x, body.y - focus.y, body.z - focus.z);
       stand(body, distance < 60);
       poseBody(body, mesh.bones, index * BONE_COUNT * 12);
-      if (index === hidden || distance < clear || (frustum && !inFrustum(body))) return;
+      if (index === hidden || distance < clear || (frustum && !(around && distance < AROUND_M) && !inFrustum(body))) return;
       const away = distance / (body.scale * (body.look.plan.wings ? 2 : 1));
       const detail = DETAIL_HEIGHTS.filter((reach) => away < reach).length;
       mesh.show(index, body.look, detail, 0.93 + 0.14 * ((body.seed * 7) % 1), body.male, (body.seed * 3) % 1);

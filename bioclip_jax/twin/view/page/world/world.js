@@ -11,7 +11,7 @@ import {createWater} from "./water.js";
 /**
  * Return {scene, animals, light, ground, update(time, view, seconds, around), setSun(sun), headOf(index, position, quaternion),
  * hide(index), clear(meters), pick(x, y, camera), dispose()}. view: a camera, whose frustum is drawn, or a point to look
- * around from; around: animals outside the frustum are drawn too; x east, y up, z south, in meters. Matrices of the camera must be up to date.
+ * around from; around: animals near behind it are drawn too; x east, y up, z south, in meters. Matrices of the camera must be up to date.
  * options: quality 0 to 1, reducedMotion.
  */
 export function createWorld(landscape, track, species, {quality = 1, reducedMotion = false} = {}) {
@@ -61,7 +61,7 @@ export function createWorld(landscape, track, species, {quality = 1, reducedMoti
     update(time, view, seconds = time, around = false) {
       const focus = view.isCamera ? view.position : view;
       light.uniforms.clock.value = seconds % 1000;
-      herd.update(time, around ? focus : view);
+      herd.update(time, view, around);
       grass.update(view);
       plants.update(focus);
       sky.update();
