@@ -46,7 +46,7 @@ class Visit:
             self.requests.append(url)
 
     def text(self, selector: str) -> str:
-        return self.page.locator(selector).first.inner_text()
+        return self.page.locator(selector).first.inner_text().replace("\u00a0", " ")
 
     def focused(self) -> str:
         return self.page.evaluate("document.activeElement.innerText || document.activeElement.className")

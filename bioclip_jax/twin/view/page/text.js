@@ -33,7 +33,9 @@ export function addTexts(texts) {
 // Returns a text; {name} in it is replaced by the value of that name.
 export function t(key, values = {}) {
   const text = merged[language][key] ?? merged.en[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  const filled = text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  // No line begins with a sign that belongs to the word before it.
+  return filled.replace(/ ([;:?!%»])/g, "\u00a0$1").replace(/« /g, "«\u00a0");
 }
 
 // Returns true for a key that has a text.

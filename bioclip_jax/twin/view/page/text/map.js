@@ -34,7 +34,7 @@ export const mapText = {
     "chart.plants": "tonnes par km²",
     "chart.kilos": "kg par km²",
     "chart.with": "{scenario} : milieu des simulations, la moitié, 9 sur 10",
-    "chart.without": "Sans rien changer",
+    "chart.without": "Tel quel",
     "chart.only": "Milieu des simulations, la moitié, 9 sur 10",
   },
 };

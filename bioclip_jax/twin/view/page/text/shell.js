@@ -93,7 +93,7 @@ const shellFrench = {
   "start.touch": "Touchez pour commencer",
   "start.note": "La copie numérique d’un lieu sauvage : ses animaux, ses plantes, et qui mange qui.",
   "branches": "Et si… ?",
-  "branch.baseline": "Sans rien changer",
+  "branch.baseline": "Tel quel",
   "branch.number": "Et si n° {n}",
   "event.remove.species": "Sans {name}",
   "event.thin.species": "Moins de {name}",
