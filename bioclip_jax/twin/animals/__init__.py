@@ -5,9 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "actors": ["STATES"],
         "cast": ["cast_of"],
         "landscape": ["TREE_KINDS", "Landscape", "generate_landscape"],
-        "scene": ["EVENT_KINDS", "HZ", "STATES", "Scene", "simulate_scene"],
+        "scene": ["EVENT_KINDS", "Scene", "simulate_scene"],
         "cells": ["Cells", "Grid", "neighbor_sum", "sort_into_cells"],
         "ecology": ["Ecology", "Habitat", "Life", "Selection"],
         "hour": ["LEDGER", "Population", "residual", "simulate_hour", "stocks"],

@@ -14,6 +14,10 @@ CAPACITY = 256
 CARNIVORE_SLOTS = 32
 # Animals of one second, five times: the clock's step is that of the tracks.
 STEP_S = 0.2
+# Light below which vultures roost; assumed.
+ROOSTING_LIGHT = 0.28
+# States of a track.
+STATES = ("absent", "stand", "graze", "walk", "run", "rest", "stalk", "feed", "dead", "fly")
 # Phases of a hunter.
 IDLE, STALK, CHASE, SPENT, FEED = range(5)
 

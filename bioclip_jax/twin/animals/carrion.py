@@ -7,18 +7,18 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .actors import FEED, STEP_S, Actors, Moment
+from .actors import FEED, ROOSTING_LIGHT, STEP_S, Actors, Moment
 from .motion import ahead, unit
 
 # Assumed: how far a carcass draws scavengers, how near an eater keeps weaker ones off, and vultures' circles.
 _DRAWN_M, _HELD_M = 300.0, 10.0
 _CIRCLE_M, _SOARING = 48.0, 8.5
-_COME_DOWN_RATE, _DAYLIGHT = 0.035, 0.28
+_COME_DOWN_RATE = 0.035
 _TROT = 2.3
 
 
 class Carrion(NamedTuple):
-    """What eaters want: `drawn` ones go by it. eats: has its head in the carcass."""
+    """Wishes of eaters; animals that are `drawn` follow them. eats: has its head in the carcass."""
 
     drawn: Bool[Array, " animals"]
     eats: Bool[Array, " animals"]
@@ -45,7 +45,7 @@ def at_carcass(
     """Return what eaters want of the carcass that draws them. luck: uniform numbers."""
     old = jnp.where(actors.carcass >= 0, actors.carcass, kill)
     target = jnp.where(phase == FEED, jnp.where(actors.hunter, kill, old), old)
-    sleeping = actors.light < _DAYLIGHT
+    sleeping = actors.light < ROOSTING_LIGHT
     scavenger = actors.eats & ~actors.hunter & (actors.rank < 4) & ~(actors.flies & sleeping)
     at = jnp.maximum(target, 0)
     to = now.position[at] - now.position

@@ -52,7 +52,7 @@ class Grid(eqx.Module):
 
     @property
     def reach(self) -> float:
-        """Largest distance, m, at which neighbors_sum finds all neighbors."""
+        """Largest distance, m, at which neighbor_sum finds all neighbors."""
         return min(
             _reach(self.width, self.columns, self.periodic), _reach(self.height, self.rows, self.periodic)
         )

@@ -22,7 +22,7 @@ _UNITS = 2.0**22
 
 
 class Life(eqx.Module):
-    """How individuals of a species live, in shares of its adult body mass; the defaults are assumed.
+    """Life history of a species, in shares of its adult body mass; the defaults are assumed.
 
     birth: energy at which an animal gives birth. newborn: energy that the newborn gets of it. starvation:
     energy below which an animal dies. meal: most that it eats of bodies in an hour, per kg. digestion_hours:

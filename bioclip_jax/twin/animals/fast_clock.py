@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
-from .actors import CHASE, FEED, SPENT, STALK, STEP_S, Actors, Moment
+from .actors import CHASE, FEED, ROOSTING_LIGHT, SPENT, STALK, STATES, STEP_S, Actors, Moment
 from .carrion import at_carcass
 from .ground import Ground
 from .herd import herd_wish, next_bout, perceive, react, strays
@@ -20,11 +20,12 @@ from .traits import GRAZE, REST, STEP
 
 # Purposes of random numbers.
 _NOTICE, _REACT, _BOUT, _HUNT, _CARRION = range(1, 6)
+_ABSENT, _STANDS, _GRAZES, _WALKS, _RUNS, _RESTS, _STALKS, _FEEDS, _DEAD, _FLIES = range(len(STATES))
 _LYING_DOWN_S = 14.0
 
 
 class Frame(NamedTuple):
-    """What is kept of a step, by slot; state: index of scene.STATES. alert: of prey, seconds."""
+    """A step's part of the tracks, by slot. state: index of STATES. alert: of prey, seconds."""
 
     position: Float[Array, "animals 2"]
     heading: Float[Array, " animals"]
@@ -105,20 +106,22 @@ def _step(actors: Actors, ground: Ground, now: Moment, same: Array, number: UInt
 def _frame(actors: Actors, now: Moment) -> Frame:
     moving = now.speed > 0.12
     calm = (now.alert <= 0) & (now.flight <= 0)
-    state = jnp.where(moving, jnp.where((now.bout == STEP) & calm & actors.prey, 2, 3), 1)
-    state = jnp.where(~moving & calm & ((now.bout == GRAZE) | (now.bout == STEP)) & actors.prey, 2, state)
-    state = jnp.where(~moving & calm & (now.bout == REST), 5, state)
-    state = jnp.where((now.phase == SPENT) & ~moving, jnp.where(now.busy > _LYING_DOWN_S, 5, 1), state)
-    state = jnp.where(now.speed > jnp.maximum(1.8 * actors.walking, 2.0), 4, state)
-    state = jnp.where((now.phase == STALK) & actors.stealth, 6, state)
+    grazes = calm & actors.prey & ((now.bout == STEP) | (~moving & (now.bout == GRAZE)))
+    state = jnp.where(grazes, _GRAZES, jnp.where(moving, _WALKS, _STANDS))
+    state = jnp.where(~moving & calm & (now.bout == REST), _RESTS, state)
+    lies = now.busy > _LYING_DOWN_S
+    state = jnp.where((now.phase == SPENT) & ~moving, jnp.where(lies, _RESTS, _STANDS), state)
+    state = jnp.where(now.speed > jnp.maximum(1.8 * actors.walking, 2.0), _RUNS, state)
+    state = jnp.where((now.phase == STALK) & actors.stealth, _STALKS, state)
     at = jnp.maximum(now.target, 0)
     gap = jnp.linalg.norm(now.position[at] - now.position, axis=1)
     touching = gap < actors.radius + 0.8 * actors.radius[at] + 0.9
     eating = (now.phase == FEED) & (now.target >= 0) & ~moving
-    state = jnp.where(eating, jnp.where(touching, 7, 1), state)
-    state = jnp.where(now.dead, 8, jnp.where(now.aloft, 9, state))
+    state = jnp.where(eating, jnp.where(touching, _FEEDS, _STANDS), state)
+    state = jnp.where(now.dead, _DEAD, jnp.where(now.aloft, _FLIES, state))
     # Vultures roost at night, out of sight.
-    state = jnp.where(actors.present & ~(actors.flies & (actors.light < 0.28)), state, 0)
+    roosts = actors.flies & (actors.light < ROOSTING_LIGHT)
+    state = jnp.where(actors.present & ~roosts, state, _ABSENT)
     return Frame(
         now.position, now.heading, state.astype(jnp.uint8), now.phase, now.target, now.alert, now.kill
     )

@@ -1,4 +1,4 @@
-"""Who eats how much in each cell: the community's equations at the cells' own densities.
+"""Feeding in each cell: the community's equations at the cells' own densities.
 
 Flows are those of twin.community.fluxes with B of the cell, per kg of the consumer and day:
 
@@ -23,7 +23,7 @@ from .ecology import HOURS_PER_DAY, Ecology
 
 
 class Fields(eqx.Module):
-    """What is in the cells besides living animals, kg, float64.
+    """Contents of the cells besides living animals, kg, float64.
 
     plants: of producers; 0 for animals. bodies: of the prey that each animal species has killed and not yet
     eaten. nourishing: share of the bodies that will be assimilated, in kg.

@@ -20,7 +20,9 @@ from .zones import Zones, zone_direction
 _VIEW = math.radians(300)
 _ALIGN, _REACH_M = 2.5, 45.0
 # Rates of noticing a predator next to one, per second, and the distance at which they fall to 1/e by day.
-_NOTICE_CHASE, _NOTICE_STALK, _NOTICE_IDLE = (6.0, 120.0), (0.14, 38.0), (0.1, 45.0)
+_NOTICE_CHASE, _NOTICE_STALK = (6.0, 120.0), (0.14, 38.0)
+# The rate for one that merely walks, and is no stalker.
+_NOTICE_WALKING = 0.1
 # Less with the head down, lying, and of one that comes from cover.
 _HEAD_DOWN, _LYING, _BEHIND_COVER = 0.35, 0.25, 0.55
 _COVER_M = 4.0
@@ -31,9 +33,10 @@ _UNMOVED_S = 20.0
 
 
 class Danger(NamedTuple):
-    """What prey perceives: direction and distance (m) of the nearest active hunter, and of those in chase.
+    """Perception of prey: direction and distance (m) of the nearest hunter in stalk or chase.
 
-    away: unit vector from the hunters in chase, the nearer the more.
+    chaser: distance to the nearest one in chase, m. away: unit vector from those in chase, the nearer the
+    more.
     """
 
     toward: Float[Array, "animals 2"]
@@ -51,14 +54,10 @@ def perceive(actors: Actors, ground: Ground, now: Moment, luck: Float[Array, " a
     dim = 0.35 + 0.65 * actors.light
     cover = look_up(ground.cover, now.position[first])[0]
     hidden = jnp.where((cover < _COVER_M) & (phase == STALK), _BEHIND_COVER, 1.0)
-    rates = [
-        (phase == CHASE, *_NOTICE_CHASE),
-        ((phase == STALK) | ((phase == IDLE) & (speed > 0.3)), *_NOTICE_STALK),
-    ]
-    rate = sum(jnp.where(which, value, 0.0) for which, value, _ in rates)
-    rate = jnp.where(
-        actors.stealth[first], rate, jnp.maximum(rate, jnp.where(speed > 0.3, _NOTICE_IDLE[0], 0))
-    )
+    walks = speed > 0.3
+    creeps = (phase == STALK) | ((phase == IDLE) & walks)
+    rate = jnp.where(phase == CHASE, _NOTICE_CHASE[0], jnp.where(creeps, _NOTICE_STALK[0], 0.0))
+    rate = jnp.where(walks & ~actors.stealth[first], jnp.maximum(rate, _NOTICE_WALKING), rate)
     reach = jnp.where(phase == CHASE, _NOTICE_CHASE[1], _NOTICE_STALK[1]) * dim * hidden
     # [carnivore, animal]: sums over carnivores are then sums of rows, which XLA vectorizes on CPUs.
     east, north = (along[first, None] - along[None] for along in now.position.T)

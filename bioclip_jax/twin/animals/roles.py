@@ -1,4 +1,4 @@
-"""What the animals of a scene are and do at its start: the fast clock's constants and its first moment."""
+"""Constants and first moment of the fast clock, from the animals' places and traits; all numbers assumed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from .staging import Staging
 from .traits import read_traits
 
 HZ = 1 / STEP_S
-STATES = ("absent", "stand", "graze", "walk", "run", "rest", "stalk", "feed", "dead", "fly")
 EVENT_KINDS = ("stalk", "chase", "kill", "escape", "alarm")
 _ALARM_PAUSE_S = 10.0
 

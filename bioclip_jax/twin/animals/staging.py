@@ -1,4 +1,7 @@
-"""Where the animals of a scene are at its start, and what they are about to do."""
+"""Staging: places and headings of the animals at the start of a scene, and what they are about to do.
+
+Distances and shares are assumed.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,20 @@ from .traits import CARNIVORES, REST, STAND, Traits
 _PURPOSES = range(1000, 1006)
 _PLACE, _HEADING, _SIZE, TEMPER, BOUT, HUNT = _PURPOSES
 _YOUNG_SHARE, _YOUNG_SIZE = 0.16, 0.62
-_HERD_SPREAD_M, _HERDS_WITHIN_M = 130.0, (15.0, 330.0)
+# From the middle of the land.
+_HERD_SPREAD_M, _HERDS_WITHIN_M = 130.0, 330.0
 # Between the hunters and the nearest quarry at the start, by light: near enough that a visitor sees the hunt.
 _HUNT_FROM_M = (46.0, 66.0)
 _CARCASS_FROM_M = (90.0, 170.0)
+# Of the random numbers of a carcass.
 _CARCASS = 0xCA
+# Radians between members of a herd, numbered outward: they fill a disk evenly.
+_GOLDEN_ANGLE = 2.399963
 HUNTED_KG = {"lion": (15.0, 450.0), "hyena": (5.0, 250.0)}
 
 
-def daylight_at(hour: float) -> float:
-    """Return light at a solar hour: 1 by day, 0.15 at night; the sun of the equator, in effect assumed."""
+def _daylight_at(hour: float) -> float:
+    """Return light at a solar hour: 1 by day, 0.15 at night, as on the equator."""
     return float(np.clip(0.5 + 2.5 * np.sin(np.pi * (hour - 6) / 12), 0.15, 1.0))
 
 
@@ -45,7 +52,7 @@ class Staging:
 
     def __init__(self, cast: Cast, landscape: Landscape, ground: Ground, seed: int, hour: float) -> None:
         self.cast, self.landscape, self.ground, self.seed, self.hour = cast, landscape, ground, seed, hour
-        self.light = daylight_at(hour)
+        self.light = _daylight_at(hour)
         self.midday = 8 <= hour < 17
         self.extent = landscape.extent_m
         self.present = np.zeros(CAPACITY, bool)
@@ -69,20 +76,24 @@ class Staging:
         self._clear_obstacles()
 
     def draws(self, purpose: int) -> tuple[np.ndarray, np.ndarray]:
-        """Two uniform numbers of each animal."""
+        """Return two uniform numbers of each animal."""
         return tuple(np.asarray(u, float) for u in self._uniforms[_PURPOSES.index(purpose)])
 
     def each(self, value: Callable[[Traits], Any]) -> np.ndarray:
-        """A value of each animal's traits, by slot."""
+        """Return a value of each animal's traits, by slot."""
         values = np.array([value(one) for one in self.cast.traits])
         return np.where(self.present, values[self.cast.species], np.zeros((), values.dtype))
 
+    def each_row(self, value: Callable[[Traits], Sequence[float]]) -> Float[np.ndarray, "animals values"]:
+        """Return values of each animal's traits, by slot."""
+        return np.array([value(one) for one in self.cast.traits])[self.cast.species] * self.present[:, None]
+
     def has(self, *guilds: str) -> Bool[np.ndarray, " animals"]:
-        """Which animals belong to guilds."""
+        """Return a mask of the animals of some guilds."""
         return self.each(lambda t: t.guild in guilds)
 
     def _herds(self) -> Int[np.ndarray, " animals"]:
-        """Index of each animal's herd; herds are told apart by species and the animals' numbers."""
+        """Return the index of each animal's herd, which follows from its species and its number."""
         block = self.cast.number // np.maximum(self.each(lambda t: t.herd), 1)
         pairs = self.cast.species * CAPACITY + block
         pairs[~self.present] = -1
@@ -106,13 +117,15 @@ class Staging:
         return next((guild for guild in ("lion", "hyena") if self.has(guild).any()), "")
 
     def clearance(self, points: np.ndarray) -> np.ndarray:
-        """Meters from points to the nearest obstacle."""
+        """Return meters from points to the nearest obstacle."""
         return np.asarray(look_up(self.ground.clearance, jnp.asarray(points, jnp.float32))[0])
 
-    def _scatter(self, slots, traits: Traits, center: np.ndarray, spacing: float) -> None:
+    def _scatter(
+        self, slots: Int[np.ndarray, " members"], traits: Traits, center: np.ndarray, spacing: float
+    ) -> None:
         """Place a herd's members about a center, each by its number alone."""
         members = self.cast.number[slots] % traits.herd
-        angle, radius = 2.399963 * members, 0.78 * spacing * np.sqrt(members + 0.6)
+        angle, radius = _GOLDEN_ANGLE * members, 0.78 * spacing * np.sqrt(members + 0.6)
         first, second = (u[slots] for u in self.draws(_PLACE))
         jitter = 0.33 * spacing * np.stack([2 * first - 1, 2 * second - 1], 1)
         flat = np.stack([1.25 * radius * np.cos(angle), 0.8 * radius * np.sin(angle)], 1)
@@ -131,7 +144,7 @@ class Staging:
             middle = np.hypot(*(options - self.extent / 2).T)
             gaps = [np.hypot(*(options - place).T) - other - spread for place, other in taken]
             gap = np.min(gaps, axis=0) if gaps else np.full(len(options), 50.0)
-            fits = (middle < _HERDS_WITHIN_M[1]) & (self.clearance(options) > 5)
+            fits = (middle < _HERDS_WITHIN_M) & (self.clearance(options) > 5)
             score = np.minimum(gap, 12) + 4.0 * fits - middle / 60
             center = options[score.argmax()]
             taken.append((center, spread))
@@ -167,7 +180,7 @@ class Staging:
     def _spot_apart(
         self, random: np.random.Generator, away: tuple[float, float], *, clear: float
     ) -> np.ndarray:
-        """A place at some distance from the nearest herd, otherwise as near to the middle as may be."""
+        """Return a place at some distance from the nearest herd, and as near to the middle as may be."""
         options = random.uniform(0.15 * self.extent, 0.85 * self.extent, (300, 2))
         gaps = [np.hypot(*(options - place).T) - spread for place, spread, _ in self.herd_places]
         nearest = np.min(gaps, axis=0) if gaps else np.full(len(options), away[0])
@@ -194,7 +207,7 @@ class Staging:
                 self.bout[slots] = REST
 
     def _shade(self, random: np.random.Generator) -> np.ndarray:
-        """Next to a tree some way from the herds."""
+        """Return a place next to a tree, some way from the herds."""
         trees = self.landscape.trees[self.landscape.trees[:, 3] < 2, :2]
         if not len(trees):
             return self._spot_apart(random, (60.0, 160.0), clear=4.0)
@@ -264,7 +277,3 @@ class Staging:
                 break
             length = np.maximum(np.hypot(*away.T), 0.05)[:, None]
             self.position[deep] += (0.6 * away / length)[deep]
-
-    def each_row(self, value: Callable[[Traits], Sequence[float]]) -> Float[np.ndarray, "animals values"]:
-        """Values of each animal's traits, by slot."""
-        return np.array([value(one) for one in self.cast.traits])[self.cast.species] * self.present[:, None]

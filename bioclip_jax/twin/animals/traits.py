@@ -51,8 +51,9 @@ _HERDS_OF = {
 }
 _SPACING = {"grazer": 1.7, "browser": 2.2, "bird": 2.5, "vulture": 1.4}
 _BROWSERS = ("Giraffidae", "Elephantidae")
-# Kilograms and m/s, as in the embedded savanna's table. It lacks the elephant, whose speed is the fastest of
-# Asian elephants (Hutchinson et al. 2003, Nature 422:493), and the vulture, whose numbers are assumed.
+# Kilograms and m/s, as in the embedded savanna's table; but the elephant's speed is the fastest that was
+# measured on Asian elephants (Hutchinson et al. 2003, Nature 422:493), and its mass is assumed, as are the
+# vulture's numbers.
 _KNOWN = (
     ("Equus quagga", 175, 17.1, "Equidae", "Perissodactyla", "Mammalia"),
     ("Connochaetes taurinus", 180, 17.0, "Bovidae", "Artiodactyla", "Mammalia"),

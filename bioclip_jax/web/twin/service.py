@@ -51,7 +51,7 @@ class TwinLimits:
 
 
 class _Result(NamedTuple):
-    """What the page adds for a scenario, the animals of its scenes, and the scenes so far, by hour."""
+    """A scenario's part of the page, the animals of its scenes, and the scenes so far, by hour."""
 
     branch: dict[str, Any]
     cast: Mapping[str, int]
@@ -194,5 +194,6 @@ def open_twin(
 
 
 def _check_present(left: threading.Event) -> None:
+    # Nobody reads it: it ends the work of a visitor who has gone.
     if left.is_set():
         raise Refusal("broken")

@@ -1,4 +1,4 @@
-"""What visitors may change: events by listed species and lettered areas, with bounded numbers."""
+"""Scenarios of visitors: events by listed species and lettered areas, with bounded numbers."""
 
 from __future__ import annotations
 
