@@ -123,6 +123,7 @@ def bench_predict(arguments: argparse.Namespace) -> Result:
 def bench_twin(arguments: argparse.Namespace) -> Result:
     """Measure twin observe and twin estimate, an ensemble of food webs, or models of individuals."""
     from bioclip_jax.bench import (
+        INDIVIDUAL_PARTS,
         individuals_table,
         measure_individuals,
         measure_network,
@@ -132,7 +133,7 @@ def bench_twin(arguments: argparse.Namespace) -> Result:
 
     if arguments.individuals:
         result = measure_individuals(
-            **({"parts": arguments.parts} if arguments.parts else {}),
+            arguments.parts or INDIVIDUAL_PARTS,
             animals=arguments.animals,
             steps=arguments.steps,
             population=arguments.population,

@@ -7,7 +7,6 @@ meets whom, where the example compares all sheep with all patches of grass.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -250,8 +249,3 @@ def _hunt(
         count = jnp.zeros(case.side**2, jnp.int32).at[other].add(others)
         result.append(alive & (_rank(cell, alive, subkey) < count[cell]))
     return result[0], result[1]
-
-
-def counts_of(case: WolfSheep, state: dict[str, np.ndarray], seed: int, births: str = "sci") -> Any:
-    """Return the numbers of sheep and wolves after each step of a run."""
-    return np.asarray(run(case, create_ecosystem(case, state, seed), births)[1])

@@ -45,4 +45,6 @@ def create_population(case: HourClock, seed: int) -> tuple[Ecology, Population]:
     water = random.uniform(0, 2000, (cells, cells))
     habitat = Habitat.create(Grid(side, side, cells, cells), water_m=water)
     ecology = Ecology.create(community, habitat)
-    return ecology, populate(ecology, balance, seed, capacity=8 * -(-(12 * case.animals) // 80))
+    # A fifth more, in whole shares for eight devices.
+    capacity = 8 * -(-12 * case.animals // 80)
+    return ecology, populate(ecology, balance, seed, capacity=capacity)

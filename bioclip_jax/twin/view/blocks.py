@@ -28,6 +28,11 @@ def block_texts(page: str) -> list[str]:
     return [text for _, text in _BLOCK.findall(page)]
 
 
+def block_sizes(page: str) -> dict[str, int]:
+    """Return the gzipped bytes of all data blocks of a page, by name."""
+    return {name: len(text) * 3 // 4 for name, text in _BLOCK.findall(page)}
+
+
 def deltas(values: Integer[np.ndarray, "... times"]) -> bytes:
     """Return integers as int16 differences along the last axis, low bytes before high bytes.
 
@@ -40,7 +45,7 @@ def deltas(values: Integer[np.ndarray, "... times"]) -> bytes:
 
 
 def undo_deltas(content: bytes, shape: tuple[int, ...]) -> Int[np.ndarray, "..."]:
-    """Return the integers that deltas encoded; for tests and for the search of private values."""
+    """Return the integers that deltas encoded, as the page's reader does; for tests."""
     halves = np.frombuffer(content, np.uint8).reshape(2, -1)
     changes = np.ascontiguousarray(halves.T).view("<i2").reshape(shape)
     return np.cumsum(changes, axis=-1, dtype=np.int16)

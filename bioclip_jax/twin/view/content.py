@@ -22,15 +22,11 @@ _COVERS = {
     "wood": ("wood", "forest", "tree", "bush", "thicket", "scrub", "shrub"),
     "grass": ("grass", "meadow", "steppe", "savanna", "plain", "pasture", "field"),
 }
-_FACTS = {
-    "mass_g": "mass_g",
-    "density_per_km2": "density_per_km2",
-    "speed_m_per_s": "speed_m_per_s",
-    "eye_height_m": "eye_height_m",
-    "acuity_cycles_per_degree": "acuity_cycles_per_degree",
-    "biomass_kg_per_km2": "biomass_kg_per_km2",
-    "growth_per_day": "growth_per_day",
-}
+# Columns of the species table that are shown, beside the diet.
+_FACTS = (
+    *("mass_g", "density_per_km2", "speed_m_per_s", "eye_height_m", "acuity_cycles_per_degree"),
+    *("biomass_kg_per_km2", "growth_per_day"),
+)
 
 
 def page_content(run: Run, twin: Twin, secrets: Secrets, *, precise: bool) -> dict[str, Any]:
@@ -111,10 +107,10 @@ def _levels(twin: Twin) -> list[float]:
 def _species(one: Species, level: float, secrets: Secrets) -> dict[str, Any]:
     common = "" if secrets.name_in(one.common_name) else one.common_name
     facts = {}
-    for key, column in _FACTS.items():
-        value = getattr(one, key)
+    for column in _FACTS:
+        value = getattr(one, column)
         if value is not None:
-            facts[key] = {"value": float(f"{value:.3g}"), **_source(one, column, secrets)}
+            facts[column] = {"value": float(f"{value:.3g}"), **_source(one, column, secrets)}
     if one.diet is not None:
         facts["diet"] = {
             "value": {food: round(100 * share) for food, share in one.diet.items()},

@@ -14,7 +14,7 @@ from bioclip_jax.predict import track
 from bioclip_jax.twin.scenario import Run, read_run
 from bioclip_jax.twin.world import Twin
 
-from .blocks import deltas
+from .blocks import block_sizes, deltas
 from .content import as_numbers, page_content, patch_order, public_texts
 from .flows import link_flows
 from .page import Page, make_page
@@ -80,7 +80,7 @@ def export_page(
         "patches": len(content["patches"]),
         "scenarios": len(content["branches"]) - 1,
         "scenes": len(content["scenes"]),
-        "trajectory_bytes": _compressed(page.html, "scene-"),
+        "trajectory_bytes": sum(n for name, n in block_sizes(page.html).items() if name.startswith("scene-")),
         "three_js": page.has_three,
     }
 
@@ -150,13 +150,3 @@ def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, 
     for _ in track(work(), "exporting", len(steps) + 1 + len(run.branches) * len(HOURS)):
         pass
     return content, blocks
-
-
-def _compressed(page: str, prefix: str) -> int:
-    """Return the gzipped bytes of the blocks with a prefix, from the length of their base64."""
-    total = 0
-    for element in page.split('<script type="text/plain" class="block" id="')[1:]:
-        name, _, rest = element.partition('">')
-        if name.startswith(prefix):
-            total += rest.index("</script>") * 3 // 4
-    return total

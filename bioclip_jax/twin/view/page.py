@@ -38,19 +38,19 @@ def make_page(title: str, blocks: Mapping[str, bytes], three: ThreeJs | None, *,
     )
     if live:
         policy += "; connect-src 'self'"
-    licence = "" if three is None else three.licence.strip()
+    license = "" if three is None else three.license.strip()
     parts = {
         "policy": policy,
         "title": escape(title),
         "style": style,
-        "licence": escape(licence),
+        "license": escape(license),
         "blocks": "\n".join(block(name, content) for name, content in blocks.items()),
         "scripts": "\n".join(f"<script>{text}</script>" for text in scripts),
     }
     for name, text in parts.items():
         before, after = shell.split(f"{{{{{name}}}}}")
         shell = before + text + after
-    programs = (style, *scripts, escape(licence)) if licence else (style, *scripts)
+    programs = (style, *scripts, escape(license)) if license else (style, *scripts)
     return Page(shell, policy, three is not None, programs)
 
 

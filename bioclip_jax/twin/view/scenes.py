@@ -34,7 +34,7 @@ _HEIGHT_STEP_M = 0.01
 def scene_bank(run: Run, twin: Twin, seconds: float = 120.0) -> Iterator[tuple[dict[str, Any], str, bytes]]:
     """Yield the header, name and content of the block of the landscape, then of each scene."""
     landscape = _landscape()
-    yield {**_landscape_header(landscape)}, "landscape", _landscape_block(landscape)
+    yield _landscape_header(landscape), "landscape", _landscape_block(landscape)
     number = 0
     for branch in range(len(run.branches)):
         cast = cast_of(run, branch, twin.species)
@@ -61,8 +61,7 @@ def _landscape() -> Landscape:
 
 def encode_scene(scene: Scene) -> bytes:
     """Return x of all animals, then y, as differences of int16, then headings and states as bytes."""
-    position = np.moveaxis(scene.position, 0, -1).swapaxes(0, 1)
-    share = np.clip(np.asarray(position, float) / scene.extent_m, 0, 1)
+    share = np.clip(np.asarray(scene.position.T, float) / scene.extent_m, 0, 1)
     steps = np.round(share * _POSITIONS) - (_POSITIONS + 1) // 2
     turn = np.round(np.asarray(scene.heading, float).T / (2 * np.pi) * _HEADINGS).astype(np.int64)
     heading = np.diff(turn, axis=1, prepend=0).astype(np.uint8)

@@ -24,7 +24,7 @@ from .refusals import Refusal
 from .service import TwinService
 from .what_if import WhatIf
 
-_MOST_BYTES = 10_000
+MOST_BYTES = 10_000
 _BODY_SECONDS = 10.0
 _FROM_HERE = ("same-origin", "none", "")
 
@@ -33,7 +33,7 @@ def routes_of(prefix: str = "") -> Routes:
     """Return the paths of twin_routes for the middleware."""
     run = re.compile(f"{re.escape(prefix)}/(?:what-if|scene/[0-{len(HOURS) - 1}])")
     page = f"{re.escape(prefix)}/?" if prefix else "/"
-    return Routes(re.compile(page), run, run, ((run, _MOST_BYTES),), advice=f"the page is at {prefix or '/'}")
+    return Routes(re.compile(page), run, run, ((run, MOST_BYTES),), advice=f"the page is at {prefix or '/'}")
 
 
 def twin_routes(service: TwinService, prefix: str = "") -> list[Route]:
@@ -94,6 +94,7 @@ class _Handlers:
                 tell({"result": result})
             except Refusal as refusal:
                 tell(refusal.as_json())
+            # Visitors read one sentence for any fault; its cause is for the log.
             except Exception as error:
                 traceback.print_exception(error, file=sys.stderr)
                 tell(Refusal("broken").as_json())

@@ -48,7 +48,7 @@ def serve_twin(
         from bioclip_jax.twin.view import ExportOptions
 
         from ..middleware import SecurityMiddleware
-        from .routes import routes_of, twin_routes
+        from .routes import MOST_BYTES, routes_of, twin_routes
         from .service import TwinLimits, open_twin
 
         options = ExportOptions(
@@ -61,5 +61,5 @@ def serve_twin(
         if service.note:
             print(f"warning: {service.note}", file=sys.stderr)
         app = Starlette(routes=twin_routes(service))
-        guarded = SecurityMiddleware(app, 0.01, is_loopback(host), root_path, routes_of())
+        guarded = SecurityMiddleware(app, MOST_BYTES / 1e6, is_loopback(host), root_path, routes_of())
         run_until_interrupt(guarded, bound, host)

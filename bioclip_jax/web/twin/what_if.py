@@ -30,7 +30,7 @@ from bioclip_jax.twin.world import Twin
 from .refusals import Refusal
 
 NAME = "what if"
-MOST_EVENTS = 4
+_MOST_EVENTS = 4
 _DAYS_PER_YEAR = 365.25
 # Percentages: taken out at once, taken each year, and of the usual rain.
 _PERCENT = {"remove": (10, 100), "harvest": (1, 90), "rain": (25, 200)}
@@ -90,7 +90,7 @@ class Menu:
         """Kinds, and the bounds of their numbers; "individuals" by the number of the species."""
         return {
             "kinds": self._kinds,
-            "most": MOST_EVENTS,
+            "most": _MOST_EVENTS,
             "years": self._years,
             "percent": {kind: list(bounds) for kind, bounds in _PERCENT.items()},
             "individuals": {str(number): most for number, most in self._individuals.items()},
@@ -108,8 +108,8 @@ class Menu:
             raise Refusal("json")
         if not entries:
             raise Refusal("none")
-        if len(entries) > MOST_EVENTS:
-            raise Refusal("many", most=MOST_EVENTS)
+        if len(entries) > _MOST_EVENTS:
+            raise Refusal("many", most=_MOST_EVENTS)
         events, shown = [], []
         for number, entry in enumerate(entries, 1):
             event, texts = self._event(_Entry(number, entry, self._kinds))
