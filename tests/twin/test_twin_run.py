@@ -18,10 +18,12 @@ import pytest
 from made_twin import LION, ZEBRA, made_twin, written_twin
 
 from bioclip_jax.cli import main
+from bioclip_jax.errors import UserError
 from bioclip_jax.twin.calibrate import ParameterDraws
 from bioclip_jax.twin.community import simulate_chunks
-from bioclip_jax.twin.scenario import ensemble, read_run
+from bioclip_jax.twin.scenario import ensemble, ensemble_of, read_run
 from bioclip_jax.twin.scenario.run_folder import RunFolder
+from bioclip_jax.twin.world import read_twin
 
 SCENARIO = f"""
 name = "no lions"
@@ -226,7 +228,12 @@ def test_a_posterior_is_used_in_turn_and_counts_as_calibrated(world, capsys):
     reference = np.array([0.1 * 150, 8 * 250])
     assert start[::2] == pytest.approx(np.tile(reference * [2, 1], (35, 1)))
     assert start[1::2] == pytest.approx(np.tile(reference * [1, 3], (35, 1)))
+    twin = read_twin(world / "twin")
+    again = ensemble_of(run, twin).parameters(np.arange(2))[1]
+    np.testing.assert_allclose(again, run.biomass[0, :2, 0], rtol=1e-6)
     ParameterDraws(names, np.log([[1.0, 1.0], [1.0, 3.0]])).save(world / "posterior")
+    with pytest.raises(UserError, match="posterior has changed since .*calibrated was simulated"):
+        ensemble_of(run, twin)
     command = _command(world, "calibrated", "--posterior", str(world / "posterior"))
     _refused(capsys, command, "other parameters")
     ParameterDraws(names, np.log([[2.0, 1.0]]), {"species": [LION, ZEBRA]}).save(world / "posterior")

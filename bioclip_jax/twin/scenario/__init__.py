@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "ensemble": ["BASELINE", "Ensemble"],
         "events": ["Crossing", "Event", "Harvest", "Introduce", "Remove", "Scenario", "Weather"],
         "randomness": ["normals"],
-        "run": ["RunOptions", "run_twin", "summarize", "twin_digest"],
+        "run": ["RunOptions", "ensemble_of", "run_twin", "summarize", "twin_digest"],
         "run_folder": ["Run", "read_run"],
         "scenario_file": ["read_scenario"],
         "timeline": ["Timeline", "end_of_run"],

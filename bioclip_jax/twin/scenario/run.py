@@ -25,6 +25,7 @@ from .events import Scenario
 from .run_folder import LOCK, Run, RunFolder, read_run
 from .scenario_file import read_scenario
 from .timeline import Timeline, end_of_run
+from .weather import Noise
 
 UNCALIBRATED = (
     "NOT CALIBRATED: parameters are drawn from the priors, so this is no forecast; calibrate the twin with "
@@ -114,6 +115,28 @@ def summarize(run: Run) -> dict[str, Any]:
         "extinct": extinct,
         "ledger_residual": float(run.ledger_residual.max()),
     }
+
+
+def ensemble_of(run: Run, twin: Twin) -> Ensemble:
+    """Return the ensemble of a run's members, whose only branch is the baseline.
+
+    Raises UserError if the run's posterior is not there any more, or has changed since.
+    """
+    settings, draws = run.settings, None
+    parameters = settings["parameters"]
+    if parameters["calibrated"]:
+        posterior = Path(parameters["source"])
+        draws = ParameterDraws.load(posterior)
+        if _parameters(posterior)["sha256"] != parameters["sha256"]:
+            raise UserError(f"{posterior} has changed since {run.path} was simulated; simulate it again")
+    return Ensemble(
+        twin,
+        Timeline.of(twin.start, settings["years"]),
+        seed=settings["seed"],
+        noise=Noise(**settings["noise"]),
+        draws=draws,
+        tolerance=settings["tolerance"],
+    )
 
 
 def twin_digest(folder: Path) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bioclip_jax.twin.calibrate import ParameterDraws
 from bioclip_jax.twin.community import Community, environment, flows, steady_conditions
-from bioclip_jax.twin.scenario import Ensemble, Run, Timeline
+from bioclip_jax.twin.scenario import Run, ensemble_of
 from bioclip_jax.twin.world import Twin
 
 # States at the end of a run whose mean is looked at: a year of months.
@@ -24,11 +21,10 @@ def link_flows(run: Run, twin: Twin) -> Float[np.ndarray, "branches links"]:
     """Return what consumers eat per day along each link, kg/km²/day, in the order of the community's links.
 
     Median over the members of the mean over the area, at each member's parameters, at its mean biomass of
-    the last year and in average weather. Raises UserError for a posterior that is not there any more.
+    the last year and in average weather. Raises UserError as ensemble_of.
     """
-    ensemble = _ensemble(run, twin)
     members = np.arange(min(run.biomass.shape[1], _MEMBERS))
-    communities, _ = ensemble.parameters(members)
+    communities, _ = ensemble_of(run, twin).parameters(members)
     return np.stack([median_flows(communities, branch[members], run.area_km2) for branch in run.biomass])
 
 
@@ -54,12 +50,3 @@ def _eaten(community: Community, biomass: Float[Array, "patches species"]) -> Fl
 
 
 _at_states = jax.jit(jax.vmap(_eaten))
-
-
-def _ensemble(run: Run, twin: Twin) -> Ensemble:
-    """Return the ensemble whose members have the parameters of the run's."""
-    settings = run.settings
-    parameters = settings["parameters"]
-    draws = ParameterDraws.load(Path(parameters["source"])) if parameters["calibrated"] else None
-    timeline = Timeline.of(twin.start, 1)
-    return Ensemble(twin, timeline, seed=settings["seed"], draws=draws, tolerance=settings["tolerance"])

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +16,8 @@ from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.twin.animals import cast_of
-from bioclip_jax.twin.calibrate import ParameterDraws
 from bioclip_jax.twin.community import simulate_chunks
-from bioclip_jax.twin.scenario import BASELINE, Ensemble, Noise, Run, Scenario, Timeline, read_run
+from bioclip_jax.twin.scenario import BASELINE, Run, Scenario, ensemble_of, read_run
 from bioclip_jax.twin.view import ExportOptions, find_twin, live_branch, live_page, live_scene
 from bioclip_jax.twin.world import Twin
 
@@ -67,16 +65,7 @@ class TwinService:
     def __init__(self, run: Run, twin: Twin, options: ExportOptions, limits: TwinLimits) -> None:
         self.limits, self.note = limits, run.note
         self._twin, self._scene_seconds = twin, options.scene_seconds
-        settings = run.settings
-        parameters = settings["parameters"]
-        self._ensemble = Ensemble(
-            twin,
-            Timeline.of(twin.start, settings["years"]),
-            seed=settings["seed"],
-            noise=Noise(**settings["noise"]),
-            draws=ParameterDraws.load(Path(parameters["source"])) if parameters["calibrated"] else None,
-            tolerance=settings["tolerance"],
-        )
+        self._ensemble = ensemble_of(run, twin)
         self._members = np.arange(min(run.biomass.shape[1], _MOST_MEMBERS))
         self._communities, self._start = self._ensemble.parameters(self._members)
         self.queue = RequestQueue(limits.waiting)
@@ -91,7 +80,7 @@ class TwinService:
         )
         mass_kg = np.array([one.mass_g / 1000 for one in twin.species])
         starting = np.median(self._pair.total(0)[:, 0], axis=0) * run.area_km2.sum() / mass_kg
-        self.menu = Menu(twin, settings["years"], starting.tolist(), precise=options.precise)
+        self.menu = Menu(twin, run.settings["years"], starting.tolist(), precise=options.precise)
         live_branch(self._pair, twin, self._communities, [])
         self.page, self.content = live_page(self._pair, run, twin, options, self.menu.as_json())
 
