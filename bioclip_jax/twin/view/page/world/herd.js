@@ -106,10 +106,12 @@ export function createHerd(light, ground, track, species) {
       const distance = Math.hypot(body.x - focus.x, body.y - focus.y, body.z - focus.z);
       stand(body, distance < 60);
       poseBody(body, mesh.bones, index * BONE_COUNT * 12);
-      if (index === hidden || distance < clear || (frustum && !(around && distance < AROUND_M) && !inFrustum(body))) return;
+      const inView = !frustum || inFrustum(body);
+      if (index === hidden || distance < clear || !(inView || (around && distance < AROUND_M))) return;
       const away = distance / (body.scale * (body.look.plan.wings ? 2 : 1));
       const detail = DETAIL_HEIGHTS.filter((reach) => away < reach).length;
-      mesh.show(index, body.look, detail, 0.93 + 0.14 * ((body.seed * 7) % 1), body.male, (body.seed * 3) % 1);
+      // What is beside the picture shows in the small strip only.
+      mesh.show(index, body.look, inView ? detail : Math.max(0, detail - 1), 0.93 + 0.14 * ((body.seed * 7) % 1), body.male, (body.seed * 3) % 1);
     });
     mesh.end();
   }
