@@ -21,12 +21,14 @@ export class Surface {
     return this.positions.length / 3 - 1;
   }
 
+  /** Add a triangle, unless two of its corners are in one place, as at poles. */
   triangle(a, b, c) {
-    this.indices.push(a, b, c);
     const p = this.positions;
     const [ux, uy, uz] = [p[3 * b] - p[3 * a], p[3 * b + 1] - p[3 * a + 1], p[3 * b + 2] - p[3 * a + 2]];
     const [vx, vy, vz] = [p[3 * c] - p[3 * a], p[3 * c + 1] - p[3 * a + 1], p[3 * c + 2] - p[3 * a + 2]];
     const normal = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx];
+    if (Math.hypot(...normal) < 1e-12) return;
+    this.indices.push(a, b, c);
     for (const vertex of [a, b, c]) {
       for (let axis = 0; axis < 3; axis += 1) this.normals[3 * vertex + axis] += normal[axis];
     }

@@ -4,8 +4,11 @@ import {FINISH_GLSL, litMaterial} from "./light.js";
 import {addTube, Surface} from "./loft.js";
 import {fractalNoise, latticeRandom, seededRandom} from "./random.js";
 
-/** Tiles of far plants along a side of the landscape, of which only those in sight are drawn. */
+/** Tiles of far plants along a side of the landscape, and sectors around it, of which only those in sight are drawn. */
 const TILES = 3;
+const SECTORS = 8;
+/** Meters beyond the landscape's square from which trees are drawn with fewer clumps. */
+const DISTANT_M = 100;
 
 /** Near plants are instanced; those of a tile are one geometry, in which plants near the focus are left out. */
 const NEAR_PLANT_VERTEX = `
@@ -66,9 +69,10 @@ export function createPlants(light, landscape, ground, {seed = 1, still = false}
   const rocks = kopjeRocks(landscape, ground, seed);
   const focus = {value: new THREE.Vector2(Infinity, Infinity)};
   const farMaterial = litMaterial(light, {
-    vertexShader: FAR_PLANT_VERTEX, fragmentShader: PLANT_FRAGMENT, uniforms: {focus}, side: THREE.DoubleSide,
+    vertexShader: FAR_PLANT_VERTEX, fragmentShader: PLANT_FRAGMENT, uniforms: {focus},
   });
-  const coarse = [...shapes.map((shape, kind) => shape(seed + kind, false).geometry()), rock(seed + 3).geometry()];
+  const coarse = [...shapes.map((shape, kind) => shape(seed + kind, false)), rock(seed + 3), umbrellaThorn(seed, false, 3)]
+    .map((surface) => surface.geometry());
   const far = tilesOf([...plants, ...rocks], landscape.extent).map((tile) => {
     const mesh = new THREE.Mesh(bakedPlants(tile, coarse), farMaterial);
     group.add(mesh);
@@ -126,19 +130,24 @@ function nearMesh(light, surface, capacity, still) {
   return mesh;
 }
 
-/** Return the plants of each tile; those beyond the square belong to the tiles at its edge. */
+/** Return the plants of each tile, and of each sector for those beyond the square. */
 function tilesOf(plants, extent) {
-  const tiles = Array.from({length: TILES * TILES}, () => []);
-  const part = (value) => Math.min(TILES - 1, Math.max(0, Math.floor((value / extent) * TILES)));
-  for (const plant of plants) tiles[part(-plant.z) * TILES + part(plant.x)].push(plant);
+  const tiles = Array.from({length: TILES * TILES + SECTORS}, () => []);
+  const part = (value) => Math.floor((value / extent) * TILES);
+  for (const plant of plants) {
+    const [column, row] = [part(plant.x), part(-plant.z)];
+    const inside = Math.min(column, row) >= 0 && Math.max(column, row) < TILES;
+    const turn = Math.atan2(-plant.z - extent / 2, plant.x - extent / 2) / (2 * Math.PI) + 0.5;
+    tiles[inside ? row * TILES + column : TILES * TILES + (Math.floor(turn * SECTORS) % SECTORS)].push(plant);
+  }
   return tiles.filter((tile) => tile.length);
 }
 
-/** Return one geometry of many plants; shapes by kind. */
+/** Return one geometry of many plants; shapes by kind, or by a plant's own number of its far shape. */
 function bakedPlants(plants, shapes) {
   const [positions, normals, colors, stands, indices] = [[], [], [], [], []];
-  for (const {kind, x, y, z, scale, turn, shade, near} of plants) {
-    const {position, normal, color} = shapes[kind].attributes;
+  for (const {kind, far = kind, x, y, z, scale, turn, shade, near} of plants) {
+    const {position, normal, color} = shapes[far].attributes;
     const first = positions.length / 3;
     const [c, s] = [Math.cos(turn), Math.sin(turn)];
     for (let at = 0; at < 3 * position.count; at += 3) {
@@ -149,7 +158,7 @@ function bakedPlants(plants, shapes) {
       colors.push(color.array[at] * shade, color.array[at + 1] * shade, color.array[at + 2] * shade);
       stands.push(x, z, near);
     }
-    for (const index of shapes[kind].index.array) indices.push(first + index);
+    for (const index of shapes[far].index.array) indices.push(first + index);
   }
   const geometry = new THREE.BufferGeometry();
   for (const [name, values] of Object.entries({position: positions, normal: normals, color: colors, stand: stands})) {
@@ -169,7 +178,7 @@ function farTrees({extent}, ground, seed) {
     const out = Math.max(-x, x - extent, -y, y - extent);
     if (out < 15 || fractalNoise(x / 220, y / 220, seed + 9, 2) < 0.45) continue;
     const scale = 5 + 5 * random();
-    trees.push({kind: 0, x, y: ground(x, y) - 0.2, z: -y, scale, turn: random() * 6.283, shade: 0.8 + 0.3 * random(), near: 26 + 6 * scale});
+    trees.push({kind: 0, far: out < DISTANT_M ? 0 : 4, x, y: ground(x, y) - 0.2, z: -y, scale, turn: random() * 6.283, shade: 0.8 + 0.3 * random(), near: 26 + 6 * scale});
   }
   return trees;
 }
@@ -235,17 +244,16 @@ function addBranch(surface, from, to, thick, thin, bend = 0.06) {
   });
 }
 
-function umbrellaThorn(seed, fine) {
+function umbrellaThorn(seed, fine, crowns = fine ? 6 : 4) {
   const random = seededRandom(seed);
   const surface = new Surface();
   const fork = [0.03, 0.36, 0.01];
   addBranch(surface, [0, 0, 0], fork, 0.042, 0.03, 0);
-  const crowns = fine ? 6 : 4;
   for (let crown = 0; crown < crowns; crown += 1) {
     const angle = (2 * Math.PI * (crown + 0.5 * random())) / crowns;
     const out = crown ? 0.3 + 0.14 * random() : 0.05;
     const tip = [out * Math.cos(angle), 0.8 + 0.07 * random() - 0.12 * out, out * Math.sin(angle)];
-    if (fine || crown % 2) addBranch(surface, fork, tip, 0.02, 0.008, 0.08);
+    if (fine || (crowns > 3 && crown % 2)) addBranch(surface, fork, tip, 0.02, 0.008, 0.08);
     addClump(surface, random, [tip[0], tip[1] + 0.03, tip[2]], (fine ? 0.25 : 0.3) + 0.06 * random(), 0.36, fine ? [4, 8] : [3, 6], fine ? 26 : 0);
   }
   return surface;
