@@ -51,8 +51,8 @@ void main() {
 }`;
 
 /**
- * Make the acuity pass: {blur(texture, width, height, sigma in pixels, slot) -> texture, dispose()}. What it returns stays
- * until the next blur of the same size and slot.
+ * Make the acuity pass: {blur(texture, width, height, sigma in pixels, slot) -> texture, clear(), dispose()}. What it
+ * returns stays until the next blur of the same size and slot, or until clear(), which frees the images of sizes so far.
  */
 export function createAcuity(renderer) {
   const copy = quadMaterial(COPY_SHADER, {image: {value: null}, coded: {value: 0}});
@@ -69,6 +69,10 @@ export function createAcuity(renderer) {
     const key = `${width} ${height} ${use}`;
     if (!targets.has(key)) targets.set(key, eyeTarget(width, height));
     return targets.get(key);
+  };
+  const clear = () => {
+    for (const one of targets.values()) one.dispose();
+    targets.clear();
   };
   const pass = (material, texture, to) => {
     material.uniforms.image.value = texture;
@@ -96,9 +100,9 @@ export function createAcuity(renderer) {
       gauss.uniforms.direction.value.set(0, 1 / rows);
       return pass(gauss, image, target(columns, rows, `blurred ${slot}`));
     },
+    clear,
     dispose() {
-      for (const one of targets.values()) one.dispose();
-      targets.clear();
+      clear();
       copy.dispose();
       gauss.dispose();
     },

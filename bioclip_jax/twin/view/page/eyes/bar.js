@@ -127,7 +127,7 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", under = 
     place,
     wipe,
     eye: () => records[chosen],
-    options: () => ({top: top(), split: 1 - shown(), strip, lens, person, still: app.settings.reducedMotion}),
+    options: () => ({top: top(), split: 1 - shown(), strip, lens, person, gradual: true, still: app.settings.reducedMotion}),
     set(name) {
       const index = records.findIndex((eye) => eye.name === name);
       if (index >= 0) choose(index);

@@ -32,7 +32,9 @@ export const PERSON = {
  * render(scene, camera, eye, sun, options): draws to the canvas. eye: a sight record. sun: {elevation, azimuth} in
  * degrees. options: {time in s, still (reduced motion), split: share of the width left of which the animal's eye is
  * shown and right of which a person's (1: no person), lens: point in the world that the lenses enlarge, "ahead", or null,
- * strip, ultraviolet: shown or not, top: of the strip on a narrow screen}. A person's eye by day is the plain scene.
+ * strip, ultraviolet: shown or not, top: of the strip on a narrow screen, gradual: strip and lenses follow the first
+ * window by a few frames}. A person's eye by day is the plain scene.
+ * forget(): another scene is to be seen.
  * look(scene, camera, eye, sun, target): the window's linear light, for measurements.
  * places(top): rectangles of strip and lenses in CSS pixels, for labels.
  */
@@ -88,7 +90,8 @@ export function createEyes(renderer) {
   const clear = () => {
     for (const target of windows.values()) target.dispose();
     windows.clear();
-    if (lensTarget) lensTarget.dispose();
+    acuity.clear();
+    lensSeen = null;
   };
   const renderTo = (target, scene, camera) => {
     const before = renderer.autoClear;
@@ -113,13 +116,16 @@ export function createEyes(renderer) {
       renderer.setPixelRatio(ratio);
       renderer.setSize(w, h, false);
       clear();
-      [turn, lensSeen] = [0, null];
-      lensTarget = eyeTarget(LENS_PIXELS, LENS_PIXELS, {scene: true});
+      lensTarget = lensTarget || eyeTarget(LENS_PIXELS, LENS_PIXELS, {scene: true});
       surround.setSize(sizes().strip.w * Math.min(1, Math.max(0.75, ratio)));
     },
     places: sizes,
+    forget() {
+      [turn, lensSeen] = [0, null];
+      surround.forget();
+    },
     render(scene, camera, eye, sun, options = {}) {
-      const {time = 0, still = false, split = 1, lens = null, strip = false, ultraviolet = true} = options;
+      const {time = 0, still = false, split = 1, lens = null, strip = false, ultraviolet = true, gradual = false} = options;
       const person = options.person || PERSON;
       const isPerson = eye.name === PERSON.name;
       if (isPerson && adaptation(eye, sun).cones === 1 && !strip && !lens) {
@@ -146,16 +152,17 @@ export function createEyes(renderer) {
       const seen = sharpness(windowTarget, eye, sun, tangent);
       draw(0, 0, width, height, "window", [seen, windowTarget.texture]);
       const {strip: place, lenses} = sizes(options.top);
-      // Strip and lenses are drawn anew in turn, to spare renderings of the scene.
+      // Strip and lenses are drawn anew in turn, to spare renderings of the scene; the first window does not wait for them.
       turn += 1;
-      const fresh = lens && lenses.length && (turn % 3 === 1 || !lensSeen);
-      if (strip) {
-        if (turn % 3 === 2 || turn === 1) surround.draw(scene, camera, Math.max(field.horizontal_deg, split < 1 ? person.field.horizontal_deg : 0));
+      const waits = gradual && turn === 1;
+      if (strip && !waits) {
+        const widest = Math.max(field.horizontal_deg, split < 1 ? person.field.horizontal_deg : 0);
+        if (turn % 3 === 2 || !surround.isWhole(widest)) surround.draw(scene, camera, widest, gradual);
         uniforms.horizon.value.set(-STRIP_HALF_HEIGHT, STRIP_HALF_HEIGHT);
-        draw(place.x, place.y, place.w, place.h, "strip", [surround.texture(), surround.texture()]);
+        if (surround.isWhole(widest)) draw(place.x, place.y, place.w, place.h, "strip", [surround.texture(), surround.texture()]);
       }
-      if (lens && lenses.length) {
-        if (fresh) {
+      if (lens && lenses.length && !waits) {
+        if (turn % 3 === 1 || !lensSeen) {
           camera.getWorldPosition(lensCamera.position);
           camera.getWorldDirection(ahead).add(lensCamera.position);
           lensCamera.lookAt(lens.isVector3 ? lens : ahead);
@@ -187,6 +194,7 @@ export function createEyes(renderer) {
     },
     dispose() {
       clear();
+      if (lensTarget) lensTarget.dispose();
       for (const part of [acuity, appearance, surround]) part.dispose();
     },
   };

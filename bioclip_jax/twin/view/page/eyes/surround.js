@@ -15,38 +15,50 @@ export const TILE_TANGENT = Math.tan(STRIP_HALF_HEIGHT) / Math.cos(Math.PI / 4);
 export function createSurround(renderer) {
   const camera = new THREE.PerspectiveCamera((2 * Math.atan(TILE_TANGENT) * 180) / Math.PI, 1 / TILE_TANGENT, 0.05, 1500);
   const forward = new THREE.Vector3();
+  const drawn = new Set();
   let target = null;
   let turn = 0;
-  let drawn = 0;
+  let wasWhole = false;
   let tileWidth = 0;
   let tileHeight = 0;
   return {
     texture: () => target.texture,
     setSize(stripWidth) {
-      tileWidth = Math.max(32, Math.round(stripWidth / STRIP_TILES));
+      const columns = Math.max(32, Math.round(stripWidth / STRIP_TILES));
+      if (columns === tileWidth) return;
+      tileWidth = columns;
       tileHeight = Math.round(tileWidth * TILE_TANGENT);
       if (target) target.dispose();
       target = eyeTarget(STRIP_TILES * tileWidth, tileHeight, {scene: true});
       target.scissorTest = true;
-      drawn = 0;
+      drawn.clear();
     },
-    /** Draw the next tile of those that a field of `horizontal` degrees needs, seen from a camera, with a level gaze. */
-    draw(scene, from, horizontal) {
+    /** Forget what was drawn, since another scene is to be seen. */
+    forget() {
+      drawn.clear();
+      wasWhole = false;
+    },
+    /** Return true if all tiles that a field of `horizontal` degrees needs have been drawn. */
+    isWhole: (horizontal) => tilesOfField(horizontal).every((tile) => drawn.has(tile)),
+    /**
+     * Draw the next tile of those that a field of `horizontal` degrees needs, seen from a camera, with a level gaze;
+     * all that are missing at once, but one at a time at first if `gradual`.
+     */
+    draw(scene, from, horizontal, gradual = false) {
       from.getWorldDirection(forward);
       const gaze = Math.atan2(forward.x, forward.z);
       from.getWorldPosition(camera.position);
       camera.near = from.near;
       camera.far = from.far;
       camera.updateProjectionMatrix();
-      const whole = horizontal > 270;
-      const needed = whole ? [0, 1, 2, 3] : [0, 1, 3];
-      const count = drawn < needed.length ? needed.length : 1;
+      const needed = tilesOfField(horizontal);
+      const missing = needed.filter((tile) => !drawn.has(tile));
+      const next = missing.length ? missing : [needed[turn % needed.length]];
+      turn += 1;
       const before = renderer.autoClear;
       renderer.autoClear = true;
-      for (let n = 0; n < count; n += 1) {
-        const tile = needed[turn % needed.length];
-        turn += 1;
-        drawn += 1;
+      for (const tile of gradual && !wasWhole ? next.slice(0, 1) : next) {
+        drawn.add(tile);
         const angle = gaze - (tile * Math.PI) / 2;
         camera.lookAt(camera.position.x + Math.sin(angle), camera.position.y, camera.position.z + Math.cos(angle));
         camera.updateMatrixWorld();
@@ -55,6 +67,7 @@ export function createSurround(renderer) {
         renderer.setRenderTarget(target);
         renderer.render(scene, camera);
       }
+      wasWhole = wasWhole || missing.length < 2;
       renderer.setRenderTarget(null);
       renderer.autoClear = before;
     },
@@ -62,4 +75,9 @@ export function createSurround(renderer) {
       if (target) target.dispose();
     },
   };
+}
+
+/** Return the numbers of the tiles, ahead first and then leftward, that a field of so many degrees needs. */
+function tilesOfField(horizontal) {
+  return horizontal > 270 ? [0, 1, 2, 3] : [0, 1, 3];
 }

@@ -132,6 +132,7 @@ export function createSpiderEyes(renderer) {
     setSize(w, h, ratio) {
       [width, height] = [w, h];
       dropTargets();
+      acuity.clear();
       const columns = Math.max(8, Math.round((SURROUND_ROWS * w) / h));
       const pair = (x, y) => [eyeTarget(x, y), eyeTarget(x, y)];
       const traceSize = [w, h].map((side) => Math.max(8, Math.round(side * Math.min(1, ratio) * 0.6)));
