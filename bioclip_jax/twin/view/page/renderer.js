@@ -8,16 +8,21 @@ export function hasThree() {
   return typeof THREE !== "undefined";
 }
 
+// Known after the first question, since making a context takes a tenth of a second.
+let drawsIn3d = null;
+
 // Returns true if the browser draws in 3-D.
 export function hasWebGL() {
+  if (drawsIn3d !== null) return drawsIn3d;
   try {
     const canvas = document.createElement("canvas");
     const context = canvas.getContext("webgl2") ?? canvas.getContext("webgl");
     context?.getExtension("WEBGL_lose_context")?.loseContext();
-    return Boolean(context);
+    drawsIn3d = Boolean(context);
   } catch {
-    return false;
+    drawsIn3d = false;
   }
+  return drawsIn3d;
 }
 
 // Returns {renderer, eyes}. Throws a PageError where nothing can be drawn.

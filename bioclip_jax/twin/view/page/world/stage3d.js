@@ -1,6 +1,5 @@
 // What the three views of the living world share: loading, the loop of time, drawing, captions, and an end to all of it.
 import {el} from "../dom.js";
-import {createEyes} from "../eyes/eyes.js";
 import {HOURS} from "../settings.js";
 import {speciesName, t} from "../text.js";
 import {GRASS_LAYER} from "./grass.js";
@@ -13,6 +12,10 @@ const FADE_S = 0.8;
 /** Frame times in seconds above and below which pixels are drawn larger or finer. */
 const SLOW_S = 0.085;
 const FAST_S = 0.03;
+/** Pixels drawn for one of CSS: at first, since the first frame also compiles and builds, and the bounds of what follows. */
+const FIRST_RATIO = 0.75;
+const LEAST_RATIO = 0.5;
+const MOST_RATIO = 1.5;
 
 /**
  * Return a stage for a view of the world: {world(), track(), time, seek(seconds), caption(text), describe, frame, resize,
@@ -22,7 +25,6 @@ const FAST_S = 0.03;
  */
 export function createStage3d(app, stage, {opened, place, draw = null, around = false}) {
   const three = app.three();
-  three.eyes = three.eyes || createEyes(three.renderer);
   const canvas = three.renderer.domElement;
   const veil = el("div", {class: "world-veil"});
   const line = el("p", {class: "world-caption"});
@@ -32,7 +34,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
   const camera = new THREE.PerspectiveCamera(50, 1, 0.15, 9000);
   camera.layers.enable(GRASS_LAYER);
   const still = app.settings.reducedMotion;
-  let [width, height, ratio, wanted] = [1, 1, 1, 1];
+  let [width, height, ratio] = [1, 1, FIRST_RATIO];
   let world = null;
   let track = null;
   let sun = HOURS[0].sun;
@@ -106,9 +108,11 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
     pace += (dt - pace) * 0.08;
     settled += dt;
     if (settled < 1.2) return;
-    const most = Math.min(1.5, window.devicePixelRatio || 1);
-    if (pace > SLOW_S) wanted = Math.max(0.5, ratio * 0.8);
-    else if (pace < FAST_S) wanted = Math.min(most, ratio * 1.15);
+    const most = Math.min(MOST_RATIO, window.devicePixelRatio || 1);
+    let wanted = ratio;
+    // Twice as many pixels in a third of the time keep below the slow frame, so that ratios do not swing.
+    if (pace > SLOW_S) wanted = Math.max(LEAST_RATIO, ratio * (pace > 2 * SLOW_S ? 0.65 : 0.8));
+    else if (pace < FAST_S) wanted = Math.min(most, ratio * (pace < FAST_S / 1.5 ? 1.4 : 1.15));
     if (Math.abs(wanted - ratio) < 0.02) return;
     settled = 0;
     ratio = wanted;
@@ -148,6 +152,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
       self.time = 0;
       said = null;
       line.textContent = "";
+      three.eyes.forget();
       world = createWorld(landscape, track, data.species, {reducedMotion: still});
       world.setSun(sun);
       self.note("");
