@@ -66,18 +66,6 @@ function hourAt(elevation) {
   return LIGHT_HOURS[LIGHT_HOURS.length - 1];
 }
 
-/** Return the sun of a solar hour (0 to 24) near the equator at an equinox: {elevation, azimuth} in degrees. */
-export function sunAt(hour) {
-  const angle = ((hour - 12) * Math.PI) / 12;
-  const latitude = (-6 * Math.PI) / 180;
-  const sine = Math.cos(latitude) * Math.cos(angle);
-  const elevation = Math.asin(sine);
-  const east = -Math.sin(angle);
-  const north = -Math.sin(latitude) * Math.cos(angle);
-  const azimuth = (Math.atan2(east, north) * 180) / Math.PI;
-  return {elevation: (elevation * 180) / Math.PI, azimuth: (azimuth + 360) % 360};
-}
-
 /** GLSL that materials of a world share: light on a surface, and haze with distance. */
 export const LIGHT_GLSL = `
 uniform vec3 sunDirection;
