@@ -1,6 +1,11 @@
-// The hunt of a scene, for the views through the eyes of hunter and hunted: who, whom, and when the herd fled.
+// What a scene has to show: its hunt (who, whom, and when the herd fled), and its largest herd.
 
 const BOLT = ["alarm", "chase", "escape"];
+/** Meters within which animals belong to one herd. */
+const HERD_M = 40;
+/** Directions from which a camera may look, and half of the angle that it sees. */
+const SIDES = 16;
+const SEEN_RADIANS = 0.5;
 
 /** Return {zebra, lion, stalk, flight} of a track: indices, and times in seconds (null where there is none). */
 export function huntOf(track) {
@@ -38,4 +43,35 @@ export function distanceBetween(track, first, second, time) {
   const a = track.sample(first, time, {x: 0, y: 0, heading: 0, speed: 0, state: 0});
   const b = track.sample(second, time, {x: 0, y: 0, heading: 0, speed: 0, state: 0});
   return Math.hypot(a.x - b.x, a.y - b.y);
+}
+
+/**
+ * Return {index, turn} at a time: the animal, a zebra if there are any, that most others of its kind surround, and the
+ * direction from it (radians from +x toward +z) of a camera at `distance` meters that sees most animals behind it.
+ */
+export function middleOfHerd(track, time, distance) {
+  const there = track.animals.map((animal, index) => ({animal, index, ...track.sample(index, time, {})}))
+    .filter(({state}) => state !== 0 && state < 8);
+  const zebras = there.filter(({animal}) => /^Equus/.test(animal.species.name));
+  let [best, most] = [null, -1];
+  for (const one of zebras.length ? zebras : there) {
+    const near = there.filter(({animal, x, y}) => animal.species === one.animal.species && Math.hypot(x - one.x, y - one.y) < HERD_M);
+    if (near.length > most) [best, most] = [one, near.length];
+  }
+  if (!best) return {index: -1, turn: 0};
+  let [turn, seen] = [0, -1];
+  for (let side = 0; side < SIDES; side += 1) {
+    const angle = (2 * Math.PI * side) / SIDES;
+    const [lookX, lookY] = [-Math.cos(angle), Math.sin(angle)];
+    // Near animals count for more, and none that would hide the one that is followed.
+    const sum = there.reduce((total, {x, y}) => {
+      const [dx, dy] = [x - best.x, y - best.y];
+      const ahead = dx * lookX + dy * lookY + distance;
+      const aside = Math.abs(dx * lookY - dy * lookX);
+      if (ahead < 0.9 * distance || Math.atan2(aside, ahead) > SEEN_RADIANS) return total;
+      return total + 1 / (1 + ahead / HERD_M);
+    }, 0);
+    if (sum > seen) [turn, seen] = [angle, sum];
+  }
+  return {index: best.index, turn};
 }

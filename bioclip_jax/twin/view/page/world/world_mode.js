@@ -1,10 +1,13 @@
 // The view "world": follow animals through the day, or look over the plain.
 import {el} from "../dom.js";
 import {speciesName, t} from "../text.js";
+import {middleOfHerd} from "./hunt_scene.js";
 import {createStage3d, watchPointers} from "./stage3d.js";
 
 /** Seconds without a touch after which the camera drifts, and goes to where something happens. */
 const ALONE_S = 9;
+/** Meters from which a herd is first seen. */
+const HERD_DISTANCE_M = 9;
 
 function mountWorld(app, stage) {
   const target = new THREE.Vector3();
@@ -19,10 +22,11 @@ function mountWorld(app, stage) {
   const self = createStage3d(app, stage, {
     opened(world, track) {
       const first = track.events.find((event) => event.kind === "stalk" || event.kind === "chase");
-      const start = first ? self.indexOf(first.actor) : track.animals.findIndex((one) => /^Equus/.test(one.species.name));
       self.seek(first ? Math.max(0, first.time - 3) : 0);
-      world.update(self.time, self.camera.position);
+      const herd = middleOfHerd(track, self.time, HERD_DISTANCE_M);
+      const start = first ? self.indexOf(first.actor) : herd.index;
       follow(start >= 0 ? start : present(0, 1));
+      if (!first && start >= 0) [view.turn, view.distance] = [herd.turn, HERD_DISTANCE_M];
       cut = true;
     },
     place(camera, dt, time) {
