@@ -114,6 +114,18 @@ def add_temperature(verb: argparse._ActionsContainer) -> None:
     )
 
 
+def add_address(verb: argparse.ArgumentParser, *, port: int, path: str) -> None:
+    """Add the address of a server. port: its default. path: an example of --root-path."""
+    verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    verb.add_argument("--port", type=int, default=port, help=f"default: {port}")
+    verb.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH|URL",
+        help=f"address behind a proxy: {path}, or https://example.org{path} to also allow that host",
+    )
+
+
 def add_output(verb: argparse.ArgumentParser) -> None:
     """Add the file of rows and its format."""
     verb.add_argument("--format", choices=FORMATS, help="default: by the output's suffix, else csv")

@@ -10,6 +10,7 @@ from bioclip_jax.convert import DEFAULT_MODEL
 
 from .options import (
     Result,
+    add_address,
     add_model,
     add_reading,
     add_taxa_choice,
@@ -61,14 +62,7 @@ def add_verbs(verbs: Any) -> None:
     )
     add_taxa_choice(verb)
     add_temperature(verb)
-    verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    verb.add_argument("--port", type=int, default=7860, help="default: 7860")
-    verb.add_argument(
-        "--root-path",
-        default="",
-        metavar="PATH|URL",
-        help="address behind a proxy: /bioclip, or https://example.org/bioclip to also allow that host",
-    )
+    add_address(verb, port=7860, path="/bioclip")
     verb.add_argument(
         "--max-upload-mb", type=positive, default=20, metavar="MB", help="largest upload (default: 20)"
     )

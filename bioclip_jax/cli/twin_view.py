@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .options import Result, add_verb, positive
+from .options import Result, add_address, add_verb, positive
 
 
 def export(arguments: argparse.Namespace) -> Result:
@@ -71,14 +71,7 @@ def add_view_verbs(family: Any) -> None:
     )
     verb.add_argument("run_folder", metavar="RUN", type=Path, help="folder that twin run wrote")
     _add_page_options(verb)
-    verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    verb.add_argument("--port", type=int, default=7861, help="default: 7861")
-    verb.add_argument(
-        "--root-path",
-        default="",
-        metavar="PATH|URL",
-        help="address behind a proxy: /twin, or https://example.org/twin to also allow that host",
-    )
+    add_address(verb, port=7861, path="/twin")
     verb.add_argument(
         "--queue", type=positive, default=16, metavar="N", help="simulations that may wait (default: 16)"
     )
