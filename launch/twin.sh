@@ -33,7 +33,10 @@ from bioclip_jax.datasets.twin_savanna import write_world
 
 write_world(sys.argv[1])
 PYTHON
-[ -d "$out/twin" ] || "$bioclip_jax" twin build "$out/world/world.toml" "$out/twin" 2> /dev/null
+if [ ! -d "$out/twin" ] && ! "$bioclip_jax" twin build "$out/world/world.toml" "$out/twin" > "$out/build.log" 2>&1; then
+    cat "$out/build.log" >&2
+    exit 2
+fi
 calibrate() {
     [ -d "$out/posterior" ] || "$bioclip_jax" twin calibrate "$out/twin" "$out/world/survey.csv" "$out/posterior" \
         --movement "$out/world/movement.csv" --draws 64
