@@ -1,4 +1,4 @@
-"""A queue of requests for what serves one at a time."""
+"""A queue of requests that are served one at a time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Busy(UserError):
 
 
 class RequestQueue:
-    """Lock of the model with a bounded number of waiting requests, which take their turns as they came.
+    """Lock with a bounded number of waiting requests, which take their turns as they came.
 
-    Requests decode their images under the lock too, so that large ones are never in memory together.
+    Photos are decoded under the lock of their model too, so that large ones are never in memory together.
     """
 
     def __init__(self, max_waiting: int) -> None:
@@ -30,13 +30,13 @@ class RequestQueue:
 
     @property
     def present(self) -> int:
-        """Number of requests that wait or hold the model."""
+        """Number of requests that wait or hold the lock."""
         with self._changed:
             return len(self._line)
 
     @contextmanager
     def turn(self, on_wait: Callable[[int], None] | None = None) -> Iterator[None]:
-        """Wait for the model and hold it. Raises Busy if the queue is full.
+        """Wait for the lock and hold it. Raises Busy if the queue is full.
 
         on_wait: called with the number of requests before this one, about once a second; what it raises
         takes the request out of the queue.

@@ -179,7 +179,7 @@ def test_the_policy_allows_only_the_page_itself(exported):
     assert not re.search(r"""(?:src|href|action)=|url\(|@import|style=|\son\w+=""", outside)
 
 
-def test_the_page_has_three_js_and_its_licence(exported):
+def test_the_page_has_three_js_and_its_license(exported):
     page = exported.page.read_text(encoding="utf-8")
     three = three_module.three_js()
     assert three.script in page, "the minified three.js is put into the page"

@@ -137,7 +137,7 @@ CASES = (
     Case(
         10,
         "zebra stripes as lion, hyena and zebra resolve them, read from the rendered views",
-        "4.5, 7.5 and 2.6 x less far than people, within 10 %",
+        "people resolve them 4.5, 7.5 and 2.6 times as far, within 10 %",
         "stripes",
         "stripes_case",
     ),

@@ -125,6 +125,7 @@ def couzin_case(settings: Settings) -> dict[str, Any]:
         name: tuple(values[of]["mean"] for of in ("polarization", "rotation"))
         for name, values in study["regimes"].items()
     }
+    # Bounds that tell the states apart are assumed.
     distinct = (
         max(figure["swarm"]) < 0.4
         and figure["torus"][0] < 0.5 < 0.6 < figure["torus"][1]

@@ -41,9 +41,9 @@ def stripes_case(settings: Settings) -> dict[str, Any]:
     measured = stripe_distances()
     ratios = {name: measured[_PEOPLE] / measured[name] for name in PUBLISHED}
     holds = all(abs(ratios[name] / published - 1) <= _WITHIN for name, published in PUBLISHED.items())
-    far = ", ".join(f"{_NAMES[name]} {ratios[name]:.2f} x ({measured[name]:.0f} m)" for name in PUBLISHED)
+    far = ", ".join(f"{ratios[name]:.2f} x {_NAMES[name]} ({measured[name]:.0f} m)" for name in PUBLISHED)
     return {
-        "ours": f"less far than people ({measured[_PEOPLE]:.0f} m): {far}",
+        "ours": f"people resolve them as far as {measured[_PEOPLE]:.0f} m: {far}",
         "holds": holds,
         "study": {
             "distance_m": measured,
