@@ -35,6 +35,16 @@ def _strongest(actors: Actors, now: Moment, there: Bool[Array, " animals"], carc
     return jnp.where(there & (gap < _HELD_M), actors.rank, 0).max()
 
 
+def _circle(actors: Actors, now: Moment, center: Float[Array, "animals 2"]) -> Float[Array, "animals 2"]:
+    """Return the directions of vultures that circle about a center."""
+    arm = center - now.position
+    reach = jnp.linalg.norm(arm, axis=1)
+    circle = _CIRCLE_M * (0.7 + 0.06 * actors.holds)
+    arm = unit(arm)
+    tangent = jnp.stack([arm[:, 1], -arm[:, 0]], axis=1)
+    return tangent + jnp.clip((reach - circle) / circle, -1, 1)[:, None] * arm
+
+
 def at_carcass(
     actors: Actors,
     now: Moment,
@@ -46,6 +56,7 @@ def at_carcass(
     old = jnp.where(actors.carcass >= 0, actors.carcass, kill)
     target = jnp.where(phase == FEED, jnp.where(actors.hunter, kill, old), old)
     sleeping = actors.light < ROOSTING_LIGHT
+    # Lions, of the highest rank, eat what they have killed.
     scavenger = actors.eats & ~actors.hunter & (actors.rank < 4) & ~(actors.flies & sleeping)
     at = jnp.maximum(target, 0)
     to = now.position[at] - now.position
@@ -72,17 +83,12 @@ def at_carcass(
     speed = jnp.where(leaves, actors.walking, jnp.where(reached, 0.0, pace))
     wish = jnp.where(leaves[:, None], -inward, inward)
 
-    # Vultures: round and round, then down, one after another.
-    center = jnp.where(drawn[:, None], now.position[at], actors.goal)
-    arm = center - now.position
-    reach = jnp.linalg.norm(arm, axis=1)
-    circle = _CIRCLE_M * (0.7 + 0.06 * actors.holds)
-    arm = unit(arm)
-    tangent = jnp.stack([arm[:, 1], -arm[:, 0]], axis=1)
-    soar = tangent + jnp.clip((reach - circle) / circle, -1, 1)[:, None] * arm
     comes_down = drawn & now.aloft & (luck < 1 - jnp.exp(-_COME_DOWN_RATE * STEP_S))
     descending = now.aloft & ((now.phase == FEED) | comes_down)
-    wish = jnp.where(now.aloft[:, None], jnp.where(descending[:, None], inward, soar), wish)
+    center = jnp.where(drawn[:, None], now.position[at], actors.goal)
+    wish = jnp.where(
+        now.aloft[:, None], jnp.where(descending[:, None], inward, _circle(actors, now, center)), wish
+    )
     gliding = jnp.clip(0.45 * excess, 0.8, _SOARING)
     speed = jnp.where(now.aloft, jnp.where(descending, gliding, _SOARING), speed)
     lands = descending & (excess < 2.0) & (now.speed < 3.0)

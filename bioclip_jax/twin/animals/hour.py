@@ -84,33 +84,18 @@ def simulate_hour(
     births_at_once: most births in an hour that find a place (static). axis: of the devices over which the
     animals are divided, in shard_map; all else is the same on each.
     """
-    animals, life, hour = population.animals, ecology.life, population.hour
+    animals, hour = population.animals, population.hour
     key = fold(population.key, animals.identity)
     mass = mass_by_cell(ecology, animals, axis)
     feeding = feed(ecology, population.fields, mass)
-    index, species = _index(ecology, animals), animals.species
-
-    # Energy: multiples of each species' unit, so that these sums and differences are exact.
-    unit = ecology.unit.astype(jnp.float32)[species]
-    in_units = (1 / ecology.unit).astype(jnp.float32)[species]
-    breath = -jnp.expm1(-ecology.environment.metabolism[0, :, 0] / HOURS_PER_DAY)
+    index, alive = _index(ecology, animals), animals.alive
     chances_of, gain_rate = _tables(ecology, feeding)
-    gain = jnp.round(animals.energy * gain_rate[index] * in_units) * unit
-    respired = jnp.round(animals.energy * breath.astype(jnp.float32)[species] * in_units) * unit
+    gain, respired = _metabolism(ecology, animals, gain_rate[index])
     energy = animals.energy + gain - respired
-
     draw, choice = uniforms(key, hour, _FATE)
-    chances = chances_of[index]
-    alive = animals.alive
-    killed = alive & (draw < chances[:, 0])
-    died = alive & (draw >= chances[:, 0]) & (draw < chances[:, 1])
-    harvested = alive & (draw >= chances[:, 1]) & (draw < chances[:, 2])
-    adult = ecology.community.mass_kg[:, 0]
-    least = (life.starvation * adult).astype(jnp.float32)[species]
-    starved = alive & (draw >= chances[:, 2]) & (energy < least)
+    fate = _fates(ecology, animals, energy, chances_of[index], draw)
 
     # One sum for all fates, since each animal has one; the first is that of those who live.
-    fate = (killed * 1 + died * 2 + starved * 3 + harvested * 4).astype(jnp.int32)
     sums = [
         sum_by_cell(ecology, index * parts + part, jnp.where(alive, value, 0), parts=parts, axis=axis)
         for value, part, parts in ((gain, 0, 1), (respired, 0, 1), (energy, fate, 5))
@@ -139,6 +124,39 @@ def simulate_hour(
     survivors = eqx.tree_at(lambda one: (one.position, one.heading), survivors, (position, heading))
     animals, unplaced = _give_birth(ecology, survivors, hour, births_at_once, axis)
     return Population(animals, fields, hour + 1, population.key, ledger, population.unplaced + unplaced)
+
+
+def _metabolism(
+    ecology: Ecology, animals: Animals, gain_rate: Float[Array, " animals"]
+) -> tuple[Float[Array, " animals"], Float[Array, " animals"]]:
+    """Return what each animal gains and respires in an hour, kg.
+
+    Both are multiples of the species' unit, so that sums and differences of energies are exact.
+    """
+    species = animals.species
+    unit = ecology.unit.astype(jnp.float32)[species]
+    in_units = (1 / ecology.unit).astype(jnp.float32)[species]
+    breath = -jnp.expm1(-ecology.environment.metabolism[0, :, 0] / HOURS_PER_DAY)
+    gain = jnp.round(animals.energy * gain_rate * in_units) * unit
+    return gain, jnp.round(animals.energy * breath.astype(jnp.float32)[species] * in_units) * unit
+
+
+def _fates(
+    ecology: Ecology,
+    animals: Animals,
+    energy: Float[Array, " animals"],
+    chances: Float[Array, "animals 3"],
+    draw: Float[Array, " animals"],
+) -> Int[Array, " animals"]:
+    """Return 0 for animals that live, and 1 to 4 for the killed, died, starved and harvested."""
+    alive = animals.alive
+    killed = alive & (draw < chances[:, 0])
+    died = alive & (draw >= chances[:, 0]) & (draw < chances[:, 1])
+    harvested = alive & (draw >= chances[:, 1]) & (draw < chances[:, 2])
+    adult = ecology.community.mass_kg[:, 0]
+    least = (ecology.life.starvation * adult).astype(jnp.float32)[animals.species]
+    starved = alive & (draw >= chances[:, 2]) & (energy < least)
+    return (killed * 1 + died * 2 + starved * 3 + harvested * 4).astype(jnp.int32)
 
 
 def _give_birth(
