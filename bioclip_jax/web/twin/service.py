@@ -81,6 +81,7 @@ class TwinService:
         mass_kg = np.array([one.mass_g / 1000 for one in twin.species])
         starting = np.median(self._pair.total(0)[:, 0], axis=0) * run.area_km2.sum() / mass_kg
         self.menu = Menu(twin, run.settings["years"], starting.tolist(), precise=options.precise)
+        # Compiles what a visitor's result takes beside the simulation.
         live_branch(self._pair, twin, self._communities, [])
         self.page, self.content = live_page(self._pair, run, twin, options, self.menu.as_json())
 
