@@ -1,7 +1,7 @@
 // Biomass of a species over time: median, and bands of half and of nine tenths of the runs.
 
 import {el, svg} from "../dom.js";
-import {currentLanguage, number, speciesName, t} from "../text.js";
+import {number, speciesName, t} from "../text.js";
 import {branchTitle} from "../verdict.js";
 import {isWeighed, roundUp} from "./amounts.js";
 
@@ -76,7 +76,7 @@ export function createChart(app) {
     for (let year = 0; year <= data.years; year += years) {
       const at = CHART_EDGE.left + (year / data.years) * (width - CHART_EDGE.left - CHART_EDGE.right);
       marks.push(svg("text", {class: "tick", x: at, y: height - 8, "text-anchor": "middle"},
-        year === 0 ? (currentLanguage() === "fr" ? "an 0" : "year 0") : number(year)));
+        year === 0 ? t("chart.start") : number(year)));
     }
     return [...ticks, ...marks, svg("text", {class: "tick unit", x: CHART_EDGE.left + 4, y: CHART_EDGE.top + 12}, unit.name)];
   };

@@ -55,7 +55,7 @@ export const webText = {
     "facts.speed_m_per_s": "Court jusqu’à {value} km/h",
     "facts.eye_height_m": "Yeux à {value} m du sol",
     "facts.acuity_cycles_per_degree": "Distingue {value} rayures par degré (vous : 60)",
-    "facts.growth_per_day": "Croît jusqu’à {value} % par jour",
+    "facts.growth_per_day": "Croît d’au plus {value} % par jour",
     "facts.diet": "Mange {value}",
     "facts.diet.plants": "{share} % de plantes",
     "facts.diet.vertebrates": "{share} % d’animaux",
