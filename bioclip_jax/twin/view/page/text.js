@@ -54,3 +54,8 @@ export function speciesName(species) {
   const known = Object.hasOwn(names, species.name) ? names[species.name] : "";
   return known || (language === "en" && species.common) || species.name;
 }
+
+// Returns a text that begins with a capital letter.
+export function capital(text) {
+  return text ? text[0].toUpperCase() + text.slice(1) : text;
+}

@@ -66,6 +66,11 @@ export class Track {
   }
 }
 
+// Returns the same angle in radians within half a turn of 0.
+export function wrapAngle(angle) {
+  return angle - TURN * Math.round(angle / TURN);
+}
+
 // Returns the track of a scene's block: int16 positions, all x before all y, then headings and states.
 export function openTrack(scene, data, bytes) {
   const count = scene.animals.species.length;

@@ -1,6 +1,6 @@
 // Scenarios and their effects in words.
 
-import {currentLanguage, hasText, number, speciesName, t} from "./text.js";
+import {capital, currentLanguage, hasText, number, speciesName, t} from "./text.js";
 
 const MULTIPLE = Math.log(3);
 const VERDICTS = {
@@ -14,7 +14,7 @@ const VERDICTS = {
 export function branchTitle(data, branch) {
   if (branch === 0) return t("branch.baseline");
   const {title, events} = data.branches[branch];
-  if (title && currentLanguage() === "en") return title[0].toUpperCase() + title.slice(1);
+  if (title && currentLanguage() === "en") return capital(title);
   const titles = events.map((event) => eventTitle(data, event));
   const described = titles.every(Boolean) ? titles.join(" + ") : "";
   return described || title || t("branch.number", {n: branch});

@@ -3,7 +3,7 @@
 import {blurDegrees, createAcuity} from "./acuity.js";
 import {EYE_SHAPES, createAppearance, setLook, setGrain} from "./appearance.js";
 import {adaptation} from "./light.js";
-import {drawQuad, eyeTarget} from "./quad.js";
+import {drawQuad, drawScene, eyeTarget} from "./quad.js";
 import {STRIP_HALF_HEIGHT, TILE_TANGENT, createSurround} from "./surround.js";
 
 const EYE_DEGREE = Math.PI / 180;
@@ -93,14 +93,6 @@ export function createEyes(renderer) {
     acuity.clear();
     lensSeen = null;
   };
-  const renderTo = (target, scene, camera) => {
-    const before = renderer.autoClear;
-    renderer.autoClear = true;
-    renderer.setRenderTarget(target);
-    renderer.render(scene, camera);
-    renderer.setRenderTarget(null);
-    renderer.autoClear = before;
-  };
   const horizonOf = (camera) => {
     camera.getWorldDirection(ahead);
     const pitch = Math.asin(Math.max(-1, Math.min(1, ahead.y)));
@@ -148,7 +140,7 @@ export function createEyes(renderer) {
       horizonOf(camera);
       const tangent = Math.tan((camera.fov / 2) * EYE_DEGREE);
       const windowTarget = windowFor(eye, sun, tangent, split);
-      renderTo(windowTarget, scene, camera);
+      drawScene(renderer, scene, camera, windowTarget);
       const seen = sharpness(windowTarget, eye, sun, tangent);
       draw(0, 0, width, height, "window", [seen, windowTarget.texture]);
       const {strip: place, lenses} = sizes(options.top);
@@ -167,7 +159,7 @@ export function createEyes(renderer) {
           camera.getWorldDirection(ahead).add(lensCamera.position);
           lensCamera.lookAt(lens.isVector3 ? lens : ahead);
           lensCamera.updateMatrixWorld();
-          renderTo(lensTarget, scene, lensCamera);
+          drawScene(renderer, scene, lensCamera, lensTarget);
           const lensTangent = Math.tan((LENS_DEGREES / 2) * EYE_DEGREE);
           lensSeen = [eye, person].map((one, side) => sharpness(lensTarget, one, sun, lensTangent, `lens ${side}`));
         }
@@ -186,7 +178,7 @@ export function createEyes(renderer) {
       Object.assign(uniforms.linear, {value: 1});
       Object.assign(uniforms.split, {value: 1});
       horizonOf(camera);
-      renderTo(source, scene, camera);
+      drawScene(renderer, scene, camera, source);
       const seen = sharpness(source, eye, sun, Math.tan((camera.fov / 2) * EYE_DEGREE));
       draw(0, 0, target.width, target.height, "window", [seen, seen], target);
       uniforms.linear.value = 0;

@@ -1,4 +1,4 @@
-// A pass over an image: a fragment shader drawn on a rectangle that fills a target.
+// Targets, and what is drawn to them: scenes, and passes over images by a fragment shader on a rectangle that fills a target.
 
 const QUAD_VERTEX = `
 varying vec2 place;
@@ -48,6 +48,16 @@ export function eyeTarget(width, height, options = {}) {
   });
   if (options.scene) target.samples = 4;
   return target;
+}
+
+/** Draw a scene to a target, which is cleared first. */
+export function drawScene(renderer, scene, camera, target) {
+  const before = renderer.autoClear;
+  renderer.autoClear = true;
+  renderer.setRenderTarget(target);
+  renderer.render(scene, camera);
+  renderer.setRenderTarget(null);
+  renderer.autoClear = before;
 }
 
 /** Draw a pass to a target, or to the canvas for null. */

@@ -1,6 +1,6 @@
 // The whole circle around an animal as a strip: what both eyes cover, where they overlap, and the blind zone.
 
-import {eyeTarget} from "./quad.js";
+import {drawScene, eyeTarget} from "./quad.js";
 
 const STRIP_TILES = 4;
 /** Half of the height of the strip in radians. */
@@ -55,8 +55,6 @@ export function createSurround(renderer) {
       const missing = needed.filter((tile) => !drawn.has(tile));
       const next = missing.length ? missing : [needed[turn % needed.length]];
       turn += 1;
-      const before = renderer.autoClear;
-      renderer.autoClear = true;
       for (const tile of gradual && !wasWhole ? next.slice(0, 1) : next) {
         drawn.add(tile);
         const angle = gaze - (tile * Math.PI) / 2;
@@ -64,12 +62,9 @@ export function createSurround(renderer) {
         camera.updateMatrixWorld();
         target.viewport.set(tile * tileWidth, 0, tileWidth, tileHeight);
         target.scissor.set(tile * tileWidth, 0, tileWidth, tileHeight);
-        renderer.setRenderTarget(target);
-        renderer.render(scene, camera);
+        drawScene(renderer, scene, camera, target);
       }
       wasWhole = wasWhole || missing.length < 2;
-      renderer.setRenderTarget(null);
-      renderer.autoClear = before;
     },
     dispose() {
       if (target) target.dispose();

@@ -1,7 +1,7 @@
 // Biomass of a species over time: median, and bands of half and of nine tenths of the runs.
 
 import {el, svg} from "../dom.js";
-import {number, speciesName, t} from "../text.js";
+import {capital, number, speciesName, t} from "../text.js";
 import {branchTitle} from "../verdict.js";
 import {isWeighed, roundUp} from "./amounts.js";
 
@@ -89,9 +89,4 @@ export function createChart(app) {
     }
   };
   return {element, update, move};
-}
-
-// Returns a text that begins with a capital letter.
-export function capital(text) {
-  return text ? text[0].toUpperCase() + text.slice(1) : text;
 }

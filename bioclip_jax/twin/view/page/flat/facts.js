@@ -1,9 +1,8 @@
 // Facts about a species, each with what it rests on.
 
 import {el} from "../dom.js";
-import {number, speciesName, t} from "../text.js";
+import {capital, number, speciesName, t} from "../text.js";
 import {massText} from "./amounts.js";
-import {capital} from "./chart.js";
 
 const SHOWN = ["mass_g", "diet", "density_per_km2", "biomass_kg_per_km2", "speed_m_per_s", "eye_height_m", "acuity_cycles_per_degree", "growth_per_day"];
 
@@ -20,9 +19,9 @@ function factText(name, value) {
 }
 
 // Returns a panel of the facts, and of who eats and is eaten, with what flows a day.
-export function factsPanel(app, number) {
+export function factsPanel(app, species) {
   const {data, settings} = app;
-  const one = data.species[number];
+  const one = data.species[species];
   const lines = SHOWN.filter((name) => one.facts[name]).map((name) => {
     const fact = one.facts[name];
     return el("li", {},
@@ -32,7 +31,7 @@ export function factsPanel(app, number) {
   });
   const flows = data.links.map((link, index) => ({...link, flow: data.flows[settings.branch][index]}));
   const list = (title, end, other) => {
-    const rows = flows.filter((link) => link[end] === number).sort((a, b) => b.flow - a.flow);
+    const rows = flows.filter((link) => link[end] === species).sort((a, b) => b.flow - a.flow);
     if (!rows.length) return [];
     return [el("h4", {text: title}), el("ul", {class: "meals"}, ...rows.map((link) => el("li", {},
       el("span", {text: speciesName(data.species[link[other]])}),

@@ -1,9 +1,9 @@
 // The view "map": areas with marks for those who live there, time, and a chart of the chosen species.
 
 import {el, put, svg} from "../dom.js";
-import {number, speciesName, t} from "../text.js";
+import {capital, number, speciesName, t} from "../text.js";
 import {amountText, animalsOf, isWeighed, roundUp} from "./amounts.js";
-import {capital, createChart} from "./chart.js";
+import {createChart} from "./chart.js";
 import {drawGlyph, glyphOf} from "./glyphs.js";
 import {arrange, decorOf, markPlace, outline} from "./layout.js";
 import {speciesStrip} from "./strip.js";

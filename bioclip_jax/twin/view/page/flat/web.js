@@ -1,8 +1,7 @@
 // The view "web": who eats whom, with what flows a day as the width of a link.
 
 import {el, put, roving, svg} from "../dom.js";
-import {speciesName, t} from "../text.js";
-import {capital} from "./chart.js";
+import {capital, speciesName, t} from "../text.js";
 import {factsPanel} from "./facts.js";
 import {drawGlyph, glyphOf} from "./glyphs.js";
 import {linkPath, planWeb} from "./webplan.js";
@@ -59,7 +58,7 @@ function mountWeb(app, stage) {
     update();
   };
 
-  // Widths grow with the square root, so that a lion's meals are seen beside the grass that is grazed.
+  // Widths grow more slowly than flows, so that a lion's meals are seen beside the grass that is grazed.
   const update = () => {
     const {branch, species} = settings;
     const flows = data.flows[branch];

@@ -3,7 +3,7 @@
 import {blurDegrees, createAcuity} from "../eyes/acuity.js";
 import {adaptation} from "../eyes/light.js";
 import {catches, colorMatrix} from "../eyes/pigments.js";
-import {SCREEN_CODE, drawQuad, eyeTarget, quadMaterial} from "../eyes/quad.js";
+import {SCREEN_CODE, drawQuad, drawScene, eyeTarget, quadMaterial} from "../eyes/quad.js";
 
 const SPOT_DEGREES = 5;
 const SPOT_VIEW_DEGREES = 7;
@@ -114,14 +114,6 @@ export function createSpiderEyes(renderer) {
     for (const one of targets ? [targets.surround, targets.spot, ...targets.motion, ...targets.trace] : []) one.dispose();
     targets = null;
   };
-  const renderScene = (scene, camera, target) => {
-    const before = renderer.autoClear;
-    renderer.autoClear = true;
-    renderer.setRenderTarget(target);
-    renderer.render(scene, camera);
-    renderer.setRenderTarget(null);
-    renderer.autoClear = before;
-  };
   const pass = (material, pair) => {
     material.uniforms.before.value = pair[0].texture;
     drawQuad(renderer, material, pair[1]);
@@ -155,7 +147,7 @@ export function createSpiderEyes(renderer) {
       const tangent = Math.tan((camera.fov / 2) * RADIAN);
       common.tangents.value.set(tangent * camera.aspect, tangent);
       const {surround, spot} = targets;
-      renderScene(scene, camera, surround);
+      drawScene(renderer, scene, camera, surround);
       const blurred = acuity.blur(
         surround.texture, surround.width, surround.height, (blurDegrees(SURROUND_ACUITY) * RADIAN * SURROUND_ROWS) / 2 / tangent);
       const green = eye.cones.find((cone) => cone.peak_nm > 450) || {peak_nm: 530};
@@ -169,7 +161,7 @@ export function createSpiderEyes(renderer) {
       spotCamera.rotateY(-gaze.yaw);
       spotCamera.rotateX(gaze.pitch);
       spotCamera.updateMatrixWorld();
-      renderScene(scene, spotCamera, spot);
+      drawScene(renderer, scene, spotCamera, spot);
       const spotTangent = Math.tan((SPOT_VIEW_DEGREES / 2) * RADIAN);
       common.spot.value = acuity.blur(
         spot.texture, SPOT_PIXELS, SPOT_PIXELS, (blurDegrees(eye.acuity) * RADIAN * SPOT_PIXELS) / 2 / spotTangent);

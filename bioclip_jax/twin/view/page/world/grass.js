@@ -1,4 +1,5 @@
 // Tufts of grass around the viewer: swaying, thinner and lower with distance so that none pops up.
+import {wrapAngle} from "../track.js";
 import {FINISH_GLSL, litMaterial} from "./light.js";
 import {latticeRandom, seededRandom} from "./random.js";
 import {groundColor} from "./terrain.js";
@@ -94,7 +95,7 @@ function createRing(light, landscape, ground, {cell, radius, height, width}, num
   function update(view) {
     const focus = view.isCamera ? view.position : view;
     const heading = view.isCamera ? Math.atan2(view.getWorldDirection(direction).z, direction.x) : null;
-    const turned = heading === null || facing === null ? heading !== facing : Math.abs(wrapped(heading - facing)) > 0.2;
+    const turned = heading === null || facing === null ? heading !== facing : Math.abs(wrapAngle(heading - facing)) > 0.2;
     if (!turned && Math.hypot(focus.x - center.x, focus.z - center.y) < radius * 0.12) return;
     center.set(focus.x, focus.z);
     facing = heading;
@@ -106,7 +107,7 @@ function createRing(light, landscape, ground, {cell, radius, height, width}, num
       for (let column = -across; column <= across; column += 1) {
         if (column * column + row * row > across * across || count >= capacity) continue;
         const beside = Math.abs(column) + Math.abs(row) > 3 && heading !== null;
-        if (beside && Math.abs(wrapped(Math.atan2(-row, column) - heading)) > sector) continue;
+        if (beside && Math.abs(wrapAngle(Math.atan2(-row, column) - heading)) > sector) continue;
         const [i, j] = [column0 + column, row0 + row];
         const key = i * 65536 + j;
         let tuft = known.get(key);
@@ -143,10 +144,6 @@ function createRing(light, landscape, ground, {cell, radius, height, width}, num
       material.dispose();
     },
   };
-}
-
-function wrapped(angle) {
-  return angle - 2 * Math.PI * Math.round(angle / (2 * Math.PI));
 }
 
 function insideOf({extent}, x, y) {

@@ -1,4 +1,5 @@
 // The animals of a track: from sampled places and states to moods, gaits, bones and draw calls.
+import {wrapAngle} from "../track.js";
 import {poseBird} from "./birds.js";
 import {gaitAt} from "./gait.js";
 import {createHerdMesh} from "./herd_mesh.js";
@@ -93,8 +94,7 @@ export function createHerd(light, ground, track, species) {
       body.state = sample.state;
       if (sample.state === STATE.absent) return;
       const way = jump ? 0 : Math.hypot(sample.x - body.x, -sample.y - body.z);
-      let turn = sample.heading - body.heading;
-      turn -= 2 * Math.PI * Math.round(turn / (2 * Math.PI));
+      const turn = wrapAngle(sample.heading - body.heading);
       body.heading += jump ? turn : turn * (1 - Math.exp(-dt * 8));
       body.turn = jump || dt <= 0 ? 0 : turn;
       body.x = sample.x;

@@ -2,6 +2,7 @@
 import {el} from "../dom.js";
 import {createEyeBar} from "../eyes/bar.js";
 import {number, speciesName, t} from "../text.js";
+import {wrapAngle} from "../track.js";
 import {distanceBetween, huntOf} from "./hunt_scene.js";
 import {createStage3d, watchPointers} from "./stage3d.js";
 
@@ -42,8 +43,8 @@ function mountHerd(app, stage) {
       // Grazers keep their eyes level while the head goes down.
       const goal = euler.y;
       // Without motion the picture turns by cuts, once she has turned away.
-      if (!Number.isFinite(heading) || (self.still && Math.abs(angle(goal - heading)) > 0.7)) heading = goal;
-      else if (!self.still) heading += angle(goal - heading) * (1 - Math.exp(-dt * 3));
+      if (!Number.isFinite(heading) || (self.still && Math.abs(wrapAngle(goal - heading)) > 0.7)) heading = goal;
+      else if (!self.still) heading += wrapAngle(goal - heading) * (1 - Math.exp(-dt * 3));
       const smooth = self.time < 0.2 || camera.position.lengthSq() === 0 ? 1 : 1 - Math.exp(-dt * 6);
       const body = animals[hunt.zebra];
       if (self.still) head.position.set(body.x, body.y + 1.05 * body.scale, body.z);
@@ -60,8 +61,6 @@ function mountHerd(app, stage) {
     },
   });
   self.root.append(card, bar.element);
-
-  const angle = (value) => value - 2 * Math.PI * Math.round(value / (2 * Math.PI));
 
   const reset = () => {
     if (!hunt) return;
@@ -101,7 +100,7 @@ function mountHerd(app, stage) {
 
   const end = watchPointers(self.canvas, {
     drag(dx, dy) {
-      look.turn = angle(look.turn + dx * 0.004);
+      look.turn = wrapAngle(look.turn + dx * 0.004);
       look.rise = Math.min(0.7, Math.max(-0.7, look.rise + dy * 0.003));
     },
     zoom() {},
@@ -112,8 +111,8 @@ function mountHerd(app, stage) {
     frame: self.frame,
     resize: self.resize,
     action(name) {
-      if (name === "left") look.turn = angle(look.turn + TURN_STEP);
-      if (name === "right") look.turn = angle(look.turn - TURN_STEP);
+      if (name === "left") look.turn = wrapAngle(look.turn + TURN_STEP);
+      if (name === "right") look.turn = wrapAngle(look.turn - TURN_STEP);
       if (name === "up") look.rise = Math.min(0.7, look.rise + 0.12);
       if (name === "down") look.rise = Math.max(-0.7, look.rise - 0.12);
       if (name === "select") spot();

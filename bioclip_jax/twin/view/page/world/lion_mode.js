@@ -2,6 +2,7 @@
 import {el} from "../dom.js";
 import {createEyeBar} from "../eyes/bar.js";
 import {number, speciesName, t} from "../text.js";
+import {wrapAngle} from "../track.js";
 import {distanceBetween, huntOf} from "./hunt_scene.js";
 import {createStage3d, watchPointers} from "./stage3d.js";
 
@@ -40,10 +41,9 @@ function mountLion(app, stage) {
       const body = animals[prey];
       you.set(body.x, body.y + 0.8 * body.scale, body.z);
       const goal = Math.atan2(-(you.x - eyes.x), -(you.z - eyes.z));
-      const turn = goal - (heading === null ? goal : heading);
-      const near = turn - 2 * Math.PI * Math.round(turn / (2 * Math.PI));
-      if (heading === null || (self.still && Math.abs(near) > 0.35)) heading = goal;
-      else if (!self.still) heading += near * (1 - Math.exp(-dt * 2.5));
+      const turn = heading === null ? 0 : wrapAngle(goal - heading);
+      if (heading === null || (self.still && Math.abs(turn) > 0.35)) heading = goal;
+      else if (!self.still) heading += turn * (1 - Math.exp(-dt * 2.5));
       camera.position.lerp(eyes, camera.position.lengthSq() === 0 ? 1 : 1 - Math.exp(-dt * 7));
       camera.position.y = Math.max(camera.position.y, ground(camera.position.x, -camera.position.z) + 0.42);
       camera.fov = camera.aspect < 0.8 ? 66 : 46;
