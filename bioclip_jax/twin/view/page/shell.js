@@ -137,7 +137,11 @@ export function createShell(app, modes, root) {
     if (focused) page.querySelector(".tool.language").focus();
   });
   app.on("view", show);
-  app.on("reducedMotion", () => update());
+  app.on("reducedMotion", () => {
+    update();
+    // 3-D views ask for it when they open.
+    if (modes[at()].needsWebGL) stage.show(modes[at()]);
+  });
   for (const name of ["branch", "species"]) {
     app.on(name, () => {
       update();

@@ -18,10 +18,10 @@ const LEAST_RATIO = 0.5;
 const MOST_RATIO = 1.5;
 
 /**
- * Return a stage for a view of the world: {world(), track(), time, seek(seconds), caption(text), describe, frame, resize,
- * dispose}. opened(world, track, sun) is called when a scene is ready; place(camera, dt, time) moves the camera every
- * frame; draw(three, scene, camera, sun) draws, by default plainly; around: it
- * draws animals behind the camera too.
+ * Return a stage for a view of the world: {camera, canvas, root, still, time, world(), track(), note(text), seek(seconds),
+ * nameOf(id), indexOf(id), size(), frame, resize, dispose}. opened(world, track) is called when a scene is ready;
+ * place(camera, dt, time) moves the camera every frame; draw(three, scene, camera, sun, now) draws, by default plainly;
+ * around: it draws animals behind the camera too.
  */
 export function createStage3d(app, stage, {opened, place, draw = null, around = false}) {
   const three = app.three();
@@ -45,7 +45,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
   let said = null;
 
   const self = {
-    camera, canvas, root, time: 0, world: () => world, track: () => track, sun: () => sun, still,
+    camera, canvas, root, time: 0, world: () => world, track: () => track, still,
     /** Show one line in place of events. */
     note(text) {
       note.textContent = text;
@@ -55,7 +55,7 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
       self.time = Math.min(Math.max(0, seconds), track.duration - 1);
       world.update(self.time, camera.position);
     },
-    /** Return the name of an animal with an article of the page's language. */
+    /** Return the everyday name of the animal of an id. */
     nameOf: (id) => {
       const animal = track.animals.find((one) => one.id === id);
       return animal ? speciesName(animal.species) : t("world.someone");
@@ -157,10 +157,12 @@ export function createStage3d(app, stage, {opened, place, draw = null, around = 
       world.setSun(sun);
       self.note("");
       world.update(0, camera.position);
-      opened(world, track, sun);
+      opened(world, track);
     } catch (error) {
       console.warn(error);
-      if (!ended) self.note(t("world.none"));
+      if (ended || mine !== request) return;
+      self.note(t("world.none"));
+      app.announce(t("world.none"));
     }
   };
   const listeners = [app.on("hour", load), app.on("branch", load)];
