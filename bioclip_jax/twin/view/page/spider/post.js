@@ -12,7 +12,7 @@ const FLIES = 3;
 const LIGHTS = [[-12, "#7f93c4", 0.25, "#16224a", 0.55], [-3, "#d9966f", 0.7, "#6a74a0", 0.95], [4, "#ffb070", 0.9, "#8ea3c8", 0.8], [25, "#fff0d8", 1.05, "#a9cdec", 0.9]];
 
 /**
- * Make the place: {scene, spider, flies, setSun(sun), update(time, visit), moving(): the points that move, dispose()}.
+ * Make the place: {scene, spider, flies, setSun(sun), update(time, visit), dispose()}.
  * `still`: reduced motion.
  */
 export function createPost(still) {
@@ -30,7 +30,6 @@ export function createPost(still) {
     scene,
     spider,
     flies,
-    zebra,
     setSun({elevation, azimuth}) {
       const [sun, sunGain, sky, skyGain] = lightAt(elevation);
       const [e, a] = [(Math.max(elevation, 12) * Math.PI) / 180, (azimuth * Math.PI) / 180 + 2.2];

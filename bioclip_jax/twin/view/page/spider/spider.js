@@ -111,16 +111,22 @@ function mountSpider(app, stage) {
   camera.position.set(0, EYE_CM, -0.1);
   camera.lookAt(0, EYE_CM + 0.55, -10);
   camera.updateMatrixWorld();
-  const here = HOURS.find((one) => one.id === settings.hour) || HOURS[1];
-  let sun = here.sun;
-  const openTrackOf = async () => {
-    const number = app.data.sceneAt ? app.data.sceneAt(settings.branch, HOURS.find((one) => one.id === settings.hour).hour) : -1;
-    visit = zebraVisits(number < 0 ? null : await app.data.openScene(number), settings.reducedMotion);
+  let sun = HOURS[1].sun;
+  let request = 0;
+  const openVisits = async (hour) => {
+    request += 1;
+    const mine = request;
+    const number = app.data.sceneAt ? app.data.sceneAt(settings.branch, hour) : -1;
+    const track = number < 0 ? null : await app.data.openScene(number);
+    // Another scene may have been asked for meanwhile.
+    if (mine === request) visit = zebraVisits(track, settings.reducedMotion);
   };
   const listen = () => {
-    sun = HOURS.find((one) => one.id === settings.hour).sun;
+    const now = HOURS.find((one) => one.id === settings.hour) || HOURS[1];
+    sun = now.sun;
     post.setSun(sun);
-    openTrackOf().catch(() => {});
+    // Without a scene, the made-up visits go on.
+    openVisits(now.hour).catch(console.warn);
   };
   const quiet = ["hour", "branch"].map((name) => app.on(name, listen));
   listen();
