@@ -187,6 +187,7 @@ export function createEyes(renderer) {
     dispose() {
       clear();
       if (lensTarget) lensTarget.dispose();
+      uniforms.grain.value.dispose();
       for (const part of [acuity, appearance, surround]) part.dispose();
     },
   };
