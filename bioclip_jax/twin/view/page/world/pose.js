@@ -70,7 +70,7 @@ function longestOf(leg) {
   return folded(leg, 0)[2] + lengths[1];
 }
 
-/** Write the map from the body's units to the bodyPlace. */
+/** Write the map from the body's units to the world into `bodyMap`. */
 function writeRoot(rig, body, sink) {
   const roll = (body.dead * Math.PI) / 2;
   const [cr, sr] = [Math.cos(roll), Math.sin(roll)];
@@ -137,7 +137,7 @@ function poseTail(rig, body, out, at) {
   turnAround(out, at + 12 * BONE.tailTip, out, at + 12 * BONE.tail, middle[0], middle[1], 0, raise * 0.3 * calm, swish * 1.2 * calm);
 }
 
-/** Write a joint turned with the trunk into `upperJoint`. */
+/** Write a joint, turned with the trunk around a pivot, into `upperJoint`. */
 function tilt([x, y], [px, py], angle) {
   const [c, s] = [Math.cos(angle), Math.sin(angle)];
   upperJoint.x = px + c * (x - px) - s * (y - py);
@@ -151,7 +151,7 @@ function groundUnder(body, leg, step) {
   return body.lift(groundPoint.x, groundPoint.z) / body.scale;
 }
 
-/** Return [x, y, length, turn] of the part of a leg that legTurns as one: foreleg above the carpus, thigh and cannon. */
+/** Return [x, y, length] of the part of a leg that turns as one: foreleg above the carpus, or thigh and cannon. */
 function folded(leg, elbow) {
   const {joints} = leg;
   let [x, y] = [0, 0];
@@ -167,7 +167,7 @@ function folded(leg, elbow) {
   return [x, y, Math.hypot(x, y)];
 }
 
-/** Write the turns of the four bones of a leg into `legTurns`; upperJoint is its upper joint, foot its step. */
+/** Write the turns of the four bones of a leg into `legTurns`, from its `upperJoint` to the step in `footNow`. */
 function solveLeg(rig, body, leg, ground, crouch) {
   const {joints, angles, lengths, fore} = leg;
   const elbow = fore ? 0.75 * footNow.swing * Math.min(1, footNow.y * 14) + 1.9 * crouch : 0;
