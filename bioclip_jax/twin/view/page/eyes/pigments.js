@@ -22,8 +22,16 @@ export function absorbance(wavelength, peak) {
   return alpha + beta;
 }
 
+// By peak, since a frame asks for the same few again.
+const knownCatches = new Map();
+
 /** Return a pigment's catches of linear red, green and blue, such that white's are 1 (adaptation to white). */
 export function catches(peak) {
+  if (!knownCatches.has(peak)) knownCatches.set(peak, integratedCatches(peak));
+  return knownCatches.get(peak);
+}
+
+function integratedCatches(peak) {
   const row = PRIMARIES.map(({peak: center, width}) => {
     let sum = 0;
     for (let nm = LEAST_NM; nm <= MOST_NM; nm += 2) {
