@@ -9,12 +9,19 @@ export async function readBlock(name) {
   const element = document.getElementById(name);
   if (!element) throw new PageError("error.data");
   try {
-    const text = atob(element.textContent);
-    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
-    return await inflate(bytes);
+    return await inflate(bytesOf(element.textContent));
   } catch {
     throw new PageError("error.data");
   }
+}
+
+// Returns the bytes of base64.
+export function bytesOf(text) {
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  // A loop, since Uint8Array.from takes ten times as long for a page's megabytes.
+  for (let at = 0; at < bytes.length; at++) bytes[at] = characters.charCodeAt(at);
+  return bytes;
 }
 
 // Returns the bytes that were gzipped.

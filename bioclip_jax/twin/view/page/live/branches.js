@@ -1,16 +1,11 @@
 // Scenarios of a visitor among those of the page.
 
-import {inflate, undoDeltas} from "../blocks.js";
+import {bytesOf, inflate, undoDeltas} from "../blocks.js";
 import {openTrack} from "../track.js";
 import {requestLive} from "./request.js";
 
 // Scenarios that a visitor has at a time; then the oldest makes room.
 const MOST_OWN = 4;
-
-// Returns the bytes of base64.
-function bytesOf(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-}
 
 // Adds a scenario to the data and returns its number. events: of the request. baseline: of the members that the
 // server simulates.
