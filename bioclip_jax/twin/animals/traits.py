@@ -51,9 +51,7 @@ _HERDS_OF = {
 }
 _SPACING = {"grazer": 1.7, "browser": 2.2, "bird": 2.5, "vulture": 1.4}
 _BROWSERS = ("Giraffidae", "Elephantidae")
-# Kilograms and m/s, as in the embedded savanna's table; but the elephant's speed is the fastest that was
-# measured on Asian elephants (Hutchinson et al. 2003, Nature 422:493), and its mass is assumed, as are the
-# vulture's numbers.
+# Kilograms and m/s, as in the embedded savanna's table; the vulture's are assumed.
 _KNOWN = (
     ("Equus quagga", 175, 17.1, "Equidae", "Perissodactyla", "Mammalia"),
     ("Connochaetes taurinus", 180, 17.0, "Bovidae", "Artiodactyla", "Mammalia"),
@@ -63,7 +61,7 @@ _KNOWN = (
     ("Phacochoerus africanus", 82.5, 17.6, "Suidae", "Artiodactyla", "Mammalia"),
     ("Syncerus caffer", 580, 14.2, "Bovidae", "Artiodactyla", "Mammalia"),
     ("Giraffa camelopardalis", 900, 12.9, "Giraffidae", "Artiodactyla", "Mammalia"),
-    ("Loxodonta africana", 4000, 6.8, "Elephantidae", "Proboscidea", "Mammalia"),
+    ("Loxodonta africana", 4400, 8.4, "Elephantidae", "Proboscidea", "Mammalia"),
     ("Panthera leo", 161.5, 17.2, "Felidae", "Carnivora", "Mammalia"),
     ("Crocuta crocuta", 63, 17.5, "Hyaenidae", "Carnivora", "Mammalia"),
     ("Canis mesomelas", 8.5, 12.3, "Canidae", "Carnivora", "Mammalia"),

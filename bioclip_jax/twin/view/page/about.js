@@ -1,4 +1,4 @@
-// The dialog about the page: method, sources, place, access and licence.
+// The dialog about the page: method, sources, place, access and license.
 
 import {el} from "./dom.js";
 import {t} from "./text.js";
@@ -6,7 +6,7 @@ import {t} from "./text.js";
 // Opens the dialog; its settings apply at once.
 export function openAbout(app, page) {
   const {data, settings} = app;
-  const licence = document.getElementById("licence-of-three").textContent.trim();
+  const license = document.getElementById("license-of-three").textContent.trim();
   const close = el("button", {type: "button", class: "tool close", text: t("close"), on: {click: () => dialog.close()}});
   const scan = [0, 1, 2].map((value) => el("label", {},
     el("input", {type: "radio", name: "scan", value, checked: value === settings.scan, on: {change: () => app.set("scan", value)}}),
@@ -29,7 +29,7 @@ export function openAbout(app, page) {
     ...paragraphs,
     el("fieldset", {}, el("legend", {text: t("about.scan")}), ...scan),
     motion,
-    licence ? el("details", {}, el("summary", {text: t("about.licence")}), el("pre", {tabindex: 0, text: licence})) : null,
+    license ? el("details", {}, el("summary", {text: t("about.license")}), el("pre", {tabindex: 0, text: license})) : null,
   );
   dialog.addEventListener("close", () => {
     dialog.remove();
