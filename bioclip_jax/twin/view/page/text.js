@@ -34,8 +34,8 @@ export function addTexts(texts) {
 export function t(key, values = {}) {
   const text = merged[language][key] ?? merged.en[key] ?? key;
   const filled = text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-  // No line begins with a sign that belongs to the word before it.
-  return filled.replace(/ ([;:?!%»])/g, "\u00a0$1").replace(/« /g, "«\u00a0");
+  // No line begins with a sign or a unit that belongs to what is before it.
+  return filled.replace(/ ([;:?!%»])/g, "\u00a0$1").replace(/(\d) (k?m|s)(?![\p{L}])/gu, "$1\u00a0$2").replace(/« /g, "«\u00a0");
 }
 
 // Returns true for a key that has a text.
@@ -43,9 +43,14 @@ export function hasText(key) {
   return key in merged.en;
 }
 
+// By language and digits, since making one takes longer than a hundred uses.
+const formats = new Map();
+
 // Returns a number with at most so many digits that count, as it is written in the language.
 export function number(value, digits = 3) {
-  return new Intl.NumberFormat(language, {maximumSignificantDigits: digits}).format(value);
+  const key = `${language} ${digits}`;
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat(language, {maximumSignificantDigits: digits}));
+  return formats.get(key).format(value);
 }
 
 // Returns the everyday name of a species, or its scientific name.
