@@ -115,9 +115,13 @@ function woodTexture() {
   const context = canvas.getContext("2d");
   const image = context.createImageData(size, size);
   for (let row = 0, at = 0; row < size; row += 1) {
+    let warp = 0;
     for (let column = 0; column < size; column += 1, at += 4) {
       const [x, y] = [column / size - 0.5, row / size - 0.5];
-      const warp = valueNoise(column / 120, row / 120, 5, 64) - 0.5;
+      // The top is round, and shows nothing of the corners.
+      if (x * x + y * y > 0.26) continue;
+      // Smooth over many pixels.
+      if (column % 4 === 0) warp = valueNoise(column / 120, row / 120, 5, 64) - 0.5;
       const rings = Math.sin(210 * (Math.hypot(x, y) + 0.04 * warp));
       const grain = 0.6 * valueNoise(column / 2, row / 2, 9) + 0.4 * valueNoise(column / 9, row / 9, 12);
       const angle = Math.atan2(y, x);
