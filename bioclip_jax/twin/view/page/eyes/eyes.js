@@ -16,6 +16,8 @@ const MOST_SHRUNK = 4;
 const EYE_MARGIN = 12;
 const EYE_LABEL = 34;
 const NARROW_TOP = 12;
+// Beside the strip there is room for a view's card, as far as the window allows.
+const CARD_WIDTH = 390;
 /** The eye of a person, beside which others are shown; the page's data replace it with the cited record. */
 export const PERSON = {
   name: "Homo sapiens",
@@ -63,7 +65,7 @@ export function createEyes(renderer) {
   /** Return rectangles of the strip and the lenses; narrow screens have no room for lenses. */
   const sizes = (top = NARROW_TOP) => {
     const wide = width > height;
-    const w = Math.round(wide ? Math.min(width * 0.62, 1200) : width - 2 * EYE_MARGIN);
+    const w = Math.round(wide ? Math.min(width * 0.62, 1200, Math.max(width / 2, width - CARD_WIDTH)) : width - 2 * EYE_MARGIN);
     const strip = {x: EYE_MARGIN, y: wide ? EYE_MARGIN : top, w, h: Math.round((w * STRIP_HALF_HEIGHT) / Math.PI)};
     if (!wide) return {strip, lenses: []};
     const d = Math.round(Math.min(height * 0.31, width * 0.16));
