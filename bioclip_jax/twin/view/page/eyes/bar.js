@@ -8,6 +8,8 @@ import {adaptation} from "./light.js";
 import {seesUltraviolet} from "./pigments.js";
 
 const WIPE_STEP = 5;
+// Of the middle of a label below the strip from its end, in pixels.
+const ASIDE = 44;
 
 /**
  * Make the controls for the eyes of `names` (scientific names that the page's data has sight of); the first is chosen.
@@ -106,8 +108,8 @@ export function createEyeBar(app, names, {strip = true, lens = "ahead", under = 
     const roomFor = (one) => blind(one) > 44;
     put(labels.around, t("eyes.around", {name: eyeName(left), degrees: left.field.horizontal_deg}), box.x + box.w / 2, box.y + box.h, strip);
     put(labels.both, t("eyes.both"), box.x + box.w / 2, box.y + 0.06 * box.h, strip);
-    put(labels.left, t("eyes.blind"), roomFor(left) ? box.x + blind(left) / 2 : box.x + 26, roomFor(left) ? middle : box.y + box.h + 13, strip);
-    put(labels.right, t("eyes.blind"), roomFor(right) ? box.x + box.w - blind(right) / 2 : box.x + box.w - 26, roomFor(right) ? middle : box.y + box.h + 13, strip);
+    put(labels.left, t("eyes.blind"), roomFor(left) ? box.x + blind(left) / 2 : box.x + ASIDE, roomFor(left) ? middle : box.y + box.h + 13, strip);
+    put(labels.right, t("eyes.blind"), roomFor(right) ? box.x + box.w - blind(right) / 2 : box.x + box.w - ASIDE, roomFor(right) ? middle : box.y + box.h + 13, strip);
     [[labels.animal, eye, lenses[0]], [labels.person, person, lenses[1]]].forEach(([one, of, circle]) => {
       if (!circle) return put(one, "", 0, 0, false);
       const acuity = number(of.acuity * adaptation(of, sun).detail, 2);
