@@ -58,10 +58,10 @@ function glyphParts(name) {
   return {
     grass: () => [glyphLine("M24 38C24 28 23 20 18 10M24 38C25 26 26 18 31 7M24 38C22 31 19 25 11 20M24 38C26 31 30 24 37 19", 2.6)],
     shrub: () => [glyphLine("M24 38V26", 3), glyphOval(17, 23, 9, 7), glyphOval(30, 22, 10, 8), glyphOval(24, 15, 9, 7)],
-    tree: () => [glyphLine("M24 38C24 30 23 26 23 20M23 27L15 17M23.500 25L33 16", 3), glyphOval(24, 13, 21, 5.5), glyphOval(20, 9, 12, 4)],
+    tree: () => [glyphLine("M24 38C24 30 23 26 23 20M23 27L15 17M23.5 25L33 16", 3), glyphOval(24, 13, 21, 5.5), glyphOval(20, 9, 12, 4)],
     insect: () => [glyphOval(22, 24, 14, 4, -12), glyphOval(36, 20, 4, 4), glyphLine("M18 26L10 12L6 36M26 26L29 36M32 24L38 35M38 17L45 9", 2)],
-    mouse: () => [glyphOval(25, 29, 12, 8), glyphOval(37, 30, 7, 5, 15), glyphOval(34, 23, 3.500, 3.500), glyphLine("M14 32C6 35 5 26 1 27", 2), glyphLine("M20 36V38M30 36V38", 3)],
-    bird: () => [glyphOval(23, 23, 13, 8, -15), glyphOval(37, 12, 4.500, 4.500), glyphLine("M33 18L37 12", 5), glyphSolid("M40 11L46 14L40 15z"), glyphSolid("M13 24L2 27L12 32z"), glyphLine("M21 30L20 38M27 29L28 38", 2)],
+    mouse: () => [glyphOval(25, 29, 12, 8), glyphOval(37, 30, 7, 5, 15), glyphOval(34, 23, 3.5, 3.5), glyphLine("M14 32C6 35 5 26 1 27", 2), glyphLine("M20 36V38M30 36V38", 3)],
+    bird: () => [glyphOval(23, 23, 13, 8, -15), glyphOval(37, 12, 4.5, 4.5), glyphLine("M33 18L37 12", 5), glyphSolid("M40 11L46 14L40 15z"), glyphSolid("M13 24L2 27L12 32z"), glyphLine("M21 30L20 38M27 29L28 38", 2)],
     rock: () => [glyphSolid("M6 36L12 24L20 18L30 20L37 28L43 36z"), glyphSolid("M28 37L34 27L42 29L47 37z")],
     pool: () => [glyphOval(24, 28, 21, 6)],
     fish: () => [glyphOval(22, 20, 15, 8), glyphSolid("M34 20L46 11V29z")],
