@@ -10,6 +10,8 @@ from typing import Any
 from .options import Result, add_verb, positive, seed
 
 _METHODS = ("map", "nuts")
+# Parameters that a report names; a large web has a hundred.
+_SHOWN = 12
 
 
 def calibrate(arguments: argparse.Namespace) -> Result:
@@ -32,9 +34,9 @@ def calibrate(arguments: argparse.Namespace) -> Result:
 
 def _report(result: dict[str, Any]) -> None:
     """Report on standard error what the data inform."""
-    lines = [f"identified: {', '.join(result['identified']) or 'nothing'}"]
+    lines = [f"identified: {_first(result['identified']) or 'nothing'}"]
     if result["not_identified"]:
-        lines.append(f"the data cannot tell: {', '.join(result['not_identified'])}")
+        lines.append(f"the data cannot tell: {_first(result['not_identified'])}")
     if "simulations" in result:
         verdict = {
             True: "uniform",
@@ -54,6 +56,12 @@ def _report(result: dict[str, Any]) -> None:
         if result["note"]:
             lines.append(f"warning: {result['note']}")
     print("\n".join([*lines, f"wrote {result['output']}"]), file=sys.stderr)
+
+
+def _first(names: list[str]) -> str:
+    """Return names for a line; the JSON has all."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def add_calibrate_verb(family: Any) -> None:
