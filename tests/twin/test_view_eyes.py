@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bioclip_jax.twin.validate import validate
-from bioclip_jax.twin.view import bundle_scripts, sight_of, three_js
+from bioclip_jax.twin.view import sight_of
 
 # Scenes for measurements, put inside the page's script, where its functions are in reach.
 _BENCH = """
@@ -62,19 +62,8 @@ DAY, NIGHT = 60, -40
 
 
 @pytest.fixture(scope="module")
-def page(browser) -> Any:
-    three = three_js()
-    if three is None:
-        pytest.skip("three.js is not installed")
-    script = bundle_scripts("eyes/eyes.js").replace("\n})();\n", _BENCH + "\n})();\n")
-    page = browser.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(f"<script>{three.script}</script><script>{script}</script>")
-    assert not problems, problems
-    yield page
-    assert not problems, problems
-    page.close()
+def page(run_module) -> Any:
+    return run_module("eyes/eyes.js", _BENCH)
 
 
 def _call(page: Any, function: str, *arguments: Any) -> Any:

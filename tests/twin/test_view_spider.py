@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bioclip_jax.twin.view import bundle_scripts, sight_of, three_js
+from bioclip_jax.twin.view import sight_of
 
 _BENCH = """
 window.zebraVisits = zebraVisits;
@@ -66,19 +66,8 @@ SIGHT = {name: sight_of(name) for name in ("Salticidae", "Homo sapiens")}
 
 
 @pytest.fixture(scope="module")
-def page(browser) -> Any:
-    three = three_js()
-    if three is None:
-        pytest.skip("three.js is not installed")
-    script = bundle_scripts("spider/spider.js").replace("\n})();\n", _BENCH + "\n})();\n")
-    page = browser.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(f"<div id=stage></div><script>{three.script}</script><script>{script}</script>")
-    assert not problems, problems
-    yield page
-    assert not problems, problems
-    page.close()
+def page(run_module) -> Any:
+    return run_module("spider/spider.js", _BENCH, "<div id=stage></div>")
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ class TwinServed(NamedTuple):
         return httpx.post(f"{self.url}/{path}", json=content, headers=headers, timeout=PATIENCE_S)
 
     def result(self, *events: dict[str, Any], path: str = "what-if") -> dict[str, Any]:
-        """What the page adds for a simulation."""
+        """Additions of the page for a simulation."""
         lines = [json.loads(line) for line in self.ask(*events, path=path).text.splitlines()]
         assert "result" in lines[-1], lines
         return lines[-1]["result"]
