@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import math
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -309,7 +310,7 @@ def test_a_visitor_takes_lions_away_by_touch(page, artefacts: Path):
     page.get_by_role("tab", name="Food web").tap()
     page.screenshot(path=artefacts / "twin_own_scenario.png")
     # The address keeps no scenario that a reload would not know.
-    page.wait_for_function("location.hash.includes('scenario=0')")
+    page.wait_for_url(re.compile("scenario=0"))
 
 
 def test_french_by_keyboard(page, artefacts: Path):
@@ -328,7 +329,7 @@ def test_french_by_keyboard(page, artefacts: Path):
     page.keyboard.press("Tab")
     before = page.locator(".field.percent output").inner_text()
     page.keyboard.press("ArrowLeft")
-    assert page.locator(".field.percent output").inner_text() == "45 %" and before == "50 %"
+    assert page.locator(".field.percent output").inner_text() == "45\u00a0%" and before == "50\u00a0%"
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.innerText") == "Simuler":
