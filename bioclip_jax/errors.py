@@ -1,6 +1,6 @@
 """Errors that the command line prints in one line, and helpers for their messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -39,6 +39,12 @@ def interrupt_status(error: BaseException | None) -> int:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its type if it has none."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def listing(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names for a message, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def closest(name: str, known: Iterable[str], *, n: int = 1, cutoff: float = 0.6) -> list[str]:

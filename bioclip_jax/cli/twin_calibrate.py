@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.errors import listing
+
 from .options import Result, add_verb, positive, seed
 
 _METHODS = ("map", "nuts")
@@ -34,9 +36,9 @@ def calibrate(arguments: argparse.Namespace) -> Result:
 
 def _report(result: dict[str, Any]) -> None:
     """Report on standard error what the data inform."""
-    lines = [f"identified: {_first(result['identified']) or 'nothing'}"]
+    lines = [f"identified: {listing(result['identified'], _SHOWN) or 'nothing'}"]
     if result["not_identified"]:
-        lines.append(f"the data cannot tell: {_first(result['not_identified'])}")
+        lines.append(f"the data cannot tell: {listing(result['not_identified'], _SHOWN)}")
     if "simulations" in result:
         verdict = {
             True: "uniform",
@@ -56,12 +58,6 @@ def _report(result: dict[str, Any]) -> None:
         if result["note"]:
             lines.append(f"warning: {result['note']}")
     print("\n".join([*lines, f"wrote {result['output']}"]), file=sys.stderr)
-
-
-def _first(names: list[str]) -> str:
-    """Return names for a line; the JSON has all."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def add_calibrate_verb(family: Any) -> None:

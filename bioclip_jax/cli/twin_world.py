@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.errors import listing
+
 from .options import Result, add_verb, positive, probability, seed
 from .twin_calibrate import add_calibrate_verb
 
@@ -47,9 +49,8 @@ def run(arguments: argparse.Namespace) -> Result:
         for branch, shares in result["extinct"].items():
             listed = [f"{name} {share:.1%}" for name, share in shares.items()]
             if listed:
-                more = f" and {len(listed) - 8:,} more" if len(listed) > 8 else ""
                 print(
-                    f"{branch}, extinct in the share of members: {', '.join(listed[:8])}{more}",
+                    f"{branch}, extinct in the share of members: {listing(listed, 8)}",
                     file=sys.stderr,
                 )
         print(f"wrote {result['output']}", file=sys.stderr)

@@ -11,7 +11,7 @@ import re
 import socket
 import time
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, listing
 
 TIMEOUT_VARIABLE = "BIOCLIP_JAX_START_TIMEOUT"
 _READY = "all processes are ready"
@@ -139,7 +139,7 @@ def _join(address: str, process_id: int, num_processes: int, timeout: float) -> 
 
 
 def _missing_message(missing: list[int], num_processes: int, address: str, timeout: float) -> str:
-    names = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+    names = listing([*map(str, missing)], 8)
     return (
         f"process{'es' if len(missing) > 1 else ''} {names} of {num_processes} did not connect to {address} "
         f"within {timeout:g} s; look for their own errors, start all within that time, or allow more with "

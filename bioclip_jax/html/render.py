@@ -51,7 +51,7 @@ def _environment() -> jinja2.Environment:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     for name in ("count_of", "data_size", "data_url", "number", "share"):
         environment.filters[name] = getattr(formats, name)
-    environment.filters["sha256"] = _sha256
+    environment.filters["sha256"] = content_hash
     environment.globals |= {"asset": _asset, "version": __version__}
     return environment
 
@@ -62,6 +62,8 @@ def _asset(name: str) -> Markup:
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
-def _sha256(script: str) -> str:
-    """Digest of a script in the form of a Content-Security-Policy."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def content_hash(text: str) -> str:
+    """Return the digest of a script or style in the form of a Content-Security-Policy, without quotes."""
+    # Browsers hash the text after they have normalized its line ends.
+    digest = hashlib.sha256(text.replace("\r\n", "\n").encode()).digest()
+    return "sha256-" + base64.b64encode(digest).decode()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, listing
 from bioclip_jax.pipeline.images import BadImage, Preprocess, open_image
 from bioclip_jax.predict import ImageFile, find_images
 from bioclip_jax.tables import is_table
@@ -166,8 +166,7 @@ def find_examples(images: Sequence[ImageFile], preprocess: Preprocess) -> list[E
         if len(chosen) == _EXAMPLES:
             break
     if skipped:
-        more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-        print(f"warning: skipped unreadable images as examples: {skipped[0]}{more}", file=sys.stderr)
+        print(f"warning: skipped unreadable images as examples: {listing(skipped, 1)}", file=sys.stderr)
     return [chosen[index] for index in sorted(chosen)]
 
 

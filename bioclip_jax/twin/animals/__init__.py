@@ -7,11 +7,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "actors": ["STATES"],
         "cast": ["cast_of"],
-        "landscape": ["TREE_KINDS", "Landscape", "generate_landscape"],
+        "landscape": ["Landscape", "generate_landscape"],
         "scene": ["EVENT_KINDS", "Scene", "simulate_scene"],
         "cells": ["Cells", "Grid", "neighbor_sum", "sort_into_cells"],
         "ecology": ["Ecology", "Habitat", "Life", "Selection"],
-        "hour": ["LEDGER", "Population", "residual", "simulate_hour", "stocks"],
+        "hour": ["LEDGER", "Population", "residual", "stocks"],
         "population": ["History", "populate", "simulate_population"],
         "keys": [
             "Words",

@@ -1,6 +1,6 @@
 """Hunters: they agree on a quarry, stalk or walk up, chase while their breath lasts, and catch it or not.
 
-Distances, breath and the chance of a catch are assumed; together about a quarter of hunts succeed.
+Distances, breath and the chance of a catch are assumed; together about one hunt in six succeeds.
 """
 
 from __future__ import annotations

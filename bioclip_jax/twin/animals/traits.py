@@ -6,11 +6,15 @@ right, not measurements.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
 
+from bioclip_jax.datasets import twin_savanna
 from bioclip_jax.errors import UserError
-from bioclip_jax.twin.world import Species
+from bioclip_jax.twin.world import Species, read_species
 
 GUILDS = ("grazer", "browser", "bird", "lion", "hyena", "jackal", "cat", "vulture")
 CARNIVORES = ("lion", "hyena", "jackal", "cat")
@@ -51,23 +55,14 @@ _HERDS_OF = {
 }
 _SPACING = {"grazer": 1.7, "browser": 2.2, "bird": 2.5, "vulture": 1.4}
 _BROWSERS = ("Giraffidae", "Elephantidae")
-# Kilograms and m/s, as in the embedded savanna's table; the vulture's are assumed.
-_KNOWN = (
-    ("Equus quagga", 175, 17.1, "Equidae", "Perissodactyla", "Mammalia"),
-    ("Connochaetes taurinus", 180, 17.0, "Bovidae", "Artiodactyla", "Mammalia"),
-    ("Eudorcas thomsonii", 20.5, 15.1, "Bovidae", "Artiodactyla", "Mammalia"),
-    ("Nanger granti", 55, 17.3, "Bovidae", "Artiodactyla", "Mammalia"),
-    ("Aepyceros melampus", 52.5, 17.3, "Bovidae", "Artiodactyla", "Mammalia"),
-    ("Phacochoerus africanus", 82.5, 17.6, "Suidae", "Artiodactyla", "Mammalia"),
-    ("Syncerus caffer", 580, 14.2, "Bovidae", "Artiodactyla", "Mammalia"),
-    ("Giraffa camelopardalis", 900, 12.9, "Giraffidae", "Artiodactyla", "Mammalia"),
-    ("Loxodonta africana", 4400, 8.4, "Elephantidae", "Proboscidea", "Mammalia"),
-    ("Panthera leo", 161.5, 17.2, "Felidae", "Carnivora", "Mammalia"),
-    ("Crocuta crocuta", 63, 17.5, "Hyaenidae", "Carnivora", "Mammalia"),
-    ("Canis mesomelas", 8.5, 12.3, "Canidae", "Carnivora", "Mammalia"),
-    ("Acinonyx jubatus", 46.7, 25.9, "Felidae", "Carnivora", "Mammalia"),
-    ("Panthera pardus", 55, 17.3, "Felidae", "Carnivora", "Mammalia"),
-    ("Gyps africanus", 5.5, 14.0, "Accipitridae", "Accipitriformes", "Aves"),
+# Its mass and top speed are assumed.
+_VULTURE = Species(
+    name="Gyps africanus",
+    kind="endotherm",
+    mass_g=5500,
+    speed_m_per_s=14.0,
+    common_name="white-backed vulture",
+    taxonomy={"family": "Accipitridae", "order": "Accipitriformes", "class": "Aves"},
 )
 
 
@@ -98,8 +93,7 @@ def read_traits(names: Iterable[str], species: Iterable[Species] = ()) -> dict[s
     species: of the twin; common savanna species need not be among them. Raises UserError for a species
     without a mass.
     """
-    known = savanna_species()
-    known |= {one.name: one for one in species}
+    known = {**savanna_species(), **{one.name: one for one in species}}
     names = list(names)
     for name in names:
         if name not in known:
@@ -107,19 +101,13 @@ def read_traits(names: Iterable[str], species: Iterable[Species] = ()) -> dict[s
     return {name: _traits(known[name]) for name in names}
 
 
-def savanna_species() -> dict[str, Species]:
-    """Return common species of savannas by name, with mass, top speed and taxonomy alone."""
-    return {
-        name: Species(
-            name=name,
-            kind="endotherm",
-            mass_g=1000 * mass,
-            speed_m_per_s=speed,
-            common_name="white-backed vulture" if of_class == "Aves" else "",
-            taxonomy={"family": family, "order": order, "class": of_class},
-        )
-        for name, mass, speed, family, order, of_class in _KNOWN
-    }
+@functools.cache
+def savanna_species() -> Mapping[str, Species]:
+    """Return the mammals and birds of the embedded savanna and a vulture, by name."""
+    table = resources.files(twin_savanna) / "species.csv"
+    with resources.as_file(table) as path:
+        animals = [one for one in read_species(path) if one.kind == "endotherm"]
+    return MappingProxyType({one.name: one for one in (*animals, _VULTURE)})
 
 
 def _traits(species: Species) -> Traits:

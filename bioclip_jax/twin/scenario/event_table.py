@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bioclip_jax.errors import UserError, did_you_mean
+from bioclip_jax.errors import UserError, did_you_mean, listing
 from bioclip_jax.twin.world import TomlTable, Twin, world_extent
 
 _DAY = datetime.timedelta(days=1)
@@ -113,8 +113,7 @@ class EventTable(TomlTable):
         indices = []
         for name in (" ".join(name.split()) for name in names):
             if name.casefold() not in known:
-                listed = ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
-                hint = did_you_mean(name, shown, f"the twin has {listed}")
+                hint = did_you_mean(name, shown, f"the twin has {listing(shown, 6)}")
                 raise self.fail(f"{key}: the twin has no {what} {name!r}{hint}")
             indices.append(known[name.casefold()])
         return tuple(dict.fromkeys(indices))

@@ -9,11 +9,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "content": ["patch_labels", "patch_order"],
         "export": ["ExportOptions", "export_page"],
         "live": ["live_branch", "live_page", "live_scene"],
-        "page": ["Page"],
-        "privacy": ["Secrets", "find_secrets", "secrets_of"],
+        "privacy": ["find_secrets", "secrets_of"],
         "scenes": ["HOURS"],
         "sight": ["QUANTITIES", "sight_of"],
-        "three": ["ThreeJs", "three_js"],
+        "three": ["three_js"],
         "twin_of_run": ["find_twin"],
     },
 )

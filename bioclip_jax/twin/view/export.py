@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, listing
 from bioclip_jax.files import check_output, check_suffix, json_text, write_text
 from bioclip_jax.predict import track
 from bioclip_jax.twin.scenario import Run, read_run
@@ -18,7 +18,7 @@ from .blocks import block_sizes, deltas
 from .content import as_numbers, page_content, patch_order, public_texts
 from .flows import link_flows
 from .page import Page, make_page
-from .privacy import find_secrets, secrets_of
+from .privacy import Secrets, find_secrets, secrets_of
 from .scenes import HOURS, scene_bank
 from .series import QUANTILES, STEPS_PER_DECADE, quantiles
 from .sight import sight_of
@@ -93,26 +93,26 @@ def compose_page(
     Raises UserError if the page would tell a coordinate, a camera or a place.
     """
     three = three_js() if options.three else None
-    content, blocks = _collected(run, twin, options)
+    secrets = secrets_of(twin, options.deployments)
+    content, blocks = _collected(run, twin, options, secrets)
     if live is not None:
         content["live"], blocks["live"] = live
     blocks["data"] = json_text(content, ensure_ascii=False, separators=(",", ":")).encode()
     page = make_page(content["name"] or _TITLE, blocks, three, live=live is not None)
     if not options.precise:
-        secrets = secrets_of(twin, options.deployments)
         found = find_secrets(page.html, secrets, page.programs, public_texts(content))
         if found:
-            more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
             raise UserError(
-                f"the page would tell the place: {', '.join(found[:3])}{more}; rename it in the world, or "
-                "name --precise if everybody may know"
+                f"the page would tell the place: {listing(found, 3)}; rename it in the world, or name "
+                "--precise if everybody may know"
             )
     return page, content
 
 
-def _collected(run: Run, twin: Twin, options: ExportOptions) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _collected(
+    run: Run, twin: Twin, options: ExportOptions, secrets: Secrets
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return the JSON and the data blocks of a page, with a progress bar."""
-    secrets = secrets_of(twin, options.deployments)
     content: dict[str, Any] = {}
     blocks: dict[str, bytes] = {"data": b""}
 

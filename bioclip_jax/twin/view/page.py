@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from typing import NamedTuple
+
+from bioclip_jax.html import content_hash
 
 from .blocks import block
 from .bundle import bundle_scripts
@@ -33,7 +33,7 @@ def make_page(title: str, blocks: Mapping[str, bytes], three: ThreeJs | None, *,
     scripts = [script] if three is None else [_plain_script(three.script), script]
     shell = (resources.files(__package__) / "page" / "page.html").read_text(encoding="utf-8")
     policy = (
-        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)}; "
+        f"default-src 'none'; script-src {' '.join(map(_allowed, scripts))}; style-src {_allowed(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
     if live:
@@ -71,7 +71,5 @@ def _plain_script(text: str) -> str:
     return text
 
 
-def _hash(text: str) -> str:
-    # Browsers hash the text after they have normalized its line ends.
-    digest = hashlib.sha256(text.replace("\r\n", "\n").encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+def _allowed(text: str) -> str:
+    return f"'{content_hash(text)}'"

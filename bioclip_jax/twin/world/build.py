@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, listing
 from bioclip_jax.files import check_folder, file_sha256, replaced_folder
 
 from .climate_table import read_climate
@@ -110,21 +110,22 @@ def _species_warnings(species: Sequence[Species], links: Sequence[Link]) -> Iter
     uncited = [f"{one.name} ({', '.join(one.uncited)})" for one in species if one.uncited]
     if uncited:
         numbers = sum(len(one.uncited) for one in species)
-        yield f"{numbers:,} numbers of {len(uncited):,} species have no citation: {_some(uncited)}"
+        yield f"{numbers:,} numbers of {len(uncited):,} species have no citation: {listing(uncited, _SHOWN)}"
     without = [one.name for one in species if one.reference_biomass is None]
     if without:
-        yield f"{len(without):,} species have neither density nor biomass: {_some(without)}"
+        yield f"{len(without):,} species have neither density nor biomass: {listing(without, _SHOWN)}"
     eaten = {link.resource for link in links}
     uneaten = [one.name for one in species if one.kind == "producer" and one.name not in eaten]
     if uneaten:
-        yield f"nobody eats {_some(uneaten)}"
+        yield f"nobody eats {listing(uneaten, _SHOWN)}"
 
 
 def _link_warnings(table: LinkTable) -> Iterator[str]:
     for reason, count in table.skipped.items():
         if reason == UNKNOWN_TAXA:
             most = sorted(table.unknown.items(), key=lambda item: (-item[1], item[0]))
-            yield f"skipped {count:,} {reason}: {_some([name or '(no name)' for name, _ in most])}"
+            names = [name or "(no name)" for name, _ in most]
+            yield f"skipped {count:,} {reason}: {listing(names, _SHOWN)}"
         elif reason == PRODUCERS_EAT:
             yield f"skipped {count:,} {reason}"
 
@@ -135,12 +136,6 @@ def _place_warnings(twin: Twin) -> Iterator[str]:
             yield f"the barrier {barrier.name} leaves the map"
         if len(twin.patches) > 1 and not twin.separated_by(barrier.points).any():
             yield f"the barrier {barrier.name} separates no patches"
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more."""
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

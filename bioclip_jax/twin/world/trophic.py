@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, listing
 
 from .links import Link
 from .species import Species
@@ -45,7 +45,7 @@ def check_fed(species: Sequence[Species], links: Sequence[Link], can_infer: bool
     eats = {link.consumer for link in links if link.resource != link.consumer}
     starved = [name for name in unfed if name not in eats]
     names = starved or unfed
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    shown = listing(names, 5)
     problem = (
         f"{len(names):,} consumers have no link to a resource ({shown})"
         if starved

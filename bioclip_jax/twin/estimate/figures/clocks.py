@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from bioclip_jax.errors import listing
 from bioclip_jax.plots import GRID, HUES, INK, MUTED, darker, new_figure
 
 from .names import fitted_name, save
@@ -133,6 +134,5 @@ def _caption(missing: list[str], night: tuple[float, float]) -> list[str]:
         "shaded. Each curve is scaled to its peak; dashed: equally active all day."
     ]
     if missing:
-        shown = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
-        lines.append(f"Too few events for a curve: {shown}.")
+        lines.append(f"Too few events for a curve: {listing(missing, 20)}.")
     return [part for line in lines for part in textwrap.wrap(line, 138)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, listing
 from bioclip_jax.files import PARTIAL, PathLike, check_folder, files_below, json_text
 from bioclip_jax.locks import locked
 
@@ -68,9 +68,8 @@ def write_package(
                     os.symlink(os.path.realpath(root / name), partial / name, target_is_directory=True)
                 _place_files(root, dict(zip(carried, map(os.path.normpath, carried))), partial)
             if old and (lost := sorted(old - _files(partial))):
-                more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
                 raise UserError(
-                    f"{folder} has files that the new package lacks ({lost[0]}{more}); move them away, or "
+                    f"{folder} has files that the new package lacks ({listing(lost, 1)}); move them away, or "
                     "name another folder"
                 )
             _replace(partial, target)

@@ -1,6 +1,6 @@
 // Tufts of grass around the viewer: swaying, thinner and lower with distance so that none pops up.
 import {wrapAngle} from "../track.js";
-import {FINISH_GLSL, litMaterial} from "./light.js";
+import {COLOR_FRAGMENT, litMaterial} from "./light.js";
 import {latticeRandom, seededRandom} from "./random.js";
 import {groundColor} from "./terrain.js";
 
@@ -32,13 +32,6 @@ void main() {
   gl_Position = projectionMatrix * (viewMatrix * vec4(place, 1.0));
 }`;
 
-const GRASS_FRAGMENT = `
-varying vec3 vColor;
-varying vec4 vHaze;
-void main() {
-  vec3 color = vColor;
-${FINISH_GLSL}}`;
-
 /** Return {group, update(view), dispose()}. quality: 0 to 1 thins the grass; still: no sway. */
 export function createGrass(light, landscape, ground, {quality = 1, still = false}) {
   const group = new THREE.Group();
@@ -66,7 +59,7 @@ function createRing(light, landscape, ground, {cell, radius, height, width}, num
   geometry.setAttribute("tone", tones);
   geometry.setAttribute("rise", rises);
   const material = litMaterial(light, {
-    vertexShader: GRASS_VERTEX, fragmentShader: GRASS_FRAGMENT, side: THREE.DoubleSide,
+    vertexShader: GRASS_VERTEX, fragmentShader: COLOR_FRAGMENT, side: THREE.DoubleSide,
     uniforms: {sway: {value: still ? 0 : 1}, reach: {value: radius}},
   });
   const mesh = new THREE.Mesh(geometry, material);

@@ -108,3 +108,11 @@ export const FINISH_GLSL = `
   gl_FragColor = vec4(color, 1.0);
   #include <encodings_fragment>
 `;
+
+/** A lit fragment shader of vertex colors. */
+export const COLOR_FRAGMENT = `
+varying vec3 vColor;
+varying vec4 vHaze;
+void main() {
+  vec3 color = vColor;
+${FINISH_GLSL}}`;

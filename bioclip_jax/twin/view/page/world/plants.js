@@ -1,5 +1,5 @@
 // Trees, bushes and rocks of a landscape: near ones instanced in full detail, far ones in a few large geometries.
-import {FINISH_GLSL, litMaterial} from "./light.js";
+import {COLOR_FRAGMENT, litMaterial} from "./light.js";
 import {bush, rock, roundTree, umbrellaThorn} from "./plant_shapes.js";
 import {fractalNoise, latticeRandom, seededRandom} from "./random.js";
 
@@ -41,13 +41,6 @@ void main() {
   if (distance(stand.xy, focus) < stand.z) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
 
-const PLANT_FRAGMENT = `
-varying vec3 vColor;
-varying vec4 vHaze;
-void main() {
-  vec3 color = vColor;
-${FINISH_GLSL}}`;
-
 /** Return {group, update(focus), dispose()} of a landscape's trees, bushes and kopje rocks. */
 export function createPlants(light, landscape, ground, {seed = 1, still = false} = {}) {
   const group = new THREE.Group();
@@ -60,7 +53,7 @@ export function createPlants(light, landscape, ground, {seed = 1, still = false}
   const rocks = kopjeRocks(landscape, ground, seed);
   const focus = {value: new THREE.Vector2(Infinity, Infinity)};
   const farMaterial = litMaterial(light, {
-    vertexShader: FAR_PLANT_VERTEX, fragmentShader: PLANT_FRAGMENT, uniforms: {focus},
+    vertexShader: FAR_PLANT_VERTEX, fragmentShader: COLOR_FRAGMENT, uniforms: {focus},
   });
   const coarse = [...shapes.map((shape, kind) => shape(seed + kind, false)), rock(seed + 3), umbrellaThorn(seed, false, 3)]
     .map((surface) => surface.geometry());
@@ -113,7 +106,7 @@ function nearMesh(light, surface, capacity, still) {
   geometry.setAttribute("spot", new THREE.InstancedBufferAttribute(new Float32Array(4 * capacity), 4));
   geometry.setAttribute("form", new THREE.InstancedBufferAttribute(new Float32Array(2 * capacity), 2));
   const material = litMaterial(light, {
-    vertexShader: NEAR_PLANT_VERTEX, fragmentShader: PLANT_FRAGMENT, uniforms: {sway: {value: still ? 0 : 1}}, side: THREE.DoubleSide,
+    vertexShader: NEAR_PLANT_VERTEX, fragmentShader: COLOR_FRAGMENT, uniforms: {sway: {value: still ? 0 : 1}}, side: THREE.DoubleSide,
   });
   const mesh = new THREE.Mesh(geometry, material);
   mesh.frustumCulled = false;
