@@ -276,5 +276,5 @@ def test_predict_writes_the_page(photographs: list[Path], model_directory: Path,
     assert result["report"] == str(page) and result["log"] == str(log)
     cards = Page(page.read_text()).data["cards"]
     assert [card[0] for card in cards] == [str(path) for path in photographs]
-    assert all(re.match("data:image/jpeg", picture) for *_, picture in cards)
+    assert all(re.match("data:image/jpeg", picture) for _, _, picture, _ in cards)
     assert json.loads(log.read_text())["top_level_settings"] == {"classes": "apple,pear"}

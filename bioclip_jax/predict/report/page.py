@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bioclip_jax import html
 from bioclip_jax.html import THUMBNAIL_SIDE, number, share, thumbnail_url
@@ -35,7 +36,7 @@ _Bar = tuple[str, float, float, str]
 
 def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str]) -> None:
     """Write the page. images: number of inputs. unreadable: a message for each image without a prediction."""
-    data, notice = _cards(report)
+    data, notice = _cards(report, path)
     known = [(name, count) for name, count in report.best.most_common() if name.lineage]
     several = len(known) > _MOST_BARS
     html.write_page(
@@ -103,8 +104,13 @@ def _by_rank(report: Report) -> list[_Bar]:
     return [(rank, report.ranks[rank], report.images, number(report.ranks[rank])) for rank in ranks]
 
 
-def _cards(report: Report) -> tuple[dict[str, Any], str]:
-    """Return the script's data (ranks, names, cards), and a notice if images or pictures are missing."""
+def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
+    """Return the script's data, and a notice if images or pictures are missing.
+
+    id: the report's identity. ranks: RANKS, or [] for labels. names: [lineage, common name] of each
+    prediction. cards: [file name, [[index in names, score], ...], thumbnail or "", more] of each image, where
+    more is an object: link (of the file, relative to the page), and what other options add.
+    """
     cards, pictured = report.cards()
     shown = [card for card in cards if card.index in pictured]
     pictures = dict(zip((card.index for card in shown), thumbnails([card.image for card in shown])))
@@ -114,7 +120,8 @@ def _cards(report: Report) -> tuple[dict[str, Any], str]:
         predictions = [
             [names.setdefault(name, len(names)), float(f"{score:.4g}")] for name, score in card.predictions
         ]
-        listed.append([card.image.name, predictions, pictures.get(card.index, "")])
+        more = {"link": link} if (link := _link(card.image, page)) else {}
+        listed.append([card.image.name, predictions, pictures.get(card.index, ""), more])
     notices = []
     if len(cards) < report.images:
         notices.append(
@@ -124,8 +131,20 @@ def _cards(report: Report) -> tuple[dict[str, Any], str]:
         )
     if len(pictured) < len(cards):
         notices.append(f"{number(MOST_THUMBNAILS)} have a picture, chosen the same way.")
-    data = {"ranks": RANKS if report.taxonomic else [], "names": list(names), "cards": listed}
+    ranks = RANKS if report.taxonomic else []
+    data = {"id": report.identity, "ranks": ranks, "names": list(names), "cards": listed}
     return data, " ".join(notices)
+
+
+def _link(image: ImageFile, page: Path) -> str:
+    """Return the address of an image's file relative to the page, so that both may move together; else ""."""
+    if image.size is not None or image.content is not None:
+        return ""
+    try:
+        path = os.path.relpath(os.path.abspath(image.path), os.path.abspath(page.parent))
+    except ValueError:  # another drive
+        return ""
+    return quote(path.replace(os.sep, "/"), errors="surrogateescape")
 
 
 def thumbnails(images: Sequence[ImageFile]) -> list[str]:

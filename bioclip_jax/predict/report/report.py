@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from bioclip_jax.files import json_text
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import Prediction, Row
 from bioclip_jax.text import RANKS
@@ -65,6 +67,12 @@ class Report:
         for prediction in predictions:
             self._add(*prediction)
             yield prediction
+
+    @property
+    def identity(self) -> str:
+        """Hash of the model, the settings and the time: the key of this report's corrections in a browser."""
+        parts = [self.fingerprint, self.made.isoformat(), self.settings]
+        return hashlib.sha256(json_text(parts, default=str).encode()).hexdigest()[:24]
 
     def cards(self) -> tuple[list[Card], set[int]]:
         """Return the cards in stream order, and the indices of those that get a thumbnail."""
