@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "read_image",
             "to_rgb",
         ],
+        "exif": ["Exif", "read_exif"],
         "orientation": ["exif_segment"],
         "preprocess": ["OPENAI_MEAN", "OPENAI_STD", "Preprocess"],
         "recover": ["without_texts"],
