@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "crop": ["Box"],
         "embed": ["embed_files", "read_texts"],
         "embedder": ["Embedder", "OnBad", "load_ahead"],
         "encoder": ["Encoder"],

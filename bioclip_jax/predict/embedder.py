@@ -21,6 +21,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, Preprocess, ReadOptions
 from bioclip_jax.tables import shown_path
 
+from .crop import SMALL_CROP
 from .options import Precision
 from .preprocess import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
 
@@ -170,6 +171,8 @@ def load_ahead(
             advice = "give a JPEG, PNG or the like"
             if isinstance(error, BadImage) and error.cause == "too_large":
                 advice = "make it smaller, or raise the limit with --max-pixels"
+            if isinstance(error, BadImage) and error.cause == SMALL_CROP:
+                advice = "raise --detection-threshold, or correct the box"
             problem = UserError(f"{name} cannot be read ({reason}); {advice}")
             problem.__cause__ = error
             return index, problem

@@ -26,6 +26,8 @@ from bioclip_jax.file_kinds import (
 from bioclip_jax.pipeline.sources import METADATA_FILES, BadTar, members
 from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, lists_images, path_column, read_table, texts
 
+from .crop import Box
+
 STDIN = "/dev/stdin"
 _ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
 # More bytes from a pipe than any photograph has.
@@ -38,7 +40,8 @@ _MOST_REPORTED = 20
 class ImageFile:
     """One image: a file, `size` bytes at `offset` of a tar, or the content of a pipe.
 
-    name: its name in results, the path as given; of a tar member TAR/MEMBER.
+    name: its name in results, the path as given; of a tar member TAR/MEMBER. box: the part of the upright
+    image that is meant; None is all of it.
     """
 
     name: str
@@ -46,6 +49,7 @@ class ImageFile:
     offset: int = 0
     size: int | None = None
     content: bytes | None = field(default=None, repr=False)
+    box: Box | None = None
 
     def read(self) -> bytes:
         """Return the encoded image. Raises OSError if it is unreadable."""

@@ -182,7 +182,7 @@ def journal_path(output: Path) -> Path:
 
 
 def image_keys(images: Iterable[ImageFile]) -> Int64[np.ndarray, " images"]:
-    """Hash each image's name, location, file size and modification time, without reading it."""
+    """Hash each image's name, location, box, file size and modification time, without reading it."""
     last, state, keys = None, None, []
     for image in images:
         if image.path != last:
@@ -192,7 +192,11 @@ def image_keys(images: Iterable[ImageFile]) -> Int64[np.ndarray, " images"]:
                 state = [status.st_size, status.st_mtime_ns]
             except OSError:  # reported as unreadable when the image is loaded
                 state = None
-        text = json.dumps([image.name, image.path, image.offset, image.size, state])
+        identity = [image.name, image.path, image.offset, image.size, state]
+        # Whole images keep the keys that they had before there were boxes.
+        if image.box is not None:
+            identity.append({"box": image.box})
+        text = json.dumps(identity)
         keys.append(hashlib.sha256(text.encode()).digest()[:8])
     return np.frombuffer(b"".join(keys), "<i8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from PIL import Image
 from bioclip_jax.convert import ModelBundle, Transform
 from bioclip_jax.pipeline.images import BadImage, OnTruncated, Preprocess, read_image, to_rgb
 
+from .crop import crop
 from .inputs import ImageFile
 
 # A path, encoded bytes, a PIL image, or uint8 pixels [height, width(, channels)].
@@ -43,7 +44,9 @@ def load_pixels(image: ImageLike, preprocess: Preprocess, on_truncated: OnTrunca
     """Read an image as upright RGB, and resize and crop it for the model; Squash returns floats.
 
     Reading follows `preprocess.read`; with exif "ignore" the pixels equal pybioclip's, which also converts
-    to RGB first. Raises BadImage or OSError if there is no readable image.
+    to RGB first. The box of an ImageFile is cut out of the upright image, whatever `preprocess.read.exif`
+    is, since detectors turn images by EXIF. Raises BadImage or OSError if there is no readable image, and for
+    a box of a few pixels.
     """
     return preprocess(_open(image, preprocess, on_truncated))
 
@@ -59,6 +62,10 @@ def _open(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | 
     if isinstance(image, Image.Image):
         return to_rgb(image, preprocess.read.exif)
     if isinstance(image, ImageFile):
+        if image.box is not None:
+            return crop(
+                read_image(image.read(), replace(preprocess.read, exif="apply"), on_truncated), image.box
+            )
         image = image.read()
     elif not isinstance(image, bytes):
         image = Path(image).read_bytes()

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from bioclip_jax import html
 from bioclip_jax.html import THUMBNAIL_SIDE, number, share, thumbnail_url
 from bioclip_jax.pipeline.images import BadImage, decode
+from bioclip_jax.predict.crop import pixel_edges
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import track
 from bioclip_jax.text import RANKS
@@ -24,6 +27,8 @@ from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
 MOST_NODES = 2_000
 _MOST_BARS = 10
 _MOST_UNREADABLE = 1_000
+# The shorter side in pixels at which a photograph is decoded for the thumbnail of a tiny box.
+_MOST_DECODED = 4_096
 # The summary's limits of confidence, in bins.
 _LIMITS = (20, 19, 16, 10, 5, 0)
 # Nodes with at most this number of children are initially open, if their parent is.
@@ -148,14 +153,21 @@ def _link(image: ImageFile, page: Path) -> str:
 
 
 def thumbnails(images: Sequence[ImageFile]) -> list[str]:
-    """Return a JPEG data URL of each image, upright and uncropped; "" if it cannot be read any more."""
+    """Return a JPEG data URL of each image or its box, upright; "" if it cannot be read any more."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(track(pool.map(_thumbnail, images), "making thumbnails", len(images)))
 
 
 def _thumbnail(image: ImageFile) -> str:
     try:
-        return thumbnail_url(decode(image.read(), min_side=THUMBNAIL_SIDE))
+        box = image.box
+        if box is None:
+            return thumbnail_url(decode(image.read(), min_side=THUMBNAIL_SIDE))
+        # The box, not the image around it, is as large as a thumbnail.
+        share = max(min(box.width, box.height), THUMBNAIL_SIDE / _MOST_DECODED)
+        pixels = decode(image.read(), min_side=round(THUMBNAIL_SIDE / share))
+        left, top, right, bottom = pixel_edges(box, pixels.shape[1], pixels.shape[0])
+        return thumbnail_url(np.ascontiguousarray(pixels[top:bottom, left:right]))
     except (BadImage, OSError, ValueError, MemoryError):
         return ""
 
