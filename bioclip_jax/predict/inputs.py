@@ -24,9 +24,10 @@ from bioclip_jax.file_kinds import (
     unsupported_kinds,
 )
 from bioclip_jax.pipeline.sources import METADATA_FILES, BadTar, members
-from bioclip_jax.tables import PATH_COLUMNS, find_file, is_table, lists_images, path_column, read_table, texts
+from bioclip_jax.tables import find_file, is_table, lists_images
 
 from .crop import Box
+from .image_tables import package_media, problems_of_rows, read_image_table
 
 STDIN = "/dev/stdin"
 _ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
@@ -111,13 +112,14 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
 
 
 def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Expand the globs of INPUTS and return all paths in order; idempotent.
+    """Expand the globs and Camtrap DP packages of INPUTS and return all paths in order; idempotent.
 
     Raises UserError without inputs, and for a path or glob that matches nothing.
     """
     if not inputs:
         raise UserError(f"there is no input; {_ADVICE}")
-    return [path for item in inputs for path in _matches(os.fspath(item))]
+    paths = [path for item in inputs for path in _matches(os.fspath(item))]
+    return [part for path in paths for part in package_media(path) or [path]]
 
 
 def _matches(item: str) -> list[str]:
@@ -318,16 +320,20 @@ def _is_text(path: str) -> bool:
 
 
 def _from_table(path: str, skipped: _Skipped) -> list[ImageFile]:
-    """Return the images of a table's filepath column, relative to the table's folder."""
-    # Only this column is read, since a table may also hold vectors.
-    table = read_table(path, PATH_COLUMNS, only=PATH_COLUMNS)
-    paths = [text for text in texts(table[path_column(table)]) if text.strip()]
-    if not paths:
-        raise UserError(f"{path} lists no file; put one path per row in its filepath column")
-    if missing := table.num_rows - len(paths):
-        skipped.add(f"{missing:,} rows of {path}, whose {path_column(table)} is empty")
-    folder = os.path.dirname(path)
-    return [_listed(os.path.join(folder, cell), find_file(folder, cell)) for cell in paths]
+    """Return the images that a table lists."""
+    table = read_image_table(path, paths_only=True)
+    problems = problems_of_rows(path, table)
+    cells = [cell for cell in table.paths if cell]
+    if not cells and table.urls:
+        raise UserError(
+            f"all {table.urls:,} files of {path} are on the web; download them, and list their paths in its "
+            f"column {table.column}"
+        )
+    if not cells:
+        raise UserError(f"{path} lists no file; put one path per row in its {table.column} column")
+    for problem in problems:
+        skipped.add(problem)
+    return [_listed(os.path.join(table.folder, cell), find_file(table.folder, cell)) for cell in cells]
 
 
 def _listed(name: str, path: str) -> ImageFile:

@@ -85,7 +85,10 @@ def read_table(
                 if len(required) > 2
                 else f"no column {' or '.join(required)}"
             )
-            raise UserError(f"{path} has {none}, only {', '.join(filter(None, header))}; add it")
+            raise UserError(
+                f"{path} has {none}, only {', '.join(filter(None, header))}; add "
+                + ("one" if len(required) > 2 else "it")
+            )
         return [name if only is None or name in only else None for name in columns]
 
     def open_content() -> BinaryIO:

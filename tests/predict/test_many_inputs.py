@@ -151,9 +151,9 @@ def test_a_glob_that_includes_the_table_counts_every_photograph_once(photos, mod
 def test_an_unrelated_table_in_the_folder_is_reported(photos, model_directory, capsys):
     (photos / "weather.csv").write_text("day,rain\n1,2\n")
     assert main(["embed", *shell_glob("ph/*"), "--model", str(model_directory), "--output", "x.parquet"]) == 0
-    assert "skipped: ph/weather.csv has no column filepath" in capsys.readouterr().err
+    assert "skipped: ph/weather.csv has none of the columns filepath" in capsys.readouterr().err
     # A table that is named explicitly is an error.
-    with pytest.raises(UserError, match="weather.csv has no column filepath"):
+    with pytest.raises(UserError, match="weather.csv has none of the columns filepath"):
         find_images(["ph/weather.csv", "ph/a.jpg"])
 
 

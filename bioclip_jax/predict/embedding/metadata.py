@@ -14,9 +14,10 @@ import numpy as np
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import is_hidden_path, is_image
 from bioclip_jax.pipeline.sources import METADATA_FILES, make_sample, members, split_name
+from bioclip_jax.predict.image_tables import read_image_table
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import plain_text
-from bioclip_jax.tables import PATH_COLUMNS, lists_images, path_column, read_table, texts
+from bioclip_jax.tables import lists_images
 from bioclip_jax.text import RANKS
 
 if TYPE_CHECKING:
@@ -96,10 +97,8 @@ def _tables(paths: Sequence[str], images: Sequence[ImageFile]) -> Iterator[tuple
 
 
 def _read_table(path: str, quiet: bool = False) -> tuple[list[str], pa.Table]:
-    table = read_table(path, PATH_COLUMNS, quiet=quiet)
-    column = path_column(table)
-    folder = os.path.dirname(path)
-    return [os.path.join(folder, name) for name in texts(table[column])], table.drop_columns([column])
+    table = read_image_table(path, quiet=quiet)
+    return table.names, table.columns
 
 
 def _read_tar(path: str) -> tuple[list[str], pa.Table]:
