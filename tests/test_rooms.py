@@ -15,7 +15,7 @@ PACKAGE = Path(bioclip_jax.__file__).parent
 # A room, or a file of the top level, imports only from rows above its own.
 LEVELS = (
     ("errors", "__version__"),
-    ("files", "file_kinds", "intervals", "locks", "html", "models", "plots", "text"),
+    ("files", "file_kinds", "intervals", "locks", "html", "models", "path_matching", "plots", "text"),
     ("tables", "distributed"),
     ("pipeline", "checkpoint"),
     ("convert", "curate"),
