@@ -73,6 +73,12 @@ def add_verbs(verbs: Any) -> None:
     add_temperature(confidence)
     add_output(verb)
     verb.add_argument(
+        "--add",
+        default=(),
+        metavar="COLUMNS",
+        help="columns from EXIF: any of date,place,camera",
+    )
+    verb.add_argument(
         "--report",
         type=Path,
         metavar="HTML",

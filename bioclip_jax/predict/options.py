@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.files import check_outputs, is_stream
 
+from .capture import check_added
 from .rank import MIN_PROB, Rank, as_rank
 from .results import check_format
 
@@ -73,7 +74,8 @@ class PredictOptions:
     Outputs:
       format: of the rows, as check_format. output: None is standard output, or with as_result the returned
       dictionary. log: provenance, as save_recorded_predictions. report: an HTML page. resume: keep finished
-      images in a journal beside `output`, and continue from it.
+      images in a journal beside `output`, and continue from it. add: columns from EXIF, of "date", "place"
+      and "camera", as a list or separated by commas.
     Model: as load_model.
 
     Raises UserError for options that are out of range or exclude each other. No file is read.
@@ -99,6 +101,7 @@ class PredictOptions:
     report: PathLike | None = None
     resume: bool = False
     as_result: bool = False
+    add: str | Sequence[str] = ()
 
     pretrained: str | None = None
     device: str | None = None
@@ -111,6 +114,7 @@ class PredictOptions:
         for name in ("output", "log", "report"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
+        object.__setattr__(self, "add", check_added(self.add))
         if isinstance(self.rank, str):
             object.__setattr__(self, "rank", as_rank(self.rank))
         if not self.as_result or self.output is not None:

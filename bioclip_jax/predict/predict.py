@@ -14,6 +14,7 @@ from bioclip_jax.convert import model_files
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, is_stream
 
+from .capture import CaptureColumns
 from .completion import CompletionRecord, record_path
 from .input_columns import InputColumns
 from .inputs import ImageFile, find_images
@@ -70,7 +71,7 @@ def predict_files(
         if options.resume:
             settings = options.resume_settings(classifier, candidates)
             keys = image_keys(images)
-            form = {"format": options.row_format}
+            form = {"format": options.row_format} | ({"add": list(options.add)} if options.add else {})
             record = CompletionRecord(options.output, settings | form, keys, columns.digest())
             if record.is_current() and options.log is None and options.report is None:
                 print(f"note: {options.output} is finished already", file=sys.stderr)
@@ -185,8 +186,11 @@ def _write(
         from bioclip_jax.predict.report import Report, write_page
 
         report = Report(classifier, options.candidate_settings() | options.selection_settings())
+    capture = CaptureColumns(options.add)
+    predictions = columns.append_to(capture.append_to(predictions))
+    if options.report is not None:
         predictions = report.watch(predictions)
-    rows = (row for _, rows in columns.append_to(predictions) for row in rows)
+    rows = (row for _, rows in predictions for row in rows)
     output = options.output
     if options.as_result and output is None:
         result["predictions"] = list(rows)
@@ -197,6 +201,8 @@ def _write(
             record.write()
         elif result["output"] and not is_stream(output):
             record_path(output).unlink(missing_ok=True)
+    for note in capture.notes():
+        print(note, file=sys.stderr)
     if options.report is not None:
         write_page(report, options.report, len(images), failures.problems)
         result["report"] = str(options.report)

@@ -17,6 +17,8 @@ from bioclip_jax.file_kinds import IMAGE_SUFFIXES
 from bioclip_jax.files import atomic_write, is_stream, json_text
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from .inputs import ImageFile
 
 Row = Mapping[str, Any]
@@ -33,6 +35,12 @@ _OTHER_FORMATS = frozenset(
     ).split()
 ) | frozenset(IMAGE_SUFFIXES)
 _WRITTEN = ".csv, .tsv, .json (each also with .gz) or .parquet"
+# Columns of numbers that may be empty in all of the first rows.
+NUMBERS = frozenset(
+    (
+        "score familiarity latitude longitude altitude detection_confidence box_x box_y box_width box_height"
+    ).split()
+)
 # Rows of a table on a terminal; a file holds all.
 MOST_TABLE_ROWS = 1_000
 # Rows of a Parquet row group, which waits in memory.
@@ -167,7 +175,7 @@ def _show_table(rows: Iterator[Row], columns: list[str], file: TextIO) -> int:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _write_parquet(rows: Iterator[Row], path: Path) -> int:
@@ -178,13 +186,26 @@ def _write_parquet(rows: Iterator[Row], path: Path) -> int:
     try:
         while group := list(itertools.islice(rows, _GROUP_ROWS)):
             table = pa.Table.from_pylist([_unicode(row) for row in group], schema=writer and writer.schema)
-            writer = writer or pq.ParquetWriter(path, table.schema)
+            if writer is None:
+                table = table.cast(_without_null_types(table.schema))
+                writer = pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
             count += len(group)
     finally:
         if writer is not None:
             writer.close()
     return count
+
+
+def _without_null_types(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with a type for each column that the first rows leave empty."""
+    import pyarrow as pa
+
+    kinds = {field.name: pa.float64() if field.name in NUMBERS else pa.string() for field in schema}
+    fields = (
+        field.with_type(kinds[field.name]) if pa.types.is_null(field.type) else field for field in schema
+    )
+    return pa.schema(fields)
 
 
 def _unicode(row: Row) -> Row:

@@ -136,7 +136,7 @@ def test_an_image_named_twice_is_predicted_twice(model_directory: Path, tmp_path
         predict_files([image, image], str(model_directory), **options)
         assert output.read_text().count(image) == 2 * 3
         data = page.read_text().split('id="data">')[1].split("</script>")[0]
-        assert [len(predictions) for _, predictions, _ in json.loads(data)["cards"]] == [3, 3], (
+        assert [len(predictions) for _, predictions, *_ in json.loads(data)["cards"]] == [3, 3], (
             "the two are one card"
         )
 

@@ -7,7 +7,8 @@
   const AT_ONCE = 48, MOST_OPEN = 5;
   const byId = (id) => document.getElementById(id);
   const [list, status, more, filter, least, order] = ["cards", "status", "more", "filter", "least", "order"].map(byId);
-  const searched = cards.map(([file, predictions]) => plain([file, ...names[predictions[0][0]].flat()].join(" ")));
+  const searched = cards.map(([file, predictions, , extra = {}]) => plain(
+    [file, ...names[predictions[0][0]].flat(), ...(extra.details || []).map((pair) => pair[1])].join(" ")));
   let chosen = [], drawn = 0, timer = 0;
 
   byId("controls").hidden = false;
@@ -57,7 +58,7 @@
   }
 
   function card(index) {
-    const [file, predictions, picture] = cards[index];
+    const [file, predictions, picture, extra = {}] = cards[index];
     const item = make("li", "card");
     item.tabIndex = -1;
     const frame = make("div", "frame");
@@ -89,8 +90,19 @@
     const path = make("p", "file", file.split("/").pop());
     path.title = file;
     body.append(path);
+    if (extra.details) body.append(columns(extra.details));
     item.append(frame, body);
     return item;
+  }
+
+  function columns(pairs) {
+    const shown = pairs.length <= MOST_OPEN;
+    const box = make(shown ? "div" : "details", "columns-of-image");
+    if (!shown) box.append(make("summary", "", `${count(pairs.length)} columns`));
+    const table = make("dl");
+    for (const [name, value] of pairs) table.append(make("dt", "", name), make("dd", "", value));
+    box.append(table);
+    return box;
   }
 
   function prediction(name, confidence) {

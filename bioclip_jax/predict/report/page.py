@@ -20,12 +20,15 @@ from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.predict.crop import pixel_edges
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import track
+from bioclip_jax.predict.results import plain_text
 from bioclip_jax.text import RANKS
 
 from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
 
 MOST_NODES = 2_000
 _MOST_BARS = 10
+# Characters of a column's text on a card.
+_LONGEST_DETAIL = 300
 _MOST_UNREADABLE = 1_000
 # The shorter side in pixels at which a photograph is decoded for the thumbnail of a tiny box.
 _MOST_DECODED = 4_096
@@ -60,6 +63,7 @@ def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str
         predicted=report.images,
         by_confidence=_by_confidence(report),
         by_rank=_by_rank(report) if len(report.ranks) > 1 else [],
+        by_camera=_by_camera(report),
         most_frequent=[
             (_display_name(name), count, known[0][1], number(count)) for name, count in known[:_MOST_BARS]
         ],
@@ -86,6 +90,8 @@ def _headline(report: Report, images: int, unreadable: int) -> list[tuple[str, s
                 figures.append((plural, number(count)))
     else:
         figures.append(("different labels", number(len(names))))
+    if report.dates is not None:
+        figures.append(("date", " to ".join(dict.fromkeys(report.dates))))
     confident = sum(report.confidence[BINS * 4 // 5 :])
     figures.append(("have at least 80 % confidence", share(confident, report.images)))
     if unknown := report.best[Name(())]:
@@ -114,7 +120,8 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
 
     id: the report's identity. ranks: RANKS, or [] for labels. names: [lineage, common name] of each
     prediction. cards: [file name, [[index in names, score], ...], thumbnail or "", more] of each image, where
-    more is an object: link (of the file, relative to the page), and what other options add.
+    more is an object: link (of the file, relative to the page), details ([name, text] of its other columns),
+    and what other options add.
     """
     cards, pictured = report.cards()
     shown = [card for card in cards if card.index in pictured]
@@ -125,7 +132,9 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
         predictions = [
             [names.setdefault(name, len(names)), float(f"{score:.4g}")] for name, score in card.predictions
         ]
-        more = {"link": link} if (link := _link(card.image, page)) else {}
+        more: dict[str, Any] = {"link": link} if (link := _link(card.image, page)) else {}
+        if card.details:
+            more["details"] = [[name, _shown(value)] for name, value in card.details.items()]
         listed.append([card.image.name, predictions, pictures.get(card.index, ""), more])
     notices = []
     if len(cards) < report.images:
@@ -139,6 +148,16 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
     ranks = RANKS if report.taxonomic else []
     data = {"id": report.identity, "ranks": ranks, "names": list(names), "cards": listed}
     return data, " ".join(notices)
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else plain_text(str(value))
+    return text if len(text) <= _LONGEST_DETAIL else f"{text[: _LONGEST_DETAIL - 1]}…"
+
+
+def _by_camera(report: Report) -> list[_Bar]:
+    cameras = report.cameras.most_common(_MOST_BARS)
+    return [(camera, count, report.images, number(count)) for camera, count in cameras]
 
 
 def _link(image: ImageFile, page: Path) -> str:

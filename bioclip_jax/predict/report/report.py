@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +16,10 @@ from bioclip_jax.text import RANKS
 
 MOST_ROWS = 20_000
 MOST_THUMBNAILS = 500
+# Different cameras that are counted; hostile EXIF may name any number.
+MOST_CAMERAS = 1_000
+# Characters of YYYY-MM-DD.
+_DAY = 10
 # Confidences are counted in bins of 5 %.
 BINS = 20
 
@@ -30,11 +34,15 @@ class Name(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One image with its predictions, best first; index: its number in the stream."""
+    """One image with its predictions, best first.
+
+    index: its number in the stream. details: other columns of its row, by name, without empty ones.
+    """
 
     index: int
     image: ImageFile
     predictions: list[tuple[Name, float]]
+    details: dict[str, Any]
 
 
 class Report:
@@ -44,7 +52,8 @@ class Report:
     prediction is missed.
 
     taxonomic: predictions are lineages, not labels. images: number with a prediction. best: images by best
-    prediction. ranks: images by its rank. confidence: images by its score, in BINS bins.
+    prediction. ranks: images by its rank. confidence: images by its score, in BINS bins. dates: the first and
+    last day of the images with a date. cameras: images by camera.
     """
 
     def __init__(self, classifier: Any, settings: dict[str, Any]) -> None:
@@ -58,6 +67,8 @@ class Report:
         self.best: Counter[Name] = Counter()
         self.ranks: Counter[str] = Counter()
         self.confidence = [0] * BINS
+        self.dates: tuple[str, str] | None = None
+        self.cameras: Counter[str] = Counter()
         self._rows = 0
         # A heap with the most dispensable card first.
         self._cards: list[tuple[int, int, Card]] = []
@@ -81,6 +92,9 @@ class Report:
         return sorted(card for *_, card in wanted), pictured
 
     def _add(self, image: ImageFile, rows: Sequence[Row]) -> None:
+        details = _details(rows[0])
+        self._count_capture(details)
+        rows = [_prediction_columns(row) for row in rows]
         name, score = _name(rows[0]), rows[0]["score"]
         self.confidence[min(BINS - 1, int(score * BINS))] += 1
         if self.taxonomic:
@@ -88,13 +102,32 @@ class Report:
         priority = (-self.best[name], -self.images)
         full = self._rows + len(rows) > MOST_ROWS and self._cards
         if not full or priority > self._cards[0][:2]:
-            card = Card(self.images, image, [(_name(row), row["score"]) for row in rows])
+            card = Card(self.images, image, [(_name(row), row["score"]) for row in rows], details)
             heapq.heappush(self._cards, (*priority, card))
             self._rows += len(rows)
         while self._rows > MOST_ROWS and len(self._cards) > 1:
             self._rows -= len(heapq.heappop(self._cards)[-1].predictions)
         self.best[name] += 1
         self.images += 1
+
+    def _count_capture(self, details: Mapping[str, Any]) -> None:
+        if day := str(details.get("date_taken", ""))[:_DAY]:
+            first, last = self.dates or (day, day)
+            self.dates = min(first, day), max(last, day)
+        if (camera := details.get("camera")) and (camera in self.cameras or len(self.cameras) < MOST_CAMERAS):
+            self.cameras[str(camera)] += 1
+
+
+def _prediction_columns(row: Row) -> Row:
+    """Return the columns up to the score; a table's own "genus" is no prediction."""
+    names = list(row)
+    return {name: row[name] for name in names[: names.index("score") + 1]}
+
+
+def _details(row: Row) -> dict[str, Any]:
+    names = list(row)
+    others = names[names.index("score") + 1 :]
+    return {name: row[name] for name in others if row[name] is not None and row[name] != ""}
 
 
 def _name(row: Row) -> Name:
