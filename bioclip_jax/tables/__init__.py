@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "delimited": ["fold_name", "read_delimited"],
-        "encoding": ["DAMAGED", "uncompressed"],
+        "encoding": ["DAMAGED", "possible_encodings", "uncompressed"],
         "reader": [
             "PATH_COLUMNS",
             "TAXON_COLUMNS",

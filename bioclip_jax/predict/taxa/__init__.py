@@ -7,12 +7,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "build": ["build_taxa"],
         "calibrate": ["calibrate_temperature", "calibration_warnings", "read_temperature"],
+        "checklist": ["Checklist", "read_checklist"],
         "embeddings": ["TaxonEmbeddings", "WITHOUT_VECTOR"],
         "filter": ["read_subset", "rows_named", "rows_within"],
         "load": ["list_taxa", "open_taxa"],
         "names": ["TaxaNames"],
+        "prior": ["Prior", "describe_prior", "read_prior", "resolve_prior"],
         "published": ["read_names"],
         "reliability": ["calibration_error", "reliability_bins"],
+        "resolve": ["Resolution", "report_selection", "resolve_checklist"],
         "score": ["TaxaScorer", "top_k_indices"],
+        "synonyms": ["Synonyms"],
     },
 )

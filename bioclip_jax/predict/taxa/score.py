@@ -27,6 +27,10 @@ _MAPPED_BYTES = 256 << 20
 _RESIDENT = 0.5
 
 
+# Vectors, their scales, and the bias of the logits, None for 0.
+_Block = tuple[Array, Array, Array | None]
+
+
 class Totals(NamedTuple):
     """Softmax normalization of n images, from one pass over the taxa.
 
@@ -40,7 +44,7 @@ class Totals(NamedTuple):
 
 
 class TaxaScorer:
-    """softmax(logit_scale * cosine) over taxa, or over some of their rows, on the devices of `mesh`.
+    """softmax(logit_scale * cosine + bias) over taxa, or over some of their rows, on the devices of `mesh`.
 
     names: the taxa, in the row order of all results. group_size: number of images to score per pass.
     """
@@ -51,10 +55,12 @@ class TaxaScorer:
         logit_scale: float,
         mesh: Mesh,
         rows: Int[np.ndarray, " taxa"] | None = None,
+        bias: Float32[np.ndarray, " taxa"] | None = None,
     ) -> None:
-        """`rows`: ascending rows of the embeddings; None takes all."""
+        """`rows`: ascending rows of the embeddings; None takes all. bias: finite, one for each of these."""
         self.names = head.names if rows is None else head.names.take(rows)
         self.logit_scale = logit_scale
+        self._bias = bias
         self._head, self._rows, self._mesh = head, rows, mesh
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.group_size = 256 if on_cpu else 1024
@@ -100,6 +106,8 @@ class TaxaScorer:
             logits = self.logit_scale * np.concatenate(
                 [self._vectors(part) @ vector for part in _parts(candidates, _CPU_BLOCK)]
             )
+            if self._bias is not None:
+                logits += self._bias[candidates]
             best = top_k_indices(logits, k)
             rows[image] = candidates[best]
             scores[image] = np.exp(logits[best] - totals.largest[image]) / totals.sum[image]
@@ -150,10 +158,11 @@ class TaxaScorer:
         self, rows: Int[np.ndarray, " rows"], vector: Float32[np.ndarray, " dim"]
     ) -> Float32[np.ndarray, " rows"]:
         """Return the logits of some rows for one image."""
-        return self.logit_scale * (self._vectors(rows) @ vector)
+        logits = self.logit_scale * (self._vectors(rows) @ vector)
+        return logits if self._bias is None else logits + self._bias[rows]
 
-    def _blocks(self) -> Iterator[tuple[int, tuple[Array, Array], np.int32]]:
-        """Yield each block's first row, vectors and scales on the devices, and number of valid rows."""
+    def _blocks(self) -> Iterator[tuple[int, _Block, np.int32]]:
+        """Yield each block's first row, vectors, scales and bias on the devices, and number of valid rows."""
         on_all = replicated(self._mesh)
         mapped = 0
         for start in range(0, len(self.names), self._block_rows):
@@ -163,11 +172,13 @@ class TaxaScorer:
                 continue
             vectors, scales = self._stored(start, stop)
             scales = np.ones(stop - start, np.float32) if scales is None else scales
+            bias = None if self._bias is None else self._bias[start:stop]
             if stop - start < self._block_rows:
                 missing = self._block_rows - (stop - start)
                 vectors = np.pad(vectors, ((0, missing), (0, 0)))
                 scales = np.pad(scales, (0, missing))
-            block = jax.device_put((vectors, scales), on_all)
+                bias = None if bias is None else np.pad(bias, (0, missing))
+            block = jax.device_put((vectors, scales, bias), on_all)
             if self._resident is not None:
                 self._resident[start] = block
             yield start, block, np.int32(stop - start)
@@ -203,19 +214,18 @@ class TaxaScorer:
         return size <= _RESIDENT * stats.get("bytes_limit", 0)
 
 
-def _logits(
-    block: tuple[Array, Array], features: Float[Array, "n dim"], logit_scale: float
-) -> Float[Array, "n block"]:
-    vectors, scales = block
+def _logits(block: _Block, features: Float[Array, "n dim"], logit_scale: float) -> Float[Array, "n block"]:
+    vectors, scales, bias = block
     # Full float32 products, also on GPUs. Images come first, since CPUs multiply faster that way.
     cosines = jnp.matmul(features, vectors.astype(jnp.float32).T, precision=jax.lax.Precision.HIGHEST)
-    return logit_scale * scales * cosines
+    logits = logit_scale * scales * cosines
+    return logits if bias is None else logits + bias
 
 
 @partial(jax.jit, donate_argnums=0)
 def _add_to_totals(
     carry: tuple[Array, Array],
-    block: tuple[Array, Array],
+    block: _Block,
     valid: Int[Array, ""],
     features: Array,
     logit_scale: float,
@@ -232,7 +242,7 @@ def _add_to_totals(
 
 @jax.jit
 def _sum_by_group(
-    block: tuple[Array, Array],
+    block: _Block,
     groups: Int[Array, " block"],
     features: Float[Array, "n dim"],
     logit_scale: float,
