@@ -96,13 +96,30 @@ def add_taxa(verb: argparse._ActionsContainer) -> None:
 def add_taxa_choice(verb: argparse._ActionsContainer) -> None:
     """Add the choice of candidate taxa."""
     verb.add_argument(
-        "--subset", type=Path, metavar="CSV", help="only these taxa; the first column is named by their rank"
+        "--subset",
+        type=Path,
+        metavar="TABLE",
+        help="only the taxa of this checklist: a species list of GBIF, a table, or one name a line",
     )
     verb.add_argument(
         "--within", metavar="TAXON", help="only taxa within this one, of any rank, such as Mammalia"
     )
     verb.add_argument(
-        "--skip-unknown", action="store_true", help="ignore names in --subset that are not among the taxa"
+        "--prior",
+        type=Path,
+        metavar="TABLE",
+        help="multiply the probabilities by the weights of this table: taxon,weight",
+    )
+    verb.add_argument(
+        "--backbone",
+        type=Path,
+        metavar="TABLE",
+        help="taxonomy of GBIF or the Catalogue of Life, for synonyms in --subset and --prior",
+    )
+    verb.add_argument(
+        "--skip-unknown",
+        action="store_true",
+        help="ignore names in --subset and --prior that are not among the taxa",
     )
     add_taxa(verb)
 

@@ -37,6 +37,8 @@ def serve(arguments: argparse.Namespace) -> Result:
         temperature=arguments.temperature,
         subset=arguments.subset,
         within=arguments.within,
+        prior=arguments.prior,
+        backbone=arguments.backbone,
         skip_unknown=arguments.skip_unknown,
         host=arguments.host,
         port=arguments.port,

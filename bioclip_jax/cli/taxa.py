@@ -27,6 +27,8 @@ from .options import (
     report_done,
 )
 
+_CHOICE = ("subset", "within", "prior", "backbone", "skip_unknown", "taxa")
+
 
 def build(arguments: argparse.Namespace) -> Result:
     """Embed the names of taxa."""
@@ -71,18 +73,21 @@ def calibrate(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.predict.taxa import calibrate_temperature, calibration_warnings
 
     register_datasets()
-    choice = {name: getattr(arguments, name) for name in ("subset", "within", "skip_unknown", "taxa")}
+    choice = {name: getattr(arguments, name) for name in _CHOICE}
     candidates = PredictOptions(**choice).read_candidates()
     reads = {
         "labeled data": data_files(arguments.data),
         "the taxa embeddings": arguments.taxa,
         "--subset": arguments.subset,
+        "--prior": arguments.prior,
+        "--backbone": arguments.backbone,
     }
     check_outputs({"--output": arguments.output, "--plot": arguments.plot}, reads)
     check_suffix(arguments.output, (".json",))
     check_suffix(arguments.plot, (".png", ".pdf", ".svg"), "the plot")
     classifier = TreeOfLifeClassifier(load_model(arguments.model, **loading(arguments)), arguments.taxa)
-    classifier.choose(candidates, arguments.within, skip_unknown=arguments.skip_unknown)
+    if candidates is not None:
+        candidates.apply(classifier)
     result = calibrate_temperature(arguments.data, classifier, arguments.output, plot=arguments.plot)
     if not arguments.json:
         shown = {name: value for name, value in result.items() if name not in ("before", "after")}

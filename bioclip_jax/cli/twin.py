@@ -42,6 +42,8 @@ _OF_THE_MODEL = (
     "strict",
     "subset",
     "within",
+    "prior",
+    "backbone",
     "skip_unknown",
     "taxa",
     "temperature",

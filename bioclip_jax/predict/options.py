@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,8 +65,9 @@ class PredictOptions:
       labels: "a,b,c" or a text file of labels, as read_labels; labels_as_given keeps blank and repeated ones.
       bins: a table of labels and their bins, as read_bins.
       Otherwise the taxa at `rank` (default: species) of the embeddings in `taxa` (default: the model's own).
-      subset: only the taxa in a CSV; skip_unknown ignores names that the embeddings lack. within: only taxa
-      within this one.
+      subset: only the taxa of a checklist, as read_checklist; within: only taxa within this one. prior: a
+      table of weights of taxa, as read_prior. backbone: a taxonomy whose synonyms are looked up for both.
+      skip_unknown: ignore names in them that the embeddings lack.
     Predictions per image:
       k: their number (default: 5 taxa, all labels). min_confidence, unknown: as Selection. temperature: of
       the softmax over taxa, a number or a file that `taxa calibrate` wrote.
@@ -87,6 +87,8 @@ class PredictOptions:
     bins: PathLike | None = None
     subset: PathLike | None = None
     within: str | None = None
+    prior: PathLike | None = None
+    backbone: PathLike | None = None
     skip_unknown: bool = False
     taxa: PathLike | None = None
 
@@ -132,14 +134,15 @@ class PredictOptions:
             raise UserError("--cls and --bins both set the candidates; give only one")
         if not self.predicts_taxa:
             other = "--cls" if self.bins is None else "--bins"
-            for name in ("rank", "subset", "within", "taxa", "temperature", "min_confidence"):
+            for name in ("rank", "subset", "within", "prior", "taxa", "temperature", "min_confidence"):
                 if getattr(self, name) is not None:
                     option = "--" + name.replace("_", "-")
                     raise UserError(f"{option} applies to taxa, and {other} to labels; give only one of them")
-        for name, needed in (("labels_as_given", "labels"), ("skip_unknown", "subset")):
-            if getattr(self, name) and getattr(self, needed) is None:
-                option = {"labels": "--cls", "subset": "--subset"}[needed]
-                raise UserError(f"--{name.replace('_', '-')} needs {option}; give it, or drop the flag")
+        if self.labels_as_given and self.labels is None:
+            raise UserError("--labels-as-given needs --cls; give it, or drop the flag")
+        for option, given in (("--skip-unknown", self.skip_unknown), ("--backbone", self.backbone)):
+            if given and self.subset is None and self.prior is None:
+                raise UserError(f"{option} needs --subset or --prior; give one of them, or drop {option}")
         if self.k is not None and self.min_confidence is not None:
             raise UserError("--min-confidence returns one prediction per image; drop it or --k")
         if self.resume and (self.output is None or is_stream(self.output)):
@@ -182,6 +185,8 @@ class PredictOptions:
             "--cls": self.labels,
             "--bins": self.bins,
             "--subset": self.subset,
+            "--prior": self.prior,
+            "--backbone": self.backbone,
             "--taxa": self.taxa,
             "--temperature": self.temperature,
         }
@@ -195,7 +200,7 @@ class PredictOptions:
             verify_recorder_path(self.log)
 
     def read_candidates(self) -> Any:
-        """Read the candidates' file: labels, label -> bin, or (rank, names) of a subset; None without one."""
+        """Read the candidates' files: labels, label -> bin, or a TaxaChoice; None without any."""
         from bioclip_jax.predict.classifiers import read_bins, read_labels
 
         if self.labels is not None:
@@ -204,11 +209,10 @@ class PredictOptions:
             return read_bins(self.bins)
         if self.taxa is not None and not Path(self.taxa).is_file():
             raise UserError(f"no taxa embeddings at {self.taxa}; build them with `bioclip-jax taxa build`")
-        if self.subset is not None:
-            from bioclip_jax.predict.taxa import read_subset
+        from bioclip_jax.predict.taxa import TaxaChoice
 
-            return read_subset(self.subset)
-        return None
+        names = ("subset", "within", "prior", "backbone", "skip_unknown")
+        return TaxaChoice.read(**{name: getattr(self, name) for name in names})
 
     def candidate_settings(self) -> dict[str, Any]:
         """Return the options that set the candidates, for logs, by pybioclip's names where it has one."""
@@ -217,6 +221,8 @@ class PredictOptions:
             "bins_path": self.bins,
             "subset": self.subset,
             "within": self.within,
+            "prior": self.prior,
+            "backbone": self.backbone,
             "taxa_file": self.taxa,
             "temperature": self.temperature,
             # An unused flag is not logged.
@@ -246,11 +252,7 @@ class PredictOptions:
         status = path.stat()
         settings["taxa"] = [str(path.absolute()), status.st_size, status.st_mtime_ns]
         settings["temperature"] = classifier.temperature
-        if self.subset is not None:
-            rank, names = candidates
-            label = rank if isinstance(rank, str) else rank.get_label()
-            settings["subset"] = hashlib.sha256("\n".join([label, *names]).encode()).hexdigest()
-        return settings
+        return settings | (candidates.settings() if candidates is not None else {})
 
 
 def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def predict_files(
     check_not_read(options.outputs, reads)
 
     # Importing JAX takes seconds, so options and inputs are checked first.
+    from bioclip_jax.predict.taxa import selection_result
+
     from .model import load_model
 
     loaded = load_model(model, **options.loading)
@@ -84,6 +86,8 @@ def predict_files(
             predictions = _predict(classifier, options, images, failures)
         result |= _write(predictions, classifier, options, images, columns, failures, record)
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
+    if options.predicts_taxa:
+        result |= selection_result(classifier, options.output)
     return result | {
         "unreadable": failures.problems,
         "truncated": report_truncated(loaded.embedder.truncated),
@@ -102,8 +106,8 @@ def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> 
     if options.temperature is not None:
         temperature = read_temperature(str(options.temperature), model.fingerprint)
     classifier = classifiers.TreeOfLifeClassifier(model, options.taxa, temperature=temperature)
-    if options.subset is not None or options.within is not None:
-        classifier.choose(candidates, options.within, skip_unknown=options.skip_unknown)
+    if candidates is not None:
+        candidates.apply(classifier)
     return classifier
 
 

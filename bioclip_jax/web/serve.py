@@ -16,7 +16,8 @@ from .listen import bind, check_address, is_loopback, run_until_interrupt
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
-    from bioclip_jax.predict import Model, Precision, Rank
+    from bioclip_jax.predict import Model, Precision
+    from bioclip_jax.predict.taxa import TaxaChoice
 
     from .service import PhotoTaxa
     from .twin import TwinService
@@ -32,6 +33,8 @@ def serve_page(
     temperature: float | str | None = None,
     subset: str | os.PathLike[str] | None = None,
     within: str | None = None,
+    prior: str | os.PathLike[str] | None = None,
+    backbone: str | os.PathLike[str] | None = None,
     skip_unknown: bool = False,
     host: str = "127.0.0.1",
     port: int = 7860,
@@ -51,10 +54,10 @@ def serve_page(
     model, pretrained, transform, device, batch_size, precision, reading: as load_model; without a model or
     transform, those of the index. taxa: a head for the model; without it, that of the model's directory, if
     any. index: a folder of `index build`. images: a folder for the map and the examples. labels: initial
-    labels, as read_labels. temperature, subset, skip_unknown, within: as predict. host: a loopback address
-    unless others on the network shall use the page. root_path: path or URL under which a proxy shows the
-    page. max_upload_mb: of one file. queue: number of requests that may wait for the model. twin: a run of a
-    twin, whose page is shown under /twin.
+    labels, as read_labels. temperature, subset, within, prior, backbone, skip_unknown: as predict. host: a
+    loopback address unless others on the network shall use the page. root_path: path or URL under which a
+    proxy shows the page. max_upload_mb: of one file. queue: number of requests that may wait for the model.
+    twin: a run of a twin, whose page is shown under /twin.
 
     Raises UserError for an unavailable address, before the model is loaded, and for missing inputs.
     """
@@ -67,22 +70,25 @@ def serve_page(
         ("--index", index),
         ("--images", images),
         ("--subset", subset),
+        ("--prior", prior),
+        ("--backbone", backbone),
         ("--twin", twin),
     ):
         if path is not None and not os.path.exists(path):
             raise UserError(f"{name} {path} does not exist; correct the path, or omit {name}")
-    if skip_unknown and subset is None:
-        raise UserError("--skip-unknown needs --subset; add it, or omit --skip-unknown")
+    for name, given in (("--skip-unknown", skip_unknown), ("--backbone", backbone)):
+        if given and subset is None and prior is None:
+            raise UserError(f"{name} needs --subset or --prior; add one of them, or omit {name}")
     initial_labels: list[str] = []
     if labels is not None:
         from bioclip_jax.predict.classifiers import read_labels
 
         initial_labels = read_labels(labels)
-    selection = None
-    if subset is not None:
-        from bioclip_jax.predict.taxa import read_subset
+    from bioclip_jax.predict.taxa import TaxaChoice
 
-        selection = read_subset(subset)
+    choice = TaxaChoice.read(
+        subset=subset, within=within, prior=prior, backbone=backbone, skip_unknown=skip_unknown
+    )
     local = is_loopback(host)
     with bind(host, port) as bound, _private_upload_folder():
         try:
@@ -114,7 +120,7 @@ def serve_page(
         )
         if similar is not None:
             similar.check_model(loaded)
-        head = _taxa(loaded, taxa, temperature, selection, within, skip_unknown)
+        head = _taxa(loaded, taxa, temperature, choice)
         limits = Limits(file_mb=max_upload_mb, request_mb=10 * max_upload_mb, waiting=queue)
         service = PhotoService(loaded, taxa=head, index=similar, limits=limits, within=within)
         gallery = None if images is None else Gallery(os.fspath(images), service)
@@ -144,9 +150,7 @@ def _taxa(
     model: Model,
     path: str | os.PathLike[str] | None,
     temperature: float | str | None,
-    selection: tuple[Rank, list[str]] | None,
-    within: str | None,
-    skip_unknown: bool,
+    choice: TaxaChoice | None,
 ) -> PhotoTaxa | None:
     """Open the taxa of a file or of the model, and restrict them; warn and return None if there are none."""
     from bioclip_jax.predict.taxa import read_temperature
@@ -158,12 +162,12 @@ def _taxa(
         taxa = PhotoTaxa(model, path, temperature=value)
     except UserError as error:
         # Options about taxa mean that they are wanted.
-        if any(option is not None for option in (path, temperature, selection, within)):
+        if any(option is not None for option in (path, temperature, choice)):
             raise
         print(f"warning: the page can compare with labels only: {error}", file=sys.stderr)
         return None
-    if selection is not None or within is not None:
-        taxa.choose(selection, within, skip_unknown=skip_unknown)
+    if choice is not None:
+        choice.apply(taxa)
     return taxa
 
 

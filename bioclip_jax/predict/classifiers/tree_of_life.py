@@ -17,11 +17,17 @@ from bioclip_jax.predict.options import DEFAULT_K, Selection
 from bioclip_jax.predict.preprocess import ImageLike
 from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
 from bioclip_jax.predict.taxa import (
+    Checklist,
+    Prior,
+    Resolution,
+    Synonyms,
     TaxaNames,
     TaxaScorer,
     TaxonEmbeddings,
     open_taxa,
     read_subset,
+    resolve_checklist,
+    resolve_prior,
     rows_named,
     rows_within,
     top_k_indices,
@@ -47,7 +53,8 @@ class TreeOfLifeClassifier(BaseClassifier):
     """Probabilities over taxa, as pybioclip's class of the same name.
 
     Scores are softmax(exp(logit_scale) * cosine / temperature) over the selected species; a taxon of a higher
-    rank has the sum over its species. names: the selected taxa.
+    rank has the sum over its species. names: the selected taxa. subset, prior: as `choose` resolved them, or
+    None.
     """
 
     def __init__(
@@ -68,6 +75,8 @@ class TreeOfLifeClassifier(BaseClassifier):
             raise UserError(f"the temperature is {temperature}; it must be above 0")
         self.head = open_taxa(self.model, taxa)
         self.temperature = temperature
+        self.subset: Resolution | None = None
+        self.prior: Prior | None = None
         self._choose(None)
 
     @property
@@ -91,7 +100,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         return self.head.rows(self._selected[np.argsort(self.names.source_index)]).T
 
     def _logits(self, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n taxa"]:
-        # Over all taxa, filtered or not, as pybioclip's forward.
+        # Over all taxa, filtered or not and without a prior, as pybioclip's forward.
         order, scale = self.head.names.source_index, self.model.logit_scale / self.temperature
         logits = np.empty((len(features), len(order)), np.float32)
         for start in range(0, len(order), _BLOCK):
@@ -130,24 +139,42 @@ class TreeOfLifeClassifier(BaseClassifier):
 
     def choose(
         self,
-        subset: tuple[Rank | str, Sequence[str]] | None = None,
+        subset: Checklist | tuple[Rank | str, Sequence[str]] | None = None,
         within_taxon: str | None = None,
         *,
         skip_unknown: bool = False,
+        prior: Checklist | None = None,
+        synonyms: Synonyms | None = None,
     ) -> None:
-        """Select the taxa of a rank named in `subset`, those within a taxon of any rank, both, or all.
+        """Select the taxa of a checklist, those within a taxon of any rank, both, or all, and set the prior.
 
-        skip_unknown: count unknown names of the subset on standard error instead of raising.
+        subset: of read_checklist, or names at one rank. prior: of read_prior; each probability is multiplied
+        by its species' weight and normalized again, and species of weight 0 are not selected; None removes
+        it. synonyms: of a backbone, for both tables. skip_unknown: count unknown names instead of raising.
         Raises UserError for unknown names, and if no taxon is left.
         """
-        rows = None
-        if subset is not None:
-            rows = rows_named(self.head.names, subset[0], list(subset[1]), skip_unknown=skip_unknown)
+        rows, resolution, weights = None, None, None
+        names, looked_up = self.head.names, {"synonyms": synonyms, "skip_unknown": skip_unknown}
+        if isinstance(subset, Checklist):
+            resolution = resolve_checklist(names, subset, **looked_up)
+            rows = np.flatnonzero(resolution.mask(names)).astype(np.int32)
+        elif subset is not None:
+            rows = rows_named(names, subset[0], list(subset[1]), skip_unknown=skip_unknown)
         if within_taxon is not None:
-            below = rows_within(self.head.names, within_taxon)
+            below = rows_within(names, within_taxon)
             rows = below if rows is None else np.intersect1d(rows, below, assume_unique=True)
             if not len(rows):
                 raise UserError(f"no taxon of the subset is within {within_taxon}; change one of them")
+        if prior is not None:
+            weights = resolve_prior(names, prior, **looked_up)
+            if not weights.allowed.all():
+                rows = np.arange(len(names), dtype=np.int32) if rows is None else rows
+                rows = rows[weights.allowed[rows]]
+                if not len(rows):
+                    raise UserError(
+                        f"every selected taxon has a weight of 0 in {prior.path}; change one of them"
+                    )
+        self.subset, self.prior = resolution, weights
         self._choose(rows)
 
     def _choose(self, rows: Int[np.ndarray, " taxa"] | None) -> None:
@@ -158,9 +185,9 @@ class TreeOfLifeClassifier(BaseClassifier):
 
     def scorer(self, temperature: float) -> TaxaScorer:
         """Return a scorer of the selected taxa at another temperature."""
-        return TaxaScorer(
-            self.head, self.model.logit_scale / temperature, self.model.embedder.mesh, self._selected
-        )
+        bias = None if self.prior is None else self.prior.log_weights(self._selected)
+        scale = self.model.logit_scale / temperature
+        return TaxaScorer(self.head, scale, self.model.embedder.mesh, self._selected, bias)
 
     def predict(
         self,

@@ -1,8 +1,9 @@
-"""Checklists: taxa of any rank, with authors and weights, from tables, species lists of GBIF and plain lists."""
+"""Checklists: taxa of any rank, with authors and weights, from tables, GBIF lists and plain lists."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ _SPECIES_RANKS = frozenset(
     "species subspecies variety form infraspecificname subvariety subform ssp subsp var f".split()
 )
 _SEPARATORS = "\t;,"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 # Names of a row of weights for all taxa that the table does not list.
 OTHERS = ("*", "others")
 
@@ -98,10 +100,10 @@ def read_checklist(path: str | os.PathLike[str]) -> Checklist:
     """Read the taxa of a checklist.
 
     A table has a column of names: its first column, if that is one of RANKS, common_name, or one for
-    scientific names; otherwise scientific names, the lowest known rank of each row, or common names. Separator
-    and encoding are detected; names may have authors. With taxonRank, each row has its own rank; synonyms may
-    have an accepted name beside them, as in a species list of GBIF. A file without such a column is a list
-    with one name a line.
+    scientific names; otherwise scientific names, the lowest known rank of each row, or common names. The
+    separator and the encoding are detected; names may have authors. With taxonRank, each row has its own
+    rank; synonyms may have an accepted name beside them, as in a species list of GBIF. A file without such a
+    column is a list with one name a line.
 
     Raises UserError for an unreadable file, and for one without names.
     """
@@ -119,12 +121,12 @@ def read_checklist(path: str | os.PathLike[str]) -> Checklist:
     first = table.column_names[0]
     listed = _table_rows(columns, first, table.num_rows)
     ranks = columns.get(_RANK) or []
-    other = sum(bool(known_text(rank)) and _rank_of(rank) is None for rank in ranks)
+    other = sum(bool(clean_text(rank)) and _rank_of(rank) is None for rank in ranks)
     return _checklist(
         path,
         listed,
         table.num_rows,
-        has_ranks=any(map(known_text, ranks)),
+        has_ranks=any(map(clean_text, ranks)),
         has_counts=_weight_column(columns) == _COUNT,
         other_ranks=other,
     )
@@ -179,8 +181,8 @@ def _kind(columns: Mapping[str, Sequence[str]], first: str) -> str:
 
 def _whole_name(line: int, cells: Mapping[str, str], kind: str, accepted: str) -> Listed | None:
     """Return a row with a scientific name, and maybe an accepted name, a species and a rank beside it."""
-    text = known_text(cells[kind])
-    stated = known_text(cells.get(_RANK, ""))
+    text = cells[kind]
+    stated = clean_text(cells.get(_RANK, ""))
     rank = _rank_of(stated)
     if stated and rank is None:
         return None
@@ -218,13 +220,13 @@ def _above(cells: Mapping[str, str]) -> tuple[str, ...]:
 
 def _listed(line: int, text: str, rank: Rank | str | None) -> Listed | None:
     """Return a row from its name, None without one."""
+    if clean_text(text).lower() in OTHERS:
+        return Listed(line, clean_text(text).lower(), (), None)
     text = known_text(text)
     if not text:
         return None
     if rank == COMMON_NAME:
         return Listed(line, text, ((text,),), rank)
-    if text in OTHERS:
-        return Listed(line, text, (), None)
     name = parse_name(text)
     if name.formula:
         # All species of a genus are too many for a hybrid of two of them.
@@ -279,6 +281,8 @@ def _plain_lines(path: str | os.PathLike[str]) -> tuple[str, list[str]] | None:
         text = _decoded(content, possible_encodings(open_content, name))
     except OSError:
         return None
+    if text is None or _CONTROL.search(text):
+        raise UserError(f"{path} is not a readable CSV (it is not text); give a table or a list of names")
     lines = [clean_text(line) if "\t" not in line else line.strip(" ") for line in text.splitlines()]
     header = next((line for line in lines if line.strip()), "")
     cells = {separator: header.split(separator) for separator in _SEPARATORS}
@@ -293,16 +297,16 @@ def _plain_lines(path: str | os.PathLike[str]) -> tuple[str, list[str]] | None:
     wide = any(len(cells[separator]) > 1 for separator in "\t;")
     if wide or ("," in header and not parse_name(cells[","][0]).species):
         raise InvalidValue(
-            f"{path} has none of the columns {', '.join(RANKS)}, scientificName, taxon or {COMMON_NAME}, only "
-            f"{header[:200]!r}; name the column of taxa, or write one name a line"
+            f"{path} has none of the columns {', '.join(RANKS)}, scientificName, taxon or {COMMON_NAME}, "
+            f"only {header[:200]!r}; name the column of taxa, or write one name a line"
         )
     return "", lines
 
 
-def _decoded(content: bytes, encodings: Sequence[str]) -> str:
+def _decoded(content: bytes, encodings: Sequence[str]) -> str | None:
     for encoding in encodings:
         try:
             return content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
         except UnicodeError:
             continue
-    return content.decode("latin-1")
+    return None

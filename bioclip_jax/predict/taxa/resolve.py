@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool
 
-from bioclip_jax.errors import InvalidValue, UserError, listing
+from bioclip_jax.errors import InvalidValue, listing
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.text import fold
 
@@ -154,18 +153,13 @@ def resolve_checklist(
     return resolution
 
 
-def report_selection(resolution: Resolution, names: TaxaNames, kind: str = "subset") -> None:
-    """Print Resolution.describe on standard error."""
-    print(f"note: {resolution.describe(names, kind)}", file=sys.stderr)
-
-
 def taxon_key(name: str) -> str:
-    """Return the key under which spellings of one name are looked up: without hybrid signs, case and accents."""
+    """Return the key that spellings of a name share: lower case, without hybrid signs and accents."""
     return " ".join(fold(_HYBRID.sub("", name.lower())).split())
 
 
 def find_taxa(names: TaxaNames, keys: Collection[str]) -> dict[str, list[TaxonRows]]:
-    """Return the taxa of any rank for each of `keys` (of taxon_key) that has one; species are "genus epithet"."""
+    """Return the taxa of any rank whose key (of taxon_key) is in `keys`; species are "genus epithet"."""
     found: dict[str, list[TaxonRows]] = {}
     for rank in list(Rank)[:-1]:
         folded = [taxon_key(value) for value in names.dictionary(COLUMNS[rank.value]).to_pylist()]
