@@ -352,7 +352,7 @@ def test_unknown_subset_names_are_skipped_on_request(folder, taxa, model_directo
         "Felis catus",
         "Panthera leo",
     }
-    assert "skipped 1 unknown species" in captured.err
+    assert "skipped 1 unknown name: Panthera onca" in captured.err
     for flag, option in (("--skip-unknown", "--subset"), ("--labels-as-given", "--cls")):
         assert main([*command, flag]) == 2 and option in capsys.readouterr().err
 

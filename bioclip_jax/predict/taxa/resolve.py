@@ -97,7 +97,8 @@ class Resolution:
         if self.ambiguous:
             parts.append(f"several taxa of one name, all taken: {listing(self.ambiguous, MAX_LISTED)}")
         if self.unknown:
-            parts.append(f"unknown to the model: {len(self.unknown):,} ({listing(self.unknown, MAX_LISTED)})")
+            count = _number(len(self.unknown), "unknown name")
+            parts.append(f"skipped {count}: {listing(self.unknown, MAX_LISTED)}")
         return "; ".join(parts)
 
 
