@@ -9,8 +9,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "bad_image": ["BadImage"],
         "decoding": [
-            "BadImage",
             "CAUSES",
             "OnTruncated",
             "ReadOptions",
@@ -21,6 +21,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "to_rgb",
         ],
         "exif": ["Exif", "read_exif"],
+        "decoder_process": ["FrameReader", "VideoAbout", "VideoFile", "foreign_exif", "video_about"],
+        "formats": ["HEAD", "MissingLibrary", "foreign_kind", "install_command", "is_installed"],
         "orientation": ["exif_segment"],
         "preprocess": ["OPENAI_MEAN", "OPENAI_STD", "Preprocess"],
         "recover": ["without_texts"],

@@ -14,6 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from bioclip_jax.errors import UserError
 
+from .bad_image import BadImage
+from .decoder_process import decode_foreign, foreign_size
+from .formats import foreign_kind
 from .orientation import EXIF, exif_segment, jpeg_orientation, turn_image, turn_pixels
 from .recover import decode_cut_off, without_texts
 
@@ -32,14 +35,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Called with a description of the missing part if a truncated image is read nevertheless.
 OnTruncated = Callable[[str], None]
-
-
-class BadImage(ValueError):
-    """Bytes that cannot be decoded to an image; `cause` is in CAUSES, or "too_thin" from Preprocess."""
-
-    def __init__(self, cause: str, message: str):
-        super().__init__(message)
-        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -80,6 +75,8 @@ def open_image(
     """
     data = Path(data).read_bytes() if isinstance(data, (str, Path)) else data
     is_jpeg = data.startswith(_JPEG)
+    if not is_jpeg and (kind := foreign_kind(data)) is not None:
+        return Image.fromarray(decode_foreign(data, kind, read))
     if is_jpeg and (reduced := _decode_large_jpeg(data, read)) is not None:
         return _with_exif(reduced, data)
     if read.max_pixels > MAX_PIXELS:
@@ -157,6 +154,8 @@ def image_header(data: bytes) -> tuple[str, int, int]:
         raise BadImage("no_image", "there are no bytes")
     if data.startswith(_JPEG) and (size := _jpeg_size(data)) is not None:
         kind, (width, height) = "JPEG", size
+    elif (foreign := foreign_kind(data)) is not None:
+        kind, (width, height) = foreign.upper(), foreign_size(data, foreign, _DEFAULT)
     else:
         image = _open(without_texts(data) if data.startswith(_PNG) else data)
         kind, width, height = image.format or "unknown", image.width, image.height

@@ -7,9 +7,13 @@ import re
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from .decoder_process import foreign_exif
+from .formats import HEAD, foreign_kind
 
 # Pillow warns of damaged EXIF, and names its own source files.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -49,15 +53,18 @@ def read_exif(source: str | os.PathLike[str] | bytes) -> Exif:
 
     The time is DateTimeOriginal, or without it DateTimeDigitized. Values that cannot be true are left empty:
     times that do not exist, coordinates out of range, of 0° N 0° E, or without a fix. JPEG, TIFF, PNG, WebP
-    and whatever else Pillow opens; a damaged file, or one of another kind, has none.
+    and whatever else Pillow opens, HEIC and camera raw; a damaged file, or one of another kind, has none.
     """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            # Pillow would decode a PNG without EXIF to look for it behind the pixels.
-            if image.format == "PNG" and not any("exif" in str(key) for key in image.info):
-                return Exif()
-            tags = image.getexif()
-            main, camera, gps = dict(tags), _directory(tags, _CAMERA), _directory(tags, _GPS)
+        try:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                # Pillow would decode a PNG without EXIF to look for it behind the pixels.
+                if image.format == "PNG" and not any("exif" in str(key) for key in image.info):
+                    return Exif()
+                tags = image.getexif()
+        except UnidentifiedImageError:
+            tags = _foreign_tags(source)
+        main, camera, gps = dict(tags), _directory(tags, _CAMERA), _directory(tags, _GPS)
     except Exception:  # Pillow raises errors of many types; a photograph without EXIF is counted
         return Exif()
     latitude, longitude = _coordinates(gps)
@@ -69,6 +76,20 @@ def read_exif(source: str | os.PathLike[str] | bytes) -> Exif:
         camera=_camera(_text(main.get(_MAKE)), _text(main.get(_MODEL))),
         serial=_text(camera.get(_SERIAL)) or _text(main.get(_DNG_SERIAL)),
     )
+
+
+def _foreign_tags(source: str | os.PathLike[str] | bytes) -> Image.Exif:
+    """Return the tags of a HEIC or raw file; none for other kinds."""
+    tags = Image.Exif()
+    if not isinstance(source, bytes):
+        with open(source, "rb") as file:
+            if foreign_kind(file.read(HEAD)) not in ("heic", "raw"):
+                return tags
+        source = Path(source).read_bytes()
+    kind = foreign_kind(source)
+    if kind in ("heic", "raw"):
+        tags.load(foreign_exif(source, kind) or b"")
+    return tags
 
 
 def _directory(tags: Image.Exif, pointer: int) -> dict[int, Any]:
