@@ -3,19 +3,28 @@
 (() => {
   const source = document.getElementById("data");
   if (!source) return;
-  const { ranks, names, cards } = JSON.parse(source.textContent);
+  const { id, ranks, names, cards } = JSON.parse(source.textContent);
   const AT_ONCE = 48, MOST_OPEN = 5;
   const byId = (id) => document.getElementById(id);
-  const [list, status, more, filter, least, order] = ["cards", "status", "more", "filter", "least", "order"].map(byId);
-  const searched = cards.map(([file, predictions, , extra = {}]) => plain(
+  const [list, status, more, filter, least, order, reviewed, review] =
+    ["cards", "status", "more", "filter", "least", "order", "reviewed", "review"].map(byId);
+  const searched = cards.map(([file, predictions, , extra]) => plain(
     [file, ...names[predictions[0][0]].flat(), ...(extra.details || []).map((pair) => pair[1])].join(" ")));
-  let chosen = [], drawn = 0, timer = 0;
+  const store = bioclipReview.createStore(id);
+  const texts = bioclipReviewTexts(document.documentElement.lang);
+  const candidates = names.map(candidate);
+  const photos = cards.map(photo);
+  let chosen = [], drawn = 0, timer = 0, panel = null;
 
   byId("controls").hidden = false;
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   filter.addEventListener("input", chooseSoon);
   least.addEventListener("input", chooseSoon);
   order.addEventListener("change", choose);
+  reviewed.addEventListener("change", choose);
+  review.hidden = false;
+  review.textContent = texts.start;
+  review.addEventListener("click", () => openReview());
   more.addEventListener("click", () => {
     const first = drawn;
     draw();
@@ -35,7 +44,7 @@
     byId("least-value").textContent = `${least.value}\u00a0%`;
     const words = plain(filter.value).split(/\s+/).filter(Boolean);
     chosen = [...cards.keys()].filter((index) =>
-      score(index) >= least.value / 100 && words.every((word) => searched[index].includes(word)));
+      score(index) >= least.value / 100 && isShown(index) && words.every((word) => searched[index].includes(word)));
     const by = {
       highest: (a, b) => score(b) - score(a),
       lowest: (a, b) => score(a) - score(b),
@@ -57,18 +66,57 @@
     more.textContent = `Show more (${count(chosen.length - drawn)} left)`;
   }
 
+  // The photo as review.js describes it.
+  function photo([filepath, predictions, picture, extra], index) {
+    const { link = "", box = null, event = "", details = [] } = extra;
+    const scored = predictions.map(([name, score]) => ({ ...candidates[name], score }));
+    // "unknown" is no name to confirm.
+    const named = scored.filter(({ label }) => label);
+    return { key: `${index}`, filepath, event, box, picture, link, details, candidates: named };
+  }
+
+  function candidate([lineage, common]) {
+    const rank = ranks.length && lineage.length < ranks.length ? ranks[lineage.length - 1] : "";
+    return { label: lineage.length ? title([lineage]) : "", lineage: ranks.length ? lineage : [], common, rank };
+  }
+
+  // Reviews the images that the controls choose, from one of them or from the first that is not reviewed.
+  function openReview(index) {
+    const page = decodeURIComponent(location.pathname).split("/").pop().replace(/\.html?$/i, "");
+    panel ??= bioclipReviewPanel({
+      photos, store, names: candidates, lang: texts.language, percent, file: `${page || "report"}-corrections.csv`,
+      onClose: (key) => {
+        choose();
+        (list.querySelector(`[data-key="${key}"] button`) ?? review).focus();
+      },
+    });
+    const shown = chosen.length ? chosen.map((one) => photos[one]) : photos;
+    panel.open(index === undefined ? undefined : photos[index].key, shown);
+  }
+
+  function isShown(index) {
+    const status = store.get(photos[index].key)?.status;
+    return reviewed.value === "all" || reviewed.value === (status ?? "open");
+  }
+
   function card(index) {
-    const [file, predictions, picture, extra = {}] = cards[index];
+    const [file, predictions, picture, extra] = cards[index];
     const item = make("li", "card");
     item.tabIndex = -1;
+    item.dataset.key = photos[index].key;
     const frame = make("div", "frame");
+    const open = make("button", "review-open");
+    open.type = "button";
+    open.setAttribute("aria-label", texts.fill("large", { name: file.split("/").pop() }));
+    open.addEventListener("click", () => openReview(index));
     if (picture) {
       const image = make("img");
       image.src = picture;
       image.alt = "";
       image.loading = "lazy";
-      frame.append(image);
+      open.append(image);
     }
+    frame.append(open);
     const body = make("div", "body");
     const drawAll = (some) => some.map(([name, confidence]) => prediction(names[name], confidence));
     const [first, ...others] = drawAll(predictions.slice(0, MOST_OPEN));
@@ -91,6 +139,8 @@
     path.title = file;
     body.append(path);
     if (extra.details) body.append(columns(extra.details));
+    const made = store.get(photos[index].key);
+    if (made) body.append(make("p", `reviewed ${made.status}`, texts.fill(made.status, { name: made.label })));
     item.append(frame, body);
     return item;
   }

@@ -133,6 +133,8 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
             [names.setdefault(name, len(names)), float(f"{score:.4g}")] for name, score in card.predictions
         ]
         more: dict[str, Any] = {"link": link} if (link := _link(card.image, page)) else {}
+        if card.image.box is not None:
+            more["box"] = [float(f"{edge:.6g}") for edge in card.image.box]
         if card.details:
             more["details"] = [[name, _shown(value)] for name, value in card.details.items()]
         listed.append([card.image.name, predictions, pictures.get(card.index, ""), more])
