@@ -61,10 +61,9 @@ def read_exif(source: str | os.PathLike[str] | bytes) -> Exif:
                 # Pillow would decode a PNG without EXIF to look for it behind the pixels.
                 if image.format == "PNG" and not any("exif" in str(key) for key in image.info):
                     return Exif()
-                tags = image.getexif()
+                main, camera, gps = _directories(image.getexif())
         except UnidentifiedImageError:
-            tags = _foreign_tags(source)
-        main, camera, gps = dict(tags), _directory(tags, _CAMERA), _directory(tags, _GPS)
+            main, camera, gps = _directories(_foreign_tags(source))
     except Exception:  # Pillow raises errors of many types; a photograph without EXIF is counted
         return Exif()
     latitude, longitude = _coordinates(gps)
@@ -90,6 +89,11 @@ def _foreign_tags(source: str | os.PathLike[str] | bytes) -> Image.Exif:
     if kind in ("heic", "raw"):
         tags.load(foreign_exif(source, kind) or b"")
     return tags
+
+
+def _directories(tags: Image.Exif) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]]:
+    """Return the main directory, the camera's and that of the place; Pillow reads them from the open file."""
+    return dict(tags), _directory(tags, _CAMERA), _directory(tags, _GPS)
 
 
 def _directory(tags: Image.Exif, pointer: int) -> dict[int, Any]:
