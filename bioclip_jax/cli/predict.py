@@ -59,6 +59,20 @@ def add_verbs(verbs: Any) -> None:
     candidates.add_argument(
         "--bins", type=Path, metavar="CSV", help="labels and, in the second column, the bins to sum them into"
     )
+    parts = verb.add_argument_group("parts of images")
+    parts.add_argument(
+        "--detections",
+        type=Path,
+        metavar="JSON",
+        help="predict the animals in a file of MegaDetector or SpeciesNet instead of whole images",
+    )
+    parts.add_argument(
+        "--detection-threshold",
+        type=probability,
+        metavar="P",
+        default=0.2,
+        help="least confidence of a detection (default: 0.2)",
+    )
     confidence = verb.add_argument_group("number and confidence of predictions")
     confidence.add_argument("--k", type=positive, help="predictions per image (default: 5 taxa, all labels)")
     confidence.add_argument(

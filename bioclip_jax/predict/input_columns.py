@@ -56,11 +56,13 @@ class InputColumns:
         if self._table is None or not self._table.num_columns:
             yield from predictions
             return
-        indices = iter(range(len(self._images)))
+        index = 0
         block: list[dict[str, Any]] = []
         start, names = 0, None
         for image, rows in predictions:
-            index = next(index for index in indices if self._images[index] is image)
+            # A crop has the very name object of its photograph, also where a photograph is listed twice.
+            while self._images[index].name is not image.name:
+                index += 1
             if index >= start + len(block):
                 start, block = index, self._table.slice(index, _BLOCK).to_pylist()
             if names is None and rows:

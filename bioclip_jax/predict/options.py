@@ -68,6 +68,9 @@ class PredictOptions:
       subset: only the taxa of a checklist, as read_checklist; within: only taxa within this one. prior: a
       table of weights of taxa, as read_prior. backbone: a taxonomy whose synonyms are looked up for both.
       skip_unknown: ignore names in them that the embeddings lack.
+    Parts of images:
+      detections: boxes of animals, as read_detections, that are predicted instead of the images;
+      detection_threshold: their least confidence.
     Predictions per image:
       k: their number (default: 5 taxa, all labels). min_confidence, unknown: as Selection. temperature: of
       the softmax over taxa, a number or a file that `taxa calibrate` wrote.
@@ -91,6 +94,9 @@ class PredictOptions:
     backbone: PathLike | None = None
     skip_unknown: bool = False
     taxa: PathLike | None = None
+
+    detections: PathLike | None = None
+    detection_threshold: float = 0.2
 
     k: int | None = None
     min_confidence: float | None = None
@@ -124,7 +130,8 @@ class PredictOptions:
         for option, count in (("--k", self.k), ("--batch-size", self.batch_size)):
             if count is not None and count < 1:
                 raise UserError(f"{option} is {count}; it must be at least 1")
-        for option, value in (("--min-confidence", self.min_confidence), ("--unknown", self.unknown)):
+        thresholds = {"--min-confidence": self.min_confidence, "--unknown": self.unknown}
+        for option, value in (thresholds | {"--detection-threshold": self.detection_threshold}).items():
             if value is not None and not 0 < value <= 1:
                 raise UserError(f"{option} is {value}; it is a probability, above 0 and at most 1")
         self._check_combinations()
@@ -189,6 +196,7 @@ class PredictOptions:
             "--backbone": self.backbone,
             "--taxa": self.taxa,
             "--temperature": self.temperature,
+            "--detections": self.detections,
         }
 
     def check_files(self) -> None:
@@ -224,6 +232,8 @@ class PredictOptions:
             "prior": self.prior,
             "backbone": self.backbone,
             "taxa_file": self.taxa,
+            "detections": self.detections,
+            "detection_threshold": None if self.detections is None else self.detection_threshold,
             "temperature": self.temperature,
             # An unused flag is not logged.
             "labels_as_given": self.labels_as_given or None,

@@ -25,6 +25,7 @@ from .results import Prediction, write_rows
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.classifiers import BaseClassifier
+    from bioclip_jax.predict.detections import DetectedImages
 
     from .model import Model
 
@@ -42,8 +43,8 @@ def predict_files(
     fields can also be given as keyword arguments.
 
     Returns {"images", "transform": its name, "precision", "fingerprint" of the model, "unreadable",
-    "truncated", "output" or "predictions", and "log" and "report" if requested}. Unreadable images are
-    skipped and reported on standard error.
+    "truncated", "output" or "predictions", and if requested "log", "report", and "detections", the numbers of
+    DetectedImages}. Unreadable images are skipped and reported on standard error.
     Raises UserError for invalid options, before the model is loaded, and if no image is readable.
     """
     options = replace(options or PredictOptions(), **keywords)
@@ -51,6 +52,7 @@ def predict_files(
     candidates = options.read_candidates()
     images = find_images(inputs)
     columns = InputColumns(inputs, images)
+    detected = _detect(images, options)
     reads = options.files_read | {
         "an input": itertools.chain(inputs, (image.path for image in images)),
         "part of the model": model_files(model),
@@ -65,25 +67,30 @@ def predict_files(
     loaded = load_model(model, **options.loading)
     classifier = _make_classifier(loaded, options, candidates)
     _warn_about_candidates(classifier, options)
-    failures = FailureLog(len(images))
+    parts = images if detected is None else detected.crops
+    failures = FailureLog(len(images if detected is None else detected))
     result: dict[str, Any] = {"images": len(images), "transform": loaded.transform}
     result |= {"precision": loaded.precision, "fingerprint": loaded.fingerprint}
     with contextlib.ExitStack() as stack:
         record = None
         if options.resume:
             settings = options.resume_settings(classifier, candidates)
-            keys = image_keys(images)
+            keys = image_keys(parts)
             form = {"format": options.row_format} | ({"add": list(options.add)} if options.add else {})
-            record = CompletionRecord(options.output, settings | form, keys, columns.digest())
+            rows_digest = columns.digest() + ("" if detected is None else detected.digest())
+            record = CompletionRecord(options.output, settings | form, keys, rows_digest)
             if record.is_current() and options.log is None and options.report is None:
                 print(f"note: {options.output} is finished already", file=sys.stderr)
                 return result | {"output": str(options.output), "unreadable": [], "truncated": []}
             # The journal holds predictions, which any output format can use.
-            journal = stack.enter_context(Journal.open(options.output, settings, images, keys))
-            predictions = _resume(classifier, options, images, failures, journal)
+            journal = stack.enter_context(Journal.open(options.output, settings, parts, keys))
+            predictions = _resume(classifier, options, parts, failures, journal)
         else:
             stack.enter_context(_advise_on_interrupt())
-            predictions = _predict(classifier, options, images, failures)
+            predictions = _predict(classifier, options, parts, failures)
+        if detected is not None:
+            result["detections"] = detected.counts
+            predictions = detected.merge(predictions, lambda: classifier.example_row(options.selection))
         result |= _write(predictions, classifier, options, images, columns, failures, record)
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
     if options.predicts_taxa:
@@ -92,6 +99,16 @@ def predict_files(
         "unreadable": failures.problems,
         "truncated": report_truncated(loaded.embedder.truncated),
     }
+
+
+def _detect(images: Sequence[ImageFile], options: PredictOptions) -> DetectedImages | None:
+    if options.detections is None:
+        return None
+    from bioclip_jax.predict.detections import DetectedImages, read_detections
+
+    detected = DetectedImages(images, read_detections(options.detections, options.detection_threshold))
+    print(detected.summary(), file=sys.stderr)
+    return detected
 
 
 def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> BaseClassifier:

@@ -120,6 +120,11 @@ class BaseClassifier:
         """Yield each image's rows, best first, without "file_name"."""
         raise NotImplementedError
 
+    def example_row(self, selection: Selection) -> Row:
+        """Return a row of no image, for the names and types of its columns."""
+        features = np.zeros((1, self.model.config.embed_dim), np.float32)
+        return {"file_name": "", **next(self._rows(features, selection))[0]}
+
     def set_recorder(self, recorder: Any) -> None:
         """Call `recorder.add_prediction(images, **details)` after each `predict`."""
         self.recorder = recorder

@@ -92,6 +92,8 @@ class Report:
         return sorted(card for *_, card in wanted), pictured
 
     def _add(self, image: ImageFile, rows: Sequence[Row]) -> None:
+        if rows[0]["score"] is None:
+            return
         details = _details(rows[0])
         self._count_capture(details)
         rows = [_prediction_columns(row) for row in rows]
