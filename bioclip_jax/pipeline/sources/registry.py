@@ -35,6 +35,7 @@ def open_source(
     bad_shards: Literal["error", "skip"] = "error",
     tfds_dir: str | Path | None = None,
     forward: bool = False,
+    class_folders: bool = False,
 ) -> Source:
     """Open the source at `location`; its format is detected.
 
@@ -46,6 +47,7 @@ def open_source(
     bad_shards: treatment of unreadable tars. tfds_dir: directory of TFDS data.
     forward: samples will be read shard by shard from front to back, so tars need no index if a sizes.json
     gives their numbers of samples.
+    class_folders: a folder may also hold one folder of images for each class, see ClassFolderSource.
 
     Raises UserError if there is no data at the location.
     """
@@ -58,6 +60,7 @@ def open_source(
         )
     if SEPARATOR in text:
         options = {"split": split, "bad_shards": bad_shards, "tfds_dir": tfds_dir, "forward": forward}
+        options["class_folders"] = class_folders
         return ConcatSource([open_source(part.strip(), **options) for part in text.split(SEPARATOR)])
     if is_url(text):
         return _open_files(list_files(text), text.rstrip("/"), bad_shards, forward)
@@ -69,7 +72,7 @@ def open_source(
             return FolderSource(path.parent, path)
         return _open_files([path], path, bad_shards, forward)
     if path.is_dir():
-        return _open_folder(path, bad_shards, forward)
+        return _open_folder(path, bad_shards, forward, class_folders)
     # Before the globs, because a split such as NAME:train[:25%] looks like one.
     if looks_like_tfds_name(text):
         return TFDSSource(text, split=split, tfds_dir=tfds_dir)
@@ -118,7 +121,9 @@ def _is_shard(file: Path) -> bool:
     return is_tar(file) or suffix_of(file) in (*RECORD_SUFFIXES, *PARQUET_SUFFIXES)
 
 
-def _open_folder(folder: Path, bad_shards: Literal["error", "skip"], forward: bool) -> Source:
+def _open_folder(
+    folder: Path, bad_shards: Literal["error", "skip"], forward: bool, class_folders: bool
+) -> Source:
     if table := find_metadata(folder):
         from .tabular import FolderSource
 
@@ -127,6 +132,11 @@ def _open_folder(folder: Path, bad_shards: Literal["error", "skip"], forward: bo
     files = _files_below(folder, unreadable)
     if unreadable and bad_shards == "error":
         raise UserError(f"the folder {unreadable[0]}; make it readable, or skip it with data.bad_shards=skip")
+    if class_folders and not any(map(_is_shard, files)):
+        from .class_folders import ClassFolderSource
+
+        if len(source := ClassFolderSource(folder, files)):
+            return source
     source = _open_files(files, folder, bad_shards, forward)
     source.skipped_shards += unreadable
     return source

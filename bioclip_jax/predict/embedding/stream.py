@@ -40,7 +40,7 @@ def stream_vectors(
     """Yield image indices and vectors in order, as Embedder.stream, with a progress bar.
 
     Images whose content is in the cache are neither decoded nor encoded. Cache keys are the SHA-256 of an
-    image's content with the preprocessing; the model's fingerprint separates models.
+    image's content with the preprocessing and its box; the model's fingerprint separates models.
     """
     bar = {"description": "embedding", "total": len(images), "results_on_stdout": results_on_stdout}
     if cache is None:
@@ -50,7 +50,11 @@ def stream_vectors(
     recipe = hashlib.sha256(made_by.encode()).hexdigest()[:16]
     for block in blocks(track(range(len(images)), **bar), block_size(model)):
         contents = digests([images[index] for index in block])
-        keys = {index: f"{digest} {recipe}" for index, digest in zip(block, contents) if digest is not None}
+        keys = {
+            index: f"{digest} {recipe}" + ("" if images[index].box is None else f" {tuple(images[index].box)}")
+            for index, digest in zip(block, contents)
+            if digest is not None
+        }
         cached = cache.get(model.fingerprint, keys.values())
         vectors = {index: cached[key] for index, key in keys.items() if key in cached}
         missing = [(index, images[index]) for index in block if index not in vectors]
