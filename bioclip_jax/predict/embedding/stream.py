@@ -51,7 +51,8 @@ def stream_vectors(
     for block in blocks(track(range(len(images)), **bar), block_size(model)):
         contents = digests([images[index] for index in block])
         keys = {
-            index: f"{digest} {recipe}" + ("" if images[index].box is None else f" {tuple(images[index].box)}")
+            index: f"{digest} {recipe}"
+            + ("" if images[index].box is None else f" {tuple(images[index].box)}")
             for index, digest in zip(block, contents)
             if digest is not None
         }

@@ -1,4 +1,4 @@
-"""Choose a head by cross-validation among names, centroids, discriminants, logistic regression and mixtures."""
+"""Choose a head by cross-validation: names, centroids, discriminants, logistic regression, or a mixture."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def choose_head(
     features: unit vectors. labels: from 0 to `classes` - 1, each with a photograph. folds: of assign_folds.
     texts: unit vectors of the classes' names, None without them.
 
-    The candidate with the best mean held-out log-likelihood is chosen, and a simpler one if its loss is within
-    one standard error of the difference (Hastie et al., 7.10).
+    The candidate with the best mean held-out log-likelihood is chosen, or a simpler one if its loss is
+    within one standard error of the difference (Hastie et al., 7.10).
     """
     kinds, without = _kinds(features, labels, classes, texts, logit_scale)
     held = np.flatnonzero(folds != NEVER)
@@ -115,7 +115,13 @@ def choose_head(
         logits.append(chosen)
         best_strengths[kind.name] = best
     candidates = [
-        _candidate(kind.name, part[None], held_labels, held_folds, {"strength": kind.strengths[best_strengths[kind.name]]} if len(kind.strengths) > 1 else {})
+        _candidate(
+            kind.name,
+            part[None],
+            held_labels,
+            held_folds,
+            {"strength": kind.strengths[best_strengths[kind.name]]} if len(kind.strengths) > 1 else {},
+        )
         for kind, part in zip(kinds, logits)
     ]
     stacked = np.stack(logits)
@@ -181,7 +187,7 @@ def _cross_fitted_strength(
     labels: Int[np.ndarray, " held"],
     folds: Int[np.ndarray, " held"],
 ) -> tuple[Float32[np.ndarray, "held classes"], int]:
-    """Return each fold's logits at the strength that is best in the other folds, and the best of all folds."""
+    """Return each fold's logits at the strength that is best in the others, and the best strength of all."""
     if len(per_strength) == 1:
         return per_strength[0], 0
     likelihoods = []

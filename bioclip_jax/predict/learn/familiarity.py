@@ -1,8 +1,8 @@
 """Familiarity of an image: a conformal p-value of its distance to the training photographs.
 
-The distance of a vector is the mean of 1 - cosine to its nearest training photographs. It is compared with the
-distances of the training photographs to their own nearest neighbors, those of the same occasion left out, so
-that about a share P of new photographs like them has a familiarity below P (Vovk et al. 2005, Algorithmic
+The distance of a vector is the mean of 1 - cosine to its nearest training photographs. It is compared with
+the distances of the training photographs to their own nearest neighbors, those of the same occasion left out,
+so that about a share P of new photographs like them has a familiarity below P (Vovk et al. 2005, Algorithmic
 Learning in a Random World; Laxhammar and Falkman 2010).
 """
 
@@ -54,7 +54,9 @@ def fit_familiarity(
     distances = np.concatenate(
         [
             _nearest_mean(1 - vectors[block] @ vectors.T, groups[block][:, None] == groups, neighbors)
-            for block in track(np.array_split(rows, -(-len(rows) // _BLOCK)), "comparing", len(rows) // _BLOCK)
+            for block in track(
+                np.array_split(rows, -(-len(rows) // _BLOCK)), "comparing", len(rows) // _BLOCK
+            )
         ]
     )
     return Familiarity(vectors, np.sort(distances), neighbors), distances, rows

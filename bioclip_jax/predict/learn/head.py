@@ -1,8 +1,8 @@
 """A learned head on disk: a folder with head.safetensors, head.json, report.html and review.csv.
 
-Tensors of head.safetensors, all float32: weights [dim, classes], bias [classes]; vectors [photographs, dim] and
-distances [calibrated], the reference of the familiarity. head.json describes the classes and how they were
-learned, and holds the SHA-256 of the tensors' file.
+Tensors of head.safetensors, all float32: weights [dim, classes], bias [classes]; vectors [photographs, dim]
+and distances [calibrated], the reference of the familiarity. head.json describes the classes and how they
+were learned, and holds the SHA-256 of the tensors' file.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class LearnedHead:
         learned, now = self.about["transform"], model.transform_note
         if learned != now:
             raise UserError(
-                f"the head {self.path} was learned with the transform {learned}, not with {now}; give the same "
-                "--transform, or learn it again"
+                f"the head {self.path} was learned with the transform {learned}, not with {now}; give the "
+                "same --transform, or learn it again"
             )
         if model.config.embed_dim != len(self.linear.weights):
             raise _damaged(self.path, f"its vectors have {len(self.linear.weights)} dimensions")
@@ -99,10 +99,14 @@ class LearnedHead:
             "distances": self.familiarity.distances,
         }
         tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-        save_file(tensors, folder / TENSORS_FILE, {"format": FORMAT, "fingerprint": self.about["fingerprint"]})
+        save_file(
+            tensors, folder / TENSORS_FILE, {"format": FORMAT, "fingerprint": self.about["fingerprint"]}
+        )
         about = {"format": FORMAT, "version": VERSION, **self.about}
         about["tensors"] = file_sha256(folder / TENSORS_FILE)
-        (folder / ABOUT_FILE).write_text(json_text(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / ABOUT_FILE).write_text(
+            json_text(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def is_head_folder(path: str | os.PathLike[str]) -> bool:
@@ -121,7 +125,9 @@ def open_head(path: str | os.PathLike[str]) -> LearnedHead:
     about = _read_about(folder)
     labels, taxa, rank = _read_classes(folder, about)
     tensors = _read_tensors(folder, about)
-    weights, bias, vectors, distances = (tensors[name] for name in ("weights", "bias", "vectors", "distances"))
+    weights, bias, vectors, distances = (
+        tensors[name] for name in ("weights", "bias", "vectors", "distances")
+    )
     fits = (
         weights.ndim == 2
         and bias.shape == (len(labels),) == weights.shape[1:]
@@ -175,7 +181,9 @@ def _read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _read_classes(folder: Path, about: Mapping[str, Any]) -> tuple[list[str], list[Taxon] | None, Rank | None]:
+def _read_classes(
+    folder: Path, about: Mapping[str, Any]
+) -> tuple[list[str], list[Taxon] | None, Rank | None]:
     classes, rank_name = about.get("labels"), about.get("rank")
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(one, dict) for one in classes):
         raise _damaged(folder, f"{ABOUT_FILE} lists no classes")

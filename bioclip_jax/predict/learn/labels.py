@@ -53,7 +53,11 @@ def label_photographs(
     texts = [clean_text(sample.metadata.get(column)) for sample in samples]
     if column == "common_name":
         texts = [sample.taxon.common_name if sample.taxon else "" for sample in samples]
-    if known is not None and column == LABEL_COLUMN and (taxa := _species_named(set(filter(None, texts)), known)):
+    if (
+        known is not None
+        and column == LABEL_COLUMN
+        and (taxa := _species_named(set(filter(None, texts)), known))
+    ):
         named = [replace(sample, taxon=taxa.get(text)) for sample, text in zip(samples, texts)]
         return _by_rank(named, "species")
     return _by_text(texts, column)
@@ -67,14 +71,15 @@ def _column(samples: Sequence[Sample], column: str | None) -> str:
         if LABEL_COLUMN in columns:
             return LABEL_COLUMN
         raise UserError(
-            "the photographs have neither a species nor a label; name the column of their classes with --label "
-            f"({listing(sorted(columns), 10) or 'there is none'})"
+            "the photographs have neither a species nor a label; name the column of their classes with "
+            f"--label ({listing(sorted(columns), 10) or 'there is none'})"
         )
     folded = {name.strip().lower(): name for name in columns}
     if column in columns or column.strip().lower() in folded:
         return column if column in columns else folded[column.strip().lower()]
     known = [*sorted(columns), *RANKS]
-    raise UserError(f"the photographs have no column {column!r}{did_you_mean(column, known, f'give one of {listing(known, 12)}')}")
+    hint = did_you_mean(column, known, f"give one of {listing(known, 12)}")
+    raise UserError(f"the photographs have no column {column!r}{hint}")
 
 
 def _by_rank(samples: Sequence[Sample], rank: str) -> Labels:
@@ -139,7 +144,8 @@ def _distinct_names(taxa: Sequence[Taxon]) -> list[str]:
     """Return scientific names, with the lineage of those that several taxa have."""
     counts = Counter(taxon.scientific_name for taxon in taxa)
     return [
-        taxon.scientific_name if counts[taxon.scientific_name] == 1 else taxon.taxonomic_name for taxon in taxa
+        taxon.scientific_name if counts[taxon.scientific_name] == 1 else taxon.taxonomic_name
+        for taxon in taxa
     ]
 
 
@@ -149,7 +155,9 @@ def _by_text(texts: Sequence[str], column: str) -> Labels:
     for text in filter(None, texts):
         spellings[text.casefold()][text] += 1
     if not spellings:
-        raise UserError(f"the column {column} is empty for all photographs; fill it in, or name another --label")
+        raise UserError(
+            f"the column {column} is empty for all photographs; fill it in, or name another --label"
+        )
     notes = []
     several = [counts for counts in spellings.values() if len(counts) > 1]
     if several:

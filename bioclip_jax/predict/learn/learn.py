@@ -55,7 +55,8 @@ def learn_head(
     of a review, tars, or a TFDS name. label: a rank or another column (default: the species, else the column
     "label" or the classes' folders). group: a column whose photographs belong together, such as the place or
     the burst: photographs of one group are never on both sides of a held-out comparison. taxa: taxon
-    embeddings whose vectors of the names are used (default: the model's own). cache: keep image vectors on disk.
+    embeddings whose vectors of the names are used (default: the model's own). cache: keep image vectors on
+    disk.
 
     Returns head.json's content with "output", "skipped" (unreadable photographs) and "notes".
     Raises UserError for an output that is not a head's folder, and for too few classes or photographs.
@@ -92,10 +93,17 @@ def learn_head(
         from .report import write_report
 
         images = [photographs.images[index] for index in labels.kept.tolist()]
-        write_report(folder / REPORT_FILE, about, labels, choice, probabilities, suspects, images, paths, notes)
+        write_report(
+            folder / REPORT_FILE, about, labels, choice, probabilities, suspects, images, paths, notes
+        )
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    return about | {"output": str(output), "skipped": photographs.skipped, "review": len(suspects), "notes": notes}
+    return about | {
+        "output": str(output),
+        "skipped": photographs.skipped,
+        "review": len(suspects),
+        "notes": notes,
+    }
 
 
 def _check_output(output: Path, data: str, model: str | None) -> None:
@@ -108,7 +116,10 @@ def _check_output(output: Path, data: str, model: str | None) -> None:
             if inside in path.resolve().parents:
                 raise UserError(f"{path} is in {output}, which would be replaced; name another --output")
         written = {path.name: path for path in output.iterdir() if path.is_file()}
-        check_outputs({f"{name} of --output": path for name, path in written.items()}, {"part of the model": model_files(model)})
+        check_outputs(
+            {f"{name} of --output": path for name, path in written.items()},
+            {"part of the model": model_files(model)},
+        )
 
 
 def _open_taxa(model: Model, taxa: str | os.PathLike[str] | None) -> TaxonEmbeddings | None:
@@ -121,7 +132,9 @@ def _open_taxa(model: Model, taxa: str | os.PathLike[str] | None) -> TaxonEmbedd
         return None
 
 
-def _group_names(photographs: Photographs, kept: Int[np.ndarray, " n"], column: str | None) -> Sequence[str] | None:
+def _group_names(
+    photographs: Photographs, kept: Int[np.ndarray, " n"], column: str | None
+) -> Sequence[str] | None:
     """Return the group of each photograph; by default the event of a table of corrections."""
     samples = [photographs.samples[index] for index in kept.tolist()]
     columns = sorted({name for sample in samples for name in sample.metadata})
@@ -139,14 +152,15 @@ def _check_enough(labels: Labels, folds: Int[np.ndarray, " n"]) -> list[str]:
     """Return notes about classes with few photographs. Raises UserError for too few to choose a head."""
     if len(labels.names) < 2:
         raise UserError(
-            f"all {len(labels.labels):,} photographs are of one class, {labels.names[0]}; give at least two classes"
+            f"all {len(labels.labels):,} photographs are of one class, {labels.names[0]}; give at least two "
+            "classes"
         )
     counts = np.bincount(labels.labels)
     held = folds != NEVER
     if held.sum() < _MIN_HELD or len(np.unique(labels.labels[held])) < 2:
         raise UserError(
-            f"{held.sum()} of {len(folds):,} photographs can be held out, since the others are the only ones of "
-            f"their class or near-identical to all others; give at least {_MIN_HELD}, of two or more classes"
+            f"{held.sum()} of {len(folds):,} photographs can be held out, since the others are the only ones "
+            f"of their class or belong together; give at least {_MIN_HELD}, of two or more classes"
         )
     notes = []
     single = [labels.names[index] for index in np.flatnonzero(counts == 1)]
@@ -155,7 +169,9 @@ def _check_enough(labels: Labels, folds: Int[np.ndarray, " n"]) -> list[str]:
     alone = set(np.unique(labels.labels[~held]).tolist()) - set(np.flatnonzero(counts == 1).tolist())
     if alone:
         shown = listing([labels.names[index] for index in sorted(alone)], 5)
-        notes.append(f"classes whose photographs all belong together, on which nothing can be measured: {shown}")
+        notes.append(
+            f"classes whose photographs all belong together, on which nothing can be measured: {shown}"
+        )
     if held.sum() < _FEW:
         notes.append(f"only {held.sum()} photographs were held out; the accuracy is known roughly")
     return notes

@@ -1,4 +1,4 @@
-"""Embed the labeled photographs of a data set: a folder, a table, tars or TFDS, with crops and rejected rows."""
+"""Embed the labeled photographs of a folder, a table, tars or TFDS, cropped, without rejected rows."""
 
 from __future__ import annotations
 
@@ -100,8 +100,11 @@ def _boxes(source: Any) -> list[Box | None]:
             boxes.append(Box(*map(float, texts)) if all(texts) else None)
         except ValueError:
             raise UserError(
-                f"row {row + 1} of the table has the box {', '.join(texts)}, which is not four numbers; mend it"
+                f"row {row + 1} of the table has the box {', '.join(texts)}, which is not four numbers; "
+                "mend it"
             ) from None
         if any(texts) and not all(texts):
-            raise UserError(f"row {row + 1} of the table has a part of a box; fill in {', '.join(BOX_COLUMNS)}")
+            raise UserError(
+                f"row {row + 1} of the table has a part of a box; fill in {', '.join(BOX_COLUMNS)}"
+            )
     return boxes

@@ -112,7 +112,11 @@ def _of_two_classes(
 
 
 def write_suspects(
-    path: Path, suspects: Sequence[Suspect], paths: Sequence[str], labels: Int[np.ndarray, " n"], names: Sequence[str]
+    path: Path,
+    suspects: Sequence[Suspect],
+    paths: Sequence[str],
+    labels: Int[np.ndarray, " n"],
+    names: Sequence[str],
 ) -> None:
     """Write review.csv, a table of images with COLUMNS."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
