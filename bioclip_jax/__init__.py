@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "predict.classifiers": [
             "CustomLabelsBinningClassifier",
             "CustomLabelsClassifier",
+            "LearnedClassifier",
             "PredictionRecorder",
             "TreeOfLifeClassifier",
             "attach_prediction_recorder",
@@ -22,5 +23,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "save_recorded_predictions",
             "verify_recorder_path",
         ],
+        "predict.learn": ["learn_head"],
     },
 )

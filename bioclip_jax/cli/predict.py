@@ -59,6 +59,9 @@ def add_verbs(verbs: Any) -> None:
     candidates.add_argument(
         "--bins", type=Path, metavar="CSV", help="labels and, in the second column, the bins to sum them into"
     )
+    candidates.add_argument(
+        "--head", type=Path, metavar="FOLDER", help="classes learned from your own photographs by taxa learn"
+    )
     parts = verb.add_argument_group("parts of images")
     parts.add_argument(
         "--detections",
@@ -83,6 +86,13 @@ def add_verbs(verbs: Any) -> None:
     )
     confidence.add_argument(
         "--unknown", type=probability, metavar="P", help='predict "unknown" if the best score is below P'
+    )
+    confidence.add_argument(
+        "--min-familiarity",
+        type=probability,
+        metavar="P",
+        help='with --head, predict "unknown" if the familiarity, the share of learned photographs that '
+        "are as far from the others, is below P",
     )
     add_temperature(confidence)
     add_output(verb)

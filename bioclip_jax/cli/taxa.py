@@ -1,4 +1,4 @@
-"""The verbs for taxa embeddings: taxa build, list, calibrate."""
+"""The verbs for taxa embeddings and learned heads: taxa build, list, learn, calibrate."""
 
 from __future__ import annotations
 
@@ -65,6 +65,37 @@ def list_(arguments: argparse.Namespace) -> Result:
     return result
 
 
+def learn(arguments: argparse.Namespace) -> Result:
+    """Learn classes from labeled photographs."""
+    from bioclip_jax.predict import load_model
+    from bioclip_jax.predict.learn import check_learning, learn_head
+
+    register_datasets()
+    # Loading the model can take minutes, so paths are checked first.
+    check_learning(arguments.data, arguments.output, arguments.model)
+    model = load_model(arguments.model, **loading(arguments))
+    options = {name: getattr(arguments, name) for name in ("label", "group", "taxa")}
+    result = learn_head(arguments.data, model, arguments.output, **options)
+    if not arguments.json:
+        print(learning_table(result))
+    return result
+
+
+def learning_table(result: dict[str, Any]) -> str:
+    """Return the candidates' held-out figures, and where the head and its report are, as text."""
+    lines = [f"{'held out':16s}{'right':>8s}   95 % interval   log-likelihood"]
+    for one in result["candidates"]:
+        low, high = one["interval"]
+        chosen = "  chosen" if one["name"] == result["chosen"] else ""
+        right, interval = f"{100 * one['accuracy']:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %"
+        lines.append(f"{one['name']:16s}{right:>8s}{interval:>17s}{one['log_likelihood']:>17.3f}{chosen}")
+    lines.append(
+        f"{result['photographs']:,} photographs of {len(result['labels']):,} classes: {result['output']}; "
+        f"look at report.html, and at {result['review']:,} photographs of review.csv"
+    )
+    return "\n".join(lines)
+
+
 def calibrate(arguments: argparse.Namespace) -> Result:
     """Fit a softmax temperature."""
     from bioclip_jax.pipeline.sources import data_files
@@ -103,7 +134,7 @@ def calibrate(arguments: argparse.Namespace) -> Result:
 
 def add_verbs(verbs: Any) -> None:
     """Declare the verbs."""
-    family = add_family(verbs, "taxa", "build, list and calibrate the taxa that predict chooses from")
+    family = add_family(verbs, "taxa", "build, list, learn and calibrate the taxa that predict chooses from")
     verb = add_verb(family, "build", build, "embed taxa from names, or import published embeddings")
     verb.add_argument(
         "names",
@@ -129,6 +160,29 @@ def add_verbs(verbs: Any) -> None:
     add_taxa(verb)
     verb.add_argument("--within", metavar="TAXON", help="only taxa within this one")
     add_output(verb)
+    verb = add_verb(family, "learn", learn, "learn your own classes from some 5 to 100 photographs of each")
+    verb.add_argument(
+        "data",
+        metavar="DATA",
+        help="labeled photographs: a folder with metadata.csv, one folder for each class, a table such as "
+        "the corrections of a review, tars or NAME:SPLIT",
+    )
+    add_model(verb)
+    add_transform(verb)
+    add_reading(verb)
+    verb.add_argument(
+        "--output", required=True, type=Path, metavar="FOLDER", help="for predict --head, with report.html"
+    )
+    verb.add_argument(
+        "--label", metavar="COLUMN", help="a rank or another column (default: the species, else label)"
+    )
+    verb.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="photographs with the same value, of one place or burst, are held out together (default: "
+        "near-identical ones, and those of one event)",
+    )
+    add_taxa(verb)
     verb = add_verb(family, "calibrate", calibrate, "fit a softmax temperature on labeled images")
     verb.add_argument(
         "data", metavar="DATA", help="labeled images: a folder with metadata.csv, tars or NAME:SPLIT"

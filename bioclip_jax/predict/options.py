@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bioclip_jax.errors import InvalidValue, UserError
-from bioclip_jax.files import check_outputs, is_stream
+from bioclip_jax.files import check_outputs, files_below, is_stream
 
 from .capture import check_added
 from .rank import MIN_PROB, Rank, as_rank
@@ -19,6 +20,7 @@ from .results import check_format
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
     from bioclip_jax.predict.classifiers import BaseClassifier
+    from bioclip_jax.predict.learn import LearnedHead
 
 PathLike = str | os.PathLike[str]
 
@@ -36,7 +38,8 @@ class Selection:
     rank: the rank of the predictions. k: their number, best first; None returns all.
     min_prob: species at or below it do not count toward a higher rank, as in pybioclip.
     min_confidence: one prediction instead of k, at the lowest rank, down to `rank`, that reaches it.
-    unknown: an image whose best score is lower is predicted as "unknown".
+    unknown: an image whose best score is lower is predicted as "unknown". min_familiarity: the same for the
+    familiarity that learned heads give.
 
     Raises UserError for values out of range.
     """
@@ -46,13 +49,14 @@ class Selection:
     min_prob: float = MIN_PROB
     min_confidence: float | None = None
     unknown: float | None = None
+    min_familiarity: float | None = None
 
     def __post_init__(self) -> None:
         if self.k is not None and not isinstance(self.k, Integral):
             raise InvalidValue(f"k is {self.k!r}; it must be a whole number, or None")
         if self.k is not None and self.k < 1:
             raise UserError(f"k is {self.k}; it must be at least 1")
-        for threshold in (self.min_confidence, self.unknown):
+        for threshold in (self.min_confidence, self.unknown, self.min_familiarity):
             if threshold is not None and not 0 <= threshold <= 1:
                 raise UserError(f"the threshold is {threshold}; it is a probability between 0 and 1")
 
@@ -63,7 +67,7 @@ class PredictOptions:
 
     Candidates, one of:
       labels: "a,b,c" or a text file of labels, as read_labels; labels_as_given keeps blank and repeated ones.
-      bins: a table of labels and their bins, as read_bins.
+      bins: a table of labels and their bins, as read_bins. head: a folder that `taxa learn` wrote.
       Otherwise the taxa at `rank` (default: species) of the embeddings in `taxa` (default: the model's own).
       subset: only the taxa of a checklist, as read_checklist; within: only taxa within this one. prior: a
       table of weights of taxa, as read_prior. backbone: a taxonomy whose synonyms are looked up for both.
@@ -72,8 +76,8 @@ class PredictOptions:
       detections: boxes of animals, as read_detections, that are predicted instead of the images;
       detection_threshold: their least confidence.
     Predictions per image:
-      k: their number (default: 5 taxa, all labels). min_confidence, unknown: as Selection. temperature: of
-      the softmax over taxa, a number or a file that `taxa calibrate` wrote.
+      k: their number (default: 5 taxa, all labels). min_confidence, unknown: as Selection, and with a head
+      min_familiarity. temperature: of the softmax over taxa, a number or a file that `taxa calibrate` wrote.
     Outputs:
       format: of the rows, as check_format. output: None is standard output, or with as_result the returned
       dictionary. log: provenance, as save_recorded_predictions. report: an HTML page. resume: keep finished
@@ -88,6 +92,7 @@ class PredictOptions:
     labels: str | None = None
     labels_as_given: bool = False
     bins: PathLike | None = None
+    head: PathLike | None = None
     subset: PathLike | None = None
     within: str | None = None
     prior: PathLike | None = None
@@ -101,6 +106,7 @@ class PredictOptions:
     k: int | None = None
     min_confidence: float | None = None
     unknown: float | None = None
+    min_familiarity: float | None = None
     temperature: float | str | None = None
 
     format: str | None = None
@@ -130,8 +136,8 @@ class PredictOptions:
         for option, count in (("--k", self.k), ("--batch-size", self.batch_size)):
             if count is not None and count < 1:
                 raise UserError(f"{option} is {count}; it must be at least 1")
-        thresholds = {"--min-confidence": self.min_confidence, "--unknown": self.unknown}
-        for option, value in (thresholds | {"--detection-threshold": self.detection_threshold}).items():
+        probabilities = ("min_confidence", "unknown", "min_familiarity", "detection_threshold")
+        for option, value in (("--" + name.replace("_", "-"), getattr(self, name)) for name in probabilities):
             if value is not None and not 0 < value <= 1:
                 raise UserError(f"{option} is {value}; it is a probability, above 0 and at most 1")
         self._check_combinations()
@@ -139,7 +145,14 @@ class PredictOptions:
     def _check_combinations(self) -> None:
         if self.labels is not None and self.bins is not None:
             raise UserError("--cls and --bins both set the candidates; give only one")
-        if not self.predicts_taxa:
+        if self.head is not None:
+            for name in ("labels", "bins", "subset", "within", "prior", "taxa", "temperature"):
+                if getattr(self, name) is not None:
+                    option = "--" + ("cls" if name == "labels" else name)
+                    raise UserError(f"--head brings its own classes and temperature; drop it or {option}")
+        elif self.min_familiarity is not None:
+            raise UserError("--min-familiarity needs --head, whose photographs it compares with; give both")
+        elif not self.predicts_taxa:
             other = "--cls" if self.bins is None else "--bins"
             for name in ("rank", "subset", "within", "prior", "taxa", "temperature", "min_confidence"):
                 if getattr(self, name) is not None:
@@ -157,17 +170,36 @@ class PredictOptions:
         if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
             raise UserError(f"the report {self.report} is an HTML page; end its name in .html")
 
+    @cached_property
+    def learned_head(self) -> LearnedHead | None:
+        """The head of `head`, read when it is first needed. Raises UserError as open_head."""
+        if self.head is None:
+            return None
+        from bioclip_jax.predict.learn import open_head
+
+        learned = open_head(self.head)
+        if learned.rank is None and (self.rank is not None or self.min_confidence is not None):
+            option = "--rank" if self.rank is not None else "--min-confidence"
+            raise UserError(f"{option} applies to taxa, and the classes of {self.head} are labels; drop it")
+        if learned.rank is not None and self.rank is not None:
+            learned.check_rank(self.rank)
+        return learned
+
     @property
     def predicts_taxa(self) -> bool:
-        """False with labels or bins."""
+        """False with labels, bins, or a head of labels."""
+        if self.head is not None:
+            return self.learned_head.rank is not None
         return self.labels is None and self.bins is None
 
     @property
     def selection(self) -> Selection:
         """The options that a classifier takes for a stream."""
         k = DEFAULT_K if self.k is None and self.predicts_taxa else self.k
-        rank = self.rank or Rank.SPECIES
-        return Selection(rank=rank, k=k, min_confidence=self.min_confidence, unknown=self.unknown)
+        own = self.learned_head.rank if self.head is not None else None
+        rank = self.rank or own or Rank.SPECIES
+        names = ("min_confidence", "unknown", "min_familiarity")
+        return Selection(rank=rank, k=k, **{name: getattr(self, name) for name in names})
 
     @property
     def row_format(self) -> str | None:
@@ -189,6 +221,7 @@ class PredictOptions:
     def files_read(self) -> dict[str, Any]:
         """Files to read, by option; a value may also be a text instead of a file."""
         return {
+            "--head": None if self.head is None else list(files_below(self.head)),
             "--cls": self.labels,
             "--bins": self.bins,
             "--subset": self.subset,
@@ -208,9 +241,11 @@ class PredictOptions:
             verify_recorder_path(self.log)
 
     def read_candidates(self) -> Any:
-        """Read the candidates' files: labels, label -> bin, or a TaxaChoice; None without any."""
+        """Read the candidates: labels, label -> bin, a LearnedHead or a TaxaChoice; None without any."""
         from bioclip_jax.predict.classifiers import read_bins, read_labels
 
+        if self.head is not None:
+            return self.learned_head
         if self.labels is not None:
             return read_labels(self.labels, as_given=self.labels_as_given)
         if self.bins is not None:
@@ -227,6 +262,7 @@ class PredictOptions:
         settings = {
             "classes": self.labels,
             "bins_path": self.bins,
+            "head": self.head,
             "subset": self.subset,
             "within": self.within,
             "prior": self.prior,
@@ -243,7 +279,8 @@ class PredictOptions:
 
     def selection_settings(self) -> dict[str, Any]:
         """Return the options that select predictions, for logs, by pybioclip's names where it has one."""
-        settings: dict[str, Any] = {"min_confidence": self.min_confidence, "unknown": self.unknown}
+        names = ("min_confidence", "unknown", "min_familiarity")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.predicts_taxa:
             settings |= {"rank": self.selection.rank.get_label(), "min_prob": MIN_PROB}
         if self.min_confidence is None:
@@ -256,6 +293,8 @@ class PredictOptions:
         settings = self.candidate_settings() | self.selection_settings() | {"model": model.fingerprint}
         settings |= {"transform": model.transform, "reading": repr(model.preprocess.read)}
         settings["precision"] = model.precision
+        if self.head is not None:
+            return settings | {"head": self.learned_head.digest}
         if not self.predicts_taxa:
             return settings | {"labels": candidates}
         path = classifier.head.path

@@ -93,7 +93,7 @@ def predict_files(
             predictions = detected.merge(predictions, lambda: classifier.example_row(options.selection))
         result |= _write(predictions, classifier, options, images, columns, failures, record)
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
-    if options.predicts_taxa:
+    if options.predicts_taxa and options.head is None:
         result |= selection_result(classifier, options.output)
     return result | {
         "unreadable": failures.problems,
@@ -115,6 +115,8 @@ def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> 
     from bioclip_jax.predict import classifiers
     from bioclip_jax.predict.taxa import read_temperature
 
+    if options.head is not None:
+        return classifiers.LearnedClassifier(model, candidates)
     if options.labels is not None:
         return classifiers.CustomLabelsClassifier(candidates, model, labels_as_given=options.labels_as_given)
     if options.bins is not None:
@@ -130,6 +132,8 @@ def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> 
 
 def _warn_about_candidates(classifier: Any, options: PredictOptions) -> None:
     """Warn on standard error about taxa without a vector, and about a single candidate."""
+    if options.head is not None:
+        return
     if not options.predicts_taxa:
         count, kind = len(classifier.candidates), "label" if options.bins is None else "bin"
     else:

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "predict_classifications_from_list",
         ],
         "explanation": ["Explanation", "Node", "RankPrediction"],
+        "learned": ["LearnedClassifier"],
         "labels": ["read_bins", "read_labels"],
         "recorder": [
             "PredictionRecorder",

@@ -114,16 +114,8 @@ class LearnedClassifier(BaseClassifier):
                 raise InvalidValue("the classes of this head are no taxa; drop rank and min_confidence")
             return Selection(k=k, **thresholds)
         rank = self.rank if rank is None else as_rank(rank)
-        self.check_rank(rank)
+        self.learned_head.check_rank(rank)
         return Selection(rank=rank, k=DEFAULT_K if k is None else k, **thresholds)
-
-    def check_rank(self, rank: Rank) -> None:
-        """Raise InvalidValue for a rank below that of the classes."""
-        if rank.value > self.rank.value:
-            raise InvalidValue(
-                f"the classes of the head {self.learned_head.path} are of the rank {self.rank.get_label()}; "
-                f"give that or a higher one, not {rank.get_label()}"
-            )
 
     def _logits(self, features: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n classes"]:
         return self.learned_head.linear(features)

@@ -129,6 +129,7 @@ class PredictionRecorder:
         import jax
 
         model, taxa = self._classifier.model, getattr(self._classifier, "head", None)
+        learned = getattr(self._classifier, "learned_head", None)
         about = {
             "bioclip_jax_version": __version__,
             "start": self.start,
@@ -152,6 +153,13 @@ class PredictionRecorder:
                 "path": str(taxa.path),
                 "count": len(taxa.names),
                 "dtype": taxa.dtype,
+            }
+        if learned is not None:
+            names = ("data", "rank", "photographs", "chosen", "accuracy", "interval", "created")
+            about["head"] = {name: learned.about.get(name) for name in names} | {
+                "path": str(learned.path),
+                "classes": len(learned.labels),
+                "digest": learned.digest,
             }
         about |= {"images": sum(self._counts), "seconds": round(self._seconds, 3)}
         if self.output is not None:

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "familiarity": ["Familiarity", "fit_familiarity"],
         "head": ["LearnedHead", "is_head_folder", "open_head"],
-        "learn": ["learn_head"],
+        "learn": ["check_learning", "learn_head"],
         "photographs": ["labeled_images"],
     },
 )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from bioclip_jax.errors import UserError, first_line
+from bioclip_jax.errors import InvalidValue, UserError, first_line
 from bioclip_jax.files import file_sha256, json_text
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.taxa import TaxaNames
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
 
 FORMAT, VERSION = "bioclip_jax head", 1
-TENSORS_FILE, ABOUT_FILE, REPORT_FILE, REVIEW_FILE = (
+HEAD_FILES = TENSORS_FILE, ABOUT_FILE, REPORT_FILE, REVIEW_FILE = (
     "head.safetensors",
     "head.json",
     "report.html",
@@ -87,6 +87,14 @@ class LearnedHead:
             )
         if model.config.embed_dim != len(self.linear.weights):
             raise _damaged(self.path, f"its vectors have {len(self.linear.weights)} dimensions")
+
+    def check_rank(self, rank: Rank) -> None:
+        """Raise InvalidValue for a rank below that of the classes, which are taxa."""
+        if rank.value > self.rank.value:
+            raise InvalidValue(
+                f"the classes of the head {self.path} are of the rank {self.rank.get_label()}; give that or "
+                f"a higher one, not {rank.get_label()}"
+            )
 
     def write(self, folder: Path) -> None:
         """Write head.safetensors and head.json into a folder."""

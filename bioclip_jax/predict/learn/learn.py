@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int
 from bioclip_jax import __version__
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError, did_you_mean, listing
-from bioclip_jax.files import check_folder, check_outputs, replaced_folder
+from bioclip_jax.files import check_folder, replaced_folder
 from bioclip_jax.intervals import bootstrap_interval, wilson_interval
 from bioclip_jax.pipeline.sources import data_files
 from bioclip_jax.predict.taxa import TaxonEmbeddings, calibration_error, open_taxa, reliability_bins
@@ -25,7 +25,7 @@ from bioclip_jax.predict.zero_shot import label_embeddings, softmax
 from .choose import Choice, choose_head
 from .familiarity import fit_familiarity
 from .folds import NEVER, assign_folds, photograph_groups
-from .head import REPORT_FILE, REVIEW_FILE, LearnedHead, is_head_folder
+from .head import HEAD_FILES, REPORT_FILE, REVIEW_FILE, LearnedHead
 from .labels import Labels, class_texts, label_photographs
 from .linear import Linear
 from .photographs import Photographs, read_photographs
@@ -66,7 +66,7 @@ def learn_head(
     if output is None:
         raise UserError("the head needs a folder to be written to; name it with --output")
     output, data = Path(output), os.fspath(data)
-    _check_output(output, data, model if isinstance(model, (str, os.PathLike)) else None)
+    check_learning(data, output, model.directory if isinstance(model, Model) else model)
     model = model if isinstance(model, Model) else load_model(model)
     embeddings = _open_taxa(model, taxa)
     photographs = read_photographs(data, model, VectorCache() if cache else None)
@@ -106,20 +106,25 @@ def learn_head(
     }
 
 
-def _check_output(output: Path, data: str, model: str | None) -> None:
+def check_learning(data: str | os.PathLike[str], output: str | os.PathLike[str], model: Any = None) -> None:
+    """Raise UserError if the head cannot be written into the folder `output`, or if it holds data or a model.
+
+    model: a MODEL, whose files are then not replaced.
+    """
+    output = Path(output)
     check_folder(output, "the folder of --output")
-    if output.is_dir() and any(output.iterdir()) and not is_head_folder(output):
-        raise UserError(f"the folder {output} holds other files; name a new one, or one with a learned head")
-    if output.is_dir():
-        inside = output.resolve()
-        for path in data_files(data):
-            if inside in path.resolve().parents:
-                raise UserError(f"{path} is in {output}, which would be replaced; name another --output")
-        written = {path.name: path for path in output.iterdir() if path.is_file()}
-        check_outputs(
-            {f"{name} of --output": path for name, path in written.items()},
-            {"part of the model": model_files(model)},
+    if not output.is_dir():
+        return
+    others = sorted({path.name for path in output.iterdir()} - set(HEAD_FILES))
+    if others:
+        raise UserError(
+            f"the folder {output} holds other files ({listing(others, 3)}), which would be lost; name a new "
+            "one"
         )
+    inside = output.resolve()
+    for path in (*data_files(data), *model_files(model)):
+        if inside in path.resolve().parents:
+            raise UserError(f"{path} is in {output}, which would be replaced; name another --output")
 
 
 def _open_taxa(model: Model, taxa: str | os.PathLike[str] | None) -> TaxonEmbeddings | None:

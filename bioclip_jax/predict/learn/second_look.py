@@ -20,6 +20,9 @@ _BLOCK = 1024
 # Share of the median distance within classes below which two photographs count as near-identical.
 _NEAR_IDENTICAL = 0.1
 _MOST_TWO_CLASSES = 500
+# Label errors that are listed: the most probable, up to a share of the photographs. A weak head contradicts
+# many labels that are right.
+_LEAST_LISTED, _SHARE_LISTED = 20, 0.05
 
 
 class Suspect(NamedTuple):
@@ -60,7 +63,8 @@ def find_suspects(
         return Suspect(photograph, reason, int(predicted[position]), float(own[position]), beside)
 
     wrong = np.flatnonzero(label_errors(probabilities, labels[held]))
-    suspects = [suspect(int(held[position]), LABEL_ERROR) for position in wrong[np.argsort(own[wrong])]]
+    wrong = wrong[np.argsort(own[wrong])][: max(_LEAST_LISTED, round(_SHARE_LISTED * len(labels)))]
+    suspects = [suspect(int(held[position]), LABEL_ERROR) for position in wrong]
     suspects += [suspect(one, TWO_CLASSES, other) for one, other in _of_two_classes(vectors, labels)]
     suspects += [suspect(int(calibrated[row]), ODD) for row in far_out(distances)]
     return suspects
