@@ -143,9 +143,11 @@ def add_address(verb: argparse.ArgumentParser, *, port: int, path: str) -> None:
     )
 
 
-def add_output(verb: argparse.ArgumentParser) -> None:
-    """Add the file of rows and its format."""
-    verb.add_argument("--format", choices=FORMATS, help="default: by the output's suffix, else csv")
+def add_output(verb: argparse.ArgumentParser, *others: str) -> None:
+    """Add the file of rows and its format. others: formats that this verb alone writes."""
+    verb.add_argument(
+        "--format", choices=(*FORMATS, *others), help="default: by the output's suffix, else csv"
+    )
     verb.add_argument("--output", type=file_or_stdout, metavar="FILE", help="default: standard output")
 
 

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "encoder": ["Encoder"],
         "inputs": ["ImageFile", "find_images"],
         "model": ["Model", "load_model", "local_devices"],
-        "options": ["PRECISIONS", "Precision", "PredictOptions"],
+        "options": ["MEGADETECTOR", "PRECISIONS", "Precision", "PredictOptions"],
         "predict": ["predict_files"],
         "preprocess": ["ImageLike", "load_pixels"],
         "progress": ["track"],

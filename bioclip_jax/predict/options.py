@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
+# The format of a detector's file, which no other verb writes.
+MEGADETECTOR = "megadetector"
 # Taxa per image.
 DEFAULT_K = 5
 
@@ -79,10 +81,11 @@ class PredictOptions:
       k: their number (default: 5 taxa, all labels). min_confidence, unknown: as Selection, and with a head
       min_familiarity. temperature: of the softmax over taxa, a number or a file that `taxa calibrate` wrote.
     Outputs:
-      format: of the rows, as check_format. output: None is standard output, or with as_result the returned
-      dictionary. log: provenance, as save_recorded_predictions. report: an HTML page. resume: keep finished
-      images in a journal beside `output`, and continue from it. add: columns from EXIF, of "date", "place"
-      and "camera", as a list or separated by commas.
+      format: of the rows, as check_format, or "megadetector", the file of `detections` with names. output:
+      None is standard output, or with as_result the returned dictionary. log: provenance, as
+      save_recorded_predictions. report: an HTML page. resume: keep finished images in a journal beside
+      `output`, and continue from it. add: columns from EXIF, of "date", "place" and "camera", as a list or
+      separated by commas.
     Model: as load_model.
 
     Raises UserError for options that are out of range or exclude each other. No file is read.
@@ -131,7 +134,9 @@ class PredictOptions:
         object.__setattr__(self, "add", check_added(self.add))
         if isinstance(self.rank, str):
             object.__setattr__(self, "rank", as_rank(self.rank))
-        if not self.as_result or self.output is not None:
+        if self.format == MEGADETECTOR:
+            self._check_megadetector()
+        elif not self.as_result or self.output is not None:
             check_format(self.format, self.output)
         for option, count in (("--k", self.k), ("--batch-size", self.batch_size)):
             if count is not None and count < 1:
@@ -141,6 +146,14 @@ class PredictOptions:
             if value is not None and not 0 < value <= 1:
                 raise UserError(f"{option} is {value}; it is a probability, above 0 and at most 1")
         self._check_combinations()
+
+    def _check_megadetector(self) -> None:
+        if self.detections is None:
+            raise UserError(
+                "--format megadetector writes the names into a detector's file; give --detections"
+            )
+        if self.output is None or is_stream(self.output) or self.output.suffix.lower() != ".json":
+            raise UserError("--format megadetector writes JSON; name the file with --output NAME.json")
 
     def _check_combinations(self) -> None:
         if self.labels is not None and self.bins is not None:
@@ -204,6 +217,8 @@ class PredictOptions:
     @property
     def row_format(self) -> str | None:
         """The format of the rows, None if they are returned."""
+        if self.format == MEGADETECTOR:
+            return self.format
         return None if self.as_result and self.output is None else check_format(self.format, self.output)
 
     @property

@@ -6,8 +6,10 @@ import contextlib
 import itertools
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert import model_files
@@ -19,13 +21,13 @@ from .completion import CompletionRecord, record_path
 from .input_columns import InputColumns
 from .inputs import ImageFile, find_images
 from .journal import Journal, image_keys
-from .options import PredictOptions
+from .options import MEGADETECTOR, PredictOptions
 from .progress import FailureLog, report_truncated, track
 from .results import Prediction, write_rows
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.classifiers import BaseClassifier
-    from bioclip_jax.predict.detections import DetectedImages
+    from bioclip_jax.predict.detections import Classifications, DetectedImages
 
     from .model import Model
 
@@ -52,7 +54,7 @@ def predict_files(
     candidates = options.read_candidates()
     images = find_images(inputs)
     columns = InputColumns(inputs, images)
-    detected = _detect(images, options)
+    detected, classifications = _detect(images, options)
     reads = options.files_read | {
         "an input": itertools.chain(inputs, (image.path for image in images)),
         "part of the model": model_files(model),
@@ -90,8 +92,10 @@ def predict_files(
             predictions = _predict(classifier, options, parts, failures)
         if detected is not None:
             result["detections"] = detected.counts
-            predictions = detected.merge(predictions, lambda: classifier.example_row(options.selection))
-        result |= _write(predictions, classifier, options, images, columns, failures, record)
+            on_named = None if classifications is None else classifications.add
+            example = partial(classifier.example_row, options.selection)
+            predictions = detected.merge(predictions, example, on_named)
+        result |= _write(predictions, classifier, options, images, columns, failures, record, classifications)
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
     if options.predicts_taxa and options.head is None:
         result |= selection_result(classifier, options.output)
@@ -101,14 +105,20 @@ def predict_files(
     }
 
 
-def _detect(images: Sequence[ImageFile], options: PredictOptions) -> DetectedImages | None:
+def _detect(
+    images: Sequence[ImageFile], options: PredictOptions
+) -> tuple[DetectedImages | None, Classifications | None]:
+    """Return the images with the boxes of `detections`, and the collector of names for its file."""
     if options.detections is None:
-        return None
-    from bioclip_jax.predict.detections import DetectedImages, read_detections
+        return None, None
+    from bioclip_jax.predict.detections import Classifications, DetectedImages, read_detections
 
-    detected = DetectedImages(images, read_detections(options.detections, options.detection_threshold))
+    detections = read_detections(options.detections, options.detection_threshold)
+    detected = DetectedImages(images, detections)
     print(detected.summary(), file=sys.stderr)
-    return detected
+    if options.format == MEGADETECTOR and (absent := detected.counts["absent"]):
+        print(f"note: {absent:,} images without an entry in the file get none", file=sys.stderr)
+    return detected, Classifications(detections) if options.format == MEGADETECTOR else None
 
 
 def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> BaseClassifier:
@@ -199,6 +209,7 @@ def _write(
     columns: InputColumns,
     failures: FailureLog,
     record: CompletionRecord | None,
+    classifications: Classifications | None = None,
 ) -> dict[str, Any]:
     """Write the rows, report and log of the options; return their part of the result."""
     from bioclip_jax.predict.classifiers import attach_prediction_recorder, save_recorded_predictions
@@ -220,7 +231,11 @@ def _write(
     if options.as_result and output is None:
         result["predictions"] = list(rows)
     else:
-        written = write_rows(rows, options.row_format, output)
+        if classifications is not None:
+            deque(rows, maxlen=0)
+            written = classifications.write(output, f"bioclip_jax {classifier.model_str}")
+        else:
+            written = write_rows(rows, options.row_format, output)
         result["output"] = str(output) if output is not None and written else None
         if record is not None and written:
             record.write()

@@ -7,5 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "crops": ["COLUMNS", "Crops", "DetectedImages"],
         "reader": ["ADVICE", "KINDS", "Detections", "read_detections"],
+        "writer": ["Classifications"],
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import reprlib
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ _KIND_OF_NAME = {"person": PERSON, "people": PERSON, "human": PERSON, "vehicle":
 # Names of an informal category for images without a detection; its boxes are none.
 _EMPTY = frozenset(("empty", "blank", "none", "no detection"))
 _LARGEST_SIDE = 2.0
+_VIDEOS = (".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv", ".m4v", ".wmv")
 # The lists of images of MegaDetector and SpeciesNet, each with the name of an image's path.
 PATHS = {"images": "file", "predictions": "filepath"}
 ADVICE = "give MegaDetector's output: {'images': [{'file', 'detections'}], 'detection_categories'}"
@@ -39,7 +40,8 @@ class Detections:
     i has the boxes from starts[i] to before starts[i + 1]. kinds: of each box, an index of KINDS.
     confidences: from 0 to 1. boxes: x, y, width, height as written, which may reach a little beyond the
     image. positions: of each box in the image's list in the file. images: name of the list of images,
-    "images" or "predictions". members: all other parts of the file. detector: its name.
+    "images" or "predictions". members: all other parts of the file. complete_videos: all videos have the
+    fields that format 1.4 added for them. detector: its name.
     """
 
     path: str
@@ -52,6 +54,7 @@ class Detections:
     positions: Int32[np.ndarray, " boxes"]
     images: str
     members: dict[str, Any]
+    complete_videos: bool = True
 
     @property
     def detector(self) -> str:
@@ -109,7 +112,7 @@ def read_detections(path: str | os.PathLike[str], threshold: float = 0.0) -> Det
     failed = bytearray()
     starts = array("q", [0])
     others: dict[str, Any] = {}
-    images = None
+    images, complete_videos = None, True
     for part in members(path, PATHS, ADVICE):
         if part.kind == "value":
             others[part.name] = part.value
@@ -127,12 +130,14 @@ def read_detections(path: str | os.PathLike[str], threshold: float = 0.0) -> Det
                 raise UserError(
                     f"{path}: image {number:,} cannot be used ({first_line(error)}); {ADVICE}"
                 ) from None
+            complete_videos = complete_videos and _is_complete(part.value, file)
             files.append(file)
             failed.append(detections is None)
             starts.append(len(boxes.position))
     if images is None:
         raise UserError(f"{path} has no list of images; {ADVICE}")
-    return _detections(os.fspath(path), files, failed, starts, boxes, images, others)
+    detections = _detections(os.fspath(path), files, failed, starts, boxes, images, others)
+    return replace(detections, complete_videos=complete_videos)
 
 
 def _image(image: Any, path_name: str) -> tuple[str, list[Any] | None]:
@@ -145,6 +150,13 @@ def _image(image: Any, path_name: str) -> tuple[str, list[Any] | None]:
     # SpeciesNet's other parts may fail without the detector.
     failed = bool(image.get("failure")) or "DETECTOR" in (image.get("failures") or ())
     return file, None if failed else image.get("detections")
+
+
+def _is_complete(image: dict[str, Any], file: str) -> bool:
+    if not file.lower().endswith(_VIDEOS) or image.get("detections") is None:
+        return True
+    frames = all("frame_number" in detection for detection in image["detections"])
+    return frames and image.keys() >= {"frame_rate", "frames_processed"}
 
 
 def _detections(
