@@ -13,12 +13,27 @@ from bioclip_jax import __version__
 from bioclip_jax.errors import Terminated, UserError, interrupt_status
 from bioclip_jax.files import cache_directory, json_text
 
-from . import analyze, bench, convert, embed, index, models, predict, serve, shards, taxa, train, twin
+from . import analyze, bench, convert, embed, index, models, predict, review, serve, shards, taxa, train, twin
 from . import eval as eval_verb
 from .options import Parser
 
 # In the order of --help.
-_VERBS = (train, convert, eval_verb, analyze, predict, embed, models, serve, taxa, index, shards, twin, bench)
+_VERBS = (
+    train,
+    convert,
+    eval_verb,
+    analyze,
+    predict,
+    review,
+    embed,
+    models,
+    serve,
+    taxa,
+    index,
+    shards,
+    twin,
+    bench,
+)
 
 # Packages that only some commands need, and the extra that installs each.
 _EXTRAS = {

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.tables import PATH_COLUMNS, path_column, read_table, texts
+from bioclip_jax.tables import PATH_COLUMNS, images_folder, path_column, read_table, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,7 @@ class ImageTable(NamedTuple):
 
 
 def read_image_table(path: str, *, paths_only: bool = False, quiet: bool = False) -> ImageTable:
-    """Read a table of images, whose paths are relative to its folder.
+    """Read a table of images, whose paths are relative to its folder, or to that of images_folder.
 
     The path of a row is in filepath, filePath (Camtrap DP) or file_name; without these, it is RelativePath
     joined with File (Timelapse). paths_only: read no other column, as a table may hold vectors. quiet: as
@@ -69,6 +69,7 @@ def read_image_table(path: str, *, paths_only: bool = False, quiet: bool = False
         cells = [cell if cell.strip() else "" for cell in texts(table[column])]
         if column != _CAMTRAP_PATH:
             table = table.drop_columns([column])
+        folder = images_folder(path, cells)
     paths = ["" if _URL.match(cell) else cell for cell in cells]
     urls = sum(cell != path for cell, path in zip(cells, paths))
     return ImageTable(folder, paths, table, urls, column)

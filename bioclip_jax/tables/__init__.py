@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "PATH_COLUMNS",
             "TAXON_COLUMNS",
             "find_file",
+            "images_folder",
             "is_table",
             "lists_images",
             "path_column",

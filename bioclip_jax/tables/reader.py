@@ -25,6 +25,8 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 PATH_COLUMNS = ("filepath", "file_name")
 TAXON_COLUMNS = (*RANKS, "cls", "class_", "common_name")
 _LONGEST_SHOWN = 300
+# Paths of a table that are looked for, to find the folder that they are relative to.
+_PROBES = 20
 # Columns that are recognized in any case and with surrounding blanks.
 _KNOWN = (*PATH_COLUMNS, *TAXON_COLUMNS, *NAME_COLUMNS)
 
@@ -164,6 +166,19 @@ def find_file(folder: str | os.PathLike[str], cell: str) -> str:
         if existing := _existing_form(folder, spelling):
             return existing
     return path
+
+
+def images_folder(table: str | os.PathLike[str], cells: Sequence[str]) -> str:
+    """Folder that the paths in a table's cells are relative to: the table's own.
+
+    It is the working directory, as "", if none of the first paths is beside the table but some are there: the
+    table was downloaded, or `predict` wrote it elsewhere.
+    """
+    folder = os.path.dirname(table)
+    probes = [cell for cell in cells[:_PROBES] if cell and not os.path.isabs(cell)]
+    if not probes or any(os.path.lexists(find_file(folder, cell)) for cell in probes):
+        return folder
+    return "" if any(os.path.lexists(find_file("", cell)) for cell in probes) else folder
 
 
 def _existing_form(folder: str | os.PathLike[str], spelling: str) -> str | None:

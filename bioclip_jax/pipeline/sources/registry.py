@@ -69,7 +69,7 @@ def open_source(
         if is_table(path) and suffix_of(path) not in PARQUET_SUFFIXES:
             from .tabular import FolderSource
 
-            return FolderSource(path.parent, path)
+            return FolderSource(None, path)
         return _open_files([path], path, bad_shards, forward)
     if path.is_dir():
         return _open_folder(path, bad_shards, forward, class_folders)
@@ -102,7 +102,7 @@ def data_files(location: str | Path) -> Iterator[Path]:
                 from .tabular import FolderSource
 
                 with contextlib.suppress(UserError):
-                    yield from FolderSource(table.parent, table).files()
+                    yield from FolderSource(None, table).files()
         elif path.is_dir():
             yield from (file for file in _files_below(path, []) if _is_shard(file) or file.name == SIZES_FILE)
         elif not is_url(part) and _is_glob(part):

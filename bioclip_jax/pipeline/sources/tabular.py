@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioclip_jax.errors import UserError, first_line
-from bioclip_jax.tables import PATH_COLUMNS, find_file, path_column, read_table, table_row, texts
+from bioclip_jax.tables import (
+    PATH_COLUMNS,
+    find_file,
+    images_folder,
+    path_column,
+    read_table,
+    table_row,
+    texts,
+)
 
 from .sample import Sample, locate, sample_from_row
 
@@ -28,11 +36,14 @@ class FolderSource:
     missing image is not an error until its sample is read, which is then a bad one.
     """
 
-    def __init__(self, images: str | Path, table: str | Path):
+    def __init__(self, images: str | Path | None, table: str | Path):
+        """`images`: the folder of the images; None for that of images_folder."""
         self.skipped_shards: list[str] = []
-        self._images = Path(images)
         self._table = read_table(table, PATH_COLUMNS)
         self._path_column = path_column(self._table)
+        if images is None:
+            images = images_folder(table, texts(self._table[self._path_column].slice(0, 20)))
+        self._images = Path(images)
 
     def __len__(self) -> int:
         return self._table.num_rows

@@ -13,6 +13,7 @@ from bioclip_jax.files import cache_directory, check_outputs
 
 from .embeddings import TaxonEmbeddings
 from .filter import rows_within
+from .names import TaxaNames
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -90,6 +91,11 @@ def list_taxa(
         return result | {"rows": list(rows())}
     write_rows(rows(), format, output)
     return result | {"output": None if output is None else str(output)}
+
+
+def open_names(model: str) -> TaxaNames:
+    """Return the names of a model's taxa; its weights are read only where they are needed to find them."""
+    return _open_without_model(model, None).names
 
 
 def _open_without_model(model: str | None, taxa: str | os.PathLike[str] | None) -> TaxonEmbeddings:

@@ -133,7 +133,7 @@ def resolve_checklist(
         if not found and taxon.text not in OTHERS:
             missing.append(index)
         taxa.append(found)
-    by_common_name = _by_common_name(names, [listed[index].text for index in missing])
+    by_common_name = find_common_names(names, [listed[index].text for index in missing])
     for index, found in zip(missing, by_common_name):
         # A name of a stated rank is not a common name.
         if listed[index].rank in (None, COMMON_NAME, Rank.SPECIES):
@@ -231,7 +231,7 @@ def _most_alike(names: TaxaNames, candidates: list[TaxonRows], listed: Listed) -
     return [rows for rows, count in zip(candidates, shared) if count == max(shared)]
 
 
-def _by_common_name(names: TaxaNames, texts: Sequence[str]) -> list[tuple[TaxonRows, ...]]:
+def find_common_names(names: TaxaNames, texts: Sequence[str]) -> list[tuple[TaxonRows, ...]]:
     """Return the species of each common name, in any case."""
     if not texts:
         return []
