@@ -8,10 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from bioclip_jax.errors import UserError
+from bioclip_jax.predict.crop import BOX_COLUMNS
 from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.text import RANKS, name_key
 
-from .corrections import BOX_COLUMNS, CONFIRMED, CORRECTED, REJECTED, Correction, Key, decimal, plain_path
+from .corrections import CONFIRMED, CORRECTED, REJECTED, Correction, Key, decimal, plain_path
 
 # Columns that the final table has beside those of the predictions.
 VERIFIED, PREDICTED, REVIEWED_AT = ADDED = ("verified", "predicted", "reviewed_at")

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.crop import Box
+from bioclip_jax.predict.crop import BOX_COLUMNS, Box, row_box
 from bioclip_jax.tables import path_column, read_table, table_rows, texts
 from bioclip_jax.text import RANKS, Taxon, clean_text
 
 CONFIRMED, CORRECTED, REJECTED = STATUSES = ("confirmed", "corrected", "rejected")
-BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
 COLUMNS = (
     "filepath",
     "label",
@@ -163,7 +162,7 @@ def _correction(where: str, filepath: str, row: Mapping[str, Any]) -> Correction
         taxon,
         predicted,
         _number(where, "score", cells.get("score", "")),
-        _box(where, [cells.get(name, "") for name in BOX_COLUMNS]),
+        row_box(cells, where),
         cells.get("event", ""),
         cells.get("reviewed_at", "").strip(),
     )
@@ -185,20 +184,6 @@ def _number(where: str, name: str, text: str) -> float | None:
     if not math.isfinite(value):
         raise UserError(f"{where} has the {name} {text!r}, which is not a number; correct it")
     return value
-
-
-def _box(where: str, cells: Sequence[str]) -> Box | None:
-    if not any(cell.strip() for cell in cells):
-        return None
-    edges = [_number(where, name, cell) for name, cell in zip(BOX_COLUMNS, cells)]
-    if any(edge is None for edge in edges):
-        raise UserError(
-            f"{where} has only a part of a box; fill in {', '.join(BOX_COLUMNS)}, or none of them"
-        )
-    # Detectors exceed an image by a rounding error.
-    if min(edges) < -0.01 or max(edges) > 1.01 or min(edges[2:]) <= 0:
-        raise UserError(f"{where} has a box outside of its image; its edges are shares from 0 to 1")
-    return Box(*edges)
 
 
 def latest(corrections: Iterable[Correction]) -> tuple[list[Correction], int]:

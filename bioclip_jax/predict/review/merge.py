@@ -122,8 +122,8 @@ def describe_review(result: dict[str, Any]) -> list[str]:
         share = 100 * result["right"]["share"]
         lines.append(
             f"the best prediction is right for {share:.1f} % of them (95 % interval "
-            f"{100 * low:.1f} to {100 * high:.1f} %); of all photographs only if they were reviewed at random "
-            "or completely"
+            f"{100 * low:.1f} to {100 * high:.1f} %); of all photographs only if they were reviewed at "
+            "random or completely"
         )
     if result["conflicts"]:
         lines.append(f"{result['conflicts']:,} photographs have different corrections; the last one counts")

@@ -16,8 +16,11 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, json_text, write_text
 from bioclip_jax.pipeline.sources import Source, data_files, open_source
 from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
+from bioclip_jax.predict.crop import row_box
+from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.rank import Rank
+from bioclip_jax.text import Taxon, clean_text
 
 from .names import TaxaNames
 from .reliability import calibration_error, draw_reliability, reliability_bins
@@ -154,20 +157,21 @@ def _features(
     species_by_name = _species_by_name(classifier.names)
     wanted: list[int] = []
 
-    def images() -> Iterator[bytes]:
+    def images() -> Iterator[ImageFile]:
         for index in track(range(len(source)), "encoding images", len(source)):
             try:
                 sample = source[index]
             except (OSError, ValueError):
                 continue
-            taxon = sample.taxon
-            if taxon is None or not taxon.species:
-                continue
-            by_name = species_by_name.get(taxon.scientific_name, _AMBIGUOUS)
+            taxon = sample.taxon or Taxon()
+            # A reviewer may have typed a name without its ranks.
+            name = taxon.scientific_name if taxon.species else clean_text(sample.metadata.get("label"))
+            by_name = species_by_name.get(name, _AMBIGUOUS)
             species = species_by_name.get(taxon.lineage(), by_name)
             if species != _AMBIGUOUS:
+                box = row_box(sample.metadata, f"the row of {sample.key}")
                 wanted.append(species)
-                yield sample.image
+                yield ImageFile(sample.key, "", content=sample.image, box=box)
 
     parts, species = [], []
     for indices, features in classifier.model.embedder.stream(images(), lambda index, problem: None):
