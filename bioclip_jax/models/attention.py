@@ -16,7 +16,10 @@ from .layers import Initializer, Linear
 from .merged_attention import merged_attention
 from .options import Options, Shard, precision
 
-__all__ = ["Attention"]
+__all__ = ["Attention", "Mask"]
+
+# True for the keys that a query attends to, or numbers that are added to the logits.
+Mask = Bool[Array, "#batch #queries tokens"] | Float[Array, "#batch #queries tokens"]
 
 
 class Attention(nnx.Module):
@@ -51,12 +54,13 @@ class Attention(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch tokens width"],
-        mask: Bool[Array, "batch tokens tokens"] | None = None,
+        mask: Mask | None = None,
         length: int | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """Apply attention.
 
-        mask: [row, query, key], in place of the causal mask, without cuDNN. length: the number of tokens that
+        mask: [row, query, key], in place of the causal mask, without cuDNN; numbers are added to the logits,
+        log(g) multiplying a key's attention by g before it is normalized. length: the number of tokens that
         are attended to, None for all; the tokens after them are padding.
         """
         batch, tokens, width = x.shape
@@ -188,13 +192,14 @@ def _attend_xla(
     query: Float[Array, "batch tokens heads head_width"],
     key: Float[Array, "batch tokens heads head_width"],
     value: Float[Array, "batch tokens heads head_width"],
-    mask: Bool[Array, "#batch #tokens tokens"] | None,
+    mask: Mask | None,
 ) -> Float[Array, "batch tokens heads head_width"]:
     # Heads before tokens: on a CPU this takes two thirds of jax.nn.dot_product_attention's time, both ways.
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
     query, exact = query * query.shape[-1] ** -0.5, precision(query.dtype)
     logits = jnp.einsum("bhtd,bhsd->bhts", query, key, precision=exact, preferred_element_type=jnp.float32)
     if mask is not None:
-        logits = jnp.where(mask[:, None], logits, -jnp.inf)
+        mask = mask[:, None]
+        logits = jnp.where(mask, logits, -jnp.inf) if mask.dtype == bool else logits + mask
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
     return jnp.einsum("bhts,bhsd->bhtd", weights, value, precision=exact).transpose(0, 2, 1, 3)

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from .attention import Attention
+from .attention import Attention, Mask
 from .layers import Initializer, LayerNorm, LayerScale, Linear, gelu, uniform_init
 from .options import Options, Remat
 
@@ -87,7 +87,7 @@ class Block(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch tokens width"],
-        mask: Bool[Array, "batch tokens tokens"] | None = None,
+        mask: Mask | None = None,
         length: int | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """Apply the block; `mask` and `length` as in Attention."""
@@ -113,7 +113,7 @@ def apply_blocks(
     blocks: Block,
     x: Float[Array, "batch tokens width"],
     options: Options,
-    mask: Bool[Array, "batch tokens tokens"] | None = None,
+    mask: Mask | None = None,
     length: int | None = None,
 ) -> Float[Array, "batch tokens width"]:
     """Apply stacked blocks in a scan, whose compile time does not grow with depth.

@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .blocks import Block, BlockInit, apply_blocks, stack_blocks
 from .config import VisionConfig
@@ -94,9 +94,16 @@ class VisionTransformer(nnx.Module):
         self.options = options
 
     def pool(
-        self, images: Float[Array, "batch height width 3"], kept: Int[Array, "batch kept"] | None = None
-    ) -> Float[Array, "batch vision_width"]:
-        """The class token after ln_post, before projection; kept: indexes of patches, None for all."""
+        self,
+        images: Float[Array, "batch height width 3"],
+        kept: Int[Array, "batch kept"] | None = None,
+        gates: Bool[Array, "rows patches"] | Float[Array, "rows patches"] | None = None,
+    ) -> Float[Array, "rows vision_width"]:
+        """The class token after ln_post, before projection; kept: indexes of patches, None for all.
+
+        gates: factors of each patch's attention in every block, for one row each, or for several rows of one
+        image. 0, or False, has the result of a sequence without that patch; 1 changes nothing.
+        """
         dtype, shard = self.options.dtype, self.options.shard
         patches = _patchify(images.astype(dtype), self.config)
         positions = shard(self.positional_embedding[...].astype(dtype), (None, None))
@@ -106,6 +113,10 @@ class VisionTransformer(nnx.Module):
             # Selected before the embedding, so that it and its gradient cost nothing for dropped patches.
             patches = jnp.take_along_axis(patches, kept[..., None], axis=1)
             patches = self.patch_embedding(patches) + positions[1:][kept]
+        mask = None
+        if gates is not None:
+            patches = jnp.broadcast_to(patches, (len(gates), *patches.shape[1:]))
+            mask = _attention_mask(gates, self.options.padded(1 + patches.shape[1]))
         batch, _, width = patches.shape
         class_token = jnp.broadcast_to(
             self.class_embedding[...].astype(dtype) + positions[0], (batch, 1, width)
@@ -114,7 +125,7 @@ class VisionTransformer(nnx.Module):
         # Attention masks the padding, so it has no effect on other tokens and no gradient.
         padding = jnp.zeros((batch, self.options.padded(length) - length, width), dtype)
         x = self.ln_pre(jnp.concatenate([class_token, patches, padding], axis=1))
-        x = apply_blocks(self.blocks, shard(x, ("batch", None, None)), self.options, length=length)
+        x = apply_blocks(self.blocks, shard(x, ("batch", None, None)), self.options, mask, length)
         return self.ln_post(x[:, 0])
 
     def project(
@@ -127,6 +138,18 @@ class VisionTransformer(nnx.Module):
         dtype = self.options.dtype
         projection = self.options.shard(kernel[...].astype(dtype), (None, None))
         return jnp.matmul(pooled, projection, precision=precision(dtype))
+
+
+def _attention_mask(
+    gates: Bool[Array, "rows patches"] | Float[Array, "rows patches"], tokens: int
+) -> Bool[Array, "rows 1 tokens"] | Float[Array, "rows 1 tokens"]:
+    """Return the mask of attention for gates of patches: the class token is open, padding closed."""
+    rows, patches = gates.shape
+    is_open = gates.dtype == bool
+    gates = gates if is_open else jnp.log(gates.astype(jnp.float32))
+    ends = (True, False) if is_open else (0.0, -jnp.inf)
+    parts = [jnp.full((rows, n), value, gates.dtype) for n, value in zip((1, tokens - 1 - patches), ends)]
+    return jnp.concatenate([parts[0], gates, parts[1]], axis=1)[:, None]
 
 
 def _patchify(

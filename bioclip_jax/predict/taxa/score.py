@@ -161,6 +161,13 @@ class TaxaScorer:
         logits = self.logit_scale * (self._vectors(rows) @ vector)
         return logits if self._bias is None else logits + self._bias[rows]
 
+    def linear(
+        self, rows: Int[np.ndarray, " rows"]
+    ) -> tuple[Float32[np.ndarray, "rows dim"], Float32[np.ndarray, " rows"]]:
+        """Return weights and biases whose logits are those of some rows, for any image."""
+        weights = np.float32(self.logit_scale) * self._vectors(rows)
+        return weights, np.zeros(len(rows), np.float32) if self._bias is None else self._bias[rows]
+
     def _blocks(self) -> Iterator[tuple[int, _Block, np.int32]]:
         """Yield each block's first row, vectors, scales and bias on the devices, and number of valid rows."""
         on_all = replicated(self._mesh)
