@@ -48,10 +48,13 @@ def load_pixels(image: ImageLike, preprocess: Preprocess, on_truncated: OnTrunca
     is, since detectors turn images by EXIF. Raises BadImage or OSError if there is no readable image, and for
     a box of a few pixels.
     """
-    return preprocess(_open(image, preprocess, on_truncated))
+    return preprocess(load_upright(image, preprocess, on_truncated))
 
 
-def _open(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None) -> Image.Image:
+def load_upright(
+    image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None = None
+) -> Image.Image:
+    """Read an image as load_pixels, before it is resized: RGB, upright, and cut to its box."""
     if isinstance(image, np.ndarray):
         channels = image.shape[2] if image.ndim == 3 else 1
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:

@@ -21,7 +21,7 @@ Count = Annotated[int, Query(ge=1, le=100)]
 
 
 def add_routes(app: FastAPI, service: PhotoService) -> None:
-    """Add GET /api, and POST /api/predict, /api/labels, /api/similar and /api/embed.
+    """Add GET /api, and POST /api/predict, /api/labels, /api/similar, /api/embed and /api/explain.
 
     The form's field `file` holds one or more files. Results keep their order, with unreadable files in a
     separate list; if no file is readable, the request fails with status 400. Errors are {"error": sentence}.
@@ -78,6 +78,23 @@ def add_routes(app: FastAPI, service: PhotoService) -> None:
         return _results(
             service, file, "embedding", lambda photos: [photo.vector.tolist() for photo in photos]
         )
+
+    @app.post("/api/explain")
+    def explain(
+        file: Annotated[UploadFile, File()],
+        labels: Annotated[str, Form()] = "",
+        rank: str = "species",
+        k: Annotated[int, Query(ge=1, le=10)] = 5,
+    ) -> dict[str, Any]:
+        """Explain one photo: the k best candidates, the patches that decided, and reference pictures.
+
+        Candidates are the taxa at `rank`, or `labels`, if given.
+        """
+        if rank.lower() not in RANKS:
+            raise UserError(f"{rank[:40]!r} is not a rank; the ranks are {', '.join(RANKS)}")
+        upload = Upload(file.filename or "", file.file)
+        chosen = split_labels(labels) if labels.strip() else []
+        return {"model": service.name, **service.attribution(upload, Rank[rank.upper()], k, chosen)}
 
 
 def split_labels(labels: str) -> list[str]:

@@ -22,7 +22,7 @@ _GET = re.compile(
     r"|/api(?:/openapi\.json)?|/photos/\d+\.jpg"
 )
 _POST = re.compile(
-    r"/gradio_api/(?:queue/join|run/predict|upload|cancel|reset)/?|/api/(?:predict|labels|similar|embed)"
+    r"/gradio_api/(?:queue/join|run/predict|upload|cancel|reset)/?|/api/(?:predict|labels|similar|embed|explain)"
 )
 _STREAM = re.compile(r"/gradio_api/(?:queue/data|heartbeat/\w+|upload_progress)")
 _SMALL = re.compile(r"/gradio_api/(?!upload).*")

@@ -171,6 +171,27 @@ class PhotoService:
         with self._queue.turn():
             return self.index.search(photo.vector, k, within)
 
+    def attribution(
+        self, upload: Upload, rank: Rank = Rank.SPECIES, k: int = 5, labels: Sequence[str] = ()
+    ) -> Row:
+        """Return explain_upload of one photo: heat maps and reference pictures of its best candidates.
+
+        labels: candidates instead of the taxa. Raises UserError for an unreadable photo, for labels beyond
+        the limits, and without labels if the server has no taxa.
+        """
+        from .explain import explain_upload
+
+        if labels:
+            self.compare([], labels)
+        elif self.taxa is None:
+            raise UserError("this server has no taxa; start it with --taxa FILE, or send labels")
+        with self._queue.turn():
+            names = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
+            classifier = self._label_sets.get(names) or PhotoLabels(names, self.model) if names else self.taxa
+            index = None if self.index is None else self.index.images
+            max_bytes = self.limits.file_mb * 1_000_000
+            return explain_upload(upload, max_bytes, classifier, index, k=k, rank=rank)
+
 
 def _by_photo(photos: Sequence[Photo], rows: Iterable[Row]) -> list[list[Row]]:
     """Group rows by the photo whose index they have as their file name, and restore the name."""
@@ -187,6 +208,11 @@ class SimilarImages:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         """Open the index. Raises UserError for a folder without one."""
         self._index = ImageIndex(directory)
+
+    @property
+    def images(self) -> ImageIndex:
+        """The index itself."""
+        return self._index
 
     @property
     def model(self) -> str:

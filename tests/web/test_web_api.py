@@ -71,6 +71,24 @@ def test_indexed_image_is_most_similar_to_itself(server, drawing):
     assert str(server.folder) not in unknown.text
 
 
+def test_explain_has_a_heat_map_and_reference_pictures(server, drawing):
+    response = post(server, "/api/explain?k=3", drawing)
+    assert response.status_code == 200, response.text
+    result = response.json()
+    assert result["seen"] == [0.0, 0.0, 1.0, 1.0] and result["photo"].startswith("data:image/jpeg")
+    first, *others = result["candidates"]
+    assert len(others) == 2 and first["prediction"]["score"] >= others[0]["prediction"]["score"]
+    grid = len(first["heat_map"]["values"])
+    assert {len(row) for row in first["heat_map"]["values"]} == {grid} and grid > 1
+    assert first["heat_map"]["png"].startswith("data:image/png")
+    for reference in (one for candidate in result["candidates"] for one in candidate["references"]):
+        assert reference["thumbnail"].startswith("data:image/jpeg") and reference["score"] <= 1.001
+    labels = post(server, "/api/explain", drawing, labels="fish,bird").json()
+    assert {c["prediction"]["classification"] for c in labels["candidates"]} == {"fish", "bird"}
+    assert post(server, "/api/explain?rank=tribe", drawing).status_code == 400
+    assert post(server, "/api/explain", ("a.jpg", b"no image")).status_code == 400
+
+
 def test_embed(server, drawing):
     (result,) = post(server, "/api/embed", drawing).json()["results"]
     vector = np.array(result["embedding"])

@@ -5,8 +5,18 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "heat_maps": ["HeatMap", "METHODS", "Method", "explain_image", "heat_map", "windows"],
+        "heat_maps": [
+            "HeatMap",
+            "METHODS",
+            "Method",
+            "choose_method",
+            "explain_pixels",
+            "heat_map",
+            "windows",
+        ],
         "masked": ["MaskedEncoder", "masked_encoder"],
+        "overlay": ["overlay_url", "seen_part"],
+        "reference_pictures": ["Reference", "references"],
         "targets": ["Target", "candidate_targets"],
     },
 )

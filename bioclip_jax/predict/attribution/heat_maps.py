@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,8 +23,8 @@ from .targets import Target, candidate_targets
 Method = Literal["occlusion", "gradient"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-# Multiply-adds of an image's occlusion on a CPU beyond which gradients are used: some 20 s of two cores.
-_CPU_BUDGET = 1.2e12
+# Multiply-adds of an image's occlusion on a CPU beyond which gradients are used: some 8 s of two cores.
+_CPU_BUDGET = 0.4e12
 # Nodes of Gauss and Legendre's quadrature of the gradient along the path.
 STEPS = 6
 
@@ -64,7 +65,7 @@ def heat_map(
     return heat_maps(classifier.model, pixels, [target], method=method, window=window)[0]
 
 
-def explain_image(
+def explain_pixels(
     classifier: BaseClassifier,
     pixels: Pixels,
     *,
@@ -72,11 +73,18 @@ def explain_image(
     rank: Rank = Rank.SPECIES,
     method: Method | None = None,
     window: int | None = None,
-) -> tuple[Float32[np.ndarray, " dim"], list[Target], list[HeatMap]]:
-    """Return the vector of a preprocessed image, its k best candidates, and a heat map of each."""
+    maps: int | None = None,
+) -> tuple[Float32[np.ndarray, " dim"], list[tuple[Target, HeatMap | None]]]:
+    """Return the vector of a preprocessed image, and its k best candidates, best first, with their heat maps.
+
+    rank: of taxa. maps: number of candidates with a map; None is all by occlusion, one by gradient.
+    """
     vector = unmasked_vector(classifier.model, pixels)
     targets = candidate_targets(classifier, vector, k, rank)
-    return vector, targets, heat_maps(classifier.model, pixels, targets, method=method, window=window)
+    method = choose_method(classifier.model, method, window)
+    shown = targets[: (None if method == "occlusion" else 1) if maps is None else maps]
+    drawn = heat_maps(classifier.model, pixels, shown, method=method, window=window)
+    return vector, list(zip_longest(targets, drawn))
 
 
 def unmasked_vector(model: Model, pixels: Pixels) -> Float32[np.ndarray, " dim"]:
@@ -96,25 +104,32 @@ def heat_maps(
     """Return a heat map of each candidate for one preprocessed image.
 
     occlusion: the change of log p when a window of patches is removed from the tower's input sequence, as it
-    is and for each window, in the same passes for all candidates. gradient: integrated gradients (Sundararajan
-    et al. 2017, https://arxiv.org/abs/1703.01365) of log p with respect to factors of the patches' attention,
-    from no patch to all; as much work as some 24 passes for each candidate. None takes occlusion, but on a
-    CPU gradients for towers whose occlusion takes minutes. window: its side, None for default_window.
+    is and for each window, in the same passes for all candidates. gradient: integrated gradients
+    (Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365) of log p with respect to factors of the
+    patches' attention, from no patch to all; as much work as some 24 passes for each candidate. None takes
+    occlusion, but on a CPU gradients for towers whose occlusion takes minutes. window: its side, None for
+    default_window.
 
     Raises UserError for another method, and for a window that does not fit.
     """
-    vision = model.config.vision
-    if method not in (None, *METHODS):
-        raise UserError(f"the method {method!r} does not exist; choose from {', '.join(METHODS)}")
-    if window is not None and not 1 <= window < vision.grid:
-        raise UserError(f"the window is {window} patches; give 1 to {vision.grid - 1}")
-    on_cpu = model.device == "cpu"
-    if method is None:
-        affordable = _cost(vision, window or default_window(vision.grid)) <= _CPU_BUDGET
-        method = "occlusion" if affordable or not on_cpu or window is not None else "gradient"
-    if method == "gradient":
+    grid = model.config.vision.grid
+    if window is not None and not 1 <= window < grid:
+        raise UserError(f"the window is {window} patches; give 1 to {grid - 1}")
+    if choose_method(model, method, window) == "gradient":
         return _by_gradient(model, pixels, targets)
-    return _by_occlusion(model, pixels, targets, window or default_window(vision.grid))
+    return _by_occlusion(model, pixels, targets, window or default_window(grid))
+
+
+def choose_method(model: Model, method: Method | None = None, window: int | None = None) -> Method:
+    """Return the method of heat_maps, given or by the model's size. Raises UserError for another one."""
+    if method is not None:
+        if method not in METHODS:
+            raise UserError(f"the method {method!r} does not exist; choose from {', '.join(METHODS)}")
+        return method
+    if window is not None or model.device != "cpu":
+        return "occlusion"
+    vision = model.config.vision
+    return "occlusion" if _cost(vision, default_window(vision.grid)) <= _CPU_BUDGET else "gradient"
 
 
 def _cost(vision: VisionConfig, window: int) -> float:

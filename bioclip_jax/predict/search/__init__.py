@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "build": ["build_index", "delete_images"],
         "query": ["search_index", "within_filter"],
-        "table": ["ImageIndex", "check_same_model"],
+        "table": ["ImageIndex", "check_same_model", "quoted"],
     },
 )
