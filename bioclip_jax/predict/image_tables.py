@@ -8,7 +8,9 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.tables import PATH_COLUMNS, images_folder, path_column, read_table, texts
+from bioclip_jax.tables import PATH_COLUMNS, images_folder, path_column, read_table, table_rows, texts
+
+from .crop import BOX_COLUMNS, Box, row_box
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +37,7 @@ class ImageTable(NamedTuple):
 
     paths: of each row's file, relative to `folder`; "" for a row without one, or with the address of a file
     elsewhere. columns: all others; paths of Camtrap DP and Timelapse stay among them. urls: number of rows
-    with an address. column: of the paths, for messages.
+    with an address. column: of the paths, for messages. boxes: of rows that mean a part of their image.
     """
 
     folder: str
@@ -43,6 +45,7 @@ class ImageTable(NamedTuple):
     columns: pa.Table
     urls: int
     column: str
+    boxes: list[Box | None]
 
     @property
     def names(self) -> list[str]:
@@ -57,7 +60,7 @@ def read_image_table(path: str, *, paths_only: bool = False, quiet: bool = False
     joined with File (Timelapse). paths_only: read no other column, as a table may hold vectors. quiet: as
     read_table. Raises UserError as read_table, and for a RelativePath without File.
     """
-    only = _PATHS if paths_only else None
+    only = (*_PATHS, *BOX_COLUMNS) if paths_only else None
     table = read_table(path, _REQUIRED, known=_PATHS, only=only, quiet=quiet)
     column, folder = path_column(table, _REQUIRED), os.path.dirname(path)
     if column == _TIMELAPSE_FOLDER:
@@ -72,7 +75,15 @@ def read_image_table(path: str, *, paths_only: bool = False, quiet: bool = False
         folder = images_folder(path, cells)
     paths = ["" if _URL.match(cell) else cell for cell in cells]
     urls = sum(cell != path for cell, path in zip(cells, paths))
-    return ImageTable(folder, paths, table, urls, column)
+    return ImageTable(folder, paths, table, urls, column, _boxes(path, table))
+
+
+def _boxes(path: str, table: pa.Table) -> list[Box | None]:
+    """Return the box of each row, as corrections of crops have."""
+    if not all(name in table.column_names for name in BOX_COLUMNS):
+        return [None] * table.num_rows
+    rows = table_rows(table.select(BOX_COLUMNS))
+    return [row_box(row, f"row {number:,} of {path}") for number, row in enumerate(rows, 1)]
 
 
 def _timelapse_paths(table: pa.Table, folder: str) -> list[str]:

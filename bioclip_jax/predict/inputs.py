@@ -333,12 +333,17 @@ def _from_table(path: str, skipped: _Skipped) -> list[ImageFile]:
         raise UserError(f"{path} lists no file; put one path per row in its {table.column} column")
     for problem in problems:
         skipped.add(problem)
-    return [_listed(os.path.join(table.folder, cell), find_file(table.folder, cell)) for cell in cells]
+    folder, boxes = table.folder, table.boxes
+    return [
+        _listed(os.path.join(folder, cell), find_file(folder, cell), box)
+        for cell, box in zip(table.paths, boxes)
+        if cell
+    ]
 
 
-def _listed(name: str, path: str) -> ImageFile:
+def _listed(name: str, path: str, box: Box | None) -> ImageFile:
     # Share one string between name and path, since a table may list millions.
-    return ImageFile(name, name if path == name else path)
+    return ImageFile(name, name if path == name else path, box=box)
 
 
 def _members(path: str, skipped: _Skipped) -> list[ImageFile]:

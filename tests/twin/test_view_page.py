@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accessibility import axe_violations
 
 PATIENCE_MS = 60_000
 # Phone, desktop and kiosk.
@@ -67,14 +68,6 @@ def visit(browser, page_file: Path) -> Callable[..., Any]:
     return opened
 
 
-def _violations(page: Any) -> list[str]:
-    """Findings of axe-core with their elements."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    results = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['html'][:160]}" for one in results for node in one["nodes"]]
-
-
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_views_in_both_languages_fit_the_screen(visit, artefacts: Path, width: int, height: int):
     options = {"viewport": {"width": width, "height": height}, "has_touch": True}
@@ -102,12 +95,12 @@ def test_nothing_is_loaded_and_axe_finds_nothing(visit):
         with visit(f"?start=0&lang={language}&hour={hour}&scenario=1") as one:
             for view in FLAT_VIEWS:
                 one.page.locator(f"#tab-{view}").click()
-                assert not _violations(one.page), f"{view}, {language}, {hour}"
+                assert not axe_violations(one.page), f"{view}, {language}, {hour}"
     with visit("?lang=en&hour=noon") as one:
-        assert not _violations(one.page), "start screen"
+        assert not axe_violations(one.page), "start screen"
         one.page.locator(".begin").click()
         one.page.locator(".tool.about").click()
-        assert not _violations(one.page), "about"
+        assert not axe_violations(one.page), "about"
 
 
 def test_scenarios_say_what_they_do(visit):

@@ -1,11 +1,8 @@
-"""Contrast, focus and headings of a page, as rendered by the browser."""
+"""Contrast, focus, headings and axe-core's findings of a page, as rendered by the browser."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
-
-from playwright.sync_api import TimeoutError
 
 # Colors as the browser blends them, [r, g, b] from 0 to 255, and WCAG 2's contrast of two.
 _COLORS = """
@@ -91,12 +88,30 @@ return {name: `${element.tagName.toLowerCase()} ${name}`, type: element.type ?? 
 )
 
 
+# Gradio fades outdated results by script, not by an animation of the browser. Evaluated, since a content
+# security policy forbids Playwright's wait_for_function.
+_WAIT_FOR_CONTRAST = f"""
+async () => {{
+  const failures = {_LOW_CONTRAST};
+  const start = performance.now();
+  while (failures().length && performance.now() - start < 5000) {{
+    await new Promise((resolve) => requestAnimationFrame(resolve));
+  }}
+  return failures();
+}}"""
+
+
 def low_contrast(page: Any) -> list[str]:
     """Visible texts below WCAG AA (4.5:1, or 3:1 for large text), with their contrast."""
-    # Gradio fades outdated results by script, not by an animation of the browser.
-    with contextlib.suppress(TimeoutError):
-        page.wait_for_function(f"() => ({_LOW_CONTRAST})().length === 0", timeout=5000)
-    return page.evaluate(_LOW_CONTRAST)
+    return page.evaluate(_WAIT_FOR_CONTRAST)
+
+
+def axe_violations(page: Any) -> list[str]:
+    """Findings of axe-core with their elements."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    results = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:160]}" for one in results for node in one["nodes"]]
 
 
 def focused(page: Any) -> dict[str, Any]:
