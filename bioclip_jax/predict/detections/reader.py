@@ -125,12 +125,12 @@ def read_detections(path: str | os.PathLike[str], threshold: float = 0.0) -> Det
                 file, detections = _image(part.value, PATHS[part.name])
                 if detections is not None:
                     boxes.add_image(detections, threshold)
+                    complete_videos = complete_videos and _is_complete(part.value, file)
             except (TypeError, ValueError, OverflowError) as error:
                 number = len(files) + 1
                 raise UserError(
                     f"{path}: image {number:,} cannot be used ({first_line(error)}); {ADVICE}"
                 ) from None
-            complete_videos = complete_videos and _is_complete(part.value, file)
             files.append(file)
             failed.append(detections is None)
             starts.append(len(boxes.position))
@@ -153,7 +153,7 @@ def _image(image: Any, path_name: str) -> tuple[str, list[Any] | None]:
 
 
 def _is_complete(image: dict[str, Any], file: str) -> bool:
-    if not file.lower().endswith(_VIDEOS) or image.get("detections") is None:
+    if not file.lower().endswith(_VIDEOS):
         return True
     frames = all("frame_number" in detection for detection in image["detections"])
     return frames and image.keys() >= {"frame_rate", "frames_processed"}
