@@ -1,15 +1,24 @@
-"""Kinds of files by name, ignoring case: images, tars, unsupported media, and files that systems create."""
+"""Kinds of files by name, ignoring case: images, videos, tars, unsupported media, and files of systems."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 
-# Formats that Pillow's own wheels decode. HEIC, JPEG XL and camera raw files need further libraries.
+# Formats that Pillow's own wheels decode.
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .webp .avif .gif .bmp .tif .tiff .jp2 .ppm .pgm .pbm .pnm".split()
 )
+TIFF_SUFFIXES = (".tif", ".tiff")
+HEIC_SUFFIXES = frozenset(".heic .heif .hif".split())
+# Those that LibRaw reads and that pipeline.images recognizes by content.
+RAW_SUFFIXES = frozenset(
+    ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .rwl .raf .pef .srw .mrw".split()
+)
+VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .wmv .asf .mpg .mpeg .mts .m2ts .3gp .flv".split())
 TAR_SUFFIX = ".tar"
 # Number of samples per shard of a folder, as webdataset's users write it: {"shard-00000.tar": 10000, ...}.
 SIZES_FILE = "sizes.json"
@@ -19,15 +28,20 @@ RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
-# Media and archives that a user may expect to be read: skipping them is reported, unlike skipping text files.
+# Media and archives that a user may expect to be read, also in tars, where texts are captions.
 _UNSUPPORTED_SUFFIXES = frozenset(
     """
-    .heic .heif .hif .jxl .psd .svg .pdf .eps .tga .ico .j2k .jpx
-    .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw .x3f .raw .3fr .iiq .kdc .mrw .gpr
-    .mp4 .m4v .mov .avi .mkv .webm .wmv .mpg .mpeg .mts .m2ts .3gp .flv
+    .jxl .psd .svg .pdf .eps .tga .ico .j2k .jpx .x3f .raw .3fr .iiq .kdc .gpr .dcr .mef .mos .erf
     .zip .7z .rar
     """.split()
 ) | frozenset(COMPRESSED_TAR_SUFFIXES)
+
+# The module that decodes each extra's formats, and the files that the extra adds.
+_EXTRAS = {
+    "heic": ("pillow_heif", HEIC_SUFFIXES),
+    "raw": ("rawpy", RAW_SUFFIXES),
+    "video": ("av", VIDEO_SUFFIXES),
+}
 
 # Folders in which macOS, Windows and storage servers keep previews, deleted files and the results of fsck.
 _SYSTEM_FOLDERS = frozenset(
@@ -44,8 +58,27 @@ def suffix_of(name: str | os.PathLike[str]) -> str:
 
 
 def is_image(name: str | os.PathLike[str]) -> bool:
-    """True for the name of an image that can be decoded."""
-    return suffix_of(name) in IMAGE_SUFFIXES
+    """True for the name of an image that can be decoded; of HEIC and camera raw, if their extras are here."""
+    suffix = suffix_of(name)
+    return suffix in IMAGE_SUFFIXES or any(
+        suffix in _EXTRAS[extra][1] and has_extra(extra) for extra in ("heic", "raw")
+    )
+
+
+def is_video(name: str | os.PathLike[str]) -> bool:
+    """True for the name of a video, which is decoded with the extra [video]."""
+    return suffix_of(name) in VIDEO_SUFFIXES
+
+
+@cache
+def has_extra(extra: str) -> bool:
+    """True if the library of the extra heic, raw or video is installed; it is not imported."""
+    return importlib.util.find_spec(_EXTRAS[extra][0]) is not None
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'bioclip-jax[{extra}]'"
 
 
 def is_tar(name: str | os.PathLike[str]) -> bool:
@@ -69,16 +102,30 @@ def is_hidden_path(path: str) -> bool:
 
 
 def is_unsupported(name: str | os.PathLike[str]) -> bool:
-    """True for the name of an image, video or archive of an unsupported format."""
-    return suffix_of(name) in _UNSUPPORTED_SUFFIXES
+    """True for the name of an image, video or archive that is not read, or not without an extra or option."""
+    suffix = suffix_of(name)
+    return suffix in _UNSUPPORTED_SUFFIXES or any(suffix in suffixes for _, suffixes in _EXTRAS.values())
 
 
-def unsupported_kinds(names: Iterable[str | os.PathLike[str]]) -> str | None:
-    """Summary of skipped files by kind, `4 files of unsupported kinds skipped (2 .heic, 2 .mp4)`, or None."""
-    counts = Counter(suffix_of(name) for name in names if is_unsupported(name))
-    if not counts:
-        return None
-    total = counts.total()
-    most_frequent = sorted(counts.items(), key=lambda kind: (-kind[1], kind))
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in most_frequent)
-    return f"{total:,} {'file' if total == 1 else 'files'} of unsupported kinds skipped ({kinds})"
+def kinds_of(names: Iterable[str | os.PathLike[str]]) -> dict[str, int]:
+    """Number of files by suffix, the most frequent first; the whole name where there is no suffix."""
+    counts = Counter(suffix_of(name) or os.path.basename(os.fspath(name)) for name in names)
+    return dict(sorted(counts.items(), key=lambda kind: (-kind[1], kind[0])))
+
+
+def skipped_kinds(counts: Mapping[str, int]) -> list[str]:
+    """A line for each reason why files are skipped: `3 .heic skipped: pip install 'bioclip-jax[heic]'`."""
+    groups: dict[str, list[str]] = {}
+    for suffix, count in counts.items():
+        extra = next((name for name, (_, suffixes) in _EXTRAS.items() if suffix in suffixes), None)
+        groups.setdefault(_advice(extra), []).append(f"{count:,} {suffix}")
+    return [f"{', '.join(kinds)} skipped{advice}" for advice, kinds in sorted(groups.items(), reverse=True)]
+
+
+def _advice(extra: str | None) -> str:
+    if extra is None:
+        return ""
+    steps = [] if has_extra(extra) else [install_command(extra)]
+    if extra == "video":
+        steps.append("predict, embed and index build read frames of videos with --every SECONDS")
+    return f": {'; '.join(steps)}" if steps else ""

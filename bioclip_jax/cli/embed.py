@@ -11,6 +11,7 @@ from bioclip_jax.files import check_outputs
 
 from .options import (
     Result,
+    add_every,
     add_inputs,
     add_model,
     add_reading,
@@ -38,6 +39,7 @@ def embed(arguments: argparse.Namespace) -> Result:
         format=arguments.format,
         normalize=arguments.normalize,
         cache=arguments.cache,
+        every=arguments.every,
         **loading(arguments),
     )
     report_done(arguments, result, "texts" if texts else "images", "embedded")
@@ -48,6 +50,7 @@ def add_verbs(verbs: Any) -> None:
     """Declare the verb."""
     verb = add_verb(verbs, "embed", embed, "write a vector for each image or text")
     add_inputs(verb, nargs="*")
+    add_every(verb)
     add_model(verb)
     add_transform(verb)
     add_reading(verb)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .options import (
     Result,
+    add_every,
     add_family,
     add_inputs,
     add_model,
@@ -27,7 +28,8 @@ def build(arguments: argparse.Namespace) -> Result:
     """Build or extend an index."""
     from bioclip_jax.predict.search import build_index
 
-    result = build_index(arguments.inputs, arguments.model, arguments.output, **loading(arguments))
+    inputs, options = arguments.inputs, {"every": arguments.every, **loading(arguments)}
+    result = build_index(inputs, arguments.model, arguments.output, **options)
     if not arguments.json:
         search = "exact" if result["nprobes"] is None else "approximate"
         print_known(result | {"search": search})
@@ -71,6 +73,7 @@ def add_verbs(verbs: Any) -> None:
     family = add_family(verbs, "index", "find similar images")
     verb = add_verb(family, "build", build, "build an index of images, or add new images to it")
     add_inputs(verb)
+    add_every(verb)
     _add_model(verb, precision=None)
     verb.add_argument("--output", required=True, type=Path, metavar="DIR", help="the index")
 

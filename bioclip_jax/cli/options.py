@@ -54,6 +54,16 @@ def add_inputs(verb: argparse.ArgumentParser, name: str = "inputs", nargs: str =
     )
 
 
+def add_every(verb: argparse._ActionsContainer) -> None:
+    """Add --every, for frames of videos."""
+    verb.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="also read videos, a frame every so many seconds (default: videos are skipped)",
+    )
+
+
 def add_batch_size(verb: argparse.ArgumentParser) -> None:
     """Add --batch-size."""
     verb.add_argument("--batch-size", type=positive, metavar="N", help="images per forward pass")

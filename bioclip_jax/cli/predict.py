@@ -12,6 +12,7 @@ from bioclip_jax.text import RANKS
 
 from .options import (
     Result,
+    add_every,
     add_inputs,
     add_model,
     add_output,
@@ -43,6 +44,7 @@ def add_verbs(verbs: Any) -> None:
     """Declare the verb; options are named as the fields of PredictOptions."""
     verb = add_verb(verbs, "predict", predict, "predict the taxa or labels of images")
     add_inputs(verb)
+    add_every(verb)
     add_model(verb)
     add_transform(verb)
     add_reading(verb)

@@ -11,7 +11,8 @@ from typing import Any
 from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.pipeline.images import Exif, read_exif
 
-from .inputs import ImageFile
+from .frames import frame_time
+from .image_file import ImageFile
 from .progress import track
 from .results import Prediction
 
@@ -80,7 +81,9 @@ class CaptureColumns:
 
 
 def exif_of(image: ImageFile) -> Exif:
-    """Return the EXIF facts of an image; none for an unreadable one."""
+    """Return the EXIF facts of an image; none for an unreadable one. A video's frame has its time only."""
+    if isinstance(image.frame, float):
+        return Exif(time=frame_time(image))
     if image.content is None and image.size is None:
         return read_exif(image.path)
     try:

@@ -46,6 +46,7 @@ def embed_files(
     format: str | None = None,
     normalize: bool | None = None,
     cache: bool = False,
+    every: float | None = None,
     **loading: Any,
 ) -> dict[str, Any]:
     """Write the vectors of the images of `inputs` (as find_images) or of `texts`, in their order.
@@ -53,11 +54,13 @@ def embed_files(
     output, format: as check_format and write_batches; Parquet includes the ImageMetadata of `inputs`.
     normalize: unit vectors, or the image tower's projections. None normalizes for .npy and Parquet, as
     pybioclip's create_image_features, but not for JSON, as pybioclip's command. Text vectors are unit
-    vectors. cache: keep image vectors on disk and reuse them. loading: keyword arguments of load_model.
+    vectors. cache: keep image vectors on disk and reuse them. every: as find_images. loading: keyword
+    arguments of load_model.
 
     Returns {"images" or "texts": their number, "embed_dim", "normalized", "output", "unreadable",
-    "truncated"}, and for .npy "rows", the file that names its rows. Unreadable images are reported on
-    standard error and skipped; in .npy they are rows of NaN, so that row i is input i.
+    "truncated"}, for images "skipped", the number of files of other kinds by suffix, and for .npy "rows", the
+    file that names its rows. Unreadable images are reported on standard error and skipped; in .npy they are
+    rows of NaN, so that row i is input i.
     Raises UserError for invalid arguments, before the model is loaded, and if no image is readable.
     """
     output = None if output is None else Path(output)
@@ -77,7 +80,8 @@ def embed_files(
         )
     normalize = bool(texts) or (format in ("npy", "parquet") if normalize is None else normalize)
     paths = [] if texts else expand(inputs)
-    images = find_images(paths) if paths else []
+    skipped: dict[str, int] = {}
+    images = find_images(paths, every, skipped) if paths else []
     reads = {
         "an input": itertools.chain(paths, (image.path for image in images)),
         "part of the model": model_files(model),
@@ -120,6 +124,7 @@ def embed_files(
         ) from None
     return {
         "texts" if texts else "images": len(texts or images),
+        **({} if texts else {"skipped": skipped}),
         "embed_dim": loaded.config.embed_dim,
         "normalized": normalize,
         "output": None if output is None else str(output),

@@ -18,10 +18,11 @@ from jaxtyping import Float32
 from bioclip_jax.convert import ModelBundle, Transform
 from bioclip_jax.distributed import MeshConfig, make_mesh, replicated
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import BadImage, Preprocess, ReadOptions
+from bioclip_jax.pipeline.images import BadImage, FrameReader, MissingLibrary, Preprocess, ReadOptions
 from bioclip_jax.tables import shown_path
 
 from .crop import SMALL_CROP
+from .image_file import ImageFile
 from .options import Precision
 from .preprocess import ImageLike, Pixels, choose_preprocess, load_pixels, name_of
 
@@ -156,14 +157,19 @@ def load_ahead(
 ) -> Iterator[tuple[int, Pixels | UserError]]:
     """Decode (index, image) pairs in a thread pool: yield indices with pixels or an error, in order.
 
-    At most `ahead` images wait in memory. Truncated but readable images are added to `truncated`.
+    At most `ahead` images wait in memory. Truncated but readable images are added to `truncated`. Frames of a
+    video are decoded in order by one process, while the others are decoded by the pool.
     """
     truncated = [] if truncated is None else truncated
+    frames = FrameReader()
 
     def load(index: int, image: ImageLike) -> tuple[int, Pixels | UserError]:
         try:
             return index, load_pixels(
-                image, preprocess, lambda missing: truncated.append(f"{name_of(image)}: {missing}")
+                image,
+                preprocess,
+                lambda missing: truncated.append(f"{name_of(image)}: {missing}"),
+                frames if _is_frame(image) else None,
             )
         except (BadImage, OSError, ValueError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -173,6 +179,8 @@ def load_ahead(
                 advice = "make it smaller, or raise the limit with --max-pixels"
             if isinstance(error, BadImage) and error.cause == SMALL_CROP:
                 advice = "raise --detection-threshold, or correct the box"
+            if isinstance(error, MissingLibrary):
+                advice = error.advice
             problem = UserError(f"{name} cannot be read ({reason}); {advice}")
             problem.__cause__ = error
             return index, problem
@@ -181,10 +189,20 @@ def load_ahead(
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         try:
             for index, image in images:
-                pending.append(pool.submit(load, index, image))
+                if _is_frame(image):
+                    # Whole frames would fill the memory, so only the model's pixels wait.
+                    pending.append(done := Future())
+                    done.set_result(load(index, image))
+                else:
+                    pending.append(pool.submit(load, index, image))
                 if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            frames.close()
+
+
+def _is_frame(image: ImageLike) -> bool:
+    return isinstance(image, ImageFile) and isinstance(image.frame, float)

@@ -8,25 +8,28 @@ import os
 import stat
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import (
     IMAGE_SUFFIXES,
+    has_extra,
     is_compressed_tar,
     is_hidden,
     is_hidden_path,
     is_image,
     is_tar,
     is_unsupported,
-    unsupported_kinds,
+    is_video,
+    kinds_of,
+    skipped_kinds,
 )
 from bioclip_jax.pipeline.sources import METADATA_FILES, BadTar, members
 from bioclip_jax.tables import find_file, is_table, lists_images
 
-from .crop import Box
+from .frames import check_every, expand_frames
+from .image_file import ImageFile, image_file
 from .image_tables import package_media, problems_of_rows, read_image_table
 
 STDIN = "/dev/stdin"
@@ -37,37 +40,15 @@ _LARGEST_PIPED = 1 << 29
 _MOST_REPORTED = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """One image: a file, `size` bytes at `offset` of a tar, or the content of a pipe.
-
-    name: its name in results, the path as given; of a tar member TAR/MEMBER. box: the part of the upright
-    image that is meant; None is all of it.
-    """
-
-    name: str
-    path: str
-    offset: int = 0
-    size: int | None = None
-    content: bytes | None = field(default=None, repr=False)
-    box: Box | None = None
-
-    def read(self) -> bytes:
-        """Return the encoded image. Raises OSError if it is unreadable."""
-        if self.content is not None:
-            return self.content
-        with open(self.path, "rb") as file:
-            if self.offset:  # a pipe, which a table may list, cannot seek
-                file.seek(self.offset)
-            return file.read(-1 if self.size is None else self.size)
-
-
 class _Skipped:
-    """Parts of INPUTS without images: unreadable ones, and unsupported files."""
+    """Parts of INPUTS without images: unreadable ones, and files of other kinds. videos: they are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, videos: bool) -> None:
         self.problems: list[UserError] = []
-        self.unsupported: list[str] = []
+        self.files: list[str] = []
+        # Files that a problem's message counts.
+        self.reported: set[str] = set()
+        self.videos = videos
 
     def add(self, problem: str) -> None:
         self.problems.append(UserError(problem))
@@ -78,20 +59,27 @@ class _Skipped:
             print(f"skipped: {problem}", file=sys.stderr)
         if (more := len(self.problems) - _MOST_REPORTED) > 0:
             print(f"skipped {more:,} more parts of the inputs", file=sys.stderr)
-        if line := unsupported_kinds(self.unsupported):
+        for line in skipped_kinds(kinds_of(file for file in self.files if file not in self.reported)):
             print(line, file=sys.stderr)
 
 
-def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
+def find_images(
+    inputs: Sequence[str | os.PathLike[str]],
+    every: float | None = None,
+    skipped_by_kind: dict[str, int] | None = None,
+) -> list[ImageFile]:
     """Find the images of INPUTS, in their order; those of a folder or glob are sorted by path.
 
     A file given by name may have any suffix; in folders and tars, only image suffixes count. An image in both
-    a folder's table and another input is returned once. Only tables, tars and pipes are opened. Folders and
-    tars that are empty or unreadable, and counts of unsupported files, are reported on standard error.
+    a folder's table and another input is returned once. Each page of a TIFF is an image of its own, and with
+    `every` a frame each so many seconds of videos, which are skipped without. Only tables, tars, pipes, TIFFs
+    and videos are opened. Folders and tars that are empty or unreadable, and counts of the files that are
+    skipped, are reported on standard error; the counts are also added to `skipped_by_kind`, by suffix.
     Raises UserError for a missing path, an unreadable table, and if there is no image at all.
     """
     paths = expand(inputs)
-    skipped = _Skipped()
+    check_every(every)
+    skipped = _Skipped(every is not None and has_extra("video"))
     images: list[tuple[str, Sequence[ImageFile]]] = []
     # The shell expands FOLDER/* to everything in it, including tables and system folders.
     whole = _whole_folders(paths)
@@ -104,11 +92,20 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> list[ImageFile]:
             if len(paths) == 1 or (_is_table_file(path) and os.path.dirname(path) not in whole):
                 raise
             skipped.problems.append(problem)
-    result = _without_duplicates(images, whole)
+    result = expand_frames(_without_duplicates(images, whole), every, skipped.files.append, skipped.add)
     if not result:
-        raise skipped.problems[0] if skipped.problems else UserError(f"{paths[0]} holds no image; {_ADVICE}")
+        if skipped.problems:
+            raise skipped.problems[0]
+        kinds = "; ".join(skipped_kinds(kinds_of(skipped.files)))
+        raise UserError(f"{paths[0]} holds no image ({kinds})" if kinds else _no_image(paths[0]))
     skipped.report()
+    if skipped_by_kind is not None:
+        skipped_by_kind |= kinds_of(skipped.files)
     return result
+
+
+def _no_image(path: str) -> str:
+    return f"{path} holds no image; {_ADVICE}"
 
 
 def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -132,6 +129,8 @@ def _matches(item: str) -> list[str]:
         raise UserError(f"an input is {item!r}, which is not a path; {_ADVICE}")
     if os.path.lexists(spelled := find_file("", item)):
         return [spelled]
+    if os.path.lexists(image_file(item).path):  # a page or frame
+        return [item]
     if not glob.has_magic(item):
         raise UserError(f"{item} does not exist; {_ADVICE}")
     parts = item.split(os.sep)
@@ -199,12 +198,13 @@ def _is_table_file(path: str) -> bool:
 def _images_at(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
     if not os.path.isdir(path):
         return _in_file(path, skipped)
-    unsupported, problems = len(skipped.unsupported), len(skipped.problems)
+    files, problems = len(skipped.files), len(skipped.problems)
     images = [image for file in _walk(path, skipped) for image in _in_folder(file, skipped)]
     if not images:
         if len(skipped.problems) > problems:
             raise skipped.problems.pop(problems)
-        kinds = unsupported_kinds(skipped.unsupported[unsupported:])
+        kinds = "; ".join(skipped_kinds(kinds_of(skipped.files[files:])))
+        skipped.reported |= set(skipped.files[files:])
         raise UserError(f"the folder {path} holds no image ({kinds or _suffixes()}); {_ADVICE}")
     return images
 
@@ -242,7 +242,7 @@ def _in_file(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
         )
     if _is_pipe(path):
         return [ImageFile(path, path, content=_read_pipe(path))]
-    return [ImageFile(path, path)]
+    return [image_file(path)]
 
 
 def _is_pipe(path: str) -> bool:
@@ -295,10 +295,10 @@ def _walk(top: str, skipped: _Skipped) -> Iterator[str]:
             open_folders.pop()
         elif _is_folder(entry):
             enter(entry.path)
-        elif is_image(entry.name) or is_tar(entry.name):
+        elif is_image(entry.name) or is_tar(entry.name) or (skipped.videos and is_video(entry.name)):
             yield entry.path
-        elif is_unsupported(entry.name):
-            skipped.unsupported.append(entry.path)
+        elif entry.name.lower() not in METADATA_FILES:
+            skipped.files.append(entry.path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -335,15 +335,10 @@ def _from_table(path: str, skipped: _Skipped) -> list[ImageFile]:
         skipped.add(problem)
     folder, boxes = table.folder, table.boxes
     return [
-        _listed(os.path.join(folder, cell), find_file(folder, cell), box)
+        image_file(os.path.join(folder, cell), find_file(folder, cell), box)
         for cell, box in zip(table.paths, boxes)
         if cell
     ]
-
-
-def _listed(name: str, path: str, box: Box | None) -> ImageFile:
-    # Share one string between name and path, since a table may list millions.
-    return ImageFile(name, name if path == name else path, box=box)
 
 
 def _members(path: str, skipped: _Skipped) -> list[ImageFile]:
@@ -355,8 +350,14 @@ def _members(path: str, skipped: _Skipped) -> list[ImageFile]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"the tar {path} cannot be read: {reason}; create it again") from error
     files = [member for member in files if not is_hidden_path(member.name)]
-    skipped.unsupported += (f"{path}/{member.name}" for member in files if is_unsupported(member.name))
-    return [ImageFile(f"{path}/{m.name}", path, m.offset, m.size) for m in files if is_image(m.name)]
+    images = []
+    for member in files:
+        name = f"{path}/{member.name}"
+        if is_image(name) or (skipped.videos and is_video(name)):
+            images.append(ImageFile(name, path, member.offset, member.size))
+        elif is_unsupported(name):  # and not the captions of samples
+            skipped.files.append(name)
+    return images
 
 
 def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -182,7 +182,7 @@ def journal_path(output: Path) -> Path:
 
 
 def image_keys(images: Iterable[ImageFile]) -> Int64[np.ndarray, " images"]:
-    """Hash each image's name, location, box, file size and modification time, without reading it."""
+    """Hash each image's name, location, box, frame, file size and modification time, without reading it."""
     last, state, keys = None, None, []
     for image in images:
         if image.path != last:
@@ -196,6 +196,8 @@ def image_keys(images: Iterable[ImageFile]) -> Int64[np.ndarray, " images"]:
         # Whole images keep the keys that they had before there were boxes.
         if image.box is not None:
             identity.append({"box": image.box})
+        if image.frame is not None:
+            identity.append({"frame": image.frame})
         text = json.dumps(identity)
         keys.append(hashlib.sha256(text.encode()).digest()[:8])
     return np.frombuffer(b"".join(keys), "<i8")

@@ -14,6 +14,7 @@ from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.files import check_outputs, files_below, is_stream
 
 from .capture import check_added
+from .frames import check_every
 from .rank import MIN_PROB, Rank, as_rank
 from .results import check_format
 
@@ -80,6 +81,8 @@ class PredictOptions:
     Predictions per image:
       k: their number (default: 5 taxa, all labels). min_confidence, unknown: as Selection, and with a head
       min_familiarity. temperature: of the softmax over taxa, a number or a file that `taxa calibrate` wrote.
+    Inputs:
+      every: seconds between the frames that are read of a video; None skips videos.
     Outputs:
       format: of the rows, as check_format, or "megadetector", the file of `detections` with names. output:
       None is standard output, or with as_result the returned dictionary. log: provenance, as
@@ -119,6 +122,7 @@ class PredictOptions:
     resume: bool = False
     as_result: bool = False
     add: str | Sequence[str] = ()
+    every: float | None = None
 
     pretrained: str | None = None
     device: str | None = None
@@ -132,6 +136,7 @@ class PredictOptions:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
         object.__setattr__(self, "add", check_added(self.add))
+        check_every(self.every)
         if isinstance(self.rank, str):
             object.__setattr__(self, "rank", as_rank(self.rank))
         if self.format == MEGADETECTOR:
@@ -294,7 +299,7 @@ class PredictOptions:
 
     def selection_settings(self) -> dict[str, Any]:
         """Return the options that select predictions, for logs, by pybioclip's names where it has one."""
-        names = ("min_confidence", "unknown", "min_familiarity")
+        names = ("min_confidence", "unknown", "min_familiarity", "every")
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.predicts_taxa:
             settings |= {"rank": self.selection.rank.get_label(), "min_prob": MIN_PROB}

@@ -44,15 +44,17 @@ def predict_files(
     also has, such as species, becomes input_species. model: as load_model. options: everything else; its
     fields can also be given as keyword arguments.
 
-    Returns {"images", "transform": its name, "precision", "fingerprint" of the model, "unreadable",
-    "truncated", "output" or "predictions", and if requested "log", "report", and "detections", the numbers of
-    DetectedImages}. Unreadable images are skipped and reported on standard error.
+    Returns {"images", "skipped": number of files of other kinds by suffix, "transform": its name,
+    "precision", "fingerprint" of the model, "unreadable", "truncated", "output" or "predictions", and if
+    requested "log", "report", and "detections", the numbers of DetectedImages}. Unreadable images are skipped
+    and reported on standard error.
     Raises UserError for invalid options, before the model is loaded, and if no image is readable.
     """
     options = replace(options or PredictOptions(), **keywords)
     options.check_files()
     candidates = options.read_candidates()
-    images = find_images(inputs)
+    skipped: dict[str, int] = {}
+    images = find_images(inputs, options.every, skipped)
     columns = InputColumns(inputs, images)
     detected, classifications = _detect(images, options)
     reads = options.files_read | {
@@ -71,7 +73,7 @@ def predict_files(
     _warn_about_candidates(classifier, options)
     parts = images if detected is None else detected.crops
     failures = FailureLog(len(images if detected is None else detected))
-    result: dict[str, Any] = {"images": len(images), "transform": loaded.transform}
+    result: dict[str, Any] = {"images": len(images), "skipped": skipped, "transform": loaded.transform}
     result |= {"precision": loaded.precision, "fingerprint": loaded.fingerprint}
     with contextlib.ExitStack() as stack:
         record = None

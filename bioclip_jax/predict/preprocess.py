@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,10 +12,17 @@ from jaxtyping import Float32, Real, UInt8
 from PIL import Image
 
 from bioclip_jax.convert import ModelBundle, Transform
-from bioclip_jax.pipeline.images import BadImage, OnTruncated, Preprocess, read_image, to_rgb
+from bioclip_jax.pipeline.images import (
+    BadImage,
+    FrameReader,
+    OnTruncated,
+    Preprocess,
+    read_image,
+    to_rgb,
+)
 
 from .crop import crop
-from .inputs import ImageFile
+from .image_file import ImageFile, image_file, read_upright
 
 # A path, encoded bytes, a PIL image, or uint8 pixels [height, width(, channels)].
 ImageLike = str | os.PathLike | ImageFile | bytes | Image.Image | UInt8[np.ndarray, "height width *channels"]
@@ -40,19 +46,27 @@ def choose_preprocess(bundle: ModelBundle, transform: Transform | None = None) -
     return Squash(own.size, own.mean, own.std, read=own.read)
 
 
-def load_pixels(image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None = None) -> Pixels:
+def load_pixels(
+    image: ImageLike,
+    preprocess: Preprocess,
+    on_truncated: OnTruncated | None = None,
+    frames: FrameReader | None = None,
+) -> Pixels:
     """Read an image as upright RGB, and resize and crop it for the model; Squash returns floats.
 
     Reading follows `preprocess.read`; with exif "ignore" the pixels equal pybioclip's, which also converts
     to RGB first. The box of an ImageFile is cut out of the upright image, whatever `preprocess.read.exif`
-    is, since detectors turn images by EXIF. Raises BadImage or OSError if there is no readable image, and for
-    a box of a few pixels.
+    is, since detectors turn images by EXIF. frames: decodes a video's frames in one pass. Raises BadImage or
+    OSError if there is no readable image, and for a box of a few pixels.
     """
-    return preprocess(load_upright(image, preprocess, on_truncated))
+    return preprocess(load_upright(image, preprocess, on_truncated, frames))
 
 
 def load_upright(
-    image: ImageLike, preprocess: Preprocess, on_truncated: OnTruncated | None = None
+    image: ImageLike,
+    preprocess: Preprocess,
+    on_truncated: OnTruncated | None = None,
+    frames: FrameReader | None = None,
 ) -> Image.Image:
     """Read an image as load_pixels, before it is resized: RGB, upright, and cut to its box."""
     if isinstance(image, np.ndarray):
@@ -64,15 +78,13 @@ def load_upright(
         return Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image).convert("RGB")
     if isinstance(image, Image.Image):
         return to_rgb(image, preprocess.read.exif)
-    if isinstance(image, ImageFile):
-        if image.box is not None:
-            return crop(
-                read_image(image.read(), replace(preprocess.read, exif="apply"), on_truncated), image.box
-            )
-        image = image.read()
-    elif not isinstance(image, bytes):
-        image = Path(image).read_bytes()
-    return read_image(image, preprocess.read, on_truncated)
+    if isinstance(image, bytes):
+        return read_image(image, preprocess.read, on_truncated)
+    if not isinstance(image, ImageFile):
+        image = image_file(os.fspath(image))
+    if image.box is None:
+        return read_upright(image, preprocess.read, on_truncated, frames)
+    return crop(read_upright(image, replace(preprocess.read, exif="apply"), on_truncated, frames), image.box)
 
 
 def name_of(image: ImageLike) -> str:

@@ -158,7 +158,7 @@ def test_a_variable_frame_rate_is_followed(write, reader):
 
 def test_seconds_of_a_video_are_decoded_in_one_pass(write, monkeypatch, tmp_path):
     """Each packet is read once: the bytes read do not grow with the number of frames asked for."""
-    from bioclip_jax.pipeline.images.decoder_worker import Part
+    from bioclip_jax.pipeline.images.file_part import Part, open_part
     from bioclip_jax.pipeline.images.video import Video
 
     noise = np.random.default_rng(0)
@@ -173,7 +173,7 @@ def test_seconds_of_a_video_are_decoded_in_one_pass(write, monkeypatch, tmp_path
         return size
 
     monkeypatch.setattr(Part, "readinto", count)
-    with io.BufferedReader(Part(file.path)) as part:
+    with open_part(file.path) as part:
         clip = Video(part, READ.max_pixels)
         for number in range(100):
             clip.at(number / 10)
@@ -345,18 +345,19 @@ def test_libraries_are_imported_by_no_process_but_the_decoders(tmp_path):
 
 
 def test_a_missing_library_is_named(monkeypatch):
-    from bioclip_jax.pipeline.images import MissingLibrary, formats
+    from bioclip_jax import file_kinds
+    from bioclip_jax.pipeline.images import MissingLibrary
 
     content = heic(halves())
-    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
-    formats.is_installed.cache_clear()
+    monkeypatch.setattr(file_kinds.importlib.util, "find_spec", lambda name: None)
+    file_kinds.has_extra.cache_clear()
     try:
         with pytest.raises(MissingLibrary, match="it is HEIC, which needs pillow-heif") as caught:
             decode(content)
         assert caught.value.advice == "pip install 'bioclip-jax[heic]'"
     finally:
         monkeypatch.undo()
-        formats.is_installed.cache_clear()
+        file_kinds.has_extra.cache_clear()
 
 
 def test_no_decoder_outlives_its_parent(tmp_path):

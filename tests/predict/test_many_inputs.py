@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bioclip_jax import file_kinds
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
-from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_hidden_path, unsupported_kinds
+from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_hidden_path
 from bioclip_jax.predict import inputs
 from bioclip_jax.predict.inputs import find_images
 
@@ -157,19 +158,44 @@ def test_an_unrelated_table_in_the_folder_is_reported(photos, model_directory, c
         find_images(["ph/weather.csv", "ph/a.jpg"])
 
 
-def test_unsupported_files_are_counted(photos, capsys):
-    for name in ("c.heic", "D.HEIC", "e.mp4", "f.mov", "notes.txt"):
+def test_skipped_files_are_counted_by_kind(photos, capsys):
+    for name in ("c.pdf", "D.PDF", "e.mp4", "f.mov", "notes.txt", "metadata.csv", ".hidden"):
         (photos / name).write_bytes(b"x")
-    make_tar(photos / "t.tar", **{"k.heic": b"x", "k.jpg": picture(), "k.txt": b"text"})
-    assert names("ph") == ["ph/a.jpg", "ph/b.jpg", "ph/t.tar/k.jpg"]
-    assert capsys.readouterr().err == "5 files of unsupported kinds skipped (3 .heic, 1 .mov, 1 .mp4)\n"
+    make_tar(photos / "t.tar", **{"k.pdf": b"x", "k.jpg": picture(), "k.txt": b"a caption"})
+    skipped: dict[str, int] = {}
+    found = [image.name for image in find_images(["ph"], None, skipped)]
+    assert found == ["ph/a.jpg", "ph/b.jpg", "ph/t.tar/k.jpg"]
+    assert skipped == {".pdf": 3, ".mov": 1, ".mp4": 1, ".txt": 1}
+    assert capsys.readouterr().err == (
+        "1 .mov, 1 .mp4 skipped: predict, embed and index build read frames of videos with --every SECONDS\n"
+        "3 .pdf, 1 .txt skipped\n"
+    )
     Path("videos").mkdir()
     Path("videos/a.mp4").write_bytes(b"x")
-    with pytest.raises(
-        UserError, match=r"videos holds no image \(1 file of unsupported kinds skipped \(1 .mp4\)\)"
-    ):
-        find_images(["videos"])
-    assert unsupported_kinds(["notes.txt", "metadata.csv"]) is None
+    for given in ("videos", "videos/a.mp4"):
+        with pytest.raises(UserError, match=r"holds no image \(1 .mp4 skipped: .*--every SECONDS"):
+            find_images([given])
+
+
+def test_a_missing_extra_is_named_for_the_files_that_need_it(photos, capsys, monkeypatch):
+    for name in ("c.heic", "D.HEIC", "e.cr2", "f.mp4"):
+        (photos / name).write_bytes(b"x")
+    monkeypatch.setattr(file_kinds.importlib.util, "find_spec", lambda name: None)
+    file_kinds.has_extra.cache_clear()
+    try:
+        for every, advice in ((None, "; predict, embed and index build read"), (1.0, "; predict, embed")):
+            assert [image.name for image in find_images(["ph"], every)] == ["ph/a.jpg", "ph/b.jpg"]
+            lines = capsys.readouterr().err.splitlines()
+            assert "2 .heic skipped: pip install 'bioclip-jax[heic]'" in lines
+            assert "1 .cr2 skipped: pip install 'bioclip-jax[raw]'" in lines
+            assert any(
+                line.startswith(f"1 .mp4 skipped: pip install 'bioclip-jax[video]'{advice}") for line in lines
+            )
+        with pytest.raises(UserError, match=r"pip install 'bioclip-jax\[video\]'"):
+            find_images(["ph/f.mp4"], 1)
+    finally:
+        monkeypatch.undo()
+        file_kinds.has_extra.cache_clear()
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))

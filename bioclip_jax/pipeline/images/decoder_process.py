@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from bioclip_jax.file_kinds import has_extra
+
 from .bad_image import BadImage
 from .decoder_worker import receive, send
-from .formats import Kind, MissingLibrary, is_installed
+from .formats import Kind, MissingLibrary
 
 if TYPE_CHECKING:
     from .decoding import ReadOptions
@@ -83,8 +85,13 @@ def video_about(file: VideoFile, read: ReadOptions) -> VideoAbout:
     return VideoAbout(header["last"], header["created"])
 
 
+def video_frame(file: VideoFile, time: float, read: ReadOptions) -> Pixels:
+    """Decode the picture shown `time` seconds after the first. Raises BadImage, or OSError."""
+    return _as_pixels(_ask("video", _frame(file, time, read)))
+
+
 class FrameReader:
-    """Frames of videos by file and time; those of one video in order of time are decoded in one pass.
+    """video_frame, with frames of one video that are asked for in order of time decoded in one pass.
 
     Use from one thread at a time, and close at the end.
     """
@@ -93,13 +100,12 @@ class FrameReader:
         self._worker: _Worker | None = None
 
     def __call__(self, file: VideoFile, time: float, read: ReadOptions) -> Pixels:
-        """Decode the picture shown `time` seconds after the first. Raises BadImage, or OSError."""
-        if not is_installed("video"):
+        """Decode a picture, as video_frame."""
+        if not has_extra("video"):
             raise MissingLibrary("video")
         if self._worker is None:
             self._worker = _new_worker()
-        request = {"task": "pixels", "time": time, **_video(file), **_reading(read)}
-        return _as_pixels(self._worker.ask("video", request))
+        return _as_pixels(self._worker.ask("video", _frame(file, time, read)))
 
     def close(self) -> None:
         """End the process."""
@@ -118,6 +124,10 @@ def _video(file: VideoFile) -> dict[str, Any]:
     status = os.stat(file.path)
     state = [status.st_size, status.st_mtime_ns]
     return {"path": os.path.abspath(file.path), "offset": file.offset, "size": file.size, "state": state}
+
+
+def _frame(file: VideoFile, time: float, read: ReadOptions) -> dict[str, Any]:
+    return {"task": "pixels", "time": time, **_video(file), **_reading(read)}
 
 
 def _as_pixels(reply: tuple[dict[str, Any], bytes]) -> Pixels:
@@ -205,7 +215,7 @@ _slots = threading.BoundedSemaphore(_MOST_WORKERS)
 
 
 def _take(kind: Kind) -> _Worker:
-    if not is_installed(kind):
+    if not has_extra(kind):
         raise MissingLibrary(kind)
     _slots.acquire()
     return _new_worker()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .bad_image import BadImage
+from .file_part import open_part
 
 LENGTH = struct.Struct(">I")
 # Address space beyond the pixels' own: the libraries, and the stacks of their threads.
@@ -75,7 +75,7 @@ class Requests:
             self._close_video()
             from .video import Video
 
-            file = io.BufferedReader(Part(request["path"], request["offset"], request["size"]), 1 << 20)
+            file = open_part(request["path"], request["offset"], request["size"])
             self._video, self._video_key = Video(file, request["max_pixels"], request["upright"]), key
         if request["task"] == "about":
             about = {"last": self._video.last_time(), "created": self._video.created}
@@ -87,42 +87,6 @@ class Requests:
         if self._video is not None:
             self._video.close()
         self._video = self._video_key = None
-
-
-class Part(io.RawIOBase):
-    """`size` bytes at `offset` of a file, as a file; None takes all to the end."""
-
-    def __init__(self, path: str, offset: int = 0, size: int | None = None):
-        self._file = open(path, "rb", buffering=0)
-        self._offset, self._position = offset, 0
-        end = self._file.seek(0, os.SEEK_END) - offset
-        self._size = end if size is None else min(size, end)
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the position within the part."""
-        self._position = max(0, offset + (0, self._position, self._size)[whence])
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; return the number of bytes."""
-        view = memoryview(buffer)[: max(0, self._size - self._position)]
-        self._file.seek(self._offset + self._position)
-        count = self._file.readinto(view) or 0
-        self._position += count
-        return count
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
 
 
 def _pixels(pixels: np.ndarray) -> tuple[dict[str, Any], Any]:

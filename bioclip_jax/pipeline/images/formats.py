@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
-from functools import cache
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from bioclip_jax.file_kinds import install_command
 
 from .bad_image import BadImage
 
 Kind = Literal["heic", "raw", "video"]
 
 
-class _Library(NamedTuple):
-    title: str
-    module: str
-    package: str
-
-
-_LIBRARIES: dict[Kind, _Library] = {
-    "heic": _Library("HEIC", "pillow_heif", "pillow-heif"),
-    "raw": _Library("camera raw", "rawpy", "rawpy"),
-    "video": _Library("a video", "av", "av"),
+# Each kind's name for people, and the package that decodes it.
+_TITLES: dict[Kind, tuple[str, str]] = {
+    "heic": ("HEIC", "pillow-heif"),
+    "raw": ("camera raw", "rawpy"),
+    "video": ("a video", "av"),
 }
 
 # Brands of HEVC images. mif1 and msf1 say only that the file is of the HEIF family, as AVIF is.
@@ -78,23 +73,12 @@ def video_format(head: bytes) -> str | None:
     return next((name for magic, name in _VIDEO if head.startswith(magic)), None)
 
 
-@cache
-def is_installed(kind: Kind) -> bool:
-    """True if the library for this kind is installed; it is not imported."""
-    return importlib.util.find_spec(_LIBRARIES[kind].module) is not None
-
-
-def install_command(kind: Kind) -> str:
-    """The command that installs the library for this kind."""
-    return f"pip install 'bioclip-jax[{kind}]'"
-
-
 class MissingLibrary(BadImage):
     """An intact file whose library is not installed. advice: what to do about it."""
 
     def __init__(self, kind: Kind):
-        library = _LIBRARIES[kind]
-        super().__init__("unreadable", f"it is {library.title}, which needs {library.package}")
+        title, package = _TITLES[kind]
+        super().__init__("unreadable", f"it is {title}, which needs {package}")
         self.advice = install_command(kind)
 
 

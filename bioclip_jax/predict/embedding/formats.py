@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import uuid
@@ -102,12 +103,15 @@ def rows_path(output: Path) -> Path:
 
 
 def sample_uuid(image: ImageFile) -> str:
-    """Return the UUID in the file's name, as in TreeOfLife shards, or one made from its absolute path."""
-    try:
-        return str(uuid.UUID(Path(image.name).stem))
-    except ValueError:
-        member = image.name.removeprefix(image.path)
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, Path(image.path).absolute().as_uri() + member))
+    """Return the UUID in the file's name, as in TreeOfLife shards, or one made from its absolute path.
+
+    Pages and frames have their fragment in that path.
+    """
+    if image.frame is None:
+        with contextlib.suppress(ValueError):
+            return str(uuid.UUID(Path(image.name).stem))
+    member = image.name.removeprefix(image.path)
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, Path(image.path).absolute().as_uri() + member))
 
 
 def text_uuid(text: str) -> str:

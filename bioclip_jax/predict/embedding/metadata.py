@@ -45,9 +45,7 @@ class ImageMetadata:
         """
         import pyarrow as pa
 
-        indices = defaultdict(list)
-        for index, image in enumerate(images):
-            indices[image.name].append(index)
+        indices = _by_name(images)
         rows = np.full(len(images), -1)
         occurrences: Counter[str] = Counter()
         tables, start = [], 0
@@ -55,7 +53,8 @@ class ImageMetadata:
             for number, name in enumerate(names, start):
                 # A repeated image takes its next row, or the last one if it has no more.
                 if name in indices:
-                    rows[indices[name][occurrences[name] :]] = number
+                    for group in indices[name][occurrences[name] :]:
+                        rows[group] = number
                     occurrences[name] += 1
             tables.append(table)
             start += table.num_rows
@@ -76,6 +75,25 @@ class ImageMetadata:
 
         rows = self._rows[np.asarray(indices, int)]
         return self._table.take(pa.array(rows, mask=rows < 0))
+
+
+def _by_name(images: Sequence[ImageFile]) -> dict[str, list[list[int]]]:
+    """Return the indices of images by the name that a table may list.
+
+    All pages and frames of a file are one group, which takes the row of the file; a row may also list a page.
+    """
+    groups: dict[str, list[list[int]]] = defaultdict(list)
+    frames: dict[str, set[int | float]] = {}
+    for index, image in enumerate(images):
+        groups[image.name].append([index])
+        if image.frame is not None:
+            source = image.source_name
+            if source not in frames or image.frame in frames[source]:  # the file is listed again
+                frames[source] = set()
+                groups[source].append([])
+            frames[source].add(image.frame)
+            groups[source][-1].append(index)
+    return groups
 
 
 def _tables(paths: Sequence[str], images: Sequence[ImageFile]) -> Iterator[tuple[list[str], pa.Table]]:

@@ -7,11 +7,13 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
+from bioclip_jax.pipeline.images import open_part
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.vector_cache import CACHE_NAMES
@@ -84,13 +86,27 @@ def blocks(items: Iterable[Item], size: int = BLOCK) -> Iterator[list[Item]]:
 
 
 def digests(images: Sequence[ImageFile]) -> list[str | None]:
-    """Return the hexadecimal SHA-256 of each image's bytes, None for an unreadable one."""
+    """Return the hexadecimal SHA-256 of each image's bytes, None for an unreadable one.
+
+    That of a page or frame is of its file's SHA-256 and its number or time.
+    """
 
     def digest(image: ImageFile) -> str | None:
         try:
-            return hashlib.sha256(image.read()).hexdigest()
+            if image.frame is None:
+                return hashlib.sha256(image.read()).hexdigest()
+            status = os.stat(image.path)
+            whole = _file_digest(image.path, image.offset, image.size, status.st_size, status.st_mtime_ns)
         except OSError:
             return None
+        return hashlib.sha256(f"{whole} {image.frame!r}".encode()).hexdigest()
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(digest, images))
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: str, offset: int, size: int | None, *state: int) -> str:
+    """Return the SHA-256 of a file with many pages or frames, read once for all of them."""
+    with open_part(path, offset, size) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

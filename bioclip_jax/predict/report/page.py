@@ -16,9 +16,9 @@ import numpy as np
 
 from bioclip_jax import html
 from bioclip_jax.html import THUMBNAIL_SIDE, number, share, thumbnail_url
-from bioclip_jax.pipeline.images import BadImage, decode
+from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode
 from bioclip_jax.predict.crop import pixel_edges
-from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.image_file import ImageFile, read_upright
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.results import plain_text
 from bioclip_jax.text import RANKS
@@ -182,11 +182,14 @@ def thumbnails(images: Sequence[ImageFile]) -> list[str]:
 def _thumbnail(image: ImageFile) -> str:
     try:
         box = image.box
-        if box is None:
-            return thumbnail_url(decode(image.read(), min_side=THUMBNAIL_SIDE))
         # The box, not the image around it, is as large as a thumbnail.
-        share = max(min(box.width, box.height), THUMBNAIL_SIDE / _MOST_DECODED)
-        pixels = decode(image.read(), min_side=round(THUMBNAIL_SIDE / share))
+        share = 1 if box is None else max(min(box.width, box.height), THUMBNAIL_SIDE / _MOST_DECODED)
+        if image.frame is None:
+            pixels = decode(image.read(), min_side=round(THUMBNAIL_SIDE / share))
+        else:
+            pixels = np.asarray(read_upright(image, ReadOptions()))
+        if box is None:
+            return thumbnail_url(pixels)
         left, top, right, bottom = pixel_edges(box, pixels.shape[1], pixels.shape[0])
         return thumbnail_url(np.ascontiguousarray(pixels[top:bottom, left:right]))
     except (BadImage, OSError, ValueError, MemoryError):

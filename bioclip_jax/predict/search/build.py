@@ -30,6 +30,8 @@ def build_index(
     inputs: Sequence[str | os.PathLike[str]],
     model: str | None,
     output: str | os.PathLike[str],
+    *,
+    every: float | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Build an index of images in the folder `output`, or add new and changed images to an existing one.
@@ -37,7 +39,7 @@ def build_index(
     An image whose content the index holds is skipped, under any name; a changed file replaces its old row. An
     interrupted build keeps the images added so far, and resumes when repeated.
 
-    inputs: as find_images, or Parquet files of `embed`, which need no model. options: as load_model;
+    inputs, every: as find_images, or Parquet files of `embed`, which need no model. options: as load_model;
     transform and precision are by default the index's.
     Returns: {"images": number of inputs, "added", "replaced", "known", "unreadable", "truncated", "count":
       images in the index, "recall": recall at 10 of the approximate index, on 100 of its images, None for
@@ -51,7 +53,7 @@ def build_index(
     paths = expand(inputs)
     tables = [path for path in paths if _holds_vectors(path)]
     files = [path for path in paths if path not in tables]
-    images = find_images(files) if files else []
+    images = find_images(files, every) if files else []
     metadata = ImageMetadata(files, images)
     failures = FailureLog(len(images))
     with _locked(output):
