@@ -1,4 +1,4 @@
-"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict, twin."""
+"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict, field, twin."""
 
 from __future__ import annotations
 
@@ -97,6 +97,22 @@ def bench_scaling(arguments: argparse.Namespace) -> Result:
     )
     if not arguments.json:
         print(scaling_table(result))
+    return result
+
+
+def bench_field(arguments: argparse.Namespace) -> Result:
+    """Measure predict over a memory card."""
+    from bioclip_jax.bench import field_table, measure_field
+
+    result = measure_field(
+        arguments.images,
+        model=arguments.model,
+        events=arguments.events,
+        kills=arguments.kills,
+        folder=arguments.folder,
+    )
+    if not arguments.json:
+        print(field_table(result))
     return result
 
 
@@ -308,6 +324,24 @@ def add_verbs(verbs: Any) -> None:
         help="of the hour clock (default: 1,000,000)",
     )
     verb.add_argument("--hours", type=positive, default=10, metavar="N", help="of the same (default: 10)")
+
+    verb = add_verb(family, "field", bench_field, "memory and resumption of predict over a memory card")
+    verb.add_argument(
+        "--images", type=positive, default=100_000, metavar="N", help="photographs (default: 100,000)"
+    )
+    verb.add_argument(
+        "--model",
+        default="ViT-Test-16",
+        metavar="MODEL",
+        help="a model, or an architecture with random weights (default: ViT-Test-16)",
+    )
+    verb.add_argument(
+        "--kills", type=non_negative, default=3, metavar="N", help="times to kill and resume (default: 3)"
+    )
+    verb.add_argument(
+        "--events", type=positive, metavar="SECONDS", help="also pool events (default: photographs alone)"
+    )
+    verb.add_argument("--folder", metavar="DIR", help="keep the card and the outputs in this empty folder")
 
     verb = add_verb(family, "predict", bench_predict, "speed, memory and scores of predict")
     verb.add_argument(
