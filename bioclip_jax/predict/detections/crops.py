@@ -21,7 +21,8 @@ from .reader import ANIMAL, KINDS, PERSON, VEHICLE, Detections
 
 BLANK, FAILED = "blank", "failed"
 # Columns of a row, after those of its prediction.
-COLUMNS = ("detection", "detection_confidence", "box_x", "box_y", "box_width", "box_height")
+BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
+COLUMNS = ("detection", "detection_confidence", *BOX_COLUMNS)
 # Digits of a box in rows; a millionth of a photograph is less than a pixel.
 _DIGITS = 6
 

@@ -26,6 +26,7 @@ from bioclip_jax.text import RANKS
 from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
 
 MOST_NODES = 2_000
+ANIMAL = "animal"
 _MOST_BARS = 10
 # Characters of a column's text on a card.
 _LONGEST_DETAIL = 300
@@ -64,13 +65,14 @@ def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str
         by_confidence=_by_confidence(report),
         by_rank=_by_rank(report) if len(report.ranks) > 1 else [],
         by_camera=_by_camera(report),
+        things=_things(report),
         most_frequent=[
             (_display_name(name), count, known[0][1], number(count)) for name, count in known[:_MOST_BARS]
         ],
         most_frequent_title=(
             f"Most frequent predictions (the first {_MOST_BARS} of {number(len(known))})"
             if several
-            else "Images by prediction"
+            else f"{_things(report)} by prediction"
         ),
         taxa=taxon_tree(dict(known)) if report.taxonomic and known else None,
         data=data,
@@ -80,9 +82,13 @@ def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str
     )
 
 
+def _things(report: Report) -> str:
+    return "Animals" if report.detections[ANIMAL] else "Images"
+
+
 def _headline(report: Report, images: int, unreadable: int) -> list[tuple[str, str]]:
     names = [name for name in report.best if name.lineage]
-    figures = [("images" if images != 1 else "image", number(images))]
+    figures = [("images" if images != 1 else "image", number(images)), *_detections(report)]
     if report.taxonomic:
         for rank, plural in (("family", "families"), ("genus", "genera"), ("species", "species")):
             depth = RANKS.index(rank) + 1
@@ -98,6 +104,23 @@ def _headline(report: Report, images: int, unreadable: int) -> list[tuple[str, s
         figures.append(("unknown", number(unknown)))
     figures.append(("unreadable", number(unreadable)))
     return figures
+
+
+def _detections(report: Report) -> list[tuple[str, str]]:
+    """Return the numbers of what a detector found."""
+    counts = report.detections
+    labels = (
+        (ANIMAL, "animal", "animals"),
+        ("person", "person", "people"),
+        ("vehicle", "vehicle", "vehicles"),
+        ("blank", "blank", "blank"),
+        ("failed", "not read by the detector", "not read by the detector"),
+    )
+    return [
+        (one if counts[kind] == 1 else more, number(counts[kind]))
+        for kind, one, more in labels
+        if counts[kind]
+    ]
 
 
 def _by_confidence(report: Report) -> list[_Bar]:

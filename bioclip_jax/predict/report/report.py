@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bioclip_jax.files import json_text
+from bioclip_jax.predict.detections import BOX_COLUMNS
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import Prediction, Row
 from bioclip_jax.text import RANKS
@@ -53,7 +54,8 @@ class Report:
 
     taxonomic: predictions are lineages, not labels. images: number with a prediction. best: images by best
     prediction. ranks: images by its rank. confidence: images by its score, in BINS bins. dates: the first and
-    last day of the images with a date. cameras: images by camera.
+    last day of the images with a date. cameras: images by camera. detections: boxes and images by what a
+    detector found. With a detector's file an image is a crop, or a whole image that the file lacks.
     """
 
     def __init__(self, classifier: Any, settings: dict[str, Any]) -> None:
@@ -69,6 +71,7 @@ class Report:
         self.confidence = [0] * BINS
         self.dates: tuple[str, str] | None = None
         self.cameras: Counter[str] = Counter()
+        self.detections: Counter[str] = Counter()
         self._rows = 0
         # A heap with the most dispensable card first.
         self._cards: list[tuple[int, int, Card]] = []
@@ -92,6 +95,8 @@ class Report:
         return sorted(card for *_, card in wanted), pictured
 
     def _add(self, image: ImageFile, rows: Sequence[Row]) -> None:
+        if detection := rows[0].get("detection"):
+            self.detections[detection] += 1
         if rows[0]["score"] is None:
             return
         details = _details(rows[0])
@@ -129,7 +134,9 @@ def _prediction_columns(row: Row) -> Row:
 def _details(row: Row) -> dict[str, Any]:
     names = list(row)
     others = names[names.index("score") + 1 :]
-    return {name: row[name] for name in others if row[name] is not None and row[name] != ""}
+    # The picture shows the box.
+    boxes = BOX_COLUMNS if "detection" in row else ()
+    return {name: row[name] for name in others if row[name] not in (None, "") and name not in boxes}
 
 
 def _name(row: Row) -> Name:
