@@ -13,7 +13,22 @@ from bioclip_jax import __version__
 from bioclip_jax.errors import Terminated, UserError, interrupt_status
 from bioclip_jax.files import cache_directory, json_text
 
-from . import analyze, bench, convert, embed, index, models, predict, review, serve, shards, taxa, train, twin
+from . import (
+    analyze,
+    bench,
+    convert,
+    duplicates,
+    embed,
+    index,
+    models,
+    predict,
+    review,
+    serve,
+    shards,
+    taxa,
+    train,
+    twin,
+)
 from . import eval as eval_verb
 from .options import Parser
 
@@ -30,6 +45,7 @@ _VERBS = (
     serve,
     taxa,
     index,
+    duplicates,
     shards,
     twin,
     bench,
@@ -46,6 +62,7 @@ _EXTRAS = {
     "mesa": "peers",
     "ml_collections": "train",
     "numpyro": "twin",
+    "pdqhash": "curate",
     "pillow_heif": "heic",
     "polars": "twin",
     "psutil": "train",

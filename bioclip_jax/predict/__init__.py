@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "crop": ["Box"],
+        "duplicates": ["find_duplicates"],
         "embed": ["embed_files", "read_texts"],
         "embedder": ["Embedder", "OnBad", "load_ahead"],
         "encoder": ["Encoder"],

@@ -103,6 +103,21 @@ def write_rows(rows: Iterable[Row], format: str, output: Path | None = None) -> 
             return _write_text(rows, list(first), format, file, separator(output))
 
 
+def write_empty(columns: Sequence[str], format: str, output: Path, types: Mapping[str, str]) -> None:
+    """Write a table of these columns without rows. types: of the columns of numbers, by pyarrow's names."""
+    with atomic_write(output) as path:
+        if format == "parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            fields = [(name, pa.type_for_alias(types.get(name, "string"))) for name in columns]
+            pq.write_table(pa.schema(fields).empty_table(), path)
+        else:
+            text = {"json": "[]", "csv": separator(output).join(columns)}.get(format, "  ".join(columns))
+            with open_text(path) as file:
+                file.write(f"{text}\n")
+
+
 def separator(output: Path) -> str:
     """Return the column separator of a delimited text file by its name."""
     plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output

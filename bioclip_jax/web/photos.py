@@ -15,7 +15,14 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.pipeline.images import BadImage, Preprocess, read_image, without_texts
+from bioclip_jax.pipeline.images import (
+    BadImage,
+    MissingLibrary,
+    Preprocess,
+    foreign_kind,
+    read_image,
+    without_texts,
+)
 from bioclip_jax.predict.classifiers import Explanation
 from bioclip_jax.tables import path_column, read_table, texts
 from bioclip_jax.text import RANKS
@@ -26,7 +33,7 @@ Columns = Mapping[str, str]
 
 # Pillow reads more formats, some through programs of the system (EPS through Ghostscript).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
-_ACCEPTED = "a JPEG, PNG, WebP, GIF, TIFF or BMP"
+_ACCEPTED = "a JPEG, HEIC, PNG, WebP, GIF, TIFF or BMP"
 _THUMBNAIL_SIDE = 224
 # Below the limit for a user's own files, because strangers choose what the server decodes.
 _MAX_PIXELS = 89_000_000
@@ -59,6 +66,8 @@ def read_photo(
         return _decode(upload.read(max_bytes), preprocess)
     except UserError as error:
         return error
+    except MissingLibrary:
+        return UserError(f"{upload.name} is HEIC, which this server does not read; choose a JPEG or PNG")
     except BadImage as error:
         sentences = {
             "not_an_image": f"{upload.name} is not an image; choose {_ACCEPTED}",
@@ -72,6 +81,16 @@ def read_photo(
 
 
 def _decode(data: bytes, preprocess: Preprocess) -> tuple[UInt8[np.ndarray, "size size 3"], bytes]:
+    # Photographs of iPhones; other formats than Pillow's are not for strangers' files.
+    if foreign_kind(data) != "heic":
+        _check_format(data)
+    max_pixels = min(_MAX_PIXELS, preprocess.read.max_pixels)
+    picture = read_image(data, replace(preprocess.read, max_pixels=max_pixels))
+    return preprocess(picture), make_thumbnail(picture)
+
+
+def _check_format(data: bytes) -> None:
+    """Raise BadImage if the data are not one of FORMATS."""
     Image.init()
     plain = without_texts(data) if data.startswith(b"\x89PNG\r") else data
     try:
@@ -82,9 +101,8 @@ def _decode(data: bytes, preprocess: Preprocess) -> tuple[UInt8[np.ndarray, "siz
         raise BadImage("too_large", str(error)) from None
     except Exception as error:  # Pillow's parsers raise exceptions of many types
         raise BadImage("truncated", str(error)) from None
-    max_pixels = min(_MAX_PIXELS, preprocess.read.max_pixels)
-    picture = read_image(data, replace(preprocess.read, max_pixels=max_pixels))
-    return preprocess(picture), make_thumbnail(picture)
+    if foreign_kind(data) is not None:  # a TIFF of a camera
+        raise BadImage("not_an_image", "camera raw")
 
 
 def make_thumbnail(picture: Image.Image) -> bytes:

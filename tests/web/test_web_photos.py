@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import html
 import io
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bioclip_jax import file_kinds
 from bioclip_jax.convert import ModelBundle
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
@@ -20,6 +23,9 @@ from bioclip_jax.pipeline.images import Preprocess, ReadOptions
 from bioclip_jax.predict import Model
 
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
+
+sys.path.append(str(Path(__file__).parents[1] / "pipeline"))
+from make_pictures import dng, halves, heic, video
 
 from bioclip_jax.html import macros
 from bioclip_jax.web.api import split_labels
@@ -126,12 +132,12 @@ def test_thin_picture_is_rejected(size, sentence):
 def test_photo_is_upright_unless_exif_is_ignored():
     exif = Image.Exif()
     exif[0x0112] = 6
-    halves = Image.new("RGB", (64, 48), "red")
-    halves.paste("blue", (0, 0, 64, 24))
+    picture = Image.new("RGB", (64, 48), "red")
+    picture.paste("blue", (0, 0, 64, 24))
     # Stored with blue at the top; rotated clockwise by a quarter it has blue on the right.
     for read, blue in ((ReadOptions(), np.s_[:, 20:]), (ReadOptions(exif="ignore"), np.s_[:12])):
         pixels, thumbnail = read_photo(
-            upload(halves, exif=exif), 10**6, Preprocess(32, resize_mode="squash", read=read)
+            upload(picture, exif=exif), 10**6, Preprocess(32, resize_mode="squash", read=read)
         )
         assert (pixels[blue][..., 2] > 200).all(), f"exif={read.exif}"
         assert Image.open(io.BytesIO(thumbnail)).size == (48, 64), "thumbnails must be upright"
@@ -153,3 +159,25 @@ def test_vectors_match_predict_under_either_transform(transform):
     picture.save(stream, "JPEG")
     np.testing.assert_allclose(photos[0].vector, model.encode_image([stream.getvalue()])[0], atol=1e-6)
     assert PhotoService(model, limits=Limits()).read([Upload("empty.jpg", io.BytesIO())])[0] == []
+
+
+def test_photographs_of_iphones_are_read_and_camera_raw_is_not(monkeypatch):
+    photo = heic(halves(64, 48), orientation=6)
+    pixels, thumbnail = read_photo(Upload("a.HEIC", io.BytesIO(photo)), 10**6, Preprocess(32))
+    assert pixels.shape == (32, 32, 3) and Image.open(io.BytesIO(thumbnail)).size == (48, 64)
+    for name, content, sentence in (
+        ("a.dng", dng(halves()), "a.dng is not an image; choose a JPEG, HEIC"),
+        ("a.mp4", video([halves()]), "a.mp4 is not an image"),
+        ("a.heic", photo[: len(photo) // 2], "a.heic is damaged or cut off"),
+        ("b.heic", heic(Image.new("RGB", (16384, 8192))), "b.heic has more than 89 million pixels"),
+    ):
+        error = read_photo(Upload(name, io.BytesIO(content)), 10**9, Preprocess(32))
+        assert isinstance(error, UserError) and str(error).startswith(sentence), error
+    monkeypatch.setattr(file_kinds.importlib.util, "find_spec", lambda name: None)
+    file_kinds.has_extra.cache_clear()
+    try:
+        error = read_photo(Upload("a.heic", io.BytesIO(photo)), 10**6, Preprocess(32))
+        assert str(error) == "a.heic is HEIC, which this server does not read; choose a JPEG or PNG"
+    finally:
+        monkeypatch.undo()
+        file_kinds.has_extra.cache_clear()

@@ -13,11 +13,11 @@ from jaxtyping import Float32
 
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError, did_you_mean
-from bioclip_jax.files import atomic_write, check_not_read, check_output, files_below
+from bioclip_jax.files import check_not_read, check_output, files_below
 from bioclip_jax.predict.embedding import blocks
 from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.progress import FailureLog, report_truncated, track
-from bioclip_jax.predict.results import check_format, open_text, separator, write_rows
+from bioclip_jax.predict.results import check_format, write_empty, write_rows
 
 from .table import LINEAGE, ImageIndex, check_same_model, quoted
 
@@ -105,30 +105,14 @@ def search_index(
         result["neighbours"] = list(rows())
     else:
         if not write_rows(rows(), format, output) and output is not None:
-            _write_empty(format, output)
+            # So that an older file is not mistaken for it.
+            names = ["query", "rank", "path", "score", *LINEAGE]
+            write_empty(names, format, output, {"rank": "int64", "score": "float64"})
         result["output"] = None if output is None else str(output)
     return result | {
         "unreadable": failures.problems,
         "truncated": report_truncated(loaded.embedder.truncated),
     }
-
-
-def _write_empty(format: str, output: Path) -> None:
-    """Write a result without rows, so that an older file is not mistaken for it."""
-    names = ["query", "rank", "path", "score", *LINEAGE]
-    with atomic_write(output) as path:
-        if format == "parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            types = {"rank": pa.int64(), "score": pa.float64()}
-            pq.write_table(
-                pa.schema([(name, types.get(name, pa.string())) for name in names]).empty_table(), path
-            )
-        else:
-            text = {"json": "[]", "csv": separator(output).join(names)}.get(format, "  ".join(names))
-            with open_text(path) as file:
-                file.write(text + "\n")
 
 
 def within_filter(index: ImageIndex, taxon: str) -> str:
