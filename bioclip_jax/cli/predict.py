@@ -100,6 +100,12 @@ def add_verbs(verbs: Any) -> None:
     add_temperature(confidence)
     add_output(verb, MEGADETECTOR)
     verb.add_argument(
+        "--events",
+        type=float,
+        metavar="SECONDS",
+        help="one answer per event: frames of one place without a longer pause, such as 60 or 120",
+    )
+    verb.add_argument(
         "--add",
         default=(),
         metavar="COLUMNS",

@@ -37,6 +37,11 @@ class InputColumns:
         metadata = ImageMetadata(paths, images, typed=False, tars=False) if paths else None
         self._table = None if metadata is None else _plain_columns(metadata.take(range(len(images))))
 
+    @property
+    def table(self) -> pa.Table | None:
+        """The columns, one row per image; None without a table."""
+        return self._table
+
     def digest(self) -> str:
         """Return a hash of the columns, "" without columns."""
         if self._table is None or not self._table.num_columns:
@@ -53,18 +58,30 @@ class InputColumns:
 
         A column that a result also has becomes input_NAME.
         """
-        if self._table is None or not self._table.num_columns:
-            yield from predictions
-            return
+        yield from self._append(self._with_index(predictions), _BLOCK)
+
+    def append_by_index(self, predictions: Iterable[tuple[int, Prediction]]) -> Iterator[Prediction]:
+        """Append the columns to the rows of predictions in any order, each with the index of its image."""
+        yield from self._append(predictions, 1)
+
+    def _with_index(self, predictions: Iterable[Prediction]) -> Iterator[tuple[int, Prediction]]:
         index = 0
-        block: list[dict[str, Any]] = []
-        start, names = 0, None
         for image, rows in predictions:
             # A crop has the very name object of its photograph, also where a photograph is listed twice.
             while self._images[index].name is not image.name:
                 index += 1
-            if index >= start + len(block):
-                start, block = index, self._table.slice(index, _BLOCK).to_pylist()
+            yield index, (image, rows)
+
+    def _append(self, predictions: Iterable[tuple[int, Prediction]], size: int) -> Iterator[Prediction]:
+        """Append the columns, of which `size` rows are read at once."""
+        if self._table is None or not self._table.num_columns:
+            yield from (prediction for _, prediction in predictions)
+            return
+        block: list[dict[str, Any]] = []
+        start, names = 0, None
+        for index, (image, rows) in predictions:
+            if not start <= index < start + len(block):
+                start, block = index, self._table.slice(index, size).to_pylist()
             if names is None and rows:
                 names = _column_names(rows[0], self._table.column_names)
             values = {names[name]: value for name, value in block[index - start].items()} if rows else {}

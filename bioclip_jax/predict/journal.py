@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.locks import lock
@@ -27,6 +28,7 @@ _LONGEST_QUOTED = 60
 class Journal:
     """Predictions of finished images, one JSON line each, in the file .NAME.partial beside the output NAME.
 
+    A line also holds the image's vector if it is to be pooled.
     The first line holds the settings and a digest of the images. Each line reaches the kernel when its image
     is finished, so a killed process loses no finished image; a torn last line is dropped. Images are
     identified by their keys, so a journal stays useful if images are added, removed or reordered; the later
@@ -110,10 +112,13 @@ class Journal:
         self._offsets[start:] = -1
         return [index for index in range(start, len(self._images)) if index not in self.failures]
 
-    def add(self, index: int, rows: Sequence[Row]) -> None:
-        """Record a finished image."""
+    def add(self, index: int, rows: Sequence[Row], vector: Float32[np.ndarray, " dim"] | None = None) -> None:
+        """Record a finished image, with its vector for a later pooling: in one line, so that none is torn."""
         self._offsets[index] = self._file.tell()
-        self._append([int(self._keys[index]), rows])
+        entry: list[Any] = [int(self._keys[index]), rows]
+        if vector is not None:
+            entry.append(base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode())
+        self._append(entry)
 
     def add_failure(self, index: int, problem: str) -> None:
         """Record an unreadable image, as soon as it is known."""
@@ -127,11 +132,20 @@ class Journal:
 
     def predictions(self) -> Iterator[Prediction]:
         """Yield all finished images with their rows, in order."""
+        for index, rows, _ in self.finished(np.flatnonzero(self._offsets >= 0).tolist()):
+            yield self._images[index], rows
+
+    def finished(
+        self, indices: Iterable[int]
+    ) -> Iterator[tuple[int, list[Row], Float32[np.ndarray, " dim"] | None]]:
+        """Yield those of the images that are finished, with their rows and vectors, if any."""
         with open(self._path, "rb") as file:
-            for index in np.flatnonzero(self._offsets >= 0).tolist():
-                file.seek(int(self._offsets[index]))
-                rows = json.loads(file.readline())[1]
-                yield self._images[index], rows
+            for index in indices:
+                if self._offsets[index] >= 0:
+                    file.seek(int(self._offsets[index]))
+                    entry = json.loads(file.readline())
+                    vector = np.frombuffer(base64.b64decode(entry[2]), "<f4") if len(entry) > 2 else None
+                    yield index, entry[1], vector
 
     def _append(self, entry: Any) -> None:
         self._file.write(json.dumps(entry).encode() + b"\n")

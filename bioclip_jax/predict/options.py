@@ -14,6 +14,7 @@ from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.files import check_outputs, files_below, is_stream
 
 from .capture import check_added
+from .events import check_gap, frames_path
 from .frames import check_every
 from .rank import MIN_PROB, Rank, as_rank
 from .results import check_format
@@ -88,7 +89,8 @@ class PredictOptions:
       None is standard output, or with as_result the returned dictionary. log: provenance, as
       save_recorded_predictions. report: an HTML page. resume: keep finished images in a journal beside
       `output`, and continue from it. add: columns from EXIF, of "date", "place" and "camera", as a list or
-      separated by commas.
+      separated by commas. events: seconds; frames of one place without a longer pause between them are one
+      event, which has one answer (see find_events, EventPredictions).
     Model: as load_model.
 
     Raises UserError for options that are out of range or exclude each other. No file is read.
@@ -123,6 +125,7 @@ class PredictOptions:
     as_result: bool = False
     add: str | Sequence[str] = ()
     every: float | None = None
+    events: float | None = None
 
     pretrained: str | None = None
     device: str | None = None
@@ -150,6 +153,13 @@ class PredictOptions:
         for option, value in (("--" + name.replace("_", "-"), getattr(self, name)) for name in probabilities):
             if value is not None and not 0 < value <= 1:
                 raise UserError(f"{option} is {value}; it is a probability, above 0 and at most 1")
+        if self.events is not None:
+            check_gap(self.events)
+            if self.format == "megadetector":
+                raise UserError(
+                    "--format megadetector has one entry per photograph, and --events one answer per event; "
+                    "drop one of them"
+                )
         self._check_combinations()
 
     def _check_megadetector(self) -> None:
@@ -235,7 +245,15 @@ class PredictOptions:
     @property
     def outputs(self) -> dict[str, Path | None]:
         """Files to write, by option."""
-        return {"--output": self.output, "--log": self.log, "--report": self.report}
+        outputs = {"--output": self.output, "--log": self.log, "--report": self.report}
+        return outputs | ({} if self.frames is None else {"the frames of --events": self.frames})
+
+    @property
+    def frames(self) -> Path | None:
+        """The file of the frames' own answers with events."""
+        if self.events is None or self.output is None or is_stream(self.output):
+            return None
+        return frames_path(self.output)
 
     @property
     def files_read(self) -> dict[str, Any]:
@@ -306,6 +324,11 @@ class PredictOptions:
         if self.min_confidence is None:
             settings["k"] = self.selection.k
         return _without_none(settings)
+
+    def form_settings(self) -> dict[str, Any]:
+        """Return the options that the output depends on and the predictions of images do not."""
+        form: dict[str, Any] = {"format": self.row_format}
+        return form | _without_none({"add": list(self.add) or None, "events": self.events})
 
     def resume_settings(self, classifier: BaseClassifier, candidates: Any) -> dict[str, Any]:
         """Return everything but the images that predictions depend on; a resumed run must have the same."""

@@ -6,18 +6,21 @@ import contextlib
 import itertools
 import os
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.files import check_not_read, is_stream
 
-from .capture import CaptureColumns
+from .capture import CaptureColumns, read_times
 from .completion import CompletionRecord, record_path
+from .events import EventPredictions, find_events, with_event
 from .input_columns import InputColumns
 from .inputs import ImageFile, find_images
 from .journal import Journal, image_keys
@@ -46,8 +49,9 @@ def predict_files(
 
     Returns {"images", "skipped": number of files of other kinds by suffix, "transform": its name,
     "precision", "fingerprint" of the model, "unreadable", "truncated", "output" or "predictions", and if
-    requested "log", "report", and "detections", the numbers of DetectedImages}. Unreadable images are skipped
-    and reported on standard error.
+    requested "log", "report", "detections" (the numbers of DetectedImages), "events" (their number) and
+    "frames" (the frames' own rows, or their file)}. Unreadable images are skipped and reported on standard
+    error.
     Raises UserError for invalid options, before the model is loaded, and if no image is readable.
     """
     options = replace(options or PredictOptions(), **keywords)
@@ -57,6 +61,9 @@ def predict_files(
     images = find_images(inputs, options.every, skipped)
     columns = InputColumns(inputs, images)
     detected, classifications = _detect(images, options)
+    events = None
+    if options.events is not None:
+        events = find_events(images, columns.table, options.events, read_times)
     reads = options.files_read | {
         "an input": itertools.chain(inputs, (image.path for image in images)),
         "part of the model": model_files(model),
@@ -80,10 +87,13 @@ def predict_files(
         if options.resume:
             settings = options.resume_settings(classifier, candidates)
             keys = image_keys(parts)
-            form = {"format": options.row_format} | ({"add": list(options.add)} if options.add else {})
+            form = options.form_settings()
+            if events is not None:
+                settings["vectors"] = True
             rows_digest = columns.digest() + ("" if detected is None else detected.digest())
             record = CompletionRecord(options.output, settings | form, keys, rows_digest)
-            if record.is_current() and options.log is None and options.report is None:
+            whole = options.frames is None or options.frames.exists()
+            if record.is_current() and whole and options.log is None and options.report is None:
                 print(f"note: {options.output} is finished already", file=sys.stderr)
                 return result | {"output": str(options.output), "unreadable": [], "truncated": []}
             # The journal holds predictions, which any output format can use.
@@ -91,13 +101,25 @@ def predict_files(
             predictions = _resume(classifier, options, parts, failures, journal)
         else:
             stack.enter_context(_advise_on_interrupt())
-            predictions = _predict(classifier, options, parts, failures)
+            if events is None:
+                predictions = _predict(classifier, options, parts, failures)
+            else:
+                # Frames are pooled in another order than they are read in, so they wait on disk.
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bioclip_jax-events-"))
+                journal = stack.enter_context(Journal.open(Path(folder) / "frames", {}, parts))
+                predictions = _resume(classifier, options, parts, failures, journal)
         if detected is not None:
             result["detections"] = detected.counts
             on_named = None if classifications is None else classifications.add
             example = partial(classifier.example_row, options.selection)
             predictions = detected.merge(predictions, example, on_named)
-        result |= _write(predictions, classifier, options, images, columns, failures, record, classifications)
+        answers = None
+        if events is not None:
+            answers = EventPredictions(classifier, options.selection, images, events, journal, detected)
+            result["events"] = len(events)
+        result |= _write(
+            predictions, classifier, options, images, columns, failures, record, classifications, answers
+        )
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
     if options.predicts_taxa and options.head is None:
         result |= selection_result(classifier, options.output)
@@ -196,8 +218,12 @@ def _resume(
     if remaining:
         pairs = ((index, images[index]) for index in remaining)
         tracked = track(pairs, "predicting", len(images), done=len(images) - len(remaining))
-        for index, rows in classifier.stream_indexed(tracked, options.selection, add_failure):
-            if rows:
+        pooled = options.events is not None
+        stream = classifier.stream_with_vectors(tracked, options.selection, add_failure)
+        for index, rows, vector in stream:
+            if pooled:
+                journal.add(index, rows, vector)
+            elif rows:
                 journal.add(index, rows)
     journal.finish()
     yield from journal.predictions()
@@ -212,8 +238,12 @@ def _write(
     failures: FailureLog,
     record: CompletionRecord | None,
     classifications: Classifications | None = None,
+    answers: EventPredictions | None = None,
 ) -> dict[str, Any]:
-    """Write the rows, report and log of the options; return their part of the result."""
+    """Write the rows, report and log of the options; return their part of the result.
+
+    answers: of the events of `predictions`, which are then frames.
+    """
     from bioclip_jax.predict.classifiers import attach_prediction_recorder, save_recorded_predictions
 
     result: dict[str, Any] = {}
@@ -225,7 +255,12 @@ def _write(
 
         report = Report(classifier, options.candidate_settings() | options.selection_settings())
     capture = CaptureColumns(options.add)
-    predictions = columns.append_to(capture.append_to(predictions))
+    if answers is None:
+        predictions = columns.append_to(capture.append_to(predictions))
+    else:
+        frames = with_event(predictions, images, answers.events)
+        result |= _write_frames(columns.append_to(capture.append_to(frames)), options)
+        predictions = answers.with_columns(CaptureColumns(options.add), columns)
     if options.report is not None:
         predictions = report.watch(predictions)
     rows = (row for _, rows in predictions for row in rows)
@@ -256,6 +291,19 @@ def _write(
         save_recorded_predictions(classifier, options.log)
         result["log"] = str(options.log)
     return result
+
+
+def _write_frames(predictions: Iterator[Prediction], options: PredictOptions) -> dict[str, Any]:
+    """Write the frames' own answers, or return them if the result is returned."""
+    rows = (row for _, rows in predictions for row in rows)
+    if options.as_result and options.output is None:
+        return {"frames": list(rows)}
+    if options.frames is not None:
+        written = write_rows(rows, options.row_format, options.frames)
+        return {"frames": str(options.frames) if written else None}
+    for _ in rows:  # their vectors are needed, their rows have no place on standard output
+        pass
+    return {}
 
 
 @contextlib.contextmanager

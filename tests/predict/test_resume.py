@@ -199,7 +199,7 @@ def test_a_finished_output_is_kept_from_other_options_and_not_predicted_again(
         assert str(output) in message and "other options" in message and "--resume" in message, message
         assert output.read_bytes() == before, "the refused run has written"
     with monkeypatch.context() as patch:
-        patch.setattr(BaseClassifier, "stream_indexed", lambda *_: pytest.fail("it was predicted again"))
+        patch.setattr(BaseClassifier, "stream_with_vectors", lambda *_: pytest.fail("it was predicted again"))
         assert main([*command, "x,y,z"]) == 0
     assert "finished already" in capsys.readouterr().err and output.read_bytes() == before
     # More images keep the settings, and without --resume the settings may change.
@@ -237,13 +237,13 @@ def test_an_edited_output_is_not_replaced(album: Path, model_directory: Path, tm
 def test_an_interrupted_run_reports_what_is_kept(
     album: Path, model_directory: Path, tmp_path: Path, capsys, monkeypatch, resume
 ):
-    stream = BaseClassifier.stream_indexed
+    stream = BaseClassifier.stream_with_vectors
 
     def interrupted(classifier, *arguments):
         yield next(stream(classifier, *arguments))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(BaseClassifier, "stream_indexed", interrupted)
+    monkeypatch.setattr(BaseClassifier, "stream_with_vectors", interrupted)
     output = tmp_path / "out.csv"
     command = ["predict", str(album), "--model", str(model_directory), "--output", str(output)]
     command += ["--cls", "x,y"]

@@ -168,9 +168,22 @@ class BaseClassifier:
 
         An image may have no row. on_bad: as in Embedder.stream_indexed.
         """
+        for index, rows, _ in self.stream_with_vectors(images, selection, on_bad):
+            yield index, rows
+
+    def stream_with_vectors(
+        self, images: Iterable[tuple[int, ImageLike]], selection: Selection, on_bad: OnBad | None = None
+    ) -> Iterator[tuple[int, list[Row], Float32[np.ndarray, " embed_dim"]]]:
+        """Yield the same as stream_indexed, with each image's unit vector."""
         for images_, features in self.features(images, on_bad):
-            for (index, name), rows in zip(images_, self._rows(features, selection)):
-                yield index, [{"file_name": name, **row} for row in rows]
+            for (index, name), vector, rows in zip(images_, features, self._rows(features, selection)):
+                yield index, [{"file_name": name, **row} for row in rows], vector
+
+    def rows_of_vectors(
+        self, features: Float32[np.ndarray, "n embed_dim"], selection: Selection
+    ) -> Iterator[list[Row]]:
+        """Yield the rows of each vector, best first, without "file_name"; see events.pooling for means."""
+        yield from self._rows(features, selection)
 
     def _stream(
         self, images: Iterable[ImageLike] | None, selection: Selection, on_bad: OnBad | None

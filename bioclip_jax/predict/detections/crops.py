@@ -128,7 +128,7 @@ class DetectedImages:
         """
         predictions = iter(predictions)
         waiting = next(predictions, None)
-        empty = _without_values(waiting[1][0] if waiting is not None else columns())
+        empty = without_values(waiting[1][0] if waiting is not None else columns())
         for slot in self._slots():
             details = self._details(slot)
             if not slot.predicted:
@@ -140,19 +140,33 @@ class DetectedImages:
                 waiting = next(predictions, None)
 
     def _slots(self) -> Iterator[_Slot]:
-        detections = self._detections
-        for image, entry in zip(self._images, self._entry.tolist()):
-            if entry < 0:
-                yield _Slot(image, "", -1, True)
-            elif detections.failed[entry]:
-                yield _Slot(image, FAILED, -1, False)
-            elif not (boxes := self._boxes_of(entry)):
-                yield _Slot(image, BLANK, -1, False)
-            else:
-                for box in boxes:
-                    kind = int(detections.kinds[box])
-                    part = replace(image, box=Box(*self.boxes[box].tolist()))
-                    yield _Slot(part, KINDS[kind], box, kind == ANIMAL)
+        for index in range(len(self._images)):
+            yield from self._slots_of(index)
+
+    def _slots_of(self, index: int) -> Iterator[_Slot]:
+        detections, image, entry = self._detections, self._images[index], int(self._entry[index])
+        if entry < 0:
+            yield _Slot(image, "", -1, True)
+        elif detections.failed[entry]:
+            yield _Slot(image, FAILED, -1, False)
+        elif not (boxes := self._boxes_of(entry)):
+            yield _Slot(image, BLANK, -1, False)
+        else:
+            for box in boxes:
+                kind = int(detections.kinds[box])
+                part = replace(image, box=Box(*self.boxes[box].tolist()))
+                yield _Slot(part, KINDS[kind], box, kind == ANIMAL)
+
+    def passed_through(self, index: int) -> Iterator[Prediction]:
+        """Yield what of a photograph is not predicted: blank, failed, people, vehicles."""
+        for slot in self._slots_of(index):
+            if not slot.predicted:
+                yield slot.image, [self._details(slot)]
+
+    def details_of(self, crop: int) -> dict[str, Any]:
+        """Return the detection's columns of one of `crops`."""
+        image, box = self.crops[crop], int(self.crops.box[crop])
+        return self._details(_Slot(image, KINDS[ANIMAL] if box >= 0 else "", box, True))
 
     def _details(self, slot: _Slot) -> dict[str, Any]:
         values = [None] * 5
@@ -187,7 +201,8 @@ def _is_of(image: ImageFile, slot: ImageFile) -> bool:
     return image.name is slot.name and image.box == slot.box
 
 
-def _without_values(row: Mapping[str, Any]) -> dict[str, Any]:
+def without_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row with empty texts, and None for numbers."""
     return {name: "" if isinstance(value, str) else None for name, value in row.items()}
 
 

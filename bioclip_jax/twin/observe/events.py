@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.predict.events import event_numbers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,18 +22,9 @@ def group_events(frame: pl.DataFrame, gap_seconds: float = GAP_SECONDS) -> pl.Se
     """
     import polars as pl
 
-    if not gap_seconds >= 0:
-        raise UserError(f"the gap between events is {gap_seconds} s; it must be at least 0")
-    gap = pl.duration(microseconds=round(gap_seconds * 1e6))
-    new_deployment = pl.col("deploymentID") != pl.col("deploymentID").shift()
-    starts = (new_deployment | (pl.col("time").diff() > gap)).fill_null(True)
-    return (
-        frame.select("deploymentID", "time")
-        .with_row_index("row")
-        .sort("deploymentID", "time")
-        .with_columns(event=starts.cum_sum().cast(pl.Int64) - 1)
-        .sort("row")["event"]
-    )
+    places = frame["deploymentID"].rank("dense").cast(pl.Int64).to_numpy()
+    times = frame["time"].dt.timestamp("us").to_numpy()
+    return pl.Series("event", event_numbers(places, times, gap_seconds), dtype=pl.Int64)
 
 
 def add_events(photos: pl.DataFrame, gap_seconds: float) -> pl.DataFrame:

@@ -1,0 +1,337 @@
+"""Events (`--events`): grouping by place and time, pooled answers, and resuming to identical bytes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from exif_bytes import ORIGINAL, exif, text
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bioclip_jax.cli import main
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict import PredictOptions, Rank, predict_files
+from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict.events import event_numbers, find_events, parse_time
+from bioclip_jax.predict.events.pooling import contradict
+from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.taxa import build_taxa
+
+LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
+START = datetime(2021, 5, 31, 6, 25, 38)
+
+
+def picture(seed: int, path: Path, time: datetime | None = None) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = np.kron(rng.integers(0, 256, (5, 6, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    block = b"" if time is None else exif(camera=[text(ORIGINAL, f"{time:%Y:%m:%d %H:%M:%S}")])
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=95, **({"exif": b"Exif\0\0" + block} if block else {}))
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    """Two cameras: a (three frames, then one an hour later), b (one frame at the same time); one undated."""
+    (tmp_path / "card").mkdir()
+    for index, seconds in enumerate((0, 30, 90, 3600)):
+        picture(index, tmp_path / "card" / "a" / f"{index}.jpg", START + timedelta(seconds=seconds))
+    picture(4, tmp_path / "card" / "b" / "4.jpg", START)
+    picture(5, tmp_path / "card" / "b" / "5.jpg")
+    return tmp_path / "card"
+
+
+@pytest.fixture(scope="module")
+def taxa_file(model, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("taxa")
+    rows = ["kingdom,phylum,class,order,family,genus,species,common_name"]
+    rows += [f"K,P,C{i % 2},O{i % 4},F{i % 8},G{i % 16},s{i},name {i}" for i in range(40)]
+    (folder / "names.csv").write_text("\n".join(rows))
+    build_taxa(folder / "names.csv", model, folder / "taxa.safetensors")
+    return folder / "taxa.safetensors"
+
+
+def geometric_mean(probabilities: list[dict]) -> dict:
+    """By hand: the mean log-probability of each class, normalized."""
+    logs = {
+        name: sum(math.log(each[name]) for each in probabilities) / len(probabilities)
+        for name in probabilities[0]
+    }
+    total = sum(map(math.exp, logs.values()))
+    return {name: math.exp(value) / total for name, value in logs.items()}
+
+
+def test_an_event_is_the_mean_of_its_frames_log_probabilities(card, model, model_directory):
+    options = PredictOptions(labels=",".join(LABELS), events=60, as_result=True)
+    result = predict_files([card], str(model_directory), options)
+    classifier = CustomLabelsClassifier(LABELS, model)
+    alone = [
+        {row["classification"]: row["score"] for row in classifier.predict(card / "a" / f"{index}.jpg")}
+        for index in range(4)
+    ]
+    events: dict[str, dict] = {}
+    for row in result["predictions"]:
+        events.setdefault(row["event"], {})[row["classification"]] = row["score"]
+    first, second, third, undated = events.values()
+    assert first == pytest.approx(geometric_mean(alone[:3]), abs=2e-6)
+    assert second == pytest.approx(alone[3], abs=2e-6), "an event of one frame has its answer"
+    assert result["events"] == 4 and {*third} == {*undated} == {*LABELS}
+    best = max(range(3), key=lambda index: max(alone[index].values()))
+    [row] = [row for row in result["predictions"] if row["event"] == [*events][0]][:1]
+    assert row["file_name"] == str(card / "a" / f"{best}.jpg")
+    assert (row["event_start"], row["event_end"], row["frames"]) == (
+        "2021-05-31T06:25:38",
+        "2021-05-31T06:27:08",
+        3,
+    )
+    frames = result["frames"]
+    assert [row["event"] for row in frames[:: len(LABELS)]] == [
+        *[[*events][0]] * 3,
+        [*events][1],
+        [*events][2],
+        [*events][3],
+    ]
+    for row in frames[: 4 * 4]:
+        index = int(Path(row["file_name"]).stem)
+        assert row["score"] == pytest.approx(alone[index][row["classification"]], abs=2e-6)
+
+
+@pytest.mark.parametrize("rank", [Rank.SPECIES, Rank.FAMILY])
+def test_an_event_of_taxa_is_pooled_over_species_and_then_summed(
+    rank, card, model, model_directory, taxa_file
+):
+    classifier = TreeOfLifeClassifier(model, taxa_file)
+    alone = [
+        {
+            row["species"]: (row["score"], row[rank.get_label()])
+            for row in classifier.predict(card / "a" / f"{i}.jpg", k=40)
+        }
+        for i in range(3)
+    ]
+    pooled = geometric_mean([{name: score for name, (score, _) in each.items()} for each in alone])
+    expected: dict[str, float] = {}
+    for name, score in pooled.items():
+        taxon = alone[0][name][1]
+        expected[taxon] = expected.get(taxon, 0.0) + score
+    options = PredictOptions(taxa=taxa_file, rank=rank, k=40, events=60, as_result=True)
+    result = predict_files([card / "a"], str(model_directory), options)
+    event = result["predictions"][0]["event"]
+    scores = {row[rank.get_label()]: row["score"] for row in result["predictions"] if row["event"] == event}
+    assert scores == pytest.approx({name: expected[name] for name in scores}, abs=2e-6)
+    assert sum(scores.values()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"k": 2},
+        {"min_confidence": 0.5},
+        {"unknown": 0.99},
+        {"rank": "genus", "k": 1},
+        {"within": "C1"},
+        {"min_confidence": 0.9, "unknown": 0.95},
+    ],
+)
+def test_every_selection_has_one_answer_an_event(options, card, model_directory, taxa_file, tmp_path):
+    output = tmp_path / "out.parquet"
+    result = predict_files(
+        [card], str(model_directory), taxa=taxa_file, events=60, add="date", output=output, **options
+    )
+    rows = pq.read_table(output).to_pylist()
+    frames = pq.read_table(tmp_path / "out.frames.parquet").to_pylist()
+    assert result["frames"] == str(tmp_path / "out.frames.parquet")
+    assert list(rows[0])[:6] == ["file_name", "event", "event_start", "event_end", "frames", "disagreeing"]
+    assert len({row["event"] for row in rows}) == 4 == len({row["event"] for row in frames})
+    assert len({row["file_name"] for row in frames}) == 6
+    assert [row["date_taken"] for row in rows if row["frames"] == 3][0].startswith("2021-05-31T06:2")
+
+
+def test_bins_and_json_and_tsv(card, model_directory, tmp_path):
+    (tmp_path / "bins.csv").write_text("label,bin\napple,fruit\npear,fruit\nfrog,animal\n")
+    for name in ("out.json", "out.tsv.gz"):
+        predict_files(
+            [card], str(model_directory), bins=tmp_path / "bins.csv", events=0, output=tmp_path / name
+        )
+    rows = json.loads((tmp_path / "out.json").read_text())
+    assert len(rows) == 6 * 2, "without a gap, each time of a place is an event"
+    assert (tmp_path / "out.frames.json").exists() and (tmp_path / "out.frames.tsv.gz").exists()
+
+
+def test_the_table_gives_places_and_times(card, model_directory, tmp_path):
+    table = tmp_path / "media.csv"
+    cells = [("a/0.jpg", "d1", "2020-01-01T00:00:00+02:00"), ("a/1.jpg", "d1", "2019-12-31T22:00:50Z")]
+    cells += [("a/2.jpg", "d2", "2020-01-01T00:00:20+02:00"), ("a/3.jpg", "d1", "nonsense")]
+    with open(table, "w", newline="") as file:
+        rows = [(f"card/{path}", deployment, time) for path, deployment, time in cells]
+        csv.writer(file).writerows([("filePath", "deploymentID", "timestamp"), *rows])
+    output = tmp_path / "out.csv"
+    arguments = ["predict", str(table), "--model", str(model_directory), "--cls", "a,b", "--k", "1"]
+    assert main([*arguments, "--events", "60", "--output", str(output)]) == 0
+    with open(output, newline="") as file:
+        events = list(csv.DictReader(file))
+    assert [(row["deploymentID"], row["frames"], row["event_end"]) for row in events] == [
+        ("d1", "2", "2019-12-31T22:00:50Z"),
+        ("d2", "1", "2020-01-01T00:00:20+02:00"),
+        ("d1", "1", "2021-05-31T07:25:38"),
+    ]
+
+
+def frames_of(rows: list[tuple[str, str]], gap: float = 60) -> list[int]:
+    """Group (deploymentID, time) rows as a table gives them."""
+    table = pa.table({"deploymentID": [place for place, _ in rows], "timestamp": [time for _, time in rows]})
+    images = [ImageFile(f"f/{index}.jpg", f"f/{index}.jpg") for index in range(len(rows))]
+    return find_events(images, table, gap, lambda images: [""] * len(images)).numbers.tolist()
+
+
+def test_a_time_without_a_zone_has_that_of_its_place(capsys):
+    assert frames_of([("a", "2020-01-01T10:00:00+02:00"), ("a", "2020-01-01 10:00:30")]) == [0, 0]
+    assert frames_of([("a", "2020-01-01T10:00:00+02:00"), ("b", "2020-01-01 10:00:30")]) == [0, 1]
+    assert frames_of([("a", "2020-01-01T10:00:00+02:00"), ("a", "2020-01-01T08:00:30Z")]) == [0, 0]
+    assert frames_of([("a", "2020-01-01T10:00:00+02:00"), ("a", "2020-01-01T10:00:30Z")]) == [0, 1]
+    assert frames_of([("a", ""), ("a", "0000:00:00 00:00:00"), ("a", "")]) == [0, 1, 2]
+    assert "3 frames without a time are events of their own" in capsys.readouterr().err
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 900)), min_size=1, max_size=30),
+    st.integers(0, 200),
+)
+def test_events_are_those_of_a_plain_loop(rows, gap):
+    given_rows = [(place, (START + timedelta(seconds=seconds)).isoformat()) for place, seconds in rows]
+    numbers = frames_of(given_rows, gap)
+    for one, (place, seconds) in enumerate(rows):
+        for other, (place2, seconds2) in enumerate(rows):
+            between = sorted(
+                s for p, s in rows if p == place and min(seconds, seconds2) <= s <= max(seconds, seconds2)
+            )
+            joined = place == place2 and all(b - a <= gap for a, b in zip(between, between[1:]))
+            assert (numbers[one] == numbers[other]) == joined
+    assert list(dict.fromkeys(numbers)) == list(range(len(set(numbers)))), (
+        "events are in the order of the inputs"
+    )
+
+
+def test_crops_of_an_undated_picture_and_frames_of_a_clip_are_one_event(capsys):
+    names = ["x/a.jpg", "x/a.jpg", "x/c.mp4#t=1", "x/c.mp4#t=2", "x/b.jpg"]
+    images = [ImageFile(name, name) for name in names]
+    events = find_events(images, None, 60, lambda images: [""] * len(images))
+    assert events.numbers.tolist() == [0, 0, 1, 1, 2] and events.untimed == 3
+    assert len({events[number].id for number in range(3)}) == 3
+
+
+def test_ids_are_those_of_the_twin():
+    pl = pytest.importorskip("polars")
+    from bioclip_jax.twin.observe.events import stable_ids
+
+    moment = parse_time("2020-05-30T04:57:37+02:00")
+    table = pa.table({"deploymentID": ["d"], "timestamp": [moment.text]})
+    events = find_events([ImageFile("a", "a")], table, 60, lambda images: [])
+    assert [events[0].id] == stable_ids(pl.Series([f"d {moment.instant}"])).to_list()
+
+
+@pytest.mark.parametrize(
+    ("written", "iso"),
+    [
+        ("2020-05-30T04:57:37+02:00", "2020-05-30T04:57:37+02:00"),
+        ("2020:05:30 04:57:37", "2020-05-30T04:57:37"),
+        (" 2020/05/30 04:57 ", "2020-05-30T04:57:00"),
+        ("30-May-2020 04:57:37", "2020-05-30T04:57:37"),
+        ("2020-05-30 04:57:37.5-0330", "2020-05-30T04:57:37.500000-03:30"),
+    ],
+)
+def test_times_as_tables_write_them(written, iso):
+    moment = parse_time(written)
+    assert moment.text == iso
+    expected = datetime.fromisoformat(iso)
+    assert moment.local == round((expected.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds() * 1e6)
+    assert moment.instant == (None if expected.tzinfo is None else round(expected.timestamp() * 1e6))
+
+
+@given(
+    st.text(max_size=30)
+    | st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?.{0,8}\Z")
+)
+def test_any_text_is_a_time_that_exists_or_none(written):
+    moment = parse_time(written)
+    if moment is not None:
+        assert parse_time(moment.text) == moment
+        datetime.fromisoformat(moment.text)
+
+
+@pytest.mark.parametrize(
+    "written", ["5/6/2020 04:57", "2020-05-30", "2020-02-30T00:00:00", "٢020-05-30 04:57"]
+)
+def test_uncertain_times_are_none(written):
+    assert parse_time(written) is None
+
+
+def test_contradiction():
+    species = {"family": "F", "genus": "G", "species": "G s"}
+    assert not contradict(species, {"family": "F", "genus": "", "species": ""})
+    assert not contradict(species, {"family": "", "genus": "", "species": "unknown"})
+    assert contradict(species, {"family": "F", "genus": "H", "species": ""})
+    assert contradict({"classification": "a"}, {"classification": "b"})
+
+
+DYING = """
+import os, signal, sys
+from bioclip_jax.predict.journal import Journal
+from bioclip_jax.predict.predict import predict_files
+folder, model, output, limit = sys.argv[1:]
+add, seen = Journal.add, []
+def add_and_die(journal, index, rows, vector):
+    add(journal, index, rows, vector)
+    seen.append(index)
+    if len(seen) == int(limit):
+        os.truncate(journal._path, os.path.getsize(journal._path) - 9)
+        os.kill(os.getpid(), signal.SIGKILL)
+Journal.add = add_and_die
+options = {"labels": "a,b,c", "batch_size": 2, "events": 60, "add": "date"}
+predict_files([folder], model, **options, output=output, resume=True)
+"""
+
+
+def test_a_killed_run_resumes_to_identical_bytes(card, model_directory, tmp_path):
+    def outputs(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.glob("[a-z]*")}
+
+    options = {"labels": "a,b,c", "batch_size": 2, "events": 60, "add": "date"}
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    predict_files([card], str(model_directory), **options, output=tmp_path / "whole" / "o.csv")
+    output = tmp_path / "killed" / "o.csv"
+    for limit in (1, 3):
+        command = [sys.executable, "-c", DYING, str(card), str(model_directory), str(output), str(limit)]
+        died = subprocess.run(command, capture_output=True, text=True)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        assert not outputs(tmp_path / "killed"), "an output is half-written"
+    predict_files([card], str(model_directory), **options, output=output, resume=True)
+    assert outputs(tmp_path / "killed") == outputs(tmp_path / "whole") != {}
+    assert sorted(os.listdir(tmp_path / "killed")) == [".o.csv.finished", "o.csv", "o.frames.csv"]
+    with pytest.raises(UserError, match="events was 60 and is 30"):
+        predict_files([card], str(model_directory), **options | {"events": 30}, output=output, resume=True)
+
+
+def test_options_that_do_not_go_together_are_one_line(card, capsys):
+    for arguments, message in [
+        (["--events", "-1"], "the gap between events is -1.0 s; it must be at least 0"),
+        (["--events", "nan"], "the gap between events is nan s; it must be at least 0"),
+    ]:
+        assert main(["predict", str(card), "--cls", "a,b", *arguments]) == 2
+        assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_event_numbers_without_a_frame():
+    assert event_numbers(np.zeros(0, np.int64), np.zeros(0, np.int64), 1).tolist() == []
