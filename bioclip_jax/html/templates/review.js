@@ -265,6 +265,13 @@ const bioclipReview = (() => {
 
   function plain(value) { return value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase(); }
 
+  // A number that orders photos at random, the same ones alike after a reload (FNV-1a).
+  function shuffled(filepath) {
+    let hash = 0x811c9dc5;
+    for (const character of filepath) hash = Math.imul(hash ^ character.codePointAt(0), 0x01000193);
+    return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0;
+  }
+
   function download(name, text) {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
@@ -274,5 +281,5 @@ const bioclipReview = (() => {
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
 
-  return { COLUMNS, STATUSES, createStore, createSearch, toCsv, parseCsv, action, plain, download };
+  return { COLUMNS, STATUSES, createStore, createSearch, toCsv, parseCsv, action, plain, shuffled, download };
 })();

@@ -16,7 +16,7 @@ const bioclipReviewPanel = ({ photos, store, names, lang, percent, file, onClose
 
   const text = make("span");
   const progress = make("progress", { "aria-label": texts.title });
-  const orders = ["lowest", "given", "highest"].map((value) => make("option", { value }, texts[value]));
+  const orders = ["lowest", "random", "given", "highest"].map((value) => make("option", { value }, texts[value]));
   const order = make("select", {}, ...orders);
   const skip = make("input", { type: "checkbox" });
   skip.checked = true;
@@ -79,7 +79,10 @@ const bioclipReviewPanel = ({ photos, store, names, lang, percent, file, onClose
 
   function rebuild(key) {
     const score = ({ candidates: [best] }) => best?.score ?? 0;
-    const by = { lowest: (a, b) => score(a) - score(b), highest: (a, b) => score(b) - score(a) }[order.value];
+    const by = {
+      lowest: (a, b) => score(a) - score(b), highest: (a, b) => score(b) - score(a),
+      random: (a, b) => bioclipReview.shuffled(a.filepath) - bioclipReview.shuffled(b.filepath),
+    }[order.value];
     queue = by ? [...shown].sort(by) : shown;
     current = key === undefined ? after(-1) : queue.findIndex((photo) => photo.key === key);
     if (current < 0) current = 0;
