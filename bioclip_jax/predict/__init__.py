@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "inputs": ["ImageFile", "find_images"],
         "model": ["Model", "load_model", "local_devices"],
         "options": ["MEGADETECTOR", "PRECISIONS", "Precision", "PredictOptions"],
-        "predict": ["predict_files"],
+        "predict": ["make_classifier", "predict_files"],
         "preprocess": ["ImageLike", "load_pixels"],
         "progress": ["track"],
         "rank": ["Rank"],

@@ -76,7 +76,7 @@ def predict_files(
     from .model import load_model
 
     loaded = load_model(model, **options.loading)
-    classifier = _make_classifier(loaded, options, candidates)
+    classifier = make_classifier(loaded, options, candidates)
     _warn_about_candidates(classifier, options)
     parts = images if detected is None else detected.crops
     failures = FailureLog(len(images if detected is None else detected))
@@ -145,7 +145,8 @@ def _detect(
     return detected, Classifications(detections) if options.format == MEGADETECTOR else None
 
 
-def _make_classifier(model: Model, options: PredictOptions, candidates: Any) -> BaseClassifier:
+def make_classifier(model: Model, options: PredictOptions, candidates: Any) -> BaseClassifier:
+    """Return the classifier of the options, with its candidates, of PredictOptions.read_candidates."""
     from bioclip_jax.predict import classifiers
     from bioclip_jax.predict.taxa import read_temperature
 

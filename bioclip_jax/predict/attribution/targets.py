@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from bioclip_jax.predict.classifiers import BaseClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict.classifiers import BaseClassifier, LearnedClassifier, TreeOfLifeClassifier
 from bioclip_jax.predict.options import Selection
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.taxa import TaxaScorer, top_k_indices
 from bioclip_jax.predict.zero_shot import softmax
+from bioclip_jax.text import RANKS
 
 from .masked import LogShare
 
@@ -98,7 +99,8 @@ class LabelTarget:
     @property
     def name(self) -> str:
         """The label, or the taxon of a learned head."""
-        return str(self.row.get("classification") or self.row.get("species") or self.row.get("genus") or "")
+        taxa = (self.row.get(rank) for rank in reversed(RANKS))
+        return str(self.row.get("classification") or next(filter(None, taxa), ""))
 
     def log_probability(self, features: Float32[np.ndarray, "n dim"]) -> Float64[np.ndarray, " n"]:
         """Return log p among all classes."""
@@ -117,7 +119,7 @@ def candidate_targets(
     """Return the k most probable candidates of an image, best first; rank: of taxa."""
     if isinstance(classifier, TreeOfLifeClassifier):
         return _taxon_targets(classifier, vector, k, rank)
-    return _label_targets(classifier, vector, k)
+    return _label_targets(classifier, vector, k, rank)
 
 
 def _taxon_targets(
@@ -141,15 +143,23 @@ def _taxon_targets(
     ]
 
 
-def _label_targets(classifier: BaseClassifier, vector: Float32[np.ndarray, " dim"], k: int) -> list[Target]:
+def _label_targets(
+    classifier: BaseClassifier, vector: Float32[np.ndarray, " dim"], k: int, rank: Rank
+) -> list[Target]:
     """Return the candidates of a head whose logits are linear in the vector: labels, bins, a learned head."""
     dim = len(vector)
     bias = classifier._logits(np.zeros((1, dim), np.float32))[0]
     weights = np.ascontiguousarray((classifier._logits(np.eye(dim, dtype=np.float32)) - bias).T)
-    # Bins are sums of labels.
-    sums = getattr(classifier, "_scores", lambda probabilities: probabilities)
-    membership = sums(np.eye(len(bias), dtype=np.float32)) > 0
-    scores = sums(softmax(classifier._logits(vector[None])))[0]
-    [rows] = classifier._rows(vector[None], Selection(k=k))
-    best = np.argsort(-scores, kind="stable")
-    return [LabelTarget(row, weights, bias, membership[:, index]) for row, index in zip(rows, best)]
+    classes = np.eye(len(bias), dtype=np.float32)
+    if isinstance(classifier, LearnedClassifier) and classifier.names is not None:
+        # Classes of a genus have no species.
+        rank = min(rank, classifier.rank, key=lambda rank: rank.value)
+        groups = classifier.names.groups(rank, np.arange(len(bias)))
+        members = np.eye(groups[-1] + 1, dtype=np.float32)[groups]
+    else:
+        # Bins are sums of labels.
+        members = getattr(classifier, "_scores", lambda scores: scores)(classes)
+    scores = (softmax(classifier._logits(vector[None])) @ members)[0]
+    [rows] = classifier._rows(vector[None], Selection(k=k, rank=rank))
+    best = top_k_indices(scores, k)
+    return [LabelTarget(row, weights, bias, members[:, index] > 0) for row, index in zip(rows, best)]
