@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.predict import MEGADETECTOR
+from bioclip_jax.predict import DWC, MEGADETECTOR
 from bioclip_jax.text import RANKS
 
 from .options import (
@@ -98,7 +98,7 @@ def add_verbs(verbs: Any) -> None:
         "are as far from the others, is below P",
     )
     add_temperature(confidence)
-    add_output(verb, MEGADETECTOR)
+    add_output(verb, MEGADETECTOR, DWC)
     verb.add_argument(
         "--events",
         type=float,

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "crop": ["Box"],
         "duplicates": ["find_duplicates"],
+        "darwin_core": ["DWC"],
         "embed": ["embed_files", "read_texts"],
         "embedder": ["Embedder", "OnBad", "load_ahead"],
         "encoder": ["Encoder"],

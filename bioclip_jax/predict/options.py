@@ -14,10 +14,11 @@ from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.files import check_outputs, files_below, is_stream
 
 from .capture import check_added
+from .darwin_core import DWC
 from .events import check_gap, frames_path
 from .frames import check_every
 from .rank import MIN_PROB, Rank, as_rank
-from .results import check_format
+from .results import check_format, is_delimited
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
@@ -85,12 +86,13 @@ class PredictOptions:
     Inputs:
       every: seconds between the frames that are read of a video; None skips videos.
     Outputs:
-      format: of the rows, as check_format, or "megadetector", the file of `detections` with names. output:
-      None is standard output, or with as_result the returned dictionary. log: provenance, as
-      save_recorded_predictions. report: an HTML page. resume: keep finished images in a journal beside
-      `output`, and continue from it. add: columns from EXIF, of "date", "place" and "camera", as a list or
-      separated by commas. events: seconds; frames of one place without a longer pause between them are one
-      event, which has one answer (see find_events, EventPredictions).
+      format: of the rows, as check_format; "megadetector", the file of `detections` with names; or "dwc",
+      occurrences of Darwin Core, with coordinates only if "place" is added. output: None is standard output,
+      or with as_result the returned dictionary. log: provenance, as save_recorded_predictions. report: an
+      HTML page. resume: keep finished images in a journal beside `output`, and continue from it. add: columns
+      from EXIF, of "date", "place" and "camera", as a list or separated by commas. events: seconds; frames of
+      one place without a longer pause between them are one event, which has one answer (see find_events,
+      EventPredictions).
     Model: as load_model.
 
     Raises UserError for options that are out of range or exclude each other. No file is read.
@@ -144,6 +146,8 @@ class PredictOptions:
             object.__setattr__(self, "rank", as_rank(self.rank))
         if self.format == MEGADETECTOR:
             self._check_megadetector()
+        elif self.format == DWC:
+            self._check_dwc()
         elif not self.as_result or self.output is not None:
             check_format(self.format, self.output)
         for option, count in (("--k", self.k), ("--batch-size", self.batch_size)):
@@ -161,6 +165,13 @@ class PredictOptions:
                     "drop one of them"
                 )
         self._check_combinations()
+
+    def _check_dwc(self) -> None:
+        if self.labels is not None or self.bins is not None:
+            option = "--cls" if self.bins is None else "--bins"
+            raise UserError(f"--format dwc needs names of taxa, and {option} has labels; drop one of them")
+        if self.output is not None and not is_delimited(self.output):
+            raise UserError("--format dwc writes a table; name it with --output NAME.csv or NAME.tsv")
 
     def _check_megadetector(self) -> None:
         if self.detections is None:
@@ -232,7 +243,7 @@ class PredictOptions:
     @property
     def row_format(self) -> str | None:
         """The format of the rows, None if they are returned."""
-        if self.format == MEGADETECTOR:
+        if self.format in (MEGADETECTOR, DWC):
             return self.format
         return None if self.as_result and self.output is None else check_format(self.format, self.output)
 
@@ -273,6 +284,8 @@ class PredictOptions:
     def check_files(self) -> None:
         """Raise UserError for an output that cannot be written."""
         check_outputs(self.outputs)
+        if self.format == DWC and not self.predicts_taxa:
+            raise UserError(f"--format dwc needs names of taxa, and {self.head} has labels; drop one of them")
         if self.log is not None:
             from bioclip_jax.predict.classifiers import verify_recorder_path
 

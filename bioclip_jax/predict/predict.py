@@ -20,7 +20,8 @@ from bioclip_jax.files import check_not_read, is_stream
 
 from .capture import CaptureColumns, read_times
 from .completion import CompletionRecord, record_path
-from .events import EventPredictions, find_events, with_event
+from .darwin_core import DWC, DarwinCoreRows
+from .events import EventPredictions, FrameEvents, find_events, with_event
 from .input_columns import InputColumns
 from .inputs import ImageFile, find_images
 from .journal import Journal, image_keys
@@ -62,8 +63,10 @@ def predict_files(
     columns = InputColumns(inputs, images)
     detected, classifications = _detect(images, options)
     events = None
-    if options.events is not None:
-        events = find_events(images, columns.table, options.events, read_times)
+    if options.events is not None or options.format == DWC:
+        # Occurrences have a date, and without --events each time of a place is an event.
+        events = find_events(images, columns.table, options.events or 0.0, read_times)
+        _report_untimed(events, options)
     reads = options.files_read | {
         "an input": itertools.chain(inputs, (image.path for image in images)),
         "part of the model": model_files(model),
@@ -88,7 +91,7 @@ def predict_files(
             settings = options.resume_settings(classifier, candidates)
             keys = image_keys(parts)
             form = options.form_settings()
-            if events is not None:
+            if options.events is not None:
                 settings["vectors"] = True
             rows_digest = columns.digest() + ("" if detected is None else detected.digest())
             record = CompletionRecord(options.output, settings | form, keys, rows_digest)
@@ -101,7 +104,7 @@ def predict_files(
             predictions = _resume(classifier, options, parts, failures, journal)
         else:
             stack.enter_context(_advise_on_interrupt())
-            if events is None:
+            if options.events is None:
                 predictions = _predict(classifier, options, parts, failures)
             else:
                 # Frames are pooled in another order than they are read in, so they wait on disk.
@@ -114,11 +117,20 @@ def predict_files(
             example = partial(classifier.example_row, options.selection)
             predictions = detected.merge(predictions, example, on_named)
         answers = None
-        if events is not None:
+        if options.events is not None:
             answers = EventPredictions(classifier, options.selection, images, events, journal, detected)
             result["events"] = len(events)
         result |= _write(
-            predictions, classifier, options, images, columns, failures, record, classifications, answers
+            predictions,
+            classifier,
+            options,
+            images,
+            columns,
+            failures,
+            record,
+            classifications,
+            answers,
+            events,
         )
     print(f"transform: {loaded.transform_note}", file=sys.stderr)
     if options.predicts_taxa and options.head is None:
@@ -143,6 +155,12 @@ def _detect(
     if options.format == MEGADETECTOR and (absent := detected.counts["absent"]):
         print(f"note: {absent:,} images without an entry in the file get none", file=sys.stderr)
     return detected, Classifications(detections) if options.format == MEGADETECTOR else None
+
+
+def _report_untimed(events: FrameEvents, options: PredictOptions) -> None:
+    if count := events.untimed:
+        effect = "an event of its own" if options.events is not None else "an occurrence without eventDate"
+        print(f"note: {count:,} without a time in a table or EXIF, each {effect}", file=sys.stderr)
 
 
 def make_classifier(model: Model, options: PredictOptions, candidates: Any) -> BaseClassifier:
@@ -240,6 +258,7 @@ def _write(
     record: CompletionRecord | None,
     classifications: Classifications | None = None,
     answers: EventPredictions | None = None,
+    events: FrameEvents | None = None,
 ) -> dict[str, Any]:
     """Write the rows, report and log of the options; return their part of the result.
 
@@ -265,6 +284,10 @@ def _write(
     if options.report is not None:
         predictions = report.watch(predictions)
     rows = (row for _, rows in predictions for row in rows)
+    if options.format == DWC:
+        place = "place" in options.add
+        core = DarwinCoreRows(classifier, images, events, by_event=answers is not None, place=place)
+        rows = core.rows(predictions)
     output = options.output
     if options.as_result and output is None:
         result["predictions"] = list(rows)
@@ -273,12 +296,15 @@ def _write(
             deque(rows, maxlen=0)
             written = classifications.write(output, f"bioclip_jax {classifier.model_str}")
         else:
-            written = write_rows(rows, options.row_format, output)
+            written = write_rows(rows, "csv" if options.format == DWC else options.row_format, output)
         result["output"] = str(output) if output is not None and written else None
         if record is not None and written:
             record.write()
         elif result["output"] and not is_stream(output):
             record_path(output).unlink(missing_ok=True)
+    if options.format == DWC and core.skipped:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in core.skipped.most_common())
+        print(f"note: predictions that are no occurrences were skipped: {kinds}", file=sys.stderr)
     for note in capture.notes():
         print(note, file=sys.stderr)
     if options.report is not None:
@@ -300,7 +326,7 @@ def _write_frames(predictions: Iterator[Prediction], options: PredictOptions) ->
     if options.as_result and options.output is None:
         return {"frames": list(rows)}
     if options.frames is not None:
-        written = write_rows(rows, options.row_format, options.frames)
+        written = write_rows(rows, "csv" if options.format == DWC else options.row_format, options.frames)
         return {"frames": str(options.frames) if written else None}
     for _ in rows:  # their vectors are needed, their rows have no place on standard output
         pass

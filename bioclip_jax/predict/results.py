@@ -118,6 +118,12 @@ def write_empty(columns: Sequence[str], format: str, output: Path, types: Mappin
                 file.write(f"{text}\n")
 
 
+def is_delimited(output: Path) -> bool:
+    """Return True for the name of a file that can be CSV or TSV."""
+    plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output
+    return is_stream(output) or plain.suffix.lower() not in _OTHER_FORMATS | set(_SUFFIXES)
+
+
 def separator(output: Path) -> str:
     """Return the column separator of a delimited text file by its name."""
     plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output

@@ -77,6 +77,10 @@ class FrameEvents:
         first, last = images[times.argmin()], images[times.argmax()]
         return Event(self._ids[number], self._places[first], self._texts[first], self._texts[last], images)
 
+    def text_of(self, image: int) -> str:
+        """Return an image's time as ISO 8601, "" without one."""
+        return self._texts[image]
+
     def id_of(self, image: int) -> str:
         """Return the id of an image's event."""
         return self._ids[self.numbers[image]]
@@ -88,7 +92,7 @@ def find_events(
     gap_seconds: float,
     read_times: Callable[[Sequence[ImageFile]], Iterable[str]],
 ) -> FrameEvents:
-    """Group frames by place and time, and report on standard error how many have no time.
+    """Group frames by place and time.
 
     images: frames, or several crops of one, which share its event. table: columns of the inputs' tables, one
     row per image, or None. read_times: EXIF times of images, which is asked for those without one in `table`.
@@ -109,14 +113,6 @@ def find_events(
     files: dict[str, int] = {}
     for index in np.flatnonzero(times == _NONE).tolist():
         numbers[index] = files.setdefault(_file_of(images[index]), count + len(files))
-    if files:
-        which = (
-            "1 frame without a time is an event"
-            if len(files) == 1
-            else (f"{len(files):,} frames without a time are events")
-        )
-        print(f"note: {which} of {'its' if len(files) == 1 else 'their'} own", file=sys.stderr)
-
     # Events are answered in the order of the inputs.
     _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
     order = np.argsort(first)
