@@ -34,9 +34,12 @@ def write_page(path: Path, template: str, **context: Any) -> None:
         partial.write_text(render_page(template, **context), encoding="utf-8", errors="backslashreplace")
 
 
-def macros(template: str) -> Any:
-    """Return a template's macros as attributes; each returns Markup: `macros("macros.html").bars(...)`."""
-    return _environment().get_template(template).module
+def macros(template: str, **variables: Any) -> Any:
+    """Return a template's macros as attributes; each returns Markup: `macros("macros.html").bars(...)`.
+
+    variables: names that the macros may use besides their arguments.
+    """
+    return _environment().get_template(template).make_module(variables)
 
 
 @functools.cache

@@ -111,11 +111,12 @@ def _results(
 ) -> dict[str, Any]:
     """Response with the result of `compute` for each readable file, under `name`."""
     uploads = [Upload(file.filename or "", file.file) for file in files]
-    photos, unreadable = service.read(uploads, explain=False)
+    photos, unreadable = service.read(uploads, None)
     if not photos:
-        raise UserError(unreadable[0]["error"])
+        raise unreadable[0][1]
     results = compute(photos)
     if name == "predictions":  # the file's name is beside them already
         results = [[{k: v for k, v in row.items() if k != "file_name"} for row in rows] for rows in results]
     results = [{"file_name": photo.name, name: result} for photo, result in zip(photos, results)]
-    return {"model": service.name, "results": results, "unreadable": unreadable}
+    errors = [{"file_name": name, "error": str(error)} for name, error in unreadable]
+    return {"model": service.name, "results": results, "unreadable": errors}

@@ -17,9 +17,10 @@ from starlette.exceptions import HTTPException
 from bioclip_jax.errors import UserError
 
 from .api import add_routes
+from .events import build_page
 from .gallery import Example, Gallery
 from .middleware import PHOTO_ROUTES, SecurityMiddleware
-from .page import build_page
+from .page import Contents
 from .queue import Busy
 from .service import PhotoService
 from .theme import css, head, theme
@@ -64,7 +65,7 @@ def build_app(
         routes |= routes_of(_TWIN)
     _add_error_handlers(app)
     telemetry = os.environ.get("HF_HUB_DISABLE_TELEMETRY")
-    page = build_page(service, gallery=gallery, labels=labels, examples=examples, has_twin=twin is not None)
+    page = build_page(Contents(service, gallery, labels, examples, has_twin=twin is not None))
     # Gradio without analytics sets this variable for the whole process.
     if telemetry is None:
         os.environ.pop("HF_HUB_DISABLE_TELEMETRY", None)

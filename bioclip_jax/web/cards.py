@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +13,11 @@ from markupsafe import Markup
 
 from bioclip_jax.html import data_url, macros
 from bioclip_jax.predict import Rank
-from bioclip_jax.predict.classifiers import UNKNOWN, Explanation, RankPrediction, TreeOfLifeClassifier
+from bioclip_jax.predict.classifiers import UNKNOWN, Explanation, RankPrediction
 from bioclip_jax.text import RANKS
 
+from .classifiers import PhotoTaxa
+from .language import language
 from .photos import Photo
 
 Row = dict[str, Any]
@@ -23,18 +27,24 @@ MAX_CARDS = 24
 _MAX_PROBLEMS = 12
 _CARD_LABELS = 8
 
-# Parts without data to prepare.
-html = macros("web.html")
+_turns = itertools.count()
 
 
-def identified(photos: Sequence[Photo], taxa: TreeOfLifeClassifier, threshold: float) -> Markup:
+@functools.cache
+def html(code: str, template: str = "web.html") -> Any:
+    """Return the macros of a template of the page in a language."""
+    return macros(template, t=language(code))
+
+
+def identified(code: str, photos: Sequence[Photo], taxa: PhotoTaxa, threshold: float) -> Markup:
     """Predictions at the narrowest rank whose confidence reaches `threshold`, with their lineages."""
     rows = [prediction_row(photo, taxa, threshold) for photo in photos]
     cards = [_card(photo, taxa, threshold) for photo in photos[:MAX_CARDS]]
-    return html.identified(list(zip(photos, rows)), cards, csv_url(rows), threshold)
+    show = html(code, "web_identify.html").identified
+    return show(list(zip(photos, rows)), cards, csv_url(rows), threshold, taxa.calibrated)
 
 
-def prediction_row(photo: Photo, taxa: TreeOfLifeClassifier, threshold: float) -> Row:
+def prediction_row(photo: Photo, taxa: PhotoTaxa, threshold: float) -> Row:
     """CSV row of a photo: rank, name and confidence of the prediction, its lineage, and the best species.
 
     If no rank reaches `threshold`, the prediction is "unknown" and the score that of the best species.
@@ -54,7 +64,7 @@ def prediction_row(photo: Photo, taxa: TreeOfLifeClassifier, threshold: float) -
     }
 
 
-def _card(photo: Photo, taxa: TreeOfLifeClassifier, threshold: float) -> dict[str, Any]:
+def _card(photo: Photo, taxa: PhotoTaxa, threshold: float) -> dict[str, Any]:
     explained = photo.explained
     prediction, lineage = explained.prediction(threshold), explained.lineage(threshold)
     return {
@@ -74,30 +84,31 @@ def _diverging_rank(explained: Explanation, lineage: Sequence[RankPrediction]) -
     return next((best.rank.get_label() for best, shown in pairs if best.name != shown.name), "branch")
 
 
-def labeled(photos: Sequence[Photo], rows: Sequence[Sequence[Row]]) -> Markup:
+def labeled(code: str, photos: Sequence[Photo], rows: Sequence[Sequence[Row]]) -> Markup:
     """Photos beside their labels, the most probable first."""
     cards = [(photo, labels[:_CARD_LABELS]) for photo, labels in zip(photos[:MAX_CARDS], rows)]
     url = csv_url([row for labels in rows for row in labels])
-    return html.labeled(cards, max(len(photos) - MAX_CARDS, 0), url)
+    return html(code).labeled(cards, max(len(photos) - MAX_CARDS, 0), url)
 
 
-def similar_images(photo: Photo, rows: Sequence[Row], thumbnails: Sequence[bytes | None]) -> Markup:
+def similar_images(
+    code: str, photo: Photo, rows: Sequence[Row], thumbnails: Sequence[bytes | None]
+) -> Markup:
     """Photo and its most similar images of the index, with their lineages if known."""
     if not rows:
-        return html.empty("Nothing found", "The index holds no image of that taxon.")
+        return html(code).empty("similar.nothing", "similar.nothing_about")
     images = []
     for row, thumbnail in zip(rows, thumbnails):
         ranks = [row[rank] for rank in RANKS if row.get(rank)]
         name = row.get("common_name") or row.get("species") or (ranks[-1] if ranks else "")
         images.append(({"species": "", **row}, name, ranks[:6], thumbnail))
-    return html.similar(photo, images, csv_url([{"query": photo.name, **row} for row in rows]))
+    return html(code).similar(photo, images, csv_url([{"query": photo.name, **row} for row in rows]))
 
 
-def notices(problems: Sequence[str], notes: Sequence[str]) -> str:
-    """Messages about skipped files (`problems`) and about the other ones; empty if there are none."""
-    if not problems and not notes:
-        return ""
-    return html.notices(problems[:_MAX_PROBLEMS], max(len(problems) - _MAX_PROBLEMS, 0), notes)
+def notices(code: str, problems: Sequence[str], notes: Sequence[str]) -> Markup:
+    """Messages about skipped files (`problems`) and about the other ones; each differs from the last one."""
+    hidden = max(len(problems) - _MAX_PROBLEMS, 0)
+    return html(code).notices(problems[:_MAX_PROBLEMS], hidden, notes, next(_turns))
 
 
 def sentence(message: object) -> str:

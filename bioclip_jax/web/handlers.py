@@ -1,4 +1,4 @@
-"""Event handlers of the page: add photos, and render the tabs."""
+"""Event handlers of the page: add and remove photos, choose candidates, and render the tabs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.html import data_url
@@ -20,59 +20,65 @@ from bioclip_jax.tables import is_table
 
 from . import cards
 from .api import split_labels
+from .classifiers import Choice
 from .gallery import Example, Gallery
+from .language import error_text, language
 from .map import Point, compiles_first, draw, project
 from .photos import Columns, Photo, read_metadata
 from .service import PhotoService, indexed_thumbnail
 from .uploads import Upload, uploaded
 
-_INTERNAL_ERROR = "Something went wrong on the server. Its log has the reason; please try again."
-
 
 def show_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a handler to show its errors as one sentence; tracebacks go to the server's log only."""
+    """Decorate a handler, whose first argument is a language, to show its errors as one sentence.
+
+    Tracebacks go to the server's log only.
+    """
 
     @functools.wraps(handler)
-    def wrapped(*arguments: Any) -> Any:
+    def wrapped(code: str, *arguments: Any) -> Any:
         try:
-            return handler(*arguments)
-        except gr.Error:
-            raise
+            return handler(code, *arguments)
         except UserError as error:
             # Gradio's toast renders markup, which a file name may contain.
-            message = str(escape(cards.sentence(error)))
+            message = str(escape(cards.sentence(error_text(error, code))))
         except Exception:
             traceback.print_exc()
-            message = _INTERNAL_ERROR
-        raise gr.Error(message, duration=8, title="That did not work", print_exception=False)
+            message = language(code)("errors.internal")
+        raise gr.Error(message, duration=8, title=language(code)("errors.title"), print_exception=False)
 
     return wrapped
 
 
-def _errors_as_result(view: Callable[..., str]) -> Callable[..., str]:
+def errors_as_result(view: Callable[..., Markup]) -> Callable[..., Markup]:
     """Decorate a view to return its errors in place of the result, so that no older result remains."""
 
     @functools.wraps(view)
-    def wrapped(*arguments: Any) -> str:
+    def wrapped(self: Handlers, code: str, *arguments: Any) -> Markup:
         try:
-            return view(*arguments)
+            return view(self, code, *arguments)
         except UserError as error:
-            return cards.html.failed(cards.sentence(error))
+            return cards.html(code).failed(cards.sentence(error_text(error, code)))
         except Exception:
             traceback.print_exc()
-            return cards.html.failed(_INTERNAL_ERROR)
+            return cards.html(code).failed(language(code)("errors.internal"))
 
     return wrapped
 
 
 class Handlers:
-    """Handlers of the page's events; a visitor's photos are arguments and results, never stored here."""
+    """Handlers of the page's events; a visitor's photos are arguments and results, never stored here.
+
+    The first argument of each is the code of the visitor's language.
+    """
 
     def __init__(self, service: PhotoService, gallery: Gallery | None, examples: Sequence[Example]) -> None:
         self._service, self._gallery, self._examples = service, gallery, examples
 
-    def add(self, files: Sequence[Mapping[str, Any]], photos: list[Photo]) -> tuple[list[Photo], str]:
-        """Add uploaded files before the photos, and return notices about skipped ones.
+    def add(
+        self, code: str, files: Sequence[Mapping[str, Any]], photos: list[Photo], choice: Choice
+    ) -> tuple[list[Photo], Markup]:
+        """Add uploaded files after the photos, and return notices about skipped ones.
 
         files: Gradio's dicts with "path" and "orig_name". Tables among them add metadata to the photos that
         they name.
@@ -91,93 +97,103 @@ class Handlers:
                     content = upload.read(self._service.limits.file_mb * 1_000_000)
                     tables |= read_metadata(content, upload.name)
                 except UserError as error:
-                    problems.append(str(error))
-            return self._add(uploads, photos, tables, problems)
+                    problems.append(error_text(error, code))
+            return self._add(code, uploads, photos, choice, tables, problems)
 
-    def add_example(self, index: int, photos: list[Photo]) -> tuple[list[Photo], str]:
-        """Add an example, or move it to the front if it is among the photos already."""
+    def add_example(
+        self, index: int, code: str, photos: list[Photo], choice: Choice
+    ) -> tuple[list[Photo], Markup]:
+        """Add an example, unless it is among the photos already."""
         example = self._examples[index]
-        others = [photo for photo in photos if photo.name != example.name]
-        return self._add([Upload(example.name, io.BytesIO(example.content))], others, {}, [])
+        upload = Upload(example.name, io.BytesIO(example.content))
+        return self._add(code, [upload], photos, choice, {}, [])
 
     def _add(
-        self, uploads: Sequence[Upload], photos: list[Photo], tables: dict[str, Columns], problems: list[str]
-    ) -> tuple[list[Photo], str]:
-        max_photos = self._service.limits.files
+        self,
+        code: str,
+        uploads: Sequence[Upload],
+        photos: list[Photo],
+        choice: Choice,
+        tables: dict[str, Columns],
+        problems: list[str],
+    ) -> tuple[list[Photo], Markup]:
+        words, max_photos = language(code), self._service.limits.files
         room = max(max_photos - len(photos), 0)
-        new, unreadable = self._service.read(uploads[:room])
-        problems.extend(row["error"] for row in unreadable)
-        # The newest upload is first, because visitors look for it; its files keep their order.
+        new, unreadable = self._service.read(uploads[:room], choice)
+        problems.extend(error_text(error, code) for _, error in unreadable)
+        # A photo is named by its content, in the page's corrections too.
+        present = {photo.digest for photo in photos}
+        unique = {photo.digest: photo for photo in reversed(new) if photo.digest not in present}
+        added = [photo for photo in new if unique.get(photo.digest) is photo]
         photos = [
             replace(photo, metadata={**photo.metadata, **tables[photo.name]})
             if photo.name in tables
             else photo
-            for photo in [*new, *photos]
+            for photo in [*photos, *added]
         ]
         notes = []
+        if len(new) > len(added):
+            notes.append(words("errors.same", count=len(new) - len(added)))
         if len(uploads) > room:
-            count = len(uploads) - room
-            were = "1 photo was" if count == 1 else f"{count} photos were"
-            limit = f"the page holds at most {max_photos}"
-            notes.append(f"{were} not added, because {limit}; press Clear all to start over.")
+            notes.append(words("errors.full", count=len(uploads) - room, most=max_photos))
         if tables and not any(photo.name in tables for photo in photos):
-            notes.append(
-                "The table names none of the photos; its column filepath must contain their file names."
-            )
-        return photos, cards.notices(problems, notes)
+            notes.append(words("errors.table_unmatched"))
+        return photos, cards.notices(code, problems, notes)
 
-    def strip(self, photos: Sequence[Photo]) -> str:
-        """Render all photos in a row."""
-        return cards.html.strip(photos) if photos else ""
+    def remove(self, code: str, photos: list[Photo], digest: str | None) -> tuple[list[Photo], Markup]:
+        """Remove the photo of a digest, all photos without one; notices are removed too."""
+        left = [] if digest is None else [photo for photo in photos if photo.digest != digest]
+        return left, cards.notices(code, [], [])
 
-    @_errors_as_result
-    def identify(self, photos: Sequence[Photo], threshold: float) -> str:
+    def tools(self, code: str, photos: Sequence[Photo]) -> Markup:
+        """Render the bar above the tabs; empty without photos."""
+        return cards.html(code).tools(photos) if photos else Markup()
+
+    @errors_as_result
+    def identify(self, code: str, photos: Sequence[Photo], choice: Choice, threshold: float) -> Markup:
         """Render the tab Identify; threshold: confidence in percent."""
-        if self._service.taxa is None:
-            return cards.html.no_taxa()
+        taxa = self._service.chosen(choice)
+        if taxa is None:
+            return cards.html(code).empty("identify.no_taxa", "identify.no_taxa_about")
         if not photos:
-            return cards.html.no_photos()
-        return cards.identified(photos, self._service.taxa, threshold / 100)
+            return cards.html(code).empty("identify.empty", "identify.empty_about")
+        return cards.identified(code, photos, taxa, threshold / 100)
 
-    @_errors_as_result
-    def labels(self, photos: Sequence[Photo], labels: str) -> str:
+    @errors_as_result
+    def labels(self, code: str, photos: Sequence[Photo], labels: str) -> Markup:
         """Render the tab Labels."""
         if not photos:
-            return cards.html.no_photos()
+            return cards.html(code).empty("identify.empty", "identify.empty_about")
         if not labels.strip():
-            advice = "Write the names to choose from, one per line, and press Compare."
-            return cards.html.empty("Nothing compared yet", advice)
-        return cards.labeled(photos, self._service.compare(photos, split_labels(labels)))
+            return cards.html(code).empty("labels.empty", "labels.empty_about")
+        return cards.labeled(code, photos, self._service.compare(photos, split_labels(labels)))
 
-    @_errors_as_result
-    def similar(self, photos: Sequence[Photo], index: int | None, within: str, k: int) -> str:
+    @errors_as_result
+    def similar(self, code: str, photos: Sequence[Photo], index: int | None, within: str, k: int) -> Markup:
         """Render the tab Similar for one of the photos, the first if `index` is None or out of range."""
         if self._service.index is None:
-            return cards.html.no_index()
+            return cards.html(code).empty("similar.no_index", "similar.no_index_about")
         if not photos:
-            return cards.html.no_photos()
+            return cards.html(code).empty("identify.empty", "identify.empty_about")
         photo = photos[index if index is not None and index < len(photos) else 0]
         rows = self._service.similar(photo, int(k), within)
-        return cards.similar_images(photo, rows, [indexed_thumbnail(row["path"]) for row in rows])
+        return cards.similar_images(code, photo, rows, [indexed_thumbnail(row["path"]) for row in rows])
 
-    @_errors_as_result
-    def map(self, photos: Sequence[Photo], from_gallery: bool, method: str, column: str | None) -> str:
+    @errors_as_result
+    def map(
+        self, code: str, photos: Sequence[Photo], from_gallery: bool, method: str, column: str | None
+    ) -> Markup:
         """Render the tab Map, of the visitor's photos or of the gallery."""
         if compiles_first(len(self.mapped(photos, from_gallery)), method):
-            gr.Info(
-                "The first map by UMAP takes up to a minute; later ones take seconds.",
-                duration=20,
-                title="UMAP",
-            )
+            gr.Info(language(code)("map.umap"), duration=20, title="UMAP")
         if from_gallery and self._gallery is not None:
             if not len(self._gallery):
-                advice = "The server is embedding its images. Come back in a moment."
-                return cards.html.empty("The map is not ready yet", advice)
+                return cards.html(code).empty("map.waiting", "map.waiting_about")
             shown, sources, coordinates = self._gallery.map(method)
         elif not photos:
-            return cards.html.no_photos()
+            return cards.html(code).empty("identify.empty", "identify.empty_about")
         elif len(photos) < 2:
-            return cards.html.empty("A map needs two photos", "Add some more photos.")
+            return cards.html(code).empty("map.two", "map.two_about")
         else:
             shown, sources = photos, [data_url(photo.thumbnail) for photo in photos]
             coordinates = project(np.stack([photo.vector for photo in photos]), method)
@@ -185,7 +201,7 @@ class Handlers:
             Point(photo.name, source, photo.metadata.get(column or "", ""))
             for photo, source in zip(shown, sources)
         ]
-        return draw(points, coordinates, column or "")
+        return draw(code, points, coordinates, column or "")
 
     def mapped(self, photos: Sequence[Photo], from_gallery: bool) -> Sequence[Photo]:
         """Photos on the map."""

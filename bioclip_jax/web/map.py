@@ -17,6 +17,7 @@ from markupsafe import Markup
 from bioclip_jax.errors import UserError
 
 from .cards import html
+from .language import Language, language
 
 # Fewer images have no neighborhoods for t-SNE or UMAP to preserve.
 _MIN_NEIGHBORHOOD = 5
@@ -107,14 +108,16 @@ class Point(NamedTuple):
     value: str
 
 
-def draw(points: Sequence[Point], coordinates: Float[np.ndarray, "n 2"], column: str) -> Markup:
+def draw(code: str, points: Sequence[Point], coordinates: Float[np.ndarray, "n 2"], column: str) -> Markup:
     """Render the map of `points` at coordinates between 0 and 1, with a legend of the column's colors."""
-    color, legend = _color_scale([point.value for point in points])
+    color, legend = _color_scale([point.value for point in points], language(code))
     marks = [(point, x, y, color(point.value)) for point, (x, y) in zip(points, coordinates.tolist())]
-    return html.map(marks, legend, column, len(points) <= _MAX_PICTURES)
+    return html(code).map(marks, legend, language(code).rank(column), len(points) <= _MAX_PICTURES)
 
 
-def _color_scale(values: Sequence[str]) -> tuple[Callable[[str], str], list[tuple[str, str]]]:
+def _color_scale(
+    values: Sequence[str], words: Language
+) -> tuple[Callable[[str], str], list[tuple[str, str]]]:
     """Return a function from a value to its color, and the legend: (name, color) pairs.
 
     More than eight different numbers get a scale of six colors. Otherwise the most frequent values have one
@@ -131,12 +134,14 @@ def _color_scale(values: Sequence[str]) -> tuple[Callable[[str], str], list[tupl
             return OTHER if number is None else _SCALE[min(int((number - low) / step), len(_SCALE) - 1)]
 
         ends = [low + step * i for i in range(len(_SCALE) + 1)]
-        return color, [(f"{a:.4g} to {b:.4g}", name) for a, b, name in zip(ends, ends[1:], _SCALE)]
+        spans = (words("map.range", low=f"{a:.4g}", high=f"{b:.4g}") for a, b in zip(ends, ends[1:]))
+        return color, list(zip(spans, _SCALE))
     frequent = [value for value, _ in Counter(filled).most_common(len(COLORS))]
     colors = dict(zip(frequent, COLORS))
     legend = list(colors.items())
     if frequent and len(set(values)) > len(frequent):
-        legend.append(("other" if len(set(filled)) > len(frequent) else "unknown", OTHER))
+        others = "map.other" if len(set(filled)) > len(frequent) else "map.unknown"
+        legend.append((words(others), OTHER))
     return lambda value: colors.get(value, OTHER), legend
 
 

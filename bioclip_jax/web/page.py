@@ -1,240 +1,175 @@
-"""The page: a box for photos, and four tabs with the model's results."""
+"""Components of the page: a box for photos, and tabs with the model's results, in the visitor's language."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from .cards import html
+from .classifiers import ALL
 from .gallery import Example, Gallery
-from .handlers import Handlers, show_errors
+from .language import LANGUAGES, Language, language
 from .map import methods
-from .photos import Photo, color_columns, default_column
 from .service import PhotoService
 
-TABS = ("Identify", "Labels", "Similar", "Map")
-_OWN_PHOTOS = "Your photos"
+TABS = ("identify", "labels", "similar", "map")
+OWN_PHOTOS, GALLERY = "own", "gallery"
 # Idle time after which a page's photos are forgotten.
 _FORGET_SECONDS = 3600
+# Page scripts send events through this element.
+_BRIDGE = "bioclip.send = (name, data) => trigger(name, data);"
 
 
-def build_page(
-    service: PhotoService,
-    *,
-    gallery: Gallery | None = None,
-    labels: Sequence[str] = (),
-    examples: Sequence[Example] = (),
-    has_twin: bool = False,
-) -> gr.Blocks:
-    """Build the page as Gradio blocks, to be mounted on a server. has_twin: link to the twin's page."""
-    with gr.Blocks(title="BioCLIP", analytics_enabled=False, delete_cache=(60, 600)) as page:
-        components = _Components(service, gallery, labels, examples, has_twin)
-        _connect(components, Handlers(service, gallery, examples))
-    page.queue(max_size=service.limits.waiting)
-    return page
+@dataclass(frozen=True)
+class Contents:
+    """Data that a page shows besides results. labels: initial labels. has_twin: link to the twin's page."""
+
+    service: PhotoService
+    gallery: Gallery | None = None
+    labels: Sequence[str] = ()
+    examples: Sequence[Example] = ()
+    has_twin: bool = False
 
 
-class _Components:
-    """Components of the page, laid out in the current gr.Blocks."""
+class Components:
+    """Components of the page, laid out in the current gr.Blocks in English; `relabel` translates them."""
 
-    def __init__(
-        self,
-        service: PhotoService,
-        gallery: Gallery | None,
-        labels: Sequence[str],
-        examples: Sequence[Example],
-        has_twin: bool,
-    ) -> None:
+    def __init__(self, contents: Contents) -> None:
+        self._labeled: list[tuple[Any, Callable[[Language], dict[str, Any]]]] = []
+        service = contents.service
+        # An index without lineages cannot be restricted to a taxon.
+        self._taxon = service.index.example_taxon() if service.index is not None else None
         self.photos = gr.State([], time_to_live=_FORGET_SECONDS)
-        self.tab = gr.State(TABS[0])
-        gr.HTML(_title(service, has_twin))
-        limits = service.limits
-        self.drop = gr.File(
-            label=f"Photos: at most {limits.files} files of {limits.file_mb} MB",
-            file_count="multiple",
-            elem_id="bj-drop",
-            height=140,
+        self.choice = gr.State(ALL)
+        self.language, self.tab = gr.State(LANGUAGES[0]), gr.State(TABS[0])
+        # A script fills it in; a state would keep the server's value.
+        self.wanted_language = gr.Textbox(visible=False)
+        self._add(gr.HTML(), lambda t: {"value": _title(contents, t)})
+        self.bridge = gr.HTML("<i hidden></i>", elem_id="bj-bridge", js_on_load=_BRIDGE)
+        limits = {"files": service.limits.files, "mb": service.limits.file_mb}
+        self.drop = self._add(
+            gr.File(file_count="multiple", elem_id="bj-drop", height=140),
+            lambda t: {"label": t("bar.limits", **limits)},
         )
-        with gr.Row(elem_id="bj-examples", visible=bool(examples)):
-            gr.HTML('<span class="bj-muted">Or try</span>')
+        with gr.Row(elem_id="bj-examples", visible=bool(contents.examples)):
+            self._add(gr.HTML(), lambda t: {"value": f'<span class="bj-muted">{t("bar.try")}</span>'})
             self.examples = [
                 gr.Button(example.name, elem_id=f"bj-example-{i}", elem_classes="bj-example")
-                for i, example in enumerate(examples)
+                for i, example in enumerate(contents.examples)
             ]
-        self.notices = gr.HTML(elem_classes="bj-quiet")
-        with gr.Row(elem_id="bj-mine"):
-            self.strip = gr.HTML(elem_classes="bj-quiet")
-            self.clear = gr.Button("Clear all", size="sm", visible=False, elem_id="bj-clear")
+        self.tools = gr.HTML(elem_id="bj-tools", elem_classes="bj-quiet")
+        self.notices = gr.HTML(elem_id="bj-notices", elem_classes="bj-quiet")
         with gr.Tabs():
-            with gr.Tab(TABS[0]) as identify:
-                self._lay_out_identify(service)
-            with gr.Tab(TABS[1]) as compare:
-                self._lay_out_labels(labels)
-            with gr.Tab(TABS[2]) as similar:
-                self._lay_out_similar(service)
-            with gr.Tab(TABS[3]) as mapping:
-                self._lay_out_map(gallery)
-        self.tabs = (identify, compare, similar, mapping)
-        gr.HTML(_api(service))
+            self.tabs = []
+            layouts = (self._identify, self._labels, self._similar, self._map)
+            for name, lay_out in zip(TABS, layouts):
+                with gr.Tab(id=name) as tab:
+                    self._add(tab, lambda t, name=name: {"label": t(f"tabs.{name}")})
+                    self.tabs.append(tab)
+                    lay_out(contents)
+        self._add(gr.HTML(), lambda t: {"value": html(t.code).api(_commands(service))})
+        for component, label in self._labeled:
+            for name, value in label(language(LANGUAGES[0])).items():
+                setattr(component, name, value)
 
-    def _lay_out_identify(self, service: PhotoService) -> None:
-        has_taxa = service.taxa is not None
-        self.threshold = gr.Slider(
-            0,
-            99,
-            50,
-            step=1,
-            label="Minimum confidence, in %",
-            info="The prediction is the narrowest rank that reaches it, from kingdom down to species.",
-            visible=has_taxa,
+    def _add(self, component: Any, label: Callable[[Language], dict[str, Any]]) -> Any:
+        """Register the texts of a component: arguments of gr.update in a language."""
+        self._labeled.append((component, label))
+        return component
+
+    @property
+    def translated(self) -> list[Any]:
+        """Components that `relabel` updates."""
+        return [component for component, _ in self._labeled]
+
+    def relabel(self, code: str) -> list[Any]:
+        """Return an update of each of `translated`."""
+        return [gr.update(**label(language(code))) for _, label in self._labeled]
+
+    def _identify(self, contents: Contents) -> None:
+        has_taxa = contents.service.taxa is not None
+        self.threshold = self._add(
+            gr.Slider(0, 99, 50, step=1, visible=has_taxa, elem_id="bj-minimum"),
+            lambda t: {"label": t("identify.minimum"), "info": t("identify.minimum_about")},
         )
-        self.identified = gr.HTML(html.no_photos() if has_taxa else html.no_taxa())
+        name = "empty" if has_taxa else "no_taxa"
+        self.identified = gr.HTML(html(LANGUAGES[0]).empty(f"identify.{name}", f"identify.{name}_about"))
 
-    def _lay_out_labels(self, labels: Sequence[str]) -> None:
-        self.labels = gr.Textbox(
-            "\n".join(labels),
-            lines=4,
-            max_lines=12,
-            label="Names to choose from",
-            placeholder="oak leaf\nmaple leaf\nbirch leaf",
-            info="One per line, or separated by commas.",
+    def _labels(self, contents: Contents) -> None:
+        self.labels = self._add(
+            gr.Textbox("\n".join(contents.labels), lines=4, max_lines=12),
+            lambda t: {
+                "label": t("labels.names"),
+                "info": t("labels.names_about"),
+                "placeholder": t("labels.names_example"),
+            },
         )
-        self.compare = gr.Button("Compare", variant="primary", elem_id="bj-compare")
-        self.labeled = gr.HTML(html.no_photos())
+        self.compare = self._add(
+            gr.Button(variant="primary", elem_id="bj-compare"), lambda t: {"value": t("labels.compare")}
+        )
+        self.labeled = gr.HTML(html(LANGUAGES[0]).empty("identify.empty", "identify.empty_about"))
 
-    def _lay_out_similar(self, service: PhotoService) -> None:
-        # An index without lineages cannot be restricted to a taxon.
-        taxon = service.index.example_taxon() if service.index is not None else None
-        with gr.Row(visible=service.index is not None):
-            self.query = gr.Dropdown([], label="Photo", min_width=220)
-            self.within = gr.Textbox(
-                label="Only within",
-                placeholder=f"any taxon, such as {taxon}",
-                visible=taxon is not None,
-                min_width=220,
+    def _similar(self, contents: Contents) -> None:
+        has_index = contents.service.index is not None
+        with gr.Row(visible=has_index):
+            self.query = self._add(gr.Dropdown([], min_width=220), lambda t: {"label": t("similar.photo")})
+            self.within = self._add(
+                gr.Textbox(visible=self._taxon is not None, min_width=220),
+                lambda t: {
+                    "label": t("similar.within"),
+                    "placeholder": t("choices.within_example", taxon=self._taxon),
+                },
             )
-            self.k = gr.Slider(1, 48, 11, step=1, label="How many", min_width=140)
-        self.similar = gr.HTML(html.no_photos() if service.index is not None else html.no_index())
+            self.k = self._add(
+                gr.Slider(1, 48, 11, step=1, min_width=140), lambda t: {"label": t("similar.count")}
+            )
+        name = "identify.empty" if has_index else "similar.no_index"
+        self.similar = gr.HTML(html(LANGUAGES[0]).empty(name, f"{name}_about"))
 
-    def _lay_out_map(self, gallery: Gallery | None) -> None:
+    def _map(self, contents: Contents) -> None:
+        gallery = contents.gallery
+
+        def sources(t: Language) -> list[tuple[str, str]]:
+            shown = [] if gallery is None else [(t("map.gallery", name=gallery.name), GALLERY)]
+            return [(t("map.own"), OWN_PHOTOS), *shown]
+
         with gr.Row():
-            sources = [_OWN_PHOTOS, *([f"Images of {gallery.name}"] if gallery is not None else [])]
-            self.source = gr.Radio(
-                sources, value=sources[-1], label="Map of", visible=gallery is not None, min_width=140
+            initial = OWN_PHOTOS if gallery is None else GALLERY
+            self.source = self._add(
+                gr.Radio(
+                    sources(language(LANGUAGES[0])), value=initial, visible=gallery is not None, min_width=140
+                ),
+                lambda t: {"label": t("map.of"), "choices": sources(t)},
             )
-            self.method = gr.Radio(methods(), value="PCA", label="Method", min_width=140)
-            self.column = gr.Dropdown(
-                [], label="Color by", info="A CSV of photos adds columns: drop it, too.", min_width=140
+            self.method = self._add(
+                gr.Radio(methods(), value="PCA", min_width=140), lambda t: {"label": t("map.method")}
             )
-        self.map = gr.HTML(html.no_photos())
+            self.column = self._add(
+                gr.Dropdown([], min_width=140),
+                lambda t: {"label": t("map.color"), "info": t("map.color_about")},
+            )
+        self.map = gr.HTML(html(LANGUAGES[0]).empty("identify.empty", "identify.empty_about"))
 
 
-def _connect(page: _Components, handlers: Handlers) -> None:
-    """Connect the components' events to the handlers."""
-    model = {"concurrency_id": "model", "concurrency_limit": 1}
-    # t-SNE and UMAP take seconds, and the first UMAP longer.
-    mapping = {"concurrency_id": "map", "show_progress": "full"}
-    # A dragged slider changes many times.
-    sliding = {"trigger_mode": "always_last", "show_progress": "hidden"}
-    map_inputs = [page.tab, page.photos, page.source, page.method, page.column]
-    similar_inputs = [page.photos, page.query, page.within, page.k]
-
-    def listen(
-        event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
-    ) -> Any:
-        settings: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"} | options
-        return event(show_errors(handler), inputs, outputs, **settings)
-
-    def update_photos(photos: list[Photo], threshold: float) -> tuple[Any, ...]:
-        names = [(f"{i + 1}. {photo.name}", i) for i, photo in enumerate(photos)]
-        return (
-            handlers.strip(photos),
-            gr.update(visible=bool(photos)),
-            handlers.identify(photos, threshold),
-            gr.update(choices=names, value=0 if names else None),
-        )
-
-    def update_labels(tab: str, photos: list[Photo], labels: str) -> Any:
-        return handlers.labels(photos, labels) if tab == TABS[1] else gr.skip()
-
-    def update_similar(tab: str, photos: list[Photo], query: int | None, within: str, k: int) -> Any:
-        return handlers.similar(photos, query, within, k) if tab == TABS[2] else gr.skip()
-
-    def update_columns(tab: str, photos: list[Photo], source: str, column: str | None) -> Any:
-        if tab != TABS[3]:
-            return gr.skip()
-        columns = color_columns(handlers.mapped(photos, source != _OWN_PHOTOS))
-        return gr.update(choices=columns, value=column if column in columns else default_column(columns))
-
-    def update_map(tab: str, photos: list[Photo], source: str, method: str, column: str | None) -> Any:
-        if tab != TABS[3]:
-            return gr.skip()
-        return handlers.map(photos, source != _OWN_PHOTOS, method, column)
-
-    def update_open_tab(event: Callable[..., Any]) -> None:
-        first = listen(event, update_labels, [page.tab, page.photos, page.labels], page.labeled, **model)
-        second = listen(first.then, update_similar, [page.tab, *similar_inputs], page.similar, **model)
-        columns = [page.tab, page.photos, page.source, page.column]
-        third = listen(second.then, update_columns, columns, page.column, queue=False)
-        listen(third.then, update_map, map_inputs, page.map, **mapping)
-
-    def update_after(added: Any) -> None:
-        outputs = [page.strip, page.clear, page.identified, page.query]
-        updated = listen(added.then, update_photos, [page.photos, page.threshold], outputs, queue=False)
-        update_open_tab(updated.then)
-
-    # Progress is shown where the result will appear.
-    results = [page.identified, page.labeled, page.similar, page.map]
-    adding = {"show_progress": "full", "show_progress_on": results} | model
-    photos = [page.photos, page.notices]
-    # Gradio's preprocessing would leave an empty file behind for each upload.
-    added = listen(
-        page.drop.upload, handlers.add, [page.drop, page.photos], photos, preprocess=False, **adding
-    )
-    listen(added.then, lambda: None, None, page.drop, queue=False)
-    update_after(added)
-    for i, button in enumerate(page.examples):
-        update_after(listen(button.click, partial(handlers.add_example, i), page.photos, photos, **adding))
-    update_after(listen(page.clear.click, lambda: ([], ""), None, photos, queue=False))
-    # `change` fires for pointer, keyboard and number input alike.
-    inputs = [page.photos, page.threshold]
-    listen(page.threshold.change, handlers.identify, inputs, page.identified, queue=False, **sliding)
-    listen(page.compare.click, handlers.labels, [page.photos, page.labels], page.labeled, **model)
-    for event, options in (
-        (page.query.input, {}),
-        (page.within.submit, {}),
-        (page.within.blur, sliding),
-        (page.k.change, sliding),
-    ):
-        listen(event, handlers.similar, similar_inputs, page.similar, **model, **options)
-    columns = [page.tab, page.photos, page.source, page.column]
-    recolored = listen(page.source.input, update_columns, columns, page.column, queue=False)
-    for event in (recolored.then, page.method.input, page.column.input):
-        listen(event, update_map, map_inputs, page.map, **mapping)
-    for name, tab in zip(TABS, page.tabs):
-        selected = listen(tab.select, lambda name=name: name, None, page.tab, queue=False)
-        if name != TABS[0]:
-            update_open_tab(selected.then)
-
-
-def _title(service: PhotoService, has_twin: bool) -> str:
-    facts = []
+def _title(contents: Contents, t: Language) -> str:
+    service, facts = contents.service, []
     if service.taxa is not None:
-        within = f" within {service.within}" if service.within else ""
-        facts.append(f"{len(service.taxa.names):,} taxa{within}")
+        taxa = t("page.taxa", count=len(service.taxa.names))
+        facts.append(t("page.taxa_within", taxa=taxa, within=service.within) if service.within else taxa)
     if service.index is not None:
-        facts.append(f"{len(service.index):,} images to compare with")
-    return html.title(service.name, facts, has_twin)
+        facts.append(t("page.images", count=len(service.index)))
+    languages = [(code, language(code)("name")) for code in LANGUAGES]
+    return html(t.code).title(service.name, facts, languages, contents.has_twin)
 
 
-def _api(service: PhotoService) -> str:
+def _commands(service: PhotoService) -> list[str]:
     commands = ["curl -F file=@photo.jpg -F labels='oak leaf,maple leaf' ADDRESS/api/labels"]
     if service.taxa is not None:
         commands.insert(0, "curl -F file=@photo.jpg 'ADDRESS/api/predict?rank=family&k=5'")
     if service.index is not None:
         commands.append("curl -F file=@photo.jpg 'ADDRESS/api/similar?k=10'")
     commands.append("curl -F file=@photo.jpg ADDRESS/api/embed")
-    return html.api(commands)
+    return commands

@@ -27,13 +27,13 @@ from bioclip_jax.predict.classifiers import Explanation
 from bioclip_jax.tables import path_column, read_table, texts
 from bioclip_jax.text import RANKS
 
+from .language import VisitorError
 from .uploads import Upload
 
 Columns = Mapping[str, str]
 
 # Pillow reads more formats, some through programs of the system (EPS through Ghostscript).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
-_ACCEPTED = "a JPEG, HEIC, PNG, WebP, GIF, TIFF or BMP"
 _THUMBNAIL_SIDE = 224
 # Below the limit for a user's own files, because strangers choose what the server decodes.
 _MAX_PIXELS = 89_000_000
@@ -48,7 +48,8 @@ class Photo:
     """A visitor's photo, without its pixels.
 
     thumbnail: a small JPEG. vector: its unit vector. explained: probabilities of the taxa, if the server has
-    any. metadata: columns of a table that came with it, and the predicted lineage.
+    any. metadata: columns of a table that came with it, and the predicted lineage. digest: SHA-256 of the
+    file, which names the photo in the page.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Photo:
     vector: Float32[np.ndarray, " embed_dim"]
     explained: Explanation | None = None
     metadata: Columns = field(default_factory=dict)
+    digest: str = ""
 
 
 def read_photo(
@@ -67,17 +69,12 @@ def read_photo(
     except UserError as error:
         return error
     except MissingLibrary:
-        return UserError(f"{upload.name} is HEIC, which this server does not read; choose a JPEG or PNG")
+        return VisitorError("heic", name=upload.name)
     except BadImage as error:
-        sentences = {
-            "not_an_image": f"{upload.name} is not an image; choose {_ACCEPTED}",
-            "too_large": f"{upload.name} has more than {_MAX_PIXELS // 10**6} million pixels; shrink it",
-            "too_thin": f"{upload.name} is too long and thin to be scaled to a square; crop it",
-        }
-        damaged = f"{upload.name} is damaged or cut off; save it again, or choose another"
-        return UserError(sentences.get(error.cause, damaged))
+        cause = error.cause if error.cause in ("not_an_image", "too_large", "too_thin") else "damaged"
+        return VisitorError(cause, name=upload.name, kinds=None, most=_MAX_PIXELS // 10**6)
     except (OSError, ValueError, MemoryError):
-        return UserError(f"{upload.name} cannot be read; choose {_ACCEPTED}")
+        return VisitorError("unreadable", name=upload.name, kinds=None)
 
 
 def _decode(data: bytes, preprocess: Preprocess) -> tuple[UInt8[np.ndarray, "size size 3"], bytes]:

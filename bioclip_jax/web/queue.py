@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from bioclip_jax.errors import UserError
+from .language import VisitorError
 
 # A waiting request is asked this often if it is still wanted.
 _ASK_SECONDS = 1.0
 
 
-class Busy(UserError):
+class Busy(VisitorError):
     """Error for a full queue; the same request may succeed a little later."""
 
 
@@ -44,7 +44,7 @@ class RequestQueue:
         ticket = object()
         with self._changed:
             if len(self._line) >= self._max_present:
-                raise Busy(f"the server is busy with {len(self._line)} requests; try again in a few seconds")
+                raise Busy("busy", count=len(self._line))
             self._line.append(ticket)
         try:
             while before := self._before(ticket):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bioclip_jax.predict import Model, Precision
     from bioclip_jax.predict.taxa import TaxaChoice
 
-    from .service import PhotoTaxa
+    from .classifiers import PhotoTaxa
     from .twin import TwinService
 
 
@@ -155,7 +155,7 @@ def _taxa(
     """Open the taxa of a file or of the model, and restrict them; warn and return None if there are none."""
     from bioclip_jax.predict.taxa import read_temperature
 
-    from .service import PhotoTaxa
+    from .classifiers import PhotoTaxa
 
     value = 1.0 if temperature is None else read_temperature(str(temperature), model.fingerprint)
     try:

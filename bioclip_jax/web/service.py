@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -15,10 +15,11 @@ from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.images import BadImage, open_image
-from bioclip_jax.predict import ImageLike, Model, OnBad, Rank
-from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict import ImageLike, Model, Rank
 from bioclip_jax.predict.search import ImageIndex, check_same_model, within_filter
 
+from .classifiers import ALL, Choice, ChosenTaxa, PhotoLabels, PhotoTaxa
+from .language import VisitorError
 from .photos import Photo, make_thumbnail, predicted_columns, read_photo
 from .queue import RequestQueue
 from .uploads import Limits, Upload
@@ -27,32 +28,10 @@ Row = dict[str, Any]
 
 # Label sets with cached vectors, for visitors who try one set on many photos.
 _CACHED_LABEL_SETS = 16
-_BATCH = 64
 # Columns of an index that are not shown.
 _HIDDEN_COLUMNS = ("id", "sha256")
 # Ranks for the example of a taxon, best first.
 _EXAMPLE_RANKS = ("class", "order", "family", "phylum", "kingdom", "genus")
-
-
-class _KnownVectors:
-    """Classifier mixin for photos with known vectors; rows name a photo by its index, as names may repeat."""
-
-    def features(
-        self, images: Iterable[tuple[int, Photo]], on_bad: OnBad | None = None
-    ) -> Iterator[tuple[list[tuple[int, str]], Float32[np.ndarray, "rows embed_dim"]]]:
-        photos = list(images)
-        for start in range(0, len(photos), _BATCH):
-            batch = photos[start : start + _BATCH]
-            vectors = np.stack([photo.vector for _, photo in batch])
-            yield [(index, str(index)) for index, _ in batch], vectors
-
-
-class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
-    """TreeOfLifeClassifier for photos with known vectors."""
-
-
-class PhotoLabels(_KnownVectors, CustomLabelsClassifier):
-    """CustomLabelsClassifier for photos with known vectors."""
 
 
 class PhotoService:
@@ -75,14 +54,18 @@ class PhotoService:
         self.name = model.source if model.source.startswith("hf-hub:") else os.path.basename(model.source)
         self._queue = RequestQueue(limits.waiting)
         self._label_sets: OrderedDict[tuple[str, ...], PhotoLabels] = OrderedDict()
+        self._chosen = None if taxa is None else ChosenTaxa(taxa)
 
-    def read(self, uploads: Sequence[Upload], *, explain: bool = True) -> tuple[list[Photo], list[Row]]:
-        """Return the readable photos, and a row with "file_name" and "error" for each other file.
+    def read(
+        self, uploads: Sequence[Upload], choice: Choice | None = ALL
+    ) -> tuple[list[Photo], list[tuple[str, UserError]]]:
+        """Return the readable photos, and the name and the error of each other file.
 
-        explain: include the probabilities of the taxa. Raises UserError for too many files, or Busy.
+        choice: of the taxa whose probabilities the photos have; None omits them. Raises VisitorError for too
+        many files, or Busy.
         """
         if len(uploads) > self.limits.files:
-            raise UserError(f"{len(uploads)} files are too many; send at most {self.limits.files} at once")
+            raise VisitorError("many_files", count=len(uploads), most=self.limits.files)
         max_bytes = self.limits.file_mb * 1_000_000
         with self._queue.turn():
             with ThreadPoolExecutor(2) as pool:
@@ -90,26 +73,47 @@ class PhotoService:
                     pool.map(lambda upload: read_photo(upload, max_bytes, self.model.preprocess), uploads)
                 )
             readable = [
-                (upload.name, *result)
+                (upload, *result)
                 for upload, result in zip(uploads, decoded)
                 if not isinstance(result, UserError)
             ]
             batches = self.model.embedder.pixels([pixels for _, pixels, _ in readable]) if readable else ()
             vectors = (vector for batch in batches for vector in batch)
             photos = [
-                Photo(name, thumbnail, vector) for (name, _, thumbnail), vector in zip(readable, vectors)
+                Photo(upload.name, thumbnail, vector, digest=upload.digest)
+                for (upload, _, thumbnail), vector in zip(readable, vectors)
             ]
-            if explain and photos and self.taxa is not None:
-                photos = [
-                    replace(photo, explained=explained, metadata=predicted_columns(explained.species[0]))
-                    for photo, explained in zip(photos, self.taxa.explain(photos))
-                ]
+            if choice is not None:
+                photos = self._explained(photos, choice)
         errors = [
-            {"file_name": upload.name, "error": str(result)}
-            for upload, result in zip(uploads, decoded)
-            if isinstance(result, UserError)
+            (upload.name, result) for upload, result in zip(uploads, decoded) if isinstance(result, UserError)
         ]
         return photos, errors
+
+    def explain(self, photos: Sequence[Photo], choice: Choice) -> list[Photo]:
+        """Return the photos with probabilities of a choice's taxa. Raises UserError for an impossible one."""
+        with self._queue.turn():
+            return self._explained(photos, choice)
+
+    def _explained(self, photos: Sequence[Photo], choice: Choice) -> list[Photo]:
+        if self._chosen is None:
+            return list(photos)
+        taxa = self._chosen[choice]
+        return [
+            replace(
+                photo,
+                explained=explained,
+                metadata={**photo.metadata, **predicted_columns(explained.species[0])},
+            )
+            for photo, explained in zip(photos, taxa.explain(photos) if photos else ())
+        ]
+
+    def chosen(self, choice: Choice) -> PhotoTaxa | None:
+        """Return the classifier of a choice; None if the server has no taxa."""
+        if self._chosen is None or choice == ALL:
+            return self.taxa
+        with self._queue.turn():
+            return self._chosen[choice]
 
     def embed(self, images: Sequence[ImageLike]) -> tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]:
         """Return the indices of the readable images among the server's own, and their unit vectors."""
@@ -131,13 +135,22 @@ class PhotoService:
         ]
 
     def predict(
-        self, photos: Sequence[Photo], rank: Rank, k: int, min_confidence: float | None
+        self,
+        photos: Sequence[Photo],
+        rank: Rank,
+        k: int,
+        min_confidence: float | None,
+        choice: Choice = ALL,
     ) -> list[list[Row]]:
-        """Rows of TreeOfLifeClassifier.stream for each photo. Raises UserError if the server has no taxa."""
-        if self.taxa is None:
+        """Rows of TreeOfLifeClassifier.stream for each photo.
+
+        Raises UserError if the server has no taxa, and for an impossible choice.
+        """
+        if self._chosen is None:
             raise UserError("this server has no taxa; start it with --taxa FILE, or use /api/labels")
         with self._queue.turn():
-            return _by_photo(photos, self.taxa.stream(photos, rank, k, min_confidence=min_confidence))
+            taxa = self._chosen[choice]
+            return _by_photo(photos, taxa.stream(photos, rank, k, min_confidence=min_confidence))
 
     def compare(
         self, photos: Sequence[Photo], labels: Sequence[str], k: int | None = None
@@ -145,15 +158,12 @@ class PhotoService:
         """Rows of CustomLabelsClassifier for each photo. Raises UserError for labels beyond the limits."""
         unique = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
         if not unique:
-            raise UserError(
-                "there is no label to choose from; write one per line, or separate them with commas"
-            )
+            raise VisitorError("no_label")
         if len(unique) > self.limits.labels:
-            raise UserError(f"{len(unique)} labels are too many; write at most {self.limits.labels}")
-        longest, max_length = max(unique, key=len), self.limits.label_length
-        if len(longest) > max_length:
-            size = f"{len(longest)} characters"
-            raise UserError(f"the label {longest[:30]}… has {size}; write at most {max_length}")
+            raise VisitorError("many_labels", count=len(unique), most=self.limits.labels)
+        longest, most = max(unique, key=len), self.limits.label_length
+        if len(longest) > most:
+            raise VisitorError("long_label", label=longest[:30], count=len(longest), most=most)
         with self._queue.turn():
             classifier = self._label_sets.pop(unique, None) or PhotoLabels(list(unique), self.model)
             self._label_sets[unique] = classifier

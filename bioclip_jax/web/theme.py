@@ -11,6 +11,12 @@ import gradio as gr
 from bioclip_jax.html import data_url
 
 from .gallery import Example
+from .language import LANGUAGES, language
+
+_STYLES = ("base.css", "cards.css", "photos.css")
+# Each adds to the object `bioclip`, the first what the others use.
+_SCRIPTS = ("language.js", "status.js", "upload.js", "photos.js", "dialog.js", "map.js")
+_SCRIPT_TEXTS = ("bar.", "dialog.", "errors.upload", "page.slider")
 
 # Fonts of the reader's system, so that none is downloaded.
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
@@ -71,8 +77,8 @@ def theme() -> gr.themes.Base:
         block_label_border_width="0px",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_500",
-        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_background_fill_dark="*primary_300",
+        button_primary_background_fill_hover_dark="*primary_200",
         button_primary_text_color="white",
         button_primary_text_color_dark="*neutral_950",
         slider_color="*primary_600",
@@ -97,13 +103,15 @@ def css(examples: Sequence[Example]) -> str:
         f"#bj-example-{i} {{ background-image: url({data_url(example.thumbnail)}); }}"
         for i, example in enumerate(examples)
     )
-    return "\n".join([_asset("style.css"), *buttons])
+    return "\n".join([*map(_asset, _STYLES), *buttons])
 
 
 def head(request_mb: int) -> str:
-    """Script of the page, with the limit of a request in megabytes."""
-    return f"<script>window.bioclipRequestMb = {json.dumps(request_mb)};\n{_asset('page.js')}</script>"
+    """Scripts of the page, with its texts in all languages and the limit of a request in megabytes."""
+    texts = {code: language(code).with_prefix(*_SCRIPT_TEXTS) for code in LANGUAGES}
+    settings = json.dumps({"requestMb": request_mb, "texts": texts}).replace("<", "\\u003c")
+    return f"<script>const bioclip = {settings};\n{''.join(map(_asset, _SCRIPTS))}</script>"
 
 
 def _asset(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+    return (resources.files(__package__) / "browser" / name).read_text(encoding="utf-8")

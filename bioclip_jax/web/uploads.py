@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import BinaryIO
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from bioclip_jax.errors import UserError
+from .language import VisitorError
 
 _NAME_LENGTH = 80
 
@@ -34,23 +35,28 @@ class Limits:
 
 
 class Upload:
-    """An uploaded file, read on demand. name: the sender's name for it, cleaned by clean_name."""
+    """An uploaded file, read on demand.
+
+    name: the sender's name for it, cleaned by clean_name. digest: SHA-256 of the content, once it is read.
+    """
 
     def __init__(self, name: str, file: BinaryIO) -> None:
         self.name = clean_name(name)
+        self.digest = ""
         self._file = file
 
     def read(self, max_bytes: int) -> bytes:
-        """Read the content. Raises UserError if the file is empty or larger than `max_bytes`."""
+        """Read the content. Raises VisitorError if the file is empty or larger than `max_bytes`."""
         size = self._file.seek(0, os.SEEK_END)
         if size == 0:
-            raise UserError(f"{self.name} is empty (0 bytes); choose the file again")
+            raise VisitorError("empty_file", name=self.name)
         if size > max_bytes:
-            raise UserError(
-                f"{self.name} has {size / 1e6:,.0f} MB; the limit is {max_bytes / 1e6:,.0f} MB per file"
-            )
+            megabytes = {"size": round(size / 1e6), "limit": round(max_bytes / 1e6)}
+            raise VisitorError("large_file", name=self.name, **megabytes)
         self._file.seek(0)
-        return self._file.read()
+        content = self._file.read()
+        self.digest = hashlib.sha256(content).hexdigest()
+        return content
 
 
 def clean_name(name: str) -> str:
@@ -64,10 +70,10 @@ def clean_name(name: str) -> str:
 
 
 def uploaded(path: str) -> str:
-    """Resolve the path of an uploaded file. Raises gr.Error if it is gone, or outside the upload folder."""
+    """Resolve the path of an uploaded file. Raises VisitorError if it is gone, or not an upload."""
     resolved = Path(path).resolve()
     if not resolved.is_relative_to(Path(get_upload_folder()).resolve()) or not resolved.is_file():
-        raise gr.Error("That file is gone. Please choose it again.", print_exception=False)
+        raise VisitorError("gone")
     return str(resolved)
 
 

@@ -15,10 +15,11 @@ from bioclip_jax.predict import Rank
 from bioclip_jax.predict.classifiers import Explanation, RankPrediction
 from bioclip_jax.predict.taxa import build_taxa
 from bioclip_jax.web import cards, handlers
+from bioclip_jax.web.classifiers import ALL, PhotoTaxa
 from bioclip_jax.web.gallery import Example, find_examples
 from bioclip_jax.web.handlers import Handlers
 from bioclip_jax.web.photos import Photo
-from bioclip_jax.web.service import PhotoService, PhotoTaxa
+from bioclip_jax.web.service import PhotoService
 from bioclip_jax.web.uploads import Limits
 
 
@@ -53,29 +54,46 @@ def visit(service: PhotoService, monkeypatch: pytest.MonkeyPatch) -> Handlers:
 @pytest.fixture
 def files(tmp_path: Path):
     def create(*names: str) -> list[dict[str, str]]:
-        for number, name in enumerate(names):
+        for name in names:
             if name.endswith(".jpg"):
-                Image.new("RGB", (40, 40), (40 * number, 90, 200)).save(tmp_path / name)
+                Image.new("RGB", (40, 40), (20 * (ord(name[0]) - 96), 90, 200)).save(tmp_path / name)
         return [{"path": str(tmp_path / name), "orig_name": name} for name in names]
 
     return create
 
 
-def test_newest_photos_come_first_in_their_order(visit, files):
-    photos, notices = visit.add(files("b.jpg", "a.jpg"), [])
-    assert [photo.name for photo in photos] == ["b.jpg", "a.jpg"] and notices == ""
-    photos, _ = visit.add(files("c.jpg"), photos)
-    assert [photo.name for photo in photos] == ["c.jpg", "b.jpg", "a.jpg"]
-    shown = [part.split('"')[0] for part in visit.strip(photos).split('alt="')[1:]]
-    assert shown == ["c.jpg", "b.jpg", "a.jpg"]
+def names(photos) -> list[str]:
+    return [photo.name for photo in photos]
+
+
+def test_photos_stay_in_the_order_in_which_they_were_added(visit, files):
+    photos, notices = visit.add("en", files("b.jpg", "a.jpg"), [], ALL)
+    assert names(photos) == ["b.jpg", "a.jpg"] and "bj-notice" not in notices
+    photos, _ = visit.add("en", files("c.jpg"), photos, ALL)
+    assert names(photos) == ["b.jpg", "a.jpg", "c.jpg"]
+    left, _ = visit.remove("en", photos, photos[1].digest)
+    assert names(left) == ["b.jpg", "c.jpg"]
+    assert visit.remove("en", photos, "unknown")[0] == photos and visit.remove("en", photos, None)[0] == []
+    shown = visit.tools("en", left).split('data-photos="')[1].split('"')[0].split()
+    assert shown == [photo.digest for photo in left] and visit.tools("en", []) == ""
+
+
+def test_the_same_photo_is_shown_once(visit, files, tmp_path):
+    (first, second) = files("a.jpg", "b.jpg")
+    (tmp_path / "copy.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
+    copy = {"path": str(tmp_path / "copy.jpg"), "orig_name": "copy.jpg"}
+    photos, notices = visit.add("en", [first, copy], [], ALL)
+    assert names(photos) == ["a.jpg"] and "1 photo was already on the page" in notices
+    photos, notices = visit.add("fr", [copy, second], photos, ALL)
+    assert names(photos) == ["a.jpg", "b.jpg"] and "1 photo était déjà sur la page" in notices
 
 
 def test_photos_beyond_the_limit_are_not_reported_as_skipped(visit, files, tmp_path):
-    photos, notices = visit.add(files("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"), [])
+    photos, notices = visit.add("en", files("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"), [], ALL)
     assert len(photos) == 3 and "2 photos were not added, because the page holds at most 3" in notices
     assert "Skipped" not in notices
     (tmp_path / "empty.txt").touch()
-    photos, notices = visit.add(files("empty.txt", "f.jpg"), photos[:2])
+    photos, notices = visit.add("en", files("empty.txt", "f.jpg"), photos[:2], ALL)
     assert (
         "Skipped 1 file:" in notices
         and "empty.txt is empty" in notices
@@ -85,21 +103,21 @@ def test_photos_beyond_the_limit_are_not_reported_as_skipped(visit, files, tmp_p
 
 def test_table_without_names_of_the_photos_is_reported(visit, files, tmp_path):
     (tmp_path / "sites.csv").write_text("filepath,site\nelsewhere.jpg,north\n")
-    photos, notices = visit.add(files("a.jpg", "sites.csv"), [])
+    photos, notices = visit.add("en", files("a.jpg", "sites.csv"), [], ALL)
     assert len(photos) == 1 and "names none of the photos" in notices
     (tmp_path / "sites.csv").write_text("filepath,site\na.jpg,north\n")
-    photos, notices = visit.add(files("sites.csv"), photos)
-    assert photos[0].metadata["site"] == "north" and notices == ""
+    photos, notices = visit.add("en", files("sites.csv"), photos, ALL)
+    assert photos[0].metadata["site"] == "north" and "bj-notice" not in notices
 
 
 def test_errors_replace_older_results(visit, files, capsys):
-    photos, _ = visit.add(files("a.jpg"), [])
-    assert "bj-label-card" in visit.labels(photos, "a\nb")
-    problem = visit.labels(photos, "a\nb\nc\nd\ne")
+    photos, _ = visit.add("en", files("a.jpg"), [], ALL)
+    assert "bj-label-card" in visit.labels("en", photos, "a\nb")
+    problem = visit.labels("en", photos, "a\nb\nc\nd\ne")
     assert "bj-failed" in problem and "5 labels are too many" in problem and "bj-label-card" not in problem
-    assert "bj-failed" in visit.map([*photos, *photos], False, "<b>", None)
+    assert "bj-failed" in visit.map("en", [*photos, *photos], False, "<b>", None)
     broken = Photo("x.jpg", b"", np.ones(3, np.float32))
-    assert "Something went wrong on the server" in visit.labels([broken], "a")
+    assert "Something went wrong on the server" in visit.labels("en", [broken], "a")
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -127,25 +145,25 @@ def test_lineage_is_consistent_and_names_the_best_species_elsewhere(service):
         "a.jpg", species, ranks, lineages, {"name": "", "rank": "", "score": 1.0, "children": []}
     )
     photo = Photo("a.jpg", b"", np.ones(2, np.float32), explained)
-    page = cards.identified([photo], service.taxa, 0.5)
+    page = cards.identified("en", [photo], service.taxa, 0.5)
     ladder = page.split("bj-ladder")[1].split("</ol>")[0]
     assert "Geospiza fortis" in ladder and "Certhidea" not in ladder
     note = page.split("</ol>")[1].split("</p>")[0]
     assert "Certhidea olivacea" in note and "is in another genus" in note
     assert (
         "Geospiza"
-        not in cards.identified([photo], service.taxa, 0.35).split("bj-ladder")[1].split("</ol>")[0]
+        not in cards.identified("en", [photo], service.taxa, 0.35).split("bj-ladder")[1].split("</ol>")[0]
     )
     row = cards.prediction_row(photo, service.taxa, 1.1)
     assert row["rank"] == row["prediction"] == row["species"] == "unknown"
     assert row["score"] == 0.4 and row["best_species"] == "Certhidea olivacea"
-    assert "No rank reaches 110 % confidence" in cards.identified([photo], service.taxa, 1.1)
+    assert "No rank reaches 110\u00a0% confidence" in cards.identified("en", [photo], service.taxa, 1.1)
 
 
 def test_labels_without_photos_or_names(visit, files):
-    photos, _ = visit.add(files("a.jpg"), [])
-    assert "Nothing compared yet" in visit.labels(photos, " ")
-    assert "No photos yet" in visit.labels([], "a\nb")
+    photos, _ = visit.add("en", files("a.jpg"), [], ALL)
+    assert "Nothing compared yet" in visit.labels("en", photos, " ")
+    assert "No photos yet" in visit.labels("en", [], "a\nb")
 
 
 class Unreadable:

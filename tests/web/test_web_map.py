@@ -54,7 +54,7 @@ def test_unknown_projection():
 def test_colors_of_words_and_numbers():
     def colors(values: list[str]) -> list[str]:
         points = [Point(f"{i}", "x", value) for i, value in enumerate(values)]
-        page = draw(points, np.zeros((len(points), 2)), "column")
+        page = draw("en", points, np.zeros((len(points), 2)), "column")
         return [part.split('"')[0] for part in page.split("--color:")[1:]]
 
     few = colors(["a", "b", "a", ""])
@@ -66,7 +66,7 @@ def test_colors_of_words_and_numbers():
 
 def test_names_on_a_map_are_escaped():
     evil = "<img src=x onerror=alert(1)>\"'"
-    page = draw([Point(evil, evil, evil)], np.zeros((1, 2)), evil)
+    page = draw("en", [Point(evil, evil, evil)], np.zeros((1, 2)), evil)
     assert "<img src=x" not in page and 'onerror=alert(1)>"' not in page
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import sys
 import threading
@@ -27,9 +26,10 @@ pytest.importorskip("gradio", reason="the page needs the extra [web]")
 sys.path.append(str(Path(__file__).parents[1] / "pipeline"))
 from make_pictures import dng, halves, heic, video
 
-from bioclip_jax.html import macros
 from bioclip_jax.web.api import split_labels
 from bioclip_jax.web.cards import csv_url, sentence
+from bioclip_jax.web.cards import html as page_parts
+from bioclip_jax.web.language import language
 from bioclip_jax.web.photos import read_photo
 from bioclip_jax.web.queue import Busy, RequestQueue
 from bioclip_jax.web.service import PhotoService
@@ -87,7 +87,7 @@ def test_downloads_contain_the_rows_and_no_formula(names: list[str]):
     from base64 import b64decode
 
     url = csv_url([{"file_name": name, "score": 0.5} for name in names])
-    link = macros("web.html").download(url, 'a".csv')
+    link = page_parts("en").download(url, 'a".csv')
     content = b64decode(link.split("base64,")[1].split('"')[0]).decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(content, newline="")))
     assert len(rows) == len(names)
@@ -96,11 +96,12 @@ def test_downloads_contain_the_rows_and_no_formula(names: list[str]):
 
 
 def test_percentages():
-    percent = macros("web.html").percent
-    shown = [
-        html.unescape(percent(score)) for score in (0, 0.00001, 0.005, 0.5, 0.9995, 0.99999, 1, 1.0000001)
-    ]
+    scores = (0, 0.00001, 0.005, 0.5, 0.9995, 0.99999, 1, 1.0000001)
+    shown = [language("en").percent(score).replace("\u00a0", " ") for score in scores]
     assert shown == ["0 %", "< 0.1 %", "0.5 %", "50.0 %", "> 99.9 %", "> 99.9 %", "100 %", "100 %"]
+    assert (
+        language("fr").percent(0.995) == "99,5\u202f%" and language("de").percent(0.00001) == "< 0,1\u00a0%"
+    )
 
 
 def test_labels_are_split_by_line_or_comma():
@@ -110,7 +111,7 @@ def test_labels_are_split_by_line_or_comma():
 def test_messages_are_sentences():
     assert sentence("the index holds none; did you mean a?") == "The index holds none; did you mean a?"
     assert sentence("it is empty") == "It is empty." and sentence("It is.") == "It is."
-    assert "<script>" not in macros("web.html").failed("<script>")
+    assert "<script>" not in page_parts("en").failed("<script>")
 
 
 def upload(image: Image.Image, **options) -> Upload:
@@ -154,7 +155,7 @@ def test_vectors_match_predict_under_either_transform(transform):
     photos, bad = PhotoService(model, limits=Limits()).read(
         [upload(picture), Upload("empty.jpg", io.BytesIO())]
     )
-    assert [row["file_name"] for row in bad] == ["empty.jpg"] and len(photos) == 1, bad
+    assert [name for name, _ in bad] == ["empty.jpg"] and len(photos) == 1, bad
     stream = io.BytesIO()
     picture.save(stream, "JPEG")
     np.testing.assert_allclose(photos[0].vector, model.encode_image([stream.getvalue()])[0], atol=1e-6)

@@ -1,4 +1,4 @@
-// Additions to Gradio: thumbnails on the map, reasons for failed uploads, a warning before photos are lost.
+// Thumbnails of the map's points, and the address of this page in the examples of the API.
 (() => {
   const tip = document.createElement("div");
   tip.id = "bj-tip";
@@ -39,29 +39,32 @@
     if (event.key === "Escape") tip.hidden = true;
   });
 
-  // Reloading forgets the photos, so let the browser ask first.
-  window.addEventListener("beforeunload", (event) => {
-    if (document.querySelector(".bj-strip")) event.preventDefault();
-  });
-
-  // Gradio's box shows only "Error"; style.css replaces it with this sentence.
-  const failed = (sentence) => document.documentElement.style.setProperty("--bj-failed", JSON.stringify(sentence));
-  const tooMuch = `That is too much: send at most ${window.bioclipRequestMb} MB at once.`;
-  const send = window.fetch;
-  window.fetch = async (resource, options) => {
-    const upload = String(resource?.url ?? resource).includes("/gradio_api/upload?");
-    if (!upload) return send(resource, options);
-    try {
-      const response = await send(resource, options);
-      if (response.status === 413) failed(tooMuch);
-      else if (!response.ok) failed(`The server rejected the files (status ${response.status}); please try again.`);
-      return response;
-    } catch (error) {
-      // The server closes the connection while it rejects a very large body.
-      const files = options?.body instanceof FormData ? [...options.body.values()] : [];
-      const size = files.reduce((sum, file) => sum + (file.size ?? 0), 0);
-      failed(size > window.bioclipRequestMb * 1e6 ? tooMuch : "The server does not answer. Is it still running?");
-      throw error;
+  // Arrow keys move to the nearest point in their direction; the map is one stop of the Tab key.
+  const directions = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+  document.addEventListener("keydown", (event) => {
+    const point = event.target.closest?.(".bj-point");
+    const direction = directions[event.key];
+    if (!point || !direction) return;
+    event.preventDefault();
+    const center = (one) => {
+      const box = one.getBoundingClientRect();
+      return [box.left + box.width / 2, box.top + box.height / 2];
+    };
+    const from = center(point);
+    let next = null;
+    let least = Infinity;
+    for (const other of point.parentElement.children) {
+      const [x, y] = center(other).map((value, i) => value - from[i]);
+      const ahead = x * direction[0] + y * direction[1];
+      const aside = Math.abs(x * direction[1]) + Math.abs(y * direction[0]);
+      // Points far aside are reached by the other arrows.
+      const cost = ahead + 2 * aside;
+      if (other === point || ahead <= 0 || cost >= least) continue;
+      [next, least] = [other, cost];
     }
-  };
+    if (!next) return;
+    point.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
 })();

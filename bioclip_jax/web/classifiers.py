@@ -1,0 +1,171 @@
+"""Classifiers for photos with known vectors, restricted to what a visitor chooses, in a bounded cache."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import tempfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from bioclip_jax.errors import UserError
+from bioclip_jax.predict import OnBad
+from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+
+from .language import VisitorError
+from .photos import Photo
+
+_BATCH = 64
+# Choices whose classifiers are kept; one of all 867,455 species takes some 30 MB.
+_CACHED_CHOICES = 8
+# Bytes of a checklist, some 60,000 species with authors, and characters of a taxon.
+MAX_CHECKLIST, _MAX_TAXON = 3_000_000, 200
+# Temperatures outside make every score equal, or 0 and 1.
+_LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.05, 100
+
+
+class _KnownVectors:
+    """Classifier mixin for photos with known vectors; rows name a photo by its index, as names may repeat."""
+
+    def features(
+        self, images: Iterable[tuple[int, Photo]], on_bad: OnBad | None = None
+    ) -> Iterator[tuple[list[tuple[int, str]], Float32[np.ndarray, "rows embed_dim"]]]:
+        photos = list(images)
+        for start in range(0, len(photos), _BATCH):
+            batch = photos[start : start + _BATCH]
+            vectors = np.stack([photo.vector for _, photo in batch])
+            yield [(index, str(index)) for index, _ in batch], vectors
+
+
+class PhotoLabels(_KnownVectors, CustomLabelsClassifier):
+    """CustomLabelsClassifier for photos with known vectors."""
+
+
+class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
+    """TreeOfLifeClassifier for photos with known vectors.
+
+    calibrated: the temperature is a calibration's.
+    """
+
+    calibrated = False
+
+    def restricted(self, choice: Choice) -> PhotoTaxa:
+        """Return a classifier of those selected taxa that `choice` names, at its temperature.
+
+        Raises UserError for unknown names, and if no taxon is left.
+        """
+        temperature = self.temperature if choice.temperature is None else choice.temperature
+        taxa = PhotoTaxa(self.model, self.head, temperature=temperature)
+        taxa.calibrated = self.calibrated if choice.temperature is None else choice.calibrated
+        if choice.checklist or choice.within:
+            from bioclip_jax.predict.taxa import read_checklist
+
+            with _as_file(choice.checklist) as path:
+                subset = read_checklist(path) if choice.checklist else None
+                taxa.choose(subset, choice.within or None, skip_unknown=choice.skip_unknown)
+        rows = taxa._selected
+        if self._selected is not None:
+            rows = self._selected if rows is None else np.intersect1d(rows, self._selected, True)
+            if not len(rows):
+                raise VisitorError("none_left")
+        taxa.prior = self.prior
+        taxa._choose(rows)
+        return taxa
+
+
+@contextlib.contextmanager
+def _as_file(checklist: bytes) -> Iterator[str]:
+    """Give a checklist a path, of which errors show nothing."""
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(zlib.decompress(checklist) if checklist else b"")
+        file.flush()
+        try:
+            yield file.name
+        except UserError as error:
+            raise UserError(str(error).replace(file.name, "the checklist")) from None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a visitor chooses among: all that the server offers, unless restricted.
+
+    within: a taxon of any rank. checklist: content of a table or list of names, compressed, as it stays with
+    a visitor's page; skip_unknown ignores names that the server lacks. temperature: None is the server's;
+    calibrated: it is a calibration's.
+    """
+
+    within: str = ""
+    checklist: bytes = b""
+    skip_unknown: bool = False
+    temperature: float | None = None
+    calibrated: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "within", " ".join(self.within.split()))
+        if len(self.within) > _MAX_TAXON:
+            raise VisitorError("long_within", count=len(self.within), most=_MAX_TAXON)
+
+    @classmethod
+    def create(cls, checklist: bytes = b"", **fields: Any) -> Choice:
+        """Return the choice with the plain content of a checklist. Raises VisitorError for too much."""
+        checklist = checklist.strip()
+        if len(checklist) > MAX_CHECKLIST:
+            raise VisitorError("long_checklist", most=MAX_CHECKLIST // 10**6)
+        return cls(checklist=zlib.compress(checklist) if checklist else b"", **fields)
+
+
+ALL = Choice()
+
+
+class ChosenTaxa:
+    """The server's taxa, and the last classifiers that visitors chose, shared by equal choices."""
+
+    def __init__(self, taxa: PhotoTaxa) -> None:
+        self._all = taxa
+        self._chosen: OrderedDict[Choice, PhotoTaxa] = OrderedDict()
+
+    def __getitem__(self, choice: Choice) -> PhotoTaxa:
+        """Return the classifier of a choice. Raises UserError as PhotoTaxa.restricted."""
+        if choice == ALL:
+            return self._all
+        taxa = self._chosen.pop(choice, None) or self._all.restricted(choice)
+        self._chosen[choice] = taxa
+        if len(self._chosen) > _CACHED_CHOICES:
+            self._chosen.popitem(last=False)
+        return taxa
+
+
+def parse_temperature(text: str) -> float | None:
+    """Read a temperature, None for an empty text. Raises VisitorError for anything but a sensible number."""
+    if not text.strip():
+        return None
+    try:
+        value = float(text.strip().replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not _LEAST_TEMPERATURE <= value <= _MOST_TEMPERATURE:
+        limits = {"least": _LEAST_TEMPERATURE, "most": _MOST_TEMPERATURE}
+        raise VisitorError("temperature_number", value=text.strip()[:20], **limits)
+    return value
+
+
+def parse_calibration(content: bytes, name: str, fingerprint: str) -> float:
+    """Read the temperature of a file of `taxa calibrate` for the model with `fingerprint`.
+
+    Raises VisitorError for another file, and one of another model.
+    """
+    try:
+        values = json.loads(content)
+        temperature, fitted_to = parse_temperature(str(float(values["temperature"]))), values["fingerprint"]
+    except (ValueError, KeyError, TypeError, RecursionError, UserError):
+        raise VisitorError("calibration_file", name=name) from None
+    if fitted_to != fingerprint:
+        raise VisitorError("calibration_model", name=name)
+    return temperature

@@ -1,0 +1,132 @@
+"""Visitors of the page in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accessibility import low_contrast, skipped_headings
+
+_PATIENCE_MS = 60_000
+# WCAG 2 at levels A and AA.
+_RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+
+
+class Visit:
+    """A visitor's browser context. elsewhere: requests to other hosts. problems: errors in the browser."""
+
+    def __init__(self, context, url: str, watched: bool, query: str = "") -> None:
+        self.elsewhere: list[str] = []
+        self.problems: list[str] = []
+        self.context = context
+        self.page = context.new_page()
+        self.page.set_default_timeout(_PATIENCE_MS)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", lambda message: self._on_console(message.type, message.text))
+        self.page.on("response", lambda response: self._on_response(response.status, response.url))
+
+        def same_origin(route) -> None:
+            if route.request.url.startswith((url, "data:", "blob:")):
+                route.continue_()
+            else:
+                self.elsewhere.append(route.request.url)
+                route.abort()
+
+        # Chromium cannot pass bodies of hundreds of megabytes through a route.
+        if watched:
+            context.route("**/*", same_origin)
+        self.page.goto(url + query)
+        self.page.locator("#bj-drop input[type=file]").wait_for(state="attached")
+
+    def _on_console(self, kind: str, text: str) -> None:
+        # _on_response sees failed responses, with their URLs.
+        if kind == "error" and text != "Response" and not text.startswith("Failed to load resource"):
+            self.problems.append(text)
+
+    def _on_response(self, status: int, url: str) -> None:
+        # Gradio requests the progress of finished uploads too.
+        if status >= 400 and "/upload_progress" not in url:
+            self.problems.append(f"{status} {url}")
+
+    def drop(self, *files) -> None:
+        self.page.locator("#bj-drop input[type=file]").set_input_files(list(files))
+
+    def failed_upload(self) -> str:
+        """Return the message about a failed upload in the box for photos."""
+        self.see("#bj-drop .error")
+        return self.page.evaluate(
+            "getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content"
+        )
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name).click()
+
+    def said(self, text: str) -> None:
+        """Wait for a sentence of the status line."""
+        self.page.locator("#bj-status", has_text=text).wait_for()
+
+    def keep(self, path: Path, full: bool = True) -> None:
+        """Check that the page fits, is readable and accessible, and take a screenshot."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        assert self.fits(), path.name
+        assert not low_contrast(self.page), path.name
+        assert not skipped_headings(self.page), path.name
+        results = Axe().run(self.page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
+        found = [
+            f"{one['id']}: {node['html'][:160]}"
+            for one in results.response["violations"]
+            for node in one["nodes"]
+        ]
+        assert not found, (path.name, found)
+        self.page.screenshot(path=path, full_page=full, animations="disabled")
+
+    def focused(self) -> dict[str, Any]:
+        """Class, tag and data of the focused element."""
+        return self.page.evaluate(
+            "(({className, tagName, dataset}) => ({className, tagName, ...dataset}))(document.activeElement)"
+        )
+
+    def see(self, selector: str):
+        """Locator of the selector, once its first element is visible."""
+        locator = self.page.locator(selector)
+        locator.first.wait_for()
+        return locator
+
+    def fits(self) -> bool:
+        """Return True if nothing overflows sideways and every picture is loaded."""
+        pictures = "[...document.images].every((image) => !image.complete || image.naturalWidth > 0)"
+        width = self.page.viewport_size["width"]
+        return self.page.evaluate("document.documentElement.scrollWidth") == width and self.page.evaluate(
+            pictures
+        )
+
+
+@contextmanager
+def visiting(
+    browser,
+    server,
+    width: int = 1280,
+    scheme: str = "light",
+    watched: bool = True,
+    locale: str = "en-US",
+    query: str = "",
+) -> Iterator[Visit]:
+    """Open the page, as on a phone below 500 pixels; check at the end that nothing went wrong."""
+    phone = width < 500
+    context = browser.new_context(
+        viewport={"width": width, "height": 844 if phone else 900},
+        color_scheme=scheme,
+        locale=locale,
+        has_touch=phone,
+        is_mobile=phone,
+    )
+    try:
+        visit = Visit(context, server.url, watched, query)
+        yield visit
+        assert not visit.elsewhere, f"requests to other hosts: {visit.elsewhere}"
+        assert not visit.problems, visit.problems
+    finally:
+        context.close()
