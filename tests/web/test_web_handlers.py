@@ -13,7 +13,7 @@ pytest.importorskip("gradio", reason="the page needs the extra [web]")
 from bioclip_jax import load_model
 from bioclip_jax.predict import Rank
 from bioclip_jax.predict.classifiers import Explanation, RankPrediction
-from bioclip_jax.predict.taxa import build_taxa
+from bioclip_jax.predict.taxa import TaxaChoice, build_taxa
 from bioclip_jax.web import cards, handlers
 from bioclip_jax.web.classifiers import ALL, PhotoTaxa
 from bioclip_jax.web.gallery import Example, find_examples
@@ -204,11 +204,11 @@ def test_options_of_taxa_need_taxa(service, capsys):
     from bioclip_jax.web.serve import _taxa
 
     # The taxa are in a file elsewhere, and the model's own directory has none.
-    assert _taxa(service.model, None, None, None, None, False) is None
+    assert _taxa(service.model, None, None, None) is None
     assert "labels only" in capsys.readouterr().err
-    for options in ((2.0, None, None), (None, (Rank.GENUS, ["Geospiza"]), None), (None, None, "Thraupidae")):
+    for options in ((2.0, None), (None, TaxaChoice.read(within="Thraupidae"))):
         with pytest.raises(UserError, match="has no taxa to choose from"):
-            _taxa(service.model, None, *options, False)
+            _taxa(service.model, None, *options)
 
 
 def test_model_of_an_index(service, tmp_path):

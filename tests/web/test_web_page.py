@@ -189,7 +189,9 @@ def test_keyboard_navigation(browser, server):
             page.keyboard.press("Tab")
             reached.append(focused(page))
             assert len(reached) < 40, f"the slider is unreachable: {reached}"
-        assert not [one["name"] for one in reached if not one["visible"]], "controls without a visible focus"
+        # The photo has the focus at first, so Tab passes the end of the page.
+        hidden = [one["name"] for one in reached if not one["visible"] and not one["name"].startswith("body")]
+        assert not hidden, "controls without a visible focus"
         chips = "[...document.querySelectorAll('.bj-chip')].map((chip) => chip.textContent).join()"
         page.keyboard.press("Home")
         page.wait_for_function(f"{chips} == 'species'")
@@ -219,7 +221,7 @@ def test_reload_warning_and_upload_without_a_server(browser, server):
         assert visit.page.locator(".bj-photo").count() == 1, "the photos are lost without a warning"
         visit.context.set_offline(True)
         visit.drop(server.drawings()[1])
-        assert "does not answer" in visit.failed_upload()
+        visit.said("The server does not answer")
         visit.problems.clear()
 
 
@@ -232,7 +234,7 @@ def test_visitors_see_only_their_own_photos(browser, server, artefacts: Path):
             shown = visit.see(".bj-photo")
             assert shown.count() == 1 and own.name in shown.first.inner_text()
             assert others.name not in visit.page.content()
-        one.page.locator("#bj-example-0").click()
+        one.drop(server.drawings()[6])
         one.page.wait_for_function("document.querySelectorAll('.bj-photo').length == 2")
         assert other.page.locator(".bj-photo").count() == 1
         one.page.screenshot(path=artefacts / "visitor-one.png")

@@ -71,12 +71,14 @@ class Visit:
         """Check that the page fits, is readable and accessible, and take a screenshot."""
         from axe_playwright_python.sync_playwright import Axe
 
+        # Wait for transitions of colors.
+        self.page.wait_for_function("document.getAnimations().every((one) => one.playState != 'running')")
         assert self.fits(), path.name
         assert not low_contrast(self.page), path.name
         assert not skipped_headings(self.page), path.name
         results = Axe().run(self.page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
         found = [
-            f"{one['id']}: {node['html'][:160]}"
+            f"{one['id']}: {node['html'][:160]} {node['any'][:1]}"
             for one in results.response["violations"]
             for node in one["nodes"]
         ]
