@@ -53,13 +53,6 @@ class Visit:
     def drop(self, *files) -> None:
         self.page.locator("#bj-drop input[type=file]").set_input_files(list(files))
 
-    def failed_upload(self) -> str:
-        """Return the message about a failed upload in the box for photos."""
-        self.see("#bj-drop .error")
-        return self.page.evaluate(
-            "getComputedStyle(document.querySelector('#bj-drop .error'), '::after').content"
-        )
-
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()
 

@@ -11,6 +11,6 @@
     clearTimeout(timer);
     line.textContent = sentence;
     line.className = busy ? "bj-busy" : failed ? "bj-error" : "";
-    if (!busy) timer = setTimeout(() => (line.textContent = ""), failed ? 12000 : 4000);
+    if (!busy) timer = setTimeout(() => (line.textContent = ""), failed ? 30000 : 4000);
   };
 })();
