@@ -16,9 +16,10 @@ from sklearn.metrics import cohen_kappa_score
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.html import render
-from bioclip_jax.pipeline.sources import open_source
+from bioclip_jax.pipeline.sources import Sample, open_source
 from bioclip_jax.predict import find_images
 from bioclip_jax.predict.crop import Box
+from bioclip_jax.predict.learn.labels import label_photographs
 from bioclip_jax.predict.review import (
     COLUMNS,
     Correction,
@@ -224,6 +225,26 @@ def test_typed_names_get_ranks():
     ]
     assert rows[1].taxon.common_name == "Red Fox" and rows[2].taxon.common_name == ""
     assert unknown == ["Morus", "Nessie"], "a name of two genera is not one taxon"
+
+
+def test_typed_names_are_learned_as_species():
+    """Also a species that the model does not have; other labels without ranks are left out."""
+    names = TaxaNames.from_rows([(*APPLE.lineage(), "apple")])
+    pear = Taxon(*APPLE.lineage()[:5], "Pyrus", "communis", "pear")
+    samples = [
+        Sample(str(index), b"", {}, taxon, {"label": label})
+        for index, (label, taxon) in enumerate(
+            [("Pyrus communis", pear), ("Apple", None), ("Cydonia oblonga", Taxon()), ("apple pie 2", None)]
+        )
+    ]
+    labels = label_photographs(samples, known=names)
+    assert labels.kept.tolist() == [0, 1, 2]
+    assert {labels.names[label] for label in labels.labels.tolist()} == {
+        "Cydonia oblonga",
+        "Malus domestica",
+        "Pyrus communis",
+    }
+    assert any("new species: Cydonia oblonga" in note for note in labels.notes)
 
 
 def test_agreement_of_two_reviewers(tmp_path: Path):

@@ -37,6 +37,7 @@ const bioclipReviewNames = (() => {
       highlight(-1);
       list.hidden = !suggested.length;
       input.setAttribute("aria-expanded", String(!list.hidden));
+      list.scrollIntoView({ block: "nearest" });
     }
 
     function highlight(index) {

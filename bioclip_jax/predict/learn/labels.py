@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +14,12 @@ from jaxtyping import Int
 from bioclip_jax.errors import UserError, did_you_mean, listing
 from bioclip_jax.pipeline.sources import LABEL_COLUMN, Sample
 from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.review import taxa_of_labels
 from bioclip_jax.predict.taxa import TaxaNames
 from bioclip_jax.text import RANKS, Taxon, clean_text
 
 _MOST_LISTED = 3
+_BINOMIAL = re.compile(r"[A-Z][a-z-]+ [a-z][a-z-]+")
 
 
 class Labels(NamedTuple):
@@ -48,7 +51,9 @@ def label_photographs(
     if rank is None and any(sample.taxon is not None and sample.taxon.species for sample in samples):
         rank = "species"
     if rank in RANKS:
-        return _by_rank(samples, rank)
+        samples, notes = _with_typed_names(samples, known)
+        labels = _by_rank(samples, rank)
+        return labels._replace(notes=[*labels.notes, *notes])
     column = _column(samples, column)
     texts = [clean_text(sample.metadata.get(column)) for sample in samples]
     if column == "common_name":
@@ -61,6 +66,37 @@ def label_photographs(
         named = [replace(sample, taxon=taxa.get(text)) for sample, text in zip(samples, texts)]
         return _by_rank(named, "species")
     return _by_text(texts, column)
+
+
+def _with_typed_names(
+    samples: Sequence[Sample], known: TaxaNames | None
+) -> tuple[Sequence[Sample], list[str]]:
+    """Give ranks to photographs that only have a label, as a reviewer types it; note new names.
+
+    The names are those of `known`. Two words that it lacks are a genus and an epithet: a new species.
+    """
+
+    def label_of(sample: Sample) -> str:
+        has_ranks = sample.taxon is not None and any(sample.taxon.lineage())
+        return "" if has_ranks else clean_text(sample.metadata.get(LABEL_COLUMN))
+
+    typed = list(dict.fromkeys(filter(None, map(label_of, samples))))
+    if not typed:
+        return samples, []
+    taxa = {} if known is None else taxa_of_labels(typed, known)
+    new = {label: Taxon(*[""] * 5, *label.split()) for label in typed if _BINOMIAL.fullmatch(label)}
+    new = {label: taxon for label, taxon in new.items() if label not in taxa}
+    taxa = new | taxa
+    named = [
+        replace(sample, taxon=taxa[label]) if (label := label_of(sample)) in taxa else sample
+        for sample in samples
+    ]
+    notes = []
+    if new:
+        notes.append(
+            f"names that the model does not have are new species: {listing(sorted(new), _MOST_LISTED)}"
+        )
+    return named, notes
 
 
 def _column(samples: Sequence[Sample], column: str | None) -> str:

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "agreement": ["Agreement", "measure_agreement"],
         "apply": ["apply_corrections"],
-        "complete": ["complete_ranks"],
+        "complete": ["complete_ranks", "taxa_of_labels"],
         "corrections": [
             "COLUMNS",
             "CONFIRMED",

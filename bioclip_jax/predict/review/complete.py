@@ -23,16 +23,8 @@ def complete_ranks(corrections: Sequence[Correction], names: TaxaNames) -> tuple
         for correction in corrections
         if correction.status != REJECTED and not any(correction.taxon.lineage())
     )
-    scientific = find_taxa(names, {taxon_key(label) for label in open_labels})
-    common = dict(zip(open_labels, find_common_names(names, list(open_labels))))
-    taxa: dict[str, Taxon] = {}
-    unknown = []
-    for label in open_labels:
-        rows = _outermost(scientific.get(taxon_key(label), [])) or common[label]
-        if len(rows) == 1:
-            taxa[label] = _taxon(names, rows[0])
-        else:
-            unknown.append(label)
+    taxa = taxa_of_labels(list(open_labels), names)
+    unknown = [label for label in open_labels if label not in taxa]
     completed = [
         replace(correction, taxon=taxa[correction.label])
         if correction.label in taxa and not any(correction.taxon.lineage())
@@ -40,6 +32,18 @@ def complete_ranks(corrections: Sequence[Correction], names: TaxaNames) -> tuple
         for correction in corrections
     ]
     return completed, unknown
+
+
+def taxa_of_labels(labels: Sequence[str], names: TaxaNames) -> dict[str, Taxon]:
+    """Return the taxa of labels that are the scientific or common name of one taxon, of any rank."""
+    scientific = find_taxa(names, {taxon_key(label) for label in labels})
+    common = dict(zip(labels, find_common_names(names, labels)))
+    taxa: dict[str, Taxon] = {}
+    for label in labels:
+        rows = _outermost(scientific.get(taxon_key(label), [])) or common[label]
+        if len(rows) == 1:
+            taxa[label] = _taxon(names, rows[0])
+    return taxa
 
 
 def _outermost(rows: Sequence[TaxonRows]) -> list[TaxonRows]:
