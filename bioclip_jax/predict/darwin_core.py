@@ -17,7 +17,7 @@ from typing import Any
 
 from bioclip_jax import __version__
 from bioclip_jax.tables import fold_name
-from bioclip_jax.text import RANKS
+from bioclip_jax.text import RANKS, Taxon, genus_and_epithet
 
 from .events import FrameEvents
 from .inputs import ImageFile
@@ -110,7 +110,8 @@ class DarwinCoreRows:
         if prediction["score"] is None:
             self.skipped[str(others.get("detection") or "without an animal")] += 1
             return None
-        status = str(others.get("status", ""))
+        # A table of corrections, or the final table of `review`.
+        status = str(others.get("status") or others.get("verified") or "")
         taxon = _predicted(prediction)
         if status == "rejected" or (status not in ("confirmed", "corrected") and not taxon):
             self.skipped[_UNKNOWN] += 1
@@ -179,11 +180,18 @@ def _predicted(prediction: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _verified(others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the terms of the taxon that a person named, of a table of corrections."""
+    """Return the terms of the taxon that a person named, of a table of corrections.
+
+    A name that was typed has no ranks; two words of it are genus and epithet.
+    """
     ranks = {rank: str(others.get(f"input_{rank}") or others.get(rank) or "") for rank in RANKS}
-    epithet = ranks.pop("species")
+    label = str(others.get("label") or "")
+    if not any(ranks.values()) and label:
+        taxon = Taxon.from_row({"scientific_name": label})
+        ranks["genus"], ranks["species"] = taxon.genus, taxon.species
+    ranks["genus"], epithet = genus_and_epithet(ranks["genus"], ranks.pop("species"))
     if not any(ranks.values()) and not epithet:
-        return {}
+        return {"scientificName": label} if label else {}
     rank = "species" if epithet else next(rank for rank in reversed(RANKS) if ranks.get(rank))
     common = others.get("input_common_name") or others.get("common_name")
     return ranks | {

@@ -17,7 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 from bioclip_jax.errors import UserError
 from bioclip_jax.html import render
 from bioclip_jax.pipeline.sources import Sample, open_source
-from bioclip_jax.predict import find_images
+from bioclip_jax.predict import find_images, predict_files
 from bioclip_jax.predict.crop import Box
 from bioclip_jax.predict.learn.labels import label_photographs
 from bioclip_jax.predict.review import (
@@ -30,8 +30,8 @@ from bioclip_jax.predict.review import (
     merge_corrections,
     read_corrections,
 )
-from bioclip_jax.predict.taxa import TaxaNames
-from bioclip_jax.text import Taxon, clean_text
+from bioclip_jax.predict.taxa import TaxaNames, build_taxa
+from bioclip_jax.text import RANKS, Taxon, clean_text
 
 APPLE = Taxon(
     "Plantae", "Tracheophyta", "Magnoliopsida", "Rosales", "Rosaceae", "Malus", "domestica", "apple"
@@ -350,3 +350,47 @@ def test_results_are_json(tmp_path: Path):
     )
     result = merge_corrections([tmp_path / "one.csv"])
     assert json.loads(json.dumps(result))["right"]["share"] == 1
+
+
+@pytest.mark.shared_data
+def test_occurrences_have_the_names_of_a_review(photographs, model, model_directory, tmp_path, monkeypatch):
+    """Darwin Core from the corrections themselves, and from the final table; typed names too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    typed = Correction(
+        str(photographs[0]), "Crataegus monogyna", "corrected", reviewed_at="2026-12-01T10:00:00.000Z"
+    )
+    known = replace(typed, filepath=str(photographs[1]), label="Malus domestica", taxon=APPLE)
+    rejected = replace(typed, filepath=str(photographs[2]), label="", status="rejected")
+    table = tmp_path / "corrections.csv"
+    table.write_bytes(corrections_csv([typed, known, rejected]))
+    rows = [
+        {
+            "file_name": one.filepath,
+            "genus": "Pyrus",
+            "species_epithet": "communis",
+            "species": "Pyrus communis",
+        }
+        | {"score": "0.5"}
+        for one in (typed, known, rejected)
+    ]
+    predictions = table_of(tmp_path / "names.csv", *rows)
+    merge_corrections([table], tmp_path / "final.csv", predictions=predictions)
+    pear = Taxon(*APPLE.lineage()[:5], "Pyrus", "communis", "pear")
+    names = (dict(zip(RANKS, taxon.lineage())) for taxon in (APPLE, pear))
+    build_taxa(table_of(tmp_path / "taxa.csv", *names), model, tmp_path / "taxa.safetensors")
+    options = {"taxa": tmp_path / "taxa.safetensors", "format": "dwc", "as_result": True}
+    for source in (table, tmp_path / "final.csv"):
+        occurrences = predict_files([str(source)], str(model_directory), **options)["predictions"]
+        assert [
+            (
+                one["scientificName"],
+                one["genus"],
+                one["specificEpithet"],
+                one["identificationVerificationStatus"],
+            )
+            for one in occurrences
+        ] == [
+            ("Crataegus monogyna", "Crataegus", "monogyna", "verified using recorded media"),
+            ("Malus domestica", "Malus", "domestica", "verified using recorded media"),
+        ], source
+        assert {one["dateIdentified"] for one in occurrences} == {"2026-12-01T10:00:00.000Z"}

@@ -143,8 +143,8 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
 
     id: the report's identity. ranks: RANKS, or [] for labels. names: [lineage, common name] of each
     prediction. cards: [file name, [[index in names, score], ...], thumbnail or "", more] of each image, where
-    more is an object: link (of the file, relative to the page), details ([name, text] of its other columns),
-    and what other options add.
+    more is an object: link (of the file, relative to the page), box ([x, y, width, height] in shares of the
+    image), event (its identifier) and details ([name, text] of its other columns), each only if there is one.
     """
     cards, pictured = report.cards()
     shown = [card for card in cards if card.index in pictured]
@@ -158,6 +158,8 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
         more: dict[str, Any] = {"link": link} if (link := _link(card.image, page)) else {}
         if card.image.box is not None:
             more["box"] = [float(f"{edge:.6g}") for edge in card.image.box]
+        if card.event:
+            more["event"] = card.event
         if card.details:
             more["details"] = [[name, _shown(value)] for name, value in card.details.items()]
         listed.append([card.image.name, predictions, pictures.get(card.index, ""), more])

@@ -37,13 +37,15 @@ class Name(NamedTuple):
 class Card(NamedTuple):
     """One image with its predictions, best first.
 
-    index: its number in the stream. details: other columns of its row, by name, without empty ones.
+    index: its number in the stream. details: other columns of its row, by name, without empty ones. event:
+    its identifier, of predictions by event.
     """
 
     index: int
     image: ImageFile
     predictions: list[tuple[Name, float]]
     details: dict[str, Any]
+    event: str = ""
 
 
 class Report:
@@ -109,7 +111,8 @@ class Report:
         priority = (-self.best[name], -self.images)
         full = self._rows + len(rows) > MOST_ROWS and self._cards
         if not full or priority > self._cards[0][:2]:
-            card = Card(self.images, image, [(_name(row), row["score"]) for row in rows], details)
+            named = [(_name(row), row["score"]) for row in rows]
+            card = Card(self.images, image, named, details, _event(rows[0]))
             heapq.heappush(self._cards, (*priority, card))
             self._rows += len(rows)
         while self._rows > MOST_ROWS and len(self._cards) > 1:
@@ -129,6 +132,12 @@ def _prediction_columns(row: Row) -> Row:
     """Return the columns up to the score; a table's own "genus" is no prediction."""
     names = list(row)
     return {name: row[name] for name in names[: names.index("score") + 1]}
+
+
+def _event(row: Row) -> str:
+    """Return the event that the prediction is of; a table's own column "event" follows the score."""
+    names = list(row)
+    return str(row["event"]) if "event" in names[: names.index("score")] else ""
 
 
 def _details(row: Row) -> dict[str, Any]:
