@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compile": ["GEMM_OPTIONS", "TARGETS", "compile_table", "measure_compiled"],
-        "field": ["field_table", "measure_field"],
+        "field": ["bursts_table", "field_table", "measure_bursts", "measure_field"],
         "gpu": ["Sizes", "gpu_report", "measure_gpu", "plan_measurements"],
         "loader": ["measure_loader"],
         "memory": ["measure_memory", "memory_table"],

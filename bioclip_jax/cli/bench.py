@@ -1,4 +1,4 @@
-"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict, field, twin."""
+"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict, field, events, twin."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from bioclip_jax.errors import UserError
 
+from .bench_events import add_bench_events
 from .config import add_config_verb, experiment_config
 from .options import Result, add_family, add_verb, non_negative, positive, print_result, register_datasets
 
@@ -342,6 +343,8 @@ def add_verbs(verbs: Any) -> None:
         "--events", type=positive, metavar="SECONDS", help="also pool events (default: photographs alone)"
     )
     verb.add_argument("--folder", metavar="DIR", help="keep the card and the outputs in this empty folder")
+
+    add_bench_events(family)
 
     verb = add_verb(family, "predict", bench_predict, "speed, memory and scores of predict")
     verb.add_argument(
