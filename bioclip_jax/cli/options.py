@@ -124,7 +124,7 @@ def add_taxa_choice(verb: argparse._ActionsContainer) -> None:
         "--backbone",
         type=Path,
         metavar="TABLE",
-        help="taxonomy of GBIF or the Catalogue of Life, for synonyms in --subset and --prior",
+        help="taxonomy of GBIF or the Catalogue of Life, for synonyms in --subset and --prior (and dwc)",
     )
     verb.add_argument(
         "--skip-unknown",

@@ -75,7 +75,8 @@ class PredictOptions:
       bins: a table of labels and their bins, as read_bins. head: a folder that `taxa learn` wrote.
       Otherwise the taxa at `rank` (default: species) of the embeddings in `taxa` (default: the model's own).
       subset: only the taxa of a checklist, as read_checklist; within: only taxa within this one. prior: a
-      table of weights of taxa, as read_prior. backbone: a taxonomy whose synonyms are looked up for both.
+      table of weights of taxa, as read_prior. backbone: a taxonomy whose synonyms are looked up for both, and
+      whose taxonIDs the format "dwc" has.
       skip_unknown: ignore names in them that the embeddings lack.
     Parts of images:
       detections: boxes of animals, as read_detections, that are predicted instead of the images;
@@ -201,6 +202,8 @@ class PredictOptions:
             raise UserError("--labels-as-given needs --cls; give it, or drop the flag")
         for option, given in (("--skip-unknown", self.skip_unknown), ("--backbone", self.backbone)):
             if given and self.subset is None and self.prior is None:
+                if option == "--backbone" and self.format == DWC:
+                    continue  # for the taxonIDs
                 raise UserError(f"{option} needs --subset or --prior; give one of them, or drop {option}")
         if self.k is not None and self.min_confidence is not None:
             raise UserError("--min-confidence returns one prediction per image; drop it or --k")
@@ -303,8 +306,10 @@ class PredictOptions:
             return read_bins(self.bins)
         if self.taxa is not None and not Path(self.taxa).is_file():
             raise UserError(f"no taxa embeddings at {self.taxa}; build them with `bioclip-jax taxa build`")
-        from bioclip_jax.predict.taxa import TaxaChoice
+        from bioclip_jax.predict.taxa import Synonyms, TaxaChoice
 
+        if self.backbone is not None:
+            Synonyms(self.backbone)  # raises if it does not exist
         names = ("subset", "within", "prior", "backbone", "skip_unknown")
         return TaxaChoice.read(**{name: getattr(self, name) for name in names})
 

@@ -288,6 +288,10 @@ def _write(
         place = "place" in options.add
         core = DarwinCoreRows(classifier, images, events, by_event=answers is not None, place=place)
         rows = core.rows(predictions)
+        if options.backbone is not None:
+            from bioclip_jax.predict.taxa import Synonyms
+
+            rows = Synonyms(options.backbone).fill_taxon_ids(rows)
     output = options.output
     if options.as_result and output is None:
         result["predictions"] = list(rows)

@@ -181,6 +181,7 @@ class Synthetic:
     """
 
     def __init__(self, model, folder, images, scale=12.0):
+        self.prior = None
         self.model = SimpleNamespace(
             fingerprint=model.fingerprint,
             embedder=model.embedder,

@@ -113,3 +113,14 @@ def test_taxon_ids_are_those_of_accepted_names(synonyms):
 def test_a_missing_backbone_is_an_error(tmp_path):
     with pytest.raises(UserError, match="--backbone .* does not exist"):
         Synonyms(tmp_path / "none")
+
+
+def test_occurrences_get_the_ids_of_their_taxa(synonyms):
+    columns = ("kingdom", "phylum", "class", "order", "family", "genus", "specificEpithet", "taxonID")
+    rows = [
+        dict(zip(columns, (*BEAR, "Thalarctos", "maritimus", ""))),
+        dict(zip(columns, (*APPLE, "", "", ""))),
+        dict(zip(columns, (*APPLE, "Malus", "domestica", "given"))),
+        dict(zip(columns, (*APPLE, "Malus", "pumila", ""))),
+    ]
+    assert [row["taxonID"] for row in synonyms.fill_taxon_ids(rows)] == ["2", "", "given", "5"]

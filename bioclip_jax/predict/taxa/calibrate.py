@@ -49,8 +49,8 @@ def calibrate_temperature(
 
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves",
       "fingerprint" of the model, "transform" of the images, "precision", "taxa" (file of the embeddings),
-      "candidates" (number of species), "images", "left_out" (images that are unreadable or of a species that
-      is no candidate), "gain" (of the mean log-likelihood) and its standard error "gain_error"; "before" and
+      "prior" (path and digest, or None), "candidates" (number of species), "images", "left_out" (images that
+      are unreadable or of another species), "gain" (of the mean log-likelihood) and its standard error "gain_error"; "before" and
       "after", at temperature 1 and at each image's held-out temperature, each {"accuracy", "nll" (mean over
       ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": reliability_bins of the
       species}; "confusion" of the best species, which no temperature changes: {"species": [NAME, ...],
@@ -86,6 +86,7 @@ def calibrate_temperature(
         "transform": classifier.model.transform,
         "precision": classifier.model.precision,
         "taxa": str(classifier.head.path),
+        "prior": None if classifier.prior is None else classifier.prior.settings,
         "candidates": len(classifier.names.starts(Rank.SPECIES)),
         "images": len(rows),
         "left_out": len(source) - len(rows),

@@ -31,6 +31,11 @@ class Prior:
     resolution: Resolution
 
     @property
+    def settings(self) -> dict[str, str]:
+        """The table's path and digest."""
+        return {"path": self.resolution.checklist.path, "digest": self.resolution.checklist.digest}
+
+    @property
     def allowed(self) -> Bool[np.ndarray, " taxa"]:
         """True for the rows with a weight above 0."""
         return self.weights > 0

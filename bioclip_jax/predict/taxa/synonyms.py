@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.rank import Rank
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # Standings of curate.align's backbone up to which a name means its accepted name: 0 accepted, 1 doubtful, 2
 # synonym; names of 3 (ambiguous) and 4 (misapplied) also mean other taxa.
 _SYNONYM = 2
+# Occurrences whose taxa are looked up together.
+_BLOCK = 4096
 
 
 class Synonyms:
@@ -93,6 +96,22 @@ class Synonyms:
         rows of predictions. A taxon above species is its lowest known rank.
         """
         return self._aligned(taxa) if len(taxa) else []
+
+    def fill_taxon_ids(self, occurrences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield Darwin Core rows, those without a taxonID with that of their ranks."""
+        known: dict[Taxon, str] = {}
+        rows = iter(occurrences)
+        while block := list(islice(rows, _BLOCK)):
+            taxa = [
+                Taxon.from_row(
+                    {**{rank: row[rank] for rank in RANKS[:-1]}, "species": row["specificEpithet"]}
+                )
+                for row in block
+            ]
+            new = list(dict.fromkeys(taxon for taxon in taxa if taxon not in known))
+            known |= zip(new, self.taxon_ids(new))
+            for row, taxon in zip(block, taxa):
+                yield row if row["taxonID"] else row | {"taxonID": known[taxon]}
 
     def _aligned(self, taxa: pl.DataFrame | Sequence[Taxon]) -> list[str]:
         from bioclip_jax.curate.align import align_names
