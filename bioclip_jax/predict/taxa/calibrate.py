@@ -50,7 +50,8 @@ def calibrate_temperature(
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves",
       "fingerprint" of the model, "transform" of the images, "precision", "taxa" (file of the embeddings),
       "prior" (path and digest, or None), "candidates" (number of species), "images", "left_out" (images that
-      are unreadable or of another species), "gain" (of the mean log-likelihood) and its standard error "gain_error"; "before" and
+      are unreadable or of another species), "gain" (of the mean log-likelihood) and its standard error
+      "gain_error"; "before" and
       "after", at temperature 1 and at each image's held-out temperature, each {"accuracy", "nll" (mean over
       ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": reliability_bins of the
       species}; "confusion" of the best species, which no temperature changes: {"species": [NAME, ...],
