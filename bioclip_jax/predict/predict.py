@@ -274,6 +274,7 @@ def _write(
         from bioclip_jax.predict.report import Report, write_page
 
         report = Report(classifier, options.candidate_settings() | options.selection_settings())
+        report.frames_of = None if answers is None else answers.frames_of
     capture = CaptureColumns(options.add)
     if answers is None:
         predictions = columns.append_to(capture.append_to(predictions))

@@ -13,6 +13,7 @@ from bioclip_jax.convert import ModelBundle, write_model_directory
 from bioclip_jax.errors import UserError
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
+from bioclip_jax.predict import load_model
 from bioclip_jax.predict.taxa import build_taxa
 
 
@@ -32,7 +33,7 @@ def test_every_burst_is_answered_in_each_way(labeled, tmp_path):
     params = init_params(config, seed=2)
     bundle = ModelBundle(config, params, Preprocess(config.vision.image_size), "ViT-Test-16", "a test")
     model = write_model_directory(bundle, tmp_path / "model", replay_projector=False)
-    build_taxa(labeled / "metadata.csv", str(model), None)
+    build_taxa(labeled / "metadata.csv", load_model(model), None)
     result = measure_bursts(str(labeled), str(model), bursts=3, severity=0.0)
     assert result["bursts"] == 3 and 9 <= result["frames"] <= 24
     values = {way: result["accuracy"][way]["value"] for way in WAYS}

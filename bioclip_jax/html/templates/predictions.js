@@ -138,11 +138,24 @@
     const path = make("p", "file", file.split("/").pop());
     path.title = file;
     body.append(path);
+    if (extra.frames) body.append(eventFrames(extra.frames));
     if (extra.details) body.append(columns(extra.details));
     const made = store.get(photos[index].key);
     if (made) body.append(make("p", `reviewed ${made.status}`, texts.fill(made.status, { name: made.label })));
     item.append(frame, body);
     return item;
+  }
+
+  function eventFrames(frames) {
+    const row = make("div", "event-frames");
+    for (const [file, picture] of frames) {
+      const image = make("img");
+      image.src = picture;
+      image.alt = image.title = file.split("/").pop();
+      image.loading = "lazy";
+      if (picture) row.append(image);
+    }
+    return row;
   }
 
   function columns(pairs) {

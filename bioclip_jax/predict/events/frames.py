@@ -63,6 +63,7 @@ class FrameEvents:
         """ids: of the events. places, times and their texts: of the images."""
         self.numbers, self.untimed = numbers, untimed
         self._ids, self._places, self._times, self._texts = ids, places, times, texts
+        self._numbers_by_id: dict[str, int] | None = None
         self._order = np.argsort(numbers, kind="stable")
         self._starts = np.searchsorted(numbers[self._order], np.arange(len(ids) + 1))
 
@@ -76,6 +77,12 @@ class FrameEvents:
         times = self._times[images]
         first, last = images[times.argmin()], images[times.argmax()]
         return Event(self._ids[number], self._places[first], self._texts[first], self._texts[last], images)
+
+    def by_id(self, event: str) -> Event:
+        """Return the event with an id."""
+        if self._numbers_by_id is None:
+            self._numbers_by_id = {name: number for number, name in enumerate(self._ids)}
+        return self[self._numbers_by_id[event]]
 
     def text_of(self, image: int) -> str:
         """Return an image's time as ISO 8601, "" without one."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bioclip_jax.predict.options import Selection
 
 _UNKNOWN = "unknown"
+# Photographs of an event that a report may show.
+_MOST_FRAMES = 32
 # What an event without an animal is called, of the detections of its frames.
 _PRECEDENCE = ("person", "vehicle", "blank")
 
@@ -91,6 +93,10 @@ class EventPredictions:
                 prediction = self._pooled(part, rows) if rows else self._passed_through(part)
                 if prediction is not None:
                     yield prediction
+
+    def frames_of(self, event: str) -> list[ImageFile]:
+        """Return the photographs of an event, given its id."""
+        return [self._images[index] for index in self.events.by_id(event).images[:_MOST_FRAMES].tolist()]
 
     def with_columns(self, capture: CaptureColumns, columns: InputColumns) -> Iterator[Prediction]:
         """Yield the events' predictions, with the columns of each one's most confident frame."""

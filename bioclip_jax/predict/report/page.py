@@ -23,7 +23,7 @@ from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.results import plain_text
 from bioclip_jax.text import RANKS
 
-from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Name, Report
+from .report import BINS, MOST_ROWS, MOST_THUMBNAILS, UNKNOWN, Card, Name, Report
 
 MOST_NODES = 2_000
 ANIMAL = "animal"
@@ -144,11 +144,13 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
     id: the report's identity. ranks: RANKS, or [] for labels. names: [lineage, common name] of each
     prediction. cards: [file name, [[index in names, score], ...], thumbnail or "", more] of each image, where
     more is an object: link (of the file, relative to the page), box ([x, y, width, height] in shares of the
-    image), event (its identifier) and details ([name, text] of its other columns), each only if there is one.
+    image), event (its identifier), frames ([file name, thumbnail] of others of the event) and details ([name,
+    text] of its other columns), each only if there is one.
     """
     cards, pictured = report.cards()
     shown = [card for card in cards if card.index in pictured]
     pictures = dict(zip((card.index for card in shown), thumbnails([card.image for card in shown])))
+    frames = _event_frames(shown)
     names: dict[Name, int] = {}
     listed = []
     for card in cards:
@@ -160,6 +162,8 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
             more["box"] = [float(f"{edge:.6g}") for edge in card.image.box]
         if card.event:
             more["event"] = card.event
+        if card.index in frames:
+            more["frames"] = frames[card.index]
         if card.details:
             more["details"] = [[name, _shown(value)] for name, value in card.details.items()]
         listed.append([card.image.name, predictions, pictures.get(card.index, ""), more])
@@ -175,6 +179,19 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
     ranks = RANKS if report.taxonomic else []
     data = {"id": report.identity, "ranks": ranks, "names": list(names), "cards": listed}
     return data, " ".join(notices)
+
+
+def _event_frames(cards: Sequence[Card]) -> dict[int, list[list[str]]]:
+    """Return [file name, thumbnail] of other photographs of the events, for as many cards as have room."""
+    chosen, room = [], MOST_THUMBNAILS
+    for card in cards:
+        if card.frames and len(card.frames) <= room:
+            chosen += [(card.index, frame) for frame in card.frames]
+            room -= len(card.frames)
+    frames: dict[int, list[list[str]]] = {}
+    for (index, frame), picture in zip(chosen, thumbnails([frame for _, frame in chosen])):
+        frames.setdefault(index, []).append([plain_text(frame.name), picture])
+    return frames
 
 
 def _shown(value: Any) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from bioclip_jax.files import json_text
 from bioclip_jax.predict.detections import BOX_COLUMNS
+from bioclip_jax.predict.events import EVENT_COLUMNS
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import Prediction, Row
 from bioclip_jax.text import RANKS
 
 MOST_ROWS = 20_000
 MOST_THUMBNAILS = 500
+# Other photographs of an event that its card has room for.
+MOST_FRAMES = 4
 # Different cameras that are counted; hostile EXIF may name any number.
 MOST_CAMERAS = 1_000
 # Characters of YYYY-MM-DD.
@@ -38,7 +41,7 @@ class Card(NamedTuple):
     """One image with its predictions, best first.
 
     index: its number in the stream. details: other columns of its row, by name, without empty ones. event:
-    its identifier, of predictions by event.
+    its identifier, of predictions by event. frames: other photographs of the event.
     """
 
     index: int
@@ -46,6 +49,7 @@ class Card(NamedTuple):
     predictions: list[tuple[Name, float]]
     details: dict[str, Any]
     event: str = ""
+    frames: Sequence[ImageFile] = ()
 
 
 class Report:
@@ -74,6 +78,8 @@ class Report:
         self.dates: tuple[str, str] | None = None
         self.cameras: Counter[str] = Counter()
         self.detections: Counter[str] = Counter()
+        # Photographs of an event, if predictions are of events.
+        self.frames_of: Callable[[str], Sequence[ImageFile]] | None = None
         self._rows = 0
         # A heap with the most dispensable card first.
         self._cards: list[tuple[int, int, Card]] = []
@@ -112,7 +118,7 @@ class Report:
         full = self._rows + len(rows) > MOST_ROWS and self._cards
         if not full or priority > self._cards[0][:2]:
             named = [(_name(row), row["score"]) for row in rows]
-            card = Card(self.images, image, named, details, _event(rows[0]))
+            card = Card(self.images, image, named, details, _event(rows[0]), self._frames(image, rows[0]))
             heapq.heappush(self._cards, (*priority, card))
             self._rows += len(rows)
         while self._rows > MOST_ROWS and len(self._cards) > 1:
@@ -120,8 +126,15 @@ class Report:
         self.best[name] += 1
         self.images += 1
 
+    def _frames(self, image: ImageFile, row: Row) -> list[ImageFile]:
+        """Return some other photographs of the event."""
+        if self.frames_of is None:
+            return []
+        frames = {frame.name: frame for frame in self.frames_of(_event(row))}
+        return [frame for name, frame in frames.items() if name != image.name][:MOST_FRAMES]
+
     def _count_capture(self, details: Mapping[str, Any]) -> None:
-        if day := str(details.get("date_taken", ""))[:_DAY]:
+        if day := str(details.get("date_taken") or details.get("event_start") or "")[:_DAY]:
             first, last = self.dates or (day, day)
             self.dates = min(first, day), max(last, day)
         if (camera := details.get("camera")) and (camera in self.cameras or len(self.cameras) < MOST_CAMERAS):
@@ -143,6 +156,8 @@ def _event(row: Row) -> str:
 def _details(row: Row) -> dict[str, Any]:
     names = list(row)
     others = names[names.index("score") + 1 :]
+    if _event(row):
+        others = [*EVENT_COLUMNS[1:], *others]
     # The picture shows the box.
     boxes = BOX_COLUMNS if "detection" in row else ()
     return {name: row[name] for name in others if row[name] not in (None, "") and name not in boxes}
