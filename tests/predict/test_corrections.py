@@ -163,6 +163,44 @@ def test_python_reads_what_was_written(tmp_path_factory, rows: list[Correction])
         assert read.label == clean_text(one.label), "names are normalized as in every other table"
 
 
+def test_keys_of_other_keyboards_and_of_controls(script):
+    """Digits without Shift in France, and no key while a person types or a button has the focus."""
+    keys = [
+        {"key": "2", "code": "Digit2"},
+        {"key": "é", "code": "Digit2"},
+        {"key": "à", "code": "Digit0"},
+        {"key": "/", "code": "Digit7", "shiftKey": True},
+        {"key": "N", "code": "KeyN", "shiftKey": True},
+        {"key": "y", "code": "KeyY", "ctrlKey": True},
+        {"key": "x", "code": "KeyX"},
+    ]
+    assert script.evaluate("(keys) => keys.map(bioclipReview.action)", keys) == [
+        {"name": "choose", "index": 1},
+        {"name": "choose", "index": 1},
+        {"name": "reject"},
+        {"name": "type"},
+        {"name": "reject"},
+        None,
+        None,
+    ]
+    act = "(tag, key) => bioclipReview.action({key, target: document.createElement(tag)})"
+    assert script.evaluate(f"({act})('button', 'Enter')") is None, "a button does its own"
+    assert script.evaluate(f"({act})('input', 'n')") is None, "a letter of a name"
+    assert script.evaluate(f"({act})('button', 'n')") == {"name": "reject"}
+
+
+def test_boxes_that_a_spreadsheet_saved_with_commas(script):
+    correction = Correction("a.jpg", "x", "confirmed", predicted="x", score=0.5, box=Box(0.25, 0, 0.5, 1))
+    [header, row] = csv.reader(io.StringIO(corrections_csv([correction]).decode("utf-8-sig")))
+    row = [cell.replace("0.25", "0,25") for cell in row]
+    saved = ";".join(header) + "\r\n" + ";".join(row) + "\r\n"
+    counts = script.evaluate(
+        """([text, photo]) => bioclipReview.createStore("commas", null).merge(text, [photo])""",
+        [saved, {"key": "0", "filepath": "a.jpg", "box": [0.25, 0, 0.5, 1], "candidates": []}],
+    )
+    assert counts == {"added": 1, "replaced": 0, "kept": 0, "unknown": 0}
+
+
 def table_of(path: Path, *rows: dict[str, str]) -> Path:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with open(path, "w", newline="") as file:

@@ -145,7 +145,8 @@ const bioclipReview = (() => {
 
   // One photo in any table: its path, and its box if it is one of several.
   function identity(filepath, box) {
-    const edges = (box ?? []).map((value) => decimal(Number(value), 6));
+    // Excel saves a decimal comma in some languages.
+    const edges = (box ?? []).map((value) => decimal(Number(`${value}`.replace(",", ".")), 6));
     return [filepath.replace(/^\.\/(?=[=+\-@\t\r])/, ""), ...edges].join("\n");
   }
 
@@ -226,11 +227,13 @@ const bioclipReview = (() => {
     if (control) return null;
     const { key } = event;
     if ((key === "Enter" || key === " ") && event.target?.closest?.("button, a, summary, label, input")) return null;
-    if (/^[1-9]$/.test(key)) return { name: "choose", index: Number(key) - 1 };
+    // French keyboards have the digits on Shift.
+    const digit = /^\d$/.test(key) ? key : !event.shiftKey && event.code?.match(/^Digit(\d)$/)?.[1];
+    if (digit > 0) return { name: "choose", index: digit - 1 };
     const name = {
       Enter: "confirm", y: "confirm", n: "reject", 0: "reject", e: "type", "/": "type", u: "undo", j: "next",
       ArrowRight: "next", k: "previous", ArrowLeft: "previous", "?": "help", Escape: "close",
-    }[key.length === 1 ? key.toLowerCase() : key];
+    }[digit || (key.length === 1 ? key.toLowerCase() : key)];
     return name ? { name } : null;
   }
 
