@@ -278,6 +278,8 @@ def report_done(arguments: argparse.Namespace, result: Result, kind: str, done: 
         return
     unreadable = len(result.get("unreadable", ()))
     message = f"{done} {result[kind] - unreadable:,} {kind}"
+    if "events" in result:
+        message += f" of {result['events']:,} event{'' if result['events'] == 1 else 's'}"
     if unreadable:
         message += f", skipped {unreadable:,} unreadable"
     if result["output"] is not None:
