@@ -90,6 +90,9 @@ CAT = "Felis catus Linnaeus, 1758"
         pytest.param("species\nFelis catus\n", ["Felis catus"], id="pybioclip's column"),
         pytest.param("Genus,note\nFelis,small\n", CATS, id="pybioclip's column of a rank"),
         pytest.param(
+            "kingdom,family,genus,species\nPlantae,Rosaceae,Rosa,canina\n", ["Rosa canina"], id="lineages"
+        ),
+        pytest.param(
             "id,family,genus,species\n1,Felidae,Felis,catus\n2,Rosaceae,,\n3,Moraceae,Morus,\n",
             ["Felis catus", "Morus alba", *ROSES],
             id="lowest rank of each row",

@@ -99,8 +99,8 @@ class Checklist:
 def read_checklist(path: str | os.PathLike[str]) -> Checklist:
     """Read the taxa of a checklist.
 
-    A table has a column of names: its first column, if that is one of RANKS, common_name, or one for
-    scientific names; otherwise scientific names, the lowest known rank of each row, or common names. The
+    A table has a column of names: its first column, if that is common_name, one for scientific names, or its
+    lowest rank; otherwise scientific names, the lowest known rank of each row, or common names. The
     separator and the encoding are detected; names may have authors. With taxonRank, each row has its own
     rank; synonyms may have an accepted name beside them, as in a species list of GBIF. A file without such a
     column is a list with one name a line.
@@ -173,7 +173,9 @@ def _table_rows(columns: Mapping[str, Sequence[str]], first: str, rows: int) -> 
 
 def _kind(columns: Mapping[str, Sequence[str]], first: str) -> str:
     """Return the column of the names; "" for the lowest known rank of each row."""
-    if first in (*RANKS, "cls", COMMON_NAME, *_NAME_COLUMNS):
+    ranks = [name for name in (*RANKS[:2], "class", "cls", *RANKS[3:]) if name in columns]
+    # Lineages, from kingdom down, are named by their lowest rank.
+    if first in (COMMON_NAME, *_NAME_COLUMNS) or (first in ranks and first == ranks[-1]):
         return first
     names = (name for name in _NAME_COLUMNS if name in columns)
     return next(names, "")
