@@ -11,6 +11,7 @@ from bioclip_jax.files import check_outputs
 
 from .options import (
     Result,
+    add_capture,
     add_every,
     add_inputs,
     add_model,
@@ -40,6 +41,7 @@ def embed(arguments: argparse.Namespace) -> Result:
         normalize=arguments.normalize,
         cache=arguments.cache,
         every=arguments.every,
+        add=arguments.add,
         **loading(arguments),
     )
     report_done(arguments, result, "texts" if texts else "images", "embedded")
@@ -68,6 +70,7 @@ def add_verbs(verbs: Any) -> None:
         help="default: pybioclip's JSON on standard output; in a .npy, row i is input i (named in "
         "FILE.npy.json), NaN if unreadable",
     )
+    add_capture(verb)
     verb.add_argument(
         "--normalize",
         action=argparse.BooleanOptionalAction,

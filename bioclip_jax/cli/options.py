@@ -161,6 +161,16 @@ def add_output(verb: argparse.ArgumentParser, *others: str) -> None:
     verb.add_argument("--output", type=file_or_stdout, metavar="FILE", help="default: standard output")
 
 
+def add_capture(verb: argparse.ArgumentParser) -> None:
+    """Add the columns of EXIF."""
+    verb.add_argument(
+        "--add",
+        default=(),
+        metavar="COLUMNS",
+        help="columns from EXIF: any of date,place,camera",
+    )
+
+
 def add_transform(verb: argparse.ArgumentParser, default: str = "by the model's origin") -> None:
     """Add the image transform. default: description of the one that applies without the option."""
     verb.add_argument(

@@ -12,6 +12,7 @@ from bioclip_jax.text import RANKS
 
 from .options import (
     Result,
+    add_capture,
     add_every,
     add_inputs,
     add_model,
@@ -105,12 +106,7 @@ def add_verbs(verbs: Any) -> None:
         metavar="SECONDS",
         help="one answer per event: frames of one place without a longer pause, such as 60 or 120",
     )
-    verb.add_argument(
-        "--add",
-        default=(),
-        metavar="COLUMNS",
-        help="columns from EXIF: any of date,place,camera",
-    )
+    add_capture(verb)
     verb.add_argument(
         "--report",
         type=Path,

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.errors import UserError, did_you_mean
 from bioclip_jax.pipeline.images import Exif, read_exif
@@ -14,7 +14,10 @@ from bioclip_jax.pipeline.images import Exif, read_exif
 from .frames import frame_time
 from .image_file import ImageFile
 from .progress import track
-from .results import Prediction
+from .results import NUMBERS, Prediction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # The columns of each choice, and the fields of Exif that they show.
 _COLUMNS = {
@@ -61,6 +64,21 @@ class CaptureColumns:
         for (image, rows), facts in read_ahead(predictions, lambda prediction: exif_of(prediction[0])):
             values = self._values(facts)
             yield image, [{**row, **values} for row in rows]
+
+    def append_to_table(self, table: pa.Table, images: Sequence[ImageFile]) -> pa.Table:
+        """Append the columns to a table with a row per image; one that it has already becomes input_NAME."""
+        import pyarrow as pa
+
+        if not self._fields:
+            return table
+        rows = [self._values(facts) for _, facts in read_ahead(images, exif_of)]
+        names = [name for fields in self._fields.values() for name in fields]
+        own = [f"input_{name}" if name in names else name for name in table.column_names]
+        columns = dict(zip(own, table.columns))
+        for name in names:
+            kind = pa.float64() if name in NUMBERS else pa.large_string()
+            columns[name] = pa.array([row[name] for row in rows], kind)
+        return pa.table(columns)
 
     def _values(self, facts: Exif) -> dict[str, Any]:
         self._count += 1

@@ -23,6 +23,7 @@ from bioclip_jax.predict.embedding import (
     write_batches,
 )
 
+from .capture import CaptureColumns, check_added
 from .inputs import ImageFile, expand, find_images
 from .progress import FailureLog, report_truncated
 from .vector_cache import VectorCache
@@ -47,6 +48,7 @@ def embed_files(
     normalize: bool | None = None,
     cache: bool = False,
     every: float | None = None,
+    add: str | Sequence[str] = (),
     **loading: Any,
 ) -> dict[str, Any]:
     """Write the vectors of the images of `inputs` (as find_images) or of `texts`, in their order.
@@ -54,8 +56,8 @@ def embed_files(
     output, format: as check_format and write_batches; Parquet includes the ImageMetadata of `inputs`.
     normalize: unit vectors, or the image tower's projections. None normalizes for .npy and Parquet, as
     pybioclip's create_image_features, but not for JSON, as pybioclip's command. Text vectors are unit
-    vectors. cache: keep image vectors on disk and reuse them. every: as find_images. loading: keyword
-    arguments of load_model.
+    vectors. cache: keep image vectors on disk and reuse them. every: as find_images. add: columns of
+    EXIF in Parquet, as PredictOptions. loading: keyword arguments of load_model.
 
     Returns {"images" or "texts": their number, "embed_dim", "normalized", "output", "unreadable",
     "truncated"}, for images "skipped", the number of files of other kinds by suffix, and for .npy "rows", the
@@ -66,6 +68,9 @@ def embed_files(
     output = None if output is None else Path(output)
     format = check_format(format, output)
     check_output(output)
+    added = check_added(add)
+    if added and format != "parquet":
+        raise UserError("--add puts columns into Parquet; name a .parquet with --output")
     if texts and inputs:
         raise UserError("images and texts cannot be embedded together; run the command once for each")
     if texts and format == "pybioclip":
@@ -108,7 +113,7 @@ def embed_files(
         )
         if format == "npy":
             stream = _with_nan_rows(stream, len(images), loaded.config.embed_dim)
-        batches = _image_batches(stream, images, metadata)
+        batches = _image_batches(stream, images, metadata, CaptureColumns(added))
     about = {"model": loaded.source, "normalized": normalize}
     if format != "pybioclip":
         about |= {"fingerprint": loaded.fingerprint, "precision": loaded.precision}
@@ -135,11 +140,15 @@ def embed_files(
 
 
 def _image_batches(
-    stream: Iterable[_Embedded], images: Sequence[ImageFile], metadata: ImageMetadata | None
+    stream: Iterable[_Embedded],
+    images: Sequence[ImageFile],
+    metadata: ImageMetadata | None,
+    capture: CaptureColumns,
 ) -> Iterator[Batch]:
     for indices, vectors in stream:
-        columns = None if metadata is None else metadata.take(indices)
-        yield Batch([images[index] for index in indices], vectors, columns)
+        part = [images[index] for index in indices]
+        columns = None if metadata is None else capture.append_to_table(metadata.take(indices), part)
+        yield Batch(part, vectors, columns)
 
 
 def _with_nan_rows(stream: Iterable[_Embedded], total: int, dim: int) -> Iterator[_Embedded]:

@@ -65,6 +65,20 @@ def test_csv_json_and_parquet_have_the_columns(photos, model_directory, tmp_path
     assert "note: 2 of 4 images have no date in their EXIF" in capsys.readouterr().err
 
 
+def test_embed_adds_them_to_parquet(photos, model_directory, tmp_path, capsys):
+    output = tmp_path / "e.parquet"
+    arguments = ["embed", str(photos), "--model", str(model_directory), "--add", "date,place", "--output"]
+    assert main([*arguments, str(output)]) == 0
+    rows = pq.read_table(output).to_pylist()
+    assert [row["latitude"] for row in rows] == [None, 51.496, None, None]
+    assert [row["date_taken"] for row in rows] == [row["date_taken"] for row in EXPECTED]
+    capsys.readouterr()
+    assert main([*arguments, str(tmp_path / "e.npy")]) == 2
+    assert (
+        capsys.readouterr().err == "error: --add puts columns into Parquet; name a .parquet with --output\n"
+    )
+
+
 def test_coordinates_only_if_asked(photos, model_directory):
     result = predict_files([photos], str(model_directory), labels="cat,dog", add="date", as_result=True)
     assert list(result["predictions"][0]) == ["file_name", "classification", "score", "date_taken"]

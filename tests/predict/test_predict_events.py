@@ -332,5 +332,11 @@ def test_options_that_do_not_go_together_are_one_line(card, capsys):
         assert capsys.readouterr().err == f"error: {message}\n"
 
 
+def test_any_gap_is_finite():
+    assert frames_of([("a", "0001-01-01T00:00:00"), ("a", "9999-12-31T23:59:59")], 1e300) == [0, 0]
+    with pytest.raises(UserError, match="the gap between events is inf s"):
+        PredictOptions(labels="a,b", events=math.inf)
+
+
 def test_event_numbers_without_a_frame():
     assert event_numbers(np.zeros(0, np.int64), np.zeros(0, np.int64), 1).tolist() == []

@@ -11,6 +11,8 @@ from jaxtyping import Int, Int64
 from bioclip_jax.errors import UserError
 
 _MICROSECONDS = 1_000_000
+# Microseconds; more than between any two years of four digits.
+_LONGEST = 2**62
 
 
 def check_gap(gap_seconds: float) -> None:
@@ -32,7 +34,7 @@ def event_numbers(
     check_gap(gap_seconds)
     order = np.lexsort((times, places))
     starts = np.ones(len(order), bool)
-    pause = np.diff(times[order]) > round(gap_seconds * _MICROSECONDS)
+    pause = np.diff(times[order]) > min(round(gap_seconds * _MICROSECONDS), _LONGEST)
     starts[1:] = (np.diff(places[order]) != 0) | pause
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.cumsum(starts) - 1
