@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "save_recorded_predictions",
             "verify_recorder_path",
         ],
+        "predict.detections": ["find_crops"],
         "predict.learn": ["learn_head"],
     },
 )

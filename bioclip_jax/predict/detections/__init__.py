@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "crops": ["BOX_COLUMNS", "COLUMNS", "Crops", "DetectedImages", "without_values"],
+        "crops": ["COLUMNS", "Crops", "DetectedImages", "find_crops", "without_values"],
         "reader": ["ADVICE", "KINDS", "Detections", "read_detections"],
         "writer": ["Classifications"],
     },

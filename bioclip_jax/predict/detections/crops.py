@@ -12,19 +12,30 @@ import numpy as np
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.path_matching import AMBIGUOUS, match_paths
-from bioclip_jax.predict.crop import Box
-from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.crop import BOX_COLUMNS, Box
+from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.results import Prediction, Row
 from bioclip_jax.tables import shown_path
 
-from .reader import ANIMAL, KINDS, PERSON, VEHICLE, Detections
+from .reader import ANIMAL, KINDS, PERSON, VEHICLE, Detections, read_detections
 
 BLANK, FAILED = "blank", "failed"
 # Columns of a row, after those of its prediction.
-BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
 COLUMNS = ("detection", "detection_confidence", *BOX_COLUMNS)
 # Digits of a box in rows; a millionth of a photograph is less than a pixel.
 _DIGITS = 6
+
+
+def find_crops(
+    inputs: Sequence[str | os.PathLike[str]], detections: str | os.PathLike[str], threshold: float = 0.2
+) -> DetectedImages:
+    """Find the images of INPUTS and the animals that a detector found in them.
+
+    inputs: as find_images. detections: a file, as read_detections. threshold: least confidence of a box.
+    Returns the images; their `crops` are what a classifier or `encode_image` takes.
+    Raises UserError as find_images, read_detections and DetectedImages.
+    """
+    return DetectedImages(find_images(inputs), read_detections(detections, threshold))
 
 
 class Crops(Sequence[ImageFile]):

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bioclip_jax.files import json_text
-from bioclip_jax.predict.detections import BOX_COLUMNS
+from bioclip_jax.predict.crop import BOX_COLUMNS
 from bioclip_jax.predict.events import EVENT_COLUMNS
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import Prediction, Row

@@ -12,6 +12,7 @@ import pytest
 from memory_card import ABSENT, CARD, COUNTS, megadetector, speciesnet
 from PIL import Image
 
+import bioclip_jax as bj
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import PredictOptions, load_model, predict_files
@@ -198,3 +199,13 @@ def test_unclear_photographs_are_refused(model_directory, card, tmp_path, files,
 def test_thresholds_are_checked():
     with pytest.raises(UserError, match="--detection-threshold is 0"):
         PredictOptions(detections="md.json", detection_threshold=0)
+
+
+def test_crops_in_python(model, card, detections):
+    found = bj.find_crops([card], detections)
+    assert found.counts == COUNTS and len(found.crops) == 5
+    assert found.crops[0].box == (0.1, 0.2, 0.5, 0.5) and found.crops[3].box is None
+    classifier = CustomLabelsClassifier(LABELS.split(","), model)
+    rows = classifier.predict(list(found.crops), k=1)
+    assert [row["file_name"] for row in rows] == [crop.name for crop in found.crops]
+    assert model.encode_image(list(found.crops)).shape[0] == 5
