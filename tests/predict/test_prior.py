@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict import Model, Rank, predict_files
+from bioclip_jax.predict import Model, PredictOptions, Rank, predict_files
 from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
-from bioclip_jax.predict.taxa import build_taxa, read_prior, resolve_prior
+from bioclip_jax.predict.taxa import build_taxa, read_prior, resolve_prior, score
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
@@ -91,6 +91,37 @@ def test_weights_multiply_the_probabilities_at_every_rank(model, head, image, tm
         # Several lineages share a class's name, which the rows list apart.
         if rank in (Rank.GENUS, Rank.FAMILY, Rank.KINGDOM):
             assert after[rank] == pytest.approx(sums, rel=2e-5, abs=1e-9), rank
+
+
+def test_blocks_on_the_device_and_streamed_have_the_same_sums(model, head, image, tmp_path, monkeypatch):
+    """Taxa in several blocks, the last one padded, and kept on the devices between passes."""
+    table = write(tmp_path, f"{letters('Family03')},0.25", f"{letters('Genus10')},5", "Animalia,2")
+    classifier = TreeOfLifeClassifier(model, head)
+    classifier.choose(prior=read_prior(table))
+    features = model.encode_image(image)
+    whole = classifier.scorer(1.0)
+    totals = whole.totals(features)
+    expected = whole.all_rank_sums(features, totals)
+    monkeypatch.setattr(score, "_CPU_BLOCK", 64)
+    for resident in (None, {}):
+        scorer = classifier.scorer(1.0)
+        scorer._resident = resident
+        for _ in range(2):
+            parts = scorer.totals(features)
+            np.testing.assert_allclose(parts.sum, totals.sum, rtol=1e-5)
+            for rank, sums in scorer.all_rank_sums(features, parts).items():
+                np.testing.assert_allclose(sums, expected[rank], rtol=1e-4, atol=1e-7)
+        assert resident is None or len(resident) == 4
+
+
+def test_a_resumed_run_needs_the_same_weights(model, head, tmp_path):
+    settings = []
+    for weight in (3, 4):
+        path = write(tmp_path, f"{letters('Genus10')},{weight}")
+        options = PredictOptions(taxa=head, prior=path, as_result=True)
+        classifier = TreeOfLifeClassifier(model, head)
+        settings.append(options.resume_settings(classifier, options.read_candidates()))
+    assert settings[0]["prior"] != settings[1]["prior"]
 
 
 def test_ones_and_any_constant_change_no_bit(model, head, image, tmp_path):
