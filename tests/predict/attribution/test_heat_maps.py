@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -19,8 +20,11 @@ from bioclip_jax.predict import Model, Rank
 from bioclip_jax.predict.attribution import candidate_targets, heat_map, masked_encoder, windows
 from bioclip_jax.predict.attribution.heat_maps import explain_pixels, heat_maps, unmasked_vector
 from bioclip_jax.predict.attribution.targets import LabelTarget
-from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict.classifiers import CustomLabelsClassifier, LearnedClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict.learn import LearnedHead, fit_familiarity
+from bioclip_jax.predict.learn.linear import Linear
 from bioclip_jax.predict.taxa import build_taxa
+from bioclip_jax.text import Taxon
 
 METHODS = ("occlusion", "gradient")
 
@@ -186,3 +190,25 @@ def test_taxa_at_every_rank_and_labels(vit, scene, tmp_path):
 def test_invalid_options(vit, scene, target, options, message):
     with pytest.raises(UserError, match=message):
         heat_maps(vit, scene[1], [target], **options)
+
+
+@pytest.mark.parametrize("rank", [None, Rank.SPECIES, Rank.GENUS])
+def test_learned_heads(vit, scene, rank):
+    """Targets of a learned head are its rows, for labels, for taxa, and for the taxa above these."""
+    random = np.random.default_rng(2)
+    names = [f"Genus{'ab'[i // 3]} species{chr(97 + i)}" for i in range(6)]
+    taxa = [Taxon("Animalia", "P", "C", "O", "F", *name.split()) for name in names]
+    features = random.normal(size=(90, vit.config.embed_dim)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    linear = Linear(random.normal(size=(vit.config.embed_dim, 6)).astype(np.float32), np.zeros(6, np.float32))
+    familiarity, *_ = fit_familiarity(features, np.arange(90))
+    about = {"fingerprint": vit.fingerprint, "transform": vit.transform_note, "model": "a test"}
+    taxa, own = (None, None) if rank is None else (taxa, Rank.SPECIES)
+    head = LearnedHead(Path("a test"), names, taxa, own, linear, familiarity, about)
+    classifier = LearnedClassifier(vit, head)
+    vector = unmasked_vector(vit, scene[1])
+    targets = candidate_targets(classifier, vector, 2, rank or Rank.SPECIES)
+    rows = classifier.predict(scene[1], k=2, rank=rank)
+    for target, row in zip(targets, rows, strict=True):
+        assert target.row == {name: value for name, value in row.items() if name != "file_name"}
+        assert np.exp(target.log_probability(vector[None])[0]) == pytest.approx(row["score"], rel=1e-4)
