@@ -256,6 +256,7 @@ def test_review_by_touch(visit):
     page.get_by_role("button", name="Undo").tap()
     assert one.text("progress") == "2 of 5 reviewed"
     page.get_by_role("button", name="Back to the list").tap()
+    page.locator(".reviewed").nth(1).wait_for()
     assert page.locator(".reviewed").count() == 2
 
 
