@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import Interrupted, UserError
-from bioclip_jax.files import check_not_read, is_stream
+from bioclip_jax.files import check_not_read, file_sha256, is_stream
 
 from .capture import CaptureColumns, read_times
 from .completion import CompletionRecord, record_path
@@ -94,6 +94,9 @@ def predict_files(
             if options.events is not None:
                 settings["vectors"] = True
             rows_digest = columns.digest() + ("" if detected is None else detected.digest())
+            if classifications is not None:
+                # All of this file goes to the output.
+                rows_digest += file_sha256(options.detections)
             record = CompletionRecord(options.output, settings | form, keys, rows_digest)
             whole = options.frames is None or options.frames.exists()
             if record.is_current() and whole and options.log is None and options.report is None:

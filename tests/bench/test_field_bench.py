@@ -27,17 +27,16 @@ def test_card(tmp_path):
     assert {image["file"] for image in content["images"]} <= names
 
 
-@pytest.mark.parametrize("events", [None])
-def test_killed_run_has_the_same_rows_and_memory_is_flat(tmp_path, events):
-    small = measure_field(1_000, kills=0, events=events)
+def test_killed_run_has_the_same_rows_and_memory_is_flat(tmp_path):
+    small = measure_field(1_000, kills=0, events=60)
     (tmp_path / "run").mkdir()
-    result = measure_field(4_000, kills=2, events=events, folder=tmp_path / "run")
+    result = measure_field(4_000, kills=2, events=60, folder=tmp_path / "run")
     assert len(result["killed_after"]) == 2
     assert 0 < result["killed_after"][0] < result["killed_after"][1] < result["predicted"]
     assert result["identical"], "the rows of the killed and resumed run differ"
-    with open(tmp_path / "run" / "killed.csv", newline="") as file:
+    assert result["outputs"] == ["whole.csv", "whole.frames.csv"]
+    with open(tmp_path / "run" / "killed.frames.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == result["rows"]
     assert {row["file_name"] for row in rows} == {
         str(path) for path in (tmp_path / "run" / "card").rglob("*.JPG")
     }

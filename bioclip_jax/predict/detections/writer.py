@@ -177,7 +177,9 @@ class _Object:
         self._separator = "{\n "
 
     def add(self, name: str, value: Any) -> None:
-        self._file.write(f"{self._separator}{json.dumps(name)}: {json_text(value, indent=1)}")
+        # A line break within a text is escaped.
+        text = json_text(value, indent=1).replace("\n", "\n ")
+        self._file.write(f"{self._separator}{json.dumps(name)}: {text}")
         self._separator = ",\n "
 
     def open_list(self, name: str) -> None:

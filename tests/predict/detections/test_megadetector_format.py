@@ -248,3 +248,12 @@ def test_images_without_an_entry_are_reported(model_directory, card, tmp_path, c
     written = write(model_directory, card, megadetector(), tmp_path)
     assert ABSENT not in {image["file"] for image in written["images"]}
     assert "note: 1 images without an entry in the file get none" in capsys.readouterr().err
+
+
+def test_finished_run_is_repeated_only_if_the_file_changed(model_directory, card, tmp_path, capsys):
+    content = megadetector()
+    first = write(model_directory, card, content, tmp_path, resume=True)
+    assert write(model_directory, card, content, tmp_path, resume=True) == first
+    assert "is finished already" in capsys.readouterr().err
+    content["images"][1]["note"] = "seen by eye"
+    assert write(model_directory, card, content, tmp_path, resume=True)["images"][1]["note"] == "seen by eye"
