@@ -24,7 +24,7 @@ from .results import check_format, write_empty, write_rows
 
 # Bits of 256; PDQ's authors advise 31, and photographs of one scene taken seconds apart are within 64.
 THRESHOLD = 31
-_MOST_BITS = 128
+_MOST_BITS = 64
 _COLUMNS = {
     "group": "int64",
     "filepath": "string",

@@ -1,7 +1,7 @@
 """Camera raw by LibRaw (rawpy), in the decoder's process.
 
 The camera's own JPEG inside the file is used where it has at least half of the sensor's resolution: it has
-the camera's colors and decodes some ten times as fast. Otherwise LibRaw develops the sensor's data.
+the camera's colors and decodes faster. Otherwise LibRaw develops the sensor's data.
 """
 
 from __future__ import annotations
