@@ -162,8 +162,8 @@ def _moments(
     wrong = [cell for cell, moment in zip(cells, moments) if cell and moment is None]
     if wrong:
         print(
-            f"note: {len(wrong):,} times in the column {column} are not readable, such as {wrong[0][:40]!r}; "
-            f"{_READ}, or the EXIF counts",
+            f"note: cannot read {len(wrong):,} {'time' if len(wrong) == 1 else 'times'} in the column "
+            f"{column}, such as {wrong[0][:40]!r}; {_READ}, or the EXIF counts",
             file=sys.stderr,
         )
     missing = [index for index, moment in enumerate(moments) if moment is None]
