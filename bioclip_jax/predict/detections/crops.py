@@ -79,7 +79,8 @@ class DetectedImages:
     def __init__(self, images: Sequence[ImageFile], detections: Detections) -> None:
         """Match the photographs with the images of the file, by their paths.
 
-        Raises UserError if none matches, and if it is unclear which image is which photograph.
+        Raises UserError if none matches, if it is unclear which image is which photograph, and for
+        photographs with boxes of their own.
         """
         self._images, self._detections = images, detections
         self._entry = _match(images, detections)
@@ -226,6 +227,11 @@ def _clipped(boxes: np.ndarray) -> np.ndarray:
 
 def _match(images: Sequence[ImageFile], detections: Detections) -> np.ndarray:
     """Return the index of each photograph's image in the file, -1 without one."""
+    if boxed := next((image for image in images if image.box is not None), None):
+        raise UserError(
+            f"{shown_path(boxed.name)} has a box in an input table already; drop its box columns, "
+            "or --detections"
+        )
     names = [image.name for image in images]
     paths = {path: number for number, path in enumerate(dict.fromkeys(map(os.path.abspath, names)))}
     by_path = np.array([paths[os.path.abspath(name)] for name in names], np.int64)

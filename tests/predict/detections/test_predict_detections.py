@@ -209,3 +209,11 @@ def test_crops_in_python(model, card, detections):
     rows = classifier.predict(list(found.crops), k=1)
     assert [row["file_name"] for row in rows] == [crop.name for crop in found.crops]
     assert model.encode_image(list(found.crops)).shape[0] == 5
+
+
+def test_photographs_with_boxes_of_their_own_are_refused(model_directory, card, detections, tmp_path):
+    table = tmp_path / "boxes.csv"
+    header = "filepath,box_x,box_y,box_width,box_height\n"
+    table.write_text(f"{header}{card / 'cam1/IMG_0001.JPG'},0.1,0.1,0.5,0.5\n")
+    with pytest.raises(UserError, match="has a box in an input table already"):
+        predict_files([table], str(model_directory), labels=LABELS, detections=detections, as_result=True)
