@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "compile": ["GEMM_OPTIONS", "TARGETS", "compile_table", "measure_compiled"],
         "field": ["bursts_table", "field_table", "measure_bursts", "measure_field"],
         "gpu": ["Sizes", "gpu_report", "measure_gpu", "plan_measurements"],
+        "learn": ["learning_comparison", "measure_learning"],
         "loader": ["measure_loader"],
         "memory": ["measure_memory", "memory_table"],
         "predict": ["measure_prediction", "prediction_table"],

@@ -1,4 +1,4 @@
-"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, predict, field, events, twin."""
+"""The benchmarks: bench loader, train, memory, compile, gpu, scaling, learn, predict, field, events, twin."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from bioclip_jax.errors import UserError
 
 from .bench_events import add_bench_events
+from .bench_learn import add_bench_learn
 from .config import add_config_verb, experiment_config
 from .options import Result, add_family, add_verb, non_negative, positive, print_result, register_datasets
 
@@ -346,6 +347,7 @@ def add_verbs(verbs: Any) -> None:
 
     add_bench_events(family)
 
+    add_bench_learn(family)
     verb = add_verb(family, "predict", bench_predict, "speed, memory and scores of predict")
     verb.add_argument(
         "--model", default="ViT-B-16", metavar="MODEL", help="a model, or an architecture with random weights"

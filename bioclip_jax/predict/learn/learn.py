@@ -74,10 +74,9 @@ def learn_head(
     notes = list(labels.notes)
     groups_given = _group_names(photographs, labels.kept, group)
     vectors = photographs.vectors[labels.kept]
-    groups = photograph_groups(vectors, labels.labels, groups_given)
-    folds = assign_folds(labels.labels, groups)
+    groups, folds = group_photographs(vectors, labels, groups_given)
     notes += _check_enough(labels, folds)
-    texts = _text_vectors(model, labels, embeddings, cache)
+    texts = text_vectors(model, labels, embeddings, cache=cache)
     choice = choose_head(vectors, labels.labels, len(labels.names), folds, texts, model.logit_scale)
     familiarity, distances, calibrated = fit_familiarity(vectors, groups)
     probabilities = softmax(choice.chosen.logits)
@@ -125,6 +124,14 @@ def check_learning(data: str | os.PathLike[str], output: str | os.PathLike[str],
     for path in (*data_files(data), *model_files(model)):
         if inside in path.resolve().parents:
             raise UserError(f"{path} is in {output}, which would be replaced; name another --output")
+
+
+def group_photographs(
+    vectors: Float32[np.ndarray, "n dim"], labels: Labels, given: Sequence[str] | None = None
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Return the group of each photograph, as photograph_groups, and its fold, as assign_folds."""
+    groups = photograph_groups(vectors, labels.labels, given)
+    return groups, assign_folds(labels.labels, groups)
 
 
 def _open_taxa(model: Model, taxa: str | os.PathLike[str] | None) -> TaxonEmbeddings | None:
@@ -182,10 +189,13 @@ def _check_enough(labels: Labels, folds: Int[np.ndarray, " n"]) -> list[str]:
     return notes
 
 
-def _text_vectors(
-    model: Model, labels: Labels, embeddings: TaxonEmbeddings | None, cache: bool
+def text_vectors(
+    model: Model, labels: Labels, embeddings: TaxonEmbeddings | None = None, *, cache: bool = True
 ) -> Float32[np.ndarray, "classes dim"] | None:
-    """Return the unit vectors of the classes' names; None if they are numbers or signs."""
+    """Return the unit vectors of the classes' names; None if they are numbers or signs.
+
+    Vectors of species that `embeddings` has are taken from there. cache: keep the others on disk.
+    """
     texts = class_texts(labels.names, labels.taxa)
     if not any(any(character.isalpha() for character in text) for text in texts):
         return None

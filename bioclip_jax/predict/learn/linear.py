@@ -46,14 +46,12 @@ def name_head(texts: Float32[np.ndarray, "classes dim"], logit_scale: float) -> 
 def centroid_head(
     features: Float32[np.ndarray, "n dim"], labels: Int[np.ndarray, " n"], classes: int, logit_scale: float
 ) -> Linear:
-    """Return the head of scaled cosines to the classes' mean vectors, after the mean of all is subtracted.
+    """Return the head whose logits are scaled squared distances to the classes' mean vectors, negative.
 
-    A photograph's own length after subtraction would scale all its logits alike, and is left as it is.
+    For unit vectors x and means m: -|x - m|^2 / 2 = x m - |m|^2 / 2 - 1/2.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    directions = _class_means(features, labels, classes) - mean
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-    return Linear(logit_scale * directions.T, -logit_scale * directions @ mean)
+    means = _class_means(features, labels, classes)
+    return Linear(logit_scale * means.T, -0.5 * logit_scale * (means**2).sum(axis=1))
 
 
 class Discriminants:
