@@ -43,7 +43,7 @@ def label_photographs(
 ) -> Labels:
     """Label photographs by a rank, by another column, or by default by species, else by the column "label".
 
-    Taxa of the same name count as one unless their known ranks differ; labels that differ in case or blanks
+    Taxa of the same name count as one unless their kingdoms differ; labels that differ in case or blanks
     count as one. Plain labels that are all names of species in `known` become taxa. Photographs without a
     label are dropped. Raises UserError for an unknown column, and without a label.
     """
@@ -153,7 +153,7 @@ def _by_rank(samples: Sequence[Sample], rank: str) -> Labels:
 
 
 def _merge(taxa: Sequence[Taxon]) -> list[Taxon]:
-    """Return the distinct taxa of one name, those that agree as far as they are known merged."""
+    """Return the distinct taxa of one name, those of one kingdom merged into the most complete lineage."""
     merged: list[Taxon] = []
     # The most complete first, so that the others find all that they may agree with.
     counts = Counter(taxa)
@@ -169,11 +169,8 @@ def _merge(taxa: Sequence[Taxon]) -> list[Taxon]:
 
 
 def _agree(one: Taxon, other: Taxon) -> bool:
-    """Return True if the ranks that both have are the same."""
-    return all(
-        not first or not second or first.casefold() == second.casefold()
-        for first, second in zip(one.lineage(), other.lineage())
-    )
+    """Return True unless the kingdoms differ: within a kingdom, a name belongs to one taxon by the codes."""
+    return not one.kingdom or not other.kingdom or one.kingdom.casefold() == other.kingdom.casefold()
 
 
 def _distinct_names(taxa: Sequence[Taxon]) -> list[str]:

@@ -13,15 +13,15 @@ from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.pipeline.sources import Sample, Source, open_source
-from bioclip_jax.predict.crop import Box
+from bioclip_jax.predict.crop import BOX_COLUMNS, Box, row_box
 from bioclip_jax.predict.embedding import StoredImage, embed_stored, stored_images, unit
+from bioclip_jax.predict.review import REJECTED
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
     from bioclip_jax.predict.vector_cache import VectorCache
 
-BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
-STATUS_COLUMN, REJECTED = "status", "rejected"
+STATUS_COLUMN = "status"
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,10 @@ def labeled_images(source: Source) -> list[StoredImage]:
 
 def _boxes(source: Any) -> list[Box | None]:
     """Return each row's box, None for a row without one."""
-    columns = [source.column(name) for name in BOX_COLUMNS]
-    if any(column is None for column in columns):
+    columns = {name: column for name in BOX_COLUMNS if (column := source.column(name)) is not None}
+    if not columns:
         return [None] * len(source)
-    boxes: list[Box | None] = []
-    for row, cells in enumerate(zip(*columns)):
-        texts = [str("" if cell is None else cell).strip() for cell in cells]
-        try:
-            boxes.append(Box(*map(float, texts)) if all(texts) else None)
-        except ValueError:
-            raise UserError(
-                f"row {row + 1} of the table has the box {', '.join(texts)}, which is not four numbers; "
-                "mend it"
-            ) from None
-        if any(texts) and not all(texts):
-            raise UserError(
-                f"row {row + 1} of the table has a part of a box; fill in {', '.join(BOX_COLUMNS)}"
-            )
-    return boxes
+    return [
+        row_box(dict(zip(columns, cells)), f"row {number} of the table")
+        for number, cells in enumerate(zip(*columns.values()), 1)
+    ]
