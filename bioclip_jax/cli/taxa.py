@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, check_suffix
 
 from .options import (
@@ -103,6 +104,11 @@ def calibrate(arguments: argparse.Namespace) -> Result:
     from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
     from bioclip_jax.predict.taxa import calibrate_temperature, calibration_warnings
 
+    if arguments.head is not None:
+        raise UserError(
+            f"the head {arguments.head} is calibrated by its own held-out photographs, and predict --head "
+            "takes no --temperature; learn it again with more photographs"
+        )
     register_datasets()
     choice = {name: getattr(arguments, name) for name in _CHOICE}
     candidates = PredictOptions(**choice).read_candidates()
@@ -195,3 +201,4 @@ def add_verbs(verbs: Any) -> None:
         "--output", required=True, type=Path, metavar="JSON", help="the file for predict --temperature"
     )
     verb.add_argument("--plot", type=Path, metavar="PNG", help="draw the reliability diagram")
+    verb.add_argument("--head", metavar="FOLDER", help=argparse.SUPPRESS)

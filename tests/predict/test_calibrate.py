@@ -15,6 +15,7 @@ from PIL import Image
 import bioclip_jax
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
+from bioclip_jax.intervals import wilson_interval
 from bioclip_jax.predict.classifiers.tree_of_life import TreeOfLifeClassifier
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.taxa import calibrate as calibrate_module
@@ -26,7 +27,12 @@ from bioclip_jax.predict.taxa.calibrate import (
 )
 from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 from bioclip_jax.predict.taxa.names import TaxaNames
-from bioclip_jax.predict.taxa.reliability import BINS, calibration_error, reliability_bins
+from bioclip_jax.predict.taxa.reliability import (
+    BINS,
+    calibration_error,
+    error_interval,
+    reliability_bins,
+)
 from bioclip_jax.predict.taxa.score import TaxaScorer
 
 SPECIES = 6
@@ -92,7 +98,7 @@ def test_temperature_improves_the_likelihood(classifier, labeled, tmp_path):
     assert after["accuracy"] == before["accuracy"], "a temperature keeps the order"
     assert after["nll"] < before["nll"], f"{before['nll']} before, {after['nll']} after"
     assert result["improves"] and result["gain"] == pytest.approx(before["nll"] - after["nll"])
-    assert result["images"] == 60 and result["left_out"] == 0 and not calibration_warnings(result)
+    assert result["images"] == 60 and result["left_out"] == 0 and len(calibration_warnings(result)) == 1
     assert sum(row["images"] for row in after["reliability"]) == 60
     assert after["ece"]["kingdom"] < 1e-3, "the only kingdom has probability 1"
     confusion = result["confusion"]
@@ -317,3 +323,33 @@ def test_calibration_error_of_one_bin():
     assert calibration_error(
         reliability_bins(np.full(4, 0.9), np.array([1, 1, 0, 0], bool))
     ) == pytest.approx(0.4)
+
+
+def test_few_images_are_reported_with_the_temperatures_interval(classifier, labeled, tmp_path):
+    result = calibrate_temperature(str(labeled), classifier, tmp_path / "calibration.json")
+    low, high = result["temperature_interval"]
+    assert low < result["fitted_temperature"] < high
+    [warning] = calibration_warnings(result)
+    assert "only 60 images: give at least 200" in warning and f"between {low:.3g} and {high:.3g}" in warning
+    assert calibration_warnings(result | {"images": 200}) == []
+    for time in ("before", "after"):
+        part = result[time]
+        assert part["interval"] == wilson_interval(round(60 * part["accuracy"]), 60)
+        low, high = part["ece_interval"]
+        assert low < high and part["ece"]["species"] < high
+
+
+def test_the_interval_of_the_error_covers_it():
+    """Predictions of known error: 0.8 where 60 % are right."""
+    random = np.random.default_rng(0)
+    covered = [
+        (interval := error_interval(np.full(400, 0.8), random.random(400) < 0.6))[0] < 0.2 < interval[1]
+        for _ in range(40)
+    ]
+    assert sum(covered) >= 34, f"{sum(covered)} of 40 intervals cover the error"
+
+
+def test_a_learned_head_is_not_calibrated_again(model_directory, labeled, tmp_path, capsys):
+    command = ["taxa", "calibrate", str(labeled), "--model", str(model_directory), "--head", str(tmp_path)]
+    assert main([*command, "--output", str(tmp_path / "c.json")]) == 2
+    assert "is calibrated by its own held-out photographs" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, json_text, write_text
+from bioclip_jax.intervals import bootstrap_interval, wilson_interval
 from bioclip_jax.pipeline.sources import Source, data_files, open_source
 from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
 from bioclip_jax.predict.crop import row_box
@@ -23,13 +24,18 @@ from bioclip_jax.predict.rank import Rank
 from bioclip_jax.text import Taxon, clean_text
 
 from .names import TaxaNames
-from .reliability import calibration_error, draw_reliability, reliability_bins
+from .reliability import calibration_error, draw_reliability, error_interval, reliability_bins
 from .score import TaxaScorer
 
 FOLDS = 5
 _MIN_TEMPERATURE, _MAX_TEMPERATURE, _STEPS = 1 / 32, 32.0, 21
+# Temperatures among which a bootstrap chooses, 2 % apart.
+_BOOTSTRAP_STEPS = 351
 # Fewer images do not determine the accuracy.
 _MIN_IMAGES = 20
+# Fewer images determine neither the temperature nor the error well; with this many, the accuracy is known to
+# within 7 %.
+ENOUGH_IMAGES = 200
 # Index of a species whose name is unknown or shared by several species.
 _AMBIGUOUS = -1
 
@@ -47,16 +53,16 @@ def calibrate_temperature(
     and one fitted to species alone can harm higher ranks. Unless it improves the likelihood of held-out folds
     by more than one standard error, the temperature written is 1.
 
-    Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images), "improves",
-      "fingerprint" of the model, "transform" of the images, "precision", "taxa" (file of the embeddings),
-      "prior" (path and digest, or None), "candidates" (number of species), "images", "left_out" (images that
-      are unreadable or of another species), "gain" (of the mean log-likelihood) and its standard error
-      "gain_error"; "before" and
-      "after", at temperature 1 and at each image's held-out temperature, each {"accuracy", "nll" (mean over
-      ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "reliability": reliability_bins of the
-      species}; "confusion" of the best species, which no temperature changes: {"species": [NAME, ...],
-      "counts": [[true, predicted, images], ...]} by positions among the species. `plot`: file for a
-      reliability diagram.
+    Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images) and its 95 %
+      "temperature_interval" (bootstrap), "improves", "fingerprint" of the model, "transform" of the images,
+      "precision", "taxa" (file of the embeddings), "prior" (path and digest, or None), "candidates" (number
+      of species), "images", "left_out" (unreadable ones and those of other species), "gain" (of the mean
+      log-likelihood) and its standard error "gain_error"; "before" and "after", at temperature 1 and at each
+      image's held-out temperature, each {"accuracy" of the species with its "interval" (Wilson), "nll" (mean
+      over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "ece_interval" (of the species;
+      bootstrap), "reliability": reliability_bins of the species}; "confusion" of the best species, which no
+      temperature changes: {"species": [NAME, ...], "counts": [[true, predicted, images], ...]} by positions
+      among the species. `plot`: file for a reliability diagram.
     Errors: UserError for absent data and for too few usable images.
     """
     read = {"labeled data": data_files(data), "the taxa embeddings": classifier.head.path}
@@ -82,6 +88,7 @@ def calibrate_temperature(
     result = {
         "temperature": round(fitted, 4) if improves else 1.0,
         "fitted_temperature": round(fitted, 4),
+        "temperature_interval": likelihood.interval(),
         "improves": improves,
         "fingerprint": classifier.model.fingerprint,
         "transform": classifier.model.transform,
@@ -106,8 +113,15 @@ def calibrate_temperature(
 def calibration_warnings(result: dict[str, Any]) -> list[str]:
     """Return warnings about a result of calibrate_temperature, one line each."""
     before, after, fitted = result["before"], result["after"], result["fitted_temperature"]
+    few = []
+    if result["images"] < ENOUGH_IMAGES:
+        low, high = result["temperature_interval"]
+        few = [
+            f"only {result['images']} images: give at least {ENOUGH_IMAGES}; the temperature is known to lie "
+            f"between {low:.3g} and {high:.3g} (95 % interval)"
+        ]
     if not result["improves"]:
-        return [
+        return few + [
             f"the fitted temperature {fitted:.3g} does not improve held-out images (negative log-likelihood "
             f"{after['nll']:.3f}, without it {before['nll']:.3f}, standard error of the difference "
             f"{result['gain_error']:.3f}, {result['images']} images); 1 was written, which changes nothing: "
@@ -118,8 +132,8 @@ def calibration_warnings(result: dict[str, Any]) -> list[str]:
     )
     worse = [f"{rank} ({old:.3f} to {new:.3f})" for rank, old, new in pairs if new > old + 1e-3]
     if not worse:
-        return []
-    return [
+        return few
+    return few + [
         f"at some ranks the temperature makes held-out images less likely: {', '.join(worse)}; on average it "
         "helps"
     ]
@@ -230,6 +244,16 @@ class Likelihood:
         bounds = (max(self._bounds[0], best - width), min(self._bounds[1], best + width))
         return float(np.exp(minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))
 
+    def interval(self) -> list[float] | None:
+        """Return the 95 % interval of the temperature of all images, by a bootstrap over them."""
+        steps = np.linspace(*self._bounds, _BOOTSTRAP_STEPS)
+        values = self._spline(steps).astype(np.float32)
+
+        def best(drawn: Int[np.ndarray, " n"]) -> float:
+            return float(np.exp(steps[(values @ drawn.astype(np.float32)).argmax()]))
+
+        return bootstrap_interval(best, values.shape[1], draws=500)
+
 
 def _log_likelihood(
     scorer: TaxaScorer, features: Float32[np.ndarray, "n dim"], species: Int[np.ndarray, " n"]
@@ -275,8 +299,11 @@ class Predictions:
             for rank in Rank
         }
         nll = {rank.get_label(): float(-self.log_likelihood[:, rank.value].mean()) for rank in Rank}
+        confidence, correct = self.confidence[:, Rank.SPECIES.value], self.correct[:, Rank.SPECIES.value]
         return {
-            "accuracy": float(self.correct[:, Rank.SPECIES.value].mean()),
+            "accuracy": float(correct.mean()),
+            "interval": wilson_interval(int(correct.sum()), len(correct)),
+            "ece_interval": error_interval(confidence, correct),
             "nll": float(np.mean(list(nll.values()))),
             "nll_by_rank": nll,
             "ece": {rank: calibration_error(rank_bins) for rank, rank_bins in bins.items()},

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from bioclip_jax.files import atomic_write
+from bioclip_jax.intervals import bootstrap_interval, wilson_interval
 from bioclip_jax.plots import new_figure
 
 BINS = 15
@@ -39,8 +40,21 @@ def calibration_error(bins: Sequence[dict[str, float]]) -> float:
     return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in bins) / max(images, 1)
 
 
+def error_interval(
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
+) -> list[float] | None:
+    """Return the 95 % interval of the expected calibration error, by a bootstrap over the images."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = correct - confidence
+
+    def error(drawn: Int[np.ndarray, " n"]) -> float:
+        return float(np.abs(np.bincount(bins, drawn * gaps, BINS)).sum() / drawn.sum())
+
+    return bootstrap_interval(error, len(confidence))
+
+
 def draw_reliability(result: dict[str, Any], output: Path) -> None:
-    """Draw reliability diagrams before and after calibration, as PNG, PDF or SVG.
+    """Draw reliability diagrams before and after calibration, as PNG, PDF or SVG, with 95 % intervals.
 
     result: of calibrate_temperature.
     """
@@ -52,6 +66,9 @@ def draw_reliability(result: dict[str, Any], output: Path) -> None:
         rows = [row for row in part["reliability"] if row["images"]]
         most = max(row["images"] for row in rows)
         axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=1)
+        for row in rows:
+            limits = wilson_interval(round(row["accuracy"] * row["images"]), int(row["images"]))
+            axis.plot([row["confidence"]] * 2, limits, color="#2b6a4f", linewidth=1, alpha=0.6, zorder=1.5)
         axis.scatter(
             [row["confidence"] for row in rows],
             [row["accuracy"] for row in rows],
@@ -64,7 +81,13 @@ def draw_reliability(result: dict[str, Any], output: Path) -> None:
         )
         axis.set(title=title, xlabel="confidence in the best species", xlim=(0, 1), ylim=(0, 1))
         error = part["ece"]["species"]
-        axis.text(0.04, 0.93, f"expected calibration error {error:.3f}", transform=axis.transAxes)
+        low, high = part["ece_interval"]
+        axis.text(
+            0.04,
+            0.93,
+            f"expected calibration error {error:.3f} ({low:.3f} to {high:.3f})",
+            transform=axis.transAxes,
+        )
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("accuracy")
     figure.suptitle(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ def test_planted_errors_are_first_in_the_review(planted: Path):
     assert {Path(twin["filepath"]).name, Path(twin["beside"]).name} == {"2.png", "<img src=x>.png"}
 
 
+def _into(collected: list) -> Callable[[Any], None]:
+    return lambda item: collected.append(item)
+
+
 def _violations(page: Any) -> list[str]:
     """Findings of axe-core with their elements."""
     from axe_playwright_python.sync_playwright import Axe
@@ -65,8 +70,8 @@ def test_the_report_fits_phones_and_screens_and_axe_finds_nothing(planted, brows
         page = context.new_page()
         problems: list[str] = []
         requests: list[str] = []
-        page.on("pageerror", problems.append)
-        page.on("request", requests.append)
+        page.on("pageerror", _into(problems))
+        page.on("request", _into(requests))
         page.goto((planted / "report.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator("h1").inner_text() == "A head for 5 classes"
