@@ -17,7 +17,7 @@ ODD = "far from all other photographs"
 # Photographs among which near-identical ones of other classes are searched, at most.
 _MOST_COMPARED = 20_000
 _BLOCK = 1024
-_VERY_PROBABLE = 0.8
+_PROBABLE = 0.5
 # Share of the median distance within classes below which two photographs count as near-identical.
 _NEAR_IDENTICAL = 0.1
 _MOST_TWO_CLASSES = 500
@@ -77,14 +77,14 @@ def label_errors(
     """Return True for labels that are probably wrong (confident learning, Northcutt et al. 2021).
 
     The best other class is at least as probable as it is on average for photographs that do belong to it, or
-    very probable: a few photographs with clear classes have averages near 1.
+    as all other classes together: a few photographs of clear classes have averages near 1.
     """
     n, classes = probabilities.shape
     own = probabilities[np.arange(n), labels]
     counts = np.bincount(labels, minlength=classes)
     thresholds = np.bincount(labels, own, classes) / np.maximum(counts, 1)
     thresholds[counts == 0] = np.inf
-    thresholds = np.minimum(thresholds, _VERY_PROBABLE)
+    thresholds = np.minimum(thresholds, _PROBABLE)
     best = probabilities.argmax(axis=1)
     return (best != labels) & (probabilities[np.arange(n), best] >= thresholds[best])
 

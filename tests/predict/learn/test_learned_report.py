@@ -87,13 +87,16 @@ def test_the_report_fits_phones_and_screens_and_axe_finds_nothing(planted, brows
 
 
 def test_label_errors_are_confidently_of_another_class():
-    """Thresholds are the mean confidences of the classes: 0.8 and 0.7 here."""
-    labels = np.array([0, 0, 0, 1, 1, 1])
-    own = np.array([0.9, 0.9, 0.6, 0.95, 0.9, 0.25])
-    probabilities = np.where(np.eye(2, dtype=bool)[labels], own[:, None], 1 - own[:, None])
-    assert label_errors(probabilities, labels).tolist() == [False] * 6
-    probabilities[5] = [0.85, 0.15]
-    assert label_errors(probabilities, labels).tolist() == [False] * 5 + [True]
+    """Thresholds are the classes' mean confidences, 0.4 and 0.3, or at most 0.5."""
+    labels = np.array([0, 0, 1, 1, 2])
+    own = np.array([0.6, 0.2, 0.4, 0.2, 0.9])
+    probabilities = np.zeros((5, 3))
+    probabilities[np.arange(5), labels] = own
+    probabilities[1, 1:] = 0.29, 0.51
+    probabilities[3, [0, 2]] = 0.39, 0.41
+    assert label_errors(probabilities, labels).tolist() == [False, True, False, False, False]
+    probabilities[3, [0, 2]] = 0.45, 0.35
+    assert label_errors(probabilities, labels).tolist() == [False, True, False, True, False]
 
 
 def test_far_outliers_are_beyond_three_quartile_distances():
