@@ -40,12 +40,14 @@ def serve(arguments: argparse.Namespace) -> Result:
         prior=arguments.prior,
         backbone=arguments.backbone,
         skip_unknown=arguments.skip_unknown,
+        heads=arguments.head,
         host=arguments.host,
         port=arguments.port,
         root_path=arguments.root_path,
         max_upload_mb=arguments.max_upload_mb,
         queue=arguments.queue,
         twin=arguments.twin,
+        kiosk=arguments.kiosk,
         **loading(arguments),
     )
 
@@ -62,11 +64,28 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument(
         "--twin", type=Path, metavar="RUN", help="run of twin run, whose page is shown under /twin"
     )
+    verb.add_argument(
+        "--head",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="FOLDER",
+        help="heads of taxa learn, to choose from in the page",
+    )
     add_taxa_choice(verb)
     add_temperature(verb)
     add_address(verb, port=7860, path="/bioclip")
     verb.add_argument(
         "--max-upload-mb", type=positive, default=20, metavar="MB", help="largest upload (default: 20)"
+    )
+    verb.add_argument(
+        "--kiosk",
+        type=positive,
+        nargs="?",
+        const=90,
+        default=0,
+        metavar="SECONDS",
+        help="page for a museum: large, with a camera; it starts again after SECONDS without a visitor (90)",
     )
     verb.add_argument(
         "--queue",

@@ -13,6 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "share",
             "thumbnail_url",
         ],
-        "render": ["content_hash", "macros", "write_page"],
+        "render": ["asset", "content_hash", "macros", "write_page"],
     },
 )

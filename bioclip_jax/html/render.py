@@ -55,12 +55,12 @@ def _environment() -> jinja2.Environment:
     for name in ("count_of", "data_size", "data_url", "number", "share"):
         environment.filters[name] = getattr(formats, name)
     environment.filters["sha256"] = content_hash
-    environment.globals |= {"asset": _asset, "version": __version__}
+    environment.globals |= {"asset": asset, "version": __version__}
     return environment
 
 
-def _asset(name: str) -> Markup:
-    """Text of a style sheet or script of templates/, which is trusted."""
+def asset(name: str) -> Markup:
+    """Return the text of a style sheet or script of templates/, which is trusted."""
     environment = _environment()
     return Markup(environment.loader.get_source(environment, name)[0])
 

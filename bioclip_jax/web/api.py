@@ -12,6 +12,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict import Rank
 from bioclip_jax.text import RANKS
 
+from .classifiers import Choice
 from .photos import Photo
 from .service import PhotoService, Row
 from .uploads import Upload
@@ -37,6 +38,7 @@ def add_routes(app: FastAPI, service: PhotoService) -> None:
             "precision": service.model.precision,
             "embed_dim": service.model.config.embed_dim,
             "taxa": None if service.taxa is None else len(service.taxa.names),
+            "heads": service.heads,
             "index": None if service.index is None else len(service.index),
             "limits": {"file_mb": service.limits.file_mb, "files": service.limits.files},
         }
@@ -47,13 +49,28 @@ def add_routes(app: FastAPI, service: PhotoService) -> None:
         rank: str = "species",
         k: Count = 5,
         min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+        within: Annotated[str, Query(max_length=200)] = "",
+        subset: Annotated[str, Form()] = "",
+        skip_unknown: bool = False,
+        temperature: Annotated[float | None, Query(ge=0.05, le=100)] = None,
+        head: Annotated[str, Query(max_length=200)] = "",
     ) -> dict[str, Any]:
-        """Predict the k most probable taxa at `rank`, or the narrowest rank that reaches `min_confidence`."""
+        """Predict the k most probable taxa at `rank`, or the narrowest rank that reaches `min_confidence`.
+
+        within, subset (content of a checklist), skip_unknown, temperature: as the options of predict.
+        head: classes of a learned head instead of taxa; those of a wider rank keep theirs.
+        """
+        choice = Choice.create(
+            subset.encode(), within=within, skip_unknown=skip_unknown, temperature=temperature, head=head
+        )
         if rank.lower() not in RANKS:
             raise UserError(f"{rank[:40]!r} is not a rank; the ranks are {', '.join(RANKS)}")
         at_rank = Rank[rank.upper()]
         return _results(
-            service, file, "predictions", lambda photos: service.predict(photos, at_rank, k, min_confidence)
+            service,
+            file,
+            "predictions",
+            lambda photos: service.predict(photos, at_rank, k, min_confidence, choice),
         )
 
     @app.post("/api/labels")
@@ -85,16 +102,24 @@ def add_routes(app: FastAPI, service: PhotoService) -> None:
         labels: Annotated[str, Form()] = "",
         rank: str = "species",
         k: Annotated[int, Query(ge=1, le=10)] = 5,
+        within: Annotated[str, Query(max_length=200)] = "",
+        subset: Annotated[str, Form()] = "",
+        skip_unknown: bool = False,
+        temperature: Annotated[float | None, Query(ge=0.05, le=100)] = None,
+        head: Annotated[str, Query(max_length=200)] = "",
     ) -> dict[str, Any]:
         """Explain one photo: the k best candidates, the patches that decided, and reference pictures.
 
-        Candidates are the taxa at `rank`, or `labels`, if given.
+        Candidates are the taxa at `rank`, or `labels`, if given; others as in predict.
         """
+        choice = Choice.create(
+            subset.encode(), within=within, skip_unknown=skip_unknown, temperature=temperature, head=head
+        )
         if rank.lower() not in RANKS:
             raise UserError(f"{rank[:40]!r} is not a rank; the ranks are {', '.join(RANKS)}")
         upload = Upload(file.filename or "", file.file)
         chosen = split_labels(labels) if labels.strip() else []
-        return {"model": service.name, **service.attribution(upload, Rank[rank.upper()], k, chosen)}
+        return {"model": service.name, **service.attribution(upload, Rank[rank.upper()], k, chosen, choice)}
 
 
 def split_labels(labels: str) -> list[str]:

@@ -43,10 +43,11 @@ def build_app(
     local: bool = True,
     root_path: str = "",
     twin: TwinService | None = None,
+    kiosk: int = 0,
 ) -> SecurityMiddleware:
     """Build the application. labels: initial labels of the page. local, root_path: as SecurityMiddleware.
 
-    twin: shown under /twin.
+    twin: shown under /twin. kiosk: seconds until a page that nobody uses starts again; 0: not for a museum.
     """
     app = FastAPI(title="bioclip-jax", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     add_routes(app, service)
@@ -55,6 +56,12 @@ def build_app(
         @app.get("/photos/{index}.jpg", include_in_schema=False)
         def photo(index: int) -> Response:
             return Response(gallery.thumbnail(index), media_type="image/jpeg")
+
+    @app.get("/photos/example-{index}", include_in_schema=False)
+    def example(index: int) -> Response:
+        if not 0 <= index < len(examples):
+            raise UserError(f"there is no example {index}")
+        return Response(examples[index].content, media_type="image/*")
 
     routes = PHOTO_ROUTES
     if twin is not None:
@@ -65,7 +72,9 @@ def build_app(
         routes |= routes_of(_TWIN)
     _add_error_handlers(app)
     telemetry = os.environ.get("HF_HUB_DISABLE_TELEMETRY")
-    page = build_page(Contents(service, gallery, labels, examples, has_twin=twin is not None))
+    page = build_page(
+        Contents(service, gallery, labels, examples, has_twin=twin is not None, kiosk=bool(kiosk))
+    )
     # Gradio without analytics sets this variable for the whole process.
     if telemetry is None:
         os.environ.pop("HF_HUB_DISABLE_TELEMETRY", None)
@@ -85,10 +94,10 @@ def build_app(
         root_path=root_path.rstrip("/") if "://" in root_path else None,
         theme=theme(),
         css=css(examples),
-        head=head(service.limits.request_mb),
+        head=head(service.limits.request_mb, examples, kiosk),
     )
     allow_only_uploads(page)
-    return SecurityMiddleware(app, service.limits.request_mb, local, root_path, routes)
+    return SecurityMiddleware(app, service.limits.request_mb, local, root_path, routes, camera=bool(kiosk))
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -8,15 +8,17 @@ import io
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from bioclip_jax.errors import listing
 from bioclip_jax.html import data_url, macros
 from bioclip_jax.predict import Rank
 from bioclip_jax.predict.classifiers import UNKNOWN, Explanation, RankPrediction
 from bioclip_jax.text import RANKS
 
-from .classifiers import PhotoTaxa
+from .classifiers import ALL, Choice, PhotoHead, PhotoTaxa
 from .language import language
 from .photos import Photo
 
@@ -36,12 +38,73 @@ def html(code: str, template: str = "web.html") -> Any:
     return macros(template, t=language(code))
 
 
-def identified(code: str, photos: Sequence[Photo], taxa: PhotoTaxa, threshold: float) -> Markup:
+def identified(
+    code: str, photos: Sequence[Photo], taxa: PhotoTaxa, threshold: float, choice: Choice = ALL
+) -> Markup:
     """Predictions at the narrowest rank whose confidence reaches `threshold`, with their lineages."""
     rows = [prediction_row(photo, taxa, threshold) for photo in photos]
     cards = [_card(photo, taxa, threshold) for photo in photos[:MAX_CARDS]]
     show = html(code, "web_identify.html").identified
-    return show(list(zip(photos, rows)), cards, csv_url(rows), threshold, taxa.calibrated)
+    shown = show(list(zip(photos, rows)), cards, csv_url(rows), threshold, taxa.calibrated)
+    candidates = [[_candidate(row) for row in photo.explained.species] for photo in photos]
+    return shown + _review_data(code, photos, candidates, choice)
+
+
+def learned(code: str, photos: Sequence[Photo], threshold: float, choice: Choice) -> Markup:
+    """Predictions of a learned head, with the familiarity of each photo."""
+    rows = [{"file_name": photo.name, **row} for photo in photos for row in photo.ranked]
+    cards = [(photo, [_named(row) for row in photo.ranked]) for photo in photos]
+    shown = html(code, "web_learned.html").learned(cards, csv_url(rows), threshold, MAX_CARDS)
+    candidates = [[_candidate(row) for row in photo.ranked] for photo in photos]
+    return shown + _review_data(code, photos, candidates, choice)
+
+
+def _candidate(row: Mapping[str, Any]) -> Row:
+    """Return a row as scripts of the review describe a candidate."""
+    lineage = [row.get(rank, "") for rank in RANKS]
+    named = _named(row)
+    common = row.get("common_name") or ""
+    known = lineage if any(lineage) else []
+    return {"label": named["name"], "lineage": known, "common": common, "score": round(row["score"], 6)}
+
+
+def _review_data(
+    code: str, photos: Sequence[Photo], candidates: Sequence[Sequence[Row]], choice: Choice
+) -> Markup:
+    """Hidden data of the review, and of requests for a closer look; a checklist is not repeated in those."""
+    described = [
+        {"key": photo.digest, "filepath": photo.name, "event": "", "box": None, "candidates": rows}
+        for photo, rows in zip(photos, candidates)
+    ]
+    values = {"within": choice.within, "head": choice.head, "temperature": choice.temperature or ""}
+    query = urlencode({name: value for name, value in values.items() if value})
+    return html(code).review_data(described, f"&{query}" if query else "")
+
+
+def _named(row: Mapping[str, Any]) -> Row:
+    """Return the name of a head's row, its rank ("" for a label that is no taxon) and its values."""
+    rank = next((rank for rank in reversed(RANKS) if row.get(rank)), "")
+    name = row[rank] if rank else row.get("classification", "")
+    return {**row, "name": name, "rank": rank, "common_name": row.get("common_name", "")}
+
+
+def active(code: str, classifier: PhotoTaxa | PhotoHead, choice: Choice) -> Markup:
+    """Line about the candidates that a visitor chose, and the names that were skipped."""
+    words = language(code)
+    if isinstance(classifier, PhotoHead):
+        facts = [words("choices.classes", count=len(classifier.classes), head=choice.head)]
+    else:
+        facts = [words("page.taxa", count=len(classifier.names))]
+        if classifier.temperature != 1 or classifier.calibrated:
+            kind = "calibrated" if classifier.calibrated else "at_temperature"
+            facts.append(words(f"choices.{kind}", value=words.decimal(classifier.temperature, 2)))
+    lines = [words("choices.active", facts=", ".join(facts))]
+    subset = getattr(classifier, "subset", None)
+    if subset is not None and subset.unknown:
+        unknown = list(subset.unknown)
+        shown = listing(unknown, _MAX_PROBLEMS) if code == "en" else ", ".join(unknown[:_MAX_PROBLEMS])
+        lines.append(words("choices.skipped", count=len(unknown), names=shown))
+    return html(code).active(lines)
 
 
 def prediction_row(photo: Photo, taxa: PhotoTaxa, threshold: float) -> Row:

@@ -8,16 +8,17 @@ import math
 import tempfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import OnBad
-from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict.classifiers import CustomLabelsClassifier, LearnedClassifier, TreeOfLifeClassifier
+from bioclip_jax.predict.taxa import read_checklist
 
 from .language import VisitorError
 from .photos import Photo
@@ -48,6 +49,10 @@ class PhotoLabels(_KnownVectors, CustomLabelsClassifier):
     """CustomLabelsClassifier for photos with known vectors."""
 
 
+class PhotoHead(_KnownVectors, LearnedClassifier):
+    """LearnedClassifier for photos with known vectors."""
+
+
 class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
     """TreeOfLifeClassifier for photos with known vectors.
 
@@ -65,8 +70,6 @@ class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
         taxa = PhotoTaxa(self.model, self.head, temperature=temperature)
         taxa.calibrated = self.calibrated if choice.temperature is None else choice.calibrated
         if choice.checklist or choice.within:
-            from bioclip_jax.predict.taxa import read_checklist
-
             with _as_file(choice.checklist) as path:
                 subset = read_checklist(path) if choice.checklist else None
                 taxa.choose(subset, choice.within or None, skip_unknown=choice.skip_unknown)
@@ -98,7 +101,7 @@ class Choice:
 
     within: a taxon of any rank. checklist: content of a table or list of names, compressed, as it stays with
     a visitor's page; skip_unknown ignores names that the server lacks. temperature: None is the server's;
-    calibrated: it is a calibration's.
+    calibrated: it is a calibration's. head: name of a learned head, which excludes all others.
     """
 
     within: str = ""
@@ -106,9 +109,12 @@ class Choice:
     skip_unknown: bool = False
     temperature: float | None = None
     calibrated: bool = False
+    head: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "within", " ".join(self.within.split()))
+        if self.head and (self.within or self.checklist or self.temperature is not None):
+            raise VisitorError("head_excludes", head=self.head[:40])
         if len(self.within) > _MAX_TAXON:
             raise VisitorError("long_within", count=len(self.within), most=_MAX_TAXON)
 
@@ -124,18 +130,56 @@ class Choice:
 ALL = Choice()
 
 
-class ChosenTaxa:
-    """The server's taxa, and the last classifiers that visitors chose, shared by equal choices."""
+class ChoiceForm(NamedTuple):
+    """What a visitor filled in. checklist: pasted; loaded: of a file, used if nothing is pasted.
 
-    def __init__(self, taxa: PhotoTaxa) -> None:
-        self._all = taxa
+    calibration: temperature of a loaded file, which the field `temperature` shows.
+    """
+
+    head: str | None
+    within: str
+    checklist: str
+    loaded: bytes
+    skip_unknown: bool
+    temperature: str
+    calibration: float | None
+
+    def choice(self) -> Choice:
+        """Return the choice. Raises VisitorError for values that cannot be used."""
+        temperature = parse_temperature(self.temperature)
+        return Choice.create(
+            self.checklist.encode() if self.checklist.strip() else self.loaded,
+            head=self.head or "",
+            within=self.within,
+            skip_unknown=self.skip_unknown,
+            temperature=temperature,
+            calibrated=temperature is not None and temperature == self.calibration,
+        )
+
+
+class Classifiers:
+    """The server's taxa and learned heads, and the last classifiers that visitors chose.
+
+    Equal choices share a classifier. heads: by name.
+    """
+
+    def __init__(self, taxa: PhotoTaxa | None, heads: Mapping[str, PhotoHead]) -> None:
+        self._taxa, self.heads = taxa, heads
         self._chosen: OrderedDict[Choice, PhotoTaxa] = OrderedDict()
 
-    def __getitem__(self, choice: Choice) -> PhotoTaxa:
-        """Return the classifier of a choice. Raises UserError as PhotoTaxa.restricted."""
-        if choice == ALL:
-            return self._all
-        taxa = self._chosen.pop(choice, None) or self._all.restricted(choice)
+    def __getitem__(self, choice: Choice) -> PhotoTaxa | PhotoHead | None:
+        """Return the classifier of a choice, None for taxa on a server without.
+
+        Raises UserError for an unknown head, and as PhotoTaxa.restricted.
+        """
+        if choice.head:
+            if choice.head not in self.heads:
+                names = ", ".join(self.heads)
+                raise VisitorError("no_head" if names else "no_heads", head=choice.head[:40], choices=names)
+            return self.heads[choice.head]
+        if self._taxa is None or choice == ALL:
+            return self._taxa
+        taxa = self._chosen.pop(choice, None) or self._taxa.restricted(choice)
         self._chosen[choice] = taxa
         if len(self._chosen) > _CACHED_CHOICES:
             self._chosen.popitem(last=False)

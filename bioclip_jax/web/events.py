@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from .classifiers import Choice
+from . import cards
+from .classifiers import Choice, ChoiceForm
 from .handlers import Handlers, show_errors
 from .language import LANGUAGES, language
 from .page import OWN_PHOTOS, TABS, Components, Contents
@@ -51,6 +52,7 @@ class _Events:
     def connect(self) -> None:
         """Connect all components."""
         self._connect_photos()
+        self._connect_choices()
         self._connect_tabs()
         self._connect_language()
 
@@ -76,6 +78,48 @@ class _Events:
             return handlers.remove(code, photos, None if digest is None else str(digest))
 
         self._update_after(self._listen(page.bridge.delete, remove, [page.photos], changed, queue=False))
+
+    def _connect_choices(self) -> None:
+        page, handlers = self._page, self._handlers
+        fields = [
+            page.head,
+            page.chosen_within,
+            page.checklist,
+            page.loaded,
+            page.skip_unknown,
+            page.temperature,
+            page.calibration,
+        ]
+
+        def apply(code: str, photos: list[Photo], before: Choice, *values: Any) -> Any:
+            return handlers.choose(code, photos, before, ChoiceForm(*values))
+
+        def reset(code: str) -> tuple[Any, ...]:
+            return gr.skip() if page.head.value is None else page.head.value, "", "", b"", False, "", None
+
+        def load_checklist(code: str, file: Mapping[str, Any]) -> tuple[Any, ...]:
+            content, name = handlers.load_checklist(code, file["path"])
+            return content, "", cards.html(code).active([language(code)("choices.loaded", name=name)])
+
+        def load_calibration(code: str, file: Mapping[str, Any]) -> tuple[Any, ...]:
+            value = handlers.load_calibration(code, file["path"])
+            return value, repr(value)
+
+        inputs, outputs = [page.photos, page.choice, *fields], [page.photos, page.choice, page.active]
+        applied = [
+            self._listen(page.apply.click, apply, inputs, outputs, **self._model),
+            self._listen(page.chosen_within.submit, apply, inputs, outputs, **self._model),
+            self._listen(page.temperature.submit, apply, inputs, outputs, **self._model),
+        ]
+        cleared = self._listen(page.reset.click, reset, [], fields, queue=False)
+        applied.append(self._listen(cleared.then, apply, inputs, outputs, **self._model))
+        for event in applied:
+            self._update_after(event)
+        raw = {"preprocess": False, "queue": False}
+        outputs = [page.loaded, page.checklist, page.active]
+        self._listen(page.load_checklist.upload, load_checklist, [page.load_checklist], outputs, **raw)
+        outputs = [page.calibration, page.temperature]
+        self._listen(page.load_calibration.upload, load_calibration, [page.load_calibration], outputs, **raw)
 
     def _update_after(self, changed: Any) -> None:
         """Render everything that depends on the photos, after an event that changed them."""

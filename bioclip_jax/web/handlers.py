@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,13 +21,22 @@ from bioclip_jax.tables import is_table
 
 from . import cards
 from .api import split_labels
-from .classifiers import Choice
+from .classifiers import (
+    ALL,
+    MAX_CHECKLIST,
+    Choice,
+    ChoiceForm,
+    PhotoHead,
+    parse_calibration,
+)
 from .gallery import Example, Gallery
 from .language import error_text, language
 from .map import Point, compiles_first, draw, project
 from .photos import Columns, Photo, read_metadata
 from .service import PhotoService, indexed_thumbnail
 from .uploads import Upload, uploaded
+
+_MAX_CALIBRATION = 1_000_000
 
 
 def show_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,7 +167,34 @@ class Handlers:
             return cards.html(code).empty("identify.no_taxa", "identify.no_taxa_about")
         if not photos:
             return cards.html(code).empty("identify.empty", "identify.empty_about")
-        return cards.identified(code, photos, taxa, threshold / 100)
+        if isinstance(taxa, PhotoHead):
+            return cards.learned(code, photos, threshold / 100, choice)
+        return cards.identified(code, photos, taxa, threshold / 100, choice)
+
+    def choose(
+        self, code: str, photos: list[Photo], before: Choice, values: ChoiceForm
+    ) -> tuple[list[Photo], Choice, Markup]:
+        """Name the photos among other candidates; an impossible choice changes nothing, and is told."""
+        try:
+            choice = values.choice()
+            photos = self._service.explain(photos, choice)
+            active = cards.active(code, self._service.chosen(choice), choice) if choice != ALL else Markup()
+        except UserError as error:
+            return photos, before, cards.html(code).failed(cards.sentence(error_text(error, code)))
+        return photos, choice, active
+
+    def load_checklist(self, code: str, path: str | None) -> tuple[bytes, str]:
+        """Read an uploaded checklist; return its content and its name."""
+        with open(uploaded(path or ""), "rb") as stream:
+            upload = Upload(os.path.basename(path), stream)
+            return upload.read(MAX_CHECKLIST), upload.name
+
+    def load_calibration(self, code: str, path: str | None) -> float:
+        """Read the temperature of an uploaded calibration of the server's model."""
+        with open(uploaded(path or ""), "rb") as stream:
+            upload = Upload(os.path.basename(path), stream)
+            content = upload.read(_MAX_CALIBRATION)
+        return parse_calibration(content, upload.name, self._service.model.fingerprint)
 
     @errors_as_result
     def labels(self, code: str, photos: Sequence[Photo], labels: str) -> Markup:

@@ -19,7 +19,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _GET = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/(?:assets|static|svelte)/[\w./-]+"
     r"|/gradio_api/(?:theme\.css|app_id|startup-events|queue/(?:data|status)|upload_progress|heartbeat/\w+)"
-    r"|/api(?:/openapi\.json)?|/photos/\d+\.jpg"
+    r"|/api(?:/openapi\.json)?|/photos/(?:\d+\.jpg|example-\d+)"
 )
 _POST = re.compile(
     r"/gradio_api/(?:queue/join|run/predict|upload|cancel|reset)/?|/api/(?:predict|labels|similar|embed|explain)"
@@ -68,13 +68,21 @@ class SecurityMiddleware:
 
     request_mb: megabytes of the largest body. local: only this machine can reach the server, so that requests
     for other hosts than that of `root_path` are DNS rebinding attacks and rejected. root_path: path or URL
-    under which a proxy shows the page. routes: all paths.
+    under which a proxy shows the page. routes: all paths. camera: the page may
+    show the picture of the device's camera.
     """
 
     def __init__(
-        self, app: Any, request_mb: float, local: bool, root_path: str = "", routes: Routes = PHOTO_ROUTES
+        self,
+        app: Any,
+        request_mb: float,
+        local: bool,
+        root_path: str = "",
+        routes: Routes = PHOTO_ROUTES,
+        camera: bool = False,
     ) -> None:
         self._app, self._local, self._routes = app, local, routes
+        self._permissions = _PERMISSIONS + (b", camera=(self)" if camera else b", camera=()")
         public = urlsplit(root_path)
         self._prefix, self._host = public.path.rstrip("/"), (public.hostname or "").encode()
         self._max_body = round(request_mb * 1_000_000)
@@ -89,7 +97,7 @@ class SecurityMiddleware:
         scope = self._with_root_path(scope)
         rejection = self._rejection(scope)
         if rejection is None:
-            sending = _with_headers(send)
+            sending = _with_headers(send, self._permissions)
             if scope["path"] == "/" and scope.get("root_path"):
                 sending = _with_base(sending, scope["root_path"])
             await self._run(scope, receive, sending)
@@ -185,11 +193,16 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:,.0f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:,.0f} kB"
 
 
-def _with_headers(send: Send) -> Send:
+# The page asks a device for nothing, but for the camera of a kiosk.
+_PERMISSIONS = b"microphone=(), geolocation=(), display-capture=()"
+
+
+def _with_headers(send: Send, permissions: bytes) -> Send:
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", ()))
             headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+            headers.append((b"permissions-policy", permissions))
             # A page may have a stricter policy.
             if all(name.lower() != b"content-security-policy" for name, _ in given):
                 headers.append((b"content-security-policy", _POLICY))

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from .cards import html
-from .classifiers import ALL
+from .classifiers import ALL, Choice
 from .gallery import Example, Gallery
 from .language import LANGUAGES, Language, language
 from .map import methods
@@ -25,13 +25,17 @@ _BRIDGE = "bioclip.send = (name, data) => trigger(name, data);"
 
 @dataclass(frozen=True)
 class Contents:
-    """Data that a page shows besides results. labels: initial labels. has_twin: link to the twin's page."""
+    """Data that a page shows besides results.
+
+    labels: initial labels. has_twin: link to the twin's page. kiosk: nothing but photos and their names.
+    """
 
     service: PhotoService
     gallery: Gallery | None = None
     labels: Sequence[str] = ()
     examples: Sequence[Example] = ()
     has_twin: bool = False
+    kiosk: bool = False
 
 
 class Components:
@@ -43,7 +47,8 @@ class Components:
         # An index without lineages cannot be restricted to a taxon.
         self._taxon = service.index.example_taxon() if service.index is not None else None
         self.photos = gr.State([], time_to_live=_FORGET_SECONDS)
-        self.choice = gr.State(ALL)
+        only_heads = service.taxa is None and service.heads
+        self.choice = gr.State(Choice(head=service.heads[0]) if only_heads else ALL)
         self.language, self.tab = gr.State(LANGUAGES[0]), gr.State(TABS[0])
         # A script fills it in; a state would keep the server's value.
         self.wanted_language = gr.Textbox(visible=False)
@@ -66,11 +71,12 @@ class Components:
             self.tabs = []
             layouts = (self._identify, self._labels, self._similar, self._map)
             for name, lay_out in zip(TABS, layouts):
-                with gr.Tab(id=name) as tab:
+                with gr.Tab(id=name, visible=name == TABS[0] or not contents.kiosk) as tab:
                     self._add(tab, lambda t, name=name: {"label": t(f"tabs.{name}")})
                     self.tabs.append(tab)
                     lay_out(contents)
-        self._add(gr.HTML(), lambda t: {"value": html(t.code).api(_commands(service))})
+        api = gr.HTML(visible=not contents.kiosk)
+        self._add(api, lambda t: {"value": html(t.code).api(_commands(service))})
         for component, label in self._labeled:
             for name, value in label(language(LANGUAGES[0])).items():
                 setattr(component, name, value)
@@ -90,13 +96,75 @@ class Components:
         return [gr.update(**label(language(code))) for _, label in self._labeled]
 
     def _identify(self, contents: Contents) -> None:
-        has_taxa = contents.service.taxa is not None
-        self.threshold = self._add(
-            gr.Slider(0, 99, 50, step=1, visible=has_taxa, elem_id="bj-minimum"),
-            lambda t: {"label": t("identify.minimum"), "info": t("identify.minimum_about")},
-        )
+        service = contents.service
+        has_taxa = service.taxa is not None
+        self.loaded, self.calibration = gr.State(b""), gr.State(None)
+        with self._add(
+            gr.Accordion(
+                open=False,
+                visible=(has_taxa or bool(service.heads)) and not contents.kiosk,
+                elem_id="bj-choices",
+            ),
+            lambda t: {"label": t("choices.title")},
+        ):
+            self._choices(service)
+        self.active = gr.HTML(elem_id="bj-active", elem_classes="bj-quiet")
         name = "empty" if has_taxa else "no_taxa"
         self.identified = gr.HTML(html(LANGUAGES[0]).empty(f"identify.{name}", f"identify.{name}_about"))
+
+    def _choices(self, service: PhotoService) -> None:
+        has_taxa = service.taxa is not None
+        # A sure example: every server with taxa has that kingdom or another first name.
+        example = next(iter(service.taxa.names.dictionary("kingdom").to_pylist()), "") if has_taxa else ""
+        self.threshold = self._add(
+            gr.Slider(0, 99, 50, step=1, elem_id="bj-minimum"),
+            lambda t: {"label": t("identify.minimum"), "info": t("identify.minimum_about")},
+        )
+
+        def heads(t: Language) -> list[tuple[str, str]]:
+            taxa = [(t("choices.head_taxa"), "")] if has_taxa else []
+            return [*taxa, *((name, name) for name in service.heads)]
+
+        with gr.Row():
+            self.head = self._add(
+                gr.Dropdown(
+                    heads(language(LANGUAGES[0])),
+                    value="" if has_taxa else (service.heads or [None])[0],
+                    visible=bool(service.heads),
+                    min_width=180,
+                ),
+                lambda t: {"label": t("choices.head"), "choices": heads(t)},
+            )
+            self.chosen_within = self._add(
+                gr.Textbox(visible=has_taxa, min_width=180),
+                lambda t: {
+                    "label": t("choices.within"),
+                    "placeholder": t("choices.within_example", taxon=example),
+                },
+            )
+            self.temperature = self._add(
+                gr.Textbox(visible=has_taxa, min_width=180, placeholder="1"),
+                lambda t: {"label": t("choices.temperature"), "info": t("choices.temperature_about")},
+            )
+        self.checklist = self._add(
+            gr.Textbox(visible=has_taxa, lines=2, max_lines=8),
+            lambda t: {"label": t("choices.subset"), "info": t("choices.subset_about")},
+        )
+        self.skip_unknown = self._add(
+            gr.Checkbox(visible=has_taxa), lambda t: {"label": t("choices.skip_unknown")}
+        )
+        with gr.Row(elem_classes="bj-choice-buttons"):
+            self.load_checklist = self._add(
+                gr.UploadButton(visible=has_taxa, size="md"), lambda t: {"label": t("choices.subset_load")}
+            )
+            self.load_calibration = self._add(
+                gr.UploadButton(visible=has_taxa, size="md"),
+                lambda t: {"label": t("choices.temperature_load")},
+            )
+            self.reset = self._add(gr.Button(size="md"), lambda t: {"value": t("choices.reset")})
+            self.apply = self._add(
+                gr.Button(size="md", variant="primary"), lambda t: {"value": t("choices.apply")}
+            )
 
     def _labels(self, contents: Contents) -> None:
         self.labels = self._add(
@@ -162,7 +230,7 @@ def _title(contents: Contents, t: Language) -> str:
     if service.index is not None:
         facts.append(t("page.images", count=len(service.index)))
     languages = [(code, language(code)("name")) for code in LANGUAGES]
-    return html(t.code).title(service.name, facts, languages, contents.has_twin)
+    return html(t.code).title(service.name, facts, languages, contents.has_twin and not contents.kiosk)
 
 
 def _commands(service: PhotoService) -> list[str]:

@@ -49,7 +49,7 @@ class Photo:
 
     thumbnail: a small JPEG. vector: its unit vector. explained: probabilities of the taxa, if the server has
     any. metadata: columns of a table that came with it, and the predicted lineage. digest: SHA-256 of the
-    file, which names the photo in the page.
+    file, which names the photo in the page. ranked: rows of a learned head.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Photo:
     explained: Explanation | None = None
     metadata: Columns = field(default_factory=dict)
     digest: str = ""
+    ranked: tuple[Mapping[str, Any], ...] = ()
 
 
 def read_photo(
@@ -135,7 +136,7 @@ def read_metadata(content: bytes, name: str) -> dict[str, Columns]:
 
 def predicted_columns(species: Mapping[str, Any]) -> Columns:
     """Metadata columns for the lineage of a classifier's row."""
-    return {_PREDICTED + rank: species[rank] for rank in RANKS}
+    return {_PREDICTED + rank: species[rank] for rank in RANKS if rank in species}
 
 
 def color_columns(photos: Sequence[Photo]) -> list[str]:

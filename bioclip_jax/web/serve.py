@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bioclip_jax.predict import Model, Precision
     from bioclip_jax.predict.taxa import TaxaChoice
 
-    from .classifiers import PhotoTaxa
+    from .classifiers import PhotoHead, PhotoTaxa
     from .twin import TwinService
 
 
@@ -36,12 +36,14 @@ def serve_page(
     prior: str | os.PathLike[str] | None = None,
     backbone: str | os.PathLike[str] | None = None,
     skip_unknown: bool = False,
+    heads: Sequence[str | os.PathLike[str]] = (),
     host: str = "127.0.0.1",
     port: int = 7860,
     root_path: str = "",
     max_upload_mb: int = 20,
     queue: int = 16,
     twin: str | os.PathLike[str] | None = None,
+    kiosk: int = 0,
     pretrained: str | None = None,
     transform: str | None = None,
     reading: ReadOptions | None = None,
@@ -54,10 +56,11 @@ def serve_page(
     model, pretrained, transform, device, batch_size, precision, reading: as load_model; without a model or
     transform, those of the index. taxa: a head for the model; without it, that of the model's directory, if
     any. index: a folder of `index build`. images: a folder for the map and the examples. labels: initial
-    labels, as read_labels. temperature, subset, within, prior, backbone, skip_unknown: as predict. host: a
-    loopback address unless others on the network shall use the page. root_path: path or URL under which a
-    proxy shows the page. max_upload_mb: of one file. queue: number of requests that may wait for the model.
-    twin: a run of a twin, whose page is shown under /twin.
+    labels, as read_labels. heads: folders of `taxa learn`, to choose from in the page. temperature, subset,
+    within, prior, backbone, skip_unknown: as predict. host: a loopback address unless others on the network
+    shall use the page. root_path: path or URL under which a proxy shows the page. max_upload_mb: of one file.
+    queue: number of requests that may wait for the model. twin: a run of a twin, whose page is shown under
+    /twin. kiosk: seconds after which a page for a museum forgets a visitor who has left; 0: no such page.
 
     Raises UserError for an unavailable address, before the model is loaded, and for missing inputs.
     """
@@ -122,7 +125,14 @@ def serve_page(
             similar.check_model(loaded)
         head = _taxa(loaded, taxa, temperature, choice)
         limits = Limits(file_mb=max_upload_mb, request_mb=10 * max_upload_mb, waiting=queue)
-        service = PhotoService(loaded, taxa=head, index=similar, limits=limits, within=within)
+        service = PhotoService(
+            loaded,
+            taxa=head,
+            index=similar,
+            limits=limits,
+            within=within,
+            heads=_learned(loaded, heads),
+        )
         gallery = None if images is None else Gallery(os.fspath(images), service)
         app = build_app(
             service,
@@ -131,6 +141,7 @@ def serve_page(
             examples=find_examples(() if gallery is None else gallery.images, loaded.preprocess),
             local=local,
             root_path=root_path,
+            kiosk=kiosk,
             twin=None if twin is None else _open_twin(twin, queue),
         )
         if gallery is not None:
@@ -166,9 +177,24 @@ def _taxa(
             raise
         print(f"warning: the page can compare with labels only: {error}", file=sys.stderr)
         return None
+    # A number may come from anywhere.
+    taxa.calibrated = temperature is not None and os.path.isfile(str(temperature))
     if choice is not None:
         choice.apply(taxa)
     return taxa
+
+
+def _learned(model: Model, folders: Sequence[str | os.PathLike[str]]) -> dict[str, PhotoHead]:
+    """Open learned heads, by the names of their folders. Raises UserError for two of one name."""
+    from .classifiers import PhotoHead
+
+    heads = {}
+    for folder in folders:
+        name = os.path.basename(os.path.abspath(folder))
+        if name in heads:
+            raise UserError(f"--head has two folders called {name}; rename one of them")
+        heads[name] = PhotoHead(model, folder)
+    return heads
 
 
 @contextmanager

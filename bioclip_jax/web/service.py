@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from bioclip_jax.pipeline.images import BadImage, open_image
 from bioclip_jax.predict import ImageLike, Model, Rank
 from bioclip_jax.predict.search import ImageIndex, check_same_model, within_filter
 
-from .classifiers import ALL, Choice, ChosenTaxa, PhotoLabels, PhotoTaxa
+from .classifiers import ALL, Choice, Classifiers, PhotoHead, PhotoLabels, PhotoTaxa
 from .language import VisitorError
 from .photos import Photo, make_thumbnail, predicted_columns, read_photo
 from .queue import RequestQueue
@@ -28,6 +29,8 @@ Row = dict[str, Any]
 
 # Label sets with cached vectors, for visitors who try one set on many photos.
 _CACHED_LABEL_SETS = 16
+# Classes of a learned head that a card lists.
+_RANKED = 5
 # Columns of an index that are not shown.
 _HIDDEN_COLUMNS = ("id", "sha256")
 # Ranks for the example of a taxon, best first.
@@ -49,12 +52,13 @@ class PhotoService:
         index: SimilarImages | None = None,
         limits: Limits,
         within: str | None = None,
+        heads: Mapping[str, PhotoHead] = MappingProxyType({}),
     ) -> None:
         self.model, self.taxa, self.index, self.limits, self.within = model, taxa, index, limits, within
         self.name = model.source if model.source.startswith("hf-hub:") else os.path.basename(model.source)
         self._queue = RequestQueue(limits.waiting)
         self._label_sets: OrderedDict[tuple[str, ...], PhotoLabels] = OrderedDict()
-        self._chosen = None if taxa is None else ChosenTaxa(taxa)
+        self._classifiers = Classifiers(taxa, heads)
 
     def read(
         self, uploads: Sequence[Upload], choice: Choice | None = ALL
@@ -96,24 +100,35 @@ class PhotoService:
             return self._explained(photos, choice)
 
     def _explained(self, photos: Sequence[Photo], choice: Choice) -> list[Photo]:
-        if self._chosen is None:
+        classifier = self._classifiers[choice]
+        if classifier is None or not photos:
             return list(photos)
-        taxa = self._chosen[choice]
+        if isinstance(classifier, PhotoHead):
+            ranked = _by_photo(photos, classifier.stream(photos, _RANKED))
+            return [
+                replace(photo, ranked=tuple(rows), metadata={**photo.metadata, **predicted_columns(rows[0])})
+                for photo, rows in zip(photos, ranked)
+            ]
         return [
             replace(
                 photo,
                 explained=explained,
                 metadata={**photo.metadata, **predicted_columns(explained.species[0])},
             )
-            for photo, explained in zip(photos, taxa.explain(photos) if photos else ())
+            for photo, explained in zip(photos, classifier.explain(photos))
         ]
 
-    def chosen(self, choice: Choice) -> PhotoTaxa | None:
+    @property
+    def heads(self) -> list[str]:
+        """Names of the learned heads."""
+        return list(self._classifiers.heads)
+
+    def chosen(self, choice: Choice) -> PhotoTaxa | PhotoHead | None:
         """Return the classifier of a choice; None if the server has no taxa."""
-        if self._chosen is None or choice == ALL:
+        if choice == ALL:
             return self.taxa
         with self._queue.turn():
-            return self._chosen[choice]
+            return self._classifiers[choice]
 
     def embed(self, images: Sequence[ImageLike]) -> tuple[list[int], Float32[np.ndarray, "rows embed_dim"]]:
         """Return the indices of the readable images among the server's own, and their unit vectors."""
@@ -146,11 +161,19 @@ class PhotoService:
 
         Raises UserError if the server has no taxa, and for an impossible choice.
         """
-        if self._chosen is None:
+        if self.taxa is None and not choice.head:
             raise UserError("this server has no taxa; start it with --taxa FILE, or use /api/labels")
         with self._queue.turn():
-            taxa = self._chosen[choice]
-            return _by_photo(photos, taxa.stream(photos, rank, k, min_confidence=min_confidence))
+            classifier = self._classifiers[choice]
+            if isinstance(classifier, PhotoHead):
+                if classifier.rank is None:
+                    rank = None
+                elif rank.value > classifier.rank.value:
+                    rank = classifier.rank
+                rows = classifier.stream(photos, k, rank=rank, min_confidence=min_confidence)
+            else:
+                rows = classifier.stream(photos, rank, k, min_confidence=min_confidence)
+            return _by_photo(photos, rows)
 
     def compare(
         self, photos: Sequence[Photo], labels: Sequence[str], k: int | None = None
@@ -182,22 +205,30 @@ class PhotoService:
             return self.index.search(photo.vector, k, within)
 
     def attribution(
-        self, upload: Upload, rank: Rank = Rank.SPECIES, k: int = 5, labels: Sequence[str] = ()
+        self,
+        upload: Upload,
+        rank: Rank = Rank.SPECIES,
+        k: int = 5,
+        labels: Sequence[str] = (),
+        choice: Choice = ALL,
     ) -> Row:
         """Return explain_upload of one photo: heat maps and reference pictures of its best candidates.
 
-        labels: candidates instead of the taxa. Raises UserError for an unreadable photo, for labels beyond
+        labels: candidates instead of the choice. Raises UserError for an unreadable photo, for labels beyond
         the limits, and without labels if the server has no taxa.
         """
         from .explain import explain_upload
 
         if labels:
             self.compare([], labels)
-        elif self.taxa is None:
+        elif self.taxa is None and not choice.head:
             raise UserError("this server has no taxa; start it with --taxa FILE, or send labels")
         with self._queue.turn():
             names = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
-            classifier = self._label_sets.get(names) or PhotoLabels(names, self.model) if names else self.taxa
+            if names:
+                classifier = self._label_sets.get(names) or PhotoLabels(names, self.model)
+            else:
+                classifier = self._classifiers[choice]
             index = None if self.index is None else self.index.images
             max_bytes = self.limits.file_mb * 1_000_000
             return explain_upload(upload, max_bytes, classifier, index, k=k, rank=rank)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from importlib import resources
 
 import gradio as gr
 
-from bioclip_jax.html import data_url
+from bioclip_jax.html import asset, data_url
 
 from .gallery import Example
 from .language import LANGUAGES, language
 
 _STYLES = ("base.css", "cards.css", "photos.css")
+# Of dialogs and of the whole window, as they are: Gradio limits the other rules to its own blocks.
+_WINDOW_STYLES = ("photos.css", "closer.css", "kiosk.css")
+# The review is that of reports.
+_REVIEW = ("review_texts.js", "review.js", "review_names.js", "review_panel.js")
 # Each adds to the object `bioclip`, the first what the others use.
-_SCRIPTS = ("language.js", "status.js", "upload.js", "photos.js", "dialog.js", "map.js")
-_SCRIPT_TEXTS = ("bar.", "dialog.", "errors.upload", "page.slider")
+_SCRIPTS = (
+    "language.js",
+    "status.js",
+    "upload.js",
+    "photos.js",
+    "dialog.js",
+    "map.js",
+    "review.js",
+    "explain.js",
+    "kiosk.js",
+)
+_SCRIPT_TEXTS = ("bar.", "closer.", "dialog.", "errors.upload", "kiosk.", "page.slider")
 
 # Fonts of the reader's system, so that none is downloaded.
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
@@ -106,11 +121,22 @@ def css(examples: Sequence[Example]) -> str:
     return "\n".join([*map(_asset, _STYLES), *buttons])
 
 
-def head(request_mb: int) -> str:
-    """Scripts of the page, with its texts in all languages and the limit of a request in megabytes."""
+def head(request_mb: int, examples: Sequence[Example] = (), kiosk: int = 0) -> str:
+    """Scripts of the page, with its texts in all languages.
+
+    request_mb: limit of a request in megabytes. examples: as build_page. kiosk: seconds until a page that
+    nobody uses starts again, 0 for an ordinary page.
+    """
     texts = {code: language(code).with_prefix(*_SCRIPT_TEXTS) for code in LANGUAGES}
-    settings = json.dumps({"requestMb": request_mb, "texts": texts}).replace("<", "\\u003c")
-    return f"<script>const bioclip = {settings};\n{''.join(map(_asset, _SCRIPTS))}</script>"
+    shown = {
+        hashlib.sha256(example.content).hexdigest(): f"photos/example-{i}"
+        for i, example in enumerate(examples)
+    }
+    settings = {"requestMb": request_mb, "texts": texts, "examples": shown, "kiosk": kiosk}
+    settings = json.dumps(settings).replace("<", "\\u003c")
+    scripts = "".join([*map(asset, _REVIEW), *map(_asset, _SCRIPTS)])
+    styles = "".join([asset("review.css"), *map(_asset, _WINDOW_STYLES)])
+    return f"<style>{styles}</style><script>const bioclip = {settings};\n{scripts}</script>"
 
 
 def _asset(name: str) -> str:

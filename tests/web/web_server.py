@@ -7,6 +7,7 @@ logged as BLOCKED on standard error.
 """
 
 import csv
+import json
 import math
 import socket
 import sys
@@ -20,7 +21,8 @@ from bioclip_jax.datasets.tree_of_life_mini.individual import Individual
 from bioclip_jax.datasets.tree_of_life_mini.tree import species
 from bioclip_jax.models import get_config, init_params
 from bioclip_jax.pipeline.images import Preprocess
-from bioclip_jax.predict import load_model
+from bioclip_jax.predict import Model, load_model
+from bioclip_jax.predict.learn import learn_head
 from bioclip_jax.predict.search import build_index
 from bioclip_jax.predict.taxa import build_taxa
 from bioclip_jax.text import RANKS
@@ -73,7 +75,20 @@ def create_files(folder: Path) -> None:
         writer.writerows(rows)
     model = load_model(folder / "small")
     build_taxa(images / "metadata.csv", model, templates=("a photo of {}.",))
+    create_head(folder, model)
+    calibration = {"temperature": 2.5, "fingerprint": model.fingerprint}
+    (folder / "calibration.json").write_text(json.dumps(calibration))
     build_index([images], str(folder / "small"), folder / "index")
+
+
+def create_head(folder: Path, model: Model) -> None:
+    """Learn three classes from a few drawings each."""
+    for kind in species()[:9:4]:
+        (folder / "classes" / kind.taxon.genus).mkdir(parents=True)
+        for seed in range(8):
+            individual = Individual.from_seed(kind, 7200 + seed)
+            (folder / "classes" / kind.taxon.genus / f"{seed}.jpg").write_bytes(individual.picture())
+    learn_head(folder / "classes", model, folder / "my classes", cache=False)
 
 
 if __name__ == "__main__":
@@ -85,6 +100,7 @@ if __name__ == "__main__":
         index=folder / "index",
         images=folder / "drawings",
         labels="bird,flower",
+        heads=[folder / "my classes"],
         port=0,
         queue=16,
     )

@@ -14,6 +14,8 @@
 
   bioclip.code = wanted.find((code) => code in bioclip.texts) ?? "en";
 
+  bioclip.firstCode = bioclip.code;
+
   // Returns a text of the table with its values filled in; count chooses the plural.
   bioclip.text = (key, values = {}) => {
     let text = bioclip.texts[bioclip.code][key];
@@ -46,6 +48,10 @@
     }
   }
 
+  // Gradio sets the browser's language.
+  new MutationObserver(() => {
+    if (root.lang !== bioclip.code) root.lang = bioclip.code;
+  }).observe(root, {attributes: true, attributeFilter: ["lang"]});
   apply();
   if (bioclip.code !== "en") {
     // The page arrives in English and is translated at once; show it then.

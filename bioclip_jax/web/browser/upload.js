@@ -34,9 +34,11 @@
   });
 
   bioclip.acts = {
-    add: async () => (await input())?.click(),
+    // At once, while the browser knows that the visitor asked for it.
+    add: () => document.querySelector("#bj-drop input[type=file]")?.click(),
     camera: () => camera.click(),
   };
+  bioclip.chooseCamera = () => camera.click();
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-act]");
     if (button) bioclip.acts[button.dataset.act]?.(button, event);
@@ -90,6 +92,6 @@
 
   // Reloading forgets the photos, so let the browser ask first.
   window.addEventListener("beforeunload", (event) => {
-    if (document.querySelector(".bj-tools")) event.preventDefault();
+    if (!bioclip.leaving && document.querySelector(".bj-tools")) event.preventDefault();
   });
 })();
