@@ -104,7 +104,7 @@ def test_embed(server, drawing):
         ("/api/labels", {}, "the request has no labels"),
         ("/api/labels", {"labels": " , "}, "there is no label"),
         ("/api/labels", {"labels": "\n".join(map(str, range(101)))}, "101 labels are too many"),
-        ("/api/labels", {"labels": "a" * 1000}, "has 1000 characters"),
+        ("/api/labels", {"labels": "a" * 1000}, "has 1,000 characters"),
     ],
 )
 def test_invalid_requests_are_errors(server, drawing, path: str, data: dict, message: str):
@@ -209,17 +209,21 @@ def test_files_of_the_server_are_unreachable(server, path: str):
 @pytest.mark.parametrize("path", ["/etc/passwd", "http://127.0.0.1:9/x", "{drawing}"])
 def test_page_reads_only_uploaded_files(server, path: str, more: dict):
     config = httpx.get(server.url + "/config").json()
-    (upload,) = [fn for fn in config["dependencies"] if any(event == "upload" for _, event in fn["targets"])]
+    uploads = [fn for fn in config["dependencies"] if any(event == "upload" for _, event in fn["targets"])]
+    assert len(uploads) == 3, "photos, a checklist, a calibration"
     path = path.format(drawing=server.drawings()[0])
     file = {"path": path, "orig_name": "x.jpg", "meta": {"_type": "gradio.FileData"}, **more}
-    body = {"data": [[file], None], "fn_index": upload["id"], "session_hash": "stranger"}
-    assert httpx.post(server.url + "/gradio_api/queue/join", json=body).status_code == 200
-    with httpx.stream(
-        "GET", server.url + "/gradio_api/queue/data?session_hash=stranger", timeout=60
-    ) as events:
-        event = next(line for line in events.iter_lines() if "process_completed" in line)
-    assert json.loads(event.removeprefix("data:"))["success"] is False
-    assert "That file is gone" in event, event
+    for upload in uploads:
+        # The first input is the visitor's language; a box for photos takes several files.
+        data = [None, [file], None, None] if len(upload["inputs"]) > 2 else [None, file]
+        session = f"stranger{upload['id']}"
+        body = {"data": data, "fn_index": upload["id"], "session_hash": session}
+        assert httpx.post(server.url + "/gradio_api/queue/join", json=body).status_code == 200
+        address = f"{server.url}/gradio_api/queue/data?session_hash={session}"
+        with httpx.stream("GET", address, timeout=60) as events:
+            event = next(line for line in events.iter_lines() if "process_completed" in line)
+        assert json.loads(event.removeprefix("data:"))["success"] is False
+        assert "That file is gone" in event, event
 
 
 def test_dns_rebinding_is_rejected(server):

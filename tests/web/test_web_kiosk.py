@@ -68,7 +68,8 @@ def test_a_visit_of_a_kiosk(camera_browser, kiosk, artefacts: Path, width: int, 
         assert not page.get_by_role("tab").filter(visible=True).count()
         small = page.locator("button:visible, select:visible").evaluate_all(
             "(all) => all.filter((one) => one.closest('.gradio-container') && !one.matches('.bj-open'))"
-            ".map((one) => [one.className, one.getBoundingClientRect().height]).filter(([, height]) => height < 60)"
+            ".map((one) => [one.className, one.getBoundingClientRect().height])"
+            ".filter(([, height]) => height < 60)"
         )
         assert not small, small
         visit.keep(artefacts / f"kiosk-named-{width}-{scheme}.png", full=False)
