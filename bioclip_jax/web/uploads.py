@@ -83,9 +83,16 @@ def allow_only_uploads(page: gr.Blocks) -> None:
     A mounted page, unlike one that Gradio launches, accepts any path, for blocks of all kinds.
     """
 
+    def known(path: str | None) -> str:
+        try:
+            return uploaded(path or "")
+        except VisitorError as error:
+            # No handler shows it yet.
+            raise gr.Error(str(error), print_exception=False) from None
+
     async def move(path: str | None) -> str:
-        return uploaded(path or "")
+        return known(path)
 
     for block in page.blocks.values():
-        block.move_resource_to_block_cache = lambda path: uploaded(path or "")
+        block.move_resource_to_block_cache = known
         block.async_move_resource_to_block_cache = move
