@@ -34,6 +34,8 @@ def test_photos_by_keyboard_alone(browser, server, artefacts, width: int, scheme
         assert visit.focused()["name"] == drawings[0].name, "the first photo has the focus"
         headline = page.locator(".bj-headline").first.bounding_box()
         assert headline["y"] + headline["height"] < page.viewport_size["height"], "the name is above the fold"
+        # Gradio takes its box apart while it reads files.
+        page.locator("#bj-drop input[type=file]").wait_for(state="attached")
         tab_to("[data-act=add]")
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Enter")

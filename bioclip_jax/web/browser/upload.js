@@ -34,8 +34,7 @@
   });
 
   bioclip.acts = {
-    // At once, while the browser knows that the visitor asked for it.
-    add: () => document.querySelector("#bj-drop input[type=file]")?.click(),
+    add: async () => (document.querySelector("#bj-drop input[type=file]") ?? (await input()))?.click(),
     camera: () => camera.click(),
   };
   bioclip.chooseCamera = () => camera.click();
