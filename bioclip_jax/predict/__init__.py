@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "candidates": ["make_classifier"],
         "crop": ["Box"],
         "duplicates": ["find_duplicates"],
         "darwin_core": ["DWC"],
@@ -14,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "inputs": ["ImageFile", "find_images"],
         "model": ["Model", "load_model", "local_devices"],
         "options": ["MEGADETECTOR", "PRECISIONS", "Precision", "PredictOptions"],
-        "predict": ["make_classifier", "predict_files"],
+        "predict": ["predict_files"],
         "preprocess": ["ImageLike", "load_pixels"],
         "progress": ["track"],
         "rank": ["Rank"],

@@ -354,6 +354,9 @@ class PredictOptions:
         settings = self.candidate_settings() | self.selection_settings() | {"model": model.fingerprint}
         settings |= {"transform": model.transform, "reading": repr(model.preprocess.read)}
         settings["precision"] = model.precision
+        if self.events is not None:
+            # The journal has vectors to pool.
+            settings["vectors"] = True
         if self.head is not None:
             return settings | {"head": self.learned_head.digest}
         if not self.predicts_taxa:

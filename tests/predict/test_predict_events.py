@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_jax.cli import main
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import Interrupted, UserError
 from bioclip_jax.predict import PredictOptions, Rank, predict_files
 from bioclip_jax.predict.classifiers import CustomLabelsClassifier, TreeOfLifeClassifier
 from bioclip_jax.predict.events import event_numbers, find_events, parse_time
 from bioclip_jax.predict.events.pooling import contradict
 from bioclip_jax.predict.inputs import ImageFile
+from bioclip_jax.predict.journal import Journal
 from bioclip_jax.predict.taxa import build_taxa
 
 LABELS = ["apple", "a ripe banana", "Solanum lycopersicum", "mushroom"]
@@ -350,3 +351,17 @@ def test_any_gap_is_finite():
 
 def test_event_numbers_without_a_frame():
     assert event_numbers(np.zeros(0, np.int64), np.zeros(0, np.int64), 1).tolist() == []
+
+
+def test_an_interrupted_run_that_cannot_be_resumed_keeps_nothing(card, model_directory, monkeypatch, capsys):
+    """Its journal is in a temporary folder, from which no run can resume."""
+    add = Journal.add
+
+    def add_and_interrupt(journal: Journal, *arguments) -> None:
+        add(journal, *arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Journal, "add", add_and_interrupt)
+    options = PredictOptions(labels=",".join(LABELS), events=60, as_result=True)
+    with pytest.raises(Interrupted, match="nothing is kept; use --resume"):
+        predict_files([card], str(model_directory), options)

@@ -103,8 +103,8 @@ def explain_files(
     check_not_read({"--output": output}, reads)
 
     # Importing JAX takes seconds, so options and inputs are checked first.
+    from bioclip_jax.predict.candidates import make_classifier
     from bioclip_jax.predict.model import load_model
-    from bioclip_jax.predict.predict import make_classifier
 
     loaded = load_model(model, **loading)
     if opened is not None:
