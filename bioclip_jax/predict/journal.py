@@ -61,7 +61,8 @@ class Journal:
         """Open the journal of `output`, or create it; `keys` are image_keys, if already computed.
 
         The journal is removed when the block succeeds, and otherwise kept if it holds a finished image;
-        Ctrl-C then becomes Interrupted. Raises UserError if the journal has other settings or is in use.
+        Ctrl-C then becomes Interrupted, unless the block has done so. Raises UserError if the journal has
+        other settings or is in use.
         """
         path = journal_path(output)
         keys = image_keys(images) if keys is None else keys
@@ -74,7 +75,7 @@ class Journal:
             except BaseException as error:
                 if not journal.count:
                     path.unlink(missing_ok=True)
-                elif isinstance(error, KeyboardInterrupt):
+                elif isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
                     raise Interrupted(
                         f"{journal.count:,} of {len(images):,} images are kept in {path}; run the same "
                         "command again to resume"
