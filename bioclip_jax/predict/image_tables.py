@@ -1,4 +1,4 @@
-"""Tables of images: any with a filepath column, media.csv of Camtrap DP, and exports of Timelapse."""
+"""Tables of images: any with a filepath column, corrections, media.csv of Camtrap DP, and Timelapse."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bioclip_jax.errors import UserError
-from bioclip_jax.tables import PATH_COLUMNS, images_folder, path_column, read_table, table_rows, texts
+from bioclip_jax.errors import UserError, listing
+from bioclip_jax.tables import (
+    PATH_COLUMNS,
+    find_file,
+    images_folder,
+    path_column,
+    read_table,
+    table_rows,
+    texts,
+)
 
 from .crop import BOX_COLUMNS, Box, row_box
+from .image_file import image_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,20 +33,26 @@ _CAMTRAP_PATH, _TIMELAPSE_FILE, _TIMELAPSE_FOLDER, _TIMELAPSE_ROOT = (
 # In order of preference. The tools' own spellings are kept, so that their columns come out as they went in.
 _REQUIRED = (PATH_COLUMNS[0], _CAMTRAP_PATH, *PATH_COLUMNS[1:], _TIMELAPSE_FOLDER)
 _PATHS = (*_REQUIRED, _TIMELAPSE_FILE, _TIMELAPSE_ROOT)
+# Columns of corrections. Another table may have a status that means something else.
+_LABEL, _STATUS = CORRECTION_MARKS = ("label", "status")
+_REJECTED = "rejected"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 PACKAGE = "datapackage.json"
 _PROFILE = "camtrap-dp"
 _LARGEST_DESCRIPTOR = 1 << 26
 # Rows of an export of Timelapse that are looked for, to find the folder that its paths are relative to.
 _PROBES = 20
+# Missing photographs that a message names.
+_MOST_LISTED = 3
 
 
 class ImageTable(NamedTuple):
     """The rows of a table of images.
 
-    paths: of each row's file, relative to `folder`; "" for a row without one, or with the address of a file
-    elsewhere. columns: all others; paths of Camtrap DP and Timelapse stay among them. urls: number of rows
-    with an address. column: of the paths, for messages. boxes: of rows that mean a part of their image.
+    paths: of each row's file, relative to `folder`; "" for a row without one, with the address of a file
+    elsewhere, or that a reviewer rejected. columns: all others; paths of Camtrap DP and Timelapse stay among
+    them. urls, rejected: number of rows with an address, and of rejected ones. column: of the paths, for
+    messages. boxes: of rows that mean a part of their image. corrections: it has the columns of corrections.
     """
 
     folder: str
@@ -46,6 +61,8 @@ class ImageTable(NamedTuple):
     urls: int
     column: str
     boxes: list[Box | None]
+    rejected: int = 0
+    corrections: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -60,7 +77,7 @@ def read_image_table(path: str, *, paths_only: bool = False, quiet: bool = False
     joined with File (Timelapse). paths_only: read no other column, as a table may hold vectors. quiet: as
     read_table. Raises UserError as read_table, and for a RelativePath without File.
     """
-    only = (*_PATHS, *BOX_COLUMNS) if paths_only else None
+    only = (*_PATHS, *BOX_COLUMNS, *CORRECTION_MARKS) if paths_only else None
     table = read_table(path, _REQUIRED, known=_PATHS, only=only, quiet=quiet)
     column, folder = path_column(table, _REQUIRED), os.path.dirname(path)
     if column == _TIMELAPSE_FOLDER:
@@ -75,7 +92,13 @@ def read_image_table(path: str, *, paths_only: bool = False, quiet: bool = False
         folder = images_folder(path, cells)
     paths = ["" if _URL.match(cell) else cell for cell in cells]
     urls = sum(cell != path for cell, path in zip(cells, paths))
-    return ImageTable(folder, paths, table, urls, column, _boxes(path, table))
+    corrections = all(name in table.column_names for name in CORRECTION_MARKS)
+    rejected = 0
+    if corrections:
+        statuses = [cell.strip().lower() for cell in texts(table[_STATUS])]
+        rejected = sum(status == _REJECTED and path != "" for status, path in zip(statuses, paths))
+        paths = ["" if status == _REJECTED else path for status, path in zip(statuses, paths)]
+    return ImageTable(folder, paths, table, urls, column, _boxes(path, table), rejected, corrections)
 
 
 def _boxes(path: str, table: pa.Table) -> list[Box | None]:
@@ -153,9 +176,33 @@ def _read_descriptor(path: str) -> dict[str, Any]:
 def problems_of_rows(path: str, table: ImageTable) -> list[str]:
     """Return a message for each kind of row without a file on this machine."""
     problems = []
-    empty = table.paths.count("") - table.urls
+    empty = table.paths.count("") - table.urls - table.rejected
     if empty:
         problems.append(f"{empty:,} rows of {path}, whose {table.column} is empty")
     if table.urls:
         problems.append(f"{table.urls:,} rows of {path}, whose {table.column} is an address on the web")
+    if table.rejected:
+        problems.append(f"{table.rejected:,} rejected rows of {path}")
     return problems
+
+
+def check_reviewed(path: str, table: ImageTable) -> None:
+    """Raise UserError if all rows of a table of corrections are rejected, or none of its files exists.
+
+    Such a table is often opened on another computer, or in the folder of downloads.
+    """
+    if not table.corrections:
+        return
+    files = [file for file in table.paths if file]
+    if not files and table.rejected:
+        raise UserError(f"all rows of {path} are rejected; confirm or correct some")
+    if files and not any(os.path.lexists(_file_of(table.folder, file)) for file in files):
+        raise UserError(
+            f"none of the {len(files):,} photographs of {path} exists ({listing(files, _MOST_LISTED)}); find "
+            f"them with `bioclip-jax review {path} --images FOLDER --output NEW.csv`"
+        )
+
+
+def _file_of(folder: str, file: str) -> str:
+    """Return the file of a row, without its page or its time."""
+    return image_file(file, find_file(folder, file)).path

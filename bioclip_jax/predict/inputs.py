@@ -30,7 +30,7 @@ from bioclip_jax.tables import find_file, is_table, lists_images
 
 from .frames import check_every, expand_frames
 from .image_file import ImageFile, image_file
-from .image_tables import package_media, problems_of_rows, read_image_table
+from .image_tables import check_reviewed, package_media, problems_of_rows, read_image_table
 
 STDIN = "/dev/stdin"
 _ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
@@ -323,6 +323,7 @@ def _from_table(path: str, skipped: _Skipped) -> list[ImageFile]:
     """Return the images that a table lists."""
     table = read_image_table(path, paths_only=True)
     problems = problems_of_rows(path, table)
+    check_reviewed(path, table)
     cells = [cell for cell in table.paths if cell]
     if not cells and table.urls:
         raise UserError(

@@ -55,7 +55,7 @@ def script(browser):
     """A page with review.js alone."""
     page = browser.new_page()
     page.set_content("<!doctype html><html lang=en><title>review</title></html>")
-    page.add_script_tag(content=str(render._asset("review.js")))
+    page.add_script_tag(content=str(render.asset("review.js")))
     yield page
     page.close()
 
@@ -432,3 +432,38 @@ def test_occurrences_have_the_names_of_a_review(photographs, model, model_direct
             ("Malus domestica", "Malus", "domestica", "verified using recorded media"),
         ], source
         assert {one["dateIdentified"] for one in occurrences} == {"2026-12-01T10:00:00.000Z"}
+
+
+@pytest.mark.shared_data
+def test_predict_skips_rejected_rows(photographs, model_directory, tmp_path, capsys):
+    kept = Correction(str(photographs[0]), "Malus domestica", "confirmed", APPLE)
+    rejected = replace(kept, filepath=str(photographs[1]), label="", status="rejected", taxon=Taxon())
+    table = tmp_path / "corrections.csv"
+    table.write_bytes(corrections_csv([rejected, kept, rejected]))
+    result = predict_files([str(table)], str(model_directory), labels="apple,pear", k=1, as_result=True)
+    [row] = result["predictions"]
+    assert row["file_name"] == str(photographs[0])
+    assert (row["label"], row["input_species"] if "input_species" in row else row["species"]) == (
+        "Malus domestica",
+        "domestica",
+    ), "the row has the columns of another"
+    assert f"skipped: 2 rejected rows of {table}\n" in capsys.readouterr().err
+    table.write_bytes(corrections_csv([rejected]))
+    with pytest.raises(UserError, match="all rows of .* are rejected; confirm or correct some"):
+        find_images([str(table)])
+    own = table_of(tmp_path / "own.csv", {"filepath": str(photographs[0]), "status": "rejected"})
+    assert len(find_images([str(own)])) == 1, "a status without a label is no review"
+
+
+def test_corrections_of_photographs_elsewhere_name_the_way_to_find_them(tmp_path, capsys):
+    table = tmp_path / "corrections.csv"
+    away = [Correction(f"card/{index}.jpg", "x", "corrected") for index in range(5)]
+    table.write_bytes(corrections_csv(away))
+    with pytest.raises(UserError) as error:
+        find_images([str(table)])
+    message = str(error.value)
+    assert f"review {table} --images FOLDER" in message and "5 photographs" in message, message
+    assert "\n" not in message and capsys.readouterr().err == ""
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card" / "3.jpg").write_bytes(b"")
+    assert len(find_images([str(table)])) == 5, "only some are missing, each of which is reported"
