@@ -101,6 +101,14 @@ def replaced_folder(output: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def apply_umask(path: Path, mode: int) -> None:
+    """Give a file or folder the permissions that a plain open or mkdir would: `mode` without the umask."""
+    # mkdtemp and safetensors create private files; models and heads are often shared by a group.
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(mode & ~mask)
+
+
 def file_sha256(path: PathLike) -> str:
     """Return the SHA-256 of a file's content, which may be larger than memory."""
     with open(path, "rb") as file:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.files import check_folder
+from bioclip_jax.files import apply_umask, check_folder
 from bioclip_jax.models import get_config
 
 from .card import model_card
@@ -72,7 +72,7 @@ def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
     try:
-        _apply_umask(partial, 0o777)
+        apply_umask(partial, 0o777)
         state_dict = to_state_dict(bundle.params, bundle.config)
         replay = state_dict.pop(_REPLAY_KEY, None)
         _save_tensors(partial / WEIGHTS_FILE, state_dict)
@@ -98,7 +98,7 @@ def write_model_directory(bundle: ModelBundle, output: Path, *, replay_projector
 def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     # Loaders of the Hub read the framework of the layout from the metadata.
     save_file(dict(tensors), path, metadata={"format": "pt"})
-    _apply_umask(path, 0o666)
+    apply_umask(path, 0o666)
 
 
 def _copy_taxa(bundle: ModelBundle, output: Path) -> None:
@@ -125,10 +125,3 @@ def _check_empty(output: str | Path) -> Path:
         raise UserError(f"{output} is not empty: give a directory that does not exist or is empty")
     check_folder(output, parents=True)
     return output
-
-
-def _apply_umask(path: Path, mode: int) -> None:
-    # mkdtemp and safetensors create private files; a model directory is often shared by a group.
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(mode & ~mask)

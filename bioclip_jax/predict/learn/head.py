@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bioclip_jax.errors import InvalidValue, UserError, first_line
-from bioclip_jax.files import file_sha256, json_text
+from bioclip_jax.files import apply_umask, file_sha256, json_text
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.taxa import TaxaNames
 from bioclip_jax.text import RANKS, Taxon
@@ -110,6 +110,7 @@ class LearnedHead:
         save_file(
             tensors, folder / TENSORS_FILE, {"format": FORMAT, "fingerprint": self.about["fingerprint"]}
         )
+        apply_umask(folder / TENSORS_FILE, 0o666)
         about = {"format": FORMAT, "version": VERSION, **self.about}
         about["tensors"] = file_sha256(folder / TENSORS_FILE)
         (folder / ABOUT_FILE).write_text(

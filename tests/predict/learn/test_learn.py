@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def test_a_head_is_described_and_names_new_photographs(head, model_directory, ne
     expected = [" ".join(SPECIES[number % len(SPECIES)]) for number in range(len(new_pictures))]
     assert [row["species"] for row in rows] == expected
     assert all(row["family"] == FAMILIES[row["genus"]] and 0 < float(row["familiarity"]) <= 1 for row in rows)
+
+
+def test_a_head_is_as_readable_as_any_file(head):
+    mask = os.umask(0)
+    os.umask(mask)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in head.iterdir()}
+    assert set(modes.values()) == {0o666 & ~mask}, {name: oct(mode) for name, mode in modes.items()}
 
 
 def test_scores_are_the_softmax_of_the_stored_matrix(head, model, new_pictures):
