@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def make_classifier(model: Model, options: PredictOptions, candidates: Any) -> BaseClassifier:
     """Return the classifier of the options, with its candidates, of PredictOptions.read_candidates."""
     from bioclip_jax.predict import classifiers
-    from bioclip_jax.predict.taxa import read_temperature
+    from bioclip_jax.predict.taxa import prior_warning, read_temperature
 
     if options.head is not None:
         return classifiers.LearnedClassifier(model, candidates)
@@ -29,6 +29,10 @@ def make_classifier(model: Model, options: PredictOptions, candidates: Any) -> B
     classifier = classifiers.TreeOfLifeClassifier(model, options.taxa, temperature=temperature)
     if candidates is not None:
         candidates.apply(classifier)
+    if options.temperature is not None and (
+        warning := prior_warning(str(options.temperature), classifier.prior)
+    ):
+        print(f"warning: {warning}", file=sys.stderr)
     return classifier
 
 

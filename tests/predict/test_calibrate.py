@@ -23,7 +23,6 @@ from bioclip_jax.predict.taxa.calibrate import (
     Likelihood,
     calibrate_temperature,
     calibration_warnings,
-    read_temperature,
 )
 from bioclip_jax.predict.taxa.embeddings import TaxonEmbeddings
 from bioclip_jax.predict.taxa.names import TaxaNames
@@ -34,6 +33,7 @@ from bioclip_jax.predict.taxa.reliability import (
     reliability_bins,
 )
 from bioclip_jax.predict.taxa.score import TaxaScorer
+from bioclip_jax.predict.taxa.temperature import read_temperature
 
 SPECIES = 6
 
@@ -354,3 +354,30 @@ def test_a_learned_head_is_not_calibrated_again(model_directory, labeled, tmp_pa
     command = ["taxa", "calibrate", str(labeled), "--model", str(model_directory), "--head", str(tmp_path)]
     assert main([*command, "--output", str(tmp_path / "c.json")]) == 2
     assert "is calibrated by its own held-out photographs" in capsys.readouterr().err
+
+
+def test_a_temperature_of_another_prior_is_warned_about(
+    classifier, labeled, tmp_path, model_directory, capsys
+):
+    """Fitted with a prior, used with the same content under another name, with another one, and with none."""
+    priors = {name: tmp_path / f"{name}.csv" for name in ("fitted", "copy", "other")}
+    for name, path in priors.items():
+        path.write_text(f"taxon,weight\nGenus0 s0,{3 if name == 'other' else 2}\n")
+    shared = ["--model", str(model_directory), "--taxa", str(classifier.head.path)]
+    calibrate = ["taxa", "calibrate", str(labeled), *shared]
+    assert main([*calibrate, "--prior", str(priors["fitted"]), "--output", str(tmp_path / "with.json")]) == 0
+    assert main([*calibrate, "--output", str(tmp_path / "without.json")]) == 0
+
+    def warnings(temperature: str, prior: str | None) -> list[str]:
+        capsys.readouterr()
+        options = [] if prior is None else ["--prior", str(priors[prior])]
+        command = ["predict", str(labeled / "0.png"), *shared, "--temperature", temperature, *options]
+        assert main(command) == 0
+        return [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+
+    fitted, without = str(tmp_path / "with.json"), str(tmp_path / "without.json")
+    assert warnings(fitted, "copy") == warnings(without, None) == warnings("2", "other") == []
+    [other], [none], [added] = warnings(fitted, "other"), warnings(fitted, None), warnings(without, "fitted")
+    assert f"was fitted with the prior {priors['fitted']}" in other and str(priors["other"]) in other
+    assert none.endswith("and this run has no prior; fit it again with the same --prior")
+    assert "was fitted with no prior" in added and str(priors["fitted"]) in added

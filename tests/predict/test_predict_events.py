@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -365,3 +366,43 @@ def test_an_interrupted_run_that_cannot_be_resumed_keeps_nothing(card, model_dir
     options = PredictOptions(labels=",".join(LABELS), events=60, as_result=True)
     with pytest.raises(Interrupted, match="nothing is kept; use --resume"):
         predict_files([card], str(model_directory), options)
+
+
+def test_an_event_with_a_prior_is_the_mean_of_its_frames_log_probabilities(
+    card, model, model_directory, taxa_file, tmp_path
+):
+    prior = tmp_path / "prior.csv"
+    prior.write_text("taxon,weight\nO1,0\nG2 s2,7\nF3,0.1\n")
+    classifier = TreeOfLifeClassifier(model, taxa_file)
+    alone = [
+        {row["species"]: row["score"] for row in classifier.predict(card / "a" / f"{index}.jpg", k=40)}
+        for index in range(3)
+    ]
+    weights = dict.fromkeys(alone[0], 1.0) | {"G2 s2": 7.0}
+    for number in range(40):
+        if number % 4 == 1 or number % 8 == 3:
+            weights[f"G{number % 16} s{number}"] = 0.0 if number % 4 == 1 else 0.1
+    weighted = [{name: score * weights[name] for name, score in each.items()} for each in alone]
+    known = [name for name, weight in weights.items() if weight]
+    expected = geometric_mean(
+        [{name: each[name] / sum(each.values()) for name in known} for each in weighted]
+    )
+    options = PredictOptions(taxa=taxa_file, prior=prior, k=40, events=60, as_result=True)
+    result = predict_files([card / "a"], str(model_directory), options)
+    event = result["predictions"][0]["event"]
+    scores = {row["species"]: row["score"] for row in result["predictions"] if row["event"] == event}
+    assert scores == pytest.approx(expected, abs=2e-6)
+
+
+def test_the_report_counts_events(card, model_directory, tmp_path):
+    page = tmp_path / "page.html"
+    options = {"labels": ",".join(LABELS), "k": 1, "output": tmp_path / "o.csv"}
+    predict_files([card], str(model_directory), **options, events=60, report=page)
+    text = re.sub(r"<script.*?</script>|<style.*?</style>", "", page.read_text(), flags=re.DOTALL)
+    text = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    assert "What is in 6 images" in text, text
+    for words in ("4 events with a prediction", "Events by confidence", "Event by event", "all events"):
+        assert words in text, f"{words} is not in: {text}"
+    assert "Images by" not in text and "each image" not in text, text
+    predict_files([card], str(model_directory), **options, report=page)
+    assert "Images by confidence" in page.read_text()

@@ -55,7 +55,7 @@
     list.replaceChildren();
     drawn = 0;
     status.textContent = chosen.length === cards.length ? "" :
-      `${count(chosen.length)} of ${count(cards.length)} ${cards.length === 1 ? "image" : "images"}`;
+      `${count(chosen.length)} of ${count(cards.length)} ${status.dataset.thing}${cards.length === 1 ? "" : "s"}`;
     draw();
   }
 

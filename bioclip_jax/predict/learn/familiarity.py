@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int
 
+from bioclip_jax.predict.embedding import unit
 from bioclip_jax.predict.progress import track
 
 NEIGHBORS = 3
@@ -32,8 +33,13 @@ class Familiarity(NamedTuple):
     neighbors: int
 
     def __call__(self, features: Float32[np.ndarray, "m dim"]) -> Float32[np.ndarray, " m"]:
-        """Return the share of training photographs at least as far from their neighbors, above 0, up to 1."""
-        return self.of_distances(neighbor_distances(features, self.vectors, self.neighbors))
+        """Return the share of training photographs at least as far from their neighbors, above 0, up to 1.
+
+        Directions count. The mean of an event's unit vectors is shorter than 1, and would otherwise be far
+        from every photograph. As the noise of its frames averages out, an event is usually a little more
+        familiar than its frames are.
+        """
+        return self.of_distances(neighbor_distances(unit(features), self.vectors, self.neighbors))
 
     def of_distances(self, distances: Float32[np.ndarray, " m"]) -> Float32[np.ndarray, " m"]:
         """Return the familiarity at distances; the image itself counts as one of those that are as far."""

@@ -71,7 +71,7 @@ def learn_head(
     embeddings = _open_taxa(model, taxa)
     photographs = read_photographs(data, model, VectorCache() if cache else None)
     labels = label_photographs(photographs.samples, label, None if embeddings is None else embeddings.names)
-    notes = list(labels.notes)
+    notes = [*filter(None, [photographs.caution]), *labels.notes]
     groups_given = _group_names(photographs, labels.kept, group)
     vectors = photographs.vectors[labels.kept]
     groups, folds = group_photographs(vectors, labels, groups_given)

@@ -16,6 +16,7 @@ from bioclip_jax.pipeline.sources import Sample, Source, open_source
 from bioclip_jax.predict.crop import BOX_COLUMNS, Box, row_box
 from bioclip_jax.predict.embedding import StoredImage, embed_stored, stored_images, unit
 from bioclip_jax.predict.review import REJECTED
+from bioclip_jax.predict.reviewed_sample import sample_caution
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.model import Model
@@ -30,6 +31,7 @@ class Photographs:
 
     vectors: of length 1. images: to read them again. samples: their labels, without image bytes. paths: for
     tables, absolute where the photograph is a file, else its key. skipped: number of unreadable ones.
+    caution: of sample_caution, for reviewed photographs.
     """
 
     vectors: Float32[np.ndarray, "n dim"]
@@ -37,6 +39,7 @@ class Photographs:
     samples: Sequence[Sample]
     paths: Sequence[str]
     skipped: int
+    caution: str | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -63,6 +66,7 @@ def read_photographs(data: str, model: Model, cache: VectorCache | None = None) 
             for index, sample in zip(indices, embedded.samples)
         ],
         len(images) - len(embedded),
+        sample_caution(source.column) if hasattr(source, "column") else None,
     )
 
 

@@ -65,6 +65,7 @@ def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str
         by_confidence=_by_confidence(report),
         by_rank=_by_rank(report) if len(report.ranks) > 1 else [],
         by_camera=_by_camera(report),
+        thing="event" if report.by_event else "image",
         things=_things(report),
         most_frequent=[
             (_display_name(name), count, known[0][1], number(count)) for name, count in known[:_MOST_BARS]
@@ -83,12 +84,18 @@ def write_page(report: Report, path: Path, images: int, unreadable: Sequence[str
 
 
 def _things(report: Report) -> str:
+    if report.by_event:
+        return "Events"
     return "Animals" if report.detections[ANIMAL] else "Images"
 
 
 def _headline(report: Report, images: int, unreadable: int) -> list[tuple[str, str]]:
     names = [name for name in report.best if name.lineage]
-    figures = [("images" if images != 1 else "image", number(images)), *_detections(report)]
+    figures = [("images" if images != 1 else "image", number(images))]
+    if report.by_event:
+        name = "event" if report.images == 1 else "events"
+        figures.append((f"{name} with a prediction", number(report.images)))
+    figures += _detections(report)
     if report.taxonomic:
         for rank, plural in (("family", "families"), ("genus", "genera"), ("species", "species")):
             depth = RANKS.index(rank) + 1
@@ -107,8 +114,17 @@ def _headline(report: Report, images: int, unreadable: int) -> list[tuple[str, s
 
 
 def _detections(report: Report) -> list[tuple[str, str]]:
-    """Return the numbers of what a detector found."""
+    """Return the numbers of what a detector found; by events, of those with it and nothing before it."""
     counts = report.detections
+    if report.by_event:
+        # Animals are in the number of events with a prediction.
+        labels = (
+            ("person", "event with a person", "events with a person"),
+            ("vehicle", "event with a vehicle", "events with a vehicle"),
+            ("blank", "blank event", "blank events"),
+            ("failed", "event not read by the detector", "events not read by the detector"),
+        )
+        return _counted(counts, labels)
     labels = (
         (ANIMAL, "animal", "animals"),
         ("person", "person", "people"),
@@ -116,6 +132,10 @@ def _detections(report: Report) -> list[tuple[str, str]]:
         ("blank", "blank", "blank"),
         ("failed", "not read by the detector", "not read by the detector"),
     )
+    return _counted(counts, labels)
+
+
+def _counted(counts: Mapping[str, int], labels: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
     return [
         (one if counts[kind] == 1 else more, number(counts[kind]))
         for kind, one, more in labels
@@ -169,9 +189,10 @@ def _cards(report: Report, page: Path) -> tuple[dict[str, Any], str]:
         listed.append([card.image.name, predictions, pictures.get(card.index, ""), more])
     notices = []
     if len(cards) < report.images:
+        things = "events" if report.by_event else "images"
         notices.append(
             f"The page holds {number(MOST_ROWS)} predictions, so {number(len(cards))} of the "
-            f"{number(report.images)} images are here: the first of each best prediction, then the second, "
+            f"{number(report.images)} {things} are here: the first of each best prediction, then the second, "
             "and so on. The output has all."
         )
     if len(pictured) < len(cards):

@@ -61,7 +61,8 @@ class Report:
     taxonomic: predictions are lineages, not labels. images: number with a prediction. best: images by best
     prediction. ranks: images by its rank. confidence: images by its score, in BINS bins. dates: the first and
     last day of the images with a date. cameras: images by camera. detections: boxes and images by what a
-    detector found. With a detector's file an image is a crop, or a whole image that the file lacks.
+    detector found. With a detector's file an image is a crop, or a whole image that the file lacks; by events
+    it is an event. frames_of: returns the photographs of an event, if predictions are of events.
     """
 
     def __init__(self, classifier: Any, settings: dict[str, Any]) -> None:
@@ -78,7 +79,6 @@ class Report:
         self.dates: tuple[str, str] | None = None
         self.cameras: Counter[str] = Counter()
         self.detections: Counter[str] = Counter()
-        # Photographs of an event, if predictions are of events.
         self.frames_of: Callable[[str], Sequence[ImageFile]] | None = None
         self._rows = 0
         # A heap with the most dispensable card first.
@@ -89,6 +89,11 @@ class Report:
         for prediction in predictions:
             self._add(*prediction)
             yield prediction
+
+    @property
+    def by_event(self) -> bool:
+        """True for predictions of events."""
+        return self.frames_of is not None
 
     @property
     def identity(self) -> str:

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "build": ["build_taxa"],
-        "calibrate": ["calibrate_temperature", "calibration_warnings", "read_temperature"],
+        "calibrate": ["calibrate_temperature", "calibration_warnings"],
         "checklist": ["Checklist", "read_checklist"],
         "choice": ["TaxaChoice", "selection_result"],
         "embeddings": ["TaxonEmbeddings", "WITHOUT_VECTOR"],
@@ -26,5 +26,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "score": ["TaxaScorer", "top_k_indices"],
         "synonyms": ["Synonyms"],
+        "temperature": ["prior_warning", "read_temperature"],
     },
 )

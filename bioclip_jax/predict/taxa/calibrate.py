@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from bioclip_jax.predict.crop import row_box
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.progress import track
 from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.reviewed_sample import sample_caution
 from bioclip_jax.text import Taxon, clean_text
 
 from .names import TaxaNames
@@ -56,13 +56,14 @@ def calibrate_temperature(
     Returns, and writes to `output`: "temperature", "fitted_temperature" (of all images) and its 95 %
       "temperature_interval" (bootstrap), "improves", "fingerprint" of the model, "transform" of the images,
       "precision", "taxa" (file of the embeddings), "prior" (path and digest, or None), "candidates" (number
-      of species), "images", "left_out" (unreadable ones and those of other species), "gain" (of the mean
-      log-likelihood) and its standard error "gain_error"; "before" and "after", at temperature 1 and at each
-      image's held-out temperature, each {"accuracy" of the species with its "interval" (Wilson), "nll" (mean
-      over ranks), "nll_by_rank", "ece": {rank: expected calibration error}, "ece_interval" (of the species;
-      bootstrap), "reliability": reliability_bins of the species}; "confusion" of the best species, which no
-      temperature changes: {"species": [NAME, ...], "counts": [[true, predicted, images], ...]} by positions
-      among the species. `plot`: file for a reliability diagram.
+      of species), "images", "left_out" (unreadable ones and those of other species), "caution" (of
+      sample_caution, or None), "gain" (of the mean log-likelihood) and its standard error "gain_error";
+      "before" and "after", at temperature 1 and at each image's held-out temperature, each {"accuracy" of the
+      species with its "interval" (Wilson), "nll" (mean over ranks), "nll_by_rank", "ece": {rank: expected
+      calibration error}, "ece_interval" (of the species; bootstrap), "reliability": reliability_bins of the
+      species}; "confusion" of the best species, which no temperature changes: {"species": [NAME, ...],
+      "counts": [[true, predicted, images], ...]} by positions among the species. `plot`: file for a
+      reliability diagram.
     Errors: UserError for absent data and for too few usable images.
     """
     read = {"labeled data": data_files(data), "the taxa embeddings": classifier.head.path}
@@ -98,6 +99,7 @@ def calibrate_temperature(
         "candidates": len(classifier.names.starts(Rank.SPECIES)),
         "images": len(rows),
         "left_out": len(source) - len(rows),
+        "caution": sample_caution(source.column) if hasattr(source, "column") else None,
         "gain": float(gain.mean()),
         "gain_error": error,
         "before": before.figures(),
@@ -113,15 +115,15 @@ def calibrate_temperature(
 def calibration_warnings(result: dict[str, Any]) -> list[str]:
     """Return warnings about a result of calibrate_temperature, one line each."""
     before, after, fitted = result["before"], result["after"], result["fitted_temperature"]
-    few = []
+    cautions = [result["caution"]] if result.get("caution") else []
     if result["images"] < ENOUGH_IMAGES:
         low, high = result["temperature_interval"]
-        few = [
+        cautions.append(
             f"only {result['images']} images: give at least {ENOUGH_IMAGES}; the temperature is known to lie "
             f"between {low:.3g} and {high:.3g} (95 % interval)"
-        ]
+        )
     if not result["improves"]:
-        return few + [
+        return cautions + [
             f"the fitted temperature {fitted:.3g} does not improve held-out images (negative log-likelihood "
             f"{after['nll']:.3f}, without it {before['nll']:.3f}, standard error of the difference "
             f"{result['gain_error']:.3f}, {result['images']} images); 1 was written, which changes nothing: "
@@ -132,38 +134,11 @@ def calibration_warnings(result: dict[str, Any]) -> list[str]:
     )
     worse = [f"{rank} ({old:.3f} to {new:.3f})" for rank, old, new in pairs if new > old + 1e-3]
     if not worse:
-        return few
-    return few + [
+        return cautions
+    return cautions + [
         f"at some ranks the temperature makes held-out images less likely: {', '.join(worse)}; on average it "
         "helps"
     ]
-
-
-def read_temperature(text: str, fingerprint: str) -> float:
-    """Parse a temperature: a number, or a file of `taxa calibrate` for the model with `fingerprint`.
-
-    Raises UserError for anything else.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    if not Path(text).is_file():
-        raise UserError(
-            f"--temperature {text} is not a number and not a file of `bioclip-jax taxa calibrate`"
-        )
-    try:
-        content = json.loads(Path(text).read_text(encoding="utf-8"))
-        temperature, fitted_to = float(content["temperature"]), content["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"--temperature {text} is not a number and not a file of `bioclip-jax taxa calibrate`; give one"
-        ) from None
-    if fitted_to != fingerprint:
-        raise UserError(
-            f"{text} was fitted to another model; fit one to this model with `bioclip-jax taxa calibrate`"
-        )
-    return temperature
 
 
 def _features(

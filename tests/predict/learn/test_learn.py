@@ -17,6 +17,7 @@ from species_pictures import EACH, FAMILIES, SPECIES, picture
 import bioclip_jax as bj
 from bioclip_jax.cli import main
 from bioclip_jax.files import file_sha256
+from bioclip_jax.predict import predict_files
 from bioclip_jax.predict.learn import open_head
 
 NAMES = sorted(f"{genus} {epithet}" for genus, epithet in SPECIES)
@@ -335,3 +336,61 @@ def test_a_head_belongs_to_one_model_and_transform(head, model_directory, new_pi
     assert "--min-familiarity needs --head" in capsys.readouterr().err
     assert main([*command, "--head", str(tmp_path)]) == 2
     assert "holds no learned head" in capsys.readouterr().err
+
+
+def test_an_event_is_named_by_a_head_and_as_familiar_as_its_direction(
+    head, model_directory, new_pictures, tmp_path
+):
+    """Two frames of different species, so that their mean is much shorter than 1; all computed by hand."""
+    frames = new_pictures[:2]
+    table = tmp_path / "frames.csv"
+    rows = [f"{path},here,2026-05-01 10:00:0{second}" for second, path in enumerate(frames)]
+    table.write_text("\n".join(["filepath,site,timestamp", *rows]) + "\n")
+    result = predict_files([table], str(model_directory), head=head, events=60, k=9, as_result=True)
+    vectors = bj.load_model(model_directory).encode_image([str(path) for path in frames])
+    tensors = load_file(head / "head.safetensors")
+    logs = np.log(softmax(vectors @ tensors["weights"] + tensors["bias"], axis=1)).mean(axis=0)
+    labels = [one["label"] for one in json.loads((head / "head.json").read_text())["labels"]]
+    events = result["predictions"]
+    assert result["events"] == 1 and {row["frames"] for row in events} == {2}
+    scores = {row["species"]: row["score"] for row in events}
+    assert scores == pytest.approx(dict(zip(labels, softmax(logs).tolist())), abs=1e-5)
+    mean = vectors.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    assert length < 0.999, "the frames are too similar to tell the mean from its direction"
+    neighbors = json.loads((head / "head.json").read_text())["neighbors"]
+
+    def familiarity(vector: np.ndarray) -> float:
+        distance = np.sort(1 - tensors["vectors"] @ vector)[:neighbors].mean()
+        return (1 + (tensors["distances"] >= distance).sum()) / (1 + len(tensors["distances"]))
+
+    expected = [familiarity(mean / length)] * len(events)
+    assert [row["familiarity"] for row in events] == pytest.approx(expected, abs=1e-6)
+
+
+def test_reviewed_photographs_are_learned_with_a_caution(labeled, model_directory, tmp_path, capsys):
+    with open(labeled / "metadata.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def learn_reviewed(scores: list[float], name: str) -> str:
+        table = tmp_path / f"{name}.csv"
+        with open(table, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["filepath", "label", "status", "score", "reviewed_at"])
+            for number, (row, score) in enumerate(zip(rows, scores)):
+                label = f"{row['genus']} {row['species']}"
+                time = f"2026-05-01T10:{number // 60:02}:{number % 60:02}.000Z"
+                writer.writerow([labeled / row["filepath"], label, "confirmed", f"{score:.4f}", time])
+        assert learn(table, model_directory, tmp_path / name) == 0
+        return capsys.readouterr().err
+
+    ascending = [number / len(rows) for number in range(len(rows))]
+    assert "note: reviewed photographs are no random sample (these were reviewed unsure first), so" in (
+        learn_reviewed(ascending, "unsure")
+    )
+    shuffled = np.random.default_rng(0).permutation(ascending).tolist()
+    assert "note: reviewed photographs are no random sample unless they were drawn at random, so" in (
+        learn_reviewed(shuffled, "any")
+    )
+    assert learn(labeled, model_directory, tmp_path / "plain") == 0
+    assert "random sample" not in capsys.readouterr().err
