@@ -15,7 +15,7 @@ from bioclip_jax.predict.classifiers.custom_labels import (
     CustomLabelsClassifier,
 )
 from bioclip_jax.predict.classifiers.labels import checked_bins, distinct_labels, read_bins, read_labels
-from bioclip_jax.predict.options import Selection
+from bioclip_jax.predict.selection import Selection
 from bioclip_jax.predict.zero_shot import class_embeddings
 from bioclip_jax.text import OPENAI_TEMPLATES, clean_text
 

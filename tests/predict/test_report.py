@@ -21,9 +21,10 @@ from bioclip_jax.html import THUMBNAIL_SIDE, macros
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.report import Report, report, write_page
-from bioclip_jax.predict.report import page as page_module
-from bioclip_jax.predict.report.page import taxon_tree, thumbnails
+from bioclip_jax.predict.report import tree as tree_module
+from bioclip_jax.predict.report.page import thumbnails
 from bioclip_jax.predict.report.report import Name
+from bioclip_jax.predict.report.tree import taxon_tree
 from bioclip_jax.predict.results import Prediction
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -175,7 +176,7 @@ def test_tree_counts_taxa_and_hides_the_rarest(monkeypatch):
     draw = macros("macros.html").tree
     whole = draw(taxon_tree(best))
     assert whole.count("<details") == 2 and whole.count('class="leaf"') == 9 and "45</span>" in whole
-    monkeypatch.setattr(page_module, "MOST_NODES", 5)
+    monkeypatch.setattr(tree_module, "MOST_NODES", 5)
     part = draw(taxon_tree(best))
     assert part.count('class="leaf"') == 3 and "and 6 more" in part and "C9" in part and ">C1<" not in part
     Page(part)

@@ -19,9 +19,10 @@ from bioclip_jax.files import check_not_read, check_outputs, files_below
 from bioclip_jax.pipeline.images import BadImage
 from bioclip_jax.predict.crop import Box
 from bioclip_jax.predict.inputs import ImageFile, find_images
-from bioclip_jax.predict.options import DEFAULT_K, PredictOptions
+from bioclip_jax.predict.options import PredictOptions
 from bioclip_jax.predict.progress import FailureLog, track
 from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.selection import DEFAULT_K
 
 from .overlay import seen_part
 from .reference_pictures import Reference, references

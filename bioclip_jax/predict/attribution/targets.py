@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from bioclip_jax.predict.classifiers import BaseClassifier, LearnedClassifier, TreeOfLifeClassifier
-from bioclip_jax.predict.options import Selection
 from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.selection import Selection
 from bioclip_jax.predict.taxa import TaxaScorer, top_k_indices
 from bioclip_jax.predict.zero_shot import softmax
 from bioclip_jax.text import RANKS

@@ -13,9 +13,10 @@ from jaxtyping import Float32
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import NO_IMAGES, Model, as_images, check_image, load_model
-from bioclip_jax.predict.options import Precision, Selection
+from bioclip_jax.predict.options import Precision
 from bioclip_jax.predict.preprocess import ImageLike, load_pixels, name_of
 from bioclip_jax.predict.progress import track
+from bioclip_jax.predict.selection import Selection
 from bioclip_jax.predict.zero_shot import softmax
 
 Row = dict[str, Any]

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float32, Int
 from bioclip_jax.errors import InvalidValue, UserError
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import Model, as_images
-from bioclip_jax.predict.options import DEFAULT_K, Selection
 from bioclip_jax.predict.preprocess import ImageLike
 from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
+from bioclip_jax.predict.selection import DEFAULT_K, Selection
 from bioclip_jax.predict.taxa import (
     Checklist,
     Prior,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bioclip_jax.predict.detections import DetectedImages
     from bioclip_jax.predict.input_columns import InputColumns
     from bioclip_jax.predict.journal import Journal
-    from bioclip_jax.predict.options import Selection
+    from bioclip_jax.predict.selection import Selection
 
 _UNKNOWN = "unknown"
 # Photographs of an event that a report may show.
