@@ -41,6 +41,11 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
+def count_of(count: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun: 1 image, 1,200 images."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
 def listing(names: Sequence[str], most: int) -> str:
     """Return the first `most` names for a message, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""

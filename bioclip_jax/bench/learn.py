@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, count_of
 from bioclip_jax.intervals import bootstrap_interval, t_interval, wilson_interval
 from bioclip_jax.predict import VectorCache, load_model
 from bioclip_jax.predict.learn import (
@@ -186,7 +186,7 @@ def learning_comparison(result: Mapping[str, Any]) -> str:
         methods = list(figures["sizes"][0]["methods"])
         lines = [
             f"{label}: {figures['classes']} classes, {figures['n']} photographs to test on, "
-            f"{result['draws']} draws",
+            f"{count_of(result['draws'], 'draw')}",
             "",
             f"| a class | in all | {' | '.join(methods)} | difference from the best |",
             "|---:" * (len(methods) + 3) + "|",
@@ -200,7 +200,8 @@ def learning_comparison(result: Mapping[str, Any]) -> str:
         of = result["draws"] * len(figures["sizes"])
         lines += [
             "",
-            f"{LEARNED} is below the best of the others by more than its interval in {worst} of {of} draws",
+            f"{LEARNED} is below the best of the others by more than its own interval in {worst} of "
+            f"{count_of(of, 'draw')}; the last column compares photograph by photograph",
         ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

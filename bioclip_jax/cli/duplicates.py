@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import Any
 
+from bioclip_jax.errors import count_of
+
 from .options import Result, add_inputs, add_output, add_reading, add_verb, non_negative, reading
 
 
@@ -22,9 +24,8 @@ def duplicates(arguments: argparse.Namespace) -> Result:
         as_result=arguments.json,
     )
     if not arguments.json:
-        copies = (
-            f"{result['exact']:,} exact and {result['near']:,} near copies in {result['groups']:,} groups"
-        )
+        copies = f"{result['exact']:,} exact and {count_of(result['near'], 'near copy', 'near copies')} in "
+        copies += count_of(result["groups"], "group")
         print(f"{copies}, {result['bytes'] / 1e6:,.1f} MB; nothing is deleted", file=sys.stderr)
         if plain := result["too_plain"]:
             print(f"note: {plain:,} photos are too plain to find near copies of", file=sys.stderr)

@@ -9,10 +9,14 @@ from typing import Any, NoReturn
 
 from bioclip_jax.convert import DEFAULT_MODEL, TRANSFORMS
 from bioclip_jax.convert import MODEL_FORMS as MODEL
+from bioclip_jax.errors import count_of
 from bioclip_jax.predict import FORMATS, PRECISIONS
 
 # A verb's result, printed with --json.
 Result = dict[str, Any] | None
+
+# Of what report_done counts.
+_SINGULAR = {"images": "image", "queries": "query", "taxa": "taxon", "texts": "text"}
 
 DATA = "tars, ArrayRecord, a folder with metadata.csv or NAME:SPLIT"
 
@@ -279,6 +283,8 @@ def print_known(result: dict[str, Any]) -> None:
 
 
 def _format(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, float) for item in value):
+        return " to ".join(map(_format, value)) if len(value) == 2 else ", ".join(map(_format, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -287,9 +293,9 @@ def report_done(arguments: argparse.Namespace, result: Result, kind: str, done: 
     if arguments.json or (result["output"] is None and sys.stdout.isatty()):
         return
     unreadable = len(result.get("unreadable", ()))
-    message = f"{done} {result[kind] - unreadable:,} {kind}"
+    message = f"{done} {count_of(result[kind] - unreadable, _SINGULAR[kind], kind)}"
     if "events" in result:
-        message += f" of {result['events']:,} event{'' if result['events'] == 1 else 's'}"
+        message += f" of {count_of(result['events'], 'event')}"
     if unreadable:
         message += f", skipped {unreadable:,} unreadable"
     if result["output"] is not None:

@@ -9,6 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from bioclip_jax.errors import count_of
+
+__all__ = ["THUMBNAIL_SIDE", "count_of", "data_size", "data_url", "number", "share", "thumbnail_url"]
+
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 # Sharp at 112 CSS pixels on screens of 1.5 device pixels each.
 THUMBNAIL_SIDE = 168
@@ -20,11 +24,6 @@ def number(value: float) -> str:
     if isinstance(value, float) and value < 100 and value != int(value):
         return f"{value:,.1f}"
     return f"{round(value):,}"
-
-
-def count_of(count: int, singular: str, plural: str = "") -> str:
-    """Format a number with its noun: 1 image, 1,200 images."""
-    return f"{number(count)} {singular if count == 1 else plural or singular + 's'}"
 
 
 def data_size(size: float) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, count_of
 from bioclip_jax.files import file_sha256
 from bioclip_jax.models import model_names
 
@@ -65,7 +65,7 @@ def measure_field(
         whole = _Run([*command, str(place / "whole.csv")])
         whole.finish()
         memory = whole.memory()
-        _log(f"{whole.seconds:.0f} s, {max(memory) / 1e6:.0f} MB; now with {kills} kills")
+        _log(f"{whole.seconds:.0f} s, {max(memory) / 1e6:.0f} MB; now with {count_of(kills, 'kill')}")
         killed = _with_kills([*command, str(place / "killed.csv")], place / "killed.csv", kills, seed)
         outputs = sorted(path.name.removeprefix("whole") for path in place.glob("whole*.csv"))
         same = [file_sha256(place / f"whole{end}") == file_sha256(place / f"killed{end}") for end in outputs]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from bioclip_jax.errors import InvalidValue, listing
+from bioclip_jax.errors import InvalidValue, count_of, listing
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.text import fold
 
@@ -69,7 +69,7 @@ class Resolution:
         ranks = Counter(taxa[0].rank.get_label() for _, taxa in self.chosen())
         starts = names.starts(Rank.SPECIES)
         counts = {
-            "names": len(self.checklist.taxa),
+            "names": sum(taxon.text not in OTHERS for taxon in self.checklist.taxa),
             "by_rank": {
                 rank.get_label(): ranks[rank.get_label()] for rank in Rank if ranks[rank.get_label()]
             },
@@ -85,19 +85,20 @@ class Resolution:
         """Return a line for people: names, ranks, species, and what is not used."""
         counts = self.summary(names)
         ranks = ", ".join(f"{count:,} {_plural(rank, count)}" for rank, count in counts["by_rank"].items())
-        parts = [f"{kind} {self.checklist.path}: {_number(counts['names'], 'name')} ({ranks})"]
-        parts[0] += f", {_number(counts['species'], 'species', 'species')} of the model"
+        parts = [f"{kind} {self.checklist.path}: {count_of(counts['names'], 'name')} ({ranks})"]
+        parts[0] += f", {count_of(counts['species'], 'species', 'species')} of the model"
         if self.synonyms:
             parts.append(f"{self.synonyms:,} found by a synonym")
         if self.common_names:
             parts.append(f"{self.common_names:,} by the common name")
         if self.divided:
-            parts.append(f"{_number(len(self.divided), 'higher taxon', 'higher taxa')} only head its others")
-        parts += [f"skipped {_number(count, 'row')} {why}" for why, count in self.checklist.skipped.items()]
+            headings = count_of(len(self.divided), "higher taxon", "higher taxa")
+            parts.append(f"{headings} only as a heading of others")
+        parts += [f"skipped {count_of(count, 'row')} {why}" for why, count in self.checklist.skipped.items()]
         if self.ambiguous:
             parts.append(f"several taxa of one name, all taken: {listing(self.ambiguous, MAX_LISTED)}")
         if self.unknown:
-            count = _number(len(self.unknown), "unknown name")
+            count = count_of(len(self.unknown), "unknown name")
             parts.append(f"skipped {count}: {listing(self.unknown, MAX_LISTED)}")
         return "; ".join(parts)
 
@@ -308,7 +309,3 @@ def _plural(rank: str, count: int) -> str:
         "species": "species",
     }
     return rank if count == 1 else plurals.get(rank, rank + "s")
-
-
-def _number(count: int, singular: str, plural: str = "") -> str:
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
