@@ -12,7 +12,6 @@ import pytest
 from markupsafe import Markup
 
 from bioclip_jax.html import data_size, macros, number, share, write_page
-from bioclip_jax.html.formats import count_of
 from bioclip_jax.html.render import _environment
 
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"&amp;"
@@ -89,8 +88,3 @@ def test_formats():
     ]  # fmt: skip
     assert share(0, 0) == "–"
     assert [number(value) for value in (1234567, 2.0, 2.5)] == ["1,234,567", "2", "2.5"]
-    assert [count_of(1, "family", "families"), count_of(2, "family", "families")] == [
-        "1 family",
-        "2 families",
-    ]
-    assert count_of(1200, "image") == "1,200 images"

@@ -71,6 +71,10 @@ def test_weights_multiply_the_probabilities_at_every_rank(model, head, image, tm
     taxa = [classifier.names.taxon(row) for row in range(len(classifier.names))]
     before = probabilities(classifier, image)
     table = write(tmp_path, f"{family},0.25", f"{genus} Linnaeus,5", f'"{species} (L., 1758)",40', "*,0.5")
+    resolved = resolve_prior(classifier.names, read_prior(table)).resolution.describe(
+        classifier.names, "prior"
+    )
+    assert "3 names (1 family, 1 genus, 1 species)" in resolved, "the row * is no name"
     classifier.choose(prior=read_prior(table))
     after = probabilities(classifier, image)
 
