@@ -24,7 +24,8 @@ from bioclip_jax.predict.embedding import (
 )
 
 from .capture import CaptureColumns, check_added
-from .inputs import ImageFile, expand, find_images
+from .input_paths import expand
+from .inputs import ImageFile, find_images
 from .progress import FailureLog, report_truncated
 from .vector_cache import VectorCache
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bioclip_jax.predict.embedding import ImageMetadata
 from bioclip_jax.tables import lists_images
 
-from .inputs import ImageFile, expand
+from .input_paths import expand
+from .inputs import ImageFile
 
 if TYPE_CHECKING:
     import pyarrow as pa

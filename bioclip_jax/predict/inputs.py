@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import os
-import stat
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -30,12 +27,9 @@ from bioclip_jax.tables import find_file, is_table, lists_images
 
 from .frames import check_every, expand_frames
 from .image_file import ImageFile, image_file
-from .image_tables import check_reviewed, package_media, problems_of_rows, read_image_table
+from .image_tables import check_reviewed, problems_of_rows, read_image_table
+from .input_paths import ADVICE, expand, is_pipe, read_pipe, whole_folders
 
-STDIN = "/dev/stdin"
-_ADVICE = "give images, folders, globs, a CSV or Parquet with a filepath column, or tars"
-# More bytes from a pipe than any photograph has.
-_LARGEST_PIPED = 1 << 29
 # Skipped parts of the inputs that are reported one by one.
 _MOST_REPORTED = 20
 
@@ -82,7 +76,7 @@ def find_images(
     skipped = _Skipped(every is not None and has_extra("video"))
     images: list[tuple[str, Sequence[ImageFile]]] = []
     # The shell expands FOLDER/* to everything in it, including tables and system folders.
-    whole = _whole_folders(paths)
+    whole = whole_folders(paths)
     for path in paths:
         try:
             if os.path.dirname(path) in whole and is_hidden(os.path.basename(path)) and os.path.isdir(path):
@@ -105,60 +99,7 @@ def find_images(
 
 
 def _no_image(path: str) -> str:
-    return f"{path} holds no image; {_ADVICE}"
-
-
-def expand(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Expand the globs and Camtrap DP packages of INPUTS and return all paths in order; idempotent.
-
-    Raises UserError without inputs, and for a path or glob that matches nothing.
-    """
-    if not inputs:
-        raise UserError(f"there is no input; {_ADVICE}")
-    paths = [path for item in inputs for path in _matches(os.fspath(item))]
-    return [part for path in paths for part in package_media(path) or [path]]
-
-
-def _matches(item: str) -> list[str]:
-    # A broken link is reported later, as any unreadable file.
-    if os.path.lexists(item):
-        return [item]
-    if item == "-":
-        return [STDIN]
-    if not item.strip():
-        raise UserError(f"an input is {item!r}, which is not a path; {_ADVICE}")
-    if os.path.lexists(spelled := find_file("", item)):
-        return [spelled]
-    if os.path.lexists(image_file(item).path):  # a page or frame
-        return [item]
-    if not glob.has_magic(item):
-        raise UserError(f"{item} does not exist; {_ADVICE}")
-    parts = item.split(os.sep)
-    matches = sorted(glob.glob(item, recursive=True))
-    matches = [match for match in matches if not _is_hidden_match(match, parts)]
-    if not matches:
-        raise UserError(f"nothing matches {item}; {_ADVICE}")
-    return [path for match in matches for path in _matches(match)]
-
-
-def _whole_folders(paths: Sequence[str]) -> set[str]:
-    """Return the folders all of whose visible entries are among the paths, as from FOLDER/*."""
-    given: dict[str, set[str]] = {}
-    for path in paths:
-        given.setdefault(os.path.dirname(path), set()).add(os.path.basename(path))
-    whole = set()
-    for folder, names in given.items():
-        with contextlib.suppress(OSError):
-            if len(names) > 1 and all(
-                name in names for name in os.listdir(folder or ".") if not name.startswith(".")
-            ):
-                whole.add(folder)
-    return whole
-
-
-def _is_hidden_match(match: str, pattern_parts: Sequence[str]) -> bool:
-    """Return True for a match in a hidden folder that the glob does not name."""
-    return any(is_hidden(part) and part not in pattern_parts for part in match.split(os.sep))
+    return f"{path} holds no image; {ADVICE}"
 
 
 def _without_duplicates(
@@ -205,7 +146,7 @@ def _images_at(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
             raise skipped.problems.pop(problems)
         kinds = "; ".join(skipped_kinds(kinds_of(skipped.files[files:])))
         skipped.reported |= set(skipped.files[files:])
-        raise UserError(f"the folder {path} holds no image ({kinds or _suffixes()}); {_ADVICE}")
+        raise UserError(f"the folder {path} holds no image ({kinds or _suffixes()}); {ADVICE}")
     return images
 
 
@@ -230,7 +171,7 @@ def _in_file(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
     if is_tar(path):
         images = _members(path, skipped)
         if not images:
-            raise UserError(f"{path} holds no image ({_suffixes()}); {_ADVICE}")
+            raise UserError(f"{path} holds no image ({_suffixes()}); {ADVICE}")
         return images
     if is_compressed_tar(path):
         raise UserError(f"{path} is a compressed tar; uncompress it and give the .tar")
@@ -240,31 +181,9 @@ def _in_file(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
         raise UserError(
             f"{path} is a text, not an image; the first line of a list of images must be filepath"
         )
-    if _is_pipe(path):
-        return [ImageFile(path, path, content=_read_pipe(path))]
+    if is_pipe(path):
+        return [ImageFile(path, path, content=read_pipe(path))]
     return [image_file(path)]
-
-
-def _is_pipe(path: str) -> bool:
-    """Return True for a pipe, a terminal or a socket, which can be read only once."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode))
-
-
-def _read_pipe(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST_PIPED + 1)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); {_ADVICE}") from None
-    if len(content) > _LARGEST_PIPED:
-        raise UserError(f"{path} delivers more than {_LARGEST_PIPED >> 20} MB; give a file")
-    if not content:
-        raise UserError(f"{path} delivers nothing; write an image to it")
-    return content
 
 
 def _walk(top: str, skipped: _Skipped) -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""Options of `predict`, from the command line to the result row, the resume record and the log."""
+"""Options of `predict`, checked against each other."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +16,12 @@ from .capture import check_added
 from .darwin_core import DWC
 from .events import check_gap, frames_path
 from .frames import check_every
-from .rank import MIN_PROB, Rank, as_rank
+from .rank import Rank, as_rank
 from .results import check_format, is_delimited
 from .selection import DEFAULT_K, Selection
 
 if TYPE_CHECKING:
     from bioclip_jax.pipeline.images import ReadOptions
-    from bioclip_jax.predict.classifiers import BaseClassifier
     from bioclip_jax.predict.learn import LearnedHead
 
 PathLike = str | os.PathLike[str]
@@ -280,65 +279,3 @@ class PredictOptions:
             Synonyms(self.backbone)  # raises if it does not exist
         names = ("subset", "within", "prior", "backbone", "skip_unknown")
         return TaxaChoice.read(**{name: getattr(self, name) for name in names})
-
-    def candidate_settings(self) -> dict[str, Any]:
-        """Return the options that set the candidates, for logs, by pybioclip's names where it has one."""
-        settings = {
-            "classes": self.labels,
-            "bins_path": self.bins,
-            "head": self.head,
-            "subset": self.subset,
-            "within": self.within,
-            "prior": self.prior,
-            "backbone": self.backbone,
-            "taxa_file": self.taxa,
-            "detections": self.detections,
-            "detection_threshold": None if self.detections is None else self.detection_threshold,
-            "temperature": self.temperature,
-            # An unused flag is not logged.
-            "labels_as_given": self.labels_as_given or None,
-            "skip_unknown": self.skip_unknown or None,
-        }
-        return _without_none(settings)
-
-    def selection_settings(self) -> dict[str, Any]:
-        """Return the options that select predictions, for logs, by pybioclip's names where it has one."""
-        names = ("min_confidence", "unknown", "min_familiarity", "every")
-        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
-        if self.predicts_taxa:
-            settings |= {"rank": self.selection.rank.get_label(), "min_prob": MIN_PROB}
-        if self.min_confidence is None:
-            settings["k"] = self.selection.k
-        return _without_none(settings)
-
-    def form_settings(self) -> dict[str, Any]:
-        """Return the options that the output depends on and the predictions of images do not."""
-        form: dict[str, Any] = {"format": self.row_format}
-        return form | _without_none({"add": list(self.add) or None, "events": self.events})
-
-    def resume_settings(self, classifier: BaseClassifier, candidates: Any) -> dict[str, Any]:
-        """Return everything but the images that predictions depend on; a resumed run must have the same."""
-        model = classifier.model
-        settings = self.candidate_settings() | self.selection_settings() | {"model": model.fingerprint}
-        settings |= {"transform": model.transform, "reading": repr(model.preprocess.read)}
-        settings["precision"] = model.precision
-        if self.events is not None:
-            # The journal has vectors to pool.
-            settings["vectors"] = True
-        if self.head is not None:
-            return settings | {"head": self.learned_head.digest}
-        if not self.predicts_taxa:
-            return settings | {"labels": candidates}
-        path = classifier.head.path
-        status = path.stat()
-        settings["taxa"] = [str(path.absolute()), status.st_size, status.st_mtime_ns]
-        settings["temperature"] = classifier.temperature
-        return settings | (candidates.settings() if candidates is not None else {})
-
-
-def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: os.fspath(value) if isinstance(value, os.PathLike) else value
-        for name, value in settings.items()
-        if value is not None
-    }

@@ -25,6 +25,7 @@ from .options import PredictOptions
 from .plan import Plan
 from .progress import FailureLog, report_truncated, track
 from .results import Prediction
+from .settings import form_settings, resume_settings
 from .writer import PredictionWriter
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def predict_files(
     result |= {name: getattr(loaded, name) for name in ("transform", "precision", "fingerprint")}
     settings, record = {}, None
     if options.resume:
-        settings = options.resume_settings(classifier, candidates)
-        form = settings | options.form_settings()
+        settings = resume_settings(options, classifier, candidates)
+        form = settings | form_settings(options)
         record = CompletionRecord(options.output, form, image_keys(plan.parts), plan.digest())
         if record.is_current() and _has_all_files(options):
             print(f"note: {options.output} is finished already", file=sys.stderr)

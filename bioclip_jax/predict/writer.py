@@ -17,6 +17,7 @@ from .options import PredictOptions
 from .plan import Plan
 from .progress import FailureLog
 from .results import Prediction, Row, write_rows
+from .settings import candidate_settings, selection_settings
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.classifiers import BaseClassifier
@@ -42,11 +43,11 @@ class PredictionWriter:
         self._classifier, self._options, self._plan, self._record = classifier, options, plan, record
         self._recorder = self._report = None
         if options.log is not None:
-            self._recorder = attach_prediction_recorder(classifier, **options.candidate_settings())
+            self._recorder = attach_prediction_recorder(classifier, **candidate_settings(options))
         if options.report is not None:
             from bioclip_jax.predict.report import Report
 
-            self._report = Report(classifier, options.candidate_settings() | options.selection_settings())
+            self._report = Report(classifier, candidate_settings(options) | selection_settings(options))
 
     def write(
         self, predictions: Iterator[Prediction], failures: FailureLog, answers: EventPredictions | None = None
@@ -146,7 +147,7 @@ class PredictionWriter:
 
         options, recorder = self._options, self._recorder
         details = {"batch_size": options.batch_size, "unreadable": failures.problems}
-        recorder.add_prediction(self._plan.images, **options.selection_settings(), **details)
+        recorder.add_prediction(self._plan.images, **selection_settings(options), **details)
         # A stream cannot be read again for its digest.
         recorder.output = options.output if output and not is_stream(options.output) else None
         save_recorded_predictions(self._classifier, options.log)

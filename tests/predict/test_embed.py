@@ -25,7 +25,8 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict.embed import embed_files, read_texts
 from bioclip_jax.predict.embedding.formats import Batch, sample_uuid, write_batches
 from bioclip_jax.predict.embedding.metadata import ImageMetadata
-from bioclip_jax.predict.inputs import ImageFile, expand, find_images
+from bioclip_jax.predict.input_paths import expand
+from bioclip_jax.predict.inputs import ImageFile, find_images
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 UUID = "69b0a886-7495-5eef-b8ac-0afba0eaabaf"

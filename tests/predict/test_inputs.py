@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from bioclip_jax.errors import UserError
-from bioclip_jax.predict.inputs import expand, find_images
+from bioclip_jax.predict.input_paths import expand
+from bioclip_jax.predict.inputs import find_images
 
 
 def jpeg(seed: int = 0) -> bytes:

@@ -18,7 +18,7 @@ from bioclip_jax import file_kinds
 from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_hidden_path
-from bioclip_jax.predict import inputs
+from bioclip_jax.predict import input_paths
 from bioclip_jax.predict.inputs import find_images
 
 
@@ -295,7 +295,7 @@ def test_an_image_from_standard_input(name, photos):
 def test_empty_and_oversized_pipes_are_errors(photos, monkeypatch):
     os.mkfifo("pipe")
     for content, reason in ((b"", "delivers nothing"), (b"x" * 100, "delivers more than")):
-        monkeypatch.setattr(inputs, "_LARGEST_PIPED", 50)
+        monkeypatch.setattr(input_paths, "_LARGEST_PIPED", 50)
         writer = threading.Thread(target=Path("pipe").write_bytes, args=(content,))
         writer.start()
         with pytest.raises(UserError, match=f"pipe {reason}"):

@@ -11,6 +11,7 @@ from bioclip_jax.errors import UserError
 from bioclip_jax.predict.options import PredictOptions
 from bioclip_jax.predict.predict import predict_files
 from bioclip_jax.predict.rank import Rank
+from bioclip_jax.predict.settings import candidate_settings, selection_settings
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ def test_settings_are_logged_by_pybioclips_names(tmp_path: Path):
     (tmp_path / "subset.csv").write_text("genus\nMalus\n")
     options = PredictOptions(rank="Genus", subset=tmp_path / "subset.csv", unknown=0.1)
     assert options.rank is Rank.GENUS
-    assert options.candidate_settings() == {"subset": str(tmp_path / "subset.csv")}
-    assert options.selection_settings() == {"rank": "genus", "min_prob": 1e-9, "k": 5, "unknown": 0.1}
-    assert PredictOptions(labels="a, b").candidate_settings() == {"classes": "a, b"}
-    assert PredictOptions(labels="a", k=3).selection_settings() == {"k": 3}
-    assert PredictOptions(labels="a").selection_settings() == {}, "pybioclip returns all labels"
+    assert candidate_settings(options) == {"subset": str(tmp_path / "subset.csv")}
+    assert selection_settings(options) == {"rank": "genus", "min_prob": 1e-9, "k": 5, "unknown": 0.1}
+    assert candidate_settings(PredictOptions(labels="a, b")) == {"classes": "a, b"}
+    assert selection_settings(PredictOptions(labels="a", k=3)) == {"k": 3}
+    assert selection_settings(PredictOptions(labels="a")) == {}, "pybioclip returns all labels"

@@ -18,6 +18,7 @@ from bioclip_jax.predict.inputs import find_images
 from bioclip_jax.predict.journal import Journal
 from bioclip_jax.predict.options import PredictOptions
 from bioclip_jax.predict.predict import predict_files
+from bioclip_jax.predict.settings import resume_settings
 from bioclip_jax.predict.taxa import build_taxa
 
 NAMES = "genus,species\nMalus,domestica\nPyrus,communis\nCitrus,sinensis\nAgaricus,bisporus\n"
@@ -90,7 +91,7 @@ def test_a_resumed_run_of_another_precision_is_refused(pictures, model_directory
     (tmp_path / "p.csv").unlink()
     journal = tmp_path / ".p.csv.partial"
     classifier = CustomLabelsClassifier(["a", "b"], load_model(model_directory))
-    settings = PredictOptions(**run).resume_settings(classifier, ["a", "b"])
+    settings = resume_settings(PredictOptions(**run), classifier, ["a", "b"])
     with (
         pytest.raises(RuntimeError),
         Journal.open(tmp_path / "p.csv", settings, find_images([pictures])) as kept,

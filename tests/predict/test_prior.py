@@ -11,6 +11,7 @@ import pytest
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import Model, PredictOptions, Rank, predict_files
 from bioclip_jax.predict.classifiers import TreeOfLifeClassifier
+from bioclip_jax.predict.settings import resume_settings
 from bioclip_jax.predict.taxa import build_taxa, read_prior, resolve_prior, score
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -124,7 +125,7 @@ def test_a_resumed_run_needs_the_same_weights(model, head, tmp_path):
         path = write(tmp_path, f"{letters('Genus10')},{weight}")
         options = PredictOptions(taxa=head, prior=path, as_result=True)
         classifier = TreeOfLifeClassifier(model, head)
-        settings.append(options.resume_settings(classifier, options.read_candidates()))
+        settings.append(resume_settings(options, classifier, options.read_candidates()))
     assert settings[0]["prior"] != settings[1]["prior"]
 
 

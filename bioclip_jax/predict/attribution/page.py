@@ -14,6 +14,7 @@ from bioclip_jax import html
 from bioclip_jax.html import share, thumbnail_url
 from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.predict.options import PredictOptions
+from bioclip_jax.predict.settings import candidate_settings, selection_settings
 
 from .explain import Candidate, ExplainedPhotograph
 from .heat_maps import HeatMap
@@ -33,7 +34,7 @@ def write_page(
 ) -> None:
     """Write the page atomically."""
     drawn = [one.heat_map for photo in photographs for one in photo.candidates if one.heat_map is not None]
-    settings = options.candidate_settings() | options.selection_settings()
+    settings = candidate_settings(options) | selection_settings(options)
     html.write_page(
         path,
         "explain.html",

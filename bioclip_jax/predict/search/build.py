@@ -13,7 +13,8 @@ from bioclip_jax.errors import Interrupted, UserError, first_line
 from bioclip_jax.file_kinds import PARQUET_SUFFIXES
 from bioclip_jax.locks import lock
 from bioclip_jax.predict.embedding import ImageMetadata, block_size, blocks, digests, sample_uuid, unit
-from bioclip_jax.predict.inputs import ImageFile, expand, find_images
+from bioclip_jax.predict.input_paths import expand
+from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.progress import FailureLog, report_truncated, track
 
 from .table import ABOUT_FILE, LOCK_FILE, ImageIndex, check_free, quoted
