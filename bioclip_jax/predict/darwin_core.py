@@ -21,7 +21,7 @@ from bioclip_jax.text import RANKS, Taxon, genus_and_epithet
 
 from .events import FrameEvents
 from .inputs import ImageFile
-from .results import Prediction, Row
+from .results import Prediction, Row, with_index
 
 DWC = "dwc"
 TERMS = (
@@ -85,22 +85,19 @@ class DarwinCoreRows:
 
     def rows(self, predictions: Iterable[Prediction]) -> Iterator[Row]:
         """Yield the best prediction of each image or event as an occurrence."""
-        numbers = (
-            {self._events[number].id: number for number in range(len(self._events))} if self._by_event else {}
-        )
-        index = 0
-        for image, rows in predictions:
-            if not rows:
-                continue
-            if self._by_event:
-                index = int(self._events[numbers[rows[0]["event"]]].images[0])
-            else:
-                # A crop has the very name object of its photograph.
-                while self._images[index].name is not image.name:
-                    index += 1
+        predictions = (prediction for prediction in predictions if prediction[1])
+        if self._by_event:
+            indexed = ((self._first_of(rows[0]["event"]), (image, rows)) for image, rows in predictions)
+        else:
+            indexed = with_index(predictions, self._images)
+        for index, (image, rows) in indexed:
             occurrence = self._occurrence(index, image, rows[0])
             if occurrence is not None:
                 yield occurrence
+
+    def _first_of(self, event: str) -> int:
+        """Return the index of an event's first photograph."""
+        return int(self._events.by_id(event).images[0])
 
     def _occurrence(self, index: int, image: ImageFile, row: Row) -> Row | None:
         names = list(row)

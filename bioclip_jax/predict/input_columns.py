@@ -12,11 +12,10 @@ from bioclip_jax.tables import lists_images
 
 from .input_paths import expand
 from .inputs import ImageFile
+from .results import Prediction, with_index
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from .results import Prediction
 
 # Prefix of a copied column that a result also has.
 _PREFIX = "input_"
@@ -59,19 +58,11 @@ class InputColumns:
 
         A column that a result also has becomes input_NAME.
         """
-        yield from self._append(self._with_index(predictions), _BLOCK)
+        yield from self._append(with_index(predictions, self._images), _BLOCK)
 
     def append_by_index(self, predictions: Iterable[tuple[int, Prediction]]) -> Iterator[Prediction]:
         """Append the columns to the rows of predictions in any order, each with the index of its image."""
         yield from self._append(predictions, 1)
-
-    def _with_index(self, predictions: Iterable[Prediction]) -> Iterator[tuple[int, Prediction]]:
-        index = 0
-        for image, rows in predictions:
-            # A crop has the very name object of its photograph, also where a photograph is listed twice.
-            while self._images[index].name is not image.name:
-                index += 1
-            yield index, (image, rows)
 
     def _append(self, predictions: Iterable[tuple[int, Prediction]], size: int) -> Iterator[Prediction]:
         """Append the columns, of which `size` rows are read at once."""

@@ -68,6 +68,18 @@ def check_format(format: str | None, output: Path | None) -> str:
     return format
 
 
+def with_index(
+    predictions: Iterable[Prediction], images: Sequence[ImageFile]
+) -> Iterator[tuple[int, Prediction]]:
+    """Yield each prediction with the index of its photograph; predictions are in the order of `images`."""
+    index = 0
+    for image, rows in predictions:
+        # A crop has the very name object of its photograph, also where a photograph is listed twice.
+        while images[index].name is not image.name:
+            index += 1
+        yield index, (image, rows)
+
+
 @contextlib.contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
     """Open a text file to write, compressed if its name ends in .gz; equal content gives equal bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bioclip_jax.predict.inputs import ImageFile
-from bioclip_jax.predict.results import Prediction
+from bioclip_jax.predict.results import Prediction, with_index
 
 from .frames import FrameEvents
 
@@ -24,10 +24,6 @@ def with_event(
     predictions: Iterable[Prediction], images: Sequence[ImageFile], events: FrameEvents
 ) -> Iterator[Prediction]:
     """Insert the id of its event into the rows of each frame; predictions are in image order."""
-    index = 0
-    for image, rows in predictions:
-        # A crop has the very name object of its photograph.
-        while images[index].name is not image.name:
-            index += 1
+    for index, (image, rows) in with_index(predictions, images):
         event = {"event": events.id_of(index)}
         yield image, [{"file_name": row["file_name"], **event, **row} for row in rows]
