@@ -18,7 +18,7 @@ from bioclip_jax.pipeline.images import BadImage, ReadOptions, decode, image_hea
 
 from .capture import read_ahead
 from .image_file import ImageFile, read_upright
-from .inputs import find_images
+from .inputs import Skipped, find_images
 from .progress import FailureLog, track
 from .results import check_format, write_empty, write_rows
 
@@ -77,16 +77,17 @@ def find_duplicates(
     if output is not None or not as_result:
         format = check_format(format, output)
     check_output(output)
-    skipped: dict[str, int] = {}
+    skipped = Skipped()
     images = _distinct_files(find_images(inputs, None, skipped))
     check_not_read({"--output": output}, {"an input": itertools.chain(inputs, (i.path for i in images))})
+    skipped.report()
     failures = FailureLog(len(images))
     kept, photos = _read(images, reading or ReadOptions(), failures)
     groups, counts = _group(photos, threshold)
     rows = list(_rows(groups, kept, photos))
     copies = sum(row["bytes"] for row in rows if row["keep"] == "no")
-    result: dict[str, Any] = {"images": len(images), "skipped": skipped, "groups": len(groups), **counts}
-    result |= {"bytes": copies, "unreadable": failures.problems}
+    result: dict[str, Any] = {"images": len(images), "skipped": skipped.by_kind, "groups": len(groups)}
+    result |= counts | {"bytes": copies, "unreadable": failures.problems}
     if as_result and output is None:
         return result | {"duplicates": rows}
     if not write_rows(rows, format, output) and output is not None:

@@ -25,7 +25,7 @@ from bioclip_jax.predict.embedding import (
 
 from .capture import CaptureColumns, check_added
 from .input_paths import expand
-from .inputs import ImageFile, find_images
+from .inputs import ImageFile, Skipped, find_images
 from .progress import FailureLog, report_truncated
 from .vector_cache import VectorCache
 
@@ -86,7 +86,7 @@ def embed_files(
         )
     normalize = bool(texts) or (format in ("npy", "parquet") if normalize is None else normalize)
     paths = [] if texts else expand(inputs)
-    skipped: dict[str, int] = {}
+    skipped = Skipped()
     images = find_images(paths, every, skipped) if paths else []
     reads = {
         "an input": itertools.chain(paths, (image.path for image in images)),
@@ -94,6 +94,7 @@ def embed_files(
     }
     row_names = rows_path(output) if format == "npy" else None
     check_not_read({"--output": output, "the names of the rows": row_names}, reads)
+    skipped.report()
     metadata = ImageMetadata(paths, images) if images and format == "parquet" else None
 
     # Importing JAX takes seconds, so options and inputs are checked first.
@@ -130,7 +131,7 @@ def embed_files(
         ) from None
     return {
         "texts" if texts else "images": len(texts or images),
-        **({} if texts else {"skipped": skipped}),
+        **({} if texts else {"skipped": skipped.by_kind}),
         "embed_dim": loaded.config.embed_dim,
         "normalized": normalize,
         "output": None if output is None else str(output),

@@ -34,10 +34,10 @@ from .input_paths import ADVICE, expand, is_pipe, read_pipe, whole_folders
 _MOST_REPORTED = 20
 
 
-class _Skipped:
+class Skipped:
     """Parts of INPUTS without images: unreadable ones, and files of other kinds. videos: they are read."""
 
-    def __init__(self, videos: bool) -> None:
+    def __init__(self, videos: bool = False) -> None:
         self.problems: list[UserError] = []
         self.files: list[str] = []
         # Files that a problem's message counts.
@@ -45,7 +45,13 @@ class _Skipped:
         self.videos = videos
 
     def add(self, problem: str) -> None:
+        """Add an unreadable part by its message."""
         self.problems.append(UserError(problem))
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Number of files of other kinds by suffix."""
+        return kinds_of(self.files)
 
     def report(self) -> None:
         """Report the skipped parts on standard error."""
@@ -60,7 +66,7 @@ class _Skipped:
 def find_images(
     inputs: Sequence[str | os.PathLike[str]],
     every: float | None = None,
-    skipped_by_kind: dict[str, int] | None = None,
+    skipped: Skipped | None = None,
 ) -> list[ImageFile]:
     """Find the images of INPUTS, in their order; those of a folder or glob are sorted by path.
 
@@ -68,12 +74,14 @@ def find_images(
     a folder's table and another input is returned once. Each page of a TIFF is an image of its own, and with
     `every` a frame each so many seconds of videos, which are skipped without. Only tables, tars, pipes, TIFFs
     and videos are opened. Folders and tars that are empty or unreadable, and counts of the files that are
-    skipped, are reported on standard error; the counts are also added to `skipped_by_kind`, by suffix.
+    skipped, are added to `skipped`, or without it reported on standard error.
     Raises UserError for a missing path, an unreadable table, and if there is no image at all.
     """
     paths = expand(inputs)
     check_every(every)
-    skipped = _Skipped(every is not None and has_extra("video"))
+    report = skipped is None
+    skipped = Skipped() if skipped is None else skipped
+    skipped.videos = every is not None and has_extra("video")
     images: list[tuple[str, Sequence[ImageFile]]] = []
     # The shell expands FOLDER/* to everything in it, including tables and system folders.
     whole = whole_folders(paths)
@@ -90,11 +98,10 @@ def find_images(
     if not result:
         if skipped.problems:
             raise skipped.problems[0]
-        kinds = "; ".join(skipped_kinds(kinds_of(skipped.files)))
+        kinds = "; ".join(skipped_kinds(skipped.by_kind))
         raise UserError(f"{paths[0]} holds no image ({kinds})" if kinds else _no_image(paths[0]))
-    skipped.report()
-    if skipped_by_kind is not None:
-        skipped_by_kind |= kinds_of(skipped.files)
+    if report:
+        skipped.report()
     return result
 
 
@@ -136,7 +143,7 @@ def _is_table_file(path: str) -> bool:
     return is_table(path) and not os.path.isdir(path)
 
 
-def _images_at(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
+def _images_at(path: str, skipped: Skipped) -> Sequence[ImageFile]:
     if not os.path.isdir(path):
         return _in_file(path, skipped)
     files, problems = len(skipped.files), len(skipped.problems)
@@ -154,7 +161,7 @@ def _suffixes() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
-def _in_folder(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
+def _in_folder(path: str, skipped: Skipped) -> Sequence[ImageFile]:
     if not is_tar(path):
         return [ImageFile(path, path)]
     try:
@@ -167,7 +174,7 @@ def _in_folder(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
     return images
 
 
-def _in_file(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
+def _in_file(path: str, skipped: Skipped) -> Sequence[ImageFile]:
     if is_tar(path):
         images = _members(path, skipped)
         if not images:
@@ -186,7 +193,7 @@ def _in_file(path: str, skipped: _Skipped) -> Sequence[ImageFile]:
     return [image_file(path)]
 
 
-def _walk(top: str, skipped: _Skipped) -> Iterator[str]:
+def _walk(top: str, skipped: Skipped) -> Iterator[str]:
     """Yield visible images and tars in a folder and its subfolders, sorted by path."""
     # The open folders, as (device, inode) and an iterator of the remaining entries.
     open_folders: list[tuple[tuple[int, int], Iterator[os.DirEntry[str]]]] = []
@@ -238,7 +245,7 @@ def _is_text(path: str) -> bool:
         return False
 
 
-def _from_table(path: str, skipped: _Skipped) -> list[ImageFile]:
+def _from_table(path: str, skipped: Skipped) -> list[ImageFile]:
     """Return the images that a table lists."""
     table = read_image_table(path, paths_only=True)
     problems = problems_of_rows(path, table)
@@ -261,7 +268,7 @@ def _from_table(path: str, skipped: _Skipped) -> list[ImageFile]:
     ]
 
 
-def _members(path: str, skipped: _Skipped) -> list[ImageFile]:
+def _members(path: str, skipped: Skipped) -> list[ImageFile]:
     """Return the images in an uncompressed tar, from its headers; nothing is unpacked."""
     try:
         with open(path, "rb") as file:

@@ -15,7 +15,7 @@ from .capture import read_times
 from .darwin_core import DWC
 from .events import FrameEvents, find_events
 from .input_columns import InputColumns
-from .inputs import ImageFile, find_images
+from .inputs import ImageFile, Skipped, find_images
 from .options import MEGADETECTOR, PredictOptions
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Plan:
     detected: DetectedImages | None = None
     classifications: Classifications | None = None
     events: FrameEvents | None = None
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: Skipped = field(default_factory=Skipped)
 
     @classmethod
     def read(cls, inputs: Sequence[str | os.PathLike[str]], options: PredictOptions) -> Plan:
@@ -46,7 +46,7 @@ class Plan:
 
         Raises UserError as find_images, InputColumns, read_detections and DetectedImages.
         """
-        skipped: dict[str, int] = {}
+        skipped = Skipped()
         images = find_images(inputs, options.every, skipped)
         columns = InputColumns(inputs, images)
         detected, classifications = _detect(images, options)

@@ -58,6 +58,7 @@ def predict_files(
     check_not_read(
         options.outputs, options.files_read | plan.files_read | {"part of the model": model_files(model)}
     )
+    plan.skipped.report()
 
     # Importing JAX takes seconds, so options and inputs are checked first.
     from bioclip_jax.predict.taxa import selection_result
@@ -67,7 +68,7 @@ def predict_files(
     loaded = load_model(model, **options.loading)
     classifier = make_classifier(loaded, options, candidates)
     warn_about_candidates(classifier, options)
-    result: dict[str, Any] = {"images": len(plan.images), "skipped": plan.skipped}
+    result: dict[str, Any] = {"images": len(plan.images), "skipped": plan.skipped.by_kind}
     result |= {name: getattr(loaded, name) for name in ("transform", "precision", "fingerprint")}
     settings, record = {}, None
     if options.resume:

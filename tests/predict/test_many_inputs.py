@@ -19,7 +19,7 @@ from bioclip_jax.cli import main
 from bioclip_jax.errors import UserError
 from bioclip_jax.file_kinds import IMAGE_SUFFIXES, is_hidden_path
 from bioclip_jax.predict import input_paths
-from bioclip_jax.predict.inputs import find_images
+from bioclip_jax.predict.inputs import Skipped, find_images
 
 
 def picture(kind: str = "JPEG", seed: int = 0) -> bytes:
@@ -162,10 +162,12 @@ def test_skipped_files_are_counted_by_kind(photos, capsys):
     for name in ("c.pdf", "D.PDF", "e.mp4", "f.mov", "notes.txt", "metadata.csv", ".hidden"):
         (photos / name).write_bytes(b"x")
     make_tar(photos / "t.tar", **{"k.pdf": b"x", "k.jpg": picture(), "k.txt": b"a caption"})
-    skipped: dict[str, int] = {}
+    skipped = Skipped()
     found = [image.name for image in find_images(["ph"], None, skipped)]
+    assert not capsys.readouterr().err, "the caller reports what it asked for"
+    skipped.report()
     assert found == ["ph/a.jpg", "ph/b.jpg", "ph/t.tar/k.jpg"]
-    assert skipped == {".pdf": 3, ".mov": 1, ".mp4": 1, ".txt": 1}
+    assert skipped.by_kind == {".pdf": 3, ".mov": 1, ".mp4": 1, ".txt": 1}
     assert capsys.readouterr().err == (
         "1 .mov, 1 .mp4 skipped: predict, embed and index build read frames of videos with --every SECONDS\n"
         "3 .pdf, 1 .txt skipped\n"

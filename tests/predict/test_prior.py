@@ -196,6 +196,7 @@ def test_a_table_without_weights_is_an_error(tmp_path):
         read_prior(write(tmp_path, "Animalia", header="taxon"))
 
 
+@pytest.mark.shared_data
 def test_predict_reports_tables_and_unknown_names(model_directory, head, photographs, tmp_path, capsys):
     genus = letters("Genus10")
     subset = tmp_path / "subset.csv"
