@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import tempfile
@@ -18,7 +19,7 @@ from jaxtyping import Float32
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import OnBad
 from bioclip_jax.predict.classifiers import CustomLabelsClassifier, LearnedClassifier, TreeOfLifeClassifier
-from bioclip_jax.predict.taxa import read_checklist
+from bioclip_jax.predict.taxa import UnknownTaxa, read_checklist
 
 from .language import VisitorError
 from .photos import Photo
@@ -28,6 +29,8 @@ _BATCH = 64
 _CACHED_CHOICES = 8
 # Bytes of a checklist, some 60,000 species with authors, and characters of a taxon.
 MAX_CHECKLIST, _MAX_TAXON = 3_000_000, 200
+# Unknown names that a message lists.
+_LISTED_NAMES = 12
 # Temperatures outside make every score equal, or 0 and 1.
 _LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.05, 100
 
@@ -72,7 +75,10 @@ class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
         if choice.checklist or choice.within:
             with _as_file(choice.checklist) as path:
                 subset = read_checklist(path) if choice.checklist else None
-                taxa.choose(subset, choice.within or None, skip_unknown=choice.skip_unknown)
+                try:
+                    taxa.choose(subset, choice.within or None, skip_unknown=choice.skip_unknown)
+                except UnknownTaxa as error:
+                    raise _unknown(error, choice) from None
         rows = taxa._selected
         if self._selected is not None:
             rows = self._selected if rows is None else np.intersect1d(rows, self._selected, True)
@@ -83,6 +89,24 @@ class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
         return taxa
 
 
+def _unknown(error: UnknownTaxa, choice: Choice) -> VisitorError:
+    """Return advice for a visitor and for a program about a checklist's unknown names, or the taxon's."""
+    shown = [
+        f"{name} ({' / '.join(near)}?)" if near else name
+        for name, near in itertools.islice(error.similar.items(), _LISTED_NAMES)
+    ]
+    names = ", ".join(shown) + (" …" if len(error.similar) > _LISTED_NAMES else "")
+    if not choice.checklist or choice.within in error.similar:
+        near = " / ".join(error.similar.get(choice.within, ()))
+        key = "unknown_within_near" if near else "unknown_within"
+        return VisitorError(key, plain=str(error), name=choice.within, near=near)
+    unknown = VisitorError("unknown_all", names=names)
+    if not error.others_known:
+        return unknown
+    plain = f"{unknown}, or send skip_unknown=true"
+    return VisitorError("unknown_some", plain=plain, names=names, skip="")
+
+
 @contextlib.contextmanager
 def _as_file(checklist: bytes) -> Iterator[str]:
     """Give a checklist a path, of which errors show nothing."""
@@ -91,6 +115,8 @@ def _as_file(checklist: bytes) -> Iterator[str]:
         file.flush()
         try:
             yield file.name
+        except VisitorError:
+            raise
         except UserError as error:
             raise UserError(str(error).replace(file.name, "the checklist")) from None
 

@@ -30,7 +30,7 @@ def build_page(contents: Contents) -> gr.Blocks:
 class _Events:
     def __init__(self, blocks: gr.Blocks, components: Components, contents: Contents) -> None:
         self._blocks, self._page = blocks, components
-        self._handlers = Handlers(contents.service, contents.gallery, contents.examples)
+        self._handlers = Handlers(contents.service, contents.gallery, contents.examples, contents.advice)
         self._model = {"concurrency_id": "model", "concurrency_limit": 1}
         # t-SNE and UMAP take seconds, and the first UMAP longer.
         self._mapping = {"concurrency_id": "map", "show_progress": "full"}
@@ -64,7 +64,9 @@ class _Events:
         changed = [page.photos, page.notices]
         # Gradio's preprocessing would leave an empty file behind for each upload.
         inputs = [page.drop, page.photos, page.choice]
-        added = self._listen(page.drop.upload, handlers.add, inputs, changed, preprocess=False, **adding)
+        # Files that are chosen while others are read must not be dropped.
+        adding_files = {"preprocess": False, "trigger_mode": "multiple"} | adding
+        added = self._listen(page.drop.upload, handlers.add, inputs, changed, **adding_files)
         self._listen(added.then, lambda code: None, [], page.drop, queue=False)
         self._update_after(added)
         for i, button in enumerate(page.examples):

@@ -93,7 +93,7 @@ def _seen(model: Model, thumbnail: bytes) -> Sequence[float]:
 
 
 def _picture(reference: Reference) -> dict[str, Any]:
-    from .service import indexed_thumbnail
+    from .similar import indexed_thumbnail
 
     thumbnail = indexed_thumbnail(reference.path)
     names = {name: value for name, value in reference.row.items() if name not in _HIDDEN and value}

@@ -33,7 +33,8 @@ from .gallery import Example, Gallery
 from .language import error_text, language
 from .map import Point, compiles_first, draw, project
 from .photos import Columns, Photo, read_metadata
-from .service import PhotoService, indexed_thumbnail
+from .service import PhotoService
+from .similar import indexed_thumbnail
 from .uploads import Upload, uploaded
 
 _MAX_CALIBRATION = 1_000_000
@@ -82,8 +83,18 @@ class Handlers:
     The first argument of each is the code of the visitor's language.
     """
 
-    def __init__(self, service: PhotoService, gallery: Gallery | None, examples: Sequence[Example]) -> None:
-        self._service, self._gallery, self._examples = service, gallery, examples
+    def __init__(
+        self,
+        service: PhotoService,
+        gallery: Gallery | None,
+        examples: Sequence[Example],
+        advice: str = "identify.empty_about",
+    ) -> None:
+        """advice: key of the text for a visitor without photos."""
+        self._service, self._gallery, self._examples, self._advice = service, gallery, examples, advice
+
+    def _without_photos(self, code: str) -> Markup:
+        return cards.html(code).empty("identify.empty", self._advice)
 
     def add(
         self, code: str, files: Sequence[Mapping[str, Any]], photos: list[Photo], choice: Choice
@@ -166,7 +177,7 @@ class Handlers:
         if taxa is None:
             return cards.html(code).empty("identify.no_taxa", "identify.no_taxa_about")
         if not photos:
-            return cards.html(code).empty("identify.empty", "identify.empty_about")
+            return self._without_photos(code)
         if isinstance(taxa, PhotoHead):
             return cards.learned(code, photos, threshold / 100, choice)
         return cards.identified(code, photos, taxa, threshold / 100, choice)
@@ -200,7 +211,7 @@ class Handlers:
     def labels(self, code: str, photos: Sequence[Photo], labels: str) -> Markup:
         """Render the tab Labels."""
         if not photos:
-            return cards.html(code).empty("identify.empty", "identify.empty_about")
+            return self._without_photos(code)
         if not labels.strip():
             return cards.html(code).empty("labels.empty", "labels.empty_about")
         return cards.labeled(code, photos, self._service.compare(photos, split_labels(labels)))
@@ -211,7 +222,7 @@ class Handlers:
         if self._service.index is None:
             return cards.html(code).empty("similar.no_index", "similar.no_index_about")
         if not photos:
-            return cards.html(code).empty("identify.empty", "identify.empty_about")
+            return self._without_photos(code)
         photo = photos[index if index is not None and index < len(photos) else 0]
         rows = self._service.similar(photo, int(k), within)
         return cards.similar_images(code, photo, rows, [indexed_thumbnail(row["path"]) for row in rows])
@@ -228,7 +239,7 @@ class Handlers:
                 return cards.html(code).empty("map.waiting", "map.waiting_about")
             shown, sources, coordinates = self._gallery.map(method)
         elif not photos:
-            return cards.html(code).empty("identify.empty", "identify.empty_about")
+            return self._without_photos(code)
         elif len(photos) < 2:
             return cards.html(code).empty("map.two", "map.two_about")
         else:

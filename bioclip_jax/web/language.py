@@ -97,18 +97,21 @@ def _flat(texts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 class VisitorError(UserError):
     """An error that a visitor of the page reads in their language; as text it is in English.
 
-    key: of the table's errors. values: filled in; a value that is itself a key of errors is translated.
+    key: of the table's errors. values: filled in; `kinds` and `skip` are translated. plain: the text, if a
+    program needs other advice than a visitor.
     """
 
-    def __init__(self, key: str, **values: Any) -> None:
+    def __init__(self, key: str, *, plain: str | None = None, **values: Any) -> None:
         self._key, self._values = key, values
-        super().__init__(self.text(LANGUAGES[0]))
+        super().__init__(self.text(LANGUAGES[0]) if plain is None else plain)
 
     def text(self, code: str) -> str:
         """Return the sentence in a language."""
         words = language(code)
+        translated = {"kinds": "errors.kinds", "skip": "choices.skip_unknown"}
         values = {
-            name: words("errors.kinds") if name == "kinds" else value for name, value in self._values.items()
+            name: words(translated[name]) if name in translated else value
+            for name, value in self._values.items()
         }
         return words(f"errors.{self._key}", **values)
 

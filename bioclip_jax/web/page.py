@@ -37,6 +37,13 @@ class Contents:
     has_twin: bool = False
     kiosk: bool = False
 
+    @property
+    def advice(self) -> str:
+        """Key of the text that tells a visitor without photos how to add some."""
+        if self.kiosk:
+            return "identify.empty_kiosk"
+        return "identify.empty_about" if self.examples else "identify.empty_alone"
+
 
 class Components:
     """Components of the page, laid out in the current gr.Blocks in English; `relabel` translates them."""
@@ -109,8 +116,8 @@ class Components:
         ):
             self._choices(service)
         self.active = gr.HTML(elem_id="bj-active", elem_classes="bj-quiet")
-        name = "empty" if has_taxa else "no_taxa"
-        self.identified = gr.HTML(html(LANGUAGES[0]).empty(f"identify.{name}", f"identify.{name}_about"))
+        texts = ("empty", contents.advice) if has_taxa else ("no_taxa", "identify.no_taxa_about")
+        self.identified = gr.HTML(html(LANGUAGES[0]).empty(f"identify.{texts[0]}", texts[1]))
 
     def _choices(self, service: PhotoService) -> None:
         has_taxa = service.taxa is not None
@@ -178,7 +185,7 @@ class Components:
         self.compare = self._add(
             gr.Button(variant="primary", elem_id="bj-compare"), lambda t: {"value": t("labels.compare")}
         )
-        self.labeled = gr.HTML(html(LANGUAGES[0]).empty("identify.empty", "identify.empty_about"))
+        self.labeled = gr.HTML(html(LANGUAGES[0]).empty("identify.empty", contents.advice))
 
     def _similar(self, contents: Contents) -> None:
         has_index = contents.service.index is not None
@@ -194,8 +201,10 @@ class Components:
             self.k = self._add(
                 gr.Slider(1, 48, 11, step=1, min_width=140), lambda t: {"label": t("similar.count")}
             )
-        name = "identify.empty" if has_index else "similar.no_index"
-        self.similar = gr.HTML(html(LANGUAGES[0]).empty(name, f"{name}_about"))
+        texts = ("identify.empty", contents.advice)
+        if not has_index:
+            texts = ("similar.no_index", "similar.no_index_about")
+        self.similar = gr.HTML(html(LANGUAGES[0]).empty(*texts))
 
     def _map(self, contents: Contents) -> None:
         gallery = contents.gallery
@@ -219,7 +228,7 @@ class Components:
                 gr.Dropdown([], min_width=140),
                 lambda t: {"label": t("map.color"), "info": t("map.color_about")},
             )
-        self.map = gr.HTML(html(LANGUAGES[0]).empty("identify.empty", "identify.empty_about"))
+        self.map = gr.HTML(html(LANGUAGES[0]).empty("identify.empty", contents.advice))
 
 
 def _title(contents: Contents, t: Language) -> str:

@@ -105,7 +105,8 @@ def serve_page(
 
         from .app import build_app
         from .gallery import Gallery, find_examples
-        from .service import PhotoService, SimilarImages
+        from .service import PhotoService
+        from .similar import SimilarImages
         from .uploads import Limits
 
         similar = None if index is None else SimilarImages(index)

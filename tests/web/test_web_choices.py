@@ -90,6 +90,8 @@ def test_choices_of_the_api(server):
         assert message in post(server, "/api/predict" + query)["error"]
     error = post(server, "/api/predict", subset="species\nFoo bar")["error"]
     assert "Foo bar" in error and "/tmp" not in error and ".csv" not in error
+    error = post(server, "/api/predict", subset="species\nFoo bar\nRana temporaria")["error"]
+    assert "Foo bar" in error and error.endswith("or send skip_unknown=true") and "--" not in error
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
@@ -122,6 +124,10 @@ def test_choices_on_the_page(browser, server, artefacts, tmp_path, width: int, s
             server.folder / "calibration.json"
         )
         page.get_by_label("Temperature").and_(page.locator("[value='2.5'], textarea, input")).first.wait_for()
+        page.get_by_role("button", name="Apply").click()
+        advice = page.locator("#bj-active", has_text="or tick “Skip names that are unknown here”")
+        advice.wait_for()
+        assert "Foo bar" in advice.inner_text() and "--" not in advice.inner_text()
         page.get_by_label("Skip names that are unknown here").check()
         page.get_by_role("button", name="Apply").click()
         active = page.locator("#bj-active", has_text="Choosing among 1 taxon, calibrated temperature 2.50")

@@ -215,7 +215,7 @@ def test_model_of_an_index(service, tmp_path):
     pytest.importorskip("lancedb", reason="similar images need the extra [search]")
     from bioclip_jax.errors import UserError
     from bioclip_jax.predict.search import ImageIndex
-    from bioclip_jax.web.service import SimilarImages
+    from bioclip_jax.web.similar import SimilarImages
 
     about = {"fingerprint": service.model.fingerprint, "source": "small"}
     ImageIndex.create(tmp_path / "one", 32, model=str(tmp_path), **about)

@@ -34,8 +34,6 @@ def test_photos_by_keyboard_alone(browser, server, artefacts, width: int, scheme
         assert visit.focused()["name"] == drawings[0].name, "the first photo has the focus"
         headline = page.locator(".bj-headline").first.bounding_box()
         assert headline["y"] + headline["height"] < page.viewport_size["height"], "the name is above the fold"
-        # Gradio takes its box apart while it reads files.
-        page.locator("#bj-drop input[type=file]").wait_for(state="attached")
         tab_to("[data-act=add]")
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Enter")
@@ -65,6 +63,29 @@ def test_photos_by_keyboard_alone(browser, server, artefacts, width: int, scheme
         page.get_by_role("button", name=f"Remove {drawings[0].name}").first.press("Enter")
         visit.said(f"{drawings[0].name} is removed.")
         assert page.locator(".bj-file").all_inner_texts() == [drawings[2].name]
+
+
+def test_photos_added_during_an_upload(browser, server):
+    drawings = server.drawings()[5:8]
+    with visiting(browser, server) as visit:
+        page = visit.page
+        held, holding = [], [True]
+        page.route(
+            "**/gradio_api/upload?*", lambda route: held.append(route) if holding else route.continue_()
+        )
+        page.locator("#bj-example-0").click()
+        visit.see(".bj-photo")
+        for files in (drawings[0], drawings[1:]):
+            with page.expect_file_chooser() as chooser:
+                page.locator("[data-act=add]").press("Enter")
+            chooser.value.set_files(files)
+            page.locator("#bj-drop input[type=file]").wait_for(state="detached")
+        assert len(held) == 1, "the second upload waits for the first one"
+        holding.clear()
+        held[0].continue_()
+        page.locator(".bj-photo").nth(3).wait_for()
+        names = page.locator(".bj-file").all_inner_texts()
+        assert names[1:] == [path.name for path in drawings]
 
 
 @pytest.mark.parametrize(("width", "scheme"), BY_WIDTH)

@@ -37,6 +37,8 @@ class Visit:
         # Chromium cannot pass bodies of hundreds of megabytes through a route.
         if watched:
             context.route("**/*", same_origin)
+        # Playwright begins to catch file choosers in the background, so let it begin before any press.
+        self.page.on("filechooser", lambda chooser: None)
         self.page.goto(url + query)
         self.page.locator("#bj-drop input[type=file]").wait_for(state="attached")
 

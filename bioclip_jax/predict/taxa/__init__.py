@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "taxon_key",
         ],
         "score": ["TaxaScorer", "top_k_indices"],
+        "suggest": ["UnknownTaxa"],
         "synonyms": ["Synonyms"],
         "temperature": ["prior_warning", "read_temperature"],
     },

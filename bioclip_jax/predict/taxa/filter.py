@@ -17,7 +17,7 @@ from bioclip_jax.tables import read_table, texts
 from bioclip_jax.text import NAME_COLUMNS, RANKS, clean_text, genus_and_epithet, known_text, without_author
 
 from .names import COLUMNS, COMMON_NAME, TaxaNames
-from .suggest import MAX_LISTED, suggest_taxon, unknown_names
+from .suggest import MAX_LISTED, UnknownTaxa, similar_of_any_rank, unknown_names
 
 if TYPE_CHECKING:
     import pyarrow
@@ -109,7 +109,9 @@ def rows_within(names: TaxaNames, taxon: str) -> Int32[np.ndarray, " rows"]:
     lower = {column: pc.utf8_lower(names.dictionary(column)) for column in COLUMNS}
     groups = [group for above, last in _paths(text) for group in _groups(names, lower, last, above)]
     if not groups:
-        raise UserError(f"no taxon is called {text!r}; {suggest_taxon(names, text)}")
+        near = similar_of_any_rank(names, text)
+        hint = f"did you mean {' or '.join(near)}?" if near else "give a taxon of any rank, or a common name"
+        raise UnknownTaxa(f"no taxon is called {text!r}; {hint}", {text: near})
     # A taxon nested in another of the same name, as an order in its class, is not a homonym.
     groups = sorted(set(groups), key=lambda group: (group[0], -group[1]))
     ends = np.maximum.accumulate([stop for _, stop, _ in groups])

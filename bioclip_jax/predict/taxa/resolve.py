@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from bioclip_jax.errors import InvalidValue, count_of, listing
+from bioclip_jax.errors import count_of, listing
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.text import fold
 
 from .checklist import OTHERS, Checklist, Listed
 from .names import COLUMNS, COMMON_NAME, TaxaNames
-from .suggest import MAX_LISTED, similar_names, similar_taxa
+from .suggest import MAX_LISTED, UnknownTaxa, similar_names, similar_taxa
 
 if TYPE_CHECKING:
     from .synonyms import Synonyms
@@ -151,7 +151,7 @@ def resolve_checklist(
         tuple(ambiguous),
     )
     if unknown and not (skip_unknown and any(taxa)):
-        raise InvalidValue(_unknown_message(names, checklist, resolution))
+        raise _unknown_taxa(names, checklist, resolution)
     return resolution
 
 
@@ -275,9 +275,9 @@ def _divided(checklist: Checklist, taxa: Sequence[tuple[TaxonRows, ...]]) -> fro
     return frozenset(divided)
 
 
-def _unknown_message(names: TaxaNames, checklist: Checklist, resolution: Resolution) -> str:
+def _unknown_taxa(names: TaxaNames, checklist: Checklist, resolution: Resolution) -> UnknownTaxa:
     unknown = resolution.unknown
-    hints = []
+    similar: dict[str, list[str]] = dict.fromkeys(unknown, [])
     for text in unknown[:MAX_LISTED]:
         row = next(taxon for taxon in checklist.taxa if taxon.text == text)
         name = row.names[0][-1] if row.names and row.names[0] else text
@@ -289,15 +289,15 @@ def _unknown_message(names: TaxaNames, checklist: Checklist, resolution: Resolut
                 for value in names.dictionary(COLUMNS[rank.value]).to_pylist()
             ]
             near = similar_names(name, values) if " " not in name else []
-        if near:
-            hints.append(f"{text!r} is nearest to {' or '.join(near)}")
-    hint = "; ".join(hints)
-    known = sum(map(bool, resolution.taxa))
+        similar[text] = near
+    hint = "; ".join(f"{text!r} is nearest to {' or '.join(near)}" for text, near in similar.items() if near)
+    known = any(resolution.taxa)
     advice = "--skip-unknown skips them" if known else "correct them, or give another model or --taxa"
-    return (
+    message = (
         f"{checklist.path}: the model has no taxon called {listing(unknown, 4 * MAX_LISTED)}"
         f"{'; ' + hint if hint else ''}; {advice}"
     )
+    return UnknownTaxa(message, similar, others_known=known)
 
 
 def _plural(rank: str, count: int) -> str:

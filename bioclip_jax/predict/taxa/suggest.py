@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bioclip_jax.errors import closest
+from bioclip_jax.errors import InvalidValue, closest
 from bioclip_jax.predict.rank import Rank
 
 from .names import COLUMNS, COMMON_NAME, TaxaNames
@@ -64,9 +64,22 @@ def unknown_names(names: TaxaNames, rank: Rank | str, unknown: Sequence[str]) ->
     return f"Unknown {label} received: {shown}{more}. Only known {label} may be used{hint}"
 
 
-def suggest_taxon(names: TaxaNames, name: str) -> str:
-    """Return the end of a message about an unknown name of any rank."""
+def similar_of_any_rank(names: TaxaNames, name: str) -> list[str]:
+    """Return up to three similar names, of taxa of any rank or common, best first."""
     near = [similar for rank in Rank for similar in similar_taxa(names, rank, name)[:1]]
     near += similar_names(name, names.dictionary(COMMON_NAME).to_pylist())[:1]
-    near = similar_names(name, list(dict.fromkeys(near)))
-    return f"did you mean {' or '.join(near)}?" if near else "give a taxon of any rank, or a common name"
+    return similar_names(name, list(dict.fromkeys(near)))
+
+
+class UnknownTaxa(InvalidValue):
+    """Names that are no taxa of a head.
+
+    similar: for each name, similar ones of the head, for the first few only. others_known: other names of the
+    same list are taxa, so that these may be skipped.
+    """
+
+    def __init__(
+        self, message: str, similar: Mapping[str, Sequence[str]], *, others_known: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.similar, self.others_known = similar, others_known

@@ -10,21 +10,24 @@
   };
   const t = (key, values) => bioclip.text(`closer.${key}`, values);
 
+  // Returns a name as nodes: genera and species are italic.
   function nameOf({ prediction }) {
     const { classification, common_name: common } = prediction;
     const rank = ["species", "genus", "family", "order", "class", "phylum", "kingdom"].find((one) => prediction[one]);
-    const name = classification ?? prediction[rank] ?? "";
-    return common ? `${common} (${name})` : name;
+    const text = classification ?? prediction[rank] ?? "";
+    const name = classification === undefined && ["species", "genus"].includes(rank) ? make("em", {}, text) : text;
+    return common ? [`${common} (`, name, ")"] : [name];
   }
+  const plainName = (one) => nameOf(one).map((part) => part.textContent ?? part).join("");
 
   function candidate(answer, one, chosen, choose) {
     const percent = new Intl.NumberFormat(bioclip.code, { style: "percent", maximumFractionDigits: 1 }).format(one.prediction.score);
-    const button = make("button", { type: "button", class: "bj-button", "aria-pressed": `${chosen}` }, make("b", {}, percent), ` ${nameOf(one)}`);
+    const button = make("button", { type: "button", class: "bj-button", "aria-pressed": `${chosen}` }, make("b", {}, percent), " ", ...nameOf(one));
     button.addEventListener("click", choose);
     const pictures = make("div", { class: "bj-references" });
     for (const reference of one.references ?? []) {
       if (!reference.thumbnail) continue;
-      pictures.append(make("img", { src: reference.thumbnail, alt: t("reference", { name: nameOf(one) }) }));
+      pictures.append(make("img", { src: reference.thumbnail, alt: t("reference", { name: plainName(one) }) }));
     }
     return make("li", {}, button, pictures.childElementCount ? pictures : make("p", {}, one.references ? t("no_reference") : ""));
   }

@@ -4,37 +4,42 @@
   // Files of this visit, shown large without asking the server, which forgets them.
   bioclip.files = [];
 
-  // Gradio removes its input while it reads files.
-  async function input() {
-    for (let tries = 0; tries < 100; tries++) {
-      const found = document.querySelector("#bj-drop input[type=file]");
-      if (found) return found;
-      await new Promise((done) => setTimeout(done, 100));
-    }
-    return null;
-  }
-
-  // Passes files to Gradio's box as if they were chosen there.
-  bioclip.add = async (files) => {
-    const target = await input();
-    if (!target || !files.length) return;
+  // Gradio removes its input while it reads files; files chosen meanwhile wait for the next one.
+  let waiting = [];
+  function pass() {
+    const target = waiting.length && document.querySelector("#bj-drop input[type=file]");
+    if (!target) return;
     const transfer = new DataTransfer();
-    for (const file of files) transfer.items.add(file);
+    for (const file of waiting) transfer.items.add(file);
+    waiting = [];
     target.files = transfer.files;
     target.dispatchEvent(new Event("change", {bubbles: true}));
+  }
+  bioclip.onChange.push(pass);
+
+  // Passes files to Gradio's box as if they were chosen there.
+  bioclip.add = (files) => {
+    waiting.push(...files);
+    pass();
   };
 
+  // Inputs of our own, so that a press always opens a file chooser.
+  const chooser = document.createElement("input");
+  chooser.type = "file";
+  chooser.multiple = true;
   const camera = document.createElement("input");
   camera.type = "file";
   camera.accept = "image/*";
   camera.setAttribute("capture", "environment");
-  camera.addEventListener("change", () => {
-    bioclip.add([...camera.files]);
-    camera.value = "";
-  });
+  for (const one of [chooser, camera]) {
+    one.addEventListener("change", () => {
+      bioclip.add([...one.files]);
+      one.value = "";
+    });
+  }
 
   bioclip.acts = {
-    add: async () => (document.querySelector("#bj-drop input[type=file]") ?? (await input()))?.click(),
+    add: () => chooser.click(),
     camera: () => camera.click(),
   };
   bioclip.chooseCamera = () => camera.click();

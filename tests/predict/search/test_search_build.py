@@ -26,7 +26,7 @@ from bioclip_jax.predict.search.build import _locked, build_index, delete_images
 from bioclip_jax.predict.search.query import search_index
 from bioclip_jax.predict.search.table import ImageIndex
 from bioclip_jax.predict.search.writer import IndexWriter, make_rows
-from bioclip_jax.web.service import SimilarImages
+from bioclip_jax.web.similar import SimilarImages
 
 
 def paths(rows):
