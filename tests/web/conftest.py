@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -19,35 +19,17 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from twin_visits import TwinServed
+    from visits import Server
 
 _START_SECONDS = 240
-
-
-class Server(NamedTuple):
-    """A running server. url: its address. folder: its model, taxa, index and images. log: its output."""
-
-    url: str
-    folder: Path
-    log: Path
-    process: psutil.Process
-
-    def memory_mb(self) -> float:
-        """Resident memory of the process."""
-        return self.process.memory_info().rss / 1e6
-
-    def drawings(self) -> list[Path]:
-        """Images of the server's folder."""
-        return sorted((self.folder / "drawings").glob("*.jpg"))
-
-    def uploads(self) -> Path:
-        """Folder of temporary files, uploads included."""
-        return Path(self.process.environ()["TMPDIR"])
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pytest.importorskip("gradio", reason="the page needs the extra [web]")
     pytest.importorskip("lancedb", reason="similar images need the extra [search]")
+    from visits import Server
+
     folder = tmp_path_factory.mktemp("server")
     log, temporary = folder / "log", folder / "tmp"
     temporary.mkdir()

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Server
-from visits import visiting
+from visits import Server, visiting
 
 pytest.importorskip("gradio", reason="the page needs the extra [web]")
 

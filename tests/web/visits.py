@@ -5,13 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 from accessibility import low_contrast, skipped_headings
 
 _PATIENCE_MS = 60_000
 # WCAG 2 at levels A and AA.
 _RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+
+
+class Server(NamedTuple):
+    """A running server. url: its address. folder: its model, taxa, index and images. log: its output."""
+
+    url: str
+    folder: Path
+    log: Path
+    process: psutil.Process
+
+    def memory_mb(self) -> float:
+        """Resident memory of the process."""
+        return self.process.memory_info().rss / 1e6
+
+    def drawings(self) -> list[Path]:
+        """Images of the server's folder."""
+        return sorted((self.folder / "drawings").glob("*.jpg"))
+
+    def uploads(self) -> Path:
+        """Folder of temporary files, uploads included."""
+        return Path(self.process.environ()["TMPDIR"])
 
 
 class Visit:
