@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "decoding": [
             "CAUSES",
             "OnTruncated",
-            "ReadOptions",
             "decode",
             "image_header",
             "open_image",
@@ -33,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "formats": ["MissingLibrary", "foreign_kind"],
         "orientation": ["exif_segment"],
         "preprocess": ["OPENAI_MEAN", "OPENAI_STD", "Preprocess"],
+        "read_options": ["ReadOptions"],
         "recover": ["without_texts"],
         "tiff": ["MOST_PAGES", "read_page", "tiff_pages"],
         "training": ["ImageConfig", "TrainTransform"],

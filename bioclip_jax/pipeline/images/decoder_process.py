@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,9 +24,7 @@ from bioclip_jax.file_kinds import has_extra
 from .bad_image import BadImage
 from .decoder_worker import receive, send
 from .formats import Kind, MissingLibrary
-
-if TYPE_CHECKING:
-    from .decoding import ReadOptions
+from .read_options import ReadOptions
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
@@ -73,8 +71,6 @@ def foreign_size(data: bytes, kind: Kind, read: ReadOptions) -> tuple[int, int]:
 
 def foreign_exif(data: bytes, kind: Kind) -> bytes | None:
     """EXIF data of a HEIC or raw image as a small TIFF, None without."""
-    from .decoding import ReadOptions
-
     header, content = _ask(kind, {"task": "exif", **_reading(ReadOptions())}, data)
     return content if header["exif"] else None
 

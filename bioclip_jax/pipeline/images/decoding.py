@@ -3,7 +3,6 @@
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,19 +11,15 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from bioclip_jax.errors import UserError
-
 from .bad_image import BadImage
 from .decoder_process import decode_foreign, foreign_size
 from .formats import foreign_kind
 from .orientation import EXIF, exif_segment, jpeg_orientation, turn_image, turn_pixels
+from .read_options import MAX_PIXELS, ReadOptions
 from .recover import decode_cut_off, without_texts
 
 # Causes of bad samples, in the order in which batches count them.
 CAUSES = ("no_image", "no_caption", "not_an_image", "truncated", "too_large", "unreadable")
-
-# Pillow's limit, and so pybioclip's, beyond which an image is refused as a decompression bomb.
-MAX_PIXELS = 178_956_970
 
 # First bytes of JPEG, PNG, GIF and WebP files, which identify even a truncated header.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
@@ -35,32 +30,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Called with a description of the missing part if a truncated image is read nevertheless.
 OnTruncated = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """Options for reading image files.
-
-    exif: "apply" rotates images upright by their EXIF orientation; "ignore" reads them as stored, as
-    pybioclip and open_clip do. max_pixels: larger images are refused, except JPEGs of up to twice as many
-    pixels, which are decoded at half their size. strict: refuse JPEGs without their last rows, which are
-    otherwise read and reported.
-    """
-
-    exif: Literal["apply", "ignore"] = "apply"
-    max_pixels: int = MAX_PIXELS
-    strict: bool = False
-
-    def __post_init__(self):
-        if self.exif not in ("apply", "ignore"):
-            raise UserError(f"exif is {self.exif!r}; choose apply or ignore")
-        if not isinstance(self.max_pixels, int) or self.max_pixels < 1:
-            raise UserError(f"max_pixels is {self.max_pixels!r}; give a whole number of pixels above 0")
-
-    def check_size(self, width: int, height: int, is_jpeg: bool = False) -> None:
-        """Raise BadImage if the image has too many pixels."""
-        if width * height > self.max_pixels * (2 if is_jpeg else 1):
-            raise BadImage("too_large", f"{width} x {height} pixels are more than {self.max_pixels:,}")
 
 
 _DEFAULT = ReadOptions()

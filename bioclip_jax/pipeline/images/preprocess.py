@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 from bioclip_jax.errors import UserError
 
-from .decoding import BadImage, ReadOptions
+from .bad_image import BadImage
+from .read_options import ReadOptions
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -8,7 +8,8 @@ from typing import BinaryIO
 from PIL import Image
 
 from .bad_image import BadImage
-from .decoding import ReadOptions, to_rgb
+from .decoding import to_rgb
+from .read_options import ReadOptions
 
 MOST_PAGES = 65_536
 

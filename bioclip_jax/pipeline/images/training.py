@@ -11,8 +11,8 @@ from PIL import Image
 
 from bioclip_jax.errors import UserError
 
-from .decoding import ReadOptions
 from .preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess, check_image_fields
+from .read_options import ReadOptions
 
 # Uniform numbers per image: ten attempts at area and ratio, the crop's position, the mirror, four color
 # changes.

@@ -5,56 +5,35 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from bioclip_jax.convert import model_files
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_not_read, check_outputs, files_below
 from bioclip_jax.pipeline.images import BadImage
-from bioclip_jax.predict.crop import Box
 from bioclip_jax.predict.inputs import ImageFile, find_images
 from bioclip_jax.predict.options import PredictOptions
 from bioclip_jax.predict.progress import FailureLog, track
 from bioclip_jax.predict.rank import Rank
 from bioclip_jax.predict.selection import DEFAULT_K
 
+from .explained import Candidate, ExplainedPhotograph
 from .overlay import seen_part
-from .reference_pictures import Reference, references
+from .page import write_page
+from .reference_pictures import references
 
 if TYPE_CHECKING:
     from bioclip_jax.predict.search import ImageIndex
 
-    from .heat_maps import HeatMap, Method
+    from .heat_maps import Method
 
 # A page for people: each photograph takes seconds, and its pictures some 100 kB.
 MOST_PHOTOGRAPHS = 60
 _PICTURE_SIDE = 640
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A candidate of a photograph, with its heat map, or None, and references, None without an index."""
-
-    row: dict[str, Any]
-    name: str
-    heat_map: HeatMap | None
-    references: list[Reference] | None
-
-
-@dataclass(frozen=True, eq=False)
-class ExplainedPhotograph:
-    """A photograph, upright and small, the part of it that the model saw, and its candidates, best first."""
-
-    name: str
-    picture: UInt8[np.ndarray, "height width 3"]
-    seen: Box
-    candidates: list[Candidate]
 
 
 def explain_files(
@@ -130,13 +109,11 @@ def explain_files(
     shown = next((one.heat_map for photo in explained for one in photo.candidates if one.heat_map), None)
     result: dict[str, Any] = {"images": len(images), "method": shown.method if shown else None}
     if output is not None:
-        from .page import write_page
-
         write_page(output, explained, classifier, options, opened, failures.problems)
     return result | {
         "output": None if output is None else str(output),
         "unreadable": failures.problems,
-        "explanations": [_as_json(photo) for photo in explained],
+        "explanations": [photo.as_json() for photo in explained],
     }
 
 
@@ -175,23 +152,3 @@ def _explain(
         seen_part(preprocess, *picture.size),
         [Candidate(target.row, target.name, drawn, near) for (target, drawn), near in zip(explained, found)],
     )
-
-
-def _as_json(photo: ExplainedPhotograph) -> dict[str, Any]:
-    candidates = []
-    for one in photo.candidates:
-        drawn = one.heat_map
-        heat_map = None
-        if drawn is not None:
-            values = np.round(drawn.values.astype(float), 5).tolist()
-            heat_map = {
-                "values": values,
-                "method": drawn.method,
-                "window": drawn.window,
-                "log_probability": drawn.log_probability,
-                "without": drawn.without,
-            }
-        near = one.references
-        listed = None if near is None else [{"path": each.path, "score": each.score} for each in near]
-        candidates.append({"prediction": one.row, "heat_map": heat_map, "references": listed})
-    return {"file_name": photo.name, "candidates": candidates}

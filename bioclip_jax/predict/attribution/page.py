@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from bioclip_jax.pipeline.images import BadImage, decode
 from bioclip_jax.predict.options import PredictOptions
 from bioclip_jax.predict.settings import candidate_settings, selection_settings
 
-from .explain import Candidate, ExplainedPhotograph
-from .heat_maps import HeatMap
+from .explained import Candidate, ExplainedPhotograph
 from .overlay import overlay_url
 from .reference_pictures import Reference
+
+if TYPE_CHECKING:
+    from .heat_maps import HeatMap
 
 _PICTURE_SIDE, _REFERENCE_SIDE = 640, 168
 
