@@ -188,6 +188,9 @@ def test_keyboard_navigation(browser, server):
         while not reached or reached[-1]["type"] != "range":
             page.keyboard.press("Tab")
             reached.append(focused(page))
+            if "button Choices" in reached[-1]["name"] and not page.locator("#bj-minimum").is_visible():
+                page.keyboard.press("Enter")
+                page.locator("#bj-minimum").wait_for()
             assert len(reached) < 40, f"the slider is unreachable: {reached}"
         # The photo has the focus at first, so Tab passes the end of the page.
         hidden = [one["name"] for one in reached if not one["visible"] and not one["name"].startswith("body")]
