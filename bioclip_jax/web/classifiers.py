@@ -123,7 +123,7 @@ def _as_file(checklist: bytes) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a visitor chooses among: all that the server offers, unless restricted.
+    """A visitor's choice of candidates: all that the server offers, unless restricted.
 
     within: a taxon of any rank. checklist: content of a table or list of names, compressed, as it stays with
     a visitor's page; skip_unknown ignores names that the server lacks. temperature: None is the server's;
@@ -157,7 +157,7 @@ ALL = Choice()
 
 
 class ChoiceForm(NamedTuple):
-    """What a visitor filled in. checklist: pasted; loaded: of a file, used if nothing is pasted.
+    """A visitor's entries. checklist: pasted; loaded: of a file, used if nothing is pasted.
 
     calibration: temperature of a loaded file, which the field `temperature` shows.
     """
