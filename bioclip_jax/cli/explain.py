@@ -7,15 +7,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from bioclip_jax.text import RANKS
-
+from .candidates import add_candidates, add_temperature
 from .options import (
     Result,
     add_inputs,
     add_model,
     add_reading,
-    add_taxa_choice,
-    add_temperature,
     add_transform,
     add_verb,
     loading,
@@ -58,14 +55,7 @@ def add_verbs(verbs: Any) -> None:
     add_model(verb)
     add_transform(verb)
     add_reading(verb)
-    candidates = verb.add_argument_group("candidates", "default: all taxa of the model")
-    candidates.add_argument("--rank", choices=RANKS, help="rank of the candidates (default: species)")
-    add_taxa_choice(candidates)
-    candidates.add_argument(
-        "--cls", dest="labels", metavar="LABELS", help="your own labels: a,b,c or a file with one per line"
-    )
-    candidates.add_argument("--bins", type=Path, metavar="CSV", help="labels and bins, as predict")
-    candidates.add_argument("--head", type=Path, metavar="FOLDER", help="a head of taxa learn")
+    candidates = add_candidates(verb)
     candidates.add_argument("--k", type=positive, help="candidates per photograph (default: 5)")
     add_temperature(candidates)
     verb.add_argument(

@@ -100,51 +100,6 @@ def add_model(
     add_device(verb, precision)
 
 
-def add_taxa(verb: argparse._ActionsContainer) -> None:
-    """Add the file of taxa embeddings."""
-    verb.add_argument(
-        "--taxa", type=Path, metavar="FILE", help="taxa embeddings from taxa build (default: the model's own)"
-    )
-
-
-def add_taxa_choice(verb: argparse._ActionsContainer) -> None:
-    """Add the choice of candidate taxa."""
-    verb.add_argument(
-        "--subset",
-        type=Path,
-        metavar="TABLE",
-        help="only the taxa of this checklist: a species list of GBIF, a table, or one name a line",
-    )
-    verb.add_argument(
-        "--within", metavar="TAXON", help="only taxa within this one, of any rank, such as Mammalia"
-    )
-    verb.add_argument(
-        "--prior",
-        type=Path,
-        metavar="TABLE",
-        help="multiply the probabilities by the weights of this table: taxon,weight",
-    )
-    verb.add_argument(
-        "--backbone",
-        type=Path,
-        metavar="TABLE",
-        help="taxonomy of GBIF or the Catalogue of Life, for synonyms in --subset and --prior (and dwc)",
-    )
-    verb.add_argument(
-        "--skip-unknown",
-        action="store_true",
-        help="ignore names in --subset and --prior that are not among the taxa",
-    )
-    add_taxa(verb)
-
-
-def add_temperature(verb: argparse._ActionsContainer) -> None:
-    """Add the softmax temperature over taxa."""
-    verb.add_argument(
-        "--temperature", metavar="T|FILE", help="softmax temperature: a number, or a file from taxa calibrate"
-    )
-
-
 def add_address(verb: argparse.ArgumentParser, *, port: int, path: str) -> None:
     """Add the address of a server. port: its default. path: an example of --root-path."""
     verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")

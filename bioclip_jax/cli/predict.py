@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_jax.predict import DWC, MEGADETECTOR
-from bioclip_jax.text import RANKS
 
+from .candidates import add_candidates, add_temperature
 from .options import (
     Result,
     add_capture,
@@ -18,8 +18,6 @@ from .options import (
     add_model,
     add_output,
     add_reading,
-    add_taxa_choice,
-    add_temperature,
     add_transform,
     add_verb,
     loading,
@@ -49,22 +47,11 @@ def add_verbs(verbs: Any) -> None:
     add_model(verb)
     add_transform(verb)
     add_reading(verb)
-    candidates = verb.add_argument_group("candidates", "default: all taxa of the model")
-    candidates.add_argument("--rank", choices=RANKS, help="rank of the predictions (default: species)")
-    add_taxa_choice(candidates)
-    candidates.add_argument(
-        "--cls", dest="labels", metavar="LABELS", help="your own labels: a,b,c or a file with one per line"
-    )
+    candidates = add_candidates(verb)
     candidates.add_argument(
         "--labels-as-given",
         action="store_true",
         help="keep blank and repeated labels as separate classes, as pybioclip does",
-    )
-    candidates.add_argument(
-        "--bins", type=Path, metavar="CSV", help="labels and, in the second column, the bins to sum them into"
-    )
-    candidates.add_argument(
-        "--head", type=Path, metavar="FOLDER", help="classes learned from your own photographs by taxa learn"
     )
     parts = verb.add_argument_group("parts of images")
     parts.add_argument(

@@ -8,13 +8,12 @@ from typing import Any
 
 from bioclip_jax.convert import DEFAULT_MODEL
 
+from .candidates import add_taxa_choice, add_temperature
 from .options import (
     Result,
     add_address,
     add_model,
     add_reading,
-    add_taxa_choice,
-    add_temperature,
     add_transform,
     add_verb,
     loading,

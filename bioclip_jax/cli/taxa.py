@@ -10,6 +10,7 @@ from typing import Any
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import check_outputs, check_suffix
 
+from .candidates import add_taxa, add_taxa_choice
 from .options import (
     MODEL,
     Result,
@@ -17,8 +18,6 @@ from .options import (
     add_model,
     add_output,
     add_reading,
-    add_taxa,
-    add_taxa_choice,
     add_transform,
     add_verb,
     loading,

@@ -11,14 +11,12 @@ from typing import Any
 
 from bioclip_jax.errors import UserError
 
+from .candidates import add_taxa, add_taxa_choice, add_temperature
 from .options import (
     Result,
     add_family,
     add_model,
     add_reading,
-    add_taxa,
-    add_taxa_choice,
-    add_temperature,
     add_transform,
     add_verb,
     loading,
