@@ -239,7 +239,8 @@ def _title(contents: Contents, t: Language) -> str:
     if service.index is not None:
         facts.append(t("page.images", count=len(service.index)))
     languages = [(code, language(code)("name")) for code in LANGUAGES]
-    return html(t.code).title(service.name, facts, languages, contents.has_twin and not contents.kiosk)
+    has_twin = contents.has_twin and not contents.kiosk
+    return html(t.code).title(service.name, facts, languages, has_twin, service.within)
 
 
 def _commands(service: PhotoService) -> list[str]:
