@@ -137,6 +137,11 @@ def _open_folder(
 
         if len(source := ClassFolderSource(folder, files)):
             return source
+        if not any(map(is_compressed_tar, files)):
+            raise UserError(
+                f"{folder} holds no {METADATA_FILE}, no shards and no folders of images; put the photographs "
+                "of each class into a folder with its name"
+            )
     source = _open_files(files, folder, bad_shards, forward)
     source.skipped_shards += unreadable
     return source

@@ -249,6 +249,14 @@ def test_few_or_odd_photographs_are_one_line(labeled, model_directory, tmp_path,
     assert badger["photographs"] == 1 and "accuracy" not in badger
 
 
+def test_a_folder_without_classes_says_how_to_lay_it_out(model_directory, tmp_path, capsys):
+    (tmp_path / "loose.txt").write_text("notes")
+    assert learn(tmp_path, model_directory, tmp_path / "mine") == 2
+    message = capsys.readouterr().err
+    assert message.endswith("put the photographs of each class into a folder with its name\n"), message
+    assert message.count("\n") == 1 and not (tmp_path / "mine").exists()
+
+
 def test_a_folder_with_other_files_is_not_replaced(labeled, head, model_directory, tmp_path, capsys):
     assert learn(labeled, model_directory, labeled) == 2
     assert "holds other files" in capsys.readouterr().err and (labeled / "0.png").exists()
