@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "progress": ["track"],
         "rank": ["Rank"],
         "results": ["FORMATS"],
+        "selection": ["UNKNOWN"],
         "vector_cache": ["VectorCache"],
         "zero_shot": ["class_embeddings", "softmax"],
     },

@@ -22,6 +22,7 @@ from bioclip_jax.text import RANKS, Taxon, genus_and_epithet
 from .events import FrameEvents
 from .inputs import ImageFile
 from .results import Prediction, Row, with_index
+from .selection import UNKNOWN
 
 DWC = "dwc"
 TERMS = (
@@ -47,7 +48,6 @@ TERMS = (
 # Only if coordinates are asked for, since those of a rare species draw poachers.
 PLACE_TERMS = ("decimalLatitude", "decimalLongitude", "geodeticDatum")
 UNVERIFIED, VERIFIED = "unverified", "verified using recorded media"
-_UNKNOWN = "unknown"
 _DATUM = "EPSG:4326"
 # Namespace of the identifiers, so that they are those of this mapping.
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "bioclip_jax.darwin_core")
@@ -111,7 +111,7 @@ class DarwinCoreRows:
         status = str(others.get("status") or others.get("verified") or "")
         taxon = _predicted(prediction)
         if status == "rejected" or (status not in ("confirmed", "corrected") and not taxon):
-            self.skipped[_UNKNOWN] += 1
+            self.skipped[UNKNOWN] += 1
             return None
         event = self._events[int(self._events.numbers[index])]
         start, end_time = event.start, event.end
@@ -164,7 +164,7 @@ class DarwinCoreRows:
 def _predicted(prediction: Mapping[str, Any]) -> dict[str, Any]:
     """Return the terms of a predicted taxon, empty for "unknown"."""
     lineage = {rank: str(prediction.get(rank) or "") for rank in RANKS}
-    if prediction.get("rank") == _UNKNOWN or _UNKNOWN in lineage.values() or not any(lineage.values()):
+    if prediction.get("rank") == UNKNOWN or UNKNOWN in lineage.values() or not any(lineage.values()):
         return {}
     species = lineage.pop("species")
     rank = "species" if species else next(rank for rank in reversed(RANKS) if lineage.get(rank))

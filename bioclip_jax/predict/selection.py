@@ -11,6 +11,8 @@ from .rank import MIN_PROB, Rank
 
 # Taxa per image.
 DEFAULT_K = 5
+# The prediction of an image whose scores are too low.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from bioclip_jax.errors import listing
 from bioclip_jax.html import data_url, macros
-from bioclip_jax.predict import Rank
-from bioclip_jax.predict.classifiers import UNKNOWN, Explanation, RankPrediction
+from bioclip_jax.predict import UNKNOWN, Rank
+from bioclip_jax.predict.classifiers import Explanation, RankPrediction
 from bioclip_jax.text import RANKS
 
 from .classifiers import ALL, Choice, PhotoHead, PhotoTaxa

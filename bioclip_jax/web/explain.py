@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from bioclip_jax.errors import UserError
@@ -24,14 +23,13 @@ from bioclip_jax.predict.attribution import (
 from bioclip_jax.predict.classifiers import BaseClassifier
 
 from .photos import read_photo
+from .similar import indexed_thumbnail, shown_columns
 from .uploads import Upload
 
 if TYPE_CHECKING:
     from bioclip_jax.predict import Model
     from bioclip_jax.predict.search import ImageIndex
 
-# Columns of an index that visitors do not see.
-_HIDDEN = ("id", "sha256")
 MOST_CANDIDATES = 10
 
 
@@ -79,12 +77,7 @@ def explain_upload(
 
 def heat_map_json(drawn: HeatMap) -> dict[str, Any]:
     """Return a HeatMap for a response."""
-    return {
-        "values": np.round(drawn.values.astype(float), 5).tolist(),
-        "png": overlay_url(drawn.values),
-        "log_probability": drawn.log_probability,
-        "without": drawn.without,
-    }
+    return drawn.figures() | {"png": overlay_url(drawn.values)}
 
 
 def _seen(model: Model, thumbnail: bytes) -> Sequence[float]:
@@ -93,9 +86,8 @@ def _seen(model: Model, thumbnail: bytes) -> Sequence[float]:
 
 
 def _picture(reference: Reference) -> dict[str, Any]:
-    from .similar import indexed_thumbnail
-
     thumbnail = indexed_thumbnail(reference.path)
-    names = {name: value for name, value in reference.row.items() if name not in _HIDDEN and value}
     shown = None if thumbnail is None else data_url(thumbnail)
-    return {"score": reference.score, "path": reference.path, "thumbnail": shown, **names}
+    return {"score": reference.score, "path": reference.path, "thumbnail": shown} | shown_columns(
+        reference.row
+    )

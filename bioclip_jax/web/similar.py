@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -75,13 +76,12 @@ class SimilarImages:
         except UserError as error:
             # Visitors must not learn the index's folder.
             raise UserError(str(error).replace(f" {self._index.directory}", "")) from None
-        return [
-            {
-                "score": row["score"],
-                **{name: value for name, value in row.items() if name not in _HIDDEN_COLUMNS and value},
-            }
-            for row in rows
-        ]
+        return [{"score": row["score"], **shown_columns(row)} for row in rows]
+
+
+def shown_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of an index's row that have a value and that visitors see."""
+    return {name: value for name, value in row.items() if name not in _HIDDEN_COLUMNS and value}
 
 
 @lru_cache(maxsize=512)

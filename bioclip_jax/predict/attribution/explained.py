@@ -29,13 +29,7 @@ class Candidate:
         """Return the prediction, the heat map's values and figures, and the references' paths and scores."""
         heat_map = None
         if (drawn := self.heat_map) is not None:
-            heat_map = {
-                "values": np.round(drawn.values.astype(float), 5).tolist(),
-                "method": drawn.method,
-                "window": drawn.window,
-                "log_probability": drawn.log_probability,
-                "without": drawn.without,
-            }
+            heat_map = drawn.figures() | {"method": drawn.method, "window": drawn.window}
         near = self.references
         listed = None if near is None else [{"path": each.path, "score": each.score} for each in near]
         return {"prediction": self.row, "heat_map": heat_map, "references": listed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -45,6 +45,14 @@ class HeatMap:
     window: int | None
     log_probability: float
     without: float
+
+    def figures(self) -> dict[str, Any]:
+        """Return the values as rounded rows, and both log-probabilities, for JSON."""
+        return {
+            "values": np.round(self.values.astype(float), 5).tolist(),
+            "log_probability": self.log_probability,
+            "without": self.without,
+        }
 
 
 def heat_map(

@@ -23,9 +23,6 @@ Row = dict[str, Any]
 # Images as (index, name), and one vector for each.
 NamedVectors = tuple[list[tuple[int, str]], Float32[np.ndarray, "rows embed_dim"]]
 
-# The prediction of an image whose scores are too low.
-UNKNOWN = "unknown"
-
 # Called with the number of finished images and of all images.
 Callback = Callable[[int, int], None]
 

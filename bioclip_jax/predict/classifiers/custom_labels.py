@@ -12,10 +12,10 @@ from jaxtyping import Float32
 from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.preprocess import ImageLike
-from bioclip_jax.predict.selection import Selection
+from bioclip_jax.predict.selection import UNKNOWN, Selection
 from bioclip_jax.predict.zero_shot import label_embeddings, softmax
 
-from .base import UNKNOWN, BaseClassifier, Callback, Row
+from .base import BaseClassifier, Callback, Row
 from .labels import checked_bins, distinct_labels, label_texts
 
 

@@ -15,11 +15,11 @@ from bioclip_jax.predict.learn import LearnedHead, open_head
 from bioclip_jax.predict.model import Model
 from bioclip_jax.predict.preprocess import ImageLike
 from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
-from bioclip_jax.predict.selection import DEFAULT_K, Selection
+from bioclip_jax.predict.selection import DEFAULT_K, UNKNOWN, Selection
 from bioclip_jax.predict.taxa import TaxaNames, top_k_indices
 from bioclip_jax.predict.zero_shot import softmax
 
-from .base import UNKNOWN, BaseClassifier, Callback, Row
+from .base import BaseClassifier, Callback, Row
 
 FAMILIARITY = "familiarity"
 

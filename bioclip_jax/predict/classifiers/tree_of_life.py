@@ -15,7 +15,7 @@ from bioclip_jax.predict.embedder import OnBad
 from bioclip_jax.predict.model import Model, as_images
 from bioclip_jax.predict.preprocess import ImageLike
 from bioclip_jax.predict.rank import MIN_PROB, Rank, as_rank
-from bioclip_jax.predict.selection import DEFAULT_K, Selection
+from bioclip_jax.predict.selection import DEFAULT_K, UNKNOWN, Selection
 from bioclip_jax.predict.taxa import (
     Checklist,
     Prior,
@@ -33,7 +33,7 @@ from bioclip_jax.predict.taxa import (
     top_k_indices,
 )
 
-from .base import UNKNOWN, BaseClassifier, Callback, NamedVectors, Row
+from .base import BaseClassifier, Callback, NamedVectors, Row
 from .explanation import (
     Explanation,
     RankPrediction,

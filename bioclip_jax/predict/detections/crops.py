@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bioclip_jax.errors import UserError
+from bioclip_jax.errors import UserError, count_of
 from bioclip_jax.path_matching import AMBIGUOUS, match_paths
 from bioclip_jax.predict.crop import BOX_COLUMNS, Box
 from bioclip_jax.predict.inputs import ImageFile, find_images
@@ -190,11 +190,11 @@ class DetectedImages:
         """Return the counts in one line for people."""
         n = self.counts
         boxes = (
-            _counted(n["animals"], "animal", "animals"),
-            _counted(n["people"], "person", "people"),
-            _counted(n["vehicles"], "vehicle", "vehicles"),
+            count_of(n["animals"], "animal"),
+            count_of(n["people"], "person", "people"),
+            count_of(n["vehicles"], "vehicle"),
         )
-        parts = [", ".join(boxes), _counted(n["blank"], "blank image", "blank images")]
+        parts = [", ".join(boxes), count_of(n["blank"], "blank image")]
         if n["failed"]:
             parts.append(f"{n['failed']:,} that the detector could not read")
         if n["absent"]:
@@ -202,10 +202,6 @@ class DetectedImages:
         if self.unmatched:
             parts.append(f"{self.unmatched:,} of the file are not among the inputs")
         return f"detections of {self._detections.path}: {'; '.join(parts)}"
-
-
-def _counted(count: int, singular: str, plural: str) -> str:
-    return f"{count:,} {singular if count == 1 else plural}"
 
 
 def _is_of(image: ImageFile, slot: ImageFile) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from bioclip_jax.errors import UserError
 from bioclip_jax.files import atomic_write, json_text
 from bioclip_jax.predict.results import Row
+from bioclip_jax.predict.selection import UNKNOWN
 from bioclip_jax.text import RANKS
 
 from .members import Member, members
@@ -25,7 +26,6 @@ _CATEGORIES, _DESCRIPTIONS = "classification_categories", "classification_catego
 _DETECTED = {"1": "animal", "2": "person", "3": "vehicle"}
 # Digits of a score, one more than detectors write.
 _DIGITS = 4
-_UNKNOWN = "unknown"
 
 
 class _Category(NamedTuple):
@@ -215,9 +215,9 @@ def _category(row: Row) -> _Category:
     if "classification" in row:
         return _Category(str(row["classification"]), str(row["classification"]), ())
     names = [str(row.get(rank) or "") for rank in RANKS[:-1]]
-    scientific = next((name for name in (str(row.get("species") or ""), *reversed(names)) if name), _UNKNOWN)
-    if scientific == _UNKNOWN:
-        return _Category(_UNKNOWN, _UNKNOWN, ("",) * 5)
+    scientific = next((name for name in (str(row.get("species") or ""), *reversed(names)) if name), UNKNOWN)
+    if scientific == UNKNOWN:
+        return _Category(UNKNOWN, UNKNOWN, ("",) * 5)
     taxonomy = (*names[2:], str(row.get("species_epithet") or ""))
     return _Category(str(row.get("common_name") or scientific), scientific, taxonomy)
 

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import Prediction, Row
+from bioclip_jax.predict.selection import UNKNOWN
 from bioclip_jax.text import RANKS
 
 from .frames import EVENT_COLUMNS, Event, FrameEvents
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from bioclip_jax.predict.journal import Journal
     from bioclip_jax.predict.selection import Selection
 
-_UNKNOWN = "unknown"
 # Photographs of an event that a report may show.
 _MOST_FRAMES = 32
 # What an event without an animal is called, of the detections of its frames.
@@ -186,7 +186,7 @@ class EventPredictions:
 def _depth(row: Row) -> int:
     """Return the number of ranks that a taxon names, 1 for a label, 0 for "unknown"."""
     names = [row[rank] for rank in RANKS if row.get(rank)] or [row.get("classification", "")]
-    return 0 if _UNKNOWN in names else len(names)
+    return 0 if UNKNOWN in names else len(names)
 
 
 def _order(row: Row) -> tuple[int, float]:
@@ -198,6 +198,6 @@ def contradict(one: Row, other: Row) -> bool:
     """Return True if two predictions name different taxa of a rank, or different labels."""
     for name in ("classification", *RANKS):
         first, second = one.get(name), other.get(name)
-        if first and second and _UNKNOWN not in (first, second) and first != second:
+        if first and second and UNKNOWN not in (first, second) and first != second:
             return True
     return False

@@ -14,6 +14,7 @@ from bioclip_jax.predict.crop import BOX_COLUMNS
 from bioclip_jax.predict.events import EVENT_COLUMNS
 from bioclip_jax.predict.inputs import ImageFile
 from bioclip_jax.predict.results import Prediction, Row
+from bioclip_jax.predict.selection import UNKNOWN
 from bioclip_jax.text import RANKS
 
 MOST_ROWS = 20_000
@@ -26,8 +27,6 @@ MOST_CAMERAS = 1_000
 _DAY = 10
 # Confidences are counted in bins of 5 %.
 BINS = 20
-
-UNKNOWN = "unknown"
 
 
 class Name(NamedTuple):

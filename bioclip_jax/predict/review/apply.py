@@ -9,6 +9,7 @@ from typing import Any
 
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict.crop import BOX_COLUMNS
+from bioclip_jax.predict.selection import UNKNOWN
 from bioclip_jax.tables import read_table, table_rows
 from bioclip_jax.text import RANKS, name_key
 
@@ -16,7 +17,6 @@ from .corrections import CONFIRMED, CORRECTED, REJECTED, Correction, Key, decima
 
 # Columns that the final table has beside those of the predictions.
 VERIFIED, PREDICTED, REVIEWED_AT = ADDED = ("verified", "predicted", "reviewed_at")
-_UNKNOWN = "unknown"
 _IMAGE, _LABEL, _SPECIES, _EPITHET = "file_name", "classification", "species", "species_epithet"
 
 
@@ -90,7 +90,7 @@ def _names(correction: Correction, columns: Sequence[str]) -> dict[str, str]:
     """Return the columns of a name that is not among the predictions; "unknown" for a rejected photograph."""
     rejected = correction.status == REJECTED
     if _LABEL in columns:
-        return {_LABEL: _UNKNOWN if rejected else correction.label}
+        return {_LABEL: UNKNOWN if rejected else correction.label}
     taxon = correction.taxon
     lowest = next((rank for rank in reversed(RANKS) if taxon.rank(rank)), "")
     names = {rank: taxon.rank(rank) for rank in RANKS} | {
@@ -101,7 +101,7 @@ def _names(correction: Correction, columns: Sequence[str]) -> dict[str, str]:
     }
     shown = [rank for rank in RANKS if rank in columns]
     if rejected:
-        names |= {shown[-1]: _UNKNOWN, "rank": _UNKNOWN}
+        names |= {shown[-1]: UNKNOWN, "rank": UNKNOWN}
     elif not any(names[rank] for rank in shown):
         # A name without ranks still has to be seen.
         names[shown[-1]] = correction.label
