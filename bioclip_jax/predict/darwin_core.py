@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bioclip_jax import __version__
+from bioclip_jax.predict.review import CONFIRMED, CORRECTED, REJECTED
 from bioclip_jax.tables import fold_name
 from bioclip_jax.text import RANKS, Taxon, genus_and_epithet
 
@@ -110,7 +111,7 @@ class DarwinCoreRows:
         # A table of corrections, or the final table of `review`.
         status = str(others.get("status") or others.get("verified") or "")
         taxon = _predicted(prediction)
-        if status == "rejected" or (status not in ("confirmed", "corrected") and not taxon):
+        if status == REJECTED or (status not in (CONFIRMED, CORRECTED) and not taxon):
             self.skipped[UNKNOWN] += 1
             return None
         event = self._events[int(self._events.numbers[index])]
@@ -133,7 +134,7 @@ class DarwinCoreRows:
             "identificationRemarks": _remarks(prediction, row),
             "taxonID": _first(others, ("taxonid", "taxon_id")),
         }
-        if status in ("confirmed", "corrected"):
+        if status in (CONFIRMED, CORRECTED):
             taxon = _verified(others) or taxon
             occurrence["identificationVerificationStatus"] = VERIFIED
             occurrence["identifiedBy"] = _first(others, ("reviewed_by", "identifiedby"))

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bioclip_jax.errors import UserError, listing
+from bioclip_jax.predict.review import REJECTED
 from bioclip_jax.tables import (
     PATH_COLUMNS,
     find_file,
@@ -35,7 +36,6 @@ _REQUIRED = (PATH_COLUMNS[0], _CAMTRAP_PATH, *PATH_COLUMNS[1:], _TIMELAPSE_FOLDE
 _PATHS = (*_REQUIRED, _TIMELAPSE_FILE, _TIMELAPSE_ROOT)
 # Columns of corrections. Another table may have a status that means something else.
 _LABEL, _STATUS = CORRECTION_MARKS = ("label", "status")
-_REJECTED = "rejected"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 PACKAGE = "datapackage.json"
 _PROFILE = "camtrap-dp"
@@ -96,8 +96,8 @@ def read_image_table(path: str, *, paths_only: bool = False, quiet: bool = False
     rejected = 0
     if corrections:
         statuses = [cell.strip().lower() for cell in texts(table[_STATUS])]
-        rejected = sum(status == _REJECTED and path != "" for status, path in zip(statuses, paths))
-        paths = ["" if status == _REJECTED else path for status, path in zip(statuses, paths)]
+        rejected = sum(status == REJECTED and path != "" for status, path in zip(statuses, paths))
+        paths = ["" if status == REJECTED else path for status, path in zip(statuses, paths)]
     return ImageTable(folder, paths, table, urls, column, _boxes(path, table), rejected, corrections)
 
 

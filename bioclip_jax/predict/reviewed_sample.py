@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bioclip_jax.predict.review import STATUSES
+
 # Columns of corrections.
 _STATUS, _SCORE, _TIME = "status", "score", "reviewed_at"
-_STATUSES = frozenset({"confirmed", "corrected", "rejected"})
 # Fewer photographs have no order that is worth a sentence.
 _MIN_ORDERED = 10
 # Spearman's correlation of score and time above which photographs were taken by their scores.
@@ -25,7 +26,7 @@ def sample_caution(column: Callable[[str], Sequence[Any] | None]) -> str | None:
     column: returns a column of the table by its name, None without it.
     """
     statuses = {str(cell or "").strip().lower() for cell in column(_STATUS) or ()}
-    if not statuses & _STATUSES or column(_TIME) is None:
+    if not statuses & set(STATUSES) or column(_TIME) is None:
         return None
     start = "reviewed photographs are no random sample"
     if _unsure_first(column(_SCORE) or (), column(_TIME) or ()):

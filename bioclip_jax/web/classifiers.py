@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import math
-import tempfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +16,7 @@ from jaxtyping import Float32
 from bioclip_jax.errors import UserError
 from bioclip_jax.predict import OnBad
 from bioclip_jax.predict.classifiers import CustomLabelsClassifier, LearnedClassifier, TreeOfLifeClassifier
-from bioclip_jax.predict.taxa import UnknownTaxa, read_checklist
+from bioclip_jax.predict.taxa import UnknownTaxa, calibration_values, read_checklist
 
 from .language import VisitorError
 from .photos import Photo
@@ -73,12 +70,13 @@ class PhotoTaxa(_KnownVectors, TreeOfLifeClassifier):
         taxa = PhotoTaxa(self.model, self.head, temperature=temperature)
         taxa.calibrated = self.calibrated if choice.temperature is None else choice.calibrated
         if choice.checklist or choice.within:
-            with _as_file(choice.checklist) as path:
-                subset = read_checklist(path) if choice.checklist else None
-                try:
-                    taxa.choose(subset, choice.within or None, skip_unknown=choice.skip_unknown)
-                except UnknownTaxa as error:
-                    raise _unknown(error, choice) from None
+            subset = None
+            if choice.checklist:
+                subset = read_checklist("the checklist", zlib.decompress(choice.checklist))
+            try:
+                taxa.choose(subset, choice.within or None, skip_unknown=choice.skip_unknown)
+            except UnknownTaxa as error:
+                raise _unknown(error, choice) from None
         rows = taxa._selected
         if self._selected is not None:
             rows = self._selected if rows is None else np.intersect1d(rows, self._selected, True)
@@ -105,20 +103,6 @@ def _unknown(error: UnknownTaxa, choice: Choice) -> VisitorError:
         return unknown
     plain = f"{unknown}, or send skip_unknown=true"
     return VisitorError("unknown_some", plain=plain, names=names, skip="")
-
-
-@contextlib.contextmanager
-def _as_file(checklist: bytes) -> Iterator[str]:
-    """Give a checklist a path, of which errors show nothing."""
-    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
-        file.write(zlib.decompress(checklist) if checklist else b"")
-        file.flush()
-        try:
-            yield file.name
-        except VisitorError:
-            raise
-        except UserError as error:
-            raise UserError(str(error).replace(file.name, "the checklist")) from None
 
 
 @dataclass(frozen=True)
@@ -232,10 +216,10 @@ def parse_calibration(content: bytes, name: str, fingerprint: str) -> float:
     Raises VisitorError for another file, and one of another model.
     """
     try:
-        values = json.loads(content)
-        temperature, fitted_to = parse_temperature(str(float(values["temperature"]))), values["fingerprint"]
-    except (ValueError, KeyError, TypeError, RecursionError, UserError):
+        value, values = calibration_values(content)
+        temperature = parse_temperature(str(value))
+    except (ValueError, UserError):
         raise VisitorError("calibration_file", name=name) from None
-    if fitted_to != fingerprint:
+    if values["fingerprint"] != fingerprint:
         raise VisitorError("calibration_model", name=name)
     return temperature

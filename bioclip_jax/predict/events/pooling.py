@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bioclip_jax.predict.journal import Journal
     from bioclip_jax.predict.selection import Selection
 
+# Columns that name a prediction.
+_NAMES = ("classification", *RANKS)
 # Photographs of an event that a report may show.
 _MOST_FRAMES = 32
 # What an event without an animal is called, of the detections of its frames.
@@ -36,14 +38,16 @@ _PRECEDENCE = ("person", "vehicle", "blank")
 class _Frames:
     """The frames of an event after one pass over them.
 
-    photographs: those with an answer. total, pooled: sum and number of the vectors. best: depth and score,
-    index, and rows of the most confident frame or crop.
+    photographs: those with an answer. total, pooled: sum and number of the vectors. named: number of frames
+    or crops by the names of their best predictions. best: depth and score, and index, of the most confident
+    one.
     """
 
     event: Event
     photographs: set[int] = field(default_factory=set)
     total: Float64[np.ndarray, " dim"] | float = 0.0
     pooled: int = 0
+    named: Counter[tuple[str, ...]] = field(default_factory=Counter)
     best: tuple[tuple[int, float], int] | None = None
 
 
@@ -130,6 +134,7 @@ class EventPredictions:
             frames.pooled += 1
             if not rows:  # all taxa of a higher rank are below min_prob
                 continue
+            frames.named[tuple(rows[0].get(name) or "" for name in _NAMES)] += 1
             # A higher taxon has a higher score, and says less.
             key = (_depth(rows[0]), rows[0]["score"])
             if frames.best is None or key > frames.best[0]:
@@ -145,7 +150,7 @@ class EventPredictions:
             for index in frames.event.images.tolist():
                 if any(True for _ in self._detected.passed_through(index)):
                     frames.photographs.add(index)
-        first = self._columns(frames, image, self._disagreeing(frames.event, answers[0]))
+        first = self._columns(frames, image, _disagreeing(frames, answers[0]))
         return photograph, (image, [{**first, **row, **details} for row in answers])
 
     def _passed_through(self, frames: _Frames) -> tuple[int, Prediction] | None:
@@ -176,12 +181,6 @@ class EventPredictions:
         values = (event.id, event.start, event.end, len(names), disagreeing)
         return {"file_name": image.name, **dict(zip(EVENT_COLUMNS, values))}
 
-    def _disagreeing(self, event: Event, answer: Row) -> int:
-        parts = self._parts(event)
-        if len(parts) < 2:
-            return 0
-        return sum(bool(rows) and contradict(rows[0], answer) for _, rows, _ in self._journal.finished(parts))
-
 
 def _depth(row: Row) -> int:
     """Return the number of ranks that a taxon names, 1 for a label, 0 for "unknown"."""
@@ -194,9 +193,16 @@ def _order(row: Row) -> tuple[int, float]:
     return _PRECEDENCE.index(kind) if kind in _PRECEDENCE else len(_PRECEDENCE), -(confidence or 0.0)
 
 
+def _disagreeing(frames: _Frames, answer: Row) -> int:
+    """Return the number of frames or crops whose best prediction contradicts the answer."""
+    if frames.pooled < 2:
+        return 0
+    return sum(count for names, count in frames.named.items() if contradict(dict(zip(_NAMES, names)), answer))
+
+
 def contradict(one: Row, other: Row) -> bool:
     """Return True if two predictions name different taxa of a rank, or different labels."""
-    for name in ("classification", *RANKS):
+    for name in _NAMES:
         first, second = one.get(name), other.get(name)
         if first and second and UNKNOWN not in (first, second) and first != second:
             return True

@@ -12,7 +12,7 @@ FOLDS = 5
 NEVER = -1
 # Photographs of a class count as near-identical if their squared distance is below this share of the median
 # within the class. Independent pictures of that distance would need classes of two or three dimensions.
-_NEAR_IDENTICAL = 0.1
+NEAR_IDENTICAL = 0.1
 # Pairs of a class that are compared at most.
 _MOST_PAIRS = 4_000_000
 
@@ -78,7 +78,7 @@ def near_identical(
             # Without a third photograph there is no distance to compare with.
             continue
         block = max(1, _MOST_PAIRS // len(members))
-        limit = _NEAR_IDENTICAL * _median_distance(vectors[members])
+        limit = NEAR_IDENTICAL * _median_distance(vectors[members])
         for start in range(0, len(members), block):
             distances = 1 - vectors[members[start : start + block]] @ vectors[members].T
             near: Bool[np.ndarray, "block members"] = distances <= limit

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from .folds import NEAR_IDENTICAL
+
 COLUMNS = ("filepath", "label", "predicted", "probability", "reason", "beside")
 LABEL_ERROR = "the other photographs speak for another class"
 TWO_CLASSES = "near-identical to a photograph of another class"
@@ -18,8 +20,6 @@ ODD = "far from all other photographs"
 _MOST_COMPARED = 20_000
 _BLOCK = 1024
 _PROBABLE = 0.5
-# Share of the median distance within classes below which two photographs count as near-identical.
-_NEAR_IDENTICAL = 0.1
 _MOST_TWO_CLASSES = 500
 # Label errors that are listed: the most probable, up to a share of the photographs. A weak head contradicts
 # many labels that are right.
@@ -107,7 +107,7 @@ def _of_two_classes(
     if not len(pairs):
         return []
     within = 1 - np.einsum("pd,pd->p", vectors[pairs[:, 0]], vectors[pairs[:, 1]])
-    limit = _NEAR_IDENTICAL * float(np.median(within))
+    limit = NEAR_IDENTICAL * float(np.median(within))
     found: list[tuple[float, int, int]] = []
     for start in range(0, len(vectors), _BLOCK):
         distances = 1 - vectors[start : start + _BLOCK] @ vectors.T

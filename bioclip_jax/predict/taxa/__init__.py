@@ -27,6 +27,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "score": ["TaxaScorer", "top_k_indices"],
         "suggest": ["UnknownTaxa"],
         "synonyms": ["Synonyms"],
-        "temperature": ["prior_warning", "read_temperature"],
+        "temperature": ["calibration_values", "prior_warning", "read_temperature"],
     },
 )

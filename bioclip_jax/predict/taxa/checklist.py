@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BytesIO
 from typing import NamedTuple
 
 from bioclip_jax.errors import InvalidValue, UserError
@@ -96,18 +97,18 @@ class Checklist:
         return sha256("\n".join(rows).encode()).hexdigest()
 
 
-def read_checklist(path: str | os.PathLike[str]) -> Checklist:
+def read_checklist(path: str | os.PathLike[str], content: bytes | None = None) -> Checklist:
     """Read the taxa of a checklist.
 
     A table has a column of names: its first column, if that is common_name, one for scientific names, or its
     lowest rank; otherwise scientific names, the lowest known rank of each row, or common names. The
     separator and the encoding are detected; names may have authors. With taxonRank, each row has its own
     rank; synonyms may have an accepted name beside them, as in a species list of GBIF. A file without such a
-    column is a list with one name a line.
+    column is a list with one name a line. content: of the checklist, with `path` only as its name.
 
     Raises UserError for an unreadable file, and for one without names.
     """
-    lines = _plain_lines(path)
+    lines = _plain_lines(path, content)
     if lines is not None:
         header, rows = lines
         rank = {"cls": Rank.CLASS, COMMON_NAME: COMMON_NAME}.get(header)
@@ -116,7 +117,7 @@ def read_checklist(path: str | os.PathLike[str]) -> Checklist:
         rows = [row for row in rows if row]
         listed = (_listed(line, text, rank) for line, text in enumerate(rows, 1))
         return _checklist(path, listed, len(rows))
-    table = read_table(path, known=_KNOWN)
+    table = read_table(path, known=_KNOWN, content=content)
     columns = {name: texts(table[name]) for name in table.column_names if name in _COLUMNS_READ}
     first = table.column_names[0]
     listed = _table_rows(columns, first, table.num_rows)
@@ -146,7 +147,7 @@ def _checklist(
 ) -> Checklist:
     taxa = tuple(taxon for taxon in listed if taxon is not None)
     if not taxa:
-        raise UserError(f"the checklist {path} lists no taxon; write one name per line below the column name")
+        raise UserError(f"{path} lists no taxon; write one name per line below the column name")
     unnamed = rows - len(taxa) - other_ranks
     skipped = Counter({"without a name": unnamed, "of ranks between the seven": other_ranks})
     return Checklist(
@@ -268,19 +269,19 @@ def _weight_column(columns: Mapping[str, Sequence[str]]) -> str | None:
     return next((name for name in WEIGHT_COLUMNS if name in columns), None)
 
 
-def _plain_lines(path: str | os.PathLike[str]) -> tuple[str, list[str]] | None:
+def _plain_lines(path: str | os.PathLike[str], content: bytes | None) -> tuple[str, list[str]] | None:
     """Return a plain list's kind of names ("" without a header) and its lines; None for a table.
 
     An author may hold a comma ("Felis catus Linnaeus, 1758"), so the first comma does not make a table.
     """
     name = os.fspath(path)
     try:
-        open_content = uncompressed(lambda: open(path, "rb"), name)
+        open_content = uncompressed(lambda: open(path, "rb") if content is None else BytesIO(content), name)
         with open_content() as file:
-            content = file.read()
-        if content.startswith(b"PAR1"):
+            plain = file.read()
+        if plain.startswith(b"PAR1"):
             return None
-        text = _decoded(content, possible_encodings(open_content, name))
+        text = _decoded(plain, possible_encodings(open_content, name))
     except OSError:
         return None
     if text is None or _CONTROL.search(text):

@@ -56,8 +56,19 @@ def _read_calibration(path: str) -> tuple[float, dict[str, Any]]:
     if not Path(path).is_file():
         raise UserError(f"--temperature {path} {_NO_TEMPERATURE}")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        temperature, _ = float(content["temperature"]), content["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return calibration_values(Path(path).read_bytes())
+    except (OSError, ValueError):
         raise UserError(f"--temperature {path} {_NO_TEMPERATURE}; give one") from None
-    return temperature, content
+
+
+def calibration_values(content: bytes) -> tuple[float, dict[str, Any]]:
+    """Return the temperature and all values of a file of `taxa calibrate`, which has a fingerprint.
+
+    Raises ValueError for other content.
+    """
+    try:
+        values = json.loads(content)
+        temperature, _ = float(values["temperature"]), values["fingerprint"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError("no file of taxa calibrate") from None
+    return temperature, values
